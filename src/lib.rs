@@ -1,0 +1,6 @@
+//! cottar: a cluster agent that joins HashiCorp Serf clusters as an equal and runs event handlers.
+pub mod rng;
+pub mod serf;
+pub mod swim;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,102 @@
+//! Numbers of the Serf layer (gossip spec 6.2).
+
+use std::net::SocketAddr;
+
+use crate::swim;
+use crate::time::Duration;
+use crate::wire::NodeName;
+use crate::wire::serf::Tags;
+
+/// What a node is and how it behaves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its name.
+    pub name: NodeName,
+    /// Its advertised address, with the port.
+    pub addr: SocketAddr,
+    /// Its tags.
+    pub tags: Tags,
+    /// Serf protocol spoken, 2 to 5.
+    pub protocol: u8,
+    /// The membership layer's numbers.
+    pub swim: swim::Config,
+    /// Limit for spreading an intent before a command ends.
+    pub broadcast_timeout: Duration,
+    /// Time on the network after the farewell was spread.
+    pub leave_propagate_delay: Duration,
+    /// Time between looks for members to forget.
+    pub reap_interval: Duration,
+    /// Time between attempts to reach a failed member.
+    pub reconnect_interval: Duration,
+    /// After this time a failed member is forgotten.
+    pub reconnect_timeout: Duration,
+    /// After this time a left member is forgotten.
+    pub tombstone_timeout: Duration,
+    /// Age of a buffered intent at which it is dropped.
+    pub recent_intent_timeout: Duration,
+    /// Time between looks at the queues' depth.
+    pub queue_check_interval: Duration,
+    /// Depth from which a warning is logged.
+    pub queue_depth_warning: usize,
+    /// Depth to which queues are cut.
+    pub queue_depth_max: usize,
+    /// Multiplier of the default query timeout.
+    pub query_timeout_multiplier: u32,
+    /// Largest encoded query, in bytes.
+    pub query_size_limit_bytes: usize,
+    /// Largest encoded response, in bytes.
+    pub query_response_size_limit_bytes: usize,
+    /// Largest user event, in bytes.
+    pub user_event_size_limit_bytes: usize,
+    /// Vote on a conflict about the own name.
+    pub name_conflict_resolution: bool,
+    /// Longest batch of member events; zero: no coalescing.
+    pub coalesce_period: Duration,
+    /// Quiet time that ends a batch of member events.
+    pub quiescent_period: Duration,
+    /// Longest batch of user events; zero: no coalescing.
+    pub user_coalesce_period: Duration,
+    /// Quiet time that ends a batch of user events.
+    pub user_quiescent_period: Duration,
+}
+
+/// Slots of the event ring and of the query ring (gossip spec 5.7).
+pub const BUFFER_SLOTS: u64 = 512;
+/// Hard limit of [`Config::user_event_size_limit_bytes`].
+pub const USER_EVENT_SIZE_MAX_BYTES: usize = 9216;
+/// Serf protocols understood.
+pub const PROTOCOL_MIN: u8 = 2;
+/// Serf protocols understood.
+pub const PROTOCOL_MAX: u8 = 5;
+
+impl Config {
+    /// The daemon's defaults on top of a profile.
+    pub fn new(name: NodeName, addr: SocketAddr, swim: swim::Config) -> Self {
+        Config {
+            name,
+            addr,
+            tags: Tags::new(),
+            protocol: PROTOCOL_MAX,
+            swim,
+            broadcast_timeout: Duration::from_secs(5),
+            leave_propagate_delay: Duration::from_secs(1),
+            reap_interval: Duration::from_secs(15),
+            reconnect_interval: Duration::from_secs(30),
+            reconnect_timeout: Duration::from_secs(24 * 3600),
+            tombstone_timeout: Duration::from_secs(24 * 3600),
+            recent_intent_timeout: Duration::from_secs(300),
+            queue_check_interval: Duration::from_secs(30),
+            queue_depth_warning: 128,
+            queue_depth_max: 4096,
+            query_timeout_multiplier: 16,
+            query_size_limit_bytes: 1024,
+            query_response_size_limit_bytes: 1024,
+            user_event_size_limit_bytes: 512,
+            name_conflict_resolution: true,
+            coalesce_period: Duration::from_secs(3),
+            quiescent_period: Duration::from_secs(1),
+            user_coalesce_period: Duration::from_secs(3),
+            user_quiescent_period: Duration::from_secs(1),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Numbers of the membership layer (gossip spec 6.1).
+
+use crate::time::Duration;
+
+/// Timers, counts and limits; one of the three profiles, then adjusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Limit of each phase of a stream exchange (2.9.5).
+    pub stream_timeout: Duration,
+    /// Time between probes at health score 0.
+    pub probe_interval: Duration,
+    /// Wait for a direct ack, and of a relay for its target's.
+    pub probe_timeout: Duration,
+    /// Relays asked when the direct ack stays out.
+    pub indirect_checks: usize,
+    /// Fall back to a ping over TCP.
+    pub tcp_fallback_ping: bool,
+    /// Multiplier of the retransmission limit (4.11).
+    pub retransmit_multiplier: u32,
+    /// Multiplier of the least suspicion time (4.7).
+    pub suspicion_multiplier: u32,
+    /// Longest suspicion time as a multiple of the least.
+    pub suspicion_max_multiplier: u32,
+    /// Time between periodic push/pulls, before scaling (4.2); zero: none.
+    pub push_pull_interval: Duration,
+    /// Time between gossip ticks; zero: none.
+    pub gossip_interval: Duration,
+    /// Targets of a gossip tick.
+    pub gossip_nodes: usize,
+    /// How long a dead node is still gossiped to, and kept (4.3).
+    pub gossip_to_the_dead_time: Duration,
+    /// Bound of the health score (M).
+    pub awareness_max: u32,
+    /// After this time a dead node's name may come back at another address; zero: never.
+    pub dead_node_reclaim_time: Duration,
+    /// Nodes that the table holds at most (8.7).
+    pub nodes_max: usize,
+}
+
+impl Config {
+    /// For one local network.
+    pub const fn lan() -> Self {
+        Config {
+            stream_timeout: Duration::from_secs(10),
+            probe_interval: Duration::from_secs(1),
+            probe_timeout: Duration::from_millis(500),
+            indirect_checks: 3,
+            tcp_fallback_ping: true,
+            retransmit_multiplier: 4,
+            suspicion_multiplier: 4,
+            suspicion_max_multiplier: 6,
+            push_pull_interval: Duration::from_secs(30),
+            gossip_interval: Duration::from_millis(200),
+            gossip_nodes: 3,
+            gossip_to_the_dead_time: Duration::from_secs(30),
+            awareness_max: 8,
+            dead_node_reclaim_time: Duration::ZERO,
+            nodes_max: 65_536,
+        }
+    }
+
+    /// For networks far apart.
+    pub const fn wan() -> Self {
+        Config {
+            stream_timeout: Duration::from_secs(30),
+            probe_interval: Duration::from_secs(5),
+            probe_timeout: Duration::from_secs(3),
+            suspicion_multiplier: 6,
+            push_pull_interval: Duration::from_secs(60),
+            gossip_interval: Duration::from_millis(500),
+            gossip_nodes: 4,
+            gossip_to_the_dead_time: Duration::from_secs(60),
+            ..Config::lan()
+        }
+    }
+
+    /// For one machine.
+    pub const fn local() -> Self {
+        Config {
+            stream_timeout: Duration::from_secs(1),
+            probe_timeout: Duration::from_millis(200),
+            indirect_checks: 1,
+            retransmit_multiplier: 2,
+            suspicion_multiplier: 3,
+            push_pull_interval: Duration::from_secs(15),
+            gossip_interval: Duration::from_millis(100),
+            gossip_to_the_dead_time: Duration::from_secs(15),
+            ..Config::lan()
+        }
+    }
+}

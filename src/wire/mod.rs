@@ -1,0 +1,58 @@
+//! Bytes to messages and back: everything that is laid out on the gossip port (gossip spec 2, 3, 5.3).
+//!
+//! Decoding never panics, never allocates by a header's word, and says in a [`DecodeError`] why it
+//! refused. Every limit is a named constant in [`limits`].
+
+pub mod envelope;
+pub mod keyring;
+pub mod limits;
+pub mod lzw;
+pub mod membership;
+pub mod msgpack;
+pub mod name;
+pub mod serf;
+pub mod stream;
+
+pub use envelope::{Envelope, Label, Packet};
+pub use keyring::{Key, Keyring, NonceSource};
+pub use membership::{Ack, Alive, Dead, IndirectPing, Message, Nack, Ping, Suspect, VersionVector};
+pub use name::NodeName;
+pub use stream::{PushPull, PushPullNode, RemoteState, StreamDecoder, StreamMessage, StreamSide};
+
+/// Why bytes from a peer were refused. Peer input is never fatal: drop, count, log the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// No bytes where at least a type byte is due.
+    Empty,
+    /// A type byte that is unknown, or not allowed here.
+    UnexpectedType(u8),
+    /// A body that is not the MessagePack that it should be.
+    MsgPack(msgpack::Error),
+    /// A field whose value a limit or a rule of the protocol forbids; names the field.
+    Invalid(&'static str),
+    /// Compound or compress messages nested deeper than [`limits::NESTING_MAX`].
+    TooDeep,
+    /// A compound whose header is cut short, or a part of it that runs past the end.
+    TruncatedCompound,
+    /// The checksum does not match.
+    Checksum,
+    /// A label header that is malformed, or a label that is not ours.
+    Label,
+    /// An unknown compression, an invalid LZW stream.
+    Compression,
+    /// A length that exceeds a limit; names the limit.
+    TooLarge(&'static str),
+    /// A ring is configured and the bytes are not encrypted.
+    NotEncrypted,
+    /// The bytes are encrypted and no ring is configured.
+    NoKeyring,
+    /// No key of the ring opens the payload, or it is too short to be one.
+    Decryption,
+}
+
+impl From<msgpack::Error> for DecodeError {
+    fn from(error: msgpack::Error) -> Self {
+        DecodeError::MsgPack(error)
+    }
+}

@@ -1,0 +1,114 @@
+//! Names of nodes.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{DecodeError, limits};
+
+/// A node's name: 1 to 255 bytes, compared as bytes, without control characters but TAB.
+///
+/// The reference takes any bytes. Line breaks would corrupt the snapshot file, so they are refused
+/// (gossip spec 8.6); a TAB is known from running clusters and harmless. Cloning is cheap: one name
+/// serves all tables.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeName(Arc<[u8]>);
+
+impl NodeName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`] if it is empty, too long, or holds a control character.
+    pub fn new(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let control = |&byte: &u8| byte != b'\t' && byte.is_ascii_control();
+        if bytes.is_empty() || bytes.len() > limits::NAME_BYTES_MAX || bytes.iter().any(control) {
+            return Err(DecodeError::Invalid("node name"));
+        }
+        Ok(NodeName(bytes.into()))
+    }
+
+    /// The name as sent.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for NodeName {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Readable, with everything that could disturb a terminal or a log escaped.
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_escaped(&self.0, f)
+    }
+}
+
+impl fmt::Debug for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// Writes text from a peer: valid UTF-8 as it is, control characters and invalid bytes escaped.
+pub(crate) fn fmt_escaped(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                fmt::Write::write_char(f, character)?;
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(f, "\\x{byte:02x}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Text from a peer, made fit for a log line.
+#[derive(Clone, Copy)]
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_escaped(self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sane_names_are_taken() {
+        for bad in [&b""[..], b"a\nb", b"a\0", b"\x7f", &[b'x'; 256]] {
+            assert_eq!(NodeName::new(bad), Err(DecodeError::Invalid("node name")));
+        }
+        for good in [
+            &b"a"[..],
+            b"a\tb",
+            b"n 2",
+            "knötchen".as_bytes(),
+            b"\xff",
+            &[b'x'; 255],
+        ] {
+            assert_eq!(NodeName::new(good).unwrap().as_bytes(), good);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_escaped() {
+        assert_eq!(
+            Escaped(b"a\x1b[2J\xff\n").to_string(),
+            "a\\u{1b}[2J\\xff\\n"
+        );
+        assert_eq!(
+            NodeName::new("kn\u{f6}t".as_bytes()).unwrap().to_string(),
+            "kn\u{f6}t"
+        );
+    }
+}
