@@ -1,4 +1,6 @@
 //! cottar: a cluster agent that joins HashiCorp Serf clusters as an equal and runs event handlers.
+pub mod agent;
+pub mod handler;
 pub mod rng;
 pub mod serf;
 pub mod swim;

@@ -1,0 +1,3 @@
+//! The shell around the core: sockets, processes, files.
+pub mod child;
+pub mod sys;

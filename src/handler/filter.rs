@@ -1,0 +1,109 @@
+//! Which events a handler or an RPC stream wants (agent spec 1.2, 1.3).
+
+use std::fmt;
+
+use crate::serf::{Event, MemberEventKind};
+use crate::wire::name::Escaped;
+
+/// What filters there are, for error messages.
+pub const FILTERS_ALLOWED: &str = "member-join, member-leave, member-failed, member-update, \
+     member-reap, user, user:NAME, query, query:NAME, *";
+
+/// One token of a filter list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EventFilter {
+    /// `*`: every event.
+    All,
+    /// `member-join` and so on.
+    Member(MemberEventKind),
+    /// `user` or `user:NAME`; an empty name stands for all of them.
+    User(Vec<u8>),
+    /// `query` or `query:NAME`; an empty name stands for all of them.
+    Query(Vec<u8>),
+}
+
+/// A filter list with an unknown token; shown in the reference's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidEventFilter;
+
+impl fmt::Display for InvalidEventFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Invalid event filter")
+    }
+}
+
+impl std::error::Error for InvalidEventFilter {}
+
+impl EventFilter {
+    /// Reads one token: case counts, blanks are not trimmed, and only `user:` and `query:` take a name.
+    pub fn parse(token: &[u8]) -> Option<Self> {
+        if let Some(name) = token.strip_prefix(b"user:") {
+            return Some(EventFilter::User(name.to_vec()));
+        }
+        if let Some(name) = token.strip_prefix(b"query:") {
+            return Some(EventFilter::Query(name.to_vec()));
+        }
+        Some(match token {
+            b"*" => EventFilter::All,
+            b"user" => EventFilter::User(Vec::new()),
+            b"query" => EventFilter::Query(Vec::new()),
+            b"member-join" => EventFilter::Member(MemberEventKind::Join),
+            b"member-leave" => EventFilter::Member(MemberEventKind::Leave),
+            b"member-failed" => EventFilter::Member(MemberEventKind::Failed),
+            b"member-update" => EventFilter::Member(MemberEventKind::Update),
+            b"member-reap" => EventFilter::Member(MemberEventKind::Reap),
+            _ => return None,
+        })
+    }
+
+    /// Reads the comma list of an RPC stream; an empty one stands for `*`.
+    ///
+    /// # Errors
+    /// If a token is not a filter.
+    pub fn parse_list(list: &[u8]) -> Result<Vec<Self>, InvalidEventFilter> {
+        if list.is_empty() {
+            return Ok(vec![EventFilter::All]);
+        }
+        list.split(|&byte| byte == b',')
+            .map(|token| EventFilter::parse(token).ok_or(InvalidEventFilter))
+            .collect()
+    }
+
+    /// Whether the filter lets the event through. Names are compared as bytes.
+    pub fn matches(&self, event: &Event) -> bool {
+        match (self, event) {
+            (EventFilter::All, _) => true,
+            (EventFilter::Member(kind), Event::Member(event)) => *kind == event.kind,
+            (EventFilter::User(name), Event::User(event)) => name.is_empty() || *name == event.name,
+            (EventFilter::Query(name), Event::Query(query)) => {
+                name.is_empty() || *name == query.name
+            }
+            _ => false,
+        }
+    }
+
+    /// The type it names: `*`, `member-join`, `user` and so on.
+    pub const fn type_str(&self) -> &'static str {
+        match self {
+            EventFilter::All => "*",
+            EventFilter::Member(kind) => kind.as_str(),
+            EventFilter::User(_) => "user",
+            EventFilter::Query(_) => "query",
+        }
+    }
+
+    /// The name it asks for, or nothing.
+    pub fn name(&self) -> &[u8] {
+        match self {
+            EventFilter::User(name) | EventFilter::Query(name) => name,
+            EventFilter::All | EventFilter::Member(_) => b"",
+        }
+    }
+}
+
+/// `<type>:<name>`, the name possibly empty: the key in `stats` (agent spec 2.4).
+impl fmt::Display for EventFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.type_str(), Escaped(self.name()))
+    }
+}

@@ -1,0 +1,134 @@
+//! A handler as configured: `[FILTER=]SCRIPT` (agent spec 1.2).
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::filter::{EventFilter, FILTERS_ALLOWED};
+use crate::serf::Event;
+use crate::wire::name::Escaped;
+
+/// A script and the events that it is run for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventScript {
+    /// For which events.
+    pub filter: EventFilter,
+    /// Shell text, as given; may be empty.
+    pub script: Arc<[u8]>,
+}
+
+/// A handler that cannot be registered. Two lines: the reference's words, then what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidEventScript {
+    token: Vec<u8>,
+    script: Vec<u8>,
+    problem: Problem,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Problem {
+    /// The token is no filter.
+    Filter,
+    /// No argument of a process can hold a NUL byte.
+    Nul,
+}
+
+impl EventScript {
+    /// Reads a handler. A comma list gives one registration for each token, all with the same script.
+    ///
+    /// What stands before the first `=` is taken as a filter if it looks like one (see
+    /// `looks_like_filter`) and must be valid then. Otherwise the whole string is a script for every
+    /// event, so that `curl -d a=b …` needs no `*=` in front.
+    ///
+    /// # Errors
+    /// If what looks like a filter is none, or the script holds a NUL byte.
+    pub fn parse(handler: &[u8]) -> Result<Vec<Self>, InvalidEventScript> {
+        let equals = handler.iter().position(|&byte| byte == b'=');
+        let (filter, script) = match equals.map(|at| handler.split_at(at)) {
+            Some((filter, rest)) if looks_like_filter(filter) => {
+                (filter, rest.strip_prefix(b"=").unwrap_or(rest))
+            }
+            _ => (&b"*"[..], handler),
+        };
+        let filter = if filter.is_empty() { b"*" } else { filter };
+        let refuse = |token: &[u8], problem| InvalidEventScript {
+            token: token.to_vec(),
+            script: script.to_vec(),
+            problem,
+        };
+        if script.contains(&0) {
+            return Err(refuse(filter, Problem::Nul));
+        }
+        let script: Arc<[u8]> = script.into();
+        filter
+            .split(|&byte| byte == b',')
+            .map(|token| match EventFilter::parse(token) {
+                Some(filter) => Ok(EventScript {
+                    filter,
+                    script: Arc::clone(&script),
+                }),
+                None => Err(refuse(token, Problem::Filter)),
+            })
+            .collect()
+    }
+
+    /// Whether the script is to be run for the event.
+    pub fn matches(&self, event: &Event) -> bool {
+        self.filter.matches(event)
+    }
+}
+
+/// Whether what stands before the first `=` was meant as a filter: each comma-separated part, blanks
+/// at its ends aside, is empty, `*`, or one word, the latter two with or without `:NAME`.
+///
+/// This takes in everything that the reference accepts, and the likely slips (`member-foo`,
+/// `member-join, member-leave`, `FOO`), which it refuses and which must not silently become scripts.
+fn looks_like_filter(text: &[u8]) -> bool {
+    text.split(|&byte| byte == b',').all(|part| {
+        let part = trim_blanks(part);
+        let (head, named) = match part.iter().position(|&byte| byte == b':') {
+            Some(colon) => (part.get(..colon).unwrap_or(part), true),
+            None => (part, false),
+        };
+        if head.is_empty() {
+            // `: ${X:=1}` is the shell's null command, not a nameless filter.
+            return !named;
+        }
+        head == b"*" || head.iter().all(|&byte| is_word_byte(byte))
+    })
+}
+
+fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+fn trim_blanks(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = text {
+        text = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+impl fmt::Display for InvalidEventScript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "Invalid event script: Event '{}' invoking '{}'",
+            Escaped(&self.token),
+            Escaped(&self.script)
+        )?;
+        match self.problem {
+            Problem::Filter => write!(
+                f,
+                "Before the first '=' these are allowed, in a list with commas and no blanks: \
+                 {FILTERS_ALLOWED}. To run a script that holds a '=' for every event, put '*=' in \
+                 front of it."
+            ),
+            Problem::Nul => f.write_str("A script cannot hold a NUL byte."),
+        }
+    }
+}
+
+impl std::error::Error for InvalidEventScript {}
