@@ -34,3 +34,285 @@ pub fn has_ended(_pid: u32) -> bool {
 pub fn isolate_children() {
     todo!()
 }
+
+use std::ffi::CStr;
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::ptr;
+
+use libc::{c_int, c_void, sockaddr_in, sockaddr_in6, socklen_t};
+
+/// One address of a network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// The interface.
+    pub name: String,
+    /// One of its addresses.
+    pub addr: IpAddr,
+    /// The interface is up.
+    pub up: bool,
+}
+
+/// The addresses of all network interfaces, in the kernel's order.
+///
+/// # Errors
+/// The operating system's.
+pub fn interface_addresses() -> io::Result<Vec<InterfaceAddress>> {
+    let mut list: *mut libc::ifaddrs = ptr::null_mut();
+    // SAFETY: `list` is a valid place for the pointer; it is freed below exactly once.
+    if unsafe { libc::getifaddrs(&mut list) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut found = Vec::new();
+    let mut entry = list;
+    while !entry.is_null() {
+        // SAFETY: `entry` is a live node of the list that getifaddrs made.
+        let node = unsafe { &*entry };
+        entry = node.ifa_next;
+        // SAFETY: `ifa_addr` is null or points to an address whose family says its layout.
+        let Some(addr) = (unsafe { ip_of(node.ifa_addr) }) else {
+            continue;
+        };
+        // SAFETY: `ifa_name` is a C string that lives as long as the list.
+        let name = unsafe { CStr::from_ptr(node.ifa_name) };
+        found.push(InterfaceAddress {
+            name: name.to_string_lossy().into_owned(),
+            addr,
+            up: node.ifa_flags & libc::IFF_UP as libc::c_uint != 0,
+        });
+    }
+    // SAFETY: the list came from getifaddrs and nothing borrows from it any more.
+    unsafe { libc::freeifaddrs(list) };
+    Ok(found)
+}
+
+/// Whether there is an interface of that name, with addresses or without.
+pub fn interface_exists(name: &str) -> bool {
+    let Ok(name) = std::ffi::CString::new(name) else {
+        return false;
+    };
+    // SAFETY: `name` is a C string.
+    unsafe { libc::if_nametoindex(name.as_ptr()) != 0 }
+}
+
+/// # Safety
+/// `addr` is null or points to a socket address that is as long as its family says.
+unsafe fn ip_of(addr: *const libc::sockaddr) -> Option<IpAddr> {
+    if addr.is_null() {
+        return None;
+    }
+    // SAFETY: not null, and every socket address starts with its family.
+    match c_int::from(unsafe { (*addr).sa_family }) {
+        libc::AF_INET => {
+            // SAFETY: the family says that this is a sockaddr_in.
+            let v4 = unsafe { ptr::read_unaligned(addr.cast::<sockaddr_in>()) };
+            Some(Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that this is a sockaddr_in6.
+            let v6 = unsafe { ptr::read_unaligned(addr.cast::<sockaddr_in6>()) };
+            Some(Ipv6Addr::from(v6.sin6_addr.s6_addr).into())
+        }
+        _ => None,
+    }
+}
+
+/// A socket address in the kernel's layout.
+union RawAddr {
+    v4: sockaddr_in,
+    v6: sockaddr_in6,
+}
+
+fn raw_addr(addr: SocketAddr) -> (RawAddr, socklen_t) {
+    match addr {
+        SocketAddr::V4(addr) => {
+            // SAFETY: all bytes zero is a valid sockaddr_in.
+            let mut v4: sockaddr_in = unsafe { mem::zeroed() };
+            v4.sin_family = libc::AF_INET as libc::sa_family_t;
+            v4.sin_port = addr.port().to_be();
+            v4.sin_addr.s_addr = u32::from(*addr.ip()).to_be();
+            (RawAddr { v4 }, mem::size_of::<sockaddr_in>() as socklen_t)
+        }
+        SocketAddr::V6(addr) => {
+            // SAFETY: all bytes zero is a valid sockaddr_in6.
+            let mut v6: sockaddr_in6 = unsafe { mem::zeroed() };
+            v6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            v6.sin6_port = addr.port().to_be();
+            v6.sin6_addr.s6_addr = addr.ip().octets();
+            v6.sin6_flowinfo = addr.flowinfo();
+            v6.sin6_scope_id = addr.scope_id();
+            (RawAddr { v6 }, mem::size_of::<sockaddr_in6>() as socklen_t)
+        }
+    }
+}
+
+/// Starts to connect a non-blocking TCP socket, from the address `source` if one is given.
+///
+/// # Errors
+/// The operating system's; a connection that is under way is none.
+pub fn connect_from(source: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+    let family = if to.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(family, kind, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    if let Some(source) = source.filter(|source| source.is_ipv4() == to.is_ipv4()) {
+        let (raw, len) = raw_addr(SocketAddr::new(source, 0));
+        // SAFETY: `raw` is a socket address of `len` bytes.
+        if unsafe { libc::bind(fd, (&raw const raw).cast(), len) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    let (raw, len) = raw_addr(to);
+    // SAFETY: `raw` is a socket address of `len` bytes.
+    if unsafe { libc::connect(fd, (&raw const raw).cast(), len) } != 0 {
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINPROGRESS) {
+            return Err(error);
+        }
+    }
+    Ok(TcpStream::from(owned))
+}
+
+/// Asks for a receive buffer of so many bytes and tells whether the kernel gave it (it doubles what
+/// it grants, for its own bookkeeping).
+///
+/// # Errors
+/// The operating system's.
+pub fn set_receive_buffer(socket: BorrowedFd<'_>, bytes: c_int) -> io::Result<bool> {
+    let fd = socket.as_raw_fd();
+    let len = mem::size_of::<c_int>() as socklen_t;
+    // SAFETY: the option's value is an int of `len` bytes.
+    let set = unsafe {
+        let value = (&raw const bytes).cast::<c_void>();
+        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, value, len)
+    };
+    if set != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut granted: c_int = 0;
+    let mut granted_len = len;
+    // SAFETY: `granted` is a valid place for an int and `granted_len` tells its size.
+    let got = unsafe {
+        let value = (&raw mut granted).cast::<c_void>();
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUF,
+            value,
+            &mut granted_len,
+        )
+    };
+    if got != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(granted / 2 >= bytes)
+}
+
+/// Whether a write to the descriptor would not block within `timeout_ms` milliseconds. An error or a
+/// hang-up counts as ready: the write then says so.
+pub fn is_writable(fd: BorrowedFd<'_>, timeout_ms: c_int) -> bool {
+    let mut poll = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: `poll` is one valid pollfd.
+    unsafe { libc::poll(&mut poll, 1, timeout_ms) > 0 }
+}
+
+/// Writes to a socket without blocking and without a SIGPIPE.
+///
+/// # Errors
+/// The operating system's; `WouldBlock` if the socket is full, ENOTSOCK if it is no socket.
+pub fn send_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: pointer and length are those of a live slice.
+    let sent = unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// A moment in the time zone of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct LocalTime {
+    pub year: i32,
+    pub month: i32,
+    pub day: i32,
+    pub hour: i32,
+    pub minute: i32,
+    pub second: i32,
+}
+
+/// Seconds since 1970 in local time.
+pub fn local_time(unix_seconds: i64) -> LocalTime {
+    // On a 32-bit time_t a date after 2038 saturates instead of wrapping.
+    let time = libc::time_t::try_from(unix_seconds).unwrap_or(libc::time_t::MAX);
+    // SAFETY: all bytes zero is a valid tm.
+    let mut tm: libc::tm = unsafe { mem::zeroed() };
+    // SAFETY: both pointers are to valid places; on failure `tm` keeps its zeros.
+    unsafe { libc::localtime_r(&time, &mut tm) };
+    LocalTime {
+        year: tm.tm_year.saturating_add(1900),
+        month: tm.tm_mon + 1,
+        day: tm.tm_mday,
+        hour: tm.tm_hour,
+        minute: tm.tm_min,
+        second: tm.tm_sec,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{TcpListener, UdpSocket};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn the_loopback_interface_is_found() {
+        let all = interface_addresses().unwrap();
+        let lo = all
+            .iter()
+            .find(|entry| entry.addr == IpAddr::V4(Ipv4Addr::LOCALHOST))
+            .expect("127.0.0.1 on some interface");
+        assert!(lo.up);
+        assert!(interface_exists(&lo.name));
+        assert!(!interface_exists("no such interface"));
+        assert!(!interface_exists("a\0b"));
+    }
+
+    #[test]
+    fn a_connection_comes_from_the_source_asked_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let source: IpAddr = "127.0.0.3".parse().unwrap();
+        let stream = connect_from(Some(source), listener.local_addr().unwrap()).unwrap();
+        let (mut accepted, peer) = listener.accept().unwrap();
+        assert_eq!(peer.ip(), source);
+        drop(stream);
+        assert_eq!(accepted.read(&mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn receive_buffers_can_be_asked_for() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(set_receive_buffer(socket.as_fd(), 4096).unwrap());
+    }
+
+    #[test]
+    fn local_time_has_sane_fields() {
+        let time = local_time(1_700_000_000);
+        assert_eq!((time.year, time.month), (2023, 11));
+        assert!((14..=15).contains(&time.day));
+    }
+}

@@ -1,0 +1,541 @@
+//! Log lines and the console (agent spec 4.5).
+//!
+//! Every line goes to a ring that RPC `monitor` reads, and those of the chosen level to stdout, held
+//! back until the agent says that it runs. Nothing here waits for whoever reads stdout: what a full
+//! pipe does not take is kept up to a bound, then dropped and counted; a closed one is forgotten.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use log::{Level, LevelFilter};
+
+use super::sys;
+
+/// Lines that `monitor` shows from before it was asked (agent spec 2.4).
+pub const RING_LINES_MAX: usize = 512;
+/// Bytes of these lines, at most: a handler's output can make a line of 8 KiB.
+const RING_BYTES_MAX: usize = 1 << 20;
+/// Bytes that wait for a reader of stdout.
+const CONSOLE_BYTES_MAX: usize = 256 << 10;
+/// Bytes that one write to a pipe takes whole as soon as poll(2) calls it writable.
+const PIPE_CHUNK_BYTES: usize = 4096;
+/// In front of each log message on the console.
+const INDENT: &str = "    ";
+/// The levels, as the error for a wrong one lists them.
+pub const LEVELS: &str = "[TRACE DEBUG INFO WARN ERR]";
+
+/// The level of that name, in any case.
+pub fn parse_level(name: &str) -> Option<LevelFilter> {
+    match name.to_ascii_uppercase().as_str() {
+        "TRACE" => Some(LevelFilter::Trace),
+        "DEBUG" => Some(LevelFilter::Debug),
+        "INFO" => Some(LevelFilter::Info),
+        "WARN" => Some(LevelFilter::Warn),
+        "ERR" => Some(LevelFilter::Error),
+        _ => None,
+    }
+}
+
+const fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::Error => "ERR",
+        Level::Warn => "WARN",
+        Level::Info => "INFO",
+        Level::Debug => "DEBUG",
+        Level::Trace => "TRACE",
+    }
+}
+
+/// The level that the first bracketed word of a line names; lines without one pass every filter.
+fn level_of(line: &str) -> Level {
+    let word = line
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'))
+        .map(|(word, _)| word);
+    match word {
+        Some("TRACE") => Level::Trace,
+        Some("DEBUG") => Level::Debug,
+        Some("INFO") => Level::Info,
+        Some("WARN") => Level::Warn,
+        _ => Level::Error,
+    }
+}
+
+/// A log line without its end.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Its level.
+    pub level: Level,
+    /// Date, level, component, text.
+    pub text: Arc<str>,
+}
+
+/// Where a reader of the log stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(u64);
+
+/// The last lines, numbered since the start.
+#[derive(Debug, Default)]
+struct Ring {
+    lines: VecDeque<Line>,
+    bytes: usize,
+    /// Lines that were pushed out.
+    gone: u64,
+}
+
+impl Ring {
+    fn push(&mut self, line: Line) {
+        self.bytes += line.text.len();
+        self.lines.push_back(line);
+        while self.lines.len() > RING_LINES_MAX || self.bytes > RING_BYTES_MAX {
+            let Some(old) = self.lines.pop_front() else {
+                break;
+            };
+            self.bytes -= old.text.len();
+            self.gone += 1;
+        }
+    }
+
+    fn end(&self) -> Cursor {
+        Cursor(self.gone + self.lines.len() as u64)
+    }
+}
+
+/// What takes the console's bytes.
+#[derive(Debug)]
+enum Sink {
+    /// Opened anew without blocking, so that nobody else who shares stdout notices.
+    Reopened(File),
+    /// A socket.
+    Socket(OwnedFd),
+    /// Something that never makes a writer wait for a reader: a file.
+    Plain(File),
+    /// A pipe or terminal that could not be opened anew: asked with poll(2) before each write.
+    Polled(File),
+    /// For tests.
+    #[cfg(test)]
+    Memory { taken: Vec<u8>, room: usize },
+    /// Nobody reads any more.
+    Gone,
+}
+
+/// Standard output.
+#[derive(Debug)]
+struct Console {
+    sink: Sink,
+    pending: VecDeque<u8>,
+    dropped_lines: u64,
+}
+
+impl Sink {
+    fn stdout() -> Sink {
+        let Ok(fd) = io::stdout().as_fd().try_clone_to_owned() else {
+            return Sink::Gone;
+        };
+        let file = File::from(fd);
+        let kind = match file.metadata() {
+            Ok(metadata) => metadata.file_type(),
+            Err(_) => return Sink::Gone,
+        };
+        if kind.is_socket() {
+            return Sink::Socket(file.into());
+        }
+        if !kind.is_fifo() && !kind.is_char_device() {
+            return Sink::Plain(file);
+        }
+        let reopened = OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open("/proc/self/fd/1");
+        match reopened {
+            Ok(reopened) => Sink::Reopened(reopened),
+            Err(_) => Sink::Polled(file),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Sink::Reopened(file) | Sink::Plain(file) => file.write(bytes),
+            Sink::Socket(socket) => sys::send_now(socket.as_fd(), bytes),
+            Sink::Polled(file) => {
+                if !sys::is_writable(file.as_fd(), 0) {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                file.write(bytes.get(..PIPE_CHUNK_BYTES).unwrap_or(bytes))
+            }
+            #[cfg(test)]
+            Sink::Memory { taken, room } => {
+                let count = bytes.len().min(*room);
+                if count == 0 {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                taken.extend_from_slice(&bytes[..count]);
+                *room -= count;
+                Ok(count)
+            }
+            Sink::Gone => Ok(bytes.len()),
+        }
+    }
+
+    fn wait_writable(&self, timeout_ms: i32) -> bool {
+        match self {
+            Sink::Reopened(file) | Sink::Polled(file) => sys::is_writable(file.as_fd(), timeout_ms),
+            Sink::Socket(socket) => sys::is_writable(socket.as_fd(), timeout_ms),
+            Sink::Plain(_) | Sink::Gone => true,
+            #[cfg(test)]
+            Sink::Memory { .. } => false,
+        }
+    }
+}
+
+impl Console {
+    fn new(sink: Sink) -> Self {
+        Console {
+            sink,
+            pending: VecDeque::new(),
+            dropped_lines: 0,
+        }
+    }
+
+    /// Writes what the reader takes and keeps the rest, in whole pieces or not at all.
+    fn write(&mut self, bytes: &[u8]) {
+        self.flush();
+        if matches!(self.sink, Sink::Gone) {
+            return;
+        }
+        if self.pending.len() + bytes.len() > CONSOLE_BYTES_MAX {
+            self.dropped_lines += 1;
+            return;
+        }
+        self.pending.extend(bytes);
+        self.flush();
+    }
+
+    /// Whether everything is written.
+    fn flush(&mut self) -> bool {
+        loop {
+            let (front, _) = self.pending.as_slices();
+            if front.is_empty() {
+                if self.dropped_lines > 0 {
+                    let lost = std::mem::take(&mut self.dropped_lines);
+                    let note = format!("==> {lost} lines were lost: nobody read stdout in time\n");
+                    self.pending.extend(note.as_bytes());
+                    continue;
+                }
+                // A burst must not hold its memory for ever.
+                self.pending.shrink_to(PIPE_CHUNK_BYTES);
+                return true;
+            }
+            match self.sink.write(front) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.pending.drain(..count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                    // The disk may have room again later; this text is lost.
+                    self.pending.clear();
+                }
+                Err(_) => {
+                    self.sink = Sink::Gone;
+                    self.pending = VecDeque::new();
+                    self.dropped_lines = 0;
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Hub {
+    ring: Ring,
+    console: Console,
+    /// What the console shows.
+    level: LevelFilter,
+    /// Lines that wait for [`Logger::open_gate`], and what was lost of them.
+    gate: Option<Ring>,
+}
+
+impl Hub {
+    fn line(&mut self, text: &str) {
+        let line = Line {
+            level: level_of(text),
+            text: text.into(),
+        };
+        self.ring.push(line.clone());
+        if line.level > self.level {
+            return;
+        }
+        match &mut self.gate {
+            Some(gate) => gate.push(line),
+            None => self.show(&line),
+        }
+    }
+
+    fn show(&mut self, line: &Line) {
+        let text = format!("{INDENT}{}\n", line.text);
+        self.console.write(text.as_bytes());
+    }
+}
+
+/// The log and the console; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Logger(Arc<Mutex<Hub>>);
+
+/// Takes formatted lines from env_logger, one in each call of `write`.
+struct Tap(Logger);
+
+impl Write for Tap {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        self.0.hub().line(text.strip_suffix('\n').unwrap_or(&text));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Logger {
+    fn new(level: LevelFilter, sink: Sink) -> Self {
+        Logger(Arc::new(Mutex::new(Hub {
+            ring: Ring::default(),
+            console: Console::new(sink),
+            level,
+            gate: Some(Ring::default()),
+        })))
+    }
+
+    /// A logger on stdout that takes all that the program logs from here on.
+    pub fn install(level: LevelFilter) -> Self {
+        let logger = Logger::new(level, Sink::stdout());
+        let env = env_logger::Builder::new()
+            .filter_level(LevelFilter::Trace)
+            .format(|out, record| {
+                let stamp = Stamp::now();
+                let level = level_word(record.level());
+                writeln!(
+                    out,
+                    "{stamp} [{level}] {}: {}",
+                    record.target(),
+                    record.args()
+                )
+            })
+            .target(env_logger::Target::Pipe(Box::new(Tap(logger.clone()))))
+            .build();
+        // It fails only if there is a logger already: then its owner sees the lines.
+        let _ = log::set_boxed_logger(Box::new(env));
+        logger.set_level(level);
+        logger
+    }
+
+    fn hub(&self) -> MutexGuard<'_, Hub> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what the console shows.
+    ///
+    /// Down to debug all lines are made in any case, for the ring; a line for each packet only if
+    /// somebody wants to see it.
+    pub fn set_level(&self, level: LevelFilter) {
+        self.hub().level = level;
+        log::set_max_level(level.max(LevelFilter::Debug));
+    }
+
+    /// Prints text on the console as it is, log lines or not; the end of the line is added.
+    pub fn print(&self, text: &str) {
+        let mut hub = self.hub();
+        hub.console.write(format!("{text}\n").as_bytes());
+    }
+
+    /// Shows what was held back, and from here on each line at once. A second call does nothing.
+    pub fn open_gate(&self) {
+        let mut hub = self.hub();
+        if let Some(gate) = hub.gate.take() {
+            for line in &gate.lines {
+                hub.show(line);
+            }
+        }
+    }
+
+    /// Writes what waits for a reader; whether all of it is written.
+    pub fn flush(&self) -> bool {
+        self.hub().console.flush()
+    }
+
+    /// Before the end of the process: gives a slow reader a last chance.
+    pub fn finish(&self, patience_ms: i32) {
+        let mut hub = self.hub();
+        // Each round either wrote something or waits for at most a tenth of the time.
+        for _ in 0..10 {
+            if hub.console.flush() {
+                return;
+            }
+            hub.console.sink.wait_writable(patience_ms / 10);
+        }
+    }
+
+    /// Where a new reader starts to see the last lines.
+    pub fn oldest(&self) -> Cursor {
+        Cursor(self.hub().ring.gone)
+    }
+
+    /// The lines of that level since `cursor`, which moves on, and how many were missed by a reader who
+    /// came too late.
+    pub fn lines_since(&self, cursor: &mut Cursor, level: LevelFilter) -> (Vec<Arc<str>>, u64) {
+        let hub = self.hub();
+        let missed = hub.ring.gone.saturating_sub(cursor.0);
+        let skip = usize::try_from(cursor.0.saturating_sub(hub.ring.gone)).unwrap_or(usize::MAX);
+        let lines = hub.ring.lines.iter().skip(skip);
+        let lines = lines.filter(|line| line.level <= level);
+        let lines = lines.map(|line| Arc::clone(&line.text)).collect();
+        *cursor = hub.ring.end();
+        (lines, missed)
+    }
+}
+
+/// `YYYY/MM/DD HH:MM:SS`.
+struct Stamp(sys::LocalTime);
+
+impl Stamp {
+    fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seconds = since.map_or(0, |since| since.as_secs());
+        Stamp(sys::local_time(i64::try_from(seconds).unwrap_or(i64::MAX)))
+    }
+}
+
+impl std::fmt::Display for Stamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sys::LocalTime {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        } = self.0;
+        write!(
+            f,
+            "{year:04}/{month:02}/{day:02} {hour:02}:{minute:02}:{second:02}"
+        )
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn logger(room: usize) -> Logger {
+        let sink = Sink::Memory {
+            taken: Vec::new(),
+            room,
+        };
+        Logger::new(LevelFilter::Info, sink)
+    }
+
+    fn taken(logger: &Logger) -> String {
+        match &logger.hub().console.sink {
+            Sink::Memory { taken, .. } => String::from_utf8(taken.clone()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn give_room(logger: &Logger, more: usize) {
+        if let Sink::Memory { room, .. } = &mut logger.hub().console.sink {
+            *room += more;
+        }
+    }
+
+    fn log(logger: &Logger, text: &str) {
+        let mut tap = Tap(logger.clone());
+        tap.write_all(format!("{text}\n").as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn lines_wait_for_the_gate_and_prints_do_not() {
+        let logger = logger(usize::MAX);
+        log(&logger, "D [INFO] agent: one");
+        logger.print("==> up");
+        log(&logger, "D [DEBUG] agent: hidden");
+        log(&logger, "no level");
+        assert_eq!(taken(&logger), "==> up\n");
+        logger.open_gate();
+        log(&logger, "D [WARN] serf: two");
+        logger.open_gate();
+        assert_eq!(
+            taken(&logger),
+            "==> up\n    D [INFO] agent: one\n    no level\n    D [WARN] serf: two\n"
+        );
+    }
+
+    #[test]
+    fn the_ring_keeps_the_last_lines_of_all_levels() {
+        let logger = logger(usize::MAX);
+        let mut cursor = logger.oldest();
+        for number in 0..600 {
+            let level = if number % 2 == 0 { "INFO" } else { "DEBUG" };
+            log(&logger, &format!("D [{level}] agent: {number}"));
+        }
+        let mut late = cursor;
+        let (all, missed) = logger.lines_since(&mut cursor, LevelFilter::Debug);
+        assert_eq!((all.len(), missed), (RING_LINES_MAX, 88));
+        assert_eq!(&*all[0], "D [DEBUG] agent: 88".replace("DEBUG", "INFO"));
+        let (info, _) = logger.lines_since(&mut late, LevelFilter::Info);
+        assert_eq!(info.len(), RING_LINES_MAX / 2);
+        log(&logger, "D [INFO] agent: fresh");
+        let (fresh, missed) = logger.lines_since(&mut cursor, LevelFilter::Trace);
+        assert_eq!((fresh.len(), missed), (1, 0));
+        for _ in 0..300 {
+            log(&logger, &"x".repeat(8192));
+        }
+        assert!(logger.hub().ring.bytes <= RING_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_reader_who_stops_costs_lines_and_bounded_memory() {
+        let logger = logger(10);
+        logger.open_gate();
+        for number in 0..20_000 {
+            log(&logger, &format!("D [INFO] agent: line {number}"));
+        }
+        assert!(!logger.flush());
+        assert!(logger.hub().console.pending.len() <= CONSOLE_BYTES_MAX);
+        give_room(&logger, usize::MAX / 2);
+        assert!(logger.flush());
+        let shown = taken(&logger);
+        assert!(shown.contains("lines were lost"), "{}", shown.len());
+        assert!(shown.lines().next_back().unwrap().starts_with("==> "));
+        logger.finish(0);
+    }
+
+    #[test]
+    fn level_names_are_the_references() {
+        assert_eq!(parse_level("info"), Some(LevelFilter::Info));
+        assert_eq!(parse_level("Err"), Some(LevelFilter::Error));
+        assert_eq!(parse_level("error"), None);
+        assert_eq!(level_of("2026/11/22 15:27:44 [ERR] agent: x"), Level::Error);
+        assert_eq!(level_of("2026/11/22 [TRACE] [ERR]"), Level::Trace);
+    }
+
+    #[test]
+    fn stamps_are_padded() {
+        let time = sys::LocalTime {
+            year: 2026,
+            month: 1,
+            day: 2,
+            hour: 3,
+            minute: 4,
+            second: 5,
+        };
+        assert_eq!(Stamp(time).to_string(), "2026/01/02 03:04:05");
+    }
+}
