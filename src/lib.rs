@@ -1,7 +1,9 @@
 //! cottar: a cluster agent that joins HashiCorp Serf clusters as an equal and runs event handlers.
 pub mod agent;
-pub mod handler;
+pub mod cli;
+pub mod go;
 pub mod rng;
+pub mod rpc;
 pub mod serf;
 pub mod swim;
 pub mod time;

@@ -1,4 +1,13 @@
-//! The shell around the core: sockets, processes, files.
-pub mod child;
-pub mod log;
-pub mod sys;
+//! The agent: sockets, processes, files around the core.
+
+pub mod rpc;
+
+use std::process::ExitCode;
+
+use crate::cli::Flags;
+
+/// Runs the agent until it ends.
+pub fn run(_flags: &Flags) -> ExitCode {
+    eprintln!("not built yet");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,199 @@
+//! Flags in the syntax of the reference's language (agent spec 3.1).
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::time::Duration;
+
+use super::table::{Command, Flag, Kind};
+use crate::go;
+
+/// What a command line said after the command's name.
+#[derive(Debug)]
+pub struct Flags {
+    command: &'static Command,
+    values: BTreeMap<&'static str, Vec<String>>,
+    arguments: Vec<OsString>,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Help was asked for.
+    Help,
+    /// The version was asked for.
+    Version,
+    /// The line is wrong; the reference's words.
+    Error(String),
+}
+
+impl Flags {
+    /// Reads flags up to the first positional argument or `--`; the rest are arguments.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    pub fn parse(
+        command: &'static Command,
+        line: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, Stop> {
+        let mut line = line.into_iter().peekable();
+        let mut flags = Flags {
+            command,
+            values: BTreeMap::new(),
+            arguments: Vec::new(),
+        };
+        while let Some(argument) =
+            line.next_if(|next| next.len() > 1 && next.as_bytes().starts_with(b"-"))
+        {
+            if argument == "--" {
+                break;
+            }
+            if argument == "-v" || argument == "--version" {
+                return Err(Stop::Version);
+            }
+            let (name, attached) = split(&argument)?;
+            let Some(flag) = command.flag(&name) else {
+                return Err(match &*name {
+                    "h" | "help" => Stop::Help,
+                    _ => Stop::Error(format!("flag provided but not defined: -{name}")),
+                });
+            };
+            let value = match attached {
+                Some(value) => value,
+                None if flag.kind.is_switch() => "true".into(),
+                None => line
+                    .next()
+                    .ok_or_else(|| Stop::Error(format!("flag needs an argument: -{name}")))?,
+            };
+            flags.set(flag, value)?;
+        }
+        flags.arguments = line.collect();
+        Ok(flags)
+    }
+
+    fn set(&mut self, flag: &'static Flag, value: OsString) -> Result<(), Stop> {
+        let value = value.into_string().map_err(|value| {
+            Stop::Error(format!(
+                "invalid value {} for flag -{}: not UTF-8",
+                go::quote(value.as_bytes()),
+                flag.name
+            ))
+        })?;
+        let valid = match flag.kind {
+            Kind::Switch => parse_bool(&value).is_some(),
+            Kind::Integer => parse_integer(&value).is_some(),
+            Kind::Duration => go::parse_nanos(&value).is_ok(),
+            Kind::Text | Kind::List | Kind::LateDuration => true,
+        };
+        if !valid {
+            let quoted = go::quote(value.as_bytes());
+            return Err(Stop::Error(if flag.kind.is_switch() {
+                format!(
+                    "invalid boolean value {quoted} for -{}: parse error",
+                    flag.name
+                )
+            } else {
+                format!(
+                    "invalid value {quoted} for flag -{}: parse error",
+                    flag.name
+                )
+            }));
+        }
+        self.values.entry(flag.name).or_default().push(value);
+        Ok(())
+    }
+
+    /// All values of a flag in the order given; empty if it was not given.
+    pub fn values(&self, name: &str) -> &[String] {
+        debug_assert!(self.command.flag(name).is_some(), "no flag -{name}");
+        self.values.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The last value of a flag, if it was given.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values(name).last().map(String::as_str)
+    }
+
+    /// Whether a switch is on, by the line or else by the table's default.
+    pub fn flag(&self, name: &str) -> bool {
+        self.value(name)
+            .or_else(|| self.command.flag(name).map(|flag| flag.default))
+            .and_then(parse_bool)
+            .unwrap_or(false)
+    }
+
+    /// A whole number, if the flag was given.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        self.value(name).and_then(parse_integer)
+    }
+
+    /// A duration, if the flag was given; negative ones count as zero.
+    ///
+    /// # Errors
+    /// The words of [`go::parse_nanos`].
+    pub fn duration(&self, name: &str) -> Result<Option<Duration>, String> {
+        self.value(name).map(go::parse_duration).transpose()
+    }
+
+    /// What follows the flags.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
+
+    /// The command that the flags are for.
+    pub fn command(&self) -> &'static Command {
+        self.command
+    }
+}
+
+/// Splits `-name`, `--name`, `-name=value`.
+fn split(argument: &OsStr) -> Result<(String, Option<OsString>), Stop> {
+    let bytes = argument.as_bytes();
+    let bare = bytes
+        .strip_prefix(b"--")
+        .or_else(|| bytes.strip_prefix(b"-"))
+        .unwrap_or(bytes);
+    let bad_syntax = || Stop::Error(format!("bad flag syntax: {}", argument.to_string_lossy()));
+    if matches!(bare.first(), None | Some(b'-' | b'=')) {
+        return Err(bad_syntax());
+    }
+    // Here one dash is as good as two; the parser knows long flags by two.
+    let long = OsString::from_vec([b"--", bare].concat());
+    let mut parser = lexopt::Parser::from_args([long]);
+    let name = match parser.next() {
+        Ok(Some(lexopt::Arg::Long(name))) => name.to_owned(),
+        _ => return Err(bad_syntax()),
+    };
+    Ok((name, parser.optional_value()))
+}
+
+/// The words for true and false.
+pub fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// A whole number, also with one of the prefixes `0x`, `0o`, `0b` and `0`.
+pub fn parse_integer(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (radix, digits) = match lower.get(..2) {
+        Some("0x") => (16, &lower[2..]),
+        Some("0o") => (8, &lower[2..]),
+        Some("0b") => (2, &lower[2..]),
+        Some(_) if lower.starts_with('0') => (8, &lower[1..]),
+        _ => (10, &*lower),
+    };
+    if !digits.chars().all(|c| c.is_digit(radix)) {
+        return None;
+    }
+    let sign = if negative { "-" } else { "" };
+    i64::from_str_radix(&format!("{sign}{digits}"), radix).ok()
+}

@@ -1,0 +1,470 @@
+//! The one table of commands and flags. Parsing and help are driven by it; man pages and completions
+//! are held to it by a test (agent spec 3, 4.2).
+
+/// What follows a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing, or `=true`/`=false`.
+    Switch,
+    /// Any text; of several the last one counts.
+    Text,
+    /// Any text; several are collected.
+    List,
+    /// A whole number, checked when the flag is parsed.
+    Integer,
+    /// A duration, checked when the flag is parsed.
+    Duration,
+    /// A duration, checked by the command: the reference reads it as text and complains later.
+    LateDuration,
+}
+
+impl Kind {
+    /// Whether the flag may stand alone.
+    pub const fn is_switch(self) -> bool {
+        matches!(self, Kind::Switch)
+    }
+    /// Whether several of it add up.
+    pub const fn is_repeatable(self) -> bool {
+        matches!(self, Kind::List)
+    }
+}
+
+/// One flag.
+#[derive(Debug)]
+pub struct Flag {
+    /// Its name, without dashes.
+    pub name: &'static str,
+    /// What follows it.
+    pub kind: Kind,
+    /// What its value is called in the help; empty for a switch.
+    pub value: &'static str,
+    /// The effective value when it is not given; empty if there is none.
+    pub default: &'static str,
+    /// What it does, in one or more sentences.
+    pub help: &'static str,
+}
+
+/// One command.
+#[derive(Debug)]
+pub struct Command {
+    /// Its name.
+    pub name: &'static str,
+    /// Its positional arguments, as in a usage line.
+    pub arguments: &'static str,
+    /// One line for the list of commands.
+    pub summary: &'static str,
+    /// More about it.
+    pub description: &'static str,
+    /// Its flags.
+    pub flags: &'static [Flag],
+    /// Whether it talks to an agent and so has `-rpc-addr` and `-rpc-auth` too.
+    pub calls_agent: bool,
+}
+
+impl Command {
+    /// All flags of the command, the common ones last.
+    pub fn all_flags(&self) -> impl Iterator<Item = &'static Flag> + use<> {
+        let common: &'static [Flag] = if self.calls_agent { RPC_FLAGS } else { &[] };
+        self.flags.iter().chain(common)
+    }
+    /// The flag of that name.
+    pub fn flag(&self, name: &str) -> Option<&'static Flag> {
+        self.all_flags().find(|flag| flag.name == name)
+    }
+}
+
+/// The command of that name; names must be complete.
+pub fn command(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+const fn flag(
+    name: &'static str,
+    kind: Kind,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag {
+        name,
+        kind,
+        value,
+        default,
+        help,
+    }
+}
+
+/// Flags of every command that calls an agent.
+pub const RPC_FLAGS: &[Flag] = &[
+    flag(
+        "rpc-addr",
+        Kind::Text,
+        "HOST:PORT",
+        "127.0.0.1:7373",
+        "RPC address of the agent. SERF_RPC_ADDR in the environment changes the default.",
+    ),
+    flag(
+        "rpc-auth",
+        Kind::Text,
+        "KEY",
+        "",
+        "Key that the agent asks for. The default is SERF_RPC_AUTH from the environment; an empty value here switches that off.",
+    ),
+];
+
+const FORMAT: Flag = flag(
+    "format",
+    Kind::Text,
+    "FORMAT",
+    "text",
+    "Output as 'text' or as 'json'.",
+);
+
+const AGENT_FLAGS: &[Flag] = &[
+    flag(
+        "advertise",
+        Kind::Text,
+        "HOST[:PORT]",
+        "",
+        "Address under which the other nodes reach this one, if it is not the one of -bind.",
+    ),
+    flag(
+        "bind",
+        Kind::Text,
+        "HOST[:PORT]",
+        "0.0.0.0:7946",
+        "Address for gossip, over UDP and TCP. IPv6 as '::1', '[::1]' or '[::1]:7946'.",
+    ),
+    flag(
+        "broadcast-timeout",
+        Kind::LateDuration,
+        "DURATION",
+        "5s",
+        "How long a leave, a forced leave or a change of tags may take to spread.",
+    ),
+    flag(
+        "disable-compression",
+        Kind::Switch,
+        "",
+        "false",
+        "Send gossip uncompressed. Compressed gossip is understood all the same.",
+    ),
+    flag(
+        "encrypt",
+        Kind::Text,
+        "KEY",
+        "",
+        "Encrypt gossip with this key: 16, 24 or 32 bytes in base64.",
+    ),
+    flag(
+        "event-handler",
+        Kind::List,
+        "[FILTER=]SCRIPT",
+        "",
+        "Shell script to run for events; may be given several times. See cottar-handler(7).",
+    ),
+    flag(
+        "handler-grace",
+        Kind::LateDuration,
+        "DURATION",
+        "1s",
+        "How long the queue waits for output that a handler's background processes keep open after its end.",
+    ),
+    flag(
+        "handler-timeout",
+        Kind::LateDuration,
+        "DURATION",
+        "0s",
+        "Time after which a handler is ended, first with TERM, then with KILL; 0 lets it run for ever.",
+    ),
+    flag(
+        "iface",
+        Kind::Text,
+        "INTERFACE",
+        "",
+        "Take the address for gossip from this network interface. Together with -bind: check that the interface has that address.",
+    ),
+    flag(
+        "join",
+        Kind::List,
+        "ADDRESS",
+        "",
+        "Node to join at start; may be given several times. If none answers the agent does not start.",
+    ),
+    flag(
+        "log-level",
+        Kind::Text,
+        "LEVEL",
+        "INFO",
+        "Least level that is logged: TRACE, DEBUG, INFO, WARN or ERR.",
+    ),
+    flag(
+        "node",
+        Kind::Text,
+        "NAME",
+        "",
+        "Name of this node, unique in the cluster. The default is the host's name.",
+    ),
+    flag(
+        "profile",
+        Kind::Text,
+        "PROFILE",
+        "lan",
+        "Set of timings: 'lan', 'wan' or 'local'.",
+    ),
+    flag(
+        "protocol",
+        Kind::Integer,
+        "NUMBER",
+        "5",
+        "Serf protocol to speak, 2 to 5.",
+    ),
+    flag(
+        "replay",
+        Kind::Switch,
+        "",
+        "false",
+        "Take user events from before the join, too.",
+    ),
+    flag(
+        "retry-interval",
+        Kind::LateDuration,
+        "DURATION",
+        "30s",
+        "Time between attempts of -retry-join.",
+    ),
+    flag(
+        "retry-join",
+        Kind::List,
+        "ADDRESS",
+        "",
+        "Node to join; may be given several times. Tried again until one answers.",
+    ),
+    flag(
+        "retry-max",
+        Kind::Integer,
+        "NUMBER",
+        "0",
+        "Number of repetitions after which -retry-join gives up and the agent ends; 0 for no limit.",
+    ),
+    flag(
+        "role",
+        Kind::Text,
+        "ROLE",
+        "",
+        "Value of the tag 'role'. Deprecated: use -tag role=ROLE.",
+    ),
+    flag(
+        "rpc-addr",
+        Kind::Text,
+        "HOST:PORT",
+        "127.0.0.1:7373",
+        "Address on which this tool's other commands and RPC clients are served.",
+    ),
+    flag(
+        "tag",
+        Kind::List,
+        "KEY=VALUE",
+        "",
+        "Tag of this node; may be given several times.",
+    ),
+];
+
+/// Every command, sorted by name.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "agent",
+        arguments: "",
+        summary: "Runs an agent: a node of the cluster",
+        description: "Runs until it is told to leave or gets a signal: INT leaves the cluster first, TERM does not.",
+        flags: AGENT_FLAGS,
+        calls_agent: false,
+    },
+    Command {
+        name: "event",
+        arguments: "NAME [PAYLOAD]",
+        summary: "Sends a user event to the whole cluster",
+        description: "Fires a user event. Each node hands it to its handlers.",
+        flags: &[flag(
+            "coalesce",
+            Kind::Switch,
+            "",
+            "true",
+            "Let receivers run one handler for several events of this name within a short time.",
+        )],
+        calls_agent: true,
+    },
+    Command {
+        name: "force-leave",
+        arguments: "NAME",
+        summary: "Turns a failed member into one that has left",
+        description: "For a node that will not come back: the others stop trying to reach it.",
+        flags: &[flag(
+            "prune",
+            Kind::Switch,
+            "",
+            "false",
+            "Forget the member altogether.",
+        )],
+        calls_agent: true,
+    },
+    Command {
+        name: "help",
+        arguments: "",
+        summary: "Lists the commands",
+        description: "Prints the list of commands.",
+        flags: &[],
+        calls_agent: false,
+    },
+    Command {
+        name: "info",
+        arguments: "",
+        summary: "Shows an agent's figures for operators",
+        description: "Prints what the agent tells about itself: runtime, counters, tags, event handlers.",
+        flags: &[FORMAT],
+        calls_agent: true,
+    },
+    Command {
+        name: "join",
+        arguments: "ADDRESS...",
+        summary: "Makes a running agent join a cluster",
+        description: "Each address is HOST or HOST:PORT of a node; it succeeds if one of them answers.",
+        flags: &[flag(
+            "replay",
+            Kind::Switch,
+            "",
+            "false",
+            "Take user events from before the join, too.",
+        )],
+        calls_agent: true,
+    },
+    Command {
+        name: "leave",
+        arguments: "",
+        summary: "Makes an agent leave the cluster and end",
+        description: "Tells the other nodes that this one leaves on purpose, then ends the agent.",
+        flags: &[],
+        calls_agent: true,
+    },
+    Command {
+        name: "members",
+        arguments: "",
+        summary: "Lists the members of the cluster",
+        description: "One line a member: name, address, status, tags. Expressions must match as a whole.",
+        flags: &[
+            flag(
+                "detailed",
+                Kind::Switch,
+                "",
+                "false",
+                "Show protocol versions, too; for text output.",
+            ),
+            FORMAT,
+            flag(
+                "name",
+                Kind::Text,
+                "REGEXP",
+                "",
+                "Only members whose name matches.",
+            ),
+            flag(
+                "role",
+                Kind::Text,
+                "REGEXP",
+                "",
+                "Only members whose tag 'role' matches. Deprecated: use -tag role=REGEXP.",
+            ),
+            flag(
+                "status",
+                Kind::Text,
+                "REGEXP",
+                "",
+                "Only members whose status matches: alive, leaving, left or failed.",
+            ),
+            flag(
+                "tag",
+                Kind::List,
+                "KEY=REGEXP",
+                "",
+                "Only members whose tag KEY matches; may be given several times, then all must match.",
+            ),
+        ],
+        calls_agent: true,
+    },
+    Command {
+        name: "query",
+        arguments: "NAME [PAYLOAD]",
+        summary: "Asks all nodes and prints their answers",
+        description: "Sends a query and collects acks and answers until its time is over.",
+        flags: &[
+            FORMAT,
+            flag(
+                "no-ack",
+                Kind::Switch,
+                "",
+                "false",
+                "Do not ask nodes to confirm that they got the query.",
+            ),
+            flag(
+                "node",
+                Kind::List,
+                "NAME",
+                "",
+                "Ask this node only; may be given several times.",
+            ),
+            flag(
+                "relay-factor",
+                Kind::Integer,
+                "NUMBER",
+                "0",
+                "Number of other nodes, 0 to 255, through which copies of each answer travel.",
+            ),
+            flag(
+                "tag",
+                Kind::List,
+                "KEY=REGEXP",
+                "",
+                "Ask only nodes with a matching tag; may be given several times, then all must match.",
+            ),
+            flag(
+                "timeout",
+                Kind::Duration,
+                "DURATION",
+                "0s",
+                "How long to collect answers; 0 leaves it to the agent, which goes by the size of the cluster.",
+            ),
+        ],
+        calls_agent: true,
+    },
+    Command {
+        name: "tags",
+        arguments: "",
+        summary: "Changes the tags of a running agent",
+        description: "Sets and deletes tags; a tag that is both set and deleted is set.",
+        flags: &[
+            flag(
+                "delete",
+                Kind::List,
+                "KEY",
+                "",
+                "Delete this tag; may be given several times.",
+            ),
+            flag(
+                "set",
+                Kind::List,
+                "KEY=VALUE",
+                "",
+                "Set this tag; may be given several times.",
+            ),
+        ],
+        calls_agent: true,
+    },
+    Command {
+        name: "version",
+        arguments: "",
+        summary: "Prints the version",
+        description: "Prints the version and the Serf protocols that it speaks.",
+        flags: &[],
+        calls_agent: false,
+    },
+];
