@@ -1,6 +1,15 @@
 //! The agent: sockets, processes, files around the core.
 
+pub mod addr;
+pub mod child;
+pub mod clock;
+pub mod config;
+pub mod log;
+pub mod net;
 pub mod rpc;
+pub mod signals;
+pub mod sys;
+pub mod words;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,50 @@
+//! Errors of the operating system in the reference's words, which scripts and people look for.
+
+use std::io;
+
+/// The text of an error, whatever the C library calls it.
+pub fn os_error(error: &io::Error) -> String {
+    let known = match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => "connection refused",
+        Some(libc::ECONNRESET) => "connection reset by peer",
+        Some(libc::ENETUNREACH) => "network is unreachable",
+        Some(libc::EHOSTUNREACH) => "no route to host",
+        Some(libc::EADDRINUSE) => "address already in use",
+        Some(libc::EADDRNOTAVAIL) => "cannot assign requested address",
+        Some(libc::ETIMEDOUT) => "connection timed out",
+        Some(libc::EPIPE) => "broken pipe",
+        Some(libc::EACCES) => "permission denied",
+        Some(libc::EPERM) => "operation not permitted",
+        Some(libc::EMFILE) => "too many open files",
+        Some(libc::ENFILE) => "too many open files in system",
+        Some(libc::EMSGSIZE) => "message too long",
+        Some(libc::EAFNOSUPPORT) => "address family not supported by protocol",
+        Some(libc::EINVAL) => "invalid argument",
+        Some(libc::ENOENT) => "no such file or directory",
+        Some(code) => {
+            // "Some text (os error 7)": without the number, and as the others start.
+            let text = io::Error::from_raw_os_error(code).to_string();
+            let bare = text.split(" (os error").next().unwrap_or(&text);
+            return bare.to_ascii_lowercase();
+        }
+        None if error.kind() == io::ErrorKind::TimedOut => "i/o timeout",
+        None => return error.to_string(),
+    };
+    known.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_the_references() {
+        let words = |code| os_error(&io::Error::from_raw_os_error(code));
+        assert_eq!(words(libc::ECONNREFUSED), "connection refused");
+        assert_eq!(words(libc::ENOSPC), "no space left on device");
+        assert_eq!(
+            os_error(&io::ErrorKind::TimedOut.into()),
+            "i/o timeout"
+        );
+    }
+}
