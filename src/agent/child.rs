@@ -1,22 +1,38 @@
 //! Child processes, driven by the loop: [`Process`] is one child with bytes for its stdin and bounded
 //! output, [`Runner`] runs handlers with it, one at a time.
 //!
-//! Nothing here blocks but posix_spawn itself. The loop hands in readiness, SIGCHLD and time, and asks
-//! for the next deadline and the outcome.
+//! Nothing here blocks but the start of a process itself. The loop hands in readiness, SIGCHLD and time,
+//! and asks for the next deadline and the outcome. Dropping either leaves the children alone: the agent
+//! does not wait for handlers when it stops.
 
+mod process;
+mod tail;
+
+pub use process::{Leftover, Process};
+
+use std::collections::VecDeque;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::sync::Arc;
 
 use mio::{Registry, Token};
 
-use crate::handler::{Invocation, Outcome};
+use crate::handler::invocation::is_stale;
+use crate::handler::outcome::{OUTPUT_BYTES_MAX, SLOW_AFTER, warn_slow};
+use crate::handler::{End, Invocation, Outcome};
 use crate::time::{Duration, Instant};
+use crate::wire::name::Escaped;
 
-/// How long output may stay open after the end of the process itself.
+/// How long output may stay open after the end of the process itself, unless told otherwise.
 pub const GRACE: Duration = Duration::from_secs(1);
 /// From TERM to KILL.
 pub const KILL_AFTER: Duration = Duration::from_secs(2);
-/// Pipes of finished handlers that background children still hold, at most; the oldest is closed then.
+/// Pipes of finished handlers that background children still hold, at most.
+///
+/// One more, and the oldest is closed: its holder gets SIGPIPE at its next write. A quarter of the usual
+/// limit of 1,024 descriptors, which belong to the network first.
 pub const LEFTOVERS_MAX: usize = 256;
 
 /// Limits of a run.
@@ -38,123 +54,221 @@ pub struct Tokens {
     pub output: Token,
 }
 
-/// One child in its own process group: bytes go to its stdin, what it writes to stdout and stderr is
-/// kept up to a bound.
-#[derive(Debug)]
-pub struct Process {}
-
-/// The output of a process that has ended while others still hold it open.
-#[derive(Debug)]
-pub struct Leftover {}
-
-impl Process {
-    /// Starts `command`; its stdin, stdout, stderr and process group are set here. Leave `pre_exec`
-    /// alone, or the start copies the whole page table of the agent.
-    ///
-    /// # Errors
-    /// If there are no descriptors, or no process could be started.
-    pub fn start(
-        _command: Command,
-        _stdin: Arc<[u8]>,
-        _limits: Limits,
-        _tokens: Tokens,
-        _registry: &Registry,
-        _now: Instant,
-    ) -> std::io::Result<Self> {
-        todo!()
-    }
-
-    /// One of the tokens is ready. Others are ignored.
-    pub fn handle_event(&mut self, _token: Token, _registry: &Registry, _now: Instant) {
-        todo!()
-    }
-
-    /// Some child has ended.
-    pub fn handle_sigchld(&mut self, _registry: &Registry, _now: Instant) {
-        todo!()
-    }
-
-    /// The deadline of [`Self::poll_timeout`] has come. Too early a call does no harm.
-    pub fn handle_timeout(&mut self, _registry: &Registry, _now: Instant) {
-        todo!()
-    }
-
-    /// The next deadline. Changed by every `handle_*`.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
-    }
-
-    /// Ends it before its time, as the time limit would; its outcome is [`crate::handler::End::TimedOut`].
-    pub fn terminate(&mut self, _now: Instant) {
-        todo!()
-    }
-
-    /// The end of it, once, if it has come; and its output, if somebody else still holds it.
-    /// Changed by every `handle_*`.
-    pub fn poll_outcome(&mut self) -> Option<(Outcome, Option<Leftover>)> {
-        todo!()
-    }
-}
-
 /// Runs handlers, one at a time, and drains what their background children write afterwards.
 #[derive(Debug)]
-pub struct Runner {}
+pub struct Runner {
+    /// Stdin has the first token, the pipes for output those after it.
+    first_token: usize,
+    /// Tokens for output that are not in use.
+    free: Vec<Token>,
+    limits: Limits,
+    stale_variables: Vec<OsString>,
+    running: Option<Running>,
+    ended: Option<Outcome>,
+    /// Oldest first.
+    leftovers: VecDeque<Leftover>,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    script: Arc<[u8]>,
+    output: Token,
+    /// When a warning is due.
+    slow_at: Option<Instant>,
+}
 
 impl Runner {
     /// Tokens that a runner uses, from the first one it is given.
     pub const TOKENS: usize = LEFTOVERS_MAX + 2;
 
     /// A runner with nothing to do. `first_token` and the [`Self::TOKENS`] - 1 after it are its own.
+    ///
     /// Reads the environment of the agent once, to know which stale variables handlers must not see.
-    pub fn new(_first_token: usize, _time_limit: Option<Duration>) -> Self {
-        todo!()
+    pub fn new(first_token: usize, time_limit: Option<Duration>) -> Self {
+        let names = env::vars_os().map(|(name, _)| name);
+        Runner {
+            first_token,
+            free: (first_token + 1..first_token + Self::TOKENS)
+                .rev()
+                .map(Token)
+                .collect(),
+            limits: Limits {
+                time: time_limit,
+                grace: GRACE,
+                output_bytes_max: OUTPUT_BYTES_MAX,
+            },
+            stale_variables: names.filter(|name| is_stale(name.as_bytes())).collect(),
+            running: None,
+            ended: None,
+            leftovers: VecDeque::new(),
+        }
     }
 
     /// Changes the time limit and the grace for later runs.
-    pub fn set_limits(&mut self, _time_limit: Option<Duration>, _grace: Duration) {
-        todo!()
+    pub fn set_limits(&mut self, time_limit: Option<Duration>, grace: Duration) {
+        self.limits.time = time_limit;
+        self.limits.grace = grace;
     }
 
     /// Runs a script. If that cannot be done, the outcome is there at once.
     ///
-    /// The one before must have ended: poll the queue only after its outcome was handed over.
-    pub fn start(&mut self, _invocation: Invocation, _registry: &Registry, _now: Instant) {
-        todo!()
+    /// The one before must have ended and its outcome been polled.
+    pub fn start(&mut self, invocation: Invocation, registry: &Registry, now: Instant) {
+        debug_assert!(self.running.is_none() && self.ended.is_none());
+        let command = self.command(&invocation);
+        let Some(output) = self.free.pop() else {
+            // There is one token more than leftovers.
+            self.ended = Some(not_started("no token is free".to_owned()));
+            return;
+        };
+        let tokens = Tokens {
+            stdin: Token(self.first_token),
+            output,
+        };
+        match Process::start(
+            command,
+            invocation.stdin,
+            self.limits,
+            tokens,
+            registry,
+            now,
+        ) {
+            Ok(process) => {
+                self.running = Some(Running {
+                    process,
+                    script: invocation.script,
+                    output,
+                    slow_at: Some(now + SLOW_AFTER),
+                });
+            }
+            Err(error) => {
+                self.free.push(output);
+                self.ended = Some(not_started(error.to_string()));
+            }
+        }
+    }
+
+    fn command(&self, invocation: &Invocation) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(OsStr::from_bytes(&invocation.script));
+        for name in &self.stale_variables {
+            command.env_remove(name);
+        }
+        for (name, value) in &invocation.env {
+            command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
+        }
+        command
     }
 
     /// Whether a token is one of the runner's.
-    pub fn owns(&self, _token: Token) -> bool {
-        todo!()
+    pub fn owns(&self, token: Token) -> bool {
+        (self.first_token..self.first_token + Self::TOKENS).contains(&token.0)
     }
 
     /// One of the runner's tokens is ready.
-    pub fn handle_event(&mut self, _token: Token, _registry: &Registry, _now: Instant) {
-        todo!()
+    pub fn handle_event(&mut self, token: Token, registry: &Registry, now: Instant) {
+        if let Some(at) = self.leftovers.iter().position(|l| l.token() == token) {
+            let closed = self
+                .leftovers
+                .get_mut(at)
+                .is_some_and(|leftover| leftover.handle_event(registry));
+            if closed {
+                self.leftovers.remove(at);
+                self.free.push(token);
+            }
+        } else if let Some(running) = &mut self.running {
+            running.process.handle_event(token, registry, now);
+            self.settle();
+        }
     }
 
     /// Some child has ended.
-    pub fn handle_sigchld(&mut self, _registry: &Registry, _now: Instant) {
-        todo!()
+    pub fn handle_sigchld(&mut self, registry: &Registry, now: Instant) {
+        if let Some(running) = &mut self.running {
+            running.process.handle_sigchld(registry, now);
+            self.settle();
+        }
     }
 
-    /// The deadline of [`Self::poll_timeout`] has come.
-    pub fn handle_timeout(&mut self, _registry: &Registry, _now: Instant) {
-        todo!()
+    /// The deadline of [`Self::poll_timeout`] has come. Too early a call does no harm.
+    pub fn handle_timeout(&mut self, registry: &Registry, now: Instant) {
+        if let Some(running) = &mut self.running {
+            if running.slow_at.take_if(|at| now >= *at).is_some() {
+                warn_slow(&running.script);
+            }
+            running.process.handle_timeout(registry, now);
+            self.settle();
+        }
     }
 
     /// The next deadline. Changed by `start` and every `handle_*`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        let running = self.running.as_ref()?;
+        let deadlines = [running.slow_at, running.process.poll_timeout()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The end of the run, once; for [`crate::handler::HandlerQueue::handle_outcome`]. Changed by
     /// `start` and every `handle_*`.
     pub fn poll_outcome(&mut self) -> Option<Outcome> {
-        todo!()
+        self.ended.take()
     }
 
     /// Whether a script runs.
     pub fn is_running(&self) -> bool {
-        todo!()
+        self.running.is_some()
+    }
+
+    /// Pipes of finished handlers that background children still hold.
+    pub fn leftovers(&self) -> usize {
+        self.leftovers.len()
+    }
+
+    /// Takes over the end of the process, if it has come.
+    fn settle(&mut self) {
+        let ended = self
+            .running
+            .as_mut()
+            .and_then(|running| running.process.poll_outcome());
+        let Some((outcome, leftover)) = ended else {
+            return;
+        };
+        self.ended = Some(outcome);
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        match leftover {
+            Some(leftover) => self.keep(leftover, &running.script),
+            None => self.free.push(running.output),
+        }
+    }
+
+    fn keep(&mut self, leftover: Leftover, script: &[u8]) {
+        log::debug!(
+            target: "agent",
+            "Script '{}' has ended, its output is still open: going on without it",
+            Escaped(script)
+        );
+        self.leftovers.push_back(leftover);
+        if self.leftovers.len() > LEFTOVERS_MAX {
+            if let Some(oldest) = self.leftovers.pop_front() {
+                self.free.push(oldest.token());
+                log::warn!(
+                    target: "agent",
+                    "{LEFTOVERS_MAX} background processes hold the output of their handlers: closing \
+                     the oldest (start them with '>/dev/null 2>&1 &')"
+                );
+            }
+        }
+    }
+}
+
+fn not_started(why: String) -> Outcome {
+    Outcome {
+        end: End::Failed(why),
+        output: Vec::new(),
+        output_bytes: 0,
+        duration: Duration::ZERO,
     }
 }

@@ -1,38 +1,99 @@
 //! System calls that no library here wraps. The only file of the package with `unsafe`.
+#![allow(unsafe_code)]
 
+use std::fs;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::{mem, ptr};
 
 /// A pipe, read end first; neither end survives an exec.
 ///
 /// # Errors
 /// If the process or the system has no descriptors left.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    todo!()
+    let mut ends = [-1; 2];
+    // SAFETY: the array has room for the two descriptors that the call writes.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    // SAFETY: the call succeeded, so both are open and nobody else knows them.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
 }
 
-/// Makes reads and writes on this end return at once. The other end of a pipe is not affected.
+/// Makes reads and writes on this end of a pipe return at once; the other end is not affected.
 ///
 /// # Errors
 /// Those of fcntl(2).
-pub fn set_nonblocking(_fd: BorrowedFd<'_>) -> io::Result<()> {
-    todo!()
+pub fn set_nonblocking(end: BorrowedFd<'_>) -> io::Result<()> {
+    // A pipe of ours has no other status flags that would have to be read and kept.
+    // SAFETY: the descriptor is open while it is borrowed; the argument is an integer.
+    check(unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })
 }
 
 /// Sends a signal to a process group. A group that is gone is no error.
-pub fn kill_group(_leader: u32, _signal: i32) {
-    todo!()
+///
+/// The leader must not have been reaped yet: until then its number cannot belong to anybody else.
+pub fn kill_group(leader: u32, signal: i32) {
+    // 0 and 1 would mean our own group and everybody.
+    if let Some(leader) = i32::try_from(leader).ok().filter(|&pid| pid > 1) {
+        // SAFETY: takes and returns integers.
+        unsafe { libc::kill(-leader, signal) };
+    }
 }
 
 /// Whether a child has ended, without reaping it.
-pub fn has_ended(_pid: u32) -> bool {
-    todo!()
+pub fn has_ended(pid: u32) -> bool {
+    // SAFETY: all zeroes is a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is writable for the whole call.
+    let result = unsafe { libc::waitid(libc::P_PID, pid, &mut info, options) };
+    // SAFETY: waitid fills in the child's fields, or leaves the zeroes.
+    // An error means that there is no such child any more.
+    result != 0 || unsafe { info.si_pid() } != 0
 }
 
 /// To be called once at the start: nothing that the agent inherited but stdin, stdout and stderr
 /// reaches its children, and no signal is blocked in them.
 pub fn isolate_children() {
-    todo!()
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: an empty set is initialised before it is used; the mask of this thread is set.
+    unsafe {
+        let mut none: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &none, ptr::null_mut());
+    }
+    // By number, because musl has no wrapper. Kernels before 5.11 do not know it.
+    // SAFETY: takes three integers and changes only the close-on-exec flag.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3 as libc::c_uint,
+            libc::c_uint::MAX,
+            CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if done != 0 {
+        close_on_exec_one_by_one();
+    }
+}
+
+fn close_on_exec_one_by_one() {
+    let open = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten();
+    for fd in open.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+        if fd > 2 {
+            // SAFETY: sets a flag; a number that is not open any more gives EBADF.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 use std::ffi::CStr;

@@ -1,8 +1,11 @@
 //! What a script is given: its environment and its standard input (agent spec 1.5, 1.6).
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::serf::Tags;
+use super::event_type;
+use crate::serf::{Event, Member, MemberEvent, Tags};
 use crate::wire::NodeName;
 
 /// The local node as handlers see it, at the time of the run.
@@ -19,7 +22,7 @@ pub struct Local<'a> {
 pub struct Invocation {
     /// Shell text.
     pub script: Arc<[u8]>,
-    /// Variables to set; no name twice, no NUL and no `=` where there must be none.
+    /// Variables to set, in byte order of their names, none twice; no NUL anywhere.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// Bytes for standard input.
     pub stdin: Arc<[u8]>,
@@ -39,3 +42,157 @@ pub fn is_stale(name: &[u8]) -> bool {
     ];
     name.starts_with(b"SERF_TAG_") || FIXED.contains(&name)
 }
+
+/// The variables for an event, without those that no environment can hold.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Environment {
+    /// In byte order of their names.
+    pub(super) variables: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Tags whose value holds a NUL: their variables are left out, and if it is `role`,
+    /// `SERF_SELF_ROLE` is empty. The run is still of use, and without it one odd tag would
+    /// stop all handlers.
+    pub(super) refused_tags: Vec<Vec<u8>>,
+}
+
+/// The event cannot be put into an environment at all: its name holds a NUL. A run with a cut or
+/// missing name would do the wrong thing.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NulInName;
+
+impl std::fmt::Display for NulInName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the event's name contains NUL, which no environment variable can hold")
+    }
+}
+
+/// The variables for a run of any handler of this event.
+pub(super) fn environment(event: &Event, local: Local<'_>) -> Result<Environment, NulInName> {
+    let mut variables = BTreeMap::new();
+    let mut refused_tags = Vec::new();
+    let mut role = Vec::new();
+    // In byte order of the tags' own names, so that of two with the same variable the last one wins.
+    for (key, value) in local.tags.iter() {
+        if value.contains(&0) {
+            refused_tags.push(key.to_vec());
+            continue;
+        }
+        if key == b"role" {
+            role = value.to_vec();
+        }
+        variables.insert(tag_variable(key), value.to_vec());
+    }
+    let mut set = |name: &str, value: Vec<u8>| variables.insert(name.into(), value);
+    set("SERF_EVENT", event_type(event).into());
+    set("SERF_SELF_NAME", local.name.as_bytes().into());
+    set("SERF_SELF_ROLE", role);
+    let named = match event {
+        Event::Member(_) => None,
+        Event::User(event) => Some((
+            "SERF_USER_EVENT",
+            "SERF_USER_LTIME",
+            &event.name,
+            event.ltime,
+        )),
+        Event::Query(query) => Some((
+            "SERF_QUERY_NAME",
+            "SERF_QUERY_LTIME",
+            &query.name,
+            query.ltime,
+        )),
+    };
+    if let Some((name_variable, time_variable, name, ltime)) = named {
+        if name.contains(&0) {
+            return Err(NulInName);
+        }
+        set(name_variable, name.clone());
+        set(time_variable, ltime.to_string().into());
+    }
+    Ok(Environment {
+        variables: variables.into_iter().collect(),
+        refused_tags,
+    })
+}
+
+/// `SERF_TAG_` and the tag's name in upper case, each character but `A-Z`, `0-9` and `_` replaced by
+/// one `_`; so is each byte that belongs to no character.
+fn tag_variable(tag: &[u8]) -> Vec<u8> {
+    let mut variable = String::from("SERF_TAG_");
+    for chunk in tag.utf8_chunks() {
+        variable.extend(chunk.valid().chars().map(variable_char));
+        variable.extend(chunk.invalid().iter().map(|_| '_'));
+    }
+    variable.into_bytes()
+}
+
+/// A few letters outside ASCII have a capital inside it, as the dotless i has.
+fn variable_char(character: char) -> char {
+    let mut upper = character.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(upper), None) if upper.is_ascii_uppercase() || upper.is_ascii_digit() => upper,
+        _ => '_',
+    }
+}
+
+/// Standard input of every handler of the event: member lines, or the payload with a last newline.
+pub(super) fn stdin(event: &Event) -> Arc<[u8]> {
+    match event {
+        Event::Member(event) => member_lines(event).into(),
+        Event::User(event) => ended(&event.payload).into(),
+        Event::Query(query) => ended(&query.payload).into(),
+    }
+}
+
+/// Shells read lines, and drop a last one without its newline.
+fn ended(payload: &[u8]) -> Vec<u8> {
+    let mut text = payload.to_vec();
+    if text.last().is_some_and(|&byte| byte != b'\n') {
+        text.push(b'\n');
+    }
+    text
+}
+
+fn member_lines(event: &MemberEvent) -> Vec<u8> {
+    let mut text = Vec::new();
+    for member in &event.members {
+        member_line(&mut text, member);
+    }
+    text
+}
+
+/// `NAME TAB ADDRESS TAB ROLE TAB k=v,k=v LF`.
+fn member_line(text: &mut Vec<u8>, member: &Member) {
+    push_field(text, member.name.as_bytes());
+    text.push(b'\t');
+    // Writing to a string cannot fail. A v4 address in v6 clothes is shown as what it is.
+    let mut address = String::new();
+    let _ = write!(address, "{}", member.addr.ip().to_canonical());
+    text.extend_from_slice(address.as_bytes());
+    text.push(b'\t');
+    let role = member.tags.iter().find(|(key, _)| *key == b"role");
+    push_field(text, role.map_or(b"", |(_, value)| value));
+    text.push(b'\t');
+    for (index, (key, value)) in member.tags.iter().enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        push_field(text, key);
+        text.push(b'=');
+        push_field(text, value);
+    }
+    text.push(b'\n');
+}
+
+/// What separates fields and lines is escaped; nothing else is, not even the backslash.
+fn push_field(text: &mut Vec<u8>, field: &[u8]) {
+    for &byte in field {
+        match byte {
+            b'\t' => text.extend_from_slice(b"\\t"),
+            b'\n' => text.extend_from_slice(b"\\n"),
+            _ => text.push(byte),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "invocation_tests.rs"]
+mod tests;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::serf::Command;
 use crate::time::Duration;
+use crate::wire::name::Escaped;
 
 /// Bytes of output that are kept, the last ones (agent spec 1.7).
 pub const OUTPUT_BYTES_MAX: usize = 8192;
@@ -37,7 +38,7 @@ pub struct Outcome {
     pub duration: Duration,
 }
 
-/// The answer to a query. If the command fails, [`Self::warn_refused`] tells the operator.
+/// The answer to a query. If the command fails, [`Answer::warn_refused`] tells the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// A [`Command::Respond`].
@@ -53,18 +54,104 @@ impl Answer {
     }
 }
 
+impl Outcome {
+    /// Whether the script did its job.
+    pub fn is_success(&self) -> bool {
+        self.end == End::Exited(0)
+    }
+
+    /// The lines that the operator gets about a run.
+    pub(super) fn log(&self, event_type: &str, script: &[u8]) {
+        log::debug!(
+            target: "agent",
+            "Event '{event_type}' script output: {}",
+            Escaped(&self.output)
+        );
+        let kept = self.output.len();
+        if self.output_bytes > kept as u64 {
+            log::warn!(
+                target: "agent",
+                "Script '{}' wrote {} bytes, only the last {kept} are kept",
+                Escaped(script),
+                self.output_bytes
+            );
+        }
+        if !self.is_success() {
+            warn_failed(script, &self.end);
+        }
+    }
+}
+
+/// Logs that a script did not run or did not run well.
+pub(super) fn warn_failed(script: &[u8], reason: &dyn fmt::Display) {
+    log::error!(
+        target: "agent",
+        "Error invoking script '{}': {reason}",
+        Escaped(script)
+    );
+}
+
+/// Logs, once a run, that it has lasted for [`SLOW_AFTER`].
+pub fn warn_slow(script: &[u8]) {
+    log::warn!(
+        target: "agent",
+        "Script '{}' slow, execution exceeding {SLOW_AFTER:?}",
+        Escaped(script)
+    );
+}
+
 /// The reference's words for a failed run.
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             End::Exited(status) => write!(f, "exit status {status}"),
-            End::Signalled(signal) => write!(f, "signal: {}", signal_words(*signal)),
+            End::Signalled(signal) => match signal_words(*signal) {
+                Some(words) => write!(f, "signal: {words}"),
+                None => write!(f, "signal: signal {signal}"),
+            },
             End::TimedOut(limit) => write!(f, "time limit of {limit:?} exceeded"),
             End::Failed(why) => f.write_str(why),
         }
     }
 }
 
-fn signal_words(_signal: i32) -> String {
-    todo!()
+/// The numbers that are the same on every Linux.
+const fn signal_words(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        4 => "illegal instruction",
+        5 => "trace/breakpoint trap",
+        6 => "aborted",
+        8 => "floating point exception",
+        9 => "killed",
+        11 => "segmentation fault",
+        13 => "broken pipe",
+        14 => "alarm clock",
+        15 => "terminated",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_told_in_the_references_words() {
+        assert_eq!(End::Exited(127).to_string(), "exit status 127");
+        assert_eq!(End::Signalled(9).to_string(), "signal: killed");
+        assert_eq!(End::Signalled(15).to_string(), "signal: terminated");
+        assert_eq!(End::Signalled(64).to_string(), "signal: signal 64");
+        assert_eq!(
+            End::TimedOut(Duration::from_secs(5)).to_string(),
+            "time limit of 5s exceeded"
+        );
+        assert_eq!(
+            End::Failed("no such file".into()).to_string(),
+            "no such file"
+        );
+        assert_eq!(format!("{SLOW_AFTER:?}"), "1s");
+    }
 }
