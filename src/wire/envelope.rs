@@ -1,7 +1,9 @@
 //! What is wrapped around messages: compound, compression, checksum, encryption, label (gossip spec
 //! 2.3 to 2.8), in this order on the way out and in the reverse on the way in.
 
-use super::{DecodeError, Keyring, Message, NonceSource};
+use super::checksum::crc32;
+use super::membership::message_type;
+use super::{DecodeError, Keyring, Message, NonceSource, cipher, compress, limits};
 
 /// A cluster label, 0 to 255 bytes; empty for none.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -13,16 +15,52 @@ impl Label {
     /// # Errors
     /// [`DecodeError::TooLarge`].
     pub fn new(bytes: &[u8]) -> Result<Self, DecodeError> {
-        todo!()
+        if bytes.len() > limits::LABEL_BYTES_MAX {
+            return Err(DecodeError::TooLarge("label"));
+        }
+        Ok(Label(bytes.to_vec()))
     }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Puts the header in front of what follows; none for the empty label.
+    pub(super) fn encode_header(&self, output: &mut Vec<u8>) {
+        if let (false, Ok(length)) = (self.0.is_empty(), u8::try_from(self.0.len())) {
+            output.extend_from_slice(&[message_type::LABEL, length]);
+            output.extend_from_slice(&self.0);
+        }
+    }
+
+    /// How many bytes the header takes.
+    fn header_bytes(&self) -> usize {
+        match self.0.len() {
+            0 => 0,
+            length => 2 + length,
+        }
+    }
+
+    /// The length of the header that begins `bytes` and fits this label; `None`: more bytes are
+    /// needed to tell.
+    pub(super) fn match_header(&self, bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
+        match *bytes {
+            [] => Ok(None),
+            [message_type::LABEL] => Ok(None),
+            [message_type::LABEL, 0, ..] => Err(DecodeError::Label),
+            [message_type::LABEL, length, ref rest @ ..] => match rest.get(..usize::from(length)) {
+                Some(label) if label == self.0 => Ok(Some(2 + label.len())),
+                Some(_) => Err(DecodeError::Label),
+                None => Ok(None),
+            },
+            _ if self.0.is_empty() => Ok(Some(0)),
+            _ => Err(DecodeError::Label),
+        }
+    }
 }
 
 /// How this node wraps and unwraps.
-#[derive(Clone)]
 pub struct Envelope {
     /// Separates clusters on one network.
     pub label: Label,
@@ -48,29 +86,210 @@ pub struct Packet {
 impl Envelope {
     /// No label, no ring, compression on, verification on.
     pub fn plain(nonces: NonceSource) -> Self {
-        todo!()
+        Envelope {
+            label: Label::default(),
+            keyring: None,
+            verify_incoming: true,
+            verify_outgoing: true,
+            compression: true,
+            nonces,
+        }
     }
 
     /// Unwraps a datagram. A message that is refused costs only itself; the outer layers cost all.
     ///
     /// # Errors
-    /// Label, decryption or checksum failed: nothing of the datagram may be used.
+    /// Label, decryption or checksum failed, or messages are nested too deep: nothing of the
+    /// datagram may be used.
     pub fn open_datagram(&self, bytes: &[u8]) -> Result<Packet, DecodeError> {
-        todo!()
+        let header = self.label.match_header(bytes)?.ok_or(match bytes {
+            [] => DecodeError::Empty,
+            _ => DecodeError::Label,
+        })?;
+        let body = bytes.get(header..).unwrap_or_default();
+        let mut packet = Opening {
+            packet: Packet::default(),
+            expanded_bytes_left: limits::DATAGRAM_EXPANDED_BYTES_MAX,
+        };
+        match self.decrypt_datagram(body)? {
+            Some(plain) => packet.open(checked(&plain)?, 0)?,
+            None => packet.open(checked(body)?, 0)?,
+        }
+        Ok(packet.packet)
     }
 
-    /// Wraps encoded messages into one datagram. `checksum`: the destination understands protocol 5
-    /// and is addressed as a node record (gossip spec 2.6).
+    /// `None`: the bytes are plaintext already, and may be.
+    fn decrypt_datagram(&self, body: &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
+        let Some(ring) = &self.keyring else {
+            return Ok(None);
+        };
+        match cipher::open(ring, self.label.as_bytes(), body) {
+            Ok(plain) => Ok(Some(plain)),
+            Err(_) if !self.verify_incoming => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Wraps encoded messages, one at least, into one datagram. `checksum`: the destination
+    /// understands protocol 5 and is addressed as a node record (gossip spec 2.6).
     ///
     /// The caller keeps within [`Self::packet_budget_bytes`] and
     /// [`super::limits::COMPOUND_PARTS_SENT_MAX`].
     pub fn seal_datagram<M: AsRef<[u8]>>(&mut self, messages: &[M], checksum: bool) -> Vec<u8> {
-        todo!()
+        let joined;
+        let mut plain = match messages {
+            [message] => message.as_ref(),
+            _ => {
+                joined = encode_compound(messages);
+                &joined
+            }
+        };
+        let compressed;
+        if self.compression && plain.len() > COMPRESS_OVERHEAD_BYTES {
+            compressed = compress::encode(plain);
+            if compressed.len() < plain.len() {
+                plain = &compressed;
+            }
+        }
+        let with_checksum;
+        if checksum {
+            with_checksum = encode_checksum(plain);
+            plain = &with_checksum;
+        }
+        let mut datagram =
+            Vec::with_capacity(self.label.header_bytes() + cipher::OVERHEAD_BYTES + plain.len());
+        self.label.encode_header(&mut datagram);
+        match &self.keyring {
+            Some(ring) if self.verify_outgoing => {
+                let nonce = self.nonces.next_nonce();
+                cipher::seal(ring, nonce, self.label.as_bytes(), plain, &mut datagram);
+            }
+            _ => datagram.extend_from_slice(plain),
+        }
+        datagram
     }
 
     /// Bytes that messages may take in a gossip packet, after compound header, encryption and label
     /// (gossip spec 2.10). Each message costs its length + 2.
     pub fn packet_budget_bytes(&self) -> usize {
-        todo!()
+        let encryption = match self.keyring {
+            Some(_) => cipher::OVERHEAD_BYTES,
+            None => 0,
+        };
+        limits::PACKET_BUDGET_BYTES - COMPOUND_HEADER_BYTES - encryption - self.label.header_bytes()
+    }
+}
+
+/// Type byte and count.
+const COMPOUND_HEADER_BYTES: usize = 2;
+/// What a compress message has around the compressed bytes, at least.
+const COMPRESS_OVERHEAD_BYTES: usize = 13;
+/// Type byte and CRC.
+const CHECKSUM_BYTES: usize = 5;
+
+/// Verifies and strips the checksum, if there is one.
+fn checked(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+    match *bytes {
+        [] => Err(DecodeError::Empty),
+        [message_type::CHECKSUM, a, b, c, d, ref rest @ ..] => {
+            if crc32(rest) == u32::from_be_bytes([a, b, c, d]) {
+                Ok(rest)
+            } else {
+                Err(DecodeError::Checksum)
+            }
+        }
+        _ => Ok(bytes),
+    }
+}
+
+fn encode_checksum(plain: &[u8]) -> Vec<u8> {
+    let mut output = Vec::with_capacity(CHECKSUM_BYTES + plain.len());
+    output.push(message_type::CHECKSUM);
+    output.extend_from_slice(&crc32(plain).to_be_bytes());
+    output.extend_from_slice(plain);
+    output
+}
+
+fn encode_compound<M: AsRef<[u8]>>(messages: &[M]) -> Vec<u8> {
+    debug_assert!(!messages.is_empty() && messages.len() <= limits::COMPOUND_PARTS_SENT_MAX);
+    // What does not fit in the two header fields would garble all the rest.
+    let parts = || {
+        messages
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|part| part.len() <= usize::from(u16::MAX))
+            .take(usize::from(u8::MAX))
+    };
+    let mut output = vec![message_type::COMPOUND, parts().count() as u8];
+    for part in parts() {
+        output.extend_from_slice(&(part.len() as u16).to_be_bytes());
+    }
+    for part in parts() {
+        output.extend_from_slice(part);
+    }
+    output
+}
+
+/// A datagram on its way through compound and compress messages.
+struct Opening {
+    packet: Packet,
+    /// One budget for all compressed parts, so that wrapping bombs in each other gains nothing.
+    expanded_bytes_left: usize,
+}
+
+impl Opening {
+    /// Takes what one message, or a wrapper inside `depth` others, holds.
+    ///
+    /// # Errors
+    /// Only for what costs the whole datagram.
+    fn open(&mut self, bytes: &[u8], depth: usize) -> Result<(), DecodeError> {
+        let kind = bytes.first().copied();
+        if !matches!(kind, Some(message_type::COMPOUND | message_type::COMPRESS)) {
+            self.packet.messages.push(Message::decode(bytes));
+            return Ok(());
+        }
+        if depth == limits::NESTING_MAX {
+            return Err(DecodeError::TooDeep);
+        }
+        let body = bytes.get(1..).unwrap_or_default();
+        if kind == Some(message_type::COMPOUND) {
+            return self.open_compound(body, depth + 1);
+        }
+        match compress::decode(body, self.expanded_bytes_left) {
+            Ok(expanded) => {
+                self.expanded_bytes_left -= expanded.len();
+                self.open(&expanded, depth + 1)
+            }
+            Err(error) => {
+                self.packet.messages.push(Err(error));
+                Ok(())
+            }
+        }
+    }
+
+    /// Parts before a truncated one count; what follows the last one does not.
+    fn open_compound(&mut self, body: &[u8], depth: usize) -> Result<(), DecodeError> {
+        let truncated = Err(DecodeError::TruncatedCompound);
+        let Some((&count, rest)) = body.split_first() else {
+            self.packet.messages.push(truncated);
+            return Ok(());
+        };
+        let lengths_bytes = 2 * usize::from(count);
+        let (Some(lengths), Some(mut rest)) =
+            (rest.get(..lengths_bytes), rest.get(lengths_bytes..))
+        else {
+            self.packet.messages.push(truncated);
+            return Ok(());
+        };
+        for length in lengths.chunks_exact(2) {
+            let length = usize::from(length[0]) << 8 | usize::from(length[1]);
+            let (Some(part), Some(after)) = (rest.get(..length), rest.get(length..)) else {
+                self.packet.messages.push(truncated);
+                return Ok(());
+            };
+            self.open(part, depth)?;
+            rest = after;
+        }
+        Ok(())
     }
 }

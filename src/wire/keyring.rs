@@ -1,5 +1,8 @@
 //! Keys of gossip encryption (gossip spec 2.7) and the source of nonces.
 
+use aes_gcm::aes::Aes256;
+use aes_gcm::aes::cipher::{BlockEncrypt, KeyInit};
+
 /// An AES key of 16, 24 or 32 bytes. Never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(Vec<u8>);
@@ -13,7 +16,10 @@ impl Key {
     /// # Errors
     /// [`KEY_SIZE_ERROR`].
     pub fn new(bytes: &[u8]) -> Result<Self, &'static str> {
-        todo!()
+        match bytes.len() {
+            16 | 24 | 32 => Ok(Key(bytes.to_vec())),
+            _ => Err(KEY_SIZE_ERROR),
+        }
     }
     /// The raw key.
     pub fn as_bytes(&self) -> &[u8] {
@@ -44,42 +50,66 @@ impl Keyring {
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
+    /// The key that encrypts.
+    pub fn primary(&self) -> &Key {
+        &self.keys[0]
+    }
     /// Adds a key at the end; a present one is left where it is.
     pub fn install(&mut self, key: Key) {
-        todo!()
+        if !self.keys.contains(&key) {
+            self.keys.push(key);
+        }
     }
     /// Moves a key to the front.
     ///
     /// # Errors
     /// `Requested key is not in the keyring`.
     pub fn use_key(&mut self, key: &Key) -> Result<(), &'static str> {
-        todo!()
+        let position = self.keys.iter().position(|present| present == key);
+        let position = position.ok_or("Requested key is not in the keyring")?;
+        let key = self.keys.remove(position);
+        self.keys.insert(0, key);
+        Ok(())
     }
     /// Removes a key; an absent one is no error.
     ///
     /// # Errors
     /// `Removing the primary key is not allowed`.
     pub fn remove(&mut self, key: &Key) -> Result<(), &'static str> {
-        todo!()
+        if key == self.primary() {
+            return Err("Removing the primary key is not allowed");
+        }
+        self.keys.retain(|present| present != key);
+        Ok(())
     }
 }
 
 /// Unpredictable nonces from 32 bytes of the operating system's entropy.
 ///
 /// AES-256 in counter mode over that seed: as strong as the cipher that uses the nonces, and a pure
-/// function of the seed, so that simulated runs repeat.
-#[derive(Clone)]
+/// function of the seed, so that simulated runs repeat. Not `Clone`: two sources in the same state
+/// would give the same nonces, which breaks AES-GCM.
 pub struct NonceSource {
-    _private: (),
+    cipher: Aes256,
+    counter: u128,
 }
 
 impl NonceSource {
     /// A source; the shell seeds it from the operating system, a simulator as it likes.
     pub fn new(seed: [u8; 32]) -> Self {
-        todo!()
+        NonceSource {
+            cipher: Aes256::new(&seed.into()),
+            counter: 0,
+        }
     }
+
     /// The next nonce.
     pub fn next_nonce(&mut self) -> [u8; 12] {
-        todo!()
+        let mut block = self.counter.to_be_bytes().into();
+        self.counter = self.counter.wrapping_add(1);
+        self.cipher.encrypt_block(&mut block);
+        let mut nonce = [0; 12];
+        nonce.copy_from_slice(&block[..12]);
+        nonce
     }
 }

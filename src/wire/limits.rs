@@ -30,3 +30,13 @@ pub const STREAM_USER_MESSAGE_BYTES_MAX: usize = 20 << 20;
 pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
 /// Filters of a query.
 pub const QUERY_FILTERS_MAX: usize = 64;
+/// Slots, and events in them altogether, in a Serf push/pull. The reference has 512 slots (gossip spec
+/// 5.7); an entry takes up to fifty times the memory that it takes on the wire.
+pub const RECENT_EVENTS_MAX: usize = 1 << 16;
+/// One MessagePack object of a stream other than a compressed message: a node with 512 bytes of meta, its
+/// name and unknown fields.
+pub const STREAM_OBJECT_BYTES_MAX: usize = 64 << 10;
+/// All bytes of an unencrypted stream.
+pub const STREAM_BYTES_MAX: usize = STREAM_EXPANDED_BYTES_MAX;
+/// Refused entries of a push/pull that are kept for the log.
+pub const REFUSED_NODES_MAX: usize = 64;

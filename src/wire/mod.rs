@@ -3,6 +3,12 @@
 //! Decoding never panics, never allocates by a header's word, and says in a [`DecodeError`] why it
 //! refused. Every limit is a named constant in [`limits`].
 
+mod address;
+mod boundary;
+mod checksum;
+mod cipher;
+mod compress;
+mod decoder;
 pub mod envelope;
 pub mod keyring;
 pub mod limits;
@@ -10,14 +16,16 @@ pub mod lzw;
 pub mod membership;
 pub mod msgpack;
 pub mod name;
+mod plain;
 pub mod serf;
 pub mod stream;
 
+pub use decoder::StreamDecoder;
 pub use envelope::{Envelope, Label, Packet};
 pub use keyring::{Key, Keyring, NonceSource};
 pub use membership::{Ack, Alive, Dead, IndirectPing, Message, Nack, Ping, Suspect, VersionVector};
 pub use name::NodeName;
-pub use stream::{PushPull, PushPullNode, RemoteState, StreamDecoder, StreamMessage, StreamSide};
+pub use stream::{PushPull, PushPullNode, RemoteState, StreamMessage, StreamSide};
 
 /// Why bytes from a peer were refused. Peer input is never fatal: drop, count, log the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]

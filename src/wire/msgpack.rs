@@ -4,6 +4,8 @@
 //! writes str8 and bin. Reading is one and the same: both accept everything that any reference
 //! version emits, and fail, without a panic and without allocating by a header's word, on the rest.
 
+use std::borrow::Cow;
+
 use rmp::Marker;
 
 /// Containers nested deeper than this are refused (gossip spec 8.1).
@@ -215,6 +217,11 @@ impl<'a> Reader<'a> {
 
     /// Bytes: raw, bin, or a list of small integers; `None` for nil.
     pub fn bytes(&mut self) -> Result<Option<Vec<u8>>> {
+        Ok(self.bytes_borrowed()?.map(Cow::into_owned))
+    }
+
+    /// As [`Self::bytes`], without a copy where the bytes lie in one piece.
+    pub fn bytes_borrowed(&mut self) -> Result<Option<Cow<'a, [u8]>>> {
         if self.take_nil()? {
             return Ok(None);
         }
@@ -226,9 +233,9 @@ impl<'a> Reader<'a> {
             return (0..count)
                 .map(|_| self.u8())
                 .collect::<Result<Vec<u8>>>()
-                .map(Some);
+                .map(|bytes| Some(Cow::Owned(bytes)));
         }
-        self.raw("bytes").map(|bytes| Some(bytes.to_vec()))
+        self.raw("bytes").map(|bytes| Some(Cow::Borrowed(bytes)))
     }
 
     fn integer(&mut self) -> Result<i128> {

@@ -1,8 +1,11 @@
 //! Bodies of the Serf layer's messages (gossip spec 5.2, 5.3, 5.8.2).
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use super::{DecodeError, NodeName, VersionVector};
+use super::membership::optional_name;
+use super::msgpack::{self, Dialect, Reader, Writer};
+use super::{DecodeError, NodeName, VersionVector, address, limits};
 
 /// First bytes of Serf messages.
 pub mod message_type {
@@ -204,39 +207,111 @@ impl Tags {
     pub fn new() -> Self {
         Tags::default()
     }
+
+    /// Of a key that comes twice the last value wins.
+    fn from_pairs(mut pairs: Vec<(&[u8], &[u8])>) -> Self {
+        pairs.reverse();
+        pairs.sort_by_key(|&(key, _)| key);
+        pairs.dedup_by_key(|&mut (key, _)| key);
+        Tags(
+            pairs
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+        )
+    }
+
+    fn position(&self, key: &[u8]) -> Result<usize, usize> {
+        self.0.binary_search_by(|(present, _)| (**present).cmp(key))
+    }
+
     /// The value of a tag.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        todo!()
+        let index = self.position(key).ok()?;
+        self.0.get(index).map(|(_, value)| &**value)
     }
+
     /// Sets a tag, replacing an older value.
     pub fn set(&mut self, key: &[u8], value: &[u8]) {
-        todo!()
+        match self.position(key) {
+            Ok(index) => self.0[index].1 = value.into(),
+            Err(index) => self.0.insert(index, (key.into(), value.into())),
+        }
     }
+
     /// Removes a tag; tells whether it was there.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        todo!()
+        let position = self.position(key);
+        if let Ok(index) = position {
+            self.0.remove(index);
+        }
+        position.is_ok()
     }
+
     /// All tags in byte order of their keys.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         self.0.iter().map(|(key, value)| (&**key, &**value))
     }
+
     /// The number of tags.
     pub fn len(&self) -> usize {
         self.0.len()
     }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
     /// Meta for Serf protocol 3 and later: `ff` and a map (gossip spec 5.2); below 3 the bare role.
     pub fn encode_meta(&self, serf_protocol: u8) -> Vec<u8> {
-        todo!()
+        if serf_protocol < TAGS_SINCE_PROTOCOL {
+            return self.get(b"role").unwrap_or_default().to_vec();
+        }
+        let mut writer = Writer::appending(Dialect::Gossip, vec![TAGS_MARK]);
+        self.encode_map(&mut writer);
+        writer.into_bytes()
     }
+
+    fn encode_map(&self, writer: &mut Writer) {
+        writer.map(self.len());
+        for (key, value) in self.iter() {
+            writer.text(key).text(value);
+        }
+    }
+
     /// Tags from a node's meta. Never fails: what decodes is kept, as in the reference; the flag
     /// tells whether all of it did.
     pub fn decode_meta(meta: &[u8]) -> (Tags, bool) {
-        todo!()
+        let [TAGS_MARK, map @ ..] = meta else {
+            return (Tags::from_pairs(vec![(b"role", meta)]), true);
+        };
+        Self::decode_map(&mut Reader::new(map))
     }
+
+    fn decode_map(reader: &mut Reader<'_>) -> (Tags, bool) {
+        let mut pairs = Vec::new();
+        let mut read = || -> Result<(), msgpack::Error> {
+            for _ in 0..reader.map()? {
+                let key = reader.text()?;
+                pairs.push((key, reader.text()?));
+            }
+            Ok(())
+        };
+        let complete = read().is_ok();
+        (Tags::from_pairs(pairs), complete)
+    }
+}
+
+/// First byte of meta that holds tags; without it the whole meta is a role (gossip spec 5.2).
+const TAGS_MARK: u8 = 0xff;
+/// Below this Serf protocol meta is the bare role (gossip spec 5.1).
+const TAGS_SINCE_PROTOCOL: u8 = 3;
+
+fn writer_of(kind: u8) -> Writer {
+    let mut output = Vec::with_capacity(96);
+    output.push(kind);
+    Writer::appending(Dialect::Gossip, output)
 }
 
 impl SerfMessage {
@@ -245,26 +320,440 @@ impl SerfMessage {
     /// # Errors
     /// Says what is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        todo!()
+        let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
+        let reader = &mut Reader::new(body);
+        match kind {
+            message_type::LEAVE => LeaveIntent::decode_body(reader).map(SerfMessage::Leave),
+            message_type::JOIN => {
+                LeaveIntent::decode_body(reader).map(|LeaveIntent { ltime, node, .. }| {
+                    SerfMessage::Join(JoinIntent { ltime, node })
+                })
+            }
+            message_type::USER_EVENT => {
+                UserEventMessage::decode_body(reader).map(SerfMessage::UserEvent)
+            }
+            message_type::QUERY => QueryMessage::decode_body(reader).map(SerfMessage::Query),
+            message_type::QUERY_RESPONSE => {
+                QueryResponseMessage::decode_body(reader).map(SerfMessage::QueryResponse)
+            }
+            message_type::RELAY => RelayMessage::decode_body(reader).map(SerfMessage::Relay),
+            other => Err(DecodeError::UnexpectedType(other)),
+        }
     }
+
     /// The message, type byte first, as codec 0.5.x writes it.
     pub fn encode(&self) -> Vec<u8> {
-        todo!()
+        match self {
+            SerfMessage::Leave(leave) => {
+                let mut writer = writer_of(message_type::LEAVE);
+                writer.map(3).key("LTime").uint(leave.ltime.0);
+                writer.key("Node").text(leave.node.as_bytes());
+                writer.key("Prune").bool(leave.prune);
+                writer.into_bytes()
+            }
+            SerfMessage::Join(join) => {
+                let mut writer = writer_of(message_type::JOIN);
+                writer.map(2).key("LTime").uint(join.ltime.0);
+                writer.key("Node").text(join.node.as_bytes());
+                writer.into_bytes()
+            }
+            SerfMessage::UserEvent(event) => event.encode(),
+            SerfMessage::Query(query) => query.encode(),
+            SerfMessage::QueryResponse(response) => response.encode(),
+            SerfMessage::Relay(relay) => relay.encode(),
+        }
+    }
+}
+
+impl LeaveIntent {
+    /// Also reads a join intent, which only lacks the last field.
+    fn decode_body(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (mut ltime, mut node, mut prune) = (0, &[][..], false);
+        reader.fields::<msgpack::Error>(&["LTime", "Node", "Prune"], |field, reader| {
+            match field {
+                0 => ltime = reader.u64()?,
+                1 => node = reader.text()?,
+                _ => prune = reader.bool()?,
+            }
+            Ok(())
+        })?;
+        Ok(LeaveIntent {
+            ltime: LamportTime(ltime),
+            node: NodeName::new(node)?,
+            prune,
+        })
+    }
+}
+
+impl UserEventMessage {
+    fn decode_body(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (mut ltime, mut name, mut payload, mut coalesce) = (0, &[][..], None, false);
+        reader.fields::<msgpack::Error>(&["LTime", "Name", "Payload", "CC"], |field, reader| {
+            match field {
+                0 => ltime = reader.u64()?,
+                1 => name = reader.text()?,
+                2 => payload = reader.bytes_borrowed()?,
+                _ => coalesce = reader.bool()?,
+            }
+            Ok(())
+        })?;
+        Ok(UserEventMessage {
+            ltime: LamportTime(ltime),
+            name: name.to_vec(),
+            payload: payload.map(Cow::into_owned),
+            coalesce,
+        })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut writer = writer_of(message_type::USER_EVENT);
+        writer.map(4).key("CC").bool(self.coalesce);
+        writer.key("LTime").uint(self.ltime.0);
+        writer.key("Name").text(&self.name);
+        writer.key("Payload").bytes_or_nil(self.payload.as_deref());
+        writer.into_bytes()
+    }
+}
+
+impl QueryMessage {
+    fn decode_body(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        const FIELDS: &[&str] = &[
+            "LTime",
+            "ID",
+            "Addr",
+            "Port",
+            "SourceNode",
+            "Filters",
+            "Flags",
+            "RelayFactor",
+            "Timeout",
+            "Name",
+            "Payload",
+        ];
+        let (mut ltime, mut id, mut addr, mut port) = (0, 0, Cow::default(), 0);
+        let (mut source_node, mut filters, mut flags) = (&[][..], None, 0);
+        let (mut relay_factor, mut timeout_nanos) = (0, 0);
+        let (mut name, mut payload) = (&[][..], None);
+        reader.fields::<DecodeError>(FIELDS, |field, reader| {
+            match field {
+                0 => ltime = reader.u64()?,
+                1 => id = reader.u32()?,
+                2 => addr = reader.bytes_borrowed()?.unwrap_or_default(),
+                3 => port = reader.u16()?,
+                4 => source_node = reader.text()?,
+                5 => filters = decode_filters(reader)?,
+                6 => flags = reader.u32()?,
+                7 => relay_factor = reader.u8()?,
+                8 => timeout_nanos = reader.i64()?,
+                9 => name = reader.text()?,
+                _ => payload = reader.bytes_borrowed()?,
+            }
+            Ok(())
+        })?;
+        Ok(QueryMessage {
+            ltime: LamportTime(ltime),
+            id,
+            addr: address::reachable(&addr, port, "Addr")?,
+            source_node: optional_name(source_node)?,
+            filters,
+            flags,
+            relay_factor,
+            timeout_nanos,
+            name: name.to_vec(),
+            payload: payload.map(Cow::into_owned),
+        })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut writer = writer_of(message_type::QUERY);
+        writer
+            .map(10 + usize::from(self.source_node.is_some()))
+            .key("Addr");
+        address::with_ip_bytes(self.addr.ip(), |ip| {
+            writer.bytes(ip);
+        });
+        writer.key("Filters");
+        match &self.filters {
+            None => {
+                writer.nil();
+            }
+            Some(filters) => {
+                writer.array(filters.len());
+                for filter in filters {
+                    writer.bytes(filter);
+                }
+            }
+        }
+        writer.key("Flags").uint(self.flags.into());
+        writer.key("ID").uint(self.id.into());
+        writer.key("LTime").uint(self.ltime.0);
+        writer.key("Name").text(&self.name);
+        writer.key("Payload").bytes_or_nil(self.payload.as_deref());
+        writer.key("Port").uint(self.addr.port().into());
+        writer.key("RelayFactor").uint(self.relay_factor.into());
+        if let Some(source_node) = &self.source_node {
+            writer.key("SourceNode").text(source_node.as_bytes());
+        }
+        writer.key("Timeout").int(self.timeout_nanos);
+        writer.into_bytes()
+    }
+}
+
+/// Elements of zero bytes are kept: they match nobody, but the query still travels on.
+fn decode_filters(reader: &mut Reader<'_>) -> Result<Option<Vec<Vec<u8>>>, DecodeError> {
+    if reader.take_nil()? {
+        return Ok(None);
+    }
+    let count = reader.array()?;
+    if count > limits::QUERY_FILTERS_MAX {
+        return Err(DecodeError::TooLarge("filters of a query"));
+    }
+    let mut filters = Vec::with_capacity(count);
+    for _ in 0..count {
+        filters.push(reader.bytes()?.unwrap_or_default());
+    }
+    Ok(Some(filters))
+}
+
+impl QueryResponseMessage {
+    fn decode_body(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        const FIELDS: &[&str] = &["LTime", "ID", "From", "Flags", "Payload"];
+        let (mut ltime, mut id, mut from, mut flags, mut payload) = (0, 0, &[][..], 0, None);
+        reader.fields::<msgpack::Error>(FIELDS, |field, reader| {
+            match field {
+                0 => ltime = reader.u64()?,
+                1 => id = reader.u32()?,
+                2 => from = reader.text()?,
+                3 => flags = reader.u32()?,
+                _ => payload = reader.bytes_borrowed()?,
+            }
+            Ok(())
+        })?;
+        Ok(QueryResponseMessage {
+            ltime: LamportTime(ltime),
+            id,
+            from: NodeName::new(from)?,
+            flags,
+            payload: payload.map(Cow::into_owned),
+        })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut writer = writer_of(message_type::QUERY_RESPONSE);
+        writer.map(5).key("Flags").uint(self.flags.into());
+        writer.key("From").text(self.from.as_bytes());
+        writer.key("ID").uint(self.id.into());
+        writer.key("LTime").uint(self.ltime.0);
+        writer.key("Payload").bytes_or_nil(self.payload.as_deref());
+        writer.into_bytes()
+    }
+}
+
+impl RelayMessage {
+    fn decode_body(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (mut ip, mut port, mut name) = (Cow::default(), 0, &[][..]);
+        reader.fields::<msgpack::Error>(&["DestAddr", "DestName"], |field, reader| {
+            if field == 1 {
+                name = reader.text()?;
+                return Ok(());
+            }
+            // A zone means nothing on another machine.
+            reader.fields::<msgpack::Error>(&["IP", "Port"], |field, reader| {
+                match field {
+                    0 => ip = reader.bytes_borrowed()?.unwrap_or_default(),
+                    _ => port = reader.u16()?,
+                }
+                Ok(())
+            })
+        })?;
+        if reader.rest().is_empty() {
+            return Err(DecodeError::Empty);
+        }
+        Ok(RelayMessage {
+            destination: address::reachable(&ip, port, "DestAddr")?,
+            destination_name: optional_name(name)?,
+            message: reader.rest().to_vec(),
+        })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut writer = writer_of(message_type::RELAY);
+        writer.map(1 + usize::from(self.destination_name.is_some()));
+        writer.key("DestAddr").map(3).key("IP");
+        address::with_ip_bytes(self.destination.ip(), |ip| {
+            writer.bytes(ip);
+        });
+        writer.key("Port").uint(self.destination.port().into());
+        writer.key("Zone").text("");
+        if let Some(name) = &self.destination_name {
+            writer.key("DestName").text(name.as_bytes());
+        }
+        writer.verbatim(&self.message);
+        writer.into_bytes()
     }
 }
 
 impl SerfPushPull {
     /// Decodes user state, type byte first.
     ///
+    /// A name that is none is left out: one strange member must not keep the clocks, the events and
+    /// all other members from us.
+    ///
     /// # Errors
     /// Says what is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        todo!()
+        const FIELDS: &[&str] = &[
+            "LTime",
+            "StatusLTimes",
+            "LeftMembers",
+            "EventLTime",
+            "Events",
+            "QueryLTime",
+        ];
+        let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
+        if kind != message_type::PUSH_PULL {
+            return Err(DecodeError::UnexpectedType(kind));
+        }
+        let mut state = SerfPushPull::default();
+        Reader::new(body).fields::<DecodeError>(FIELDS, |field, reader| {
+            match field {
+                0 => state.ltime = LamportTime(reader.u64()?),
+                1 => state.status_ltimes = decode_status_ltimes(reader)?,
+                2 => state.left_members = decode_left_members(reader)?,
+                3 => state.event_ltime = LamportTime(reader.u64()?),
+                4 => state.events = decode_recent_events(reader)?,
+                _ => state.query_ltime = LamportTime(reader.u64()?),
+            }
+            Ok(())
+        })?;
+        Ok(state)
     }
+
     /// The user state, type byte first.
     pub fn encode(&self) -> Vec<u8> {
-        todo!()
+        let mut writer = writer_of(message_type::PUSH_PULL);
+        writer.map(6).key("EventLTime").uint(self.event_ltime.0);
+        writer.key("Events").array(self.events.len());
+        for recent in &self.events {
+            match recent {
+                Some(recent) => recent.encode(&mut writer),
+                None => {
+                    writer.nil();
+                }
+            }
+        }
+        writer.key("LTime").uint(self.ltime.0);
+        writer.key("LeftMembers").array(self.left_members.len());
+        for name in &self.left_members {
+            writer.text(name.as_bytes());
+        }
+        writer.key("QueryLTime").uint(self.query_ltime.0);
+        writer.key("StatusLTimes").map(self.status_ltimes.len());
+        for (name, ltime) in &self.status_ltimes {
+            writer.text(name.as_bytes()).uint(ltime.0);
+        }
+        writer.into_bytes()
     }
+}
+
+/// A count of things that take far more memory than wire: held to what a cluster can have.
+fn within(count: usize, max: usize, what: &'static str) -> Result<usize, DecodeError> {
+    if count > max {
+        return Err(DecodeError::TooLarge(what));
+    }
+    Ok(count)
+}
+
+fn decode_status_ltimes(
+    reader: &mut Reader<'_>,
+) -> Result<Vec<(NodeName, LamportTime)>, DecodeError> {
+    let count = within(reader.map()?, limits::PUSH_PULL_NODES_MAX, "StatusLTimes")?;
+    let mut status_ltimes = Vec::new();
+    for _ in 0..count {
+        let name = reader.text()?;
+        let ltime = LamportTime(reader.u64()?);
+        if let Ok(name) = NodeName::new(name) {
+            status_ltimes.push((name, ltime));
+        }
+    }
+    Ok(status_ltimes)
+}
+
+fn decode_left_members(reader: &mut Reader<'_>) -> Result<Vec<NodeName>, DecodeError> {
+    let count = within(reader.array()?, limits::PUSH_PULL_NODES_MAX, "LeftMembers")?;
+    let mut left_members = Vec::new();
+    for _ in 0..count {
+        if let Ok(name) = NodeName::new(reader.text()?) {
+            left_members.push(name);
+        }
+    }
+    Ok(left_members)
+}
+
+fn decode_recent_events(reader: &mut Reader<'_>) -> Result<Vec<Option<RecentEvents>>, DecodeError> {
+    let slots = within(reader.array()?, limits::RECENT_EVENTS_MAX, "Events")?;
+    let mut events_left = limits::RECENT_EVENTS_MAX;
+    let mut recent = Vec::new();
+    for _ in 0..slots {
+        recent.push(if reader.take_nil()? {
+            None
+        } else {
+            Some(RecentEvents::decode(reader, &mut events_left)?)
+        });
+    }
+    Ok(recent)
+}
+
+impl RecentEvents {
+    fn decode(reader: &mut Reader<'_>, events_left: &mut usize) -> Result<Self, DecodeError> {
+        let mut recent = RecentEvents {
+            ltime: LamportTime(0),
+            events: Vec::new(),
+        };
+        reader.fields::<DecodeError>(&["LTime", "Events"], |field, reader| {
+            if field == 0 {
+                recent.ltime = LamportTime(reader.u64()?);
+                return Ok(());
+            }
+            recent.events.clear();
+            let count = within(reader.array()?, *events_left, "Events")?;
+            *events_left -= count;
+            for _ in 0..count {
+                recent.events.push(decode_recent_event(reader)?);
+            }
+            Ok(())
+        })?;
+        Ok(recent)
+    }
+
+    fn encode(&self, writer: &mut Writer) {
+        writer.map(2).key("Events").array(self.events.len());
+        for (name, payload) in &self.events {
+            writer.map(2).key("Name").text(name);
+            writer.key("Payload").bytes_or_nil(payload.as_deref());
+        }
+        writer.key("LTime").uint(self.ltime.0);
+    }
+}
+
+fn decode_recent_event(
+    reader: &mut Reader<'_>,
+) -> Result<(Vec<u8>, Option<Vec<u8>>), msgpack::Error> {
+    let (mut name, mut payload) = (&[][..], None);
+    reader.fields::<msgpack::Error>(&["Name", "Payload"], |field, reader| {
+        match field {
+            0 => name = reader.text()?,
+            _ => payload = reader.bytes_borrowed()?,
+        }
+        Ok(())
+    })?;
+    Ok((name.to_vec(), payload.map(Cow::into_owned)))
+}
+
+/// First bytes of encoded filters.
+mod filter_type {
+    pub(super) const NODES: u8 = 0;
+    pub(super) const TAG: u8 = 1;
 }
 
 impl Filter {
@@ -273,11 +762,53 @@ impl Filter {
     /// # Errors
     /// Zero bytes, unknown type, bad body: the query then matches nobody.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        todo!()
+        let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
+        let reader = &mut Reader::new(body);
+        match kind {
+            filter_type::NODES => {
+                let count = reader.array()?;
+                let mut names = Vec::new();
+                for _ in 0..count {
+                    names.push(reader.text()?.to_vec());
+                }
+                Ok(Filter::Nodes(names))
+            }
+            filter_type::TAG => {
+                let (mut tag, mut expression) = (&[][..], &[][..]);
+                reader.fields::<msgpack::Error>(&["Tag", "Expr"], |field, reader| {
+                    match field {
+                        0 => tag = reader.text()?,
+                        _ => expression = reader.text()?,
+                    }
+                    Ok(())
+                })?;
+                Ok(Filter::Tag {
+                    tag: tag.to_vec(),
+                    expression: expression.to_vec(),
+                })
+            }
+            other => Err(DecodeError::UnexpectedType(other)),
+        }
     }
+
     /// Encodes it.
     pub fn encode(&self) -> Vec<u8> {
-        todo!()
+        match self {
+            Filter::Nodes(names) => {
+                let mut writer = writer_of(filter_type::NODES);
+                writer.array(names.len());
+                for name in names {
+                    writer.text(name);
+                }
+                writer.into_bytes()
+            }
+            Filter::Tag { tag, expression } => {
+                let mut writer = writer_of(filter_type::TAG);
+                writer.map(2).key("Expr").text(expression);
+                writer.key("Tag").text(tag);
+                writer.into_bytes()
+            }
+        }
     }
 }
 
@@ -287,10 +818,92 @@ impl ConflictMember {
     /// # Errors
     /// Says what is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Option<Self>, DecodeError> {
-        todo!()
+        const FIELDS: &[&str] = &[
+            "Name",
+            "Addr",
+            "Port",
+            "Tags",
+            "Status",
+            "ProtocolMin",
+            "ProtocolMax",
+            "ProtocolCur",
+            "DelegateMin",
+            "DelegateMax",
+            "DelegateCur",
+        ];
+        let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
+        if kind != message_type::CONFLICT_RESPONSE {
+            return Err(DecodeError::UnexpectedType(kind));
+        }
+        let mut reader = Reader::new(body);
+        if reader.clone().take_nil()? {
+            return Ok(None);
+        }
+        let (mut name, mut addr, mut port) = (&[][..], Cow::default(), 0);
+        let (mut tags, mut status, mut versions) = (Tags::new(), 0, [0; 6]);
+        reader.fields::<DecodeError>(FIELDS, |field, reader| {
+            match field {
+                0 => name = reader.text()?,
+                1 => addr = reader.bytes_borrowed()?.unwrap_or_default(),
+                2 => port = reader.u16()?,
+                3 => {
+                    let (decoded, complete) = Tags::decode_map(reader);
+                    if !complete {
+                        return Err(DecodeError::Invalid("Tags"));
+                    }
+                    tags = decoded;
+                }
+                4 => status = reader.u8()?,
+                version => versions[version - 5] = reader.u8()?,
+            }
+            Ok(())
+        })?;
+        if status > STATUS_MAX {
+            return Err(DecodeError::Invalid("Status"));
+        }
+        Ok(Some(ConflictMember {
+            name: NodeName::new(name)?,
+            addr: address::reachable(&addr, port, "Addr")?,
+            tags,
+            status,
+            versions: VersionVector::decode(&versions)?,
+        }))
     }
+
     /// Encodes an answer, type byte first; `None` as nil.
     pub fn encode(member: Option<&Self>) -> Vec<u8> {
-        todo!()
+        let mut writer = writer_of(message_type::CONFLICT_RESPONSE);
+        let Some(member) = member else {
+            writer.nil();
+            return writer.into_bytes();
+        };
+        writer.map(11).key("Addr");
+        address::with_ip_bytes(member.addr.ip(), |ip| {
+            writer.bytes(ip);
+        });
+        let versions = member.versions;
+        for (key, version) in [
+            ("DelegateCur", versions.delegate_current),
+            ("DelegateMax", versions.delegate_max),
+            ("DelegateMin", versions.delegate_min),
+        ] {
+            writer.key(key).uint(version.into());
+        }
+        writer.key("Name").text(member.name.as_bytes());
+        writer.key("Port").uint(member.addr.port().into());
+        for (key, version) in [
+            ("ProtocolCur", versions.protocol_current),
+            ("ProtocolMax", versions.protocol_max),
+            ("ProtocolMin", versions.protocol_min),
+        ] {
+            writer.key(key).uint(version.into());
+        }
+        writer.key("Status").uint(member.status.into());
+        writer.key("Tags");
+        member.tags.encode_map(&mut writer);
+        writer.into_bytes()
     }
 }
+
+/// The highest Serf status: failed (gossip spec 5.5).
+const STATUS_MAX: u8 = 4;

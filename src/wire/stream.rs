@@ -1,9 +1,12 @@
 //! Messages on TCP (gossip spec 2.9): decoded as bytes arrive, bounded, without a length in front.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Ack, DecodeError, Envelope, NodeName, Ping, VersionVector};
+use super::membership::{checked_meta, message_type};
+use super::msgpack::{self, Dialect, Reader, Writer};
+use super::{Ack, DecodeError, NodeName, Ping, VersionVector, address, limits};
 
 /// A message that travels on a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,20 +15,21 @@ pub enum StreamMessage {
     Ping(Ping),
     Ack(Ack),
     PushPull(PushPull),
-    /// The Serf layer's bytes; never empty (an empty one is dropped by the decoder's caller).
+    /// The Serf layer's bytes; an empty message delivers nothing.
     User(Vec<u8>),
     /// The other side could not read our first layer.
     Error(Vec<u8>),
 }
 
 /// One side's whole state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct PushPull {
     /// Sent in the course of a join.
     pub join: bool,
     /// Entries that are valid, in the order sent.
     pub nodes: Vec<PushPullNode>,
-    /// Entries that were refused one by one (gossip spec 8.7), for the log. Empty when encoding.
+    /// Why entries were refused one by one (gossip spec 8.7), for the log: the first
+    /// [`limits::REFUSED_NODES_MAX`] reasons. Not encoded.
     pub refused: Vec<DecodeError>,
     /// The Serf layer's state; may be empty.
     pub user_state: Vec<u8>,
@@ -68,57 +72,123 @@ pub enum StreamSide {
     Responder,
 }
 
-/// Decodes the one message that a direction of a connection carries, as its bytes arrive.
-#[derive(Debug)]
-pub struct StreamDecoder {
-    _private: (),
+impl RemoteState {
+    fn from_wire(value: i64) -> Option<Self> {
+        Some(match value {
+            0 => RemoteState::Alive,
+            1 => RemoteState::Suspect,
+            2 => RemoteState::Dead,
+            3 => RemoteState::Left,
+            _ => return None,
+        })
+    }
 }
 
-impl StreamDecoder {
-    /// A decoder for what the side `side` reads.
-    pub fn new(side: StreamSide) -> Self {
-        todo!()
+impl PushPullNode {
+    /// One entry. The outer error is fatal to the stream; the inner one costs this entry alone.
+    pub(super) fn decode(
+        reader: &mut Reader<'_>,
+    ) -> Result<Result<Self, DecodeError>, msgpack::Error> {
+        const FIELDS: &[&str] = &[
+            "Name",
+            "Addr",
+            "Port",
+            "Meta",
+            "Incarnation",
+            "State",
+            "Vsn",
+        ];
+        let (mut name, mut addr, mut port) = (&[][..], Cow::default(), 0);
+        let (mut meta, mut incarnation, mut state) = (None, 0, 0);
+        let mut versions = Cow::default();
+        reader.fields::<msgpack::Error>(FIELDS, |field, reader| {
+            match field {
+                0 => name = reader.text()?,
+                1 => addr = reader.bytes_borrowed()?.unwrap_or_default(),
+                2 => port = reader.u16()?,
+                3 => meta = reader.bytes_borrowed()?,
+                4 => incarnation = reader.u32()?,
+                5 => state = reader.i64()?,
+                _ => versions = reader.bytes_borrowed()?.unwrap_or_default(),
+            }
+            Ok(())
+        })?;
+        let checked = || {
+            let state = RemoteState::from_wire(state).ok_or(DecodeError::Invalid("State"))?;
+            if incarnation == 0 && state == RemoteState::Alive {
+                return Err(DecodeError::Invalid("Incarnation"));
+            }
+            Ok(PushPullNode {
+                name: NodeName::new(name)?,
+                addr: address::literal(&addr, port, "Addr")?,
+                meta: checked_meta(meta.as_deref())?,
+                incarnation,
+                state,
+                versions: VersionVector::decode(&versions)?,
+            })
+        };
+        Ok(checked())
     }
 
-    /// Takes the next bytes. `Ok(None)`: more are needed. After `Ok(Some(_))` or `Err(_)` the
-    /// decoder is spent.
-    ///
-    /// Whatever arrives, it holds no more than the limits of [`super::limits`], and total work is
-    /// linear in the bytes received, in whatever pieces they come.
-    ///
-    /// # Errors
-    /// The stream is to be closed; [`Self::error_report`] says whether with an answer.
-    pub fn push(
-        &mut self,
-        bytes: &[u8],
-        envelope: &Envelope,
-    ) -> Result<Option<StreamMessage>, DecodeError> {
-        todo!()
+    fn encode(&self, writer: &mut Writer) {
+        writer.map(7).key("Addr");
+        address::with_ip_bytes(self.addr.ip(), |ip| {
+            writer.bytes(ip);
+        });
+        writer.key("Incarnation").uint(self.incarnation.into());
+        writer.key("Meta").bytes_or_nil(self.meta.as_deref());
+        writer.key("Name").text(self.name.as_bytes());
+        writer.key("Port").uint(self.addr.port().into());
+        writer.key("State").uint(self.state as u64);
+        writer.key("Vsn").bytes(&self.versions.encode());
+    }
+}
+
+impl PushPull {
+    /// Adds an entry, or the reason why it is refused.
+    pub(super) fn take_node(&mut self, node: Result<PushPullNode, DecodeError>) {
+        match node {
+            Ok(node) => self.nodes.push(node),
+            Err(error) if self.refused.len() < limits::REFUSED_NODES_MAX => {
+                self.refused.push(error);
+            }
+            Err(_) => {}
+        }
     }
 
-    /// Bytes held.
-    pub fn buffered_bytes(&self) -> usize {
-        todo!()
-    }
-
-    /// The text of the error message that a responder sends back when the first layer (type byte,
-    /// decryption, decompression) failed (gossip spec 2.7.4 and 2.9.4); `None`: close silently.
-    pub fn error_report(&self) -> Option<&'static str> {
-        todo!()
+    fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::appending(Dialect::Gossip, vec![message_type::PUSH_PULL]);
+        writer.map(3).key("Join").bool(self.join);
+        writer.key("Nodes").uint(self.nodes.len() as u64);
+        writer
+            .key("UserStateLen")
+            .uint(self.user_state.len() as u64);
+        for node in &self.nodes {
+            node.encode(&mut writer);
+        }
+        writer.verbatim(&self.user_state);
+        writer.into_bytes()
     }
 }
 
 impl StreamMessage {
     /// The message, type byte first, before compression and encryption.
     pub fn encode(&self) -> Vec<u8> {
-        todo!()
-    }
-}
-
-impl Envelope {
-    /// The bytes that `side` writes for a message: compressed, encrypted, label in front, as
-    /// configured. An error report is encrypted too.
-    pub fn seal_stream(&mut self, message: &StreamMessage, side: StreamSide) -> Vec<u8> {
-        todo!()
+        match self {
+            StreamMessage::Ping(ping) => ping.encode_body(vec![message_type::PING]),
+            StreamMessage::Ack(ack) => ack.encode_body(vec![message_type::ACK]),
+            StreamMessage::PushPull(push_pull) => push_pull.encode(),
+            StreamMessage::User(bytes) => {
+                let mut writer = Writer::appending(Dialect::Gossip, vec![message_type::USER]);
+                writer.map(1).key("UserMsgLen").uint(bytes.len() as u64);
+                writer.verbatim(bytes);
+                writer.into_bytes()
+            }
+            StreamMessage::Error(text) => {
+                let mut writer = Writer::appending(Dialect::Gossip, vec![message_type::ERROR]);
+                writer.map(1).key("Error").text(text);
+                writer.into_bytes()
+            }
+        }
     }
 }

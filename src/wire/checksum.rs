@@ -1,0 +1,40 @@
+//! CRC-32 of IEEE 802.3 and zlib (gossip spec 2.6).
+
+const TABLE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut index = 0;
+    while index < 256 {
+        let mut remainder = index as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            let carry = remainder & 1;
+            remainder >>= 1;
+            if carry == 1 {
+                // The polynomial, reflected.
+                remainder ^= 0xedb8_8320;
+            }
+            bit += 1;
+        }
+        table[index] = remainder;
+        index += 1;
+    }
+    table
+};
+
+/// The checksum of `bytes`.
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc: u32, &byte| {
+        crc >> 8 ^ TABLE[usize::from(crc as u8 ^ byte)]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::crc32;
+
+    #[test]
+    fn the_published_check_value_comes_out() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        assert_eq!(crc32(b""), 0);
+    }
+}

@@ -1,0 +1,116 @@
+//! AES-GCM payloads (gossip spec 2.7.1).
+
+use aes_gcm::aead::consts::U12;
+use aes_gcm::aes::Aes192;
+use aes_gcm::{AeadInPlace, Aes128Gcm, Aes256Gcm, AesGcm, KeyInit, Nonce, Tag};
+
+use super::{DecodeError, Key, Keyring};
+
+const NONCE_BYTES: usize = 12;
+const TAG_BYTES: usize = 16;
+/// Plaintext padded to whole blocks; only members of protocol 1 send it.
+const VERSION_PADDED: u8 = 0;
+const VERSION_PLAIN: u8 = 1;
+const BLOCK_BYTES: usize = 16;
+/// What encryption adds to a message.
+pub(super) const OVERHEAD_BYTES: usize = 1 + NONCE_BYTES + TAG_BYTES;
+
+/// One of the three ciphers, by the length of the key.
+enum Cipher {
+    Aes128(Aes128Gcm),
+    Aes192(AesGcm<Aes192, U12>),
+    Aes256(Aes256Gcm),
+}
+
+impl Cipher {
+    /// `None` cannot happen: a [`Key`] has one of the three lengths.
+    fn new(key: &Key) -> Option<Self> {
+        let key = key.as_bytes();
+        match key.len() {
+            16 => Aes128Gcm::new_from_slice(key).ok().map(Cipher::Aes128),
+            24 => AesGcm::new_from_slice(key).ok().map(Cipher::Aes192),
+            _ => Aes256Gcm::new_from_slice(key).ok().map(Cipher::Aes256),
+        }
+    }
+
+    fn encrypt(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], text: &mut [u8]) -> Option<Tag> {
+        let nonce = Nonce::from_slice(nonce);
+        match self {
+            Cipher::Aes128(cipher) => cipher.encrypt_in_place_detached(nonce, aad, text),
+            Cipher::Aes192(cipher) => cipher.encrypt_in_place_detached(nonce, aad, text),
+            Cipher::Aes256(cipher) => cipher.encrypt_in_place_detached(nonce, aad, text),
+        }
+        .ok()
+    }
+
+    /// Leaves `text` as it was if the tag does not fit.
+    fn decrypt(&self, nonce: &[u8], aad: &[u8], text: &mut [u8], tag: &[u8]) -> bool {
+        let (nonce, tag) = (Nonce::from_slice(nonce), Tag::from_slice(tag));
+        match self {
+            Cipher::Aes128(cipher) => cipher.decrypt_in_place_detached(nonce, aad, text, tag),
+            Cipher::Aes192(cipher) => cipher.decrypt_in_place_detached(nonce, aad, text, tag),
+            Cipher::Aes256(cipher) => cipher.decrypt_in_place_detached(nonce, aad, text, tag),
+        }
+        .is_ok()
+    }
+}
+
+/// Encrypts with the primary key and appends the payload to `output`.
+pub(super) fn seal(
+    ring: &Keyring,
+    nonce: [u8; NONCE_BYTES],
+    aad: &[u8],
+    plain: &[u8],
+    output: &mut Vec<u8>,
+) {
+    output.reserve(plain.len() + OVERHEAD_BYTES);
+    output.push(VERSION_PLAIN);
+    output.extend_from_slice(&nonce);
+    let start = output.len();
+    output.extend_from_slice(plain);
+    let text = output.get_mut(start..).unwrap_or_default();
+    let tag = Cipher::new(ring.primary()).and_then(|cipher| cipher.encrypt(&nonce, aad, text));
+    match tag {
+        Some(tag) => output.extend_from_slice(&tag),
+        // Only a text of 64 GiB has no tag. Nothing of it may leave in the clear.
+        None => output.truncate(start),
+    }
+}
+
+/// Decrypts a payload with whichever key of the ring fits.
+pub(super) fn open(ring: &Keyring, aad: &[u8], payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let least_text = match payload.first() {
+        Some(&VERSION_PADDED) => BLOCK_BYTES,
+        Some(&VERSION_PLAIN) => 0,
+        _ => return Err(DecodeError::Decryption),
+    };
+    let (version, rest) = payload.split_at(1);
+    if rest.len() < NONCE_BYTES + least_text + TAG_BYTES {
+        return Err(DecodeError::Decryption);
+    }
+    let (nonce, rest) = rest.split_at(NONCE_BYTES);
+    let (text, tag) = rest.split_at(rest.len() - TAG_BYTES);
+    let mut text = text.to_vec();
+    let fits = |key: &Key| {
+        Cipher::new(key).is_some_and(|cipher| cipher.decrypt(nonce, aad, &mut text, tag))
+    };
+    if !ring.keys().iter().any(fits) {
+        return Err(DecodeError::Decryption);
+    }
+    if version == [VERSION_PADDED] {
+        unpad(&mut text)?;
+    }
+    Ok(text)
+}
+
+/// PKCS#7: the last byte tells how many bytes the padding has.
+fn unpad(text: &mut Vec<u8>) -> Result<(), DecodeError> {
+    let padding = text.last().map_or(0, |&last| usize::from(last));
+    match text.len().checked_sub(padding) {
+        Some(length) if (1..=BLOCK_BYTES).contains(&padding) => {
+            text.truncate(length);
+            Ok(())
+        }
+        _ => Err(DecodeError::Decryption),
+    }
+}
