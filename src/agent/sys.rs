@@ -1,10 +1,12 @@
 //! System calls that no library here wraps. The only file of the package with `unsafe`.
 #![allow(unsafe_code)]
 
-use std::fs;
-use std::io;
+use std::ffi::CStr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::{mem, ptr};
+use std::{fs, io, mem, ptr};
+
+use libc::{c_int, c_void, sockaddr_in, sockaddr_in6, socklen_t};
 
 /// A pipe, read end first; neither end survives an exec.
 ///
@@ -95,14 +97,6 @@ fn check(result: libc::c_int) -> io::Result<()> {
     }
     Ok(())
 }
-
-use std::ffi::CStr;
-use std::mem;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd};
-use std::ptr;
-
-use libc::{c_int, c_void, sockaddr_in, sockaddr_in6, socklen_t};
 
 /// One address of a network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]

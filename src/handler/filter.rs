@@ -107,3 +107,117 @@ impl fmt::Display for EventFilter {
         write!(f, "{}:{}", self.type_str(), Escaped(self.name()))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::serf::{LamportTime, MemberEvent, Query, UserEvent};
+    use crate::time::Instant;
+
+    const KINDS: [MemberEventKind; 5] = [
+        MemberEventKind::Join,
+        MemberEventKind::Leave,
+        MemberEventKind::Failed,
+        MemberEventKind::Update,
+        MemberEventKind::Reap,
+    ];
+
+    /// One event of each type, user events and queries with two names each.
+    fn events() -> Vec<Event> {
+        let mut events: Vec<Event> = KINDS
+            .iter()
+            .map(|&kind| {
+                Event::Member(MemberEvent {
+                    kind,
+                    members: Vec::new(),
+                })
+            })
+            .collect();
+        for name in ["deploy", "a:b"] {
+            events.push(Event::User(UserEvent {
+                ltime: LamportTime(1),
+                name: name.into(),
+                payload: Vec::new(),
+                coalesce: true,
+            }));
+            events.push(Event::Query(Query {
+                ltime: LamportTime(1),
+                id: 1,
+                name: name.into(),
+                payload: Vec::new(),
+                source_node: None,
+                deadline: Instant::ORIGIN,
+            }));
+        }
+        events
+    }
+
+    fn matching(filter: &str) -> String {
+        let filter = EventFilter::parse(filter.as_bytes()).unwrap();
+        let events = events();
+        let found = events.iter().filter(|event| filter.matches(event));
+        let names: Vec<_> = found
+            .map(|e| crate::handler::Described(e).to_string())
+            .collect();
+        names.join(" ")
+    }
+
+    #[test]
+    fn each_filter_matches_its_events() {
+        for kind in KINDS {
+            assert_eq!(matching(kind.as_str()), kind.as_str());
+        }
+        assert_eq!(matching("user"), "user-event: deploy user-event: a:b");
+        assert_eq!(matching("user:"), matching("user"));
+        assert_eq!(matching("user:deploy"), "user-event: deploy");
+        assert_eq!(matching("user:a:b"), "user-event: a:b");
+        assert_eq!(matching("user:Deploy"), "");
+        assert_eq!(matching("user:dep"), "");
+        assert_eq!(matching("query"), "query: deploy query: a:b");
+        assert_eq!(matching("query:a:b"), "query: a:b");
+        assert_eq!(matching("*").split(' ').count(), 5 + 8);
+    }
+
+    #[test]
+    fn unknown_tokens_are_refused() {
+        for bad in [
+            "",
+            "USER",
+            " user",
+            "user ",
+            "member",
+            "member-foo",
+            "*:foo",
+            "member-join:x",
+            "**",
+        ] {
+            assert_eq!(EventFilter::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn stream_lists() {
+        let list = |text: &str| {
+            EventFilter::parse_list(text.as_bytes()).map(|filters| {
+                filters
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+        };
+        assert_eq!(list(""), Ok("*:".into()));
+        assert_eq!(
+            list("user:deploy,query,*"),
+            Ok("user:deploy query: *:".into())
+        );
+        assert_eq!(
+            list("member-join,member-reap"),
+            Ok("member-join: member-reap:".into())
+        );
+        for bad in ["user, query", ",", "user,", "foo"] {
+            assert_eq!(list(bad).unwrap_err().to_string(), "Invalid event filter");
+        }
+    }
+}

@@ -155,7 +155,6 @@ impl HandlerQueue {
                 self.note_drop(&waiting.event, now);
             }
         }
-        self.check_invariants();
     }
 
     /// The next run, if none is under way. Whoever takes it owes a [`Self::handle_outcome`].
@@ -341,6 +340,7 @@ impl HandlerQueue {
                 wanted: true,
             });
         }
+        self.check_invariants();
     }
 
     fn note_drop(&mut self, event: &Event, now: Instant) {

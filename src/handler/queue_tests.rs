@@ -1,1 +1,321 @@
+#![allow(clippy::unwrap_used)]
 
+use super::*;
+use crate::serf::{LamportTime, MemberStatus, Query, Tags, UserEvent};
+use crate::wire::VersionVector;
+
+const NOW: Instant = Instant::ORIGIN;
+
+fn handlers(list: &[&str]) -> Vec<EventScript> {
+    let parsed = list
+        .iter()
+        .flat_map(|h| EventScript::parse(h.as_bytes()).unwrap());
+    parsed.collect()
+}
+
+fn user(name: &str) -> Event {
+    Event::User(UserEvent {
+        ltime: LamportTime(1),
+        name: name.into(),
+        payload: Vec::new(),
+        coalesce: false,
+    })
+}
+
+fn query(name: &str) -> Event {
+    Event::Query(Query {
+        ltime: LamportTime(3),
+        id: 44,
+        name: name.into(),
+        payload: b"asked".to_vec(),
+        source_node: None,
+        deadline: NOW,
+    })
+}
+
+fn members(kind: MemberEventKind, names: &[&str]) -> Event {
+    members_at(kind, names, "10.0.0.1:1")
+}
+
+fn members_at(kind: MemberEventKind, names: &[&str], addr: &str) -> Event {
+    let member = |name: &&str| Member {
+        name: NodeName::new(name.as_bytes()).unwrap(),
+        addr: addr.parse().unwrap(),
+        tags: Tags::new(),
+        status: MemberStatus::Alive,
+        versions: VersionVector::serf(5),
+    };
+    Event::Member(MemberEvent {
+        kind,
+        members: names.iter().map(member).collect(),
+    })
+}
+
+fn ended(end: End, output: &[u8]) -> Outcome {
+    Outcome {
+        end,
+        output: output.to_vec(),
+        output_bytes: output.len() as u64,
+        duration: Duration::from_millis(3),
+    }
+}
+
+fn next(queue: &mut HandlerQueue) -> Option<Invocation> {
+    let name = NodeName::new(b"self").unwrap();
+    let tags = Tags::new();
+    queue.poll_invocation(
+        Local {
+            name: &name,
+            tags: &tags,
+        },
+        NOW,
+    )
+}
+
+fn value(invocation: &Invocation, name: &str) -> String {
+    let found = invocation.env.iter().find(|(n, _)| n == name.as_bytes());
+    String::from_utf8(found.map_or(b"-".to_vec(), |(_, value)| value.clone())).unwrap()
+}
+
+/// Runs all there is: script, event, and what it is about.
+fn run_all(queue: &mut HandlerQueue) -> Vec<String> {
+    let mut ran = Vec::new();
+    while let Some(run) = next(queue) {
+        assert!(next(queue).is_none(), "one at a time");
+        let event = value(&run, "SERF_EVENT");
+        let about = if event == "user" {
+            value(&run, "SERF_USER_EVENT")
+        } else {
+            String::from_utf8_lossy(&run.stdin).replace('\n', ";")
+        };
+        ran.push(format!(
+            "{} {event} {about}",
+            String::from_utf8_lossy(&run.script)
+        ));
+        assert_eq!(queue.handle_outcome(ended(End::Exited(0), b"")), None);
+    }
+    ran
+}
+
+#[test]
+fn runs_are_in_the_order_of_events_then_of_handlers() {
+    let mut queue = HandlerQueue::new(handlers(&["user=A", "B", "user,user:x=C", "query=D"]));
+    assert!(next(&mut queue).is_none() && queue.is_idle());
+    queue.push(user("x"), NOW);
+    queue.push(user("y"), NOW);
+    assert_eq!(queue.len(), 2);
+    let expected = [
+        "A user x", "B user x", "C user x", "C user x", "A user y", "B user y", "C user y",
+    ];
+    assert_eq!(run_all(&mut queue), expected);
+    assert!(queue.is_idle() && queue.bytes() == 0);
+    assert_eq!(queue.counters().runs, 7);
+}
+
+#[test]
+fn a_query_is_answered_by_status_zero_with_output() {
+    let mut queue = HandlerQueue::new(handlers(&["query=A"; 6]));
+    queue.push(query("load"), NOW);
+    let mut answers = Vec::new();
+    for (end, output) in [
+        (End::Exited(1), &b"no"[..]),
+        (End::Signalled(9), b"no"),
+        (End::TimedOut(Duration::from_secs(1)), b"no"),
+        (End::Failed("x".into()), b""),
+        (End::Exited(0), b""),
+        (End::Exited(0), b"yes\0\n"),
+    ] {
+        let run = next(&mut queue).unwrap();
+        assert_eq!(*run.stdin, *b"asked\n");
+        answers.extend(queue.handle_outcome(ended(end, output)));
+    }
+    let expected = Answer {
+        command: Command::Respond {
+            ltime: LamportTime(3),
+            id: 44,
+            payload: b"yes\0\n".to_vec(),
+        },
+        query: "query: load".into(),
+    };
+    assert_eq!(answers, [expected]);
+    let counters = queue.counters();
+    assert_eq!(
+        (counters.runs, counters.failures, counters.timeouts),
+        (6, 4, 1)
+    );
+    // An outcome that nobody waits for changes nothing.
+    assert_eq!(queue.handle_outcome(ended(End::Exited(0), b"x")), None);
+    assert_eq!(queue.counters().runs, 6);
+}
+
+#[test]
+fn a_user_event_is_never_answered() {
+    let mut queue = HandlerQueue::new(handlers(&["A"]));
+    queue.push(user("x"), NOW);
+    next(&mut queue).unwrap();
+    assert_eq!(queue.handle_outcome(ended(End::Exited(0), b"text")), None);
+}
+
+#[test]
+fn new_handlers_meet_the_next_event() {
+    let mut queue = HandlerQueue::new(handlers(&["user=A", "user=B"]));
+    for name in ["x", "y", "z"] {
+        queue.push(user(name), NOW);
+    }
+    assert_eq!(*next(&mut queue).unwrap().script, *b"A");
+    queue.replace_handlers(handlers(&["user:z=N"]));
+    queue.handle_outcome(ended(End::Exited(0), b""));
+    assert_eq!(run_all(&mut queue), ["B user x", "N user z"]);
+    queue.push(user("x"), NOW);
+    queue.replace_handlers(Vec::new());
+    assert!(run_all(&mut queue).is_empty() && queue.is_idle());
+}
+
+#[test]
+fn an_event_that_fits_no_environment_does_not_hold_up_others() {
+    let mut queue = HandlerQueue::new(handlers(&["user=A", "B"]));
+    queue.push(user("a\0b"), NOW);
+    queue.push(user("c"), NOW);
+    assert_eq!(run_all(&mut queue), ["A user c", "B user c"]);
+    assert_eq!(queue.counters().refused, 2);
+}
+
+#[test]
+fn ten_thousand_small_events_fit_several_times_over() {
+    let mut queue = HandlerQueue::new(handlers(&["user=A"]));
+    for number in 0..50_000 {
+        queue.push(user(&format!("event-{number}")), NOW);
+    }
+    assert_eq!(queue.counters().dropped_user_events, 0);
+    for number in 0..50_000 {
+        let run = next(&mut queue).unwrap();
+        assert_eq!(value(&run, "SERF_USER_EVENT"), format!("event-{number}"));
+        queue.handle_outcome(ended(End::Exited(0), b""));
+    }
+    assert!(next(&mut queue).is_none() && queue.is_idle());
+    assert!(queue.waiting.capacity() <= 2 * IDLE_CAPACITY);
+}
+
+/// A queue with room for `count` user events of one letter, and a run under way.
+fn small(list: &[&str], count: usize) -> HandlerQueue {
+    let mut queue = HandlerQueue::new(handlers(list));
+    queue.push(user("0"), NOW);
+    assert!(next(&mut queue).is_some());
+    queue.bytes_max = count * cost(&user("x"));
+    queue
+}
+
+#[test]
+fn user_events_and_queries_beyond_the_bound_are_dropped_and_counted() {
+    let mut queue = small(&["A"], 3);
+    for name in ["1", "2", "3", "4", "5"] {
+        queue.push(user(name), NOW);
+    }
+    queue.push(query("q"), NOW);
+    let counters = queue.counters();
+    assert_eq!(
+        (counters.dropped_user_events, counters.dropped_queries),
+        (2, 1)
+    );
+    queue.handle_outcome(ended(End::Exited(0), b""));
+    assert_eq!(run_all(&mut queue), ["A user 1", "A user 2", "A user 3"]);
+}
+
+#[test]
+fn drops_are_told_at_once_then_at_intervals() {
+    let mut log = DropLog::default();
+    let mut told = Vec::new();
+    for second in [0, 1, 2, 11, 12] {
+        log.untold += 1;
+        log.tell_in_time(1, NOW + Duration::from_secs(second));
+        told.push(log.untold);
+    }
+    assert_eq!(told, [0, 1, 2, 0, 1]);
+    log.tell(1);
+    assert_eq!(log.untold, 0);
+}
+
+#[test]
+fn what_nobody_wants_makes_room() {
+    let mut queue = small(&["user:0=A", "user:w=A"], 2);
+    queue.push(user("x"), NOW);
+    queue.push(user("w"), NOW);
+    queue.push(user("y"), NOW);
+    assert_eq!(queue.len(), 2);
+    queue.push(user("w"), NOW);
+    assert_eq!(queue.counters().dropped_user_events, 0);
+    queue.push(user("w"), NOW);
+    assert_eq!(queue.counters().dropped_user_events, 1);
+    queue.handle_outcome(ended(End::Exited(0), b""));
+    assert_eq!(run_all(&mut queue), ["A user w", "A user w"]);
+}
+
+fn after_merging(kinds: &[(MemberEventKind, &[&str])]) -> Vec<String> {
+    let mut queue = small(&["A"], 0);
+    for (count, (kind, names)) in kinds.iter().enumerate() {
+        queue.push(members_at(*kind, names, &format!("10.0.0.{count}:1")), NOW);
+    }
+    queue.handle_outcome(ended(End::Exited(0), b""));
+    let short = |line: String| {
+        line.replace("\t\t\t", "\t")
+            .replace("A member-", "")
+            .replace("\t10.0.0.", "@")
+            .replace('\t', "")
+    };
+    run_all(&mut queue).into_iter().map(short).collect()
+}
+
+#[test]
+fn member_events_are_merged_per_node_and_never_dropped() {
+    use MemberEventKind::{Failed, Join, Leave, Reap, Update};
+    assert_eq!(
+        after_merging(&[(Join, &["a", "b", "c"]), (Failed, &["b"]), (Reap, &["b"])]),
+        ["join a@0;c@0;", "reap b@2;"]
+    );
+    assert_eq!(
+        after_merging(&[(Failed, &["a"]), (Join, &["a"]), (Update, &["a", "b"])]),
+        ["join a@2;", "update b@2;"],
+        "an update refreshes the join that waits"
+    );
+    assert_eq!(
+        after_merging(&[(Update, &["a", "b"]), (Leave, &["c"]), (Update, &["a"])]),
+        ["update a@2;b@0;", "leave c@1;"]
+    );
+    assert_eq!(
+        after_merging(&[(Leave, &["a"]), (Update, &["a"]), (Join, &["a"])]),
+        ["join a@2;"]
+    );
+}
+
+#[test]
+fn a_full_queue_holds_each_node_at_most_once() {
+    use MemberEventKind::{Failed, Join, Leave, Reap, Update};
+    let mut rng = crate::rng::Rng::new(7);
+    let names: Vec<String> = (0..20).map(|n| format!("n{n}")).collect();
+    let mut queue = small(&["A"], 0);
+    for _ in 0..2_000 {
+        let mut kinds = [Join, Leave, Failed, Update, Reap];
+        rng.shuffle(&mut kinds);
+        let some: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
+            .filter(|_| rng.below(3) == 0)
+            .collect();
+        if !some.is_empty() {
+            queue.push(members(kinds[0], &some), NOW);
+        }
+        queue.check_invariants();
+        let mut waiting: Vec<&NodeName> = Vec::new();
+        for w in &queue.waiting {
+            if let Event::Member(event) = &w.event {
+                assert!(!event.members.is_empty());
+                waiting.extend(event.members.iter().map(|m| &m.name));
+            }
+        }
+        let count = waiting.len();
+        waiting.sort();
+        waiting.dedup();
+        assert_eq!(waiting.len(), count);
+    }
+    assert!(queue.counters().merged_members > 1_000);
+}

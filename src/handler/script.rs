@@ -132,3 +132,136 @@ impl fmt::Display for InvalidEventScript {
 }
 
 impl std::error::Error for InvalidEventScript {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `filter|filter -> script`, or the first line of the error.
+    fn parsed(handler: &str) -> String {
+        let scripts = match EventScript::parse(handler.as_bytes()) {
+            Ok(scripts) => scripts,
+            Err(error) => {
+                let text = error.to_string();
+                return text.lines().next().unwrap_or_default().to_owned();
+            }
+        };
+        let filters: Vec<_> = scripts.iter().map(|s| s.filter.to_string()).collect();
+        let text = scripts.first().map(|s| Escaped(&s.script).to_string());
+        format!("{} -> {}", filters.join("|"), text.unwrap_or_default())
+    }
+
+    #[test]
+    fn filters_in_front_of_a_script() {
+        for (handler, expected) in [
+            ("foo.sh", "*: -> foo.sh"),
+            ("", "*: -> "),
+            ("=foo.sh", "*: -> foo.sh"),
+            ("=", "*: -> "),
+            ("*=foo.sh", "*: -> foo.sh"),
+            ("*=FOO=1 env", "*: -> FOO=1 env"),
+            ("member-join=x", "member-join: -> x"),
+            ("member-leave=x", "member-leave: -> x"),
+            ("member-failed=x", "member-failed: -> x"),
+            ("member-update=x", "member-update: -> x"),
+            ("member-reap=x", "member-reap: -> x"),
+            ("user=x", "user: -> x"),
+            ("user:=", "user: -> "),
+            ("user:x=y=z", "user:x -> y=z"),
+            ("user:a:b=x", "user:a:b -> x"),
+            ("user:a b.c/d=x", "user:a b.c/d -> x"),
+            ("user: x =y", "user: x  -> y"),
+            ("query=x", "query: -> x"),
+            (
+                "query:load=uptime | awk '{print $1}'",
+                "query:load -> uptime | awk '{print $1}'",
+            ),
+            ("query:load,user:deploy=S", "query:load|user:deploy -> S"),
+            ("user,user:o=S", "user:|user:o -> S"),
+            (
+                "member-join,member-leave,*=S",
+                "member-join:|member-leave:|*: -> S",
+            ),
+        ] {
+            assert_eq!(parsed(handler), expected);
+        }
+    }
+
+    #[test]
+    fn scripts_that_hold_an_equals_sign() {
+        for script in [
+            "notify.sh --to=ops",
+            "sh -c 'x=1; echo $x'",
+            "curl -d a=b http://localhost/",
+            "/bin/x=y",
+            "./a,b=c",
+            "a.sh=1",
+            "a b,c d=1",
+            "user:a,x y=1",
+            "[ \"$SERF_EVENT\" = user ]",
+            ": ${X:=1}",
+            ":=x",
+            "$x=1",
+            "{ x=1; }",
+            "\nX=1\nenv",
+            "echo\nX=1",
+            "gr\u{f6}\u{df}e=1",
+            "* x=1",
+        ] {
+            let shown = Escaped(script.as_bytes()).to_string();
+            assert_eq!(parsed(script), format!("*: -> {shown}"));
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_filter_must_be_one() {
+        for (handler, token, script) in [
+            ("member-foo=x", "member-foo", "x"),
+            ("FOO=1 env", "FOO", "1 env"),
+            ("USER=x", "USER", "x"),
+            ("*:foo=x", "*:foo", "x"),
+            ("member-join:foo=x", "member-join:foo", "x"),
+            ("member-join, member-leave=x", " member-leave", "x"),
+            ("user:a,b=x", "b", "x"),
+            ("member-join,=x", "", "x"),
+            (",=x", "", "x"),
+            (",user=x", "", "x"),
+            (" =x", " ", "x"),
+            (" user=x", " user", "x"),
+            ("user =x", "user ", "x"),
+            ("\tuser=x", "\\t", "x"),
+            ("http://host/?a=b", "http://host/?a", "b"),
+            ("-=x=y", "-", "x=y"),
+            ("a,b,c=", "a", ""),
+            ("user,FOO,BAR=1", "FOO", "1"),
+        ] {
+            let token = if token == "\\t" { "\\tuser" } else { token };
+            let expected = format!("Invalid event script: Event '{token}' invoking '{script}'");
+            assert_eq!(parsed(handler), expected);
+        }
+    }
+
+    #[test]
+    fn the_error_says_what_to_do() {
+        let text =
+            EventScript::parse(b"FOO=1 env").map_or_else(|e| e.to_string(), |_| String::new());
+        let hint = text.lines().nth(1).unwrap_or_default();
+        for word in [
+            "member-join",
+            "member-reap",
+            "user:NAME",
+            "query:NAME",
+            "'*='",
+        ] {
+            assert!(hint.contains(word), "{text}");
+        }
+        assert_eq!(text.lines().count(), 2);
+    }
+
+    #[test]
+    fn a_script_with_a_nul_is_refused() {
+        let text =
+            EventScript::parse(b"user=a\0b").map_or_else(|e| e.to_string(), |_| String::new());
+        assert!(text.contains("NUL"), "{text}");
+    }
+}
