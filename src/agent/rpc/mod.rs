@@ -1,0 +1,612 @@
+//! RPC sessions without sockets (agent spec 2): bytes in, bytes and things to do out.
+//!
+//! The loop owns the sockets. It reports what arrives, writes what [`RpcServer::output`] holds, and
+//! does what [`RpcServer::poll_action`] asks for, until it asks for nothing more:
+//!
+//! - a connection is accepted: [`RpcServer::accept`], close it at once if that says no;
+//! - it is readable and [`RpcServer::wants_input`]: read, [`RpcServer::received`];
+//! - it is writable, or [`Action::Flush`]: write [`RpcServer::output`], [`RpcServer::sent`];
+//! - it ended or broke: [`RpcServer::closed`], and drop it;
+//! - the core said something: [`RpcServer::command_ended`] and [`RpcServer::query_record`] for the
+//!   command ids of which [`RpcServer::owns`] is true, [`RpcServer::event`] for every event.
+//!
+//! None of these answers anything by itself: drain [`RpcServer::poll_action`] afterwards, once a turn is enough.
+
+mod answers;
+mod session;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use crate::go;
+use crate::rpc::{Request, VERSION, reply, request};
+use crate::serf::{
+    Command, CommandId, CommandResult, Event, JoinTarget, QueryParams, QueryRecord, Serf,
+};
+use crate::time::{Duration, Instant};
+use crate::wire::name::Escaped;
+use answers::MemberFilter;
+use session::{Ending, Next, Session};
+
+/// Connections at a time; the reference knows no limit.
+const SESSIONS_MAX: usize = 512;
+/// Queries of one session that are not over.
+const QUERIES_MAX: usize = 256;
+/// How long a client may take to read its last reply.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
+/// Ids of the server's commands begin here; those of the loop are below.
+const COMMAND_ID_FIRST: u64 = 1 << 63;
+
+/// A client's connection, named by the loop; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// What the agent lets clients do.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The key that clients must show, if any.
+    pub auth_key: Option<String>,
+}
+
+/// What replies are made of.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The time.
+    pub now: Instant,
+    /// The node.
+    pub serf: &'a Serf,
+    /// The handlers for `info`: `<type>:<name>` (such as `*:`, `user:deploy`) and the script.
+    pub handlers: &'a [(String, String)],
+}
+
+/// What the loop is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Write what [`RpcServer::output`] holds, as far as the socket takes it; the rest when it is
+    /// writable again.
+    Flush(SessionId),
+    /// The session wants input again after it did not: read, for edge-triggered readiness may be spent.
+    Read(SessionId),
+    /// Drop the connection; the server has forgotten it.
+    Close(SessionId),
+    /// Hand a command to the core.
+    Run {
+        /// Its id.
+        id: CommandId,
+        /// What.
+        command: Command,
+    },
+    /// Resolve the addresses (agent spec 4.9), hand [`Command::Join`] to the core, then
+    /// [`RpcServer::join_ended`]. Log it as any join.
+    Join {
+        /// Whose.
+        id: CommandId,
+        /// As the client wrote them.
+        addresses: Vec<String>,
+        /// Take user events from before the join.
+        replay: bool,
+    },
+    /// The node has left and the client knows: end the process with status 0.
+    Shutdown,
+}
+
+/// A command that the core or the loop is working on.
+#[derive(Debug)]
+struct Running {
+    /// Whose; none if the client is gone.
+    session: Option<SessionId>,
+    /// Of the request.
+    seq: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Join,
+    Leave,
+    Query,
+    Respond,
+}
+
+/// All RPC sessions.
+pub struct RpcServer {
+    config: Config,
+    sessions: BTreeMap<SessionId, Session>,
+    /// Sessions to look at.
+    ready: VecDeque<SessionId>,
+    actions: VecDeque<Action>,
+    running: BTreeMap<CommandId, Running>,
+    /// Queries that are not over: whose, and the number of the request.
+    queries: BTreeMap<CommandId, (SessionId, u64)>,
+    next_command: u64,
+    dropped: u64,
+}
+
+impl RpcServer {
+    /// A server without sessions.
+    pub fn new(config: Config) -> Self {
+        RpcServer {
+            config,
+            sessions: BTreeMap::new(),
+            ready: VecDeque::new(),
+            actions: VecDeque::new(),
+            running: BTreeMap::new(),
+            queries: BTreeMap::new(),
+            next_command: COMMAND_ID_FIRST,
+            dropped: 0,
+        }
+    }
+
+    /// A client connected. If this is `false` there are too many: close the connection.
+    pub fn accept(&mut self, session: SessionId, peer: SocketAddr) -> bool {
+        if self.sessions.len() >= SESSIONS_MAX {
+            log::warn!(target: "agent.ipc", "Refused client: {peer}: {SESSIONS_MAX} are connected");
+            return false;
+        }
+        log::info!(target: "agent.ipc", "Accepted client: {peer}");
+        let open = self.auth_key().is_none();
+        let replaced = self.sessions.insert(session, Session::new(peer, open));
+        debug_assert!(replaced.is_none(), "a session's id was used twice");
+        true
+    }
+
+    fn auth_key(&self) -> Option<&str> {
+        self.config
+            .auth_key
+            .as_deref()
+            .filter(|key| !key.is_empty())
+    }
+
+    /// Whether the loop should read from that connection now.
+    pub fn wants_input(&self, session: SessionId) -> bool {
+        self.sessions
+            .get(&session)
+            .is_some_and(Session::wants_input)
+    }
+
+    /// Bytes arrived.
+    pub fn received(&mut self, session: SessionId, bytes: &[u8]) {
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.received(bytes);
+            self.look_at(session);
+        }
+    }
+
+    /// What is to be written, front first.
+    pub fn output(&self, session: SessionId) -> &[u8] {
+        match self.sessions.get(&session) {
+            Some(state) => state.output.as_slice(),
+            None => &[],
+        }
+    }
+
+    /// The first `count` bytes of the output were written.
+    pub fn sent(&mut self, session: SessionId, count: usize) {
+        if let Some(state) = self.sessions.get_mut(&session)
+            && count > 0
+        {
+            state.output.consume(count);
+            self.look_at(session);
+        }
+    }
+
+    /// The connection ended: end of file or an error. The server forgets it.
+    pub fn closed(&mut self, session: SessionId) {
+        let Some(state) = self.sessions.remove(&session) else {
+            return;
+        };
+        for running in self.running.values_mut() {
+            if running.session == Some(session) {
+                running.session = None;
+            }
+        }
+        for query in state.asked {
+            self.queries.remove(&query);
+            self.run(Command::ForgetQuery(query));
+        }
+        if state.ending == Some(Ending::CloseAndShutdown) {
+            self.actions.push_back(Action::Shutdown);
+        }
+    }
+
+    /// Whether a command is one of [`Action::Run`] or [`Action::Join`].
+    pub fn owns(id: CommandId) -> bool {
+        id.0 >= COMMAND_ID_FIRST
+    }
+
+    /// A command of [`Action::Run`] ended.
+    pub fn command_ended(&mut self, id: CommandId, result: CommandResult) {
+        if let CommandResult::Joined {
+            contacted,
+            failures,
+        } = &result
+        {
+            let failures: Vec<_> = failures.iter().map(join_failure).collect();
+            return self.join_ended(id, *contacted, &failures);
+        }
+        let error = match &result {
+            CommandResult::Failed(why) => why.as_str(),
+            _ => "",
+        };
+        self.ended(id, error, 0);
+        if let CommandResult::Queried { .. } = result {
+            return;
+        }
+        // A query that was not sent has no records.
+        if let Some((session, _)) = self.queries.remove(&id)
+            && let Some(state) = self.sessions.get_mut(&session)
+        {
+            state.asked.remove(&id);
+        }
+    }
+
+    /// A join of [`Action::Join`] ended: nodes contacted, and what failed, one complete sentence each,
+    /// such as `Failed to resolve nohost: no such host`.
+    pub fn join_ended(&mut self, id: CommandId, contacted: usize, failures: &[String]) {
+        let error = match contacted {
+            0 if !failures.is_empty() => go::errors_occurred(failures),
+            _ => String::new(),
+        };
+        self.ended(id, &error, contacted);
+    }
+
+    /// Answers the request and lets the session go on with the next one.
+    fn ended(&mut self, id: CommandId, error: &str, contacted: usize) {
+        let Some(running) = self.running.remove(&id) else {
+            return;
+        };
+        let state = running
+            .session
+            .and_then(|session| self.sessions.get_mut(&session));
+        let (Some(session), Some(state)) = (running.session, state) else {
+            if running.kind == Kind::Leave {
+                self.actions.push_back(Action::Shutdown);
+            }
+            return;
+        };
+        debug_assert_eq!(state.busy, Some(id));
+        state.busy = None;
+        match running.kind {
+            Kind::Join => state.reply_with(running.seq, error, |writer| {
+                reply::write_joined(writer, contacted);
+            }),
+            Kind::Respond if !error.is_empty() => state.reply(running.seq, &respond_error(error)),
+            _ => state.reply(running.seq, error),
+        }
+        if running.kind == Kind::Leave {
+            state.end(Ending::CloseAndShutdown);
+        }
+        self.look_at(session);
+    }
+
+    /// Something came back for a query.
+    pub fn query_record(&mut self, id: CommandId, record: QueryRecord) {
+        let Some(&(session, seq)) = self.queries.get(&id) else {
+            return;
+        };
+        let done = record == QueryRecord::Done;
+        if done {
+            self.queries.remove(&id);
+        }
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        if done {
+            state.asked.remove(&id);
+        }
+        if state.ending.is_none() {
+            state.reply_with(seq, "", |writer| {
+                reply::write_query_record(writer, &record);
+            });
+            self.look_at(session);
+        }
+    }
+
+    /// Something happened; goes to every stream that wants it.
+    pub fn event(&mut self, event: &Event) {
+        let mut shared = None;
+        for (&session, state) in &mut self.sessions {
+            if let Some(lost) = state.event(event, &mut shared) {
+                self.dropped += lost;
+                if !state.queued {
+                    state.queued = true;
+                    self.ready.push_back(session);
+                }
+            }
+        }
+    }
+
+    /// The next thing to do; `None` when there is nothing left for now.
+    pub fn poll_action(&mut self, view: &View<'_>) -> Option<Action> {
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return Some(action);
+            }
+            let session = self.ready.pop_front()?;
+            self.step(session, view);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due: a client that does not read its last reply is cut off.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.sessions.values().filter_map(|s| s.deadline).min()
+    }
+
+    /// A deadline has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for (&session, state) in &mut self.sessions {
+            if state.deadline.is_some_and(|deadline| deadline <= now) {
+                state.deadline = None;
+                state.output.clear();
+                if !state.queued {
+                    state.queued = true;
+                    self.ready.push_back(session);
+                }
+            }
+        }
+    }
+
+    /// Number of sessions.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Events and records dropped because clients did not read, since the start.
+    pub fn dropped_count(&self) -> u64 {
+        self.dropped
+    }
+
+    fn look_at(&mut self, session: SessionId) {
+        if let Some(state) = self.sessions.get_mut(&session)
+            && !state.queued
+        {
+            state.queued = true;
+            self.ready.push_back(session);
+        }
+    }
+
+    /// One request of a session, and whatever its buffers call for.
+    fn step(&mut self, session: SessionId, view: &View<'_>) {
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        state.queued = false;
+        match state.next_request() {
+            Next::Wait => {}
+            Next::Request(seq, request) => {
+                self.execute(session, seq, request, view);
+                // One at a time, so that a client with many requests does not hold up the others.
+                self.look_at(session);
+            }
+            Next::Refuse(seq, error) => {
+                state.reply(seq, error);
+                state.end(Ending::Close);
+            }
+            Next::Garbage(why) => {
+                log::error!(target: "agent.ipc", "{why}");
+                state.end(Ending::Close);
+            }
+        }
+        self.settle(session, view.now);
+    }
+
+    /// Flushes, closes, reads on.
+    fn settle(&mut self, session: SessionId, now: Instant) {
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        state.pump();
+        if !state.output.is_empty() {
+            self.actions.push_back(Action::Flush(session));
+        }
+        if state.ending.is_some() {
+            if state.output.is_empty() {
+                self.actions.push_back(Action::Close(session));
+                self.closed(session);
+            } else if state.deadline.is_none() {
+                state.deadline = Some(now + FLUSH_TIME_MAX);
+            }
+        } else if state.resumes_input() {
+            self.actions.push_back(Action::Read(session));
+        }
+    }
+
+    fn execute(&mut self, session: SessionId, seq: u64, request: Request, view: &View<'_>) {
+        let auth_key = self.auth_key().unwrap_or_default().to_owned();
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        match request {
+            Request::Handshake { version } => {
+                let error = if version != VERSION {
+                    "Unsupported IPC version"
+                } else if state.handshaken {
+                    "Handshake already performed"
+                } else {
+                    state.handshaken = true;
+                    ""
+                };
+                state.reply(seq, error);
+            }
+            Request::Auth { key } => {
+                let fits = answers::same_key(&key, auth_key.as_bytes());
+                state.authenticated |= fits;
+                let error = if fits {
+                    ""
+                } else {
+                    "Invalid authentication token"
+                };
+                state.reply(seq, error);
+            }
+            _ if !state.authenticated => state.reply(seq, "Authentication required"),
+            Request::Members => state.reply_with(seq, "", |writer| {
+                reply::write_members(writer, &view.serf.members().collect::<Vec<_>>());
+            }),
+            Request::MembersFiltered { tags, status, name } => {
+                let (error, members) = match MemberFilter::new(&tags, &status, &name) {
+                    Ok(filter) => {
+                        let all = view.serf.members();
+                        (String::new(), all.filter(|m| filter.matches(m)).collect())
+                    }
+                    Err(why) => (why, Vec::new()),
+                };
+                state.reply_with(seq, &error, |writer| reply::write_members(writer, &members));
+            }
+            Request::Stats => state.reply_with(seq, "", |writer| {
+                reply::write_stats(writer, &answers::stats(view));
+            }),
+            Request::Stream { filter } => {
+                let error = state.subscribe(seq, &filter).err().unwrap_or_default();
+                state.reply(seq, error);
+            }
+            Request::Stop { seq: stopped } => {
+                state.unsubscribe(stopped);
+                state.reply(seq, "");
+            }
+            Request::Respond { id, payload } => match state.answerable(id, view.now) {
+                None => state.reply(seq, "No pending queries matching ID"),
+                Some(query) => {
+                    let command = Command::Respond {
+                        ltime: query.ltime,
+                        id: query.id,
+                        payload: payload.unwrap_or_default(),
+                    };
+                    self.start(session, seq, Kind::Respond, command);
+                }
+            },
+            Request::Event {
+                name,
+                payload,
+                coalesce,
+            } => {
+                log::debug!(
+                    target: "agent",
+                    "Requesting user event send: {}. Coalesced: {coalesce}. Payload: {}",
+                    Escaped(&name),
+                    go::quote(payload.as_deref().unwrap_or_default())
+                );
+                let command = Command::UserEvent {
+                    name,
+                    payload,
+                    coalesce,
+                };
+                self.start(session, seq, Kind::Plain, command);
+            }
+            Request::ForceLeave { node, prune } => {
+                self.start(
+                    session,
+                    seq,
+                    Kind::Plain,
+                    Command::ForceLeave { node, prune },
+                );
+            }
+            Request::Join { existing, replay } => self.join(session, seq, &existing, replay),
+            Request::Tags { set, delete } => {
+                let tags = answers::changed_tags(view.serf.tags(), &set, &delete);
+                self.start(session, seq, Kind::Plain, Command::SetTags(tags));
+            }
+            Request::Leave => self.start(session, seq, Kind::Leave, Command::Leave),
+            Request::Query(query) => self.query(session, seq, query),
+        }
+    }
+
+    fn join(&mut self, session: SessionId, seq: u64, existing: &[Vec<u8>], replay: bool) {
+        let id = self.begin(session, seq, Kind::Join);
+        self.actions.push_back(Action::Join {
+            id,
+            addresses: existing
+                .iter()
+                .map(|address| String::from_utf8_lossy(address).into_owned())
+                .collect(),
+            replay,
+        });
+    }
+
+    fn query(&mut self, session: SessionId, seq: u64, query: request::Query) {
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        // The one internal query that a client may send carries nothing.
+        let ping =
+            query.name == b"_serf_ping" && query.payload.as_deref().unwrap_or_default() == b"";
+        if query.name.starts_with(b"_serf_") && !ping {
+            return state.reply(seq, "Queries cannot contain the '_serf_' prefix");
+        }
+        if state.asked.len() >= QUERIES_MAX {
+            return state.reply(seq, "Too many queries at a time");
+        }
+        log::debug!(
+            target: "agent",
+            "Requesting query send: {}. Payload: {}",
+            Escaped(&query.name),
+            go::quote(query.payload.as_deref().unwrap_or_default())
+        );
+        let timeout = match query.timeout_nanos {
+            0 => None,
+            nanos => Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))),
+        };
+        let command = Command::Query(QueryParams {
+            name: query.name,
+            payload: query.payload,
+            filter_nodes: query.filter_nodes,
+            filter_tags: query.filter_tags.into_iter().collect(),
+            request_ack: query.request_ack,
+            relay_factor: query.relay_factor,
+            timeout,
+        });
+        self.start(session, seq, Kind::Query, command);
+    }
+
+    /// Hands a command to the core; the session waits for its end.
+    fn start(&mut self, session: SessionId, seq: u64, kind: Kind, command: Command) {
+        let id = self.begin(session, seq, kind);
+        self.actions.push_back(Action::Run { id, command });
+    }
+
+    fn begin(&mut self, session: SessionId, seq: u64, kind: Kind) -> CommandId {
+        let id = self.next_id();
+        let running = Running {
+            session: Some(session),
+            seq,
+            kind,
+        };
+        self.running.insert(id, running);
+        if kind == Kind::Query {
+            self.queries.insert(id, (session, seq));
+        }
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.busy = Some(id);
+            if kind == Kind::Query {
+                state.asked.insert(id);
+            }
+        }
+        id
+    }
+
+    /// Hands a command to the core whose end nobody waits for.
+    fn run(&mut self, command: Command) {
+        let id = self.next_id();
+        self.actions.push_back(Action::Run { id, command });
+    }
+
+    fn next_id(&mut self) -> CommandId {
+        let id = CommandId(self.next_command);
+        self.next_command += 1;
+        id
+    }
+}
+
+/// A failed join in the words of the deployed reference.
+pub fn join_failure((target, why): &(JoinTarget, String)) -> String {
+    format!("Failed to join {}: {why}", target.addr.ip())
+}
+
+/// The reference words any failed answer like this (agent spec 5, item 12).
+fn respond_error(why: &str) -> String {
+    const PREFIX: &str = "failed to respond to key query: ";
+    match why.strip_prefix(PREFIX) {
+        Some(_) => why.to_owned(),
+        None => format!("{PREFIX}{why}"),
+    }
+}

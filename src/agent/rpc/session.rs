@@ -1,0 +1,353 @@
+//! One client's connection: what it has sent, what it is still owed, what it listens to.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::handler::EventFilter;
+use crate::rpc::reply;
+use crate::rpc::request::Body;
+use crate::rpc::{Boundary, ByteQueue, Header, REQUEST_BYTES_MAX, Request};
+use crate::serf::{CommandId, Event, LamportTime, Query};
+use crate::time::Instant;
+use crate::wire::msgpack::Writer;
+
+/// Input that is kept while a command runs; the operating system keeps the rest.
+const INPUT_BYTES_MAX: usize = 64 << 10;
+/// Output of a client that does not read, from which on its requests wait.
+const OUTPUT_BYTES_PAUSE: usize = 256 << 10;
+/// Output up to which records of streams are put behind it.
+const OUTPUT_BYTES_RECORDS: usize = 64 << 10;
+/// Output of a client that does not read, at which it is cut off: queries' records have no other bound.
+const OUTPUT_BYTES_MAX: usize = 8 << 20;
+/// Records that wait for one stream (agent spec 2.4).
+pub(super) const RECORDS_MAX: usize = 512;
+/// Streams of one session; the reference knows no limit.
+const STREAMS_MAX: usize = 256;
+/// Queries that one session may still answer; the oldest is forgotten first.
+const ANSWERABLE_MAX: usize = 4096;
+
+/// A subscription to events.
+#[derive(Debug)]
+struct Stream {
+    filters: Vec<EventFilter>,
+    /// Records of it that are in the session's queue.
+    waiting: usize,
+    /// Records lost since one was last accepted.
+    dropped: u64,
+}
+
+/// A record that waits for the client to read.
+#[derive(Debug)]
+struct StreamRecord {
+    seq: u64,
+    body: Rc<[u8]>,
+}
+
+/// A query that the client may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answerable {
+    pub ltime: LamportTime,
+    pub id: u32,
+    deadline: Instant,
+}
+
+/// What the session does once everything was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Close,
+    CloseAndShutdown,
+}
+
+/// What the client wants next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing, or not all of it is here.
+    Wait,
+    /// This.
+    Request(u64, Request),
+    /// A command that may not run; its header's number and the error.
+    Refuse(u64, &'static str),
+    /// Bytes that are no request; why.
+    Garbage(String),
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub peer: SocketAddr,
+    input: ByteQueue,
+    boundary: Boundary,
+    header: Option<Header>,
+    /// All of the input was looked at, and more is needed.
+    incomplete: bool,
+    /// The loop was told not to read.
+    starved: bool,
+    pub output: ByteQueue,
+    pub handshaken: bool,
+    pub authenticated: bool,
+    /// The command that runs; the next one waits for its end.
+    pub busy: Option<CommandId>,
+    streams: BTreeMap<u64, Stream>,
+    records: VecDeque<StreamRecord>,
+    answerable: BTreeMap<u64, Answerable>,
+    last_query_id: u64,
+    /// Queries of the client that are not over.
+    pub asked: BTreeSet<CommandId>,
+    pub ending: Option<Ending>,
+    /// When a session that is ending is cut off.
+    pub deadline: Option<Instant>,
+    /// It is in the server's list of sessions to look at.
+    pub queued: bool,
+}
+
+impl Session {
+    pub fn new(peer: SocketAddr, authenticated: bool) -> Self {
+        Session {
+            peer,
+            input: ByteQueue::default(),
+            boundary: Boundary::default(),
+            header: None,
+            incomplete: false,
+            starved: false,
+            output: ByteQueue::default(),
+            handshaken: false,
+            authenticated,
+            busy: None,
+            streams: BTreeMap::new(),
+            records: VecDeque::new(),
+            answerable: BTreeMap::new(),
+            last_query_id: 0,
+            asked: BTreeSet::new(),
+            ending: None,
+            deadline: None,
+            queued: false,
+        }
+    }
+
+    pub fn wants_input(&self) -> bool {
+        self.ending.is_none() && (self.input.len() < INPUT_BYTES_MAX || self.incomplete)
+    }
+
+    pub fn received(&mut self, bytes: &[u8]) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.input.push(bytes);
+        self.incomplete = false;
+        self.starved = !self.wants_input();
+    }
+
+    /// Whether the loop, once refused, may read again; says so once.
+    pub fn resumes_input(&mut self) -> bool {
+        let resumes = self.starved && self.wants_input();
+        self.starved &= !resumes;
+        resumes
+    }
+
+    /// Takes the next request off the input, if the session is free for one.
+    pub fn next_request(&mut self) -> Next {
+        let blocked =
+            self.busy.is_some() || self.ending.is_some() || self.output.len() >= OUTPUT_BYTES_PAUSE;
+        if blocked {
+            return Next::Wait;
+        }
+        let header = match self.header.take() {
+            Some(header) => header,
+            None => {
+                let header = match self.take_value(Header::decode) {
+                    Ok(Some(header)) => header,
+                    Ok(None) => return Next::Wait,
+                    Err(why) => {
+                        return Next::Garbage(format!("failed to decode request header: {why}"));
+                    }
+                };
+                // Refused before its body has come: the client may be waiting already.
+                if !self.handshaken && header.command != b"handshake" {
+                    return Next::Refuse(header.seq, "Handshake required");
+                }
+                header
+            }
+        };
+        let request = match header.body() {
+            Body::Unknown => return Next::Refuse(header.seq, "Unsupported command"),
+            Body::Absent => Request::decode(&header.command, &[]),
+            Body::Present => {
+                match self.take_value(|value| Request::decode(&header.command, value)) {
+                    Ok(Some(request)) => Ok(request),
+                    Ok(None) => {
+                        self.header = Some(header);
+                        return Next::Wait;
+                    }
+                    Err(why) => return Next::Garbage(format!("Failed to evaluate request: {why}")),
+                }
+            }
+        };
+        match request {
+            Ok(Some(request)) => Next::Request(header.seq, request),
+            Ok(None) => Next::Refuse(header.seq, "Unsupported command"),
+            Err(why) => Next::Garbage(format!("Failed to evaluate request: {why}")),
+        }
+    }
+
+    /// Takes one value off the input and decodes it.
+    fn take_value<T, E: ToString>(
+        &mut self,
+        decode: impl FnOnce(&[u8]) -> Result<T, E>,
+    ) -> Result<Option<T>, String> {
+        let found = self.boundary.find(self.input.as_slice());
+        let Some(length) = found.map_err(|why| why.to_string())? else {
+            if self.input.len() > REQUEST_BYTES_MAX {
+                return Err(format!("more than {REQUEST_BYTES_MAX} bytes"));
+            }
+            self.incomplete = true;
+            return Ok(None);
+        };
+        let value = self.input.as_slice().get(..length).unwrap_or_default();
+        let decoded = decode(value).map_err(|why| why.to_string())?;
+        self.input.consume(length);
+        self.boundary = Boundary::default();
+        Ok(Some(decoded))
+    }
+
+    /// Appends a reply without a body.
+    pub fn reply(&mut self, seq: u64, error: &str) {
+        self.write(reply::header(seq, error));
+    }
+
+    /// Appends a reply with a body, or whatever a writer holds.
+    pub fn reply_with(&mut self, seq: u64, error: &str, body: impl FnOnce(&mut Writer)) {
+        let mut writer = reply::header(seq, error);
+        body(&mut writer);
+        self.write(writer);
+    }
+
+    fn write(&mut self, writer: Writer) {
+        self.output.push(&writer.into_bytes());
+        if self.output.len() > OUTPUT_BYTES_MAX && self.ending.is_none() {
+            log::warn!(
+                target: "agent.ipc",
+                "Closing ipc.client: {}: it does not read what it asked for",
+                self.peer
+            );
+            self.output.clear();
+            self.end(Ending::Close);
+        }
+    }
+
+    /// Nothing more is read; what was written is flushed.
+    pub fn end(&mut self, ending: Ending) {
+        self.input.clear();
+        self.records.clear();
+        self.streams.clear();
+        self.ending = Some(ending.max_with(self.ending));
+    }
+
+    /// Opens a stream.
+    pub fn subscribe(&mut self, seq: u64, filter: &[u8]) -> Result<(), &'static str> {
+        let filters = EventFilter::parse_list(filter).map_err(|_| "Invalid event filter")?;
+        if self.streams.contains_key(&seq) {
+            return Err("Stream with given sequence exists");
+        }
+        if self.streams.len() >= STREAMS_MAX {
+            return Err("Too many streams");
+        }
+        let stream = Stream {
+            filters,
+            waiting: 0,
+            dropped: 0,
+        };
+        self.streams.insert(seq, stream);
+        Ok(())
+    }
+
+    /// Ends a stream, if there is one; records that wait are forgotten.
+    pub fn unsubscribe(&mut self, seq: u64) {
+        if self.streams.remove(&seq).is_some() {
+            self.records.retain(|record| record.seq != seq);
+        }
+    }
+
+    /// Queues a record in each stream that wants the event; `shared` keeps its bytes for the next one.
+    /// Tells how many streams lost it, or `None` if no stream wanted it.
+    pub fn event(&mut self, event: &Event, shared: &mut Option<Rc<[u8]>>) -> Option<u64> {
+        let mut lost = None;
+        for (&seq, stream) in &mut self.streams {
+            if !stream.filters.iter().any(|filter| filter.matches(event)) {
+                continue;
+            }
+            let lost = lost.get_or_insert(0);
+            if stream.waiting >= RECORDS_MAX {
+                if stream.dropped == 0 {
+                    log::warn!(target: "agent.ipc", "Dropping event to ipc.client: {}", self.peer);
+                }
+                stream.dropped += 1;
+                *lost += 1;
+                continue;
+            }
+            if stream.dropped > 0 {
+                log::warn!(
+                    target: "agent.ipc",
+                    "Dropped {} events to ipc.client: {}, which reads again",
+                    stream.dropped,
+                    self.peer
+                );
+                stream.dropped = 0;
+            }
+            let body = match event {
+                // Each stream has a number of its own to answer with.
+                Event::Query(query) => {
+                    self.last_query_id += 1;
+                    remember(&mut self.answerable, self.last_query_id, query);
+                    reply::event_record(event, self.last_query_id).into()
+                }
+                _ => Rc::clone(shared.get_or_insert_with(|| reply::event_record(event, 0).into())),
+            };
+            stream.waiting += 1;
+            self.records.push_back(StreamRecord { seq, body });
+        }
+        lost
+    }
+
+    /// Moves waiting records to the output as far as the client keeps up.
+    pub fn pump(&mut self) {
+        while self.output.len() < OUTPUT_BYTES_RECORDS {
+            let Some(StreamRecord { seq, body }) = self.records.pop_front() else {
+                return;
+            };
+            if let Some(stream) = self.streams.get_mut(&seq) {
+                stream.waiting -= 1;
+            }
+            self.reply_with(seq, "", |writer| {
+                writer.verbatim(&body);
+            });
+        }
+    }
+
+    /// The query that a client calls by `id`, if it can still be answered.
+    pub fn answerable(&mut self, id: u64, now: Instant) -> Option<Answerable> {
+        self.answerable.retain(|_, query| query.deadline > now);
+        self.answerable.get(&id).copied()
+    }
+}
+
+fn remember(answerable: &mut BTreeMap<u64, Answerable>, id: u64, query: &Query) {
+    if answerable.len() >= ANSWERABLE_MAX {
+        answerable.pop_first();
+    }
+    let query = Answerable {
+        ltime: query.ltime,
+        id: query.id,
+        deadline: query.deadline,
+    };
+    answerable.insert(id, query);
+}
+
+impl Ending {
+    /// The stronger of two.
+    fn max_with(self, other: Option<Ending>) -> Ending {
+        match other {
+            Some(Ending::CloseAndShutdown) => Ending::CloseAndShutdown,
+            _ => self,
+        }
+    }
+}
