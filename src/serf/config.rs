@@ -99,4 +99,88 @@ impl Config {
             user_quiescent_period: Duration::from_secs(1),
         }
     }
+
+    /// Whether a node can start with these numbers. The tags are checked where they are encoded.
+    ///
+    /// # Errors
+    /// The reference's words (agent spec 4.4).
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (protocol, range) = (self.protocol, PROTOCOL_MIN..=PROTOCOL_MAX);
+        if !range.contains(&protocol) {
+            let word = if protocol < PROTOCOL_MIN {
+                "low"
+            } else {
+                "high"
+            };
+            return Err(format!(
+                "Protocol version '{protocol}' too {word}. Must be in range: \
+                 [{PROTOCOL_MIN}, {PROTOCOL_MAX}]"
+            ));
+        }
+        if self.user_event_size_limit_bytes > USER_EVENT_SIZE_MAX_BYTES {
+            return Err(format!(
+                "user event size limit exceeds limit of {USER_EVENT_SIZE_MAX_BYTES} bytes"
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let name = NodeName::new(b"n1").unwrap();
+        let addr = "127.0.0.1:7946".parse().unwrap();
+        Config::new(name, addr, swim::Config::lan())
+    }
+
+    #[test]
+    fn the_defaults_are_the_daemon_s() {
+        let config = config();
+        let seconds = [
+            (config.broadcast_timeout, 5),
+            (config.leave_propagate_delay, 1),
+            (config.reap_interval, 15),
+            (config.reconnect_interval, 30),
+            (config.reconnect_timeout, 86_400),
+            (config.tombstone_timeout, 86_400),
+            (config.recent_intent_timeout, 300),
+            (config.queue_check_interval, 30),
+            (config.coalesce_period, 3),
+            (config.quiescent_period, 1),
+            (config.user_coalesce_period, 3),
+            (config.user_quiescent_period, 1),
+        ];
+        for (at, (duration, expected)) in seconds.into_iter().enumerate() {
+            assert_eq!(duration, Duration::from_secs(expected), "{at}");
+        }
+        assert_eq!((config.protocol, config.query_timeout_multiplier), (5, 16));
+        assert_eq!(config.queue_depth_warning, 128);
+        assert_eq!(config.queue_depth_max, 4096);
+        assert_eq!(config.query_size_limit_bytes, 1024);
+        assert_eq!(config.query_response_size_limit_bytes, 1024);
+        assert_eq!(config.user_event_size_limit_bytes, 512);
+        assert!(config.name_conflict_resolution && config.tags.is_empty());
+    }
+
+    #[test]
+    fn bad_numbers_are_refused_in_the_reference_s_words() {
+        let mut bad = config();
+        for (protocol, word) in [(0, "low"), (1, "low"), (6, "high"), (255, "high")] {
+            bad.protocol = protocol;
+            let text = format!(
+                "Protocol version '{protocol}' too {word}. Must be in range: [2, 5]"
+            );
+            assert_eq!(bad.check(), Err(text));
+        }
+        let mut bad = config();
+        bad.user_event_size_limit_bytes = 9216;
+        assert_eq!(bad.check(), Ok(()));
+        bad.user_event_size_limit_bytes = 9217;
+        let text = "user event size limit exceeds limit of 9216 bytes".to_owned();
+        assert_eq!(bad.check(), Err(text));
+    }
 }

@@ -3,248 +3,92 @@
 //!
 //! The core's contract: [`Serf::handle_input`] with the time, [`Serf::poll_output`] until it is
 //! empty, [`Serf::poll_timeout`] for the next deadline. Nothing else happens, nothing is called back.
+//!
+//! Within a call, whatever the membership layer has to say is handled in its order before the call
+//! ends, so that no state of it waits between calls.
 
+mod asking;
+mod clock;
+mod coalesce;
+mod command;
 pub mod config;
 pub mod event;
+mod filters;
+#[cfg(test)]
+mod harness;
+mod intents;
+mod internal;
+mod join;
+mod leave;
+mod members;
+mod push_pull;
+mod queries;
+mod reaper;
+mod relay;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod user_events;
 
 pub use crate::swim::{StreamEnd, StreamId, Transmit};
 pub use crate::wire::serf::{LamportTime, Tags};
+pub use command::{
+    Command, CommandId, CommandResult, Counters, Input, JoinTarget, Output, QueryParams,
+    QueryRecord, State, Stats,
+};
 pub use config::Config;
 pub use event::{Event, Member, MemberEvent, MemberEventKind, MemberStatus, Query, UserEvent};
 
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use crate::time::{Duration, Instant};
-use crate::wire::{Envelope, NodeName};
-
-/// Names a command, chosen by the shell; comes back in [`Output::CommandEnded`] and
-/// [`Output::QueryRecord`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommandId(pub u64);
-
-/// What happens to the node.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A datagram arrived on the gossip socket.
-    Datagram {
-        /// Its sender.
-        from: SocketAddr,
-        /// All of it.
-        bytes: &'a [u8],
-    },
-    /// A stream was accepted.
-    StreamAccepted {
-        /// Its inbound id, never used before.
-        stream: StreamId,
-        /// The other side.
-        peer: SocketAddr,
-    },
-    /// A stream that the core asked for is connected.
-    StreamConnected(StreamId),
-    /// Bytes arrived on a stream.
-    StreamData {
-        /// Which.
-        stream: StreamId,
-        /// What.
-        bytes: &'a [u8],
-    },
-    /// A stream was closed by the other side, could not be connected, or broke.
-    StreamClosed {
-        /// Which.
-        stream: StreamId,
-        /// Why.
-        end: StreamEnd,
-    },
-    /// The deadline of [`Serf::poll_timeout`] has come.
-    Timeout,
-    /// Somebody on this side wants something.
-    Command {
-        /// Named by the shell, unique.
-        id: CommandId,
-        /// What.
-        command: Command,
-    },
-}
-
-/// An address to join, resolved by the shell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JoinTarget {
-    /// The name in front of `/`; a label, not checked (gossip spec 4.12).
-    pub name: Option<NodeName>,
-    /// Address and port.
-    pub addr: SocketAddr,
-}
-
-/// What a query asks and whom.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct QueryParams {
-    /// Name.
-    pub name: Vec<u8>,
-    /// Payload; `None` for nil.
-    pub payload: Option<Vec<u8>>,
-    /// Only these nodes; empty: all.
-    pub filter_nodes: Vec<Vec<u8>>,
-    /// Only nodes whose tag matches: tag, expression.
-    pub filter_tags: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Nodes that get it should ack.
-    pub request_ack: bool,
-    /// Extra copies of each reply through other nodes.
-    pub relay_factor: u8,
-    /// `None`: the default of gossip spec 5.8.1. Negative ones of the RPC arrive as zero.
-    pub timeout: Option<Duration>,
-}
-
-/// What somebody on this side wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Exchange state with each address, one after the other; a join intent follows if one worked.
-    /// Ends with [`CommandResult::Joined`].
-    Join {
-        /// Addresses.
-        targets: Vec<JoinTarget>,
-        /// Take no user events from before the join (the daemon's default, `-replay` off).
-        ignore_old_events: bool,
-        /// A join asked for by somebody; reconnects and rejoins broadcast no intent (5.12).
-        announce: bool,
-    },
-    /// Leave gracefully. Ends with [`CommandResult::Done`] when it is through; a second one waits
-    /// for the first. The shell then stops. Afterwards joins fail.
-    Leave,
-    /// Mark a failed member as left; with `prune` forget it. Ends when the intent was spread, at the
-    /// latest after the broadcast timeout.
-    ForceLeave {
-        /// Whom; unknown names succeed.
-        node: Vec<u8>,
-        /// Forget it.
-        prune: bool,
-    },
-    /// Fire a user event. Ends at once.
-    UserEvent {
-        /// Name.
-        name: Vec<u8>,
-        /// Payload; `None` for nil.
-        payload: Option<Vec<u8>>,
-        /// Receivers may coalesce it.
-        coalesce: bool,
-    },
-    /// Ask. Ends at once with the query's time and id; records follow until
-    /// [`QueryRecord::Done`].
-    Query(QueryParams),
-    /// Stop collecting for a query of that command; no more records follow, not even `Done`.
-    ForgetQuery(CommandId),
-    /// Answer a query that was delivered as an [`Event::Query`].
-    Respond {
-        /// Of the query.
-        ltime: LamportTime,
-        /// Of the query.
-        id: u32,
-        /// The answer; may be empty.
-        payload: Vec<u8>,
-    },
-    /// Replace all tags. Ends when the news was spread, at the latest after the broadcast timeout.
-    SetTags(Tags),
-}
-
-/// How a command ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CommandResult {
-    /// It worked.
-    Done,
-    /// A join ended: contacted addresses, and for each failed one why (in words that complete
-    /// `failed to join ADDR: `).
-    Joined {
-        /// Number of successful exchanges.
-        contacted: usize,
-        /// The others.
-        failures: Vec<(JoinTarget, String)>,
-    },
-    /// A query was sent.
-    Queried {
-        /// Its time.
-        ltime: LamportTime,
-        /// Its id.
-        id: u32,
-        /// Until when answers are collected.
-        deadline: Instant,
-    },
-    /// It did not work; the reference's words.
-    Failed(String),
-}
-
-/// What comes back for a query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum QueryRecord {
-    /// A node got it. At most once a node.
-    Ack {
-        /// Which.
-        from: NodeName,
-    },
-    /// A node answered. At most once a node.
-    Response {
-        /// Which.
-        from: NodeName,
-        /// What; `None` for nil.
-        payload: Option<Vec<u8>>,
-    },
-    /// Its time is over; nothing follows.
-    Done,
-}
-
-/// What the node wants done, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Something for the network.
-    Transmit(Transmit),
-    /// Something for handlers and RPC streams, after coalescing.
-    Event(Event),
-    /// A command ended.
-    CommandEnded {
-        /// Which.
-        id: CommandId,
-        /// How.
-        result: CommandResult,
-    },
-    /// Something came back for a query of this node.
-    QueryRecord {
-        /// The query's command.
-        id: CommandId,
-        /// What.
-        record: QueryRecord,
-    },
-    /// The node lost its name to another (gossip spec 5.11): the program must end, without a leave.
-    Stop,
-}
-
-/// Life of the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum State {
-    Alive,
-    Leaving,
-    Left,
-}
-
-/// Figures for `info` (agent spec 2.4, stats).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Stats {
-    pub members: usize,
-    pub failed: usize,
-    pub left: usize,
-    pub health_score: u32,
-    pub member_time: u64,
-    pub event_time: u64,
-    pub query_time: u64,
-    pub intent_queue: usize,
-    pub event_queue: usize,
-    pub query_queue: usize,
-    pub encrypted: bool,
-    pub coordinate_resets: u64,
-}
+use crate::rng::Rng;
+use crate::swim::{self, BroadcastId, LocalNode, Swim, UserQueue};
+use crate::time::Instant;
+use crate::wire::serf::SerfMessage;
+use crate::wire::{Envelope, NodeName, VersionVector};
+use clock::Clock;
+use coalesce::{MemberCoalescer, UserCoalescer};
 
 /// A node of a Serf cluster.
 pub struct Serf {
-    _private: (),
+    config: Config,
+    swim: Swim,
+    rng: Rng,
+    state: State,
+    /// A ring is in use; it never comes or goes during a run.
+    encrypted: bool,
+
+    member_clock: Clock,
+    event_clock: Clock,
+    query_clock: Clock,
+
+    members: members::Members,
+    intents: intents::IntentBuffer,
+    events: user_events::UserEventRing,
+    queries: queries::QueryRing,
+    answerables: queries::Answerables,
+    asked: asking::AskedQueries,
+    member_coalescer: MemberCoalescer,
+    user_coalescer: UserCoalescer,
+
+    joins: Vec<join::Join>,
+    tag_changes: tags::TagChanges,
+    /// Intents whose spreading somebody waits for, and until when.
+    waiters: BTreeMap<BroadcastId, (Instant, leave::Waiter)>,
+    last_broadcast_id: u64,
+    leave_phase: Option<leave::LeavePhase>,
+    leave_commands: Vec<CommandId>,
+    /// Members to look at again, the next first.
+    prunes: VecDeque<(Instant, NodeName)>,
+    conflicts: internal::Conflicts,
+    chores: reaper::Chores,
+    reconnect: reaper::Reconnect,
+    relays_in: relay::RateLimit,
+    strangers: relay::RateLimit,
+
+    outputs: VecDeque<Output>,
+    counters: Counters,
 }
 
 impl Serf {
@@ -261,46 +105,296 @@ impl Serf {
         seed: u64,
         now: Instant,
     ) -> Result<Self, String> {
-        todo!()
+        config.check()?;
+        let meta = tags::encode_meta(&config.tags, config.protocol)?;
+        let mut rng = Rng::new(seed);
+        let encrypted = envelope.keyring.is_some();
+        let local = LocalNode {
+            name: config.name.clone(),
+            addr: config.addr,
+            meta: meta.into(),
+            versions: VersionVector::serf(config.protocol),
+        };
+        let swim = Swim::new(config.swim.clone(), local, envelope, rng.fork(), now);
+        let member_coalescer =
+            MemberCoalescer::new(config.coalesce_period, config.quiescent_period);
+        let user_coalescer =
+            UserCoalescer::new(config.user_coalesce_period, config.user_quiescent_period);
+        let mut serf = Serf {
+            config,
+            swim,
+            rng,
+            state: State::Alive,
+            encrypted,
+            member_clock: Clock::new(),
+            event_clock: Clock::new(),
+            query_clock: Clock::new(),
+            members: members::Members::default(),
+            intents: intents::IntentBuffer::default(),
+            events: user_events::UserEventRing::default(),
+            queries: queries::QueryRing::default(),
+            answerables: queries::Answerables::default(),
+            asked: asking::AskedQueries::default(),
+            member_coalescer,
+            user_coalescer,
+            joins: Vec::new(),
+            tag_changes: tags::TagChanges::default(),
+            waiters: BTreeMap::new(),
+            last_broadcast_id: 0,
+            leave_phase: None,
+            leave_commands: Vec::new(),
+            prunes: VecDeque::new(),
+            conflicts: internal::Conflicts::default(),
+            chores: reaper::Chores::default(),
+            reconnect: reaper::Reconnect::default(),
+            relays_in: relay::RateLimit::relays(),
+            strangers: relay::RateLimit::strangers(),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+        };
+        serf.settle(now);
+        Ok(serf)
     }
+
     /// Something happened. Poll outputs until empty afterwards.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
-        todo!()
+        match input {
+            Input::Datagram { from, bytes } => self.swim.handle_datagram(from, bytes, now),
+            Input::StreamAccepted { stream, peer } => {
+                self.swim.handle_stream_accepted(stream, peer, now);
+            }
+            Input::StreamConnected(stream) => self.swim.handle_stream_connected(stream, now),
+            Input::StreamData { stream, bytes } => {
+                self.swim.handle_stream_data(stream, bytes, now);
+            }
+            Input::StreamClosed { stream, end } => {
+                self.swim.handle_stream_closed(stream, end, now);
+            }
+            Input::Timeout => {
+                self.swim.handle_timeout(now);
+                // What the membership layer found may end what would be overdue here.
+                self.handle_swim_outputs(now);
+                self.do_what_is_due(now);
+            }
+            Input::Command { id, command } => self.handle_command(id, command, now),
+        }
+        self.settle(now);
     }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        self.outputs.pop_front()
     }
+
     /// When [`Input::Timeout`] is due. Changed by [`Self::handle_input`] alone.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        let own = [
+            self.asked.deadline(),
+            self.waiters.first_key_value().map(|(_, (due, _))| *due),
+            self.leave_deadline(),
+            self.prunes.front().map(|(due, _)| *due),
+            self.coalescers_deadline(),
+            self.chores_deadline(),
+            self.swim.poll_timeout(),
+        ];
+        own.into_iter().flatten().min()
     }
+
     /// The local node's name.
     pub fn local_name(&self) -> &NodeName {
-        todo!()
+        &self.config.name
     }
+
     /// The local node's tags.
     pub fn tags(&self) -> &Tags {
-        todo!()
+        &self.config.tags
     }
+
     /// Life of the node.
     pub fn state(&self) -> State {
-        todo!()
+        self.state
     }
+
     /// All members, in byte order of their names.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        [].iter()
+        self.members.iter().map(|record| &record.member)
     }
+
     /// One member.
     pub fn member(&self, name: &[u8]) -> Option<&Member> {
-        todo!()
+        self.members.member(name)
     }
+
     /// Figures for `info`.
     pub fn stats(&self) -> Stats {
-        todo!()
+        Stats {
+            members: self.members.len(),
+            failed: self.members.failed(),
+            left: self.members.left(),
+            health_score: self.swim.health_score(),
+            member_time: self.member_clock.now().0,
+            event_time: self.event_clock.now().0,
+            query_time: self.query_clock.now().0,
+            intent_queue: self.swim.queue_len(UserQueue::Intent),
+            event_queue: self.swim.queue_len(UserQueue::Event),
+            query_queue: self.swim.queue_len(UserQueue::Query),
+            encrypted: self.encrypted,
+            coordinate_resets: 0,
+        }
     }
+
+    /// Counters of this layer since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The membership layer, to look at.
+    pub fn swim(&self) -> &Swim {
+        &self.swim
+    }
+
     /// Panics (in debug builds and tests) if the tables contradict each other.
     pub fn check_invariants(&self) {
-        todo!()
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        self.swim.check_invariants();
+        self.members.check_invariants();
+        self.intents.check_invariants();
+        self.events.check_invariants();
+        self.asked.check_invariants();
+        assert!(self.members.record(self.local_name().as_bytes()).is_some());
+        let mut records = self.members.iter();
+        assert!(!records.any(|record| self.intents.contains(&record.member.name)));
+        assert!(self.prunes.iter().is_sorted_by_key(|(due, _)| *due));
+    }
+
+    fn handle_command(&mut self, id: CommandId, command: Command, now: Instant) {
+        let ended = match command {
+            Command::Join {
+                targets,
+                ignore_old_events,
+                announce,
+            } => return self.start_join(id, targets, ignore_old_events, announce, now),
+            Command::Leave => return self.start_leave(id, now),
+            Command::ForceLeave { node, prune } => return self.force_leave(id, &node, prune, now),
+            Command::Query(params) => return self.start_query(id, params, now),
+            Command::SetTags(tags) => return self.set_tags(id, tags, now),
+            Command::UserEvent {
+                name,
+                payload,
+                coalesce,
+            } => self.fire_user_event(name, payload, coalesce, now),
+            Command::Respond { ltime, id, payload } => self.respond(ltime, id, payload, now),
+            Command::ForgetQuery(query) => {
+                self.forget_query(query);
+                Ok(())
+            }
+        };
+        let result = ended.map_or_else(CommandResult::Failed, |()| CommandResult::Done);
+        self.end_command(id, result);
+    }
+
+    /// Handles what the membership layer has to say, and what follows from it, until it is silent.
+    fn handle_swim_outputs(&mut self, now: Instant) {
+        while let Some(output) = self.swim.poll_output() {
+            match output {
+                swim::Output::Transmit(transmit) => {
+                    self.outputs.push_back(Output::Transmit(transmit));
+                }
+                swim::Output::Joined(node) => self.handle_joined(&node, now),
+                swim::Output::Updated(node) => self.handle_updated(&node, now),
+                swim::Output::Gone(node) => self.handle_gone(&node, now),
+                swim::Output::UserMessage(bytes) => self.handle_user_message(bytes, now),
+                swim::Output::UserStateWanted { stream, .. } => {
+                    let state = self.user_state();
+                    self.swim.send_push_pull(stream, &state, now);
+                }
+                swim::Output::UserState {
+                    bytes, initiated, ..
+                } => self.handle_user_state(&bytes, initiated, now),
+                swim::Output::JoinEnded { join, result } => {
+                    self.handle_join_ended(join, result, now);
+                }
+                // Coordinates travel here; they are not used yet.
+                swim::Output::Acked { .. } => {}
+                swim::Output::Conflict { existing, other } => {
+                    self.handle_conflict(&existing, other, now);
+                }
+                swim::Output::BroadcastFinished(id) => self.handle_broadcast_finished(id, now),
+                swim::Output::LeaveEnded { in_time } => self.handle_leave_ended(in_time, now),
+                swim::Output::MetaUpdated { in_time } => self.handle_meta_updated(in_time, now),
+            }
+        }
+    }
+
+    /// A message of this layer arrived.
+    fn handle_user_message(&mut self, bytes: Vec<u8>, now: Instant) {
+        let message = match SerfMessage::decode(&bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                log::debug!(target: "serf", "Dropping a message: {error:?}");
+                self.counters.dropped_malformed += 1;
+                return;
+            }
+        };
+        let (spread, queue) = match message {
+            SerfMessage::Leave(intent) => {
+                (self.handle_leave_intent(&intent, now), UserQueue::Intent)
+            }
+            SerfMessage::Join(intent) => (self.handle_join_intent(&intent, now), UserQueue::Intent),
+            SerfMessage::UserEvent(event) => (self.handle_user_event(event, now), UserQueue::Event),
+            SerfMessage::Query(query) => (self.handle_query(query, false, now), UserQueue::Query),
+            SerfMessage::QueryResponse(response) => {
+                return self.handle_query_response(response, now);
+            }
+            SerfMessage::Relay(relay) => return self.handle_relay(relay, now),
+        };
+        if spread && !self.broadcast(queue, bytes.into(), None, now) {
+            log::debug!(target: "serf", "Not passing on a message too large for a gossip packet");
+        }
+    }
+
+    /// Queues a message for gossip. `false`: it is too large for a gossip packet and was not queued.
+    fn broadcast(
+        &mut self,
+        queue: UserQueue,
+        message: Arc<[u8]>,
+        id: Option<BroadcastId>,
+        now: Instant,
+    ) -> bool {
+        // A message costs its two bytes of length and the type byte of user messages.
+        let budget = self.swim.envelope_mut().packet_budget_bytes();
+        if message.len().saturating_add(3) > budget {
+            return false;
+        }
+        self.swim.broadcast(queue, message, id, now);
+        self.bound_queue(queue);
+        true
+    }
+
+    fn do_what_is_due(&mut self, now: Instant) {
+        self.end_due_queries(now);
+        self.end_overdue_waits(now);
+        self.finish_due_prunes(now);
+        self.do_due_chores(now);
+        self.flush_due_events(now);
+        self.finish_due_leave(now);
+    }
+
+    /// Ends a call: nothing is left to handle, and the timers are as they must be.
+    fn settle(&mut self, now: Instant) {
+        self.handle_swim_outputs(now);
+        self.arm_chores(now);
+    }
+
+    fn end_command(&mut self, id: CommandId, result: CommandResult) {
+        self.outputs.push_back(Output::CommandEnded { id, result });
+    }
+
+    /// Counts a well-formed message that a rule forbids.
+    fn refuse(&mut self, what: &str) {
+        log::debug!(target: "serf", "Refusing a {what}");
+        self.counters.dropped_refused += 1;
     }
 }

@@ -1,0 +1,298 @@
+//! Queries of this node: asking and collecting (gossip spec 5.8.1, 5.8.4).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::internal::Vote;
+use super::queries::INTERNAL_PREFIX;
+use super::{CommandId, CommandResult, LamportTime, Output, QueryParams, QueryRecord, Serf};
+use crate::swim::UserQueue;
+use crate::time::{Duration, Instant};
+use crate::wire::NodeName;
+use crate::wire::serf::{
+    Filter, QueryMessage, QueryResponseMessage, RESPONSE_FLAG_ACK, SerfMessage, query_flag,
+};
+
+/// Queries of this node that collect at a time.
+const ASKED_MAX: usize = 1024;
+/// Answers beyond the number of nodes that are up when asking: nodes that come meanwhile.
+const SPARE_ANSWERS: usize = 64;
+
+/// What a query is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    Command(CommandId),
+    Conflict(Vote),
+}
+
+/// A query that collects answers.
+#[derive(Debug)]
+pub(super) struct Asked {
+    id: u32,
+    purpose: Purpose,
+    deadline: Instant,
+    wants_acks: bool,
+    /// Answers that are taken, acks and replies counted apart.
+    capacity: usize,
+    acks: BTreeSet<NodeName>,
+    replies: BTreeSet<NodeName>,
+}
+
+/// The queries that collect answers, by time.
+#[derive(Debug, Default)]
+pub(super) struct AskedQueries {
+    by_time: BTreeMap<LamportTime, Asked>,
+    by_deadline: BTreeSet<(Instant, LamportTime)>,
+}
+
+impl AskedQueries {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.by_deadline.first().map(|(deadline, _)| *deadline)
+    }
+
+    fn insert(&mut self, ltime: LamportTime, asked: Asked) {
+        self.by_deadline.insert((asked.deadline, ltime));
+        self.by_time.insert(ltime, asked);
+    }
+
+    fn remove(&mut self, ltime: LamportTime) -> Option<Asked> {
+        let asked = self.by_time.remove(&ltime)?;
+        self.by_deadline.remove(&(asked.deadline, ltime));
+        Some(asked)
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<Asked> {
+        let (deadline, ltime) = *self.by_deadline.first()?;
+        if deadline > now {
+            return None;
+        }
+        self.remove(ltime)
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.by_time.len(), self.by_deadline.len());
+        assert!(self.by_time.len() <= ASKED_MAX);
+    }
+}
+
+/// A query that was sent.
+pub(super) struct Sent {
+    pub(super) ltime: LamportTime,
+    pub(super) id: u32,
+    pub(super) deadline: Instant,
+}
+
+/// The smallest k with 10^k >= n + 1.
+fn log10_ceil(n: usize) -> u32 {
+    let (mut power, mut k) = (1usize, 0);
+    while power <= n {
+        power = power.saturating_mul(10);
+        k += 1;
+    }
+    k
+}
+
+impl Serf {
+    /// How long answers are collected unless the asker says otherwise (gossip spec 5.8.1).
+    fn default_query_timeout(&self) -> Duration {
+        let scale = log10_ceil(self.swim.live_node_count());
+        let factor = self.config.query_timeout_multiplier.saturating_mul(scale);
+        self.config.swim.gossip_interval.saturating_mul(factor)
+    }
+
+    /// Somebody on this side asks.
+    pub(super) fn start_query(&mut self, command: CommandId, params: QueryParams, now: Instant) {
+        let reserved = params.name.starts_with(INTERNAL_PREFIX);
+        let has_payload = params.payload.as_ref().is_some_and(|p| !p.is_empty());
+        if reserved && (params.name != b"_serf_ping" || has_payload) {
+            let why = "Queries cannot contain the '_serf_' prefix".to_owned();
+            self.end_command(command, CommandResult::Failed(why));
+            return;
+        }
+        let (message, sent) = match self.ask(params, Purpose::Command(command), now) {
+            Ok(asked) => asked,
+            Err(why) => {
+                self.end_command(command, CommandResult::Failed(why));
+                return;
+            }
+        };
+        let Sent {
+            ltime,
+            id,
+            deadline,
+        } = sent;
+        let result = CommandResult::Queried {
+            ltime,
+            id,
+            deadline,
+        };
+        self.end_command(command, result);
+        self.spread_query(message, now);
+    }
+
+    /// Registers a query. [`Self::spread_query`] has to follow.
+    ///
+    /// # Errors
+    /// The reference's words; nothing has happened then.
+    pub(super) fn ask(
+        &mut self,
+        params: QueryParams,
+        purpose: Purpose,
+        now: Instant,
+    ) -> Result<(QueryMessage, Sent), String> {
+        if self.config.protocol < 4 {
+            return Err("Feature not supported".to_owned());
+        }
+        let timeout = params.timeout.unwrap_or(self.default_query_timeout());
+        let wants_acks = params.request_ack;
+        let message = self.query_message(params, timeout);
+        let limit = self.config.query_size_limit_bytes;
+        if SerfMessage::Query(message.clone()).encode().len() > limit {
+            return Err(format!("query exceeds limit of {limit} bytes"));
+        }
+        if self.asked.by_time.len() >= ASKED_MAX {
+            return Err(format!("{ASKED_MAX} queries are already waiting for answers"));
+        }
+        let QueryMessage { ltime, id, .. } = message;
+        let deadline = now + timeout;
+        // Only a clock at its very end can name a time twice.
+        self.forget_query_at(ltime);
+        let asked = Asked {
+            id,
+            purpose,
+            deadline,
+            wants_acks,
+            capacity: self.swim.live_node_count().saturating_add(SPARE_ANSWERS),
+            acks: BTreeSet::new(),
+            replies: BTreeSet::new(),
+        };
+        self.asked.insert(ltime, asked);
+        let sent = Sent {
+            ltime,
+            id,
+            deadline,
+        };
+        Ok((message, sent))
+    }
+
+    fn query_message(&mut self, params: QueryParams, timeout: Duration) -> QueryMessage {
+        let mut filters = Vec::new();
+        if !params.filter_nodes.is_empty() {
+            filters.push(Filter::Nodes(params.filter_nodes).encode());
+        }
+        for (tag, expression) in params.filter_tags {
+            filters.push(Filter::Tag { tag, expression }.encode());
+        }
+        let flags = if params.request_ack {
+            query_flag::ACK
+        } else {
+            0
+        };
+        QueryMessage {
+            ltime: self.query_clock.now(),
+            // The reference draws 31 bits.
+            id: self.rng.next_u32() >> 1,
+            addr: self.swim.local().addr,
+            source_node: Some(self.local_name().clone()),
+            filters: (!filters.is_empty()).then_some(filters),
+            flags,
+            relay_factor: params.relay_factor,
+            timeout_nanos: i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX),
+            name: params.name,
+            payload: params.payload,
+        }
+    }
+
+    /// Hands a query of this node to itself and to the others.
+    pub(super) fn spread_query(&mut self, message: QueryMessage, now: Instant) {
+        let encoded: Arc<[u8]> = SerfMessage::Query(message.clone()).encode().into();
+        self.handle_query(message, true, now);
+        if !self.broadcast(UserQueue::Query, encoded, None, now) {
+            log::warn!(target: "serf", "Query is too large for a gossip packet, nobody else gets it");
+        }
+    }
+
+    /// Somebody answered a query.
+    pub(super) fn handle_query_response(&mut self, message: QueryResponseMessage, now: Instant) {
+        let QueryResponseMessage { ltime, id, .. } = message;
+        let asked = self.asked.by_time.get_mut(&ltime);
+        let Some(asked) = asked.filter(|asked| asked.id == id && now <= asked.deadline) else {
+            log::debug!(target: "serf", "No query waits for the response of {} at {ltime}", message.from);
+            self.counters.late_responses += 1;
+            return;
+        };
+        let is_ack = message.flags & RESPONSE_FLAG_ACK != 0;
+        if is_ack && !asked.wants_acks {
+            return;
+        }
+        let seen = if is_ack {
+            &mut asked.acks
+        } else {
+            &mut asked.replies
+        };
+        if seen.len() >= asked.capacity || !seen.insert(message.from.clone()) {
+            log::debug!(target: "serf", "Dropping a further response of {} at {ltime}", message.from);
+            self.counters.duplicate_responses += 1;
+            return;
+        }
+        let QueryResponseMessage { from, payload, .. } = message;
+        match &mut asked.purpose {
+            Purpose::Conflict(vote) if !is_ack => vote.count(payload.as_deref(), &self.swim),
+            Purpose::Conflict(_) => {}
+            Purpose::Command(id) => {
+                let record = if is_ack {
+                    QueryRecord::Ack { from }
+                } else {
+                    QueryRecord::Response { from, payload }
+                };
+                self.outputs
+                    .push_back(Output::QueryRecord { id: *id, record });
+            }
+        }
+    }
+
+    pub(super) fn end_due_queries(&mut self, now: Instant) {
+        while let Some(asked) = self.asked.take_due(now) {
+            self.end_query(asked, now);
+        }
+    }
+
+    fn end_query(&mut self, asked: Asked, now: Instant) {
+        match asked.purpose {
+            Purpose::Command(id) => {
+                let record = QueryRecord::Done;
+                self.outputs.push_back(Output::QueryRecord { id, record });
+            }
+            Purpose::Conflict(vote) => self.end_vote(vote, now),
+        }
+    }
+
+    /// Nobody wants the answers any more.
+    pub(super) fn forget_query(&mut self, command: CommandId) {
+        let is_its = |asked: &Asked| matches!(asked.purpose, Purpose::Command(id) if id == command);
+        let mut asked = self.asked.by_time.iter();
+        if let Some(ltime) = asked.find(|(_, asked)| is_its(asked)).map(|(t, _)| *t) {
+            self.asked.remove(ltime);
+        }
+    }
+
+    fn forget_query_at(&mut self, ltime: LamportTime) {
+        if let Some(Purpose::Command(id)) = self.asked.remove(ltime).map(|asked| asked.purpose) {
+            let record = QueryRecord::Done;
+            self.outputs.push_back(Output::QueryRecord { id, record });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timeout_grows_with_the_digits_of_the_cluster() {
+        for (n, expected) in [(0, 0), (1, 1), (9, 1), (10, 2), (99, 2), (100, 3)] {
+            assert_eq!(log10_ceil(n), expected, "{n}");
+        }
+        assert_eq!(log10_ceil(usize::MAX - 1), 20);
+    }
+}

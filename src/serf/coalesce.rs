@@ -1,0 +1,360 @@
+//! Gathering of events before handlers see them (gossip spec 5.15). Local only.
+//!
+//! A batch ends when nothing new came for the quiescent period, or when its first event is one
+//! coalesce period old.
+
+use std::collections::BTreeMap;
+
+use super::{Event, LamportTime, Member, MemberEvent, MemberEventKind, Output, Serf, UserEvent};
+use crate::time::{Duration, Instant};
+use crate::wire::NodeName;
+
+/// Events that a batch holds; beyond it the batch ends early.
+const BATCH_EVENTS_MAX: usize = 4096;
+/// Bytes of names and payloads that a batch of user events holds; beyond it the batch ends early.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// When a batch ends.
+#[derive(Debug)]
+struct Window {
+    period: Duration,
+    quiescent: Duration,
+    /// End by the period and end by quiescence; `None`: no batch is open.
+    ends: Option<(Instant, Instant)>,
+}
+
+impl Window {
+    fn new(period: Duration, quiescent: Duration) -> Self {
+        Window {
+            period,
+            quiescent,
+            ends: None,
+        }
+    }
+
+    fn is_off(&self) -> bool {
+        self.period.is_zero()
+    }
+
+    fn note_event(&mut self, now: Instant) {
+        let (latest, _) = self.ends.unwrap_or((now + self.period, now));
+        self.ends = Some((latest, now + self.quiescent));
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.ends.map(|(latest, quiet)| latest.min(quiet))
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+}
+
+/// The latest change of each member since the last batch.
+#[derive(Debug)]
+pub(super) struct MemberCoalescer {
+    window: Window,
+    batch: BTreeMap<NodeName, (MemberEventKind, Member)>,
+    /// What was delivered last about each member; forgotten with the member.
+    delivered: BTreeMap<NodeName, MemberEventKind>,
+}
+
+impl MemberCoalescer {
+    pub(super) fn new(period: Duration, quiescent: Duration) -> Self {
+        MemberCoalescer {
+            window: Window::new(period, quiescent),
+            batch: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+        }
+    }
+
+    fn put(&mut self, kind: MemberEventKind, member: Member, now: Instant) {
+        self.batch.insert(member.name.clone(), (kind, member));
+        self.window.note_event(now);
+    }
+
+    /// Ends the batch: an event for each kind in its fixed order, members by name.
+    fn flush(&mut self) -> Vec<MemberEvent> {
+        self.window.ends = None;
+        let mut by_kind: BTreeMap<MemberEventKind, Vec<Member>> = BTreeMap::new();
+        for (name, (kind, member)) in std::mem::take(&mut self.batch) {
+            let last = if kind == MemberEventKind::Reap {
+                self.delivered.remove(&name)
+            } else {
+                self.delivered.insert(name, kind)
+            };
+            if last != Some(kind) || kind == MemberEventKind::Update {
+                by_kind.entry(kind).or_default().push(member);
+            }
+        }
+        by_kind
+            .into_iter()
+            .map(|(kind, members)| MemberEvent { kind, members })
+            .collect()
+    }
+}
+
+/// The newest user events of each name since the last batch.
+#[derive(Debug)]
+pub(super) struct UserCoalescer {
+    window: Window,
+    batch: BTreeMap<Vec<u8>, (LamportTime, Vec<UserEvent>)>,
+    events: usize,
+    bytes: usize,
+}
+
+impl UserCoalescer {
+    pub(super) fn new(period: Duration, quiescent: Duration) -> Self {
+        UserCoalescer {
+            window: Window::new(period, quiescent),
+            batch: BTreeMap::new(),
+            events: 0,
+            bytes: 0,
+        }
+    }
+
+    fn put(&mut self, event: UserEvent, now: Instant) {
+        self.window.note_event(now);
+        let newest = self
+            .batch
+            .entry(event.name.clone())
+            .or_insert_with(|| (event.ltime, Vec::new()));
+        if event.ltime < newest.0 {
+            return;
+        }
+        if event.ltime > newest.0 {
+            self.events -= newest.1.len();
+            self.bytes -= newest.1.iter().map(size_of_event).sum::<usize>();
+            *newest = (event.ltime, Vec::new());
+        }
+        self.events += 1;
+        self.bytes += size_of_event(&event);
+        newest.1.push(event);
+    }
+
+    fn is_full(&self) -> bool {
+        self.events >= BATCH_EVENTS_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
+
+    fn flush(&mut self) -> Vec<UserEvent> {
+        self.window.ends = None;
+        self.events = 0;
+        self.bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        batch.into_values().flat_map(|(_, events)| events).collect()
+    }
+}
+
+fn size_of_event(event: &UserEvent) -> usize {
+    event.name.len() + event.payload.len()
+}
+
+impl Serf {
+    /// A member event on its way to handlers.
+    pub(super) fn deliver_member_event(
+        &mut self,
+        kind: MemberEventKind,
+        member: Member,
+        now: Instant,
+    ) {
+        if self.member_coalescer.window.is_off() {
+            let members = vec![member];
+            self.push_event(Event::Member(MemberEvent { kind, members }));
+            return;
+        }
+        self.member_coalescer.put(kind, member, now);
+        if self.member_coalescer.batch.len() >= BATCH_EVENTS_MAX {
+            self.flush_member_events();
+        }
+    }
+
+    /// A user event on its way to handlers.
+    pub(super) fn deliver_user_event(&mut self, event: UserEvent, now: Instant) {
+        if !event.coalesce || self.user_coalescer.window.is_off() {
+            self.push_event(Event::User(event));
+            return;
+        }
+        self.user_coalescer.put(event, now);
+        if self.user_coalescer.is_full() {
+            self.flush_user_events();
+        }
+    }
+
+    /// Delivers all that is held back.
+    pub(super) fn flush_events(&mut self) {
+        self.flush_user_events();
+        self.flush_member_events();
+    }
+
+    pub(super) fn flush_due_events(&mut self, now: Instant) {
+        if self.user_coalescer.window.is_due(now) {
+            self.flush_user_events();
+        }
+        if self.member_coalescer.window.is_due(now) {
+            self.flush_member_events();
+        }
+    }
+
+    pub(super) fn coalescers_deadline(&self) -> Option<Instant> {
+        let member = self.member_coalescer.window.deadline();
+        let user = self.user_coalescer.window.deadline();
+        [member, user].into_iter().flatten().min()
+    }
+
+    fn flush_member_events(&mut self) {
+        for event in self.member_coalescer.flush() {
+            self.push_event(Event::Member(event));
+        }
+    }
+
+    fn flush_user_events(&mut self) {
+        for event in self.user_coalescer.flush() {
+            self.push_event(Event::User(event));
+        }
+    }
+
+    fn push_event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::serf::{MemberStatus, Tags};
+    use crate::wire::VersionVector;
+    use MemberEventKind::{Failed, Join, Leave, Reap, Update};
+
+    const PERIOD: Duration = Duration::from_secs(3);
+    const QUIET: Duration = Duration::from_secs(1);
+
+    fn member(name: &str) -> Member {
+        Member {
+            name: NodeName::new(name.as_bytes()).unwrap(),
+            addr: "127.0.0.1:7946".parse().unwrap(),
+            tags: Tags::new(),
+            status: MemberStatus::Alive,
+            versions: VersionVector::serf(5),
+        }
+    }
+
+    fn seconds(tenths: u64) -> Instant {
+        Instant::from_millis(tenths * 100)
+    }
+
+    /// What a batch of these delivers: kind and names.
+    fn batch(
+        coalescer: &mut MemberCoalescer,
+        events: &[(MemberEventKind, &str)],
+    ) -> Vec<(MemberEventKind, String)> {
+        for (kind, name) in events {
+            coalescer.put(*kind, member(name), seconds(0));
+        }
+        let names = |event: &MemberEvent| {
+            let names: Vec<_> = event.members.iter().map(|m| m.name.to_string()).collect();
+            names.join(",")
+        };
+        let flushed = coalescer.flush();
+        flushed.iter().map(|e| (e.kind, names(e))).collect()
+    }
+
+    #[test]
+    fn a_batch_ends_by_silence_or_by_age() {
+        let mut window = Window::new(PERIOD, QUIET);
+        assert_eq!(window.deadline(), None);
+        window.note_event(seconds(0));
+        assert_eq!(window.deadline(), Some(seconds(10)));
+        assert!(!window.is_due(seconds(9)));
+        assert!(window.is_due(seconds(10)));
+        for tenths in [9, 18, 27] {
+            window.note_event(seconds(tenths));
+        }
+        assert_eq!(window.deadline(), Some(seconds(30)));
+    }
+
+    #[test]
+    fn the_latest_kind_counts_in_a_fixed_order() {
+        let mut coalescer = MemberCoalescer::new(PERIOD, QUIET);
+        let got = batch(
+            &mut coalescer,
+            &[
+                (Reap, "r"),
+                (Update, "u"),
+                (Failed, "f"),
+                (Leave, "l"),
+                (Join, "z"),
+                (Failed, "a"),
+                (Join, "a"),
+            ],
+        );
+        let expected = [
+            (Join, "a,z"),
+            (Leave, "l"),
+            (Failed, "f"),
+            (Update, "u"),
+            (Reap, "r"),
+        ];
+        assert_eq!(got, expected.map(|(k, n)| (k, n.to_owned())));
+    }
+
+    #[test]
+    fn a_repeated_kind_is_left_out_but_updates_are_not() {
+        let mut coalescer = MemberCoalescer::new(PERIOD, QUIET);
+        assert_eq!(batch(&mut coalescer, &[(Join, "n")]).len(), 1);
+        assert_eq!(batch(&mut coalescer, &[(Failed, "n"), (Join, "n")]), []);
+        assert_eq!(batch(&mut coalescer, &[(Update, "n")]).len(), 1);
+        assert_eq!(batch(&mut coalescer, &[(Update, "n")]).len(), 1);
+        // The old update is not delivered again with later batches.
+        let got = batch(&mut coalescer, &[(Join, "m")]);
+        assert_eq!(got, [(Join, "m".to_owned())]);
+    }
+
+    #[test]
+    fn reaped_members_are_forgotten() {
+        let mut coalescer = MemberCoalescer::new(PERIOD, QUIET);
+        batch(&mut coalescer, &[(Join, "n")]);
+        assert_eq!(batch(&mut coalescer, &[(Reap, "n")]).len(), 1);
+        assert!(coalescer.delivered.is_empty());
+        assert_eq!(batch(&mut coalescer, &[(Join, "n")]).len(), 1);
+    }
+
+    fn user(name: &str, ltime: u64, payload: &str) -> UserEvent {
+        UserEvent {
+            ltime: LamportTime(ltime),
+            name: name.into(),
+            payload: payload.into(),
+            coalesce: true,
+        }
+    }
+
+    #[test]
+    fn the_newest_user_events_of_a_name_survive() {
+        let mut coalescer = UserCoalescer::new(PERIOD, QUIET);
+        let events = [
+            ("b", 5, "1"),
+            ("a", 1, "2"),
+            ("b", 6, "3"),
+            ("b", 4, "4"),
+            ("b", 6, "5"),
+        ];
+        for (name, ltime, payload) in events {
+            coalescer.put(user(name, ltime, payload), seconds(0));
+        }
+        assert_eq!((coalescer.events, coalescer.bytes), (3, 6));
+        let expected = [user("a", 1, "2"), user("b", 6, "3"), user("b", 6, "5")];
+        assert_eq!(coalescer.flush(), expected);
+        assert_eq!((coalescer.events, coalescer.bytes), (0, 0));
+        assert_eq!(coalescer.flush(), []);
+    }
+
+    #[test]
+    fn a_flood_of_user_events_ends_the_batch() {
+        let mut coalescer = UserCoalescer::new(PERIOD, QUIET);
+        for _ in 0..BATCH_EVENTS_MAX {
+            assert!(!coalescer.is_full());
+            coalescer.put(user("x", 1, ""), seconds(0));
+        }
+        assert!(coalescer.is_full());
+    }
+}

@@ -1,0 +1,245 @@
+//! What goes into a node and what comes out of it.
+
+use std::net::SocketAddr;
+
+use super::{Event, LamportTime, StreamEnd, StreamId, Tags, Transmit};
+use crate::time::{Duration, Instant};
+use crate::wire::NodeName;
+
+/// Names a command, chosen by the shell; comes back in [`Output::CommandEnded`] and
+/// [`Output::QueryRecord`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// What happens to the node.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram arrived on the gossip socket.
+    Datagram {
+        /// Its sender.
+        from: SocketAddr,
+        /// All of it.
+        bytes: &'a [u8],
+    },
+    /// A stream was accepted.
+    StreamAccepted {
+        /// Its inbound id, never used before.
+        stream: StreamId,
+        /// The other side.
+        peer: SocketAddr,
+    },
+    /// A stream that the core asked for is connected.
+    StreamConnected(StreamId),
+    /// Bytes arrived on a stream.
+    StreamData {
+        /// Which.
+        stream: StreamId,
+        /// What.
+        bytes: &'a [u8],
+    },
+    /// A stream was closed by the other side, could not be connected, or broke.
+    StreamClosed {
+        /// Which.
+        stream: StreamId,
+        /// Why.
+        end: StreamEnd,
+    },
+    /// The deadline of [`super::Serf::poll_timeout`] has come.
+    Timeout,
+    /// Somebody on this side wants something.
+    Command {
+        /// Named by the shell, unique.
+        id: CommandId,
+        /// What.
+        command: Command,
+    },
+}
+
+/// An address to join, resolved by the shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinTarget {
+    /// The name in front of `/`; a label, not checked (gossip spec 4.12).
+    pub name: Option<NodeName>,
+    /// Address and port.
+    pub addr: SocketAddr,
+}
+
+/// What a query asks and whom.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct QueryParams {
+    /// Name.
+    pub name: Vec<u8>,
+    /// Payload; `None` for nil.
+    pub payload: Option<Vec<u8>>,
+    /// Only these nodes; empty: all.
+    pub filter_nodes: Vec<Vec<u8>>,
+    /// Only nodes whose tag matches: tag, expression.
+    pub filter_tags: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Nodes that get it should ack.
+    pub request_ack: bool,
+    /// Extra copies of each reply through other nodes.
+    pub relay_factor: u8,
+    /// `None`: the default of gossip spec 5.8.1. Negative ones of the RPC arrive as zero.
+    pub timeout: Option<Duration>,
+}
+
+/// What somebody on this side wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Exchange state with each address, one after the other; a join intent follows if one worked.
+    /// Ends with [`CommandResult::Joined`].
+    Join {
+        /// Addresses.
+        targets: Vec<JoinTarget>,
+        /// Take no user events from before the join (the daemon's default, `-replay` off).
+        ignore_old_events: bool,
+        /// A join asked for by somebody; reconnects and rejoins broadcast no intent (5.12).
+        announce: bool,
+    },
+    /// Leave gracefully. Ends with [`CommandResult::Done`] when it is through; a second one waits
+    /// for the first. The shell then stops. Afterwards joins fail.
+    Leave,
+    /// Mark a failed member as left; with `prune` forget it. Ends when the intent was spread, at the
+    /// latest after the broadcast timeout.
+    ForceLeave {
+        /// Whom; unknown names succeed.
+        node: Vec<u8>,
+        /// Forget it.
+        prune: bool,
+    },
+    /// Fire a user event. Ends at once.
+    UserEvent {
+        /// Name.
+        name: Vec<u8>,
+        /// Payload; `None` for nil.
+        payload: Option<Vec<u8>>,
+        /// Receivers may coalesce it.
+        coalesce: bool,
+    },
+    /// Ask. Ends at once with the query's time and id; records follow until
+    /// [`QueryRecord::Done`].
+    Query(QueryParams),
+    /// Stop collecting for a query of that command; no more records follow, not even `Done`.
+    ForgetQuery(CommandId),
+    /// Answer a query that was delivered as an [`Event::Query`].
+    Respond {
+        /// Of the query.
+        ltime: LamportTime,
+        /// Of the query.
+        id: u32,
+        /// The answer; may be empty.
+        payload: Vec<u8>,
+    },
+    /// Replace all tags. Ends when the news was spread, at the latest after the broadcast timeout.
+    SetTags(Tags),
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandResult {
+    /// It worked.
+    Done,
+    /// A join ended: contacted addresses, and for each failed one why (in words that complete
+    /// `failed to join ADDR: `).
+    Joined {
+        /// Number of successful exchanges.
+        contacted: usize,
+        /// The others.
+        failures: Vec<(JoinTarget, String)>,
+    },
+    /// A query was sent.
+    Queried {
+        /// Its time.
+        ltime: LamportTime,
+        /// Its id.
+        id: u32,
+        /// Until when answers are collected.
+        deadline: Instant,
+    },
+    /// It did not work; the reference's words.
+    Failed(String),
+}
+
+/// What comes back for a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryRecord {
+    /// A node got it. At most once a node.
+    Ack {
+        /// Which.
+        from: NodeName,
+    },
+    /// A node answered. At most once a node.
+    Response {
+        /// Which.
+        from: NodeName,
+        /// What; `None` for nil.
+        payload: Option<Vec<u8>>,
+    },
+    /// Its time is over; nothing follows.
+    Done,
+}
+
+/// What the node wants done, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Something for the network.
+    Transmit(Transmit),
+    /// Something for handlers and RPC streams, after coalescing.
+    Event(Event),
+    /// A command ended.
+    CommandEnded {
+        /// Which.
+        id: CommandId,
+        /// How.
+        result: CommandResult,
+    },
+    /// Something came back for a query of this node.
+    QueryRecord {
+        /// The query's command.
+        id: CommandId,
+        /// What.
+        record: QueryRecord,
+    },
+    /// The node lost its name to another (gossip spec 5.11): the program must end, without a leave.
+    Stop,
+}
+
+/// Life of the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum State {
+    Alive,
+    Leaving,
+    Left,
+}
+
+/// Figures for `info` (agent spec 2.4, stats).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Stats {
+    pub members: usize,
+    pub failed: usize,
+    pub left: usize,
+    pub health_score: u32,
+    pub member_time: u64,
+    pub event_time: u64,
+    pub query_time: u64,
+    pub intent_queue: usize,
+    pub event_queue: usize,
+    pub query_queue: usize,
+    pub encrypted: bool,
+    pub coordinate_resets: u64,
+}
+
+/// Counters since the start, for logs and tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages that could not be decoded.
+    pub dropped_malformed: u64,
+    /// Well-formed messages dropped by a rule of gossip spec 8.6 or 8.7.
+    pub dropped_refused: u64,
+    /// Acks and replies that a node sent again.
+    pub duplicate_responses: u64,
+    /// Acks and replies for which no query waits, or waits any more.
+    pub late_responses: u64,
+}

@@ -1,0 +1,138 @@
+//! Who a query is for (gossip spec 5.8.2). Expressions come from the network, so their size and the
+//! time that they take are bounded (8.8), and whatever goes wrong means "not for me".
+
+use super::Tags;
+use crate::wire::limits::QUERY_FILTERS_MAX;
+use crate::wire::name::Escaped;
+use crate::wire::serf::Filter;
+
+/// Bytes of one expression (gossip spec 8.8).
+const EXPRESSION_BYTES_MAX: usize = 512;
+/// Bytes of all expressions of one query: no query within the reference's limit of 1024 has more.
+const EXPRESSIONS_BYTES_MAX: usize = 1024;
+/// What one expression may take when compiled; running it takes time in proportion.
+const COMPILED_BYTES_MAX: usize = 64 << 10;
+
+/// Whether a node of that name and with those tags matches all filters.
+pub(super) fn all_match(filters: &[Vec<u8>], name: &[u8], tags: &Tags) -> bool {
+    if filters.len() > QUERY_FILTERS_MAX {
+        log::debug!(target: "serf", "Ignoring query with {} filters", filters.len());
+        return false;
+    }
+    let mut expression_bytes = 0usize;
+    filters.iter().all(|bytes| match Filter::decode(bytes) {
+        Ok(Filter::Nodes(names)) => names.iter().any(|candidate| candidate == name),
+        Ok(Filter::Tag { tag, expression }) => {
+            expression_bytes = expression_bytes.saturating_add(expression.len());
+            expression_bytes <= EXPRESSIONS_BYTES_MAX
+                && tag_matches(&expression, tags.get(&tag).unwrap_or_default())
+        }
+        Err(error) => {
+            log::debug!(target: "serf", "Ignoring query with a bad filter: {error:?}");
+            false
+        }
+    })
+}
+
+/// Whether an expression is found anywhere in a tag's value. The engine knows no classes beyond
+/// ASCII, like the reference's.
+fn tag_matches(expression: &[u8], value: &[u8]) -> bool {
+    if expression.len() > EXPRESSION_BYTES_MAX {
+        return false;
+    }
+    let Ok(source) = std::str::from_utf8(expression) else {
+        return false;
+    };
+    let compiled = regex_lite::RegexBuilder::new(source)
+        .size_limit(COMPILED_BYTES_MAX)
+        .build();
+    match compiled {
+        Ok(regex) => regex.is_match(&String::from_utf8_lossy(value)),
+        Err(error) => {
+            let shown = Escaped(expression);
+            log::debug!(target: "serf", "Filter expression '{shown}' does not compile: {error}");
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(tag: &str, expression: &str) -> Vec<u8> {
+        Filter::Tag {
+            tag: tag.into(),
+            expression: expression.into(),
+        }
+        .encode()
+    }
+
+    fn nodes(names: &[&str]) -> Vec<u8> {
+        Filter::Nodes(names.iter().map(|name| name.as_bytes().to_vec()).collect()).encode()
+    }
+
+    fn tags() -> Tags {
+        let mut tags = Tags::new();
+        tags.set(b"role", b"web-7");
+        tags.set(b"odd", b"\xff\xe9x");
+        tags
+    }
+
+    #[test]
+    fn expressions_are_unanchored_and_bounded() {
+        // Expression, value, whether it matches.
+        for (expression, value, expected) in [
+            ("e", "web", true),
+            ("^e", "web", false),
+            ("^web-[0-9]+$", "web-12", true),
+            ("^$", "", true),
+            ("", "anything", true),
+            ("(", "(", false),
+            (r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "web-12", true),
+            (r"^\d$", "\u{663}", false),
+            (r"^\w$", "\u{e9}", false),
+            (r"(?i)WEB", "web", true),
+            (r"(((a{1,200}){1,200}){1,200})", "a", false),
+        ] {
+            let got = tag_matches(expression.as_bytes(), value.as_bytes());
+            assert_eq!(got, expected, "{expression} on {value}");
+        }
+        let fits = vec![b'x'; EXPRESSION_BYTES_MAX];
+        assert!(tag_matches(&fits, &fits));
+        let too_long = vec![b'x'; EXPRESSION_BYTES_MAX + 1];
+        assert!(!tag_matches(&too_long, &too_long));
+        assert!(!tag_matches(b"\xff", b"\xff"));
+        assert!(tag_matches(b"x$", b"\xff\xe9x"));
+    }
+
+    #[test]
+    fn all_filters_must_match() {
+        let tags = tags();
+        let matches = |filters: &[Vec<u8>]| all_match(filters, b"n1", &tags);
+        assert!(matches(&[]));
+        assert!(matches(&[nodes(&["n2", "n1"])]));
+        assert!(!matches(&[nodes(&["n2"])]));
+        assert!(!matches(&[nodes(&[])]));
+        assert!(matches(&[tag("role", "web")]));
+        assert!(matches(&[tag("missing", "^$")]));
+        assert!(!matches(&[tag("missing", ".")]));
+        assert!(matches(&[nodes(&["n1"]), tag("role", "7$")]));
+        assert!(!matches(&[nodes(&["n1"]), tag("role", "8$")]));
+        assert!(!matches(&[nodes(&["n3"]), tag("role", "7$")]));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_matches_nobody() {
+        let tags = tags();
+        for bad in [&b""[..], b"\x02\xc0", b"\x01", b"\x00\x81", b"\x07"] {
+            assert!(!all_match(&[bad.to_vec()], b"n1", &tags), "{bad:?}");
+        }
+        let many = vec![nodes(&["n1"]); QUERY_FILTERS_MAX];
+        assert!(all_match(&many, b"n1", &tags));
+        let too_many = vec![nodes(&["n1"]); QUERY_FILTERS_MAX + 1];
+        assert!(!all_match(&too_many, b"n1", &tags));
+        let long = "w".repeat(EXPRESSION_BYTES_MAX) + "|";
+        assert!(!all_match(&[tag("role", &long)], b"n1", &tags));
+    }
+}

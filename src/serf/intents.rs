@@ -1,0 +1,210 @@
+//! Intents about nodes that this node does not know yet (gossip spec 5.6).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::members::IntentOutcome;
+use super::{LamportTime, MemberEventKind, Serf, State};
+use crate::swim::UserQueue;
+use crate::time::{Duration, Instant};
+use crate::wire::NodeName;
+use crate::wire::serf::{JoinIntent, LeaveIntent, SerfMessage};
+
+/// Names that the buffer holds; beyond it the oldest goes (gossip spec 8.7).
+const ENTRIES_MAX: usize = 4096;
+
+/// What somebody said about a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IntentKind {
+    Join,
+    Leave,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Buffered {
+    kind: IntentKind,
+    ltime: LamportTime,
+    at: Instant,
+}
+
+/// The newest intent for each unknown name.
+#[derive(Debug, Default)]
+pub(super) struct IntentBuffer {
+    entries: BTreeMap<NodeName, Buffered>,
+    by_age: BTreeSet<(Instant, NodeName)>,
+}
+
+impl IntentBuffer {
+    /// Keeps an intent unless one as new is there. Tells whether it was kept.
+    pub(super) fn put(
+        &mut self,
+        node: &NodeName,
+        kind: IntentKind,
+        ltime: LamportTime,
+        now: Instant,
+    ) -> bool {
+        if self.entries.get(node).is_some_and(|old| old.ltime >= ltime) {
+            return false;
+        }
+        self.remove(node);
+        if self.entries.len() >= ENTRIES_MAX {
+            if let Some((_, oldest)) = self.by_age.pop_first() {
+                self.entries.remove(&oldest);
+            }
+        }
+        let at = now;
+        self.entries
+            .insert(node.clone(), Buffered { kind, ltime, at });
+        self.by_age.insert((at, node.clone()));
+        true
+    }
+
+    /// Takes out what is known of a node that has appeared.
+    pub(super) fn take(&mut self, node: &NodeName) -> Option<(IntentKind, LamportTime)> {
+        self.remove(node).map(|entry| (entry.kind, entry.ltime))
+    }
+
+    /// Drops what is older than `age_max`.
+    pub(super) fn reap(&mut self, age_max: Duration, now: Instant) {
+        while let Some((at, _)) = self.by_age.first() {
+            if now.since(*at) <= age_max {
+                return;
+            }
+            if let Some((_, node)) = self.by_age.pop_first() {
+                self.entries.remove(&node);
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn contains(&self, node: &NodeName) -> bool {
+        self.entries.contains_key(node)
+    }
+
+    fn remove(&mut self, node: &NodeName) -> Option<Buffered> {
+        let entry = self.entries.remove(node)?;
+        self.by_age.remove(&(entry.at, node.clone()));
+        Some(entry)
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.entries.len(), self.by_age.len());
+        assert!(self.entries.len() <= ENTRIES_MAX);
+    }
+}
+
+impl Serf {
+    /// Somebody says that a node leaves. Tells whether others should hear of it.
+    pub(super) fn handle_leave_intent(&mut self, intent: &LeaveIntent, now: Instant) -> bool {
+        let LeaveIntent { ltime, node, prune } = intent;
+        if !self.member_clock.witness(*ltime) {
+            self.refuse("leave intent with an absurd time");
+            return false;
+        }
+        let news = self.members.judge_intent(node, *ltime) == IntentOutcome::Taken;
+        if news && node == self.local_name() && self.state == State::Alive {
+            log::debug!(target: "serf", "Refuting an older leave intent");
+            self.broadcast_join(now);
+            return false;
+        }
+        match self.members.leave_intent(node, *ltime) {
+            IntentOutcome::Unknown => {
+                return self.intents.put(node, IntentKind::Leave, *ltime, now);
+            }
+            IntentOutcome::Stale => return false,
+            IntentOutcome::Left => {
+                let ip = self.members.member(node.as_bytes()).map(|m| m.addr.ip());
+                let ip = ip.map_or_else(String::new, |ip| ip.to_string());
+                log::info!(target: "serf", "EventMemberLeave (forced): {node} {ip}");
+                self.emit_member_event(MemberEventKind::Leave, node, now);
+            }
+            IntentOutcome::Taken => {}
+        }
+        if *prune {
+            self.prune(node, now);
+        }
+        true
+    }
+
+    /// Somebody says that a node has joined. Tells whether others should hear of it.
+    pub(super) fn handle_join_intent(&mut self, intent: &JoinIntent, now: Instant) -> bool {
+        let JoinIntent { ltime, node } = intent;
+        if !self.member_clock.witness(*ltime) {
+            self.refuse("join intent with an absurd time");
+            return false;
+        }
+        match self.members.join_intent(node, *ltime) {
+            IntentOutcome::Unknown => self.intents.put(node, IntentKind::Join, *ltime, now),
+            IntentOutcome::Stale => false,
+            IntentOutcome::Taken | IntentOutcome::Left => true,
+        }
+    }
+
+    /// Tells everybody that this node has joined, with the member clock's time.
+    pub(super) fn broadcast_join(&mut self, now: Instant) {
+        let intent = JoinIntent {
+            ltime: self.member_clock.now(),
+            node: self.local_name().clone(),
+        };
+        self.handle_join_intent(&intent, now);
+        let encoded = SerfMessage::Join(intent).encode();
+        self.broadcast(UserQueue::Intent, encoded.into(), None, now);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> NodeName {
+        NodeName::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn only_a_newer_intent_replaces() {
+        let mut buffer = IntentBuffer::default();
+        let (node, now) = (name("x"), Instant::ORIGIN);
+        assert!(buffer.put(&node, IntentKind::Leave, LamportTime(5), now));
+        assert!(!buffer.put(&node, IntentKind::Join, LamportTime(5), now));
+        assert!(!buffer.put(&node, IntentKind::Join, LamportTime(4), now));
+        assert!(buffer.put(&node, IntentKind::Join, LamportTime(6), now));
+        buffer.check_invariants();
+        assert_eq!(
+            buffer.take(&node),
+            Some((IntentKind::Join, LamportTime(6)))
+        );
+        assert_eq!(buffer.take(&node), None);
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn old_intents_are_dropped() {
+        let mut buffer = IntentBuffer::default();
+        let age = Duration::from_secs(300);
+        buffer.put(&name("a"), IntentKind::Leave, LamportTime(1), Instant::ORIGIN);
+        let later = Instant::ORIGIN + Duration::from_secs(1);
+        buffer.put(&name("b"), IntentKind::Leave, LamportTime(1), later);
+        buffer.reap(age, Instant::ORIGIN + age);
+        assert!(buffer.contains(&name("a")));
+        buffer.reap(age, Instant::ORIGIN + age + Duration::from_nanos(1));
+        assert!(!buffer.contains(&name("a")));
+        assert!(buffer.contains(&name("b")));
+        buffer.check_invariants();
+    }
+
+    #[test]
+    fn a_flood_of_names_costs_the_oldest() {
+        let mut buffer = IntentBuffer::default();
+        for n in 0..ENTRIES_MAX as u64 + 10 {
+            let node = name(&format!("n{n}"));
+            let now = Instant::from_millis(n);
+            assert!(buffer.put(&node, IntentKind::Join, LamportTime(1), now));
+        }
+        buffer.check_invariants();
+        assert!(!buffer.contains(&name("n9")));
+        assert!(buffer.contains(&name("n10")));
+    }
+}

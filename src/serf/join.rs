@@ -1,0 +1,109 @@
+//! Joining: one address after the other (gossip spec 4.12, 5.12).
+
+use std::collections::VecDeque;
+
+use super::{CommandId, CommandResult, JoinTarget, Serf, State};
+use crate::swim::JoinId;
+use crate::time::Instant;
+
+/// Why joins fail after a leave.
+const LEFT: &str = "Serf can't Join after Leave or Shutdown";
+
+/// A join command under way.
+#[derive(Debug)]
+pub(super) struct Join {
+    command: CommandId,
+    /// The exchange that runs.
+    current: JoinId,
+    target: JoinTarget,
+    /// What comes after it.
+    rest: VecDeque<JoinTarget>,
+    contacted: usize,
+    failures: Vec<(JoinTarget, String)>,
+    ignore_old_events: bool,
+    announce: bool,
+}
+
+impl Serf {
+    pub(super) fn start_join(
+        &mut self,
+        command: CommandId,
+        targets: Vec<JoinTarget>,
+        ignore_old_events: bool,
+        announce: bool,
+        now: Instant,
+    ) {
+        if self.state != State::Alive {
+            self.end_command(command, CommandResult::Failed(LEFT.to_owned()));
+            return;
+        }
+        let mut rest = VecDeque::from(targets);
+        let Some(target) = rest.pop_front() else {
+            let (contacted, failures) = (0, Vec::new());
+            let result = CommandResult::Joined {
+                contacted,
+                failures,
+            };
+            self.end_command(command, result);
+            return;
+        };
+        let current = self.swim.join(target.addr, now);
+        self.joins.push(Join {
+            command,
+            current,
+            target,
+            rest,
+            contacted: 0,
+            failures: Vec::new(),
+            ignore_old_events,
+            announce,
+        });
+    }
+
+    /// The exchange with one address ended.
+    pub(super) fn handle_join_ended(
+        &mut self,
+        ended: JoinId,
+        result: Result<(), String>,
+        now: Instant,
+    ) {
+        if self.reconnect.join == Some(ended) {
+            self.handle_reconnect_ended(result);
+            return;
+        }
+        let Some(position) = self.joins.iter().position(|join| join.current == ended) else {
+            return;
+        };
+        let mut join = self.joins.swap_remove(position);
+        match result {
+            Ok(()) => join.contacted += 1,
+            Err(why) => join.failures.push((join.target.clone(), why)),
+        }
+        if self.state != State::Alive {
+            let skipped = join.rest.drain(..).map(|target| (target, LEFT.to_owned()));
+            join.failures.extend(skipped);
+        }
+        if let Some(target) = join.rest.pop_front() {
+            join.current = self.swim.join(target.addr, now);
+            join.target = target;
+            self.joins.push(join);
+            return;
+        }
+        if join.contacted > 0 && join.announce && self.state == State::Alive {
+            self.broadcast_join(now);
+        }
+        let result = CommandResult::Joined {
+            contacted: join.contacted,
+            failures: join.failures,
+        };
+        self.end_command(join.command, result);
+    }
+
+    pub(super) fn join_ignores_old_events(&self, id: JoinId) -> bool {
+        let of_command = |join: &&Join| join.current == id;
+        self.joins
+            .iter()
+            .find(of_command)
+            .is_some_and(|join| join.ignore_old_events)
+    }
+}

@@ -1,0 +1,209 @@
+//! Leaving, making others leave, and forgetting them (gossip spec 5.12).
+
+use super::{CommandId, CommandResult, LamportTime, MemberStatus, Serf, State};
+use crate::swim::{BroadcastId, NodeState, UserQueue};
+use crate::time::Instant;
+use crate::wire::NodeName;
+use crate::wire::serf::{LeaveIntent, SerfMessage};
+
+/// Prunes that wait; beyond it further ones are dropped.
+const PRUNES_MAX: usize = 4096;
+
+/// How far the leave is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeavePhase {
+    /// The intent is being spread.
+    Intent,
+    /// The membership layer says farewell.
+    Farewell,
+    /// The news has time to get around.
+    Propagate {
+        /// Until then.
+        until: Instant,
+    },
+}
+
+/// Who waits for an intent to be spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiter {
+    Leave,
+    ForceLeave(CommandId),
+}
+
+impl Serf {
+    pub(super) fn start_leave(&mut self, command: CommandId, now: Instant) {
+        if self.state == State::Left {
+            self.end_command(command, CommandResult::Done);
+            return;
+        }
+        self.leave_commands.push(command);
+        if self.state == State::Leaving {
+            return;
+        }
+        self.state = State::Leaving;
+        let local = self.local_name().clone();
+        let encoded = self.take_own_leave_intent(local, false, now);
+        if self.has_alive_peers() {
+            self.leave_phase = Some(LeavePhase::Intent);
+            self.broadcast_and_wait(encoded, Waiter::Leave, now);
+        } else {
+            self.say_farewell(now);
+        }
+    }
+
+    pub(super) fn force_leave(
+        &mut self,
+        command: CommandId,
+        node: &[u8],
+        prune: bool,
+        now: Instant,
+    ) {
+        // Nobody has a name that is none; and this node would refute at once.
+        let node = NodeName::new(node).ok();
+        let Some(node) = node.filter(|node| node != self.local_name()) else {
+            self.end_command(command, CommandResult::Done);
+            return;
+        };
+        let encoded = self.take_own_leave_intent(node, prune, now);
+        if self.has_alive_peers() {
+            self.broadcast_and_wait(encoded, Waiter::ForceLeave(command), now);
+        } else {
+            self.end_command(command, CommandResult::Done);
+        }
+    }
+
+    /// Makes a leave intent, takes it over here, and returns it encoded.
+    fn take_own_leave_intent(&mut self, node: NodeName, prune: bool, now: Instant) -> Vec<u8> {
+        let ltime: LamportTime = self.member_clock.tick();
+        let intent = LeaveIntent { ltime, node, prune };
+        self.handle_leave_intent(&intent, now);
+        SerfMessage::Leave(intent).encode()
+    }
+
+    fn broadcast_and_wait(&mut self, encoded: Vec<u8>, waiter: Waiter, now: Instant) {
+        self.last_broadcast_id += 1;
+        let id = BroadcastId(self.last_broadcast_id);
+        // Ids rise and the time is the same for all, so the first entry is due first.
+        let deadline = now + self.config.broadcast_timeout;
+        self.waiters.insert(id, (deadline, waiter));
+        if !self.broadcast(UserQueue::Intent, encoded.into(), Some(id), now) {
+            self.handle_broadcast_finished(id, now);
+        }
+    }
+
+    /// A broadcast that somebody waits for was spread.
+    pub(super) fn handle_broadcast_finished(&mut self, id: BroadcastId, now: Instant) {
+        match self.waiters.remove(&id) {
+            Some((_, Waiter::Leave)) => self.say_farewell(now),
+            Some((_, Waiter::ForceLeave(command))) => {
+                self.end_command(command, CommandResult::Done);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn end_overdue_waits(&mut self, now: Instant) {
+        while let Some(entry) = self.waiters.first_entry() {
+            if entry.get().0 > now {
+                return;
+            }
+            match entry.remove().1 {
+                Waiter::Leave => {
+                    log::warn!(target: "serf", "timeout while waiting for graceful leave");
+                    self.say_farewell(now);
+                }
+                Waiter::ForceLeave(command) => {
+                    let why = "timed out broadcasting node removal".to_owned();
+                    self.end_command(command, CommandResult::Failed(why));
+                }
+            }
+        }
+    }
+
+    fn say_farewell(&mut self, now: Instant) {
+        self.leave_phase = Some(LeavePhase::Farewell);
+        self.swim.leave(self.config.broadcast_timeout, now);
+    }
+
+    /// The membership layer is through with the farewell.
+    pub(super) fn handle_leave_ended(&mut self, in_time: bool, now: Instant) {
+        if self.leave_phase != Some(LeavePhase::Farewell) {
+            return;
+        }
+        if !in_time {
+            log::warn!(target: "serf", "timeout waiting for leave broadcast");
+        }
+        let until = now + self.config.leave_propagate_delay;
+        self.leave_phase = Some(LeavePhase::Propagate { until });
+        // Handlers of the own member-leave get the delay to start in.
+        self.flush_events();
+    }
+
+    pub(super) fn leave_deadline(&self) -> Option<Instant> {
+        match self.leave_phase {
+            Some(LeavePhase::Propagate { until }) => Some(until),
+            _ => None,
+        }
+    }
+
+    pub(super) fn finish_due_leave(&mut self, now: Instant) {
+        if self.leave_deadline().is_some_and(|until| until <= now) {
+            self.leave_phase = None;
+            self.state = State::Left;
+            self.flush_events();
+            for command in std::mem::take(&mut self.leave_commands) {
+                self.end_command(command, CommandResult::Done);
+            }
+        }
+    }
+
+    /// Forgets a member that leaves or left: at once if it is gone, else after it had the time to
+    /// go.
+    pub(super) fn prune(&mut self, node: &NodeName, now: Instant) {
+        if node == self.local_name() {
+            return;
+        }
+        match self.members.status(node.as_bytes()) {
+            MemberStatus::Left => self.erase_pruned(node, now),
+            MemberStatus::Leaving if self.prunes.len() < PRUNES_MAX => {
+                let delay = self.config.broadcast_timeout + self.config.leave_propagate_delay;
+                self.prunes.push_back((now + delay, node.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Looks again at the members whose time to go is over.
+    pub(super) fn finish_due_prunes(&mut self, now: Instant) {
+        while self.prunes.front().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, node)) = self.prunes.pop_front() else {
+                return;
+            };
+            match self.members.status(node.as_bytes()) {
+                MemberStatus::Left => self.erase_pruned(&node, now),
+                // Its silence was noticed, the verdict is still out.
+                MemberStatus::Leaving if self.swim_state(&node) == Some(NodeState::Suspect) => {
+                    self.prune(&node, now);
+                }
+                // It is alive whatever the intent said.
+                _ => {}
+            }
+        }
+    }
+
+    fn erase_pruned(&mut self, node: &NodeName, now: Instant) {
+        let alive = [Some(NodeState::Alive), Some(NodeState::Suspect)];
+        if alive.contains(&self.swim_state(node)) {
+            return;
+        }
+        if let Some(member) = self.members.member(node.as_bytes()) {
+            let ip = member.addr.ip();
+            log::info!(target: "serf", "EventMemberReap (forced): {node} {ip}");
+            self.erase_member(node, now);
+        }
+    }
+
+    fn swim_state(&self, node: &NodeName) -> Option<NodeState> {
+        self.swim.node(node).map(|node| node.state)
+    }
+}

@@ -1,0 +1,472 @@
+//! The members and what changes their status (gossip spec 5.5, 5.6).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{LamportTime, Member, MemberEventKind, MemberStatus, Serf, Tags};
+use crate::serf::intents::IntentKind;
+use crate::swim::Node;
+use crate::time::Instant;
+use crate::wire::NodeName;
+
+/// A member and what others need not know of it.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) member: Member,
+    /// Time of the last intent about it.
+    pub(super) status_ltime: LamportTime,
+    /// When it left or failed.
+    departed_at: Instant,
+}
+
+/// What became of an intent about a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IntentOutcome {
+    /// No member of that name.
+    Unknown,
+    /// As old as what is known.
+    Stale,
+    /// Taken over; the member has left by it.
+    Left,
+    /// Taken over without an event.
+    Taken,
+}
+
+/// All members, in byte order of their names.
+///
+/// Invariants: a record is in `departed` exactly if its status is failed or left, and the two
+/// counters count those statuses.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    table: BTreeMap<NodeName, Record>,
+    departed: BTreeSet<(Instant, NodeName)>,
+    failed: usize,
+    left: usize,
+}
+
+const fn is_departed(status: MemberStatus) -> bool {
+    matches!(status, MemberStatus::Left | MemberStatus::Failed)
+}
+
+impl Members {
+    pub(super) fn record(&self, name: &[u8]) -> Option<&Record> {
+        self.table.get(name)
+    }
+
+    pub(super) fn member(&self, name: &[u8]) -> Option<&Member> {
+        self.table.get(name).map(|record| &record.member)
+    }
+
+    pub(super) fn status(&self, name: &[u8]) -> MemberStatus {
+        self.member(name)
+            .map_or(MemberStatus::None, |member| member.status)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.table.values()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn failed(&self) -> usize {
+        self.failed
+    }
+
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Those that left or failed, the longest gone first: when, and the record.
+    pub(super) fn departed(&self) -> impl Iterator<Item = (Instant, &Record)> {
+        self.departed
+            .iter()
+            .filter_map(|(at, name)| self.table.get(name).map(|record| (*at, record)))
+    }
+
+    pub(super) fn has_departed(&self) -> bool {
+        !self.departed.is_empty()
+    }
+
+    /// The membership layer says that a node is alive. `intent` is what was buffered about it.
+    pub(super) fn joined(
+        &mut self,
+        node: &Node,
+        tags: Tags,
+        intent: Option<(IntentKind, LamportTime)>,
+    ) {
+        if self.table.contains_key(&node.name) {
+            self.set_status(&node.name, MemberStatus::Alive, Instant::ORIGIN);
+            self.updated(node, tags);
+            return;
+        }
+        let (status, status_ltime) = match intent {
+            Some((IntentKind::Leave, ltime)) => (MemberStatus::Leaving, ltime),
+            Some((IntentKind::Join, ltime)) => (MemberStatus::Alive, ltime),
+            None => (MemberStatus::Alive, LamportTime(0)),
+        };
+        let member = Member {
+            name: node.name.clone(),
+            addr: node.addr,
+            tags,
+            status,
+            versions: node.versions,
+        };
+        let record = Record {
+            member,
+            status_ltime,
+            departed_at: Instant::ORIGIN,
+        };
+        self.table.insert(node.name.clone(), record);
+    }
+
+    /// The membership layer has new facts about a node. Tells whether it is a member.
+    pub(super) fn updated(&mut self, node: &Node, tags: Tags) -> bool {
+        let Some(Record { member, .. }) = self.table.get_mut(&node.name) else {
+            return false;
+        };
+        member.addr = node.addr;
+        member.tags = tags;
+        member.versions = node.versions;
+        true
+    }
+
+    /// The membership layer lost a node. The last intent decides whether it left or failed.
+    pub(super) fn gone(&mut self, name: &NodeName, now: Instant) -> Option<MemberEventKind> {
+        let (status, kind) = match self.status(name.as_bytes()) {
+            MemberStatus::Leaving => (MemberStatus::Left, MemberEventKind::Leave),
+            MemberStatus::Alive => (MemberStatus::Failed, MemberEventKind::Failed),
+            MemberStatus::None | MemberStatus::Left | MemberStatus::Failed => return None,
+        };
+        self.set_status(name, status, now);
+        Some(kind)
+    }
+
+    /// Whether an intent says something new about a member.
+    pub(super) fn judge_intent(&self, name: &NodeName, ltime: LamportTime) -> IntentOutcome {
+        match self.table.get(name) {
+            None => IntentOutcome::Unknown,
+            Some(record) if ltime <= record.status_ltime => IntentOutcome::Stale,
+            Some(_) => IntentOutcome::Taken,
+        }
+    }
+
+    /// A leave intent.
+    pub(super) fn leave_intent(&mut self, name: &NodeName, ltime: LamportTime) -> IntentOutcome {
+        let outcome = self.take_intent(name, ltime);
+        if outcome != IntentOutcome::Taken {
+            return outcome;
+        }
+        match self.status(name.as_bytes()) {
+            MemberStatus::Alive => self.set_status(name, MemberStatus::Leaving, Instant::ORIGIN),
+            MemberStatus::Failed => {
+                // The time since which it is away stays.
+                let since = self.table.get(name).map(|record| record.departed_at);
+                self.set_status(name, MemberStatus::Left, since.unwrap_or_default());
+                return IntentOutcome::Left;
+            }
+            MemberStatus::None | MemberStatus::Leaving | MemberStatus::Left => {}
+        }
+        outcome
+    }
+
+    /// A join intent.
+    pub(super) fn join_intent(&mut self, name: &NodeName, ltime: LamportTime) -> IntentOutcome {
+        let outcome = self.take_intent(name, ltime);
+        let leaving = self.status(name.as_bytes()) == MemberStatus::Leaving;
+        if outcome == IntentOutcome::Taken && leaving {
+            self.set_status(name, MemberStatus::Alive, Instant::ORIGIN);
+        }
+        outcome
+    }
+
+    fn take_intent(&mut self, name: &NodeName, ltime: LamportTime) -> IntentOutcome {
+        let outcome = self.judge_intent(name, ltime);
+        if let (IntentOutcome::Taken, Some(record)) = (outcome, self.table.get_mut(name)) {
+            record.status_ltime = ltime;
+        }
+        outcome
+    }
+
+    /// Forgets a member.
+    pub(super) fn remove(&mut self, name: &NodeName) -> Option<Member> {
+        self.set_status(name, MemberStatus::Alive, Instant::ORIGIN);
+        self.table.remove(name).map(|record| record.member)
+    }
+
+    /// The only place where a status changes. `at`: when it left or failed, if that is what happens.
+    fn set_status(&mut self, name: &NodeName, status: MemberStatus, at: Instant) {
+        let Some(record) = self.table.get_mut(name) else {
+            return;
+        };
+        let before = record.member.status;
+        if is_departed(before) {
+            self.departed.remove(&(record.departed_at, name.clone()));
+        }
+        record.member.status = status;
+        if is_departed(status) {
+            record.departed_at = at;
+            self.departed.insert((at, name.clone()));
+        }
+        self.failed -= usize::from(before == MemberStatus::Failed);
+        self.left -= usize::from(before == MemberStatus::Left);
+        self.failed += usize::from(status == MemberStatus::Failed);
+        self.left += usize::from(status == MemberStatus::Left);
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let count = |status| {
+            let of_status = |record: &&Record| record.member.status == status;
+            self.table.values().filter(of_status).count()
+        };
+        assert_eq!(self.failed, count(MemberStatus::Failed));
+        assert_eq!(self.left, count(MemberStatus::Left));
+        assert_eq!(count(MemberStatus::None), 0);
+        assert_eq!(self.departed.len(), self.failed + self.left);
+        for (at, name) in &self.departed {
+            let record = self.table.get(name);
+            assert!(record.is_some_and(|record| record.departed_at == *at));
+        }
+    }
+}
+
+impl Serf {
+    /// The membership layer says that a node is alive.
+    pub(super) fn handle_joined(&mut self, node: &Node, now: Instant) {
+        let known = self.members.record(node.name.as_bytes()).is_some();
+        if !known && self.members.len() >= self.config.swim.nodes_max && !self.make_room(now) {
+            log::warn!(target: "serf", "Ignoring node {}: the member table is full", node.name);
+            return;
+        }
+        let tags = decode_tags(node);
+        let intent = self.intents.take(&node.name);
+        self.members.joined(node, tags, intent);
+        self.swim.set_user_member_count(self.members.len());
+        log::info!(target: "serf", "EventMemberJoin: {} {}", node.name, node.addr.ip());
+        self.emit_member_event(MemberEventKind::Join, &node.name, now);
+    }
+
+    /// The membership layer lost a node.
+    pub(super) fn handle_gone(&mut self, node: &Node, now: Instant) {
+        let Some(kind) = self.members.gone(&node.name, now) else {
+            return;
+        };
+        let word = if kind == MemberEventKind::Leave {
+            "Leave"
+        } else {
+            "Failed"
+        };
+        log::info!(target: "serf", "EventMember{word}: {} {}", node.name, node.addr.ip());
+        self.emit_member_event(kind, &node.name, now);
+    }
+
+    /// The membership layer has new facts about a node.
+    pub(super) fn handle_updated(&mut self, node: &Node, now: Instant) {
+        if self.members.updated(node, decode_tags(node)) {
+            log::info!(target: "serf", "EventMemberUpdate: {}", node.name);
+            self.emit_member_event(MemberEventKind::Update, &node.name, now);
+        }
+    }
+
+    /// Forgets a member, and tells.
+    pub(super) fn erase_member(&mut self, name: &NodeName, now: Instant) {
+        if let Some(member) = self.members.remove(name) {
+            self.swim.set_user_member_count(self.members.len());
+            self.deliver_member_event(MemberEventKind::Reap, member, now);
+        }
+    }
+
+    /// Forgets the member that is gone for longest, to take in another one.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let local = self.local_name().clone();
+        let oldest = self
+            .members
+            .departed()
+            .map(|(_, record)| record.member.name.clone())
+            .find(|name| *name != local);
+        let Some(name) = oldest else {
+            return false;
+        };
+        log::info!(target: "serf", "EventMemberReap (forced): {name}, the member table is full");
+        self.erase_member(&name, now);
+        true
+    }
+
+    pub(super) fn emit_member_event(
+        &mut self,
+        kind: MemberEventKind,
+        name: &NodeName,
+        now: Instant,
+    ) {
+        if let Some(member) = self.members.member(name.as_bytes()) {
+            self.deliver_member_event(kind, member.clone(), now);
+        }
+    }
+
+    /// Whether another member is up, so that a broadcast can reach somebody.
+    pub(super) fn has_alive_peers(&self) -> bool {
+        let local = self.local_name();
+        self.members.iter().any(|Record { member, .. }| {
+            member.status == MemberStatus::Alive && member.name != *local
+        })
+    }
+}
+
+fn decode_tags(node: &Node) -> Tags {
+    let (tags, complete) = Tags::decode_meta(&node.meta);
+    if !complete {
+        log::error!(target: "serf", "Failed to decode tags of {}", node.name);
+    }
+    tags
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::swim::NodeState;
+    use crate::wire::VersionVector;
+    use MemberStatus::{Alive, Failed, Leaving, Left};
+
+    const NOW: Instant = Instant::from_millis(1000);
+
+    fn node(name: &str) -> Node {
+        Node {
+            name: NodeName::new(name.as_bytes()).unwrap(),
+            addr: "127.0.0.1:7946".parse().unwrap(),
+            meta: (*b"\xff\x80").into(),
+            versions: VersionVector::serf(5),
+            incarnation: 1,
+            state: NodeState::Alive,
+        }
+    }
+
+    /// A table with one member of that status and status time 10, gone since `NOW` if it is.
+    fn members(status: MemberStatus) -> (Members, NodeName) {
+        let mut members = Members::default();
+        let x = node("x");
+        members.joined(&x, Tags::new(), Some((IntentKind::Join, LamportTime(10))));
+        members.set_status(&x.name, status, NOW);
+        members.check_invariants();
+        (members, x.name)
+    }
+
+    fn outcome(members: &Members, name: &NodeName) -> (MemberStatus, u64, usize, usize) {
+        members.check_invariants();
+        let record = members.record(name.as_bytes()).unwrap();
+        let ltime = record.status_ltime.0;
+        (record.member.status, ltime, members.failed(), members.left())
+    }
+
+    #[test]
+    fn an_unknown_node_starts_as_its_buffered_intent_says() {
+        for (intent, status, ltime) in [
+            (None, Alive, 0),
+            (Some((IntentKind::Join, LamportTime(7))), Alive, 7),
+            (Some((IntentKind::Leave, LamportTime(8))), Leaving, 8),
+        ] {
+            let mut members = Members::default();
+            let x = node("x");
+            members.joined(&x, Tags::new(), intent);
+            assert_eq!(outcome(&members, &x.name), (status, ltime, 0, 0));
+        }
+    }
+
+    #[test]
+    fn a_known_node_that_joins_is_alive_and_keeps_its_status_time() {
+        for status in [Alive, Leaving, Left, Failed] {
+            let (mut members, name) = members(status);
+            let mut again = node("x");
+            again.addr = "127.0.0.2:7947".parse().unwrap();
+            let mut tags = Tags::new();
+            tags.set(b"role", b"db");
+            members.joined(&again, tags.clone(), None);
+            assert_eq!(outcome(&members, &name), (Alive, 10, 0, 0), "{status:?}");
+            let member = members.member(b"x").unwrap();
+            assert_eq!((member.addr, &member.tags), (again.addr, &tags));
+            assert!(!members.has_departed());
+        }
+    }
+
+    #[test]
+    fn the_intent_decides_between_left_and_failed() {
+        let later = Instant::from_millis(5000);
+        for (before, after, kind) in [
+            (Leaving, Left, Some(MemberEventKind::Leave)),
+            (Alive, Failed, Some(MemberEventKind::Failed)),
+            (Left, Left, None),
+            (Failed, Failed, None),
+        ] {
+            let (mut members, name) = members(before);
+            assert_eq!(members.gone(&name, later), kind, "{before:?}");
+            assert_eq!(outcome(&members, &name).0, after);
+            let since = members.departed().next().unwrap().0;
+            assert_eq!(since, if kind.is_some() { later } else { NOW });
+        }
+        assert_eq!(Members::default().gone(&node("x").name, later), None);
+    }
+
+    #[test]
+    fn leave_intents_by_status() {
+        for (before, after, outcome_11) in [
+            (Alive, Leaving, IntentOutcome::Taken),
+            (Failed, Left, IntentOutcome::Left),
+            (Leaving, Leaving, IntentOutcome::Taken),
+            (Left, Left, IntentOutcome::Taken),
+        ] {
+            let (mut members, name) = members(before);
+            let stale = outcome(&members, &name);
+            for ltime in [0, 9, 10] {
+                let got = members.leave_intent(&name, LamportTime(ltime));
+                assert_eq!(got, IntentOutcome::Stale);
+            }
+            assert_eq!(outcome(&members, &name), stale, "{before:?}");
+            assert_eq!(members.leave_intent(&name, LamportTime(11)), outcome_11);
+            let (status, ltime, ..) = outcome(&members, &name);
+            assert_eq!((status, ltime), (after, 11), "{before:?}");
+            if before == Failed {
+                assert_eq!(members.departed().next().unwrap().0, NOW);
+            }
+        }
+        let x = node("x").name;
+        let got = Members::default().leave_intent(&x, LamportTime(1));
+        assert_eq!(got, IntentOutcome::Unknown);
+    }
+
+    #[test]
+    fn join_intents_by_status() {
+        for (before, after) in [
+            (Alive, Alive),
+            (Failed, Failed),
+            (Leaving, Alive),
+            (Left, Left),
+        ] {
+            let (mut members, name) = members(before);
+            let stale = members.join_intent(&name, LamportTime(10));
+            assert_eq!(stale, IntentOutcome::Stale);
+            assert_eq!(outcome(&members, &name).0, before);
+            let taken = members.join_intent(&name, LamportTime(11));
+            assert_eq!(taken, IntentOutcome::Taken);
+            let (status, ltime, ..) = outcome(&members, &name);
+            assert_eq!((status, ltime), (after, 11), "{before:?}");
+        }
+        let x = node("x").name;
+        let got = Members::default().join_intent(&x, LamportTime(1));
+        assert_eq!(got, IntentOutcome::Unknown);
+    }
+
+    #[test]
+    fn a_forgotten_member_leaves_no_trace() {
+        for status in [Alive, Leaving, Left, Failed] {
+            let (mut members, name) = members(status);
+            assert!(members.remove(&name).is_some());
+            members.check_invariants();
+            assert_eq!((members.len(), members.has_departed()), (0, false));
+        }
+    }
+
+    #[test]
+    fn a_record_is_small() {
+        assert!(size_of::<Record>() + size_of::<NodeName>() <= 160);
+    }
+}

@@ -1,0 +1,91 @@
+//! The Serf layer's part of a push/pull (gossip spec 5.9).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{LamportTime, MemberStatus, Serf};
+use crate::swim::JoinId;
+use crate::time::Instant;
+use crate::wire::NodeName;
+use crate::wire::serf::{JoinIntent, LeaveIntent, RecentEvents, SerfPushPull, UserEventMessage};
+
+impl Serf {
+    /// What this node tells another.
+    pub(super) fn user_state(&self) -> Vec<u8> {
+        let members = || self.members.iter();
+        let status_ltimes = members().map(|r| (r.member.name.clone(), r.status_ltime));
+        let left = members().filter(|r| r.member.status == MemberStatus::Left);
+        SerfPushPull {
+            ltime: self.member_clock.now(),
+            status_ltimes: status_ltimes.collect(),
+            left_members: left.map(|r| r.member.name.clone()).collect(),
+            event_ltime: self.event_clock.now(),
+            events: self.events.recent(),
+            query_ltime: self.query_clock.now(),
+        }
+        .encode()
+    }
+
+    /// What another node told. Nothing of it is passed on. `initiated`: the join of this node that
+    /// it belongs to.
+    pub(super) fn handle_user_state(
+        &mut self,
+        bytes: &[u8],
+        initiated: Option<JoinId>,
+        now: Instant,
+    ) {
+        let state = match SerfPushPull::decode(bytes) {
+            Ok(state) => state,
+            Err(error) => {
+                log::debug!(target: "serf", "Ignoring remote state: {error:?}");
+                self.counters.dropped_malformed += 1;
+                return;
+            }
+        };
+        self.member_clock.catch_up(state.ltime);
+        self.event_clock.catch_up(state.event_ltime);
+        self.query_clock.catch_up(state.query_ltime);
+        self.merge_intents(&state, now);
+        if initiated.is_some_and(|join| self.join_ignores_old_events(join)) {
+            // A time that nobody can have reached must not silence the events to come.
+            let reached = state.event_ltime.min(self.event_clock.now());
+            self.events.raise_minimum(reached);
+        }
+        for slot in state.events.into_iter().flatten() {
+            self.merge_events(slot, now);
+        }
+    }
+
+    fn merge_intents(&mut self, state: &SerfPushPull, now: Instant) {
+        let times: BTreeMap<&NodeName, LamportTime> =
+            state.status_ltimes.iter().map(|(n, t)| (n, *t)).collect();
+        let left: BTreeSet<&NodeName> = state.left_members.iter().collect();
+        for node in &state.left_members {
+            // One later than what they have, so that it counts here as well.
+            let theirs = times.get(node).map_or(0, |time| time.0);
+            let intent = LeaveIntent {
+                ltime: LamportTime(theirs.saturating_add(1)),
+                node: node.clone(),
+                prune: false,
+            };
+            self.handle_leave_intent(&intent, now);
+        }
+        for (node, ltime) in &state.status_ltimes {
+            if !left.contains(node) {
+                let (ltime, node) = (*ltime, node.clone());
+                self.handle_join_intent(&JoinIntent { ltime, node }, now);
+            }
+        }
+    }
+
+    fn merge_events(&mut self, slot: RecentEvents, now: Instant) {
+        for (name, payload) in slot.events {
+            let message = UserEventMessage {
+                ltime: slot.ltime,
+                name,
+                payload,
+                coalesce: false,
+            };
+            self.handle_user_event(message, now);
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Queries of others and of this node as its members see them: taking in, acking, answering (gossip
+//! spec 5.8.3, 5.8.4). Asking is in [`super::asking`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::clock::Clock;
+use super::config::BUFFER_SLOTS;
+use super::user_events::Verdict;
+use super::{Event, LamportTime, Output, Query, Serf, filters};
+use crate::time::{Duration, Instant};
+use crate::wire::NodeName;
+use crate::wire::name::Escaped;
+use crate::wire::serf::{
+    QueryMessage, QueryResponseMessage, RESPONSE_FLAG_ACK, SerfMessage, query_flag,
+};
+
+/// What every internal query's name starts with.
+pub(super) const INTERNAL_PREFIX: &[u8] = b"_serf_";
+/// Longest time that a query's sender can claim (gossip spec 8.7).
+const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// Ids of one time that are remembered; more are refused (gossip spec 8.7).
+const SLOT_IDS_MAX: usize = 1024;
+/// Delivered queries that can be answered at a time; beyond it the oldest cannot be any more.
+const ANSWERABLE_MAX: usize = 4096;
+
+/// The queries of the last 512 times, by time and id.
+#[derive(Debug, Default)]
+pub(super) struct QueryRing {
+    slots: BTreeMap<LamportTime, Vec<u32>>,
+    /// Times below are ignored.
+    minimum: LamportTime,
+}
+
+impl QueryRing {
+    /// Judges a query whose time was witnessed, and remembers it if it is new.
+    fn put(&mut self, clock: Clock, ltime: LamportTime, id: u32) -> Verdict {
+        let is_forgotten = |ltime| clock.is_forgotten(ltime, BUFFER_SLOTS);
+        while let Some(first) = self.slots.first_entry() {
+            if !is_forgotten(*first.key()) {
+                break;
+            }
+            first.remove();
+        }
+        if ltime < self.minimum || is_forgotten(ltime) {
+            return Verdict::Old;
+        }
+        let ids = self.slots.entry(ltime).or_default();
+        if ids.contains(&id) {
+            return Verdict::Seen;
+        }
+        if ids.len() >= SLOT_IDS_MAX {
+            return Verdict::Full;
+        }
+        ids.push(id);
+        Verdict::New
+    }
+}
+
+/// How replies to a query travel.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    /// The query is this node's own: replies are delivered here.
+    pub(super) own: bool,
+    /// Where replies go.
+    pub(super) addr: SocketAddr,
+    /// The asker's name.
+    pub(super) name: Option<NodeName>,
+    /// Copies of each reply through other nodes.
+    pub(super) relay_factor: u8,
+}
+
+/// A delivered query that a handler may answer.
+#[derive(Clone, Debug)]
+struct Answerable {
+    route: Route,
+    deadline: Instant,
+    answered: bool,
+}
+
+/// The delivered queries, by time and id.
+#[derive(Debug, Default)]
+pub(super) struct Answerables(BTreeMap<(LamportTime, u32), Answerable>);
+
+impl Answerables {
+    /// Takes a query in, and drops from the oldest on what cannot be answered any more.
+    fn put(&mut self, key: (LamportTime, u32), query: Answerable, now: Instant) {
+        self.0.insert(key, query);
+        while let Some(first) = self.0.first_entry() {
+            if first.get().deadline >= now && self.0.len() <= ANSWERABLE_MAX {
+                return;
+            }
+            self.0.pop_first();
+        }
+    }
+}
+
+/// The time that a query's sender allows, within reason.
+fn clamp_timeout(nanos: i64) -> Duration {
+    let nanos = u64::try_from(nanos).unwrap_or(0);
+    Duration::from_nanos(nanos).min(TIMEOUT_MAX)
+}
+
+impl Serf {
+    /// Takes a query in. Tells whether others should hear of it.
+    pub(super) fn handle_query(&mut self, message: QueryMessage, own: bool, now: Instant) -> bool {
+        let QueryMessage { ltime, id, .. } = message;
+        if !self.query_clock.witness(ltime) {
+            self.refuse("query with an absurd time");
+            return false;
+        }
+        match self.queries.put(self.query_clock, ltime, id) {
+            Verdict::New => {}
+            Verdict::Seen => return false,
+            Verdict::Old => {
+                let name = Escaped(&message.name);
+                log::debug!(target: "serf", "Ignoring old query {name} at {ltime}");
+                return false;
+            }
+            Verdict::Full => {
+                self.refuse("query beyond what one time may hold");
+                return false;
+            }
+        }
+        let spread = message.flags & query_flag::NO_BROADCAST == 0;
+        let for_us = message.filters.as_ref().is_none_or(|filters| {
+            filters::all_match(filters, self.local_name().as_bytes(), &self.config.tags)
+        });
+        if for_us {
+            self.accept_query(message, own, now);
+        }
+        spread
+    }
+
+    fn accept_query(&mut self, message: QueryMessage, own: bool, now: Instant) {
+        let route = Route {
+            own,
+            addr: message.addr,
+            name: message.source_node.clone(),
+            relay_factor: message.relay_factor,
+        };
+        let QueryMessage { ltime, id, .. } = message;
+        if message.flags & query_flag::ACK != 0 {
+            let ack = self.response(ltime, id, RESPONSE_FLAG_ACK, None);
+            let encoded = SerfMessage::QueryResponse(ack.clone()).encode();
+            self.send_response(&route, ack, encoded, now);
+        }
+        if message.name.starts_with(INTERNAL_PREFIX) {
+            self.handle_internal_query(&message, &route, now);
+            return;
+        }
+        let deadline = now + clamp_timeout(message.timeout_nanos);
+        let answerable = Answerable {
+            route,
+            deadline,
+            answered: false,
+        };
+        self.answerables.put((ltime, id), answerable, now);
+        self.outputs.push_back(Output::Event(Event::Query(Query {
+            ltime,
+            id,
+            name: message.name,
+            payload: message.payload.unwrap_or_default(),
+            source_node: message.source_node,
+            deadline,
+        })));
+    }
+
+    /// Answers a query that was delivered to handlers.
+    ///
+    /// # Errors
+    /// The reference's words; nothing was sent then.
+    pub(super) fn respond(
+        &mut self,
+        ltime: LamportTime,
+        id: u32,
+        payload: Vec<u8>,
+        now: Instant,
+    ) -> Result<(), String> {
+        let failed = |why: &str| Err(format!("failed to respond to key query: {why}"));
+        let reply = self.response(ltime, id, 0, Some(payload));
+        let encoded = match self.encode_response(&reply) {
+            Ok(encoded) => encoded,
+            Err(why) => return failed(&why),
+        };
+        let Some(query) = self.answerables.0.get_mut(&(ltime, id)) else {
+            return failed("response is past the deadline");
+        };
+        if query.answered {
+            return failed("response already sent");
+        }
+        if now > query.deadline {
+            return failed("response is past the deadline");
+        }
+        query.answered = true;
+        let route = query.route.clone();
+        self.send_response(&route, reply, encoded, now);
+        Ok(())
+    }
+
+    /// A reply or an ack of this node.
+    pub(super) fn response(
+        &self,
+        ltime: LamportTime,
+        id: u32,
+        flags: u32,
+        payload: Option<Vec<u8>>,
+    ) -> QueryResponseMessage {
+        let from = self.local_name().clone();
+        QueryResponseMessage {
+            ltime,
+            id,
+            from,
+            flags,
+            payload,
+        }
+    }
+
+    /// Encodes a reply within the limit.
+    ///
+    /// # Errors
+    /// The reference's words.
+    pub(super) fn encode_response(&self, reply: &QueryResponseMessage) -> Result<Vec<u8>, String> {
+        let encoded = SerfMessage::QueryResponse(reply.clone()).encode();
+        let limit = self.config.query_response_size_limit_bytes;
+        if encoded.len() > limit {
+            return Err(format!("response exceeds limit of {limit} bytes"));
+        }
+        Ok(encoded)
+    }
+
+    /// Brings a reply or an ack on its way: to the asker, and through relays if it wishes so.
+    pub(super) fn send_response(
+        &mut self,
+        route: &Route,
+        message: QueryResponseMessage,
+        encoded: Vec<u8>,
+        now: Instant,
+    ) {
+        if route.own {
+            self.handle_query_response(message, now);
+        } else if self.may_answer_to(route.addr, route.name.as_ref(), now) {
+            self.swim.send_user_message(route.addr, &encoded);
+            self.relay_response(route, encoded);
+        } else {
+            self.refuse("query whose replies go to strangers, too often");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_and_id_make_a_query() {
+        let mut ring = QueryRing::default();
+        let mut clock = Clock::new();
+        assert!(clock.witness(LamportTime(1000)));
+        let mut put = |ltime, id| ring.put(clock, LamportTime(ltime), id);
+        assert_eq!(put(488, 1), Verdict::Old);
+        assert_eq!(put(489, 1), Verdict::New);
+        assert_eq!(put(489, 1), Verdict::Seen);
+        assert_eq!(put(489, 2), Verdict::New);
+        assert_eq!(put(490, 1), Verdict::New);
+        for id in 0..SLOT_IDS_MAX as u32 {
+            assert_eq!(put(500, id), Verdict::New);
+        }
+        assert_eq!(put(500, u32::MAX), Verdict::Full);
+        assert!(clock.witness(LamportTime(5000)));
+        assert_eq!(ring.put(clock, LamportTime(5000), 1), Verdict::New);
+        assert_eq!(ring.slots.len(), 1);
+    }
+
+    #[test]
+    fn claimed_timeouts_are_clamped() {
+        for (nanos, expected) in [
+            (i64::MIN, Duration::ZERO),
+            (-1, Duration::ZERO),
+            (0, Duration::ZERO),
+            (3_200_000_000, Duration::from_millis(3200)),
+            (i64::MAX, TIMEOUT_MAX),
+        ] {
+            assert_eq!(clamp_timeout(nanos), expected);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Forgetting who is long gone, trying to reach who failed, and keeping queues short (gossip spec
+//! 5.14, 5.16). Each timer is armed only while there is something to do.
+
+use super::{MemberStatus, Serf, State};
+use crate::swim::{JoinId, UserQueue};
+use crate::time::{Duration, Instant};
+use crate::wire::NodeName;
+
+const QUEUES: [(UserQueue, &str); 3] = [
+    (UserQueue::Intent, "Intent"),
+    (UserQueue::Query, "Query"),
+    (UserQueue::Event, "Event"),
+];
+
+/// The three periodic tasks.
+#[derive(Debug, Default)]
+pub(super) struct Chores {
+    reap_at: Option<Instant>,
+    reconnect_at: Option<Instant>,
+    queue_check_at: Option<Instant>,
+}
+
+/// The attempt to reach a failed member.
+#[derive(Debug, Default)]
+pub(super) struct Reconnect {
+    pub(super) join: Option<JoinId>,
+}
+
+/// Keeps a timer as it is if it runs, starts it if it is needed, and stops it if not.
+fn arm(timer: &mut Option<Instant>, needed: bool, interval: Duration, now: Instant) {
+    if !needed {
+        *timer = None;
+    } else if timer.is_none() {
+        // An interval of zero must not spin.
+        *timer = Some(now + interval.max(Duration::from_millis(1)));
+    }
+}
+
+/// Whether a timer has run out; stops it then.
+fn take_due(timer: &mut Option<Instant>, now: Instant) -> bool {
+    let due = timer.is_some_and(|at| at <= now);
+    if due {
+        *timer = None;
+    }
+    due
+}
+
+impl Serf {
+    pub(super) fn chores_deadline(&self) -> Option<Instant> {
+        let Chores {
+            reap_at,
+            reconnect_at,
+            queue_check_at,
+        } = self.chores;
+        [reap_at, reconnect_at, queue_check_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Starts the timers that have become needed, and stops the others.
+    pub(super) fn arm_chores(&mut self, now: Instant) {
+        let reap = self.members.has_departed() || !self.intents.is_empty();
+        let reconnect = self.members.failed() > 0 && self.state == State::Alive;
+        let warning = self.config.queue_depth_warning.max(1);
+        let deep = QUEUES.map(|(queue, _)| self.swim.queue_len(queue) >= warning);
+        let (config, chores) = (&self.config, &mut self.chores);
+        arm(&mut chores.reap_at, reap, config.reap_interval, now);
+        let interval = config.reconnect_interval;
+        arm(&mut chores.reconnect_at, reconnect, interval, now);
+        let interval = config.queue_check_interval;
+        arm(&mut chores.queue_check_at, deep.contains(&true), interval, now);
+    }
+
+    pub(super) fn do_due_chores(&mut self, now: Instant) {
+        if take_due(&mut self.chores.reap_at, now) {
+            self.reap(now);
+        }
+        if take_due(&mut self.chores.reconnect_at, now) {
+            self.reconnect(now);
+        }
+        if take_due(&mut self.chores.queue_check_at, now) {
+            self.check_queues();
+        }
+    }
+
+    /// Forgets who is gone for too long, and old intents about unknown nodes.
+    fn reap(&mut self, now: Instant) {
+        let local = self.local_name();
+        let config = &self.config;
+        let shortest = config.reconnect_timeout.min(config.tombstone_timeout);
+        let overdue: Vec<NodeName> = self
+            .members
+            .departed()
+            .take_while(|(since, _)| now.since(*since) > shortest)
+            .filter(|(since, record)| {
+                let limit = match record.member.status {
+                    MemberStatus::Failed => config.reconnect_timeout,
+                    _ => config.tombstone_timeout,
+                };
+                now.since(*since) > limit && record.member.name != *local
+            })
+            .map(|(_, record)| record.member.name.clone())
+            .collect();
+        for name in overdue {
+            log::info!(target: "serf", "EventMemberReap: {name}");
+            self.erase_member(&name, now);
+        }
+        self.intents.reap(self.config.recent_intent_timeout, now);
+    }
+
+    /// Tries one failed member, the likelier the more have failed.
+    fn reconnect(&mut self, now: Instant) {
+        let (failed, left) = (self.members.failed(), self.members.left());
+        if failed == 0 || self.state != State::Alive || self.reconnect.join.is_some() {
+            return;
+        }
+        let others = self.members.len().saturating_sub(failed + left).max(1);
+        if self.rng.unit_f64() > failed as f64 / others as f64 {
+            log::debug!(target: "serf", "Leaving failed members alone this time");
+            return;
+        }
+        let pick = self.rng.below(failed);
+        let is_failed = |status| status == MemberStatus::Failed;
+        let mut candidates = self.members.departed().map(|(_, record)| &record.member);
+        let picked = candidates.by_ref().filter(|m| is_failed(m.status)).nth(pick);
+        let Some((name, addr)) = picked.map(|member| (member.name.clone(), member.addr)) else {
+            return;
+        };
+        log::info!(target: "serf", "Attempting to reconnect to {name} {addr}");
+        self.reconnect.join = Some(self.swim.join(addr, now));
+    }
+
+    pub(super) fn handle_reconnect_ended(&mut self, result: Result<(), String>) {
+        self.reconnect.join = None;
+        if let Err(why) = result {
+            log::debug!(target: "serf", "Reconnecting failed: {why}");
+        }
+    }
+
+    /// Warns of deep queues and cuts those that are too deep.
+    fn check_queues(&mut self) {
+        for (queue, name) in QUEUES {
+            let depth = self.swim.queue_len(queue);
+            if depth >= self.config.queue_depth_warning {
+                log::warn!(target: "serf", "{name} queue depth: {depth}");
+            }
+            self.cut_queue(queue, name, depth);
+        }
+    }
+
+    /// Between two looks a queue may grow, but not without end.
+    pub(super) fn bound_queue(&mut self, queue: UserQueue) {
+        let depth = self.swim.queue_len(queue);
+        if depth > self.config.queue_depth_max.saturating_mul(2) {
+            let name = QUEUES.iter().find(|(other, _)| *other == queue);
+            self.cut_queue(queue, name.map_or("", |(_, name)| name), depth);
+        }
+    }
+
+    fn cut_queue(&mut self, queue: UserQueue, name: &str, depth: usize) {
+        let max = self.config.queue_depth_max;
+        if depth > max {
+            let dropped = self.swim.prune_queue(queue, max);
+            log::warn!(target: "serf", "{name} queue too deep ({depth}), dropped {dropped} messages");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_run_only_while_needed_and_never_spin() {
+        let second = Duration::from_secs(1);
+        let (start, later) = (Instant::from_millis(0), Instant::from_millis(500));
+        let mut timer = None;
+        arm(&mut timer, true, second, start);
+        arm(&mut timer, true, second, later);
+        assert_eq!(timer, Some(start + second));
+        assert!(!take_due(&mut timer, later));
+        arm(&mut timer, false, second, later);
+        assert_eq!(timer, None);
+        arm(&mut timer, true, Duration::ZERO, start);
+        assert!(timer > Some(start));
+        assert!(take_due(&mut timer, later));
+        assert_eq!(timer, None);
+    }
+}

@@ -1,0 +1,146 @@
+//! Replies that take a second way through other nodes (gossip spec 5.8.5), and the bounds that keep
+//! this node from sending whatever to whomever on demand (8.6, 8.7).
+
+use std::net::SocketAddr;
+
+use super::queries::Route;
+use super::{MemberStatus, Serf};
+use crate::time::{Duration, Instant};
+use crate::wire::NodeName;
+use crate::wire::serf::{RelayMessage, SerfMessage, message_type};
+
+/// Membership protocol that a relay must understand (gossip spec 5.1).
+const RELAY_PROTOCOL: u8 = 5;
+
+/// Lets a burst through, then a steady rate.
+#[derive(Debug)]
+pub(super) struct RateLimit {
+    burst: u32,
+    /// Time for one more.
+    interval: Duration,
+    /// When all that was let through would have been due at the steady rate.
+    level: Instant,
+}
+
+impl RateLimit {
+    /// A thousand relayed replies at once is what a query in a large cluster asks for.
+    pub(super) fn relays() -> Self {
+        RateLimit::new(1024, 256)
+    }
+
+    /// Replies to addresses that belong to no member: somebody who joins just now may ask already.
+    pub(super) fn strangers() -> Self {
+        RateLimit::new(64, 16)
+    }
+
+    fn new(burst: u32, per_second: u32) -> Self {
+        RateLimit {
+            burst,
+            interval: Duration::from_secs(1) / per_second.max(1),
+            level: Instant::ORIGIN,
+        }
+    }
+
+    fn allows(&mut self, now: Instant) -> bool {
+        let depth = self.interval.saturating_mul(self.burst);
+        let horizon = now + depth;
+        let level = self.level.max(now);
+        if level + self.interval > horizon {
+            return false;
+        }
+        self.level = level + self.interval;
+        true
+    }
+}
+
+impl Serf {
+    /// Passes a reply on to its asker.
+    pub(super) fn handle_relay(&mut self, relay: RelayMessage, now: Instant) {
+        let RelayMessage {
+            destination,
+            destination_name,
+            message,
+        } = relay;
+        if message.first() != Some(&message_type::QUERY_RESPONSE) {
+            self.refuse("relay of something that is no query response");
+        } else if !self.relays_in.allows(now) {
+            self.refuse("relay beyond the rate limit");
+        } else if !self.is_member_addr(destination, destination_name.as_ref()) {
+            self.refuse("relay to an address of no member");
+        } else if destination == self.swim.local().addr {
+            // The asker itself may be chosen as a relay.
+            self.handle_user_message(message, now);
+        } else {
+            self.swim.send_user_message(destination, &message);
+        }
+    }
+
+    /// Sends copies of a reply through other nodes, as many as the asker wishes.
+    pub(super) fn relay_response(&mut self, route: &Route, encoded: Vec<u8>) {
+        let wanted = usize::from(route.relay_factor);
+        if wanted == 0 || self.members.len() <= wanted {
+            return;
+        }
+        let relay = RelayMessage {
+            destination: route.addr,
+            destination_name: route.name.clone(),
+            message: encoded,
+        };
+        let encoded = SerfMessage::Relay(relay).encode();
+        let limit = self.config.query_response_size_limit_bytes;
+        if encoded.len() > limit {
+            log::warn!(target: "serf", "relayed response exceeds limit of {limit} bytes");
+            return;
+        }
+        let local = self.local_name();
+        let may_relay = self.members.iter().map(|record| &record.member).filter(|m| {
+            m.status == MemberStatus::Alive
+                && m.versions.protocol_max >= RELAY_PROTOCOL
+                && m.name != *local
+        });
+        let mut relays: Vec<SocketAddr> = may_relay.map(|member| member.addr).collect();
+        for _ in 0..wanted {
+            if relays.is_empty() {
+                return;
+            }
+            let pick = self.rng.below(relays.len());
+            let to = relays.swap_remove(pick);
+            self.swim.send_user_message(to, &encoded);
+        }
+    }
+
+    /// Whether a reply may be sent there: to members freely, to others at a limited rate.
+    pub(super) fn may_answer_to(
+        &mut self,
+        addr: SocketAddr,
+        name: Option<&NodeName>,
+        now: Instant,
+    ) -> bool {
+        self.is_member_addr(addr, name) || self.strangers.allows(now)
+    }
+
+    fn is_member_addr(&self, addr: SocketAddr, name: Option<&NodeName>) -> bool {
+        let named = name.and_then(|name| self.members.member(name.as_bytes()));
+        named.is_some_and(|member| member.addr == addr)
+            || self.members.iter().any(|record| record.member.addr == addr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_then_a_rate() {
+        let mut limit = RateLimit::new(3, 10);
+        let passed = |limit: &mut RateLimit, millis| {
+            let now = Instant::from_millis(millis);
+            (0..10).filter(|_| limit.allows(now)).count()
+        };
+        assert_eq!(passed(&mut limit, 0), 3);
+        assert_eq!(passed(&mut limit, 99), 0);
+        assert_eq!(passed(&mut limit, 100), 1);
+        assert_eq!(passed(&mut limit, 350), 2);
+        assert_eq!(passed(&mut limit, 60_000), 3);
+    }
+}

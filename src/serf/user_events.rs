@@ -1,0 +1,323 @@
+//! User events: sending, taking in, and the memory of what was seen (gossip spec 5.7).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::clock::Clock;
+use super::config::{BUFFER_SLOTS, USER_EVENT_SIZE_MAX_BYTES};
+use super::{LamportTime, Serf, UserEvent};
+use crate::swim::UserQueue;
+use crate::time::Instant;
+use crate::wire::name::Escaped;
+use crate::wire::serf::{RecentEvents, SerfMessage, UserEventMessage};
+
+/// Events of one time that are remembered; more are refused (gossip spec 8.7).
+const SLOT_EVENTS_MAX: usize = 1024;
+/// Bytes of one time's events that are remembered; an event beyond is refused.
+const SLOT_BYTES_MAX: usize = 1 << 20;
+/// Bytes that the whole memory takes. Beyond it the oldest times are given up for good.
+const RING_BYTES_MAX: usize = 4 << 20;
+/// What an event costs beside its name and payload.
+const EVENT_OVERHEAD_BYTES: usize = 48;
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    New,
+    Old,
+    Seen,
+    Full,
+}
+
+type StoredEvent = (Box<[u8]>, Option<Box<[u8]>>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    events: Vec<StoredEvent>,
+    bytes: usize,
+}
+
+/// The events of the last 512 times.
+///
+/// Kept by time instead of in a ring of slots: whatever a slot would still hold from the round
+/// before is too old to matter, and a quiet node pays nothing.
+#[derive(Debug, Default)]
+pub(super) struct UserEventRing {
+    slots: BTreeMap<LamportTime, Slot>,
+    bytes: usize,
+    /// Times below are ignored.
+    minimum: LamportTime,
+}
+
+impl UserEventRing {
+    /// Ignores all times below from now on.
+    pub(super) fn raise_minimum(&mut self, minimum: LamportTime) {
+        self.minimum = self.minimum.max(minimum);
+    }
+
+    /// Judges an event whose time was witnessed, and remembers it if it is new.
+    pub(super) fn put(
+        &mut self,
+        clock: Clock,
+        ltime: LamportTime,
+        name: &[u8],
+        payload: Option<&[u8]>,
+    ) -> Verdict {
+        self.forget_old(clock);
+        if ltime < self.minimum || clock.is_forgotten(ltime, BUFFER_SLOTS) {
+            return Verdict::Old;
+        }
+        let slot = self.slots.entry(ltime).or_default();
+        let same = |(stored, with): &StoredEvent| {
+            **stored == *name && with.as_deref().unwrap_or_default() == payload.unwrap_or_default()
+        };
+        if slot.events.iter().any(same) {
+            return Verdict::Seen;
+        }
+        let cost = name.len() + payload.map_or(0, <[u8]>::len) + EVENT_OVERHEAD_BYTES;
+        if slot.events.len() >= SLOT_EVENTS_MAX || slot.bytes + cost > SLOT_BYTES_MAX {
+            return Verdict::Full;
+        }
+        slot.events.push((name.into(), payload.map(Into::into)));
+        slot.bytes += cost;
+        self.bytes += cost;
+        self.shrink();
+        Verdict::New
+    }
+
+    /// What a push/pull tells others.
+    pub(super) fn recent(&self) -> Vec<Option<RecentEvents>> {
+        let event = |(name, payload): &StoredEvent| {
+            let payload = payload.as_deref().map(<[u8]>::to_vec);
+            (name.to_vec(), payload)
+        };
+        let used = self.slots.iter().filter(|(_, slot)| !slot.events.is_empty());
+        used.map(|(ltime, slot)| {
+            Some(RecentEvents {
+                ltime: *ltime,
+                events: slot.events.iter().map(event).collect(),
+            })
+        })
+        .collect()
+    }
+
+    fn forget_old(&mut self, clock: Clock) {
+        while let Some(first) = self.slots.first_entry() {
+            if !clock.is_forgotten(*first.key(), BUFFER_SLOTS) {
+                return;
+            }
+            self.bytes -= first.remove().bytes;
+        }
+    }
+
+    /// Keeps within the budget. A time that is given up must not be accepted again, or its events
+    /// would be delivered twice.
+    fn shrink(&mut self) {
+        while self.bytes > RING_BYTES_MAX {
+            let Some((ltime, slot)) = self.slots.pop_first() else {
+                return;
+            };
+            self.bytes -= slot.bytes;
+            self.raise_minimum(LamportTime(ltime.0.saturating_add(1)));
+        }
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let bytes: usize = self.slots.values().map(|slot| slot.bytes).sum();
+        assert_eq!(bytes, self.bytes);
+        assert!(bytes <= RING_BYTES_MAX);
+        assert!(self.slots.len() as u64 <= BUFFER_SLOTS + 1);
+    }
+}
+
+impl Serf {
+    /// Fires an event of this node.
+    ///
+    /// # Errors
+    /// The reference's words; nothing has happened then.
+    pub(super) fn fire_user_event(
+        &mut self,
+        name: Vec<u8>,
+        payload: Option<Vec<u8>>,
+        coalesce: bool,
+        now: Instant,
+    ) -> Result<(), String> {
+        let limit = self.config.user_event_size_limit_bytes;
+        let bare = name.len() + payload.as_ref().map_or(0, Vec::len);
+        check_size(bare, limit, "user event", "before")?;
+        let message = UserEventMessage {
+            ltime: self.event_clock.now(),
+            name,
+            payload,
+            coalesce,
+        };
+        let encoded: Arc<[u8]> = SerfMessage::UserEvent(message.clone()).encode().into();
+        check_size(encoded.len(), limit, "encoded user event", "after")?;
+        self.event_clock.tick();
+        self.handle_user_event(message, now);
+        if !self.broadcast(UserQueue::Event, encoded, None, now) {
+            log::warn!(target: "serf", "User event is too large for a gossip packet, it spreads by push/pull only");
+        }
+        Ok(())
+    }
+
+    /// Takes an event in. Tells whether it is new, so that others should hear of it.
+    pub(super) fn handle_user_event(&mut self, message: UserEventMessage, now: Instant) -> bool {
+        if !self.event_clock.witness(message.ltime) {
+            self.refuse("user event with an absurd time");
+            return false;
+        }
+        let verdict = self.events.put(
+            self.event_clock,
+            message.ltime,
+            &message.name,
+            message.payload.as_deref(),
+        );
+        match verdict {
+            Verdict::New => {}
+            Verdict::Seen => return false,
+            Verdict::Old => {
+                let name = Escaped(&message.name);
+                log::debug!(target: "serf", "Ignoring old event {name} at {}", message.ltime);
+                return false;
+            }
+            Verdict::Full => {
+                self.refuse("user event beyond what one time may hold");
+                return false;
+            }
+        }
+        let event = UserEvent {
+            ltime: message.ltime,
+            name: message.name,
+            payload: message.payload.unwrap_or_default(),
+            coalesce: message.coalesce,
+        };
+        self.deliver_user_event(event, now);
+        true
+    }
+}
+
+/// The configured limit and the hard one, in the reference's words.
+fn check_size(bytes: usize, limit: usize, what: &str, when: &str) -> Result<(), String> {
+    if bytes > limit {
+        return Err(format!(
+            "{what} exceeds configured limit of {limit} bytes {when} encoding"
+        ));
+    }
+    if bytes > USER_EVENT_SIZE_MAX_BYTES {
+        // The newer releases' word; see the table of 5.7.
+        let kind = if when == "before" { "sane" } else { "reasonable" };
+        return Err(format!(
+            "{what} exceeds {kind} limit of {USER_EVENT_SIZE_MAX_BYTES} bytes {when} encoding"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clock_at(time: u64) -> Clock {
+        let mut clock = Clock::new();
+        assert!(clock.witness(LamportTime(time - 1)));
+        clock
+    }
+
+    #[test]
+    fn the_memory_reaches_back_512_times() {
+        let mut ring = UserEventRing::default();
+        let clock = clock_at(1001);
+        assert_eq!(ring.put(clock, LamportTime(488), b"x", None), Verdict::Old);
+        assert_eq!(ring.put(clock, LamportTime(489), b"x", None), Verdict::New);
+        assert_eq!(ring.put(clock, LamportTime(489), b"x", None), Verdict::Seen);
+        let clock = clock_at(1002);
+        assert_eq!(ring.put(clock, LamportTime(489), b"x", None), Verdict::Old);
+        ring.check_invariants();
+        assert!(ring.recent().is_empty());
+    }
+
+    #[test]
+    fn name_and_payload_make_an_event_of_a_time() {
+        let mut ring = UserEventRing::default();
+        let clock = clock_at(10);
+        let mut put = |ltime, name: &[u8], payload: Option<&[u8]>| {
+            ring.put(clock, LamportTime(ltime), name, payload)
+        };
+        assert_eq!(put(5, b"a", Some(b"1")), Verdict::New);
+        assert_eq!(put(5, b"a", Some(b"1")), Verdict::Seen);
+        assert_eq!(put(5, b"a", Some(b"2")), Verdict::New);
+        assert_eq!(put(5, b"b", Some(b"1")), Verdict::New);
+        assert_eq!(put(6, b"a", Some(b"1")), Verdict::New);
+        // Nil and empty are the same to handlers.
+        assert_eq!(put(7, b"c", None), Verdict::New);
+        assert_eq!(put(7, b"c", Some(b"")), Verdict::Seen);
+        let recent = ring.recent();
+        assert_eq!(recent.len(), 3);
+        let first = recent.first().cloned().flatten();
+        assert!(first.is_some_and(|slot| slot.ltime.0 == 5 && slot.events.len() == 3));
+    }
+
+    #[test]
+    fn the_minimum_only_rises() {
+        let mut ring = UserEventRing::default();
+        ring.raise_minimum(LamportTime(7));
+        ring.raise_minimum(LamportTime(3));
+        let clock = clock_at(10);
+        assert_eq!(ring.put(clock, LamportTime(6), b"x", None), Verdict::Old);
+        assert_eq!(ring.put(clock, LamportTime(7), b"x", None), Verdict::New);
+    }
+
+    #[test]
+    fn one_time_holds_a_bounded_number() {
+        let mut ring = UserEventRing::default();
+        let clock = clock_at(2);
+        for n in 0..SLOT_EVENTS_MAX {
+            let name = n.to_string();
+            let verdict = ring.put(clock, LamportTime(1), name.as_bytes(), None);
+            assert_eq!(verdict, Verdict::New);
+        }
+        let verdict = ring.put(clock, LamportTime(1), b"more", None);
+        assert_eq!(verdict, Verdict::Full);
+        ring.check_invariants();
+    }
+
+    #[test]
+    fn a_given_up_time_is_not_taken_again() {
+        let mut ring = UserEventRing::default();
+        let mut clock = Clock::new();
+        let payload = vec![0; 64 << 10];
+        for time in 1..=100 {
+            assert!(clock.witness(LamportTime(time)));
+            let verdict = ring.put(clock, LamportTime(time), b"big", Some(&payload));
+            assert_eq!(verdict, Verdict::New);
+            ring.check_invariants();
+        }
+        let verdict = ring.put(clock, LamportTime(1), b"big", Some(&payload));
+        assert_eq!(verdict, Verdict::Old);
+        let verdict = ring.put(clock, LamportTime(100), b"big", Some(&payload));
+        assert_eq!(verdict, Verdict::Seen);
+    }
+
+    #[test]
+    fn sizes_are_refused_in_the_reference_s_words() {
+        let text = |bytes, limit, what, when| check_size(bytes, limit, what, when).err();
+        assert_eq!(text(512, 512, "user event", "before"), None);
+        assert_eq!(
+            text(513, 512, "user event", "before").as_deref(),
+            Some("user event exceeds configured limit of 512 bytes before encoding")
+        );
+        assert_eq!(
+            text(600, 512, "encoded user event", "after").as_deref(),
+            Some("encoded user event exceeds configured limit of 512 bytes after encoding")
+        );
+        assert_eq!(
+            text(9217, 10_000, "user event", "before").as_deref(),
+            Some("user event exceeds sane limit of 9216 bytes before encoding")
+        );
+        assert_eq!(
+            text(9217, 10_000, "encoded user event", "after").as_deref(),
+            Some("encoded user event exceeds reasonable limit of 9216 bytes after encoding")
+        );
+    }
+}
