@@ -151,7 +151,9 @@ impl Serf {
             return Err(format!("query exceeds limit of {limit} bytes"));
         }
         if self.asked.by_time.len() >= ASKED_MAX {
-            return Err(format!("{ASKED_MAX} queries are already waiting for answers"));
+            return Err(format!(
+                "{ASKED_MAX} queries are already waiting for answers"
+            ));
         }
         let QueryMessage { ltime, id, .. } = message;
         let deadline = now + timeout;

@@ -171,9 +171,8 @@ mod tests {
         let mut bad = config();
         for (protocol, word) in [(0, "low"), (1, "low"), (6, "high"), (255, "high")] {
             bad.protocol = protocol;
-            let text = format!(
-                "Protocol version '{protocol}' too {word}. Must be in range: [2, 5]"
-            );
+            let text =
+                format!("Protocol version '{protocol}' too {word}. Must be in range: [2, 5]");
             assert_eq!(bad.check(), Err(text));
         }
         let mut bad = config();

@@ -135,6 +135,10 @@ impl Serf {
             self.refuse("join intent with an absurd time");
             return false;
         }
+        if node == self.local_name() && self.state != State::Alive {
+            // Nobody else can call this node back.
+            return false;
+        }
         match self.members.join_intent(node, *ltime) {
             IntentOutcome::Unknown => self.intents.put(node, IntentKind::Join, *ltime, now),
             IntentOutcome::Stale => false,
@@ -172,10 +176,7 @@ mod tests {
         assert!(!buffer.put(&node, IntentKind::Join, LamportTime(4), now));
         assert!(buffer.put(&node, IntentKind::Join, LamportTime(6), now));
         buffer.check_invariants();
-        assert_eq!(
-            buffer.take(&node),
-            Some((IntentKind::Join, LamportTime(6)))
-        );
+        assert_eq!(buffer.take(&node), Some((IntentKind::Join, LamportTime(6))));
         assert_eq!(buffer.take(&node), None);
         assert!(buffer.is_empty());
     }
@@ -184,7 +185,12 @@ mod tests {
     fn old_intents_are_dropped() {
         let mut buffer = IntentBuffer::default();
         let age = Duration::from_secs(300);
-        buffer.put(&name("a"), IntentKind::Leave, LamportTime(1), Instant::ORIGIN);
+        buffer.put(
+            &name("a"),
+            IntentKind::Leave,
+            LamportTime(1),
+            Instant::ORIGIN,
+        );
         let later = Instant::ORIGIN + Duration::from_secs(1);
         buffer.put(&name("b"), IntentKind::Leave, LamportTime(1), later);
         buffer.reap(age, Instant::ORIGIN + age);

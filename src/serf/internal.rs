@@ -116,7 +116,9 @@ impl Serf {
                 self.conflicts.running = true;
                 self.spread_query(message, now);
             }
-            Err(why) => log::error!(target: "serf", "Failed to start name conflict resolution: {why}"),
+            Err(why) => {
+                log::error!(target: "serf", "Failed to start name conflict resolution: {why}")
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{CommandId, CommandResult, LamportTime, MemberStatus, Serf, State};
 use crate::swim::{BroadcastId, NodeState, UserQueue};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{LeaveIntent, SerfMessage};
 
@@ -167,7 +167,9 @@ impl Serf {
             MemberStatus::Left => self.erase_pruned(node, now),
             MemberStatus::Leaving if self.prunes.len() < PRUNES_MAX => {
                 let delay = self.config.broadcast_timeout + self.config.leave_propagate_delay;
-                self.prunes.push_back((now + delay, node.clone()));
+                // A delay of zero must not spin.
+                let due = now + delay.max(Duration::from_millis(1));
+                self.prunes.push_back((due, node.clone()));
             }
             _ => {}
         }

@@ -355,7 +355,12 @@ mod tests {
         members.check_invariants();
         let record = members.record(name.as_bytes()).unwrap();
         let ltime = record.status_ltime.0;
-        (record.member.status, ltime, members.failed(), members.left())
+        (
+            record.member.status,
+            ltime,
+            members.failed(),
+            members.left(),
+        )
     }
 
     #[test]

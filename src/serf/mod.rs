@@ -14,8 +14,6 @@ mod command;
 pub mod config;
 pub mod event;
 mod filters;
-#[cfg(test)]
-mod harness;
 mod intents;
 mod internal;
 mod join;

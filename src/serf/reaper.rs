@@ -69,7 +69,12 @@ impl Serf {
         let interval = config.reconnect_interval;
         arm(&mut chores.reconnect_at, reconnect, interval, now);
         let interval = config.queue_check_interval;
-        arm(&mut chores.queue_check_at, deep.contains(&true), interval, now);
+        arm(
+            &mut chores.queue_check_at,
+            deep.contains(&true),
+            interval,
+            now,
+        );
     }
 
     pub(super) fn do_due_chores(&mut self, now: Instant) {
@@ -123,7 +128,10 @@ impl Serf {
         let pick = self.rng.below(failed);
         let is_failed = |status| status == MemberStatus::Failed;
         let mut candidates = self.members.departed().map(|(_, record)| &record.member);
-        let picked = candidates.by_ref().filter(|m| is_failed(m.status)).nth(pick);
+        let picked = candidates
+            .by_ref()
+            .filter(|m| is_failed(m.status))
+            .nth(pick);
         let Some((name, addr)) = picked.map(|member| (member.name.clone(), member.addr)) else {
             return;
         };

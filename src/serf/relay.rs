@@ -93,11 +93,15 @@ impl Serf {
             return;
         }
         let local = self.local_name();
-        let may_relay = self.members.iter().map(|record| &record.member).filter(|m| {
-            m.status == MemberStatus::Alive
-                && m.versions.protocol_max >= RELAY_PROTOCOL
-                && m.name != *local
-        });
+        let may_relay = self
+            .members
+            .iter()
+            .map(|record| &record.member)
+            .filter(|m| {
+                m.status == MemberStatus::Alive
+                    && m.versions.protocol_max >= RELAY_PROTOCOL
+                    && m.name != *local
+            });
         let mut relays: Vec<SocketAddr> = may_relay.map(|member| member.addr).collect();
         for _ in 0..wanted {
             if relays.is_empty() {

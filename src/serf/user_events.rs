@@ -91,7 +91,10 @@ impl UserEventRing {
             let payload = payload.as_deref().map(<[u8]>::to_vec);
             (name.to_vec(), payload)
         };
-        let used = self.slots.iter().filter(|(_, slot)| !slot.events.is_empty());
+        let used = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| !slot.events.is_empty());
         used.map(|(ltime, slot)| {
             Some(RecentEvents {
                 ltime: *ltime,
@@ -206,7 +209,11 @@ fn check_size(bytes: usize, limit: usize, what: &str, when: &str) -> Result<(), 
     }
     if bytes > USER_EVENT_SIZE_MAX_BYTES {
         // The newer releases' word; see the table of 5.7.
-        let kind = if when == "before" { "sane" } else { "reasonable" };
+        let kind = if when == "before" {
+            "sane"
+        } else {
+            "reasonable"
+        };
         return Err(format!(
             "{what} exceeds {kind} limit of {USER_EVENT_SIZE_MAX_BYTES} bytes {when} encoding"
         ));

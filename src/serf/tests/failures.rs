@@ -1,0 +1,203 @@
+//! Nodes that vanish, are thrown out, come back, or fight about a name.
+
+use super::harness::{Net, addr, config};
+use crate::serf::*;
+use crate::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn force_leave(node: &str, prune: bool) -> Command {
+    Command::ForceLeave {
+        node: node.into(),
+        prune,
+    }
+}
+
+/// Three nodes, n3 has vanished and shows as failed.
+fn with_a_failed_node() -> Net {
+    let mut net = Net::joined(3);
+    net.run_for(SECOND * 3);
+    net.remove(3);
+    net.run_until("n3 has failed", SECOND * 60, |net| {
+        (1..=2).all(|n| net.status(n, 3) == MemberStatus::Failed)
+    });
+    net.run_for(SECOND * 2);
+    for n in 1..=2 {
+        assert!(
+            net.host(n)
+                .take_member_events()
+                .contains(&"member-failed n3".into())
+        );
+    }
+    net
+}
+
+#[test]
+fn a_vanished_node_is_failed_then_forced_to_leave() {
+    let mut net = with_a_failed_node();
+    let (result, _) = net.command_to_end(1, force_leave("n3", false));
+    assert_eq!(result, CommandResult::Done);
+    net.run_for(SECOND * 3);
+    for n in 1..=2 {
+        assert_eq!(net.status(n, 3), MemberStatus::Left);
+        assert_eq!(net.host(n).take_member_events(), ["member-leave n3"]);
+    }
+}
+
+#[test]
+fn a_pruned_node_is_forgotten_by_all() {
+    let mut net = with_a_failed_node();
+    let (result, _) = net.command_to_end(2, force_leave("n3", true));
+    assert_eq!(result, CommandResult::Done);
+    net.run_for(SECOND * 3);
+    for n in 1..=2 {
+        assert_eq!(net.status(n, 3), MemberStatus::None);
+        // The leave and the reap fall into one batch; the latest counts.
+        assert_eq!(net.host(n).take_member_events(), ["member-reap n3"]);
+    }
+    net.run_for(SECOND * 120);
+    for n in 1..=2 {
+        assert_eq!(net.status(n, 3), MemberStatus::None);
+    }
+}
+
+#[test]
+fn strangers_and_oneself_leave_without_effect() {
+    let mut net = Net::joined(2);
+    for node in ["nobody", "n1", "bad\nname", ""] {
+        let (result, _) = net.command_to_end(1, force_leave(node, true));
+        assert_eq!(result, CommandResult::Done, "{node}");
+    }
+    net.run_for(SECOND * 10);
+    assert_eq!((net.alive_in(1), net.alive_in(2)), (2, 2));
+}
+
+#[test]
+fn a_living_node_survives_its_prune() {
+    let mut net = Net::joined(3);
+    let id = net.command(1, force_leave("n2", true));
+    assert_eq!(net.status(1, 2), MemberStatus::Leaving);
+    net.run_for(SECOND * 20);
+    assert_eq!(net.host(1).results.remove(&id), Some(CommandResult::Done));
+    for n in 1..=3 {
+        assert_eq!(net.alive_in(n), 3);
+    }
+    assert!(net.serf(1).prunes.is_empty());
+}
+
+#[test]
+fn a_prune_waits_for_a_node_that_goes() {
+    let mut net = Net::joined(3);
+    net.remove(3);
+    // Still alive for all when it is thrown out.
+    net.command(1, force_leave("n3", true));
+    assert_eq!(net.status(1, 3), MemberStatus::Leaving);
+    net.run_for(SECOND * 40);
+    for n in 1..=2 {
+        assert_eq!(net.status(n, 3), MemberStatus::None, "n{n}");
+    }
+}
+
+#[test]
+fn nobody_to_tell_is_told_at_once() {
+    let mut net = Net::new(1);
+    let result = net.command_now(1, force_leave("nobody", false));
+    assert_eq!(result, CommandResult::Done);
+}
+
+#[test]
+fn failed_and_left_nodes_are_reaped_in_the_end() {
+    for force in [false, true] {
+        let mut net = with_a_failed_node();
+        if force {
+            net.command_to_end(1, force_leave("n3", false));
+            net.run_for(SECOND * 3);
+        }
+        net.host(1).take_member_events();
+        // From here on n1 alone, for speed.
+        net.remove(2);
+        net.run_for(HOUR * 24 - SECOND * 60);
+        assert_ne!(net.status(1, 3), MemberStatus::None);
+        net.run_for(SECOND * 180);
+        assert_eq!(net.status(1, 3), MemberStatus::None);
+        assert_eq!(net.status(1, 2), MemberStatus::None);
+        let events = net.host(1).take_member_events();
+        assert!(
+            events.iter().any(|e| e.starts_with("member-reap")),
+            "{events:?}"
+        );
+        assert_eq!(net.serf(1).chores_deadline(), None, "nothing left to do");
+    }
+}
+
+#[test]
+fn a_cut_node_comes_back_by_reconnecting() {
+    let mut net = Net::joined(3);
+    net.host(3).cut = true;
+    net.run_until("both sides think the other failed", SECOND * 90, |net| {
+        net.status(1, 3) == MemberStatus::Failed
+            && net.status(2, 3) == MemberStatus::Failed
+            && net.serf(3).stats().failed == 2
+    });
+    net.run_for(SECOND * 60);
+    net.host(3).cut = false;
+    net.run_until("all are back", SECOND * 600, |net| {
+        (1..=3).all(|n| net.alive_in(n) == 3)
+    });
+}
+
+#[test]
+fn the_newcomer_loses_its_name() {
+    let mut net = Net::joined(3);
+    let mut twin = config(9);
+    twin.name = NodeName::new(b"n1").unwrap();
+    net.add(twin);
+    let join = Command::Join {
+        targets: vec![super::harness::target(2)],
+        ignore_old_events: false,
+        announce: true,
+    };
+    net.command(9, join);
+    net.run_until("the twin gives up", SECOND * 60, |net| net.is_stopped(9));
+    net.remove(9);
+    net.run_for(SECOND * 30);
+    assert!(!net.is_stopped(1));
+    for n in 1..=3 {
+        assert_eq!(net.serf(n).member(b"n1").unwrap().addr, addr(1));
+        assert_eq!(net.alive_in(n), 3);
+    }
+}
+
+#[test]
+fn conflicts_start_one_vote_at_a_time() {
+    let mut net = Net::joined(3);
+    let now = net.now;
+    let serf = &mut net.host(1).serf;
+    let own = serf.swim.local().clone();
+    for _ in 0..5 {
+        serf.handle_conflict(&own, addr(9), now);
+    }
+    assert_eq!(serf.stats().query_time, 2);
+    net.run_for(SECOND * 4);
+    assert!(!net.is_stopped(1), "the others vote for it");
+    let now = net.now;
+    let serf = &mut net.host(1).serf;
+    serf.handle_conflict(&own, addr(9), now);
+    assert_eq!(serf.stats().query_time, 2, "there is a pause");
+    serf.handle_conflict(&own, addr(9), now + SECOND * 60);
+    assert_eq!(serf.stats().query_time, 3);
+}
+
+#[test]
+fn a_conflict_with_nobody_to_ask_ends_the_node() {
+    let mut net = Net::new(1);
+    let now = net.now;
+    let serf = &mut net.host(1).serf;
+    let own = serf.swim.local().clone();
+    serf.handle_conflict(&own, addr(9), now);
+    net.run_for(SECOND * 2);
+    assert!(!net.is_stopped(1));
+    net.run_for(SECOND * 2);
+    assert!(net.is_stopped(1));
+}

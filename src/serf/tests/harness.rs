@@ -1,0 +1,409 @@
+//! A few nodes wired back to back: bytes take one millisecond, nothing is lost unless asked for.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use crate::serf::*;
+use crate::swim;
+use crate::time::{Duration, Instant};
+use crate::wire::NonceSource;
+
+const LATENCY: Duration = Duration::from_millis(1);
+
+enum Parcel {
+    Datagram { from: SocketAddr, bytes: Vec<u8> },
+    Accepted { stream: StreamId, peer: SocketAddr },
+    Connected { stream: StreamId },
+    Data { stream: StreamId, bytes: Vec<u8> },
+    Closed { stream: StreamId, end: StreamEnd },
+}
+
+/// A node and what came out of it.
+pub(super) struct Host {
+    pub(super) serf: Serf,
+    pub(super) events: Vec<Event>,
+    pub(super) results: BTreeMap<CommandId, CommandResult>,
+    pub(super) records: Vec<(CommandId, QueryRecord)>,
+    /// Answers every delivered query with this, at once.
+    pub(super) answer: Option<Vec<u8>>,
+    pub(super) stopped: bool,
+    /// Takes nothing in and lets nothing out, its time goes on.
+    pub(super) cut: bool,
+}
+
+/// The nodes and what is between them.
+pub(super) struct Net {
+    pub(super) now: Instant,
+    hosts: BTreeMap<SocketAddr, Host>,
+    parcels: VecDeque<(Instant, SocketAddr, Parcel)>,
+    /// The other end of each stream.
+    ends: BTreeMap<(SocketAddr, StreamId), (SocketAddr, StreamId)>,
+    last_stream: u64,
+    last_command: u64,
+}
+
+pub(super) fn addr(n: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 7000 + n))
+}
+
+pub(super) fn config(n: u16) -> Config {
+    let name = NodeName::new(format!("n{n}").as_bytes()).unwrap();
+    Config::new(name, addr(n), swim::Config::lan())
+}
+
+pub(super) fn start(config: Config, now: Instant) -> Serf {
+    let seed = u64::from(config.addr.port());
+    let envelope = Envelope::plain(NonceSource::new([7; 32]));
+    Serf::new(config, envelope, seed, now).unwrap()
+}
+
+impl Net {
+    /// Nodes n1 to n`count`, not joined.
+    pub(super) fn new(count: u16) -> Self {
+        let mut net = Net {
+            now: Instant::from_millis(1),
+            hosts: BTreeMap::new(),
+            parcels: VecDeque::new(),
+            ends: BTreeMap::new(),
+            last_stream: 0,
+            last_command: 0,
+        };
+        for n in 1..=count {
+            net.add(config(n));
+        }
+        net
+    }
+
+    /// Nodes n1 to n`count`, all joined with each other.
+    pub(super) fn joined(count: u16) -> Self {
+        let mut net = Net::new(count);
+        for n in 2..=count {
+            net.join(n, 1);
+        }
+        net.run_until("all know all", Duration::from_secs(10), |net| {
+            (1..=count).all(|n| net.alive_in(n) == usize::from(count))
+        });
+        net
+    }
+
+    /// A node at its configured address; it replaces one that was there.
+    pub(super) fn add(&mut self, config: Config) {
+        let at = config.addr;
+        let serf = start(config, self.now);
+        let host = Host {
+            serf,
+            events: Vec::new(),
+            results: BTreeMap::new(),
+            records: Vec::new(),
+            answer: None,
+            stopped: false,
+            cut: false,
+        };
+        self.hosts.insert(at, host);
+        self.drain(at);
+    }
+
+    pub(super) fn remove(&mut self, n: u16) {
+        self.hosts.remove(&addr(n));
+        self.ends.retain(|(at, _), _| *at != addr(n));
+    }
+
+    pub(super) fn host(&mut self, n: u16) -> &mut Host {
+        self.hosts.get_mut(&addr(n)).unwrap()
+    }
+
+    pub(super) fn serf(&self, n: u16) -> &Serf {
+        &self.hosts[&addr(n)].serf
+    }
+
+    pub(super) fn status(&self, n: u16, of: u16) -> MemberStatus {
+        let name = format!("n{of}");
+        let member = self.serf(n).member(name.as_bytes());
+        member.map_or(MemberStatus::None, |member| member.status)
+    }
+
+    pub(super) fn alive_in(&self, n: u16) -> usize {
+        let members = self.serf(n).members();
+        members.filter(|m| m.status == MemberStatus::Alive).count()
+    }
+
+    pub(super) fn command(&mut self, n: u16, command: Command) -> CommandId {
+        self.last_command += 1;
+        let id = CommandId(self.last_command);
+        let now = self.now;
+        let input = Input::Command { id, command };
+        self.host(n).serf.handle_input(input, now);
+        self.drain(addr(n));
+        id
+    }
+
+    /// A command that ends at once.
+    pub(super) fn command_now(&mut self, n: u16, command: Command) -> CommandResult {
+        let id = self.command(n, command);
+        self.host(n).results.remove(&id).expect("ended at once")
+    }
+
+    /// A command until its end, and the time that it took.
+    pub(super) fn command_to_end(&mut self, n: u16, command: Command) -> (CommandResult, Duration) {
+        let started = self.now;
+        let id = self.command(n, command);
+        self.run_until("the command ends", Duration::from_secs(60), |net| {
+            net.hosts[&addr(n)].results.contains_key(&id)
+        });
+        let result = self.host(n).results.remove(&id).unwrap();
+        (result, self.now.since(started))
+    }
+
+    pub(super) fn join(&mut self, n: u16, to: u16) {
+        let join = Command::Join {
+            targets: vec![target(to)],
+            ignore_old_events: false,
+            announce: true,
+        };
+        let (result, _) = self.command_to_end(n, join);
+        let failures = Vec::new();
+        let expected = CommandResult::Joined {
+            contacted: 1,
+            failures,
+        };
+        assert_eq!(result, expected);
+    }
+
+    /// Hands a message to a node as if it had been gossiped.
+    pub(super) fn gossip_to(&mut self, n: u16, message: &SerfMessage) {
+        let mut bytes = vec![8];
+        bytes.extend(message.encode());
+        let (now, from) = (self.now, addr(99));
+        let input = Input::Datagram {
+            from,
+            bytes: &bytes,
+        };
+        self.host(n).serf.handle_input(input, now);
+        self.drain(addr(n));
+    }
+
+    pub(super) fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    pub(super) fn run_until(
+        &mut self,
+        what: &str,
+        at_most: Duration,
+        condition: impl Fn(&Net) -> bool,
+    ) {
+        let end = self.now + at_most;
+        while !condition(self) {
+            assert!(self.step(end), "not within {at_most:?}: {what}");
+        }
+    }
+
+    /// Does the next thing that is due before `end`.
+    fn step(&mut self, end: Instant) -> bool {
+        let parcel = self.parcels.front().map(|(due, ..)| *due);
+        let timers = self.hosts.iter();
+        let timer = timers
+            .filter_map(|(at, host)| host.serf.poll_timeout().map(|due| (due, *at)))
+            .min();
+        let next = [parcel, timer.map(|(due, _)| due)].into_iter().flatten();
+        let Some(next) = next.min().filter(|next| *next <= end) else {
+            return false;
+        };
+        self.now = self.now.max(next);
+        if parcel == Some(next) {
+            let (_, to, parcel) = self.parcels.pop_front().unwrap();
+            self.deliver(to, parcel);
+        } else {
+            let (_, at) = timer.unwrap();
+            let now = self.now;
+            let host = self.hosts.get_mut(&at).unwrap();
+            host.serf.handle_input(Input::Timeout, now);
+            let next = host.serf.poll_timeout();
+            assert!(next > Some(now) || next.is_none(), "a timer spins");
+            self.drain(at);
+        }
+        true
+    }
+
+    fn deliver(&mut self, to: SocketAddr, parcel: Parcel) {
+        let now = self.now;
+        let Some(host) = self.hosts.get_mut(&to).filter(|host| !host.cut) else {
+            return;
+        };
+        let known = |stream: &StreamId| self.ends.contains_key(&(to, *stream));
+        let input = match &parcel {
+            Parcel::Datagram { from, bytes } => Input::Datagram { from: *from, bytes },
+            Parcel::Accepted { stream, peer } => Input::StreamAccepted {
+                stream: *stream,
+                peer: *peer,
+            },
+            Parcel::Connected { stream } if known(stream) => Input::StreamConnected(*stream),
+            Parcel::Data { stream, bytes } if known(stream) => Input::StreamData {
+                stream: *stream,
+                bytes,
+            },
+            Parcel::Closed { stream, end } if known(stream) => {
+                self.ends.remove(&(to, *stream));
+                Input::StreamClosed {
+                    stream: *stream,
+                    end: end.clone(),
+                }
+            }
+            _ => return,
+        };
+        host.serf.handle_input(input, now);
+        self.drain(to);
+    }
+
+    /// Takes out of a node what is in it.
+    fn drain(&mut self, at: SocketAddr) {
+        loop {
+            let host = self.hosts.get_mut(&at).unwrap();
+            let Some(output) = host.serf.poll_output() else {
+                host.serf.check_invariants();
+                return;
+            };
+            match output {
+                Output::Transmit(transmit) if !host.cut => self.transmit(at, transmit),
+                Output::Transmit(transmit) => self.refuse(at, &transmit),
+                Output::Event(event) => self.note_event(at, event),
+                Output::CommandEnded { id, result } => {
+                    let before = host.results.insert(id, result);
+                    assert_eq!(before, None, "a command ended twice");
+                }
+                Output::QueryRecord { id, record } => host.records.push((id, record)),
+                Output::Stop => host.stopped = true,
+            }
+        }
+    }
+
+    fn note_event(&mut self, at: SocketAddr, event: Event) {
+        let now = self.now;
+        let host = self.hosts.get_mut(&at).unwrap();
+        if let (Event::Query(query), Some(answer)) = (&event, &host.answer) {
+            let command = Command::Respond {
+                ltime: query.ltime,
+                id: query.id,
+                payload: answer.clone(),
+            };
+            let id = CommandId(u64::MAX - host.events.len() as u64);
+            let input = Input::Command { id, command };
+            host.serf.handle_input(input, now);
+        }
+        host.events.push(event);
+    }
+
+    fn send(&mut self, to: SocketAddr, parcel: Parcel) {
+        self.parcels.push_back((self.now + LATENCY, to, parcel));
+    }
+
+    fn refuse(&mut self, at: SocketAddr, transmit: &Transmit) {
+        if let Transmit::Open { stream, .. } = transmit {
+            let stream = *stream;
+            self.ends.insert((at, stream), (at, stream));
+            let end = StreamEnd::Failed("connect: connection refused".to_owned());
+            self.send(at, Parcel::Closed { stream, end });
+        }
+    }
+
+    fn transmit(&mut self, from: SocketAddr, transmit: Transmit) {
+        match transmit {
+            Transmit::Datagram { to, bytes } => self.send(to, Parcel::Datagram { from, bytes }),
+            Transmit::Open { stream, to } => {
+                if self.hosts.get(&to).is_none_or(|host| host.cut) {
+                    self.refuse(from, &Transmit::Open { stream, to });
+                    return;
+                }
+                self.last_stream += 1;
+                let inbound = StreamId::Inbound(self.last_stream);
+                self.ends.insert((from, stream), (to, inbound));
+                self.ends.insert((to, inbound), (from, stream));
+                let (stream_there, peer) = (inbound, from);
+                let accepted = Parcel::Accepted {
+                    stream: stream_there,
+                    peer,
+                };
+                self.send(to, accepted);
+                self.send(from, Parcel::Connected { stream });
+            }
+            Transmit::Write { stream, bytes } => {
+                if let Some((to, stream)) = self.ends.get(&(from, stream)).copied() {
+                    self.send(to, Parcel::Data { stream, bytes });
+                }
+            }
+            Transmit::Close { stream } | Transmit::Abort { stream } => {
+                if let Some((to, stream)) = self.ends.remove(&(from, stream)) {
+                    let end = StreamEnd::Eof;
+                    self.send(to, Parcel::Closed { stream, end });
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn target(n: u16) -> JoinTarget {
+    JoinTarget {
+        name: None,
+        addr: addr(n),
+    }
+}
+
+impl Host {
+    /// Kinds and names of the member events so far, in order; forgets them.
+    pub(super) fn take_member_events(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.events.retain(|event| {
+            let Event::Member(event) = event else {
+                return true;
+            };
+            let names: BTreeSet<_> = event.members.iter().map(|m| m.name.to_string()).collect();
+            assert_eq!(names.len(), event.members.len());
+            let names: Vec<_> = names.into_iter().collect();
+            lines.push(format!("{} {}", event.kind.as_str(), names.join(",")));
+            false
+        });
+        lines
+    }
+
+    /// Name, payload and time of the user events so far; forgets them.
+    pub(super) fn take_user_events(&mut self) -> Vec<(String, String, u64)> {
+        let mut events = Vec::new();
+        self.events.retain(|event| {
+            let Event::User(event) = event else {
+                return true;
+            };
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            events.push((text(&event.name), text(&event.payload), event.ltime.0));
+            false
+        });
+        events
+    }
+
+    /// The queries delivered so far; forgets them.
+    pub(super) fn take_queries(&mut self) -> Vec<Query> {
+        let mut queries = Vec::new();
+        self.events.retain(|event| {
+            let Event::Query(query) = event else {
+                return true;
+            };
+            queries.push(query.clone());
+            false
+        });
+        queries
+    }
+}
+
+impl Net {
+    pub(super) fn is_stopped(&self, n: u16) -> bool {
+        self.hosts[&addr(n)].stopped
+    }
+
+    /// Leaves one node alone in the world.
+    pub(super) fn cut_all_but(&mut self, n: u16) {
+        for (at, host) in &mut self.hosts {
+            host.cut = *at != addr(n);
+        }
+    }
+}

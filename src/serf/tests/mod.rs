@@ -1,0 +1,8 @@
+//! The whole node over the real membership layer, in virtual time and without a network.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod cluster;
+mod failures;
+mod harness;
+mod node;
+mod queries;

@@ -1,0 +1,299 @@
+//! One node, told things by hand.
+
+use super::harness::{Net, config, start};
+use crate::serf::*;
+use crate::time::Duration;
+use crate::wire::serf::{
+    JoinIntent, LeaveIntent, RecentEvents, SerfMessage, SerfPushPull, UserEventMessage,
+};
+
+fn name(text: &str) -> NodeName {
+    NodeName::new(text.as_bytes()).unwrap()
+}
+
+fn leave(node: &str, ltime: u64) -> SerfMessage {
+    SerfMessage::Leave(LeaveIntent {
+        ltime: LamportTime(ltime),
+        node: name(node),
+        prune: false,
+    })
+}
+
+fn join(node: &str, ltime: u64) -> SerfMessage {
+    SerfMessage::Join(JoinIntent {
+        ltime: LamportTime(ltime),
+        node: name(node),
+    })
+}
+
+fn event(text: &str, payload: &str, ltime: u64) -> SerfMessage {
+    SerfMessage::UserEvent(UserEventMessage {
+        ltime: LamportTime(ltime),
+        name: text.into(),
+        payload: Some(payload.into()),
+        coalesce: false,
+    })
+}
+
+fn fire(text: &str, bytes: usize) -> Command {
+    Command::UserEvent {
+        name: text.into(),
+        payload: Some(vec![b'x'; bytes]),
+        coalesce: false,
+    }
+}
+
+/// Queue lengths: intents, queries, events.
+fn queues(net: &Net) -> (usize, usize, usize) {
+    let stats = net.serf(1).stats();
+    (stats.intent_queue, stats.query_queue, stats.event_queue)
+}
+
+#[test]
+fn a_fresh_node_knows_itself() {
+    let mut net = Net::new(1);
+    assert_eq!(net.status(1, 1), MemberStatus::Alive);
+    net.run_for(Duration::from_millis(999));
+    assert!(net.host(1).take_member_events().is_empty());
+    net.run_for(Duration::from_millis(1));
+    assert_eq!(net.host(1).take_member_events(), ["member-join n1"]);
+    let stats = net.serf(1).stats();
+    let expected = Stats {
+        members: 1,
+        member_time: 1,
+        event_time: 1,
+        query_time: 1,
+        ..Stats::default()
+    };
+    assert_eq!(stats, expected);
+}
+
+#[test]
+fn bad_configurations_do_not_start() {
+    let start = |config| {
+        let nonces = crate::wire::NonceSource::new([1; 32]);
+        Serf::new(config, Envelope::plain(nonces), 1, Instant::ORIGIN).err()
+    };
+    let mut long = config(1);
+    // The map takes 2 bytes for its head, the key 2, the value 3, and the meta its first byte.
+    long.tags.set(b"a", &[b'x'; 505]);
+    assert_eq!(start(long.clone()), None);
+    long.tags.set(b"a", &[b'x'; 507]);
+    let text = "Encoded length of tags exceeds limit of 512 bytes";
+    assert_eq!(start(long).as_deref(), Some(text));
+    let mut high = config(1);
+    high.protocol = 6;
+    let text = "Protocol version '6' too high. Must be in range: [2, 5]";
+    assert_eq!(start(high).as_deref(), Some(text));
+}
+
+#[test]
+fn a_leave_intent_about_the_living_self_is_refuted() {
+    let mut net = Net::new(1);
+    net.gossip_to(1, &leave("n1", 100));
+    assert_eq!(net.status(1, 1), MemberStatus::Alive);
+    assert_eq!(net.serf(1).stats().member_time, 102);
+    let record = net.serf(1).members.record(b"n1").unwrap();
+    assert_eq!(record.status_ltime, LamportTime(101));
+    let refuted = queues(&net);
+    // The same again, and an older one, change nothing.
+    net.gossip_to(1, &leave("n1", 100));
+    net.gossip_to(1, &leave("n1", 5));
+    assert_eq!(queues(&net), refuted);
+    assert_eq!(net.serf(1).stats().member_time, 102);
+}
+
+#[test]
+fn intents_about_strangers_wait_for_them() {
+    let mut net = Net::new(2);
+    net.gossip_to(1, &leave("n2", 7));
+    net.gossip_to(1, &join("n3", 8));
+    assert_eq!(net.serf(1).members().count(), 1);
+    assert!(net.serf(1).intents.contains(&name("n2")));
+    // What waits is given up by the reaper in the end.
+    net.run_for(Duration::from_secs(290));
+    assert!(net.serf(1).intents.contains(&name("n3")));
+    net.gossip_to(1, &leave("n2", 9));
+    net.run_for(Duration::from_secs(26));
+    assert!(!net.serf(1).intents.contains(&name("n3")));
+    assert!(net.serf(1).intents.contains(&name("n2")));
+    net.host(2).serf.member_clock.catch_up(LamportTime(50));
+    net.join(1, 2);
+    assert!(net.serf(1).intents.is_empty());
+    let record = net.serf(1).members.record(b"n2").unwrap();
+    assert_eq!(record.status_ltime, LamportTime(9));
+    assert_eq!(net.status(1, 2), MemberStatus::Leaving);
+}
+
+#[test]
+fn absurd_times_are_ignored_everywhere() {
+    let mut net = Net::new(1);
+    for message in [
+        leave("n1", u64::MAX),
+        join("n9", u64::MAX - 1),
+        event("e", "", u64::MAX),
+    ] {
+        net.gossip_to(1, &message);
+    }
+    let stats = net.serf(1).stats();
+    assert_eq!((stats.member_time, stats.event_time), (1, 1));
+    assert!(net.host(1).take_user_events().is_empty());
+    assert_eq!(net.serf(1).counters().dropped_refused, 3);
+}
+
+#[test]
+fn events_are_delivered_once_and_old_ones_never() {
+    let mut net = Net::new(1);
+    net.gossip_to(1, &event("late", "", 1000));
+    assert_eq!(net.serf(1).stats().event_time, 1001);
+    net.gossip_to(1, &event("old", "", 488));
+    net.gossip_to(1, &event("just", "", 489));
+    net.gossip_to(1, &event("just", "", 489));
+    net.gossip_to(1, &event("just", "other", 489));
+    net.gossip_to(1, &event("late", "", 999));
+    let got = net.host(1).take_user_events();
+    let expected = [
+        ("late", "", 1000),
+        ("just", "", 489),
+        ("just", "other", 489),
+        ("late", "", 999),
+    ];
+    assert_eq!(got, expected.map(|(n, p, t)| (n.into(), p.into(), t)));
+}
+
+#[test]
+fn own_events_have_limits() {
+    let mut net = Net::new(1);
+    let text = |result| match result {
+        CommandResult::Failed(text) => text,
+        other => panic!("{other:?}"),
+    };
+    let result = net.command_now(1, fire("x", 512));
+    let expected = "user event exceeds configured limit of 512 bytes before encoding";
+    assert_eq!(text(result), expected);
+    let result = net.command_now(1, fire("x", 511));
+    let expected = "encoded user event exceeds configured limit of 512 bytes after encoding";
+    assert_eq!(text(result), expected);
+    assert_eq!(net.serf(1).stats().event_time, 1);
+    assert_eq!(net.command_now(1, fire("x", 470)), CommandResult::Done);
+    assert_eq!(net.serf(1).stats().event_time, 2);
+    assert_eq!(net.host(1).take_user_events().len(), 1);
+}
+
+#[test]
+fn an_event_too_large_for_a_packet_is_kept_for_push_pulls() {
+    let mut large = config(1);
+    large.user_event_size_limit_bytes = 9216;
+    let mut net = Net::new(0);
+    net.add(large);
+    net.add(config(2));
+    assert_eq!(net.command_now(1, fire("big", 2000)), CommandResult::Done);
+    assert_eq!(queues(&net), (0, 0, 0));
+    assert_eq!(net.host(1).take_user_events().len(), 1);
+    net.join(2, 1);
+    assert_eq!(net.host(2).take_user_events().len(), 1);
+}
+
+#[test]
+fn coalesced_events_wait_for_their_batch() {
+    let mut net = Net::new(1);
+    let coalesced = |payload: &str| Command::UserEvent {
+        name: b"deploy".to_vec(),
+        payload: Some(payload.into()),
+        coalesce: true,
+    };
+    net.command_now(1, coalesced("1"));
+    net.command_now(1, coalesced("2"));
+    net.command_now(1, fire("other", 0));
+    let got = net.host(1).take_user_events();
+    assert_eq!(got, [("other".into(), String::new(), 3)]);
+    net.run_for(Duration::from_secs(1));
+    let got = net.host(1).take_user_events();
+    assert_eq!(got, [("deploy".into(), "2".into(), 2)]);
+}
+
+#[test]
+fn a_push_pull_is_merged() {
+    let mut serf = start(config(1), Instant::ORIGIN);
+    let slot = |ltime, name: &[u8]| {
+        Some(RecentEvents {
+            ltime: LamportTime(ltime),
+            events: vec![(name.to_vec(), None)],
+        })
+    };
+    let state = SerfPushPull {
+        ltime: LamportTime(40),
+        event_ltime: LamportTime(50),
+        query_ltime: LamportTime(60),
+        status_ltimes: vec![
+            (name("n1"), LamportTime(12)),
+            (name("n8"), LamportTime(30)),
+            (name("n9"), LamportTime(31)),
+        ],
+        left_members: vec![name("n9"), name("n7")],
+        events: vec![None, slot(48, b"a"), None, slot(49, b"b")],
+    };
+    serf.handle_user_state(&state.encode(), None, Instant::ORIGIN);
+    let stats = serf.stats();
+    let times = (stats.member_time, stats.event_time, stats.query_time);
+    assert_eq!(times, (40, 50, 60));
+    let taken = serf.members.record(b"n1").unwrap();
+    assert_eq!(taken.status_ltime, LamportTime(12));
+    use crate::serf::intents::IntentKind::{Join, Leave};
+    for (node, expected) in [
+        ("n8", Some((Join, LamportTime(30)))),
+        ("n9", Some((Leave, LamportTime(32)))),
+        ("n7", Some((Leave, LamportTime(1)))),
+    ] {
+        assert_eq!(serf.intents.take(&name(node)), expected, "{node}");
+    }
+    let events = std::iter::from_fn(|| serf.poll_output())
+        .filter(|output| matches!(output, Output::Event(Event::User(_))))
+        .count();
+    assert_eq!(events, 2);
+    assert_eq!(serf.stats().intent_queue, 0);
+    assert_eq!(serf.stats().event_queue, 0);
+}
+
+#[test]
+fn a_push_pull_that_calls_the_self_left_is_refuted() {
+    let mut serf = start(config(1), Instant::ORIGIN);
+    let state = SerfPushPull {
+        ltime: LamportTime(41),
+        status_ltimes: vec![(name("n1"), LamportTime(40))],
+        left_members: vec![name("n1")],
+        ..SerfPushPull::default()
+    };
+    serf.handle_user_state(&state.encode(), None, Instant::ORIGIN);
+    assert_eq!(serf.member(b"n1").unwrap().status, MemberStatus::Alive);
+    let own = serf.members.record(b"n1").unwrap();
+    assert_eq!(own.status_ltime, LamportTime(42));
+    assert_eq!(serf.stats().member_time, 43);
+}
+
+#[test]
+fn bad_states_and_messages_are_dropped() {
+    let mut serf = start(config(1), Instant::ORIGIN);
+    for bad in [&b""[..], b"\x00", b"\x02", b"\x02\x07", b"\x03\x80"] {
+        serf.handle_user_state(bad, None, Instant::ORIGIN);
+    }
+    assert_eq!(serf.counters().dropped_malformed, 5);
+    for bad in [&b""[..], b"\x02\x80", b"\x63\x80", b"\x04\xff"] {
+        serf.handle_user_message(bad.to_vec(), Instant::ORIGIN);
+    }
+    assert_eq!(serf.counters().dropped_malformed, 9);
+    serf.check_invariants();
+}
+
+#[test]
+fn one_seed_gives_one_run() {
+    let run = || {
+        let mut net = Net::joined(3);
+        net.command(1, fire("x", 3));
+        net.run_for(Duration::from_secs(20));
+        (1..=3)
+            .map(|n| format!("{:?}", net.serf(n).stats()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(run(), run());
+}
