@@ -1,4 +1,462 @@
 //! The queue of messages to be gossiped a bounded number of times (gossip spec 4.11).
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::BroadcastId;
+use crate::wire::NodeName;
+
+/// `multiplier * ceil(log10(nodes + 1))`, in whole numbers.
+pub fn retransmit_limit(multiplier: u32, nodes: usize) -> u32 {
+    let mut digits = 0;
+    let mut reach: u128 = 1;
+    while reach < nodes as u128 + 1 {
+        reach *= 10;
+        digits += 1;
+    }
+    multiplier.saturating_mul(digits)
+}
+
+/// Who waits for the end of a broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ticket {
+    /// The layer above.
+    User(BroadcastId),
+    /// The farewell of a leave.
+    Leave,
+    /// An update of the own meta, by number.
+    Meta(u64),
+}
+
+/// The order of the queue: fewest transmissions, then longest, then newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    transmissions: u32,
+    bytes: Reverse<usize>,
+    number: Reverse<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    message: Arc<[u8]>,
+    key: Option<NodeName>,
+    ticket: Option<Ticket>,
+    /// One bit for each node (of a small cluster) that was sent this message.
+    sent_to: u64,
+    /// Of the last packet; see [`Selection::batch`].
+    batch: u64,
+}
+
+/// Which entries a packet may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection {
+    /// The destination's bit; 0 if it has none. An entry goes to every other peer first before it
+    /// goes to one for the second time.
+    pub target_bit: u64,
+    /// How many peers there are to go to.
+    pub peers: usize,
+    /// Only entries with fewer transmissions than this.
+    pub transmissions_below: u32,
+    /// Packets with one number go to one node at one time: no entry is taken for two of them. 0: a
+    /// packet of its own.
+    pub batch: u64,
+}
+
+impl Selection {
+    /// Whatever is there, to nobody in particular.
+    pub const ANY: Selection = Selection {
+        target_bit: 0,
+        peers: 0,
+        transmissions_below: u32::MAX,
+        batch: 0,
+    };
+
+    fn admits(&self, entry: &Entry) -> bool {
+        if self.batch != 0 && entry.batch == self.batch {
+            return false;
+        }
+        entry.sent_to & self.target_bit == 0 || entry.sent_to.count_ones() as usize >= self.peers
+    }
+}
+
+/// A packet in the making.
+#[derive(Debug)]
+pub struct Packing {
+    /// Bytes left.
+    pub space: usize,
+    /// Messages that may still be added.
+    pub parts_left: usize,
+    /// The messages taken.
+    pub messages: Vec<Arc<[u8]>>,
+    /// Tickets of entries that are through.
+    pub finished: Vec<Ticket>,
+}
+
+impl Packing {
+    /// An empty packet.
+    pub fn new(space: usize, parts_left: usize) -> Self {
+        Packing {
+            space,
+            parts_left,
+            messages: Vec::new(),
+            finished: Vec::new(),
+        }
+    }
+}
+
 /// See the module.
-pub struct BroadcastQueue;
+#[derive(Clone, Debug, Default)]
+pub struct BroadcastQueue {
+    entries: BTreeMap<Rank, Entry>,
+    by_key: BTreeMap<NodeName, Rank>,
+    next_number: u64,
+    bytes: usize,
+}
+
+impl BroadcastQueue {
+    /// An empty queue.
+    pub fn new() -> Self {
+        BroadcastQueue::default()
+    }
+
+    /// Messages waiting.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes waiting, without any overhead.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Transmissions of the entry that is next.
+    pub fn fewest_transmissions(&self) -> Option<u32> {
+        self.entries.first_key_value().map(|(rank, _)| rank.transmissions)
+    }
+
+    /// Adds a message. One with the same key is replaced; its ticket comes back, for it is through.
+    pub fn push(
+        &mut self,
+        key: Option<NodeName>,
+        message: Arc<[u8]>,
+        ticket: Option<Ticket>,
+    ) -> Option<Ticket> {
+        let replaced = key
+            .as_ref()
+            .and_then(|key| self.by_key.get(key).copied())
+            .and_then(|rank| self.remove(rank))
+            .and_then(|entry| entry.ticket);
+        let rank = Rank {
+            transmissions: 0,
+            bytes: Reverse(message.len()),
+            number: Reverse(self.next_number),
+        };
+        self.next_number += 1;
+        self.insert(
+            rank,
+            Entry {
+                message,
+                key,
+                ticket,
+                sent_to: 0,
+                batch: 0,
+            },
+        );
+        replaced
+    }
+
+    fn insert(&mut self, rank: Rank, entry: Entry) {
+        if let Some(key) = &entry.key {
+            self.by_key.insert(key.clone(), rank);
+        }
+        self.bytes += entry.message.len();
+        self.entries.insert(rank, entry);
+    }
+
+    fn remove(&mut self, rank: Rank) -> Option<Entry> {
+        let entry = self.entries.remove(&rank)?;
+        if let Some(key) = &entry.key {
+            self.by_key.remove(key);
+        }
+        self.bytes -= entry.message.len();
+        Some(entry)
+    }
+
+    /// Fills a packet: counts of transmissions in ascending order, and within one repeatedly the
+    /// first entry that still fits. Each message costs `overhead` bytes more than its length.
+    pub fn fill(&mut self, packing: &mut Packing, overhead: usize, limit: u32, wanted: Selection) {
+        let taken = self.select(packing, overhead, wanted);
+        for rank in taken {
+            self.count_transmission(rank, limit, wanted, &mut packing.finished);
+        }
+    }
+
+    /// Takes messages into the packet and says from where; nothing moves yet, so that no entry gets
+    /// into one packet twice.
+    fn select(&self, packing: &mut Packing, overhead: usize, wanted: Selection) -> Vec<Rank> {
+        let mut taken = Vec::new();
+        let mut from = Rank {
+            transmissions: 0,
+            bytes: Reverse(usize::MAX),
+            number: Reverse(u64::MAX),
+        };
+        'seek: loop {
+            for (&rank, entry) in self.entries.range(from..) {
+                if packing.parts_left == 0
+                    || packing.space <= overhead
+                    || rank.transmissions >= wanted.transmissions_below
+                {
+                    return taken;
+                }
+                let longest = packing.space - overhead;
+                if entry.message.len() > longest {
+                    // Jump to the first entry of this count that is short enough.
+                    from = Rank {
+                        transmissions: rank.transmissions,
+                        bytes: Reverse(longest),
+                        number: Reverse(u64::MAX),
+                    };
+                    continue 'seek;
+                }
+                if wanted.admits(entry) {
+                    packing.messages.push(entry.message.clone());
+                    packing.space = longest - entry.message.len();
+                    packing.parts_left -= 1;
+                    taken.push(rank);
+                }
+            }
+            return taken;
+        }
+    }
+
+    fn count_transmission(
+        &mut self,
+        rank: Rank,
+        limit: u32,
+        wanted: Selection,
+        finished: &mut Vec<Ticket>,
+    ) {
+        let Some(mut entry) = self.remove(rank) else {
+            debug_assert!(false, "a selected entry is in the queue");
+            return;
+        };
+        let transmissions = rank.transmissions.saturating_add(1);
+        if transmissions >= limit {
+            finished.extend(entry.ticket);
+            return;
+        }
+        if entry.sent_to & wanted.target_bit != 0 {
+            entry.sent_to = 0;
+        }
+        entry.sent_to |= wanted.target_bit;
+        entry.batch = wanted.batch;
+        self.insert(
+            Rank {
+                transmissions,
+                ..rank
+            },
+            entry,
+        );
+    }
+
+    /// Drops entries from the end of the order until `messages_max` are left; returns how many, and
+    /// adds their tickets to `finished`.
+    pub fn prune(&mut self, messages_max: usize, finished: &mut Vec<Ticket>) -> usize {
+        let mut dropped = 0;
+        while self.entries.len() > messages_max {
+            let Some((&rank, _)) = self.entries.last_key_value() else {
+                break;
+            };
+            finished.extend(self.remove(rank).and_then(|entry| entry.ticket));
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Panics if the tables contradict each other.
+    pub fn check_invariants(&self) {
+        let bytes: usize = self.entries.values().map(|entry| entry.message.len()).sum();
+        assert_eq!(bytes, self.bytes);
+        let keyed = self.entries.values().filter(|entry| entry.key.is_some());
+        assert_eq!(keyed.count(), self.by_key.len());
+        for (key, rank) in &self.by_key {
+            assert_eq!(
+                self.entries.get(rank).and_then(|entry| entry.key.as_ref()),
+                Some(key)
+            );
+        }
+        for (rank, entry) in &self.entries {
+            assert_eq!(rank.bytes.0, entry.message.len());
+            assert!(rank.number.0 < self.next_number);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::swim::test_support::vectors;
+
+    fn message(bytes: usize) -> Arc<[u8]> {
+        vec![0; bytes].into()
+    }
+
+    fn number(value: &serde_json::Value) -> usize {
+        usize::try_from(value.as_u64().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_limit_is_the_references() {
+        for case in vectors("retransmitLimit").as_array().unwrap() {
+            assert_eq!(
+                retransmit_limit(number(&case["mult"]) as u32, number(&case["nodes"])) as usize,
+                number(&case["limit"]),
+                "{case}"
+            );
+        }
+        assert_eq!(retransmit_limit(u32::MAX, usize::MAX), u32::MAX);
+    }
+
+    /// Letters of the captured sequence as tickets.
+    fn letter(ticket: &Ticket) -> String {
+        match ticket {
+            Ticket::User(BroadcastId(id)) => char::from(*id as u8).to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn packets_are_filled_as_captured() {
+        let vectors = vectors("broadcastQueue");
+        let limit = retransmit_limit(2, 5);
+        let mut queue = BroadcastQueue::new();
+        let add = |queue: &mut BroadcastQueue, name: u8, bytes| {
+            let ticket = Ticket::User(BroadcastId(name.into()));
+            assert_eq!(queue.push(None, message(bytes), Some(ticket)), None);
+        };
+        for (name, bytes) in [(b'A', 100), (b'B', 300), (b'C', 300), (b'D', 50), (b'E', 700)] {
+            add(&mut queue, name, bytes);
+        }
+        for (index, step) in vectors["steps"].as_array().unwrap().iter().enumerate() {
+            if index == 2 {
+                add(&mut queue, b'F', 10);
+            }
+            let operation = step["Op"].as_str().unwrap();
+            let space = operation
+                .trim_end_matches(')')
+                .rsplit('=')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap();
+            assert!(operation.contains("overhead=2,"));
+            let mut packing = Packing::new(space, usize::MAX);
+            queue.fill(&mut packing, 2, limit, Selection::ANY);
+            queue.check_invariants();
+            let sizes: Vec<usize> = packing.messages.iter().map(|m| m.len()).collect();
+            let due: Vec<usize> = step["Sizes"]
+                .as_array()
+                .map_or(Vec::new(), |sizes| sizes.iter().map(number).collect());
+            assert_eq!(sizes, due, "step {index}");
+            let mut finished: Vec<String> = packing.finished.iter().map(letter).collect();
+            let mut due: Vec<String> = step["Finished"].as_array().map_or(Vec::new(), |names| {
+                names.iter().map(|n| n.as_str().unwrap().into()).collect()
+            });
+            finished.sort();
+            due.sort();
+            assert_eq!(finished, due, "step {index}");
+            assert_eq!(queue.len(), number(&step["Left"]), "step {index}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_held_once_and_the_loser_is_reported() {
+        let name = NodeName::new(b"n").unwrap();
+        let mut queue = BroadcastQueue::new();
+        queue.push(Some(name.clone()), message(5), Some(Ticket::Leave));
+        queue.push(None, message(5), None);
+        assert_eq!(
+            queue.push(Some(name), message(9), Some(Ticket::Meta(1))),
+            Some(Ticket::Leave)
+        );
+        assert_eq!((queue.len(), queue.bytes()), (2, 14));
+        queue.check_invariants();
+    }
+
+    #[test]
+    fn a_limit_of_zero_sends_once() {
+        let mut queue = BroadcastQueue::new();
+        queue.push(None, message(1), Some(Ticket::Leave));
+        let mut packing = Packing::new(100, 10);
+        queue.fill(&mut packing, 2, 0, Selection::ANY);
+        assert_eq!(packing.messages.len(), 1);
+        assert_eq!(packing.finished, [Ticket::Leave]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_giant_blocks_nothing_and_is_pruned_last_of_its_count() {
+        let mut queue = BroadcastQueue::new();
+        queue.push(None, message(5_000), Some(Ticket::Meta(0)));
+        queue.push(None, message(10), Some(Ticket::Meta(1)));
+        let mut packing = Packing::new(1_398, 127);
+        queue.fill(&mut packing, 2, 4, Selection::ANY);
+        assert_eq!(packing.messages.len(), 1);
+        assert_eq!(packing.messages[0].len(), 10);
+        let mut finished = Vec::new();
+        assert_eq!(queue.prune(1, &mut finished), 1);
+        assert_eq!(finished, [Ticket::Meta(1)]);
+        assert_eq!(queue.bytes(), 5_000);
+    }
+
+    #[test]
+    fn parts_are_bounded() {
+        let mut queue = BroadcastQueue::new();
+        for _ in 0..10 {
+            queue.push(None, message(0), None);
+        }
+        let mut packing = Packing::new(1_398, 4);
+        queue.fill(&mut packing, 2, 2, Selection::ANY);
+        assert_eq!(packing.messages.len(), 4);
+        let mut packing = Packing::new(1_398, 127);
+        queue.fill(&mut packing, 2, 2, Selection::ANY);
+        assert_eq!((packing.messages.len(), queue.len()), (10, 6));
+    }
+
+    #[test]
+    fn every_peer_comes_once_before_one_comes_twice() {
+        let mut queue = BroadcastQueue::new();
+        queue.push(None, message(8), None);
+        let mut sent = [0; 3];
+        let mut offers = 0;
+        while !queue.is_empty() {
+            let peer = [0, 0, 1, 1, 0, 2][offers % 6];
+            let mut packing = Packing::new(100, 10);
+            queue.fill(
+                &mut packing,
+                2,
+                5,
+                Selection {
+                    target_bit: 1 << peer,
+                    peers: 3,
+                    transmissions_below: u32::MAX,
+                    batch: 0,
+                },
+            );
+            sent[peer] += packing.messages.len();
+            offers += 1;
+            if sent.iter().sum::<usize>() == 3 {
+                assert_eq!(sent, [1, 1, 1]);
+            }
+            assert!(offers < 100);
+        }
+        assert_eq!(sent.iter().sum::<usize>(), 5);
+    }
+}

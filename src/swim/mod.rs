@@ -3,18 +3,45 @@
 //! A pure state machine: bytes, time and choices come in, [`Output`]s come out in one ordered queue.
 //! It knows nothing of Serf: user messages, user state and node meta are bytes to it.
 
+mod announce;
+mod awareness;
 mod broadcast;
+mod bucket;
 pub mod config;
+mod datagram;
+mod gossip;
+mod merge;
+mod probe;
+mod relay;
+mod stream;
+mod suspicion;
+mod sync;
+mod table;
+#[cfg(test)]
+mod test_support;
+#[cfg(test)]
+mod tests;
 
 pub use broadcast::BroadcastQueue;
 pub use config::Config;
 
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::{Envelope, NodeName, VersionVector};
+
+use announce::Announcements;
+use awareness::Awareness;
+use bucket::TokenBucket;
+use gossip::Gossip;
+use probe::Probing;
+use relay::Relays;
+use stream::Streams;
+use sync::Sync;
+use table::{NodeId, Table};
 
 /// A stream as core and shell call it. The core names those that it opens, the shell those that it
 /// accepts, so neither waits for the other.
@@ -200,9 +227,33 @@ pub struct Counters {
     pub dropped_refused: u64,
 }
 
+/// Answers and pings to addresses that no member has advertised (gossip spec 8.6): as many at once,
+/// and one more after each [`STRANGER_INTERVAL`].
+const STRANGERS_AT_ONCE: u32 = 64;
+/// See [`STRANGERS_AT_ONCE`].
+const STRANGER_INTERVAL: Duration = Duration::from_millis(10);
+
 /// The membership layer of one node.
 pub struct Swim {
-    _private: (),
+    config: Config,
+    envelope: Envelope,
+    rng: Rng,
+    table: Table,
+    awareness: Awareness,
+    /// When which suspect is to be declared dead.
+    suspicions: BTreeSet<(Instant, NodeId)>,
+    /// Number of the last ping.
+    sequence: u32,
+    ack_payload: Option<Vec<u8>>,
+    gossip: Gossip,
+    probing: Probing,
+    relays: Relays,
+    streams: Streams,
+    sync: Sync,
+    announcements: Announcements,
+    strangers: TokenBucket,
+    outputs: VecDeque<Output>,
+    counters: Counters,
 }
 
 /// What the local node announces of itself.
@@ -224,70 +275,132 @@ impl Swim {
         config: Config,
         local: LocalNode,
         envelope: Envelope,
-        rng: Rng,
+        mut rng: Rng,
         now: Instant,
     ) -> Self {
-        todo!()
+        let local = Node {
+            name: local.name,
+            addr: local.addr,
+            meta: local.meta,
+            versions: local.versions,
+            incarnation: 1,
+            state: NodeState::Alive,
+        };
+        let mut swim = Swim {
+            envelope,
+            awareness: Awareness::new(config.awareness_max),
+            suspicions: BTreeSet::new(),
+            sequence: rng.next_u32(),
+            ack_payload: None,
+            gossip: Gossip::new(&config, &mut rng, now),
+            probing: Probing::new(&config, &mut rng, now),
+            relays: Relays::default(),
+            streams: Streams::default(),
+            sync: Sync::default(),
+            announcements: Announcements::default(),
+            strangers: TokenBucket::new(STRANGERS_AT_ONCE, STRANGER_INTERVAL, now),
+            outputs: VecDeque::from([Output::Joined(local.clone())]),
+            counters: Counters::default(),
+            table: Table::new(local, now),
+            config,
+            rng,
+        };
+        swim.announce(None, now);
+        swim
     }
 
     // --- input -------------------------------------------------------------------------------
 
     /// A datagram arrived.
     pub fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
-        todo!()
+        self.receive_datagram(from, bytes, now);
+        self.arm(now);
     }
     /// The shell accepted a stream.
     pub fn handle_stream_accepted(&mut self, stream: StreamId, peer: SocketAddr, now: Instant) {
-        todo!()
+        self.accept_stream(stream, peer, now);
     }
     /// A stream that was asked for is connected.
     pub fn handle_stream_connected(&mut self, stream: StreamId, now: Instant) {
-        todo!()
+        self.stream_connected(stream, now);
     }
     /// Bytes arrived on a stream.
     pub fn handle_stream_data(&mut self, stream: StreamId, bytes: &[u8], now: Instant) {
-        todo!()
+        self.stream_data(stream, bytes, now);
+        self.arm(now);
     }
     /// A stream ended on the other side, could not be connected, or broke.
-    pub fn handle_stream_closed(&mut self, stream: StreamId, end: StreamEnd, now: Instant) {
-        todo!()
+    pub fn handle_stream_closed(&mut self, stream: StreamId, end: StreamEnd, _now: Instant) {
+        self.stream_closed(stream, end);
     }
     /// Time has passed: does whatever is due. Afterwards `poll_timeout() > now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        todo!()
+        self.expire_relays(now);
+        self.advance_probe(now);
+        self.expire_streams(now);
+        self.expire_suspicions(now);
+        self.expire_announcements(now);
+        self.tick_probe(now);
+        self.tick_sync(now);
+        self.arm(now);
+        self.tick_gossip(now);
+        self.arm(now);
+        debug_assert!(self.poll_timeout().is_none_or(|due| due > now));
     }
 
     // --- output ------------------------------------------------------------------------------
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        self.outputs.pop_front()
     }
     /// When [`Self::handle_timeout`] is due next. Changed by every `handle_*` and by every command.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        [
+            self.relays.deadline(),
+            self.probing.deadline(),
+            self.streams.deadline(),
+            self.suspicions.first().map(|&(deadline, _)| deadline),
+            self.announcements.deadline(),
+            self.sync.deadline(),
+            self.gossip_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Starts the timers that now have something to do, stops the others: an idle node sleeps.
+    fn arm(&mut self, now: Instant) {
+        self.probing.arm(self.table.len() > 1, now);
+        self.arm_sync(now);
+        self.arm_gossip(now);
     }
 
     // --- commands ----------------------------------------------------------------------------
 
     /// Starts a push/pull with `Join` set; ends in [`Output::JoinEnded`].
     pub fn join(&mut self, addr: SocketAddr, now: Instant) -> JoinId {
-        todo!()
+        self.start_join(addr, now)
     }
     /// Answers [`Output::UserStateWanted`].
     pub fn send_push_pull(&mut self, stream: StreamId, user_state: &[u8], now: Instant) {
-        todo!()
+        self.answer_push_pull(stream, user_state, now);
+        self.arm(now);
     }
     /// Spreads a farewell (4.13); ends in [`Output::LeaveEnded`], at the latest after `timeout`.
     pub fn leave(&mut self, timeout: Duration, now: Instant) {
-        todo!()
+        self.say_farewell(timeout, now);
+        self.arm(now);
     }
     /// Announces new meta (4.14); ends in [`Output::MetaUpdated`], at the latest after `timeout`.
     pub fn update_meta(&mut self, meta: Arc<[u8]>, timeout: Duration, now: Instant) {
-        todo!()
+        self.announce_meta(meta, timeout, now);
+        self.arm(now);
     }
     /// Queues a user broadcast (without the type byte 8). It starts its first transmission at once
     /// (DESIGN "News does not wait"). With an id, its end is told by [`Output::BroadcastFinished`].
+    /// What fits into no packet is not queued, and reported as finished.
     pub fn broadcast(
         &mut self,
         queue: UserQueue,
@@ -295,70 +408,84 @@ impl Swim {
         id: Option<BroadcastId>,
         now: Instant,
     ) {
-        todo!()
+        self.queue_user_message(queue, &message, id, now);
+        self.arm(now);
     }
     /// Sends a user message directly to an address, by UDP, without checksum (query replies, relays).
     pub fn send_user_message(&mut self, to: SocketAddr, message: &[u8]) {
-        todo!()
+        self.send_datagram(to, &[gossip::as_user_message(message)], false);
     }
     /// Sets the payload of acks to UDP pings (5.13); `None`: nil.
     pub fn set_ack_payload(&mut self, payload: Option<Vec<u8>>) {
-        todo!()
+        self.ack_payload = payload;
     }
     /// The number of Serf members, which sets the retransmission limit of user broadcasts (4.11).
     pub fn set_user_member_count(&mut self, members: usize) {
-        todo!()
+        self.gossip.user_members = members;
     }
     /// Drops the user broadcasts beyond `messages_max` from the end of a queue's order (5.16);
     /// returns how many. Those with ids are reported as finished.
     pub fn prune_queue(&mut self, queue: UserQueue, messages_max: usize) -> usize {
-        todo!()
+        self.prune_user_queue(queue, messages_max)
     }
     /// How this node wraps and unwraps: the ring may be changed.
     pub fn envelope_mut(&mut self) -> &mut Envelope {
-        todo!()
+        &mut self.envelope
     }
 
     // --- what is known -----------------------------------------------------------------------
 
     /// The local node.
     pub fn local(&self) -> &Node {
-        todo!()
+        self.table.local()
     }
     /// A node by its name.
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
-        todo!()
+        let id = self.table.find(name)?;
+        Some(&self.table.record(id).node)
     }
     /// All records, in byte order of their names.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        [].iter()
+        self.table.records().map(|record| &record.node)
     }
     /// The number of records, dead and left ones included (n of the formulas).
     pub fn node_count(&self) -> usize {
-        todo!()
+        self.table.len()
     }
     /// The number of records that are alive or suspect, the local node included.
     pub fn live_node_count(&self) -> usize {
-        todo!()
+        self.table.live()
     }
     /// Health score, 0 (healthy) to 7 (4.6).
     pub fn health_score(&self) -> u32 {
-        todo!()
+        self.awareness.score()
     }
     /// Messages waiting in a user queue.
     pub fn queue_len(&self, queue: UserQueue) -> usize {
-        todo!()
+        self.gossip.user_queue(queue).len()
     }
     /// Messages waiting in the membership queue.
     pub fn membership_queue_len(&self) -> usize {
-        todo!()
+        self.gossip.membership.len()
     }
     /// Counters since the start.
     pub fn counters(&self) -> &Counters {
-        todo!()
+        &self.counters
     }
     /// Panics (in debug builds and tests) if the tables contradict each other.
     pub fn check_invariants(&self) {
-        todo!()
+        self.table.check_invariants();
+        self.gossip.check_invariants();
+        self.streams.check_invariants();
+        let deadlines = self.suspicions.iter().map(|&(_, id)| id);
+        let suspects = self
+            .table
+            .records()
+            .filter(|record| record.node.state == NodeState::Suspect);
+        assert_eq!(deadlines.len(), suspects.count());
+        for &(deadline, id) in &self.suspicions {
+            let suspicion = self.table.record(id).suspicion.as_deref();
+            assert_eq!(suspicion.map(|s| s.deadline()), Some(deadline));
+        }
     }
 }

@@ -1,0 +1,131 @@
+//! What the local node says of itself: alive with its meta, farewell (gossip spec 4.13, 4.14).
+
+use std::sync::Arc;
+
+use super::broadcast::Ticket;
+use super::table::NodeId;
+use super::{Output, Swim};
+use crate::time::{Duration, Instant};
+use crate::wire::{Alive, Dead, Message};
+
+/// Announcements whose end somebody waits for.
+#[derive(Debug, Default)]
+pub(super) struct Announcements {
+    leaving: bool,
+    /// Until when the farewell is waited for.
+    leave: Option<Instant>,
+    /// Updates of the meta that are waited for, by number.
+    metas: Vec<(u64, Instant)>,
+    next_meta: u64,
+}
+
+impl Announcements {
+    /// Whether a farewell was said.
+    pub(super) fn leaving(&self) -> bool {
+        self.leaving
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let metas = self.metas.iter().map(|&(_, deadline)| deadline);
+        self.leave.into_iter().chain(metas).min()
+    }
+}
+
+/// Whether a death is a farewell.
+pub(super) fn is_leave(dead: &Dead) -> bool {
+    dead.from.as_ref() == Some(&dead.node)
+}
+
+impl Swim {
+    /// Queues the own alive message.
+    pub(super) fn announce(&mut self, ticket: Option<Ticket>, now: Instant) {
+        let local = self.table.local();
+        let alive = Alive {
+            incarnation: local.incarnation,
+            node: local.name.clone(),
+            addr: local.addr,
+            meta: Some(local.meta.clone()),
+            versions: local.versions,
+        };
+        let subject = local.name.clone();
+        self.queue_membership(subject, &Message::Alive(alive), ticket, now);
+    }
+
+    pub(super) fn announce_meta(&mut self, meta: Arc<[u8]>, timeout: Duration, now: Instant) {
+        let node = &mut self.table.record_mut(NodeId::LOCAL).node;
+        let changed = node.meta != meta;
+        node.meta = meta;
+        if self.announcements.leaving {
+            // An alive message would take the farewell back.
+            self.outputs.push_back(Output::MetaUpdated { in_time: true });
+            return;
+        }
+        node.incarnation = node.incarnation.saturating_add(1);
+        if changed {
+            self.outputs.push_back(Output::Updated(node.clone()));
+        }
+        let number = self.announcements.next_meta;
+        self.announcements.next_meta += 1;
+        self.announce(Some(Ticket::Meta(number)), now);
+        if self.table.live_others() > 0 {
+            self.announcements.metas.push((number, now + timeout));
+        } else {
+            self.outputs.push_back(Output::MetaUpdated { in_time: true });
+        }
+    }
+
+    pub(super) fn say_farewell(&mut self, timeout: Duration, now: Instant) {
+        if self.announcements.leaving {
+            if self.announcements.leave.is_none() {
+                self.outputs.push_back(Output::LeaveEnded { in_time: true });
+            }
+            return;
+        }
+        self.announcements.leaving = true;
+        let local = self.table.local();
+        let farewell = Dead {
+            incarnation: local.incarnation,
+            node: local.name.clone(),
+            from: Some(local.name.clone()),
+        };
+        self.handle_dead(farewell, now);
+        if self.table.live_others() > 0 {
+            self.announcements.leave = Some(now + timeout);
+        } else {
+            self.outputs.push_back(Output::LeaveEnded { in_time: true });
+        }
+    }
+
+    /// A broadcast that somebody may wait for is through.
+    pub(super) fn finish(&mut self, ticket: Ticket) {
+        match ticket {
+            Ticket::User(id) => self.outputs.push_back(Output::BroadcastFinished(id)),
+            Ticket::Leave => {
+                if self.announcements.leave.take().is_some() {
+                    self.outputs.push_back(Output::LeaveEnded { in_time: true });
+                }
+            }
+            Ticket::Meta(number) => {
+                let metas = &mut self.announcements.metas;
+                if let Some(index) = metas.iter().position(|&(waiting, _)| waiting == number) {
+                    metas.remove(index);
+                    self.outputs.push_back(Output::MetaUpdated { in_time: true });
+                }
+            }
+        }
+    }
+
+    pub(super) fn expire_announcements(&mut self, now: Instant) {
+        if self.announcements.leave.is_some_and(|deadline| deadline <= now) {
+            self.announcements.leave = None;
+            log::warn!(target: "memberlist", "Timeout waiting for the leave broadcast");
+            self.outputs.push_back(Output::LeaveEnded { in_time: false });
+        }
+        let waiting = self.announcements.metas.len();
+        self.announcements.metas.retain(|&(_, deadline)| deadline > now);
+        for _ in self.announcements.metas.len()..waiting {
+            log::warn!(target: "memberlist", "Timeout waiting for the update broadcast");
+            self.outputs.push_back(Output::MetaUpdated { in_time: false });
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The rules by which claims about nodes are believed (gossip spec 4.8), with the defences of 8.6 and
+//! 8.7. The order of the rules is part of the protocol.
+
+use std::net::SocketAddr;
+
+use super::announce::is_leave;
+use super::broadcast::Ticket;
+use super::suspicion::Suspicion;
+use super::table::{NodeId, Record};
+use super::{Node, NodeState, Output, Swim};
+use crate::time::Instant;
+use crate::wire::{Alive, Dead, Message, NodeName, Suspect, VersionVector};
+
+/// First protocol whose messages carry a port (4.9).
+const PROTOCOL_WITH_PORT: u8 = 2;
+
+impl Swim {
+    /// Alive about X (4.8.1).
+    pub(super) fn handle_alive(&mut self, mut alive: Alive, now: Instant) {
+        let about_self = alive.node == self.table.local().name;
+        if about_self && self.announcements.leaving() {
+            return;
+        }
+        if let Err(reason) = self.check_alive(&mut alive) {
+            self.counters.dropped_refused += 1;
+            log::debug!(target: "memberlist", "Refusing an alive message about {}: {reason}", alive.node);
+            return;
+        }
+        let Some(id) = self.table.find(&alive.node) else {
+            return self.add_node(alive, now);
+        };
+        let record = self.table.record(id);
+        let moved = record.node.addr != alive.addr;
+        if moved && !self.may_move(record, now) {
+            return self.report_conflict(id, alive.addr);
+        }
+        let recorded = record.node.incarnation;
+        if !about_self && alive.incarnation <= recorded && !moved {
+            return;
+        }
+        if about_self && alive.incarnation < recorded {
+            return;
+        }
+        self.cancel_suspicion(id);
+        if about_self {
+            if !self.is_own_news(&alive) {
+                log::warn!(target: "memberlist", "Refuting an alive message about this node");
+                self.refute(alive.incarnation, now);
+            }
+            return;
+        }
+        self.take_over(id, alive, now);
+    }
+
+    /// What makes an alive message unusable, whoever it is about. A port left out is filled in.
+    fn check_alive(&self, alive: &mut Alive) -> Result<(), &'static str> {
+        if alive.incarnation == 0 {
+            return Err("incarnation 0");
+        }
+        if !compatible(self.table.local().versions, alive.versions) {
+            return Err("protocol versions that exclude ours");
+        }
+        if alive.addr.port() == 0 {
+            if alive.versions.protocol_current >= PROTOCOL_WITH_PORT {
+                return Err("no port");
+            }
+            alive.addr.set_port(self.table.local().addr.port());
+        }
+        check_address(alive.addr, self.table.local().addr)
+    }
+
+    /// A name that was unknown. A record of 4.8.1 rule 4, dead with incarnation 0, would come alive
+    /// within the same message.
+    fn add_node(&mut self, alive: Alive, now: Instant) {
+        if self.table.len() >= self.config.nodes_max {
+            self.counters.dropped_refused += 1;
+            log::debug!(target: "memberlist", "Refusing node {}: the table is full", alive.node);
+            return;
+        }
+        let record = Record {
+            node: Node {
+                name: alive.node.clone(),
+                addr: alive.addr,
+                meta: alive.meta.clone().unwrap_or_default(),
+                versions: alive.versions,
+                incarnation: 0,
+                state: NodeState::Dead,
+            },
+            changed: now,
+            suspicion: None,
+        };
+        let id = self.table.insert(record, &mut self.rng);
+        self.take_over(id, alive, now);
+    }
+
+    /// Whether a node may come back at another address (4.8.1 rule 5).
+    fn may_move(&self, record: &Record, now: Instant) -> bool {
+        let reclaim = self.config.dead_node_reclaim_time;
+        match record.node.state {
+            NodeState::Left => true,
+            NodeState::Dead => !reclaim.is_zero() && now.since(record.changed) > reclaim,
+            NodeState::Alive | NodeState::Suspect => false,
+        }
+    }
+
+    fn report_conflict(&mut self, id: NodeId, other: SocketAddr) {
+        let existing = self.table.record(id).node.clone();
+        log::debug!(
+            target: "memberlist",
+            "Conflicting address for {}: ours {}, theirs {other}", existing.name, existing.addr
+        );
+        self.outputs.push_back(Output::Conflict { existing, other });
+    }
+
+    /// Whether an alive message about this node says what this node says.
+    fn is_own_news(&self, alive: &Alive) -> bool {
+        let local = self.table.local();
+        alive.incarnation == local.incarnation
+            && alive.meta.as_deref().unwrap_or_default() == &*local.meta
+            && alive.versions == local.versions
+    }
+
+    /// 4.8.1 rules 10 and 11.
+    fn take_over(&mut self, id: NodeId, alive: Alive, now: Instant) {
+        let meta = alive.meta.clone().unwrap_or_default();
+        let node = &mut self.table.record_mut(id).node;
+        let updated = node.meta != meta;
+        let was = node.state;
+        node.meta = meta;
+        node.addr = alive.addr;
+        node.versions = alive.versions;
+        node.incarnation = alive.incarnation;
+        if was != NodeState::Alive {
+            self.table.set_state(id, NodeState::Alive, now);
+        }
+        let subject = alive.node.clone();
+        self.queue_membership(subject, &Message::Alive(alive), None, now);
+        let node = &self.table.record(id).node;
+        match was {
+            NodeState::Dead | NodeState::Left => self.outputs.push_back(Output::Joined(node.clone())),
+            _ if updated => self.outputs.push_back(Output::Updated(node.clone())),
+            _ => {}
+        }
+    }
+
+    /// Suspect about X (4.8.2).
+    pub(super) fn handle_suspect(&mut self, suspect: Suspect, now: Instant) {
+        let Some(id) = self.table.find(&suspect.node) else {
+            return;
+        };
+        let record = self.table.record_mut(id);
+        if suspect.incarnation < record.node.incarnation {
+            return;
+        }
+        if let Some(suspicion) = &mut record.suspicion {
+            let before = suspicion.deadline();
+            if suspicion.confirm(&suspect.from) {
+                let after = suspicion.deadline();
+                self.suspicions.remove(&(before, id));
+                self.suspicions.insert((after, id));
+                let subject = suspect.node.clone();
+                self.queue_membership(subject, &Message::Suspect(suspect), None, now);
+            }
+            return;
+        }
+        if record.node.state != NodeState::Alive {
+            return;
+        }
+        if id == NodeId::LOCAL {
+            log::warn!(target: "memberlist", "Refuting a suspect message (from: {})", Accuser(&suspect.from));
+            self.refute(suspect.incarnation, now);
+            return;
+        }
+        self.start_suspicion(id, suspect, now);
+    }
+
+    fn start_suspicion(&mut self, id: NodeId, suspect: Suspect, now: Instant) {
+        let suspicion = Suspicion::new(
+            suspect.from.clone(),
+            self.table.len(),
+            (
+                self.config.suspicion_multiplier,
+                self.config.suspicion_max_multiplier,
+            ),
+            self.config.probe_interval,
+            now,
+        );
+        self.suspicions.insert((suspicion.deadline(), id));
+        self.table.set_state(id, NodeState::Suspect, now);
+        let record = self.table.record_mut(id);
+        record.node.incarnation = suspect.incarnation;
+        record.suspicion = Some(Box::new(suspicion));
+        let subject = suspect.node.clone();
+        self.queue_membership(subject, &Message::Suspect(suspect), None, now);
+    }
+
+    /// Dead about X (4.8.3).
+    pub(super) fn handle_dead(&mut self, dead: Dead, now: Instant) {
+        let Some(id) = self.table.find(&dead.node) else {
+            return;
+        };
+        if dead.incarnation < self.table.record(id).node.incarnation {
+            return;
+        }
+        // A suspicion ends below, when the state changes: only a suspect has one.
+        if !super::table::is_live(self.table.record(id).node.state) {
+            return;
+        }
+        if id == NodeId::LOCAL && !self.announcements.leaving() {
+            log::warn!(target: "memberlist", "Refuting a dead message (from: {})", Accuser(&dead.from));
+            self.refute(dead.incarnation, now);
+            return;
+        }
+        self.cancel_suspicion(id);
+        let state = if is_leave(&dead) {
+            NodeState::Left
+        } else {
+            NodeState::Dead
+        };
+        self.table.record_mut(id).node.incarnation = dead.incarnation;
+        self.table.set_state(id, state, now);
+        let ticket = (id == NodeId::LOCAL).then_some(Ticket::Leave);
+        let subject = dead.node.clone();
+        self.queue_membership(subject, &Message::Dead(dead), ticket, now);
+        let node = self.table.record(id).node.clone();
+        self.outputs.push_back(Output::Gone(node));
+    }
+
+    fn cancel_suspicion(&mut self, id: NodeId) {
+        if let Some(suspicion) = self.table.record_mut(id).suspicion.take() {
+            self.suspicions.remove(&(suspicion.deadline(), id));
+        }
+    }
+
+    /// Declares those dead who were suspect for too long.
+    pub(super) fn expire_suspicions(&mut self, now: Instant) {
+        while let Some(&(deadline, id)) = self.suspicions.first() {
+            if deadline > now {
+                break;
+            }
+            let record = self.table.record(id);
+            let confirmations = record.suspicion.as_ref().map_or(0, |s| s.confirmations());
+            log::info!(
+                target: "memberlist",
+                "Marking {} as failed, suspect timeout reached ({confirmations} peer confirmations)",
+                record.node.name
+            );
+            let dead = Dead {
+                incarnation: record.node.incarnation,
+                node: record.node.name.clone(),
+                from: Some(self.table.local().name.clone()),
+            };
+            self.handle_dead(dead, now);
+            debug_assert_ne!(self.suspicions.first(), Some(&(deadline, id)));
+        }
+    }
+
+    /// Outdoes a claim about this node (4.8.5).
+    fn refute(&mut self, claimed: u32, now: Instant) {
+        let node = &mut self.table.record_mut(NodeId::LOCAL).node;
+        let highest = node.incarnation.max(claimed);
+        if highest == u32::MAX {
+            log::error!(
+                target: "memberlist",
+                "A claim about this node with the highest incarnation cannot be refuted: \
+                 restart it under another name"
+            );
+        }
+        node.incarnation = highest.saturating_add(1);
+        self.awareness.degrade(1);
+        self.announce(None, now);
+    }
+}
+
+/// Whether two nodes can speak with each other on both layers (4.10 step A, for a pair).
+pub(super) fn compatible(ours: VersionVector, theirs: VersionVector) -> bool {
+    let speaks = |speaker: VersionVector, listener: VersionVector| {
+        (listener.protocol_min..=listener.protocol_max).contains(&speaker.protocol_current)
+            && (listener.delegate_min..=listener.delegate_max).contains(&speaker.delegate_current)
+    };
+    speaks(ours, theirs) && speaks(theirs, ours)
+}
+
+/// Refuses addresses at which nobody can be (8.6).
+fn check_address(addr: SocketAddr, own: SocketAddr) -> Result<(), &'static str> {
+    let ip = addr.ip().to_canonical();
+    let broadcast = matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast());
+    if ip.is_unspecified() || ip.is_multicast() || broadcast {
+        return Err("an address that cannot be contacted");
+    }
+    if ip.is_loopback() && !own.ip().to_canonical().is_loopback() {
+        return Err("a loopback address");
+    }
+    Ok(())
+}
+
+/// A name that may be missing, for the log.
+struct Accuser<'a>(&'a Option<NodeName>);
+
+impl std::fmt::Display for Accuser<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(name) => name.fmt(f),
+            None => f.write_str("nobody"),
+        }
+    }
+}
