@@ -57,7 +57,8 @@ impl Swim {
         node.meta = meta;
         if self.announcements.leaving {
             // An alive message would take the farewell back.
-            self.outputs.push_back(Output::MetaUpdated { in_time: true });
+            self.outputs
+                .push_back(Output::MetaUpdated { in_time: true });
             return;
         }
         node.incarnation = node.incarnation.saturating_add(1);
@@ -70,7 +71,8 @@ impl Swim {
         if self.table.live_others() > 0 {
             self.announcements.metas.push((number, now + timeout));
         } else {
-            self.outputs.push_back(Output::MetaUpdated { in_time: true });
+            self.outputs
+                .push_back(Output::MetaUpdated { in_time: true });
         }
     }
 
@@ -109,23 +111,32 @@ impl Swim {
                 let metas = &mut self.announcements.metas;
                 if let Some(index) = metas.iter().position(|&(waiting, _)| waiting == number) {
                     metas.remove(index);
-                    self.outputs.push_back(Output::MetaUpdated { in_time: true });
+                    self.outputs
+                        .push_back(Output::MetaUpdated { in_time: true });
                 }
             }
         }
     }
 
     pub(super) fn expire_announcements(&mut self, now: Instant) {
-        if self.announcements.leave.is_some_and(|deadline| deadline <= now) {
+        if self
+            .announcements
+            .leave
+            .is_some_and(|deadline| deadline <= now)
+        {
             self.announcements.leave = None;
             log::warn!(target: "memberlist", "Timeout waiting for the leave broadcast");
-            self.outputs.push_back(Output::LeaveEnded { in_time: false });
+            self.outputs
+                .push_back(Output::LeaveEnded { in_time: false });
         }
         let waiting = self.announcements.metas.len();
-        self.announcements.metas.retain(|&(_, deadline)| deadline > now);
+        self.announcements
+            .metas
+            .retain(|&(_, deadline)| deadline > now);
         for _ in self.announcements.metas.len()..waiting {
             log::warn!(target: "memberlist", "Timeout waiting for the update broadcast");
-            self.outputs.push_back(Output::MetaUpdated { in_time: false });
+            self.outputs
+                .push_back(Output::MetaUpdated { in_time: false });
         }
     }
 }

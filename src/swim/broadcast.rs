@@ -137,7 +137,9 @@ impl BroadcastQueue {
 
     /// Transmissions of the entry that is next.
     pub fn fewest_transmissions(&self) -> Option<u32> {
-        self.entries.first_key_value().map(|(rank, _)| rank.transmissions)
+        self.entries
+            .first_key_value()
+            .map(|(rank, _)| rank.transmissions)
     }
 
     /// Adds a message. One with the same key is replaced; its ticket comes back, for it is through.
@@ -341,7 +343,13 @@ mod tests {
             let ticket = Ticket::User(BroadcastId(name.into()));
             assert_eq!(queue.push(None, message(bytes), Some(ticket)), None);
         };
-        for (name, bytes) in [(b'A', 100), (b'B', 300), (b'C', 300), (b'D', 50), (b'E', 700)] {
+        for (name, bytes) in [
+            (b'A', 100),
+            (b'B', 300),
+            (b'C', 300),
+            (b'D', 50),
+            (b'E', 700),
+        ] {
             add(&mut queue, name, bytes);
         }
         for (index, step) in vectors["steps"].as_array().unwrap().iter().enumerate() {

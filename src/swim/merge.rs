@@ -137,7 +137,9 @@ impl Swim {
         self.queue_membership(subject, &Message::Alive(alive), None, now);
         let node = &self.table.record(id).node;
         match was {
-            NodeState::Dead | NodeState::Left => self.outputs.push_back(Output::Joined(node.clone())),
+            NodeState::Dead | NodeState::Left => {
+                self.outputs.push_back(Output::Joined(node.clone()))
+            }
             _ if updated => self.outputs.push_back(Output::Updated(node.clone())),
             _ => {}
         }

@@ -40,7 +40,7 @@ use gossip::Gossip;
 use probe::Probing;
 use relay::Relays;
 use stream::Streams;
-use sync::Sync;
+use sync::SyncTimer;
 use table::{NodeId, Table};
 
 /// A stream as core and shell call it. The core names those that it opens, the shell those that it
@@ -227,6 +227,8 @@ pub struct Counters {
     pub dropped_refused: u64,
 }
 
+/// First protocol that knows the checksum wrapper (gossip spec 4.9).
+const PROTOCOL_WITH_CHECKSUM: u8 = 5;
 /// Answers and pings to addresses that no member has advertised (gossip spec 8.6): as many at once,
 /// and one more after each [`STRANGER_INTERVAL`].
 const STRANGERS_AT_ONCE: u32 = 64;
@@ -249,7 +251,7 @@ pub struct Swim {
     probing: Probing,
     relays: Relays,
     streams: Streams,
-    sync: Sync,
+    sync: SyncTimer,
     announcements: Announcements,
     strangers: TokenBucket,
     outputs: VecDeque<Output>,
@@ -296,7 +298,7 @@ impl Swim {
             probing: Probing::new(&config, &mut rng, now),
             relays: Relays::default(),
             streams: Streams::default(),
-            sync: Sync::default(),
+            sync: SyncTimer::default(),
             announcements: Announcements::default(),
             strangers: TokenBucket::new(STRANGERS_AT_ONCE, STRANGER_INTERVAL, now),
             outputs: VecDeque::from([Output::Joined(local.clone())]),

@@ -188,7 +188,12 @@ impl Table {
     }
 
     /// The next node to probe (4.3); drops old records at the end of each round.
-    pub fn next_probe(&mut self, dead_for: Duration, now: Instant, rng: &mut Rng) -> Option<NodeId> {
+    pub fn next_probe(
+        &mut self,
+        dead_for: Duration,
+        now: Instant,
+        rng: &mut Rng,
+    ) -> Option<NodeId> {
         let mut looked_at = 0;
         loop {
             if self.probing.next >= self.probing.order.len() {
@@ -209,9 +214,8 @@ impl Table {
 
     /// Drops what is dead or left for longer than `dead_for`.
     fn drop_old(&mut self, dead_for: Duration, now: Instant) {
-        let old = |record: &Record| {
-            !is_live(record.node.state) && now.since(record.changed) > dead_for
-        };
+        let old =
+            |record: &Record| !is_live(record.node.state) && now.since(record.changed) > dead_for;
         let mut dropped = 0;
         for &id in &self.probing.order {
             let slot = &mut self.slots[id.index()];
@@ -279,12 +283,7 @@ impl Table {
     }
 
     /// Up to `count` random nodes that are alive, without the local one and `except`.
-    pub fn sample_alive(
-        &self,
-        count: usize,
-        except: Option<NodeId>,
-        rng: &mut Rng,
-    ) -> Vec<NodeId> {
+    pub fn sample_alive(&self, count: usize, except: Option<NodeId>, rng: &mut Rng) -> Vec<NodeId> {
         let mut sample = Vec::with_capacity(count.min(self.gossiping.order.len()));
         let mut seen = 0;
         for &id in &self.gossiping.order {
@@ -327,9 +326,8 @@ impl Table {
                 record.node.state == NodeState::Suspect
             );
         }
-        let states = |wanted: fn(NodeState) -> bool| {
-            self.records().filter(|r| wanted(r.node.state)).count()
-        };
+        let states =
+            |wanted: fn(NodeState) -> bool| self.records().filter(|r| wanted(r.node.state)).count();
         assert_eq!(self.live, states(is_live));
         assert_eq!(self.dead, states(|state| state == NodeState::Dead));
         for round in [&self.probing, &self.gossiping] {
@@ -427,7 +425,10 @@ mod tests {
             assert_eq!(window.len(), 9);
         }
         table.renew_gossip_order(&mut rng);
-        assert_eq!(table.next_gossip_targets(20, LONG, Instant::ORIGIN).len(), 9);
+        assert_eq!(
+            table.next_gossip_targets(20, LONG, Instant::ORIGIN).len(),
+            9
+        );
     }
 
     #[test]

@@ -1,0 +1,140 @@
+//! Datagrams in and out, and what is answered at once (gossip spec 2.3, 3.4, 4.11).
+
+use std::net::SocketAddr;
+
+use super::broadcast::{Packing, Selection};
+use super::table::NodeId;
+use super::{Output, Swim, Transmit};
+use crate::time::Instant;
+use crate::wire::limits::COMPOUND_PARTS_SENT_MAX;
+use crate::wire::{Ack, DecodeError, Message, NodeName, Ping};
+
+impl Swim {
+    pub(super) fn receive_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
+        self.counters.datagrams_in += 1;
+        match self.envelope.open_datagram(bytes) {
+            Ok(packet) => {
+                for message in packet.messages {
+                    match message {
+                        Ok(message) => self.handle_message(from, message, now),
+                        Err(error) => self.drop_input("message", from, &error),
+                    }
+                }
+            }
+            Err(error) => self.drop_input("datagram", from, &error),
+        }
+    }
+
+    /// Counts and logs what could not be read.
+    pub(super) fn drop_input(&mut self, what: &str, from: SocketAddr, error: &DecodeError) {
+        match error {
+            DecodeError::NotEncrypted | DecodeError::NoKeyring | DecodeError::Decryption => {
+                self.counters.dropped_undecryptable += 1;
+            }
+            _ => self.counters.dropped_malformed += 1,
+        }
+        log::debug!(target: "memberlist", "Dropping a {what} from {from}: {error:?}");
+    }
+
+    fn handle_message(&mut self, from: SocketAddr, message: Message, now: Instant) {
+        log::trace!(target: "memberlist", "From {from}: {message:?}");
+        match message {
+            Message::Ping(ping) => self.handle_ping(from, &ping, now),
+            Message::IndirectPing(request) => self.handle_indirect_ping(from, &request, now),
+            Message::Ack(ack) => self.handle_ack(ack, now),
+            Message::Nack(nack) => self.handle_nack(from, nack.seq_no),
+            Message::Suspect(suspect) => self.handle_suspect(suspect, now),
+            Message::Alive(alive) => self.handle_alive(alive, now),
+            Message::Dead(dead) => self.handle_dead(dead, now),
+            Message::User(bytes) => self.outputs.push_back(Output::UserMessage(bytes)),
+        }
+    }
+
+    fn handle_ping(&mut self, from: SocketAddr, ping: &Ping, now: Instant) {
+        if ping
+            .node
+            .as_ref()
+            .is_some_and(|node| *node != self.local().name)
+        {
+            log::debug!(target: "memberlist", "Ping from {from} is for another node");
+            return;
+        }
+        let Some(to) = self.answer_address(ping.source, ping.source_node.as_ref(), from, now)
+        else {
+            return;
+        };
+        let ack = Message::Ack(Ack {
+            seq_no: ping.seq_no,
+            payload: self.ack_payload.clone(),
+        });
+        self.send_with_piggyback(to, &ack, None);
+    }
+
+    /// Where an answer goes. A sender may name another address than it sends from; so that nobody can
+    /// aim many answers at a third party, addresses of strangers get them at a limited rate (8.6).
+    pub(super) fn answer_address(
+        &mut self,
+        stated: Option<SocketAddr>,
+        name: Option<&NodeName>,
+        from: SocketAddr,
+        now: Instant,
+    ) -> Option<SocketAddr> {
+        let Some(stated) = stated else {
+            return Some(from);
+        };
+        let same_host = stated.ip().to_canonical() == from.ip().to_canonical();
+        if same_host || self.is_member_at(name, stated) || self.strangers.take(now) {
+            return Some(stated);
+        }
+        self.counters.dropped_refused += 1;
+        log::debug!(target: "memberlist", "Not answering {from} at the unknown address {stated}");
+        None
+    }
+
+    /// Whether a member of that name has that address.
+    pub(super) fn is_member_at(&self, name: Option<&NodeName>, addr: SocketAddr) -> bool {
+        name.and_then(|name| self.table.find(name))
+            .is_some_and(|id| self.table.record(id).node.addr == addr)
+    }
+
+    /// The next number for a ping; never 0, which stands for a missing number.
+    pub(super) fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1).max(1);
+        self.sequence
+    }
+
+    /// Sends a message with as many waiting broadcasts as fit beside it.
+    pub(super) fn send_with_piggyback(
+        &mut self,
+        to: SocketAddr,
+        message: &Message,
+        target: Option<NodeId>,
+    ) {
+        let message = message.encode();
+        let space = self
+            .envelope
+            .packet_budget_bytes()
+            .saturating_sub(message.len());
+        let mut packing = Packing::new(space, COMPOUND_PARTS_SENT_MAX - 1);
+        packing.messages.push(message.into());
+        let selection = match target {
+            Some(id) => self.selection(id),
+            None => Selection::ANY,
+        };
+        self.pack(&mut packing, selection);
+        self.send_datagram(to, &packing.messages, false);
+    }
+
+    /// Sends messages in one datagram.
+    pub(super) fn send_datagram<M: AsRef<[u8]>>(
+        &mut self,
+        to: SocketAddr,
+        messages: &[M],
+        checksum: bool,
+    ) {
+        let bytes = self.envelope.seal_datagram(messages, checksum);
+        self.counters.datagrams_out += 1;
+        self.outputs
+            .push_back(Output::Transmit(Transmit::Datagram { to, bytes }));
+    }
+}

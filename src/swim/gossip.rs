@@ -1,0 +1,295 @@
+//! Gossip: the queues, the tick, and news that do not wait for it (gossip spec 4.11).
+//!
+//! A message makes as many transmissions as the protocol gives it, but not all of them at ticks. Its
+//! first ones, one to each of `gossip_nodes` targets, start in the turn in which it arrived: a *news
+//! round*. The later ones follow at ticks; while more is queued than one packet takes, more rounds
+//! follow between the ticks.
+//!
+//! Both kinds of extra rounds keep a distance of [`ROUNDS_PER_INTERVAL`]ths of the gossip interval, and no
+//! target gets more than [`PACKETS_PER_TARGET_MAX`] packets in one. That is at most 5.4 MB/s from a
+//! node with the LAN profile, to three targets at a time. If nine nodes fall upon one target at
+//! once, it has to take 36 packets, about 83 KiB of a default socket buffer's 208 KiB as the kernel
+//! counts, and some 650 messages of the size of a small event: the reference's queue has 1,024 places.
+
+use std::sync::Arc;
+
+use super::broadcast::{BroadcastQueue, Packing, Selection, Ticket, retransmit_limit};
+use super::bucket::TokenBucket;
+use super::table::NodeId;
+use super::{BroadcastId, Config, Output, Swim, UserQueue};
+use crate::rng::Rng;
+use crate::time::{Duration, Instant};
+use crate::wire::limits::COMPOUND_PARTS_SENT_MAX;
+use crate::wire::{Message, NodeName, membership::message_type};
+
+/// Extra rounds that fit between two ticks.
+const ROUNDS_PER_INTERVAL: u32 = 32;
+/// News rounds that may follow each other without a distance.
+const NEWS_ROUNDS_AT_ONCE: u32 = 4;
+/// Packets to one target in one round.
+const PACKETS_PER_TARGET_MAX: usize = 4;
+/// What a message costs in a compound beside its own bytes (2.10).
+const MESSAGE_OVERHEAD_BYTES: usize = 2;
+/// User broadcasts are asked for only if more than this is left (4.11).
+const USER_SPACE_BYTES_MIN: usize = 3;
+
+/// The queues and their timers.
+#[derive(Debug)]
+pub(super) struct Gossip {
+    pub(super) membership: BroadcastQueue,
+    user: [BroadcastQueue; 3],
+    pub(super) user_members: usize,
+    interval: Duration,
+    /// One tick, drawn at random, which decides when all the others are.
+    phase: Instant,
+    tick: Option<Instant>,
+    news: Option<Instant>,
+    news_rounds: TokenBucket,
+    /// Number of the last visit of a target.
+    visit: u64,
+    /// When this part was last asked to do what is due.
+    turned: Option<Instant>,
+}
+
+impl Gossip {
+    pub(super) fn new(config: &Config, rng: &mut Rng, now: Instant) -> Self {
+        let interval = config.gossip_interval;
+        Gossip {
+            membership: BroadcastQueue::new(),
+            user: Default::default(),
+            user_members: 1,
+            interval,
+            phase: now + rng.duration_below(interval),
+            tick: None,
+            news: None,
+            news_rounds: TokenBucket::new(NEWS_ROUNDS_AT_ONCE, interval / ROUNDS_PER_INTERVAL, now),
+            visit: 0,
+            turned: None,
+        }
+    }
+
+    pub(super) fn user_queue(&self, queue: UserQueue) -> &BroadcastQueue {
+        &self.user[index(queue)]
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &BroadcastQueue> {
+        std::iter::once(&self.membership).chain(&self.user)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queues().all(BroadcastQueue::is_empty)
+    }
+
+    fn bytes(&self) -> usize {
+        self.queues().map(BroadcastQueue::bytes).sum()
+    }
+
+    /// Something is new. After a timeout handled at `now`, `now` is over.
+    fn note_news(&mut self, now: Instant) {
+        let due = if self.turned == Some(now) {
+            now + Duration::from_nanos(1)
+        } else {
+            now
+        };
+        self.news.get_or_insert(due);
+    }
+
+    /// The time between two extra rounds.
+    fn round_interval(&self) -> Duration {
+        (self.interval / ROUNDS_PER_INTERVAL).max(Duration::from_nanos(1))
+    }
+
+    pub(super) fn check_invariants(&self) {
+        self.queues().for_each(BroadcastQueue::check_invariants);
+    }
+}
+
+fn index(queue: UserQueue) -> usize {
+    match queue {
+        UserQueue::Intent => 0,
+        UserQueue::Query => 1,
+        UserQueue::Event => 2,
+    }
+}
+
+/// The first of the times `phase + k * interval` that is after `now`.
+pub(super) fn next_on_grid(phase: Instant, interval: Duration, now: Instant) -> Instant {
+    if now < phase || interval.is_zero() {
+        return phase.max(now + Duration::from_nanos(1));
+    }
+    let passed = now.since(phase).as_nanos() % interval.as_nanos();
+    // The remainder is smaller than the interval, which fits its own type.
+    now + (interval - Duration::from_nanos(u64::try_from(passed).unwrap_or(0)))
+}
+
+/// A user message with its type byte.
+pub(super) fn as_user_message(message: &[u8]) -> Arc<[u8]> {
+    let mut bytes = Vec::with_capacity(message.len() + 1);
+    bytes.push(message_type::USER);
+    bytes.extend_from_slice(message);
+    bytes.into()
+}
+
+impl Swim {
+    pub(super) fn queue_membership(
+        &mut self,
+        subject: NodeName,
+        message: &Message,
+        ticket: Option<Ticket>,
+        now: Instant,
+    ) {
+        let message = message.encode().into();
+        let replaced = self.gossip.membership.push(Some(subject), message, ticket);
+        if let Some(ticket) = replaced {
+            self.finish(ticket);
+        }
+        self.gossip.note_news(now);
+    }
+
+    pub(super) fn queue_user_message(
+        &mut self,
+        queue: UserQueue,
+        message: &[u8],
+        id: Option<BroadcastId>,
+        now: Instant,
+    ) {
+        let message = as_user_message(message);
+        if message.len() + MESSAGE_OVERHEAD_BYTES > self.envelope.packet_budget_bytes() {
+            log::warn!(
+                target: "memberlist",
+                "A broadcast of {} bytes fits into no packet and is not sent", message.len()
+            );
+            self.outputs.extend(id.map(Output::BroadcastFinished));
+            return;
+        }
+        let ticket = id.map(Ticket::User);
+        self.gossip.user[index(queue)].push(None, message, ticket);
+        self.gossip.note_news(now);
+    }
+
+    pub(super) fn prune_user_queue(&mut self, queue: UserQueue, messages_max: usize) -> usize {
+        let mut finished = Vec::new();
+        let dropped = self.gossip.user[index(queue)].prune(messages_max, &mut finished);
+        finished.into_iter().for_each(|ticket| self.finish(ticket));
+        dropped
+    }
+
+    /// What may go to a node.
+    pub(super) fn selection(&self, target: NodeId) -> Selection {
+        Selection {
+            target_bit: self.table.bit(target),
+            peers: self.table.live_others(),
+            ..Selection::ANY
+        }
+    }
+
+    /// Fills a packet from the queues in their order.
+    pub(super) fn pack(&mut self, packing: &mut Packing, selection: Selection) {
+        let multiplier = self.config.retransmit_multiplier;
+        let limit = retransmit_limit(multiplier, self.table.len());
+        let membership = &mut self.gossip.membership;
+        membership.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, selection);
+        let limit = retransmit_limit(multiplier, self.gossip.user_members);
+        for queue in &mut self.gossip.user {
+            if packing.space > USER_SPACE_BYTES_MIN {
+                queue.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, selection);
+            }
+        }
+        for ticket in std::mem::take(&mut packing.finished) {
+            self.finish(ticket);
+        }
+    }
+
+    /// Starts the tick if there is something for somebody.
+    pub(super) fn arm_gossip(&mut self, now: Instant) {
+        let gossip = &mut self.gossip;
+        if gossip.is_empty() || gossip.interval.is_zero() || !self.table.has_gossip_target() {
+            gossip.tick = None;
+        } else if gossip.tick.is_none() {
+            gossip.tick = Some(next_on_grid(gossip.phase, gossip.interval, now));
+        }
+    }
+
+    pub(super) fn gossip_deadline(&self) -> Option<Instant> {
+        // No tick: nothing queued, or nobody to send it to. Then news wait, too.
+        let tick = self.gossip.tick?;
+        Some(self.gossip.news.map_or(tick, |news| news.min(tick)))
+    }
+
+    /// Does what is due; called last in a turn, so that news of this turn go with it.
+    pub(super) fn tick_gossip(&mut self, now: Instant) {
+        self.gossip.turned = Some(now);
+        let Some(tick) = self.gossip.tick else {
+            return;
+        };
+        if self.gossip.news.is_some_and(|due| due <= now) {
+            self.send_news(now);
+        }
+        if tick <= now {
+            let sent = self.gossip_round(u32::MAX, now);
+            let deep = self.gossip.bytes() > self.envelope.packet_budget_bytes();
+            let next = next_on_grid(self.gossip.phase, self.gossip.interval, now);
+            self.gossip.tick = Some(if sent && deep {
+                next.min(now + self.gossip.round_interval())
+            } else {
+                next
+            });
+        }
+        if self.gossip.is_empty() {
+            self.gossip.news = None;
+            self.table.renew_gossip_order(&mut self.rng);
+        }
+    }
+
+    /// The first transmissions of what is new.
+    fn send_news(&mut self, now: Instant) {
+        if !self.gossip.news_rounds.take(now) {
+            self.gossip.news = Some(self.gossip.news_rounds.next_refill());
+            return;
+        }
+        let targets = self
+            .config
+            .gossip_nodes
+            .min(self.table.live_others().max(1));
+        let first = u32::try_from(targets).unwrap_or(u32::MAX);
+        let sent = self.gossip_round(first, now);
+        let more = self
+            .gossip
+            .queues()
+            .filter_map(BroadcastQueue::fewest_transmissions)
+            .any(|transmissions| transmissions < first);
+        self.gossip.news = (sent && more).then(|| now + self.gossip.round_interval());
+    }
+
+    /// Visits the next targets with what was transmitted fewer times than given; tells whether
+    /// anything went out.
+    fn gossip_round(&mut self, transmissions_below: u32, now: Instant) -> bool {
+        let targets = self.table.next_gossip_targets(
+            self.config.gossip_nodes,
+            self.config.gossip_to_the_dead_time,
+            now,
+        );
+        let mut sent = false;
+        for id in targets {
+            self.gossip.visit += 1;
+            let selection = Selection {
+                transmissions_below,
+                batch: self.gossip.visit,
+                ..self.selection(id)
+            };
+            for _ in 0..PACKETS_PER_TARGET_MAX {
+                let space = self.envelope.packet_budget_bytes();
+                let mut packing = Packing::new(space, COMPOUND_PARTS_SENT_MAX);
+                self.pack(&mut packing, selection);
+                if packing.messages.is_empty() {
+                    break;
+                }
+                sent = true;
+                let node = &self.table.record(id).node;
+                let checksum = node.versions.protocol_max >= super::PROTOCOL_WITH_CHECKSUM;
+                self.send_datagram(node.addr, &packing.messages, checksum);
+            }
+        }
+        sent
+    }
+}

@@ -1,0 +1,271 @@
+//! The probe cycle: one node at a time, directly, then through others and over TCP (gossip spec 4.3,
+//! 4.4).
+
+use std::net::SocketAddr;
+
+use super::gossip::next_on_grid;
+use super::table::NodeId;
+use super::{Config, NodeState, Output, StreamId, Swim};
+use crate::rng::Rng;
+use crate::time::{Duration, Instant};
+use crate::wire::{Ack, IndirectPing, Message, NodeName, Ping, Suspect};
+
+/// First protocols that know these (4.9).
+const PROTOCOL_WITH_TCP_PING: u8 = 3;
+const PROTOCOL_WITH_NACK: u8 = 4;
+
+/// The timer of the cycle and the probe under way.
+#[derive(Debug)]
+pub(super) struct Probing {
+    interval: Duration,
+    /// One tick, drawn at random, which decides when all the others are.
+    phase: Instant,
+    tick: Option<Instant>,
+    current: Option<Probe>,
+}
+
+#[derive(Debug)]
+struct Probe {
+    sequence: u32,
+    target: NodeName,
+    addr: SocketAddr,
+    /// As known when the probe started.
+    incarnation: u32,
+    started: Instant,
+    /// Until when the direct ack is waited for; `None`: it stayed out.
+    direct: Option<Instant>,
+    /// When the probe has failed.
+    deadline: Instant,
+    nacks_expected: u32,
+    /// Who sent a nack: each counts once.
+    nacks_from: Vec<SocketAddr>,
+    stream: Option<StreamId>,
+    answered_by_tcp: bool,
+}
+
+impl Probing {
+    pub(super) fn new(config: &Config, rng: &mut Rng, now: Instant) -> Self {
+        Probing {
+            interval: config.probe_interval,
+            phase: now + rng.duration_below(config.probe_interval),
+            tick: None,
+            current: None,
+        }
+    }
+
+    /// Ticks while there are other records, which are to be probed or dropped.
+    pub(super) fn arm(&mut self, others: bool, now: Instant) {
+        if !others {
+            self.tick = None;
+        } else if self.tick.is_none() {
+            self.tick = Some(next_on_grid(self.phase, self.interval, now));
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let probe = self.current.as_ref();
+        let step = probe.map(|probe| {
+            probe
+                .direct
+                .map_or(probe.deadline, |d| d.min(probe.deadline))
+        });
+        self.tick.into_iter().chain(step).min()
+    }
+}
+
+impl Swim {
+    pub(super) fn tick_probe(&mut self, now: Instant) {
+        if self.probing.tick.is_none_or(|tick| tick > now) {
+            return;
+        }
+        self.probing.tick = Some(next_on_grid(self.probing.phase, self.probing.interval, now));
+        if self.probing.current.is_some() {
+            return;
+        }
+        let kept = self.config.gossip_to_the_dead_time;
+        if let Some(id) = self.table.next_probe(kept, now, &mut self.rng) {
+            self.start_probe(id, now);
+        }
+    }
+
+    fn start_probe(&mut self, id: NodeId, now: Instant) {
+        let sequence = self.next_sequence();
+        let node = self.table.record(id).node.clone();
+        let ping = Message::Ping(self.ping_for(&node.name, sequence));
+        if node.state == NodeState::Suspect {
+            // With the accusation, so that the target can refute at once.
+            let suspect = Message::Suspect(Suspect {
+                incarnation: node.incarnation,
+                node: node.name.clone(),
+                from: Some(self.local().name.clone()),
+            });
+            let checksum = node.versions.protocol_max >= super::PROTOCOL_WITH_CHECKSUM;
+            self.send_datagram(node.addr, &[ping.encode(), suspect.encode()], checksum);
+        } else {
+            self.send_with_piggyback(node.addr, &ping, Some(id));
+        }
+        self.probing.current = Some(Probe {
+            sequence,
+            target: node.name,
+            addr: node.addr,
+            incarnation: node.incarnation,
+            started: now,
+            direct: Some(now + self.config.probe_timeout),
+            deadline: now + self.awareness.scale(self.config.probe_interval),
+            nacks_expected: 0,
+            nacks_from: Vec::new(),
+            stream: None,
+            answered_by_tcp: false,
+        });
+    }
+
+    /// A ping of this node for another.
+    pub(super) fn ping_for(&self, target: &NodeName, sequence: u32) -> Ping {
+        let local = self.local();
+        Ping {
+            seq_no: sequence,
+            node: Some(target.clone()),
+            source: Some(local.addr),
+            source_node: Some(local.name.clone()),
+        }
+    }
+
+    /// An ack, direct or relayed, from whatever address.
+    pub(super) fn handle_ack(&mut self, ack: Ack, now: Instant) {
+        let current = &self.probing.current;
+        if current
+            .as_ref()
+            .is_none_or(|probe| probe.sequence != ack.seq_no)
+        {
+            if !self.relay_ack(ack.seq_no) {
+                log::trace!(target: "memberlist", "An ack for nothing: {}", ack.seq_no);
+            }
+            return;
+        }
+        let Some(probe) = self.end_probe() else {
+            return;
+        };
+        self.awareness.improve();
+        // Only while nobody else was asked is the round trip this ping's own.
+        if probe.direct.is_some() {
+            self.outputs.push_back(Output::Acked {
+                node: probe.target,
+                rtt: now.since(probe.started),
+                payload: ack.payload,
+            });
+        }
+    }
+
+    /// A relay heard nothing of the target; not its end, but a sign that this node is heard.
+    pub(super) fn handle_nack(&mut self, from: SocketAddr, sequence: u32) {
+        let Some(probe) = &mut self.probing.current else {
+            return;
+        };
+        let more = probe.nacks_from.len() < probe.nacks_expected as usize;
+        if probe.sequence == sequence && more && !probe.nacks_from.contains(&from) {
+            probe.nacks_from.push(from);
+        }
+    }
+
+    /// The fallback ping was answered.
+    pub(super) fn probe_answered_by_tcp(&mut self, sequence: u32) {
+        if let Some(probe) = &mut self.probing.current {
+            if probe.sequence == sequence {
+                probe.answered_by_tcp = true;
+                probe.stream = None;
+            }
+        }
+    }
+
+    /// The next step of the probe under way, if it is due.
+    pub(super) fn advance_probe(&mut self, now: Instant) {
+        let Some(probe) = &mut self.probing.current else {
+            return;
+        };
+        if probe.deadline <= now {
+            self.conclude_probe(now);
+        } else if probe.direct.is_some_and(|direct| direct <= now) {
+            probe.direct = None;
+            self.probe_indirectly(now);
+        }
+    }
+
+    /// 4.4 steps 4 and 5.
+    fn probe_indirectly(&mut self, now: Instant) {
+        let Some(probe) = &self.probing.current else {
+            return;
+        };
+        let (sequence, target, addr) = (probe.sequence, probe.target.clone(), probe.addr);
+        let (deadline, target_id) = (probe.deadline, self.table.find(&target));
+        let relays = self
+            .table
+            .sample_alive(self.config.indirect_checks, target_id, &mut self.rng);
+        let mut nacks_expected = 0;
+        for id in relays {
+            let relay = &self.table.record(id).node;
+            let relay_addr = relay.addr;
+            let nack = relay.versions.protocol_max >= PROTOCOL_WITH_NACK;
+            nacks_expected += u32::from(nack);
+            let request = Message::IndirectPing(IndirectPing {
+                seq_no: sequence,
+                target: addr,
+                node: target.clone(),
+                nack,
+                source: Some(self.local().addr),
+                source_node: Some(self.local().name.clone()),
+            });
+            self.send_with_piggyback(relay_addr, &request, Some(id));
+        }
+        let protocol_max =
+            target_id.map_or(0, |id| self.table.record(id).node.versions.protocol_max);
+        let over_tcp = self.config.tcp_fallback_ping && protocol_max >= PROTOCOL_WITH_TCP_PING;
+        let stream = over_tcp.then(|| self.open_fallback_ping(sequence, target, addr, deadline));
+        log::debug!(target: "memberlist", "No direct ack in time (at {now:?}), asking others");
+        if let Some(probe) = &mut self.probing.current {
+            probe.nacks_expected = nacks_expected;
+            probe.stream = stream;
+        }
+    }
+
+    /// The probe is over; its TCP ping, if still under way, is given up.
+    fn end_probe(&mut self) -> Option<Probe> {
+        let probe = self.probing.current.take()?;
+        if let Some(stream) = probe.stream {
+            self.abort_stream(stream);
+        }
+        Some(probe)
+    }
+
+    /// 4.4 steps 7 and 8.
+    fn conclude_probe(&mut self, now: Instant) {
+        let Some(probe) = self.end_probe() else {
+            return;
+        };
+        if probe.answered_by_tcp {
+            log::warn!(
+                target: "memberlist",
+                "Was able to reach {} by TCP but not by UDP: is UDP blocked?", probe.target
+            );
+            self.awareness.improve();
+            return;
+        }
+        let nacks = u32::try_from(probe.nacks_from.len()).unwrap_or(u32::MAX);
+        self.awareness.degrade(match probe.nacks_expected {
+            0 => 1,
+            expected => expected.saturating_sub(nacks),
+        });
+        log::warn!(
+            target: "memberlist",
+            "Suspect {} has failed, no acks received", probe.target
+        );
+        let from = Some(self.local().name.clone());
+        self.handle_suspect(
+            Suspect {
+                incarnation: probe.incarnation,
+                node: probe.target,
+                from,
+            },
+            now,
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Pinging on behalf of others (gossip spec 4.5).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::Swim;
+use crate::time::Instant;
+use crate::wire::{Ack, IndirectPing, Message, Nack, Ping};
+
+/// Pings for others that may be under way at once.
+const RELAYS_MAX: usize = 1_024;
+
+/// A ping on behalf of another node.
+#[derive(Debug)]
+struct Relay {
+    requester: SocketAddr,
+    requester_sequence: u32,
+    nack: bool,
+    deadline: Instant,
+}
+
+/// All of them, by the number of the own ping.
+#[derive(Debug, Default)]
+pub(super) struct Relays {
+    by_sequence: BTreeMap<u32, Relay>,
+    deadlines: BTreeSet<(Instant, u32)>,
+}
+
+impl Relays {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|&(deadline, _)| deadline)
+    }
+
+    fn insert(&mut self, sequence: u32, relay: Relay) {
+        self.deadlines.insert((relay.deadline, sequence));
+        self.by_sequence.insert(sequence, relay);
+    }
+
+    fn remove(&mut self, sequence: u32) -> Option<Relay> {
+        let relay = self.by_sequence.remove(&sequence)?;
+        self.deadlines.remove(&(relay.deadline, sequence));
+        Some(relay)
+    }
+}
+
+impl Swim {
+    pub(super) fn handle_indirect_ping(
+        &mut self,
+        from: SocketAddr,
+        request: &IndirectPing,
+        now: Instant,
+    ) {
+        let mut target = request.target;
+        if target.port() == 0 {
+            target.set_port(self.local().addr.port());
+        }
+        let known = self.is_member_at(Some(&request.node), target);
+        if self.relays.by_sequence.len() >= RELAYS_MAX || !(known || self.strangers.take(now)) {
+            self.counters.dropped_refused += 1;
+            log::debug!(target: "memberlist", "Too many pings for others: refusing one of {from}");
+            return;
+        }
+        let name = request.source_node.as_ref();
+        let Some(requester) = self.answer_address(request.source, name, from, now) else {
+            return;
+        };
+        let sequence = self.next_sequence();
+        self.relays.insert(
+            sequence,
+            Relay {
+                requester,
+                requester_sequence: request.seq_no,
+                nack: request.nack,
+                deadline: now + self.config.probe_timeout,
+            },
+        );
+        let local = self.local();
+        let ping = Message::Ping(Ping {
+            seq_no: sequence,
+            node: Some(request.node.clone()),
+            source: Some(local.addr),
+            source_node: Some(local.name.clone()),
+        });
+        let id = self.table.find(&request.node);
+        self.send_with_piggyback(target, &ping, id);
+    }
+
+    /// Passes an ack on; tells whether it belonged to a relay.
+    pub(super) fn relay_ack(&mut self, sequence: u32) -> bool {
+        let Some(relay) = self.relays.remove(sequence) else {
+            return false;
+        };
+        let ack = Message::Ack(Ack {
+            seq_no: relay.requester_sequence,
+            payload: None,
+        });
+        self.send_with_piggyback(relay.requester, &ack, None);
+        true
+    }
+
+    /// Tells those who want to know that their target stayed silent.
+    pub(super) fn expire_relays(&mut self, now: Instant) {
+        while let Some(&(deadline, sequence)) = self.relays.deadlines.first() {
+            if deadline > now {
+                break;
+            }
+            let Some(relay) = self.relays.remove(sequence) else {
+                break;
+            };
+            if relay.nack {
+                let nack = Message::Nack(Nack {
+                    seq_no: relay.requester_sequence,
+                });
+                self.send_with_piggyback(relay.requester, &nack, None);
+            }
+        }
+    }
+}

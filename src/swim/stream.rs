@@ -1,0 +1,379 @@
+//! Streams as the core sees them: accepted ones with a request, push/pulls and fallback pings of this
+//! node; each phase with an absolute deadline (gossip spec 2.9, 8.4).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::{JoinId, Output, StreamEnd, StreamId, Swim, Transmit};
+use crate::time::Instant;
+use crate::wire::name::Escaped;
+use crate::wire::{
+    Ack, DecodeError, NodeName, Ping, PushPull, StreamDecoder, StreamMessage, StreamSide,
+};
+
+/// Accepted streams that may be open at once.
+const INBOUND_MAX: usize = 128;
+/// Of those, from one address that is not loopback.
+const INBOUND_PER_SOURCE_MAX: usize = 32;
+/// Bytes that all accepted streams together may hold.
+const INBOUND_BYTES_MAX: usize = 16 << 20;
+
+/// All streams of this node.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    open: BTreeMap<StreamId, Stream>,
+    next_outbound: u64,
+    pub(super) next_join: u64,
+}
+
+#[derive(Debug)]
+struct Stream {
+    peer: SocketAddr,
+    purpose: Purpose,
+    phase: Phase,
+    /// Of the phase.
+    deadline: Instant,
+    decoder: StreamDecoder,
+}
+
+#[derive(Debug)]
+enum Purpose {
+    /// Accepted; the other side says what for.
+    Serve,
+    /// A push/pull of this node, perhaps of a join.
+    Sync(Option<JoinId>),
+    /// A fallback ping, part of the probe with that number.
+    Ping { sequence: u32, target: NodeName },
+}
+
+#[derive(Debug)]
+enum Phase {
+    Connecting,
+    Reading,
+    /// The user state was asked for. On an accepted stream, with the request.
+    StateWanted(Option<PushPull>),
+}
+
+impl Streams {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.open.values().map(|stream| stream.deadline).min()
+    }
+
+    fn inbound(&self) -> impl Iterator<Item = &Stream> {
+        self.open
+            .values()
+            .filter(|stream| matches!(stream.purpose, Purpose::Serve))
+    }
+
+    fn may_accept(&self, peer: SocketAddr) -> bool {
+        let ip = peer.ip().to_canonical();
+        let same = |stream: &&Stream| stream.peer.ip().to_canonical() == ip;
+        self.inbound().count() < INBOUND_MAX
+            && (ip.is_loopback() || self.inbound().filter(same).count() < INBOUND_PER_SOURCE_MAX)
+    }
+
+    fn inbound_bytes(&self) -> usize {
+        self.inbound()
+            .map(|stream| stream.decoder.buffered_bytes())
+            .sum()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert!(self.inbound().count() <= INBOUND_MAX);
+        for (id, stream) in &self.open {
+            let inbound = matches!(id, StreamId::Inbound(_));
+            assert_eq!(inbound, matches!(stream.purpose, Purpose::Serve));
+            let connecting = matches!(stream.phase, Phase::Connecting);
+            assert!(!(inbound && connecting));
+        }
+    }
+}
+
+impl Swim {
+    fn transmit(&mut self, transmit: Transmit) {
+        self.outputs.push_back(Output::Transmit(transmit));
+    }
+
+    pub(super) fn accept_stream(&mut self, id: StreamId, peer: SocketAddr, now: Instant) {
+        if !matches!(id, StreamId::Inbound(_)) || !self.streams.may_accept(peer) {
+            self.counters.dropped_refused += 1;
+            log::debug!(target: "memberlist", "Too many streams: refusing one of {peer}");
+            self.transmit(Transmit::Abort { stream: id });
+            return;
+        }
+        let stream = Stream {
+            peer,
+            purpose: Purpose::Serve,
+            phase: Phase::Reading,
+            deadline: now + self.config.stream_timeout,
+            decoder: StreamDecoder::new(StreamSide::Responder),
+        };
+        self.streams.open.insert(id, stream);
+    }
+
+    fn open_stream(&mut self, peer: SocketAddr, purpose: Purpose, deadline: Instant) -> StreamId {
+        let id = StreamId::Outbound(self.streams.next_outbound);
+        self.streams.next_outbound += 1;
+        let stream = Stream {
+            peer,
+            purpose,
+            phase: Phase::Connecting,
+            deadline,
+            decoder: StreamDecoder::new(StreamSide::Initiator),
+        };
+        self.streams.open.insert(id, stream);
+        self.transmit(Transmit::Open {
+            stream: id,
+            to: peer,
+        });
+        id
+    }
+
+    /// Opens a stream for a push/pull.
+    pub(super) fn open_sync(&mut self, peer: SocketAddr, join: Option<JoinId>, now: Instant) {
+        let deadline = now + self.config.stream_timeout;
+        self.open_stream(peer, Purpose::Sync(join), deadline);
+    }
+
+    /// Opens a stream for a ping that ends with the probe.
+    pub(super) fn open_fallback_ping(
+        &mut self,
+        sequence: u32,
+        target: NodeName,
+        addr: SocketAddr,
+        deadline: Instant,
+    ) -> StreamId {
+        self.open_stream(addr, Purpose::Ping { sequence, target }, deadline)
+    }
+
+    /// Gives a stream up without a word to anybody here.
+    pub(super) fn abort_stream(&mut self, id: StreamId) {
+        if self.streams.open.remove(&id).is_some() {
+            self.transmit(Transmit::Abort { stream: id });
+        }
+    }
+
+    pub(super) fn stream_connected(&mut self, id: StreamId, now: Instant) {
+        let Some(stream) = self.streams.open.get_mut(&id) else {
+            return;
+        };
+        if !matches!(stream.phase, Phase::Connecting) {
+            return;
+        }
+        match &stream.purpose {
+            Purpose::Serve => {}
+            Purpose::Sync(join) => {
+                stream.phase = Phase::StateWanted(None);
+                stream.deadline = now + self.config.stream_timeout;
+                let join = join.is_some();
+                self.outputs
+                    .push_back(Output::UserStateWanted { stream: id, join });
+            }
+            Purpose::Ping { sequence, target } => {
+                stream.phase = Phase::Reading;
+                let (sequence, target) = (*sequence, target.clone());
+                let ping = StreamMessage::Ping(self.ping_for(&target, sequence));
+                self.write(id, &ping, StreamSide::Initiator);
+            }
+        }
+    }
+
+    fn write(&mut self, id: StreamId, message: &StreamMessage, side: StreamSide) {
+        let bytes = self.envelope.seal_stream(message, side);
+        self.transmit(Transmit::Write { stream: id, bytes });
+    }
+
+    pub(super) fn stream_data(&mut self, id: StreamId, bytes: &[u8], now: Instant) {
+        let Some(stream) = self.streams.open.get_mut(&id) else {
+            return;
+        };
+        if !matches!(stream.phase, Phase::Reading) {
+            return;
+        }
+        match stream.decoder.push(bytes, &self.envelope) {
+            Ok(None) => {
+                if self.streams.inbound_bytes() > INBOUND_BYTES_MAX {
+                    self.counters.dropped_refused += 1;
+                    log::debug!(target: "memberlist", "Streams hold too many bytes: giving one up");
+                    self.fail_stream(id, "too much data".into());
+                }
+            }
+            Ok(Some(message)) => self.stream_message(id, message, now),
+            Err(error) => self.stream_unreadable(id, &error),
+        }
+    }
+
+    /// The one message of the other side is complete.
+    fn stream_message(&mut self, id: StreamId, message: StreamMessage, now: Instant) {
+        let Some(stream) = self.streams.open.get_mut(&id) else {
+            return;
+        };
+        match (&stream.purpose, message) {
+            (Purpose::Serve, StreamMessage::PushPull(request)) => {
+                let join = request.join;
+                stream.phase = Phase::StateWanted(Some(request));
+                stream.deadline = now + self.config.stream_timeout;
+                self.outputs
+                    .push_back(Output::UserStateWanted { stream: id, join });
+            }
+            (Purpose::Serve, StreamMessage::Ping(ping)) => self.answer_stream_ping(id, &ping),
+            (Purpose::Serve, StreamMessage::User(bytes)) => {
+                self.close_stream(id);
+                if !bytes.is_empty() {
+                    self.outputs.push_back(Output::UserMessage(bytes));
+                }
+            }
+            (&Purpose::Sync(join), StreamMessage::PushPull(answer)) => {
+                self.close_stream(id);
+                let result = self.merge_push_pull(answer, join.is_some(), join, now);
+                self.end_sync(join, result);
+            }
+            (&Purpose::Ping { sequence, .. }, StreamMessage::Ack(ack)) => {
+                self.close_stream(id);
+                if ack.seq_no == sequence {
+                    self.probe_answered_by_tcp(sequence);
+                }
+            }
+            (_, StreamMessage::Error(text)) => {
+                let text = format!("remote error: {}", Escaped(&text));
+                self.fail_stream(id, text);
+            }
+            _ => {
+                self.counters.dropped_refused += 1;
+                self.fail_stream(id, "an answer of the wrong type".into());
+            }
+        }
+    }
+
+    fn answer_stream_ping(&mut self, id: StreamId, ping: &Ping) {
+        if ping
+            .node
+            .as_ref()
+            .is_some_and(|node| *node != self.local().name)
+        {
+            return self.fail_stream(id, "a ping for another node".into());
+        }
+        let ack = StreamMessage::Ack(Ack {
+            seq_no: ping.seq_no,
+            payload: None,
+        });
+        self.write(id, &ack, StreamSide::Responder);
+        self.close_stream(id);
+    }
+
+    fn stream_unreadable(&mut self, id: StreamId, error: &DecodeError) {
+        let Some(stream) = self.streams.open.get(&id) else {
+            return;
+        };
+        let peer = stream.peer;
+        let report = match stream.purpose {
+            Purpose::Serve => stream.decoder.error_report(),
+            Purpose::Sync(_) | Purpose::Ping { .. } => None,
+        };
+        self.drop_input("stream", peer, error);
+        if let Some(text) = report {
+            let report = StreamMessage::Error(text.into());
+            self.write(id, &report, StreamSide::Responder);
+            self.close_stream(id);
+        } else {
+            self.fail_stream(id, format!("cannot read the answer: {error:?}"));
+        }
+    }
+
+    fn close_stream(&mut self, id: StreamId) {
+        if self.streams.open.remove(&id).is_some() {
+            self.transmit(Transmit::Close { stream: id });
+        }
+    }
+
+    /// Gives a stream up that went wrong on this side.
+    fn fail_stream(&mut self, id: StreamId, why: String) {
+        let Some(stream) = self.streams.open.remove(&id) else {
+            return;
+        };
+        self.transmit(Transmit::Abort { stream: id });
+        self.end_failed(&stream, why);
+    }
+
+    /// Tells whom it concerns that a stream, already removed, came to nothing.
+    fn end_failed(&mut self, stream: &Stream, why: String) {
+        log::debug!(target: "memberlist", "Stream with {} failed: {why}", stream.peer);
+        if let Purpose::Sync(join) = stream.purpose {
+            self.end_sync(join, Err(why));
+        }
+    }
+
+    fn end_sync(&mut self, join: Option<JoinId>, result: Result<(), String>) {
+        match (join, result) {
+            (Some(join), result) => self.outputs.push_back(Output::JoinEnded { join, result }),
+            (None, Err(why)) => {
+                log::warn!(target: "memberlist", "Push/pull with a random node failed: {why}");
+            }
+            (None, Ok(())) => {}
+        }
+    }
+
+    pub(super) fn stream_closed(&mut self, id: StreamId, end: StreamEnd) {
+        let Some(stream) = self.streams.open.remove(&id) else {
+            return;
+        };
+        let why = match end {
+            StreamEnd::Eof => "EOF".to_owned(),
+            StreamEnd::Failed(why) => why,
+        };
+        let why = match stream.phase {
+            Phase::Connecting => format!("dial tcp {}: {why}", stream.peer),
+            Phase::Reading | Phase::StateWanted(_) => why,
+        };
+        self.end_failed(&stream, why);
+    }
+
+    pub(super) fn expire_streams(&mut self, now: Instant) {
+        let due: Vec<StreamId> = self
+            .streams
+            .open
+            .iter()
+            .filter(|(_, stream)| stream.deadline <= now)
+            .map(|(&id, _)| id)
+            .collect();
+        for id in due {
+            let Some(stream) = self.streams.open.get(&id) else {
+                continue;
+            };
+            let step = match stream.phase {
+                Phase::Connecting => "dial",
+                Phase::Reading | Phase::StateWanted(_) => "read",
+            };
+            let why = format!("{step} tcp {}: i/o timeout", stream.peer);
+            self.fail_stream(id, why);
+        }
+    }
+
+    /// Sends this node's state on a stream that waits for it, then merges what came on it.
+    pub(super) fn answer_push_pull(&mut self, id: StreamId, user_state: &[u8], now: Instant) {
+        let Some(stream) = self.streams.open.get_mut(&id) else {
+            return;
+        };
+        let Phase::StateWanted(request) = &mut stream.phase else {
+            return;
+        };
+        let request = request.take();
+        stream.phase = Phase::Reading;
+        stream.deadline = now + self.config.stream_timeout;
+        let join = match (&stream.purpose, &request) {
+            (Purpose::Sync(join), _) => join.is_some(),
+            (_, Some(request)) => request.join,
+            (_, None) => false,
+        };
+        let state = StreamMessage::PushPull(self.own_state(join, user_state));
+        let Some(request) = request else {
+            return self.write(id, &state, StreamSide::Initiator);
+        };
+        self.write(id, &state, StreamSide::Responder);
+        self.close_stream(id);
+        // Only now, so that a refusal stays this node's own affair.
+        if let Err(why) = self.merge_push_pull(request, join, None, now) {
+            log::warn!(target: "memberlist", "Refusing a push/pull: {why}");
+        }
+    }
+}

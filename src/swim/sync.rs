@@ -1,0 +1,271 @@
+//! Push/pull: whole states exchanged, when, and how they are merged (gossip spec 4.10, 4.12).
+
+use std::net::SocketAddr;
+
+use super::merge::compatible;
+use super::{JoinId, Node, NodeState, Output, Swim};
+use crate::time::{Duration, Instant};
+use crate::wire::{Alive, Dead, PushPull, PushPullNode, RemoteState, Suspect, VersionVector};
+
+/// Clusters up to this size exchange states at the base interval (4.2).
+const SCALE_FROM_NODES: usize = 32;
+
+/// When the next periodic push/pull is due.
+#[derive(Debug, Default)]
+pub(super) struct SyncTimer {
+    next: Option<Instant>,
+}
+
+impl SyncTimer {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.next
+    }
+}
+
+/// `base * scale(nodes)` (4.2): one more for each doubling beyond 32 nodes.
+pub(super) fn scaled_interval(base: Duration, nodes: usize) -> Duration {
+    let mut scale = 1;
+    let mut reach = SCALE_FROM_NODES;
+    while reach < nodes {
+        reach = reach.saturating_mul(2);
+        scale += 1;
+    }
+    base.saturating_mul(scale)
+}
+
+impl Swim {
+    pub(super) fn start_join(&mut self, addr: SocketAddr, now: Instant) -> JoinId {
+        let join = JoinId(self.streams.next_join);
+        self.streams.next_join += 1;
+        self.open_sync(addr, Some(join), now);
+        join
+    }
+
+    /// Starts the timer when somebody else is alive. The first exchange comes after a random delay
+    /// and one whole interval.
+    pub(super) fn arm_sync(&mut self, now: Instant) {
+        let base = self.config.push_pull_interval;
+        if base.is_zero() || self.table.live_others() == 0 {
+            self.sync.next = None;
+        } else if self.sync.next.is_none() {
+            let interval = scaled_interval(base, self.table.len());
+            self.sync.next = Some(now + interval + self.rng.duration_below(interval));
+        }
+    }
+
+    pub(super) fn tick_sync(&mut self, now: Instant) {
+        if self.sync.next.is_none_or(|next| next > now) {
+            return;
+        }
+        let interval = scaled_interval(self.config.push_pull_interval, self.table.len());
+        self.sync.next = Some(now + interval);
+        let partner = self.table.sample_alive(1, None, &mut self.rng);
+        if let Some(&id) = partner.first() {
+            let addr = self.table.record(id).node.addr;
+            self.open_sync(addr, None, now);
+        }
+    }
+
+    /// Everything this node knows.
+    pub(super) fn own_state(&self, join: bool, user_state: &[u8]) -> PushPull {
+        PushPull {
+            join,
+            nodes: self.nodes().map(entry).collect(),
+            refused: Vec::new(),
+            user_state: user_state.to_vec(),
+        }
+    }
+
+    /// Merges the other side's state.
+    pub(super) fn merge_push_pull(
+        &mut self,
+        remote: PushPull,
+        join: bool,
+        initiated: Option<JoinId>,
+        now: Instant,
+    ) -> Result<(), String> {
+        let mut entries = remote.nodes;
+        if entries.len() > self.config.nodes_max {
+            self.counters.dropped_refused += 1;
+            return Err(format!(
+                "remote state has too many nodes: {}",
+                entries.len()
+            ));
+        }
+        for reason in &remote.refused {
+            self.counters.dropped_refused += 1;
+            log::debug!(target: "memberlist", "Ignoring an entry of a push/pull: {reason:?}");
+        }
+        self.check_versions(&mut entries)?;
+        for entry in entries {
+            self.merge_entry(entry, now);
+        }
+        if !remote.user_state.is_empty() {
+            self.outputs.push_back(Output::UserState {
+                bytes: remote.user_state,
+                join,
+                initiated,
+            });
+        }
+        Ok(())
+    }
+
+    /// 4.10 step A. Entries that exclude this node itself are ignored one by one, so that one absurd
+    /// entry does not stop all exchange; unless they are all that is there of living nodes.
+    fn check_versions(&mut self, entries: &mut Vec<PushPullNode>) -> Result<(), String> {
+        let ours = self.local().versions;
+        let usable = |entry: &PushPullNode| {
+            entry.state == RemoteState::Alive && compatible(ours, entry.versions)
+        };
+        if entries.iter().any(usable) {
+            let all = entries.len();
+            entries.retain(|entry| {
+                let kept = compatible(ours, entry.versions);
+                if !kept {
+                    log::warn!(target: "memberlist", "Ignoring node {}: its versions exclude ours", entry.name);
+                }
+                kept
+            });
+            self.counters.dropped_refused += (all - entries.len()) as u64;
+        }
+        let mut bounds = Bounds::default();
+        for node in self.nodes().filter(|node| node.state == NodeState::Alive) {
+            bounds.narrow(node.versions);
+        }
+        for entry in entries
+            .iter()
+            .filter(|entry| entry.state == RemoteState::Alive)
+        {
+            bounds.narrow(entry.versions);
+        }
+        let remote = entries.iter().map(|entry| (&entry.name, entry.versions));
+        let local = self.nodes().map(|node| (&node.name, node.versions));
+        for (name, versions) in remote.chain(local) {
+            bounds
+                .check(versions)
+                .map_err(|why| format!("Node '{name}' {why}"))?;
+        }
+        Ok(())
+    }
+
+    /// 4.10 step C: alive is taken as said, a farewell too; who is dead to the other side is suspect
+    /// here.
+    fn merge_entry(&mut self, entry: PushPullNode, now: Instant) {
+        let PushPullNode {
+            name: node,
+            addr,
+            meta,
+            incarnation,
+            state,
+            versions,
+        } = entry;
+        match state {
+            RemoteState::Alive => self.handle_alive(
+                Alive {
+                    incarnation,
+                    node,
+                    addr,
+                    meta,
+                    versions,
+                },
+                now,
+            ),
+            RemoteState::Left => self.handle_dead(
+                Dead {
+                    incarnation,
+                    from: Some(node.clone()),
+                    node,
+                },
+                now,
+            ),
+            RemoteState::Dead | RemoteState::Suspect => {
+                let from = Some(self.local().name.clone());
+                self.handle_suspect(
+                    Suspect {
+                        incarnation,
+                        node,
+                        from,
+                    },
+                    now,
+                );
+            }
+        }
+    }
+}
+
+fn entry(node: &Node) -> PushPullNode {
+    PushPullNode {
+        name: node.name.clone(),
+        addr: node.addr,
+        meta: Some(node.meta.clone()),
+        incarnation: node.incarnation,
+        state: match node.state {
+            NodeState::Alive => RemoteState::Alive,
+            NodeState::Suspect => RemoteState::Suspect,
+            NodeState::Dead => RemoteState::Dead,
+            NodeState::Left => RemoteState::Left,
+        },
+        versions: node.versions,
+    }
+}
+
+/// The versions that all living nodes understand.
+#[derive(Debug)]
+struct Bounds {
+    protocol: (u8, u8),
+    delegate: (u8, u8),
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            protocol: (0, u8::MAX),
+            delegate: (0, u8::MAX),
+        }
+    }
+}
+
+impl Bounds {
+    fn narrow(&mut self, versions: VersionVector) {
+        let within = |(low, high): (u8, u8), min: u8, max: u8| (low.max(min), high.min(max));
+        self.protocol = within(self.protocol, versions.protocol_min, versions.protocol_max);
+        self.delegate = within(self.delegate, versions.delegate_min, versions.delegate_max);
+    }
+
+    fn check(&self, versions: VersionVector) -> Result<(), String> {
+        let checks = [
+            ("protocol", versions.protocol_current, self.protocol),
+            (
+                "delegate protocol",
+                versions.delegate_current,
+                self.delegate,
+            ),
+        ];
+        for (layer, current, (low, high)) in checks {
+            if !(low..=high).contains(&current) {
+                return Err(format!(
+                    "{layer} version ({current}) is incompatible: [{low}, {high}]"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::swim::test_support::vectors;
+
+    #[test]
+    fn the_interval_grows_as_the_references() {
+        for case in vectors("pushPullInterval").as_array().unwrap() {
+            let base = Duration::from_nanos(case["baseNanos"].as_u64().unwrap());
+            let nodes = usize::try_from(case["nodes"].as_u64().unwrap()).unwrap();
+            let due = Duration::from_nanos(case["nanos"].as_u64().unwrap());
+            assert_eq!(scaled_interval(base, nodes), due, "{case}");
+        }
+        assert!(scaled_interval(Duration::MAX, usize::MAX) > Duration::from_secs(1));
+    }
+}

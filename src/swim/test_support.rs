@@ -1,0 +1,38 @@
+//! What several test modules of this layer use.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::net::SocketAddr;
+
+use super::{Node, NodeState};
+use crate::wire::{NodeName, VersionVector};
+
+/// A table of the captured vectors.
+pub fn vectors(name: &str) -> serde_json::Value {
+    const TEXT: &str = include_str!("../../tests/data/gossip-vectors.json");
+    let mut all: serde_json::Value = serde_json::from_str(TEXT).unwrap();
+    let table = all["algorithms"][name].take();
+    assert!(!table.is_null(), "no vectors called {name}");
+    table
+}
+
+/// An address in a documentation network.
+pub fn addr(host: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, host], 7946))
+}
+
+/// A name.
+pub fn name(text: &str) -> NodeName {
+    NodeName::new(text.as_bytes()).unwrap()
+}
+
+/// A node with the reference's versions.
+pub fn node(text: &str, host: u8, state: NodeState) -> Node {
+    Node {
+        name: name(text),
+        addr: addr(host),
+        meta: b"meta".as_slice().into(),
+        versions: VersionVector::serf(5),
+        incarnation: 1,
+        state,
+    }
+}
