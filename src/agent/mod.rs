@@ -1,7 +1,9 @@
 //! The agent: sockets, processes, files around the core.
 
+pub mod acceptor;
 pub mod addr;
 pub mod child;
+pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod log;

@@ -8,11 +8,12 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd;
 
-use log::{debug, trace, warn};
+use log::{debug, trace};
 use mio::event::Event as Readiness;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Registry, Token};
 
+use super::acceptor::Acceptor;
 use super::clock::Clock;
 use super::words::os_error;
 use super::sys;
@@ -37,9 +38,6 @@ const STREAMS_MAX: usize = 1024;
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
 /// How long a flushed stream waits for the other side's end, so that no reset overtakes our bytes.
 const LINGER_LIMIT: Duration = Duration::from_secs(2);
-/// First and longest pause after the kernel had no descriptor for a connection.
-const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(50);
-const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Attempts to find a port that is free for UDP and TCP alike.
 const PORT_ATTEMPTS: usize = 32;
 
@@ -78,15 +76,11 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Gossip {
     udp: UdpSocket,
-    listener: TcpListener,
+    acceptor: Acceptor,
     local: SocketAddr,
     tokens: Tokens,
     buffer: Box<[u8]>,
     datagrams_ready: bool,
-    connections_ready: bool,
-    /// When accepting goes on after the descriptors ran out, and the next pause.
-    accept_at: Option<Instant>,
-    accept_pause: Duration,
     streams: Vec<Option<Stream>>,
     index_of: BTreeMap<StreamId, usize>,
     inbound_count: u64,
@@ -136,14 +130,11 @@ impl Gossip {
             .map_err(|error| os_error(&error))?;
         Ok(Gossip {
             udp,
-            listener,
+            acceptor: Acceptor::new(listener),
             local,
             tokens,
             buffer: vec![0; DATAGRAM_BYTES_MAX + 1].into_boxed_slice(),
             datagrams_ready: true,
-            connections_ready: true,
-            accept_at: None,
-            accept_pause: ACCEPT_PAUSE_MIN,
             streams: Vec::new(),
             index_of: BTreeMap::new(),
             inbound_count: 0,
@@ -168,7 +159,7 @@ impl Gossip {
         if token == self.tokens.datagrams() {
             self.datagrams_ready = true;
         } else if token == self.tokens.listener() {
-            self.connections_ready = true;
+            self.acceptor.set_ready();
         } else {
             let Some(index) = token.0.checked_sub(self.tokens.first + 2) else {
                 return false;
@@ -190,7 +181,7 @@ impl Gossip {
     /// Whether something is known to be ready that no event will announce.
     pub fn has_more(&self) -> bool {
         self.datagrams_ready
-            || (self.connections_ready && self.accept_at.is_none())
+            || self.acceptor.has_more()
             || !self.failed.is_empty()
             || self.streams.iter().flatten().any(|stream| {
                 (stream.readable && stream.phase != Phase::Connecting)
@@ -205,7 +196,7 @@ impl Gossip {
             Phase::Flushing(end) | Phase::Lingering(end) => Some(end),
             Phase::Connecting | Phase::Open => None,
         });
-        ends.chain(self.accept_at).min()
+        ends.chain(self.acceptor.poll_timeout()).min()
     }
 
     /// Reads what is there, within the budget of a turn, and hands it to the core, each piece with the
@@ -254,39 +245,16 @@ impl Gossip {
         registry: &Registry,
         core: &mut impl FnMut(Input<'_>, Instant),
     ) {
-        if self.accept_at.is_some_and(|at| at <= clock.now()) {
-            self.accept_at = None;
-        }
-        if !self.connections_ready || self.accept_at.is_some() {
-            return;
-        }
         for _ in 0..ACCEPTS_A_TURN {
-            match self.listener.accept() {
-                Ok((socket, peer)) => {
-                    self.accept_pause = ACCEPT_PAUSE_MIN;
-                    let peer = canonical(peer);
-                    if self.has_room_for(peer) {
-                        self.add_inbound(socket, peer, clock, registry, core);
-                    } else {
-                        self.counters.streams_refused += 1;
-                        debug!(target: "memberlist", "Too many streams, refusing {peer}");
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.connections_ready = false;
-                    return;
-                }
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                        let pause = self.accept_pause;
-                        warn!(target: "memberlist", "Accepting pauses for {pause:?}: {}", os_error(&error));
-                        self.accept_at = Some(clock.now() + pause);
-                        self.accept_pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
-                        return;
-                    }
-                    // A connection that broke before it was accepted.
-                    _ => debug!(target: "memberlist", "accept: {}", os_error(&error)),
-                },
+            let Some((socket, peer)) = self.acceptor.accept(clock.now()) else {
+                return;
+            };
+            let peer = canonical(peer);
+            if self.has_room_for(peer) {
+                self.add_inbound(socket, peer, clock, registry, core);
+            } else {
+                self.counters.streams_refused += 1;
+                debug!(target: "memberlist", "Too many streams, refusing {peer}");
             }
         }
     }

@@ -1,0 +1,302 @@
+//! The RPC port: connections of clients between the kernel and the sessions in [`super::rpc`].
+//!
+//! What a client does not read waits in its session, within the session's bound; here nothing is kept.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+
+use mio::event::Event as Readiness;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+
+use super::acceptor::Acceptor;
+use super::addr;
+use super::rpc::{RpcServer, SessionId};
+use super::words::os_error;
+use crate::time::{Duration, Instant};
+
+/// Connections at a time, those that are being closed included: as many tokens are kept for them.
+const CONNECTIONS_MAX: usize = 1024;
+/// Connections accepted in one turn.
+const ACCEPTS_A_TURN: usize = 32;
+/// Bytes read from one client in one turn.
+const BYTES_A_TURN: usize = 128 << 10;
+const CHUNK_BYTES: usize = 16 << 10;
+/// How long a closed connection waits for the client's end, so that no reset overtakes the last reply.
+const LINGER_LIMIT: Duration = Duration::from_secs(1);
+
+/// The listener and all connections.
+#[derive(Debug)]
+pub struct Clients {
+    acceptor: Acceptor,
+    local: SocketAddr,
+    first_token: usize,
+    buffer: Box<[u8]>,
+    connections: Vec<Option<Connection>>,
+    index_of: BTreeMap<SessionId, usize>,
+    accepted_count: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    session: SessionId,
+    socket: TcpStream,
+    readable: bool,
+    blocked: bool,
+    /// The client has sent its last byte.
+    ended: bool,
+    /// The server has forgotten it; waits for the client's end until then.
+    lingers: Option<Instant>,
+}
+
+impl Clients {
+    /// Tokens that this uses.
+    pub const TOKENS: usize = CONNECTIONS_MAX + 1;
+
+    /// Listens on `host:port`; asks the system's resolver for a name. `first_token` and the
+    /// [`Self::TOKENS`] - 1 after it are its own.
+    ///
+    /// # Errors
+    /// The reference's words.
+    pub fn listen(text: &str, registry: &Registry, first_token: usize) -> Result<Self, String> {
+        let (_, port) = addr::split_host_port(text).map_err(|why| format!("listen tcp: {why}"))?;
+        if port.is_none() {
+            return Err(format!("listen tcp: address {text}: missing port in address"));
+        }
+        let wanted = addr::resolve(text, 0).map_err(|why| format!("listen tcp: {why}"))?;
+        let failed =
+            |error: io::Error| format!("listen tcp {wanted}: bind: {}", os_error(&error));
+        let mut listener = TcpListener::bind(wanted).map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        registry
+            .register(&mut listener, Token(first_token), Interest::READABLE)
+            .map_err(failed)?;
+        Ok(Clients {
+            acceptor: Acceptor::new(listener),
+            local,
+            first_token,
+            buffer: vec![0; CHUNK_BYTES].into_boxed_slice(),
+            connections: Vec::new(),
+            index_of: BTreeMap::new(),
+            accepted_count: 0,
+        })
+    }
+
+    /// Where it listens.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// One of the sockets may be ready; tells whether the token was one of ours.
+    pub fn handle_readiness(&mut self, event: &Readiness) -> bool {
+        let Some(index) = event.token().0.checked_sub(self.first_token) else {
+            return false;
+        };
+        if index == 0 {
+            self.acceptor.set_ready();
+        } else if let Some(Some(connection)) = self.connections.get_mut(index - 1) {
+            connection.readable |=
+                event.is_readable() || event.is_read_closed() || event.is_error();
+            if event.is_writable() || event.is_write_closed() || event.is_error() {
+                connection.blocked = false;
+            }
+        }
+        index < Self::TOKENS
+    }
+
+    /// The session wants input again.
+    pub fn read_again(&mut self, session: SessionId) {
+        if let Some(connection) = self.by_id(session) {
+            connection.readable = true;
+        }
+    }
+
+    /// Whether something is known to be ready that no event will announce.
+    pub fn has_more(&self, server: &RpcServer) -> bool {
+        self.acceptor.has_more()
+            || self.connections.iter().flatten().any(|connection| {
+                connection.readable
+                    && (connection.lingers.is_some() || server.wants_input(connection.session))
+            })
+    }
+
+    /// When [`Self::receive`] or [`Self::flush`] has something to do without an event.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let lingering = self.connections.iter().flatten();
+        lingering
+            .filter_map(|connection| connection.lingers)
+            .chain(self.acceptor.poll_timeout())
+            .min()
+    }
+
+    /// Accepts and reads what is there, within the budget of a turn.
+    pub fn receive(&mut self, server: &mut RpcServer, registry: &Registry, now: Instant) {
+        for _ in 0..ACCEPTS_A_TURN {
+            let Some((socket, peer)) = self.acceptor.accept(now) else {
+                break;
+            };
+            if let Err(error) = self.add(socket, peer, server, registry) {
+                log::warn!(target: "agent.ipc", "client {peer}: {}", os_error(&error));
+            }
+        }
+        for index in 0..self.connections.len() {
+            if let Err(error) = self.read(index, server) {
+                log::debug!(target: "agent.ipc", "client: {}", os_error(&error));
+                self.drop_broken(index, server);
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        mut socket: TcpStream,
+        peer: SocketAddr,
+        server: &mut RpcServer,
+        registry: &Registry,
+    ) -> io::Result<()> {
+        let free = self.connections.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.connections.len());
+        if index >= CONNECTIONS_MAX {
+            return Err(io::Error::other("too many connections"));
+        }
+        let _ = socket.set_nodelay(true);
+        let token = Token(self.first_token + 1 + index);
+        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+        let session = SessionId(self.accepted_count);
+        self.accepted_count += 1;
+        if !server.accept(session, peer) {
+            return Ok(());
+        }
+        let connection = Connection {
+            session,
+            socket,
+            readable: true,
+            blocked: false,
+            ended: false,
+            lingers: None,
+        };
+        match self.connections.get_mut(index) {
+            Some(slot) => *slot = Some(connection),
+            None => self.connections.push(Some(connection)),
+        }
+        self.index_of.insert(session, index);
+        Ok(())
+    }
+
+    fn by_id(&mut self, session: SessionId) -> Option<&mut Connection> {
+        let index = *self.index_of.get(&session)?;
+        self.connections.get_mut(index)?.as_mut()
+    }
+
+    fn read(&mut self, index: usize, server: &mut RpcServer) -> io::Result<()> {
+        let Some(Some(connection)) = self.connections.get_mut(index) else {
+            return Ok(());
+        };
+        let mut budget = BYTES_A_TURN;
+        while connection.readable && budget > 0 {
+            let forgotten = connection.lingers.is_some();
+            if !forgotten && !server.wants_input(connection.session) {
+                return Ok(());
+            }
+            match connection.socket.read(&mut self.buffer) {
+                Ok(0) => {
+                    connection.readable = false;
+                    connection.ended = true;
+                }
+                Ok(count) => {
+                    budget = budget.saturating_sub(count);
+                    if !forgotten {
+                        let bytes = self.buffer.get(..count).unwrap_or_default();
+                        server.received(connection.session, bytes);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.readable = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_broken(&mut self, index: usize, server: &mut RpcServer) {
+        if let Some(connection) = self.remove(index) {
+            server.closed(connection.session);
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Connection> {
+        let connection = self.connections.get_mut(index)?.take()?;
+        self.index_of.remove(&connection.session);
+        while matches!(self.connections.last(), Some(None)) {
+            self.connections.pop();
+        }
+        Some(connection)
+    }
+
+    /// The server is done with a session: all that it wrote is on its way.
+    pub fn close(&mut self, session: SessionId, now: Instant) {
+        let Some(&index) = self.index_of.get(&session) else {
+            return;
+        };
+        if let Some(Some(connection)) = self.connections.get_mut(index) {
+            if !connection.ended && connection.socket.shutdown(Shutdown::Write).is_ok() {
+                connection.lingers = Some(now + LINGER_LIMIT);
+                connection.readable = true;
+                return;
+            }
+        }
+        self.remove(index);
+    }
+
+    /// Writes what the kernel takes, and lets go of connections that are over. The server may have
+    /// something to do afterwards.
+    pub fn flush(&mut self, server: &mut RpcServer, now: Instant) {
+        for index in 0..self.connections.len() {
+            let Some(Some(connection)) = self.connections.get_mut(index) else {
+                continue;
+            };
+            if let Some(end) = connection.lingers {
+                if connection.ended || end <= now {
+                    self.remove(index);
+                }
+                continue;
+            }
+            let broken = connection.write_out(server).is_err();
+            // An answer to the client's last words may still be wanted.
+            let over = connection.ended && server.output(connection.session).is_empty();
+            if broken || over {
+                self.drop_broken(index, server);
+            }
+        }
+    }
+
+    /// Whether every client has been given all that there is for it.
+    pub fn is_flushed(&self, server: &RpcServer) -> bool {
+        let connections = self.connections.iter().flatten();
+        connections
+            .filter(|connection| connection.lingers.is_none())
+            .all(|connection| server.output(connection.session).is_empty())
+    }
+}
+
+impl Connection {
+    fn write_out(&mut self, server: &mut RpcServer) -> io::Result<()> {
+        while !self.blocked {
+            let output = server.output(self.session);
+            if output.is_empty() {
+                return Ok(());
+            }
+            match self.socket.write(output) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => server.sent(self.session, count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
