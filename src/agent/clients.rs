@@ -62,11 +62,12 @@ impl Clients {
     pub fn listen(text: &str, registry: &Registry, first_token: usize) -> Result<Self, String> {
         let (_, port) = addr::split_host_port(text).map_err(|why| format!("listen tcp: {why}"))?;
         if port.is_none() {
-            return Err(format!("listen tcp: address {text}: missing port in address"));
+            return Err(format!(
+                "listen tcp: address {text}: missing port in address"
+            ));
         }
         let wanted = addr::resolve(text, 0).map_err(|why| format!("listen tcp: {why}"))?;
-        let failed =
-            |error: io::Error| format!("listen tcp {wanted}: bind: {}", os_error(&error));
+        let failed = |error: io::Error| format!("listen tcp {wanted}: bind: {}", os_error(&error));
         let mut listener = TcpListener::bind(wanted).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
         registry

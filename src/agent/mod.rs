@@ -1,24 +1,26 @@
-//! The agent: sockets, processes, files around the core.
+//! The agent: sockets, processes and files around the core, driven by one loop.
+//!
+//! [`start`] builds an [`Agent`] from settings; [`turn`] is its loop. Everything else is a part that the
+//! loop drives by readiness, signals and deadlines, and that never waits by itself.
 
-pub mod acceptor;
+mod acceptor;
 pub mod addr;
 pub mod child;
-pub mod clients;
-pub mod clock;
+mod clients;
+mod clock;
 pub mod config;
+pub mod join;
+mod joining;
+mod life;
 pub mod log;
-pub mod net;
+mod net;
+pub mod resolver;
 pub mod rpc;
-pub mod signals;
+mod signals;
+mod start;
 pub mod sys;
+mod turn;
 pub mod words;
 
-use std::process::ExitCode;
-
-use crate::cli::Flags;
-
-/// Runs the agent until it ends.
-pub fn run(_flags: &Flags) -> ExitCode {
-    eprintln!("not built yet");
-    ExitCode::FAILURE
-}
+pub use start::run;
+pub use turn::Agent;

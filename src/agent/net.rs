@@ -15,8 +15,8 @@ use mio::{Interest, Registry, Token};
 
 use super::acceptor::Acceptor;
 use super::clock::Clock;
-use super::words::os_error;
 use super::sys;
+use super::words::os_error;
 use crate::serf::{Input, StreamEnd, StreamId, Transmit};
 use crate::time::{Duration, Instant};
 use crate::wire::limits::DATAGRAM_BYTES_MAX;
@@ -577,10 +577,12 @@ fn bind_both(addr: SocketAddr) -> Result<(TcpListener, UdpSocket), String> {
         let failed = |word: &str, net: &str, port: u16, error: io::Error| {
             let at = SocketAddr::new(addr.ip(), port);
             let (ip, why) = (addr.ip(), os_error(&error));
-            format!("Failed to start {word} listener on \"{ip}\" port {port}: listen {net} {at}: bind: {why}")
+            format!(
+                "Failed to start {word} listener on \"{ip}\" port {port}: listen {net} {at}: bind: {why}"
+            )
         };
-        let listener = TcpListener::bind(addr)
-            .map_err(|error| failed("TCP", "tcp", addr.port(), error))?;
+        let listener =
+            TcpListener::bind(addr).map_err(|error| failed("TCP", "tcp", addr.port(), error))?;
         let port = listener
             .local_addr()
             .map_err(|error| os_error(&error))?

@@ -63,11 +63,7 @@ impl Signals {
         ];
         let numbers = [SIGINT, SIGTERM, SIGHUP];
         let flags = others.iter().map(|(_, flag)| flag);
-        for (number, seen) in numbers
-            .into_iter()
-            .zip(flags)
-            .chain([(SIGCHLD, &child)])
-        {
+        for (number, seen) in numbers.into_iter().zip(flags).chain([(SIGCHLD, &child)]) {
             // In this order: by the time the pipe wakes the loop the flag is up.
             flag::register(number, Arc::clone(seen))?;
             low_level::pipe::register(number, writer.try_clone()?)?;
@@ -117,7 +113,8 @@ mod tests {
         low_level::raise(SIGHUP).unwrap();
         low_level::raise(SIGHUP).unwrap();
         let mut events = Events::with_capacity(4);
-        poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+        poll.poll(&mut events, Some(Duration::from_secs(10)))
+            .unwrap();
         assert!(events.iter().any(|event| event.token() == Token(3)));
         assert_eq!(signals.take().caught, [Caught::Hangup]);
         assert!(signals.take().caught.is_empty());

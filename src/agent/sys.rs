@@ -247,7 +247,13 @@ pub fn set_receive_buffer(socket: BorrowedFd<'_>, bytes: c_int) -> io::Result<()
     // SAFETY: the option's value is an int of `len` bytes.
     let set = unsafe {
         let value = (&raw const bytes).cast::<c_void>();
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, value, len)
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUF,
+            value,
+            len,
+        )
     };
     if set == 0 {
         Ok(())

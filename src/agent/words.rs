@@ -42,9 +42,6 @@ mod tests {
         let words = |code| os_error(&io::Error::from_raw_os_error(code));
         assert_eq!(words(libc::ECONNREFUSED), "connection refused");
         assert_eq!(words(libc::ENOSPC), "no space left on device");
-        assert_eq!(
-            os_error(&io::ErrorKind::TimedOut.into()),
-            "i/o timeout"
-        );
+        assert_eq!(os_error(&io::ErrorKind::TimedOut.into()), "i/o timeout");
     }
 }

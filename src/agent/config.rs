@@ -1,0 +1,535 @@
+//! Settings of the agent (agent spec 4.1, 4.2): layers of [`Settings`] are laid over each other and
+//! then checked, all before a socket is opened.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use log::LevelFilter;
+
+use super::{addr, child, log as agent_log, sys};
+use crate::go;
+use crate::handler::EventScript;
+use crate::serf::Tags;
+use crate::swim;
+use crate::time::Duration;
+use crate::wire::NodeName;
+
+/// The least time between attempts to join, and the least broadcast timeout (agent spec 4.2).
+const DURATION_MIN: Duration = Duration::from_secs(1);
+
+/// The flags of a command line, parsed.
+pub trait FlagValues {
+    /// All values of a flag in the order given.
+    fn values(&self, name: &str) -> &[String];
+    /// The last value of a flag, if it was given.
+    fn value(&self, name: &str) -> Option<&str>;
+    /// Whether a switch is on.
+    fn flag(&self, name: &str) -> bool;
+    /// A whole number, if the flag was given.
+    fn integer(&self, name: &str) -> Option<i64>;
+}
+
+/// One source of settings, as written. What a source does not say is empty, zero, false or `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Settings {
+    pub node_name: String,
+    pub role: String,
+    pub tags: BTreeMap<String, String>,
+    pub bind: String,
+    pub interface: String,
+    pub advertise: String,
+    pub encrypt_key: String,
+    pub log_level: String,
+    pub rpc_addr: String,
+    pub protocol: i64,
+    pub profile: String,
+    pub event_handlers: Vec<String>,
+    pub start_join: Vec<String>,
+    pub replay_on_join: bool,
+    pub retry_join: Vec<String>,
+    pub retry_interval: Option<Duration>,
+    pub retry_max: i64,
+    pub broadcast_timeout: Option<Duration>,
+    pub disable_compression: bool,
+    pub handler_timeout: Option<Duration>,
+    pub handler_grace: Option<Duration>,
+}
+
+impl Settings {
+    /// What the flags say.
+    ///
+    /// # Errors
+    /// What to print.
+    pub fn from_flags(flags: &impl FlagValues) -> Result<Self, String> {
+        let text = |name| flags.value(name).unwrap_or_default().to_owned();
+        let duration = |name| {
+            let value = flags.value(name).filter(|value| !value.is_empty());
+            let parsed = value.map(go::parse_duration).transpose();
+            parsed.map_err(|why| format!("Error: {why}"))
+        };
+        Ok(Settings {
+            node_name: text("node"),
+            role: text("role"),
+            tags: parse_tags(flags.values("tag"))?,
+            bind: text("bind"),
+            interface: text("iface"),
+            advertise: text("advertise"),
+            encrypt_key: text("encrypt"),
+            log_level: text("log-level"),
+            rpc_addr: text("rpc-addr"),
+            protocol: flags.integer("protocol").unwrap_or(0),
+            profile: text("profile"),
+            event_handlers: flags.values("event-handler").to_vec(),
+            start_join: flags.values("join").to_vec(),
+            replay_on_join: flags.flag("replay"),
+            retry_join: flags.values("retry-join").to_vec(),
+            retry_interval: duration("retry-interval")?,
+            retry_max: flags.integer("retry-max").unwrap_or(0),
+            broadcast_timeout: duration("broadcast-timeout")?,
+            disable_compression: flags.flag("disable-compression"),
+            handler_timeout: duration("handler-timeout")?,
+            handler_grace: duration("handler-grace")?,
+        })
+    }
+
+    /// The tags, the role among them.
+    pub fn all_tags(&self) -> Tags {
+        let mut tags = Tags::new();
+        for (key, value) in &self.tags {
+            tags.set(key.as_bytes(), value.as_bytes());
+        }
+        if !self.role.is_empty() {
+            tags.set(b"role", self.role.as_bytes());
+        }
+        tags
+    }
+
+    /// Lays `later` over this (agent spec 4.1: what is set replaces, maps merge, lists add up).
+    #[must_use]
+    pub fn merged(mut self, later: Settings) -> Self {
+        fn text(earlier: String, later: String) -> String {
+            if later.is_empty() { earlier } else { later }
+        }
+        fn list(mut earlier: Vec<String>, later: Vec<String>) -> Vec<String> {
+            earlier.extend(later);
+            earlier
+        }
+        fn number(earlier: i64, later: i64) -> i64 {
+            if later > 0 { later } else { earlier }
+        }
+        self.tags.extend(later.tags);
+        Settings {
+            node_name: text(self.node_name, later.node_name),
+            role: text(self.role, later.role),
+            tags: self.tags,
+            bind: text(self.bind, later.bind),
+            interface: text(self.interface, later.interface),
+            advertise: text(self.advertise, later.advertise),
+            encrypt_key: text(self.encrypt_key, later.encrypt_key),
+            log_level: text(self.log_level, later.log_level),
+            rpc_addr: text(self.rpc_addr, later.rpc_addr),
+            protocol: number(self.protocol, later.protocol),
+            profile: text(self.profile, later.profile),
+            event_handlers: list(self.event_handlers, later.event_handlers),
+            start_join: list(self.start_join, later.start_join),
+            replay_on_join: self.replay_on_join || later.replay_on_join,
+            retry_join: list(self.retry_join, later.retry_join),
+            retry_interval: later.retry_interval.or(self.retry_interval),
+            retry_max: number(self.retry_max, later.retry_max),
+            broadcast_timeout: later.broadcast_timeout.or(self.broadcast_timeout),
+            disable_compression: self.disable_compression || later.disable_compression,
+            handler_timeout: later.handler_timeout.or(self.handler_timeout),
+            handler_grace: later.handler_grace.or(self.handler_grace),
+        }
+    }
+}
+
+fn parse_tags(list: &[String]) -> Result<BTreeMap<String, String>, String> {
+    let mut tags = BTreeMap::new();
+    for tag in list {
+        match tag.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                tags.insert(key.to_owned(), value.to_owned());
+            }
+            _ => return Err(format!("Error: Invalid tag: '{tag}'")),
+        }
+    }
+    Ok(tags)
+}
+
+/// A set of timings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Profile {
+    Lan,
+    Wan,
+    Local,
+}
+
+impl Profile {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "lan" => Some(Profile::Lan),
+            "wan" => Some(Profile::Wan),
+            "local" => Some(Profile::Local),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Profile::Lan => "lan",
+            Profile::Wan => "wan",
+            Profile::Local => "local",
+        }
+    }
+
+    /// Its numbers.
+    pub const fn swim(self) -> swim::Config {
+        match self {
+            Profile::Lan => swim::Config::lan(),
+            Profile::Wan => swim::Config::wan(),
+            Profile::Local => swim::Config::local(),
+        }
+    }
+}
+
+/// Settings that are complete and checked.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// Name of the node.
+    pub node: NodeName,
+    /// Its tags, the role among them.
+    pub tags: Tags,
+    /// Where gossip is received; port 0 for any.
+    pub bind: SocketAddr,
+    /// What others are told instead, if anything; port 0 for that of `bind`.
+    pub advertise: Option<SocketAddr>,
+    /// The gossip key, of any length still.
+    pub encrypt_key: Option<Vec<u8>>,
+    /// What the console shows.
+    pub log_level: LevelFilter,
+    /// Where RPC is served, as written.
+    pub rpc_addr: String,
+    /// Serf protocol; out of range still possible.
+    pub protocol: i64,
+    /// Timings.
+    pub profile: Profile,
+    /// Handlers in the order of registration.
+    pub event_handlers: Vec<EventScript>,
+    /// Addresses that must be joined at the start.
+    pub start_join: Vec<String>,
+    /// Take old user events when joining.
+    pub replay_on_join: bool,
+    /// Addresses to be joined as soon as one answers.
+    pub retry_join: Vec<String>,
+    /// Time between these attempts.
+    pub retry_interval: Duration,
+    /// Repetitions of the first attempt; 0: no limit.
+    pub retry_max: u64,
+    /// Limit for spreading news.
+    pub broadcast_timeout: Duration,
+    /// Compress gossip.
+    pub compression: bool,
+    /// Ends handlers that run longer.
+    pub handler_timeout: Option<Duration>,
+    /// How long output may stay open after a handler's end.
+    pub handler_grace: Duration,
+    /// To be printed before the start.
+    pub notices: Vec<String>,
+}
+
+impl AgentConfig {
+    /// Checks settings. Resolves host names, and waits for that.
+    ///
+    /// # Errors
+    /// What to print, and the notices to be printed before it.
+    pub fn check(settings: Settings) -> Result<Self, Refused> {
+        let mut notices = Vec::new();
+        match Self::check_noting(settings, &mut notices) {
+            Ok(config) => Ok(AgentConfig { notices, ..config }),
+            Err(error) => Err(Refused { notices, error }),
+        }
+    }
+
+    fn check_noting(settings: Settings, notices: &mut Vec<String>) -> Result<Self, String> {
+        let node = node_name(&settings.node_name)?;
+        if !settings.role.is_empty() {
+            notices.push("Deprecation warning: 'Role' has been replaced with 'Tags'".to_owned());
+        }
+        let event_handlers = parse_handlers(&settings.event_handlers)?;
+        let encrypt_key = match settings.encrypt_key.as_str() {
+            "" => None,
+            key => Some(decode_key(key).map_err(|why| format!("Invalid encryption key: {why}"))?),
+        };
+        let (bind, advertise) = check_addresses(&settings, notices)?;
+        let log_level = check_level(&settings.log_level)?;
+        let profile = match settings.profile.as_str() {
+            "" => Profile::Lan,
+            name => Profile::parse(name).ok_or_else(|| format!("Unknown profile: {name}"))?,
+        };
+        let mut at_least_a_second = |value: Option<Duration>, default, name: &str| match value {
+            Some(value) if value < DURATION_MIN => {
+                notices.push(format!("Warning: '{name}' is too low. Setting to 1s"));
+                DURATION_MIN
+            }
+            value => value.unwrap_or(default),
+        };
+        let retry_interval = at_least_a_second(
+            settings.retry_interval,
+            Duration::from_secs(30),
+            "RetryInterval",
+        );
+        let broadcast_timeout = at_least_a_second(
+            settings.broadcast_timeout,
+            Duration::from_secs(5),
+            "BroadcastTimeout",
+        );
+        Ok(AgentConfig {
+            node,
+            tags: settings.all_tags(),
+            bind,
+            advertise,
+            encrypt_key,
+            log_level,
+            rpc_addr: match settings.rpc_addr.as_str() {
+                "" => "127.0.0.1:7373".to_owned(),
+                _ => settings.rpc_addr,
+            },
+            protocol: match settings.protocol {
+                number if number > 0 => number,
+                _ => i64::from(crate::serf::config::PROTOCOL_MAX),
+            },
+            profile,
+            event_handlers,
+            start_join: settings.start_join,
+            replay_on_join: settings.replay_on_join,
+            retry_join: settings.retry_join,
+            retry_interval,
+            retry_max: u64::try_from(settings.retry_max).unwrap_or(0),
+            broadcast_timeout,
+            compression: !settings.disable_compression,
+            handler_timeout: settings.handler_timeout.filter(|limit| !limit.is_zero()),
+            handler_grace: settings.handler_grace.unwrap_or(child::GRACE),
+            notices: Vec::new(),
+        })
+    }
+}
+
+/// Why the settings cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// To be printed first.
+    pub notices: Vec<String>,
+    /// The reason.
+    pub error: String,
+}
+
+fn node_name(text: &str) -> Result<NodeName, String> {
+    let host_name;
+    let name = if text.is_empty() {
+        host_name = sys::host_name();
+        host_name.as_slice()
+    } else {
+        text.as_bytes()
+    };
+    NodeName::new(name).map_err(|_| {
+        "Invalid node name: it must have 1 to 255 bytes and no control characters; see -node"
+            .to_owned()
+    })
+}
+
+/// Reads a list of handlers.
+///
+/// # Errors
+/// What to print about the first bad one.
+pub fn parse_handlers(list: &[String]) -> Result<Vec<EventScript>, String> {
+    let mut handlers = Vec::new();
+    for handler in list {
+        let scripts = EventScript::parse(handler.as_bytes()).map_err(|error| error.to_string())?;
+        handlers.extend(scripts);
+    }
+    Ok(handlers)
+}
+
+/// Reads a log level; an empty one is the default.
+///
+/// # Errors
+/// What to print.
+pub fn check_level(text: &str) -> Result<LevelFilter, String> {
+    if text.is_empty() {
+        return Ok(LevelFilter::Info);
+    }
+    agent_log::parse_level(text).ok_or_else(|| {
+        let shown = text.to_ascii_uppercase();
+        let valid = agent_log::LEVELS;
+        format!("Invalid log level: {shown}. Valid log levels are: {valid}")
+    })
+}
+
+fn check_addresses(
+    settings: &Settings,
+    notices: &mut Vec<String>,
+) -> Result<(SocketAddr, Option<SocketAddr>), String> {
+    let mut bind = match settings.bind.as_str() {
+        "" => SocketAddr::from(([0, 0, 0, 0], addr::DEFAULT_PORT)),
+        text => addr::resolve(text, addr::DEFAULT_PORT)
+            .map_err(|why| format!("Invalid bind address: {why}"))?,
+    };
+    let advertise = match settings.advertise.as_str() {
+        "" => None,
+        text => Some(
+            addr::resolve(text, addr::DEFAULT_PORT)
+                .map_err(|why| format!("Invalid advertise address: {why}"))?,
+        ),
+    };
+    if advertise.is_some_and(|addr| addr.ip().is_unspecified()) {
+        return Err(format!(
+            "Invalid advertise address: {} is not an address that others can reach",
+            settings.advertise
+        ));
+    }
+    let interface = settings.interface.as_str();
+    if !interface.is_empty() {
+        if bind.ip().is_unspecified() {
+            let chosen = addr::interface_address(interface, bind.ip())?;
+            notices.push(format!("Using interface '{interface}' address '{chosen}'"));
+            bind.set_ip(chosen);
+        } else {
+            addr::check_interface(interface, bind.ip())?;
+        }
+    }
+    Ok((bind, advertise))
+}
+
+/// Decodes a key; the error names the first byte that is wrong, as the reference counts.
+fn decode_key(text: &str) -> Result<Vec<u8>, String> {
+    let illegal = |at: usize| format!("illegal base64 data at input byte {at}");
+    // Line breaks inside are skipped by the reference.
+    let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    STANDARD.decode(&text).map_err(|error| match error {
+        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => {
+            illegal(at)
+        }
+        // It reads groups of four and names the start of one that is cut short.
+        base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
+            illegal(text.trim_end_matches('=').len() / 4 * 4)
+        }
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn refused(settings: Settings) -> String {
+        AgentConfig::check(settings).unwrap_err().error
+    }
+
+    fn named() -> Settings {
+        Settings {
+            node_name: "n1".into(),
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn defaults_are_the_references() {
+        let config = AgentConfig::check(named()).unwrap();
+        assert_eq!(config.bind.to_string(), "0.0.0.0:7946");
+        assert_eq!(config.rpc_addr, "127.0.0.1:7373");
+        assert_eq!(config.protocol, 5);
+        assert_eq!(config.profile, Profile::Lan);
+        assert_eq!(config.log_level, LevelFilter::Info);
+        assert_eq!(config.retry_interval, Duration::from_secs(30));
+        assert_eq!(config.broadcast_timeout, Duration::from_secs(5));
+        assert_eq!(config.handler_grace, Duration::from_secs(1));
+        assert_eq!(config.handler_timeout, None);
+        assert!(config.compression && config.notices.is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_the_references_words() {
+        let mut level = named();
+        level.log_level = "foo".into();
+        assert_eq!(
+            refused(level),
+            "Invalid log level: FOO. Valid log levels are: [TRACE DEBUG INFO WARN ERR]"
+        );
+        let mut profile = named();
+        profile.profile = "LAN".into();
+        assert_eq!(refused(profile), "Unknown profile: LAN");
+        let mut key = named();
+        key.encrypt_key = "!abc".into();
+        assert_eq!(
+            refused(key),
+            "Invalid encryption key: illegal base64 data at input byte 0"
+        );
+        let mut bind = named();
+        bind.bind = "127.0.0.1:99999".into();
+        assert_eq!(
+            refused(bind),
+            "Invalid bind address: address 99999: invalid port"
+        );
+        let mut advertise = named();
+        advertise.advertise = "foo:bar:1".into();
+        assert_eq!(
+            refused(advertise),
+            "Invalid advertise address: address foo:bar:1: too many colons in address"
+        );
+        let mut name = named();
+        name.node_name = "a\nb".into();
+        assert!(refused(name).starts_with("Invalid node name"));
+        assert_eq!(
+            parse_tags(&["a=b".into(), "foo".into()]),
+            Err("Error: Invalid tag: 'foo'".into())
+        );
+    }
+
+    #[test]
+    fn short_times_are_raised_with_a_warning() {
+        let mut settings = named();
+        settings.retry_interval = Some(Duration::from_millis(100));
+        settings.broadcast_timeout = Some(Duration::ZERO);
+        let config = AgentConfig::check(settings).unwrap();
+        assert_eq!(config.retry_interval, Duration::from_secs(1));
+        assert_eq!(
+            config.notices,
+            [
+                "Warning: 'RetryInterval' is too low. Setting to 1s",
+                "Warning: 'BroadcastTimeout' is too low. Setting to 1s"
+            ]
+        );
+    }
+
+    #[test]
+    fn layers_merge() {
+        let mut first = named();
+        first.tags.insert("a".into(), "1".into());
+        first.event_handlers = vec!["x".into()];
+        first.protocol = 4;
+        let mut second = Settings::default();
+        second.tags.insert("a".into(), "2".into());
+        second.event_handlers = vec!["y".into()];
+        second.replay_on_join = true;
+        let both = first.merged(second).merged(Settings::default());
+        assert_eq!(both.node_name, "n1");
+        assert_eq!(both.tags.get("a").map(String::as_str), Some("2"));
+        assert_eq!(both.event_handlers, ["x", "y"]);
+        assert_eq!(both.protocol, 4);
+        assert!(both.replay_on_join);
+    }
+
+    #[test]
+    fn keys_are_decoded() {
+        assert_eq!(decode_key("YWJj").unwrap(), b"abc");
+        let at = |text| decode_key(text).unwrap_err();
+        assert_eq!(at("YWJ"), "illegal base64 data at input byte 0");
+        assert_eq!(at("YWJjYW!j"), "illegal base64 data at input byte 6");
+    }
+}

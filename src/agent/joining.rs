@@ -1,0 +1,228 @@
+//! Joins that somebody waits for: at the start, again and again, or for an RPC client (agent spec 4.8).
+
+use std::collections::BTreeMap;
+
+use super::join::{Attempt, verdict};
+use super::resolver::{Answer, Ticket};
+use super::rpc::RpcServer;
+use super::turn::Agent;
+use crate::go;
+use crate::serf::{Command, CommandId, CommandResult, Input, JoinTarget};
+use crate::time::{Duration, Instant};
+
+/// Who waits for a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Joiner {
+    Start,
+    Retry,
+    Client,
+}
+
+#[derive(Debug)]
+struct Join {
+    joiner: Joiner,
+    attempt: Attempt,
+    replay: bool,
+}
+
+/// Joins under way, by their command; the same number is their ticket at the resolver.
+#[derive(Debug, Default)]
+pub(super) struct Joining(BTreeMap<CommandId, Join>);
+
+/// The state of `-retry-join`.
+#[derive(Debug)]
+pub(super) struct RetryJoin {
+    /// Attempts that failed.
+    failed: u64,
+    /// When the next one is due; `None` while one is under way.
+    next: Option<Instant>,
+}
+
+impl RetryJoin {
+    /// The first attempt is due at once.
+    pub(super) const fn new(now: Instant) -> Self {
+        RetryJoin {
+            failed: 0,
+            next: Some(now),
+        }
+    }
+
+    /// When the next attempt is due.
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+        self.next
+    }
+}
+
+impl Agent {
+    /// Starts the join that must work for the agent to go on.
+    pub(super) fn start_join(&mut self) {
+        let replay = self.config.replay_on_join;
+        self.logger
+            .print(&format!("==> Joining cluster...(replay: {replay})"));
+        let id = self.new_command_id();
+        self.begin_join(id, Joiner::Start, self.config.start_join.clone(), replay);
+    }
+
+    /// The next attempt of `-retry-join`.
+    pub(super) fn try_retry_join(&mut self) {
+        let Some(retry) = &mut self.retry_join else {
+            return;
+        };
+        retry.next = None;
+        let replay = self.config.replay_on_join;
+        log::info!(target: "agent", "Joining cluster...(replay: {replay})");
+        let id = self.new_command_id();
+        self.begin_join(id, Joiner::Retry, self.config.retry_join.clone(), replay);
+    }
+
+    /// A client wants a join.
+    pub(super) fn join_for_client(&mut self, id: CommandId, addresses: Vec<String>, replay: bool) {
+        self.begin_join(id, Joiner::Client, addresses, replay);
+    }
+
+    fn begin_join(&mut self, id: CommandId, joiner: Joiner, addresses: Vec<String>, replay: bool) {
+        let shown = addresses.join(" ");
+        log::info!(target: "agent", "joining: [{shown}] replay: {replay}");
+        let attempt = Attempt::new(addresses, self.gossip.local_addr().port());
+        let hosts = attempt.unknown_hosts();
+        let join = Join {
+            joiner,
+            attempt,
+            replay,
+        };
+        self.joining.0.insert(id, join);
+        let ticket = Ticket(id.0);
+        if hosts.is_empty() {
+            self.names_resolved(ticket, &BTreeMap::new());
+        } else {
+            let now = self.clock.now();
+            self.resolver
+                .resolve(ticket, hosts, self.poll.registry(), now);
+        }
+    }
+
+    /// The resolver is through with a join's hosts.
+    pub(super) fn names_resolved(&mut self, ticket: Ticket, answers: &BTreeMap<String, Answer>) {
+        let id = CommandId(ticket.0);
+        let Some(join) = self.joining.0.get_mut(&id) else {
+            return;
+        };
+        let targets = join.attempt.targets(answers);
+        if targets.is_empty() {
+            return self.join_over(id, 0, &[]);
+        }
+        let command = Command::Join {
+            targets,
+            ignore_old_events: !join.replay,
+            announce: true,
+        };
+        let now = self.clock.now();
+        self.serf.handle_input(Input::Command { id, command }, now);
+    }
+
+    /// Takes the end of a command if it was a join.
+    pub(super) fn join_ended(&mut self, id: CommandId, result: &CommandResult) -> bool {
+        if !self.joining.0.contains_key(&id) {
+            return false;
+        }
+        match result {
+            CommandResult::Joined {
+                contacted,
+                failures,
+            } => self.join_over(id, *contacted, failures),
+            CommandResult::Failed(why) => self.join_refused(id, why, result),
+            CommandResult::Done | CommandResult::Queried { .. } => {
+                debug_assert!(false, "a join ends otherwise");
+                self.join_over(id, 0, &[]);
+            }
+        }
+        true
+    }
+
+    fn join_over(&mut self, id: CommandId, contacted: usize, of_targets: &[(JoinTarget, String)]) {
+        let Some(join) = self.joining.0.remove(&id) else {
+            return;
+        };
+        let failures = join.attempt.failures(of_targets);
+        let verdict = verdict(contacted, &failures);
+        if RpcServer::owns(id) {
+            self.server.join_ended(id, contacted, &failures);
+        }
+        self.report(join.joiner, verdict);
+    }
+
+    /// The core wants no joins any more.
+    fn join_refused(&mut self, id: CommandId, why: &str, result: &CommandResult) {
+        let Some(join) = self.joining.0.remove(&id) else {
+            return;
+        };
+        if RpcServer::owns(id) {
+            self.server.command_ended(id, result.clone());
+        }
+        self.report(join.joiner, Err(why.to_owned()));
+    }
+
+    fn report(&mut self, joiner: Joiner, verdict: Result<usize, String>) {
+        match &verdict {
+            Ok(contacted) if *contacted > 0 => {
+                log::info!(target: "agent", "joined: {contacted} nodes");
+            }
+            Ok(_) => {}
+            Err(why) => log::warn!(target: "agent", "error joining: {why}"),
+        }
+        match joiner {
+            Joiner::Start => self.start_join_over(verdict),
+            Joiner::Retry => self.retry_join_over(verdict),
+            Joiner::Client => {}
+        }
+    }
+
+    fn start_join_over(&mut self, verdict: Result<usize, String>) {
+        if !self.life.is_running() {
+            return;
+        }
+        match verdict {
+            Ok(contacted) => {
+                self.logger.print(&format!(
+                    "    Join completed. Synced with {contacted} initial agents"
+                ));
+                self.started();
+            }
+            Err(why) => {
+                self.logger.open_gate();
+                self.logger.print(&format!("==> {why}"));
+                self.end_at_once(1);
+            }
+        }
+    }
+
+    fn retry_join_over(&mut self, verdict: Result<usize, String>) {
+        if !self.life.is_running() {
+            self.retry_join = None;
+            return;
+        }
+        match verdict {
+            Ok(contacted) => {
+                log::info!(target: "agent", "Join completed. Synced with {contacted} initial agents");
+                self.retry_join = None;
+            }
+            Err(why) => self.retry_join_failed(&why),
+        }
+    }
+
+    fn retry_join_failed(&mut self, why: &str) {
+        let Some(retry) = &mut self.retry_join else {
+            return;
+        };
+        retry.failed += 1;
+        // The first attempt is no repetition: there is one more than the limit.
+        if self.config.retry_max > 0 && retry.failed > self.config.retry_max {
+            log::error!(target: "agent", "maximum retry join attempts made, exiting");
+            return self.end_at_once(1);
+        }
+        let interval: Duration = self.config.retry_interval;
+        retry.next = Some(self.clock.now() + interval);
+        let shown = go::format_duration(interval);
+        log::warn!(target: "agent", "Join failed: {why}, retrying in {shown}");
+    }
+}

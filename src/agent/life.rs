@@ -1,0 +1,214 @@
+//! Signals, leaving, and the end of the process (agent spec 4.7, 4.11).
+
+use std::process::ExitCode;
+
+use super::config::{check_level, parse_handlers};
+use super::signals::Caught;
+use super::turn::{Agent, Waiting};
+use crate::handler::EventScript;
+use crate::serf::{Command, CommandResult, Event, MemberEvent, MemberEventKind, State};
+use crate::time::{Duration, Instant};
+
+/// Shortest grace for a leave that a signal asked for (agent spec 4.7).
+const LEAVE_GRACE_MIN: Duration = Duration::from_secs(3);
+/// The core's own wait at the end of a leave (gossip spec 6.2).
+const PROPAGATE_DELAY: Duration = Duration::from_secs(1);
+/// How long the end of the process waits for handlers of the node's own farewell, and for RPC clients to
+/// take their last reply. The farewell is up to a second behind the leave.
+const LAST_HANDLERS: Duration = Duration::from_secs(2);
+/// How long it waits for whoever reads stdout.
+const LAST_WORDS_MS: i32 = 500;
+
+/// Where the process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// All is well.
+    Running,
+    /// A signal asked for a leave, which may take until then.
+    Leaving(Instant),
+    /// The leave is through. Handlers and RPC clients get the rest, until then.
+    Ending(Instant),
+    /// The process ends with this status.
+    Over(u8),
+}
+
+impl Life {
+    /// When [`Agent::advance_life`] has something to do.
+    pub(super) const fn poll_timeout(self) -> Option<Instant> {
+        match self {
+            Life::Leaving(end) | Life::Ending(end) => Some(end),
+            Life::Running | Life::Over(_) => None,
+        }
+    }
+
+    /// The status to end with, if it is time.
+    pub(super) const fn exit_code(self) -> Option<u8> {
+        match self {
+            Life::Over(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Whether nobody has asked for an end yet.
+    pub(super) const fn is_running(self) -> bool {
+        matches!(self, Life::Running)
+    }
+}
+
+impl Agent {
+    /// A signal came.
+    pub(super) fn caught(&mut self, signal: Caught) {
+        self.logger
+            .print(&format!("==> Caught signal: {}", signal.as_str()));
+        match (self.life, signal) {
+            (Life::Running, Caught::Hangup) => self.reload(),
+            (Life::Running, Caught::Interrupt) => self.leave(),
+            (Life::Ending(_), _) => self.end_at_once(0),
+            (Life::Running | Life::Leaving(_), _) => self.end_at_once(1),
+            (Life::Over(_), _) => {}
+        }
+    }
+
+    fn leave(&mut self) {
+        self.logger.print("==> Gracefully shutting down agent...");
+        log::info!(target: "agent", "requesting graceful leave from Serf");
+        let grace = leave_grace(&self.config.profile.swim(), self.serf.stats().members);
+        self.life = Life::Leaving(self.clock.now() + grace);
+        self.run_own(Waiting::Leave, Command::Leave);
+    }
+
+    /// The leave that a signal asked for is through.
+    pub(super) fn leave_ended(&mut self, result: &CommandResult) {
+        if let CommandResult::Failed(why) = result {
+            self.logger.print(&format!("==> Error: {why}"));
+        }
+        if let Life::Leaving(_) = self.life {
+            self.begin_end();
+        }
+    }
+
+    /// A client asked for a leave and has its answer.
+    pub(super) fn left_by_client(&mut self) {
+        if matches!(self.life, Life::Running | Life::Leaving(_)) {
+            self.begin_end();
+        }
+    }
+
+    /// Another node has won the name.
+    pub(super) fn name_lost(&mut self) {
+        self.end_at_once(0);
+    }
+
+    fn begin_end(&mut self) {
+        self.life = Life::Ending(self.clock.now() + LAST_HANDLERS);
+    }
+
+    /// Ends the process after this turn.
+    pub(super) fn end_at_once(&mut self, code: u8) {
+        if !matches!(self.life, Life::Over(_)) {
+            self.life = Life::Over(code);
+        }
+    }
+
+    /// Looks whether a wait is over.
+    pub(super) fn advance_life(&mut self, now: Instant) {
+        match self.life {
+            Life::Leaving(end) if end <= now => {
+                log::warn!(target: "agent", "The leave did not end in time");
+                self.end_at_once(1);
+            }
+            Life::Ending(end) => {
+                let served = self.is_farewell_handled() && self.clients.is_flushed(&self.server);
+                if served || end <= now {
+                    self.end_at_once(0);
+                }
+            }
+            Life::Leaving(_) | Life::Running | Life::Over(_) => {}
+        }
+    }
+
+    /// Whether the handlers that want the node's own farewell have run; a busy queue is not waited for
+    /// longer than [`LAST_HANDLERS`].
+    fn is_farewell_handled(&self) -> bool {
+        let farewell = Event::Member(MemberEvent {
+            kind: MemberEventKind::Leave,
+            members: Vec::new(),
+        });
+        let mut handlers = self.handlers.handlers().iter();
+        let wanted = handlers.any(|handler| handler.matches(&farewell));
+        !wanted || (self.own_leave_seen && self.handlers.is_idle())
+    }
+
+    /// The last words, and the status.
+    pub(super) fn finish(&mut self, code: u8) -> ExitCode {
+        log::info!(target: "agent", "requesting serf shutdown");
+        if self.serf.state() != State::Left {
+            log::warn!(target: "serf", "Shutdown without a Leave");
+        }
+        log::info!(target: "agent", "shutdown complete");
+        self.logger.open_gate();
+        self.logger.finish(LAST_WORDS_MS);
+        ExitCode::from(code)
+    }
+
+    /// Applies the settings again: log level, handlers and tags (agent spec 4.11).
+    fn reload(&mut self) {
+        self.logger.print("==> Reloading configuration...");
+        let settings = self.flags.clone();
+        let handlers = match parse_handlers(&settings.event_handlers) {
+            Ok(handlers) => handlers,
+            Err(why) => {
+                self.logger.print(&format!("==> {why}"));
+                self.logger.print("==> Failed to reload configs");
+                return;
+            }
+        };
+        match check_level(&settings.log_level) {
+            Ok(level) => self.logger.set_level(level),
+            Err(why) => self.logger.print(&format!("==> {why}")),
+        }
+        self.handler_names = handler_names(&handlers);
+        self.handlers.replace_handlers(handlers);
+        let tags = settings.all_tags();
+        if tags != *self.serf.tags() {
+            self.run_own(Waiting::Tags, Command::SetTags(tags));
+        }
+    }
+}
+
+/// The handlers as `info` shows them.
+pub(super) fn handler_names(handlers: &[EventScript]) -> Vec<(String, String)> {
+    let shown = handlers.iter().map(|handler| {
+        let script = String::from_utf8_lossy(&handler.script).into_owned();
+        (handler.filter.to_string(), script)
+    });
+    shown.collect()
+}
+
+/// How long a leave may take when a signal asked for it. The reference gives 3 s, which is too short for
+/// the slower profile and for large clusters: the intent and the farewell are each sent as often as the
+/// retransmission limit says, one gossip interval apart (gossip spec 4.11, 5.12).
+fn leave_grace(swim: &crate::swim::Config, members: usize) -> Duration {
+    let digits = u32::try_from(members.max(1).to_string().len()).unwrap_or(u32::MAX);
+    let transmissions = swim.retransmit_multiplier.saturating_mul(digits);
+    let spread = swim.gossip_interval.saturating_mul(transmissions) * 2;
+    LEAVE_GRACE_MIN.max(spread + PROPAGATE_DELAY + Duration::from_secs(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swim;
+
+    #[test]
+    fn the_grace_grows_with_profile_and_cluster() {
+        let lan = leave_grace(&swim::Config::lan(), 2);
+        assert_eq!(lan, Duration::from_millis(3600));
+        assert_eq!(
+            leave_grace(&swim::Config::wan(), 2),
+            Duration::from_millis(6000)
+        );
+        assert!(leave_grace(&swim::Config::lan(), 60) > lan);
+        assert!(leave_grace(&swim::Config::local(), 1) >= LEAVE_GRACE_MIN);
+    }
+}

@@ -1,0 +1,216 @@
+//! From settings to a running agent, in the reference's order (agent spec 4.4).
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use ::log::LevelFilter;
+use mio::{Poll, Token};
+
+use super::child::Runner;
+use super::clients::Clients;
+use super::clock::Clock;
+use super::config::{AgentConfig, FlagValues, Refused, Settings};
+use super::joining::{Joining, RetryJoin};
+use super::life::{Life, handler_names};
+use super::log::Logger;
+use super::net::{Gossip, Tokens};
+use super::resolver::Resolver;
+use super::rpc::{self, RpcServer};
+use super::signals::Signals;
+use super::turn::{Agent, tokens};
+use super::words::os_error;
+use super::{addr, sys};
+use crate::handler::HandlerQueue;
+use crate::serf::{self, Serf};
+use crate::wire::{Envelope, Key, Keyring, NonceSource};
+
+/// How long a failed start waits for whoever reads stdout.
+const LAST_WORDS_MS: i32 = 500;
+
+/// Runs the agent until it ends.
+pub fn run(flags: &impl FlagValues) -> ExitCode {
+    let logger = Logger::install(LevelFilter::Info);
+    match start(flags, &logger) {
+        Ok(agent) => agent.run(),
+        Err(why) => {
+            // What led to it would be lost otherwise (agent spec 5, item 35).
+            logger.open_gate();
+            logger.print(&format!("==> {why}"));
+            logger.finish(LAST_WORDS_MS);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
+    // Signals are caught from here on, so that none ends the process half way without a word.
+    let clock = Clock::new();
+    let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
+    let poll = Poll::new().map_err(setup)?;
+    let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
+    sys::isolate_children();
+
+    let settings = Settings::from_flags(flags)?;
+    let config = match AgentConfig::check(settings.clone()) {
+        Ok(config) => config,
+        Err(Refused { notices, error }) => {
+            print_notices(logger, &notices);
+            return Err(error);
+        }
+    };
+    print_notices(logger, &config.notices);
+    logger.set_level(config.log_level);
+    ::log::info!(target: "agent", "Serf agent starting");
+
+    logger.print("==> Starting Serf agent...");
+    let failed =
+        |why: String| format!("Failed to start the Serf agent: Error creating Serf: {why}");
+    let protocol = check_protocol(config.protocol).map_err(failed)?;
+    let (gossip, serf) = open_gossip(&config, protocol, &clock, &poll).map_err(failed)?;
+
+    logger.print("==> Starting Serf agent RPC...");
+    let clients = Clients::listen(&config.rpc_addr, poll.registry(), tokens::CLIENTS)
+        .map_err(|why| format!("Error starting RPC listener: {why}"))?;
+
+    let mut runner = Runner::new(tokens::RUNNER, config.handler_timeout);
+    runner.set_limits(config.handler_timeout, config.handler_grace);
+    let mut agent = Agent {
+        clock,
+        poll,
+        signals,
+        gossip,
+        clients,
+        server: RpcServer::new(rpc::Config::default()),
+        serf,
+        handlers: HandlerQueue::new(config.event_handlers.clone()),
+        handler_names: handler_names(&config.event_handlers),
+        runner,
+        resolver: Resolver::new(tokens::RESOLVER),
+        logger: logger.clone(),
+        config,
+        flags: settings,
+        waiting: std::collections::BTreeMap::new(),
+        joining: Joining::default(),
+        retry_join: None,
+        next_command: 1,
+        life: Life::Running,
+        own_leave_seen: false,
+        unfinished: true,
+    };
+    logger.print(&agent.banner());
+    if agent.config.start_join.is_empty() {
+        agent.started();
+    } else {
+        agent.start_join();
+    }
+    Ok(agent)
+}
+
+fn print_notices(logger: &Logger, notices: &[String]) {
+    for notice in notices {
+        logger.print(&format!("==> {notice}"));
+    }
+}
+
+/// The core takes a protocol in a byte and refuses those that it does not speak; here for the others.
+fn check_protocol(protocol: i64) -> Result<u8, String> {
+    u8::try_from(protocol).map_err(|_| {
+        let (min, max) = (serf::config::PROTOCOL_MIN, serf::config::PROTOCOL_MAX);
+        format!("Protocol version '{protocol}' too high. Must be in range: [{min}, {max}]")
+    })
+}
+
+fn open_gossip(
+    config: &AgentConfig,
+    protocol: u8,
+    clock: &Clock,
+    poll: &Poll,
+) -> Result<(Gossip, Serf), String> {
+    let no_memberlist = |why: String| format!("Failed to create memberlist: {why}");
+    let mut seed = [0; 32 + 8];
+    getrandom::getrandom(&mut seed)
+        .map_err(|error| no_memberlist(format!("no entropy: {error}")))?;
+    let (nonce_seed, choice_seed) = split_seed(seed);
+    let mut envelope = Envelope::plain(NonceSource::new(nonce_seed));
+    envelope.compression = config.compression;
+    if let Some(key) = &config.encrypt_key {
+        let key = Key::new(key).map_err(|why| no_memberlist(why.to_owned()))?;
+        envelope.keyring = Some(Keyring::new(key));
+    }
+    let tokens = Tokens {
+        first: tokens::GOSSIP,
+    };
+    let gossip = Gossip::bind(config.bind, poll.registry(), tokens).map_err(|why| {
+        let why = format!("Could not set up network transport: failed to obtain an address: {why}");
+        no_memberlist(why)
+    })?;
+    let addr = advertised(config, gossip.local_addr())
+        .map_err(|why| no_memberlist(format!("Failed to get final advertise address: {why}")))?;
+    let mut serf_config = serf::Config::new(config.node.clone(), addr, config.profile.swim());
+    serf_config.tags = config.tags.clone();
+    serf_config.protocol = protocol;
+    serf_config.broadcast_timeout = config.broadcast_timeout;
+    let serf = Serf::new(serf_config, envelope, choice_seed, clock.now())?;
+    Ok((gossip, serf))
+}
+
+fn split_seed(seed: [u8; 40]) -> ([u8; 32], u64) {
+    let mut nonces = [0; 32];
+    let mut choices = [0; 8];
+    for (to, from) in nonces.iter_mut().chain(&mut choices).zip(seed) {
+        *to = from;
+    }
+    (nonces, u64::from_le_bytes(choices))
+}
+
+/// What the others are told: what was asked for, else where we are bound, else a private address.
+fn advertised(config: &AgentConfig, bound: SocketAddr) -> Result<SocketAddr, String> {
+    let mut addr = config.advertise.unwrap_or(bound);
+    if addr.port() == 0 {
+        addr.set_port(bound.port());
+    }
+    if addr.ip().is_unspecified() {
+        addr.set_ip(addr::advertised_for(addr.ip())?);
+    }
+    Ok(addr)
+}
+
+impl Agent {
+    /// The lines that supervisors and people wait for; the column of the values is the reference's.
+    fn banner(&self) -> String {
+        let mut lines = String::from("==> Serf agent running!\n");
+        let mut line = |label: &str, value: &dyn std::fmt::Display| {
+            let _ = writeln!(lines, "    {label:>27}: {value}");
+        };
+        let quoted = |value: &dyn std::fmt::Display| format!("'{value}'");
+        line("Node name", &quoted(&self.config.node));
+        line("Bind addr", &quoted(&self.gossip.local_addr()));
+        if let Some(mut advertised) = self.config.advertise {
+            if advertised.port() == 0 {
+                advertised.set_port(self.gossip.local_addr().port());
+            }
+            let _ = writeln!(lines, "    Advertise addr: '{advertised}'");
+        }
+        let mut line = |label: &str, value: &dyn std::fmt::Display| {
+            let _ = writeln!(lines, "    {label:>27}: {value}");
+        };
+        line("RPC addr", &quoted(&self.clients.local_addr()));
+        line("Encrypted", &self.config.encrypt_key.is_some());
+        line("Snapshot", &false);
+        line("Profile", &self.config.profile.as_str());
+        line("Message Compression Enabled", &self.config.compression);
+        // The printer adds the last line's end.
+        lines.trim_end_matches('\n').to_owned()
+    }
+
+    /// The start is through: the log may be seen, and the tries to join begin.
+    pub(super) fn started(&mut self) {
+        self.logger
+            .print("\n==> Log data will now stream in as it occurs:\n");
+        self.logger.open_gate();
+        if !self.config.retry_join.is_empty() {
+            self.retry_join = Some(RetryJoin::new(self.clock.now()));
+        }
+    }
+}

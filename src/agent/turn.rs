@@ -1,0 +1,370 @@
+//! The agent and the turn of its loop, known in one place.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration as WaitTime;
+
+use mio::{Events, Poll, Token};
+
+use super::child::Runner;
+use super::clients::Clients;
+use super::clock::Clock;
+use super::config::{AgentConfig, Settings};
+use super::joining::{Joining, RetryJoin};
+use super::life::Life;
+use super::log::Logger;
+use super::net::{self, Gossip};
+use super::resolver::Resolver;
+use super::rpc::{Action, RpcServer, View};
+use super::signals::Signals;
+use crate::handler::outcome::Answer;
+use crate::handler::{HandlerQueue, Local};
+use crate::serf::{Command, CommandId, CommandResult, Event, Input, MemberEventKind, Output, Serf};
+use crate::time::{Duration, Instant};
+
+/// Tokens of the sockets and pipes, one block for each part.
+pub(super) mod tokens {
+    use super::{Clients, Resolver, Runner, net};
+    pub const SIGNALS: usize = 0;
+    pub const RESOLVER: usize = 1;
+    pub const RUNNER: usize = RESOLVER + Resolver::TOKENS;
+    pub const GOSSIP: usize = RUNNER + Runner::TOKENS;
+    pub const CLIENTS: usize = GOSSIP + net::Tokens::COUNT;
+}
+
+/// Events that one poll returns.
+const EVENTS_A_TURN: usize = 256;
+/// A timeout is handled although there is more to read when it is this late: whatever arrived before its
+/// deadline has had its chance, and a flood must not stop failure detection.
+const OVERDUE: Duration = Duration::from_millis(5);
+/// Rounds of passing work between the parts in one turn, each of them bounded; what is left goes on in
+/// the next turn, after the sockets had theirs.
+const ROUNDS_A_TURN: usize = 64;
+/// Outputs of the core and wishes of RPC clients handled in one round.
+const STEPS_A_ROUND: usize = 1024;
+/// How often a console that takes nothing is asked again.
+const CONSOLE_RETRY: Duration = Duration::from_millis(250);
+
+/// Who waits for a command of the loop's own.
+#[derive(Clone, Debug)]
+pub(super) enum Waiting {
+    /// A handler's answer; the query as log lines name it.
+    Answer(std::sync::Arc<str>),
+    /// The leave that a signal asked for.
+    Leave,
+    /// The tags of a reload.
+    Tags,
+}
+
+/// A running agent.
+pub struct Agent {
+    pub(super) clock: Clock,
+    pub(super) poll: Poll,
+    pub(super) signals: Signals,
+    pub(super) gossip: Gossip,
+    pub(super) clients: Clients,
+    pub(super) server: RpcServer,
+    pub(super) serf: Serf,
+    pub(super) handlers: HandlerQueue,
+    /// The handlers as `info` shows them.
+    pub(super) handler_names: Vec<(String, String)>,
+    pub(super) runner: Runner,
+    pub(super) resolver: Resolver,
+    pub(super) logger: Logger,
+    pub(super) config: AgentConfig,
+    /// What the command line said, for a reload.
+    pub(super) flags: Settings,
+    pub(super) waiting: BTreeMap<CommandId, Waiting>,
+    pub(super) joining: Joining,
+    pub(super) retry_join: Option<RetryJoin>,
+    pub(super) next_command: u64,
+    pub(super) life: Life,
+    /// The node's own farewell has been handed to the handlers.
+    pub(super) own_leave_seen: bool,
+    /// Something was left undone in this turn for want of rounds.
+    pub(super) unfinished: bool,
+}
+
+impl Agent {
+    /// Runs until the end.
+    pub(super) fn run(mut self) -> ExitCode {
+        let mut events = Events::with_capacity(EVENTS_A_TURN);
+        loop {
+            if let Err(error) = self.turn(&mut events) {
+                log::error!(target: "agent", "The poll failed: {error}");
+                self.end_at_once(1);
+            }
+            if let Some(code) = self.life.exit_code() {
+                return self.finish(code);
+            }
+        }
+    }
+
+    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
+        // 1. Wait.
+        let wait = self.wait_time(self.clock.now());
+        match self.poll.poll(events, wait) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+            result => result?,
+        }
+        // 2. Signals first: what a child has left behind can be read once it is known to be over.
+        self.take_signals();
+        // 3. Read, within budgets; what is cut short is remembered by its reader.
+        self.dispatch(events);
+        self.receive();
+        // 4. Time.
+        self.fire_timeouts();
+        // 5. and 6. Do what follows from it, and start the next handler.
+        self.settle();
+        // 7. Write.
+        let now = self.clock.now();
+        self.gossip.flush(now);
+        self.clients.flush(&mut self.server, now);
+        self.logger.flush();
+        self.advance_life(now);
+        Ok(())
+    }
+
+    /// How long nothing needs to be done.
+    fn wait_time(&self, now: Instant) -> Option<WaitTime> {
+        if self.unfinished || self.gossip.has_more() || self.clients.has_more(&self.server) {
+            return Some(WaitTime::ZERO);
+        }
+        let console = (!self.logger.flush()).then(|| now + CONSOLE_RETRY);
+        let deadlines = [
+            self.serf.poll_timeout(),
+            self.runner.poll_timeout(),
+            self.resolver.poll_timeout(),
+            self.gossip.poll_timeout(),
+            self.clients.poll_timeout(),
+            self.server.poll_timeout(),
+            self.retry_join.as_ref().and_then(RetryJoin::poll_timeout),
+            self.life.poll_timeout(),
+            console,
+        ];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(next.since(now))
+    }
+
+    fn take_signals(&mut self) {
+        let pending = self.signals.take();
+        if pending.child {
+            let now = self.clock.now();
+            self.runner.handle_sigchld(self.poll.registry(), now);
+            self.resolver.handle_sigchld(self.poll.registry(), now);
+        }
+        for signal in pending.caught {
+            self.caught(signal);
+        }
+    }
+
+    fn dispatch(&mut self, events: &Events) {
+        let registry = self.poll.registry();
+        for event in events {
+            let token = event.token();
+            if self.runner.owns(token) {
+                self.runner.handle_event(token, registry, self.clock.now());
+            } else if self.resolver.owns(token) {
+                self.resolver
+                    .handle_event(token, registry, self.clock.now());
+            } else if token != Token(tokens::SIGNALS) && !self.gossip.handle_readiness(event) {
+                self.clients.handle_readiness(event);
+            }
+        }
+    }
+
+    fn receive(&mut self) {
+        let serf = &mut self.serf;
+        let registry = self.poll.registry();
+        self.gossip
+            .receive(&self.clock, registry, &mut |input, now| {
+                serf.handle_input(input, now);
+            });
+        self.clients
+            .receive(&mut self.server, registry, self.clock.now());
+    }
+
+    fn fire_timeouts(&mut self) {
+        let now = self.clock.now();
+        if let Some(deadline) = self.serf.poll_timeout() {
+            let drained = !self.gossip.has_more();
+            if deadline <= now && (drained || now.since(deadline) >= OVERDUE) {
+                self.serf.handle_input(Input::Timeout, now);
+            }
+        }
+        let is_due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
+        if is_due(self.runner.poll_timeout()) {
+            self.runner.handle_timeout(self.poll.registry(), now);
+        }
+        if is_due(self.resolver.poll_timeout()) {
+            self.resolver.handle_timeout(self.poll.registry(), now);
+        }
+        if is_due(self.server.poll_timeout()) {
+            self.server.handle_timeout(now);
+        }
+        if is_due(self.retry_join.as_ref().and_then(RetryJoin::poll_timeout)) {
+            self.try_retry_join();
+        }
+    }
+
+    /// Passes work between the parts until none has any left, or the rounds are used up.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..ROUNDS_A_TURN {
+            let mut busy = self.drain_core();
+            busy |= self.drain_clients();
+            busy |= self.drain_resolver();
+            busy |= self.step_handlers();
+            if !busy {
+                self.unfinished = false;
+                return;
+            }
+        }
+        self.unfinished = true;
+    }
+
+    fn drain_core(&mut self) -> bool {
+        for step in 0..STEPS_A_ROUND {
+            let Some(output) = self.serf.poll_output() else {
+                return step > 0;
+            };
+            self.handle_output(output);
+        }
+        true
+    }
+
+    fn handle_output(&mut self, output: Output) {
+        match output {
+            Output::Transmit(transmit) => {
+                let now = self.clock.now();
+                self.gossip.transmit(transmit, self.poll.registry(), now);
+            }
+            Output::Event(event) => self.handle_event(event),
+            Output::CommandEnded { id, result } => self.command_ended(id, result),
+            Output::QueryRecord { id, record } => {
+                debug_assert!(RpcServer::owns(id), "the loop asks no queries of its own");
+                self.server.query_record(id, record);
+            }
+            Output::Stop => self.name_lost(),
+        }
+    }
+
+    /// Streams see an event at once; the handlers when it is its turn.
+    fn handle_event(&mut self, event: Event) {
+        self.server.event(&event);
+        if let Event::Member(news) = &event {
+            self.own_leave_seen |= news.kind == MemberEventKind::Leave
+                && news
+                    .members
+                    .iter()
+                    .any(|m| m.name == *self.serf.local_name());
+        }
+        self.handlers.push(event, self.clock.now());
+    }
+
+    fn command_ended(&mut self, id: CommandId, result: CommandResult) {
+        if self.join_ended(id, &result) {
+            return;
+        }
+        if RpcServer::owns(id) {
+            return self.server.command_ended(id, result);
+        }
+        match (self.waiting.remove(&id), result) {
+            (Some(Waiting::Answer(query)), CommandResult::Failed(why)) => {
+                Answer::warn_refused(&query, &why);
+            }
+            (Some(Waiting::Tags), CommandResult::Failed(why)) => {
+                self.logger
+                    .print(&format!("==> Failed to update tags: {why}"));
+            }
+            (Some(Waiting::Leave), result) => self.leave_ended(&result),
+            _ => {}
+        }
+    }
+
+    fn drain_clients(&mut self) -> bool {
+        for step in 0..STEPS_A_ROUND {
+            let view = View {
+                now: self.clock.now(),
+                serf: &self.serf,
+                handlers: &self.handler_names,
+            };
+            let Some(action) = self.server.poll_action(&view) else {
+                return step > 0;
+            };
+            self.handle_action(action);
+        }
+        true
+    }
+
+    fn handle_action(&mut self, action: Action) {
+        match action {
+            // Whatever there is gets written at the end of the turn.
+            Action::Flush(_) => {}
+            Action::Read(session) => self.clients.read_again(session),
+            Action::Close(session) => self.clients.close(session, self.clock.now()),
+            Action::Run { id, command } => self.run_for_client(id, command),
+            Action::Join {
+                id,
+                addresses,
+                replay,
+            } => self.join_for_client(id, addresses, replay),
+            Action::Shutdown => self.left_by_client(),
+        }
+    }
+
+    fn run_for_client(&mut self, id: CommandId, command: Command) {
+        if command == Command::Leave {
+            log::info!(target: "agent", "requesting graceful leave from Serf");
+        }
+        let now = self.clock.now();
+        self.serf.handle_input(Input::Command { id, command }, now);
+    }
+
+    /// Hands a command of the loop's own to the core.
+    pub(super) fn run_own(&mut self, waiting: Waiting, command: Command) {
+        let id = self.new_command_id();
+        self.waiting.insert(id, waiting);
+        let now = self.clock.now();
+        self.serf.handle_input(Input::Command { id, command }, now);
+    }
+
+    pub(super) fn new_command_id(&mut self) -> CommandId {
+        let id = CommandId(self.next_command);
+        self.next_command += 1;
+        id
+    }
+
+    /// Takes the end of a handler and starts the next one.
+    fn step_handlers(&mut self) -> bool {
+        let mut busy = false;
+        if let Some(outcome) = self.runner.poll_outcome() {
+            busy = true;
+            if let Some(answer) = self.handlers.handle_outcome(outcome) {
+                self.run_own(Waiting::Answer(answer.query), answer.command);
+            }
+        }
+        if self.runner.is_running() {
+            return busy;
+        }
+        let now = self.clock.now();
+        let local = Local {
+            name: self.serf.local_name(),
+            tags: self.serf.tags(),
+        };
+        if let Some(invocation) = self.handlers.poll_invocation(local, now) {
+            busy = true;
+            self.runner.start(invocation, self.poll.registry(), now);
+        }
+        busy
+    }
+
+    fn drain_resolver(&mut self) -> bool {
+        let mut busy = false;
+        while let Some((ticket, answers)) = self.resolver.poll_answer() {
+            busy = true;
+            self.names_resolved(ticket, &answers);
+        }
+        busy
+    }
+}
