@@ -195,6 +195,41 @@ pub struct ConflictMember {
     pub versions: VersionVector,
 }
 
+/// Payload of a key query (gossip spec 5.10).
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyRequest {
+    /// The raw key; empty or nil to list. Not shown by `Debug`.
+    pub key: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for KeyRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyRequest(..)")
+    }
+}
+
+/// Answer to a key query. Keys are texts in base64.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct KeyResponse {
+    /// Whether it worked.
+    pub result: bool,
+    /// Why not, or a remark.
+    pub message: Vec<u8>,
+    /// The keys of the ring; `None` for nil. Not shown by `Debug`.
+    pub keys: Option<Vec<Vec<u8>>>,
+    /// The primary key, empty before Serf 0.9.4. Not shown by `Debug`.
+    pub primary_key: Vec<u8>,
+}
+
+impl std::fmt::Debug for KeyResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyResponse")
+            .field("result", &self.result)
+            .field("message", &super::name::Escaped(&self.message).to_string())
+            .finish_non_exhaustive()
+    }
+}
+
 /// A node's tags: text to text, sorted by key, one value a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tags(Vec<(Box<[u8]>, Box<[u8]>)>);
@@ -610,12 +645,9 @@ impl SerfPushPull {
             "Events",
             "QueryLTime",
         ];
-        let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
-        if kind != message_type::PUSH_PULL {
-            return Err(DecodeError::UnexpectedType(kind));
-        }
+        let mut reader = body_of(bytes, message_type::PUSH_PULL)?;
         let mut state = SerfPushPull::default();
-        Reader::new(body).fields::<DecodeError>(FIELDS, |field, reader| {
+        reader.fields::<DecodeError>(FIELDS, |field, reader| {
             match field {
                 0 => state.ltime = LamportTime(reader.u64()?),
                 1 => state.status_ltimes = decode_status_ltimes(reader)?,
@@ -765,14 +797,7 @@ impl Filter {
         let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
         let reader = &mut Reader::new(body);
         match kind {
-            filter_type::NODES => {
-                let count = reader.array()?;
-                let mut names = Vec::new();
-                for _ in 0..count {
-                    names.push(reader.text()?.to_vec());
-                }
-                Ok(Filter::Nodes(names))
-            }
+            filter_type::NODES => Ok(Filter::Nodes(decode_texts(reader)?.unwrap_or_default())),
             filter_type::TAG => {
                 let (mut tag, mut expression) = (&[][..], &[][..]);
                 reader.fields::<msgpack::Error>(&["Tag", "Expr"], |field, reader| {
@@ -831,11 +856,7 @@ impl ConflictMember {
             "DelegateMax",
             "DelegateCur",
         ];
-        let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
-        if kind != message_type::CONFLICT_RESPONSE {
-            return Err(DecodeError::UnexpectedType(kind));
-        }
-        let mut reader = Reader::new(body);
+        let mut reader = body_of(bytes, message_type::CONFLICT_RESPONSE)?;
         if reader.clone().take_nil()? {
             return Ok(None);
         }
@@ -907,3 +928,90 @@ impl ConflictMember {
 
 /// The highest Serf status: failed (gossip spec 5.5).
 const STATUS_MAX: u8 = 4;
+
+impl KeyRequest {
+    /// Decodes the payload of a key query, type byte first.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = body_of(bytes, message_type::KEY_REQUEST)?;
+        let mut key = None;
+        reader.fields::<msgpack::Error>(&["Key"], |_, reader| {
+            key = reader.bytes()?;
+            Ok(())
+        })?;
+        Ok(KeyRequest { key })
+    }
+
+    /// Encodes it, type byte first.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = writer_of(message_type::KEY_REQUEST);
+        writer.map(1).key("Key").bytes_or_nil(self.key.as_deref());
+        writer.into_bytes()
+    }
+}
+
+impl KeyResponse {
+    /// Decodes the payload of an answer, type byte first.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        const FIELDS: &[&str] = &["Result", "Message", "Keys", "PrimaryKey"];
+        let mut reader = body_of(bytes, message_type::KEY_RESPONSE)?;
+        let mut response = KeyResponse::default();
+        reader.fields::<msgpack::Error>(FIELDS, |field, reader| {
+            match field {
+                0 => response.result = reader.bool()?,
+                1 => response.message = reader.text()?.to_vec(),
+                2 => response.keys = decode_texts(reader)?,
+                _ => response.primary_key = reader.text()?.to_vec(),
+            }
+            Ok(())
+        })?;
+        Ok(response)
+    }
+
+    /// Encodes it, type byte first.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = writer_of(message_type::KEY_RESPONSE);
+        writer.map(4).key("Keys");
+        match &self.keys {
+            None => {
+                writer.nil();
+            }
+            Some(keys) => {
+                writer.array(keys.len());
+                for key in keys {
+                    writer.text(key);
+                }
+            }
+        }
+        writer.key("Message").text(&self.message);
+        writer.key("PrimaryKey").text(&self.primary_key);
+        writer.key("Result").bool(self.result);
+        writer.into_bytes()
+    }
+}
+
+/// The MessagePack behind the type byte that is due.
+fn body_of(bytes: &[u8], due: u8) -> Result<Reader<'_>, DecodeError> {
+    match bytes.split_first() {
+        None => Err(DecodeError::Empty),
+        Some((&kind, body)) if kind == due => Ok(Reader::new(body)),
+        Some((&kind, _)) => Err(DecodeError::UnexpectedType(kind)),
+    }
+}
+
+/// A list of texts, or nil.
+fn decode_texts(reader: &mut Reader<'_>) -> Result<Option<Vec<Vec<u8>>>, msgpack::Error> {
+    if reader.take_nil()? {
+        return Ok(None);
+    }
+    let mut texts = Vec::new();
+    for _ in 0..reader.array()? {
+        texts.push(reader.text()?.to_vec());
+    }
+    Ok(Some(texts))
+}
