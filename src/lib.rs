@@ -1,7 +1,6 @@
 //! cottar: a cluster agent that joins HashiCorp Serf clusters as an equal and runs event handlers.
-pub mod agent;
-pub mod cli;
-pub mod go;
+#![deny(unsafe_code)]
+
 pub mod rng;
 pub mod rpc;
 pub mod serf;

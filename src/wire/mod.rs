@@ -3,6 +3,8 @@
 //! Decoding never panics, never allocates by a header's word, and says in a [`DecodeError`] why it
 //! refused. Every limit is a named constant in [`limits`].
 
+#![forbid(unsafe_code)]
+
 mod address;
 mod boundary;
 mod checksum;

@@ -1,0 +1,701 @@
+//! Who may use whom, and what the core may not name. Reads the sources; comments, texts and test
+//! modules do not count.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A module, and the modules that it may use besides itself. The first are the core.
+const MODULES: &[(&str, &[&str])] = &[
+    ("time", &[]),
+    ("rng", &["time"]),
+    ("go", &["time"]),
+    ("wire", &["time", "rng"]),
+    ("swim", &["time", "rng", "wire"]),
+    ("serf", &["time", "rng", "go", "wire", "swim"]),
+    ("handler", &["time", "rng", "go", "wire", "swim", "serf"]),
+    ("rpc", &["time", "go", "wire", "serf"]),
+    (
+        "agent",
+        &[
+            "time", "rng", "go", "wire", "swim", "serf", "handler", "rpc",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "time", "rng", "go", "wire", "swim", "serf", "handler", "rpc", "agent",
+        ],
+    ),
+];
+const SHELL: &[&str] = &["agent", "cli"];
+
+/// Finer than whole modules: what the first may not use of another.
+const CLOSED: &[(&str, &str)] = &[("swim", "crate::wire::serf")];
+
+/// The only file with `unsafe`.
+const UNSAFE_FILE: &str = "src/agent/sys.rs";
+
+/// Names that the core may not contain at all.
+const CORE_WORDS: &[&str] = &[
+    "DefaultHasher",
+    "HashMap",
+    "HashSet",
+    "RandomState",
+    "SystemTime",
+    "TcpListener",
+    "TcpStream",
+    "ToSocketAddrs",
+    "UdpSocket",
+    "UnixDatagram",
+    "UnixListener",
+    "UnixStream",
+    "eprint",
+    "eprintln",
+    "print",
+    "println",
+    "thread_local",
+];
+
+/// Packages that are the shell's business.
+const SHELL_PACKAGES: &[&str] = &[
+    "env_logger",
+    "getrandom",
+    "lexopt",
+    "libc",
+    "mio",
+    "signal_hook",
+];
+
+/// Paths that the core may not use, nor anything under them.
+const CORE_PATHS: &[&str] = &[
+    "std::env",
+    "std::fs",
+    "std::io::stderr",
+    "std::io::stdin",
+    "std::io::stdout",
+    "std::os",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+];
+
+/// Globs would hide what is taken.
+const CORE_GLOBS: &[&str] = &[
+    "std",
+    "std::collections",
+    "std::io",
+    "std::net",
+    "std::time",
+];
+
+#[derive(Clone, Debug, PartialEq)]
+enum Token {
+    Word(String),
+    Mark(char),
+}
+
+impl Token {
+    fn is(&self, mark: char) -> bool {
+        *self == Token::Mark(mark)
+    }
+
+    fn word(&self) -> Option<&str> {
+        match self {
+            Token::Word(word) => Some(word),
+            Token::Mark(_) => None,
+        }
+    }
+}
+
+/// Words and marks with their lines; without comments, texts, characters and lifetimes.
+fn tokens(source: &str) -> Vec<(usize, Token)> {
+    let chars: Vec<char> = source.chars().collect();
+    let at = |index: usize| chars.get(index).copied().unwrap_or('\0');
+    let starts_with = |index: usize, text: &str| {
+        text.chars()
+            .enumerate()
+            .all(|(offset, c)| at(index + offset) == c)
+    };
+    let (mut tokens, mut index, mut line) = (Vec::new(), 0, 1);
+    while index < chars.len() {
+        let start = index;
+        if starts_with(index, "//") {
+            while index < chars.len() && at(index) != '\n' {
+                index += 1;
+            }
+        } else if starts_with(index, "/*") {
+            let mut depth = 0;
+            loop {
+                if starts_with(index, "/*") {
+                    (depth, index) = (depth + 1, index + 2);
+                } else if starts_with(index, "*/") {
+                    (depth, index) = (depth - 1, index + 2);
+                } else {
+                    index += 1;
+                }
+                if depth == 0 || index >= chars.len() {
+                    break;
+                }
+            }
+        } else if at(index) == '"' {
+            index += 1;
+            while index < chars.len() && at(index) != '"' {
+                index += 1 + usize::from(at(index) == '\\');
+            }
+            index += 1;
+        } else if at(index) == '\'' {
+            if at(index + 1) == '\\' {
+                index += 3;
+                while index < chars.len() && at(index) != '\'' {
+                    index += 1;
+                }
+                index += 1;
+            } else if at(index + 2) == '\'' {
+                index += 3;
+            } else {
+                // A lifetime: its name is no use of anything.
+                index += 1;
+                while at(index).is_alphanumeric() || at(index) == '_' {
+                    index += 1;
+                }
+            }
+        } else if at(index).is_alphanumeric() || at(index) == '_' {
+            while at(index).is_alphanumeric() || at(index) == '_' {
+                index += 1;
+            }
+            let word: String = chars[start..index].iter().collect();
+            let hashes = chars[index..].iter().take_while(|c| **c == '#').count();
+            if word.ends_with('r') && word.len() <= 2 && at(index + hashes) == '"' {
+                // A raw text ends at a quote with as many hashes.
+                let end: String = format!("\"{}", "#".repeat(hashes));
+                index += hashes + 1;
+                while index < chars.len() && !starts_with(index, &end) {
+                    index += 1;
+                }
+                index += end.len();
+            } else {
+                tokens.push((line, Token::Word(word)));
+            }
+        } else {
+            if !at(index).is_whitespace() {
+                tokens.push((line, Token::Mark(at(index))));
+            }
+            index += 1;
+        }
+        line += chars[start..index.min(chars.len())]
+            .iter()
+            .filter(|c| **c == '\n')
+            .count();
+    }
+    tokens
+}
+
+/// The index behind the bracket that closes the one at `open`.
+fn closed(tokens: &[(usize, Token)], open: usize) -> usize {
+    let mut depth = 0;
+    for (index, (_, token)) in tokens.iter().enumerate().skip(open) {
+        match token {
+            Token::Mark('(' | '[' | '{') => depth += 1,
+            Token::Mark(')' | ']' | '}') => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return index + 1;
+        }
+    }
+    tokens.len()
+}
+
+/// Takes out what is only compiled for tests; returns the modules among it that lie in other files.
+fn without_tests(tokens: &[(usize, Token)]) -> (Vec<(usize, Token)>, Vec<String>) {
+    let marks = |index: usize, texts: &[&str]| {
+        texts.iter().enumerate().all(|(offset, text)| {
+            tokens
+                .get(index + offset)
+                .is_some_and(|(_, token)| match token {
+                    Token::Word(word) => word == text,
+                    Token::Mark(mark) => mark.to_string() == *text,
+                })
+        })
+    };
+    let (mut kept, mut files, mut index) = (Vec::new(), Vec::new(), 0);
+    while index < tokens.len() {
+        if !marks(index, &["#", "[", "cfg", "(", "test", ")", "]"]) {
+            kept.push(tokens[index].clone());
+            index += 1;
+            continue;
+        }
+        // Further attributes, then one item: up to its braces or a semicolon.
+        while marks(index, &["#", "["]) {
+            index = closed(tokens, index + 1);
+        }
+        let item = index;
+        while index < tokens.len() {
+            match tokens[index].1 {
+                Token::Mark(';') => {
+                    index += 1;
+                    break;
+                }
+                Token::Mark('{') => {
+                    index = closed(tokens, index);
+                    // A use list goes on to its semicolon.
+                    if !tokens.get(index).is_some_and(|(_, token)| token.is(';')) {
+                        break;
+                    }
+                }
+                _ => index += 1,
+            }
+        }
+        let words = tokens[item..index].iter().map(|(_, token)| token.word());
+        let words: Vec<_> = words.collect();
+        if let [.., Some("mod"), Some(name), None] = words[..] {
+            files.push(name.to_owned());
+        }
+    }
+    (kept, files)
+}
+
+/// One path as it is used, resolved as far as `crate`, `self` and `super` go.
+#[derive(Debug, PartialEq)]
+struct Use {
+    line: usize,
+    path: String,
+}
+
+/// Every path in the file whose module is `module` (`["swim", "table"]`), use trees spelled out.
+fn uses(tokens: &[(usize, Token)], module: &[String]) -> Vec<Use> {
+    let mut uses = Vec::new();
+    let mut module = module.to_vec();
+    // For each open brace whether it belongs to a module.
+    let mut braces = Vec::new();
+    let mut index = 0;
+    while index < tokens.len() {
+        let word = |at: usize| tokens.get(at).and_then(|(_, token)| token.word());
+        let mark = |at: usize, mark| tokens.get(at).is_some_and(|(_, token)| token.is(mark));
+        if word(index) == Some("mod") && word(index + 1).is_some() && mark(index + 2, '{') {
+            module.push(word(index + 1).unwrap().into());
+            braces.push(true);
+            index += 3;
+        } else if mark(index, '{') {
+            braces.push(false);
+            index += 1;
+        } else if mark(index, '}') {
+            if braces.pop() == Some(true) {
+                module.pop();
+            }
+            index += 1;
+        } else if word(index).is_some() {
+            let in_use = index > 0 && word(index - 1) == Some("use");
+            index = path(tokens, index, &[], in_use, &module, &mut uses);
+        } else {
+            index += 1;
+        }
+    }
+    uses
+}
+
+/// Reads a path at `index`, with what stands before it, and returns where it ends.
+fn path(
+    tokens: &[(usize, Token)],
+    mut index: usize,
+    before: &[String],
+    in_use: bool,
+    module: &[String],
+    uses: &mut Vec<Use>,
+) -> usize {
+    let line = tokens[index].0;
+    let mut segments = before.to_vec();
+    let mark = |at: usize, mark| tokens.get(at).is_some_and(|(_, token)| token.is(mark));
+    loop {
+        match &tokens[index].1 {
+            Token::Word(word) => segments.push(word.clone()),
+            Token::Mark('*') => segments.push("*".into()),
+            Token::Mark('{') if in_use => {
+                let end = closed(tokens, index);
+                index += 1;
+                while index < end - 1 {
+                    match tokens[index].1 {
+                        Token::Mark(',') => index += 1,
+                        _ => index = path(tokens, index, &segments, true, module, uses),
+                    }
+                }
+                return end;
+            }
+            Token::Mark(_) => return index + 1,
+        }
+        index += 1;
+        if !(mark(index, ':') && mark(index + 1, ':')) {
+            break;
+        }
+        // A turbofish is not the path's business.
+        if mark(index + 2, '<') {
+            index += 2;
+            break;
+        }
+        if index + 2 >= tokens.len() {
+            break;
+        }
+        index += 2;
+    }
+    uses.push(Use {
+        line,
+        path: resolve(&segments, module).join("::"),
+    });
+    if in_use && tokens.get(index).and_then(|(_, token)| token.word()) == Some("as") {
+        index += 2;
+    }
+    index
+}
+
+fn resolve(segments: &[String], module: &[String]) -> Vec<String> {
+    let mut base: Option<Vec<String>> = None;
+    let mut rest = segments;
+    while let Some((first, after)) = rest.split_first() {
+        match first.as_str() {
+            "crate" | "cottar" => base = Some(vec![]),
+            "self" if after.is_empty() && base.is_none() => return vec!["self".into()],
+            "self" => base = Some(base.unwrap_or_else(|| module.to_vec())),
+            "super" => {
+                let mut up = base.unwrap_or_else(|| module.to_vec());
+                up.pop();
+                base = Some(up);
+            }
+            // What a use tree says of its own stem.
+            _ => break,
+        }
+        rest = after;
+    }
+    let rest = rest.iter().filter(|segment| *segment != "self").cloned();
+    match base {
+        Some(base) => ["crate".to_owned()]
+            .into_iter()
+            .chain(base)
+            .chain(rest)
+            .collect(),
+        None => rest
+            .enumerate()
+            .map(|(index, segment)| match (index, segment.as_str()) {
+                (0, "core" | "alloc") => "std".to_owned(),
+                _ => segment,
+            })
+            .collect(),
+    }
+}
+
+fn within(path: &str, stem: &str) -> bool {
+    path.strip_prefix(stem)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// What a file breaks, each with its line.
+fn breaches(file: &str, source: &str) -> Vec<String> {
+    let module = module_of(file);
+    let top = module.first().cloned().unwrap_or_default();
+    let (tokens, _) = without_tests(&tokens(source));
+    let mut found = Vec::new();
+    let mut report = |line: usize, what: String| found.push(format!("{file}:{line}: {what}"));
+    for (line, token) in &tokens {
+        if token.word() == Some("unsafe") && file != UNSAFE_FILE {
+            report(*line, "unsafe outside of the one file for it".into());
+        }
+    }
+    let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == top) else {
+        return found;
+    };
+    let core = !SHELL.contains(&&*top);
+    if core {
+        for (line, token) in &tokens {
+            match token.word() {
+                Some(word) if CORE_WORDS.contains(&word) => {
+                    report(*line, format!("the core names {word}"));
+                }
+                _ => {}
+            }
+        }
+    }
+    for Use { line, path } in uses(&tokens, &module) {
+        let mut segments = path.split("::");
+        let (first, second) = (segments.next().unwrap_or_default(), segments.next());
+        if first == "crate" {
+            let used = second.unwrap_or_default();
+            if used == "*" {
+                report(line, "everything of the package is taken".into());
+            }
+            let known = MODULES.iter().any(|(name, _)| *name == used);
+            if known && used != top && !allowed.contains(&used) {
+                report(line, format!("{top} uses {used}"));
+            }
+        }
+        for (from, closed) in CLOSED {
+            if *from == top && within(&path, closed) {
+                report(line, format!("{top} uses {closed}"));
+            }
+        }
+        if !core {
+            continue;
+        }
+        if SHELL_PACKAGES.contains(&first) && second.is_some() {
+            report(line, format!("the core uses {first}"));
+        }
+        if CORE_PATHS.iter().any(|stem| within(&path, stem)) {
+            report(line, format!("the core uses {path}"));
+        }
+        if let Some(stem) = path.strip_suffix("::*") {
+            if CORE_GLOBS.contains(&stem) {
+                report(line, format!("the core takes all of {stem}"));
+            }
+        }
+    }
+    found
+}
+
+/// `src/swim/table.rs` is `["swim", "table"]`.
+fn module_of(file: &str) -> Vec<String> {
+    let path = file.trim_start_matches("src/").trim_end_matches(".rs");
+    let mut module: Vec<String> = path.split('/').map(str::to_owned).collect();
+    if matches!(
+        module.last().map(String::as_str),
+        Some("mod" | "lib" | "main")
+    ) {
+        module.pop();
+    }
+    module
+}
+
+fn read(root: &Path) -> Vec<(String, String)> {
+    fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, files);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    walk(&root.join("src"), &mut files);
+    files.sort();
+    files
+        .iter()
+        .map(|file| {
+            let name = file.strip_prefix(root).unwrap().to_str().unwrap();
+            (name.to_owned(), fs::read_to_string(file).unwrap())
+        })
+        .collect()
+}
+
+fn sources() -> Vec<(String, String)> {
+    read(Path::new(env!("CARGO_MANIFEST_DIR")))
+}
+
+/// Files that are only compiled for tests, because their declaration says so.
+fn test_files(sources: &[(String, String)]) -> BTreeSet<String> {
+    let mut test_files = BTreeSet::new();
+    for (file, source) in sources {
+        let folder = match file.rsplit_once('/') {
+            Some((folder, "mod.rs" | "lib.rs" | "main.rs")) => folder.to_owned(),
+            _ => file.trim_end_matches(".rs").to_owned(),
+        };
+        let beside = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for name in without_tests(&tokens(source)).1 {
+            test_files.insert(format!("{folder}/{name}.rs"));
+            test_files.insert(format!("{folder}/{name}/mod.rs"));
+            // With a path attribute files lie beside the one that declares them.
+            let stem = file.trim_end_matches(".rs").rsplit('/').next().unwrap();
+            test_files.insert(format!("{beside}/{stem}_{name}.rs"));
+        }
+    }
+    test_files
+}
+
+#[test]
+fn the_sources_keep_the_rules() {
+    let sources = sources();
+    let exempt = test_files(&sources);
+    let breaches: Vec<String> = sources
+        .iter()
+        .filter(|(file, _)| !exempt.contains(file))
+        .flat_map(|(file, source)| breaches(file, source))
+        .collect();
+    assert!(breaches.is_empty(), "\n{}", breaches.join("\n"));
+    // The checker saw the core at all.
+    for module in ["time", "rng", "wire", "swim", "serf"] {
+        let seen = sources
+            .iter()
+            .any(|(file, _)| module_of(file)[..] == [module]);
+        assert!(seen, "no source of {module}");
+    }
+}
+
+/// An inner attribute such as `#![forbid(unsafe_code)]`, however it is spaced.
+fn declares(source: &str, level: &str) -> bool {
+    let tokens = tokens(source);
+    let marks: Vec<String> = tokens
+        .iter()
+        .map(|(_, token)| match token {
+            Token::Word(word) => word.clone(),
+            Token::Mark(mark) => mark.to_string(),
+        })
+        .collect();
+    let due = ["#", "!", "[", level, "(", "unsafe_code", ")", "]"];
+    marks.windows(due.len()).any(|window| window == due)
+}
+
+#[test]
+fn the_compiler_refuses_unsafe_code_too() {
+    let sources = sources();
+    let lib = &sources
+        .iter()
+        .find(|(file, _)| file == "src/lib.rs")
+        .unwrap()
+        .1;
+    let everywhere = declares(lib, "deny") || declares(lib, "forbid");
+    for (name, _) in MODULES {
+        let root = sources
+            .iter()
+            .find(|(file, _)| module_of(file)[..] == [*name]);
+        let Some((file, source)) = root else { continue };
+        assert!(
+            everywhere || SHELL.contains(name) || declares(source, "forbid"),
+            "{file} does not forbid unsafe code, nor does src/lib.rs"
+        );
+    }
+    for (file, source) in &sources {
+        let allows = tokens(source).windows(3).any(|window| {
+            window[0].1.word() == Some("allow")
+                && window[1].1.is('(')
+                && window[2].1.word() == Some("unsafe_code")
+        });
+        assert!(
+            !allows || file.starts_with("src/agent/"),
+            "{file} allows unsafe code"
+        );
+    }
+}
+
+#[test]
+fn a_breach_is_found() {
+    for (file, source) in [
+        ("src/wire/x.rs", "use crate::swim::Swim;"),
+        ("src/wire/x.rs", "use crate::{rng::Rng, serf};"),
+        ("src/wire/mod.rs", "fn f() { super::swim::f() }"),
+        (
+            "src/wire/a/b.rs",
+            "fn f() { super::super::super::swim::f() }",
+        ),
+        ("src/wire/x.rs", "mod m { use super::super::super::swim; }"),
+        ("src/swim/x.rs", "pub(crate) use crate::serf::Tags as T;"),
+        ("src/swim/x.rs", "use crate::wire::serf::Tags;"),
+        ("src/swim/x.rs", "use crate::wire::{limits, serf::{Tags}};"),
+        ("src/serf/x.rs", "type A = crate::handler::Queue;"),
+        ("src/handler/x.rs", "use crate::agent::net;"),
+        ("src/handler/x.rs", "use crate::*;"),
+        ("src/rpc.rs", "use crate::cli::flags;"),
+        ("src/rpc/x.rs", "use crate::swim::Node;"),
+        ("src/agent/x.rs", "use crate::cli;"),
+        ("src/swim/x.rs", "use std::fs;"),
+        ("src/swim/x.rs", "use std::{sync::Arc, fs::File};"),
+        ("src/swim/x.rs", "use std::{io::{self, stdout}};"),
+        ("src/swim/x.rs", "fn f() { ::std::thread::sleep(d) }"),
+        ("src/swim/x.rs", "fn f() -> String { std::env::var(n) }"),
+        ("src/swim/x.rs", "use std::process::{Command, Stdio};"),
+        ("src/time.rs", "use std::time::{Duration, Instant};"),
+        ("src/time.rs", "use std::time::*;"),
+        ("src/rng.rs", "use std::time::SystemTime;"),
+        ("src/rng.rs", "fn f() { getrandom::getrandom(b) }"),
+        (
+            "src/wire/x.rs",
+            "use std::collections::{BTreeMap, HashMap};",
+        ),
+        ("src/wire/x.rs", "use std::collections::*;"),
+        (
+            "src/wire/x.rs",
+            "fn f(s: &'a str) { let c = '\"'; HashSet::new(); }",
+        ),
+        ("src/wire/x.rs", "use std::net::{IpAddr, TcpStream};"),
+        ("src/serf/x.rs", "use mio::net::UdpSocket;"),
+        ("src/serf/x.rs", "fn f() { libc::getpid(); }"),
+        ("src/serf/x.rs", "fn f() { println!(\"x\") }"),
+        (
+            "src/serf/x.rs",
+            "#[cfg(test)] mod t { fn g() {} } fn f() { std::process::abort() }",
+        ),
+        (
+            "src/serf/x.rs",
+            "#[cfg(test)] use a::{b}; fn f() { std::process::abort() }",
+        ),
+        (
+            "src/serf/x.rs",
+            "/* a /* b */ c */ r#\"\"#; fn f() { std::process::abort() }",
+        ),
+        ("src/agent/net.rs", "fn f() { unsafe { g() } }"),
+        ("src/main.rs", "unsafe fn f() {}"),
+    ] {
+        assert!(!breaches(file, source).is_empty(), "{file}: {source}");
+    }
+}
+
+#[test]
+fn what_is_allowed_is_not_found() {
+    for (file, source) in [
+        ("src/swim/x.rs", "use crate::wire::{self, limits, Message};"),
+        (
+            "src/swim/x.rs",
+            "// use std::fs;\n/* HashMap */ /// TcpStream\nfn f() {}",
+        ),
+        (
+            "src/swim/x.rs",
+            "const A: &str = \"std::fs \\\" HashMap\"; const B: char = '\\'';",
+        ),
+        (
+            "src/swim/x.rs",
+            "const A: &str = r#\"crate::agent \" unsafe\"#;",
+        ),
+        ("src/swim/x.rs", "fn f() { VersionVector::serf(4); }"),
+        (
+            "src/swim/x.rs",
+            "use crate::time::{Duration, Instant}; use std::net::SocketAddr;",
+        ),
+        (
+            "src/swim/x.rs",
+            "#[cfg(test)]\n#[allow(x)]\nmod tests { use std::fs; }",
+        ),
+        (
+            "src/swim/x.rs",
+            "use super::{table, super::wire::NodeName};",
+        ),
+        (
+            "src/wire/mod.rs",
+            "pub mod serf; mod m { use super::serf; }",
+        ),
+        (
+            "src/serf/x.rs",
+            "#![forbid(unsafe_code)] fn f(process: u8) { process.env() }",
+        ),
+        ("src/agent/sys.rs", "fn f() { unsafe { libc::kill(1, 2) } }"),
+        (
+            "src/agent/net.rs",
+            "use std::{fs, net::TcpStream}; use mio::Poll;",
+        ),
+    ] {
+        assert_eq!(breaches(file, source), [""; 0], "{file}: {source}");
+    }
+}
+
+#[test]
+fn test_modules_in_files_of_their_own_are_known() {
+    let sources = [
+        ("src/a/mod.rs", "#[cfg(test)] mod tests; mod b;"),
+        (
+            "src/a/b.rs",
+            "#[cfg(test)]\n#[path = \"b_tests.rs\"]\nmod tests;",
+        ),
+    ];
+    let sources = sources.map(|(file, source)| (file.to_owned(), source.to_owned()));
+    let exempt = test_files(&sources);
+    assert!(exempt.contains("src/a/tests.rs") && exempt.contains("src/a/b_tests.rs"));
+    assert!(!exempt.contains("src/a/b.rs"));
+}
