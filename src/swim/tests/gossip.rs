@@ -1,0 +1,241 @@
+//! News, ticks, and deep queues (gossip spec 4.11, DESIGN "News does not wait").
+
+use super::cluster::Cluster;
+use super::*;
+
+/// An event of the size that a short name and a short payload make.
+fn event(number: u32) -> Vec<u8> {
+    let mut bytes = vec![3; 70];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+fn is_event(message: &Message) -> bool {
+    matches!(message, Message::User(_))
+}
+
+fn broadcast(script: &mut Script, number: u32, id: Option<u64>) {
+    let id = id.map(BroadcastId);
+    let now = script.now;
+    script
+        .swim
+        .broadcast(UserQueue::Event, event(number).into(), id, now);
+    script.drain();
+}
+
+#[test]
+fn news_go_out_in_their_turn_and_the_rest_at_ticks() {
+    let mut script = Script::new();
+    script.meet(2..=10);
+    script.swim.set_user_member_count(10);
+    while script.swim.membership_queue_len() > 0 {
+        script.run_for(Duration::from_millis(200));
+    }
+    script.take_events();
+    broadcast(&mut script, 1, Some(7));
+    assert_eq!(script.swim.poll_timeout(), Some(script.now));
+    let start = script.now;
+    script.run_until(start);
+    let first: Vec<SocketAddr> = script.take_datagrams().iter().map(|d| d.0).collect();
+    assert_eq!(first.len(), 3);
+    let mut targets = first;
+    while script.swim.queue_len(UserQueue::Event) > 0 {
+        assert_eq!(targets.len() % 3, 0, "the rest comes in ticks");
+        assert!(script.swim.poll_timeout().unwrap() > script.now);
+        script.run_until(script.swim.poll_timeout().unwrap());
+        let sent = script.take_datagrams().into_iter();
+        targets.extend(sent.filter(|d| d.1.iter().any(is_event)).map(|d| d.0));
+    }
+    // The limit for ten members is 8, and 8 of the 9 others got it: nobody twice.
+    assert_eq!(targets.len(), 8);
+    targets.sort_unstable();
+    targets.dedup();
+    assert_eq!(targets.len(), 8);
+    assert!(script.now.since(start) <= Duration::from_millis(400));
+    assert!(
+        script
+            .take_events()
+            .contains(&Output::BroadcastFinished(BroadcastId(7)))
+    );
+    assert!(script.now.since(start) > Duration::from_millis(200));
+}
+
+#[test]
+fn news_are_bounded_in_rate() {
+    let mut script = Script::new();
+    script.meet(2..=10);
+    script.swim.set_user_member_count(10);
+    script.run_for(Duration::from_secs(3));
+    script.take_events();
+    let mut rounds = 0;
+    let start = script.now;
+    for number in 0..500 {
+        script.run_until(start + Duration::from_micros(number));
+        broadcast(&mut script, number as u32, None);
+        script.run_until(script.now);
+        rounds += usize::from(!script.take_datagrams().is_empty());
+    }
+    assert_eq!(rounds, 4, "then the bucket is empty");
+}
+
+#[test]
+fn alone_nothing_is_sent_and_no_timer_runs() {
+    let mut script = Script::new();
+    broadcast(&mut script, 1, None);
+    assert_eq!(script.swim.poll_timeout(), None);
+    assert_eq!(script.swim.queue_len(UserQueue::Event), 1);
+    // A stranger's ping takes it along, and the own alive message.
+    script.hear(2, &[ping_from(2, 1)]);
+    let sent = script.take_datagrams();
+    assert_eq!(sent[0].1.len(), 3);
+    // With the first neighbour, gossip starts at once.
+    script.meet([2]);
+    assert_eq!(script.swim.poll_timeout(), Some(script.now));
+}
+
+#[test]
+fn what_fits_into_no_packet_is_not_queued() {
+    let mut script = Script::new();
+    script.meet([2]);
+    let budget = script.swim.envelope.packet_budget_bytes();
+    for (bytes, taken) in [(budget - 3, 1), (budget - 2, 0)] {
+        let now = script.now;
+        let message = vec![1; bytes].into();
+        script
+            .swim
+            .broadcast(UserQueue::Query, message, Some(BroadcastId(9)), now);
+        script.drain();
+        assert_eq!(script.swim.queue_len(UserQueue::Query), taken);
+        let finished = script
+            .take_events()
+            .contains(&Output::BroadcastFinished(BroadcastId(9)));
+        assert_eq!(finished, taken == 0);
+        script.swim.prune_queue(UserQueue::Query, 0);
+        script.drain();
+        script.outputs.clear();
+    }
+}
+
+#[test]
+fn packets_carry_membership_then_intents_queries_events() {
+    let mut script = Script::new();
+    script.meet([2]);
+    let now = script.now;
+    for (queue, byte) in [
+        (UserQueue::Event, 3),
+        (UserQueue::Query, 2),
+        (UserQueue::Intent, 1),
+    ] {
+        script
+            .swim
+            .broadcast(queue, vec![byte; 9].into(), None, now);
+    }
+    script.run_until(now);
+    let sent = script.take_datagrams();
+    let kinds: Vec<u8> = sent[0]
+        .1
+        .iter()
+        .map(|message| match message {
+            Message::User(bytes) => bytes[0],
+            _ => 0,
+        })
+        .collect();
+    assert_eq!(kinds, [0, 0, 1, 2, 3]);
+}
+
+#[test]
+fn checksums_go_to_those_who_know_them_and_only_with_gossip() {
+    let wrapped = |script: &mut Script| -> Vec<bool> {
+        let sent = script.outputs.iter().filter_map(|output| match output {
+            Output::Transmit(Transmit::Datagram { bytes, .. }) => {
+                Some(bytes[0] == crate::wire::membership::message_type::CHECKSUM)
+            }
+            _ => None,
+        });
+        sent.collect()
+    };
+    for (protocol_max, due) in [(4, false), (5, true)] {
+        let mut script = Script::new();
+        let mut message = alive(2, 1);
+        message.versions.protocol_max = protocol_max;
+        script.hear(2, &[Message::Alive(message)]);
+        script.outputs.clear();
+        script.run_until(script.now);
+        assert_eq!(wrapped(&mut script), [due]);
+        script.outputs.clear();
+        script.hear(2, &[ping_from(2, 9)]);
+        script.swim.send_user_message(addr(2), b"\x05direct");
+        script.drain();
+        assert_eq!(wrapped(&mut script), [false, false]);
+    }
+}
+
+#[test]
+fn an_event_reaches_ten_nodes_at_once() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::joined(10, &Config::lan(), seed);
+        for node in &mut cluster.nodes {
+            node.set_user_member_count(10);
+        }
+        cluster.run_for(Duration::from_secs(5));
+        cluster.fire(3, event(1));
+        let start = cluster.now;
+        cluster.run_while(Duration::from_secs(1), |cluster| {
+            cluster.heard.iter().any(|heard| heard.is_empty())
+        });
+        // The first copies take one or two hops; who they miss is reached at the next tick.
+        let took = cluster.now.since(start);
+        assert!(took <= Duration::from_millis(201), "{took:?}");
+    }
+}
+
+/// Fires events at one node of ten and lists how long each took to reach all.
+fn flood(per_second: u32, seconds: u32, loss: f64) -> Vec<Duration> {
+    let mut cluster = Cluster::joined(10, &Config::lan(), 11);
+    cluster.loss = loss;
+    for node in &mut cluster.nodes {
+        node.set_user_member_count(10);
+    }
+    let mut fired = Vec::new();
+    for number in 0..per_second * seconds {
+        fired.push(cluster.now);
+        cluster.fire(0, event(number));
+        cluster.run_for(Duration::from_secs(1) / per_second);
+    }
+    cluster.run_for(Duration::from_secs(2));
+    let queued: usize = cluster
+        .nodes
+        .iter()
+        .map(|n| n.queue_len(UserQueue::Event))
+        .sum();
+    assert_eq!(queued, 0);
+    let mut took = Vec::new();
+    let mut copies = 0;
+    for (number, start) in fired.into_iter().enumerate() {
+        let arrivals = cluster.heard.iter().map(|heard| {
+            let &(count, at) = heard.get(&event(number as u32)).expect("it arrived");
+            copies += count;
+            at.since(start)
+        });
+        took.push(arrivals.max().unwrap());
+    }
+    // One heard from itself, and 8 transmissions by each of ten.
+    let each = f64::from(copies) / f64::from(per_second * seconds);
+    assert!(each <= 81.0, "{each} copies of each");
+    took
+}
+
+#[test]
+fn two_thousand_events_a_second_reach_all() {
+    let took = flood(2_000, 2, 0.0);
+    let longest = took.iter().max().unwrap();
+    // Receivers refuse an event when 512 later ones have come: after 256 ms at this rate.
+    assert!(*longest < Duration::from_millis(128), "{longest:?}");
+}
+
+#[test]
+fn lost_packets_cost_no_event() {
+    let took = flood(1_000, 2, 0.05);
+    let longest = took.iter().max().unwrap();
+    assert!(*longest < Duration::from_millis(256), "{longest:?}");
+}
