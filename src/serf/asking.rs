@@ -82,14 +82,9 @@ pub(super) struct Sent {
     pub(super) deadline: Instant,
 }
 
-/// The smallest k with 10^k >= n + 1.
+/// The smallest k with 10^k >= n + 1: the number of decimal digits of n.
 fn log10_ceil(n: usize) -> u32 {
-    let (mut power, mut k) = (1usize, 0);
-    while power <= n {
-        power = power.saturating_mul(10);
-        k += 1;
-    }
-    k
+    n.checked_ilog10().map_or(0, |k| k + 1)
 }
 
 impl Serf {
@@ -295,6 +290,6 @@ mod tests {
         for (n, expected) in [(0, 0), (1, 1), (9, 1), (10, 2), (99, 2), (100, 3)] {
             assert_eq!(log10_ceil(n), expected, "{n}");
         }
-        assert_eq!(log10_ceil(usize::MAX - 1), 20);
+        assert_eq!(log10_ceil(usize::MAX), 20);
     }
 }

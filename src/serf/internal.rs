@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::asking::Purpose;
 use super::queries::Route;
+use super::relay::RateLimit;
 use super::{Output, QueryParams, Serf, State};
 use crate::swim::{Node, Swim};
 use crate::time::{Duration, Instant};
@@ -49,10 +50,21 @@ fn same_addr(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// Whether and when votes on the own name may run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Conflicts {
     running: bool,
     paused_until: Instant,
+    lines: RateLimit,
+}
+
+impl Default for Conflicts {
+    fn default() -> Self {
+        Conflicts {
+            running: false,
+            paused_until: Instant::ORIGIN,
+            lines: RateLimit::conflict_lines(),
+        }
+    }
 }
 
 impl Serf {
@@ -97,11 +109,16 @@ impl Serf {
     /// Two nodes claim one name.
     pub(super) fn handle_conflict(&mut self, existing: &Node, other: SocketAddr, now: Instant) {
         let (name, addr) = (&existing.name, existing.addr);
+        let may_log = self.conflicts.lines.allows(now);
         if name != self.local_name() {
-            log::warn!(target: "serf", "Name conflict for '{name}': both {addr} and {other} claim it");
+            if may_log {
+                log::warn!(target: "serf", "Name conflict for '{name}': both {addr} and {other} claim it");
+            }
             return;
         }
-        log::error!(target: "serf", "Node name conflicts with another node at {other}. Names must be unique!");
+        if may_log {
+            log::error!(target: "serf", "Node name conflicts with another node at {other}. Names must be unique!");
+        }
         let quiet = self.conflicts.running || now < self.conflicts.paused_until;
         if quiet || !self.config.name_conflict_resolution || self.state != State::Alive {
             return;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::user_events::RING_EVENTS_MAX;
 use super::{LamportTime, MemberStatus, Serf};
 use crate::swim::JoinId;
 use crate::time::Instant;
@@ -50,9 +51,7 @@ impl Serf {
             let reached = state.event_ltime.min(self.event_clock.now());
             self.events.raise_minimum(reached);
         }
-        for slot in state.events.into_iter().flatten() {
-            self.merge_events(slot, now);
-        }
+        self.merge_events(state.events, now);
     }
 
     fn merge_intents(&mut self, state: &SerfPushPull, now: Instant) {
@@ -77,15 +76,24 @@ impl Serf {
         }
     }
 
-    fn merge_events(&mut self, slot: RecentEvents, now: Instant) {
-        for (name, payload) in slot.events {
-            let message = UserEventMessage {
-                ltime: slot.ltime,
-                name,
-                payload,
-                coalesce: false,
-            };
-            self.handle_user_event(message, now);
+    fn merge_events(&mut self, slots: Vec<Option<RecentEvents>>, now: Instant) {
+        // A forged state must not make this node deliver without end.
+        let mut room = RING_EVENTS_MAX;
+        for slot in slots.into_iter().flatten() {
+            for (name, payload) in slot.events {
+                if room == 0 {
+                    self.refuse("push/pull with more events than are remembered");
+                    return;
+                }
+                room -= 1;
+                let message = UserEventMessage {
+                    ltime: slot.ltime,
+                    name,
+                    payload,
+                    coalesce: false,
+                };
+                self.handle_user_event(message, now);
+            }
         }
     }
 }

@@ -33,6 +33,11 @@ impl RateLimit {
         RateLimit::new(64, 16)
     }
 
+    /// Log lines about name conflicts, which anybody can provoke.
+    pub(super) fn conflict_lines() -> Self {
+        RateLimit::new(16, 1)
+    }
+
     fn new(burst: u32, per_second: u32) -> Self {
         RateLimit {
             burst,
@@ -41,7 +46,7 @@ impl RateLimit {
         }
     }
 
-    fn allows(&mut self, now: Instant) -> bool {
+    pub(super) fn allows(&mut self, now: Instant) -> bool {
         let depth = self.interval.saturating_mul(self.burst);
         let horizon = now + depth;
         let level = self.level.max(now);

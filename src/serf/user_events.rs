@@ -17,6 +17,8 @@ const SLOT_EVENTS_MAX: usize = 1024;
 const SLOT_BYTES_MAX: usize = 1 << 20;
 /// Bytes that the whole memory takes. Beyond it the oldest times are given up for good.
 const RING_BYTES_MAX: usize = 4 << 20;
+/// Events that the whole memory holds, so also events of one push/pull: 32 at each of 512 times.
+pub(super) const RING_EVENTS_MAX: usize = 16_384;
 /// What an event costs beside its name and payload.
 const EVENT_OVERHEAD_BYTES: usize = 48;
 
@@ -45,6 +47,7 @@ struct Slot {
 pub(super) struct UserEventRing {
     slots: BTreeMap<LamportTime, Slot>,
     bytes: usize,
+    count: usize,
     /// Times below are ignored.
     minimum: LamportTime,
 }
@@ -81,6 +84,7 @@ impl UserEventRing {
         slot.events.push((name.into(), payload.map(Into::into)));
         slot.bytes += cost;
         self.bytes += cost;
+        self.count += 1;
         self.shrink();
         Verdict::New
     }
@@ -109,25 +113,30 @@ impl UserEventRing {
             if !clock.is_forgotten(*first.key(), BUFFER_SLOTS) {
                 return;
             }
-            self.bytes -= first.remove().bytes;
+            let slot = first.remove();
+            self.bytes -= slot.bytes;
+            self.count -= slot.events.len();
         }
     }
 
     /// Keeps within the budget. A time that is given up must not be accepted again, or its events
     /// would be delivered twice.
     fn shrink(&mut self) {
-        while self.bytes > RING_BYTES_MAX {
+        while self.bytes > RING_BYTES_MAX || self.count > RING_EVENTS_MAX {
             let Some((ltime, slot)) = self.slots.pop_first() else {
                 return;
             };
             self.bytes -= slot.bytes;
+            self.count -= slot.events.len();
             self.raise_minimum(LamportTime(ltime.0.saturating_add(1)));
         }
     }
 
     pub(super) fn check_invariants(&self) {
         let bytes: usize = self.slots.values().map(|slot| slot.bytes).sum();
-        assert_eq!(bytes, self.bytes);
+        let count: usize = self.slots.values().map(|slot| slot.events.len()).sum();
+        assert_eq!((bytes, count), (self.bytes, self.count));
+        assert!(count <= RING_EVENTS_MAX);
         assert!(bytes <= RING_BYTES_MAX);
         assert!(self.slots.len() as u64 <= BUFFER_SLOTS + 1);
     }

@@ -27,6 +27,8 @@ pub(super) struct Host {
     /// Answers every delivered query with this, at once.
     pub(super) answer: Option<Vec<u8>>,
     pub(super) stopped: bool,
+    /// All datagrams that it sent, one after the other.
+    pub(super) sent: Vec<u8>,
     /// Takes nothing in and lets nothing out, its time goes on.
     pub(super) cut: bool,
 }
@@ -53,7 +55,9 @@ pub(super) fn config(n: u16) -> Config {
 
 pub(super) fn start(config: Config, now: Instant) -> Serf {
     let seed = u64::from(config.addr.port());
-    let envelope = Envelope::plain(NonceSource::new([7; 32]));
+    let mut envelope = Envelope::plain(NonceSource::new([7; 32]));
+    // So that tests can look at bytes.
+    envelope.compression = false;
     Serf::new(config, envelope, seed, now).unwrap()
 }
 
@@ -97,6 +101,7 @@ impl Net {
             records: Vec::new(),
             answer: None,
             stopped: false,
+            sent: Vec::new(),
             cut: false,
         };
         self.hosts.insert(at, host);
@@ -171,8 +176,12 @@ impl Net {
 
     /// Hands a message to a node as if it had been gossiped.
     pub(super) fn gossip_to(&mut self, n: u16, message: &SerfMessage) {
+        self.gossip_bytes_to(n, &message.encode());
+    }
+
+    pub(super) fn gossip_bytes_to(&mut self, n: u16, message: &[u8]) {
         let mut bytes = vec![8];
-        bytes.extend(message.encode());
+        bytes.extend(message);
         let (now, from) = (self.now, addr(99));
         let input = Input::Datagram {
             from,
@@ -266,7 +275,12 @@ impl Net {
                 return;
             };
             match output {
-                Output::Transmit(transmit) if !host.cut => self.transmit(at, transmit),
+                Output::Transmit(transmit) if !host.cut => {
+                    if let Transmit::Datagram { bytes, .. } = &transmit {
+                        host.sent.extend(bytes);
+                    }
+                    self.transmit(at, transmit);
+                }
                 Output::Transmit(transmit) => self.refuse(at, &transmit),
                 Output::Event(event) => self.note_event(at, event),
                 Output::CommandEnded { id, result } => {

@@ -1,8 +1,10 @@
 //! One node, told things by hand.
 
-use super::harness::{Net, config, start};
+use super::harness::{Net, addr, config, start};
 use crate::serf::*;
+use crate::swim::{Node, NodeState};
 use crate::time::Duration;
+use crate::wire::VersionVector;
 use crate::wire::serf::{
     JoinIntent, LeaveIntent, RecentEvents, SerfMessage, SerfPushPull, UserEventMessage,
 };
@@ -123,6 +125,139 @@ fn intents_about_strangers_wait_for_them() {
     let record = net.serf(1).members.record(b"n2").unwrap();
     assert_eq!(record.status_ltime, LamportTime(9));
     assert_eq!(net.status(1, 2), MemberStatus::Leaving);
+}
+
+/// A node that the membership layer has found.
+fn found(text: &str) -> Node {
+    Node {
+        name: name(text),
+        addr: addr(50),
+        meta: (*b"\xff\x80").into(),
+        versions: VersionVector::serf(5),
+        incarnation: 1,
+        state: NodeState::Alive,
+    }
+}
+
+#[test]
+fn what_is_new_is_passed_on_and_only_that() {
+    use MemberStatus::{Alive, Failed, Leaving, Left};
+    for status in [Alive, Leaving, Left, Failed] {
+        let mut serf = start(config(1), Instant::ORIGIN);
+        let (now, x) = (Instant::ORIGIN, name("x"));
+        serf.handle_joined(&found("x"), now);
+        if matches!(status, Leaving | Left) {
+            serf.members.leave_intent(&x, LamportTime(1));
+        }
+        if matches!(status, Failed | Left) {
+            serf.handle_gone(&found("x"), now);
+        }
+        assert_eq!(serf.member(b"x").unwrap().status, status);
+        let leave = |ltime| LeaveIntent {
+            ltime: LamportTime(ltime),
+            node: x.clone(),
+            prune: false,
+        };
+        let join = |ltime| JoinIntent {
+            ltime: LamportTime(ltime),
+            node: x.clone(),
+        };
+        assert!(serf.handle_leave_intent(&leave(10), now), "{status:?}");
+        assert!(!serf.handle_leave_intent(&leave(10), now));
+        assert!(!serf.handle_join_intent(&join(10), now));
+        assert!(serf.handle_join_intent(&join(11), now));
+        assert!(!serf.handle_leave_intent(&leave(11), now));
+        assert_eq!(serf.stats().member_time, 12);
+        serf.check_invariants();
+    }
+    let mut serf = start(config(1), Instant::ORIGIN);
+    let intent = JoinIntent {
+        ltime: LamportTime(3),
+        node: name("stranger"),
+    };
+    assert!(serf.handle_join_intent(&intent, Instant::ORIGIN));
+    assert!(!serf.handle_join_intent(&intent, Instant::ORIGIN));
+}
+
+#[test]
+fn messages_are_passed_on_byte_for_byte() {
+    let mut net = Net::joined(2);
+    net.host(1).sent.clear();
+    // Keys out of order, a wide integer, a key that nobody knows.
+    let mut odd = b"\x01\x83\xa4Node\xa7unknown\xa1?\x92\x01\xc3\xa5LTime".to_vec();
+    odd.extend(b"\xcf\0\0\0\0\0\0\0\x63");
+    net.gossip_bytes_to(1, &odd);
+    net.run_for(Duration::from_secs(2));
+    assert!(net.serf(2).intents.contains(&name("unknown")));
+    for n in 1..=2 {
+        let sent = &net.host(n).sent;
+        assert!(sent.windows(odd.len()).any(|window| window == odd), "n{n}");
+    }
+}
+
+#[test]
+fn the_member_table_is_bounded() {
+    let mut small = config(1);
+    small.swim.nodes_max = 4;
+    let mut serf = start(small, Instant::ORIGIN);
+    let now = Instant::from_millis;
+    for (at, node) in [(1, "a"), (2, "b"), (3, "c")] {
+        serf.handle_joined(&found(node), now(at));
+    }
+    serf.handle_gone(&found("b"), now(4));
+    serf.handle_gone(&found("a"), now(5));
+    // Who is away for longest makes room, and then nobody can.
+    for node in ["d", "e", "f"] {
+        serf.handle_joined(&found(node), now(6));
+        serf.check_invariants();
+    }
+    let names: Vec<_> = serf.members().map(|m| m.name.to_string()).collect();
+    assert_eq!(names, ["c", "d", "e", "n1"]);
+}
+
+#[test]
+fn deep_queues_are_cut() {
+    let mut shallow = config(1);
+    shallow.queue_depth_warning = 5;
+    shallow.queue_depth_max = 10;
+    let mut net = Net::new(0);
+    net.add(shallow);
+    for n in 0..20 {
+        net.gossip_to(1, &join(&format!("x{n}"), 5));
+    }
+    assert_eq!(queues(&net).0, 20);
+    net.gossip_to(1, &join("one too many", 5));
+    assert_eq!(queues(&net).0, 10);
+    for n in 0..3 {
+        net.gossip_to(1, &join(&format!("y{n}"), 5));
+    }
+    assert_eq!(queues(&net).0, 13);
+    net.run_for(Duration::from_secs(31));
+    assert_eq!(queues(&net).0, 10);
+}
+
+#[test]
+fn a_forged_state_delivers_a_bounded_number_of_events() {
+    let mut serf = start(config(1), Instant::ORIGIN);
+    let slot = |ltime: u64| {
+        let events = (0..1000u32).map(|n| (n.to_be_bytes().to_vec(), None));
+        Some(RecentEvents {
+            ltime: LamportTime(ltime),
+            events: events.collect(),
+        })
+    };
+    let state = SerfPushPull {
+        event_ltime: LamportTime(101),
+        events: (1..=60).map(slot).collect(),
+        ..SerfPushPull::default()
+    };
+    serf.handle_user_state(&state.encode(), None, Instant::ORIGIN);
+    serf.check_invariants();
+    let outputs = std::iter::from_fn(|| serf.poll_output());
+    assert_eq!(
+        outputs.filter(|o| matches!(o, Output::Event(_))).count(),
+        16_384
+    );
 }
 
 #[test]
