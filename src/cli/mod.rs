@@ -1,23 +1,103 @@
 //! The command line: one table of commands and flags, a blocking RPC client, output as text or JSON
 //! (agent spec 3).
 
+pub mod client;
+mod columns;
+mod commands;
 pub mod flags;
+pub mod help;
+mod json;
 pub mod table;
 
 pub use flags::Flags;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
+
+use crate::serf::config::{PROTOCOL_MAX, PROTOCOL_MIN};
+use flags::Stop;
+use table::Command;
+
+/// Exit status when there is no command to run.
+const NO_COMMAND: u8 = 127;
 
 /// Runs the command line `line`, the program's name first.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut line = line.into_iter().skip(1);
-    let name = line.next().unwrap_or_default();
-    let Some(command) = name.to_str().and_then(table::command) else {
-        return ExitCode::from(127);
-    };
-    match Flags::parse(command, line) {
-        Ok(flags) => crate::agent::run(&flags),
-        Err(_) => ExitCode::FAILURE,
+    let mut line = line.into_iter().skip(1).peekable();
+    let mut flags_first = false;
+    while let Some(flag) = line.next_if(|next| next.to_string_lossy().starts_with('-')) {
+        match flag.to_str() {
+            Some("-v" | "--version") => return print(&version()),
+            Some("-h" | "-help" | "--help") => return usage(ExitCode::SUCCESS),
+            _ => flags_first = true,
+        }
     }
+    let name = line.next().unwrap_or_default();
+    let command = name.to_str().and_then(table::command);
+    match command {
+        Some(command) if flags_first => complain(
+            &format!(
+                "Flags stand before the command. Write them behind it: cottar {} [options]\n",
+                command.name
+            ),
+            &help::help(command),
+        ),
+        Some(command) if command.name != "help" => run(command, line),
+        _ => usage(ExitCode::from(NO_COMMAND)),
+    }
+}
+
+fn run(command: &'static Command, line: impl Iterator<Item = OsString>) -> ExitCode {
+    let flags = match Flags::parse(command, line) {
+        Ok(flags) => flags,
+        Err(Stop::Version) => return print(&version()),
+        Err(Stop::Help) => {
+            let _ = io::stderr().write_all(help::help(command).as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(Stop::Error(why)) => {
+            let _ = writeln!(io::stderr(), "{why}");
+            print(&help::help(command));
+            return ExitCode::FAILURE;
+        }
+    };
+    match command.name {
+        "agent" => crate::agent::run(&flags),
+        "version" => print(&version()),
+        _ => {
+            let mut out = io::stdout().lock();
+            let done = commands::run(&flags, &mut out).and_then(|()| Ok(out.flush()?));
+            match done {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => commands::report(failure, &flags, &mut out),
+            }
+        }
+    }
+}
+
+/// The version and the protocols understood (agent spec 3.12).
+pub fn version() -> String {
+    format!(
+        "{}\nAgent Protocol: {PROTOCOL_MAX} (Understands back to: {PROTOCOL_MIN})\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => commands::output_failed(&why),
+    }
+}
+
+fn usage(status: ExitCode) -> ExitCode {
+    let _ = io::stderr().write_all(help::usage().as_bytes());
+    status
+}
+
+fn complain(why: &str, help: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{why}\n{help}");
+    ExitCode::FAILURE
 }

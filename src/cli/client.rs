@@ -1,0 +1,393 @@
+//! A blocking RPC client (agent spec 2.6).
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use crate::rpc::reply::{self, Member, Record, ReplyHeader, Stats};
+use crate::rpc::request::Query;
+use crate::rpc::{Boundary, ByteQueue, Request, VERSION};
+
+/// For connecting, as the reference does it.
+const DIAL_TIME_MAX: Duration = Duration::from_secs(10);
+/// For one request to be taken.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
+/// For the answer to a handshake: who listens but does not answer is no agent.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// For the answer to a command that an agent answers at once, or after its broadcast timeout.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
+/// What a query's end may be late.
+const QUERY_SLACK: Duration = Duration::from_secs(30);
+/// Bytes of one value of an agent: more than the members of the largest cluster take.
+const REPLY_BYTES_MAX: usize = 256 << 20;
+
+/// Why a call failed.
+#[derive(Debug)]
+pub enum Error {
+    /// No connection; the reference's words.
+    Dial(String),
+    /// The agent hung up.
+    Closed,
+    /// The agent does not answer.
+    Silent(Duration),
+    /// The agent refused; its words.
+    Refused(String),
+    /// The connection broke.
+    Broken(io::Error),
+    /// What came is not the protocol.
+    Garbage(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Dial(why) | Error::Refused(why) => f.write_str(why),
+            Error::Closed => f.write_str("client closed"),
+            Error::Silent(time) => {
+                write!(
+                    f,
+                    "no answer within {} s; is this an agent?",
+                    time.as_secs()
+                )
+            }
+            Error::Broken(why) => f.write_str(&system_words(why)),
+            Error::Garbage(why) => write!(f, "the answer is not RPC ({why}); is this an agent?"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// A connection to an agent.
+pub struct Client {
+    stream: TcpStream,
+    input: ByteQueue,
+    seq: u64,
+}
+
+impl Client {
+    /// Connects to `HOST:PORT` and shakes hands; shows `key` if it is not empty.
+    ///
+    /// # Errors
+    /// Says why there is no connection that can be used.
+    pub fn connect(address: &str, key: &str) -> Result<Self> {
+        let stream = dial(address)?;
+        stream
+            .set_write_timeout(Some(WRITE_TIME_MAX))
+            .and_then(|()| stream.set_nodelay(true))
+            .map_err(Error::Broken)?;
+        let mut client = Client {
+            stream,
+            input: ByteQueue::default(),
+            seq: 0,
+        };
+        let handshake = Request::Handshake { version: VERSION };
+        client.call(&handshake, Some(HANDSHAKE_TIME_MAX))?;
+        if !key.is_empty() {
+            let key = key.as_bytes().to_vec();
+            client.call(&Request::Auth { key }, Some(HANDSHAKE_TIME_MAX))?;
+        }
+        Ok(client)
+    }
+
+    /// A command that is answered soon and without a body.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn order(&mut self, request: &Request) -> Result<()> {
+        self.call(request, Some(ANSWER_TIME_MAX)).map(drop)
+    }
+
+    /// Joins; the number of nodes contacted. Takes as long as it takes.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn join(&mut self, existing: Vec<Vec<u8>>, replay: bool) -> Result<i32> {
+        let body = self.call(&Request::Join { existing, replay }, None)?;
+        reply::decode_joined(&body).map_err(garbage)
+    }
+
+    /// Leaves. Takes as long as it takes.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn leave(&mut self) -> Result<()> {
+        self.call(&Request::Leave, None).map(drop)
+    }
+
+    /// The members that pass the filter of a [`Request::MembersFiltered`].
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn members(&mut self, request: &Request) -> Result<Vec<Member>> {
+        let body = self.call(request, Some(ANSWER_TIME_MAX))?;
+        reply::decode_members(&body).map_err(garbage)
+    }
+
+    /// The agent's figures.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn stats(&mut self) -> Result<Stats> {
+        let body = self.call(&Request::Stats, Some(ANSWER_TIME_MAX))?;
+        reply::decode_stats(&body).map_err(garbage)
+    }
+
+    /// Sends a query; its records follow.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn query(&mut self, query: Query) -> Result<Records<'_>> {
+        let nanos = u64::try_from(query.timeout_nanos).unwrap_or(0);
+        let patience = match nanos {
+            0 => ANSWER_TIME_MAX,
+            nanos => Duration::from_nanos(nanos).saturating_add(QUERY_SLACK),
+        };
+        self.call(&Request::Query(query), Some(ANSWER_TIME_MAX))?;
+        Ok(Records {
+            client: self,
+            patience,
+        })
+    }
+
+    /// One request and its reply; the reply's body, empty if it has none.
+    fn call(&mut self, request: &Request, patience: Option<Duration>) -> Result<Vec<u8>> {
+        self.seq += 1;
+        self.stream
+            .write_all(&request.encode(self.seq))
+            .map_err(broken)?;
+        let header = self.header(patience)?;
+        let refused = !header.error.is_empty();
+        let with_body = matches!(
+            request,
+            Request::Members
+                | Request::MembersFiltered { .. }
+                | Request::Join { .. }
+                | Request::Stats
+        );
+        // The one error that comes without a body where a body is due.
+        let body = if with_body && header.error != b"Authentication required" {
+            self.value(patience)
+        } else {
+            Ok(Vec::new())
+        };
+        if refused {
+            let why = String::from_utf8_lossy(&header.error).into_owned();
+            return Err(Error::Refused(why));
+        }
+        body
+    }
+
+    fn header(&mut self, patience: Option<Duration>) -> Result<ReplyHeader> {
+        let header = ReplyHeader::decode(&self.value(patience)?).map_err(garbage)?;
+        if header.seq != self.seq {
+            return Err(Error::Garbage(format!(
+                "number {} answers {}",
+                header.seq, self.seq
+            )));
+        }
+        Ok(header)
+    }
+
+    /// Waits for one complete value, for no longer than `patience`.
+    fn value(&mut self, patience: Option<Duration>) -> Result<Vec<u8>> {
+        let deadline = patience.map(|patience| (Instant::now() + patience, patience));
+        let mut boundary = Boundary::default();
+        let mut chunk = [0; 16 << 10];
+        loop {
+            if let Some(length) = boundary.find(self.input.as_slice()).map_err(garbage)? {
+                let value = self.input.as_slice().get(..length).unwrap_or_default();
+                let value = value.to_vec();
+                self.input.consume(length);
+                return Ok(value);
+            }
+            if self.input.len() > REPLY_BYTES_MAX {
+                return Err(Error::Garbage(format!("more than {REPLY_BYTES_MAX} bytes")));
+            }
+            if let Some((deadline, patience)) = deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(Error::Silent(patience));
+                }
+                self.stream
+                    .set_read_timeout(Some(left))
+                    .map_err(Error::Broken)?;
+            } else {
+                self.stream.set_read_timeout(None).map_err(Error::Broken)?;
+            }
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(Error::Closed),
+                Ok(count) => self.input.push(chunk.get(..count).unwrap_or_default()),
+                // The loop's head knows whether time is up.
+                Err(why) if is_timeout(&why) || why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => return Err(broken(why)),
+            }
+        }
+    }
+}
+
+/// What comes back for a query.
+pub struct Records<'a> {
+    client: &'a mut Client,
+    patience: Duration,
+}
+
+impl Records<'_> {
+    /// The next ack or response; `None` at the end.
+    ///
+    /// # Errors
+    /// The connection ended before the query did.
+    pub fn next(&mut self) -> Result<Option<Record>> {
+        self.client.header(Some(self.patience))?;
+        let body = self.client.value(Some(self.patience))?;
+        let record = Record::decode(&body).map_err(garbage)?;
+        // Some reference versions race at the end and send records from nobody (agent spec 2.4).
+        Ok((record.kind != b"done" && !record.from.is_empty()).then_some(record))
+    }
+}
+
+fn dial(address: &str) -> Result<TcpStream> {
+    let dial_error = |why: String| Error::Dial(format!("dial tcp{why}"));
+    let (host, port) = split_host_port(address).map_err(|why| dial_error(format!(": {why}")))?;
+    let addresses = match host {
+        "" => vec![SocketAddr::from(([127, 0, 0, 1], port))],
+        host => match host.parse::<IpAddr>() {
+            Ok(ip) => vec![SocketAddr::new(ip, port)],
+            Err(_) => (host, port)
+                .to_socket_addrs()
+                .map_err(|_| dial_error(format!(": lookup {host}: no such host")))?
+                .collect(),
+        },
+    };
+    let deadline = Instant::now() + DIAL_TIME_MAX;
+    let mut failure = dial_error(format!(": lookup {host}: no such host"));
+    let mut first = true;
+    for address in addresses {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Zero is refused by the call; a millisecond is over as soon.
+        match TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(why) if first => {
+                failure = dial_error(format!(" {address}: {}", connect_words(&why)));
+                first = false;
+            }
+            Err(_) => {}
+        }
+    }
+    Err(failure)
+}
+
+/// Splits `host:port`; the errors are worded as the reference's.
+fn split_host_port(address: &str) -> std::result::Result<(&str, u16), String> {
+    if address.is_empty() {
+        return Err("missing address".to_owned());
+    }
+    let wrong = |what: &str| format!("address {address}: {what}");
+    let (host, port) = match address.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest
+                .split_once(']')
+                .ok_or_else(|| wrong("missing ']' in address"))?;
+            let port = after.strip_prefix(':').ok_or_else(|| {
+                wrong(if after.is_empty() {
+                    "missing port in address"
+                } else {
+                    "too many colons in address"
+                })
+            })?;
+            (host, port)
+        }
+        None => address
+            .rsplit_once(':')
+            .ok_or_else(|| wrong("missing port in address"))?,
+    };
+    if port.contains(':') || (host.contains(':') && !address.starts_with('[')) {
+        return Err(wrong("too many colons in address"));
+    }
+    let port = match port.parse::<u16>() {
+        Ok(port) => port,
+        Err(_) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            return Err(format!("address {port}: invalid port"));
+        }
+        Err(_) if port.is_empty() => 0,
+        Err(_) => return Err(format!("lookup tcp/{port}: unknown port")),
+    };
+    Ok((host, port))
+}
+
+fn connect_words(why: &io::Error) -> String {
+    if why.kind() == io::ErrorKind::TimedOut && why.raw_os_error().is_none() {
+        return "i/o timeout".to_owned();
+    }
+    format!("connect: {}", system_words(why))
+}
+
+/// The system's words for an error, without Rust's number behind them.
+fn system_words(why: &io::Error) -> String {
+    let text = why.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => String::new(),
+    }
+}
+
+fn broken(why: io::Error) -> Error {
+    match why.kind() {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Error::Closed,
+        _ if is_timeout(&why) => Error::Silent(WRITE_TIME_MAX),
+        _ => Error::Broken(why),
+    }
+}
+
+fn is_timeout(why: &io::Error) -> bool {
+    matches!(
+        why.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+fn garbage(why: impl fmt::Display) -> Error {
+    Error::Garbage(why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_split_and_refused_in_the_references_words() {
+        for (address, expected) in [
+            ("127.0.0.1:1", Ok(("127.0.0.1", 1))),
+            ("[::1]:7373", Ok(("::1", 7373))),
+            ("host:7373", Ok(("host", 7373))),
+            (":7373", Ok(("", 7373))),
+            ("", Err("missing address")),
+            ("foo", Err("address foo: missing port in address")),
+            ("[::1]", Err("address [::1]: missing port in address")),
+            ("::1", Err("address ::1: too many colons in address")),
+            ("a:b:c", Err("address a:b:c: too many colons in address")),
+            ("127.0.0.1:99999", Err("address 99999: invalid port")),
+            ("[::1", Err("address [::1: missing ']' in address")),
+            ("a:b", Err("lookup tcp/b: unknown port")),
+        ] {
+            assert_eq!(
+                split_host_port(address),
+                expected.map_err(str::to_owned),
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn system_errors_lose_their_number() {
+        let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        assert_eq!(connect_words(&refused), "connect: connection refused");
+    }
+}

@@ -1,0 +1,147 @@
+//! JSON as the reference prints it (agent spec 3.1): two blanks a level, `<`, `>` and `&` escaped for the
+//! sake of HTML, U+FFFD for what is no UTF-8.
+
+use std::fmt::Write;
+
+/// A value to print.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Json {
+    Null,
+    Number(i64),
+    Text(Vec<u8>),
+    List(Vec<Json>),
+    /// In the order to be printed.
+    Object(Vec<(Vec<u8>, Json)>),
+}
+
+impl Json {
+    /// Text.
+    pub fn text(text: impl AsRef<[u8]>) -> Self {
+        Json::Text(text.as_ref().to_vec())
+    }
+
+    /// An object whose keys are known.
+    pub fn object<const N: usize>(entries: [(&str, Json); N]) -> Self {
+        Json::Object(
+            entries
+                .into_iter()
+                .map(|(key, value)| (key.into(), value))
+                .collect(),
+        )
+    }
+
+    /// An object of free keys, which must be sorted.
+    pub fn map<'a, T: 'a>(
+        entries: impl IntoIterator<Item = (&'a Vec<u8>, &'a T)>,
+        value: impl Fn(&T) -> Json,
+    ) -> Self {
+        Json::Object(
+            entries
+                .into_iter()
+                .map(|(key, entry)| (key.clone(), value(entry)))
+                .collect(),
+        )
+    }
+
+    /// The value over several lines, without a line end behind it.
+    pub fn print(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, 0);
+        text
+    }
+
+    fn write(&self, text: &mut String, depth: usize) {
+        match self {
+            Json::Null => text.push_str("null"),
+            Json::Number(number) => {
+                let _ = write!(text, "{number}");
+            }
+            Json::Text(bytes) => write_text(text, bytes),
+            Json::List(items) => {
+                let items = items.iter().map(|item| (None, item));
+                write_items(text, depth, ['[', ']'], items);
+            }
+            Json::Object(entries) => {
+                let entries = entries.iter().map(|(key, value)| (Some(&**key), value));
+                write_items(text, depth, ['{', '}'], entries);
+            }
+        }
+    }
+}
+
+fn write_items<'a>(
+    text: &mut String,
+    depth: usize,
+    brackets: [char; 2],
+    items: impl ExactSizeIterator<Item = (Option<&'a [u8]>, &'a Json)>,
+) {
+    text.push(brackets[0]);
+    let last = items.len();
+    let indent = |text: &mut String, depth: usize| {
+        text.push('\n');
+        text.extend(std::iter::repeat_n("  ", depth));
+    };
+    for (number, (key, value)) in items.enumerate() {
+        indent(text, depth + 1);
+        if let Some(key) = key {
+            write_text(text, key);
+            text.push_str(": ");
+        }
+        value.write(text, depth + 1);
+        if number + 1 < last {
+            text.push(',');
+        } else {
+            indent(text, depth);
+        }
+    }
+    text.push(brackets[1]);
+}
+
+fn write_text(text: &mut String, bytes: &[u8]) {
+    text.push('"');
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '"' => text.push_str("\\\""),
+                '\\' => text.push_str("\\\\"),
+                '\n' => text.push_str("\\n"),
+                '\r' => text.push_str("\\r"),
+                '\t' => text.push_str("\\t"),
+                '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                    let _ = write!(text, "\\u{:04x}", u32::from(character));
+                }
+                _ => text.push(character),
+            }
+        }
+        text.extend(chunk.invalid().iter().map(|_| "\\ufffd"));
+    }
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_indented() {
+        let value = Json::object([
+            ("a", Json::Null),
+            ("b", Json::List(vec![])),
+            ("c", Json::Object(vec![])),
+            ("d", Json::List(vec![Json::Number(-1), Json::text("x")])),
+        ]);
+        assert_eq!(
+            value.print(),
+            "{\n  \"a\": null,\n  \"b\": [],\n  \"c\": {},\n  \"d\": [\n    -1,\n    \"x\"\n  ]\n}"
+        );
+    }
+
+    #[test]
+    fn text_is_escaped_as_the_reference_does() {
+        assert_eq!(
+            Json::text(b"<a>&\"\\\n\r\t\x01\x7f\xff\xfe\xe2\x80\xa8k\xc3\xb6").print(),
+            "\"\\u003ca\\u003e\\u0026\\\"\\\\\\n\\r\\t\\u0001\x7f\\ufffd\\ufffd\\u2028k\u{f6}\""
+        );
+    }
+}
