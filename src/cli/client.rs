@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use crate::agent::words::os_error;
 use crate::rpc::reply::{self, Member, Record, ReplyHeader, Stats};
 use crate::rpc::request::Query;
 use crate::rpc::{Boundary, ByteQueue, Request, VERSION};
@@ -51,7 +52,7 @@ impl fmt::Display for Error {
                     time.as_secs()
                 )
             }
-            Error::Broken(why) => f.write_str(&system_words(why)),
+            Error::Broken(why) => f.write_str(&os_error(why)),
             Error::Garbage(why) => write!(f, "the answer is not RPC ({why}); is this an agent?"),
         }
     }
@@ -319,20 +320,9 @@ fn split_host_port(address: &str) -> std::result::Result<(&str, u16), String> {
 }
 
 fn connect_words(why: &io::Error) -> String {
-    if why.kind() == io::ErrorKind::TimedOut && why.raw_os_error().is_none() {
-        return "i/o timeout".to_owned();
-    }
-    format!("connect: {}", system_words(why))
-}
-
-/// The system's words for an error, without Rust's number behind them.
-fn system_words(why: &io::Error) -> String {
-    let text = why.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut characters = text.chars();
-    match characters.next() {
-        Some(first) => first.to_lowercase().chain(characters).collect(),
-        None => String::new(),
+    match why.raw_os_error() {
+        None => os_error(why),
+        Some(_) => format!("connect: {}", os_error(why)),
     }
 }
 

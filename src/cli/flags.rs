@@ -6,6 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 use super::table::{Command, Flag, Kind};
+use crate::agent::config::FlagValues;
 use crate::go;
 
 /// What a command line said after the command's name.
@@ -143,6 +144,36 @@ impl Flags {
     /// The command that the flags are for.
     pub fn command(&self) -> &'static Command {
         self.command
+    }
+}
+
+impl crate::agent::config::FlagValues for Flags {
+    fn values(&self, name: &str) -> &[String] {
+        Flags::values(self, name)
+    }
+    fn value(&self, name: &str) -> Option<&str> {
+        Flags::value(self, name)
+    }
+    fn flag(&self, name: &str) -> bool {
+        Flags::flag(self, name)
+    }
+    fn integer(&self, name: &str) -> Option<i64> {
+        Flags::integer(self, name)
+    }
+}
+
+impl FlagValues for Flags {
+    fn values(&self, name: &str) -> &[String] {
+        Flags::values(self, name)
+    }
+    fn value(&self, name: &str) -> Option<&str> {
+        Flags::value(self, name)
+    }
+    fn flag(&self, name: &str) -> bool {
+        Flags::flag(self, name)
+    }
+    fn integer(&self, name: &str) -> Option<i64> {
+        Flags::integer(self, name)
     }
 }
 

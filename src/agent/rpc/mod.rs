@@ -106,7 +106,6 @@ enum Kind {
     Join,
     Leave,
     Query,
-    Respond,
 }
 
 /// All RPC sessions.
@@ -271,7 +270,6 @@ impl RpcServer {
             Kind::Join => state.reply_with(running.seq, error, |writer| {
                 reply::write_joined(writer, contacted);
             }),
-            Kind::Respond if !error.is_empty() => state.reply(running.seq, &respond_error(error)),
             _ => state.reply(running.seq, error),
         }
         if running.kind == Kind::Leave {
@@ -472,7 +470,7 @@ impl RpcServer {
                         id: query.id,
                         payload: payload.unwrap_or_default(),
                     };
-                    self.start(session, seq, Kind::Respond, command);
+                    self.start(session, seq, Kind::Plain, command);
                 }
             },
             Request::Event {
@@ -527,12 +525,6 @@ impl RpcServer {
         let Some(state) = self.sessions.get_mut(&session) else {
             return;
         };
-        // The one internal query that a client may send carries nothing.
-        let ping =
-            query.name == b"_serf_ping" && query.payload.as_deref().unwrap_or_default() == b"";
-        if query.name.starts_with(b"_serf_") && !ping {
-            return state.reply(seq, "Queries cannot contain the '_serf_' prefix");
-        }
         if state.asked.len() >= QUERIES_MAX {
             return state.reply(seq, "Too many queries at a time");
         }
@@ -600,13 +592,4 @@ impl RpcServer {
 /// A failed join in the words of the deployed reference.
 pub fn join_failure((target, why): &(JoinTarget, String)) -> String {
     format!("Failed to join {}: {why}", target.addr.ip())
-}
-
-/// The reference words any failed answer like this (agent spec 5, item 12).
-fn respond_error(why: &str) -> String {
-    const PREFIX: &str = "failed to respond to key query: ";
-    match why.strip_prefix(PREFIX) {
-        Some(_) => why.to_owned(),
-        None => format!("{PREFIX}{why}"),
-    }
 }

@@ -1,0 +1,260 @@
+//! A node and its RPC server in virtual time, without sockets.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use cottar::agent::rpc::{Action, Config as RpcConfig, RpcServer, SessionId, View};
+use cottar::rpc::boundary::{Boundary, ByteQueue};
+use cottar::serf::{
+    Command, CommandId, Config, Input, JoinTarget, Output, Serf, StreamEnd, Transmit,
+};
+use cottar::time::{Duration, Instant};
+use cottar::wire::{Envelope, NodeName, NonceSource};
+
+use crate::value::{Value, decode};
+
+/// A client's side of a session.
+#[derive(Default)]
+pub struct Peer {
+    /// What the agent sent and nobody has looked at.
+    pub bytes: ByteQueue,
+    /// The agent closed the connection.
+    pub closed: bool,
+    /// The client does not read: nothing is taken from the agent.
+    pub stalled: bool,
+}
+
+/// One agent.
+pub struct Agent {
+    pub serf: Serf,
+    pub rpc: RpcServer,
+    pub now: Instant,
+    pub peers: BTreeMap<SessionId, Peer>,
+    /// The agent was told to end.
+    pub shutdown: bool,
+    /// Joins are not started but kept here.
+    pub hold_joins: bool,
+    pub held: Vec<(CommandId, Vec<String>)>,
+    pub handlers: Vec<(String, String)>,
+    /// Sessions that the server wants to be read again.
+    pub read_again: BTreeSet<SessionId>,
+    own: SocketAddr,
+    next_session: u64,
+}
+
+impl Agent {
+    pub fn new(auth_key: Option<&str>) -> Self {
+        let own: SocketAddr = "127.0.0.1:28001".parse().unwrap();
+        let name = NodeName::new(b"n1").unwrap();
+        let mut config = Config::new(name, own, cottar::swim::Config::lan());
+        config.tags.set(b"role", b"web");
+        // Events reach streams at once.
+        config.user_coalesce_period = Duration::ZERO;
+        config.coalesce_period = Duration::ZERO;
+        let serf = Serf::new(
+            config,
+            Envelope::plain(NonceSource::new([1; 32])),
+            7,
+            Instant::ORIGIN,
+        )
+        .unwrap();
+        let mut agent = Agent {
+            serf,
+            rpc: RpcServer::new(RpcConfig {
+                auth_key: auth_key.map(str::to_owned),
+            }),
+            now: Instant::ORIGIN,
+            peers: BTreeMap::new(),
+            shutdown: false,
+            hold_joins: false,
+            held: Vec::new(),
+            handlers: Vec::new(),
+            read_again: BTreeSet::new(),
+            own,
+            next_session: 0,
+        };
+        agent.run();
+        agent
+    }
+
+    pub fn connect(&mut self) -> SessionId {
+        self.next_session += 1;
+        let session = SessionId(self.next_session);
+        assert!(self.rpc.accept(session, "127.0.0.1:5".parse().unwrap()));
+        self.peers.insert(session, Peer::default());
+        session
+    }
+
+    /// Connected and shaken hands.
+    pub fn client(&mut self) -> SessionId {
+        let session = self.connect();
+        let handshake = b"\x82\xa7Command\xa9handshake\xa3Seq\x01\x81\xa7Version\x01";
+        self.send(session, handshake);
+        assert_eq!(self.take(session).len(), 1);
+        session
+    }
+
+    pub fn send(&mut self, session: SessionId, bytes: &[u8]) {
+        self.rpc.received(session, bytes);
+        self.run();
+    }
+
+    pub fn disconnect(&mut self, session: SessionId) {
+        self.peers.remove(&session);
+        self.rpc.closed(session);
+        self.run();
+    }
+
+    /// All values that the client has got.
+    pub fn take(&mut self, session: SessionId) -> Vec<Value> {
+        let peer = self.peers.get_mut(&session).unwrap();
+        let mut values = Vec::new();
+        while let Some(length) = Boundary::default().find(peer.bytes.as_slice()).unwrap() {
+            values.push(decode(&peer.bytes.as_slice()[..length]));
+            peer.bytes.consume(length);
+        }
+        values
+    }
+
+    /// The same as bytes.
+    pub fn take_bytes(&mut self, session: SessionId) -> Vec<u8> {
+        let peer = self.peers.get_mut(&session).unwrap();
+        let bytes = peer.bytes.as_slice().to_vec();
+        peer.bytes.clear();
+        bytes
+    }
+
+    /// Lets the client read again.
+    pub fn resume(&mut self, session: SessionId) {
+        self.peers.get_mut(&session).unwrap().stalled = false;
+        self.flush(session);
+        self.run();
+    }
+
+    /// Everything that can happen now.
+    pub fn run(&mut self) {
+        let mut datagrams = VecDeque::new();
+        loop {
+            let mut busy = false;
+            while let Some(output) = self.serf.poll_output() {
+                busy = true;
+                match output {
+                    Output::Transmit(Transmit::Datagram { to, bytes }) if to == self.own => {
+                        datagrams.push_back(bytes);
+                    }
+                    Output::Transmit(Transmit::Open { stream, .. }) => {
+                        let why = "connect: connection refused".to_owned();
+                        let end = StreamEnd::Failed(why);
+                        self.input(Input::StreamClosed { stream, end });
+                    }
+                    Output::Transmit(_) | Output::Stop => {}
+                    Output::Event(event) => self.rpc.event(&event),
+                    Output::CommandEnded { id, result } if RpcServer::owns(id) => {
+                        self.rpc.command_ended(id, result);
+                    }
+                    Output::CommandEnded { .. } => {}
+                    Output::QueryRecord { id, record } => self.rpc.query_record(id, record),
+                }
+            }
+            while let Some(bytes) = datagrams.pop_front() {
+                busy = true;
+                let from = self.own;
+                self.input(Input::Datagram {
+                    from,
+                    bytes: &bytes,
+                });
+            }
+            while let Some(action) = self.action() {
+                busy = true;
+                self.perform(action);
+            }
+            if !busy {
+                self.serf.check_invariants();
+                return;
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.serf.handle_input(input, self.now);
+    }
+
+    fn action(&mut self) -> Option<Action> {
+        self.rpc.poll_action(&View {
+            now: self.now,
+            serf: &self.serf,
+            handlers: &self.handlers,
+        })
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Flush(session) => self.flush(session),
+            Action::Read(session) => {
+                assert!(self.rpc.wants_input(session));
+                self.read_again.insert(session);
+            }
+            Action::Close(session) => {
+                if let Some(peer) = self.peers.get_mut(&session) {
+                    peer.closed = true;
+                }
+            }
+            Action::Run { id, command } => self.input(Input::Command { id, command }),
+            Action::Join { id, addresses, .. } if self.hold_joins => {
+                self.held.push((id, addresses));
+            }
+            Action::Join {
+                id,
+                addresses,
+                replay,
+            } => {
+                let target = |address: &String| JoinTarget {
+                    name: None,
+                    addr: address.parse().unwrap(),
+                };
+                let command = Command::Join {
+                    targets: addresses.iter().map(target).collect(),
+                    ignore_old_events: !replay,
+                    announce: true,
+                };
+                self.input(Input::Command { id, command });
+            }
+            Action::Shutdown => self.shutdown = true,
+        }
+    }
+
+    fn flush(&mut self, session: SessionId) {
+        let peer = self.peers.get_mut(&session).unwrap();
+        if !peer.stalled {
+            let output = self.rpc.output(session);
+            peer.bytes.push(output);
+            let count = output.len();
+            self.rpc.sent(session, count);
+        }
+    }
+
+    /// Lets the next thing happen that waits for its time; `false` if it is later than `until`.
+    pub fn step(&mut self, until: Instant) -> bool {
+        let due = [self.serf.poll_timeout(), self.rpc.poll_timeout()];
+        match due.into_iter().flatten().min() {
+            Some(due) if due <= until => {
+                self.now = self.now.max(due);
+                if self.serf.poll_timeout().is_some_and(|t| t <= self.now) {
+                    self.input(Input::Timeout);
+                }
+                self.rpc.handle_timeout(self.now);
+                self.run();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.step(until) {}
+        self.now = until;
+        self.run();
+    }
+}

@@ -1,0 +1,9 @@
+//! RPC sessions over a real node, in virtual time and without sockets (agent spec 2).
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod commands;
+mod harness;
+mod limits;
+mod types;
+mod value;
+mod vectors;
