@@ -25,7 +25,7 @@ use crate::time::{Duration, Instant};
 
 /// Tokens of the sockets and pipes, one block for each part.
 pub(super) mod tokens {
-    use super::{Clients, Resolver, Runner, net};
+    use super::{Resolver, Runner, net};
     pub const SIGNALS: usize = 0;
     pub const RESOLVER: usize = 1;
     pub const RUNNER: usize = RESOLVER + Resolver::TOKENS;
