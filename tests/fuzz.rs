@@ -366,9 +366,11 @@ fn limits_of_streams_are_held() {
         refused(&[("UserMsgLen", user)], 8),
         Err(DecodeError::TooLarge("UserMsgLen"))
     );
-    for negative in [&[6, 0x81, 0xa5, b'N', b'o', b'd', b'e', b's', 0xff][..]] {
-        let result = feed(negative, &plain, StreamSide::Responder, || 9).0;
-        assert_eq!(result, Err(DecodeError::Invalid("Nodes")));
+    for (kind, field) in [(6, "Nodes"), (6, "UserStateLen"), (8, "UserMsgLen")] {
+        let mut writer = msgpack::Writer::appending(msgpack::Dialect::Gossip, vec![kind]);
+        writer.map(1).key(field).int(-1);
+        let result = feed(&writer.into_bytes(), &plain, StreamSide::Responder, || 9).0;
+        assert_eq!(result, Err(DecodeError::Invalid(field)));
     }
     // An object that is larger than any honest one is refused when it says so.
     let large = [0, 0x81, 0xa1, b'x', 0xdb, 0, 1, 0, 0];

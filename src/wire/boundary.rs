@@ -119,3 +119,67 @@ impl Header {
         Some(Ok(Header { own_bytes, follow }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::msgpack::Reader;
+    use super::*;
+    use crate::rng::Rng;
+
+    /// What stepping over the value at once says.
+    fn skipped(input: &[u8]) -> Result<usize, Error> {
+        let mut reader = Reader::streaming(input);
+        reader.skip().map(|()| reader.position())
+    }
+
+    #[test]
+    fn ends_are_where_the_reader_sees_them() {
+        let mut rng = Rng::new(3);
+        let (mut ended, mut refused) = (0, 0);
+        for _ in 0..50_000 {
+            // Mostly containers and short values, so that some objects end.
+            let input: Vec<u8> = (0..60)
+                .map(|_| match rng.below(4) {
+                    0 => rng.next_u32() as u8,
+                    1 => 0x81 + rng.below(3) as u8,
+                    2 => 0x91 + rng.below(3) as u8,
+                    _ => rng.below(128) as u8,
+                })
+                .collect();
+            let mut boundary = Boundary::new(1 << 40);
+            let mut found = Ok(None);
+            for arrived in 0..=input.len() {
+                found = boundary.find(&input[..arrived]);
+                if found != Ok(None) {
+                    break;
+                }
+            }
+            match skipped(&input) {
+                Ok(size) => {
+                    assert_eq!(found, Ok(Some(size)), "{input:02x?}");
+                    ended += 1;
+                }
+                // A count beyond what is there may still hide a worse error.
+                Err(Error::Truncated) => {}
+                Err(error) => {
+                    assert_eq!(found, Err(error.into()), "{input:02x?}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(ended > 1_000 && refused > 100, "{ended} {refused}");
+    }
+
+    #[test]
+    fn what_announces_too_much_is_refused_at_once() {
+        for input in [
+            &[0xdb, 0, 1, 0, 0][..],
+            &[0xdd, 0, 1, 0, 0],
+            &[0xdf, 0xff, 0xff, 0xff, 0xff],
+            &[0x92, 0xc9, 0xff, 0xff, 0xff, 0xff],
+        ] {
+            let found = Boundary::new(1 << 16).find(input);
+            assert_eq!(found, Err(DecodeError::TooLarge("object of a stream")));
+        }
+    }
+}

@@ -114,3 +114,50 @@ fn unpad(text: &mut Vec<u8>) -> Result<(), DecodeError> {
         _ => Err(DecodeError::Decryption),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A payload of version 0 around a text that is padded already.
+    fn padded(ring: &Keyring, text: &[u8]) -> Vec<u8> {
+        let mut payload = Vec::new();
+        seal(ring, [9; NONCE_BYTES], b"", text, &mut payload);
+        // The version is not authenticated.
+        payload[0] = VERSION_PADDED;
+        payload
+    }
+
+    #[test]
+    fn padding_is_checked_before_it_is_cut_off() {
+        let ring = Keyring::new(Key::new(&[1; 24]).unwrap());
+        let open = |text: &[u8]| open(&ring, b"", &padded(&ring, text));
+        let mut text = *b"0123456789abcd\x02\x02";
+        assert_eq!(open(&text), Ok(b"0123456789abcd".to_vec()));
+        text[15] = 16;
+        assert_eq!(open(&text), Ok(Vec::new()));
+        for bad in [0, 17, 255] {
+            text[15] = bad;
+            assert_eq!(open(&text), Err(DecodeError::Decryption), "{bad}");
+        }
+        assert_eq!(open(b"short\x03\x03\x03"), Err(DecodeError::Decryption));
+    }
+
+    #[test]
+    fn every_length_is_refused_or_opened_without_panic() {
+        let ring = Keyring::new(Key::new(&[1; 32]).unwrap());
+        let mut payload = Vec::new();
+        seal(&ring, [9; NONCE_BYTES], b"aad", b"text", &mut payload);
+        assert_eq!(payload.len(), OVERHEAD_BYTES + 4);
+        assert_eq!(open(&ring, b"aad", &payload), Ok(b"text".to_vec()));
+        assert_eq!(open(&ring, b"", &payload), Err(DecodeError::Decryption));
+        for version in [0, 1, 2] {
+            payload[0] = version;
+            for length in 0..payload.len() {
+                let opened = open(&ring, b"aad", &payload[..length]);
+                assert_eq!(opened, Err(DecodeError::Decryption));
+            }
+        }
+    }
+}

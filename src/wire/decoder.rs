@@ -274,3 +274,138 @@ impl Envelope {
         output
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::{Ack, Key, Keyring, Label, NonceSource};
+    use super::*;
+
+    fn plain() -> Envelope {
+        Envelope::plain(NonceSource::new([1; 32]))
+    }
+
+    fn with_ring() -> Envelope {
+        let mut envelope = plain();
+        envelope.keyring = Some(Keyring::new(Key::new(&[5; 32]).unwrap()));
+        envelope
+    }
+
+    fn ack() -> StreamMessage {
+        StreamMessage::Ack(Ack {
+            seq_no: 5,
+            payload: None,
+        })
+    }
+
+    type Outcome = (
+        Result<Option<StreamMessage>, DecodeError>,
+        Option<&'static str>,
+    );
+
+    fn read(bytes: &[u8], envelope: &Envelope, side: StreamSide) -> Outcome {
+        let mut decoder = StreamDecoder::new(side);
+        let result = decoder.push(bytes, envelope);
+        (result, decoder.error_report())
+    }
+
+    #[test]
+    fn the_first_layer_is_reported_on_and_nothing_else() {
+        let (plain_bytes, sealed) = (
+            plain().seal_stream(&ack(), StreamSide::Responder),
+            with_ring().seal_stream(&ack(), StreamSide::Responder),
+        );
+        let mut tampered = sealed.clone();
+        *tampered.last_mut().unwrap() ^= 1;
+        for (bytes, envelope, error, report) in [
+            (
+                &plain_bytes,
+                with_ring(),
+                DecodeError::NotEncrypted,
+                Some(NOT_ENCRYPTED_REPORT),
+            ),
+            (
+                &sealed,
+                plain(),
+                DecodeError::NoKeyring,
+                Some(ENCRYPTED_REPORT),
+            ),
+            (
+                &tampered,
+                with_ring(),
+                DecodeError::Decryption,
+                Some(DECRYPTION_REPORT),
+            ),
+            (
+                &b"\x09\x81\xa4Algo\x01".to_vec(),
+                plain(),
+                DecodeError::Compression,
+                Some(COMPRESSION_REPORT),
+            ),
+            (&vec![3], plain(), DecodeError::UnexpectedType(3), None),
+            (&vec![12], plain(), DecodeError::UnexpectedType(12), None),
+            (
+                &b"\x06\x81\xa5Nodes\xff".to_vec(),
+                plain(),
+                DecodeError::Invalid("Nodes"),
+                None,
+            ),
+        ] {
+            let responder = read(bytes, &envelope, StreamSide::Responder);
+            assert_eq!(responder, (Err(error.clone()), report));
+            // Whoever opened the connection has nobody to report to.
+            let initiator = read(bytes, &envelope, StreamSide::Initiator);
+            assert_eq!(initiator, (Err(error), None));
+        }
+        let mut lenient = with_ring();
+        lenient.verify_incoming = false;
+        let read = read(&plain_bytes, &lenient, StreamSide::Responder);
+        assert_eq!(read, (Ok(Some(ack())), None));
+    }
+
+    #[test]
+    fn only_the_initiator_sends_the_label() {
+        for mut envelope in [plain(), with_ring()] {
+            envelope.label = Label::new(b"blue").unwrap();
+            let first = envelope.seal_stream(&ack(), StreamSide::Initiator);
+            let second = envelope.seal_stream(&ack(), StreamSide::Responder);
+            assert_eq!(first[..6], *b"\xf4\x04blue");
+            assert_eq!(first.len(), second.len() + 6);
+            let whole = (Ok(Some(ack())), None);
+            assert_eq!(read(&first, &envelope, StreamSide::Responder), whole);
+            assert_eq!(read(&second, &envelope, StreamSide::Initiator), whole);
+            let label = (Err(DecodeError::Label), None);
+            assert_eq!(read(&second, &envelope, StreamSide::Responder), label);
+            assert_eq!(read(b"\xf4\x00", &envelope, StreamSide::Responder), label);
+            envelope.label = Label::default();
+            assert_eq!(read(&first, &envelope, StreamSide::Responder), label);
+        }
+    }
+
+    #[test]
+    fn layers_come_in_one_order_only() {
+        let twice = compress::encode(&compress::encode(&ack().encode()));
+        let kind = DecodeError::UnexpectedType(message_type::COMPRESS);
+        let (result, _) = read(&twice, &plain(), StreamSide::Responder);
+        assert_eq!(result, Err(kind));
+        let inside = compress::encode(&with_ring().seal_stream(&ack(), StreamSide::Responder));
+        let (result, _) = read(&inside, &plain(), StreamSide::Responder);
+        let kind = DecodeError::UnexpectedType(message_type::ENCRYPT);
+        assert_eq!(result, Err(kind));
+        let nothing = compress::encode(b"");
+        let (result, _) = read(&nothing, &plain(), StreamSide::Responder);
+        assert_eq!(result, Err(DecodeError::Empty));
+    }
+
+    #[test]
+    fn a_spent_decoder_holds_and_says_nothing() {
+        let mut decoder = StreamDecoder::new(StreamSide::Responder);
+        let bytes = ack().encode();
+        assert_eq!(decoder.push(&bytes[..5], &plain()), Ok(None));
+        assert_eq!(decoder.buffered_bytes(), 5);
+        assert_eq!(decoder.push(&bytes[5..], &plain()), Ok(Some(ack())));
+        assert_eq!(decoder.buffered_bytes(), 0);
+        assert_eq!(decoder.push(&bytes, &plain()), Ok(None));
+        assert_eq!(decoder.buffered_bytes(), 0);
+    }
+}

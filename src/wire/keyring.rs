@@ -113,3 +113,50 @@ impl NonceSource {
         nonce
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> Key {
+        Key::new(&[byte; 16]).unwrap()
+    }
+
+    #[test]
+    fn keys_have_one_of_three_lengths() {
+        for length in 0..40 {
+            let fits = matches!(length, 16 | 24 | 32);
+            assert_eq!(Key::new(&vec![0; length]).is_ok(), fits, "{length}");
+        }
+        assert_eq!(format!("{:?}", key(7)), "Key(..)");
+    }
+
+    #[test]
+    fn the_ring_keeps_its_order_and_its_primary() {
+        let mut ring = Keyring::new(key(1));
+        ring.install(key(2));
+        ring.install(key(1));
+        assert_eq!(ring.keys(), [key(1), key(2)]);
+        assert!(ring.use_key(&key(3)).is_err());
+        assert!(ring.remove(&key(1)).is_err());
+        ring.use_key(&key(2)).unwrap();
+        assert_eq!(ring.keys(), [key(2), key(1)]);
+        ring.remove(&key(3)).unwrap();
+        ring.remove(&key(1)).unwrap();
+        assert_eq!(ring.keys(), [key(2)]);
+    }
+
+    #[test]
+    fn nonces_follow_from_the_seed_and_do_not_repeat() {
+        let draw = |seed| {
+            let mut source = NonceSource::new([seed; 32]);
+            (0..1_000)
+                .map(|_| source.next_nonce())
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(draw(1).len(), 1_000);
+        assert_eq!(draw(1), draw(1));
+        assert!(draw(1).is_disjoint(&draw(2)));
+    }
+}

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod bodies;
 mod boundary;
 mod checksum;
 mod cipher;
@@ -60,6 +61,28 @@ pub enum DecodeError {
     /// No key of the ring opens the payload, or it is too short to be one.
     Decryption,
 }
+
+impl core::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            DecodeError::Empty => f.write_str("empty message"),
+            DecodeError::UnexpectedType(kind) => write!(f, "unexpected message type {kind}"),
+            DecodeError::MsgPack(error) => write!(f, "malformed body: {error}"),
+            DecodeError::Invalid(field) => write!(f, "invalid {field}"),
+            DecodeError::TooDeep => f.write_str("messages nested too deep"),
+            DecodeError::TruncatedCompound => f.write_str("truncated compound message"),
+            DecodeError::Checksum => f.write_str("checksum does not match"),
+            DecodeError::Label => f.write_str("label is malformed or not ours"),
+            DecodeError::Compression => f.write_str("does not decompress"),
+            DecodeError::TooLarge(what) => write!(f, "{what} too large"),
+            DecodeError::NotEncrypted => f.write_str("not encrypted, though a keyring is in use"),
+            DecodeError::NoKeyring => f.write_str("encrypted, though no keyring is in use"),
+            DecodeError::Decryption => f.write_str("no key of the keyring decrypts it"),
+        }
+    }
+}
+
+impl core::error::Error for DecodeError {}
 
 impl From<msgpack::Error> for DecodeError {
     fn from(error: msgpack::Error) -> Self {

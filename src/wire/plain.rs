@@ -230,3 +230,122 @@ fn decode_error_text(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
         .unwrap_or(text)
         .to_vec())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::msgpack::{Dialect, Writer};
+    use super::super::{NodeName, PushPullNode, RemoteState, VersionVector};
+    use super::*;
+
+    fn node(name: &[u8]) -> PushPullNode {
+        PushPullNode {
+            name: NodeName::new(name).unwrap(),
+            addr: "127.0.0.1:7946".parse().unwrap(),
+            meta: None,
+            incarnation: 1,
+            state: RemoteState::Alive,
+            versions: VersionVector::serf(5),
+        }
+    }
+
+    /// A push/pull with one entry that differs from a good one in a field.
+    fn with_field(key: &str, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+        let mut head = Writer::appending(Dialect::Gossip, vec![message_type::PUSH_PULL]);
+        head.map(1).key("Nodes").uint(2);
+        let mut entry = Writer::appending(Dialect::Gossip, head.into_bytes());
+        // Of two equal keys the last one wins.
+        entry.map(8);
+        let good = StreamMessage::PushPull(PushPull {
+            nodes: vec![node(b"bad")],
+            ..PushPull::default()
+        })
+        .encode();
+        let fields = good
+            .windows(5)
+            .position(|four| four == b"\xa4Addr")
+            .unwrap();
+        entry.verbatim(&good[fields..]).key(key);
+        write(&mut entry);
+        let mut bytes = entry.into_bytes();
+        bytes.extend(&good[fields - 1..]);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<PushPull, DecodeError> {
+        match Plain::decode_complete(bytes)? {
+            StreamMessage::PushPull(push_pull) => Ok(push_pull),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_bad_entry_costs_only_itself() {
+        type Write = fn(&mut Writer);
+        let cases: [(&str, Write); 9] = [
+            ("Vsn", |w| {
+                w.bytes(&[1, 5, 2]);
+            }),
+            ("Vsn", |w| {
+                w.bytes(&[5, 1, 2, 2, 5, 5]);
+            }),
+            ("Vsn", |w| {
+                w.nil();
+            }),
+            ("Addr", |w| {
+                w.bytes(&[1, 2, 3]);
+            }),
+            ("State", |w| {
+                w.uint(4);
+            }),
+            ("State", |w| {
+                w.int(-1);
+            }),
+            ("Name", |w| {
+                w.text(b"a\nb");
+            }),
+            ("Meta", |w| {
+                w.bytes(&[0; 513]);
+            }),
+            ("Incarnation", |w| {
+                w.nil();
+            }),
+        ];
+        for (field, write) in cases {
+            let push_pull = decode(&with_field(field, write)).unwrap();
+            assert_eq!(push_pull.nodes, [node(b"bad")], "{field}");
+            let reason = match field {
+                "Name" => "node name",
+                field => field,
+            };
+            assert_eq!(push_pull.refused, [DecodeError::Invalid(reason)]);
+        }
+        // What is no MessagePack of its type costs all.
+        let wrong = decode(&with_field("Port", |w| {
+            w.text(b"x");
+        }));
+        assert!(matches!(wrong, Err(DecodeError::MsgPack(_))));
+        let large = decode(&with_field("Port", |w| {
+            w.uint(65_536);
+        }));
+        assert!(matches!(large, Err(DecodeError::MsgPack(_))));
+    }
+
+    #[test]
+    fn dead_entries_may_be_of_incarnation_zero() {
+        for (state, nodes) in [(0, 1), (1, 2), (2, 2), (3, 2)] {
+            let mut bytes = with_field("State", |w| {
+                w.uint(state);
+            });
+            let at = bytes.windows(12).position(|key| key == b"\xabIncarnation");
+            bytes[at.unwrap() + 12] = 0;
+            assert_eq!(decode(&bytes).unwrap().nodes.len(), nodes, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_known_size_bounds_the_count() {
+        let many = b"\x06\x81\xa5Nodes\x03\xc0\xc0\xc0";
+        assert_eq!(decode(many), Err(DecodeError::TooLarge("Nodes")));
+    }
+}

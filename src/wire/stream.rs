@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::membership::{checked_meta, message_type};
+use super::bodies::checked_meta;
+use super::membership::message_type;
 use super::msgpack::{self, Dialect, Reader, Writer};
 use super::{Ack, DecodeError, NodeName, Ping, VersionVector, address, limits};
 

@@ -1,0 +1,489 @@
+//! How the bodies of the membership layer's messages are written and read (gossip spec 3.4).
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::membership::message_type;
+use super::msgpack::{self, Dialect, Reader, Writer};
+use super::{
+    Ack, Alive, Dead, DecodeError, IndirectPing, Message, Nack, NodeName, Ping, Suspect,
+    VersionVector, address, limits,
+};
+
+impl Message {
+    /// Decodes one message that starts with its type byte and is not a wrapper (compound, compress,
+    /// checksum): those are the business of [`super::Envelope::open_datagram`].
+    ///
+    /// # Errors
+    /// Says what is wrong with it; nothing of it may be used.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
+        let reader = &mut Reader::new(body);
+        match kind {
+            message_type::PING => Ping::decode_body(reader).map(Message::Ping),
+            message_type::INDIRECT_PING => {
+                IndirectPing::decode_body(reader).map(Message::IndirectPing)
+            }
+            message_type::ACK => Ack::decode_body(reader).map(Message::Ack),
+            message_type::NACK => decode_nack(reader).map(|seq_no| Message::Nack(Nack { seq_no })),
+            message_type::SUSPECT => {
+                let (incarnation, node, from) = decode_verdict(reader)?;
+                Ok(Message::Suspect(Suspect {
+                    incarnation,
+                    node,
+                    from,
+                }))
+            }
+            message_type::ALIVE => Alive::decode_body(reader).map(Message::Alive),
+            message_type::DEAD => {
+                let (incarnation, node, from) = decode_verdict(reader)?;
+                Ok(Message::Dead(Dead {
+                    incarnation,
+                    node,
+                    from,
+                }))
+            }
+            message_type::USER if body.is_empty() => Err(DecodeError::Empty),
+            message_type::USER => Ok(Message::User(body.to_vec())),
+            other => Err(DecodeError::UnexpectedType(other)),
+        }
+    }
+
+    /// The message as codec 0.5.x writes it, type byte first.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut output = Vec::with_capacity(96);
+        match self {
+            Message::Ping(ping) => {
+                output.push(message_type::PING);
+                ping.encode_body(output)
+            }
+            Message::IndirectPing(ping) => {
+                output.push(message_type::INDIRECT_PING);
+                ping.encode_body(output)
+            }
+            Message::Ack(ack) => {
+                output.push(message_type::ACK);
+                ack.encode_body(output)
+            }
+            Message::Nack(nack) => {
+                output.push(message_type::NACK);
+                let mut writer = Writer::appending(Dialect::Gossip, output);
+                writer.map(1).key("SeqNo").uint(nack.seq_no.into());
+                writer.into_bytes()
+            }
+            Message::Suspect(suspect) => {
+                output.push(message_type::SUSPECT);
+                encode_verdict(
+                    output,
+                    suspect.incarnation,
+                    &suspect.node,
+                    suspect.from.as_ref(),
+                )
+            }
+            Message::Alive(alive) => {
+                output.push(message_type::ALIVE);
+                alive.encode_body(output)
+            }
+            Message::Dead(dead) => {
+                output.push(message_type::DEAD);
+                encode_verdict(output, dead.incarnation, &dead.node, dead.from.as_ref())
+            }
+            Message::User(bytes) => {
+                output.push(message_type::USER);
+                output.extend_from_slice(bytes);
+                output
+            }
+        }
+    }
+}
+
+/// A sequence number must be there: nobody could tell which ping an answer without one is for
+/// (gossip spec 8.2).
+fn due(seq_no: Option<u32>) -> Result<u32, DecodeError> {
+    seq_no.ok_or(DecodeError::Invalid("SeqNo"))
+}
+
+/// A name that may be missing: empty text stands for that.
+pub(super) fn optional_name(bytes: &[u8]) -> Result<Option<NodeName>, DecodeError> {
+    match bytes {
+        [] => Ok(None),
+        _ => NodeName::new(bytes).map(Some),
+    }
+}
+
+/// The three optional fields of ping and indirect ping that say where the answer goes.
+#[derive(Default)]
+struct Source<'a> {
+    addr: Cow<'a, [u8]>,
+    port: u16,
+    node: &'a [u8],
+}
+
+impl Source<'_> {
+    fn addr(&self) -> Result<Option<SocketAddr>, DecodeError> {
+        if self.addr.is_empty() {
+            return Ok(None);
+        }
+        let addr = address::reachable(&self.addr, self.port, "SourceAddr")?;
+        Ok(Some(addr).filter(|addr| addr.port() != 0))
+    }
+
+    /// Only informative, so a strange name does not cost the sender its answer.
+    fn node(&self) -> Option<NodeName> {
+        NodeName::new(self.node).ok()
+    }
+}
+
+fn encode_source(writer: &mut Writer, addr: Option<SocketAddr>, node: Option<&NodeName>) {
+    if let Some(addr) = addr {
+        writer.key("SourceAddr");
+        address::with_ip_bytes(addr.ip(), |ip| {
+            writer.bytes(ip);
+        });
+    }
+    if let Some(node) = node {
+        writer.key("SourceNode").text(node.as_bytes());
+    }
+    if let Some(addr) = addr {
+        writer.key("SourcePort").uint(addr.port().into());
+    }
+}
+
+/// How many pairs [`encode_source`] writes.
+fn source_pairs(addr: Option<SocketAddr>, node: Option<&NodeName>) -> usize {
+    2 * usize::from(addr.is_some()) + usize::from(node.is_some())
+}
+
+impl Ping {
+    pub(super) fn decode_body(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        const FIELDS: &[&str] = &["SeqNo", "Node", "SourceAddr", "SourcePort", "SourceNode"];
+        let (mut seq_no, mut node) = (None, &[][..]);
+        let mut source = Source::default();
+        reader.fields::<msgpack::Error>(FIELDS, |field, reader| {
+            match field {
+                0 => seq_no = Some(reader.u32()?),
+                1 => node = reader.text()?,
+                2 => source.addr = reader.bytes_borrowed()?.unwrap_or_default(),
+                3 => source.port = reader.u16()?,
+                _ => source.node = reader.text()?,
+            }
+            Ok(())
+        })?;
+        Ok(Ping {
+            seq_no: due(seq_no)?,
+            node: optional_name(node)?,
+            source: source.addr()?,
+            source_node: source.node(),
+        })
+    }
+
+    pub(super) fn encode_body(&self, output: Vec<u8>) -> Vec<u8> {
+        let mut writer = Writer::appending(Dialect::Gossip, output);
+        writer
+            .map(2 + source_pairs(self.source, self.source_node.as_ref()))
+            .key("Node")
+            .text(self.node.as_ref().map_or(&[][..], NodeName::as_bytes))
+            .key("SeqNo")
+            .uint(self.seq_no.into());
+        encode_source(&mut writer, self.source, self.source_node.as_ref());
+        writer.into_bytes()
+    }
+}
+
+impl IndirectPing {
+    fn decode_body(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        const FIELDS: &[&str] = &[
+            "SeqNo",
+            "Target",
+            "Port",
+            "Node",
+            "Nack",
+            "SourceAddr",
+            "SourcePort",
+            "SourceNode",
+        ];
+        let (mut seq_no, mut target, mut port) = (None, Cow::default(), 0);
+        let (mut node, mut nack) = (&[][..], false);
+        let mut source = Source::default();
+        reader.fields::<msgpack::Error>(FIELDS, |field, reader| {
+            match field {
+                0 => seq_no = Some(reader.u32()?),
+                1 => target = reader.bytes_borrowed()?.unwrap_or_default(),
+                2 => port = reader.u16()?,
+                3 => node = reader.text()?,
+                4 => nack = reader.bool()?,
+                5 => source.addr = reader.bytes_borrowed()?.unwrap_or_default(),
+                6 => source.port = reader.u16()?,
+                _ => source.node = reader.text()?,
+            }
+            Ok(())
+        })?;
+        Ok(IndirectPing {
+            seq_no: due(seq_no)?,
+            target: address::reachable(&target, port, "Target")?,
+            node: NodeName::new(node)?,
+            nack,
+            source: source.addr()?,
+            source_node: source.node(),
+        })
+    }
+
+    fn encode_body(&self, output: Vec<u8>) -> Vec<u8> {
+        let mut writer = Writer::appending(Dialect::Gossip, output);
+        writer
+            .map(5 + source_pairs(self.source, self.source_node.as_ref()))
+            .key("Nack")
+            .bool(self.nack)
+            .key("Node")
+            .text(self.node.as_bytes())
+            .key("Port")
+            .uint(self.target.port().into())
+            .key("SeqNo")
+            .uint(self.seq_no.into());
+        encode_source(&mut writer, self.source, self.source_node.as_ref());
+        writer.key("Target");
+        address::with_ip_bytes(self.target.ip(), |ip| {
+            writer.bytes(ip);
+        });
+        writer.into_bytes()
+    }
+}
+
+impl Ack {
+    pub(super) fn decode_body(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (mut seq_no, mut payload) = (None, None);
+        reader.fields::<msgpack::Error>(&["SeqNo", "Payload"], |field, reader| {
+            match field {
+                0 => seq_no = Some(reader.u32()?),
+                _ => payload = reader.bytes_borrowed()?,
+            }
+            Ok(())
+        })?;
+        Ok(Ack {
+            seq_no: due(seq_no)?,
+            payload: payload.map(Cow::into_owned),
+        })
+    }
+
+    pub(super) fn encode_body(&self, output: Vec<u8>) -> Vec<u8> {
+        let mut writer = Writer::appending(Dialect::Gossip, output);
+        writer
+            .map(2)
+            .key("Payload")
+            .bytes_or_nil(self.payload.as_deref())
+            .key("SeqNo")
+            .uint(self.seq_no.into());
+        writer.into_bytes()
+    }
+}
+
+fn decode_nack(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
+    let mut seq_no = None;
+    reader.fields::<msgpack::Error>(&["SeqNo"], |_, reader| {
+        seq_no = Some(reader.u32()?);
+        Ok(())
+    })?;
+    due(seq_no)
+}
+
+/// The body that suspect and dead share.
+fn decode_verdict(
+    reader: &mut Reader<'_>,
+) -> Result<(u32, NodeName, Option<NodeName>), DecodeError> {
+    let (mut incarnation, mut node, mut from) = (0, &[][..], &[][..]);
+    reader.fields::<msgpack::Error>(&["Incarnation", "Node", "From"], |field, reader| {
+        match field {
+            0 => incarnation = reader.u32()?,
+            1 => node = reader.text()?,
+            _ => from = reader.text()?,
+        }
+        Ok(())
+    })?;
+    Ok((incarnation, NodeName::new(node)?, optional_name(from)?))
+}
+
+fn encode_verdict(
+    output: Vec<u8>,
+    incarnation: u32,
+    node: &NodeName,
+    from: Option<&NodeName>,
+) -> Vec<u8> {
+    let mut writer = Writer::appending(Dialect::Gossip, output);
+    writer
+        .map(3)
+        .key("From")
+        .text(from.map_or(&[][..], NodeName::as_bytes))
+        .key("Incarnation")
+        .uint(incarnation.into())
+        .key("Node")
+        .text(node.as_bytes());
+    writer.into_bytes()
+}
+
+impl Alive {
+    fn decode_body(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        const FIELDS: &[&str] = &["Incarnation", "Node", "Addr", "Port", "Meta", "Vsn"];
+        let (mut incarnation, mut node, mut port) = (0, &[][..], 0);
+        let (mut addr, mut meta, mut versions) = (Cow::default(), None, Cow::default());
+        reader.fields::<msgpack::Error>(FIELDS, |field, reader| {
+            match field {
+                0 => incarnation = reader.u32()?,
+                1 => node = reader.text()?,
+                2 => addr = reader.bytes_borrowed()?.unwrap_or_default(),
+                3 => port = reader.u16()?,
+                4 => meta = reader.bytes_borrowed()?,
+                _ => versions = reader.bytes_borrowed()?.unwrap_or_default(),
+            }
+            Ok(())
+        })?;
+        if incarnation == 0 {
+            return Err(DecodeError::Invalid("Incarnation"));
+        }
+        Ok(Alive {
+            incarnation,
+            node: NodeName::new(node)?,
+            addr: address::literal(&addr, port, "Addr")?,
+            meta: checked_meta(meta.as_deref())?,
+            versions: VersionVector::decode(&versions)?,
+        })
+    }
+
+    fn encode_body(&self, output: Vec<u8>) -> Vec<u8> {
+        let mut writer = Writer::appending(Dialect::Gossip, output);
+        writer.map(6).key("Addr");
+        address::with_ip_bytes(self.addr.ip(), |ip| {
+            writer.bytes(ip);
+        });
+        writer
+            .key("Incarnation")
+            .uint(self.incarnation.into())
+            .key("Meta")
+            .bytes_or_nil(self.meta.as_deref())
+            .key("Node")
+            .text(self.node.as_bytes())
+            .key("Port")
+            .uint(self.addr.port().into())
+            .key("Vsn")
+            .bytes(&self.versions.encode());
+        writer.into_bytes()
+    }
+}
+
+/// A node's meta, within its limit.
+pub(super) fn checked_meta(meta: Option<&[u8]>) -> Result<Option<Arc<[u8]>>, DecodeError> {
+    match meta {
+        Some(meta) if meta.len() > limits::META_BYTES_MAX => Err(DecodeError::Invalid("Meta")),
+        meta => Ok(meta.map(Arc::from)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A good message of the kind with one more field, which wins over an equal one before it.
+    fn with_field(message: &Message, key: &str, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+        let mut bytes = message.encode();
+        // A map of fewer than 15 pairs counts in its first byte.
+        bytes[1] += 1;
+        let mut writer = Writer::appending(Dialect::Gossip, bytes);
+        writer.key(key);
+        write(&mut writer);
+        writer.into_bytes()
+    }
+
+    fn alive() -> Message {
+        Message::Alive(Alive {
+            incarnation: 1,
+            node: NodeName::new(b"a").unwrap(),
+            addr: "10.0.0.1:7946".parse().unwrap(),
+            meta: Some(b"meta"[..].into()),
+            versions: VersionVector::serf(5),
+        })
+    }
+
+    #[test]
+    fn a_bad_alive_is_refused() {
+        type Write = fn(&mut Writer);
+        let cases: [(&str, Write); 10] = [
+            ("Vsn", |w| {
+                w.nil();
+            }),
+            ("Vsn", |w| {
+                w.bytes(&[1, 5, 2]);
+            }),
+            ("Addr", |w| {
+                w.bytes(&[1, 2, 3]);
+            }),
+            ("Addr", |w| {
+                w.nil();
+            }),
+            ("Node", |w| {
+                w.text(b"");
+            }),
+            ("Node", |w| {
+                w.text([b'x'; 256]);
+            }),
+            ("Incarnation", |w| {
+                w.uint(0);
+            }),
+            ("Incarnation", |w| {
+                w.uint(1 << 32);
+            }),
+            ("Meta", |w| {
+                w.bytes(&[0; 513]);
+            }),
+            ("Port", |w| {
+                w.int(-1);
+            }),
+        ];
+        for (field, write) in cases {
+            let bytes = with_field(&alive(), field, write);
+            assert!(Message::decode(&bytes).is_err(), "{field}");
+        }
+        let bytes = with_field(&alive(), "Unknown", |w| {
+            w.array(1).map(1).nil().nil();
+        });
+        assert_eq!(Message::decode(&bytes), Ok(alive()));
+    }
+
+    #[test]
+    fn mapped_addresses_stay_in_an_alive_and_mean_ipv4_as_a_target() {
+        let mapped = b"\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0\x02";
+        let bytes = with_field(&alive(), "Addr", |w| {
+            w.bytes(mapped);
+        });
+        let Ok(Message::Alive(decoded)) = Message::decode(&bytes) else {
+            panic!("refused");
+        };
+        assert!(decoded.addr.is_ipv6());
+        assert!(
+            Message::Alive(decoded)
+                .encode()
+                .windows(16)
+                .any(|ip| ip == mapped)
+        );
+        let ping = Message::Ping(Ping {
+            seq_no: 1,
+            node: None,
+            source: "10.0.0.1:1".parse().ok(),
+            source_node: None,
+        });
+        let bytes = with_field(&ping, "SourceAddr", |w| {
+            w.bytes(mapped);
+        });
+        let Ok(Message::Ping(decoded)) = Message::decode(&bytes) else {
+            panic!("refused");
+        };
+        assert_eq!(decoded.source, "10.0.0.2:1".parse().ok());
+        let portless = with_field(&ping, "SourcePort", |w| {
+            w.uint(0);
+        });
+        let Ok(Message::Ping(decoded)) = Message::decode(&portless) else {
+            panic!("refused");
+        };
+        assert_eq!(decoded.source, None);
+    }
+}

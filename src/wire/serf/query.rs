@@ -1,0 +1,263 @@
+//! Queries, what they are filtered by, and answers to them.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use super::super::bodies::optional_name;
+use super::super::msgpack::{self, Reader};
+use super::super::{DecodeError, NodeName, address, limits};
+use super::{LamportTime, decode_texts, message_type, writer_of};
+
+/// A query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryMessage {
+    /// Query clock of the asker.
+    pub ltime: LamportTime,
+    /// Random; with `ltime` it identifies the query.
+    pub id: u32,
+    /// Where replies go.
+    pub addr: SocketAddr,
+    /// The asker's name; absent before Serf 0.9.0.
+    pub source_node: Option<NodeName>,
+    /// Encoded filters, in the order sent; `None` for nil. See [`Filter::decode`].
+    pub filters: Option<Vec<Vec<u8>>>,
+    /// See [`query_flag`].
+    pub flags: u32,
+    /// Extra copies of each reply through other nodes.
+    pub relay_factor: u8,
+    /// Nanoseconds from delivery to the last useful reply, as sent: may be negative or absurd.
+    pub timeout_nanos: i64,
+    /// Name, any bytes.
+    pub name: Vec<u8>,
+    /// Payload; `None` for nil.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// Bits of [`QueryMessage::flags`].
+pub mod query_flag {
+    /// The asker wants an ack.
+    pub const ACK: u32 = 1;
+    /// Receivers must not rebroadcast.
+    pub const NO_BROADCAST: u32 = 2;
+}
+
+/// An ack of, or a reply to, a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryResponseMessage {
+    /// Of the query.
+    pub ltime: LamportTime,
+    /// Of the query.
+    pub id: u32,
+    /// Who answers.
+    pub from: NodeName,
+    /// Bit 0: this is an ack.
+    pub flags: u32,
+    /// Nil in an ack.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// Bit of [`QueryResponseMessage::flags`]: an ack.
+pub const RESPONSE_FLAG_ACK: u32 = 1;
+
+/// Who should handle a query (gossip spec 5.8.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// The nodes with these names.
+    Nodes(Vec<Vec<u8>>),
+    /// The nodes whose tag matches a regular expression somewhere.
+    Tag {
+        /// Name of the tag.
+        tag: Vec<u8>,
+        /// RE2 expression, unanchored.
+        expression: Vec<u8>,
+    },
+}
+
+impl QueryMessage {
+    pub(super) fn decode_body(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        const FIELDS: &[&str] = &[
+            "LTime",
+            "ID",
+            "Addr",
+            "Port",
+            "SourceNode",
+            "Filters",
+            "Flags",
+            "RelayFactor",
+            "Timeout",
+            "Name",
+            "Payload",
+        ];
+        let (mut ltime, mut id, mut addr, mut port) = (0, 0, Cow::default(), 0);
+        let (mut source_node, mut filters, mut flags) = (&[][..], None, 0);
+        let (mut relay_factor, mut timeout_nanos) = (0, 0);
+        let (mut name, mut payload) = (&[][..], None);
+        reader.fields::<DecodeError>(FIELDS, |field, reader| {
+            match field {
+                0 => ltime = reader.u64()?,
+                1 => id = reader.u32()?,
+                2 => addr = reader.bytes_borrowed()?.unwrap_or_default(),
+                3 => port = reader.u16()?,
+                4 => source_node = reader.text()?,
+                5 => filters = decode_filters(reader)?,
+                6 => flags = reader.u32()?,
+                7 => relay_factor = reader.u8()?,
+                8 => timeout_nanos = reader.i64()?,
+                9 => name = reader.text()?,
+                _ => payload = reader.bytes_borrowed()?,
+            }
+            Ok(())
+        })?;
+        Ok(QueryMessage {
+            ltime: LamportTime(ltime),
+            id,
+            addr: address::reachable(&addr, port, "Addr")?,
+            source_node: optional_name(source_node)?,
+            filters,
+            flags,
+            relay_factor,
+            timeout_nanos,
+            name: name.to_vec(),
+            payload: payload.map(Cow::into_owned),
+        })
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut writer = writer_of(message_type::QUERY);
+        writer
+            .map(10 + usize::from(self.source_node.is_some()))
+            .key("Addr");
+        address::with_ip_bytes(self.addr.ip(), |ip| {
+            writer.bytes(ip);
+        });
+        writer.key("Filters");
+        match &self.filters {
+            None => {
+                writer.nil();
+            }
+            Some(filters) => {
+                writer.array(filters.len());
+                for filter in filters {
+                    writer.bytes(filter);
+                }
+            }
+        }
+        writer.key("Flags").uint(self.flags.into());
+        writer.key("ID").uint(self.id.into());
+        writer.key("LTime").uint(self.ltime.0);
+        writer.key("Name").text(&self.name);
+        writer.key("Payload").bytes_or_nil(self.payload.as_deref());
+        writer.key("Port").uint(self.addr.port().into());
+        writer.key("RelayFactor").uint(self.relay_factor.into());
+        if let Some(source_node) = &self.source_node {
+            writer.key("SourceNode").text(source_node.as_bytes());
+        }
+        writer.key("Timeout").int(self.timeout_nanos);
+        writer.into_bytes()
+    }
+}
+
+/// Elements of zero bytes are kept: they match nobody, but the query still travels on.
+fn decode_filters(reader: &mut Reader<'_>) -> Result<Option<Vec<Vec<u8>>>, DecodeError> {
+    if reader.take_nil()? {
+        return Ok(None);
+    }
+    let count = reader.array()?;
+    if count > limits::QUERY_FILTERS_MAX {
+        return Err(DecodeError::TooLarge("filters of a query"));
+    }
+    let mut filters = Vec::with_capacity(count);
+    for _ in 0..count {
+        filters.push(reader.bytes()?.unwrap_or_default());
+    }
+    Ok(Some(filters))
+}
+
+impl QueryResponseMessage {
+    pub(super) fn decode_body(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        const FIELDS: &[&str] = &["LTime", "ID", "From", "Flags", "Payload"];
+        let (mut ltime, mut id, mut from, mut flags, mut payload) = (0, 0, &[][..], 0, None);
+        reader.fields::<msgpack::Error>(FIELDS, |field, reader| {
+            match field {
+                0 => ltime = reader.u64()?,
+                1 => id = reader.u32()?,
+                2 => from = reader.text()?,
+                3 => flags = reader.u32()?,
+                _ => payload = reader.bytes_borrowed()?,
+            }
+            Ok(())
+        })?;
+        Ok(QueryResponseMessage {
+            ltime: LamportTime(ltime),
+            id,
+            from: NodeName::new(from)?,
+            flags,
+            payload: payload.map(Cow::into_owned),
+        })
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut writer = writer_of(message_type::QUERY_RESPONSE);
+        writer.map(5).key("Flags").uint(self.flags.into());
+        writer.key("From").text(self.from.as_bytes());
+        writer.key("ID").uint(self.id.into());
+        writer.key("LTime").uint(self.ltime.0);
+        writer.key("Payload").bytes_or_nil(self.payload.as_deref());
+        writer.into_bytes()
+    }
+}
+
+/// First bytes of encoded filters.
+mod filter_type {
+    pub(super) const NODES: u8 = 0;
+    pub(super) const TAG: u8 = 1;
+}
+
+impl Filter {
+    /// Decodes one element of [`QueryMessage::filters`].
+    ///
+    /// # Errors
+    /// Zero bytes, unknown type, bad body: the query then matches nobody.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
+        let reader = &mut Reader::new(body);
+        match kind {
+            filter_type::NODES => Ok(Filter::Nodes(decode_texts(reader)?.unwrap_or_default())),
+            filter_type::TAG => {
+                let (mut tag, mut expression) = (&[][..], &[][..]);
+                reader.fields::<msgpack::Error>(&["Tag", "Expr"], |field, reader| {
+                    match field {
+                        0 => tag = reader.text()?,
+                        _ => expression = reader.text()?,
+                    }
+                    Ok(())
+                })?;
+                Ok(Filter::Tag {
+                    tag: tag.to_vec(),
+                    expression: expression.to_vec(),
+                })
+            }
+            other => Err(DecodeError::UnexpectedType(other)),
+        }
+    }
+
+    /// Encodes it.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Filter::Nodes(names) => {
+                let mut writer = writer_of(filter_type::NODES);
+                writer.array(names.len());
+                for name in names {
+                    writer.text(name);
+                }
+                writer.into_bytes()
+            }
+            Filter::Tag { tag, expression } => {
+                let mut writer = writer_of(filter_type::TAG);
+                writer.map(2).key("Expr").text(expression);
+                writer.key("Tag").text(tag);
+                writer.into_bytes()
+            }
+        }
+    }
+}
