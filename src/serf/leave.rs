@@ -165,7 +165,11 @@ impl Serf {
         }
         match self.members.status(node.as_bytes()) {
             MemberStatus::Left => self.erase_pruned(node, now),
-            MemberStatus::Leaving if self.prunes.len() < PRUNES_MAX => {
+            MemberStatus::Leaving => {
+                let waits = self.prunes.iter().any(|(_, other)| other == node);
+                if waits || self.prunes.len() >= PRUNES_MAX {
+                    return;
+                }
                 let delay = self.config.broadcast_timeout + self.config.leave_propagate_delay;
                 // A delay of zero must not spin.
                 let due = now + delay.max(Duration::from_millis(1));
@@ -183,11 +187,9 @@ impl Serf {
             };
             match self.members.status(node.as_bytes()) {
                 MemberStatus::Left => self.erase_pruned(&node, now),
-                // Its silence was noticed, the verdict is still out.
-                MemberStatus::Leaving if self.swim_state(&node) == Some(NodeState::Suspect) => {
-                    self.prune(&node, now);
-                }
-                // It is alive whatever the intent said.
+                // A living node would have refuted by now. This one goes, or its silence has not
+                // been noticed yet.
+                MemberStatus::Leaving => self.prune(&node, now),
                 _ => {}
             }
         }

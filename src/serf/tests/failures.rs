@@ -88,16 +88,29 @@ fn a_living_node_survives_its_prune() {
 
 #[test]
 fn a_prune_waits_for_a_node_that_goes() {
-    let mut net = Net::joined(3);
+    let mut net = Net::new(0);
+    for n in 1..=3 {
+        let mut hasty = config(n);
+        hasty.broadcast_timeout = SECOND / 4;
+        hasty.leave_propagate_delay = SECOND / 4;
+        net.add(hasty);
+    }
+    net.join(2, 1);
+    net.join(3, 1);
     // Until the joins are known to all: a later leave must carry a later time.
     net.run_for(SECOND * 3);
     net.remove(3);
-    // Still alive for all when it is thrown out.
+    // Still alive for all when it is thrown out, and for longer than the prune waits at once.
     net.command(1, force_leave("n3", true));
+    net.command(1, force_leave("n3", true));
+    assert_eq!(net.status(1, 3), MemberStatus::Leaving);
+    assert_eq!(net.serf(1).prunes.len(), 1);
+    net.run_for(SECOND * 2);
     assert_eq!(net.status(1, 3), MemberStatus::Leaving);
     net.run_for(SECOND * 40);
     for n in 1..=2 {
         assert_eq!(net.status(n, 3), MemberStatus::None, "n{n}");
+        assert!(net.serf(n).prunes.is_empty());
     }
 }
 
