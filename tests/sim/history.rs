@@ -1,0 +1,96 @@
+//! What happened in a run, for the checkers.
+
+use std::net::SocketAddr;
+
+use cottar::serf::{CommandId, Event, LamportTime, Member, MemberStatus, QueryRecord};
+use cottar::swim::NodeState;
+use cottar::time::{Duration, Instant};
+use cottar::wire::NodeName;
+
+use crate::cluster::NodeId;
+
+/// One line of the history.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub at: Instant,
+    pub node: NodeId,
+    /// Counts the node's starts from 0.
+    pub life: u32,
+    pub what: What,
+}
+
+/// Why a node stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    Crashed,
+    Left,
+    LostItsName,
+}
+
+/// How deep the node's queues are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depths {
+    pub membership: usize,
+    pub intent: usize,
+    pub query: usize,
+    pub event: usize,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum What {
+    Started { name: NodeName, addr: SocketAddr },
+    Stopped(Stop),
+    Paused,
+    Resumed,
+    /// A record of the membership layer is new or changed.
+    Known {
+        about: NodeName,
+        addr: SocketAddr,
+        incarnation: u32,
+        state: NodeState,
+    },
+    /// A record of the membership layer is gone.
+    Dropped { about: NodeName },
+    /// A member is new or has another status; `None`: it is gone.
+    Status {
+        about: NodeName,
+        status: Option<MemberStatus>,
+    },
+    /// The core gave an event to handlers; `order` counts those of a life.
+    Delivered { order: u64, event: Event },
+    HandlerStarted { order: u64 },
+    HandlerEnded { order: u64 },
+    /// A join reached somebody. Events before this time of the event clock may have been skipped,
+    /// as it asked for.
+    Joined { skipped_before: u64 },
+    /// A user event was accepted from a command.
+    Fired { name: Vec<u8>, payload: Vec<u8> },
+    /// A query was accepted from a command.
+    Asked {
+        command: CommandId,
+        ltime: LamportTime,
+        id: u32,
+        deadline: Instant,
+    },
+    /// Something came back for a query.
+    Returned {
+        command: CommandId,
+        record: QueryRecord,
+    },
+    /// A handler answered; `sent` is false if the answer came too late or was refused.
+    Answered {
+        ltime: LamportTime,
+        id: u32,
+        deadline: Instant,
+        sent: bool,
+    },
+    /// The chaos is over: no loss, no cuts, nobody crashes any more.
+    Calm,
+    /// A queue got deeper than ever, or this is the end.
+    Queues { depths: Depths, end: bool },
+    /// A stream ended after this time.
+    StreamAge { age: Duration },
+    /// At the end: a living node's list.
+    Members(Vec<Member>),
+}

@@ -1,0 +1,238 @@
+//! What lies between the nodes: links that lose, double, delay and are cut, and streams.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use cottar::rng::Rng;
+use cottar::serf::StreamId;
+use cottar::time::{Duration, Instant};
+
+use crate::cluster::NodeId;
+
+/// How good all links are.
+#[derive(Clone, Debug)]
+pub struct Weather {
+    /// Every datagram and every piece of a stream takes at least this long.
+    pub latency: Duration,
+    /// And up to this much longer, drawn for each.
+    pub jitter: Duration,
+    /// Chance that a datagram is lost, or that a piece of a stream has to be sent again.
+    pub loss: f64,
+    /// Chance that a datagram arrives twice.
+    pub duplication: f64,
+    /// Chance that a datagram is held up, so that later ones overtake it.
+    pub reordering: f64,
+    /// For how long at most.
+    pub hold_up: Duration,
+    /// Chance that a piece of a stream breaks it.
+    pub stream_break: f64,
+    /// Chance that a connection is refused although somebody listens.
+    pub refusal: f64,
+    /// Streams arrive in pieces of at most this size.
+    pub piece_bytes_max: usize,
+}
+
+impl Weather {
+    /// A good local network.
+    pub fn fair() -> Self {
+        Weather {
+            latency: Duration::from_micros(200),
+            jitter: Duration::from_micros(800),
+            loss: 0.0,
+            duplication: 0.0,
+            reordering: 0.0,
+            hold_up: Duration::ZERO,
+            stream_break: 0.0,
+            refusal: 0.0,
+            piece_bytes_max: 16 << 10,
+        }
+    }
+
+    /// Anything from slightly to very bad.
+    pub fn drawn(rng: &mut Rng) -> Self {
+        let mut sometimes = |chance: f64, most: f64| {
+            if rng.chance(chance) {
+                rng.unit_f64() * most
+            } else {
+                0.0
+            }
+        };
+        let loss = sometimes(0.8, 0.25);
+        let duplication = sometimes(0.5, 0.2);
+        let reordering = sometimes(0.5, 0.3);
+        let stream_break = sometimes(0.3, 0.05);
+        let refusal = sometimes(0.3, 0.1);
+        Weather {
+            latency: Duration::from_micros(100) + rng.duration_below(Duration::from_millis(20)),
+            jitter: rng.duration_below(Duration::from_millis(60)),
+            loss,
+            duplication,
+            reordering,
+            hold_up: rng.duration_below(Duration::from_millis(1500)),
+            stream_break,
+            refusal,
+            piece_bytes_max: 1 + rng.below(3000),
+        }
+    }
+}
+
+/// A connection between two nodes.
+pub struct Connection {
+    /// Side 0 opened it, side 1 accepted it.
+    pub ends: [End; 2],
+    /// Lane `s` carries what side `s` wrote.
+    pub lanes: [Lane; 2],
+    /// Where side 0 wanted to go.
+    pub to: SocketAddr,
+    /// When side 0 wanted to.
+    pub opened: Instant,
+}
+
+/// One side of a connection, as its kernel sees it.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Whose; `None` if there is no such host.
+    pub node: Option<NodeId>,
+    /// In which of its lives.
+    pub life: u32,
+    /// What core and shell call it; `None` before it is accepted.
+    pub stream: Option<StreamId>,
+    /// Neither closed by its owner nor ended by the other side.
+    pub open: bool,
+    /// May be written to.
+    pub connected: bool,
+}
+
+/// One direction of a connection: in order, whatever happens.
+#[derive(Default)]
+pub struct Lane {
+    /// What is under way, and when it may arrive.
+    pub pieces: VecDeque<(Instant, Piece)>,
+    /// No later piece arrives before this.
+    pub last_due: Instant,
+    /// An arrival is scheduled.
+    pub scheduled: bool,
+    /// Since when nothing came through.
+    pub stuck_since: Option<Instant>,
+}
+
+/// What travels on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    Syn,
+    SynAck,
+    Refused,
+    Data(Vec<u8>),
+    Eof,
+    Reset,
+}
+
+/// A kernel gives up after this time without any answer.
+pub const KERNEL_PATIENCE: Duration = Duration::from_secs(127);
+/// Time until a kernel sends a piece again.
+pub const RETRANSMISSION: Duration = Duration::from_millis(200);
+
+/// All links and connections.
+pub struct Network {
+    pub weather: Weather,
+    cuts: BTreeMap<(NodeId, NodeId), u32>,
+    pub connections: BTreeMap<u64, Connection>,
+    next_connection: u64,
+}
+
+impl Network {
+    pub fn new(weather: Weather) -> Self {
+        Network {
+            weather,
+            cuts: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            next_connection: 0,
+        }
+    }
+
+    /// Nothing gets from one node to the other any more; cuts add up.
+    pub fn cut(&mut self, from: NodeId, to: NodeId) {
+        *self.cuts.entry((from, to)).or_insert(0) += 1;
+    }
+
+    /// Takes one cut back.
+    pub fn mend(&mut self, from: NodeId, to: NodeId) {
+        if let Some(count) = self.cuts.get_mut(&(from, to)) {
+            *count -= 1;
+            if *count == 0 {
+                self.cuts.remove(&(from, to));
+            }
+        }
+    }
+
+    /// Takes all cuts back.
+    pub fn mend_all(&mut self) {
+        self.cuts.clear();
+    }
+
+    /// Whether a way is cut.
+    pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
+        !self.cuts.is_empty() && self.cuts.contains_key(&(from, to))
+    }
+
+    /// The delays with which copies of a datagram arrive; none if it is lost.
+    pub fn datagram_delays(&self, rng: &mut Rng, from: NodeId, to: NodeId) -> [Option<Duration>; 2] {
+        let weather = &self.weather;
+        if from == to {
+            return [Some(Duration::from_micros(20)), None];
+        }
+        if self.is_cut(from, to) || (weather.loss > 0.0 && rng.chance(weather.loss)) {
+            return [None, None];
+        }
+        let first = Some(self.datagram_delay(rng));
+        let twice = weather.duplication > 0.0 && rng.chance(weather.duplication);
+        let second = twice.then(|| self.datagram_delay(rng));
+        [first, second]
+    }
+
+    fn datagram_delay(&self, rng: &mut Rng) -> Duration {
+        let weather = &self.weather;
+        let mut delay = weather.latency + rng.duration_below(weather.jitter);
+        if weather.reordering > 0.0 && rng.chance(weather.reordering) {
+            delay += rng.duration_below(weather.hold_up);
+        }
+        delay
+    }
+
+    /// How long a piece of a stream takes, with what the kernels send again.
+    pub fn piece_delay(&self, rng: &mut Rng) -> Duration {
+        let weather = &self.weather;
+        let mut delay = weather.latency + rng.duration_below(weather.jitter);
+        let mut wait = RETRANSMISSION;
+        while weather.loss > 0.0 && rng.chance(weather.loss) {
+            delay += wait;
+            wait *= 2;
+        }
+        delay
+    }
+
+    /// Begins a connection.
+    pub fn connect(&mut self, from: End, to: End, addr: SocketAddr, now: Instant) -> u64 {
+        let id = self.next_connection;
+        self.next_connection += 1;
+        let connection = Connection {
+            ends: [from, to],
+            lanes: [Lane::default(), Lane::default()],
+            to: addr,
+            opened: now,
+        };
+        self.connections.insert(id, connection);
+        id
+    }
+
+    /// Forgets a connection of which nothing is left.
+    pub fn forget_if_over(&mut self, id: u64) {
+        let over = self.connections.get(&id).is_some_and(|connection| {
+            connection.ends.iter().all(|end| !end.open)
+                && connection.lanes.iter().all(|lane| lane.pieces.is_empty())
+        });
+        if over {
+            self.connections.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! Random clusters through random misfortune, then calm; every promise is checked for every seed.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cottar::rng::Rng;
+use cottar::serf::{Command, Config, QueryParams, Tags};
+use cottar::swim;
+use cottar::time::{Duration, Instant};
+
+use crate::checkers::{self, Limits};
+use crate::cluster::{NodeId, RETRY_JOIN, Sim, Spec, host_addr, node_name};
+use crate::handlers::Pace;
+use crate::history::{Stop, What};
+use crate::network::Weather;
+
+/// What a seed's run came to.
+#[derive(Clone, Copy, Debug)]
+struct Outcome {
+    nodes: usize,
+    fingerprint: u64,
+    /// From calm to agreement.
+    settled_in: Duration,
+    bound: Duration,
+    datagrams: u64,
+}
+
+/// The chance, a run, that a bound is missed by bad luck alone.
+const BAD_LUCK: f64 = 1e-6;
+
+/// How long after the last misfortune all lists must agree.
+///
+/// Each summand is the worst case of a step that the protocol takes by its own timers; where a step
+/// is a random choice, it is given as many attempts as make missing it less likely than
+/// [`BAD_LUCK`]. `n` is the number of hosts, `gone` that of those that do not run.
+///
+/// 1. *Rejoining*: a started node tries again after `RETRY_JOIN`; an attempt that hangs ends within
+///    the phases of a stream (dial, write, read).
+/// 2. *Reconnecting* (gossip spec 5.14): of two halves that hold each other failed, the smaller
+///    one's nodes each draw a failed member every reconnect interval, with probability 1, because
+///    at least as many are failed as are alive there. A draw hits a running one with
+///    `q = live / (live + gone)` at least, live being half of the running ones; misses add up to
+///    (1 - q)^k. More than two islands merge two by two: log2 rounds of it.
+/// 3. *Detection* of those that died last: the probe list is walked through, in the worst case from
+///    the front of one shuffle to the end of the next, 2n - 1 probes, each as long as the worst
+///    health score makes it; then the longest suspicion (4.7).
+/// 4. *Spreading* what gossip no longer carries: by push/pulls, each node one an interval with a
+///    random partner, both learn. An epidemic needs about log2 n + ln n rounds for all, and ln(n /
+///    BAD_LUCK) more to be sure of the last node. Then the refutation or the intent that follows
+///    from it spreads once more in the same way.
+fn convergence_bound(config: &Config, n: usize, gone: usize) -> Duration {
+    let swim = &config.swim;
+    let rejoin = RETRY_JOIN + swim.stream_timeout * 3;
+
+    let live = (n - gone) as f64;
+    let hit = (live / 2.0).max(1.0) / ((live / 2.0).max(1.0) + gone as f64);
+    let misses = if hit >= 1.0 { 1.0 } else { (BAD_LUCK.ln() / (1.0 - hit).ln()).ceil() };
+    let mergers = live.log2().ceil().max(1.0);
+    let draws = (misses + mergers) as u32;
+    let reconnect = (config.reconnect_interval + swim.stream_timeout * 3) * draws;
+
+    let walk = swim.probe_interval * swim.awareness_max * (2 * n - 1) as u32;
+    let least = swim.probe_interval.mul_f64(
+        f64::from(swim.suspicion_multiplier) * (n as f64).log10().max(1.0),
+    );
+    let detection = walk + least * swim.suspicion_max_multiplier;
+
+    let n = n as f64;
+    let scale = if n <= 32.0 { 1 } else { (n.log2() - 5.0).ceil() as u32 + 1 };
+    let rounds = (n.log2() + n.ln() + (n / BAD_LUCK).ln()).ceil() as u32;
+    let spreading = swim.push_pull_interval * scale * rounds * 2;
+
+    rejoin + reconnect + detection + spreading
+}
+
+/// Something that ends by itself.
+enum Undo {
+    Mend(Vec<(NodeId, NodeId)>),
+    Resume(NodeId),
+    Start(NodeId),
+}
+
+struct Swarm {
+    sim: Sim,
+    /// Draws the misfortunes; the network has its own.
+    rng: Rng,
+    undo: Vec<(Instant, Undo)>,
+    payloads: u64,
+    hosts: usize,
+}
+
+/// A node as the seed wants it.
+fn drawn_spec(rng: &mut Rng, name: &str, addr: SocketAddr, base: &Spec) -> Spec {
+    let mut spec = base.clone();
+    spec.config.name = node_name(name);
+    spec.config.addr = addr;
+    let mut tags = Tags::new();
+    if rng.chance(0.7) {
+        tags.set(b"role", [&b"web"[..], b"db", b""][rng.below(3)]);
+    }
+    spec.config.tags = tags;
+    spec.pace = if rng.chance(0.2) {
+        Pace::Drawn(Duration::from_secs(2), Duration::from_secs(40))
+    } else {
+        Pace::Drawn(Duration::from_millis(100), Duration::from_secs(3))
+    };
+    spec
+}
+
+/// What all nodes of a cluster have in common.
+fn drawn_base(rng: &mut Rng) -> Spec {
+    let mut base = Spec::lan("base", host_addr(0));
+    if rng.chance(0.2) {
+        base.config.swim = swim::Config::local();
+    }
+    if rng.chance(0.5) {
+        let defaults = Config::new(node_name("base"), host_addr(0), swim::Config::lan());
+        base.config.coalesce_period = defaults.coalesce_period;
+        base.config.user_coalesce_period = defaults.user_coalesce_period;
+    }
+    base.compression = rng.chance(0.5);
+    if rng.chance(0.4) {
+        let bytes = [16, 24, 32][rng.below(3)];
+        base.key = Some((0..bytes).map(|_| rng.next_u32() as u8).collect());
+    }
+    base
+}
+
+impl Swarm {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x5eed_0f5a_11bf_a7e5);
+        let hosts = if rng.chance(1.0 / 16.0) { 30 } else { 3 + rng.below(10) };
+        let base = drawn_base(&mut rng);
+        let mut sim = Sim::new(seed, Weather::fair());
+        for host in 0..hosts {
+            let spec = drawn_spec(&mut rng, &format!("node-{host}"), host_addr(host), &base);
+            sim.add(spec);
+        }
+        Swarm {
+            sim,
+            rng,
+            undo: Vec::new(),
+            payloads: 0,
+            hosts,
+        }
+    }
+
+    fn settle(&mut self, limit: Duration) -> Result<Duration, String> {
+        let from = self.sim.now;
+        let mut why = String::new();
+        let agreed = |sim: &Sim, why: &mut String| match sim.disagreement() {
+            None => true,
+            Some(found) => {
+                *why = found;
+                false
+            }
+        };
+        while !agreed(&self.sim, &mut why) {
+            if self.sim.now.since(from) > limit {
+                return Err(format!("no agreement within {limit:?}: {why}"));
+            }
+            self.sim.run_for(Duration::from_millis(500));
+        }
+        Ok(self.sim.now.since(from))
+    }
+
+    /// All nodes, one after the other.
+    fn form(&mut self) -> Result<(), String> {
+        for id in 0..self.hosts {
+            self.sim.start(id);
+            if id > 0 {
+                let through = self.rng.below(id);
+                self.sim.join(id, &[through], true, true);
+            }
+            let wait = self.rng.duration_below(Duration::from_millis(700));
+            self.sim.run_for(wait);
+        }
+        self.settle(Duration::from_secs(60)).map(|_| ())
+    }
+
+    fn later(&mut self, most: Duration, undo: Undo) {
+        let wait = Duration::from_millis(100) + self.rng.duration_below(most);
+        self.undo.push((self.sim.now + wait, undo));
+    }
+
+    fn undo_due(&mut self, everything: bool) {
+        let now = self.sim.now;
+        let (due, rest) = (self.undo.drain(..)).partition(|(at, _)| everything || *at <= now);
+        self.undo = rest;
+        for (_, undo) in due {
+            match undo {
+                Undo::Mend(ways) => ways.into_iter().for_each(|(from, to)| self.sim.network.mend(from, to)),
+                Undo::Resume(id) => self.sim.resume(id),
+                Undo::Start(id) => self.start_again(id),
+            }
+        }
+    }
+
+    fn start_again(&mut self, id: NodeId) {
+        if self.sim.is_up(id) {
+            return;
+        }
+        self.sim.start(id);
+        let others = self.some_others(id);
+        self.sim.join(id, &others, true, true);
+    }
+
+    /// Up to three running nodes, as somebody would write them behind `-retry-join`.
+    fn some_others(&mut self, id: NodeId) -> Vec<NodeId> {
+        let mut others = self.sim.up();
+        others.retain(|&other| other != id);
+        self.rng.shuffle(&mut others);
+        others.truncate(3);
+        others
+    }
+
+    fn pick_up(&mut self) -> NodeId {
+        let up = self.sim.up();
+        up[self.rng.below(up.len())]
+    }
+
+    fn fire(&mut self) {
+        let id = self.pick_up();
+        self.payloads += 1;
+        let payload = format!("payload {}", self.payloads);
+        self.sim.user_event(id, "deploy", &payload);
+    }
+
+    fn ask(&mut self) {
+        let id = self.pick_up();
+        let mut params = QueryParams {
+            name: b"load".to_vec(),
+            payload: Some(b"now".to_vec()),
+            request_ack: self.rng.chance(0.5),
+            relay_factor: [0, 0, 1, 2][self.rng.below(4)],
+            ..QueryParams::default()
+        };
+        if self.rng.chance(0.2) {
+            params.filter_nodes = vec![b"node-1".to_vec(), b"node-2".to_vec()];
+        }
+        if self.rng.chance(0.2) {
+            params.filter_tags = vec![(b"role".to_vec(), b"^w.b$".to_vec())];
+        }
+        self.sim.query(id, params);
+    }
+
+    /// One misfortune, or something that people do.
+    fn happen(&mut self) {
+        let up = self.sim.up().len();
+        match self.rng.below(100) {
+            0..=24 => self.fire(),
+            25..=36 => self.ask(),
+            37..=43 if up > 2 => {
+                let id = self.pick_up();
+                self.sim.crash(id, false);
+                self.maybe_start_later(id);
+            }
+            44..=49 if up > 2 => {
+                let id = self.pick_up();
+                self.sim.crash(id, true);
+                self.maybe_start_later(id);
+            }
+            50..=53 if up > 2 => {
+                let id = self.pick_up();
+                self.sim.command(id, Command::Leave);
+                if self.rng.chance(0.5) {
+                    self.later(Duration::from_secs(60), Undo::Start(id));
+                }
+            }
+            54..=62 => self.split(),
+            63..=72 => self.cut_one_way(),
+            73..=81 => {
+                let id = self.pick_up();
+                self.sim.pause(id);
+                self.later(Duration::from_secs(45), Undo::Resume(id));
+            }
+            82..=88 => {
+                let id = self.pick_up();
+                let value = self.rng.below(100).to_string();
+                self.sim.set_tag(id, "v", &value);
+            }
+            89..=94 => self.sim.network.weather = Weather::drawn(&mut self.rng),
+            _ => {
+                for id in 0..self.hosts {
+                    if !self.sim.is_up(id) && self.rng.chance(0.5) {
+                        self.start_again(id);
+                    }
+                }
+            }
+        }
+    }
+
+    fn maybe_start_later(&mut self, id: NodeId) {
+        if self.rng.chance(0.7) {
+            self.later(Duration::from_secs(60), Undo::Start(id));
+        }
+    }
+
+    fn split(&mut self) {
+        let side: Vec<bool> = (0..self.hosts).map(|_| self.rng.chance(0.5)).collect();
+        let mut ways = Vec::new();
+        for from in 0..self.hosts {
+            for to in 0..self.hosts {
+                if side[from] != side[to] {
+                    self.sim.network.cut(from, to);
+                    ways.push((from, to));
+                }
+            }
+        }
+        self.later(Duration::from_secs(90), Undo::Mend(ways));
+    }
+
+    fn cut_one_way(&mut self) {
+        let from = self.rng.below(self.hosts);
+        let to = self.rng.below(self.hosts);
+        let all = self.rng.chance(0.3);
+        let mut ways: Vec<_> = if all {
+            (0..self.hosts).map(|other| (from, other)).collect()
+        } else {
+            vec![(from, to)]
+        };
+        ways.retain(|(from, to)| from != to);
+        for &(from, to) in &ways {
+            self.sim.network.cut(from, to);
+        }
+        self.later(Duration::from_secs(60), Undo::Mend(ways));
+    }
+
+    fn chaos(&mut self) {
+        self.sim.network.weather = Weather::drawn(&mut self.rng);
+        let length = Duration::from_secs(60) + self.rng.duration_below(Duration::from_secs(180));
+        let end = self.sim.now + length;
+        let pause = Duration::from_millis(500) + self.rng.duration_below(Duration::from_secs(8));
+        while self.sim.now < end {
+            let wait = self.rng.duration_below(pause);
+            self.sim.run_for(wait);
+            self.undo_due(false);
+            self.happen();
+        }
+    }
+
+    /// No misfortune any more. Who is down stays down.
+    fn calm(&mut self) {
+        self.undo.retain(|(_, undo)| !matches!(undo, Undo::Start(_)));
+        self.undo_due(true);
+        self.sim.network.mend_all();
+        self.sim.network.weather = Weather::fair();
+        // A node that left and came back while nobody heard it is held left, and nobody calls
+        // members that left: its operator's retry-join list does.
+        for id in self.sim.up() {
+            if self.sim.nodes[id].life > 0 {
+                let others = self.sim.up().into_iter().filter(|&other| other != id);
+                let others: Vec<NodeId> = others.collect();
+                self.sim.join(id, &others, false, true);
+            }
+        }
+        let first = self.sim.up()[0];
+        self.sim.record(first, What::Calm);
+    }
+}
+
+fn run_seed(seed: u64) -> Result<Outcome, String> {
+    let mut swarm = Swarm::new(seed);
+    swarm.form()?;
+    swarm.chaos();
+    swarm.calm();
+    let up = swarm.sim.up().len();
+    let config = swarm.sim.nodes[0].spec.config.clone();
+    let bound = convergence_bound(&config, swarm.hosts, swarm.hosts - up);
+    let settled_in = swarm.settle(bound)?;
+    // It must hold: through the next rounds of probing and exchanging, and with something going on.
+    swarm.fire();
+    swarm.ask();
+    swarm.sim.run_for(config.swim.push_pull_interval * 4);
+    let rounds = config.swim.push_pull_interval * 30;
+    let left_over = swarm.sim.nodes.iter().any(|node| node.stopped == Some(Stop::LostItsName));
+    if left_over {
+        return Err("a node stopped as if it had lost its name".into());
+    }
+    swarm.settle(rounds)?;
+    swarm.sim.run_for(Duration::from_secs(60));
+    swarm.sim.finish();
+    let limits = Limits {
+        queue_messages_max: config.queue_depth_max,
+        stream_age_max: config.swim.stream_timeout * 3,
+    };
+    checkers::check_all(&swarm.sim.history, &limits)?;
+    Ok(Outcome {
+        nodes: swarm.hosts,
+        fingerprint: swarm.sim.fingerprint(),
+        settled_in,
+        bound,
+        datagrams: swarm.sim.traffic.datagrams,
+    })
+}
+
+/// Runs a seed, every eighth one twice; a panic is a failure of that seed.
+fn judge(seed: u64) -> Result<Outcome, String> {
+    let run = || {
+        catch_unwind(AssertUnwindSafe(|| run_seed(seed))).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(format!("panic: {}", text.unwrap_or_default()))
+        })
+    };
+    let outcome = run()?;
+    if seed % 8 == 0 {
+        checkers::runs_are_the_same(outcome.fingerprint, run()?.fingerprint)?;
+    }
+    Ok(outcome)
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+#[test]
+fn swarm() {
+    let seeds: Vec<u64> = match variable("COTTAR_SIM_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..variable("COTTAR_SIM_SEEDS").unwrap_or(64)).collect(),
+    };
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(Vec::new());
+    let failures = Mutex::new(Vec::new());
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers.min(seeds.len()) {
+            scope.spawn(|| {
+                while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match judge(seed) {
+                        Ok(outcome) => outcomes.lock().unwrap().push(outcome),
+                        Err(why) => {
+                            eprintln!("COTTAR_SIM_SEED={seed}: {why}");
+                            failures.lock().unwrap().push(seed);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let mut outcomes = outcomes.into_inner().unwrap();
+    outcomes.sort_by_key(|outcome| outcome.settled_in);
+    if let (Some(median), Some(slowest)) = (outcomes.get(outcomes.len() / 2), outcomes.last()) {
+        let closest = outcomes.iter().map(|outcome| {
+            (outcome.settled_in.as_secs_f64() / outcome.bound.as_secs_f64() * 100.0) as u32
+        });
+        println!(
+            "{} seeds, {} nodes, {} datagrams; agreement after {:?} (median), {:?} (slowest, bound {:?}), at most {} % of its bound",
+            outcomes.len(),
+            outcomes.iter().map(|outcome| outcome.nodes).sum::<usize>(),
+            outcomes.iter().map(|outcome| outcome.datagrams).sum::<u64>(),
+            median.settled_in,
+            slowest.settled_in,
+            slowest.bound,
+            closest.max().unwrap_or(0),
+        );
+    }
+    let mut failures = failures.into_inner().unwrap();
+    failures.sort_unstable();
+    assert!(failures.is_empty(), "run again with COTTAR_SIM_SEED set to one of {failures:?}");
+}
+
+#[test]
+fn the_bound_is_what_the_timers_say() {
+    let config = Config::new(node_name("a"), host_addr(0), swim::Config::lan());
+    // 35 s to rejoin; one lucky draw and two mergers of 60 s each; 5 probes of 8 s and 24 s of
+    // suspicion; twice 19 rounds of 30 s.
+    let expected = Duration::from_secs(35 + 3 * 60 + 5 * 8 + 24 + 2 * 18 * 30);
+    assert_eq!(convergence_bound(&config, 3, 0), expected);
+    assert!(convergence_bound(&config, 3, 1) > expected);
+    assert!(convergence_bound(&config, 12, 0) > expected);
+}

@@ -1,0 +1,54 @@
+//! Prints what nodes log, with virtual time and the node in front, if `COTTAR_SIM_LOG` asks for it.
+
+use std::cell::RefCell;
+use std::sync::Once;
+
+use cottar::time::Instant;
+use log::{LevelFilter, Log, Metadata, Record};
+
+thread_local! {
+    static WHERE: RefCell<(Instant, String)> = const { RefCell::new((Instant::ORIGIN, String::new())) };
+}
+
+struct Trace;
+
+impl Log for Trace {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &Record<'_>) {
+        WHERE.with_borrow(|(at, node)| {
+            eprintln!(
+                "{at:?} {node} [{}] {}: {}",
+                record.level(),
+                record.target(),
+                record.args()
+            );
+        });
+    }
+    fn flush(&self) {}
+}
+
+/// Installs the printer, once, if it is wanted.
+pub fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let level = std::env::var("COTTAR_SIM_LOG").unwrap_or_default();
+        if let Ok(level) = level.parse::<LevelFilter>() {
+            if log::set_logger(&Trace).is_ok() {
+                log::set_max_level(level);
+            }
+        }
+    });
+}
+
+/// Says who logs from here on.
+pub fn at(now: Instant, node: &str) {
+    if log::max_level() > LevelFilter::Off {
+        WHERE.with_borrow_mut(|place| {
+            place.0 = now;
+            place.1.clear();
+            place.1.push_str(node);
+        });
+    }
+}
