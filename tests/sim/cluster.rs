@@ -664,7 +664,7 @@ impl Sim {
         match output {
             Output::Transmit(transmit) => self.transmit(id, transmit),
             Output::Event(event) => {
-                let order = self.nodes[id].handlers.push(event.clone());
+                let order = self.nodes[id].handlers.push(event.clone(), self.now);
                 self.record(id, What::Delivered { order, event });
                 self.start_handler(id);
             }
@@ -727,7 +727,11 @@ impl Sim {
     // --- handlers ----------------------------------------------------------------------------
 
     fn start_handler(&mut self, id: NodeId) {
-        let Some((order, time)) = self.nodes[id].handlers.start(&mut self.rng) else {
+        let node = &mut self.nodes[id];
+        let Some(serf) = node.serf.as_ref() else {
+            return;
+        };
+        let Some((order, time)) = node.handlers.start(serf, &mut self.rng, self.now) else {
             return;
         };
         self.record(id, What::HandlerStarted { order });
@@ -737,18 +741,14 @@ impl Sim {
     }
 
     fn handler_ended(&mut self, id: NodeId) {
-        let Some((order, event)) = self.nodes[id].handlers.end() else {
+        let node = &mut self.nodes[id];
+        let output = format!("answer of {}", node.spec.config.name);
+        let Some((order, event, answer)) = node.handlers.end(output) else {
             return;
         };
         self.record(id, What::HandlerEnded { order });
-        if let Event::Query(query) = event {
-            let name = self.nodes[id].spec.config.name.to_string();
-            let command = Command::Respond {
-                ltime: query.ltime,
-                id: query.id,
-                payload: format!("answer of {name}").into_bytes(),
-            };
-            self.command_as(id, command, Asked::Respond(query));
+        if let (Event::Query(query), Some(answer)) = (event, answer) {
+            self.command_as(id, answer.command, Asked::Respond(query));
         }
         self.start_handler(id);
     }

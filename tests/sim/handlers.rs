@@ -1,11 +1,14 @@
-//! Handlers of a simulated node: one at a time, in the order of the events, each as slow as the seed
-//! says.
+//! Handlers of a simulated node: the real queue decides what runs next, the seed how long it takes.
+//!
+//! Beside the queue, the events are kept in the order in which the core gave them. Whatever the queue
+//! starts must be the next of them, with its text and its environment.
 
 use std::collections::VecDeque;
 
+use cottar::handler::{Answer, Counters, End, EventScript, HandlerQueue, Local, Outcome, event_type};
 use cottar::rng::Rng;
-use cottar::serf::Event;
-use cottar::time::Duration;
+use cottar::serf::{Event, Serf};
+use cottar::time::{Duration, Instant};
 
 /// How long handlers run.
 #[derive(Clone, Copy, Debug)]
@@ -18,20 +21,23 @@ pub enum Pace {
     Drawn(Duration, Duration),
 }
 
-/// The queue of a node's handlers and the one that runs.
+/// The queue of a node's handlers, and the run that is under way.
 pub struct Handlers {
     pace: Pace,
-    waiting: VecDeque<(u64, Event)>,
-    running: Option<(u64, Event)>,
+    queue: HandlerQueue,
+    expected: VecDeque<(u64, Event)>,
+    running: Option<(u64, Event, Duration)>,
     next_order: u64,
     started: u64,
 }
 
 impl Handlers {
+    /// One handler, for every event.
     pub fn new(pace: Pace) -> Self {
         Handlers {
             pace,
-            waiting: VecDeque::new(),
+            queue: HandlerQueue::new(EventScript::parse(b"*=handle").unwrap()),
+            expected: VecDeque::new(),
             running: None,
             next_order: 0,
             started: 0,
@@ -39,21 +45,47 @@ impl Handlers {
     }
 
     /// An event for the handlers; returns its place in the order.
-    pub fn push(&mut self, event: Event) -> u64 {
+    pub fn push(&mut self, event: Event, now: Instant) -> u64 {
         let order = self.next_order;
         self.next_order += 1;
-        self.waiting.push_back((order, event));
+        self.expected.push_back((order, event.clone()));
+        self.queue.push(event, now);
         order
     }
 
-    /// Starts the next handler if none runs; returns its place and how long it will take.
-    pub fn start(&mut self, rng: &mut Rng) -> Option<(u64, Duration)> {
-        if self.running.is_some() {
-            return None;
+    /// Starts the next run if there is one; returns its place and how long it will take.
+    pub fn start(&mut self, serf: &Serf, rng: &mut Rng, now: Instant) -> Option<(u64, Duration)> {
+        let local = Local {
+            name: serf.local_name(),
+            tags: serf.tags(),
+        };
+        let invocation = self.queue.poll_invocation(local, now)?;
+        let (order, event) = self.expected.pop_front().expect("an event for each run");
+        let variable = |name: &[u8]| {
+            let found = invocation.env.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| &value[..])
+        };
+        assert_eq!(variable(b"SERF_EVENT"), Some(event_type(&event).as_bytes()));
+        match &event {
+            Event::User(user) => {
+                let ltime = user.ltime.to_string();
+                assert_eq!(variable(b"SERF_USER_LTIME"), Some(ltime.as_bytes()));
+                assert!(invocation.stdin.starts_with(&user.payload), "{event:?}");
+            }
+            Event::Query(query) => {
+                let ltime = query.ltime.to_string();
+                assert_eq!(variable(b"SERF_QUERY_LTIME"), Some(ltime.as_bytes()));
+                assert!(invocation.stdin.starts_with(&query.payload), "{event:?}");
+            }
+            Event::Member(news) => {
+                let lines = invocation.stdin.split_inclusive(|&byte| byte == b'\n');
+                let named = |(line, member): (&[u8], &cottar::serf::Member)| {
+                    line.starts_with(member.name.as_bytes())
+                };
+                assert_eq!(lines.clone().count(), news.members.len(), "{event:?}");
+                assert!(lines.zip(&news.members).all(named), "{event:?}");
+            }
         }
-        let next = self.waiting.pop_front()?;
-        let order = next.0;
-        self.running = Some(next);
         self.started += 1;
         let quick = Duration::from_millis(1);
         let time = match self.pace {
@@ -65,16 +97,30 @@ impl Handlers {
                 quick + rng.duration_below(bound)
             }
         };
+        let before = self.running.replace((order, event, time));
+        assert!(before.is_none(), "a second run while one is under way");
         Some((order, time))
     }
 
-    /// The running handler is through.
-    pub fn end(&mut self) -> Option<(u64, Event)> {
-        self.running.take()
+    /// The run is over and wrote this; returns its place, its event, and its answer if it has one.
+    pub fn end(&mut self, output: String) -> Option<(u64, Event, Option<Answer>)> {
+        let (order, event, duration) = self.running.take()?;
+        let outcome = Outcome {
+            end: End::Exited(0),
+            output_bytes: output.len() as u64,
+            output: output.into_bytes(),
+            duration,
+        };
+        let answer = self.queue.handle_outcome(outcome);
+        Some((order, event, answer))
     }
 
     /// Events that wait, the running one not counted.
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.queue.len()
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.queue.counters()
     }
 }
