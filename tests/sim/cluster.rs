@@ -474,8 +474,8 @@ impl Sim {
             let depths = self.depths(id);
             let opened: Vec<Instant> = (self.nodes[id].streams.values())
                 .filter_map(|&(connection, side)| {
-                    let connection = self.network.connections.get(&connection)?;
-                    connection.ends[side].open.then_some(connection.opened)
+                    let end = &self.network.connections.get(&connection)?.ends[side];
+                    end.open.then_some(end.since)
                 })
                 .collect();
             for at in opened {
@@ -831,6 +831,7 @@ impl Sim {
     }
 
     fn open(&mut self, id: NodeId, stream: StreamId, to: SocketAddr) {
+        let now = self.now;
         let node = &self.nodes[id];
         assert!(
             matches!(stream, StreamId::Outbound(_)) && !node.streams.contains_key(&stream),
@@ -843,10 +844,11 @@ impl Sim {
             stream,
             open,
             connected: false,
+            since: now,
         };
         let from = end(Some(id), node.life, Some(stream), true);
         let there = end(target, 0, None, false);
-        let connection = self.network.connect(from, there, to, self.now);
+        let connection = self.network.connect(from, there);
         self.nodes[id].streams.insert(stream, (connection, 0));
         self.send_piece(connection, 0, Piece::Syn);
     }
@@ -865,7 +867,7 @@ impl Sim {
         };
         let found = self.network.connections.get_mut(&connection).expect("it is open");
         found.ends[side].open = false;
-        let opened = found.opened;
+        let opened = found.ends[side].since;
         let connected = found.ends[side].connected;
         if at_once {
             found.lanes[side].pieces.clear();
@@ -1016,6 +1018,7 @@ impl Sim {
             stream: Some(stream),
             open: true,
             connected: true,
+            since: self.now,
         };
         self.network.connections.get_mut(&connection).expect("it exists").ends[1] = end;
         self.send_piece(connection, 1, Piece::SynAck);
@@ -1027,8 +1030,8 @@ impl Sim {
         let Some(found) = self.network.connections.get_mut(&connection) else {
             return;
         };
-        let opened = found.opened;
         let end = &mut found.ends[side];
+        let opened = end.since;
         if let (true, Some(id), Some(stream)) = (end.open, end.node, end.stream) {
             end.open = false;
             if self.is_up(id) && self.nodes[id].life == self.network.connections[&connection].ends[side].life

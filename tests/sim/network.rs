@@ -1,7 +1,6 @@
 //! What lies between the nodes: links that lose, double, delay and are cut, and streams.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 
 use cottar::rng::Rng;
 use cottar::serf::StreamId;
@@ -82,10 +81,6 @@ pub struct Connection {
     pub ends: [End; 2],
     /// Lane `s` carries what side `s` wrote.
     pub lanes: [Lane; 2],
-    /// Where side 0 wanted to go.
-    pub to: SocketAddr,
-    /// When side 0 wanted to.
-    pub opened: Instant,
 }
 
 /// One side of a connection, as its kernel sees it.
@@ -101,6 +96,8 @@ pub struct End {
     pub open: bool,
     /// May be written to.
     pub connected: bool,
+    /// Since when its owner knows it.
+    pub since: Instant,
 }
 
 /// One direction of a connection: in order, whatever happens.
@@ -212,14 +209,12 @@ impl Network {
     }
 
     /// Begins a connection.
-    pub fn connect(&mut self, from: End, to: End, addr: SocketAddr, now: Instant) -> u64 {
+    pub fn connect(&mut self, from: End, to: End) -> u64 {
         let id = self.next_connection;
         self.next_connection += 1;
         let connection = Connection {
             ends: [from, to],
             lanes: [Lane::default(), Lane::default()],
-            to: addr,
-            opened: now,
         };
         self.connections.insert(id, connection);
         id
