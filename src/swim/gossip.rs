@@ -208,10 +208,19 @@ impl Swim {
     pub(super) fn arm_gossip(&mut self, now: Instant) {
         let deep = self.gossip.bytes() > self.envelope.packet_budget_bytes();
         let gossip = &mut self.gossip;
+        if gossip.is_empty() {
+            // Pings may have carried away the last of it: what comes next is due by itself.
+            gossip.news = None;
+        }
         if gossip.is_empty() || gossip.interval.is_zero() || !self.table.has_gossip_target() {
             gossip.tick = None;
         } else if gossip.tick.is_none() {
             gossip.tick = Some(next_on_grid(gossip.phase, gossip.interval, now));
+            if gossip.turned == Some(now) {
+                // News that waited for somebody to hear it: this instant's turn is over.
+                let next = now + Duration::from_nanos(1);
+                gossip.news = gossip.news.map(|news| news.max(next));
+            }
         }
         if deep && !gossip.stuck {
             let early = now + gossip.round_interval();
