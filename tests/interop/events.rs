@@ -1,0 +1,131 @@
+//! User events through mixed clusters.
+
+use crate::harness::{Lab, Member, Node, Recorder, await_members, scenario};
+
+/// A cluster whose every node records, each joined to the first.
+pub fn recorded(lab: &Lab) -> (Vec<Node>, Vec<Recorder>) {
+    let recorders: Vec<Recorder> = (0..lab.size())
+        .map(|index| Recorder::new(lab.path(), &format!("n{}", index + 1)))
+        .collect();
+    let nodes = lab.start_all(|index, spec| {
+        spec.tag("role", if index % 2 == 0 { "web" } else { "db" })
+            .tag("place", &index.to_string())
+            .recorded(&recorders[index])
+    });
+    let viewers: Vec<&Node> = nodes.iter().collect();
+    let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+    await_members(&viewers, &members, 5.0);
+    (nodes, recorders)
+}
+
+#[test]
+fn user_events_reach_everyone_once_from_either_kind() {
+    scenario("user events", &["CSC", "SCS"], |lab| {
+        let (nodes, recorders) = recorded(lab);
+        let payloads = [
+            "",
+            "plain",
+            "with\nlines\n",
+            "no newline at the end",
+            "\u{e9}\u{1f980} tab\there",
+        ];
+        for (index, node) in nodes.iter().enumerate() {
+            for (round, payload) in payloads.iter().enumerate() {
+                node.event(&format!("deploy-{index}-{round}"), payload);
+            }
+        }
+        // A last one from everybody, so that whatever came twice has had its chance.
+        for (index, node) in nodes.iter().enumerate() {
+            node.event(&format!("last-{index}"), "");
+        }
+        let expected = nodes.len() * (payloads.len() + 1);
+        for recorder in &recorders {
+            recorder.await_records(expected, 15.0, |record| record.event() == "user");
+            let mut seen: Vec<(String, Vec<u8>)> = recorder
+                .of("user")
+                .into_iter()
+                .map(|record| (record.var("SERF_USER_EVENT").to_owned(), record.stdin))
+                .collect();
+            seen.sort();
+            let mut due: Vec<(String, Vec<u8>)> = Vec::new();
+            for index in 0..nodes.len() {
+                due.push((format!("last-{index}"), Vec::new()));
+                for (round, payload) in payloads.iter().enumerate() {
+                    let mut input = payload.as_bytes().to_vec();
+                    if !input.is_empty() && !input.ends_with(b"\n") {
+                        input.push(b'\n');
+                    }
+                    due.push((format!("deploy-{index}-{round}"), input));
+                }
+            }
+            due.sort();
+            assert_eq!(seen, due);
+        }
+    });
+}
+
+#[test]
+fn coalesced_events_of_one_name_leave_only_the_last() {
+    scenario("coalescing", &["CS", "SC"], |lab| {
+        let (nodes, recorders) = recorded(lab);
+        for (index, node) in nodes.iter().enumerate() {
+            let name = format!("restart-{index}");
+            for round in 0..4 {
+                node.cli(&["event", &name, &format!("round {round}")])
+                    .success();
+            }
+            for recorder in &recorders {
+                let runs =
+                    recorder.await_records(1, 8.0, |record| record.var("SERF_USER_EVENT") == name);
+                assert_eq!(runs[0].stdin, b"round 3\n", "{runs:?}");
+                assert_eq!(runs.len(), 1, "{runs:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_event_over_the_limit_is_refused_in_the_same_words() {
+    scenario("event limits", &["C", "S"], |lab| {
+        let node = lab.start(lab.spec(0));
+        let refused = node.cli(&["event", "x", &"y".repeat(512)]);
+        assert_eq!(refused.code, 1);
+        assert_eq!(
+            refused.stdout,
+            "Error sending event: user event exceeds configured limit of 512 bytes before encoding\n"
+        );
+        let refused = node.cli(&["event", "x", &"y".repeat(500)]);
+        assert_eq!(refused.code, 1);
+        assert_eq!(
+            refused.stdout,
+            "Error sending event: encoded user event exceeds configured limit of 512 bytes after encoding\n"
+        );
+        node.cli(&["event", "x", &"y".repeat(480)]).success();
+    });
+}
+
+#[test]
+fn old_events_are_replayed_only_on_request() {
+    scenario("replay", &["CSS", "SCC"], |lab| {
+        let first = lab.start(lab.spec(0));
+        first.event("before", "you came");
+        let [keen, calm] = [1, 2].map(|index| Recorder::new(lab.path(), &index.to_string()));
+        let keen_node = lab.start(lab.spec(1).recorded(&keen).args(["-replay"]).join(&first));
+        let calm_node = lab.start(lab.spec(2).recorded(&calm).join(&first));
+        first.event("after", "you came");
+        for recorder in [&keen, &calm] {
+            recorder.await_records(1, 5.0, |record| record.var("SERF_USER_EVENT") == "after");
+        }
+        let names = |recorder: &Recorder| -> Vec<String> {
+            let mut names: Vec<String> = recorder
+                .of("user")
+                .iter()
+                .map(|record| record.var("SERF_USER_EVENT").to_owned())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&keen), ["after", "before"], "{}", keen_node.log());
+        assert_eq!(names(&calm), ["after"], "{}", calm_node.log());
+    });
+}

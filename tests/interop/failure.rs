@@ -1,0 +1,111 @@
+//! Crashes: found out in time, undone by a restart, tidied up by force-leave.
+
+use crate::harness::{Member, Node, Recorder, await_members, await_status, scenario};
+use std::time::Instant;
+
+/// The longest that finding a crash may take on the LAN profile, in seconds (gossip spec 4.4 and 4.7):
+/// a full probe round until its turn has come, the failing probe, the suspicion without any
+/// confirmation, and a gossip round or two; in clusters of up to three nodes nobody can confirm, so the
+/// suspicion is the short one.
+fn detection(nodes: usize) -> f64 {
+    let probe_interval = 1.0;
+    let shortest = 4.0 * (nodes as f64).log10().max(1.0) * probe_interval;
+    let suspicion = if nodes > 3 { 6.0 * shortest } else { shortest };
+    let turn = 2.0 * (nodes - 1) as f64 * probe_interval;
+    turn + 2.0 * probe_interval + suspicion + 2.0
+}
+
+fn cluster(lab: &crate::harness::Lab, watcher: &Recorder) -> Vec<Node> {
+    let nodes = lab.start_all(|index, spec| {
+        let spec = spec.tag("role", "web");
+        if index == 0 {
+            spec.recorded(watcher)
+        } else {
+            spec
+        }
+    });
+    let viewers: Vec<&Node> = nodes.iter().collect();
+    let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+    await_members(&viewers, &members, 5.0);
+    nodes
+}
+
+#[test]
+fn a_crash_shows_as_failed_in_time_and_a_restart_as_alive() {
+    scenario("crash", &["CSC", "SCS", "CCS", "SSC"], |lab| {
+        let watcher = Recorder::new(lab.path(), "n1");
+        let mut nodes = cluster(lab, &watcher);
+        let mut victim = nodes.pop().expect("three nodes");
+        // Its own join must have left the watcher's coalescer, or the failure would cancel it out.
+        watcher.await_records(1, 5.0, |record| {
+            record.event() == "member-join" && record.stdin.starts_with(b"n") && {
+                let lines = String::from_utf8_lossy(&record.stdin).into_owned();
+                lines.contains("n3\t")
+            }
+        });
+        let crashed = Instant::now();
+        victim.crash();
+        let viewers: Vec<&Node> = nodes.iter().collect();
+        await_status(&viewers, "n3", "failed", detection(3));
+        println!(
+            "{:?} called n3 failed after {:.1?}",
+            lab.kind(0),
+            crashed.elapsed()
+        );
+        watcher.await_records(1, 4.0, |record| record.event() == "member-failed");
+        let victim = victim.restart(&nodes[0]);
+        let all = [&nodes[0], &nodes[1], &victim];
+        let members = all.map(Member::of);
+        await_members(&all, &members, 8.0);
+        watcher.await_records(2, 6.0, |record| {
+            record.event() == "member-join"
+                && String::from_utf8_lossy(&record.stdin).contains("n3\t")
+        });
+    });
+}
+
+#[test]
+fn force_leave_and_prune_work_from_both_sides() {
+    scenario("force-leave", &["CSS", "SCC", "CSC", "SCS"], |lab| {
+        let watcher = Recorder::new(lab.path(), "n1");
+        let mut nodes = cluster(lab, &watcher);
+        let mut victim = nodes.pop().expect("three nodes");
+        victim.crash();
+        let viewers: Vec<&Node> = nodes.iter().collect();
+        await_status(&viewers, "n3", "failed", detection(3));
+        let forced = viewers[0].cli(&["force-leave", "n3"]).success();
+        assert_eq!(forced.stdout, "");
+        await_status(&viewers, "n3", "left", 5.0);
+        watcher.await_records(1, 6.0, |record| {
+            record.event() == "member-leave"
+                && String::from_utf8_lossy(&record.stdin).starts_with("n3\t")
+        });
+        viewers[1].cli(&["force-leave", "-prune", "n3"]).success();
+        let rest: Vec<Member> = nodes.iter().map(Member::of).collect();
+        await_members(&viewers, &rest, 5.0);
+        watcher.await_records(1, 6.0, |record| record.event() == "member-reap");
+        // A name that nobody knows is no error.
+        viewers[0].cli(&["force-leave", "nobody"]).success();
+    });
+}
+
+#[test]
+fn a_live_node_refutes_a_forced_leave() {
+    // With two nodes only, the reference keeps the intent to itself: it calls the other one leaving
+    // first, and then finds nobody alive to tell.
+    scenario("refute", &["CSC", "SCS"], |lab| {
+        let watcher = Recorder::new(lab.path(), "n1");
+        let nodes = cluster(lab, &watcher);
+        let viewers: Vec<&Node> = nodes.iter().collect();
+        let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+        // A leave intent with the very time of the join that it chases would be ignored by its
+        // subject: intents about nobody move the clocks past that.
+        for node in &nodes {
+            node.cli(&["force-leave", "nobody"]).success();
+        }
+        nodes[0].cli(&["force-leave", "n2"]).success();
+        await_members(&viewers, &members, 5.0);
+        nodes[1].cli(&["force-leave", "n1"]).success();
+        await_members(&viewers, &members, 5.0);
+    });
+}

@@ -1,0 +1,131 @@
+//! Bad input at full rate: the agent stays, its list stays right, its memory stays.
+
+use crate::harness::{Lab, Member, Node, Process, await_members, eventually, patience, scenario};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long the flood lasts.
+const FLOOD: Duration = Duration::from_secs(20);
+/// What the agent's resident memory may gain.
+const GROWTH_MAX_KB: u64 = 8 * 1024;
+
+#[path = "noise.rs"]
+pub mod noise;
+
+use noise::{Noise, Rng};
+
+fn flood(lab: &Lab, nodes: &[Node], noise: &Noise) {
+    let viewers: Vec<&Node> = nodes.iter().collect();
+    let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+    await_members(&viewers, &members, 5.0);
+    let victim = &nodes[0];
+    let before = Process::resident_kb(victim.id());
+    let (ended, datagrams, streams) =
+        (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| send_datagrams(victim.gossip, noise, &ended, &datagrams));
+        for seed in 0..2 {
+            let (ended, streams) = (&ended, &streams);
+            scope.spawn(move || send_streams(victim.gossip, noise, seed, ended, streams));
+        }
+        let deadline = Instant::now() + FLOOD;
+        let mut names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+        names.sort_unstable();
+        let mut answered = Ok(());
+        while Instant::now() < deadline && answered.is_ok() {
+            answered = victim.members().and_then(|list| {
+                let seen: Vec<&str> = list.iter().map(|member| member.name.as_str()).collect();
+                if seen == names {
+                    Ok(())
+                } else {
+                    Err(format!("{seen:?} instead of {names:?}"))
+                }
+            });
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        // The senders end before anything may panic, or the scope would wait for them for ever.
+        ended.store(true, Ordering::Relaxed);
+        if let Err(why) = answered {
+            panic!("during the flood `members` gave: {why}\n{}", victim.log());
+        }
+    });
+    println!(
+        "{:?}: {} datagrams, {} streams; resident {} KB before, {} KB after",
+        lab.kind(0),
+        datagrams.load(Ordering::Relaxed),
+        streams.load(Ordering::Relaxed),
+        before,
+        Process::resident_kb(victim.id())
+    );
+    await_members(&viewers, &members, 15.0);
+    eventually(10.0, "the resident memory", || {
+        let after = Process::resident_kb(victim.id());
+        if after <= before + GROWTH_MAX_KB {
+            Ok(())
+        } else {
+            Err(format!("{before} -> {after} KB"))
+        }
+    });
+    victim.event("still-there", "");
+    for node in nodes {
+        node.await_log("Received event: user-event: still-there", 5.0);
+    }
+}
+
+fn send_datagrams(target: SocketAddr, noise: &Noise, ended: &AtomicBool, sent: &AtomicU64) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let mut rng = Rng::new(1);
+    while !ended.load(Ordering::Relaxed) {
+        if socket.send_to(&noise.datagram(&mut rng), target).is_ok() {
+            sent.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn send_streams(
+    target: SocketAddr,
+    noise: &Noise,
+    seed: u64,
+    ended: &AtomicBool,
+    sent: &AtomicU64,
+) {
+    let mut rng = Rng::new(2 + seed);
+    // Some connections are left hanging for a while, as a slow peer would.
+    let mut hanging: Vec<TcpStream> = Vec::new();
+    while !ended.load(Ordering::Relaxed) {
+        let Ok(mut stream) = TcpStream::connect_timeout(&target, patience(1.0)) else {
+            continue;
+        };
+        let _ = stream.set_write_timeout(Some(Duration::from_millis(200)));
+        let _ = stream.write_all(&noise.stream(&mut rng));
+        sent.fetch_add(1, Ordering::Relaxed);
+        if rng.below(8) == 0 {
+            hanging.push(stream);
+        }
+        if hanging.len() > 32 {
+            hanging.clear();
+        }
+    }
+}
+
+#[test]
+fn twenty_seconds_of_garbage_change_nothing() {
+    scenario("garbage", &["CC"], |lab| {
+        let nodes = lab.start_all(|_, spec| spec.log_level("info").tag("role", "web"));
+        flood(lab, &nodes, &Noise::for_plaintext());
+    });
+}
+
+#[test]
+fn garbage_for_an_encrypted_cluster_changes_nothing() {
+    scenario("garbage, encrypted", &["CS"], |lab| {
+        let nodes = lab.start_all(|_, spec| {
+            spec.log_level("info")
+                .tag("role", "web")
+                .key("YSBrZXkgb2Ygb3VycyEhIQ==")
+        });
+        flood(lab, &nodes, &Noise::for_encrypted());
+    });
+}

@@ -1,0 +1,140 @@
+//! What handlers are given by either kind, for the very same events.
+
+use crate::harness::recorder::{Record, Recorder};
+use crate::harness::{Member, Node, await_members, await_status, scenario};
+use std::collections::BTreeSet;
+
+/// A run without what legitimately differs between two observers: their names, and, since batches
+/// and the order of lines are not fixed, the way in which member lines are spread over runs.
+fn normal(records: &[Record]) -> BTreeSet<(String, Vec<(String, String)>, String)> {
+    let mut runs = BTreeSet::new();
+    for record in records {
+        let env: Vec<(String, String)> = record
+            .env
+            .iter()
+            .filter(|(name, _)| !["SERF_SELF_NAME", "SERF_EVENT"].contains(&name.as_str()))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let event = record.event().to_owned();
+        let text = String::from_utf8_lossy(&record.stdin).into_owned();
+        if event.starts_with("member-") {
+            assert!(
+                text.ends_with('\n'),
+                "a member line without its end: {record:?}"
+            );
+            for line in text.lines() {
+                let mut fields: Vec<String> = line.split('\t').map(str::to_owned).collect();
+                assert_eq!(fields.len(), 4, "{record:?}");
+                let mut tags: Vec<&str> = fields[3].split(',').collect();
+                tags.sort_unstable();
+                fields[3] = tags.join(",");
+                runs.insert((event.clone(), env.clone(), fields.join("\t")));
+            }
+        } else {
+            runs.insert((event, env, text));
+        }
+    }
+    runs
+}
+
+#[test]
+fn both_kinds_give_handlers_the_same() {
+    scenario("handler contract", &["SCS", "SCC"], |lab| {
+        let recorders = [0, 1].map(|index| Recorder::new(lab.path(), &format!("n{}", index + 1)));
+        let observer = |index: usize| {
+            lab.spec(index)
+                .tag("role", "observer")
+                .tag("Data-Center.x", "eu\t1")
+                .tag("9z", "nine")
+                .tag("umlaut-\u{fc}", "\u{fc}")
+                .recorded(&recorders[index])
+                .env("SERF_INHERITED", "kept")
+        };
+        let subject = |lab: &crate::harness::Lab| {
+            lab.spec(2)
+                .name("sub ject")
+                .tag("role", "r\to")
+                .tag("k", "a\tb\nc,d=e")
+                .tag("backslash", "\\t")
+        };
+        let mut observers = vec![lab.start(observer(0))];
+        observers.push(lab.start(observer(1).join(&observers[0])));
+        let node = lab.start(subject(lab).join(&observers[0]));
+        let mut everyone: Vec<Member> = observers.iter().map(Member::of).collect();
+        everyone.push(Member::of(&node));
+        let viewers: Vec<&Node> = observers.iter().collect();
+        await_members(&viewers, &everyone, 5.0);
+        let settled = |kind: &str, count: usize| {
+            for recorder in &recorders {
+                recorder.await_records(count, 12.0, |record| {
+                    record.event() == kind
+                        && String::from_utf8_lossy(&record.stdin).contains("sub ject\t")
+                });
+            }
+        };
+        settled("member-join", 1);
+        // Events from the subject and from both observers.
+        let senders = [&node, &observers[0], &observers[1]];
+        for (index, sender) in senders.iter().enumerate() {
+            sender.event(&format!("plain-{index}"), "one\ntwo");
+            sender.event(&format!("empty {index}"), "");
+            sender.event(&format!("ends-{index}"), "line\n");
+            sender
+                .cli(&["query", "-timeout=1s", &format!("q:{index}"), "what\tnow"])
+                .success();
+        }
+        let counted = |kind: &str, count: usize| {
+            for recorder in &recorders {
+                recorder.await_records(count, 5.0, |record| record.event() == kind);
+            }
+        };
+        counted("user", 9);
+        counted("query", 3);
+        node.cli(&["tags", "-set", "k=new", "-delete", "backslash"])
+            .success();
+        settled("member-update", 1);
+        let mut node = node;
+        node.crash();
+        await_status(&viewers, "sub ject", "failed", 12.0);
+        settled("member-failed", 1);
+        viewers[0].cli(&["force-leave", "sub ject"]).success();
+        settled("member-leave", 1);
+        viewers[1]
+            .cli(&["force-leave", "-prune", "sub ject"])
+            .success();
+        settled("member-reap", 1);
+
+        let [theirs, ours] = recorders.each_ref().map(Recorder::records);
+        for record in &ours {
+            assert_eq!(record.var("SERF_INHERITED"), "kept", "{record:?}");
+        }
+        // The first observer started alone: its own join came before the second one's existed.
+        let only_about = |records: &[Record], about: &str| {
+            normal(records)
+                .into_iter()
+                .filter(|(event, _, line)| !event.starts_with("member-") || line.starts_with(about))
+                .collect::<BTreeSet<_>>()
+        };
+        assert_eq!(
+            only_about(&theirs, "sub ject"),
+            only_about(&ours, "sub ject")
+        );
+        // Every user event and query in one run each.
+        for records in [&theirs, &ours] {
+            assert_eq!(
+                records
+                    .iter()
+                    .filter(|record| record.event() == "user")
+                    .count(),
+                9
+            );
+            assert_eq!(
+                records
+                    .iter()
+                    .filter(|record| record.event() == "query")
+                    .count(),
+                3
+            );
+        }
+    });
+}

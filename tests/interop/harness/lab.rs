@@ -1,0 +1,211 @@
+//! One scenario's surroundings: its casts, its folder, its free addresses.
+
+use super::node::{Node, Spec};
+use super::{Kind, reference};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Condvar, Mutex};
+use tempfile::TempDir;
+
+/// Agents that may run at the same time, all scenarios together.
+const NODES_AT_ONCE_MAX: usize = 14;
+
+/// Runs `story` once for each cast, side by side. A cast is a letter a node: `S` for the reference,
+/// `C` for cottar.
+pub fn scenario(name: &str, casts: &[&str], story: impl Fn(&Lab) + Sync) {
+    if reference().is_none() {
+        let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
+        assert!(
+            !required,
+            "{name}: COTTAR_INTEROP=require, but no `serf` on the path"
+        );
+        // Past the test harness's capture, so that a skipped scenario is seen.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {name}: no `serf` on the path");
+        return;
+    }
+    let only_reference = std::env::var("COTTAR_INTEROP_CAST").is_ok_and(|value| value == "serf");
+    let casts: BTreeSet<String> = casts
+        .iter()
+        .map(|cast| {
+            if only_reference {
+                cast.replace('C', "S")
+            } else {
+                (*cast).into()
+            }
+        })
+        .collect();
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let running: Vec<_> = casts
+            .iter()
+            .map(|cast| {
+                let story = &story;
+                let play = move || {
+                    let _seats = Seats::take(cast.len());
+                    story(&Lab::new(name, cast));
+                };
+                let thread = std::thread::Builder::new().name(format!("{name} {cast}"));
+                (cast, thread.spawn_scoped(scope, play).expect("a thread"))
+            })
+            .collect();
+        running
+            .into_iter()
+            .filter_map(|(cast, thread)| thread.join().is_err().then(|| cast.clone()))
+            .collect()
+    });
+    assert!(failed.is_empty(), "{name} failed with the casts {failed:?}");
+}
+
+/// A share of [`NODES_AT_ONCE_MAX`].
+struct Seats(usize);
+
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static FREED: Condvar = Condvar::new();
+
+impl Seats {
+    fn take(nodes: usize) -> Seats {
+        let mut taken = TAKEN.lock().expect("never poisoned");
+        while *taken > 0 && *taken + nodes > NODES_AT_ONCE_MAX {
+            taken = FREED.wait(taken).expect("never poisoned");
+        }
+        *taken += nodes;
+        Seats(nodes)
+    }
+}
+
+impl Drop for Seats {
+    fn drop(&mut self) {
+        *TAKEN.lock().expect("never poisoned") -= self.0;
+        FREED.notify_all();
+    }
+}
+
+/// A scenario with one cast. Prints the logs of all its nodes when the scenario panics.
+#[derive(Debug)]
+pub struct Lab {
+    title: String,
+    kinds: Vec<Kind>,
+    folder: TempDir,
+}
+
+impl Lab {
+    /// A lab for `cast`, with a folder of its own.
+    pub fn new(name: &str, cast: &str) -> Lab {
+        let kinds = cast
+            .chars()
+            .map(|letter| match letter {
+                'S' => Kind::Serf,
+                'C' => Kind::Cottar,
+                other => panic!("no kind of agent is called {other}"),
+            })
+            .collect();
+        let folder = tempfile::Builder::new()
+            .prefix("cottar-")
+            .tempdir()
+            .expect("a folder");
+        Lab {
+            title: format!("{name} {cast}"),
+            kinds,
+            folder,
+        }
+    }
+
+    /// Who plays the node at `index`.
+    pub fn kind(&self, index: usize) -> Kind {
+        self.kinds[index]
+    }
+
+    /// How many nodes the cast has.
+    pub fn size(&self) -> usize {
+        self.kinds.len()
+    }
+
+    /// The scenario's folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The description of node `index` of the cast, called `n1`, `n2` and so on.
+    pub fn spec(&self, index: usize) -> Spec {
+        Spec::new(self.kind(index), &format!("n{}", index + 1))
+    }
+
+    /// Starts an agent and waits until it serves.
+    #[track_caller]
+    pub fn start(&self, spec: Spec) -> Node {
+        Node::start(self.path(), spec)
+    }
+
+    /// Starts the whole cast as `prepare` describes it; everyone joins the first.
+    #[track_caller]
+    pub fn start_all(&self, prepare: impl Fn(usize, Spec) -> Spec) -> Vec<Node> {
+        let mut nodes: Vec<Node> = Vec::new();
+        for index in 0..self.size() {
+            let mut spec = prepare(index, self.spec(index));
+            if let Some(first) = nodes.first() {
+                spec = spec.join(first);
+            }
+            nodes.push(self.start(spec));
+        }
+        nodes
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let mut logs: Vec<PathBuf> = std::fs::read_dir(self.path())
+            .map(|entries| {
+                entries
+                    .filter_map(|entry| Some(entry.ok()?.path()))
+                    .collect()
+            })
+            .unwrap_or_default();
+        logs.sort();
+        for log in logs
+            .iter()
+            .filter(|path| path.extension().is_some_and(|end| end == "log"))
+        {
+            let bytes = std::fs::read(log).unwrap_or_default();
+            // The command lines of the test itself are noise here.
+            let text: String = String::from_utf8_lossy(&bytes)
+                .split_inclusive('\n')
+                .filter(|line| !line.contains("Accepted client"))
+                .collect();
+            let name = log.file_stem().unwrap_or_default().to_string_lossy();
+            println!("--- {}: log of {name}\n{}", self.title, tail(&text, 20_000));
+        }
+    }
+}
+
+/// The end of a long text.
+fn tail(text: &str, bytes_max: usize) -> &str {
+    let mut start = text.len().saturating_sub(bytes_max);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    &text[start..]
+}
+
+/// A loopback address for one node: its own last octet, so that no outgoing connection of another
+/// process sits on the port, and two ports that were free a moment ago.
+pub fn free_addresses() -> (SocketAddr, SocketAddr) {
+    static LAST: AtomicU8 = AtomicU8::new(0);
+    let octet = LAST.fetch_add(1, Ordering::Relaxed) % 200 + 10;
+    let ip = Ipv4Addr::new(127, 0, 0, octet);
+    loop {
+        let gossip = TcpListener::bind((ip, 0)).expect("a loopback address");
+        let rpc = TcpListener::bind((ip, 0)).expect("a loopback address");
+        let (gossip_addr, rpc_addr) = (
+            gossip.local_addr().expect("bound"),
+            rpc.local_addr().expect("bound"),
+        );
+        if UdpSocket::bind(gossip_addr).is_ok() {
+            return (gossip_addr, rpc_addr);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Member lists: reading them and waiting until they say what they should.
+
+use super::node::Node;
+use super::process::Finished;
+use super::wait::eventually;
+use std::collections::BTreeMap;
+
+/// A line of `members`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// Node name.
+    pub name: String,
+    /// `ip:port`.
+    pub addr: String,
+    /// `alive`, `leaving`, `left`, `failed`.
+    pub status: String,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// Serf protocol: least, greatest, spoken.
+    pub protocol: [u64; 3],
+}
+
+impl Member {
+    /// What a running node is expected to look like to everybody.
+    pub fn of(node: &Node) -> Member {
+        Member::with_status(node, "alive")
+    }
+
+    /// What a node is expected to look like, with a status.
+    pub fn with_status(node: &Node, status: &str) -> Member {
+        Member {
+            name: node.spec.name.clone(),
+            addr: node.gossip.to_string(),
+            status: status.into(),
+            tags: node.spec.tags.clone(),
+            protocol: [2, 5, 5],
+        }
+    }
+
+    /// Reads the JSON output of `members`, sorted by name.
+    pub fn list(finished: &Finished) -> Result<Vec<Member>, String> {
+        if finished.code != 0 {
+            return Err(format!("members failed: {finished:?}"));
+        }
+        let json: serde_json::Value = serde_json::from_str(&finished.stdout)
+            .map_err(|error| format!("members printed no JSON: {error}: {finished:?}"))?;
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let mut members: Vec<Member> = json["members"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|member| Member {
+                name: text(&member["name"]),
+                addr: text(&member["addr"]),
+                status: text(&member["status"]),
+                tags: member["tags"]
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, value)| (name.clone(), text(value)))
+                    .collect(),
+                protocol: ["min", "max", "version"]
+                    .map(|key| member["protocol"][key].as_u64().unwrap_or_default()),
+            })
+            .collect();
+        members.sort();
+        Ok(members)
+    }
+}
+
+/// Waits until each of `viewers` has exactly the `expected` members.
+#[track_caller]
+pub fn await_members(viewers: &[&Node], expected: &[Member], seconds: f64) {
+    let mut expected = expected.to_vec();
+    expected.sort();
+    for viewer in viewers {
+        let what = format!(
+            "the member list of {} ({:?})",
+            viewer.spec.name, viewer.spec.kind
+        );
+        eventually(seconds, &what, || {
+            let members = viewer.members()?;
+            if members == expected {
+                Ok(())
+            } else {
+                Err(format!("{members:#?}\nexpected {expected:#?}"))
+            }
+        });
+    }
+}
+
+/// Waits until each of `viewers` holds the node `name` to be of `status`.
+#[track_caller]
+pub fn await_status(viewers: &[&Node], name: &str, status: &str, seconds: f64) {
+    for viewer in viewers {
+        let what = format!(
+            "{name} as {status} in the list of {} ({:?})",
+            viewer.spec.name, viewer.spec.kind
+        );
+        eventually(seconds, &what, || {
+            let members = viewer.members()?;
+            match members.iter().find(|member| member.name == name) {
+                Some(member) if member.status == status => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+}

@@ -1,0 +1,36 @@
+//! Waiting for a condition, never for luck.
+
+use std::time::{Duration, Instant};
+
+/// A deadline's length, stretched by `COTTAR_PATIENCE` on a busy machine.
+pub fn patience(seconds: f64) -> Duration {
+    let factor: f64 = std::env::var("COTTAR_PATIENCE")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1.0);
+    Duration::from_secs_f64(seconds * factor)
+}
+
+/// Asks `probe` again and again until it gives a value; its last refusal is the failure's text.
+#[track_caller]
+pub fn eventually<T>(seconds: f64, what: &str, probe: impl FnMut() -> Result<T, String>) -> T {
+    match until(seconds, probe) {
+        Ok(value) => value,
+        Err(last) => panic!(
+            "{what}: not within {:?}; last seen: {last}",
+            patience(seconds)
+        ),
+    }
+}
+
+/// Like [`eventually`], for a caller that wants to go on after a failure.
+pub fn until<T>(seconds: f64, mut probe: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+    let deadline = Instant::now() + patience(seconds);
+    loop {
+        match probe() {
+            Ok(value) => return Ok(value),
+            Err(last) if Instant::now() >= deadline => return Err(last),
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}

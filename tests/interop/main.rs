@@ -1,0 +1,17 @@
+//! Clusters of cottar and the reference agent on loopback: one suite, and every scenario says which
+//! of the two plays which node.
+//!
+//! `COTTAR_INTEROP=require` turns a missing reference into a failure, `COTTAR_SERF` names its binary,
+//! `COTTAR_INTEROP_CAST=serf` lets the reference play every part (that is how the suite itself is
+//! checked), `COTTAR_PATIENCE=n` stretches every deadline for a busy machine.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod cli;
+mod encryption;
+mod events;
+mod failure;
+mod garbage;
+mod handlers;
+mod harness;
+mod membership;
+mod queries;

@@ -1,0 +1,148 @@
+//! Bad input: random bytes behind every type byte, and captured messages, damaged.
+
+use std::path::Path;
+
+/// A small generator, so that a run can be repeated.
+#[derive(Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    /// A generator for one thread.
+    pub fn new(seed: u64) -> Rng {
+        Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// The next number (xorshift64*).
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() >> 33) as usize % bound.max(1)
+    }
+
+    fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| self.next() as u8).collect()
+    }
+}
+
+/// Messages to damage.
+#[derive(Debug)]
+pub struct Noise {
+    datagrams: Vec<Sample>,
+    streams: Vec<Sample>,
+}
+
+#[derive(Debug)]
+struct Sample {
+    bytes: Vec<u8>,
+    /// Whether any damage will do. If not, a damaged copy could still be a valid announcement of a
+    /// member, which would be right to believe; such a sample is only ever cut short.
+    any_damage: bool,
+}
+
+impl Noise {
+    /// For a cluster without a key: nothing that could be a valid announcement.
+    pub fn for_plaintext() -> Noise {
+        Noise::load(false)
+    }
+
+    /// For a cluster with a key that the samples do not have: everything, damaged or whole.
+    pub fn for_encrypted() -> Noise {
+        Noise::load(true)
+    }
+
+    fn load(everything: bool) -> Noise {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/gossip-vectors.json");
+        let text = std::fs::read_to_string(path).expect("the vectors");
+        let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let mut noise = Noise {
+            datagrams: Vec::new(),
+            streams: Vec::new(),
+        };
+        for vector in json["vectors"].as_array().expect("a list") {
+            let bytes = unhex(vector["hex"].as_str().expect("hex"));
+            let decoded = vector["decoded"].to_string();
+            let announces = ["alive", "pushPull"]
+                .iter()
+                .any(|kind| decoded.contains(&format!("\"typeName\":\"{kind}\"")));
+            // Cutting a compound short leaves its first parts whole.
+            if announces && !everything && bytes.first() == Some(&7) {
+                continue;
+            }
+            let sample = Sample {
+                bytes,
+                any_damage: everything || !announces,
+            };
+            if vector["transport"] == "udp" {
+                noise.datagrams.push(sample);
+            } else {
+                noise.streams.push(sample);
+            }
+        }
+        assert!(
+            noise.datagrams.len() > 10 && noise.streams.len() > 5,
+            "too few samples"
+        );
+        noise
+    }
+
+    /// A bad datagram.
+    pub fn datagram(&self, rng: &mut Rng) -> Vec<u8> {
+        bad(&self.datagrams, rng)
+    }
+
+    /// Bad first bytes of a stream.
+    pub fn stream(&self, rng: &mut Rng) -> Vec<u8> {
+        bad(&self.streams, rng)
+    }
+}
+
+fn bad(samples: &[Sample], rng: &mut Rng) -> Vec<u8> {
+    if rng.below(3) == 0 {
+        let length_max = if rng.below(16) == 0 { 1400 } else { 120 };
+        let length = 1 + rng.below(length_max);
+        let mut bytes = rng.bytes(length);
+        // The known types and the label's, then some that nobody knows.
+        bytes[0] = match rng.below(20) {
+            known @ 0..14 => known as u8,
+            14 => 244,
+            _ => bytes[0],
+        };
+        return bytes;
+    }
+    let sample = &samples[rng.below(samples.len())];
+    let mut bytes = sample.bytes.clone();
+    if !sample.any_damage {
+        bytes.truncate(rng.below(bytes.len()));
+        return bytes;
+    }
+    for _ in 0..1 + rng.below(4) {
+        let at = rng.below(bytes.len());
+        match rng.below(5) {
+            0 => bytes.truncate(at),
+            1 => bytes[at] = rng.next() as u8,
+            2 => bytes[at] ^= 1 << rng.below(8),
+            3 => bytes.insert(at, rng.next() as u8),
+            _ => bytes[at] = [0x00, 0xc0, 0xdd, 0xdf, 0xc6, 0xff][rng.below(6)],
+        }
+        if bytes.is_empty() {
+            break;
+        }
+    }
+    bytes
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| {
+            let digits = std::str::from_utf8(pair).expect("ASCII");
+            u8::from_str_radix(digits, 16).expect("hex")
+        })
+        .collect()
+}
