@@ -4,9 +4,12 @@ use crate::harness::recorder::{Record, Recorder};
 use crate::harness::{Member, Node, await_members, await_status, scenario};
 use std::collections::BTreeSet;
 
+/// What a run was about: the event, its variables, its input or one line of it.
+type Run = (String, Vec<(String, String)>, String);
+
 /// A run without what legitimately differs between two observers: their names, and, since batches
 /// and the order of lines are not fixed, the way in which member lines are spread over runs.
-fn normal(records: &[Record]) -> BTreeSet<(String, Vec<(String, String)>, String)> {
+fn normal(records: &[Record]) -> BTreeSet<Run> {
     let mut runs = BTreeSet::new();
     for record in records {
         let env: Vec<(String, String)> = record

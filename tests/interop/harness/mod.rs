@@ -13,6 +13,8 @@ pub use members::{Member, await_members, await_status};
 pub use node::Node;
 pub use process::{Process, run};
 pub use recorder::Recorder;
+#[allow(unused_imports, reason = "used by the bench")]
+pub use wait::until;
 pub use wait::{eventually, patience};
 
 use std::path::PathBuf;

@@ -215,6 +215,12 @@ impl Node {
         self.process.id()
     }
 
+    /// Whether the process has ended.
+    #[allow(dead_code, reason = "asked by the bench")]
+    pub fn is_over(&mut self) -> bool {
+        self.process.status().is_some()
+    }
+
     /// Sends a signal.
     pub fn signal(&mut self, signal: i32) {
         self.process.signal(signal);

@@ -1,0 +1,119 @@
+//! How fast handlers are run, beside a loop that does nothing but run them.
+
+use crate::harness::{Kind, Lab};
+use crate::rpc::Client;
+use crate::table::Row;
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+const RUNS: usize = 500;
+const ROUNDS: usize = 5;
+
+/// Median over some rounds of each, by turns.
+pub fn runs_per_second(name: &'static str) -> Row {
+    let (mut ours, mut theirs, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        bare.push(bare_loop());
+        ours.push(agent(Kind::Cottar));
+        theirs.push(agent(Kind::Serf));
+    }
+    let [ours, theirs, bare] = [ours, theirs, bare].map(crate::median);
+    Row::numbers(
+        name,
+        ours,
+        theirs,
+        "85 % of the bare loop",
+        ours >= 0.85 * bare && ours > theirs,
+    )
+    .note(format!(
+        "bare loop {bare:.0}, cottar {:.0} % of it",
+        100.0 * ours / bare
+    ))
+}
+
+fn agent(kind: Kind) -> f64 {
+    let lab = Lab::new("handlers", if kind == Kind::Cottar { "C" } else { "S" });
+    let done = lab.path().join("done");
+    let node = lab.start(
+        lab.spec(0)
+            .log_level("info")
+            .handler("user:run=:")
+            .handler(&format!("user:done=:>{}", done.display())),
+    );
+    let mut client = Client::connect(node.rpc).expect("an RPC connection");
+    let started = Instant::now();
+    for run in 0..RUNS {
+        let name = if run + 1 == RUNS { "done" } else { "run" };
+        client
+            .send_event(name, run.to_string().as_bytes())
+            .expect("an event");
+        client.accepted().expect("an event");
+    }
+    // Handlers run in the order of the events: the last one's trace says that all are over.
+    while !done.exists() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{kind:?}: handlers do not end"
+        );
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    RUNS as f64 / started.elapsed().as_secs_f64()
+}
+
+/// `posix_spawn`, two pipes, read to the end, wait: what any agent must at least do for a handler.
+fn bare_loop() -> f64 {
+    let started = Instant::now();
+    for _ in 0..RUNS {
+        spawn_once();
+    }
+    RUNS as f64 / started.elapsed().as_secs_f64()
+}
+
+fn spawn_once() {
+    let shell = CString::new("/bin/sh").expect("no NUL");
+    let words = ["-c", ":"].map(|word| CString::new(word).expect("no NUL"));
+    let argv = [
+        shell.as_ptr().cast_mut(),
+        words[0].as_ptr().cast_mut(),
+        words[1].as_ptr().cast_mut(),
+        std::ptr::null_mut(),
+    ];
+    // SAFETY: plain system calls on values that live to the end of the block; every result is checked,
+    // every descriptor is closed once.
+    unsafe {
+        unsafe extern "C" {
+            static environ: *const *mut libc::c_char;
+        }
+        let (mut input, mut output) = ([0; 2], [0; 2]);
+        assert_eq!(libc::pipe2(input.as_mut_ptr(), libc::O_CLOEXEC), 0);
+        assert_eq!(libc::pipe2(output.as_mut_ptr(), libc::O_CLOEXEC), 0);
+        let mut actions: libc::posix_spawn_file_actions_t = std::mem::zeroed();
+        assert_eq!(libc::posix_spawn_file_actions_init(&mut actions), 0);
+        for (from, to) in [(input[0], 0), (output[1], 1), (output[1], 2)] {
+            assert_eq!(
+                libc::posix_spawn_file_actions_adddup2(&mut actions, from, to),
+                0
+            );
+        }
+        let mut id = 0;
+        let status = libc::posix_spawn(
+            &mut id,
+            shell.as_ptr(),
+            &actions,
+            std::ptr::null(),
+            argv.as_ptr(),
+            environ,
+        );
+        assert_eq!(status, 0);
+        libc::posix_spawn_file_actions_destroy(&mut actions);
+        for end in [input[0], input[1], output[1]] {
+            libc::close(end);
+        }
+        let mut buffer = [0u8; 8192];
+        while libc::read(output[0], buffer.as_mut_ptr().cast(), buffer.len()) > 0 {}
+        libc::close(output[0]);
+        let mut status = 0;
+        assert_eq!(libc::waitpid(id, &mut status, 0), id);
+        assert_eq!(status, 0);
+    }
+}

@@ -1,0 +1,160 @@
+//! A small RPC client, for measuring: pipelined events, and streams with the time of arrival.
+
+use cottar::wire::msgpack::{Dialect, Error, Reader, Writer};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// A connection past its handshake.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    arrived: Vec<u8>,
+    consumed: usize,
+    seq: u64,
+}
+
+impl Client {
+    /// Connects and shakes hands.
+    pub fn connect(addr: SocketAddr) -> io::Result<Client> {
+        let stream = TcpStream::connect(addr)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let mut client = Client {
+            stream,
+            arrived: Vec::new(),
+            consumed: 0,
+            seq: 0,
+        };
+        client.send("handshake", |body| {
+            body.map(1).key("Version").int(1);
+        })?;
+        client.accepted()?;
+        Ok(client)
+    }
+
+    /// The writing half, for a thread of its own.
+    pub fn split(&self) -> io::Result<Client> {
+        let stream = self.stream.try_clone()?;
+        Ok(Client {
+            stream,
+            arrived: Vec::new(),
+            consumed: 0,
+            seq: self.seq,
+        })
+    }
+
+    /// How long a read may wait.
+    pub fn read_timeout(&self, limit: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(limit))
+    }
+
+    fn send(&mut self, command: &str, body: impl FnOnce(&mut Writer)) -> io::Result<()> {
+        self.seq += 1;
+        let mut request = Writer::new(Dialect::Rpc);
+        request
+            .map(2)
+            .key("Command")
+            .text(command)
+            .key("Seq")
+            .uint(self.seq);
+        body(&mut request);
+        self.stream.write_all(&request.into_bytes())
+    }
+
+    /// Asks for the member list and gives its length.
+    pub fn members(&mut self) -> io::Result<usize> {
+        self.send("members", |_| {})?;
+        self.accepted()?;
+        let body = self.value()?;
+        let mut count = 0;
+        Reader::new(&body)
+            .fields(&["Members"], |_, reader| {
+                count = reader.array()?;
+                (0..count).try_for_each(|_| reader.skip())
+            })
+            .map_err(broken)?;
+        Ok(count)
+    }
+
+    /// Sends a user event that is not coalesced; the answer is left to [`Client::accepted`].
+    pub fn send_event(&mut self, name: &str, payload: &[u8]) -> io::Result<()> {
+        self.send("event", |body| {
+            body.map(3)
+                .key("Coalesce")
+                .bool(false)
+                .key("Name")
+                .text(name);
+            body.key("Payload").bytes(payload);
+        })
+    }
+
+    /// Subscribes to user events.
+    pub fn subscribe(&mut self) -> io::Result<()> {
+        self.send("stream", |body| {
+            body.map(1).key("Type").text("user");
+        })?;
+        self.accepted()
+    }
+
+    /// Waits for the next user event of a subscription and gives its name.
+    pub fn next_event(&mut self) -> io::Result<String> {
+        self.accepted()?;
+        let body = self.value()?;
+        let mut name = String::new();
+        Reader::new(&body)
+            .fields(&["Name"], |_, reader| {
+                name = String::from_utf8_lossy(reader.text()?).into_owned();
+                Ok(())
+            })
+            .map_err(broken)?;
+        Ok(name)
+    }
+
+    /// Reads a header and fails if it reports an error.
+    pub fn accepted(&mut self) -> io::Result<()> {
+        let header = self.value()?;
+        let mut error = Vec::new();
+        Reader::new(&header)
+            .fields(&["Error"], |_, reader| {
+                error = reader.text()?.to_vec();
+                Ok(())
+            })
+            .map_err(broken)?;
+        if error.is_empty() {
+            Ok(())
+        } else {
+            Err(io::Error::other(
+                String::from_utf8_lossy(&error).into_owned(),
+            ))
+        }
+    }
+
+    /// The next complete value.
+    fn value(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            let mut reader = Reader::streaming(&self.arrived[self.consumed..]);
+            match reader.skip() {
+                Ok(()) => {
+                    let end = self.consumed + reader.position();
+                    let value = self.arrived[self.consumed..end].to_vec();
+                    self.consumed = end;
+                    return Ok(value);
+                }
+                Err(Error::Truncated) => {}
+                Err(error) => return Err(broken(error)),
+            }
+            self.arrived.drain(..self.consumed);
+            self.consumed = 0;
+            let mut chunk = [0; 16 * 1024];
+            match self.stream.read(&mut chunk)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => self.arrived.extend_from_slice(&chunk[..count]),
+            }
+        }
+    }
+}
+
+fn broken(error: Error) -> io::Error {
+    io::Error::other(error.to_string())
+}

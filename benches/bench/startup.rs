@@ -1,0 +1,46 @@
+//! From the start of the process to the first answer on its RPC port.
+
+use crate::harness::Kind;
+use crate::harness::lab::free_addresses;
+use crate::harness::process::Process;
+use crate::rpc::Client;
+use crate::table::Row;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 11;
+
+/// Median over some starts of each, by turns.
+pub fn first_answer(name: &'static str) -> Row {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        ours.push(once(Kind::Cottar));
+        theirs.push(once(Kind::Serf));
+    }
+    let (ours, theirs) = (crate::median(ours), crate::median(theirs));
+    Row::numbers(name, ours, theirs, "at most a third", ours * 3.0 <= theirs)
+}
+
+fn once(kind: Kind) -> f64 {
+    let (gossip, rpc) = free_addresses();
+    let mut command = Command::new(kind.program());
+    command
+        .args(["agent", "-node", "start", "-bind", &gossip.to_string()])
+        .args(["-rpc-addr", &rpc.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let started = Instant::now();
+    let _agent = Process::spawn(&mut command).expect("an agent");
+    loop {
+        if let Ok(mut client) = Client::connect(rpc) {
+            assert_eq!(client.members().expect("a member list"), 1);
+            return started.elapsed().as_secs_f64() * 1e3;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "{kind:?} does not start"
+        );
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
