@@ -12,6 +12,7 @@ mod clock;
 mod coalesce;
 mod command;
 pub mod config;
+pub mod coordinate;
 pub mod event;
 mod filters;
 mod intents;
@@ -23,6 +24,7 @@ mod push_pull;
 mod queries;
 mod reaper;
 mod relay;
+pub mod snapshot;
 mod tags;
 #[cfg(test)]
 mod tests;

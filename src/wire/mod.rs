@@ -11,6 +11,7 @@ mod boundary;
 mod checksum;
 mod cipher;
 mod compress;
+pub mod coordinate;
 mod decoder;
 pub mod envelope;
 pub mod keyring;

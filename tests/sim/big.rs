@@ -30,13 +30,18 @@ fn a_thousand_nodes_agree() {
     let complete = |sim: &Sim| {
         let alive = |id| {
             let members = sim.serf(id).members();
-            members.filter(|member| member.status == MemberStatus::Alive).count()
+            members
+                .filter(|member| member.status == MemberStatus::Alive)
+                .count()
         };
         (0..NODES).all(|id| alive(id) == NODES)
     };
     let mut waited = 0;
     while !complete(&sim) {
-        assert!(waited < 600, "no agreement within ten minutes of the last join");
+        assert!(
+            waited < 600,
+            "no agreement within ten minutes of the last join"
+        );
         waited += 1;
         sim.run_for(Duration::from_secs(1));
     }

@@ -50,7 +50,12 @@ pub fn incarnations_never_go_back(history: &[Record]) -> Verdict {
     let mut known: BTreeMap<(Life, &NodeName), (std::net::SocketAddr, u32)> = BTreeMap::new();
     for record in history {
         match &record.what {
-            What::Known { about, addr, incarnation, .. } => {
+            What::Known {
+                about,
+                addr,
+                incarnation,
+                ..
+            } => {
                 let before = known.insert((life(record), about), (*addr, *incarnation));
                 if let Some((old_addr, old)) = before {
                     if old_addr == *addr && old > *incarnation {
@@ -76,7 +81,12 @@ pub fn nobody_rises_by_stale_news(history: &[Record]) -> Verdict {
     let mut known = BTreeMap::new();
     for record in history {
         match &record.what {
-            What::Known { about, addr, incarnation, state } => {
+            What::Known {
+                about,
+                addr,
+                incarnation,
+                state,
+            } => {
                 let now = (*addr, *incarnation, *state);
                 if let Some(before) = known.insert((life(record), about), now) {
                     let gone = |state| matches!(state, NodeState::Dead | NodeState::Left);
@@ -119,7 +129,9 @@ fn final_lists(history: &[Record]) -> impl Iterator<Item = (NodeId, &Vec<Member>
 }
 
 fn lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
-    let ends = history.iter().filter(|record| matches!(record.what, What::Members(_)));
+    let ends = history
+        .iter()
+        .filter(|record| matches!(record.what, What::Members(_)));
     ends.map(life).collect()
 }
 
@@ -141,9 +153,15 @@ pub fn the_living_are_not_held_failed(history: &[Record]) -> Verdict {
                 Some(member) if member.status == MemberStatus::Alive => {}
                 Some(member) => {
                     let status = member.status.as_str();
-                    return Err(format!("in the end node {node} holds {name} {status}, which runs"));
+                    return Err(format!(
+                        "in the end node {node} holds {name} {status}, which runs"
+                    ));
                 }
-                None => return Err(format!("in the end node {node} does not know {name}, which runs")),
+                None => {
+                    return Err(format!(
+                        "in the end node {node} does not know {name}, which runs"
+                    ));
+                }
             }
         }
     }
@@ -157,7 +175,8 @@ pub fn lists_agree(history: &[Record]) -> Verdict {
     for (node, members) in final_lists(history) {
         for member in members {
             let (by, held) = *first.entry(&member.name).or_insert((node, member));
-            let same_facts = (held.addr, &held.tags, held.status) == (member.addr, &member.tags, member.status);
+            let same_facts =
+                (held.addr, &held.tags, held.status) == (member.addr, &member.tags, member.status);
             // The facts of one that is gone may have changed while it could not be heard.
             let gone = matches!(member.status, MemberStatus::Failed | MemberStatus::Left);
             if !same_facts && !(gone && held.status == member.status) {
@@ -174,7 +193,11 @@ pub fn lists_agree(history: &[Record]) -> Verdict {
 pub fn events_come_at_most_once(history: &[Record]) -> Verdict {
     let mut seen = BTreeSet::new();
     for record in history {
-        if let What::Delivered { event: Event::User(event), .. } = &record.what {
+        if let What::Delivered {
+            event: Event::User(event),
+            ..
+        } = &record.what
+        {
             if !seen.insert((life(record), event.ltime, &event.name, &event.payload)) {
                 return Err(format!(
                     "{:?}: node {} got an event of time {} twice",
@@ -202,7 +225,10 @@ pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
                 let entry = joined.entry(life(record)).or_insert((record.at, 0));
                 entry.1 = entry.1.max(*skipped_before);
             }
-            What::Delivered { event: Event::User(event), .. } => {
+            What::Delivered {
+                event: Event::User(event),
+                ..
+            } => {
                 let key = (&event.name[..], &event.payload[..]);
                 let entry = got.entry(key).or_insert((event.ltime.0, BTreeSet::new()));
                 entry.1.insert(life(record));
@@ -225,7 +251,10 @@ pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
             if connected && !by.contains(who) {
                 return Err(format!(
                     "the event {:?} of time {ltime}, fired at {:?} by node {}, never reached node {}, joined since {since:?}",
-                    String::from_utf8_lossy(payload), record.at, record.node, who.0
+                    String::from_utf8_lossy(payload),
+                    record.at,
+                    record.node,
+                    who.0
                 ));
             }
         }
@@ -244,10 +273,15 @@ pub fn queries_end_once_and_in_time(history: &[Record]) -> Verdict {
     for record in history {
         let fault = |what: &str| Err(format!("{:?}: node {}: {what}", record.at, record.node));
         match &record.what {
-            What::Asked { command, deadline, .. } => {
+            What::Asked {
+                command, deadline, ..
+            } => {
                 asked.insert(*command, (life(record), *deadline));
             }
-            What::Returned { command, record: returned } => {
+            What::Returned {
+                command,
+                record: returned,
+            } => {
                 let Some((_, deadline)) = asked.get(command) else {
                     return fault("something came back for a query that nobody asked");
                 };
@@ -277,7 +311,10 @@ pub fn queries_end_once_and_in_time(history: &[Record]) -> Verdict {
     }
     for (command, (who, deadline)) in asked {
         if living.contains(&who) && deadline < end && !done.contains(&command) {
-            return Err(format!("node {}: the query {command:?} is never done", who.0));
+            return Err(format!(
+                "node {}: the query {command:?} is never done",
+                who.0
+            ));
         }
     }
     Ok(())
@@ -303,7 +340,10 @@ pub fn answers_are_on_time_or_counted(history: &[Record]) -> Verdict {
 /// With nothing lost any more, each answer that was sent in time reaches the asker.
 pub fn answers_arrive_in_calm(history: &[Record]) -> Verdict {
     let living = lives_at_the_end(history);
-    let Some(calm) = history.iter().find(|record| matches!(record.what, What::Calm)) else {
+    let Some(calm) = history
+        .iter()
+        .find(|record| matches!(record.what, What::Calm))
+    else {
         return Ok(());
     };
     let mut names = BTreeMap::new();
@@ -314,10 +354,18 @@ pub fn answers_arrive_in_calm(history: &[Record]) -> Verdict {
             What::Started { name, .. } => {
                 names.insert(life(record), name);
             }
-            What::Asked { command, ltime, id, deadline } if living.contains(&life(record)) => {
+            What::Asked {
+                command,
+                ltime,
+                id,
+                deadline,
+            } if living.contains(&life(record)) => {
                 asked.insert((*ltime, *id), (*command, *deadline));
             }
-            What::Returned { command, record: QueryRecord::Response { from, .. } } => {
+            What::Returned {
+                command,
+                record: QueryRecord::Response { from, .. },
+            } => {
                 heard.insert((*command, from));
             }
             _ => {}
@@ -325,15 +373,26 @@ pub fn answers_arrive_in_calm(history: &[Record]) -> Verdict {
     }
     let way = Duration::from_millis(50);
     for record in history {
-        let What::Answered { ltime, id, sent: true, .. } = &record.what else {
+        let What::Answered {
+            ltime,
+            id,
+            sent: true,
+            ..
+        } = &record.what
+        else {
             continue;
         };
-        let (Some((command, deadline)), Some(name)) = (asked.get(&(*ltime, *id)), names.get(&life(record))) else {
+        let (Some((command, deadline)), Some(name)) =
+            (asked.get(&(*ltime, *id)), names.get(&life(record)))
+        else {
             continue;
         };
         let matters = record.at >= calm.at && record.at + way < *deadline;
         if matters && !heard.contains(&(*command, *name)) {
-            return Err(format!("{:?}: {name}'s answer to {command:?} got lost in calm", record.at));
+            return Err(format!(
+                "{:?}: {name}'s answer to {command:?} got lost in calm",
+                record.at
+            ));
         }
     }
     Ok(())
@@ -364,7 +423,10 @@ pub fn handlers_run_one_at_a_time_in_order(history: &[Record]) -> Verdict {
             _ => true,
         };
         if !good {
-            return Err(format!("{:?}: node {}: {:?} out of turn", record.at, record.node, record.what));
+            return Err(format!(
+                "{:?}: node {}: {:?} out of turn",
+                record.at, record.node, record.what
+            ));
         }
     }
     Ok(())
@@ -391,7 +453,9 @@ pub fn queues_stay_within_limits(history: &[Record], limits: &Limits) -> Verdict
         if over || (*end && company && deepest > 0) {
             return Err(format!(
                 "{:?}: node {} has queues of {depths:?}{}",
-                record.at, record.node, if *end { " in the end" } else { "" }
+                record.at,
+                record.node,
+                if *end { " in the end" } else { "" }
             ));
         }
     }
@@ -403,7 +467,10 @@ pub fn streams_end(history: &[Record], limits: &Limits) -> Verdict {
     for record in history {
         if let What::StreamAge { age } = &record.what {
             if *age > limits.stream_age_max {
-                return Err(format!("{:?}: node {} held a stream for {age:?}", record.at, record.node));
+                return Err(format!(
+                    "{:?}: node {} held a stream for {age:?}",
+                    record.at, record.node
+                ));
             }
         }
     }
@@ -415,7 +482,9 @@ pub fn runs_are_the_same(first: u64, second: u64) -> Verdict {
     if first == second {
         Ok(())
     } else {
-        Err(format!("one seed, two runs: {first:016x} and {second:016x}"))
+        Err(format!(
+            "one seed, two runs: {first:016x} and {second:016x}"
+        ))
     }
 }
 
@@ -479,7 +548,10 @@ mod tests {
     }
 
     fn both() -> Vec<Member> {
-        vec![member("a", MemberStatus::Alive), member("b", MemberStatus::Alive)]
+        vec![
+            member("a", MemberStatus::Alive),
+            member("b", MemberStatus::Alive),
+        ]
     }
 
     fn with(mut history: Vec<Record>, news: Vec<Record>) -> Vec<Record> {
@@ -509,7 +581,16 @@ mod tests {
         ];
         assert!(incarnations_never_go_back(&history).is_err());
         // Forgotten in between, or another node's opinion: no fall.
-        history.insert(1, at(1, 0, What::Dropped { about: node_name("b") }));
+        history.insert(
+            1,
+            at(
+                1,
+                0,
+                What::Dropped {
+                    about: node_name("b"),
+                },
+            ),
+        );
         incarnations_never_go_back(&history).unwrap();
         history.remove(1);
         history[1].node = 1;
@@ -560,8 +641,22 @@ mod tests {
     fn an_event_twice_is_seen() {
         let twice = |second| {
             vec![
-                at(5, 0, What::Delivered { order: 0, event: user(1, "x") }),
-                at(6, 0, What::Delivered { order: 1, event: user(second, "x") }),
+                at(
+                    5,
+                    0,
+                    What::Delivered {
+                        order: 0,
+                        event: user(1, "x"),
+                    },
+                ),
+                at(
+                    6,
+                    0,
+                    What::Delivered {
+                        order: 1,
+                        event: user(second, "x"),
+                    },
+                ),
             ]
         };
         assert!(events_come_at_most_once(&twice(1)).is_err());
@@ -575,12 +670,26 @@ mod tests {
             payload: b"x".to_vec(),
         };
         let mut news = vec![
-            at(5, 0, What::Delivered { order: 0, event: user(7, "x") }),
+            at(
+                5,
+                0,
+                What::Delivered {
+                    order: 0,
+                    event: user(7, "x"),
+                },
+            ),
             at(5, 0, fired),
         ];
         let missed = with(ending(both(), both()), news.clone());
         assert!(events_reach_the_connected(&missed).is_err());
-        news.push(at(8, 1, What::Delivered { order: 0, event: user(7, "x") }));
+        news.push(at(
+            8,
+            1,
+            What::Delivered {
+                order: 0,
+                event: user(7, "x"),
+            },
+        ));
         events_reach_the_connected(&with(ending(both(), both()), news.clone())).unwrap();
         // One that joined later, and asked to skip what was before, need not get it.
         news.pop();
@@ -598,7 +707,9 @@ mod tests {
             deadline: Instant::from_millis(1000),
         };
         let back = |millis, record| at(millis, 0, What::Returned { command, record });
-        let ack = || QueryRecord::Ack { from: node_name("b") };
+        let ack = || QueryRecord::Ack {
+            from: node_name("b"),
+        };
         let run = |rest: Vec<Record>| {
             let mut news = vec![at(10, 0, asked.clone())];
             news.extend(rest);
@@ -606,14 +717,21 @@ mod tests {
         };
         run(vec![back(20, ack()), back(1000, QueryRecord::Done)]).unwrap();
         assert!(run(vec![back(20, ack())]).is_err(), "never done");
-        assert!(run(vec![back(999, QueryRecord::Done)]).is_err(), "too early");
+        assert!(
+            run(vec![back(999, QueryRecord::Done)]).is_err(),
+            "too early"
+        );
         let late = vec![back(1001, ack()), back(1001, QueryRecord::Done)];
         assert!(run(late).is_err(), "late answer");
         let after = vec![back(1000, QueryRecord::Done), back(1000, ack())];
         assert!(run(after).is_err(), "after the end");
         let again = vec![back(1000, QueryRecord::Done), back(1001, QueryRecord::Done)];
         assert!(run(again).is_err(), "done twice");
-        let twice = vec![back(20, ack()), back(30, ack()), back(1000, QueryRecord::Done)];
+        let twice = vec![
+            back(20, ack()),
+            back(30, ack()),
+            back(1000, QueryRecord::Done),
+        ];
         assert!(run(twice).is_err(), "two acks of one node");
     }
 
@@ -637,7 +755,11 @@ mod tests {
                 id: 9,
                 deadline: Instant::from_millis(1000),
             };
-            let mut news = vec![at(5, 0, What::Calm), at(10, 0, asked), at(20, 1, answered(true))];
+            let mut news = vec![
+                at(5, 0, What::Calm),
+                at(10, 0, asked),
+                at(20, 1, answered(true)),
+            ];
             if heard {
                 let record = QueryRecord::Response {
                     from: node_name("b"),
@@ -665,8 +787,22 @@ mod tests {
         let end = |order| at(6, 0, What::HandlerEnded { order });
         let run = |rest: Vec<Record>| {
             let mut history = vec![
-                at(1, 0, What::Delivered { order: 0, event: user(1, "x") }),
-                at(1, 0, What::Delivered { order: 1, event: query.clone() }),
+                at(
+                    1,
+                    0,
+                    What::Delivered {
+                        order: 0,
+                        event: user(1, "x"),
+                    },
+                ),
+                at(
+                    1,
+                    0,
+                    What::Delivered {
+                        order: 1,
+                        event: query.clone(),
+                    },
+                ),
             ];
             history.extend(rest);
             handlers_run_one_at_a_time_in_order(&history)
@@ -675,7 +811,10 @@ mod tests {
         assert!(run(vec![start(0), start(1)]).is_err(), "two at a time");
         assert!(run(vec![start(1)]).is_err(), "out of order");
         assert!(run(vec![start(0), end(0), start(0)]).is_err(), "twice");
-        assert!(run(vec![start(0), end(0), start(1), end(1), start(2)]).is_err(), "from nothing");
+        assert!(
+            run(vec![start(0), end(0), start(1), end(1), start(2)]).is_err(),
+            "from nothing"
+        );
     }
 
     #[test]

@@ -74,7 +74,10 @@ enum Asked {
         ignore_old: bool,
     },
     Leave,
-    UserEvent { name: Vec<u8>, payload: Vec<u8> },
+    UserEvent {
+        name: Vec<u8>,
+        payload: Vec<u8>,
+    },
     Query,
     Respond(cottar::serf::Query),
     Other,
@@ -104,11 +107,27 @@ pub struct Node {
 
 /// Something due at an instant.
 enum Happening {
-    Datagram { to: NodeId, from: SocketAddr, bytes: Vec<u8> },
-    Lane { connection: u64, side: usize },
-    Wake { node: NodeId },
-    HandlerEnd { node: NodeId, life: u32 },
-    RetryJoin { node: NodeId, life: u32, command: Command },
+    Datagram {
+        to: NodeId,
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Lane {
+        connection: u64,
+        side: usize,
+    },
+    Wake {
+        node: NodeId,
+    },
+    HandlerEnd {
+        node: NodeId,
+        life: u32,
+    },
+    RetryJoin {
+        node: NodeId,
+        life: u32,
+        command: Command,
+    },
 }
 
 struct Scheduled {
@@ -298,7 +317,13 @@ impl Sim {
     }
 
     /// Joins other hosts' nodes; with `retry` until one of them answered.
-    pub fn join(&mut self, id: NodeId, others: &[NodeId], ignore_old: bool, retry: bool) -> CommandId {
+    pub fn join(
+        &mut self,
+        id: NodeId,
+        others: &[NodeId],
+        ignore_old: bool,
+        retry: bool,
+    ) -> CommandId {
         let targets = others.iter().map(|&other| JoinTarget {
             name: None,
             addr: self.nodes[other].spec.config.addr,
@@ -418,7 +443,9 @@ impl Sim {
 
     /// The status that a node gives a member.
     pub fn status(&self, id: NodeId, of: &str) -> Option<MemberStatus> {
-        self.serf(id).member(of.as_bytes()).map(|member| member.status)
+        self.serf(id)
+            .member(of.as_bytes())
+            .map(|member| member.status)
     }
 
     /// Why the lists of the nodes that run are not what they must become, if so.
@@ -431,16 +458,26 @@ impl Sim {
                 let name = &self.nodes[other].spec.config.name;
                 let own = self.serf(other).member(name.as_bytes());
                 let held = serf.member(name.as_bytes());
-                let agreed = held.is_some_and(|held| held.status == MemberStatus::Alive) && held == own;
+                let agreed =
+                    held.is_some_and(|held| held.status == MemberStatus::Alive) && held == own;
                 if !agreed {
-                    return Some(format!("node {viewer} holds {held:?}, the node itself {own:?}"));
+                    return Some(format!(
+                        "node {viewer} holds {held:?}, the node itself {own:?}"
+                    ));
                 }
             }
             for member in serf.members() {
-                let runs = up.iter().any(|&id| self.nodes[id].spec.config.name == member.name);
+                let runs = up
+                    .iter()
+                    .any(|&id| self.nodes[id].spec.config.name == member.name);
                 let settled = matches!(member.status, MemberStatus::Failed | MemberStatus::Left);
-                if !runs && (!settled || *gone.entry(&member.name).or_insert(member.status) != member.status) {
-                    return Some(format!("node {viewer} holds {member:?}, which does not run"));
+                if !runs
+                    && (!settled
+                        || *gone.entry(&member.name).or_insert(member.status) != member.status)
+                {
+                    return Some(format!(
+                        "node {viewer} holds {member:?}, which does not run"
+                    ));
                 }
             }
         }
@@ -541,7 +578,11 @@ impl Sim {
                     self.feed(node, Incoming::HandlerEnded);
                 }
             }
-            Happening::RetryJoin { node, life, command } => {
+            Happening::RetryJoin {
+                node,
+                life,
+                command,
+            } => {
                 if self.nodes[node].life == life && self.is_up(node) {
                     let ignore_old = matches!(
                         command,
@@ -668,8 +709,14 @@ impl Sim {
                 self.record(id, What::Delivered { order, event });
                 self.start_handler(id);
             }
-            Output::CommandEnded { id: command, result } => self.command_ended(id, command, result),
-            Output::QueryRecord { id: command, record } => {
+            Output::CommandEnded {
+                id: command,
+                result,
+            } => self.command_ended(id, command, result),
+            Output::QueryRecord {
+                id: command,
+                record,
+            } => {
                 let records = self.returned.entry(command).or_default();
                 records.push((self.now, record.clone()));
                 self.record(id, What::Returned { command, record });
@@ -690,17 +737,38 @@ impl Sim {
                 let skipped_before = if ignore_old { event_time } else { 0 };
                 self.record(id, What::Joined { skipped_before });
             }
-            (Asked::Join { retry: Some(command), .. }, _) => {
+            (
+                Asked::Join {
+                    retry: Some(command),
+                    ..
+                },
+                _,
+            ) => {
                 let life = self.nodes[id].life;
                 let at = self.now + RETRY_JOIN;
                 let node = id;
-                self.schedule(at, 0, Happening::RetryJoin { node, life, command });
+                self.schedule(
+                    at,
+                    0,
+                    Happening::RetryJoin {
+                        node,
+                        life,
+                        command,
+                    },
+                );
             }
             (Asked::Leave, CommandResult::Done) => self.nodes[id].stopping = Some(Stop::Left),
             (Asked::UserEvent { name, payload }, CommandResult::Done) => {
                 self.record(id, What::Fired { name, payload });
             }
-            (Asked::Query, CommandResult::Queried { ltime, id: query, deadline }) => {
+            (
+                Asked::Query,
+                CommandResult::Queried {
+                    ltime,
+                    id: query,
+                    deadline,
+                },
+            ) => {
                 let asked = What::Asked {
                     command,
                     ltime: *ltime,
@@ -765,7 +833,10 @@ impl Sim {
                     return;
                 };
                 let end = &self.network.connections[&connection].ends[side];
-                assert!(end.connected, "{stream:?} is written to before it is connected");
+                assert!(
+                    end.connected,
+                    "{stream:?} is written to before it is connected"
+                );
                 let mut rest = &bytes[..];
                 while !rest.is_empty() {
                     let most = self.network.weather.piece_bytes_max.min(rest.len());
@@ -800,8 +871,15 @@ impl Sim {
             Transmit::Abort { stream } => (5, stream_number(*stream), &[]),
         };
         let mut hash = self.fingerprint;
-        let mut add = |word: u64| hash = (hash ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(23);
-        for word in [self.now.as_nanos(), id as u64, kind, number, bytes.len() as u64] {
+        let mut add =
+            |word: u64| hash = (hash ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(23);
+        for word in [
+            self.now.as_nanos(),
+            id as u64,
+            kind,
+            number,
+            bytes.len() as u64,
+        ] {
             add(word);
         }
         for chunk in bytes.chunks(8) {
@@ -822,10 +900,18 @@ impl Sim {
         if let [Some(first), second] = delays {
             if let Some(second) = second {
                 let bytes = bytes.clone();
-                let copy = Happening::Datagram { to: host, from, bytes };
+                let copy = Happening::Datagram {
+                    to: host,
+                    from,
+                    bytes,
+                };
                 self.schedule(self.now + second, 0, copy);
             }
-            let only = Happening::Datagram { to: host, from, bytes };
+            let only = Happening::Datagram {
+                to: host,
+                from,
+                bytes,
+            };
             self.schedule(self.now + first, 0, only);
         }
     }
@@ -865,7 +951,11 @@ impl Sim {
         let Some((connection, side)) = self.stream(id, stream) else {
             return;
         };
-        let found = self.network.connections.get_mut(&connection).expect("it is open");
+        let found = self
+            .network
+            .connections
+            .get_mut(&connection)
+            .expect("it is open");
         found.ends[side].open = false;
         let opened = found.ends[side].since;
         let connected = found.ends[side].connected;
@@ -890,7 +980,11 @@ impl Sim {
     fn send_piece(&mut self, connection: u64, side: usize, piece: Piece) {
         let delay = self.network.piece_delay(&mut self.rng);
         let now = self.now;
-        let found = self.network.connections.get_mut(&connection).expect("it exists");
+        let found = self
+            .network
+            .connections
+            .get_mut(&connection)
+            .expect("it exists");
         let lane = &mut found.lanes[side];
         let due = lane.last_due.max(now + delay);
         lane.last_due = due;
@@ -917,7 +1011,12 @@ impl Sim {
             (Some(from), Some(to)) => self.nodes[to].host_up && !self.network.is_cut(from, to),
             _ => false,
         };
-        let lane = &mut self.network.connections.get_mut(&connection).expect("as above").lanes[side];
+        let lane = &mut self
+            .network
+            .connections
+            .get_mut(&connection)
+            .expect("as above")
+            .lanes[side];
         if due > now {
             lane.scheduled = true;
             self.schedule(due, 0, Happening::Lane { connection, side });
@@ -932,7 +1031,11 @@ impl Sim {
             self.schedule(again, 0, Happening::Lane { connection, side });
         } else {
             lane.pieces.clear();
-            self.end_stream(connection, side, StreamEnd::Failed("connection timed out".into()));
+            self.end_stream(
+                connection,
+                side,
+                StreamEnd::Failed("connection timed out".into()),
+            );
             self.network.forget_if_over(connection);
         }
     }
@@ -975,7 +1078,11 @@ impl Sim {
         match piece {
             Piece::Syn => {}
             Piece::SynAck => {
-                let found = self.network.connections.get_mut(&connection).expect("it exists");
+                let found = self
+                    .network
+                    .connections
+                    .get_mut(&connection)
+                    .expect("it exists");
                 found.ends[there].connected = true;
                 self.feed(id, Incoming::Connected(stream));
             }
@@ -1020,7 +1127,11 @@ impl Sim {
             connected: true,
             since: self.now,
         };
-        self.network.connections.get_mut(&connection).expect("it exists").ends[1] = end;
+        self.network
+            .connections
+            .get_mut(&connection)
+            .expect("it exists")
+            .ends[1] = end;
         self.send_piece(connection, 1, Piece::SynAck);
         self.feed(to, Incoming::Accepted { stream, peer });
     }
@@ -1034,7 +1145,8 @@ impl Sim {
         let opened = end.since;
         if let (true, Some(id), Some(stream)) = (end.open, end.node, end.stream) {
             end.open = false;
-            if self.is_up(id) && self.nodes[id].life == self.network.connections[&connection].ends[side].life
+            if self.is_up(id)
+                && self.nodes[id].life == self.network.connections[&connection].ends[side].life
             {
                 self.record_age(id, opened);
                 self.feed(id, Incoming::Closed { stream, end: why });
@@ -1092,7 +1204,9 @@ impl Sim {
             node.known.retain(|name, _| {
                 let kept = serf.swim().node(name).is_some();
                 if !kept {
-                    news.push(What::Dropped { about: name.clone() });
+                    news.push(What::Dropped {
+                        about: name.clone(),
+                    });
                 }
                 kept
             });
@@ -1112,7 +1226,10 @@ impl Sim {
                 let kept = serf.member(name.as_bytes()).is_some();
                 if !kept {
                     let about = name.clone();
-                    news.push(What::Status { about, status: None });
+                    news.push(What::Status {
+                        about,
+                        status: None,
+                    });
                 }
                 kept
             });

@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 
-use cottar::handler::{Answer, Counters, End, EventScript, HandlerQueue, Local, Outcome, event_type};
+use cottar::handler::{
+    Answer, Counters, End, EventScript, HandlerQueue, Local, Outcome, event_type,
+};
 use cottar::rng::Rng;
 use cottar::serf::{Event, Serf};
 use cottar::time::{Duration, Instant};

@@ -39,7 +39,10 @@ pub struct Depths {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum What {
-    Started { name: NodeName, addr: SocketAddr },
+    Started {
+        name: NodeName,
+        addr: SocketAddr,
+    },
     Stopped(Stop),
     Paused,
     Resumed,
@@ -51,21 +54,35 @@ pub enum What {
         state: NodeState,
     },
     /// A record of the membership layer is gone.
-    Dropped { about: NodeName },
+    Dropped {
+        about: NodeName,
+    },
     /// A member is new or has another status; `None`: it is gone.
     Status {
         about: NodeName,
         status: Option<MemberStatus>,
     },
     /// The core gave an event to handlers; `order` counts those of a life.
-    Delivered { order: u64, event: Event },
-    HandlerStarted { order: u64 },
-    HandlerEnded { order: u64 },
+    Delivered {
+        order: u64,
+        event: Event,
+    },
+    HandlerStarted {
+        order: u64,
+    },
+    HandlerEnded {
+        order: u64,
+    },
     /// A join reached somebody. Events before this time of the event clock may have been skipped,
     /// as it asked for.
-    Joined { skipped_before: u64 },
+    Joined {
+        skipped_before: u64,
+    },
     /// A user event was accepted from a command.
-    Fired { name: Vec<u8>, payload: Vec<u8> },
+    Fired {
+        name: Vec<u8>,
+        payload: Vec<u8>,
+    },
     /// A query was accepted from a command.
     Asked {
         command: CommandId,
@@ -88,9 +105,14 @@ pub enum What {
     /// The chaos is over: no loss, no cuts, nobody crashes any more.
     Calm,
     /// A queue got deeper than ever, or this is the end.
-    Queues { depths: Depths, end: bool },
+    Queues {
+        depths: Depths,
+        end: bool,
+    },
     /// A stream ended after this time.
-    StreamAge { age: Duration },
+    StreamAge {
+        age: Duration,
+    },
     /// At the end: a living node's list.
     Members(Vec<Member>),
 }

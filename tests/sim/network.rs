@@ -173,7 +173,12 @@ impl Network {
     }
 
     /// The delays with which copies of a datagram arrive; none if it is lost.
-    pub fn datagram_delays(&self, rng: &mut Rng, from: NodeId, to: NodeId) -> [Option<Duration>; 2] {
+    pub fn datagram_delays(
+        &self,
+        rng: &mut Rng,
+        from: NodeId,
+        to: NodeId,
+    ) -> [Option<Duration>; 2] {
         let weather = &self.weather;
         if from == to {
             return [Some(Duration::from_micros(20)), None];

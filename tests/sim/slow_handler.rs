@@ -37,7 +37,13 @@ fn a_handler_of_a_minute_stops_nothing() {
     assert!(sim.now < busy_until, "the first handler must still run");
     let delivered = |sim: &Sim, node| {
         let user = |what: &What| {
-            matches!(what, What::Delivered { event: Event::User(_), .. })
+            matches!(
+                what,
+                What::Delivered {
+                    event: Event::User(_),
+                    ..
+                }
+            )
         };
         let of_node = sim.history.iter().filter(|record| record.node == node);
         of_node.filter(|record| user(&record.what)).count()
@@ -45,8 +51,16 @@ fn a_handler_of_a_minute_stops_nothing() {
     sim.run_for(Duration::from_secs(2));
     for node in 0..3 {
         assert_eq!(delivered(&sim, node), EVENTS, "gossip went on at n{node}");
-        assert_eq!(sim.status(node, "n3"), Some(MemberStatus::Failed), "n{node} noticed n3");
-        assert_eq!(sim.status(node, "n1"), Some(MemberStatus::Alive), "n1 stayed alive for n{node}");
+        assert_eq!(
+            sim.status(node, "n3"),
+            Some(MemberStatus::Failed),
+            "n{node} noticed n3"
+        );
+        assert_eq!(
+            sim.status(node, "n1"),
+            Some(MemberStatus::Alive),
+            "n1 stayed alive for n{node}"
+        );
     }
     assert!(sim.nodes[1].handlers.waiting() >= EVENTS);
 
@@ -60,7 +74,9 @@ fn a_handler_of_a_minute_stops_nothing() {
     let of_slow = sim.history.iter().filter(|record| record.node == 1);
     let ended = of_slow.filter(|record| ended(&record.what)).count();
     let all = sim.history.iter().filter(|record| record.node == 1);
-    let all = all.filter(|record| matches!(record.what, What::Delivered { .. })).count();
+    let all = all
+        .filter(|record| matches!(record.what, What::Delivered { .. }))
+        .count();
     assert_eq!(ended, all);
     assert!(ended > EVENTS);
 }

@@ -59,9 +59,10 @@ fn all(sim: &Sim, ids: &[NodeId], name: &str, status: Option<MemberStatus>) -> b
 fn told(sim: &Sim, id: NodeId, kind: MemberEventKind, name: &str) -> usize {
     let name = node_name(name);
     let matches = |what: &What| match what {
-        What::Delivered { event: Event::Member(event), .. } => {
-            event.kind == kind && event.members.iter().any(|member| member.name == name)
-        }
+        What::Delivered {
+            event: Event::Member(event),
+            ..
+        } => event.kind == kind && event.members.iter().any(|member| member.name == name),
         _ => false,
     };
     let of_node = sim.history.iter().filter(|record| record.node == id);
@@ -71,7 +72,10 @@ fn told(sim: &Sim, id: NodeId, kind: MemberEventKind, name: &str) -> usize {
 /// How often a node's handlers got a user event with this payload.
 fn got(sim: &Sim, id: NodeId, payload: &str) -> usize {
     let matches = |what: &What| match what {
-        What::Delivered { event: Event::User(event), .. } => event.payload == payload.as_bytes(),
+        What::Delivered {
+            event: Event::User(event),
+            ..
+        } => event.payload == payload.as_bytes(),
         _ => false,
     };
     let of_node = sim.history.iter().filter(|record| record.node == id);
@@ -88,11 +92,18 @@ fn cut_both_ways(sim: &mut Sim, one: &[NodeId], other: &[NodeId]) {
 }
 
 fn state(sim: &Sim, id: NodeId, of: &str) -> Option<NodeState> {
-    sim.serf(id).swim().node(&node_name(of)).map(|node| node.state)
+    sim.serf(id)
+        .swim()
+        .node(&node_name(of))
+        .map(|node| node.state)
 }
 
 fn incarnation(sim: &Sim, id: NodeId, of: &str) -> u32 {
-    sim.serf(id).swim().node(&node_name(of)).unwrap().incarnation
+    sim.serf(id)
+        .swim()
+        .node(&node_name(of))
+        .unwrap()
+        .incarnation
 }
 
 #[test]
@@ -100,7 +111,10 @@ fn join_tells_everybody_once() {
     let sim = cluster(1, 5);
     for id in 0..5 {
         for other in 0..5 {
-            assert_eq!(told(&sim, id, MemberEventKind::Join, &format!("n{other}")), 1);
+            assert_eq!(
+                told(&sim, id, MemberEventKind::Join, &format!("n{other}")),
+                1
+            );
         }
     }
     close(sim);
@@ -138,7 +152,10 @@ fn relays_bridge_a_cut_between_two() {
     sim.run_for(secs(90));
     for id in 0..4 {
         for other in 0..4 {
-            assert_eq!(told(&sim, id, MemberEventKind::Failed, &format!("n{other}")), 0);
+            assert_eq!(
+                told(&sim, id, MemberEventKind::Failed, &format!("n{other}")),
+                0
+            );
         }
     }
     assert_eq!(sim.disagreement(), None);
@@ -171,7 +188,10 @@ fn a_suspect_refutes() {
             state(sim, id, "n2") == Some(NodeState::Alive) && incarnation(sim, id, "n2") > before
         })
     };
-    assert!(sim.run_until(secs(4), back), "before the shortest suspicion ends");
+    assert!(
+        sim.run_until(secs(4), back),
+        "before the shortest suspicion ends"
+    );
     sim.run_for(secs(30));
     assert_eq!(told(&sim, 0, MemberEventKind::Failed, "n2"), 0);
     assert_eq!(told(&sim, 1, MemberEventKind::Failed, "n2"), 0);
@@ -184,8 +204,12 @@ fn a_partition_heals() {
     let (left, right) = ([0, 1, 2], [3, 4, 5]);
     cut_both_ways(&mut sim, &left, &right);
     let apart = |sim: &Sim| {
-        right.iter().all(|id| all(sim, &left, &format!("n{id}"), Some(MemberStatus::Failed)))
-            && left.iter().all(|id| all(sim, &right, &format!("n{id}"), Some(MemberStatus::Failed)))
+        right
+            .iter()
+            .all(|id| all(sim, &left, &format!("n{id}"), Some(MemberStatus::Failed)))
+            && left
+                .iter()
+                .all(|id| all(sim, &right, &format!("n{id}"), Some(MemberStatus::Failed)))
     };
     assert!(sim.run_until(secs(120), apart));
     sim.user_event(0, "deploy", "left side");
@@ -196,8 +220,14 @@ fn a_partition_heals() {
     agree(&mut sim, secs(30 + 30));
     for id in left {
         for other in right {
-            assert_eq!(told(&sim, id, MemberEventKind::Failed, &format!("n{other}")), 1);
-            assert_eq!(told(&sim, id, MemberEventKind::Join, &format!("n{other}")), 2);
+            assert_eq!(
+                told(&sim, id, MemberEventKind::Failed, &format!("n{other}")),
+                1
+            );
+            assert_eq!(
+                told(&sim, id, MemberEventKind::Join, &format!("n{other}")),
+                2
+            );
         }
     }
     // What was fired during the cut crosses by push/pull: log2 6 + some rounds of 30 s.
@@ -244,9 +274,8 @@ fn force_leave_and_prune() {
     sim.crash(3, true);
     sim.crash(4, true);
     let others = [0, 1, 2];
-    let both = |sim: &Sim, status| {
-        all(sim, &others, "n3", status) && all(sim, &others, "n4", status)
-    };
+    let both =
+        |sim: &Sim, status| all(sim, &others, "n3", status) && all(sim, &others, "n4", status);
     assert!(sim.run_until(secs(60), |sim| both(sim, Some(MemberStatus::Failed))));
     let force = |node: &[u8], prune| Command::ForceLeave {
         node: node.to_vec(),
@@ -404,7 +433,11 @@ fn a_late_answer_is_refused() {
     sim.run_for(secs(5));
     assert_eq!(answers(&sim, query), (Vec::new(), Vec::new(), 1));
     let refused = |what: &What| matches!(what, What::Answered { sent: false, .. });
-    let refused = sim.history.iter().filter(|record| refused(&record.what)).count();
+    let refused = sim
+        .history
+        .iter()
+        .filter(|record| refused(&record.what))
+        .count();
     assert_eq!(refused, 2);
     close(sim);
 }
@@ -415,9 +448,8 @@ fn events_cross() {
     for id in 0..8 {
         sim.user_event(id, "deploy", &format!("from {id}"));
     }
-    let crossed = |sim: &Sim| {
-        (0..8).all(|id| (0..8).all(|from| got(sim, id, &format!("from {from}")) == 1))
-    };
+    let crossed =
+        |sim: &Sim| (0..8).all(|id| (0..8).all(|from| got(sim, id, &format!("from {from}")) == 1));
     // By gossip in a moment; whom it missed by chance, a push/pull tells.
     assert!(sim.run_until(secs(60), crossed));
     close(sim);
@@ -548,7 +580,10 @@ fn a_short_pause_is_forgiven() {
     }
     for id in 0..5 {
         for other in 0..5 {
-            assert_eq!(told(&sim, id, MemberEventKind::Failed, &format!("n{other}")), 0);
+            assert_eq!(
+                told(&sim, id, MemberEventKind::Failed, &format!("n{other}")),
+                0
+            );
         }
     }
     agree(&mut sim, secs(10));
@@ -590,7 +625,12 @@ fn who_died_may_return_elsewhere_when_forgotten() {
 #[test]
 fn another_key_does_not_open_the_door() {
     let mut sim = Sim::new(27, Weather::fair());
-    let keys = [Some(vec![1; 16]), Some(vec![1; 16]), Some(vec![2; 16]), None];
+    let keys = [
+        Some(vec![1; 16]),
+        Some(vec![1; 16]),
+        Some(vec![2; 16]),
+        None,
+    ];
     for (host, key) in keys.into_iter().enumerate() {
         let mut spec = Spec::lan(&format!("n{host}"), host_addr(host));
         spec.key = key;
@@ -600,14 +640,19 @@ fn another_key_does_not_open_the_door() {
     let joins: Vec<_> = (1..4).map(|id| sim.join(id, &[0], true, false)).collect();
     sim.run_for(secs(60));
     let contacted = |id| match sim.result(id) {
-        Some(CommandResult::Joined { contacted, failures }) => Some((*contacted, failures.len())),
+        Some(CommandResult::Joined {
+            contacted,
+            failures,
+        }) => Some((*contacted, failures.len())),
         other => panic!("{other:?}"),
     };
     let contacted: Vec<_> = joins.into_iter().map(contacted).collect();
     assert_eq!(contacted, [Some((1, 0)), Some((0, 1)), Some((0, 1))]);
     let names = |id| {
         let members = sim.serf(id).members();
-        members.map(|member| member.name.to_string()).collect::<Vec<_>>()
+        members
+            .map(|member| member.name.to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(names(0), ["n0", "n1"]);
     assert_eq!(names(2), ["n2"]);
@@ -625,10 +670,17 @@ fn joining_nobody_says_why() {
     let unanswered = sim.join(0, &[silent], true, false);
     sim.run_for(secs(31));
     let why = |id| match sim.result(id) {
-        Some(CommandResult::Joined { contacted: 0, failures }) => failures[0].1.clone(),
+        Some(CommandResult::Joined {
+            contacted: 0,
+            failures,
+        }) => failures[0].1.clone(),
         other => panic!("{other:?}"),
     };
-    assert!(why(refused).contains("connection refused"), "{}", why(refused));
+    assert!(
+        why(refused).contains("connection refused"),
+        "{}",
+        why(refused)
+    );
     assert!(!why(unanswered).is_empty());
 }
 

@@ -56,19 +56,27 @@ fn convergence_bound(config: &Config, n: usize, gone: usize) -> Duration {
 
     let live = (n - gone) as f64;
     let hit = (live / 2.0).max(1.0) / ((live / 2.0).max(1.0) + gone as f64);
-    let misses = if hit >= 1.0 { 1.0 } else { (BAD_LUCK.ln() / (1.0 - hit).ln()).ceil() };
+    let misses = if hit >= 1.0 {
+        1.0
+    } else {
+        (BAD_LUCK.ln() / (1.0 - hit).ln()).ceil()
+    };
     let mergers = live.log2().ceil().max(1.0);
     let draws = (misses + mergers) as u32;
     let reconnect = (config.reconnect_interval + swim.stream_timeout * 3) * draws;
 
     let walk = swim.probe_interval * swim.awareness_max * (2 * n - 1) as u32;
-    let least = swim.probe_interval.mul_f64(
-        f64::from(swim.suspicion_multiplier) * (n as f64).log10().max(1.0),
-    );
+    let least = swim
+        .probe_interval
+        .mul_f64(f64::from(swim.suspicion_multiplier) * (n as f64).log10().max(1.0));
     let detection = walk + least * swim.suspicion_max_multiplier;
 
     let n = n as f64;
-    let scale = if n <= 32.0 { 1 } else { (n.log2() - 5.0).ceil() as u32 + 1 };
+    let scale = if n <= 32.0 {
+        1
+    } else {
+        (n.log2() - 5.0).ceil() as u32 + 1
+    };
     let rounds = (n.log2() + n.ln() + (n / BAD_LUCK).ln()).ceil() as u32;
     let spreading = swim.push_pull_interval * scale * rounds * 2;
 
@@ -131,7 +139,11 @@ fn drawn_base(rng: &mut Rng) -> Spec {
 impl Swarm {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0x5eed_0f5a_11bf_a7e5);
-        let hosts = if rng.chance(1.0 / 16.0) { 30 } else { 3 + rng.below(10) };
+        let hosts = if rng.chance(1.0 / 16.0) {
+            30
+        } else {
+            3 + rng.below(10)
+        };
         let base = drawn_base(&mut rng);
         let mut sim = Sim::new(seed, Weather::fair());
         for host in 0..hosts {
@@ -191,7 +203,9 @@ impl Swarm {
         self.undo = rest;
         for (_, undo) in due {
             match undo {
-                Undo::Mend(ways) => ways.into_iter().for_each(|(from, to)| self.sim.network.mend(from, to)),
+                Undo::Mend(ways) => ways
+                    .into_iter()
+                    .for_each(|(from, to)| self.sim.network.mend(from, to)),
                 Undo::Resume(id) => self.sim.resume(id),
                 Undo::Start(id) => self.start_again(id),
             }
@@ -343,7 +357,8 @@ impl Swarm {
 
     /// No misfortune any more. Who is down stays down.
     fn calm(&mut self) {
-        self.undo.retain(|(_, undo)| !matches!(undo, Undo::Start(_)));
+        self.undo
+            .retain(|(_, undo)| !matches!(undo, Undo::Start(_)));
         self.undo_due(true);
         self.sim.network.mend_all();
         self.sim.network.weather = Weather::fair();
@@ -375,7 +390,11 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
     swarm.ask();
     swarm.sim.run_for(config.swim.push_pull_interval * 4);
     let rounds = config.swim.push_pull_interval * 30;
-    let left_over = swarm.sim.nodes.iter().any(|node| node.stopped == Some(Stop::LostItsName));
+    let left_over = swarm
+        .sim
+        .nodes
+        .iter()
+        .any(|node| node.stopped == Some(Stop::LostItsName));
     if left_over {
         return Err("a node stopped as if it had lost its name".into());
     }
@@ -416,7 +435,10 @@ fn judge(seed: u64) -> Result<Outcome, String> {
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+    )
 }
 
 #[test]
@@ -454,7 +476,10 @@ fn swarm() {
             "{} seeds, {} nodes, {} datagrams; agreement after {:?} (median), {:?} (slowest, bound {:?}), at most {} % of its bound",
             outcomes.len(),
             outcomes.iter().map(|outcome| outcome.nodes).sum::<usize>(),
-            outcomes.iter().map(|outcome| outcome.datagrams).sum::<u64>(),
+            outcomes
+                .iter()
+                .map(|outcome| outcome.datagrams)
+                .sum::<u64>(),
             median.settled_in,
             slowest.settled_in,
             slowest.bound,
@@ -463,7 +488,10 @@ fn swarm() {
     }
     let mut failures = failures.into_inner().unwrap();
     failures.sort_unstable();
-    assert!(failures.is_empty(), "run again with COTTAR_SIM_SEED set to one of {failures:?}");
+    assert!(
+        failures.is_empty(),
+        "run again with COTTAR_SIM_SEED set to one of {failures:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,354 @@
+//! Network coordinates: Vivaldi with height, adjustment and gravity (gossip spec 5.13; Dabek et al.,
+//! "Vivaldi: a decentralized network coordinate system", 2004).
+//!
+//! Distances are seconds. The formulas are applied in the spec's order, operation by operation, so
+//! that a node reaches the very numbers that a reference would.
+
+use std::collections::BTreeMap;
+
+use crate::rng::Rng;
+use crate::time::Duration;
+use crate::wire::NodeName;
+use crate::wire::coordinate::{Coordinate, DIMENSIONS};
+
+/// Error of a node that knows nothing, and the bound of the error.
+pub const ERROR_MAX: f64 = 1.5;
+/// Least height, in seconds: what an access link adds at least.
+pub const HEIGHT_MIN: f64 = 10.0e-6;
+/// Weight of a sample in the error, and in the position.
+const CONFIDENCE: f64 = 0.25;
+const FORCE: f64 = 0.25;
+/// Samples that the adjustment averages over.
+const ADJUSTMENT_WINDOW: usize = 20;
+/// Round trips kept per node for the median filter.
+const LATENCY_SAMPLES: usize = 3;
+/// Distance from the origin at which gravity is one second.
+const GRAVITY_RHO: f64 = 150.0;
+/// Distances and round trips below this count as this.
+const ZERO: f64 = 1.0e-6;
+/// The longest round trip that is believed.
+pub const RTT_MAX: Duration = Duration::from_secs(10);
+
+/// Why a sample was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Something in the coordinate is not a finite number.
+    Invalid,
+    /// The round trip is longer than [`RTT_MAX`].
+    RoundTrip(Duration),
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refused::Invalid => f.write_str("coordinate is invalid"),
+            Refused::RoundTrip(rtt) => {
+                write!(f, "round trip of {rtt:?} is longer than {RTT_MAX:?}")
+            }
+        }
+    }
+}
+
+fn initial() -> Coordinate {
+    Coordinate {
+        adjustment: 0.0,
+        error: ERROR_MAX,
+        height: HEIGHT_MIN,
+        vec: [0.0; DIMENSIONS],
+    }
+}
+
+fn magnitude(vec: &[f64; DIMENSIONS]) -> f64 {
+    vec.iter()
+        .map(|component| component * component)
+        .sum::<f64>()
+        .sqrt()
+}
+
+fn difference(a: &[f64; DIMENSIONS], b: &[f64; DIMENSIONS]) -> [f64; DIMENSIONS] {
+    std::array::from_fn(|axis| a[axis] - b[axis])
+}
+
+/// Distance without adjustments.
+fn raw_distance(a: &Coordinate, b: &Coordinate) -> f64 {
+    magnitude(&difference(&a.vec, &b.vec)) + a.height + b.height
+}
+
+/// The estimated round trip between two nodes, in whole nanoseconds.
+pub fn distance(a: &Coordinate, b: &Coordinate) -> Duration {
+    let raw = raw_distance(a, b);
+    let adjusted = raw + a.adjustment + b.adjustment;
+    let seconds = if adjusted > 0.0 { adjusted } else { raw };
+    // Truncated as the reference does; a float cast saturates and turns NaN into 0.
+    Duration::from_nanos((seconds * 1.0e9) as u64)
+}
+
+/// Pushes `a` away from `b` by `force` (or pulls, if negative).
+fn apply_force(a: &mut Coordinate, force: f64, b: &Coordinate, rng: &mut Rng) {
+    let (direction, separation) = direction(&a.vec, &b.vec, rng);
+    for (component, unit) in a.vec.iter_mut().zip(direction) {
+        *component += unit * force;
+    }
+    if separation > ZERO {
+        a.height = ((a.height + b.height) * force / separation + a.height).max(HEIGHT_MIN);
+    }
+}
+
+/// The unit vector from `b` to `a` and their distance. Two nodes in one place are parted in a
+/// random direction.
+fn direction(
+    a: &[f64; DIMENSIONS],
+    b: &[f64; DIMENSIONS],
+    rng: &mut Rng,
+) -> ([f64; DIMENSIONS], f64) {
+    let apart = difference(a, b);
+    let separation = magnitude(&apart);
+    if separation > ZERO {
+        return (
+            apart.map(|component| component * (1.0 / separation)),
+            separation,
+        );
+    }
+    let random: [f64; DIMENSIONS] = std::array::from_fn(|_| rng.unit_f64() - 0.5);
+    let length = magnitude(&random);
+    if length > ZERO {
+        return (random.map(|component| component * (1.0 / length)), 0.0);
+    }
+    let mut first_axis = [0.0; DIMENSIONS];
+    first_axis[0] = 1.0;
+    (first_axis, 0.0)
+}
+
+/// The local node's coordinate and what it is computed from.
+#[derive(Clone, Debug)]
+pub struct CoordinateClient {
+    own: Coordinate,
+    adjustments: [f64; ADJUSTMENT_WINDOW],
+    adjustment_next: usize,
+    /// Last round trips of each probed node, in seconds, oldest first.
+    latencies: BTreeMap<NodeName, Vec<f64>>,
+    resets: u64,
+}
+
+impl Default for CoordinateClient {
+    fn default() -> Self {
+        CoordinateClient {
+            own: initial(),
+            adjustments: [0.0; ADJUSTMENT_WINDOW],
+            adjustment_next: 0,
+            latencies: BTreeMap::new(),
+            resets: 0,
+        }
+    }
+}
+
+impl CoordinateClient {
+    /// A node at the origin that knows nothing.
+    pub fn new() -> Self {
+        CoordinateClient::default()
+    }
+
+    /// The local node's coordinate.
+    pub fn own(&self) -> &Coordinate {
+        &self.own
+    }
+
+    /// How often the coordinate had to be started afresh.
+    pub fn resets(&self) -> u64 {
+        self.resets
+    }
+
+    /// Forgets a node's round trips.
+    pub fn forget(&mut self, node: &NodeName) {
+        self.latencies.remove(node);
+    }
+
+    /// Learns from one round trip to `node`, whose coordinate is `other`. Nothing changes if it is
+    /// refused.
+    ///
+    /// # Errors
+    /// Says what is wrong with the sample.
+    pub fn update(
+        &mut self,
+        node: &NodeName,
+        other: &Coordinate,
+        rtt: Duration,
+        rng: &mut Rng,
+    ) -> Result<(), Refused> {
+        if !other.is_finite() {
+            return Err(Refused::Invalid);
+        }
+        if rtt > RTT_MAX {
+            return Err(Refused::RoundTrip(rtt));
+        }
+        let rtt_seconds = self.filtered(node, rtt.as_secs_f64());
+        self.attract(other, rtt_seconds, rng);
+        self.adjust(other, rtt_seconds);
+        self.gravitate(rng);
+        if !self.own.is_finite() {
+            self.own = initial();
+            self.resets += 1;
+        }
+        Ok(())
+    }
+
+    /// The median of the node's last round trips, this one included.
+    fn filtered(&mut self, node: &NodeName, rtt_seconds: f64) -> f64 {
+        let samples = self.latencies.entry(node.clone()).or_default();
+        samples.push(rtt_seconds);
+        if samples.len() > LATENCY_SAMPLES {
+            samples.remove(0);
+        }
+        let mut sorted = samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied().unwrap_or(rtt_seconds)
+    }
+
+    fn attract(&mut self, other: &Coordinate, rtt_seconds: f64, rng: &mut Rng) {
+        let rtt_seconds = rtt_seconds.max(ZERO);
+        let estimate = distance(&self.own, other).as_secs_f64();
+        let wrongness = (estimate - rtt_seconds).abs() / rtt_seconds;
+        let total_error = (self.own.error + other.error).max(ZERO);
+        let weight = self.own.error / total_error;
+        self.own.error = (CONFIDENCE * weight * wrongness
+            + self.own.error * (1.0 - CONFIDENCE * weight))
+            .min(ERROR_MAX);
+        let force = FORCE * weight * (rtt_seconds - estimate);
+        apply_force(&mut self.own, force, other, rng);
+    }
+
+    fn adjust(&mut self, other: &Coordinate, rtt_seconds: f64) {
+        self.adjustments[self.adjustment_next] = rtt_seconds - raw_distance(&self.own, other);
+        self.adjustment_next = (self.adjustment_next + 1) % ADJUSTMENT_WINDOW;
+        self.own.adjustment =
+            self.adjustments.iter().sum::<f64>() / (2.0 * ADJUSTMENT_WINDOW as f64);
+    }
+
+    /// Pulls the whole constellation back to the origin, so that it does not drift.
+    fn gravitate(&mut self, rng: &mut Rng) {
+        let origin = Coordinate {
+            error: 0.0,
+            ..initial()
+        };
+        let from_origin = distance(&origin, &self.own).as_secs_f64();
+        let force = -(from_origin / GRAVITY_RHO).powi(2);
+        apply_force(&mut self.own, force, &origin, rng);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn vectors() -> Value {
+        let all: Value =
+            serde_json::from_str(include_str!("../../tests/data/gossip-vectors.json")).unwrap();
+        all["algorithms"].clone()
+    }
+
+    fn coordinate(value: &Value) -> Coordinate {
+        let vec: Vec<f64> = value["Vec"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|n| n.as_f64().unwrap())
+            .collect();
+        Coordinate {
+            adjustment: value["Adjustment"].as_f64().unwrap(),
+            error: value["Error"].as_f64().unwrap(),
+            height: value["Height"].as_f64().unwrap(),
+            vec: vec.try_into().unwrap(),
+        }
+    }
+
+    #[test]
+    fn updates_match_the_captured_ones_bit_for_bit() {
+        let vectors = vectors();
+        let (mut client, mut rng) = (CoordinateClient::new(), Rng::new(1));
+        for step in vectors["coordinateUpdates"]["steps"].as_array().unwrap() {
+            let node = NodeName::new(step["node"].as_str().unwrap().as_bytes()).unwrap();
+            let nanos = step["rttNanos"].as_i64().unwrap();
+            let before = client.own().clone();
+            let other = &step["other"];
+            if other["Vec"].as_array().unwrap().len() != DIMENSIONS || nanos < 0 {
+                assert!(
+                    !step["error"].is_null(),
+                    "the codec or the type refuses it: {step}"
+                );
+                continue;
+            }
+            let result = client.update(
+                &node,
+                &coordinate(other),
+                Duration::from_nanos(nanos as u64),
+                &mut rng,
+            );
+            assert_eq!(result.is_err(), !step["error"].is_null(), "{step}");
+            let after = if result.is_ok() {
+                coordinate(&step["after"])
+            } else {
+                before
+            };
+            assert_eq!(client.own(), &after, "{step}");
+        }
+    }
+
+    #[test]
+    fn distances_match_the_captured_ones() {
+        for case in vectors()["coordinateDistances"].as_array().unwrap() {
+            let distance = distance(&coordinate(&case["a"]), &coordinate(&case["b"]));
+            assert_eq!(
+                distance.as_nanos(),
+                u128::from(case["nanos"].as_u64().unwrap())
+            );
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_and_changes_nothing() {
+        let (mut client, mut rng) = (CoordinateClient::new(), Rng::new(2));
+        let node = NodeName::new(b"x").unwrap();
+        let before = client.own().clone();
+        let sick = Coordinate {
+            error: f64::NAN,
+            ..initial()
+        };
+        let rtt = Duration::from_millis(1);
+        assert_eq!(
+            client.update(&node, &sick, rtt, &mut rng),
+            Err(Refused::Invalid)
+        );
+        let late = Duration::from_secs(11);
+        assert_eq!(
+            client.update(&node, &initial(), late, &mut rng),
+            Err(Refused::RoundTrip(late))
+        );
+        assert_eq!(client.own(), &before);
+    }
+
+    #[test]
+    fn an_overflow_starts_the_coordinate_afresh() {
+        let (mut client, mut rng) = (CoordinateClient::new(), Rng::new(3));
+        let node = NodeName::new(b"x").unwrap();
+        let mut far = initial();
+        far.vec[0] = f64::MAX;
+        far.height = f64::MAX;
+        client
+            .update(&node, &far, Duration::from_millis(1), &mut rng)
+            .unwrap();
+        assert_eq!(client.resets(), 1);
+        assert!(client.own().is_finite());
+    }
+
+    #[test]
+    fn two_nodes_in_one_place_part() {
+        let (mut client, mut rng) = (CoordinateClient::new(), Rng::new(4));
+        let node = NodeName::new(b"x").unwrap();
+        client
+            .update(&node, &initial(), Duration::from_millis(20), &mut rng)
+            .unwrap();
+        assert!(magnitude(&client.own().vec) > 0.0);
+    }
+}
