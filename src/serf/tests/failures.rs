@@ -216,3 +216,24 @@ fn a_conflict_with_nobody_to_ask_ends_the_node() {
     net.run_for(SECOND * 2);
     assert!(net.is_stopped(1));
 }
+
+#[test]
+fn who_cannot_wait_is_told_so_and_leaves_all_the_same() {
+    let mut net = Net::new(0);
+    let mut hasty = config(1);
+    hasty.broadcast_timeout = Duration::from_millis(1);
+    net.add(hasty);
+    net.add(config(2));
+    net.join(1, 2);
+    net.run_for(SECOND * 3);
+    let failed = |text: &str| CommandResult::Failed(text.to_owned());
+    let (result, _) = net.command_to_end(1, force_leave("nobody", false));
+    assert_eq!(result, failed("timed out broadcasting node removal"));
+    let (result, _) = net.command_to_end(1, Command::SetTags(Tags::new()));
+    assert_eq!(result, failed("timeout waiting for update broadcast"));
+    let (result, took) = net.command_to_end(1, Command::Leave);
+    assert_eq!(result, CommandResult::Done);
+    assert_eq!(took, SECOND + Duration::from_millis(2));
+    net.run_for(SECOND * 3);
+    assert_eq!(net.status(2, 1), MemberStatus::Left);
+}

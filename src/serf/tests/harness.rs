@@ -388,7 +388,7 @@ impl Host {
             let Event::User(event) = event else {
                 return true;
             };
-            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             events.push((text(&event.name), text(&event.payload), event.ltime.0));
             false
         });

@@ -5,4 +5,5 @@ mod cluster;
 mod failures;
 mod harness;
 mod node;
+mod noise;
 mod queries;
