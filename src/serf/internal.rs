@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::asking::Purpose;
 use super::queries::Route;
-use super::relay::RateLimit;
+use super::relay::{RateLimit, same_addr};
 use super::{Output, QueryParams, Serf, State};
 use crate::swim::{Node, Swim};
 use crate::time::{Duration, Instant};
@@ -43,10 +43,6 @@ impl Vote {
     fn is_won(self) -> bool {
         self.matching > self.responses / 2
     }
-}
-
-fn same_addr(a: SocketAddr, b: SocketAddr) -> bool {
-    a.ip().to_canonical() == b.ip().to_canonical() && a.port() == b.port()
 }
 
 /// Whether and when votes on the own name may run.

@@ -58,6 +58,11 @@ impl RateLimit {
     }
 }
 
+/// Whether two addresses are one; an IPv4 address may be written as an IPv6 one.
+pub(super) fn same_addr(a: SocketAddr, b: SocketAddr) -> bool {
+    a.ip().to_canonical() == b.ip().to_canonical() && a.port() == b.port()
+}
+
 impl Serf {
     /// Passes a reply on to its asker.
     pub(super) fn handle_relay(&mut self, relay: RelayMessage, now: Instant) {
@@ -72,7 +77,7 @@ impl Serf {
             self.refuse("relay beyond the rate limit");
         } else if !self.is_member_addr(destination, destination_name.as_ref()) {
             self.refuse("relay to an address of no member");
-        } else if destination == self.swim.local().addr {
+        } else if same_addr(destination, self.swim.local().addr) {
             // The asker itself may be chosen as a relay.
             self.handle_user_message(message, now);
         } else {
@@ -130,8 +135,8 @@ impl Serf {
 
     fn is_member_addr(&self, addr: SocketAddr, name: Option<&NodeName>) -> bool {
         let named = name.and_then(|name| self.members.member(name.as_bytes()));
-        named.is_some_and(|member| member.addr == addr)
-            || self.members.iter().any(|record| record.member.addr == addr)
+        named.is_some_and(|member| same_addr(member.addr, addr))
+            || self.members().any(|member| same_addr(member.addr, addr))
     }
 }
 
