@@ -89,3 +89,75 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gossip spec 6.1, column by column.
+    #[test]
+    fn the_profiles_are_the_references() {
+        let secs = Duration::from_secs;
+        let millis = Duration::from_millis;
+        let common = |config: &Config| {
+            assert!(config.tcp_fallback_ping);
+            assert_eq!(config.suspicion_max_multiplier, 6);
+            assert_eq!(config.awareness_max, 8);
+            assert_eq!(config.dead_node_reclaim_time, Duration::ZERO);
+            assert_eq!(config.nodes_max, 65_536);
+        };
+        let times = |config: &Config| {
+            [
+                config.stream_timeout,
+                config.probe_interval,
+                config.probe_timeout,
+                config.push_pull_interval,
+                config.gossip_interval,
+                config.gossip_to_the_dead_time,
+            ]
+        };
+        let counts = |config: &Config| {
+            (
+                config.indirect_checks,
+                config.retransmit_multiplier,
+                config.suspicion_multiplier,
+                config.gossip_nodes,
+            )
+        };
+        for (config, due_times, due_counts) in [
+            (
+                Config::lan(),
+                [
+                    secs(10),
+                    secs(1),
+                    millis(500),
+                    secs(30),
+                    millis(200),
+                    secs(30),
+                ],
+                (3, 4, 4, 3),
+            ),
+            (
+                Config::wan(),
+                [secs(30), secs(5), secs(3), secs(60), millis(500), secs(60)],
+                (3, 4, 6, 4),
+            ),
+            (
+                Config::local(),
+                [
+                    secs(1),
+                    secs(1),
+                    millis(200),
+                    secs(15),
+                    millis(100),
+                    secs(15),
+                ],
+                (1, 2, 3, 3),
+            ),
+        ] {
+            common(&config);
+            assert_eq!(times(&config), due_times);
+            assert_eq!(counts(&config), due_counts);
+        }
+    }
+}

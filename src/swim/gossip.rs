@@ -29,6 +29,9 @@ const ROUNDS_PER_INTERVAL: u32 = 20;
 const NEWS_ROUNDS_AT_ONCE: u32 = 4;
 /// Packets to one target in one round.
 const PACKETS_PER_TARGET_MAX: usize = 4;
+/// Targets that a round may pass over because they had all that waits: the number of nodes for which
+/// that is known.
+const TARGETS_WITHOUT_NEED_MAX: usize = 64;
 /// What a message costs in a compound beside its own bytes (2.10).
 const MESSAGE_OVERHEAD_BYTES: usize = 2;
 /// User broadcasts are asked for only if more than this is left (4.11).
@@ -82,6 +85,13 @@ impl Gossip {
 
     fn is_empty(&self) -> bool {
         self.queues().all(BroadcastQueue::is_empty)
+    }
+
+    /// Whether something waits that was transmitted fewer times than given.
+    fn has_below(&self, transmissions: u32) -> bool {
+        self.queues()
+            .filter_map(BroadcastQueue::fewest_transmissions)
+            .any(|fewest| fewest < transmissions)
     }
 
     fn bytes(&self) -> usize {
@@ -266,43 +276,47 @@ impl Swim {
             .min(self.table.live_others().max(1));
         let first = u32::try_from(targets).unwrap_or(u32::MAX);
         let sent = self.gossip_round(first, now);
-        let more = self
-            .gossip
-            .queues()
-            .filter_map(BroadcastQueue::fewest_transmissions)
-            .any(|transmissions| transmissions < first);
+        let more = self.gossip.has_below(first);
         self.gossip.news = (sent && more).then(|| now + self.gossip.round_interval());
     }
 
-    /// Visits the next targets with what was transmitted fewer times than given; tells whether
-    /// anything went out.
+    /// Brings what was transmitted fewer times than given to the next targets that lack some of it;
+    /// tells whether anything went out.
     fn gossip_round(&mut self, transmissions_below: u32, now: Instant) -> bool {
-        let targets = self.table.next_gossip_targets(
-            self.config.gossip_nodes,
-            self.config.gossip_to_the_dead_time,
-            now,
-        );
-        let mut sent = false;
-        for id in targets {
-            self.gossip.visit += 1;
-            let selection = Selection {
-                transmissions_below,
-                batch: self.gossip.visit,
-                ..self.selection(id)
-            };
-            for _ in 0..PACKETS_PER_TARGET_MAX {
-                let space = self.envelope.packet_budget_bytes();
-                let mut packing = Packing::new(space, COMPOUND_PARTS_SENT_MAX);
-                self.pack(&mut packing, selection);
-                if packing.messages.is_empty() {
-                    break;
-                }
-                sent = true;
-                let node = &self.table.record(id).node;
-                let checksum = node.versions.protocol_max >= super::PROTOCOL_WITH_CHECKSUM;
-                self.send_datagram(node.addr, &packing.messages, checksum);
+        let mut served = 0;
+        let visits = self.table.gossip_round_len();
+        for _ in 0..visits.min(self.config.gossip_nodes + TARGETS_WITHOUT_NEED_MAX) {
+            if served == self.config.gossip_nodes || !self.gossip.has_below(transmissions_below) {
+                break;
             }
+            let dead_for = self.config.gossip_to_the_dead_time;
+            let Some(id) = self.table.next_gossip_target(dead_for, now) else {
+                break;
+            };
+            served += usize::from(self.gossip_to(id, transmissions_below));
         }
-        sent
+        served > 0
+    }
+
+    /// Sends a few packets to one target; tells whether there was anything for it.
+    fn gossip_to(&mut self, id: NodeId, transmissions_below: u32) -> bool {
+        self.gossip.visit += 1;
+        let selection = Selection {
+            transmissions_below,
+            batch: self.gossip.visit,
+            ..self.selection(id)
+        };
+        for packet in 0..PACKETS_PER_TARGET_MAX {
+            let space = self.envelope.packet_budget_bytes();
+            let mut packing = Packing::new(space, COMPOUND_PARTS_SENT_MAX);
+            self.pack(&mut packing, selection);
+            if packing.messages.is_empty() {
+                return packet > 0;
+            }
+            let node = &self.table.record(id).node;
+            let checksum = node.versions.protocol_max >= super::PROTOCOL_WITH_CHECKSUM;
+            self.send_datagram(node.addr, &packing.messages, checksum);
+        }
+        true
     }
 }

@@ -55,7 +55,7 @@ impl Probing {
 
     /// Ticks while there are other records, which are to be probed or dropped.
     pub(super) fn arm(&mut self, others: bool, now: Instant) {
-        if !others {
+        if !others || self.interval.is_zero() {
             self.tick = None;
         } else if self.tick.is_none() {
             self.tick = Some(next_on_grid(self.phase, self.interval, now));
@@ -186,12 +186,12 @@ impl Swim {
             self.conclude_probe(now);
         } else if probe.direct.is_some_and(|direct| direct <= now) {
             probe.direct = None;
-            self.probe_indirectly(now);
+            self.probe_indirectly();
         }
     }
 
     /// 4.4 steps 4 and 5.
-    fn probe_indirectly(&mut self, now: Instant) {
+    fn probe_indirectly(&mut self) {
         let Some(probe) = &self.probing.current else {
             return;
         };
@@ -219,8 +219,9 @@ impl Swim {
         let protocol_max =
             target_id.map_or(0, |id| self.table.record(id).node.versions.protocol_max);
         let over_tcp = self.config.tcp_fallback_ping && protocol_max >= PROTOCOL_WITH_TCP_PING;
-        let stream = over_tcp.then(|| self.open_fallback_ping(sequence, target, addr, deadline));
-        log::debug!(target: "memberlist", "No direct ack in time (at {now:?}), asking others");
+        let stream =
+            over_tcp.then(|| self.open_fallback_ping(sequence, target.clone(), addr, deadline));
+        log::debug!(target: "memberlist", "No ack from {target} in time, asking others");
         if let Some(probe) = &mut self.probing.current {
             probe.nacks_expected = nacks_expected;
             probe.stream = stream;

@@ -101,6 +101,7 @@ impl Swim {
             self.transmit(Transmit::Abort { stream: id });
             return;
         }
+        log::debug!(target: "memberlist", "Stream connection from={peer}");
         let stream = Stream {
             peer,
             purpose: Purpose::Serve,
@@ -131,6 +132,7 @@ impl Swim {
 
     /// Opens a stream for a push/pull.
     pub(super) fn open_sync(&mut self, peer: SocketAddr, join: Option<JoinId>, now: Instant) {
+        log::debug!(target: "memberlist", "Initiating push/pull sync with: {peer}");
         let deadline = now + self.config.stream_timeout;
         self.open_stream(peer, Purpose::Sync(join), deadline);
     }

@@ -247,19 +247,15 @@ impl Table {
         }
     }
 
-    /// The next up to `count` different nodes to gossip to: a walk round a shuffled order, so that the
-    /// transmissions of a message, which follow each other, go to different nodes.
-    pub fn next_gossip_targets(
-        &mut self,
-        count: usize,
-        dead_for: Duration,
-        now: Instant,
-    ) -> Vec<NodeId> {
-        let mut targets = Vec::with_capacity(count.min(self.gossiping.order.len()));
+    /// Records that gossip walks over.
+    pub fn gossip_round_len(&self) -> usize {
+        self.gossiping.order.len()
+    }
+
+    /// The next node to gossip to: a walk round a shuffled order, so that the transmissions of a
+    /// message, which follow each other, go to different nodes.
+    pub fn next_gossip_target(&mut self, dead_for: Duration, now: Instant) -> Option<NodeId> {
         for _ in 0..self.gossiping.order.len() {
-            if targets.len() >= count {
-                break;
-            }
             if self.gossiping.next >= self.gossiping.order.len() {
                 self.gossiping.next = 0;
             }
@@ -267,10 +263,10 @@ impl Table {
             self.gossiping.next += 1;
             self.gossiped += 1;
             if self.is_gossip_target(id, dead_for, now) {
-                targets.push(id);
+                return Some(id);
             }
         }
-        targets
+        None
     }
 
     /// Takes a new gossip order, if the old one was walked once; to be called while no message is on
@@ -415,8 +411,8 @@ mod tests {
         use NodeState::*;
         let (mut table, mut rng) = table(&[Alive; 9]);
         let mut walked = Vec::new();
-        for _ in 0..6 {
-            walked.extend(table.next_gossip_targets(3, LONG, Instant::ORIGIN));
+        for _ in 0..18 {
+            walked.extend(table.next_gossip_target(LONG, Instant::ORIGIN));
         }
         for window in walked.windows(9) {
             let mut window = window.to_vec();
@@ -424,11 +420,9 @@ mod tests {
             window.dedup();
             assert_eq!(window.len(), 9);
         }
+        assert_eq!(walked.len(), 18);
         table.renew_gossip_order(&mut rng);
-        assert_eq!(
-            table.next_gossip_targets(20, LONG, Instant::ORIGIN).len(),
-            9
-        );
+        table.check_invariants();
     }
 
     #[test]
@@ -436,8 +430,10 @@ mod tests {
         use NodeState::*;
         let (mut table, _) = table(&[Dead, Left, Suspect]);
         let mut targets = |now| {
-            let mut ids = table.next_gossip_targets(9, LONG, now);
+            let walk = (0..9).filter_map(|_| table.next_gossip_target(LONG, now));
+            let mut ids: Vec<NodeId> = walk.collect();
             ids.sort_unstable();
+            ids.dedup();
             ids
         };
         assert_eq!(targets(Instant::ORIGIN), [NodeId(1), NodeId(3)]);

@@ -196,7 +196,7 @@ fn claims_about_self_are_refuted() {
             (dead(name("local"), incarnation, name("local")), 3),
         ] {
             let mut script = with_own_incarnation_3();
-            script.hear(2, &[message.clone()]);
+            script.hear(2, std::slice::from_ref(&message));
             let local = script.swim.local();
             assert_eq!(local.state, NodeState::Alive);
             let refuted = incarnation >= refuted_from;
