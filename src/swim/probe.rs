@@ -182,7 +182,13 @@ impl Swim {
         let Some(probe) = &mut self.probing.current else {
             return;
         };
-        if probe.deadline <= now {
+        let stalled = probe.direct.is_some_and(|direct| direct < probe.deadline);
+        if probe.deadline <= now && stalled {
+            // Nobody else was asked, because this node slept: that is no evidence against the target.
+            log::warn!(target: "memberlist", "Slept through the probe of {}: giving it up", probe.target);
+            self.end_probe();
+            self.awareness.degrade(1);
+        } else if probe.deadline <= now {
             self.conclude_probe(now);
         } else if probe.direct.is_some_and(|direct| direct <= now) {
             probe.direct = None;

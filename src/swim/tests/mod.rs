@@ -6,6 +6,7 @@ mod gossip;
 mod leave;
 mod probe;
 mod rules;
+mod storm;
 mod streams;
 
 use std::net::SocketAddr;

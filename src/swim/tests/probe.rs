@@ -386,3 +386,15 @@ fn the_dead_are_forgotten_after_their_time() {
     assert_eq!(script.swim.node_count(), 1);
     assert_eq!(script.swim.poll_timeout(), None);
 }
+
+#[test]
+fn who_sleeps_accuses_nobody() {
+    let mut script = Script::new();
+    script.meet([2]);
+    next_probe(&mut script);
+    script.now = script.now + Duration::from_secs(60);
+    script.swim.handle_timeout(script.now);
+    script.drain();
+    assert_eq!(script.state(2), NodeState::Alive);
+    assert_eq!(script.swim.health_score(), 1);
+}

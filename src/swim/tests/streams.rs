@@ -474,3 +474,40 @@ fn late_and_foreign_stream_reports_are_ignored() {
     script.drain();
     assert_eq!(script.take_events().len(), 1, "an abort of the last");
 }
+
+#[test]
+fn what_accepted_streams_hold_together_is_bounded() {
+    let mut script = Script::new();
+    let now = script.now;
+    let mut envelope = plain_envelope();
+    envelope.compression = false;
+    let message = push_pull(false, Vec::new(), &vec![7; 9 << 20]);
+    let bytes = envelope.seal_stream(&message, StreamSide::Initiator);
+    let mut aborted = Vec::new();
+    for number in 1..=2 {
+        let stream = StreamId::Inbound(number);
+        script.swim.handle_stream_accepted(stream, addr(2), now);
+        for chunk in bytes[..bytes.len() - 1].chunks(1 << 16) {
+            script.swim.handle_stream_data(stream, chunk, now);
+        }
+        script.drain();
+        aborted.push(script.take_events());
+    }
+    let stream = StreamId::Inbound(2);
+    assert_eq!(
+        aborted,
+        [vec![], vec![Output::Transmit(Transmit::Abort { stream })]]
+    );
+    let first = StreamId::Inbound(1);
+    script
+        .swim
+        .handle_stream_data(first, &bytes[bytes.len() - 1..], now);
+    script.drain();
+    assert_eq!(
+        script.take_events(),
+        [Output::UserStateWanted {
+            stream: first,
+            join: false
+        }]
+    );
+}
