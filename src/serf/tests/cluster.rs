@@ -219,3 +219,23 @@ fn a_leave_shows_as_left_and_is_final() {
         assert_eq!(net.alive_in(n), 3, "n{n}");
     }
 }
+
+#[test]
+fn what_gossip_misses_comes_by_push_pull() {
+    const NODES: u16 = 30;
+    let mut net = Net::joined(NODES);
+    for n in 0..100 {
+        net.command(1 + n % NODES, fire("burst", &n.to_string()));
+    }
+    // Two rounds of exchanges, spread out as the size of the cluster asks for.
+    net.run_for(SECOND * 150);
+    for n in 1..=NODES {
+        let mut got = net.host(n).take_user_events();
+        assert_eq!(got.len(), 100, "n{n}");
+        got.sort();
+        got.dedup();
+        assert_eq!(got.len(), 100, "twice in n{n}");
+        assert_eq!(net.alive_in(n), usize::from(NODES));
+        assert_eq!(net.serf(n).stats().event_queue, 0);
+    }
+}
