@@ -131,7 +131,7 @@ impl Agent {
                 failures,
             } => self.join_over(id, *contacted, failures),
             CommandResult::Failed(why) => self.join_refused(id, why, result),
-            CommandResult::Done | CommandResult::Queried { .. } => {
+            CommandResult::Done | CommandResult::Queried { .. } | CommandResult::Keys(_) => {
                 debug_assert!(false, "a join ends otherwise");
                 self.join_over(id, 0, &[]);
             }

@@ -245,6 +245,8 @@ impl Agent {
                 debug_assert!(RpcServer::owns(id), "the loop asks no queries of its own");
                 self.server.query_record(id, record);
             }
+            // Neither is asked for in the configuration of the core yet.
+            Output::Snapshot(_) | Output::KeyringChanged { .. } => {}
             Output::Stop => self.name_lost(),
         }
     }

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
+use super::keys::{KeyReport, KeyringChange, RawKey};
+use super::snapshot::SnapshotLine;
 use super::{Event, LamportTime, StreamEnd, StreamId, Tags, Transmit};
 use crate::time::{Duration, Instant};
-use crate::wire::NodeName;
+use crate::wire::{Key, NodeName};
 
 /// Names a command, chosen by the shell; comes back in [`Output::CommandEnded`] and
 /// [`Output::QueryRecord`].
@@ -46,6 +48,16 @@ pub enum Input<'a> {
     },
     /// The deadline of [`super::Serf::poll_timeout`] has come.
     Timeout,
+    /// The keys of an [`Output::KeyringChanged`] are in the keyring file, or are not.
+    KeyringWritten {
+        /// Which.
+        change: KeyringChange,
+        /// Why they are not; completes `Failed to write keyring file: `.
+        result: Result<(), String>,
+    },
+    /// The program ends now, whether the node has left or not: what waits for company (coalesced
+    /// events, the clock of the snapshot) comes out.
+    Shutdown,
     /// Somebody on this side wants something.
     Command {
         /// Named by the shell, unique.
@@ -132,6 +144,16 @@ pub enum Command {
     },
     /// Replace all tags. Ends when the news was spread, at the latest after the broadcast timeout.
     SetTags(Tags),
+    /// All members add a key to their rings. Ends, as the other three, with
+    /// [`CommandResult::Keys`] as soon as all members that are up have answered, at the latest
+    /// after the default query timeout.
+    InstallKey(RawKey),
+    /// All members make a key of their rings the primary one.
+    UseKey(RawKey),
+    /// All members drop a key.
+    RemoveKey(RawKey),
+    /// All members tell their keys.
+    ListKeys,
 }
 
 /// How a command ended.
@@ -156,6 +178,8 @@ pub enum CommandResult {
         /// Until when answers are collected.
         deadline: Instant,
     },
+    /// What became of a key command; it may have failed, see [`KeyReport::error`].
+    Keys(KeyReport),
     /// It did not work; the reference's words.
     Failed(String),
 }
@@ -200,6 +224,17 @@ pub enum Output {
         /// What.
         record: QueryRecord,
     },
+    /// A line for the snapshot file, if [`super::Config::snapshot`] is set. Comes before the events
+    /// that it is about.
+    Snapshot(SnapshotLine),
+    /// The ring has changed: write the keyring file, then tell with [`Input::KeyringWritten`]. Only
+    /// if [`super::Config::keyring_file`] is set; the answer to whoever asked for the change waits.
+    KeyringChanged {
+        /// Names it.
+        change: KeyringChange,
+        /// All keys, the primary one first.
+        keys: Vec<Key>,
+    },
     /// The node lost its name to another (gossip spec 5.11): the program must end, without a leave.
     Stop,
 }
@@ -228,7 +263,8 @@ pub struct Stats {
     pub event_queue: usize,
     pub query_queue: usize,
     pub encrypted: bool,
-    pub coordinate_resets: u64,
+    /// `None`: coordinates are off.
+    pub coordinate_resets: Option<u64>,
 }
 
 /// Counters since the start, for logs and tests.
@@ -242,4 +278,6 @@ pub struct Counters {
     pub duplicate_responses: u64,
     /// Acks and replies for which no query waits, or waits any more.
     pub late_responses: u64,
+    /// Coordinates that are none, or with which no distance can be computed.
+    pub refused_coordinates: u64,
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::snapshot::Snapshot;
 use crate::swim;
 use crate::time::Duration;
 use crate::wire::NodeName;
@@ -50,6 +51,13 @@ pub struct Config {
     pub user_event_size_limit_bytes: usize,
     /// Vote on a conflict about the own name.
     pub name_conflict_resolution: bool,
+    /// Take part in network coordinates.
+    pub coordinates: bool,
+    /// Tell by [`super::Output::Snapshot`] what is to be recorded, and go on from this, which is
+    /// empty for a new file. `None`: no snapshot.
+    pub snapshot: Option<Snapshot>,
+    /// The ring is kept in a file, see [`super::Output::KeyringChanged`].
+    pub keyring_file: bool,
     /// Longest batch of member events; zero: no coalescing.
     pub coalesce_period: Duration,
     /// Quiet time that ends a batch of member events.
@@ -93,6 +101,9 @@ impl Config {
             query_response_size_limit_bytes: 1024,
             user_event_size_limit_bytes: 512,
             name_conflict_resolution: true,
+            coordinates: true,
+            snapshot: None,
+            keyring_file: false,
             coalesce_period: Duration::from_secs(3),
             quiescent_period: Duration::from_secs(1),
             user_coalesce_period: Duration::from_secs(3),
@@ -164,6 +175,7 @@ mod tests {
         assert_eq!(config.query_response_size_limit_bytes, 1024);
         assert_eq!(config.user_event_size_limit_bytes, 512);
         assert!(config.name_conflict_resolution && config.tags.is_empty());
+        assert!(config.coordinates && config.snapshot.is_none() && !config.keyring_file);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod filters;
 mod intents;
 mod internal;
 mod join;
+pub mod keys;
 mod leave;
 mod members;
 mod push_pull;
@@ -38,6 +39,7 @@ pub use command::{
 };
 pub use config::Config;
 pub use event::{Event, Member, MemberEvent, MemberEventKind, MemberStatus, Query, UserEvent};
+pub use keys::{KeyReport, KeyringChange, RawKey};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -45,6 +47,7 @@ use std::sync::Arc;
 use crate::rng::Rng;
 use crate::swim::{self, BroadcastId, LocalNode, Swim, UserQueue};
 use crate::time::Instant;
+use crate::wire::coordinate::Coordinate;
 use crate::wire::serf::SerfMessage;
 use crate::wire::{Envelope, NodeName, VersionVector};
 use clock::Clock;
@@ -176,6 +179,7 @@ impl Serf {
                 self.handle_swim_outputs(now);
                 self.do_what_is_due(now);
             }
+            Input::KeyringWritten { .. } | Input::Shutdown => {}
             Input::Command { id, command } => self.handle_command(id, command, now),
         }
         self.settle(now);
@@ -225,6 +229,12 @@ impl Serf {
         self.members.member(name)
     }
 
+    /// Where a node is, if this node has heard of it: its own place, and those of the nodes that it
+    /// has probed. `None` for all if coordinates are off.
+    pub fn coordinate(&self, _name: &[u8]) -> Option<&Coordinate> {
+        None
+    }
+
     /// Figures for `info`.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -239,7 +249,7 @@ impl Serf {
             event_queue: self.swim.queue_len(UserQueue::Event),
             query_queue: self.swim.queue_len(UserQueue::Query),
             encrypted: self.encrypted,
-            coordinate_resets: 0,
+            coordinate_resets: None,
         }
     }
 
@@ -286,6 +296,10 @@ impl Serf {
                 coalesce,
             } => self.fire_user_event(name, payload, coalesce, now),
             Command::Respond { ltime, id, payload } => self.respond(ltime, id, payload, now),
+            Command::InstallKey(_)
+            | Command::UseKey(_)
+            | Command::RemoveKey(_)
+            | Command::ListKeys => Err(String::new()),
             Command::ForgetQuery(query) => {
                 self.forget_query(query);
                 Ok(())

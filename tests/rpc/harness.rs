@@ -147,7 +147,10 @@ impl Agent {
                         let end = StreamEnd::Failed(why);
                         self.input(Input::StreamClosed { stream, end });
                     }
-                    Output::Transmit(_) | Output::Stop => {}
+                    Output::Transmit(_)
+                    | Output::Snapshot(_)
+                    | Output::KeyringChanged { .. }
+                    | Output::Stop => {}
                     Output::Event(event) => self.rpc.event(&event),
                     Output::CommandEnded { id, result } if RpcServer::owns(id) => {
                         self.rpc.command_ended(id, result);

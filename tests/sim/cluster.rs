@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use cottar::rng::Rng;
+use cottar::serf::snapshot::Snapshot;
 use cottar::serf::{
-    Command, CommandId, CommandResult, Config, Event, Input, JoinTarget, MemberStatus, Output,
-    QueryParams, QueryRecord, Serf, StreamEnd, StreamId, Tags, Transmit,
+    Command, CommandId, CommandResult, Config, Event, Input, JoinTarget, KeyringChange,
+    MemberStatus, Output, QueryParams, QueryRecord, Serf, StreamEnd, StreamId, Tags, Transmit,
 };
 use cottar::swim::{self, NodeState};
 use cottar::time::{Duration, Instant};
@@ -27,6 +28,9 @@ pub struct Spec {
     pub config: Config,
     pub key: Option<Vec<u8>>,
     pub compression: bool,
+    /// Encryption is asked of others, and done (gossip spec 6.3).
+    pub verify_incoming: bool,
+    pub verify_outgoing: bool,
     pub pace: Pace,
 }
 
@@ -40,10 +44,26 @@ impl Spec {
             config,
             key: None,
             compression: true,
+            verify_incoming: true,
+            verify_outgoing: true,
             pace: Pace::Fixed(Duration::from_millis(5)),
         }
     }
 }
+
+/// What a host keeps over restarts of its node.
+#[derive(Default)]
+pub struct Disk {
+    /// The snapshot file, if the node has one.
+    pub snapshot: Option<Vec<u8>>,
+    /// What the keyring file holds; it is written where the configuration wants one.
+    pub keyring: Option<Vec<Key>>,
+    /// Nothing can be written.
+    pub full: bool,
+}
+
+/// Time that a write of the keyring file takes.
+const WRITE_TIME: Duration = Duration::from_millis(3);
 
 /// A name that is known to be good.
 pub fn node_name(name: &str) -> NodeName {
@@ -58,12 +78,31 @@ pub fn host_addr(number: usize) -> SocketAddr {
 
 /// Something that reaches a node, at once or when it is no longer paused.
 enum Incoming {
-    Datagram { from: SocketAddr, bytes: Vec<u8> },
-    Accepted { stream: StreamId, peer: SocketAddr },
+    Datagram {
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Accepted {
+        stream: StreamId,
+        peer: SocketAddr,
+    },
     Connected(StreamId),
-    Data { stream: StreamId, bytes: Vec<u8> },
-    Closed { stream: StreamId, end: StreamEnd },
-    Command { id: CommandId, command: Command },
+    Data {
+        stream: StreamId,
+        bytes: Vec<u8>,
+    },
+    Closed {
+        stream: StreamId,
+        end: StreamEnd,
+    },
+    Command {
+        id: CommandId,
+        command: Command,
+    },
+    KeyringWritten {
+        change: KeyringChange,
+        result: Result<(), String>,
+    },
     HandlerEnded,
 }
 
@@ -92,6 +131,7 @@ pub struct Node {
     pub paused: bool,
     pub stopped: Option<Stop>,
     pub handlers: Handlers,
+    pub disk: Disk,
     inbox: VecDeque<Incoming>,
     wake: Option<Instant>,
     /// Every stream of this life: connection and side.
@@ -103,6 +143,23 @@ pub struct Node {
     known: BTreeMap<NodeName, (SocketAddr, u32, NodeState)>,
     statuses: BTreeMap<NodeName, MemberStatus>,
     deepest: Depths,
+}
+
+impl Node {
+    /// The ring that the node starts with.
+    fn keyring(&self) -> Option<Keyring> {
+        let given = self.spec.key.as_ref().map(|key| Key::new(key).unwrap());
+        let mut keys = self
+            .disk
+            .keyring
+            .clone()
+            .unwrap_or(given.into_iter().collect());
+        (!keys.is_empty()).then(|| {
+            let mut ring = Keyring::new(keys.remove(0));
+            keys.into_iter().for_each(|key| ring.install(key));
+            ring
+        })
+    }
 }
 
 /// Something due at an instant.
@@ -122,6 +179,12 @@ enum Happening {
     HandlerEnd {
         node: NodeId,
         life: u32,
+    },
+    KeyringWritten {
+        node: NodeId,
+        life: u32,
+        change: KeyringChange,
+        result: Result<(), String>,
     },
     RetryJoin {
         node: NodeId,
@@ -230,6 +293,7 @@ impl Sim {
             host_up: true,
             paused: false,
             stopped: None,
+            disk: Disk::default(),
             inbox: VecDeque::new(),
             wake: None,
             streams: BTreeMap::new(),
@@ -257,8 +321,12 @@ impl Sim {
         trace::at(now, &node.spec.config.name.to_string());
         let mut envelope = Envelope::plain(NonceSource::new(nonce_seed));
         envelope.compression = node.spec.compression;
-        envelope.keyring = (node.spec.key.as_ref()).map(|key| Keyring::new(Key::new(key).unwrap()));
-        let serf = Serf::new(node.spec.config.clone(), envelope, seed, now).unwrap();
+        envelope.verify_incoming = node.spec.verify_incoming;
+        envelope.verify_outgoing = node.spec.verify_outgoing;
+        envelope.keyring = node.keyring();
+        let mut config = node.spec.config.clone();
+        config.snapshot = (node.disk.snapshot.as_ref()).map(|file| Snapshot::decode(file, false).0);
+        let serf = Serf::new(config, envelope, seed, now).unwrap();
         if node.stopped.take().is_some() {
             node.life += 1;
         }
@@ -578,6 +646,16 @@ impl Sim {
                     self.feed(node, Incoming::HandlerEnded);
                 }
             }
+            Happening::KeyringWritten {
+                node,
+                life,
+                change,
+                result,
+            } => {
+                if self.nodes[node].life == life {
+                    self.feed(node, Incoming::KeyringWritten { change, result });
+                }
+            }
             Happening::RetryJoin {
                 node,
                 life,
@@ -674,6 +752,9 @@ impl Sim {
             Incoming::Command { id, command } => {
                 serf.handle_input(Input::Command { id, command }, now);
             }
+            Incoming::KeyringWritten { change, result } => {
+                serf.handle_input(Input::KeyringWritten { change, result }, now);
+            }
             Incoming::HandlerEnded => self.handler_ended(id),
         }
         self.after_input(id);
@@ -721,8 +802,33 @@ impl Sim {
                 records.push((self.now, record.clone()));
                 self.record(id, What::Returned { command, record });
             }
+            Output::Snapshot(line) => {
+                let disk = &mut self.nodes[id].disk;
+                let file = disk.snapshot.as_mut().filter(|_| !disk.full);
+                if let Some(file) = file {
+                    line.encode(file);
+                }
+            }
+            Output::KeyringChanged { change, keys } => self.write_keyring(id, change, keys),
             Output::Stop => self.nodes[id].stopping = Some(Stop::LostItsName),
         }
+    }
+
+    fn write_keyring(&mut self, id: NodeId, change: KeyringChange, keys: Vec<Key>) {
+        let node = &mut self.nodes[id];
+        let result = if node.disk.full {
+            Err("no space left on device".to_owned())
+        } else {
+            node.disk.keyring = Some(keys);
+            Ok(())
+        };
+        let happening = Happening::KeyringWritten {
+            node: id,
+            life: node.life,
+            change,
+            result,
+        };
+        self.schedule(self.now + WRITE_TIME, 0, happening);
     }
 
     fn command_ended(&mut self, id: NodeId, command: CommandId, result: CommandResult) {

@@ -98,23 +98,25 @@ pub(super) fn stats(view: &View<'_>) -> Stats {
             ("cpu_count", processors.to_string()),
         ],
     );
-    group(
-        "serf",
-        vec![
-            ("members", figures.members.to_string()),
-            ("failed", figures.failed.to_string()),
-            ("left", figures.left.to_string()),
-            ("health_score", figures.health_score.to_string()),
-            ("member_time", figures.member_time.to_string()),
-            ("event_time", figures.event_time.to_string()),
-            ("query_time", figures.query_time.to_string()),
-            ("intent_queue", figures.intent_queue.to_string()),
-            ("event_queue", figures.event_queue.to_string()),
-            ("query_queue", figures.query_queue.to_string()),
-            ("encrypted", figures.encrypted.to_string()),
-            ("coordinate_resets", figures.coordinate_resets.to_string()),
-        ],
+    let mut serf = vec![
+        ("members", figures.members.to_string()),
+        ("failed", figures.failed.to_string()),
+        ("left", figures.left.to_string()),
+        ("health_score", figures.health_score.to_string()),
+        ("member_time", figures.member_time.to_string()),
+        ("event_time", figures.event_time.to_string()),
+        ("query_time", figures.query_time.to_string()),
+        ("intent_queue", figures.intent_queue.to_string()),
+        ("event_queue", figures.event_queue.to_string()),
+        ("query_queue", figures.query_queue.to_string()),
+        ("encrypted", figures.encrypted.to_string()),
+    ];
+    serf.extend(
+        figures
+            .coordinate_resets
+            .map(|resets| ("coordinate_resets", resets.to_string())),
     );
+    group("serf", serf);
     let own_name = view.serf.local_name().as_bytes().to_vec();
     stats.insert(b"agent".to_vec(), [(b"name".to_vec(), own_name)].into());
     stats.insert(

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
+use crate::serf::snapshot::SnapshotLine;
 use crate::serf::*;
 use crate::swim;
 use crate::time::{Duration, Instant};
-use crate::wire::NonceSource;
+use crate::wire::{Key, NonceSource};
 
 const LATENCY: Duration = Duration::from_millis(1);
 
@@ -27,6 +28,10 @@ pub(super) struct Host {
     /// Answers every delivered query with this, at once.
     pub(super) answer: Option<Vec<u8>>,
     pub(super) stopped: bool,
+    /// All lines for the snapshot.
+    pub(super) snapshot: Vec<SnapshotLine>,
+    /// The rings to be written, oldest first.
+    pub(super) keyrings: Vec<(KeyringChange, Vec<Key>)>,
     /// All datagrams that it sent, one after the other.
     pub(super) sent: Vec<u8>,
     /// Takes nothing in and lets nothing out, its time goes on.
@@ -101,6 +106,8 @@ impl Net {
             records: Vec::new(),
             answer: None,
             stopped: false,
+            snapshot: Vec::new(),
+            keyrings: Vec::new(),
             sent: Vec::new(),
             cut: false,
         };
@@ -288,6 +295,8 @@ impl Net {
                     assert_eq!(before, None, "a command ended twice");
                 }
                 Output::QueryRecord { id, record } => host.records.push((id, record)),
+                Output::Snapshot(line) => host.snapshot.push(line),
+                Output::KeyringChanged { change, keys } => host.keyrings.push((change, keys)),
                 Output::Stop => host.stopped = true,
             }
         }
