@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::internal::Vote;
+use super::keys::KeyReport;
 use super::queries::INTERNAL_PREFIX;
 use super::{CommandId, CommandResult, LamportTime, Output, QueryParams, QueryRecord, Serf};
 use crate::swim::UserQueue;
@@ -23,6 +24,7 @@ const SPARE_ANSWERS: usize = 64;
 pub(super) enum Purpose {
     Command(CommandId),
     Conflict(Vote),
+    Keys(CommandId, KeyReport),
 }
 
 /// A query that collects answers.
@@ -153,7 +155,7 @@ impl Serf {
         let QueryMessage { ltime, id, .. } = message;
         let deadline = now + timeout;
         // Only a clock at its very end can name a time twice.
-        self.forget_query_at(ltime);
+        self.end_query_at(ltime, now);
         let asked = Asked {
             id,
             purpose,
@@ -234,8 +236,13 @@ impl Serf {
         }
         let QueryResponseMessage { from, payload, .. } = message;
         match &mut asked.purpose {
-            Purpose::Conflict(vote) if !is_ack => vote.count(payload.as_deref(), &self.swim),
-            Purpose::Conflict(_) => {}
+            Purpose::Conflict(_) | Purpose::Keys(..) if is_ack => {}
+            Purpose::Conflict(vote) => vote.count(payload.as_deref(), &self.swim),
+            Purpose::Keys(_, report) => {
+                if report.count(from, payload.as_deref()) {
+                    self.end_query_at(ltime, now);
+                }
+            }
             Purpose::Command(id) => {
                 let record = if is_ack {
                     QueryRecord::Ack { from }
@@ -261,6 +268,13 @@ impl Serf {
                 self.outputs.push_back(Output::QueryRecord { id, record });
             }
             Purpose::Conflict(vote) => self.end_vote(vote, now),
+            Purpose::Keys(id, report) => self.end_key_query(id, report),
+        }
+    }
+
+    fn end_query_at(&mut self, ltime: LamportTime, now: Instant) {
+        if let Some(asked) = self.asked.remove(ltime) {
+            self.end_query(asked, now);
         }
     }
 
@@ -270,13 +284,6 @@ impl Serf {
         let mut asked = self.asked.by_time.iter();
         if let Some(ltime) = asked.find(|(_, asked)| is_its(asked)).map(|(t, _)| *t) {
             self.asked.remove(ltime);
-        }
-    }
-
-    fn forget_query_at(&mut self, ltime: LamportTime) {
-        if let Some(Purpose::Command(id)) = self.asked.remove(ltime).map(|asked| asked.purpose) {
-            let record = QueryRecord::Done;
-            self.outputs.push_back(Output::QueryRecord { id, record });
         }
     }
 }

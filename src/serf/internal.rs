@@ -69,11 +69,13 @@ impl Serf {
         &mut self,
         query: &QueryMessage,
         route: &Route,
+        deadline: Instant,
         now: Instant,
     ) {
         match &query.name[..] {
             PING => {}
             CONFLICT => self.answer_conflict(query, route, now),
+            _ if self.answer_key_query(query, route, deadline, now) => {}
             other => {
                 log::warn!(target: "serf", "Unhandled internal query '{}'", Escaped(other));
             }
@@ -151,7 +153,7 @@ impl Serf {
             return;
         }
         log::error!(target: "serf", "minority in name conflict resolution, quitting [{matching} / {responses}]");
-        self.flush_events();
+        self.end_for_good();
         self.outputs.push_back(Output::Stop);
     }
 }

@@ -71,6 +71,10 @@ impl Serf {
             self.handle_reconnect_ended(result);
             return;
         }
+        if self.rejoin.as_ref().is_some_and(|r| r.is_current(ended)) {
+            self.handle_rejoin_ended(result, now);
+            return;
+        }
         let Some(position) = self.joins.iter().position(|join| join.current == ended) else {
             return;
         };

@@ -1,10 +1,14 @@
-//! Keys of the whole cluster: asking all members to change their rings, and answering such questions
-//! (gossip spec 5.10).
+//! Key commands: asking all members to change or tell their rings (gossip spec 5.10). Answering is in
+//! [`super::keyring`].
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::asking::Purpose;
+use super::{CommandId, CommandResult, QueryParams, Serf};
+use crate::time::Instant;
 use crate::wire::NodeName;
+use crate::wire::serf::{KeyRequest, KeyResponse};
 
 /// A key as somebody gave it, of whatever length; the members say whether it is one. Not shown by
 /// `Debug`.
@@ -48,5 +52,170 @@ impl fmt::Debug for KeyReport {
             .field("num_err", &self.num_err)
             .field("num_resp", &self.num_resp)
             .finish_non_exhaustive()
+    }
+}
+
+impl KeyReport {
+    /// A report of a command that reached nobody.
+    fn not_asked(why: String) -> Self {
+        KeyReport {
+            error: Some(why),
+            ..KeyReport::default()
+        }
+    }
+
+    /// Counts a member's answer. Tells whether all have answered.
+    pub(super) fn count(&mut self, from: NodeName, payload: Option<&[u8]>) -> bool {
+        self.num_resp += 1;
+        let response = KeyResponse::decode(payload.unwrap_or_default());
+        let response = response.unwrap_or_else(|error| KeyResponse {
+            message: format!("Failed to decode key query response: {error:?}").into_bytes(),
+            ..KeyResponse::default()
+        });
+        self.num_err += usize::from(!response.result);
+        if !response.message.is_empty() || !response.result {
+            self.messages.insert(from, response.message);
+        }
+        for key in response.keys.unwrap_or_default() {
+            *self.keys.entry(key).or_default() += 1;
+        }
+        if !response.primary_key.is_empty() {
+            *self.primary_keys.entry(response.primary_key).or_default() += 1;
+        }
+        self.num_resp >= self.num_nodes
+    }
+
+    /// Judges what came until the end.
+    fn conclude(mut self) -> Self {
+        let KeyReport {
+            num_nodes,
+            num_err,
+            num_resp,
+            ..
+        } = self;
+        if num_err != 0 {
+            self.error = Some(format!("{num_err}/{num_nodes} nodes reported failure"));
+        } else if num_resp < num_nodes {
+            self.error = Some(format!("{num_resp}/{num_nodes} nodes reported success"));
+        }
+        self
+    }
+}
+
+impl Serf {
+    /// Asks all members to do something about keys. `key` is empty to list them.
+    pub(super) fn start_key_query(
+        &mut self,
+        command: CommandId,
+        name: &[u8],
+        key: RawKey,
+        now: Instant,
+    ) {
+        let request = KeyRequest { key: Some(key.0) };
+        let params = QueryParams {
+            name: name.to_vec(),
+            payload: Some(request.encode()),
+            ..QueryParams::default()
+        };
+        let report = KeyReport {
+            num_nodes: self.swim.live_node_count(),
+            ..KeyReport::default()
+        };
+        match self.ask(params, Purpose::Keys(command, report), now) {
+            // Answering it here first changes the own ring first: what follows may be encrypted
+            // with a new primary key already, which the others must have by then anyway.
+            Ok((message, _)) => self.spread_query(message, now),
+            Err(why) => {
+                let result = CommandResult::Keys(KeyReport::not_asked(why));
+                self.end_command(command, result);
+            }
+        }
+    }
+
+    /// All have answered, or the time is over.
+    pub(super) fn end_key_query(&mut self, command: CommandId, report: KeyReport) {
+        self.end_command(command, CommandResult::Keys(report.conclude()));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> NodeName {
+        NodeName::new(text.as_bytes()).unwrap()
+    }
+
+    fn answer(result: bool, message: &str, keys: &[&str]) -> Vec<u8> {
+        KeyResponse {
+            result,
+            message: message.into(),
+            keys: Some(keys.iter().map(|key| key.as_bytes().to_vec()).collect()),
+            primary_key: keys.first().map_or_else(Vec::new, |key| (*key).into()),
+        }
+        .encode()
+    }
+
+    fn of(num_nodes: usize) -> KeyReport {
+        KeyReport {
+            num_nodes,
+            ..KeyReport::default()
+        }
+    }
+
+    #[test]
+    fn keys_are_counted_until_all_have_answered() {
+        let mut report = of(2);
+        assert!(!report.count(name("a"), Some(&answer(true, "", &["k1", "k2"]))));
+        let truncated = "truncated key list response, showing first 1 of 9 keys";
+        assert!(report.count(name("b"), Some(&answer(true, truncated, &["k1"]))));
+        let report = report.conclude();
+        assert_eq!(
+            (report.num_resp, report.num_err, &report.error),
+            (2, 0, &None)
+        );
+        let keys: Vec<_> = report.keys.iter().map(|(k, n)| (&k[..], *n)).collect();
+        assert_eq!(keys, [(&b"k1"[..], 2), (b"k2", 1)]);
+        assert_eq!(report.primary_keys.get(&b"k1"[..]), Some(&2));
+        assert_eq!(report.messages.len(), 1);
+        assert_eq!(report.messages[&name("b")], truncated.as_bytes());
+    }
+
+    #[test]
+    fn failures_and_silence_are_told_apart() {
+        let mut report = of(3);
+        report.count(name("a"), Some(&answer(true, "", &[])));
+        let silent = report.clone().conclude();
+        assert_eq!(silent.error.unwrap(), "1/3 nodes reported success");
+        report.count(name("b"), Some(&answer(false, "no", &[])));
+        assert!(report.count(name("c"), None));
+        let failed = report.conclude();
+        assert_eq!(failed.error.unwrap(), "2/3 nodes reported failure");
+        assert_eq!(failed.messages[&name("b")], b"no");
+        assert!(!failed.messages[&name("c")].is_empty());
+    }
+
+    #[test]
+    fn what_is_no_answer_is_a_failure() {
+        for bad in [
+            &b""[..],
+            b"\x08",
+            b"\x07\x80",
+            b"\x08\xc1",
+            b"\x08\x81\xa6Result",
+        ] {
+            let mut report = of(1);
+            assert!(report.count(name("a"), Some(bad)));
+            assert_eq!((report.num_err, report.messages.len()), (1, 1), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_not_shown() {
+        let mut report = of(1);
+        report.count(name("a"), Some(&answer(true, "", &["SECRET"])));
+        let shown = format!("{report:?} {:?}", RawKey(b"SECRET".to_vec()));
+        assert!(!shown.contains("SECRET"), "{shown}");
     }
 }

@@ -41,6 +41,7 @@ impl Serf {
             return;
         }
         self.state = State::Leaving;
+        self.record_leave();
         let local = self.local_name().clone();
         let encoded = self.take_own_leave_intent(local, false, now);
         if self.has_alive_peers() {
@@ -150,7 +151,7 @@ impl Serf {
         if self.leave_deadline().is_some_and(|until| until <= now) {
             self.leave_phase = None;
             self.state = State::Left;
-            self.flush_events();
+            self.end_for_good();
             for command in std::mem::take(&mut self.leave_commands) {
                 self.end_command(command, CommandResult::Done);
             }

@@ -271,6 +271,7 @@ impl Serf {
     /// Forgets a member, and tells.
     pub(super) fn erase_member(&mut self, name: &NodeName, now: Instant) {
         if let Some(member) = self.members.remove(name) {
+            self.forget_place(name);
             self.swim.set_user_member_count(self.members.len());
             self.deliver_member_event(MemberEventKind::Reap, member, now);
         }
@@ -299,7 +300,9 @@ impl Serf {
         now: Instant,
     ) {
         if let Some(member) = self.members.member(name.as_bytes()) {
-            self.deliver_member_event(kind, member.clone(), now);
+            let member = member.clone();
+            self.record_member(kind, &member);
+            self.deliver_member_event(kind, member, now);
         }
     }
 

@@ -18,12 +18,16 @@ mod filters;
 mod intents;
 mod internal;
 mod join;
+mod keyring;
 pub mod keys;
 mod leave;
 mod members;
+mod places;
 mod push_pull;
 mod queries;
 mod reaper;
+mod recorder;
+mod rejoin;
 mod relay;
 pub mod snapshot;
 mod tags;
@@ -85,6 +89,10 @@ pub struct Serf {
     /// Members to look at again, the next first.
     prunes: VecDeque<(Instant, NodeName)>,
     conflicts: internal::Conflicts,
+    writes: keyring::Writes,
+    places: Option<places::Places>,
+    recorder: Option<recorder::Recorder>,
+    rejoin: Option<rejoin::Rejoin>,
     chores: reaper::Chores,
     reconnect: reaper::Reconnect,
     relays_in: relay::RateLimit,
@@ -103,7 +111,7 @@ impl Serf {
     /// What makes the reference refuse to start: tags too long, an event limit above 9216, a
     /// protocol out of range; the reference's words (agent spec 4.4).
     pub fn new(
-        config: Config,
+        mut config: Config,
         envelope: Envelope,
         seed: u64,
         now: Instant,
@@ -123,6 +131,8 @@ impl Serf {
             MemberCoalescer::new(config.coalesce_period, config.quiescent_period);
         let user_coalescer =
             UserCoalescer::new(config.user_coalesce_period, config.user_quiescent_period);
+        let places = config.coordinates.then(places::Places::default);
+        let snapshot = config.snapshot.take();
         let mut serf = Serf {
             config,
             swim,
@@ -148,6 +158,10 @@ impl Serf {
             leave_commands: Vec::new(),
             prunes: VecDeque::new(),
             conflicts: internal::Conflicts::default(),
+            writes: keyring::Writes::default(),
+            places,
+            recorder: None,
+            rejoin: None,
             chores: reaper::Chores::default(),
             reconnect: reaper::Reconnect::default(),
             relays_in: relay::RateLimit::relays(),
@@ -155,6 +169,10 @@ impl Serf {
             outputs: VecDeque::new(),
             counters: Counters::default(),
         };
+        serf.tell_own_place();
+        let known = snapshot.map(|snapshot| serf.restore(snapshot));
+        serf.settle(now);
+        serf.start_rejoin(known.unwrap_or_default(), now);
         serf.settle(now);
         Ok(serf)
     }
@@ -179,7 +197,10 @@ impl Serf {
                 self.handle_swim_outputs(now);
                 self.do_what_is_due(now);
             }
-            Input::KeyringWritten { .. } | Input::Shutdown => {}
+            Input::KeyringWritten { change, result } => {
+                self.handle_keyring_written(change, result, now);
+            }
+            Input::Shutdown => self.end_for_good(),
             Input::Command { id, command } => self.handle_command(id, command, now),
         }
         self.settle(now);
@@ -199,6 +220,7 @@ impl Serf {
             self.prunes.front().map(|(due, _)| *due),
             self.coalescers_deadline(),
             self.chores_deadline(),
+            self.recorder_deadline(),
             self.swim.poll_timeout(),
         ];
         own.into_iter().flatten().min()
@@ -231,8 +253,8 @@ impl Serf {
 
     /// Where a node is, if this node has heard of it: its own place, and those of the nodes that it
     /// has probed. `None` for all if coordinates are off.
-    pub fn coordinate(&self, _name: &[u8]) -> Option<&Coordinate> {
-        None
+    pub fn coordinate(&self, name: &[u8]) -> Option<&Coordinate> {
+        self.places.as_ref()?.place(name, self.local_name())
     }
 
     /// Figures for `info`.
@@ -249,7 +271,7 @@ impl Serf {
             event_queue: self.swim.queue_len(UserQueue::Event),
             query_queue: self.swim.queue_len(UserQueue::Query),
             encrypted: self.encrypted,
-            coordinate_resets: None,
+            coordinate_resets: self.places.as_ref().map(places::Places::resets),
         }
     }
 
@@ -277,6 +299,9 @@ impl Serf {
         let mut records = self.members.iter();
         assert!(!records.any(|record| self.intents.contains(&record.member.name)));
         assert!(self.prunes.iter().is_sorted_by_key(|(due, _)| *due));
+        if let Some(places) = &self.places {
+            places.check_invariants(&self.members);
+        }
     }
 
     fn handle_command(&mut self, id: CommandId, command: Command, now: Instant) {
@@ -290,16 +315,20 @@ impl Serf {
             Command::ForceLeave { node, prune } => return self.force_leave(id, &node, prune, now),
             Command::Query(params) => return self.start_query(id, params, now),
             Command::SetTags(tags) => return self.set_tags(id, tags, now),
+            Command::InstallKey(key) => {
+                return self.start_key_query(id, keyring::INSTALL, key, now);
+            }
+            Command::UseKey(key) => return self.start_key_query(id, keyring::USE, key, now),
+            Command::RemoveKey(key) => return self.start_key_query(id, keyring::REMOVE, key, now),
+            Command::ListKeys => {
+                return self.start_key_query(id, keyring::LIST, RawKey(Vec::new()), now);
+            }
             Command::UserEvent {
                 name,
                 payload,
                 coalesce,
             } => self.fire_user_event(name, payload, coalesce, now),
             Command::Respond { ltime, id, payload } => self.respond(ltime, id, payload, now),
-            Command::InstallKey(_)
-            | Command::UseKey(_)
-            | Command::RemoveKey(_)
-            | Command::ListKeys => Err(String::new()),
             Command::ForgetQuery(query) => {
                 self.forget_query(query);
                 Ok(())
@@ -330,8 +359,9 @@ impl Serf {
                 swim::Output::JoinEnded { join, result } => {
                     self.handle_join_ended(join, result, now);
                 }
-                // Coordinates travel here; they are not used yet.
-                swim::Output::Acked { .. } => {}
+                swim::Output::Acked { node, rtt, payload } => {
+                    self.learn_place(&node, rtt, payload.as_deref());
+                }
                 swim::Output::Conflict { existing, other } => {
                     self.handle_conflict(&existing, other, now);
                 }
@@ -394,12 +424,20 @@ impl Serf {
         self.do_due_chores(now);
         self.flush_due_events(now);
         self.finish_due_leave(now);
+        self.record_due_clock(now);
     }
 
     /// Ends a call: nothing is left to handle, and the timers are as they must be.
     fn settle(&mut self, now: Instant) {
         self.handle_swim_outputs(now);
         self.arm_chores(now);
+        self.arm_recorder(now);
+    }
+
+    /// The program ends: nothing waits for company any longer.
+    fn end_for_good(&mut self) {
+        self.flush_events();
+        self.record_clock();
     }
 
     fn end_command(&mut self, id: CommandId, result: CommandResult) {

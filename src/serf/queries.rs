@@ -33,6 +33,11 @@ pub(super) struct QueryRing {
 }
 
 impl QueryRing {
+    /// Ignores all times below from now on.
+    pub(super) fn raise_minimum(&mut self, minimum: LamportTime) {
+        self.minimum = self.minimum.max(minimum);
+    }
+
     /// Judges a query whose time was witnessed, and remembers it if it is new.
     fn put(&mut self, clock: Clock, ltime: LamportTime, id: u32) -> Verdict {
         let is_forgotten = |ltime| clock.is_forgotten(ltime, BUFFER_SLOTS);
@@ -133,6 +138,7 @@ impl Serf {
     }
 
     fn accept_query(&mut self, message: QueryMessage, own: bool, now: Instant) {
+        self.record_query(message.ltime);
         let route = Route {
             own,
             addr: message.addr,
@@ -145,11 +151,11 @@ impl Serf {
             let encoded = SerfMessage::QueryResponse(ack.clone()).encode();
             self.send_response(&route, ack, encoded, now);
         }
+        let deadline = now + clamp_timeout(message.timeout_nanos);
         if message.name.starts_with(INTERNAL_PREFIX) {
-            self.handle_internal_query(&message, &route, now);
+            self.handle_internal_query(&message, &route, deadline, now);
             return;
         }
-        let deadline = now + clamp_timeout(message.timeout_nanos);
         let answerable = Answerable {
             route,
             deadline,

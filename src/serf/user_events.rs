@@ -198,6 +198,7 @@ impl Serf {
                 return false;
             }
         }
+        self.record_event(message.ltime);
         let event = UserEvent {
             ltime: message.ltime,
             name: message.name,

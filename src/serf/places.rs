@@ -1,0 +1,78 @@
+//! Where nodes are in the space of round trips, as learnt from the acks of probes (gossip spec 5.13).
+
+use std::collections::BTreeMap;
+
+use super::Serf;
+use super::coordinate::CoordinateClient;
+use super::members::Members;
+use crate::time::Duration;
+use crate::wire::NodeName;
+use crate::wire::coordinate::Coordinate;
+
+/// The own coordinate and the last ones of the members that were probed.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    client: CoordinateClient,
+    others: BTreeMap<NodeName, Coordinate>,
+}
+
+impl Places {
+    pub(super) fn resets(&self) -> u64 {
+        self.client.resets()
+    }
+
+    pub(super) fn place(&self, name: &[u8], local: &NodeName) -> Option<&Coordinate> {
+        if name == local.as_bytes() {
+            return Some(self.client.own());
+        }
+        self.others.get(name)
+    }
+
+    pub(super) fn check_invariants(&self, members: &Members) {
+        let mut names = self.others.keys();
+        assert!(names.all(|name| members.record(name.as_bytes()).is_some()));
+    }
+}
+
+impl Serf {
+    /// A member has answered a ping and said where it is.
+    pub(super) fn learn_place(&mut self, node: &NodeName, rtt: Duration, payload: Option<&[u8]>) {
+        let Some(places) = &mut self.places else {
+            return;
+        };
+        let payload = payload.unwrap_or_default();
+        // A node that takes no part says nothing; who is not a member is not remembered.
+        if payload.is_empty() || self.members.record(node.as_bytes()).is_none() {
+            return;
+        }
+        let place = match Coordinate::decode(payload) {
+            Ok(place) => place,
+            Err(error) => {
+                log::warn!(target: "serf", "Ignoring the coordinate of {node}: {error:?}");
+                self.counters.refused_coordinates += 1;
+                return;
+            }
+        };
+        let updated = places.client.update(node, &place, rtt, &mut self.rng);
+        if let Err(why) = updated {
+            log::debug!(target: "serf", "Rejecting the coordinate of {node}: {why}");
+            self.counters.refused_coordinates += 1;
+            return;
+        }
+        places.others.insert(node.clone(), place);
+        self.tell_own_place();
+    }
+
+    /// What acks of this node carry from now on.
+    pub(super) fn tell_own_place(&mut self) {
+        let own = self.places.as_ref().map(|places| places.client.own());
+        self.swim.set_ack_payload(own.map(Coordinate::encode));
+    }
+
+    pub(super) fn forget_place(&mut self, node: &NodeName) {
+        if let Some(places) = &mut self.places {
+            places.client.forget(node);
+            places.others.remove(node);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What goes into the snapshot file, and when (gossip spec 5.17, agent spec 4.10).
+
+use super::snapshot::SnapshotLine;
+use super::{LamportTime, Member, MemberEventKind, Output, Serf};
+use crate::time::{Duration, Instant};
+
+/// Time between looks whether the member clock has advanced.
+const CLOCK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What the file says already.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    pub(super) clock: LamportTime,
+    pub(super) event_clock: LamportTime,
+    pub(super) query_clock: LamportTime,
+    /// Only the member clock is recorded after a leave.
+    has_left: bool,
+    /// When the clock, which has advanced, is recorded.
+    clock_due: Option<Instant>,
+}
+
+impl Recorder {
+    /// For a file with these times.
+    pub(super) fn new(
+        clock: LamportTime,
+        event_clock: LamportTime,
+        query_clock: LamportTime,
+    ) -> Self {
+        Recorder {
+            clock,
+            event_clock,
+            query_clock,
+            has_left: false,
+            clock_due: None,
+        }
+    }
+}
+
+impl Serf {
+    /// Something happened to a member.
+    pub(super) fn record_member(&mut self, kind: MemberEventKind, member: &Member) {
+        if self.recorder.as_ref().is_none_or(|r| r.has_left) {
+            return;
+        }
+        let name = member.name.clone();
+        let line = match kind {
+            MemberEventKind::Join => SnapshotLine::Alive {
+                name,
+                addr: member.addr,
+            },
+            MemberEventKind::Leave | MemberEventKind::Failed => SnapshotLine::NotAlive(name),
+            MemberEventKind::Update | MemberEventKind::Reap => return,
+        };
+        self.outputs.push_back(Output::Snapshot(line));
+        self.record_clock();
+    }
+
+    /// A user event was taken in.
+    pub(super) fn record_event(&mut self, ltime: LamportTime) {
+        let recorder = self.recorder.as_mut().filter(|r| !r.has_left);
+        if let Some(recorder) = recorder.filter(|r| ltime > r.event_clock) {
+            recorder.event_clock = ltime;
+            let line = SnapshotLine::EventClock(ltime);
+            self.outputs.push_back(Output::Snapshot(line));
+        }
+    }
+
+    /// A query was taken in.
+    pub(super) fn record_query(&mut self, ltime: LamportTime) {
+        let recorder = self.recorder.as_mut().filter(|r| !r.has_left);
+        if let Some(recorder) = recorder.filter(|r| ltime > r.query_clock) {
+            recorder.query_clock = ltime;
+            let line = SnapshotLine::QueryClock(ltime);
+            self.outputs.push_back(Output::Snapshot(line));
+        }
+    }
+
+    /// This node leaves on purpose.
+    pub(super) fn record_leave(&mut self) {
+        if let Some(recorder) = self.recorder.as_mut().filter(|r| !r.has_left) {
+            recorder.has_left = true;
+            self.outputs
+                .push_back(Output::Snapshot(SnapshotLine::Leave));
+        }
+    }
+
+    /// The last member time seen, in case that the file does not say so yet.
+    fn unrecorded_clock(&self) -> Option<LamportTime> {
+        let recorder = self.recorder.as_ref()?;
+        let seen = LamportTime(self.member_clock.now().0.saturating_sub(1));
+        (seen > recorder.clock).then_some(seen)
+    }
+
+    /// Records the member clock, if it has advanced.
+    pub(super) fn record_clock(&mut self) {
+        let unrecorded = self.unrecorded_clock();
+        if let (Some(seen), Some(recorder)) = (unrecorded, &mut self.recorder) {
+            recorder.clock = seen;
+            recorder.clock_due = None;
+            let line = SnapshotLine::Clock(seen);
+            self.outputs.push_back(Output::Snapshot(line));
+        }
+    }
+
+    pub(super) fn recorder_deadline(&self) -> Option<Instant> {
+        self.recorder.as_ref().and_then(|r| r.clock_due)
+    }
+
+    /// A node at rest needs no timer.
+    pub(super) fn arm_recorder(&mut self, now: Instant) {
+        let advanced = self.unrecorded_clock().is_some();
+        if let Some(recorder) = &mut self.recorder {
+            if advanced && recorder.clock_due.is_none() {
+                recorder.clock_due = Some(now + CLOCK_INTERVAL);
+            }
+        }
+    }
+
+    pub(super) fn record_due_clock(&mut self, now: Instant) {
+        if self.recorder_deadline().is_some_and(|due| due <= now) {
+            self.record_clock();
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Going on from a snapshot: times already seen, and the way back into the cluster (gossip spec 5.17,
+//! agent spec 4.10).
+
+use std::net::SocketAddr;
+
+use super::recorder::Recorder;
+use super::snapshot::Snapshot;
+use super::{LamportTime, Serf, State};
+use crate::swim::JoinId;
+use crate::time::Instant;
+use crate::wire::NodeName;
+
+/// The attempts to find back, one at a time.
+#[derive(Debug)]
+pub(super) struct Rejoin {
+    current: JoinId,
+    name: NodeName,
+    addr: SocketAddr,
+    /// Who is tried after it, the next one last.
+    rest: Vec<(NodeName, SocketAddr)>,
+}
+
+impl Rejoin {
+    pub(super) fn is_current(&self, join: JoinId) -> bool {
+        self.current == join
+    }
+}
+
+impl Serf {
+    /// Takes over what a snapshot says, and records from there on. Returns the members that it
+    /// knows.
+    pub(super) fn restore(&mut self, snapshot: Snapshot) -> Vec<(NodeName, SocketAddr)> {
+        let Snapshot {
+            alive,
+            clock,
+            event_clock,
+            query_clock,
+        } = snapshot;
+        let mut recorder = Recorder::new(clock, event_clock, query_clock);
+        let next = |seen: LamportTime| LamportTime(seen.0.saturating_add(1));
+        let absurd = |which, seen: &mut LamportTime| {
+            log::warn!(target: "serf", "Ignoring the absurd {which} {seen} of the snapshot");
+            // So that the times to come are recorded.
+            *seen = LamportTime(0);
+        };
+        if !self.member_clock.witness(clock) {
+            absurd("clock", &mut recorder.clock);
+        }
+        if self.event_clock.witness(event_clock) {
+            self.events.raise_minimum(next(event_clock));
+        } else {
+            absurd("event clock", &mut recorder.event_clock);
+        }
+        if self.query_clock.witness(query_clock) {
+            self.queries.raise_minimum(next(query_clock));
+        } else {
+            absurd("query clock", &mut recorder.query_clock);
+        }
+        self.recorder = Some(recorder);
+        alive.into_iter().collect()
+    }
+
+    /// Starts looking for a member that is still there. Nobody waits for it, nobody is told.
+    pub(super) fn start_rejoin(&mut self, mut known: Vec<(NodeName, SocketAddr)>, now: Instant) {
+        // Under another name this node may have had its present address.
+        let (local, own) = (self.local_name(), self.swim.local().addr);
+        known.retain(|(name, addr)| name != local && *addr != own);
+        self.rng.shuffle(&mut known);
+        self.try_next_known(known, now);
+    }
+
+    fn try_next_known(&mut self, mut rest: Vec<(NodeName, SocketAddr)>, now: Instant) {
+        self.rejoin = rest.pop().map(|(name, addr)| {
+            log::info!(target: "serf", "Attempting re-join to previously known node: {name}: {addr}");
+            let current = self.swim.join(addr, now);
+            Rejoin {
+                current,
+                name,
+                addr,
+                rest,
+            }
+        });
+    }
+
+    pub(super) fn handle_rejoin_ended(&mut self, result: Result<(), String>, now: Instant) {
+        let Some(rejoin) = self.rejoin.take() else {
+            return;
+        };
+        let Rejoin {
+            name, addr, rest, ..
+        } = rejoin;
+        match result {
+            Ok(()) => {
+                log::info!(target: "serf", "Re-joined to previously known node: {name}: {addr}");
+            }
+            Err(_) if self.state != State::Alive => {}
+            Err(why) => {
+                log::debug!(target: "serf", "Failed to join {addr}: {why}");
+                if rest.is_empty() {
+                    log::warn!(target: "serf", "Failed to re-join any previously known node");
+                }
+                self.try_next_known(rest, now);
+            }
+        }
+    }
+}
