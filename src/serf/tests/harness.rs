@@ -7,7 +7,7 @@ use crate::serf::snapshot::SnapshotLine;
 use crate::serf::*;
 use crate::swim;
 use crate::time::{Duration, Instant};
-use crate::wire::{Key, NonceSource};
+use crate::wire::{Key, Keyring, NonceSource};
 
 const LATENCY: Duration = Duration::from_millis(1);
 
@@ -59,10 +59,20 @@ pub(super) fn config(n: u16) -> Config {
 }
 
 pub(super) fn start(config: Config, now: Instant) -> Serf {
+    start_with(config, &[], now)
+}
+
+/// With a ring of those keys, if any.
+pub(super) fn start_with(config: Config, keys: &[Key], now: Instant) -> Serf {
     let seed = u64::from(config.addr.port());
     let mut envelope = Envelope::plain(NonceSource::new([7; 32]));
     // So that tests can look at bytes.
     envelope.compression = false;
+    if let Some((primary, others)) = keys.split_first() {
+        let mut ring = Keyring::new(primary.clone());
+        others.iter().for_each(|key| ring.install(key.clone()));
+        envelope.keyring = Some(ring);
+    }
     Serf::new(config, envelope, seed, now).unwrap()
 }
 
@@ -97,8 +107,13 @@ impl Net {
 
     /// A node at its configured address; it replaces one that was there.
     pub(super) fn add(&mut self, config: Config) {
+        self.add_with(config, &[]);
+    }
+
+    /// The same, with a ring of those keys, if any.
+    pub(super) fn add_with(&mut self, config: Config, keys: &[Key]) {
         let at = config.addr;
-        let serf = start(config, self.now);
+        let serf = start_with(config, keys, self.now);
         let host = Host {
             serf,
             events: Vec::new(),
@@ -194,6 +209,12 @@ impl Net {
             from,
             bytes: &bytes,
         };
+        self.host(n).serf.handle_input(input, now);
+        self.drain(addr(n));
+    }
+
+    pub(super) fn input(&mut self, n: u16, input: Input<'_>) {
+        let now = self.now;
         self.host(n).serf.handle_input(input, now);
         self.drain(addr(n));
     }

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cluster;
+mod coordinates;
 mod failures;
 mod harness;
+mod keys;
 mod node;
 mod noise;
 mod queries;
+mod snapshot;

@@ -65,6 +65,7 @@ fn a_fresh_node_knows_itself() {
         member_time: 1,
         event_time: 1,
         query_time: 1,
+        coordinate_resets: Some(0),
         ..Stats::default()
     };
     assert_eq!(stats, expected);

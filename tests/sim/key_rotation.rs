@@ -1,0 +1,153 @@
+//! Stories of keys that change while the cluster runs.
+
+use cottar::serf::{
+    Command, CommandId, CommandResult, Event, KeyReport, MemberEventKind, MemberStatus, RawKey,
+};
+use cottar::time::Duration;
+
+use crate::cluster::{Sim, Spec, host_addr};
+use crate::history::What;
+use crate::network::Weather;
+use crate::rejoin::{agree, close, heard, recording_cluster};
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+const OLD: [u8; 16] = [1; 16];
+const NEW: [u8; 32] = [2; 32];
+
+fn encrypted(seed: u64, size: usize) -> Sim {
+    recording_cluster(seed, size, Weather::fair(), &|spec| {
+        spec.key = Some(OLD.to_vec());
+        spec.config.keyring_file = true;
+    })
+}
+
+fn report(sim: &mut Sim, id: CommandId) -> KeyReport {
+    let ended = sim.run_until(secs(10), |sim| sim.result(id).is_some());
+    assert!(ended, "the command does not end");
+    match sim.result(id) {
+        Some(CommandResult::Keys(report)) => report.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn run(sim: &mut Sim, command: Command) -> KeyReport {
+    let id = sim.command(0, command);
+    report(sim, id)
+}
+
+fn succeed(sim: &mut Sim, command: Command) -> KeyReport {
+    let report = run(sim, command);
+    assert_eq!(report.error, None, "{:?}", report.messages);
+    report
+}
+
+fn raw(key: &[u8]) -> RawKey {
+    RawKey(key.to_vec())
+}
+
+/// Nobody was told of anybody's failure or leave.
+fn nobody_was_lost(sim: &Sim) {
+    for record in &sim.history {
+        if let What::Delivered {
+            event: Event::Member(event),
+            ..
+        } = &record.what
+        {
+            let lost = [MemberEventKind::Failed, MemberEventKind::Leave];
+            assert!(!lost.contains(&event.kind), "{record:?}");
+        }
+    }
+}
+
+fn fire(sim: &mut Sim, from: usize, event: &str) {
+    sim.user_event(from, event, "");
+    let ids = sim.up();
+    let reached = sim.run_until(secs(30), |sim| {
+        ids.iter().all(|&id| heard(sim, id).contains_key(event))
+    });
+    assert!(reached, "{event} does not reach all");
+}
+
+#[test]
+fn a_key_is_rotated_although_a_node_is_slow() {
+    let mut sim = encrypted(1, 6);
+    // Longer than the command waits, shorter than it takes to be held dead.
+    sim.pause(4);
+    let slow = run(&mut sim, Command::InstallKey(raw(&NEW)));
+    assert_eq!(slow.error.as_deref(), Some("5/6 nodes reported success"));
+    sim.resume(4);
+    sim.run_for(secs(2));
+    succeed(&mut sim, Command::InstallKey(raw(&NEW)));
+    succeed(&mut sim, Command::UseKey(raw(&NEW)));
+    fire(&mut sim, 3, "between");
+    succeed(&mut sim, Command::RemoveKey(raw(&OLD)));
+    let listed = succeed(&mut sim, Command::ListKeys);
+    assert_eq!(listed.keys.values().copied().collect::<Vec<_>>(), [6]);
+    assert_eq!(listed.keys, listed.primary_keys);
+    for node in &sim.nodes {
+        let written = node.disk.keyring.as_ref().unwrap();
+        let written: Vec<_> = written.iter().map(|key| key.as_bytes()).collect();
+        assert_eq!(written, [&NEW[..]]);
+    }
+    // Who starts again has the new key from its file.
+    sim.crash(2, false);
+    sim.start(2);
+    agree(&mut sim, secs(30));
+    fire(&mut sim, 2, "after");
+    nobody_was_lost(&sim);
+    close(sim);
+}
+
+#[test]
+fn a_full_disk_is_told_and_overcome() {
+    let mut sim = encrypted(2, 3);
+    sim.nodes[1].disk.full = true;
+    let failed = run(&mut sim, Command::InstallKey(raw(&NEW)));
+    assert_eq!(failed.error.as_deref(), Some("1/3 nodes reported failure"));
+    let (node, message) = failed.messages.first_key_value().unwrap();
+    assert_eq!(node.as_bytes(), b"n1");
+    let text = "Failed to write keyring file: no space left on device";
+    assert_eq!(message, text.as_bytes());
+    sim.nodes[1].disk.full = false;
+    succeed(&mut sim, Command::InstallKey(raw(&NEW)));
+    let written = sim.nodes[1].disk.keyring.as_ref().unwrap();
+    assert_eq!(written.len(), 2);
+    close(sim);
+}
+
+#[test]
+fn a_cluster_goes_from_plaintext_to_encryption() {
+    let mut sim = recording_cluster(3, 5, Weather::fair(), &|_| {});
+    // What each node is told in the three rounds: encrypt nothing but understand both; encrypt;
+    // take nothing else any more.
+    for (round, (verify_outgoing, verify_incoming)) in [(false, false), (true, false), (true, true)]
+        .into_iter()
+        .enumerate()
+    {
+        for id in 0..5 {
+            sim.crash(id, false);
+            sim.run_for(Duration::from_millis(200));
+            let spec = &mut sim.nodes[id].spec;
+            spec.key = Some(OLD.to_vec());
+            (spec.verify_outgoing, spec.verify_incoming) = (verify_outgoing, verify_incoming);
+            sim.start(id);
+            agree(&mut sim, secs(20));
+            fire(&mut sim, (id + 1) % 5, &format!("round-{round}-{id}"));
+        }
+    }
+    nobody_was_lost(&sim);
+    // Now strangers without the key are kept out, on both ways.
+    let before = sim.serf(0).swim().counters().dropped_undecryptable;
+    let stranger = sim.add(Spec::lan("stranger", host_addr(5)));
+    sim.start(stranger);
+    let join = sim.join(stranger, &[0], true, false);
+    sim.run_for(secs(15));
+    let Some(CommandResult::Joined { contacted: 0, .. }) = sim.result(join) else {
+        panic!("{:?}", sim.result(join));
+    };
+    assert_eq!(sim.status(0, "stranger"), None::<MemberStatus>);
+    assert!(sim.serf(0).swim().counters().dropped_undecryptable > before);
+}

@@ -1,0 +1,186 @@
+//! Stories of nodes that find back from their snapshots.
+
+use std::collections::BTreeMap;
+
+use cottar::serf::{Command, CommandResult, Event};
+use cottar::time::Duration;
+
+use crate::checkers::{self, Limits};
+use crate::cluster::{NodeId, Sim, Spec, host_addr};
+use crate::history::What;
+use crate::network::Weather;
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// `n0` to `n(size - 1)`, all joined, all with a snapshot.
+pub fn recording_cluster(
+    seed: u64,
+    size: usize,
+    weather: Weather,
+    spec: &dyn Fn(&mut Spec),
+) -> Sim {
+    let mut sim = Sim::new(seed, weather);
+    for host in 0..size {
+        let mut made = Spec::lan(&format!("n{host}"), host_addr(host));
+        spec(&mut made);
+        sim.add(made);
+        sim.nodes[host].disk.snapshot = Some(Vec::new());
+        sim.start(host);
+        if host > 0 {
+            sim.join(host, &[0], true, true);
+        }
+    }
+    agree(&mut sim, secs(60));
+    sim
+}
+
+pub fn agree(sim: &mut Sim, limit: Duration) {
+    let agreed = sim.run_until(limit, |sim| sim.disagreement().is_none());
+    assert!(agreed, "after {limit:?}: {:?}", sim.disagreement());
+}
+
+/// Has every checker judge the run, after a calm that is long enough for them.
+pub fn close(mut sim: Sim) {
+    sim.run_for(secs(40));
+    sim.finish();
+    let limits = Limits {
+        queue_messages_max: 4096,
+        stream_age_max: secs(30),
+    };
+    checkers::check_all(&sim.history, &limits).unwrap();
+}
+
+/// How often each user event reached a node's handlers, over all its lives.
+pub fn heard(sim: &Sim, id: NodeId) -> BTreeMap<String, usize> {
+    let mut heard = BTreeMap::new();
+    for record in sim.history.iter().filter(|record| record.node == id) {
+        if let What::Delivered {
+            event: Event::User(event),
+            ..
+        } = &record.what
+        {
+            let name = String::from_utf8(event.name.clone()).unwrap();
+            *heard.entry(name).or_default() += 1;
+        }
+    }
+    heard
+}
+
+fn all_heard(sim: &Sim, event: &str) -> bool {
+    let ids = sim.up();
+    ids.iter().all(|&id| heard(sim, id).contains_key(event))
+}
+
+fn fire(sim: &mut Sim, id: NodeId, event: &str) {
+    sim.user_event(id, event, "");
+    let reached = sim.run_until(secs(30), |sim| all_heard(sim, event));
+    assert!(reached, "{event} does not reach all");
+}
+
+fn nothing_twice(sim: &Sim) {
+    for id in 0..sim.nodes.len() {
+        for (event, times) in heard(sim, id) {
+            assert_eq!(times, 1, "n{id} heard {event} {times} times");
+        }
+    }
+}
+
+#[test]
+fn a_whole_cluster_crashes_and_finds_back() {
+    for (seed, together) in [(1, true), (2, false), (3, true), (4, false)] {
+        let mut sim = recording_cluster(seed, 5, Weather::fair(), &|_| {});
+        for n in 0..8 {
+            fire(&mut sim, n % 5, &format!("before-{n}"));
+        }
+        for id in 0..5 {
+            sim.crash(id, false);
+        }
+        sim.run_for(secs(5));
+        for id in 0..5 {
+            sim.start(id);
+            if !together {
+                sim.run_for(secs(3));
+            }
+        }
+        agree(&mut sim, secs(60));
+        fire(&mut sim, 3, "after");
+        // Whatever push/pulls repeat has its time to come.
+        sim.run_for(secs(60));
+        nothing_twice(&sim);
+        close(sim);
+    }
+}
+
+#[test]
+fn a_killed_node_hears_what_it_missed_and_nothing_twice() {
+    let mut sim = recording_cluster(5, 4, Weather::fair(), &|_| {});
+    fire(&mut sim, 0, "seen");
+    sim.crash(2, false);
+    sim.run_for(secs(1));
+    fire(&mut sim, 1, "missed-1");
+    fire(&mut sim, 3, "missed-2");
+    sim.start(2);
+    let missed = |sim: &Sim| {
+        let heard = heard(sim, 2);
+        heard.contains_key("missed-1") && heard.contains_key("missed-2")
+    };
+    assert!(sim.run_until(secs(30), missed), "{:?}", heard(&sim, 2));
+    agree(&mut sim, secs(30));
+    sim.run_for(secs(60));
+    nothing_twice(&sim);
+    close(sim);
+}
+
+#[test]
+fn bad_weather_does_not_keep_anybody_away() {
+    for seed in 10..14 {
+        let mut weather = Weather::fair();
+        weather.loss = 0.2;
+        weather.duplication = 0.1;
+        weather.reordering = 0.1;
+        let mut sim = recording_cluster(seed, 5, weather, &|_| {});
+        sim.user_event(0, "before", "");
+        sim.run_for(secs(40));
+        for id in 1..5 {
+            sim.crash(id, id == 4);
+        }
+        sim.run_for(secs(2));
+        for id in 1..5 {
+            sim.start(id);
+        }
+        agree(&mut sim, secs(180));
+        sim.run_for(secs(60));
+        nothing_twice(&sim);
+    }
+}
+
+#[test]
+fn who_left_on_purpose_stays_away() {
+    let mut sim = recording_cluster(6, 3, Weather::fair(), &|_| {});
+    let leave = sim.command(2, Command::Leave);
+    sim.run_for(secs(10));
+    assert_eq!(sim.result(leave), Some(&CommandResult::Done));
+    sim.start(2);
+    sim.run_for(secs(30));
+    assert_eq!(sim.serf(2).members().count(), 1);
+    assert_eq!(sim.serf(0).stats().left, 1);
+}
+
+#[test]
+fn a_torn_file_is_good_enough() {
+    let mut sim = recording_cluster(7, 4, Weather::fair(), &|_| {});
+    fire(&mut sim, 0, "seen");
+    sim.run_for(secs(2));
+    sim.crash(1, false);
+    let file = sim.nodes[1].disk.snapshot.as_mut().unwrap();
+    // As the shell repairs it: the fragment is cut off.
+    file.truncate(file.len() - 3);
+    while file.last() != Some(&b'\n') {
+        file.pop();
+    }
+    sim.start(1);
+    agree(&mut sim, secs(60));
+    close(sim);
+}
