@@ -294,7 +294,9 @@ struct Tap(Logger);
 impl Write for Tap {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
-        self.0.hub().line(text.strip_suffix('\n').unwrap_or(&text));
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        // A message that brings its own end of line gets no second one.
+        self.0.hub().line(line.strip_suffix('\n').unwrap_or(line));
         Ok(bytes.len())
     }
 

@@ -630,7 +630,9 @@ mod tests {
             }
         }
 
+        /// As the loop does: what was written in the last turn goes out before the next poll.
         fn turn(&mut self) {
+            self.gossip.flush(self.clock.now());
             let mut events = Events::with_capacity(64);
             let wait = if self.gossip.has_more() { 0 } else { 20 };
             self.poll
@@ -655,7 +657,6 @@ mod tests {
                         other => format!("{other:?}"),
                     });
                 });
-            self.gossip.flush(self.clock.now());
         }
 
         fn until(&mut self, what: &str) {

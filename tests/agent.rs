@@ -1,0 +1,627 @@
+//! Live agents on loopback: the banner, the ways to fail, signals, joins, handlers, and readers that
+//! stop reading.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const BINARY: &str = env!("CARGO_BIN_EXE_cottar");
+
+/// Everything a process has written to stdout, as it comes.
+#[derive(Clone, Default)]
+struct Seen(Arc<(Mutex<(String, bool)>, Condvar)>);
+
+impl Seen {
+    fn follow(reader: impl Read + Send + 'static) -> Self {
+        let seen = Seen::default();
+        let shared = seen.clone();
+        thread::spawn(move || {
+            let mut reader = BufReader::new(reader);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line).unwrap_or(0) > 0 {
+                let mut state = shared.0.0.lock().unwrap();
+                state.0.push_str(&String::from_utf8_lossy(&line));
+                shared.0.1.notify_all();
+                line.clear();
+            }
+            shared.0.0.lock().unwrap().1 = true;
+            shared.0.1.notify_all();
+        });
+        seen
+    }
+
+    fn text(&self) -> String {
+        self.0.0.lock().unwrap().0.clone()
+    }
+
+    #[track_caller]
+    fn wait(&self, what: &str, done: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.0.0.lock().unwrap();
+        loop {
+            if done(&state.0) {
+                return state.0.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(
+                !state.1 && !left.is_zero(),
+                "no {what:?} (ended: {}) in:\n{}",
+                state.1,
+                state.0
+            );
+            state = self.0.1.wait_timeout(state, left).unwrap().0;
+        }
+    }
+
+    #[track_caller]
+    fn wait_for(&self, needle: &str) -> String {
+        self.wait(needle, |text| text.contains(needle))
+    }
+}
+
+struct Agent {
+    child: Child,
+    seen: Seen,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Agent {
+    fn spawn(args: &[&str]) -> Self {
+        Agent::from_command(agent_command(args))
+    }
+
+    fn from_command(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let seen = Seen::follow(child.stdout.take().unwrap());
+        Agent { child, seen }
+    }
+
+    /// An agent on free ports, once it runs.
+    fn start(name: &str, more: &[&str]) -> Self {
+        let agent = Agent::spawn(&[&["-node", name][..], more].concat());
+        agent.seen.wait_for("Message Compression Enabled");
+        agent
+    }
+
+    fn addr(&self, label: &str) -> SocketAddr {
+        let text = self.seen.wait_for("Message Compression Enabled");
+        let rest = text.split_once(label).expect(label).1;
+        let value = rest.split('\'').nth(1).expect("a quoted address");
+        value.parse().unwrap()
+    }
+
+    fn gossip(&self) -> SocketAddr {
+        self.addr("Bind addr: ")
+    }
+
+    fn rpc(&self) -> SocketAddr {
+        self.addr("RPC addr: ")
+    }
+
+    fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    #[track_caller]
+    fn exit_code(&mut self) -> i32 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(
+                Instant::now() < deadline,
+                "still runs:\n{}",
+                self.seen.text()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn agent_command(args: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.arg("agent").args(args).stdin(Stdio::null());
+    for (flag, free) in [("-bind", "127.0.0.1:0"), ("-rpc-addr", "127.0.0.1:0")] {
+        let given = |arg: &&str| arg.split('=').next() == Some(flag);
+        if !args.iter().any(given) {
+            command.args([flag, free]);
+        }
+    }
+    command
+}
+
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("/bin/sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A handshake on the RPC port: what is sent, and what comes back.
+fn handshake(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"\x82\xa7Command\xa9handshake\xa3Seq\x01\x81\xa7Version\x01")?;
+    let mut reply = [0; 13];
+    stream.read_exact(&mut reply)?;
+    assert_eq!(&reply, b"\x82\xa5Error\xa0\xa3Seq\x01");
+    Ok(())
+}
+
+fn serves_rpc(addr: SocketAddr) -> bool {
+    TcpStream::connect(addr).is_ok_and(|mut stream| handshake(&mut stream).is_ok())
+}
+
+fn lines_of(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_banner_is_the_references() {
+    let mut agent = Agent::start(
+        "n1",
+        &[
+            "-advertise=127.0.0.2:28009",
+            "-tag",
+            "a=b",
+            "-disable-compression",
+            "-profile=local",
+        ],
+    );
+    let text = agent
+        .seen
+        .wait_for("[INFO] serf: EventMemberJoin: n1 127.0.0.2");
+    let (gossip, rpc) = (agent.gossip(), agent.rpc());
+    let expected = format!(
+        "==> Starting Serf agent...
+==> Starting Serf agent RPC...
+==> Serf agent running!
+                      Node name: 'n1'
+                      Bind addr: '{gossip}'
+    Advertise addr: '127.0.0.2:28009'
+                       RPC addr: '{rpc}'
+                      Encrypted: false
+                       Snapshot: false
+                        Profile: local
+    Message Compression Enabled: false
+
+==> Log data will now stream in as it occurs:
+
+    "
+    );
+    let (banner, log) = text.split_at(expected.len().min(text.len()));
+    assert_eq!(banner, expected);
+    // The first line was logged before the banner was printed, and held back.
+    let (stamp, rest) = log.split_at(20);
+    assert!(
+        stamp
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b"/: ".contains(&b)),
+        "{stamp}"
+    );
+    assert!(
+        rest.starts_with("[INFO] agent: Serf agent starting\n"),
+        "{rest}"
+    );
+    assert_ne!(gossip.port(), 0);
+    assert!(serves_rpc(rpc));
+    agent.signal("TERM");
+    assert_eq!(agent.exit_code(), 1);
+}
+
+#[test]
+fn what_prevents_a_start_is_said_in_the_references_words() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let port = taken.port();
+    let busy = format!(
+        "Failed to start the Serf agent: Error creating Serf: Failed to create memberlist: Could not \
+         set up network transport: failed to obtain an address: Failed to start TCP listener on \
+         \"127.0.0.1\" port {port}: listen tcp {taken}: bind: address already in use"
+    );
+    let creating = "Failed to start the Serf agent: Error creating Serf: ";
+    let rows: &[(&[&str], &str)] = &[
+        (&["-tag", "foo"], "Error: Invalid tag: 'foo'"),
+        (
+            &["-retry-interval=5"],
+            "Error: time: missing unit in duration \"5\"",
+        ),
+        (
+            &["-handler-timeout=x"],
+            "Error: time: invalid duration \"x\"",
+        ),
+        (
+            &["-log-level", "foo"],
+            "Invalid log level: FOO. Valid log levels are: [TRACE DEBUG INFO WARN ERR]",
+        ),
+        (&["-profile=LAN"], "Unknown profile: LAN"),
+        (
+            &["-bind=127.0.0.1:99999"],
+            "Invalid bind address: address 99999: invalid port",
+        ),
+        (
+            &["-advertise=foo:bar:1"],
+            "Invalid advertise address: address foo:bar:1: too many colons in address",
+        ),
+        (
+            &["-iface=nope0"],
+            "Invalid network interface: route ip+net: no such network interface",
+        ),
+        (
+            &["-iface=lo", "-bind=127.0.0.2:0"],
+            "Interface 'lo' has no '127.0.0.2' address",
+        ),
+        (
+            &["-encrypt=!abc"],
+            "Invalid encryption key: illegal base64 data at input byte 0",
+        ),
+        (
+            &["-encrypt=YWJj"],
+            &format!("{creating}Failed to create memberlist: key size must be 16, 24 or 32 bytes"),
+        ),
+        (
+            &["-protocol=6"],
+            &format!("{creating}Protocol version '6' too high. Must be in range: [2, 5]"),
+        ),
+        (
+            &["-protocol=1"],
+            &format!("{creating}Protocol version '1' too low. Must be in range: [2, 5]"),
+        ),
+        (
+            &["-protocol=300"],
+            &format!("{creating}Protocol version '300' too high. Must be in range: [2, 5]"),
+        ),
+        (
+            &["-tag", &format!("k={}", "x".repeat(512))],
+            &format!("{creating}Encoded length of tags exceeds limit of 512 bytes"),
+        ),
+        (
+            &["-event-handler=member-foo=x"],
+            "Invalid event script: Event 'member-foo' invoking 'x'",
+        ),
+        (&[&format!("-bind={taken}")], &busy),
+        (
+            &[&format!("-rpc-addr={taken}")],
+            &format!(
+                "Error starting RPC listener: listen tcp {taken}: bind: address already in use"
+            ),
+        ),
+        (
+            &["-rpc-addr=127.0.0.1"],
+            "Error starting RPC listener: listen tcp: address 127.0.0.1: missing port in address",
+        ),
+    ];
+    let listener = TcpListener::bind(taken);
+    for (args, message) in rows {
+        let output = agent_command(args).arg("-node=n1").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let wanted = format!("==> {message}\n");
+        assert!(text.contains(&wanted), "{args:?}: no {wanted:?} in\n{text}");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(!text.contains("Serf agent running!"), "{args:?}");
+        let opened = text.contains("Starting Serf agent");
+        let late = message.starts_with("Failed to start") || message.starts_with("Error starting");
+        assert_eq!(opened, late, "{args:?}:\n{text}");
+    }
+    drop(listener);
+}
+
+#[test]
+fn warnings_come_before_the_start() {
+    let agent = Agent::start(
+        "n1",
+        &[
+            "-role=web",
+            "-retry-interval=1ms",
+            "-iface=lo",
+            "-bind=0.0.0.0:0",
+        ],
+    );
+    let text = agent.seen.text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[..4],
+        [
+            "==> Deprecation warning: 'Role' has been replaced with 'Tags'",
+            "==> Using interface 'lo' address '127.0.0.1'",
+            "==> Warning: 'RetryInterval' is too low. Setting to 1s",
+            "==> Starting Serf agent...",
+        ]
+    );
+}
+
+#[test]
+fn signals_end_the_agent_as_they_should() {
+    let mut graceful = Agent::start("n1", &[]);
+    graceful.signal("INT");
+    assert_eq!(graceful.exit_code(), 0);
+    let text = graceful.seen.wait_for("shutdown complete");
+    assert!(text.contains("==> Caught signal: interrupt\n==> Gracefully shutting down agent...\n"));
+    assert!(text.contains("[INFO] agent: requesting graceful leave from Serf"));
+    assert!(!text.contains("Shutdown without a Leave"));
+
+    let mut killed = Agent::start("n2", &[]);
+    killed.signal("TERM");
+    assert_eq!(killed.exit_code(), 1);
+    let text = killed.seen.wait_for("shutdown complete");
+    assert!(text.contains("==> Caught signal: terminated\n"));
+    assert!(text.contains("[WARN] serf: Shutdown without a Leave"));
+
+    let mut hurried = Agent::start("n3", &[]);
+    hurried.signal("INT");
+    hurried.seen.wait_for("Gracefully shutting down");
+    hurried.signal("INT");
+    assert_eq!(hurried.exit_code(), 1);
+
+    let mut reloaded = Agent::start("n4", &[]);
+    reloaded.signal("HUP");
+    reloaded
+        .seen
+        .wait_for("==> Caught signal: hangup\n==> Reloading configuration...\n");
+    assert!(serves_rpc(reloaded.rpc()));
+    reloaded.signal("INT");
+    reloaded.seen.wait_for("Gracefully shutting down");
+    reloaded.signal("HUP");
+    assert_eq!(reloaded.exit_code(), 1);
+}
+
+#[test]
+fn two_agents_join_and_their_handlers_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = dir.path().join("events");
+    let script = format!(
+        "while IFS= read -r line; do echo \"$SERF_EVENT $line\"; done >> {}",
+        events.display()
+    );
+    let first = Agent::start("first", &["-event-handler", &script]);
+    let port = first.gossip().port();
+    // By name: through the resolver's process.
+    let join = format!("localhost:{port}");
+    let mut second = Agent::start("second", &["-join", &join, "-tag", "role=web"]);
+    let text = second.seen.wait_for("agent: joined: 1 nodes");
+    assert!(text.contains(
+        "\n==> Joining cluster...(replay: false)\n    Join completed. Synced with 1 initial agents\n\n\
+         ==> Log data will now stream in as it occurs:\n\n    "
+    ));
+    first
+        .seen
+        .wait_for("[INFO] serf: EventMemberJoin: second 127.0.0.1");
+    let line = "member-join second\t127.0.0.1\tweb\trole=web".to_owned();
+    wait_until("the handler's line", || lines_of(&events).contains(&line));
+    second.signal("INT");
+    assert_eq!(second.exit_code(), 0);
+    first
+        .seen
+        .wait_for("[INFO] serf: EventMemberLeave: second 127.0.0.1");
+    let line = "member-leave second\t127.0.0.1\tweb\trole=web".to_owned();
+    wait_until("the farewell", || lines_of(&events).contains(&line));
+}
+
+#[test]
+fn the_own_farewell_reaches_a_handler_before_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("left");
+    let handler = format!("member-leave=sleep 0.3; cat > {}", file.display());
+    let mut agent = Agent::start("n1", &["-event-handler", &handler]);
+    agent.seen.wait_for("Received event: member-join");
+    agent.signal("INT");
+    assert_eq!(agent.exit_code(), 0);
+    assert_eq!(lines_of(&file), ["n1\t127.0.0.1\t\t"]);
+}
+
+#[test]
+fn a_start_join_that_fails_ends_the_agent_and_shows_its_log() {
+    let closed = free_port();
+    let mut agent = Agent::spawn(&["-node=n1", "-join", &closed.to_string(), "-join=/x"]);
+    assert_eq!(agent.exit_code(), 1);
+    let ip = closed.ip();
+    let error = format!(
+        "==> 2 errors occurred:\n\t* Failed to join {ip}: dial tcp {closed}: connect: connection \
+         refused\n\t* Failed to resolve /x: empty node name provided\n"
+    );
+    let text = agent.seen.wait("the error", |text| text.contains(&error));
+    // The lines that were held back are not lost.
+    assert!(text.contains("[INFO] agent: Serf agent starting"));
+    assert!(!text.contains("Log data will now stream"));
+}
+
+fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+#[test]
+fn during_the_start_join_rpc_answers_and_signals_work() {
+    // Takes connections and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let mut agent = Agent::spawn(&["-node=n1", "-join", &addr]);
+    agent.seen.wait_for("==> Joining cluster...(replay: false)");
+    let (_held, _) = silent.accept().unwrap();
+    assert!(serves_rpc(agent.rpc()));
+    // The log is held back until the join is over.
+    assert!(!agent.seen.text().contains("Serf agent starting"));
+    agent.signal("INT");
+    assert_eq!(agent.exit_code(), 0);
+    let text = agent.seen.wait_for("shutdown complete");
+    assert!(text.contains("requesting graceful leave from Serf"));
+}
+
+#[test]
+fn retry_join_goes_on_until_somebody_answers() {
+    let addr = free_port();
+    let early = Agent::start(
+        "early",
+        &["-retry-join", &addr.to_string(), "-retry-interval=1s"],
+    );
+    let failed = format!(
+        "Failed to join {}: dial tcp {addr}: connect: connection refused",
+        addr.ip()
+    );
+    let text = early
+        .seen
+        .wait("a failure", |text| text.contains("retrying in 1s"));
+    assert!(text.contains("[INFO] agent: Joining cluster...(replay: false)"));
+    assert!(text.contains("[WARN] agent: Join failed: 1 error occurred:"));
+    assert!(text.contains(&failed), "{text}");
+    let _late = Agent::start("late", &[&format!("-bind={addr}")]);
+    early
+        .seen
+        .wait_for("[INFO] agent: Join completed. Synced with 1 initial agents");
+    early.seen.wait_for("EventMemberJoin: late");
+}
+
+#[test]
+fn retry_join_gives_up_after_one_attempt_more_than_the_limit() {
+    let addr = free_port().to_string();
+    let mut agent = Agent::spawn(&[
+        "-node=n1",
+        "-retry-join",
+        &addr,
+        "-retry-interval=1s",
+        "-retry-max=1",
+    ]);
+    assert_eq!(agent.exit_code(), 1);
+    let text = agent
+        .seen
+        .wait_for("[ERR] agent: maximum retry join attempts made, exiting");
+    assert_eq!(text.matches("[INFO] agent: Joining cluster...").count(), 2);
+}
+
+#[test]
+fn a_closed_stdout_is_no_reason_to_stop() {
+    let mut command = agent_command(&["-node=n1", "-log-level=trace"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("RPC addr") {
+        assert!(reader.read_line(&mut text).unwrap() > 0, "{text}");
+    }
+    drop(reader);
+    let rpc = text.rsplit('\'').nth(1).unwrap().parse().unwrap();
+    for _ in 0..20 {
+        assert!(serves_rpc(rpc));
+    }
+    let mut agent = Agent {
+        child,
+        seen: Seen::default(),
+    };
+    agent.signal("INT");
+    assert_eq!(agent.exit_code(), 0);
+}
+
+#[test]
+fn a_reader_of_stdout_that_stops_does_not_stop_the_agent() {
+    let mut command = agent_command(&["-node=n1", "-log-level=trace"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("RPC addr") {
+        assert!(reader.read_line(&mut text).unwrap() > 0, "{text}");
+    }
+    let quoted: Vec<&str> = text.split('\'').collect();
+    let (gossip, rpc): (SocketAddr, SocketAddr) =
+        (quoted[3].parse().unwrap(), quoted[5].parse().unwrap());
+    // Far more lines than a pipe holds, then than the agent keeps: each client and each bad datagram
+    // is worth one.
+    let junk = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for round in 0..300 {
+        for _ in 0..50 {
+            junk.send_to(&[0xee; 64], gossip).unwrap();
+        }
+        assert!(serves_rpc(rpc), "round {round}");
+    }
+    // What was kept arrives as soon as somebody reads again.
+    let seen = Seen::follow(reader);
+    let mut agent = Agent { child, seen };
+    agent.signal("INT");
+    agent.seen.wait_for("==> Caught signal: interrupt");
+    assert_eq!(agent.exit_code(), 0);
+}
+
+#[test]
+fn a_stopped_agent_is_failed_and_comes_back() {
+    let watcher = Agent::start("watcher", &["-profile=local"]);
+    let join = watcher.gossip().to_string();
+    let sleeper = Agent::start("sleeper", &["-profile=local", "-join", &join]);
+    sleeper.seen.wait_for("joined: 1 nodes");
+    watcher.seen.wait_for("EventMemberJoin: sleeper");
+    sleeper.signal("STOP");
+    watcher.seen.wait_for("EventMemberFailed: sleeper");
+    sleeper.signal("CONT");
+    watcher.seen.wait("the return", |text| {
+        text.matches("EventMemberJoin: sleeper").count() == 2
+    });
+    assert!(serves_rpc(sleeper.rpc()));
+}
+
+#[test]
+fn descriptors_that_run_out_pause_the_accepting() {
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", BINARY, "agent"])
+        .args(["-node=n1", "-bind=127.0.0.1:0", "-rpc-addr=127.0.0.1:0"])
+        .stdin(Stdio::null());
+    let agent = Agent::from_command(command);
+    let rpc = agent.rpc();
+    let clients: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(rpc).unwrap()).collect();
+    agent.seen.wait_for("too many open files");
+    drop(clients);
+    assert!(serves_rpc(rpc));
+}
+
+#[test]
+fn a_client_that_does_not_read_harms_nobody() {
+    let agent = Agent::start("n1", &[]);
+    let mut deaf = TcpStream::connect(agent.rpc()).unwrap();
+    handshake(&mut deaf).unwrap();
+    deaf.set_nonblocking(true).unwrap();
+    // Asks for the members again and again and takes no answer, until the agent takes no more either.
+    let request = b"\x82\xa7Command\xa7members\xa3Seq\x02".repeat(1000);
+    let quiet = Duration::from_millis(300);
+    let deadline = Instant::now() + PATIENCE;
+    let mut last_write = Instant::now();
+    while last_write.elapsed() < quiet {
+        assert!(Instant::now() < deadline, "the agent reads without end");
+        match deaf.write(&request) {
+            Ok(_) => last_write = Instant::now(),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            // Cut off: as good.
+            Err(_) => break,
+        }
+    }
+    assert!(serves_rpc(agent.rpc()));
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.child.id())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let resident: u64 = resident
+        .and_then(|text| text.trim().strip_suffix(" kB"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(resident < 64 << 10, "{resident} kB");
+}
