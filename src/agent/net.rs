@@ -38,6 +38,8 @@ const STREAMS_MAX: usize = 1024;
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
 /// How long a flushed stream waits for the other side's end, so that no reset overtakes our bytes.
 const LINGER_LIMIT: Duration = Duration::from_secs(2);
+/// Time between reports of what was dropped.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// Attempts to find a port that is free for UDP and TCP alike.
 const PORT_ATTEMPTS: usize = 32;
 
@@ -63,15 +65,6 @@ impl Tokens {
     }
 }
 
-/// What the operator may want to know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Datagrams that the kernel did not take at once.
-    pub datagrams_dropped: u64,
-    /// Connections refused because there were too many.
-    pub streams_refused: u64,
-}
-
 /// The sockets of the gossip port.
 #[derive(Debug)]
 pub struct Gossip {
@@ -86,7 +79,36 @@ pub struct Gossip {
     inbound_count: u64,
     /// Ends that the core is told in the next turn.
     failed: VecDeque<(StreamId, StreamEnd)>,
-    counters: Counters,
+    dropped: Dropped,
+}
+
+/// What was lost since the last report.
+#[derive(Debug, Default)]
+struct Dropped {
+    /// Datagrams that the kernel did not take at once.
+    datagrams: u64,
+    /// Connections refused because there were too many.
+    streams: u64,
+    /// No report before this time.
+    quiet_until: Instant,
+}
+
+impl Dropped {
+    /// Tells the operator, but not for each one.
+    fn report(&mut self, now: Instant) {
+        if (self.datagrams == 0 && self.streams == 0) || now < self.quiet_until {
+            return;
+        }
+        let (datagrams, streams) = (self.datagrams, self.streams);
+        log::warn!(
+            target: "memberlist",
+            "Overload: {datagrams} packets not sent, {streams} connections refused"
+        );
+        *self = Dropped {
+            quiet_until: now + REPORT_INTERVAL,
+            ..Dropped::default()
+        };
+    }
 }
 
 #[derive(Debug)]
@@ -139,18 +161,13 @@ impl Gossip {
             index_of: BTreeMap::new(),
             inbound_count: 0,
             failed: VecDeque::new(),
-            counters: Counters::default(),
+            dropped: Dropped::default(),
         })
     }
 
     /// Where the sockets are bound.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
-    }
-
-    /// Counters since the start.
-    pub const fn counters(&self) -> Counters {
-        self.counters
     }
 
     /// One of the sockets may be ready; tells whether the token was one of ours.
@@ -253,7 +270,7 @@ impl Gossip {
             if self.has_room_for(peer) {
                 self.add_inbound(socket, peer, clock, registry, core);
             } else {
-                self.counters.streams_refused += 1;
+                self.dropped.streams += 1;
                 debug!(target: "memberlist", "Too many streams, refusing {peer}");
             }
         }
@@ -474,11 +491,11 @@ impl Gossip {
                 Ok(_) => return,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.counters.datagrams_dropped += 1;
+                    self.dropped.datagrams += 1;
                     return;
                 }
                 Err(error) => {
-                    self.counters.datagrams_dropped += 1;
+                    self.dropped.datagrams += 1;
                     debug!(target: "memberlist", "Failed to send UDP to {to}: {}", os_error(&error));
                     return;
                 }
@@ -500,6 +517,7 @@ impl Gossip {
 
     /// Writes what the kernel takes, and lets go of streams that are through or too late.
     pub fn flush(&mut self, now: Instant) {
+        self.dropped.report(now);
         for index in 0..self.streams.len() {
             if self.is_over(index, now) {
                 self.remove(index);
