@@ -392,7 +392,7 @@ fn who_sleeps_accuses_nobody() {
     let mut script = Script::new();
     script.meet([2]);
     next_probe(&mut script);
-    script.now = script.now + Duration::from_secs(60);
+    script.now += Duration::from_secs(60);
     script.swim.handle_timeout(script.now);
     script.drain();
     assert_eq!(script.state(2), NodeState::Alive);
