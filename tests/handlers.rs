@@ -1,0 +1,332 @@
+//! Handlers of a live agent: what they get, in what order they run, and what the agent does meanwhile.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cottar::cli::client::Client;
+use cottar::rpc::Request;
+use tempfile::TempDir;
+
+/// No test waits longer for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn cottar() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cottar"));
+    command
+        .env_remove("SERF_RPC_ADDR")
+        .env_remove("SERF_RPC_AUTH");
+    command
+}
+
+/// A running agent, a folder for its handlers, and its log.
+struct Agent {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    rpc: String,
+    dir: TempDir,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Agent {
+    /// Starts an agent; handlers find their folder in `$DIR` and the program in `$COTTAR`.
+    fn start(arguments: &[&str]) -> Agent {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = cottar()
+            .args([
+                "agent",
+                "-node=n1",
+                "-bind=127.0.0.1:0",
+                "-rpc-addr=127.0.0.1:0",
+            ])
+            .args(["-log-level=debug", "-profile=local"])
+            .args(arguments)
+            .env("DIR", dir.path())
+            .env("COTTAR", env!("CARGO_BIN_EXE_cottar"))
+            .env("SERF_USER_EVENT", "stale")
+            .env("SERF_TAG_OLD", "stale")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut agent = Agent {
+            child,
+            lines,
+            seen: Vec::new(),
+            rpc: String::new(),
+            dir,
+        };
+        let banner = agent.line("RPC addr: ");
+        agent.rpc = banner.split('\'').nth(1).unwrap().to_owned();
+        agent.line("Received event: member-join");
+        agent
+    }
+
+    /// Waits for a line of the log, from where the last one was found.
+    fn line(&mut self, what: &str) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(what) {
+                        return line;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("no {what:?} in {:#?}", self.seen),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("the agent ended before {what:?}: {:#?}", self.seen)
+                }
+            }
+        }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = cottar();
+        command.args(arguments.first());
+        command.arg(format!("-rpc-addr={}", self.rpc));
+        let output = command.args(&arguments[1..]).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        output
+    }
+
+    /// Sends a user event that is not coalesced.
+    fn event(&self, name: &str, payload: &str) {
+        self.run(&["event", "-coalesce=false", name, payload]);
+    }
+
+    /// The node's answer to a query, if it gave one.
+    fn query(&self, name: &str) -> Option<String> {
+        let output = self.run(&["query", "-timeout=2s", name]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let answer = text.split("Response from 'n1': ").nth(1)?;
+        Some(answer.split("\nTotal ").next()?.trim_end().to_owned())
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Waits until a handler has written this to a file.
+    fn file_is(&self, name: &str, expected: &str) {
+        self.file_meets(name, |text| text == expected, expected);
+    }
+
+    fn file_meets(&self, name: &str, met: impl Fn(&str) -> bool, expected: &str) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let text = fs::read_to_string(self.file(name)).unwrap_or_default();
+            if met(&text) {
+                return;
+            }
+            assert!(Instant::now() < end, "{name} is {text:?}, not {expected:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn interrupt(&mut self) {
+        let pid = self.child.id().to_string();
+        let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        assert!(killed.success());
+    }
+}
+
+#[test]
+fn environment_and_input_of_each_event() {
+    let mut agent = Agent::start(&[
+        "-tag=role=web",
+        "-tag=data-center=a\tb",
+        "-event-handler={ env | grep ^SERF_ | sort; echo -; cat; echo .; } >>$DIR/all; echo done",
+    ]);
+    let join = "SERF_EVENT=member-join\nSERF_SELF_NAME=n1\nSERF_SELF_ROLE=web\n\
+                SERF_TAG_DATA_CENTER=a\tb\nSERF_TAG_ROLE=web\n-\n\
+                n1\t127.0.0.1\tweb\tdata-center=a\\tb,role=web\n.\n";
+    agent.file_is("all", join);
+
+    fs::remove_file(agent.file("all")).unwrap();
+    agent.event("deploy it", "v=1\nv=2");
+    let user = "SERF_EVENT=user\nSERF_SELF_NAME=n1\nSERF_SELF_ROLE=web\n\
+                SERF_TAG_DATA_CENTER=a\tb\nSERF_TAG_ROLE=web\nSERF_USER_EVENT=deploy it\n\
+                SERF_USER_LTIME=1\n-\nv=1\nv=2\n.\n";
+    agent.file_is("all", user);
+
+    fs::remove_file(agent.file("all")).unwrap();
+    assert_eq!(agent.query("load").as_deref(), Some("done"));
+    let query = "SERF_EVENT=query\nSERF_QUERY_LTIME=1\nSERF_QUERY_NAME=load\nSERF_SELF_NAME=n1\n\
+                 SERF_SELF_ROLE=web\nSERF_TAG_DATA_CENTER=a\tb\nSERF_TAG_ROLE=web\n-\n.\n";
+    agent.file_is("all", query);
+
+    fs::remove_file(agent.file("all")).unwrap();
+    agent.run(&["tags", "-delete=data-center", "-set=role=db"]);
+    let update = "SERF_EVENT=member-update\nSERF_SELF_NAME=n1\nSERF_SELF_ROLE=db\n\
+                  SERF_TAG_ROLE=db\n-\nn1\t127.0.0.1\tdb\trole=db\n.\n";
+    agent.file_is("all", update);
+
+    fs::remove_file(agent.file("all")).unwrap();
+    agent.interrupt();
+    agent.line("Received event: member-leave");
+    assert_eq!(agent.child.wait().unwrap().code(), Some(0));
+    let leave = update.replace("member-update", "member-leave");
+    agent.file_is("all", &leave);
+}
+
+#[test]
+fn the_first_good_answer_wins_and_the_others_are_told_of() {
+    let mut agent = Agent::start(&[
+        "-event-handler=query:two=echo no; exit 1",
+        "-event-handler=query:two=:",
+        "-event-handler=query:two=echo first >&2",
+        "-event-handler=query:two=echo second",
+        "-event-handler=query:large=head -c 2000 /dev/zero | tr '\\0' x",
+        "-event-handler=query:large=echo small",
+        "-event-handler=query:huge=head -c 20000 /dev/zero",
+        "-event-handler=query:none=kill -9 $$",
+        "-event-handler=query:none=/nonexistent/program",
+    ]);
+    assert_eq!(agent.query("two").as_deref(), Some("first"));
+    agent.line("Error invoking script 'echo no; exit 1': exit status 1");
+    agent.line(
+        "[WARN] agent: Failed to respond to query 'query: two': \
+         failed to respond to key query: response already sent",
+    );
+    assert_eq!(agent.query("large").as_deref(), Some("small"));
+    agent.line(
+        "[WARN] agent: Failed to respond to query 'query: large': \
+         failed to respond to key query: response exceeds limit of 1024 bytes",
+    );
+    assert_eq!(agent.query("huge"), None);
+    agent.line("wrote 20000 bytes, only the last 8192 are kept");
+    assert_eq!(agent.query("none"), None);
+    agent.line("[ERR] agent: Error invoking script 'kill -9 $$': signal: killed");
+    agent.line("[ERR] agent: Error invoking script '/nonexistent/program': exit status 127");
+}
+
+#[test]
+fn a_late_answer_is_refused() {
+    let mut agent = Agent::start(&["-event-handler=query=sleep 3; echo late"]);
+    assert_eq!(agent.query("q"), None);
+    agent.line("[WARN] agent: Script 'sleep 3; echo late' slow, execution exceeding 1s");
+    agent.line(
+        "Failed to respond to query 'query: q': failed to respond to key query: \
+         response is past the deadline",
+    );
+}
+
+#[test]
+fn ten_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
+    let mut agent = Agent::start(&[
+        // Ends when the test says so.
+        "-event-handler=user:slow=while [ ! -e $DIR/go ]; do sleep 0.05; done",
+        "-event-handler=user:fast=echo $SERF_USER_LTIME >>$DIR/order",
+    ]);
+    agent.event("slow", "");
+    agent.line("slow, execution exceeding 1s");
+    let mut client = Client::connect(&agent.rpc, "").unwrap();
+    for _ in 0..10_000 {
+        let event = Request::Event {
+            name: b"fast".to_vec(),
+            payload: None,
+            coalesce: false,
+        };
+        client.order(&event).unwrap();
+    }
+    // The node has its mind free meanwhile.
+    let members = agent.run(&["members"]);
+    assert!(String::from_utf8_lossy(&members.stdout).contains("alive"));
+    assert!(!agent.file("order").exists());
+    fs::write(agent.file("go"), "").unwrap();
+    let expected: String = (2..10_002).map(|time| format!("{time}\n")).collect();
+    agent.file_meets(
+        "order",
+        |text| text.len() >= expected.len(),
+        "ten thousand lines",
+    );
+    assert!(fs::read_to_string(agent.file("order")).unwrap() == expected);
+}
+
+#[test]
+fn a_time_limit_ends_a_handler_and_the_next_runs() {
+    let mut agent = Agent::start(&[
+        "-handler-timeout=300ms",
+        "-event-handler=user:hang=trap '' TERM; while :; do sleep 1; done",
+        "-event-handler=user=echo $SERF_USER_EVENT >>$DIR/order",
+    ]);
+    agent.event("hang", "");
+    agent.event("next", "");
+    agent.line("': time limit of 300ms exceeded");
+    agent.file_is("order", "hang\nnext\n");
+}
+
+#[test]
+fn detached_children_do_not_hold_the_queue() {
+    let agent = Agent::start(&[
+        "-event-handler=query:a=sleep 30 >/dev/null 2>&1 & echo $! >>$DIR/pids; echo a",
+        // The form that dash takes for something else.
+        "-event-handler=query:b=sleep 30 &>/dev/null & echo $! >>$DIR/pids; echo b",
+        "-event-handler=query:c=sleep 30 & echo $! >>$DIR/pids; echo c",
+    ]);
+    for name in ["a", "b", "c"] {
+        assert_eq!(agent.query(name).as_deref(), Some(name));
+    }
+    for pid in fs::read_to_string(agent.file("pids")).unwrap().lines() {
+        let killed = Command::new("kill").arg(pid).stderr(Stdio::null()).status();
+        assert!(killed.is_ok());
+    }
+}
+
+#[test]
+fn a_handler_may_talk_to_its_own_agent() {
+    let mut agent = Agent::start(&[
+        "-event-handler=user:ask=$COTTAR members -rpc-addr=$(cat) >$DIR/members; echo asked",
+        "-event-handler=user:tell=$COTTAR event -rpc-addr=$(cat) told",
+        "-event-handler=user:told=echo told >$DIR/told",
+    ]);
+    let rpc = agent.rpc.clone();
+    agent.event("ask", &rpc);
+    agent.line("script output: asked");
+    agent.file_meets("members", |text| text.starts_with("n1"), "a member list");
+    agent.event("tell", &rpc);
+    agent.file_is("told", "told\n");
+}
+
+#[test]
+fn a_bad_handler_stops_the_agent_before_it_opens_anything() {
+    for (handler, token, script) in [
+        ("FOO=1 env", "FOO", "1 env"),
+        ("member-join, member-leave=x", " member-leave", "x"),
+        ("*:foo=x", "*:foo", "x"),
+        ("user:a,b=x", "b", "x"),
+    ] {
+        let flag = format!("-event-handler={handler}");
+        let output = cottar()
+            .args(["agent", "-bind=nonsense", &flag])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let first = format!("==> Invalid event script: Event '{token}' invoking '{script}'\n");
+        assert!(text.starts_with(&first) && text.contains("'*='"), "{text}");
+    }
+}
