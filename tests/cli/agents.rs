@@ -1,0 +1,360 @@
+//! The samples of agent spec 3 on live agents: the reference's and ours.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::run::{Finished, cottar, finish};
+
+/// A running agent; ends with the test.
+struct Agent {
+    process: Child,
+    gossip: SocketAddr,
+    rpc: SocketAddr,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The reference's agent, or nothing if it is not there and not required.
+fn reference() -> Option<Command> {
+    let there = Command::new("serf")
+        .arg("version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
+    assert!(
+        there || !required,
+        "COTTAR_INTEROP=require, but no `serf` on the path"
+    );
+    there.then(|| Command::new("serf"))
+}
+
+fn ours() -> Option<Command> {
+    Some(Command::new(env!("CARGO_BIN_EXE_cottar")))
+}
+
+/// A port that nobody takes before the agent does: the loopback address is this process's own.
+fn free_port() -> SocketAddr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let ip = Ipv4Addr::new(127, 77, high, low.max(1));
+    let listener = TcpListener::bind((ip, 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+impl Agent {
+    fn start(mut program: Command, name: &str, flags: &[&str]) -> Agent {
+        let (gossip, rpc) = (free_port(), free_port());
+        let mut process = program
+            .arg("agent")
+            .arg(format!("-node={name}"))
+            .arg(format!("-bind={gossip}"))
+            .arg(format!("-rpc-addr={rpc}"))
+            .args(flags)
+            .env_remove("SERF_RPC_ADDR")
+            .env_remove("SERF_RPC_AUTH")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdout = process.stdout.take().unwrap();
+        let agent = Agent {
+            process,
+            gossip,
+            rpc,
+        };
+        let (line_sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = line_sender.send(line);
+            }
+        });
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut log = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(left) {
+                Ok(line) if line.contains("Serf agent running!") => return agent,
+                Ok(line) => log.push(line),
+                Err(_) => panic!("the agent does not start: {log:#?}"),
+            }
+        }
+    }
+
+    fn ask(&self, line: &[&str]) -> Finished {
+        let mut command = cottar(line);
+        command.env("SERF_RPC_ADDR", self.rpc.to_string());
+        finish(command.spawn().unwrap())
+    }
+
+    #[track_caller]
+    fn says(&self, line: &[&str], status: i32, stdout: &str) {
+        let got = self.ask(line);
+        assert_eq!(
+            (got.text().as_str(), got.stderr.as_str(), got.status),
+            (stdout, "", Some(status)),
+            "{line:?}"
+        );
+    }
+
+    /// Repeats the command until it prints what it should.
+    #[track_caller]
+    fn comes_to_say(&self, line: &[&str], stdout: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let got = self.ask(line);
+            if got.text() == stdout {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{line:?} says {:?}", got.text());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn samples(program: impl Fn() -> Option<Command>) {
+    let Some(first) = program() else {
+        return;
+    };
+    let handler = "-event-handler=query:load=cat";
+    let n1 = Agent::start(first, "n1", &["-tag", "role=web", "-tag", "a=<&>", handler]);
+    members(&n1);
+    queries(&n1);
+    orders(&n1);
+    info(&n1);
+    let n2 = Agent::start(program().unwrap(), "n2", &[]);
+    let contact = n2.gossip.to_string();
+    n1.says(
+        &["join", &contact, &contact],
+        0,
+        "Successfully joined cluster by contacting 2 nodes.\n",
+    );
+    n1.comes_to_say(
+        &["members", "-status=alive"],
+        &format!("n1  {}  alive  b=2\nn2  {contact}  alive\n", n1.gossip),
+    );
+    n2.says(&["leave"], 0, "Graceful leave complete\n");
+    n1.comes_to_say(&["members", "-name=n2"], &format!("n2  {contact}  left\n"));
+    n1.says(&["force-leave", "n2"], 0, "");
+    n1.says(&["force-leave", "-prune", "n2"], 0, "");
+    n1.comes_to_say(&["members", "-name=n2"], "\n");
+    n1.says(&["leave"], 0, "Graceful leave complete\n");
+    let refused = format!(
+        "Error connecting to Serf agent: dial tcp {}: connect: connection refused\n",
+        n1.rpc
+    );
+    n1.comes_to_say(&["leave"], &refused);
+}
+
+fn members(n1: &Agent) {
+    let address = n1.gossip;
+    n1.says(
+        &["members"],
+        0,
+        &format!("n1  {address}  alive  a=<&>,role=web\n"),
+    );
+    n1.says(
+        &["members", "-detailed", "-tag", "role=w.*", "-tag", "zz="],
+        0,
+        &format!(
+            "n1  {address}  alive  a=<&>,role=web  Protocol Version: 5  \
+             Available Protocol Range: [2, 5]\n"
+        ),
+    );
+    n1.says(
+        &["members", "-format=json", "-name=n1"],
+        0,
+        &format!(
+            r#"{{
+  "members": [
+    {{
+      "name": "n1",
+      "addr": "{address}",
+      "port": {},
+      "tags": {{
+        "a": "\u003c\u0026\u003e",
+        "role": "web"
+      }},
+      "status": "alive",
+      "protocol": {{
+        "max": 5,
+        "min": 2,
+        "version": 5
+      }}
+    }}
+  ]
+}}
+"#,
+            address.port()
+        ),
+    );
+    n1.says(&["members", "-name=n"], 0, "\n");
+    n1.says(
+        &["members", "-status=left", "-format=json"],
+        0,
+        "{\n  \"members\": null\n}\n",
+    );
+    n1.says(
+        &["members", "-format=xml"],
+        1,
+        "Encoding error: Invalid output format \"xml\"\n",
+    );
+    let got = n1.ask(&["members", "-name=("]);
+    assert!(got.text().starts_with("Error retrieving members: ") && got.status == Some(1));
+}
+
+fn queries(n1: &Agent) {
+    n1.says(
+        &["query", "-timeout=1s", "load", "0.5"],
+        0,
+        "Query 'load' dispatched\nAck from 'n1'\nResponse from 'n1': 0.5\n\
+         Total Acks: 1\nTotal Responses: 1\n",
+    );
+    n1.says(
+        &[
+            "query",
+            "-timeout=1s",
+            "-no-ack",
+            "-node=n1",
+            "-tag=role=e",
+            "load",
+            "x",
+        ],
+        0,
+        "Query 'load' dispatched\nResponse from 'n1': x\nTotal Responses: 1\n",
+    );
+    n1.says(
+        &["query", "-timeout=1s", "-format=json", "load", "y"],
+        0,
+        "{\n  \"Acks\": [\n    \"n1\"\n  ],\n  \"Responses\": {\n    \"n1\": \"y\\n\"\n  }\n}\n",
+    );
+    n1.says(
+        &[
+            "query",
+            "-timeout=200ms",
+            "-format=json",
+            "-node=nobody",
+            "load",
+        ],
+        0,
+        "{\n  \"Acks\": null,\n  \"Responses\": {}\n}\n",
+    );
+    n1.says(
+        &["query", "-format=xml", "load"],
+        1,
+        "Invalid format: xml\n",
+    );
+    n1.says(
+        &["query", "_serf_x"],
+        1,
+        "Error sending query: Queries cannot contain the '_serf_' prefix\n",
+    );
+    n1.says(
+        &["query", "load", &"x".repeat(2000)],
+        1,
+        "Error sending query: query exceeds limit of 1024 bytes\n",
+    );
+}
+
+fn orders(n1: &Agent) {
+    n1.says(
+        &["event", "deploy", "hello"],
+        0,
+        "Event 'deploy' dispatched! Coalescing enabled: true\n",
+    );
+    n1.says(
+        &["event", "-coalesce=false", "deploy", "-"],
+        0,
+        "Event 'deploy' dispatched! Coalescing enabled: false\n",
+    );
+    n1.says(
+        &["event", "deploy", &"x".repeat(513)],
+        1,
+        "Error sending event: user event exceeds configured limit of 512 bytes before encoding\n",
+    );
+    n1.says(
+        &[
+            "tags",
+            "-set",
+            "b=1",
+            "-set=b=2",
+            "-delete",
+            "a",
+            "-delete=role",
+            "-delete=zz",
+        ],
+        0,
+        "Successfully updated agent tags\n",
+    );
+    n1.says(&["members"], 0, &format!("n1  {}  alive  b=2\n", n1.gossip));
+    n1.says(&["tags", "-set", "=x"], 1, "Error: Invalid tag: '=x'\n");
+    n1.says(
+        &["tags", "-set", &format!("b={}", "x".repeat(600))],
+        1,
+        "Error setting tags: Encoded length of tags exceeds limit of 512 bytes\n",
+    );
+    let nobody = free_port();
+    n1.says(
+        &["join", &nobody.to_string()],
+        1,
+        &format!(
+            "Error joining the cluster: 1 error occurred:\n\t* Failed to join {}: \
+             dial tcp {nobody}: connect: connection refused\n\n\n",
+            nobody.ip()
+        ),
+    );
+    n1.says(&["force-leave", "nobody"], 0, "");
+    n1.says(
+        &["members", "-rpc-auth=x"],
+        1,
+        "Error connecting to Serf agent: Invalid authentication token\n",
+    );
+    let mut command = cottar(&["members", "-rpc-auth=", "-name=x"]);
+    command.env("SERF_RPC_ADDR", n1.rpc.to_string());
+    let got = finish(command.env("SERF_RPC_AUTH", "x").spawn().unwrap());
+    assert_eq!((got.text().as_str(), got.status), ("\n", Some(0)));
+}
+
+fn info(n1: &Agent) {
+    let got = n1.ask(&["info"]);
+    assert_eq!((got.stderr.as_str(), got.status), ("", Some(0)));
+    let text = got.text();
+    let groups: Vec<_> = text.lines().filter(|line| line.ends_with(':')).collect();
+    assert_eq!(
+        groups,
+        ["agent:", "event_handlers:", "runtime:", "serf:", "tags:"]
+    );
+    for line in [
+        "agent:\n\tname = n1\n",
+        "event_handlers:\n\tquery:load = cat\n",
+        "\tos = linux\n",
+        "serf:\n\tcoordinate_resets = 0\n\tencrypted = false\n\tevent_queue = ",
+        "\tmembers = 1\n",
+        "tags:\n\tb = 2\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in {text}");
+    }
+    let got = n1.ask(&["info", "-format=json"]);
+    let json: serde_json::Value = serde_json::from_slice(&got.stdout).unwrap();
+    assert_eq!(json["tags"]["b"], "2");
+    assert_eq!(json["serf"].as_object().unwrap().len(), 12);
+}
+
+#[test]
+fn samples_on_the_references_agent() {
+    samples(reference);
+}
+
+#[test]
+fn samples_on_our_agent() {
+    samples(ours);
+}

@@ -1,0 +1,328 @@
+//! How a line is read: the table of agent spec 3.1.
+
+use crate::run::{cottar, finish, run};
+use std::process::Stdio;
+
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\nAgent Protocol: 5 (Understands back to: 2)\n"
+);
+/// Nobody listens there.
+const NOBODY: &str = "-rpc-addr=127.0.0.1:1";
+const REFUSED: &str =
+    "Error connecting to Serf agent: dial tcp 127.0.0.1:1: connect: connection refused\n";
+
+#[test]
+fn without_a_command_there_is_the_list() {
+    for (line, status) in [
+        (&[][..], 127),
+        (&["help"], 127),
+        (&["help", "members"], 127),
+        (&["-version"], 127),
+        (&["-bogus"], 127),
+        (&["mem"], 127),
+        (&["Members"], 127),
+        (&[""], 127),
+        (&["-h"], 0),
+        (&["-help"], 0),
+        (&["--help"], 0),
+    ] {
+        let got = run(line);
+        assert_eq!(
+            (got.status, got.text().as_str()),
+            (Some(status), ""),
+            "{line:?}"
+        );
+        assert!(
+            got.stderr
+                .starts_with("Usage: cottar [--version] [--help] <command> [<args>]\n")
+        );
+        let commands: Vec<_> = got
+            .stderr
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .collect();
+        assert!(commands.is_sorted() && commands.len() >= 11);
+    }
+}
+
+#[test]
+fn help_of_a_command() {
+    for line in [
+        &["members", "-h"][..],
+        &["members", "--help"],
+        &["members", "-help"],
+        &["members", "-detailed", "-h"],
+        &["query", "-timeout", "1s", "-h", "x"],
+        &["agent", "-h"],
+        &["version", "-h"],
+    ] {
+        let got = run(line);
+        assert_eq!((got.status, got.text().as_str()), (Some(0), ""), "{line:?}");
+        let usage = format!("Usage: cottar {}", line[0]);
+        assert!(got.stderr.starts_with(&usage), "{}", got.stderr);
+    }
+}
+
+#[test]
+fn version_of_the_program() {
+    for line in [
+        &["-v"][..],
+        &["--version"],
+        &["version"],
+        &["version", "more", "arguments"],
+        &["members", "--version"],
+        &["event", "-v", "x"],
+        &["-rpc-addr=x", "--version"],
+    ] {
+        let got = run(line);
+        assert_eq!(
+            (got.status, got.text().as_str(), got.stderr.as_str()),
+            (Some(0), VERSION, "")
+        );
+    }
+}
+
+#[test]
+fn help_and_version_are_arguments_behind_the_first_argument() {
+    for line in [
+        &["event", NOBODY, "x", "--version"][..],
+        &["event", NOBODY, "x", "-h"],
+        &["event", NOBODY, "--", "-h", "-v"],
+        &["event", NOBODY, "-", "-h"],
+    ] {
+        let got = run(line);
+        assert_eq!(
+            (got.status, got.text().as_str()),
+            (Some(1), REFUSED),
+            "{line:?}"
+        );
+    }
+}
+
+#[test]
+fn flags_before_the_command_are_refused() {
+    let got = run(&["-rpc-addr=127.0.0.1:1", "members"]);
+    assert_eq!((got.status, got.text().as_str()), (Some(1), ""));
+    assert!(got.stderr.contains("Flags stand before the command"));
+    assert!(got.stderr.contains("Usage: cottar members [options]"));
+}
+
+#[test]
+fn wrong_flags_are_named_on_stderr_and_help_is_on_stdout() {
+    for (line, complaint) in [
+        (
+            &["members", "-bogus"][..],
+            "flag provided but not defined: -bogus",
+        ),
+        (
+            &["members", "-bogus=1"],
+            "flag provided but not defined: -bogus",
+        ),
+        (
+            &["members", "--version=1"],
+            "flag provided but not defined: -version",
+        ),
+        (&["members", "-name"], "flag needs an argument: -name"),
+        (
+            &["members", "-detailed=maybe"],
+            "invalid boolean value \"maybe\" for -detailed: parse error",
+        ),
+        (
+            &["members", "-detailed="],
+            "invalid boolean value \"\" for -detailed: parse error",
+        ),
+        (
+            &["query", "-timeout=5", "x"],
+            "invalid value \"5\" for flag -timeout: parse error",
+        ),
+        (
+            &["query", "-timeout", "x", "y"],
+            "invalid value \"x\" for flag -timeout: parse error",
+        ),
+        (
+            &["query", "-relay-factor=1x", "x"],
+            "invalid value \"1x\" for flag -relay-factor: parse error",
+        ),
+        (
+            &["agent", "-protocol=", "x"],
+            "invalid value \"\" for flag -protocol: parse error",
+        ),
+        (
+            &["agent", "-retry-max=0x", "x"],
+            "invalid value \"0x\" for flag -retry-max: parse error",
+        ),
+        (&["members", "---x"], "bad flag syntax: ---x"),
+        (&["members", "-=x"], "bad flag syntax: -=x"),
+        (&["members", "--=x"], "bad flag syntax: --=x"),
+    ] {
+        let got = run(line);
+        assert_eq!(got.status, Some(1), "{line:?}");
+        assert_eq!(got.stderr, format!("{complaint}\n"));
+        let usage = format!("Usage: cottar {}", line[0]);
+        assert!(got.text().starts_with(&usage), "{line:?}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_named_on_stdout_before_the_help() {
+    let too_many = "Too many command line arguments. Only a name and payload must be specified.";
+    for (line, complaint) in [
+        (&["event"][..], "An event name must be specified."),
+        (&["event", "a", "b", "c"], too_many),
+        (&["query"], "A query name must be specified."),
+        (&["query", "a", "b", "c"], too_many),
+        (
+            &["force-leave"],
+            "A node name must be specified to force leave.",
+        ),
+        (
+            &["force-leave", "a", "b"],
+            "A node name must be specified to force leave.",
+        ),
+        (&["join"], "At least one address to join must be specified."),
+    ] {
+        let got = run(line);
+        assert_eq!((got.status, got.stderr.as_str()), (Some(1), ""), "{line:?}");
+        let begin = format!("{complaint}\n\nUsage: cottar {}", line[0]);
+        assert!(got.text().starts_with(&begin), "{line:?}");
+    }
+    let got = run(&["tags"]);
+    assert_eq!((got.status, got.stderr.as_str()), (Some(1), ""));
+    assert!(got.text().starts_with("Usage: cottar tags"));
+}
+
+#[test]
+fn what_is_wrong_is_said_before_anybody_is_called() {
+    for (line, complaint) in [
+        (
+            &["members", NOBODY, "-tag", "foo"][..],
+            "Error: Invalid tag: 'foo'\n",
+        ),
+        (
+            &["query", NOBODY, "-tag", "=x", "q"],
+            "Error: Invalid tag: '=x'\n",
+        ),
+        (
+            &["query", NOBODY, "-relay-factor=256", "q"],
+            "Relay factor must be between 0 and 255\n",
+        ),
+        (
+            &["query", NOBODY, "-relay-factor=-1", "q"],
+            "Relay factor must be between 0 and 255\n",
+        ),
+        (&["tags", NOBODY, "-set", "=x"], REFUSED),
+        (&["query", NOBODY, "-format=xml", "q"], REFUSED),
+        (&["query", NOBODY, "-relay-factor=0xff", "q"], REFUSED),
+        (&["query", NOBODY, "-relay-factor=0b101", "q"], REFUSED),
+        (&["query", NOBODY, "-timeout=-1h3m0.5s", "q"], REFUSED),
+    ] {
+        let got = run(line);
+        assert_eq!(
+            (got.status, got.text().as_str()),
+            (Some(1), complaint),
+            "{line:?}"
+        );
+    }
+}
+
+#[test]
+fn every_way_to_write_a_flag() {
+    for line in [
+        &["members", "-rpc-addr", "127.0.0.1:1"][..],
+        &["members", "--rpc-addr", "127.0.0.1:1"],
+        &["members", "--rpc-addr=127.0.0.1:1"],
+        &["members", "-rpc-addr=127.0.0.1:9", "-rpc-addr=127.0.0.1:1"],
+        &["members", "-detailed", NOBODY],
+        &["members", "-detailed=T", NOBODY],
+        &["members", "-detailed=FALSE", NOBODY],
+        &["members", "-name", "-h", NOBODY],
+        &["members", NOBODY, "a", "-rpc-addr=127.0.0.1:9"],
+    ] {
+        let got = run(line);
+        assert_eq!(
+            (got.status, got.text().as_str()),
+            (Some(1), REFUSED),
+            "{line:?}"
+        );
+    }
+}
+
+#[test]
+fn addresses_that_lead_nowhere() {
+    for (address, why) in [
+        (
+            "127.0.0.1:1",
+            "dial tcp 127.0.0.1:1: connect: connection refused",
+        ),
+        (
+            "127.0.0.1",
+            "dial tcp: address 127.0.0.1: missing port in address",
+        ),
+        ("", "dial tcp: missing address"),
+        ("127.0.0.1:99999", "dial tcp: address 99999: invalid port"),
+        ("[::1", "dial tcp: address [::1: missing ']' in address"),
+    ] {
+        let got = run(&["info", "-rpc-addr", address]);
+        let expected = format!("Error connecting to Serf agent: {why}\n");
+        assert_eq!((got.status, got.text()), (Some(1), expected));
+    }
+}
+
+#[test]
+fn the_environment_names_the_agent() {
+    let mut command = cottar(&["leave"]);
+    let got = finish(command.env("SERF_RPC_ADDR", "127.0.0.1:1").spawn().unwrap());
+    assert_eq!(got.text(), REFUSED);
+    // The flag wins, an empty variable is none, an empty flag is not.
+    let mut command = cottar(&["leave", NOBODY]);
+    let got = finish(command.env("SERF_RPC_ADDR", "127.0.0.1:2").spawn().unwrap());
+    assert_eq!(got.text(), REFUSED);
+    let mut command = cottar(&["leave", "-rpc-addr="]);
+    let got = finish(command.env("SERF_RPC_ADDR", "127.0.0.1:1").spawn().unwrap());
+    assert!(got.text().ends_with("missing address\n"));
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    for line in [&["version"][..], &["members", "-bogus"], &["info", NOBODY]] {
+        let mut command = cottar(line);
+        let (reader, writer) = pipe();
+        drop(reader);
+        let mut child = command.stdout(writer).spawn().unwrap();
+        drop(command);
+        let status = child.wait().unwrap().code();
+        let mut stderr = String::new();
+        std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut stderr).unwrap();
+        assert!(!stderr.contains("panic"), "{stderr}");
+        // What failed for another reason still fails.
+        let expected = if line == ["members", "-bogus"] { 1 } else { 0 };
+        assert_eq!(status, Some(expected), "{line:?}: {stderr}");
+    }
+}
+
+fn pipe() -> (Stdio, Stdio) {
+    let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    let stdio = |stream| Stdio::from(std::os::fd::OwnedFd::from(stream));
+    (stdio(reader), stdio(writer))
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let child = cottar(&["version"])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("cannot write the output")
+    );
+}
