@@ -277,6 +277,12 @@ fn a_time_limit_ends_a_handler_and_the_next_runs() {
     agent.event("next", "");
     agent.line("': time limit of 300ms exceeded");
     agent.file_is("order", "hang\nnext\n");
+    let info = agent.run(&["info", "-format=json"]).stdout;
+    let info: serde_json::Value = serde_json::from_slice(&info).unwrap();
+    let figures = &info["handlers"];
+    assert_eq!(figures["timeouts"], "1");
+    assert_eq!(figures["failures"], "1");
+    assert_eq!(figures["dropped_user_events"], "0");
 }
 
 #[test]

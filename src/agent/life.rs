@@ -142,6 +142,7 @@ impl Agent {
     /// The last words, and the status.
     pub(super) fn finish(&mut self, code: u8) -> ExitCode {
         log::info!(target: "agent", "requesting serf shutdown");
+        self.handlers.abandon();
         if self.serf.state() != State::Left {
             log::warn!(target: "serf", "Shutdown without a Leave");
         }

@@ -290,6 +290,8 @@ impl Agent {
                 now: self.clock.now(),
                 serf: &self.serf,
                 handlers: &self.handler_names,
+                handler_counters: self.handlers.counters(),
+                handler_queue: self.handlers.len(),
             };
             let Some(action) = self.server.poll_action(&view) else {
                 return step > 0;

@@ -187,6 +187,8 @@ impl Agent {
             now: self.now,
             serf: &self.serf,
             handlers: &self.handlers,
+            handler_counters: Default::default(),
+            handler_queue: 0,
         })
     }
 

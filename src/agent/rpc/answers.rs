@@ -116,7 +116,10 @@ pub(super) fn stats(view: &View<'_>) -> Stats {
             .coordinate_resets
             .map(|resets| ("coordinate_resets", resets.to_string())),
     );
-    group("serf", serf);
+    // A group that the reference does not have; without handlers the answer is like its own.
+    if !view.handlers.is_empty() {
+        group("handlers", handler_figures(view));
+    }
     let own_name = view.serf.local_name().as_bytes().to_vec();
     stats.insert(b"agent".to_vec(), [(b"name".to_vec(), own_name)].into());
     stats.insert(
@@ -129,6 +132,24 @@ pub(super) fn stats(view: &View<'_>) -> Stats {
     );
     stats.insert(b"event_handlers".to_vec(), handlers(view.handlers));
     stats
+}
+
+/// What became of the events for handlers.
+fn handler_figures(view: &View<'_>) -> Vec<(&'static str, String)> {
+    let counters = view.handler_counters;
+    vec![
+        ("queue", view.handler_queue.to_string()),
+        ("runs", counters.runs.to_string()),
+        ("failures", counters.failures.to_string()),
+        ("timeouts", counters.timeouts.to_string()),
+        (
+            "dropped_user_events",
+            counters.dropped_user_events.to_string(),
+        ),
+        ("dropped_queries", counters.dropped_queries.to_string()),
+        ("merged_members", counters.merged_members.to_string()),
+        ("refused", counters.refused.to_string()),
+    ]
 }
 
 /// Scripts by filter. The reference shows the last one of several with the same filter; here the others

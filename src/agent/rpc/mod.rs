@@ -57,6 +57,10 @@ pub struct View<'a> {
     pub serf: &'a Serf,
     /// The handlers for `info`: `<type>:<name>` (such as `*:`, `user:deploy`) and the script.
     pub handlers: &'a [(String, String)],
+    /// What became of the events for handlers.
+    pub handler_counters: crate::handler::Counters,
+    /// Events that wait for handlers.
+    pub handler_queue: usize,
 }
 
 /// What the loop is asked to do.
