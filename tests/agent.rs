@@ -625,3 +625,103 @@ fn a_client_that_does_not_read_harms_nobody() {
         .unwrap();
     assert!(resident < 64 << 10, "{resident} kB");
 }
+
+#[test]
+fn a_handler_that_hangs_holds_up_nothing_but_other_handlers() {
+    let dir = tempfile::tempdir().unwrap();
+    let release = dir.path().join("release");
+    let hang = format!("while [ ! -e {} ]; do sleep 0.1; done", release.display());
+    let mut first = Agent::start("first", &["-event-handler", &hang]);
+    first.seen.wait_for("Received event: member-join");
+    let join = first.gossip().to_string();
+    let _second = Agent::start("second", &["-join", &join]);
+    first.seen.wait_for("EventMemberJoin: second");
+    first.seen.wait_for("slow, execution exceeding 1s");
+    assert!(serves_rpc(first.rpc()));
+    // It does not hold up the end either.
+    first.signal("INT");
+    assert_eq!(first.exit_code(), 0);
+    fs::write(release, "").unwrap();
+}
+
+#[test]
+fn a_handler_past_its_time_is_ended_and_the_next_one_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ran");
+    let next = format!("echo $SERF_EVENT > {}", file.display());
+    let handlers = ["-event-handler", "sleep 600", "-event-handler", &next];
+    let agent = Agent::start("n1", &[&handlers[..], &["-handler-timeout=500ms"]].concat());
+    agent
+        .seen
+        .wait_for("[ERR] agent: Error invoking script 'sleep 600': time limit of 500ms exceeded");
+    wait_until("the next handler", || lines_of(&file) == ["member-join"]);
+}
+
+#[test]
+fn keys_separate_clusters() {
+    let key = "-encrypt=MDEyMzQ1Njc4OWFiY2RlZg==";
+    let first = Agent::start("first", &[key]);
+    assert!(first.seen.text().contains("Encrypted: true"));
+    let join = first.gossip().to_string();
+    let second = Agent::start("second", &[key, "-join", &join]);
+    second.seen.wait_for("joined: 1 nodes");
+    first.seen.wait_for("EventMemberJoin: second");
+    for other in [&["-encrypt=MTEyMzQ1Njc4OWFiY2RlZg=="][..], &[]] {
+        let stranger = ["-node=stranger", "-join", &join];
+        let mut stranger = Agent::spawn(&[other, &stranger].concat());
+        assert_eq!(stranger.exit_code(), 1);
+    }
+    assert!(!first.seen.text().contains("stranger 127.0.0.1"));
+}
+
+#[test]
+fn ipv6_agents_join() {
+    // A machine without IPv6 has nothing to show here.
+    if UdpSocket::bind("[::1]:0").is_err() {
+        return;
+    }
+    let first = Agent::start("first", &["-bind=[::1]:0"]);
+    let join = first.gossip().to_string();
+    assert!(join.starts_with("[::1]:"));
+    let second = Agent::start("second", &["-bind=[::1]:0", "-join", &join]);
+    second.seen.wait_for("joined: 1 nodes");
+    first.seen.wait_for("EventMemberJoin: second ::1");
+    // A wildcard hears both families.
+    let port = Agent::start(
+        "both",
+        &["-bind=[::]:0", "-advertise=[::1]:0", "-join", &join],
+    );
+    let four = format!("127.0.0.1:{}", port.gossip().port());
+    let last = Agent::start("last", &["-join", &four]);
+    last.seen.wait_for("joined: 1 nodes");
+}
+
+#[test]
+fn a_leave_over_rpc_is_answered_before_the_end() {
+    let mut agent = Agent::start("n1", &[]);
+    let mut client = TcpStream::connect(agent.rpc()).unwrap();
+    handshake(&mut client).unwrap();
+    client
+        .write_all(b"\x82\xa7Command\xa5leave\xa3Seq\x02")
+        .unwrap();
+    let mut reply = Vec::new();
+    client.read_to_end(&mut reply).unwrap();
+    assert_eq!(reply, b"\x82\xa5Error\xa0\xa3Seq\x02");
+    assert_eq!(agent.exit_code(), 0);
+    let text = agent.seen.wait_for("shutdown complete");
+    assert!(text.contains("requesting graceful leave from Serf"));
+    assert!(!text.contains("Shutdown without a Leave"));
+}
+
+#[test]
+fn a_client_that_closes_its_side_early_gets_its_answers() {
+    let agent = Agent::start("n1", &[]);
+    let mut client = TcpStream::connect(agent.rpc()).unwrap();
+    client
+        .write_all(b"\x82\xa7Command\xa9handshake\xa3Seq\x01\x81\xa7Version\x01")
+        .unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut reply = Vec::new();
+    client.read_to_end(&mut reply).unwrap();
+    assert_eq!(reply, b"\x82\xa5Error\xa0\xa3Seq\x01");
+}

@@ -8,8 +8,8 @@ use mio::net::{TcpListener, TcpStream};
 use super::words::os_error;
 use crate::time::{Duration, Instant};
 
-/// First and longest pause after the kernel had no descriptor for a connection. Nothing announces that
-/// there are some again, and the connection that waits keeps the socket ready.
+/// First and longest pause after an error, which most likely means that the descriptors have run out.
+/// Nothing announces that there are some again, and the connection that waits keeps the socket ready.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -61,19 +61,14 @@ impl Acceptor {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                        let pause = self.pause;
-                        log::warn!(target: "agent", "Accepting pauses for {pause:?}: {}", os_error(&error));
-                        self.resume_at = Some(now + pause);
-                        self.pause = (pause * 2).min(PAUSE_MAX);
-                    }
-                    // A connection that broke before it was accepted. The next turn looks again.
-                    _ => {
-                        log::debug!(target: "agent", "accept: {}", os_error(&error));
-                        return None;
-                    }
-                },
+                // A connection that broke before it was accepted; there may be others behind it.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    let pause = self.pause;
+                    log::warn!(target: "agent", "Accepting pauses for {pause:?}: {}", os_error(&error));
+                    self.resume_at = Some(now + pause);
+                    self.pause = (pause * 2).min(PAUSE_MAX);
+                }
             }
         }
         None

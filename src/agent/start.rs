@@ -44,13 +44,6 @@ pub fn run(flags: &impl FlagValues) -> ExitCode {
 }
 
 fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
-    // Signals are caught from here on, so that none ends the process half way without a word.
-    let clock = Clock::new();
-    let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
-    let poll = Poll::new().map_err(setup)?;
-    let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
-    sys::isolate_children();
-
     let settings = Settings::from_flags(flags)?;
     let config = match AgentConfig::check(settings.clone()) {
         Ok(config) => config,
@@ -62,6 +55,14 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     print_notices(logger, &config.notices);
     logger.set_level(config.log_level);
     ::log::info!(target: "agent", "Serf agent starting");
+
+    // Until here there is nothing to leave, and a signal may end a slow resolver at once. From here on
+    // none ends the process half way.
+    let clock = Clock::new();
+    let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
+    let poll = Poll::new().map_err(setup)?;
+    let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
+    sys::isolate_children();
 
     logger.print("==> Starting Serf agent...");
     let failed =
