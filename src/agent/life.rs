@@ -74,6 +74,7 @@ impl Agent {
         log::info!(target: "agent", "requesting graceful leave from Serf");
         let grace = leave_grace(&self.config.profile.swim(), self.serf.stats().members);
         self.life = Life::Leaving(self.clock.now() + grace);
+        self.retry_join = None;
         self.run_own(Waiting::Leave, Command::Leave);
     }
 

@@ -1,6 +1,6 @@
 //! The agent: sockets, processes and files around the core, driven by one loop.
 //!
-//! [`start`] builds an [`Agent`] from settings; [`turn`] is its loop. Everything else is a part that the
+//! `start` builds an [`Agent`] from settings; `turn` is its loop. Everything else is a part that the
 //! loop drives by readiness, signals and deadlines, and that never waits by itself.
 
 mod acceptor;

@@ -320,6 +320,7 @@ impl Agent {
     fn run_for_client(&mut self, id: CommandId, command: Command) {
         if command == Command::Leave {
             log::info!(target: "agent", "requesting graceful leave from Serf");
+            self.retry_join = None;
         }
         let now = self.clock.now();
         self.serf.handle_input(Input::Command { id, command }, now);
