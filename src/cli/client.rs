@@ -241,7 +241,7 @@ impl Records<'_> {
     ///
     /// # Errors
     /// The connection ended before the query did.
-    pub fn next(&mut self) -> Result<Option<Record>> {
+    pub fn receive(&mut self) -> Result<Option<Record>> {
         self.client.header(Some(self.patience))?;
         let body = self.client.value(Some(self.patience))?;
         let record = Record::decode(&body).map_err(garbage)?;

@@ -4,8 +4,6 @@ use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::client::{self, Client};
 use super::columns::columns;
@@ -13,8 +11,7 @@ use super::flags::Flags;
 use super::help::help;
 use super::json::Json;
 use crate::go;
-use crate::rpc::reply::{Member, Record};
-use crate::rpc::request::Query;
+use crate::rpc::reply::Member;
 use crate::rpc::{Request, TextMap};
 use crate::wire::name::Escaped;
 
@@ -35,7 +32,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-type Outcome = Result<(), Failure>;
+pub(super) type Outcome = Result<(), Failure>;
 
 /// Runs a command that calls an agent; what it has to say goes to `out`.
 ///
@@ -49,7 +46,7 @@ pub fn run(flags: &Flags, out: &mut dyn Write) -> Outcome {
         "join" => join(flags, out),
         "leave" => leave(flags, out),
         "members" => members(flags, out),
-        "query" => query(flags, out),
+        "query" => super::query::query(flags, out),
         "tags" => tags(flags, out),
         name => Err(Failure::Message(format!("{name} is not built yet"))),
     }
@@ -78,7 +75,7 @@ pub fn output_failed(why: &io::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn connect(flags: &Flags) -> Result<Client, Failure> {
+pub(super) fn connect(flags: &Flags) -> Result<Client, Failure> {
     let from_environment = |name| std::env::var_os(name).unwrap_or_default();
     let address = match flags.value("rpc-addr") {
         Some(address) => address.to_owned(),
@@ -101,12 +98,12 @@ fn default(flags: &Flags, name: &str) -> &'static str {
 }
 
 /// Puts words in front of a failed call.
-fn failed(what: &str) -> impl Fn(client::Error) -> Failure {
+pub(super) fn failed(what: &str) -> impl Fn(client::Error) -> Failure {
     move |why| Failure::Message(format!("{what}: {why}"))
 }
 
 /// `KEY=VALUE` flags as a map.
-fn pairs(values: &[String]) -> Result<TextMap, Failure> {
+pub(super) fn pairs(values: &[String]) -> Result<TextMap, Failure> {
     let pair = |text: &String| match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
         _ => Err(Failure::Message(format!("Error: Invalid tag: '{text}'"))),
@@ -119,7 +116,10 @@ fn bytes(argument: &OsStr) -> Vec<u8> {
 }
 
 /// A name and perhaps a payload.
-fn name_and_payload(flags: &Flags, missing: &str) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
+pub(super) fn name_and_payload(
+    flags: &Flags,
+    missing: &str,
+) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
     match flags.arguments() {
         [] => Err(Failure::Usage(missing.to_owned())),
         [name] => Ok((bytes(name), None)),
@@ -233,7 +233,7 @@ fn members(flags: &Flags, out: &mut dyn Write) -> Outcome {
     Ok(())
 }
 
-fn format(flags: &Flags) -> &str {
+pub(super) fn format(flags: &Flags) -> &str {
     flags.value("format").unwrap_or(default(flags, "format"))
 }
 
@@ -321,149 +321,4 @@ fn info(flags: &Flags, out: &mut dyn Write) -> Outcome {
     };
     writeln!(out, "{text}")?;
     Ok(())
-}
-
-fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    let (name, payload) = name_and_payload(flags, "A query name must be specified.")?;
-    let relay_factor = flags.integer("relay-factor").unwrap_or(0);
-    let relay_factor = u8::try_from(relay_factor)
-        .map_err(|_| Failure::Message("Relay factor must be between 0 and 255".to_owned()))?;
-    let timeout = flags.value("timeout").unwrap_or("0");
-    let query = Query {
-        filter_nodes: flags
-            .values("node")
-            .iter()
-            .map(|n| n.as_str().into())
-            .collect(),
-        filter_tags: pairs(flags.values("tag"))?,
-        request_ack: !flags.flag("no-ack"),
-        relay_factor,
-        timeout_nanos: go::parse_nanos(timeout).map_err(Failure::Message)?,
-        name,
-        payload,
-    };
-    let mut client = connect(flags)?;
-    let mut answers: Box<dyn Answers> = match format(flags) {
-        "text" => Box::new(Lines::new(query.request_ack)),
-        "json" => Box::new(Collected::default()),
-        other => return Err(Failure::Message(format!("Invalid format: {other}"))),
-    };
-    exit_on_interrupt()?;
-    let name = query.name.clone();
-    let mut records = client.query(query).map_err(failed("Error sending query"))?;
-    answers.begin(&name, out)?;
-    loop {
-        match records.next() {
-            Ok(Some(record)) => answers.take(record, out)?,
-            Ok(None) => break,
-            Err(why) => {
-                // What came is shown all the same; that it is not all is said and told by the status.
-                answers.end(out)?;
-                return Err(Failure::Message(format!("Error receiving answers: {why}")));
-            }
-        }
-    }
-    Ok(answers.end(out)?)
-}
-
-/// An interrupted query prints no totals and fails.
-fn exit_on_interrupt() -> io::Result<()> {
-    let always = Arc::new(AtomicBool::new(true));
-    signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 1, always)
-        .map(drop)
-}
-
-/// Where a query's answers go.
-trait Answers {
-    fn begin(&mut self, name: &[u8], out: &mut dyn Write) -> io::Result<()>;
-    fn take(&mut self, record: Record, out: &mut dyn Write) -> io::Result<()>;
-    fn end(&mut self, out: &mut dyn Write) -> io::Result<()>;
-}
-
-/// Lines, as answers arrive.
-struct Lines {
-    with_acks: bool,
-    acks: u64,
-    responses: u64,
-}
-
-impl Lines {
-    fn new(with_acks: bool) -> Self {
-        Lines {
-            with_acks,
-            acks: 0,
-            responses: 0,
-        }
-    }
-}
-
-impl Answers for Lines {
-    fn begin(&mut self, name: &[u8], out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(b"Query '")?;
-        out.write_all(name)?;
-        out.write_all(b"' dispatched\n")?;
-        out.flush()
-    }
-
-    fn take(&mut self, record: Record, out: &mut dyn Write) -> io::Result<()> {
-        let from = Escaped(&record.from);
-        match &*record.kind {
-            b"ack" => {
-                self.acks += 1;
-                writeln!(out, "Ack from '{from}'")?;
-            }
-            b"response" => {
-                self.responses += 1;
-                let payload = record.payload.as_deref().unwrap_or_default();
-                write!(out, "Response from '{from}': ")?;
-                out.write_all(payload.strip_suffix(b"\n").unwrap_or(payload))?;
-                out.write_all(b"\n")?;
-            }
-            _ => {}
-        }
-        out.flush()
-    }
-
-    fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        if self.with_acks {
-            writeln!(out, "Total Acks: {}", self.acks)?;
-        }
-        writeln!(out, "Total Responses: {}", self.responses)
-    }
-}
-
-/// One JSON object, at the end.
-#[derive(Default)]
-struct Collected {
-    acks: Vec<Vec<u8>>,
-    responses: TextMap,
-}
-
-impl Answers for Collected {
-    fn begin(&mut self, _name: &[u8], _out: &mut dyn Write) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn take(&mut self, record: Record, _out: &mut dyn Write) -> io::Result<()> {
-        match &*record.kind {
-            b"ack" => self.acks.push(record.from),
-            b"response" => {
-                let payload = record.payload.unwrap_or_default();
-                self.responses.insert(record.from, payload);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        self.acks.sort();
-        let acks = match &*self.acks {
-            [] => Json::Null,
-            acks => Json::List(acks.iter().map(Json::text).collect()),
-        };
-        let responses = Json::map(&self.responses, |payload| Json::text(payload));
-        let object = Json::object([("Acks", acks), ("Responses", responses)]);
-        writeln!(out, "{}", object.print())
-    }
 }

@@ -228,3 +228,97 @@ pub fn parse_integer(text: &str) -> Option<i64> {
     let sign = if negative { "-" } else { "" };
     i64::from_str_radix(&format!("{sign}{digits}"), radix).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::cli::table;
+
+    fn parse(command: &str, line: &[&str]) -> Result<Flags, Stop> {
+        let command = table::command(command).unwrap();
+        Flags::parse(command, line.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn lists_add_up_and_of_scalars_the_last_one_counts() {
+        let line =
+            "-tag a=1 --tag=b=2 -node x --node=y -retry-max=0x10 -replay -protocol 4 rest -tag c=3";
+        let line: Vec<_> = line.split(' ').collect();
+        let flags = parse("agent", &line).unwrap();
+        assert_eq!(flags.values("tag"), ["a=1", "b=2"]);
+        assert_eq!(flags.value("node"), Some("y"));
+        assert_eq!(flags.integer("retry-max"), Some(16));
+        assert_eq!(flags.integer("protocol"), Some(4));
+        assert!(flags.flag("replay"));
+        assert_eq!(flags.arguments(), ["rest", "-tag", "c=3"]);
+        assert_eq!(
+            (flags.value("role"), flags.integer("protocol")),
+            (None, Some(4))
+        );
+        assert!(flags.values("join").is_empty());
+    }
+
+    #[test]
+    fn switches_have_defaults_and_take_a_value_only_with_an_equals_sign() {
+        assert!(parse("event", &[]).unwrap().flag("coalesce"));
+        let flags = parse("event", &["-coalesce", "false", "x"]).unwrap();
+        assert!(flags.flag("coalesce"));
+        assert_eq!(flags.arguments(), ["false", "x"]);
+        assert!(
+            !parse("event", &["-coalesce=false"])
+                .unwrap()
+                .flag("coalesce")
+        );
+        let flags = parse("agent", &["-replay", "-replay=0"]).unwrap();
+        assert!(!flags.flag("replay"));
+    }
+
+    #[test]
+    fn durations_of_the_agent_are_checked_late() {
+        let flags = parse("agent", &["-retry-interval=5"]).unwrap();
+        let error = "time: missing unit in duration \"5\"".to_owned();
+        assert_eq!(flags.duration("retry-interval"), Err(error));
+        let flags = parse("agent", &["-retry-interval", "1m30s"]).unwrap();
+        let expected = Some(Duration::from_secs(90));
+        assert_eq!(flags.duration("retry-interval"), Ok(expected));
+        assert_eq!(flags.duration("broadcast-timeout"), Ok(None));
+    }
+
+    #[test]
+    fn values_that_are_no_text_are_refused_and_arguments_that_are_none_are_kept() {
+        let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        let command = table::command("event").unwrap();
+        let refused = Flags::parse(command, [bytes(b"-rpc-auth=\xff")]);
+        assert!(matches!(refused, Err(Stop::Error(why)) if why.contains("\\xff")));
+        let flags = Flags::parse(command, [bytes(b"\xff")]).unwrap();
+        assert_eq!(flags.arguments(), [bytes(b"\xff")]);
+    }
+
+    #[test]
+    fn numbers_with_prefixes() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("255", Some(255)),
+            ("-5", Some(-5)),
+            ("+5", Some(5)),
+            ("0xFF", Some(255)),
+            ("-0x10", Some(-16)),
+            ("0o17", Some(15)),
+            ("017", Some(15)),
+            ("0b101", Some(5)),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("", None),
+            ("-", None),
+            ("--5", None),
+            ("0x", None),
+            ("0x-5", None),
+            ("08", None),
+            ("5s", None),
+            (" 5", None),
+        ] {
+            assert_eq!(parse_integer(text), number, "{text:?}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod commands;
 pub mod flags;
 pub mod help;
 mod json;
+mod query;
 pub mod table;
 
 pub use flags::Flags;

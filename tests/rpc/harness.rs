@@ -36,6 +36,8 @@ pub struct Agent {
     pub hold_joins: bool,
     pub held: Vec<(CommandId, Vec<String>)>,
     pub handlers: Vec<(String, String)>,
+    /// The last command that the server had run.
+    pub last_command: Option<CommandId>,
     /// Sessions that the server wants to be read again.
     pub read_again: BTreeSet<SessionId>,
     own: SocketAddr,
@@ -69,6 +71,7 @@ impl Agent {
             hold_joins: false,
             held: Vec::new(),
             handlers: Vec::new(),
+            last_command: None,
             read_again: BTreeSet::new(),
             own,
             next_session: 0,
@@ -204,7 +207,10 @@ impl Agent {
                     peer.closed = true;
                 }
             }
-            Action::Run { id, command } => self.input(Input::Command { id, command }),
+            Action::Run { id, command } => {
+                self.last_command = Some(id);
+                self.input(Input::Command { id, command });
+            }
             Action::Join { id, addresses, .. } if self.hold_joins => {
                 self.held.push((id, addresses));
             }

@@ -224,3 +224,28 @@ fn news_for_sessions_that_have_gone_is_harmless() {
     assert!(agent.rpc.output(session).is_empty() && !agent.rpc.wants_input(session));
     agent.run();
 }
+
+#[test]
+fn a_client_that_never_reads_its_answers_is_cut_off() {
+    let mut agent = Agent::new(None);
+    let session = agent.client();
+    agent.peers.get_mut(&session).unwrap().stalled = true;
+    let query = Request::Query(cottar::rpc::request::Query {
+        name: b"q".to_vec(),
+        timeout_nanos: 1_000_000_000_000,
+        ..Default::default()
+    });
+    agent.send(session, &query.encode(2));
+    let id = agent.last_command.unwrap();
+    let record = cottar::serf::QueryRecord::Response {
+        from: cottar::wire::NodeName::new(b"n2").unwrap(),
+        payload: Some(vec![0; 1000]),
+    };
+    for _ in 0..20_000 {
+        agent.rpc.query_record(id, record.clone());
+        agent.run();
+        assert!(agent.rpc.output(session).len() < 9 << 20);
+    }
+    assert!(agent.peers[&session].closed);
+    assert_eq!(agent.rpc.session_count(), 0);
+}

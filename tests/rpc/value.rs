@@ -26,12 +26,6 @@ impl Value {
             _ => None,
         }
     }
-    pub fn map(&mut self) -> &mut BTreeMap<Value, Value> {
-        match self {
-            Value::Map(map) => map,
-            other => panic!("{other:?} is no map"),
-        }
-    }
     /// Of a header: number and error.
     pub fn header(&self) -> Option<(i128, String)> {
         match (self.get("Seq"), self.get("Error")) {

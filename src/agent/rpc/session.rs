@@ -222,7 +222,7 @@ impl Session {
     }
 
     fn write(&mut self, writer: Writer) {
-        self.output.push(&writer.into_bytes());
+        // One reply may be as large as it is, on top of what is still owed.
         if self.output.len() > OUTPUT_BYTES_MAX && self.ending.is_none() {
             log::warn!(
                 target: "agent.ipc",
@@ -230,8 +230,9 @@ impl Session {
                 self.peer
             );
             self.output.clear();
-            self.end(Ending::Close);
+            return self.end(Ending::Close);
         }
+        self.output.push(&writer.into_bytes());
     }
 
     /// Nothing more is read; what was written is flushed.

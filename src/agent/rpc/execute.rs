@@ -1,0 +1,198 @@
+//! What each request sets off (agent spec 2.4).
+
+use super::answers::{self, MemberFilter};
+use super::{Action, Kind, RpcServer, Running, SessionId, View};
+use crate::go;
+use crate::rpc::{Request, VERSION, reply, request};
+use crate::serf::{Command, CommandId, QueryParams};
+use crate::time::Duration;
+use crate::wire::name::Escaped;
+
+/// Queries of one session that are not over.
+const QUERIES_MAX: usize = 256;
+
+impl RpcServer {
+    pub(super) fn execute(
+        &mut self,
+        session: SessionId,
+        seq: u64,
+        request: Request,
+        view: &View<'_>,
+    ) {
+        let auth_key = self.auth_key().unwrap_or_default().to_owned();
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        match request {
+            Request::Handshake { version } => {
+                let error = if version != VERSION {
+                    "Unsupported IPC version"
+                } else if state.handshaken {
+                    "Handshake already performed"
+                } else {
+                    state.handshaken = true;
+                    ""
+                };
+                state.reply(seq, error);
+            }
+            Request::Auth { key } => {
+                let fits = answers::same_key(&key, auth_key.as_bytes());
+                state.authenticated |= fits;
+                let error = if fits {
+                    ""
+                } else {
+                    "Invalid authentication token"
+                };
+                state.reply(seq, error);
+            }
+            _ if !state.authenticated => state.reply(seq, "Authentication required"),
+            Request::Members => state.reply_with(seq, "", |writer| {
+                reply::write_members(writer, &view.serf.members().collect::<Vec<_>>());
+            }),
+            Request::MembersFiltered { tags, status, name } => {
+                let (error, members) = match MemberFilter::new(&tags, &status, &name) {
+                    Ok(filter) => {
+                        let all = view.serf.members();
+                        (String::new(), all.filter(|m| filter.matches(m)).collect())
+                    }
+                    Err(why) => (why, Vec::new()),
+                };
+                state.reply_with(seq, &error, |writer| reply::write_members(writer, &members));
+            }
+            Request::Stats => state.reply_with(seq, "", |writer| {
+                reply::write_stats(writer, &answers::stats(view));
+            }),
+            Request::Stream { filter } => {
+                let error = state.subscribe(seq, &filter).err().unwrap_or_default();
+                state.reply(seq, error);
+            }
+            Request::Stop { seq: stopped } => {
+                state.unsubscribe(stopped);
+                state.reply(seq, "");
+            }
+            Request::Respond { id, payload } => match state.answerable(id, view.now) {
+                None => state.reply(seq, "No pending queries matching ID"),
+                Some(query) => {
+                    let command = Command::Respond {
+                        ltime: query.ltime,
+                        id: query.id,
+                        payload: payload.unwrap_or_default(),
+                    };
+                    self.start(session, seq, Kind::Plain, command);
+                }
+            },
+            Request::Event {
+                name,
+                payload,
+                coalesce,
+            } => {
+                log::debug!(
+                    target: "agent",
+                    "Requesting user event send: {}. Coalesced: {coalesce}. Payload: {}",
+                    Escaped(&name),
+                    go::quote(payload.as_deref().unwrap_or_default())
+                );
+                let command = Command::UserEvent {
+                    name,
+                    payload,
+                    coalesce,
+                };
+                self.start(session, seq, Kind::Plain, command);
+            }
+            Request::ForceLeave { node, prune } => {
+                self.start(
+                    session,
+                    seq,
+                    Kind::Plain,
+                    Command::ForceLeave { node, prune },
+                );
+            }
+            Request::Join { existing, replay } => self.join(session, seq, &existing, replay),
+            Request::Tags { set, delete } => {
+                let tags = answers::changed_tags(view.serf.tags(), &set, &delete);
+                self.start(session, seq, Kind::Plain, Command::SetTags(tags));
+            }
+            Request::Leave => self.start(session, seq, Kind::Leave, Command::Leave),
+            Request::Query(query) => self.query(session, seq, query),
+        }
+    }
+
+    fn join(&mut self, session: SessionId, seq: u64, existing: &[Vec<u8>], replay: bool) {
+        let id = self.begin(session, seq, Kind::Join);
+        self.actions.push_back(Action::Join {
+            id,
+            addresses: existing
+                .iter()
+                .map(|address| String::from_utf8_lossy(address).into_owned())
+                .collect(),
+            replay,
+        });
+    }
+
+    fn query(&mut self, session: SessionId, seq: u64, query: request::Query) {
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        if state.asked.len() >= QUERIES_MAX {
+            return state.reply(seq, "Too many queries at a time");
+        }
+        log::debug!(
+            target: "agent",
+            "Requesting query send: {}. Payload: {}",
+            Escaped(&query.name),
+            go::quote(query.payload.as_deref().unwrap_or_default())
+        );
+        let timeout = match query.timeout_nanos {
+            0 => None,
+            nanos => Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))),
+        };
+        let command = Command::Query(QueryParams {
+            name: query.name,
+            payload: query.payload,
+            filter_nodes: query.filter_nodes,
+            filter_tags: query.filter_tags.into_iter().collect(),
+            request_ack: query.request_ack,
+            relay_factor: query.relay_factor,
+            timeout,
+        });
+        self.start(session, seq, Kind::Query, command);
+    }
+
+    /// Hands a command to the core; the session waits for its end.
+    fn start(&mut self, session: SessionId, seq: u64, kind: Kind, command: Command) {
+        let id = self.begin(session, seq, kind);
+        self.actions.push_back(Action::Run { id, command });
+    }
+
+    fn begin(&mut self, session: SessionId, seq: u64, kind: Kind) -> CommandId {
+        let id = self.next_id();
+        let running = Running {
+            session: Some(session),
+            seq,
+            kind,
+        };
+        self.running.insert(id, running);
+        if kind == Kind::Query {
+            self.queries.insert(id, (session, seq));
+        }
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.busy = Some(id);
+            if kind == Kind::Query {
+                state.asked.insert(id);
+            }
+        }
+        id
+    }
+
+    /// Hands a command to the core whose end nobody waits for.
+    pub(super) fn run(&mut self, command: Command) {
+        let id = self.next_id();
+        self.actions.push_back(Action::Run { id, command });
+    }
+
+    fn next_id(&mut self) -> CommandId {
+        let id = CommandId(self.next_command);
+        self.next_command += 1;
+        id
+    }
+}
