@@ -7,10 +7,9 @@ use super::signals::Caught;
 use super::turn::{Agent, Waiting};
 use crate::handler::EventScript;
 use crate::serf::{Command, CommandResult, Event, MemberEvent, MemberEventKind, State};
+use crate::swim;
 use crate::time::{Duration, Instant};
 
-/// Shortest grace for a leave that a signal asked for (agent spec 4.7).
-const LEAVE_GRACE_MIN: Duration = Duration::from_secs(3);
 /// The core's own wait at the end of a leave (gossip spec 6.2).
 const PROPAGATE_DELAY: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for handlers of the node's own farewell, and for RPC clients to
@@ -72,7 +71,11 @@ impl Agent {
     fn leave(&mut self) {
         self.logger.print("==> Gracefully shutting down agent...");
         log::info!(target: "agent", "requesting graceful leave from Serf");
-        let grace = leave_grace(&self.config.profile.swim(), self.serf.stats().members);
+        let grace = leave_grace(
+            &self.config.profile.swim(),
+            self.serf.stats().members,
+            self.config.broadcast_timeout,
+        );
         self.life = Life::Leaving(self.clock.now() + grace);
         self.retry_join = None;
         self.run_own(Waiting::Leave, Command::Leave);
@@ -189,28 +192,26 @@ pub(super) fn handler_names(handlers: &[EventScript]) -> Vec<(String, String)> {
 
 /// How long a leave may take when a signal asked for it. The reference gives 3 s, which is too short for
 /// the slower profile and for large clusters: the intent and the farewell are each sent as often as the
-/// retransmission limit says, one gossip interval apart (gossip spec 4.11, 5.12).
-fn leave_grace(swim: &crate::swim::Config, members: usize) -> Duration {
+/// retransmission limit says, one gossip interval apart (gossip spec 4.11, 5.12). And when all nodes leave
+/// together, the last ones find nobody to tell and wait for the broadcast timeout.
+fn leave_grace(swim: &swim::Config, members: usize, broadcast_timeout: Duration) -> Duration {
     let digits = u32::try_from(members.max(1).to_string().len()).unwrap_or(u32::MAX);
     let transmissions = swim.retransmit_multiplier.saturating_mul(digits);
     let spread = swim.gossip_interval.saturating_mul(transmissions) * 2;
-    LEAVE_GRACE_MIN.max(spread + PROPAGATE_DELAY + Duration::from_secs(1))
+    spread.max(broadcast_timeout) + PROPAGATE_DELAY + Duration::from_secs(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::swim;
 
     #[test]
     fn the_grace_grows_with_profile_and_cluster() {
-        let lan = leave_grace(&swim::Config::lan(), 2);
-        assert_eq!(lan, Duration::from_millis(3600));
-        assert_eq!(
-            leave_grace(&swim::Config::wan(), 2),
-            Duration::from_millis(6000)
-        );
-        assert!(leave_grace(&swim::Config::lan(), 60) > lan);
-        assert!(leave_grace(&swim::Config::local(), 1) >= LEAVE_GRACE_MIN);
+        let second = Duration::from_secs(1);
+        let (lan, wan) = (swim::Config::lan(), swim::Config::wan());
+        assert_eq!(leave_grace(&lan, 2, second), Duration::from_millis(3600));
+        assert_eq!(leave_grace(&wan, 2, second), Duration::from_millis(6000));
+        assert!(leave_grace(&lan, 60, second) > leave_grace(&lan, 2, second));
+        assert_eq!(leave_grace(&lan, 2, 5 * second), 7 * second);
     }
 }
