@@ -64,7 +64,10 @@ fn run(command: &'static Command, line: impl Iterator<Item = OsString>) -> ExitC
         }
     };
     match command.name {
-        "agent" => crate::agent::run(&flags),
+        "agent" => {
+            warn_of_arguments(&flags);
+            crate::agent::run(&flags)
+        }
         "version" => print(&version()),
         _ => {
             let mut out = io::stdout().lock();
@@ -74,6 +77,17 @@ fn run(command: &'static Command, line: impl Iterator<Item = OsString>) -> ExitC
                 Err(failure) => commands::report(failure, &flags, &mut out),
             }
         }
+    }
+}
+
+/// The reference passes over them, and over all flags behind them, in silence.
+fn warn_of_arguments(flags: &Flags) {
+    if let Some(first) = flags.arguments().first() {
+        let _ = writeln!(
+            io::stderr(),
+            "Warning: the agent takes no arguments: '{}' and what follows is ignored",
+            first.to_string_lossy()
+        );
     }
 }
 

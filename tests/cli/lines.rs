@@ -249,6 +249,17 @@ fn every_way_to_write_a_flag() {
 }
 
 #[test]
+fn arguments_of_the_agent_are_ignored_but_not_in_silence() {
+    let got = run(&["agent", "-log-level=bogus", "foo", "-log-level=info"]);
+    assert_eq!(got.status, Some(1));
+    assert!(
+        got.stderr.contains("'foo' and what follows is ignored"),
+        "{got:?}"
+    );
+    assert!(got.text().contains("Invalid log level: BOGUS"), "{got:?}");
+}
+
+#[test]
 fn addresses_that_lead_nowhere() {
     for (address, why) in [
         (

@@ -181,9 +181,11 @@ impl RpcServer {
 
     /// The first `count` bytes of the output were written.
     pub fn sent(&mut self, session: SessionId, count: usize) {
-        if let Some(state) = self.sessions.get_mut(&session)
-            && count > 0
-        {
+        // Nothing written, nothing new: looking again would only ask for another flush.
+        if count == 0 {
+            return;
+        }
+        if let Some(state) = self.sessions.get_mut(&session) {
             state.output.consume(count);
             self.look_at(session);
         }
@@ -232,10 +234,14 @@ impl RpcServer {
             return;
         }
         // A query that was not sent has no records.
-        if let Some((session, _)) = self.queries.remove(&id)
-            && let Some(state) = self.sessions.get_mut(&session)
-        {
-            state.asked.remove(&id);
+        self.forget_query(id);
+    }
+
+    fn forget_query(&mut self, id: CommandId) {
+        if let Some((session, _)) = self.queries.remove(&id) {
+            if let Some(state) = self.sessions.get_mut(&session) {
+                state.asked.remove(&id);
+            }
         }
     }
 
@@ -282,16 +288,12 @@ impl RpcServer {
         let Some(&(session, seq)) = self.queries.get(&id) else {
             return;
         };
-        let done = record == QueryRecord::Done;
-        if done {
-            self.queries.remove(&id);
+        if record == QueryRecord::Done {
+            self.forget_query(id);
         }
         let Some(state) = self.sessions.get_mut(&session) else {
             return;
         };
-        if done {
-            state.asked.remove(&id);
-        }
         if state.ending.is_none() {
             state.reply_with(seq, "", |writer| {
                 reply::write_query_record(writer, &record);
@@ -306,10 +308,7 @@ impl RpcServer {
         for (&session, state) in &mut self.sessions {
             if let Some(lost) = state.event(event, &mut shared) {
                 self.dropped += lost;
-                if !state.queued {
-                    state.queued = true;
-                    self.ready.push_back(session);
-                }
+                state.look_at(session, &mut self.ready);
             }
         }
     }
@@ -336,10 +335,7 @@ impl RpcServer {
             if state.deadline.is_some_and(|deadline| deadline <= now) {
                 state.deadline = None;
                 state.output.clear();
-                if !state.queued {
-                    state.queued = true;
-                    self.ready.push_back(session);
-                }
+                state.look_at(session, &mut self.ready);
             }
         }
     }
@@ -354,12 +350,10 @@ impl RpcServer {
         self.dropped
     }
 
+    /// Has [`Self::step`] called for the session.
     fn look_at(&mut self, session: SessionId) {
-        if let Some(state) = self.sessions.get_mut(&session)
-            && !state.queued
-        {
-            state.queued = true;
-            self.ready.push_back(session);
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.look_at(session, &mut self.ready);
         }
     }
 

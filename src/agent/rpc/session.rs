@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use super::SessionId;
 use crate::handler::EventFilter;
 use crate::rpc::reply;
 use crate::rpc::request::Body;
@@ -121,6 +122,14 @@ impl Session {
             ending: None,
             deadline: None,
             queued: false,
+        }
+    }
+
+    /// Puts the session into the list of those to look at, once.
+    pub fn look_at(&mut self, own: SessionId, ready: &mut VecDeque<SessionId>) {
+        if !self.queued {
+            self.queued = true;
+            ready.push_back(own);
         }
     }
 
