@@ -52,7 +52,7 @@ pub fn run(flags: &Flags, out: &mut dyn Write) -> Outcome {
     }
 }
 
-/// Prints what went wrong. A reader that has gone away is no error.
+/// Prints what went wrong. Whether anybody still reads that changes nothing: the command has failed.
 pub fn report(failure: Failure, flags: &Flags, out: &mut dyn Write) -> ExitCode {
     let printed = match failure {
         Failure::Message(text) => writeln!(out, "{text}"),
@@ -60,13 +60,13 @@ pub fn report(failure: Failure, flags: &Flags, out: &mut dyn Write) -> ExitCode 
         Failure::Usage(text) => write!(out, "{text}\n\n{}", help(flags.command())),
         Failure::Output(why) => return output_failed(&why),
     };
-    match printed.and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::FAILURE,
-        Err(why) => output_failed(&why),
+    if let Err(why) = printed.and_then(|()| out.flush()) {
+        output_failed(&why);
     }
+    ExitCode::FAILURE
 }
 
-/// The exit status when the output cannot be written.
+/// The exit status when the output cannot be written. A reader that has gone away is no error.
 pub fn output_failed(why: &io::Error) -> ExitCode {
     if why.kind() == io::ErrorKind::BrokenPipe {
         return ExitCode::SUCCESS;
