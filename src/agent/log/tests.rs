@@ -1,0 +1,106 @@
+use super::*;
+
+fn logger(room: usize) -> Logger {
+    let sink = Sink::Memory {
+        taken: Vec::new(),
+        room,
+    };
+    Logger::new(LevelFilter::Info, sink)
+}
+
+fn taken(logger: &Logger) -> String {
+    match &logger.hub().console.sink {
+        Sink::Memory { taken, .. } => String::from_utf8(taken.clone()).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn give_room(logger: &Logger, more: usize) {
+    if let Sink::Memory { room, .. } = &mut logger.hub().console.sink {
+        *room += more;
+    }
+}
+
+fn log(logger: &Logger, text: &str) {
+    let mut tap = Tap(logger.clone());
+    tap.write_all(format!("{text}\n").as_bytes()).unwrap();
+}
+
+#[test]
+fn lines_wait_for_the_gate_and_prints_do_not() {
+    let logger = logger(usize::MAX);
+    log(&logger, "D [INFO] agent: one");
+    logger.print("==> up");
+    log(&logger, "D [DEBUG] agent: hidden");
+    log(&logger, "no level");
+    assert_eq!(taken(&logger), "==> up\n");
+    logger.open_gate();
+    log(&logger, "D [WARN] serf: two");
+    logger.open_gate();
+    assert_eq!(
+        taken(&logger),
+        "==> up\n    D [INFO] agent: one\n    no level\n    D [WARN] serf: two\n"
+    );
+}
+
+#[test]
+fn the_ring_keeps_the_last_lines_of_all_levels() {
+    let logger = logger(usize::MAX);
+    let mut cursor = logger.oldest();
+    for number in 0..600 {
+        let level = if number % 2 == 0 { "INFO" } else { "DEBUG" };
+        log(&logger, &format!("D [{level}] agent: {number}"));
+    }
+    let mut late = cursor;
+    let (all, missed) = logger.lines_since(&mut cursor, LevelFilter::Debug);
+    assert_eq!((all.len(), missed), (RING_LINES_MAX, 88));
+    assert_eq!(&*all[0], "D [DEBUG] agent: 88".replace("DEBUG", "INFO"));
+    let (info, _) = logger.lines_since(&mut late, LevelFilter::Info);
+    assert_eq!(info.len(), RING_LINES_MAX / 2);
+    log(&logger, "D [INFO] agent: fresh");
+    let (fresh, missed) = logger.lines_since(&mut cursor, LevelFilter::Trace);
+    assert_eq!((fresh.len(), missed), (1, 0));
+    for _ in 0..300 {
+        log(&logger, &"x".repeat(8192));
+    }
+    assert!(logger.hub().ring.bytes <= RING_BYTES_MAX);
+}
+
+#[test]
+fn a_reader_who_stops_costs_lines_and_bounded_memory() {
+    let logger = logger(10);
+    logger.open_gate();
+    for number in 0..20_000 {
+        log(&logger, &format!("D [INFO] agent: line {number}"));
+    }
+    assert!(!logger.flush());
+    assert!(logger.hub().console.pending.len() <= CONSOLE_BYTES_MAX);
+    give_room(&logger, usize::MAX / 2);
+    assert!(logger.flush());
+    let shown = taken(&logger);
+    assert!(shown.contains("lines were lost"), "{}", shown.len());
+    assert!(shown.lines().next_back().unwrap().starts_with("==> "));
+    logger.finish(0);
+}
+
+#[test]
+fn level_names_are_the_references() {
+    assert_eq!(parse_level("info"), Some(LevelFilter::Info));
+    assert_eq!(parse_level("Err"), Some(LevelFilter::Error));
+    assert_eq!(parse_level("error"), None);
+    assert_eq!(level_of("2026/11/22 15:27:44 [ERR] agent: x"), Level::Error);
+    assert_eq!(level_of("2026/11/22 [TRACE] [ERR]"), Level::Trace);
+}
+
+#[test]
+fn stamps_are_padded() {
+    let time = sys::LocalTime {
+        year: 2026,
+        month: 1,
+        day: 2,
+        hour: 3,
+        minute: 4,
+        second: 5,
+    };
+    assert_eq!(Stamp(time).to_string(), "2026/01/02 03:04:05");
+}
