@@ -1,4 +1,6 @@
 //! cottar: a cluster agent that joins HashiCorp Serf clusters as an equal and runs event handlers.
+#![deny(unsafe_code)]
+
 pub mod handler;
 pub mod rng;
 pub mod rpc;

@@ -250,11 +250,8 @@ pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
             let connected = living.contains(who) && *since <= record.at && skipped_before <= ltime;
             if connected && !by.contains(who) {
                 return Err(format!(
-                    "the event {:?} of time {ltime}, fired at {:?} by node {}, never reached node {}, joined since {since:?}",
-                    String::from_utf8_lossy(payload),
-                    record.at,
-                    record.node,
-                    who.0
+                    "the event {:?} of time {ltime}, fired at {:?} by node {}, never reached node {}, joined since {since:?}; got by {by:?}, of whom {living:?} run",
+                    String::from_utf8_lossy(payload), record.at, record.node, who.0
                 ));
             }
         }

@@ -130,6 +130,8 @@ pub struct Node {
     pub host_up: bool,
     pub paused: bool,
     pub stopped: Option<Stop>,
+    /// How the life before this one ended.
+    pub before: Option<Stop>,
     pub handlers: Handlers,
     pub disk: Disk,
     inbox: VecDeque<Incoming>,
@@ -293,7 +295,7 @@ impl Sim {
             host_up: true,
             paused: false,
             stopped: None,
-            disk: Disk::default(),
+            before: None,
             inbox: VecDeque::new(),
             wake: None,
             streams: BTreeMap::new(),
@@ -321,13 +323,10 @@ impl Sim {
         trace::at(now, &node.spec.config.name.to_string());
         let mut envelope = Envelope::plain(NonceSource::new(nonce_seed));
         envelope.compression = node.spec.compression;
-        envelope.verify_incoming = node.spec.verify_incoming;
-        envelope.verify_outgoing = node.spec.verify_outgoing;
-        envelope.keyring = node.keyring();
-        let mut config = node.spec.config.clone();
-        config.snapshot = (node.disk.snapshot.as_ref()).map(|file| Snapshot::decode(file, false).0);
-        let serf = Serf::new(config, envelope, seed, now).unwrap();
-        if node.stopped.take().is_some() {
+        envelope.keyring = (node.spec.key.as_ref()).map(|key| Keyring::new(Key::new(key).unwrap()));
+        let serf = Serf::new(node.spec.config.clone(), envelope, seed, now).unwrap();
+        node.before = node.stopped.take();
+        if node.before.is_some() {
             node.life += 1;
         }
         node.serf = Some(serf);
@@ -1078,7 +1077,9 @@ impl Sim {
 
     fn record_age(&mut self, id: NodeId, opened: Instant) {
         let age = self.now.since(opened);
-        if age > Duration::from_secs(1) && opened >= self.nodes[id].resumed_at {
+        let node = &self.nodes[id];
+        let awake = !node.paused && opened >= node.resumed_at;
+        if awake && age > Duration::from_secs(1) {
             self.record(id, What::StreamAge { age });
         }
     }

@@ -365,7 +365,7 @@ impl Swarm {
         // A node that left and came back while nobody heard it is held left, and nobody calls
         // members that left: its operator's retry-join list does.
         for id in self.sim.up() {
-            if self.sim.nodes[id].life > 0 {
+            if self.sim.nodes[id].before == Some(Stop::Left) {
                 let others = self.sim.up().into_iter().filter(|&other| other != id);
                 let others: Vec<NodeId> = others.collect();
                 self.sim.join(id, &others, false, true);
