@@ -54,8 +54,8 @@ pub struct Selection {
     /// The destination's bit; 0 if it has none. An entry goes to every other peer first before it
     /// goes to one for the second time.
     pub target_bit: u64,
-    /// How many peers there are to go to.
-    pub peers: usize,
+    /// The bits of all peers that live: the dead do not pass on what the living lack.
+    pub live_bits: u64,
     /// Only entries with fewer transmissions than this.
     pub transmissions_below: u32,
     /// Packets with one number go to one node at one time: no entry is taken for two of them. 0: a
@@ -67,7 +67,7 @@ impl Selection {
     /// Whatever is there, to nobody in particular.
     pub const ANY: Selection = Selection {
         target_bit: 0,
-        peers: 0,
+        live_bits: 0,
         transmissions_below: u32::MAX,
         batch: 0,
     };
@@ -76,7 +76,7 @@ impl Selection {
         if self.batch != 0 && entry.batch == self.batch {
             return false;
         }
-        entry.sent_to & self.target_bit == 0 || entry.sent_to.count_ones() as usize >= self.peers
+        entry.sent_to & self.target_bit == 0 || entry.sent_to & self.live_bits == self.live_bits
     }
 }
 
@@ -453,7 +453,7 @@ mod tests {
                 5,
                 Selection {
                     target_bit: 1 << peer,
-                    peers: 3,
+                    live_bits: 0b111,
                     transmissions_below: u32::MAX,
                     batch: 0,
                 },
@@ -466,5 +466,27 @@ mod tests {
             assert!(offers < 100);
         }
         assert_eq!(sent.iter().sum::<usize>(), 5);
+    }
+
+    #[test]
+    fn the_dead_do_not_stand_in_for_the_living() {
+        let mut queue = BroadcastQueue::new();
+        queue.push(None, message(8), None);
+        let mut offer = |peer: u64| {
+            let mut packing = Packing::new(100, 10);
+            let wanted = Selection {
+                target_bit: 1 << peer,
+                live_bits: 0b011,
+                transmissions_below: u32::MAX,
+                batch: 0,
+            };
+            queue.fill(&mut packing, 2, 4, wanted);
+            packing.messages.len()
+        };
+        // Peer 2 is dead: it may be told, but peer 0 is not told again before peer 1 was.
+        assert_eq!(
+            [offer(2), offer(0), offer(0), offer(1), offer(0)],
+            [1, 1, 0, 1, 1]
+        );
     }
 }

@@ -192,7 +192,7 @@ impl Swim {
     pub(super) fn selection(&self, target: NodeId) -> Selection {
         Selection {
             target_bit: self.table.bit(target),
-            peers: self.table.live_others(),
+            live_bits: self.table.live_bits(),
             ..Selection::ANY
         }
     }

@@ -309,6 +309,17 @@ impl Table {
         }
     }
 
+    /// The bits of all others that live; 0 if the cluster has too many.
+    pub fn live_bits(&self) -> u64 {
+        let others = self.gossiping.order.iter();
+        let live = others.filter(|&&id| is_live(self.record(id).node.state));
+        if self.slots.len() <= 64 {
+            live.fold(0, |bits, &id| bits | self.bit(id))
+        } else {
+            0
+        }
+    }
+
     /// Panics if the tables contradict each other.
     pub fn check_invariants(&self) {
         let used = self.slots.iter().flatten().count();
