@@ -120,7 +120,7 @@ impl Serf {
                 log::info!(target: "serf", "EventMemberLeave (forced): {node} {ip}");
                 self.emit_member_event(MemberEventKind::Leave, node, now);
             }
-            IntentOutcome::Taken => {}
+            IntentOutcome::Taken => self.doubt_leaving(node, now),
         }
         if *prune {
             self.prune(node, now);

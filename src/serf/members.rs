@@ -241,6 +241,7 @@ impl Serf {
         let tags = decode_tags(node);
         let intent = self.intents.take(&node.name);
         self.members.joined(node, tags, intent);
+        self.doubt_leaving(&node.name, now);
         self.swim.set_user_member_count(self.members.len());
         log::info!(target: "serf", "EventMemberJoin: {} {}", node.name, node.addr.ip());
         self.emit_member_event(MemberEventKind::Join, &node.name, now);

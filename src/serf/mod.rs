@@ -12,7 +12,7 @@ mod clock;
 mod coalesce;
 mod command;
 pub mod config;
-pub mod coordinate;
+mod doubt;
 pub mod event;
 mod filters;
 mod intents;
@@ -94,6 +94,7 @@ pub struct Serf {
     recorder: Option<recorder::Recorder>,
     rejoin: Option<rejoin::Rejoin>,
     chores: reaper::Chores,
+    doubts: doubt::Doubts,
     reconnect: reaper::Reconnect,
     relays_in: relay::RateLimit,
     strangers: relay::RateLimit,
@@ -163,6 +164,7 @@ impl Serf {
             recorder: None,
             rejoin: None,
             chores: reaper::Chores::default(),
+            doubts: doubt::Doubts::default(),
             reconnect: reaper::Reconnect::default(),
             relays_in: relay::RateLimit::relays(),
             strangers: relay::RateLimit::strangers(),
@@ -220,7 +222,7 @@ impl Serf {
             self.prunes.front().map(|(due, _)| *due),
             self.coalescers_deadline(),
             self.chores_deadline(),
-            self.recorder_deadline(),
+            self.doubts.deadline(),
             self.swim.poll_timeout(),
         ];
         own.into_iter().flatten().min()
@@ -422,6 +424,7 @@ impl Serf {
         self.end_overdue_waits(now);
         self.finish_due_prunes(now);
         self.do_due_chores(now);
+        self.ask_the_doubted(now);
         self.flush_due_events(now);
         self.finish_due_leave(now);
         self.record_due_clock(now);
