@@ -251,7 +251,10 @@ pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
             if connected && !by.contains(who) {
                 return Err(format!(
                     "the event {:?} of time {ltime}, fired at {:?} by node {}, never reached node {}, joined since {since:?}; got by {by:?}, of whom {living:?} run",
-                    String::from_utf8_lossy(payload), record.at, record.node, who.0
+                    String::from_utf8_lossy(payload),
+                    record.at,
+                    record.node,
+                    who.0
                 ));
             }
         }

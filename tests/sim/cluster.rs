@@ -182,12 +182,6 @@ enum Happening {
         node: NodeId,
         life: u32,
     },
-    KeyringWritten {
-        node: NodeId,
-        life: u32,
-        change: KeyringChange,
-        result: Result<(), String>,
-    },
     RetryJoin {
         node: NodeId,
         life: u32,
@@ -571,8 +565,12 @@ impl Sim {
         }
     }
 
-    /// Writes the end into the history: lists, queues and streams of the living.
+    /// Writes the end into the history, in place of an earlier one: lists, queues and streams of the
+    /// living.
     pub fn finish(&mut self) {
+        let ending =
+            |what: &What| matches!(what, What::Members(_) | What::Queues { end: true, .. });
+        self.history.retain(|record| !ending(&record.what));
         for id in self.up() {
             let members = self.serf(id).members().cloned().collect();
             let depths = self.depths(id);
@@ -643,16 +641,6 @@ impl Sim {
             Happening::HandlerEnd { node, life } => {
                 if self.nodes[node].life == life {
                     self.feed(node, Incoming::HandlerEnded);
-                }
-            }
-            Happening::KeyringWritten {
-                node,
-                life,
-                change,
-                result,
-            } => {
-                if self.nodes[node].life == life {
-                    self.feed(node, Incoming::KeyringWritten { change, result });
                 }
             }
             Happening::RetryJoin {

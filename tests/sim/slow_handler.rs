@@ -50,10 +50,18 @@ fn a_handler_of_a_minute_stops_nothing() {
     };
     sim.run_for(Duration::from_secs(2));
     for node in 0..3 {
-        let got: std::collections::BTreeSet<usize> = sim.history.iter().filter(|r| r.node == node).filter_map(|r| match &r.what {
-            What::Delivered { event: Event::User(e), .. } => Some(String::from_utf8_lossy(&e.payload).parse().unwrap()),
-            _ => None,
-        }).collect();
+        let got: std::collections::BTreeSet<usize> = sim
+            .history
+            .iter()
+            .filter(|r| r.node == node)
+            .filter_map(|r| match &r.what {
+                What::Delivered {
+                    event: Event::User(e),
+                    ..
+                } => Some(String::from_utf8_lossy(&e.payload).parse().unwrap()),
+                _ => None,
+            })
+            .collect();
         let missing: Vec<usize> = (0..EVENTS).filter(|n| !got.contains(n)).collect();
         eprintln!("n{node} misses {missing:?}");
     }

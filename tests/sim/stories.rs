@@ -320,6 +320,27 @@ fn the_living_refute_a_force_leave() {
     close(sim);
 }
 
+#[test]
+fn a_force_leave_that_the_living_did_not_hear_is_asked_about() {
+    let mut sim = cluster(32, 3);
+    // The intent gets around between the others while n2 hears nothing. Then it is too late for
+    // gossip, and a push/pull only tells n2 the time of it, as of any status.
+    sim.network.cut(0, 2);
+    sim.network.cut(1, 2);
+    let force = Command::ForceLeave {
+        node: b"n2".to_vec(),
+        prune: false,
+    };
+    sim.command(0, force);
+    // All transmissions, but no probe with all its means.
+    sim.run_for(Duration::from_millis(950));
+    sim.network.mend_all();
+    assert!(all(&sim, &[0, 1], "n2", Some(MemberStatus::Leaving)));
+    // A leave takes 5 + 5 + 1 s at most: then whoever still sees n2 asks it.
+    agree(&mut sim, secs(11 + 2));
+    close(sim);
+}
+
 fn answers(sim: &Sim, query: cottar::serf::CommandId) -> (Vec<String>, Vec<String>, usize) {
     let (mut acks, mut responses, mut done) = (Vec::new(), Vec::new(), 0);
     for (_, record) in sim.returned.get(&query).into_iter().flatten() {
