@@ -19,6 +19,9 @@ fn life(record: &Record) -> Life {
     (record.node, record.life)
 }
 
+/// An event's name and payload.
+type EventKey<'a> = (&'a [u8], &'a [u8]);
+
 /// Bounds that depend on the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -179,7 +182,8 @@ pub fn lists_agree(history: &[Record]) -> Verdict {
                 (held.addr, &held.tags, held.status) == (member.addr, &member.tags, member.status);
             // The facts of one that is gone may have changed while it could not be heard.
             let gone = matches!(member.status, MemberStatus::Failed | MemberStatus::Left);
-            if !same_facts && !(gone && held.status == member.status) {
+            let same_fate = gone && held.status == member.status;
+            if !(same_facts || same_fate) {
                 return Err(format!(
                     "in the end node {by} holds {held:?}, but node {node} {member:?}"
                 ));
@@ -214,7 +218,7 @@ pub fn events_come_at_most_once(history: &[Record]) -> Verdict {
 pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
     let living = lives_at_the_end(history);
     let mut joined: BTreeMap<Life, (Instant, u64)> = BTreeMap::new();
-    let mut got: BTreeMap<(&[u8], &[u8]), (u64, BTreeSet<Life>)> = BTreeMap::new();
+    let mut got: BTreeMap<EventKey<'_>, (u64, BTreeSet<Life>)> = BTreeMap::new();
     for record in history {
         match &record.what {
             // The first node of all has nobody to join.

@@ -574,6 +574,13 @@ impl Sim {
         for id in self.up() {
             let members = self.serf(id).members().cloned().collect();
             let depths = self.depths(id);
+            let handled = self.nodes[id].handlers.counters();
+            let dropped = handled.dropped_user_events + handled.dropped_queries;
+            assert_eq!(
+                dropped + handled.merged_members,
+                0,
+                "the queue has room for all"
+            );
             let opened: Vec<Instant> = (self.nodes[id].streams.values())
                 .filter_map(|&(connection, side)| {
                     let end = &self.network.connections.get(&connection)?.ends[side];

@@ -36,8 +36,9 @@ pub struct Depths {
     pub event: usize,
 }
 
-/// What happened.
+/// What happened. Some of it is only for who reads a history.
 #[derive(Clone, Debug)]
+#[allow(dead_code)]
 pub enum What {
     Started {
         name: NodeName,
