@@ -25,15 +25,25 @@ impl Swim {
         }
     }
 
-    /// Counts and logs what could not be read.
+    /// Counts and logs what could not be read. A key that does not fit is a fault of the set-up that an
+    /// operator must see, but anybody can send any amount of it: so the log gets louder only each time
+    /// that the count has doubled.
     pub(super) fn drop_input(&mut self, what: &str, from: SocketAddr, error: &DecodeError) {
         match error {
             DecodeError::NotEncrypted | DecodeError::NoKeyring | DecodeError::Decryption => {
                 self.counters.dropped_undecryptable += 1;
+                let count = self.counters.dropped_undecryptable;
+                if count.is_power_of_two() {
+                    log::warn!(
+                        target: "memberlist",
+                        "Dropping a {what} from {from}: {error} ({count} such so far)"
+                    );
+                    return;
+                }
             }
             _ => self.counters.dropped_malformed += 1,
         }
-        log::debug!(target: "memberlist", "Dropping a {what} from {from}: {error:?}");
+        log::debug!(target: "memberlist", "Dropping a {what} from {from}: {error}");
     }
 
     fn handle_message(&mut self, from: SocketAddr, message: Message, now: Instant) {

@@ -278,7 +278,7 @@ impl Swim {
             self.write(id, &report, StreamSide::Responder);
             self.close_stream(id);
         } else {
-            self.fail_stream(id, format!("cannot read the answer: {error:?}"));
+            self.fail_stream(id, format!("cannot read the answer: {error}"));
         }
     }
 

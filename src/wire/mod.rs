@@ -76,9 +76,14 @@ impl core::fmt::Display for DecodeError {
             DecodeError::Label => f.write_str("label is malformed or not ours"),
             DecodeError::Compression => f.write_str("does not decompress"),
             DecodeError::TooLarge(what) => write!(f, "{what} too large"),
-            DecodeError::NotEncrypted => f.write_str("not encrypted, though a keyring is in use"),
-            DecodeError::NoKeyring => f.write_str("encrypted, though no keyring is in use"),
-            DecodeError::Decryption => f.write_str("no key of the keyring decrypts it"),
+            // These three in the reference's words: operators look for them (gossip spec 2.7.4).
+            DecodeError::NotEncrypted => {
+                f.write_str("Encryption is configured but remote state is not encrypted")
+            }
+            DecodeError::NoKeyring => {
+                f.write_str("Remote state is encrypted and encryption is not configured")
+            }
+            DecodeError::Decryption => f.write_str("No installed keys could decrypt the message"),
         }
     }
 }
