@@ -6,6 +6,7 @@ mod coordinates;
 mod failures;
 mod harness;
 mod keys;
+mod knobs;
 mod node;
 mod noise;
 mod queries;
