@@ -48,7 +48,7 @@ impl Serf {
         let place = match Coordinate::decode(payload) {
             Ok(place) => place,
             Err(error) => {
-                log::warn!(target: "serf", "Ignoring the coordinate of {node}: {error:?}");
+                log::debug!(target: "serf", "Ignoring the coordinate of {node}: {error:?}");
                 self.counters.refused_coordinates += 1;
                 return;
             }

@@ -15,6 +15,7 @@ use crate::cluster::{Node, NodeId, RETRY_JOIN, Sim, Spec, host_addr, node_name};
 use crate::handlers::Pace;
 use crate::history::{Stop, What};
 use crate::network::Weather;
+use crate::rejoin;
 
 /// What a seed's run came to.
 #[derive(Clone, Copy, Debug)]
@@ -151,9 +152,12 @@ impl Swarm {
         };
         let base = drawn_base(&mut rng);
         let mut sim = Sim::new(seed, Weather::fair());
+        // Of its own, so that who has a snapshot changes nothing else.
+        let mut files = Rng::new(seed ^ 0xf11e);
         for host in 0..hosts {
             let spec = drawn_spec(&mut rng, &format!("node-{host}"), host_addr(host), &base);
-            sim.add(spec);
+            let id = sim.add(spec);
+            sim.nodes[id].disk.snapshot = files.chance(0.5).then(Vec::new);
         }
         Swarm {
             sim,
@@ -424,6 +428,10 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
             .max(config.swim.probe_interval * config.swim.awareness_max),
     };
     checkers::check_all(&swarm.sim.history, &limits)?;
+    let nodes = swarm.sim.nodes.iter().enumerate();
+    let recording = nodes.filter(|(_, node)| node.disk.snapshot.is_some());
+    let recording: Vec<NodeId> = recording.map(|(id, _)| id).collect();
+    rejoin::nothing_is_heard_again(&swarm.sim.history, &recording)?;
     Ok(Outcome {
         nodes: swarm.hosts,
         fingerprint: swarm.sim.fingerprint(),
