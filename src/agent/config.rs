@@ -1,20 +1,21 @@
 //! Settings of the agent (agent spec 4.1, 4.2): layers of [`Settings`] are laid over each other and
 //! then checked, all before a socket is opened.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use log::LevelFilter;
 
 use super::{addr, child, log as agent_log, sys};
-use crate::go;
 use crate::handler::EventScript;
 use crate::serf::Tags;
 use crate::swim;
 use crate::time::Duration;
 use crate::wire::NodeName;
+
+pub use super::settings::Settings;
 
 /// The least time between attempts to join, and the least broadcast timeout (agent spec 4.2).
 const DURATION_MIN: Duration = Duration::from_secs(1);
@@ -29,135 +30,10 @@ pub trait FlagValues {
     fn flag(&self, name: &str) -> bool;
     /// A whole number, if the flag was given.
     fn integer(&self, name: &str) -> Option<i64>;
-}
-
-/// One source of settings, as written. What a source does not say is empty, zero, false or `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Settings {
-    pub node_name: String,
-    pub role: String,
-    pub tags: BTreeMap<String, String>,
-    pub bind: String,
-    pub interface: String,
-    pub advertise: String,
-    pub encrypt_key: String,
-    pub log_level: String,
-    pub rpc_addr: String,
-    pub protocol: i64,
-    pub profile: String,
-    pub event_handlers: Vec<String>,
-    pub start_join: Vec<String>,
-    pub replay_on_join: bool,
-    pub retry_join: Vec<String>,
-    pub retry_interval: Option<Duration>,
-    pub retry_max: i64,
-    pub broadcast_timeout: Option<Duration>,
-    pub disable_compression: bool,
-    pub handler_timeout: Option<Duration>,
-    pub handler_grace: Option<Duration>,
-}
-
-impl Settings {
-    /// What the flags say.
-    ///
-    /// # Errors
-    /// What to print.
-    pub fn from_flags(flags: &impl FlagValues) -> Result<Self, String> {
-        let text = |name| flags.value(name).unwrap_or_default().to_owned();
-        let duration = |name| {
-            let value = flags.value(name).filter(|value| !value.is_empty());
-            let parsed = value.map(go::parse_duration).transpose();
-            parsed.map_err(|why| format!("Error: {why}"))
-        };
-        Ok(Settings {
-            node_name: text("node"),
-            role: text("role"),
-            tags: parse_tags(flags.values("tag"))?,
-            bind: text("bind"),
-            interface: text("iface"),
-            advertise: text("advertise"),
-            encrypt_key: text("encrypt"),
-            log_level: text("log-level"),
-            rpc_addr: text("rpc-addr"),
-            protocol: flags.integer("protocol").unwrap_or(0),
-            profile: text("profile"),
-            event_handlers: flags.values("event-handler").to_vec(),
-            start_join: flags.values("join").to_vec(),
-            replay_on_join: flags.flag("replay"),
-            retry_join: flags.values("retry-join").to_vec(),
-            retry_interval: duration("retry-interval")?,
-            retry_max: flags.integer("retry-max").unwrap_or(0),
-            broadcast_timeout: duration("broadcast-timeout")?,
-            disable_compression: flags.flag("disable-compression"),
-            handler_timeout: duration("handler-timeout")?,
-            handler_grace: duration("handler-grace")?,
-        })
-    }
-
-    /// The tags, the role among them.
-    pub fn all_tags(&self) -> Tags {
-        let mut tags = Tags::new();
-        for (key, value) in &self.tags {
-            tags.set(key.as_bytes(), value.as_bytes());
-        }
-        if !self.role.is_empty() {
-            tags.set(b"role", self.role.as_bytes());
-        }
-        tags
-    }
-
-    /// Lays `later` over this (agent spec 4.1: what is set replaces, maps merge, lists add up).
-    #[must_use]
-    pub fn merged(mut self, later: Settings) -> Self {
-        fn text(earlier: String, later: String) -> String {
-            if later.is_empty() { earlier } else { later }
-        }
-        fn list(mut earlier: Vec<String>, later: Vec<String>) -> Vec<String> {
-            earlier.extend(later);
-            earlier
-        }
-        fn number(earlier: i64, later: i64) -> i64 {
-            if later > 0 { later } else { earlier }
-        }
-        self.tags.extend(later.tags);
-        Settings {
-            node_name: text(self.node_name, later.node_name),
-            role: text(self.role, later.role),
-            tags: self.tags,
-            bind: text(self.bind, later.bind),
-            interface: text(self.interface, later.interface),
-            advertise: text(self.advertise, later.advertise),
-            encrypt_key: text(self.encrypt_key, later.encrypt_key),
-            log_level: text(self.log_level, later.log_level),
-            rpc_addr: text(self.rpc_addr, later.rpc_addr),
-            protocol: number(self.protocol, later.protocol),
-            profile: text(self.profile, later.profile),
-            event_handlers: list(self.event_handlers, later.event_handlers),
-            start_join: list(self.start_join, later.start_join),
-            replay_on_join: self.replay_on_join || later.replay_on_join,
-            retry_join: list(self.retry_join, later.retry_join),
-            retry_interval: later.retry_interval.or(self.retry_interval),
-            retry_max: number(self.retry_max, later.retry_max),
-            broadcast_timeout: later.broadcast_timeout.or(self.broadcast_timeout),
-            disable_compression: self.disable_compression || later.disable_compression,
-            handler_timeout: later.handler_timeout.or(self.handler_timeout),
-            handler_grace: later.handler_grace.or(self.handler_grace),
-        }
-    }
-}
-
-fn parse_tags(list: &[String]) -> Result<BTreeMap<String, String>, String> {
-    let mut tags = BTreeMap::new();
-    for tag in list {
-        match tag.split_once('=') {
-            Some((key, value)) if !key.is_empty() => {
-                tags.insert(key.to_owned(), value.to_owned());
-            }
-            _ => return Err(format!("Error: Invalid tag: '{tag}'")),
-        }
-    }
-    Ok(tags)
+    /// The values of several flags in the order in which they were given.
+    fn values_of_any(&self, names: &[&str]) -> Vec<&str>;
+    /// What follows the flags, made printable.
+    fn stray_arguments(&self) -> Vec<String>;
 }
 
 /// A set of timings.
@@ -239,6 +115,52 @@ pub struct AgentConfig {
     pub handler_timeout: Option<Duration>,
     /// How long output may stay open after a handler's end.
     pub handler_grace: Duration,
+    /// The key that RPC clients must show.
+    pub rpc_auth: Option<String>,
+    /// Where tags are kept.
+    pub tags_file: Option<PathBuf>,
+    /// Where gossip keys are kept.
+    pub keyring_file: Option<PathBuf>,
+    /// Where the members and clocks are kept from which the node finds back.
+    pub snapshot: Option<PathBuf>,
+    /// A leave in the snapshot does not count.
+    pub rejoin: bool,
+    /// Leave when TERM asks for the end.
+    pub leave_on_terminate: bool,
+    /// End without a leave on INT.
+    pub skip_leave_on_interrupt: bool,
+    /// Time between attempts to reach a failed member.
+    pub reconnect_interval: Option<Duration>,
+    /// After this time a failed member is forgotten.
+    pub reconnect_timeout: Option<Duration>,
+    /// After this time a left member is forgotten.
+    pub tombstone_timeout: Option<Duration>,
+    /// Vote on a conflict about the own name.
+    pub name_conflict_resolution: bool,
+    /// Measure the network.
+    pub coordinates: bool,
+    /// Refuse names of other than letters, digits, dashes and dots.
+    pub validate_node_names: bool,
+    /// Largest encoded query, in bytes.
+    pub query_size_limit_bytes: Option<usize>,
+    /// Largest encoded response, in bytes.
+    pub query_response_size_limit_bytes: Option<usize>,
+    /// Largest user event, in bytes.
+    pub user_event_size_limit_bytes: Option<usize>,
+    /// The cluster to look for with mDNS.
+    pub discover: Option<String>,
+    /// The interface for that.
+    pub mdns_interface: Option<String>,
+    /// Not over IPv4.
+    pub mdns_disable_ipv4: bool,
+    /// Not over IPv6.
+    pub mdns_disable_ipv6: bool,
+    /// Log to syslog, too: the facility's name.
+    pub syslog_facility: Option<String>,
+    /// Where figures go by TCP.
+    pub statsite_addr: Option<String>,
+    /// Where figures go by UDP.
+    pub statsd_addr: Option<String>,
     /// To be printed before the start.
     pub notices: Vec<String>,
 }
@@ -289,6 +211,18 @@ impl AgentConfig {
             Duration::from_secs(5),
             "BroadcastTimeout",
         );
+        let validate_node_names = settings.validate_node_names.unwrap_or(false);
+        if validate_node_names {
+            check_name(&node)?;
+        }
+        let rejoin = settings.rejoin_after_leave.unwrap_or(false);
+        if rejoin && settings.snapshot_path.is_empty() {
+            notices.push("Warning: 'RejoinAfterLeave' enabled without snapshot file".to_owned());
+        }
+        let syslog_facility = settings
+            .enable_syslog
+            .unwrap_or(false)
+            .then(|| said(settings.syslog_facility.clone()).unwrap_or_else(|| "LOCAL0".to_owned()));
         Ok(AgentConfig {
             node,
             tags: settings.all_tags(),
@@ -307,14 +241,37 @@ impl AgentConfig {
             profile,
             event_handlers,
             start_join: settings.start_join,
-            replay_on_join: settings.replay_on_join,
+            replay_on_join: settings.replay_on_join.unwrap_or(false),
             retry_join: settings.retry_join,
             retry_interval,
             retry_max: u64::try_from(settings.retry_max).unwrap_or(0),
             broadcast_timeout,
-            compression: !settings.disable_compression,
+            compression: settings.enable_compression.unwrap_or(true),
             handler_timeout: settings.handler_timeout.filter(|limit| !limit.is_zero()),
             handler_grace: settings.handler_grace.unwrap_or(child::GRACE),
+            rpc_auth: said(settings.rpc_auth),
+            tags_file: said(settings.tags_file).map(PathBuf::from),
+            keyring_file: said(settings.keyring_file).map(PathBuf::from),
+            snapshot: said(settings.snapshot_path).map(PathBuf::from),
+            rejoin,
+            leave_on_terminate: settings.leave_on_terminate.unwrap_or(false),
+            skip_leave_on_interrupt: settings.skip_leave_on_interrupt.unwrap_or(false),
+            reconnect_interval: nonzero(settings.reconnect_interval),
+            reconnect_timeout: nonzero(settings.reconnect_timeout),
+            tombstone_timeout: nonzero(settings.tombstone_timeout),
+            name_conflict_resolution: !settings.disable_name_resolution.unwrap_or(false),
+            coordinates: !settings.disable_coordinates.unwrap_or(false),
+            validate_node_names,
+            query_size_limit_bytes: limit(settings.query_size_limit),
+            query_response_size_limit_bytes: limit(settings.query_response_size_limit),
+            user_event_size_limit_bytes: limit(settings.user_event_size_limit),
+            discover: said(settings.discover),
+            mdns_interface: said(settings.mdns_interface),
+            mdns_disable_ipv4: settings.mdns_disable_ipv4.unwrap_or(false),
+            mdns_disable_ipv6: settings.mdns_disable_ipv6.unwrap_or(false),
+            syslog_facility,
+            statsite_addr: said(settings.statsite_addr),
+            statsd_addr: said(settings.statsd_addr),
             notices: Vec::new(),
         })
     }
@@ -341,6 +298,40 @@ fn node_name(text: &str) -> Result<NodeName, String> {
         "Invalid node name: it must have 1 to 255 bytes and no control characters; see -node"
             .to_owned()
     })
+}
+
+/// Longest name that passes `validate_node_names`, in bytes (R10).
+const PLAIN_NAME_BYTES_MAX: usize = 128;
+
+/// Whether a name has letters, digits, dashes and dots only.
+fn check_name(name: &NodeName) -> Result<(), String> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    if name.as_bytes().len() > PLAIN_NAME_BYTES_MAX {
+        return Err(format!(
+            "Invalid node name: '{name}' has more than {PLAIN_NAME_BYTES_MAX} bytes; \
+             see validate_node_names"
+        ));
+    }
+    if !name.as_bytes().iter().all(plain) {
+        return Err(format!(
+            "Invalid node name: '{name}' has other characters than letters, digits, '-' and '.'; \
+             see validate_node_names"
+        ));
+    }
+    Ok(())
+}
+
+/// An empty text says nothing.
+fn said(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn nonzero(time: Option<Duration>) -> Option<Duration> {
+    time.filter(|time| !time.is_zero())
+}
+
+fn limit(number: i64) -> Option<usize> {
+    (number > 0).then(|| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
 /// Reads a list of handlers.
@@ -485,10 +476,6 @@ mod tests {
         let mut name = named();
         name.node_name = "a\nb".into();
         assert!(refused(name).starts_with("Invalid node name"));
-        assert_eq!(
-            parse_tags(&["a=b".into(), "foo".into()]),
-            Err("Error: Invalid tag: 'foo'".into())
-        );
     }
 
     #[test]
@@ -505,24 +492,6 @@ mod tests {
                 "Warning: 'BroadcastTimeout' is too low. Setting to 1s"
             ]
         );
-    }
-
-    #[test]
-    fn layers_merge() {
-        let mut first = named();
-        first.tags.insert("a".into(), "1".into());
-        first.event_handlers = vec!["x".into()];
-        first.protocol = 4;
-        let mut second = Settings::default();
-        second.tags.insert("a".into(), "2".into());
-        second.event_handlers = vec!["y".into()];
-        second.replay_on_join = true;
-        let both = first.merged(second).merged(Settings::default());
-        assert_eq!(both.node_name, "n1");
-        assert_eq!(both.tags.get("a").map(String::as_str), Some("2"));
-        assert_eq!(both.event_handlers, ["x", "y"]);
-        assert_eq!(both.protocol, 4);
-        assert!(both.replay_on_join);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use super::config::{check_level, parse_handlers};
 use super::signals::Caught;
 use super::turn::{Agent, Waiting};
 use crate::handler::EventScript;
@@ -61,7 +60,10 @@ impl Agent {
             .print(&format!("==> Caught signal: {}", signal.as_str()));
         match (self.life, signal) {
             (Life::Running, Caught::Hangup) => self.reload(),
-            (Life::Running, Caught::Interrupt) => self.leave(),
+            (Life::Running, Caught::Interrupt) if !self.config.skip_leave_on_interrupt => {
+                self.leave();
+            }
+            (Life::Running, Caught::Terminate) if self.config.leave_on_terminate => self.leave(),
             (Life::Ending(_), _) => self.end_at_once(0),
             (Life::Running | Life::Leaving(_), _) => self.end_at_once(1),
             (Life::Over(_), _) => {}
@@ -154,30 +156,6 @@ impl Agent {
         self.logger.open_gate();
         self.logger.finish(LAST_WORDS_MS);
         ExitCode::from(code)
-    }
-
-    /// Applies the settings again: log level, handlers and tags (agent spec 4.11).
-    fn reload(&mut self) {
-        self.logger.print("==> Reloading configuration...");
-        let settings = self.flags.clone();
-        let handlers = match parse_handlers(&settings.event_handlers) {
-            Ok(handlers) => handlers,
-            Err(why) => {
-                self.logger.print(&format!("==> {why}"));
-                self.logger.print("==> Failed to reload configs");
-                return;
-            }
-        };
-        match check_level(&settings.log_level) {
-            Ok(level) => self.logger.set_level(level),
-            Err(why) => self.logger.print(&format!("==> {why}")),
-        }
-        self.handler_names = handler_names(&handlers);
-        self.handlers.replace_handlers(handlers);
-        let tags = settings.all_tags();
-        if tags != *self.serf.tags() {
-            self.run_own(Waiting::Tags, Command::SetTags(tags));
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ::log::LevelFilter;
@@ -17,6 +18,7 @@ use super::log::Logger;
 use super::net::{Gossip, Tokens};
 use super::resolver::Resolver;
 use super::rpc::{self, RpcServer};
+use super::settings::{Sources, Waiting};
 use super::signals::Signals;
 use super::turn::{Agent, tokens};
 use super::words::os_error;
@@ -44,7 +46,18 @@ pub fn run(flags: &impl FlagValues) -> ExitCode {
 }
 
 fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
-    let settings = Settings::from_flags(flags)?;
+    // Signals are caught from here on, so that none ends the process half way without a word.
+    let clock = Clock::new();
+    let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
+    let poll = Poll::new().map_err(setup)?;
+    let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
+    sys::isolate_children();
+
+    let mut notices = Vec::new();
+    let sources = sources(flags, &mut notices)?;
+    let read = sources.read(Waiting::Allowed, &mut notices);
+    print_notices(logger, &notices);
+    let settings = read?;
     let config = match AgentConfig::check(settings.clone()) {
         Ok(config) => config,
         Err(Refused { notices, error }) => {
@@ -82,7 +95,9 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         signals,
         gossip,
         clients,
-        server: RpcServer::new(rpc::Config::default()),
+        server: RpcServer::new(rpc::Config {
+            auth_key: config.rpc_auth.clone(),
+        }),
         serf,
         handlers: HandlerQueue::new(config.event_handlers.clone()),
         handler_names: handler_names(&config.event_handlers),
@@ -90,7 +105,8 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         resolver: Resolver::new(tokens::RESOLVER),
         logger: logger.clone(),
         config,
-        flags: settings,
+        sources,
+        settings,
         waiting: std::collections::BTreeMap::new(),
         joining: Joining::default(),
         retry_join: None,
@@ -106,6 +122,17 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         agent.start_join();
     }
     Ok(agent)
+}
+
+fn sources(flags: &impl FlagValues, notices: &mut Vec<String>) -> Result<Sources, String> {
+    for argument in flags.stray_arguments() {
+        notices.push(format!("Warning: the argument '{argument}' is ignored"));
+    }
+    let paths = flags.values_of_any(&["config-file", "config-dir"]);
+    Ok(Sources {
+        paths: paths.into_iter().map(PathBuf::from).collect(),
+        flags: Settings::from_flags(flags)?,
+    })
 }
 
 fn print_notices(logger: &Logger, notices: &[String]) {
@@ -152,8 +179,32 @@ fn open_gossip(
     serf_config.tags = config.tags.clone();
     serf_config.protocol = protocol;
     serf_config.broadcast_timeout = config.broadcast_timeout;
+    apply_limits(config, &mut serf_config);
     let serf = Serf::new(serf_config, envelope, choice_seed, clock.now())?;
     Ok((gossip, serf))
+}
+
+/// Numbers that a file may change; the core's own defaults hold otherwise.
+fn apply_limits(config: &AgentConfig, core: &mut serf::Config) {
+    fn set<T: Copy>(value: &mut T, said: Option<T>) {
+        *value = said.unwrap_or(*value);
+    }
+    set(&mut core.reconnect_interval, config.reconnect_interval);
+    set(&mut core.reconnect_timeout, config.reconnect_timeout);
+    set(&mut core.tombstone_timeout, config.tombstone_timeout);
+    set(
+        &mut core.query_size_limit_bytes,
+        config.query_size_limit_bytes,
+    );
+    set(
+        &mut core.query_response_size_limit_bytes,
+        config.query_response_size_limit_bytes,
+    );
+    set(
+        &mut core.user_event_size_limit_bytes,
+        config.user_event_size_limit_bytes,
+    );
+    core.name_conflict_resolution = config.name_conflict_resolution;
 }
 
 fn split_seed(seed: [u8; 40]) -> ([u8; 32], u64) {

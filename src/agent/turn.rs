@@ -17,6 +17,7 @@ use super::log::Logger;
 use super::net::{self, Gossip};
 use super::resolver::Resolver;
 use super::rpc::{Action, RpcServer, View};
+use super::settings::Sources;
 use super::signals::Signals;
 use crate::handler::outcome::Answer;
 use crate::handler::{HandlerQueue, Local};
@@ -73,8 +74,10 @@ pub struct Agent {
     pub(super) resolver: Resolver,
     pub(super) logger: Logger,
     pub(super) config: AgentConfig,
-    /// What the command line said, for a reload.
-    pub(super) flags: Settings,
+    /// Where the settings come from, for a reload.
+    pub(super) sources: Sources,
+    /// The settings as they are in effect.
+    pub(super) settings: Settings,
     pub(super) waiting: BTreeMap<CommandId, Waiting>,
     pub(super) joining: Joining,
     pub(super) retry_join: Option<RetryJoin>,

@@ -14,6 +14,8 @@ use crate::go;
 pub struct Flags {
     command: &'static Command,
     values: BTreeMap<&'static str, Vec<String>>,
+    /// The flags in the order given.
+    order: Vec<&'static str>,
     arguments: Vec<OsString>,
 }
 
@@ -41,6 +43,7 @@ impl Flags {
         let mut flags = Flags {
             command,
             values: BTreeMap::new(),
+            order: Vec::new(),
             arguments: Vec::new(),
         };
         while let Some(argument) =
@@ -101,6 +104,7 @@ impl Flags {
             }));
         }
         self.values.entry(flag.name).or_default().push(value);
+        self.order.push(flag.name);
         Ok(())
     }
 
@@ -174,6 +178,21 @@ impl FlagValues for Flags {
     }
     fn integer(&self, name: &str) -> Option<i64> {
         Flags::integer(self, name)
+    }
+    fn values_of_any(&self, names: &[&str]) -> Vec<&str> {
+        let mut next: BTreeMap<&str, std::slice::Iter<'_, String>> = names
+            .iter()
+            .map(|&name| (name, self.values(name).iter()))
+            .collect();
+        let given = self.order.iter();
+        given
+            .filter_map(|name| next.get_mut(name)?.next())
+            .map(String::as_str)
+            .collect()
+    }
+    fn stray_arguments(&self) -> Vec<String> {
+        let shown = |argument: &OsString| argument.to_string_lossy().into_owned();
+        self.arguments.iter().map(shown).collect()
     }
 }
 

@@ -143,11 +143,32 @@ const AGENT_FLAGS: &[Flag] = &[
         "How long a leave, a forced leave or a change of tags may take to spread.",
     ),
     flag(
+        "config-dir",
+        Kind::List,
+        "DIRECTORY",
+        "",
+        "Read the configuration files of this directory, those whose names end in '.json'; may be given several times. See cottar.conf(5).",
+    ),
+    flag(
+        "config-file",
+        Kind::List,
+        "FILE",
+        "",
+        "Read this configuration file; may be given several times. See cottar.conf(5).",
+    ),
+    flag(
         "disable-compression",
         Kind::Switch,
         "",
         "false",
         "Send gossip uncompressed. Compressed gossip is understood all the same.",
+    ),
+    flag(
+        "discover",
+        Kind::Text,
+        "CLUSTER",
+        "",
+        "Find the nodes of the cluster of this name on the local network, with mDNS.",
     ),
     flag(
         "encrypt",
@@ -192,11 +213,39 @@ const AGENT_FLAGS: &[Flag] = &[
         "Node to join at start; may be given several times. If none answers the agent does not start.",
     ),
     flag(
+        "keyring-file",
+        Kind::Text,
+        "FILE",
+        "",
+        "Keep the keys of gossip encryption in this file, which must exist. Not together with -encrypt.",
+    ),
+    flag(
         "log-level",
         Kind::Text,
         "LEVEL",
         "INFO",
         "Least level that is logged: TRACE, DEBUG, INFO, WARN or ERR.",
+    ),
+    flag(
+        "mdns-disable-ipv4",
+        Kind::Switch,
+        "",
+        "false",
+        "Do not use IPv4 for -discover.",
+    ),
+    flag(
+        "mdns-disable-ipv6",
+        Kind::Switch,
+        "",
+        "false",
+        "Do not use IPv6 for -discover.",
+    ),
+    flag(
+        "mdns-iface",
+        Kind::Text,
+        "INTERFACE",
+        "",
+        "Network interface for -discover.",
     ),
     flag(
         "node",
@@ -218,6 +267,13 @@ const AGENT_FLAGS: &[Flag] = &[
         "NUMBER",
         "5",
         "Serf protocol to speak, 2 to 5.",
+    ),
+    flag(
+        "rejoin",
+        Kind::Switch,
+        "",
+        "false",
+        "Find back into the cluster from the snapshot even after a leave.",
     ),
     flag(
         "replay",
@@ -262,11 +318,26 @@ const AGENT_FLAGS: &[Flag] = &[
         "Address on which this tool's other commands and RPC clients are served.",
     ),
     flag(
+        "snapshot",
+        Kind::Text,
+        "FILE",
+        "",
+        "Keep members and clocks in this file, to find back into the cluster after a restart.",
+    ),
+    flag("syslog", Kind::Switch, "", "false", "Log to syslog, too."),
+    flag(
         "tag",
         Kind::List,
         "KEY=VALUE",
         "",
         "Tag of this node; may be given several times.",
+    ),
+    flag(
+        "tags-file",
+        Kind::Text,
+        "FILE",
+        "",
+        "Keep the tags in this file. Not together with -tag or -role.",
     ),
 ];
 

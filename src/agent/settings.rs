@@ -1,0 +1,387 @@
+//! Settings as they are written: on the command line and in files (agent spec 4.1, 4.2).
+//!
+//! [`KEYS`] is the one table of them. It drives decoding, merging, and what a reload says about keys
+//! that it cannot apply; the manual page is held to it by a test.
+
+mod decode;
+mod sources;
+
+use std::collections::BTreeMap;
+
+pub use decode::{DecodeError, decode};
+pub use sources::{Sources, Waiting};
+
+use super::config::FlagValues;
+use crate::go;
+use crate::serf::Tags;
+use crate::time::Duration;
+
+/// One source of settings, as written. What a source does not say is empty, zero or `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Settings {
+    pub node_name: String,
+    pub role: String,
+    pub tags: BTreeMap<String, String>,
+    pub tags_file: String,
+    pub bind: String,
+    pub interface: String,
+    pub advertise: String,
+    pub encrypt_key: String,
+    pub keyring_file: String,
+    pub log_level: String,
+    pub rpc_addr: String,
+    pub rpc_auth: String,
+    pub protocol: i64,
+    pub profile: String,
+    pub event_handlers: Vec<String>,
+    pub handler_timeout: Option<Duration>,
+    pub handler_grace: Option<Duration>,
+    pub start_join: Vec<String>,
+    pub replay_on_join: Option<bool>,
+    pub retry_join: Vec<String>,
+    pub retry_interval: Option<Duration>,
+    pub retry_max: i64,
+    pub snapshot_path: String,
+    pub rejoin_after_leave: Option<bool>,
+    pub discover: String,
+    pub mdns_interface: String,
+    pub mdns_disable_ipv4: Option<bool>,
+    pub mdns_disable_ipv6: Option<bool>,
+    pub enable_syslog: Option<bool>,
+    pub syslog_facility: String,
+    pub statsite_addr: String,
+    pub statsd_addr: String,
+    pub broadcast_timeout: Option<Duration>,
+    pub enable_compression: Option<bool>,
+    pub leave_on_terminate: Option<bool>,
+    pub skip_leave_on_interrupt: Option<bool>,
+    pub reconnect_interval: Option<Duration>,
+    pub reconnect_timeout: Option<Duration>,
+    pub tombstone_timeout: Option<Duration>,
+    pub disable_name_resolution: Option<bool>,
+    pub disable_coordinates: Option<bool>,
+    pub validate_node_names: Option<bool>,
+    pub query_response_size_limit: i64,
+    pub query_size_limit: i64,
+    pub user_event_size_limit: i64,
+}
+
+/// The place of a key's value, by its type; the type is also the rule by which sources merge.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Slot<'a> {
+    /// Text; an empty one says nothing.
+    Text(&'a mut String),
+    /// A list; sources add up.
+    List(&'a mut Vec<String>),
+    /// Texts by name; sources add up, the later value of a name wins.
+    Map(&'a mut BTreeMap<String, String>),
+    /// True, false, or not said; the later word wins.
+    Switch(&'a mut Option<bool>),
+    /// A whole number; zero and less say nothing.
+    Number(&'a mut i64),
+    /// A time; zero says nothing if an earlier source named one.
+    Duration(&'a mut Option<Duration>),
+    /// A time for which zero has a meaning; the later word wins.
+    Limit(&'a mut Option<Duration>),
+    /// Known to the reference, without effect.
+    Ignored,
+}
+
+impl Slot<'_> {
+    /// The type as the manual page names it.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Slot::Text(_) => "string",
+            Slot::List(_) => "list of strings",
+            Slot::Map(_) => "map of strings",
+            Slot::Switch(_) => "boolean",
+            Slot::Number(_) => "integer",
+            Slot::Duration(_) | Slot::Limit(_) => "duration",
+            Slot::Ignored => "any",
+        }
+    }
+
+    /// Lays a later source's value over this one.
+    fn merge(&mut self, later: Slot<'_>) {
+        match (self, later) {
+            (Slot::Text(value), Slot::Text(later)) if !later.is_empty() => {
+                **value = std::mem::take(later);
+            }
+            (Slot::List(value), Slot::List(later)) => value.append(later),
+            (Slot::Map(value), Slot::Map(later)) => value.append(later),
+            (Slot::Switch(value), Slot::Switch(later)) => **value = later.or(**value),
+            (Slot::Number(value), Slot::Number(later)) if *later > 0 => **value = *later,
+            (Slot::Duration(value), Slot::Duration(later)) => {
+                **value = later.filter(|time| !time.is_zero()).or(**value).or(*later);
+            }
+            (Slot::Limit(value), Slot::Limit(later)) => **value = later.or(**value),
+            _ => {}
+        }
+    }
+}
+
+/// A key of configuration files, and the flag that says the same.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name; a dot leads into an object.
+    pub name: &'static str,
+    /// The flag's name without the dash; empty if there is none.
+    pub flag: &'static str,
+    /// The effective value if nobody says anything; empty if there is none.
+    pub default: &'static str,
+    /// Whether a reload applies it.
+    pub reload: bool,
+    slot: fn(&mut Settings) -> Slot<'_>,
+}
+
+impl Key {
+    /// The place of its value.
+    pub fn slot<'a>(&self, settings: &'a mut Settings) -> Slot<'a> {
+        (self.slot)(settings)
+    }
+
+    /// Its type as the manual page names it.
+    pub fn type_name(&self) -> &'static str {
+        self.slot(&mut Settings::default()).type_name()
+    }
+
+    /// Copies its value.
+    pub fn copy(&self, from: &Settings, to: &mut Settings) {
+        match (self.slot(to), self.slot(&mut from.clone())) {
+            (Slot::Text(to), Slot::Text(from)) => to.clone_from(from),
+            (Slot::List(to), Slot::List(from)) => to.clone_from(from),
+            (Slot::Map(to), Slot::Map(from)) => to.clone_from(from),
+            (Slot::Switch(to), Slot::Switch(from)) => *to = *from,
+            (Slot::Number(to), Slot::Number(from)) => *to = *from,
+            (Slot::Duration(to) | Slot::Limit(to), Slot::Duration(from) | Slot::Limit(from)) => {
+                *to = *from;
+            }
+            _ => {}
+        }
+    }
+
+    const fn reloaded(mut self) -> Self {
+        self.reload = true;
+        self
+    }
+}
+
+const fn key(
+    name: &'static str,
+    flag: &'static str,
+    default: &'static str,
+    slot: fn(&mut Settings) -> Slot<'_>,
+) -> Key {
+    Key {
+        name,
+        flag,
+        default,
+        reload: false,
+        slot,
+    }
+}
+
+/// The flag that is the opposite of its key.
+const INVERTED: &str = "disable-compression";
+
+/// Every key, sorted by name.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("advertise", "advertise", "", |s| Slot::Text(&mut s.advertise)),
+    key("bind", "bind", "0.0.0.0:7946", |s| Slot::Text(&mut s.bind)),
+    key("broadcast_timeout", "broadcast-timeout", "5s", |s| Slot::Duration(&mut s.broadcast_timeout)),
+    key("disable_coordinates", "", "false", |s| Slot::Switch(&mut s.disable_coordinates)),
+    key("disable_name_resolution", "", "false", |s| Slot::Switch(&mut s.disable_name_resolution)),
+    key("discover", "discover", "", |s| Slot::Text(&mut s.discover)),
+    key("enable_compression", INVERTED, "true", |s| Slot::Switch(&mut s.enable_compression)),
+    key("enable_syslog", "syslog", "false", |s| Slot::Switch(&mut s.enable_syslog)),
+    key("encrypt_key", "encrypt", "", |s| Slot::Text(&mut s.encrypt_key)),
+    key("event_handlers", "event-handler", "", |s| Slot::List(&mut s.event_handlers)).reloaded(),
+    key("handler_grace", "handler-grace", "1s", |s| Slot::Limit(&mut s.handler_grace)).reloaded(),
+    key("handler_timeout", "handler-timeout", "0s", |s| Slot::Limit(&mut s.handler_timeout)).reloaded(),
+    key("interface", "iface", "", |s| Slot::Text(&mut s.interface)),
+    key("keyring_file", "keyring-file", "", |s| Slot::Text(&mut s.keyring_file)),
+    key("leave_on_terminate", "", "false", |s| Slot::Switch(&mut s.leave_on_terminate)).reloaded(),
+    key("log_level", "log-level", "INFO", |s| Slot::Text(&mut s.log_level)).reloaded(),
+    key("mdns.disable_ipv4", "mdns-disable-ipv4", "false", |s| Slot::Switch(&mut s.mdns_disable_ipv4)),
+    key("mdns.disable_ipv6", "mdns-disable-ipv6", "false", |s| Slot::Switch(&mut s.mdns_disable_ipv6)),
+    key("mdns.interface", "mdns-iface", "", |s| Slot::Text(&mut s.mdns_interface)),
+    key("msgpackusenewtimeformat", "", "", |_| Slot::Ignored),
+    key("node_name", "node", "", |s| Slot::Text(&mut s.node_name)),
+    key("profile", "profile", "lan", |s| Slot::Text(&mut s.profile)),
+    key("protocol", "protocol", "5", |s| Slot::Number(&mut s.protocol)),
+    key("query_response_size_limit", "", "1024", |s| Slot::Number(&mut s.query_response_size_limit)),
+    key("query_size_limit", "", "1024", |s| Slot::Number(&mut s.query_size_limit)),
+    key("reconnect_interval", "", "30s", |s| Slot::Duration(&mut s.reconnect_interval)),
+    key("reconnect_timeout", "", "24h", |s| Slot::Duration(&mut s.reconnect_timeout)),
+    key("rejoin_after_leave", "rejoin", "false", |s| Slot::Switch(&mut s.rejoin_after_leave)),
+    key("replay_on_join", "replay", "false", |s| Slot::Switch(&mut s.replay_on_join)),
+    key("retry_interval", "retry-interval", "30s", |s| Slot::Duration(&mut s.retry_interval)),
+    key("retry_join", "retry-join", "", |s| Slot::List(&mut s.retry_join)),
+    key("retry_max_attempts", "retry-max", "0", |s| Slot::Number(&mut s.retry_max)),
+    key("role", "role", "", |s| Slot::Text(&mut s.role)).reloaded(),
+    key("rpc_addr", "rpc-addr", "127.0.0.1:7373", |s| Slot::Text(&mut s.rpc_addr)),
+    key("rpc_auth", "", "", |s| Slot::Text(&mut s.rpc_auth)),
+    key("skip_leave_on_interrupt", "", "false", |s| Slot::Switch(&mut s.skip_leave_on_interrupt)).reloaded(),
+    key("snapshot_path", "snapshot", "", |s| Slot::Text(&mut s.snapshot_path)),
+    key("start_join", "join", "", |s| Slot::List(&mut s.start_join)),
+    key("statsd_addr", "", "", |s| Slot::Text(&mut s.statsd_addr)),
+    key("statsite_addr", "", "", |s| Slot::Text(&mut s.statsite_addr)),
+    key("syslog_facility", "", "LOCAL0", |s| Slot::Text(&mut s.syslog_facility)),
+    key("tags", "tag", "", |s| Slot::Map(&mut s.tags)).reloaded(),
+    key("tags_file", "tags-file", "", |s| Slot::Text(&mut s.tags_file)),
+    key("tombstone_timeout", "", "24h", |s| Slot::Duration(&mut s.tombstone_timeout)),
+    key("user_event_size_limit", "", "512", |s| Slot::Number(&mut s.user_event_size_limit)),
+    key("validate_node_names", "", "false", |s| Slot::Switch(&mut s.validate_node_names)),
+];
+
+impl Settings {
+    /// What the flags say.
+    ///
+    /// # Errors
+    /// What to print.
+    pub fn from_flags(flags: &impl FlagValues) -> Result<Self, String> {
+        let mut settings = Settings::default();
+        for key in KEYS.iter().filter(|key| !key.flag.is_empty()) {
+            let values = flags.values(key.flag);
+            let Some(last) = values.last() else {
+                continue;
+            };
+            match key.slot(&mut settings) {
+                Slot::Text(text) => text.clone_from(last),
+                Slot::List(list) => *list = values.to_vec(),
+                Slot::Map(map) => *map = parse_tags(values)?,
+                Slot::Switch(switch) => {
+                    *switch = Some(flags.flag(key.flag) != (key.flag == INVERTED));
+                }
+                Slot::Number(number) => *number = flags.integer(key.flag).unwrap_or(0),
+                Slot::Duration(time) | Slot::Limit(time) => *time = parse_time(last)?,
+                Slot::Ignored => {}
+            }
+        }
+        Ok(settings)
+    }
+
+    /// The tags, the role among them.
+    pub fn all_tags(&self) -> Tags {
+        let mut tags = Tags::new();
+        for (key, value) in &self.tags {
+            tags.set(key.as_bytes(), value.as_bytes());
+        }
+        if !self.role.is_empty() {
+            tags.set(b"role", self.role.as_bytes());
+        }
+        tags
+    }
+
+    /// Lays `later` over this, key by key as [`Slot`] says.
+    #[must_use]
+    pub fn merged(mut self, mut later: Settings) -> Self {
+        for key in KEYS {
+            key.slot(&mut self).merge(key.slot(&mut later));
+        }
+        self
+    }
+
+    /// The keys whose values differ.
+    pub fn changed_keys(&self, other: &Settings) -> Vec<&'static Key> {
+        let (mut one, mut other) = (self.clone(), other.clone());
+        let changed = |key: &&Key| key.slot(&mut one) != key.slot(&mut other);
+        KEYS.iter().filter(changed).collect()
+    }
+}
+
+fn parse_time(text: &str) -> Result<Option<Duration>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = go::parse_duration(text).map_err(|why| format!("Error: {why}"))?;
+    Ok(Some(parsed))
+}
+
+fn parse_tags(list: &[String]) -> Result<BTreeMap<String, String>, String> {
+    let mut tags = BTreeMap::new();
+    for tag in list {
+        match tag.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                tags.insert(key.to_owned(), value.to_owned());
+            }
+            _ => return Err(format!("Error: Invalid tag: '{tag}'")),
+        }
+    }
+    Ok(tags)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_its_places_differ() {
+        assert!(KEYS.windows(2).all(|pair| pair[0].name < pair[1].name));
+        for key in KEYS {
+            let mut marked = Settings::default();
+            match key.slot(&mut marked) {
+                Slot::Text(text) => *text = "x".into(),
+                Slot::List(list) => list.push("x".into()),
+                Slot::Map(map) => drop(map.insert("x".into(), "x".into())),
+                Slot::Switch(switch) => *switch = Some(true),
+                Slot::Number(number) => *number = 1,
+                Slot::Duration(time) | Slot::Limit(time) => *time = Some(Duration::from_secs(1)),
+                Slot::Ignored => continue,
+            }
+            let changed = marked.changed_keys(&Settings::default());
+            let names: Vec<_> = changed.iter().map(|key| key.name).collect();
+            assert_eq!(names, [key.name], "two keys share a place");
+            let merged = Settings::default().merged(marked.clone());
+            assert_eq!(merged, marked);
+            let kept = marked.clone().merged(Settings::default());
+            assert_eq!(kept, marked, "{}: saying nothing changes nothing", key.name);
+        }
+    }
+
+    #[test]
+    fn layers_merge() {
+        let mut first = Settings {
+            node_name: "n1".into(),
+            event_handlers: vec!["x".into()],
+            protocol: 4,
+            replay_on_join: Some(true),
+            leave_on_terminate: Some(true),
+            retry_interval: Some(Duration::from_secs(9)),
+            handler_timeout: Some(Duration::from_secs(9)),
+            ..Settings::default()
+        };
+        first.tags.insert("a".into(), "1".into());
+        first.tags.insert("b".into(), "1".into());
+        let mut second = Settings {
+            event_handlers: vec!["y".into()],
+            replay_on_join: Some(false),
+            retry_interval: Some(Duration::ZERO),
+            handler_timeout: Some(Duration::ZERO),
+            ..Settings::default()
+        };
+        second.tags.insert("a".into(), "2".into());
+        let both = first.merged(second).merged(Settings::default());
+        assert_eq!(both.node_name, "n1");
+        assert_eq!(both.tags["a"], "2");
+        assert_eq!(both.tags["b"], "1");
+        assert_eq!(both.event_handlers, ["x", "y"]);
+        assert_eq!(both.protocol, 4);
+        assert_eq!(both.replay_on_join, Some(false));
+        assert_eq!(both.leave_on_terminate, Some(true));
+        assert_eq!(both.retry_interval, Some(Duration::from_secs(9)));
+        assert_eq!(both.handler_timeout, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn tags_need_a_name() {
+        assert_eq!(
+            parse_tags(&["a=b".into(), "foo".into()]),
+            Err("Error: Invalid tag: 'foo'".into())
+        );
+        assert!(parse_tags(&["=b".into()]).is_err());
+    }
+}

@@ -1,0 +1,363 @@
+//! One configuration file's text (agent spec 4.2, 4.3).
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::{KEYS, Key, Settings, Slot};
+use crate::go;
+
+/// Why a file cannot be used, in the reference's words where it has any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// It is no JSON.
+    Syntax(String),
+    /// It is JSON, but of another type than an object; the type.
+    NoObject(&'static str),
+    /// Keys that nobody knows, and values of the wrong type; a line each.
+    Keys(Vec<String>),
+    /// A time that cannot be read: why, and the key.
+    Time(String, &'static str),
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeError::Syntax(why) => f.write_str(why),
+            DecodeError::NoObject(found) => write!(f, "'' expected a map, got '{found}'"),
+            DecodeError::Keys(complaints) => {
+                write!(f, "{} error(s) decoding:\n", complaints.len())?;
+                complaints
+                    .iter()
+                    .try_for_each(|complaint| write!(f, "\n* {complaint}"))
+            }
+            DecodeError::Time(why, key) => write!(f, "{why} (key '{key}')"),
+        }
+    }
+}
+
+/// Reads a file's text. The flag tells whether anything but blanks follows the first JSON value; that is
+/// ignored.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn decode(text: &[u8]) -> Result<(Settings, bool), DecodeError> {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
+    let value = match values.next() {
+        None => return Err(DecodeError::Syntax("EOF".to_owned())),
+        Some(Ok(value)) => value,
+        Some(Err(error)) if error.is_eof() => {
+            return Err(DecodeError::Syntax("unexpected EOF".to_owned()));
+        }
+        Some(Err(error)) => return Err(DecodeError::Syntax(error.to_string())),
+    };
+    let rest = text.get(values.byte_offset()..).unwrap_or_default();
+    let followed = !rest.iter().all(u8::is_ascii_whitespace);
+    let settings = match value {
+        Value::Object(entries) => decode_entries(entries)?,
+        Value::Null => Settings::default(),
+        other => return Err(DecodeError::NoObject(kind_of(&other))),
+    };
+    Ok((settings, followed))
+}
+
+fn decode_entries(entries: Map<String, Value>) -> Result<Settings, DecodeError> {
+    let mut reading = Reading::default();
+    reading.object("", entries);
+    let Reading {
+        settings,
+        unknown,
+        mut complaints,
+        bad_time,
+    } = reading;
+    for (object, mut keys) in unknown {
+        keys.sort();
+        complaints.push(format!("'{object}' has invalid keys: {}", keys.join(", ")));
+    }
+    if !complaints.is_empty() {
+        complaints.sort();
+        return Err(DecodeError::Keys(complaints));
+    }
+    match bad_time {
+        Some((why, key)) => Err(DecodeError::Time(why, key)),
+        None => Ok(settings),
+    }
+}
+
+#[derive(Default)]
+struct Reading {
+    settings: Settings,
+    /// Unknown keys by the object that they stand in.
+    unknown: Vec<(String, Vec<String>)>,
+    complaints: Vec<String>,
+    bad_time: Option<(String, &'static str)>,
+}
+
+impl Reading {
+    /// The entries of an object; `prefix` names it, with a dot behind.
+    fn object(&mut self, prefix: &str, entries: Map<String, Value>) {
+        let mut unknown = Vec::new();
+        for (name, value) in entries {
+            let full = format!("{prefix}{}", name.to_ascii_lowercase());
+            if let Some(key) = KEYS.iter().find(|key| key.name == full) {
+                self.value(key, value);
+                continue;
+            }
+            let inner = format!("{full}.");
+            if !KEYS.iter().any(|key| key.name.starts_with(&inner)) {
+                unknown.push(name);
+                continue;
+            }
+            match value {
+                Value::Object(entries) => self.object(&inner, entries),
+                Value::Null => {}
+                other => {
+                    let found = kind_of(&other);
+                    self.complaints
+                        .push(format!("'{full}' expected a map, got '{found}'"));
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            let object = prefix.trim_end_matches('.').to_owned();
+            self.unknown.push((object, unknown));
+        }
+    }
+
+    fn value(&mut self, key: &'static Key, value: Value) {
+        let complaints = &mut self.complaints;
+        match (key.slot(&mut self.settings), value) {
+            // As good as not there.
+            (_, Value::Null) | (Slot::Ignored, _) => {}
+            (Slot::Text(text), Value::String(value)) => *text = value,
+            (Slot::List(list), Value::Array(values)) => {
+                for (at, value) in values.into_iter().enumerate() {
+                    let name = || format!("{}[{at}]", key.name);
+                    list.extend(element(value, name, complaints));
+                }
+            }
+            (Slot::Map(map), Value::Object(entries)) => {
+                for (name, value) in entries {
+                    let shown = || format!("{}[{name}]", key.name);
+                    if let Some(value) = element(value, shown, complaints) {
+                        map.insert(name, value);
+                    }
+                }
+            }
+            (Slot::Switch(switch), Value::Bool(value)) => *switch = Some(value),
+            (Slot::Number(number), Value::Number(value)) => *number = whole(&value),
+            (Slot::Duration(time) | Slot::Limit(time), Value::String(value)) => {
+                if value.is_empty() {
+                    return;
+                }
+                match go::parse_duration(&value) {
+                    Ok(value) => *time = Some(value),
+                    Err(why) => self.bad_time = self.bad_time.take().or(Some((why, key.name))),
+                }
+            }
+            (Slot::List(_), value) => complaints.push(format!(
+                "'{}': source data must be an array or slice, got {}",
+                key.name,
+                kind_of(&value)
+            )),
+            (Slot::Map(_), value) => complaints.push(format!(
+                "'{}' expected a map, got '{}'",
+                key.name,
+                kind_of(&value)
+            )),
+            (slot, value) => {
+                let expected = match slot {
+                    Slot::Switch(_) => "bool",
+                    Slot::Number(_) => "int",
+                    _ => "string",
+                };
+                complaints.push(wrong_type(key.name, expected, &value));
+            }
+        }
+    }
+}
+
+/// A text in a list or a map; null counts as an empty one.
+fn element(
+    value: Value,
+    name: impl Fn() -> String,
+    complaints: &mut Vec<String>,
+) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Null => Some(String::new()),
+        other => {
+            complaints.push(wrong_type(&name(), "string", &other));
+            None
+        }
+    }
+}
+
+fn wrong_type(name: &str, expected: &str, value: &Value) -> String {
+    let found = match value {
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+        other => kind_of(other),
+    };
+    let shown = show(value);
+    format!(
+        "'{name}' expected type '{expected}', got unconvertible type '{found}', value: '{shown}'"
+    )
+}
+
+/// What the reference calls a value's type.
+const fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nil",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "float64",
+        Value::String(_) => "string",
+        Value::Array(_) => "slice",
+        Value::Object(_) => "map",
+    }
+}
+
+/// A value in the reference's notation.
+fn show(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) => {
+            let shown: Vec<_> = values.iter().map(show).collect();
+            format!("[{}]", shown.join(" "))
+        }
+        Value::Object(entries) => {
+            let entries = entries.iter();
+            let shown: Vec<_> = entries.map(|(k, v)| format!("{k}:{}", show(v))).collect();
+            format!("map[{}]", shown.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Without its fraction; what does not fit is the nearest that does.
+#[allow(clippy::cast_possible_truncation)]
+fn whole(number: &serde_json::Number) -> i64 {
+    let fraction = || number.as_f64().unwrap_or(0.0) as i64;
+    number.as_i64().unwrap_or_else(fraction)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::time::Duration;
+
+    fn read(text: &str) -> Settings {
+        let (settings, followed) = decode(text.as_bytes()).unwrap();
+        assert!(!followed);
+        settings
+    }
+
+    fn refused(text: &str) -> String {
+        decode(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_type_is_read() {
+        let settings = read(
+            r#"{"node_name": "a", "tags": {"x": "1"}, "start_join": ["b", "c"], "protocol": 4.7,
+                "replay_on_join": false, "retry_interval": "1m", "LOG_LEVEL": "debug",
+                "mdns": {"Interface": "eth0", "disable_ipv4": true},
+                "MsgpackUseNewTimeFormat": 3, "profile": null}"#,
+        );
+        assert_eq!(settings.node_name, "a");
+        assert_eq!(settings.tags["x"], "1");
+        assert_eq!(settings.start_join, ["b", "c"]);
+        assert_eq!(settings.protocol, 4);
+        assert_eq!(settings.replay_on_join, Some(false));
+        assert_eq!(settings.retry_interval, Some(Duration::from_secs(60)));
+        assert_eq!(settings.log_level, "debug");
+        assert_eq!(settings.mdns_interface, "eth0");
+        assert_eq!(settings.mdns_disable_ipv4, Some(true));
+        assert_eq!(settings.profile, "");
+        assert_eq!(read("null"), Settings::default());
+        assert_eq!(read(r#"{"protocol": 1e300}"#).protocol, i64::MAX);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_the_references_words() {
+        let cases = [
+            ("", "EOF"),
+            (" \n", "EOF"),
+            (r#"{"a":"#, "unexpected EOF"),
+            ("{bad", "key must be a string at line 1 column 2"),
+            ("[]", "'' expected a map, got 'slice'"),
+            ("5", "'' expected a map, got 'float64'"),
+            (
+                r#"{"retry_interval": "5"}"#,
+                "time: missing unit in duration \"5\" (key 'retry_interval')",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(refused(text), expected, "{text}");
+        }
+        let keys = [
+            (
+                r#"{"zed": 1, "nope": 2, "NodeName": ""}"#,
+                "'' has invalid keys: NodeName, nope, zed",
+            ),
+            (r#"{"mdns": {"x": 1}}"#, "'mdns' has invalid keys: x"),
+            (r#"{"mdns": "x"}"#, "'mdns' expected a map, got 'string'"),
+            (r#"{"tags": ["a"]}"#, "'tags' expected a map, got 'slice'"),
+            (
+                r#"{"start_join": "x"}"#,
+                "'start_join': source data must be an array or slice, got string",
+            ),
+            (
+                r#"{"node_name": {"a": [1, "b"]}}"#,
+                "'node_name' expected type 'string', got unconvertible type \
+                 'map[string]interface {}', value: 'map[a:[1 b]]'",
+            ),
+            (
+                r#"{"tags": {"a": 1}}"#,
+                "'tags[a]' expected type 'string', got unconvertible type 'float64', value: '1'",
+            ),
+            (
+                r#"{"protocol": "5"}"#,
+                "'protocol' expected type 'int', got unconvertible type 'string', value: '5'",
+            ),
+            (
+                r#"{"retry_interval": 5}"#,
+                "'retry_interval' expected type 'string', got unconvertible type 'float64', value: '5'",
+            ),
+            (
+                r#"{"replay_on_join": 1}"#,
+                "'replay_on_join' expected type 'bool', got unconvertible type 'float64', value: '1'",
+            ),
+        ];
+        for (text, expected) in keys {
+            assert_eq!(
+                refused(text),
+                format!("1 error(s) decoding:\n\n* {expected}"),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            refused(r#"{"protocol": true, "start_join": [1], "nope": 1}"#),
+            "3 error(s) decoding:\n\n* '' has invalid keys: nope\n\
+             * 'protocol' expected type 'int', got unconvertible type 'bool', value: 'true'\n\
+             * 'start_join[0]' expected type 'string', got unconvertible type 'float64', value: '1'"
+        );
+    }
+
+    #[test]
+    fn what_follows_is_noticed() {
+        for (text, expected) in [("{} \n", false), ("{} x", true), ("{}{}", true)] {
+            assert_eq!(decode(text.as_bytes()).unwrap().1, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_at_all_is_read_or_refused() {
+        let deep = "[".repeat(100_000);
+        for text in [deep.as_bytes(), b"\xff\xfe{}", b"{\"a\xff\": 1}", b"\0"] {
+            assert!(decode(text).is_err());
+        }
+    }
+}

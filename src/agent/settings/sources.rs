@@ -1,0 +1,173 @@
+//! Where settings come from: files and directories in the order given, then flags (agent spec 4.1).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{Settings, decode};
+use crate::agent::words::os_error;
+
+/// Largest file that is read; a configuration has a few thousand bytes.
+const FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// Whether reading may wait for whoever writes at the other end of a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// At the start: `-config-file <(...)` works.
+    Allowed,
+    /// In the running agent, which must go on.
+    Refused,
+}
+
+/// All sources of settings.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Files and directories.
+    pub paths: Vec<PathBuf>,
+    /// What the flags say.
+    pub flags: Settings,
+}
+
+impl Sources {
+    /// Reads the files and lays the flags over them. Warnings go to `notices`.
+    ///
+    /// # Errors
+    /// What to print.
+    pub fn read(&self, waiting: Waiting, notices: &mut Vec<String>) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        for path in self.files()? {
+            let failed = |why: String| format!("Error reading '{}': {why}", path.display());
+            let text = read_file(&path, waiting).map_err(failed)?;
+            let (layer, followed) = decode(&text)
+                .map_err(|why| format!("Error decoding '{}': {why}", path.display()))?;
+            if followed {
+                notices.push(format!(
+                    "Warning: '{}' goes on after its first JSON value; the rest is ignored",
+                    path.display()
+                ));
+            }
+            settings = settings.merged(layer);
+        }
+        Ok(settings.merged(self.flags.clone()))
+    }
+
+    /// The files, those of a directory in byte order of their names.
+    fn files(&self) -> Result<Vec<PathBuf>, String> {
+        let mut files = Vec::new();
+        for path in &self.paths {
+            if path.is_dir() {
+                let listed = list(path).map_err(|why| {
+                    let why = os_error(&why);
+                    let path = path.display();
+                    format!("Error reading '{path}': open {path}: {why}")
+                })?;
+                files.extend(listed);
+            } else {
+                files.push(path.clone());
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let named = path.as_os_str().as_encoded_bytes().ends_with(b".json");
+        if named && !path.is_dir() {
+            files.push(path);
+        }
+    }
+    files.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+    Ok(files)
+}
+
+fn read_file(path: &Path, waiting: Waiting) -> Result<Vec<u8>, String> {
+    let words =
+        |what: &str, why: &io::Error| format!("{what} {}: {}", path.display(), os_error(why));
+    let flags = match waiting {
+        Waiting::Allowed => 0,
+        Waiting::Refused => libc::O_NONBLOCK,
+    };
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file: File = opened.map_err(|why| words("open", &why))?;
+    let mut text = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut text)
+        .map_err(|why| words("read", &why))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!(
+            "{} is larger than {FILE_BYTES_MAX} bytes",
+            path.display()
+        ));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn sources(paths: &[&Path]) -> Sources {
+        Sources {
+            paths: paths.iter().map(|path| path.to_path_buf()).collect(),
+            flags: Settings::default(),
+        }
+    }
+
+    #[test]
+    fn directories_are_read_in_byte_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, handler) in [("9.json", "c"), ("10.json", "a"), ("20.json", "b")] {
+            fs::write(at(name), format!(r#"{{"event_handlers": ["{handler}"]}}"#)).unwrap();
+        }
+        fs::write(at("x.JSON"), "nonsense").unwrap();
+        fs::write(at("notes.txt"), "nonsense").unwrap();
+        fs::create_dir(at("0.json")).unwrap();
+        let single = at("last.conf");
+        fs::write(&single, r#"{"event_handlers": ["d"]} rest"#).unwrap();
+        let mut notices = Vec::new();
+        let both = sources(&[&single, dir.path()]);
+        let settings = both.read(Waiting::Allowed, &mut notices).unwrap();
+        assert_eq!(settings.event_handlers, ["d", "a", "b", "c"]);
+        assert_eq!(notices.len(), 1);
+        assert!(notices[0].contains("last.conf"), "{}", notices[0]);
+    }
+
+    #[test]
+    fn flags_come_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a");
+        fs::write(&file, r#"{"node_name": "file", "profile": "wan"}"#).unwrap();
+        let mut sources = sources(&[&file]);
+        sources.flags.node_name = "flag".into();
+        let settings = sources.read(Waiting::Refused, &mut Vec::new()).unwrap();
+        assert_eq!(settings.node_name, "flag");
+        assert_eq!(settings.profile, "wan");
+    }
+
+    #[test]
+    fn the_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing");
+        let read = |path: &Path| sources(&[path]).read(Waiting::Allowed, &mut Vec::new());
+        let shown = missing.display();
+        assert_eq!(
+            read(&missing),
+            Err(format!(
+                "Error reading '{shown}': open {shown}: no such file or directory"
+            ))
+        );
+        fs::write(&missing, "").unwrap();
+        assert_eq!(
+            read(&missing),
+            Err(format!("Error decoding '{shown}': EOF"))
+        );
+        let error = read(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.contains("is larger than"), "{error}");
+    }
+}
