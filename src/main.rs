@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
-use cottar::agent::resolver;
+use cottar::agent::{files::snapshot, resolver};
 
 fn main() -> ExitCode {
-    // The agent starts its own binary under this name to look host names up.
-    if std::env::args_os()
-        .next()
-        .is_some_and(|name| name == resolver::ARGV0)
-    {
+    // The agent starts its own binary under these names: to look host names up, and to wait for a disk.
+    let name = std::env::args_os().next().unwrap_or_default();
+    if name == resolver::ARGV0 {
         return resolver::child_main();
+    }
+    if name == snapshot::ARGV0 {
+        return snapshot::child_main();
     }
     cottar::cli::main(std::env::args_os())
 }

@@ -398,7 +398,10 @@ fn check_addresses(
 }
 
 /// Decodes a key; the error names the first byte that is wrong, as the reference counts.
-fn decode_key(text: &str) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+/// The reference's words.
+pub fn decode_key(text: &str) -> Result<Vec<u8>, String> {
     let illegal = |at: usize| format!("illegal base64 data at input byte {at}");
     // Line breaks inside are skipped by the reference.
     let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use super::signals::Caught;
 use super::turn::{Agent, Waiting};
 use crate::handler::EventScript;
-use crate::serf::{Command, CommandResult, Event, MemberEvent, MemberEventKind, State};
-use crate::swim;
+use crate::serf::{
+    Command, CommandResult, Event, Input, MemberEvent, MemberEventKind, Output, State,
+};
 use crate::time::{Duration, Instant};
 
 /// The core's own wait at the end of a leave (gossip spec 6.2).
@@ -145,6 +146,21 @@ impl Agent {
         !wanted || (self.own_leave_seen && self.handlers.is_idle())
     }
 
+    /// The core's last clock, and all of it on the disk.
+    fn finish_snapshot(&mut self) {
+        let now = self.clock.now();
+        self.serf.handle_input(Input::Shutdown, now);
+        let Some(snapshot) = &mut self.snapshot else {
+            return;
+        };
+        while let Some(output) = self.serf.poll_output() {
+            if let Output::Snapshot(line) = output {
+                snapshot.record(&line);
+            }
+        }
+        snapshot.finish();
+    }
+
     /// The last words, and the status.
     pub(super) fn finish(&mut self, code: u8) -> ExitCode {
         log::info!(target: "agent", "requesting serf shutdown");
@@ -152,6 +168,7 @@ impl Agent {
         if self.serf.state() != State::Left {
             log::warn!(target: "serf", "Shutdown without a Leave");
         }
+        self.finish_snapshot();
         log::info!(target: "agent", "shutdown complete");
         self.logger.open_gate();
         self.logger.finish(LAST_WORDS_MS);

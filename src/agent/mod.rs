@@ -9,6 +9,7 @@ pub mod child;
 mod clients;
 mod clock;
 pub mod config;
+pub mod files;
 pub mod join;
 mod joining;
 mod life;

@@ -12,6 +12,7 @@ use super::child::Runner;
 use super::clients::Clients;
 use super::clock::Clock;
 use super::config::{AgentConfig, FlagValues, Refused, Settings};
+use super::files::snapshot::SnapshotFile;
 use super::joining::{Joining, RetryJoin};
 use super::life::{Life, handler_names};
 use super::log::Logger;
@@ -22,7 +23,7 @@ use super::settings::{Sources, Waiting};
 use super::signals::Signals;
 use super::turn::{Agent, tokens};
 use super::words::os_error;
-use super::{addr, sys};
+use super::{addr, files, sys};
 use crate::handler::HandlerQueue;
 use crate::serf::{self, Serf};
 use crate::wire::{Envelope, Key, Keyring, NonceSource};
@@ -58,7 +59,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let read = sources.read(Waiting::Allowed, &mut notices);
     print_notices(logger, &notices);
     let settings = read?;
-    let config = match AgentConfig::check(settings.clone()) {
+    let mut config = match AgentConfig::check(settings.clone()) {
         Ok(config) => config,
         Err(Refused { notices, error }) => {
             print_notices(logger, &notices);
@@ -78,10 +79,13 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     sys::isolate_children();
 
     logger.print("==> Starting Serf agent...");
+    let keyring =
+        restore(&mut config).map_err(|why| format!("Failed to setup the Serf agent: {why}"))?;
     let failed =
         |why: String| format!("Failed to start the Serf agent: Error creating Serf: {why}");
     let protocol = check_protocol(config.protocol).map_err(failed)?;
-    let (gossip, serf) = open_gossip(&config, protocol, &clock, &poll).map_err(failed)?;
+    let (gossip, serf, snapshot) =
+        open_gossip(&config, keyring, protocol, &clock, &poll).map_err(failed)?;
 
     logger.print("==> Starting Serf agent RPC...");
     let clients = Clients::listen(&config.rpc_addr, poll.registry(), tokens::CLIENTS)
@@ -107,6 +111,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         config,
         sources,
         settings,
+        snapshot,
         waiting: std::collections::BTreeMap::new(),
         joining: Joining::default(),
         retry_join: None,
@@ -149,12 +154,37 @@ fn check_protocol(protocol: i64) -> Result<u8, String> {
     })
 }
 
+/// What files that the agent keeps have to say: the tags, and the keys if there is a file for them.
+fn restore(config: &mut AgentConfig) -> Result<Option<Keyring>, String> {
+    if let Some(path) = &config.tags_file {
+        if !config.tags.is_empty() {
+            return Err("Tags config not allowed while using tag files".to_owned());
+        }
+        if let Some(tags) = files::tags::read(path)? {
+            let (count, path) = (tags.len(), path.display());
+            ::log::info!(target: "agent", "Restored {count} tag(s) from {path}");
+            config.tags = tags;
+        }
+    }
+    let Some(path) = &config.keyring_file else {
+        return Ok(None);
+    };
+    if config.encrypt_key.is_some() {
+        return Err("Encryption key not allowed while using a keyring".to_owned());
+    }
+    let (keyring, count) = files::keyring::read(path)?;
+    let path = path.display();
+    ::log::info!(target: "agent", "Restored keyring with {count} keys from {path}");
+    Ok(Some(keyring))
+}
+
 fn open_gossip(
     config: &AgentConfig,
+    keyring: Option<Keyring>,
     protocol: u8,
     clock: &Clock,
     poll: &Poll,
-) -> Result<(Gossip, Serf), String> {
+) -> Result<(Gossip, Serf, Option<SnapshotFile>), String> {
     let no_memberlist = |why: String| format!("Failed to create memberlist: {why}");
     let mut seed = [0; 32 + 8];
     getrandom::getrandom(&mut seed)
@@ -162,6 +192,7 @@ fn open_gossip(
     let (nonce_seed, choice_seed) = split_seed(seed);
     let mut envelope = Envelope::plain(NonceSource::new(nonce_seed));
     envelope.compression = config.compression;
+    envelope.keyring = keyring;
     if let Some(key) = &config.encrypt_key {
         let key = Key::new(key).map_err(|why| no_memberlist(why.to_owned()))?;
         envelope.keyring = Some(Keyring::new(key));
@@ -180,8 +211,20 @@ fn open_gossip(
     serf_config.protocol = protocol;
     serf_config.broadcast_timeout = config.broadcast_timeout;
     apply_limits(config, &mut serf_config);
+    // Not before the port is ours: the file may belong to an agent that runs.
+    let (snapshot, restored) = match &config.snapshot {
+        None => (None, None),
+        Some(path) => {
+            let (file, found) = SnapshotFile::open(path, config.rejoin).map_err(|why| {
+                format!("Failed to setup snapshot: failed to open snapshot: {why}")
+            })?;
+            (Some(file), Some(found))
+        }
+    };
+    serf_config.snapshot = restored;
+    serf_config.keyring_file = config.keyring_file.is_some();
     let serf = Serf::new(serf_config, envelope, choice_seed, clock.now())?;
-    Ok((gossip, serf))
+    Ok((gossip, serf, snapshot))
 }
 
 /// Numbers that a file may change; the core's own defaults hold otherwise.
@@ -205,6 +248,7 @@ fn apply_limits(config: &AgentConfig, core: &mut serf::Config) {
         config.user_event_size_limit_bytes,
     );
     core.name_conflict_resolution = config.name_conflict_resolution;
+    core.coordinates = config.coordinates;
 }
 
 fn split_seed(seed: [u8; 40]) -> ([u8; 32], u64) {
@@ -248,8 +292,9 @@ impl Agent {
             let _ = writeln!(lines, "    {label:>27}: {value}");
         };
         line("RPC addr", &quoted(&self.clients.local_addr()));
-        line("Encrypted", &self.config.encrypt_key.is_some());
-        line("Snapshot", &false);
+        let encrypted = self.config.encrypt_key.is_some() || self.config.keyring_file.is_some();
+        line("Encrypted", &encrypted);
+        line("Snapshot", &self.snapshot.is_some());
         line("Profile", &self.config.profile.as_str());
         line("Message Compression Enabled", &self.config.compression);
         // The printer adds the last line's end.

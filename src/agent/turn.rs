@@ -11,6 +11,7 @@ use super::child::Runner;
 use super::clients::Clients;
 use super::clock::Clock;
 use super::config::{AgentConfig, Settings};
+use super::files::{self, snapshot::SnapshotFile};
 use super::joining::{Joining, RetryJoin};
 use super::life::Life;
 use super::log::Logger;
@@ -21,8 +22,13 @@ use super::settings::Sources;
 use super::signals::Signals;
 use crate::handler::outcome::Answer;
 use crate::handler::{HandlerQueue, Local};
-use crate::serf::{Command, CommandId, CommandResult, Event, Input, MemberEventKind, Output, Serf};
+use crate::serf::{
+    Command, CommandId, CommandResult, Event, Input, KeyringChange, MemberEventKind, Output, Serf,
+    State, Tags,
+};
 use crate::time::{Duration, Instant};
+use crate::wire::Key;
+use crate::wire::limits::META_BYTES_MAX;
 
 /// Tokens of the sockets and pipes, one block for each part.
 pub(super) mod tokens {
@@ -78,6 +84,7 @@ pub struct Agent {
     pub(super) sources: Sources,
     /// The settings as they are in effect.
     pub(super) settings: Settings,
+    pub(super) snapshot: Option<SnapshotFile>,
     pub(super) waiting: BTreeMap<CommandId, Waiting>,
     pub(super) joining: Joining,
     pub(super) retry_join: Option<RetryJoin>,
@@ -143,6 +150,7 @@ impl Agent {
             self.clients.poll_timeout(),
             self.server.poll_timeout(),
             self.retry_join.as_ref().and_then(RetryJoin::poll_timeout),
+            self.snapshot.as_ref().and_then(SnapshotFile::poll_timeout),
             self.life.poll_timeout(),
             console,
         ];
@@ -156,6 +164,9 @@ impl Agent {
             let now = self.clock.now();
             self.runner.handle_sigchld(self.poll.registry(), now);
             self.resolver.handle_sigchld(self.poll.registry(), now);
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.handle_sigchld(now);
+            }
         }
         for signal in pending.caught {
             self.caught(signal);
@@ -209,6 +220,11 @@ impl Agent {
         if is_due(self.retry_join.as_ref().and_then(RetryJoin::poll_timeout)) {
             self.try_retry_join();
         }
+        if let Some(snapshot) = &mut self.snapshot
+            && is_due(snapshot.poll_timeout())
+        {
+            snapshot.handle_timeout(now);
+        }
     }
 
     /// Passes work between the parts until none has any left, or the rounds are used up.
@@ -217,6 +233,7 @@ impl Agent {
             let mut busy = self.drain_core();
             busy |= self.drain_clients();
             busy |= self.drain_resolver();
+            self.flush_snapshot();
             busy |= self.step_handlers();
             if !busy {
                 self.unfinished = false;
@@ -248,8 +265,12 @@ impl Agent {
                 debug_assert!(RpcServer::owns(id), "the loop asks no queries of its own");
                 self.server.query_record(id, record);
             }
-            // Neither is asked for in the configuration of the core yet.
-            Output::Snapshot(_) | Output::KeyringChanged { .. } => {}
+            Output::Snapshot(line) => {
+                if let Some(snapshot) = &mut self.snapshot {
+                    snapshot.record(&line);
+                }
+            }
+            Output::KeyringChanged { change, keys } => self.write_keyring(change, &keys),
             Output::Stop => self.name_lost(),
         }
     }
@@ -320,7 +341,44 @@ impl Agent {
         }
     }
 
+    /// Writes what the core had to say for the snapshot, before handlers hear of it: an event that a
+    /// handler has seen does not come again after a crash.
+    fn flush_snapshot(&mut self) {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.flush(self.clock.now());
+        }
+    }
+
+    fn write_keyring(&mut self, change: KeyringChange, keys: &[Key]) {
+        let result = match &self.config.keyring_file {
+            Some(path) => files::keyring::write(path, keys),
+            None => Ok(()),
+        };
+        let now = self.clock.now();
+        let input = Input::KeyringWritten { change, result };
+        self.serf.handle_input(input, now);
+    }
+
+    /// Tags are in their file before anybody hears of them. Those that the core will refuse stay out.
+    fn write_tags(&self, tags: &Tags) -> Result<(), String> {
+        let Some(path) = &self.config.tags_file else {
+            return Ok(());
+        };
+        let protocol = u8::try_from(self.config.protocol).unwrap_or(u8::MAX);
+        let fits = tags.encode_meta(protocol).len() <= META_BYTES_MAX;
+        if !fits || self.serf.state() != State::Alive {
+            return Ok(());
+        }
+        files::tags::write(path, tags).map_err(|why| format!("Failed to write tags file: {why}"))
+    }
+
     fn run_for_client(&mut self, id: CommandId, command: Command) {
+        if let Command::SetTags(tags) = &command
+            && let Err(why) = self.write_tags(tags)
+        {
+            log::error!(target: "agent", "{why}");
+            return self.server.command_ended(id, CommandResult::Failed(why));
+        }
         if command == Command::Leave {
             log::info!(target: "agent", "requesting graceful leave from Serf");
             self.retry_join = None;

@@ -1,0 +1,101 @@
+//! The keyring file: a JSON list of keys in base64, the primary one first (agent spec 4.10).
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{atomic, read_small};
+use crate::agent::config::decode_key;
+use crate::agent::words::os_error;
+use crate::wire::{Key, Keyring};
+
+/// The ring in the file, and the number of keys that it lists.
+///
+/// # Errors
+/// What to print.
+pub fn read(path: &Path) -> Result<(Keyring, usize), String> {
+    let text = read_small(path).map_err(|why| format!("Failed to read keyring file: {why}"))?;
+    let missing = || format!("stat {}: no such file or directory", path.display());
+    decode(&text.ok_or_else(missing)?)
+}
+
+fn decode(text: &[u8]) -> Result<(Keyring, usize), String> {
+    let keys: Option<Vec<String>> = serde_json::from_slice(text)
+        .map_err(|why| format!("Failed to decode keyring file: {why}"))?;
+    let mut ring: Option<Keyring> = None;
+    let keys = keys.unwrap_or_default();
+    for key in &keys {
+        let raw =
+            decode_key(key).map_err(|why| format!("Failed to decode key from keyring: {why}"))?;
+        let key = Key::new(&raw).map_err(|why| format!("Failed to restore keyring: {why}"))?;
+        match &mut ring {
+            Some(ring) => ring.install(key),
+            None => ring = Some(Keyring::new(key)),
+        }
+    }
+    let ring = ring.ok_or("Keyring file contains no keys")?;
+    Ok((ring, keys.len()))
+}
+
+/// Writes the keys, primary first.
+///
+/// # Errors
+/// Completes `Failed to write keyring file: `.
+pub fn write(path: &Path, keys: &[Key]) -> Result<(), String> {
+    let keys: Vec<String> = keys
+        .iter()
+        .map(|key| STANDARD.encode(key.as_bytes()))
+        .collect();
+    let encoded = serde_json::to_vec_pretty(&keys).map_err(|why| why.to_string())?;
+    atomic::replace(path, &encoded)
+        .map_err(|why| format!("open {}: {}", path.display(), os_error(&why)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        let keys = [Key::new(&[7; 32]).unwrap(), Key::new(&[1; 16]).unwrap()];
+        write(&path, &keys).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(
+            text,
+            "[\n  \"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\",\n  \"AQEBAQEBAQEBAQEBAQEBAQ==\"\n]"
+        );
+        let (ring, count) = read(&path).unwrap();
+        assert_eq!((ring.keys(), count), (&keys[..], 2));
+    }
+
+    #[test]
+    fn files_that_are_none_are_refused_in_the_references_words() {
+        let cases = [
+            ("[]", "Keyring file contains no keys"),
+            ("null", "Keyring file contains no keys"),
+            (
+                "[\"!!\"]",
+                "Failed to decode key from keyring: illegal base64 data at input byte 0",
+            ),
+            (
+                "[\"AAAA\"]",
+                "Failed to restore keyring: key size must be 16, 24 or 32 bytes",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(decode(text.as_bytes()).unwrap_err(), expected, "{text}");
+        }
+        for text in ["", "{}", "[1]", "x"] {
+            let why = decode(text.as_bytes()).unwrap_err();
+            assert!(why.starts_with("Failed to decode keyring file: "), "{why}");
+        }
+        assert_eq!(
+            read(Path::new("/no/such")).unwrap_err(),
+            "stat /no/such: no such file or directory"
+        );
+    }
+}

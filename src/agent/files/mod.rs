@@ -1,0 +1,37 @@
+//! Files that the agent keeps: tags, keys of gossip encryption, and the snapshot (agent spec 4.10).
+
+pub mod atomic;
+pub mod keyring;
+pub mod snapshot;
+pub mod tags;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::words::os_error;
+
+/// Largest tags or keyring file; real ones have a few hundred bytes.
+const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads a small file; the text of an error other than a missing file completes `Failed to read ...: `.
+fn read_small(path: &Path) -> Result<Option<Vec<u8>>, String> {
+    let failed =
+        |what: &str, why: &io::Error| format!("{what} {}: {}", path.display(), os_error(why));
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(why) => return Err(failed("open", &why)),
+    };
+    let mut text = Vec::new();
+    file.take(SMALL_FILE_BYTES_MAX + 1)
+        .read_to_end(&mut text)
+        .map_err(|why| failed("read", &why))?;
+    if text.len() as u64 > SMALL_FILE_BYTES_MAX {
+        return Err(format!(
+            "{} is larger than {SMALL_FILE_BYTES_MAX} bytes",
+            path.display()
+        ));
+    }
+    Ok(Some(text))
+}

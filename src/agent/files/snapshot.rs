@@ -1,0 +1,527 @@
+//! The snapshot file (agent spec 4.10): lines are appended as they come, and now and then a new file
+//! with the whole state takes its place.
+//!
+//! Nothing here ends the agent or makes it wait for a disk, apart from a small append: the slow part of
+//! a new file, its way to the disk, is left to a short-lived child. When the disk fails, the state is
+//! kept in memory, and as soon as it works again a whole new file is written.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::atomic;
+use crate::agent::words::os_error;
+use crate::serf::snapshot::{Remark, Snapshot, SnapshotLine};
+use crate::time::{Duration, Instant};
+
+/// The name under which the agent starts its own binary to wait for the disk.
+pub const ARGV0: &str = "cottar: sync";
+/// Time between tries to get on after a failure.
+const RETRY: Duration = Duration::from_secs(5);
+/// The same for a new file that only was to be shorter (agent spec 4.10).
+const COMPACTION_RETRY: Duration = Duration::from_secs(30);
+/// Remarks on one file that are logged line by line.
+const REMARKS_MAX: usize = 16;
+/// Largest file that is read; with compaction they stay below a thousandth of it.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// Makes what stdin is open on last, and ends. For [`ARGV0`].
+pub fn child_main() -> std::process::ExitCode {
+    use std::os::fd::AsFd;
+    let stdin = io::stdin().as_fd().try_clone_to_owned();
+    match stdin.and_then(|fd| File::from(fd).sync_all()) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(_) => std::process::ExitCode::FAILURE,
+    }
+}
+
+/// Bytes that wait to be written, lines only.
+#[derive(Debug, Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    /// Where the last line begins, and what it is.
+    last: Option<(usize, std::mem::Discriminant<SnapshotLine>)>,
+}
+
+impl Pending {
+    /// Of clock lines in a row only the last one counts.
+    fn push(&mut self, line: &SnapshotLine) {
+        let kind = std::mem::discriminant(line);
+        let is_clock = matches!(
+            line,
+            SnapshotLine::Clock(_) | SnapshotLine::EventClock(_) | SnapshotLine::QueryClock(_)
+        );
+        if let Some((start, last)) = self.last
+            && is_clock
+            && last == kind
+        {
+            self.bytes.truncate(start);
+        }
+        self.last = Some((self.bytes.len(), kind));
+        line.encode(&mut self.bytes);
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        self.last = None;
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+/// A new file on its way to the disk.
+#[derive(Debug)]
+struct Rewrite {
+    file: File,
+    aside: PathBuf,
+    size_bytes: u64,
+    /// Lines that came meanwhile.
+    behind: Pending,
+    child: Child,
+}
+
+/// The file, and what it says.
+#[derive(Debug)]
+pub struct SnapshotFile {
+    path: PathBuf,
+    file: File,
+    /// A device or a pipe is never replaced by a file.
+    is_regular: bool,
+    size_bytes: u64,
+    /// The size that a new file would have at least; below its double none is worth while.
+    compacted_bytes: u64,
+    state: Snapshot,
+    rejoin: bool,
+    left: bool,
+    pending: Pending,
+    rewrite: Option<Rewrite>,
+    /// A child that makes a rename last.
+    directory_sync: Option<Child>,
+    /// Lines are not recorded, and that has been said.
+    is_failing: bool,
+    retry_at: Option<Instant>,
+    no_compaction_until: Option<Instant>,
+}
+
+impl SnapshotFile {
+    /// Opens the file, or creates it, and reads it. Remarks go to the log.
+    ///
+    /// # Errors
+    /// Completes `failed to open snapshot: `.
+    pub fn open(path: &Path, rejoin: bool) -> Result<(Self, Snapshot), String> {
+        let failed =
+            |what: &str, why: &io::Error| format!("{what} {}: {}", path.display(), os_error(why));
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o644)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(|why| failed("open", &why))?;
+        let metadata = file.metadata().map_err(|why| failed("stat", &why))?;
+        let mut text = Vec::new();
+        if metadata.is_file() {
+            if metadata.len() > FILE_BYTES_MAX {
+                return Err(format!(
+                    "{} is larger than {FILE_BYTES_MAX} bytes",
+                    path.display()
+                ));
+            }
+            file.read_to_end(&mut text)
+                .map_err(|why| failed("read", &why))?;
+        }
+        let (state, remarks) = Snapshot::decode(&text, rejoin);
+        log_remarks(&remarks);
+        let torn = remarks.iter().find_map(|remark| match remark {
+            Remark::TornTail(bytes) => Some(*bytes),
+            _ => None,
+        });
+        let size_bytes = (text.len() - torn.unwrap_or(0).min(text.len())) as u64;
+        if torn.is_some() {
+            file.set_len(size_bytes)
+                .map_err(|why| failed("truncate", &why))?;
+        }
+        let file = SnapshotFile {
+            path: fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+            file,
+            is_regular: metadata.is_file(),
+            size_bytes,
+            compacted_bytes: 0,
+            state: state.clone(),
+            rejoin,
+            left: false,
+            pending: Pending::default(),
+            rewrite: None,
+            directory_sync: None,
+            is_failing: false,
+            retry_at: None,
+            no_compaction_until: None,
+        };
+        Ok((file, state))
+    }
+
+    /// Takes a line. It is written by [`Self::flush`], at the latest at the end of the turn.
+    pub fn record(&mut self, line: &SnapshotLine) {
+        if *line == SnapshotLine::Leave && self.rejoin {
+            // It stays in the file as a mark, without effect on this node's next start.
+            self.left = true;
+        } else {
+            self.state.follow(line);
+        }
+        if let Some(rewrite) = &mut self.rewrite {
+            rewrite.behind.push(line);
+        }
+        if !self.is_failing {
+            self.pending.push(line);
+        }
+        if *line == SnapshotLine::Leave {
+            self.append();
+            let _ = self.file.sync_all();
+        }
+    }
+
+    /// Appends what has come, and begins a new file if it is time for one.
+    pub fn flush(&mut self, now: Instant) {
+        self.append();
+        if self.is_failing && self.retry_at.is_none() {
+            self.retry_at = Some(now + RETRY);
+        }
+        let limit = self.state.compaction_threshold_bytes();
+        let limit = limit.max(self.compacted_bytes.saturating_mul(2));
+        let may = self.no_compaction_until.is_none_or(|until| until <= now);
+        if self.size_bytes > limit && may && self.is_regular && !self.is_failing {
+            self.begin_rewrite(now);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due. [`Self::flush`] and a child's end can change that.
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Tries again after a failure.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.retry_at = None;
+        if self.is_failing {
+            self.begin_rewrite(now);
+        }
+    }
+
+    /// A child has ended, perhaps one of these.
+    pub fn handle_sigchld(&mut self, now: Instant) {
+        if let Some(child) = &mut self.directory_sync
+            && !matches!(child.try_wait(), Ok(None))
+        {
+            self.directory_sync = None;
+        }
+        let status = match &mut self.rewrite {
+            Some(rewrite) => rewrite.child.try_wait(),
+            None => return,
+        };
+        match status {
+            Ok(None) => {}
+            Ok(Some(status)) if status.success() => self.finish_rewrite(now),
+            Ok(Some(_)) | Err(_) => {
+                let why = "the new file could not be brought to the disk";
+                self.rewrite_failed(why, now);
+            }
+        }
+    }
+
+    /// The end of the process: what there is gets to the disk.
+    pub fn finish(&mut self) {
+        self.append();
+        if let Some(rewrite) = self.rewrite.take() {
+            let _ = fs::remove_file(&rewrite.aside);
+        }
+        if self.is_failing && self.is_regular {
+            let saved = atomic::replace(&self.path, &self.whole());
+            if let Err(why) = saved {
+                let why = os_error(&why);
+                log::error!(target: "serf", "Snapshot {}: {why}", self.path.display());
+            }
+        } else {
+            let _ = self.file.sync_all();
+        }
+    }
+
+    /// Writes the lines that wait. A failure leaves no half of one behind.
+    fn append(&mut self) {
+        let bytes = self.pending.take();
+        if bytes.is_empty() || self.is_failing {
+            return;
+        }
+        if self.is_regular && self.file.metadata().is_ok_and(|file| file.nlink() == 0) {
+            return self.fail("the file was deleted");
+        }
+        match self.file.write_all(&bytes) {
+            Ok(()) => self.size_bytes += bytes.len() as u64,
+            Err(why) => {
+                if self.is_regular {
+                    let _ = self.file.set_len(self.size_bytes);
+                }
+                self.fail(&os_error(&why));
+            }
+        }
+    }
+
+    fn fail(&mut self, why: &str) {
+        if !self.is_failing {
+            let path = self.path.display();
+            log::error!(
+                target: "serf",
+                "Failed to write snapshot {path}: {why}. \
+                 Members and clocks are not recorded until that works again"
+            );
+        }
+        self.is_failing = true;
+        self.pending = Pending::default();
+    }
+
+    /// The state as a file.
+    fn whole(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.state.lines().for_each(|line| line.encode(&mut bytes));
+        if self.left {
+            SnapshotLine::Leave.encode(&mut bytes);
+        }
+        bytes
+    }
+
+    fn begin_rewrite(&mut self, now: Instant) {
+        if self.rewrite.is_some() {
+            return;
+        }
+        if !self.is_regular {
+            return self.write_in_place(now);
+        }
+        let whole = self.whole();
+        let aside = atomic::beside(&self.path, ".compact");
+        let like = self.file.metadata().ok();
+        let begun = atomic::write_aside(&aside, &whole, like.as_ref()).and_then(|file| {
+            let child = spawn_sync(&file)?;
+            Ok((file, child))
+        });
+        match begun {
+            Ok((file, child)) => {
+                self.rewrite = Some(Rewrite {
+                    file,
+                    aside,
+                    size_bytes: whole.len() as u64,
+                    behind: Pending::default(),
+                    child,
+                });
+            }
+            Err(why) => {
+                let _ = fs::remove_file(&aside);
+                let deleted = like.is_none_or(|file| file.nlink() == 0);
+                if self.is_failing && !deleted && atomic::is_directory_at_fault(&why) {
+                    self.write_in_place(now);
+                } else {
+                    self.rewrite_failed(&os_error(&why), now);
+                }
+            }
+        }
+    }
+
+    /// The new file is on the disk.
+    fn finish_rewrite(&mut self, now: Instant) {
+        let Some(mut rewrite) = self.rewrite.take() else {
+            return;
+        };
+        let behind = rewrite.behind.take();
+        let placed = rewrite
+            .file
+            .write_all(&behind)
+            .and_then(|()| fs::rename(&rewrite.aside, &self.path));
+        if let Err(why) = placed {
+            let _ = fs::remove_file(&rewrite.aside);
+            return self.rewrite_failed(&os_error(&why), now);
+        }
+        self.file = rewrite.file;
+        self.compacted_bytes = rewrite.size_bytes;
+        self.size_bytes = rewrite.size_bytes + behind.len() as u64;
+        // All that waited is in the new file.
+        self.pending = Pending::default();
+        let directory = self.path.parent().and_then(|path| File::open(path).ok());
+        self.directory_sync = directory.and_then(|directory| spawn_sync(&directory).ok());
+        self.works_again();
+    }
+
+    fn rewrite_failed(&mut self, why: &str, now: Instant) {
+        if let Some(rewrite) = self.rewrite.take() {
+            let _ = fs::remove_file(&rewrite.aside);
+        }
+        if self.is_failing {
+            self.retry_at = Some(now + RETRY);
+            return;
+        }
+        let path = self.path.display();
+        log::warn!(target: "serf", "Failed to compact snapshot {path}: {why}");
+        self.no_compaction_until = Some(now + COMPACTION_RETRY);
+    }
+
+    /// Where no other file can be put into its place.
+    fn write_in_place(&mut self, now: Instant) {
+        let whole = self.whole();
+        let emptied = match self.is_regular {
+            true => self.file.set_len(0),
+            false => Ok(()),
+        };
+        match emptied.and_then(|()| self.file.write_all(&whole)) {
+            Ok(()) => {
+                self.size_bytes = whole.len() as u64;
+                self.works_again();
+            }
+            Err(_) => self.retry_at = Some(now + RETRY),
+        }
+    }
+
+    fn works_again(&mut self) {
+        if self.is_failing {
+            let path = self.path.display();
+            log::info!(target: "serf", "Snapshot {path} is written again");
+        }
+        self.is_failing = false;
+        self.retry_at = None;
+    }
+}
+
+fn spawn_sync(file: &File) -> io::Result<Child> {
+    Command::new("/proc/self/exe")
+        .arg0(ARGV0)
+        .stdin(file.try_clone()?)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+}
+
+fn log_remarks(remarks: &[Remark]) {
+    for remark in remarks.iter().take(REMARKS_MAX) {
+        if remark.is_warning() {
+            log::warn!(target: "serf", "{remark}");
+        } else {
+            log::info!(target: "serf", "{remark}");
+        }
+    }
+    let more = remarks.len().saturating_sub(REMARKS_MAX);
+    if more > 0 {
+        log::warn!(target: "serf", "{more} more lines of the snapshot were passed over");
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::serf::LamportTime;
+    use crate::wire::NodeName;
+
+    fn alive(number: u32) -> SnapshotLine {
+        SnapshotLine::Alive {
+            name: NodeName::new(format!("n {number}").as_bytes()).unwrap(),
+            addr: ([127, 0, 0, 1], 1000).into(),
+        }
+    }
+
+    fn open(path: &Path) -> (SnapshotFile, Snapshot) {
+        SnapshotFile::open(path, false).unwrap()
+    }
+
+    const NOW: Instant = Instant::ORIGIN;
+
+    #[test]
+    fn lines_are_there_after_a_flush_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snap");
+        let (mut file, found) = open(&path);
+        assert_eq!(found, Snapshot::default());
+        file.record(&alive(1));
+        for time in 1..5 {
+            file.record(&SnapshotLine::EventClock(LamportTime(time)));
+        }
+        file.flush(NOW);
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "alive: n 1 127.0.0.1:1000\nevent-clock: 4\n");
+        let (_, found) = open(&path);
+        assert_eq!((found.alive.len(), found.event_clock.0), (1, 4));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o022, 0);
+    }
+
+    #[test]
+    fn a_torn_tail_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snap");
+        fs::write(&path, "alive: n2 127.0.0.1:28202\nalive: n3 127.0.0.1:28").unwrap();
+        let (mut file, found) = open(&path);
+        assert_eq!(found.alive.len(), 1);
+        file.record(&SnapshotLine::Clock(LamportTime(3)));
+        file.flush(NOW);
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "alive: n2 127.0.0.1:28202\nclock: 3\n");
+    }
+
+    #[test]
+    fn a_leave_empties_the_state_unless_it_is_overruled() {
+        let dir = tempfile::tempdir().unwrap();
+        for (rejoin, expected) in [
+            (false, "clock: 0\nevent-clock: 0\nquery-clock: 0\n"),
+            (
+                true,
+                "alive: n 1 127.0.0.1:1000\nclock: 0\nevent-clock: 0\nquery-clock: 0\nleave\n",
+            ),
+        ] {
+            let path = dir.path().join(format!("snap {rejoin}"));
+            let (mut file, _) = SnapshotFile::open(&path, rejoin).unwrap();
+            file.record(&alive(1));
+            file.record(&SnapshotLine::Leave);
+            let text = fs::read_to_string(&path).unwrap();
+            assert_eq!(
+                text, "alive: n 1 127.0.0.1:1000\nleave\n",
+                "written at once"
+            );
+            assert_eq!(String::from_utf8(file.whole()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_device_is_written_to_and_never_replaced() {
+        let (mut file, _) = SnapshotFile::open(Path::new("/dev/full"), false).unwrap();
+        file.record(&alive(1));
+        file.flush(NOW);
+        assert!(file.is_failing && file.poll_timeout() == Some(NOW + RETRY));
+        file.handle_timeout(NOW + RETRY);
+        assert!(file.is_failing && file.poll_timeout() == Some(NOW + RETRY + RETRY));
+        file.finish();
+        assert!(!fs::metadata("/dev/full").unwrap().is_file());
+        let (mut null, _) = SnapshotFile::open(Path::new("/dev/null"), false).unwrap();
+        null.record(&alive(1));
+        null.flush(NOW);
+        assert!(!null.is_failing);
+    }
+
+    #[test]
+    fn a_deleted_file_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snap");
+        let (mut file, _) = open(&path);
+        file.record(&alive(1));
+        file.flush(NOW);
+        fs::remove_file(&path).unwrap();
+        file.record(&alive(2));
+        file.flush(NOW);
+        assert!(file.is_failing);
+        file.finish();
+        let (_, found) = open(&path);
+        assert_eq!(found.alive.len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_named() {
+        let why = SnapshotFile::open(Path::new("/no/such"), false).unwrap_err();
+        assert_eq!(why, "open /no/such: no such file or directory");
+    }
+}
