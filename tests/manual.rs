@@ -1,6 +1,7 @@
-//! The manual pages against the flag table: neither may know a flag that the other does not.
+//! The manual pages against the tables of flags and of keys: neither may know one that the other does not.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+use cottar::agent::settings::KEYS;
 use cottar::cli::table;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -108,4 +109,69 @@ fn every_flag_of_the_table_is_described() {
             );
         }
     }
+}
+
+#[test]
+fn the_page_of_files_has_the_keys_of_the_table() {
+    let page = page("cottar.conf.5");
+    let listed: Vec<String> = flags(&page, ".It Va ")
+        .iter()
+        .map(|key| key.to_ascii_lowercase())
+        .collect();
+    let set: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
+    let known: BTreeSet<&str> = KEYS.iter().map(|key| key.name).collect();
+    assert_eq!(set, known);
+    assert_eq!(set.len(), listed.len(), "a key is listed twice");
+}
+
+#[test]
+fn the_page_of_files_says_of_each_key_what_the_table_does() {
+    let page = page("cottar.conf.5");
+    for key in KEYS {
+        let name = match key.name {
+            "msgpackusenewtimeformat" => "MsgpackUseNewTimeFormat",
+            name => name,
+        };
+        let text = item(&page, &format!(".It Va {name} Pq "));
+        let heading = text.lines().next().unwrap_or_default();
+        assert_eq!(heading, key.type_name(), "{name}");
+        let says = |words: &str| text.contains(words);
+        assert!(
+            key.flag.is_empty() || says(&format!("The flag is\n.Fl {} .", key.flag)),
+            "{name}: the flag -{}",
+            key.flag
+        );
+        assert_eq!(says("The flag is"), !key.flag.is_empty(), "{name}");
+        assert_eq!(says("A reload applies it."), key.reload, "{name}");
+        let default = format!("The default is {}.", key.default);
+        assert!(
+            key.default.is_empty() || says(&default),
+            "{name}: {default}"
+        );
+        assert!(
+            !key.name.ends_with("_limit") || says("in bytes"),
+            "{name}: its unit"
+        );
+    }
+}
+
+#[test]
+fn keys_and_flags_have_the_same_defaults() {
+    let agent = table::command("agent").expect("the agent command");
+    for key in KEYS.iter().filter(|key| !key.flag.is_empty()) {
+        let flag = agent.flag(key.flag).expect(key.name);
+        let default = match key.flag {
+            // The flag is the opposite of its key.
+            "disable-compression" => "false",
+            _ => key.default,
+        };
+        assert_eq!(flag.default, default, "{} and -{}", key.name, key.flag);
+    }
+    // Those that are about files, and so stand in none.
+    let bare: Vec<&str> = agent
+        .all_flags()
+        .map(|flag| flag.name)
+        .filter(|flag| KEYS.iter().all(|key| key.flag != *flag))
+        .collect();
+    assert_eq!(bare, ["config-dir", "config-file"]);
 }

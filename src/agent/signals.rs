@@ -68,6 +68,9 @@ impl Signals {
             flag::register(number, Arc::clone(seen))?;
             low_level::pipe::register(number, writer.try_clone()?)?;
         }
+        // A file that reaches a limit is a failed write like any other. Caught and not ignored, for what
+        // is ignored stays so in handlers.
+        flag::register(libc::SIGXFSZ, Arc::default())?;
         let mut pipe = UnixStream::from_std(reader);
         registry.register(&mut pipe, token, Interest::READABLE)?;
         Ok(Signals {
