@@ -32,8 +32,6 @@ pub trait FlagValues {
     fn integer(&self, name: &str) -> Option<i64>;
     /// The values of several flags in the order in which they were given.
     fn values_of_any(&self, names: &[&str]) -> Vec<&str>;
-    /// What follows the flags, made printable.
-    fn stray_arguments(&self) -> Vec<String>;
 }
 
 /// A set of timings.

@@ -55,7 +55,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     sys::isolate_children();
 
     let mut notices = Vec::new();
-    let sources = sources(flags, &mut notices)?;
+    let sources = sources(flags)?;
     let read = sources.read(Waiting::Allowed, &mut notices);
     print_notices(logger, &notices);
     let settings = read?;
@@ -129,10 +129,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     Ok(agent)
 }
 
-fn sources(flags: &impl FlagValues, notices: &mut Vec<String>) -> Result<Sources, String> {
-    for argument in flags.stray_arguments() {
-        notices.push(format!("Warning: the argument '{argument}' is ignored"));
-    }
+fn sources(flags: &impl FlagValues) -> Result<Sources, String> {
     let paths = flags.values_of_any(&["config-file", "config-dir"]);
     Ok(Sources {
         paths: paths.into_iter().map(PathBuf::from).collect(),

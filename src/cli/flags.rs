@@ -190,10 +190,6 @@ impl FlagValues for Flags {
             .map(String::as_str)
             .collect()
     }
-    fn stray_arguments(&self) -> Vec<String> {
-        let shown = |argument: &OsString| argument.to_string_lossy().into_owned();
-        self.arguments.iter().map(shown).collect()
-    }
 }
 
 /// Splits `-name`, `--name`, `-name=value`.

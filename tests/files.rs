@@ -1,0 +1,455 @@
+//! Tags, keyring and snapshot files of live agents (agent spec 4.10), alone and shared with the reference.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, dead_code)]
+
+mod live;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+
+use live::{Agent, COTTAR, SERF, content, has_reference, refused, wait_until};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The flag that lets an agent find another one.
+fn join(other: &Agent) -> String {
+    format!("-retry-join={}", other.gossip())
+}
+
+#[test]
+fn tags_survive_in_their_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tags");
+    let flag = format!("-tags-file={}", path.display());
+    let args = ["-node=t", "-profile=local", &flag];
+    let mut agent = Agent::start(&args);
+    assert!(!path.exists(), "not before the first change");
+    let (worked, text) = agent.call("tags", &["-set=role=web", "-set=b=2"]);
+    assert!(worked, "{text}");
+    assert_eq!(content(&path), "{\n  \"b\": \"2\",\n  \"role\": \"web\"\n}");
+    assert_eq!(mode(&path), 0o600);
+    set_mode(&path, 0o640);
+    // Too many of them: refused, and so not written.
+    let (worked, text) = agent.call("tags", &[&format!("-set=x={}", "x".repeat(512))]);
+    assert!(!worked && text.contains("exceeds limit"), "{text}");
+    assert!(!content(&path).contains("xxx"));
+    agent.end("KILL");
+
+    let agent = Agent::start(&args);
+    let line = format!("[INFO] agent: Restored 2 tag(s) from {}", path.display());
+    agent.wait_for(&line);
+    assert!(agent.member("t").ends_with("b=2,role=web"));
+    agent.reload("");
+    assert!(agent.call("tags", &["-delete=b"]).0);
+    assert_eq!(
+        content(&path),
+        "{\n  \"role\": \"web\"\n}",
+        "reloaded or not"
+    );
+    assert_eq!(mode(&path), 0o640);
+    assert!(agent.member("t").ends_with("role=web"));
+
+    // Nothing changes that cannot be kept.
+    drop(dir);
+    let (worked, text) = agent.call("tags", &["-set=late=1"]);
+    assert!(
+        !worked && text.contains("Failed to write tags file: "),
+        "{text}"
+    );
+    assert!(agent.member("t").ends_with("role=web"));
+}
+
+#[test]
+fn tags_and_keys_from_two_sources_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let shown = path.display();
+    let (tags, keys) = (
+        format!("-tags-file={shown}"),
+        format!("-keyring-file={shown}"),
+    );
+    let setup = "==> Failed to setup the Serf agent: ";
+    let no_tags = "Tags config not allowed while using tag files\n";
+    let no_key = "Encryption key not allowed while using a keyring\n";
+    let missing = format!("stat {shown}: no such file or directory\n");
+    let cases: [(&str, &[&str], &str); 9] = [
+        ("{}", &[&tags, "-tag=a=b"], no_tags),
+        ("{}", &[&tags, "-role=a"], no_tags),
+        ("[]", &[&tags], "Failed to decode tags file: "),
+        ("[\"AAAA\"]", &[&keys, "-encrypt=AAAA"], no_key),
+        ("[]", &[&keys], "Keyring file contains no keys\n"),
+        ("{}", &[&keys], "Failed to decode keyring file: "),
+        ("[\"!\"]", &[&keys], "Failed to decode key from keyring: "),
+        (
+            "[\"AAAA\"]",
+            &[&keys],
+            "Failed to restore keyring: key size must be 16, 24 or 32 bytes\n",
+        ),
+        ("", &[&keys], &missing),
+    ];
+    for (text, args, why) in cases {
+        fs::write(&path, text).unwrap();
+        if why == missing {
+            fs::remove_file(&path).unwrap();
+        }
+        let (code, output) = refused(args);
+        assert!(
+            output.starts_with("==> Starting Serf agent...\n"),
+            "{output}"
+        );
+        assert!(
+            output.contains(&format!("{setup}{why}")),
+            "{why}:\n{output}"
+        );
+        assert_eq!(code, 1);
+    }
+    let (code, output) = refused(&["-snapshot=/no/such"]);
+    let expected = "==> Failed to start the Serf agent: Error creating Serf: Failed to setup snapshot: \
+                    failed to open snapshot: open /no/such: no such file or directory\n";
+    assert!(output.contains(expected), "{output}");
+    assert_eq!(code, 1);
+}
+
+const OLD_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQ==";
+const NEW_KEY: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+
+#[test]
+fn keys_changed_by_the_reference_are_kept() {
+    if !has_reference("keys_changed_by_the_reference_are_kept") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+    for path in [&ours, &theirs] {
+        fs::write(path, format!("[\"{OLD_KEY}\"]")).unwrap();
+        set_mode(path, 0o640);
+    }
+    let serf = Agent::of(
+        SERF,
+        live::free(),
+        &["-node=serf", &format!("-keyring-file={}", theirs.display())],
+    );
+    let flag = format!("-keyring-file={}", ours.display());
+    let mut agent = Agent::start(&["-node=cottar", &flag, &join(&serf)]);
+    let text = agent.wait_for(&format!(
+        "[INFO] agent: Restored keyring with 1 keys from {}",
+        ours.display()
+    ));
+    assert!(text.contains("Encrypted: true"), "{text}");
+    wait_until("both see each other", || {
+        serf.sees("cottar", "alive") && agent.sees("serf", "alive")
+    });
+    let keys = |args: &[&str]| {
+        let output = Command::new(SERF)
+            .args(["keys", &format!("-rpc-addr={}", serf.rpc())])
+            .args(args)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}");
+    };
+    keys(&["-install", NEW_KEY]);
+    assert_eq!(
+        content(&ours),
+        format!("[\n  \"{OLD_KEY}\",\n  \"{NEW_KEY}\"\n]")
+    );
+    keys(&["-use", NEW_KEY]);
+    assert_eq!(
+        content(&ours),
+        format!("[\n  \"{NEW_KEY}\",\n  \"{OLD_KEY}\"\n]")
+    );
+    keys(&["-remove", OLD_KEY]);
+    assert_eq!(content(&ours), format!("[\n  \"{NEW_KEY}\"\n]"));
+    assert_eq!(content(&theirs), content(&ours), "byte for byte");
+    assert_eq!(mode(&ours), 0o640);
+    agent.end("KILL");
+    // Without the new key it would not be let in.
+    let agent = Agent::start(&["-node=cottar2", &flag, &join(&serf)]);
+    wait_until("it is back", || agent.sees("serf", "alive"));
+}
+
+/// A cluster's other node, that handlers and clocks have to do with.
+fn peer() -> Agent {
+    Agent::start(&["-node=peer", "-profile=local"])
+}
+
+#[test]
+fn a_killed_agent_finds_back_and_handles_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let (snap, ran) = (dir.path().join("snap"), dir.path().join("ran"));
+    let peer = peer();
+    let flags = [
+        "-node=me".to_owned(),
+        "-profile=local".to_owned(),
+        format!("-snapshot={}", snap.display()),
+        format!(
+            "-event-handler=user=echo $SERF_USER_EVENT >> {}",
+            ran.display()
+        ),
+        format!("-bind={}", live::free()),
+    ];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut agent = Agent::start(&[&flags[..], &[&join(&peer), "-replay"]].concat());
+    assert!(agent.text().contains("Snapshot: true"));
+    wait_until("joined", || peer.sees("me", "alive"));
+    for event in ["one", "two", "three"] {
+        assert!(peer.call("event", &["-coalesce=false", event]).0);
+    }
+    wait_until("handled", || content(&ran) == "one\ntwo\nthree\n");
+    agent.end("KILL");
+    let text = content(&snap);
+    assert!(
+        text.contains(&format!("alive: peer {}\n", peer.gossip())),
+        "{text}"
+    );
+    assert!(text.contains("event-clock: "), "{text}");
+
+    // No -join: the snapshot is enough. Old events are wanted, but not those already seen.
+    assert!(peer.call("event", &["-coalesce=false", "four"]).0);
+    let mut agent = Agent::start(&[&flags[..], &["-replay"]].concat());
+    agent.wait_for("[INFO] serf: Attempting re-join to previously known node: peer: ");
+    agent.wait_for("[INFO] serf: Re-joined to previously known node: peer: ");
+    assert!(peer.call("event", &["-coalesce=false", "five"]).0);
+    wait_until("the new one", || content(&ran).ends_with("five\n"));
+    let seen = content(&ran);
+    assert!(seen.starts_with("one\ntwo\nthree\n"), "{seen}");
+    for event in ["one", "two", "three", "five"] {
+        assert_eq!(seen.matches(event).count(), 1, "{seen}");
+    }
+
+    // After a leave it stays away,
+    assert_eq!(agent.end("INT"), 0);
+    let text = content(&snap);
+    assert!(text.contains("\nleave\n"), "{text}");
+    let mut agent = Agent::start(&flags);
+    agent.wait_for("EventMemberJoin: me");
+    assert!(agent.call("event", &["alone"]).0);
+    assert!(!agent.text().contains("Attempting re-join"));
+    agent.end("KILL");
+
+    // unless it is told to come back all the same.
+    let leave = format!("alive: peer {}\nleave\n", peer.gossip());
+    fs::write(&snap, leave).unwrap();
+    let agent = Agent::start(&[&flags[..], &["-rejoin"]].concat());
+    agent.wait_for("[INFO] serf: Ignoring previous leave in snapshot");
+    agent.wait_for("[INFO] serf: Re-joined to previously known node: peer: ");
+}
+
+#[test]
+fn damage_is_passed_over_and_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let snap = dir.path().join("snap");
+    fs::write(
+        &snap,
+        "# comment\ncoordinate: x\nalive: lost\nclock: x\nwhat\nclock: 7\nalive: n3 127.0.0.1:28",
+    )
+    .unwrap();
+    let flag = format!("-snapshot={}", snap.display());
+    let mut agent = Agent::start(&["-node=me", &flag]);
+    for line in [
+        "[WARN] serf: Failed to parse address: lost",
+        "[WARN] serf: Failed to convert clock time: x",
+        "[WARN] serf: Unrecognized snapshot line: what",
+        "[WARN] serf: Snapshot ends inside a line: dropping its last 22 bytes",
+    ] {
+        agent.wait_for(line);
+    }
+    wait_until("new lines", || content(&snap).contains("alive: me "));
+    agent.end("TERM");
+    let text = content(&snap);
+    assert!(!text.contains("n3"), "{text}");
+    let lines = text.lines().skip(6);
+    for line in lines {
+        let known = [
+            "alive: me 127.0.0.1:",
+            "clock: ",
+            "event-clock: ",
+            "query-clock: ",
+        ];
+        assert!(known.iter().any(|start| line.starts_with(start)), "{text}");
+    }
+}
+
+/// One agent leaves a file behind, the other kind continues from it, both ways.
+#[test]
+fn snapshots_are_shared_with_the_reference() {
+    if !has_reference("snapshots_are_shared_with_the_reference") {
+        return;
+    }
+    let peer = Agent::start(&["-node=peer number 1"]);
+    for (first, second) in [(SERF, COTTAR), (COTTAR, SERF)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (snap, ran) = (dir.path().join("snap"), dir.path().join("ran"));
+        let address = live::free();
+        let flags = [
+            "-node=me".to_owned(),
+            "-replay".to_owned(),
+            format!("-snapshot={}", snap.display()),
+            format!(
+                "-event-handler=user=echo $SERF_USER_EVENT >> {}",
+                ran.display()
+            ),
+        ];
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let mut agent = Agent::of(first, address, &[&flags[..], &[&join(&peer)]].concat());
+        wait_until("joined", || peer.sees("me", "alive"));
+        let mark = format!("seen-{}", address.port());
+        assert!(peer.call("event", &["-coalesce=false", &mark]).0);
+        wait_until("handled", || content(&ran).contains(&mark));
+        agent.end("TERM");
+        drop(agent);
+        fs::write(&ran, "").unwrap();
+
+        let mut agent = Agent::of(second, address, &flags);
+        agent.wait_for("Re-joined to previously known node: peer number 1: ");
+        wait_until("back", || peer.sees("me", "alive"));
+        let mark = format!("next-{}", address.port());
+        assert!(peer.call("event", &["-coalesce=false", &mark]).0);
+        wait_until("the new one", || content(&ran).contains(&mark));
+        assert!(!content(&ran).contains("seen-"), "{}", content(&ran));
+
+        // A leave by the one is a leave for the other.
+        assert_eq!(agent.end("INT"), 0);
+        drop(agent);
+        let mut agent = Agent::of(first, address, &flags);
+        agent.wait_for("EventMemberJoin: me");
+        assert!(agent.call("event", &["alone"]).0);
+        assert!(!agent.text().contains("Attempting re-join"));
+        agent.end("KILL");
+        drop(agent);
+        fs::write(
+            &snap,
+            format!("alive: peer number 1 {}\nleave\n", peer.gossip()),
+        )
+        .unwrap();
+        let agent = Agent::of(second, address, &[&flags[..], &["-rejoin"]].concat());
+        agent.wait_for("Re-joined to previously known node: peer number 1: ");
+    }
+}
+
+#[test]
+fn a_long_snapshot_is_compacted() {
+    let dir = tempfile::tempdir().unwrap();
+    let snap = dir.path().join("snap");
+    let mut file = fs::File::create(&snap).unwrap();
+    for number in 0..20_000 {
+        writeln!(file, "clock: {number}").unwrap();
+    }
+    drop(file);
+    set_mode(&snap, 0o640);
+    let before = fs::metadata(&snap).unwrap();
+    assert!(before.len() > 128 << 10);
+    let flag = format!("-snapshot={}", snap.display());
+    let mut agent = Agent::start(&["-node=me", "-profile=local", &flag]);
+    wait_until("compaction", || fs::metadata(&snap).unwrap().len() < 1000);
+    assert_ne!(fs::metadata(&snap).unwrap().ino(), before.ino());
+    assert_eq!(mode(&snap), 0o640);
+    let clock = |text: &str| -> Option<u64> {
+        text.lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("clock: ")?.parse().ok())
+    };
+    let text = content(&snap);
+    assert!(text.contains("alive: me "), "{text}");
+    assert!(clock(&text) >= Some(19_999), "{text}");
+    // The new file is the one that is written to.
+    assert!(agent.call("event", &["after"]).0);
+    wait_until("the event's time", || {
+        content(&snap)
+            .lines()
+            .last()
+            .is_some_and(|line| line.starts_with("event-clock: "))
+            && content(&snap).len() > text.len()
+    });
+    assert_eq!(agent.end("INT"), 0);
+    assert!(content(&snap).contains("leave\n"));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no leftovers");
+}
+
+/// How often stdout says that the snapshot cannot be written.
+fn complaints(agent: &Agent) -> usize {
+    agent.text().matches("Failed to write snapshot").count()
+}
+
+#[test]
+fn a_full_disk_is_said_once_and_survived() {
+    let dir = tempfile::tempdir().unwrap();
+    let snap = dir.path().join("snap");
+    fs::write(&snap, format!("#{}\n", "x".repeat(500))).unwrap();
+    let flag = format!("-snapshot={}", snap.display());
+    let mut shell = Command::new("/bin/sh");
+    // The soft limit only, so that it can be raised again.
+    shell.args(["-c", "ulimit -S -f 1; exec \"$@\"", "sh", COTTAR]);
+    let address = live::free();
+    let mut agent = Agent::from_command(shell, address, &["-node=me", "-profile=local", &flag]);
+    agent.wait_for("Log data will now stream in as it occurs:");
+    let peer = Agent::start(&["-node=peer", "-profile=local", &join(&agent)]);
+    wait_until("joined", || agent.sees("peer", "alive"));
+    let mut lost = 0;
+    wait_until("the limit is reached", || {
+        lost += 1;
+        assert!(
+            peer.call("event", &["-coalesce=false", &format!("e{lost}")])
+                .0
+        );
+        complaints(&agent) > 0
+    });
+    for number in 0..20 {
+        assert!(
+            agent
+                .call("event", &["-coalesce=false", &format!("f{number}")])
+                .0
+        );
+    }
+    assert!(fs::metadata(&snap).unwrap().len() <= 1024);
+    assert!(content(&snap).ends_with('\n'), "no half line");
+    let pid = agent.pid().to_string();
+    let raised = Command::new("prlimit")
+        .args(["--pid", &pid, "--fsize=unlimited:"])
+        .status();
+    assert!(raised.unwrap().success());
+    agent.wait_for("is written again");
+    assert_eq!(complaints(&agent), 1, "{}", agent.text());
+    let text = content(&snap);
+    assert!(
+        text.contains(&format!("alive: peer {}\n", peer.gossip())),
+        "{text}"
+    );
+    assert!(!text.contains("xxx"), "a new file: {text}");
+    // And it goes on.
+    assert!(agent.call("event", &["-coalesce=false", "again"]).0);
+    wait_until("new lines", || content(&snap).len() > text.len());
+    assert_eq!(agent.end("INT"), 0);
+}
+
+#[test]
+fn a_lost_directory_is_said_once_and_survived() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let snap = folder.join("snap");
+    let flag = format!("-snapshot={}", snap.display());
+    let agent = Agent::start(&["-node=me", "-profile=local", &flag]);
+    wait_until("first lines", || content(&snap).contains("alive: me "));
+    fs::remove_dir_all(&folder).unwrap();
+    for number in 0..5 {
+        assert!(
+            agent
+                .call("event", &["-coalesce=false", &format!("e{number}")])
+                .0
+        );
+    }
+    agent.wait_for("Failed to write snapshot");
+    fs::create_dir(&folder).unwrap();
+    agent.wait_for("is written again");
+    assert_eq!(complaints(&agent), 1, "{}", agent.text());
+    assert!(content(&snap).contains("alive: me "));
+}
