@@ -23,6 +23,8 @@ pub const ARGV0: &str = "cottar: sync";
 const RETRY: Duration = Duration::from_secs(5);
 /// The same for a new file that only was to be shorter (agent spec 4.10).
 const COMPACTION_RETRY: Duration = Duration::from_secs(30);
+/// Lines that may wait for a new file to get to the disk; a disk that takes longer has other troubles.
+const BEHIND_BYTES_MAX: usize = 4 << 20;
 /// Remarks on one file that are logged line by line.
 const REMARKS_MAX: usize = 16;
 /// Largest file that is read; with compaction they stay below a thousandth of it.
@@ -96,12 +98,14 @@ pub struct SnapshotFile {
     left: bool,
     pending: Pending,
     rewrite: Option<Rewrite>,
-    /// A child that makes a rename last.
-    directory_sync: Option<Child>,
+    /// Children for whose end nobody waits.
+    children: Vec<Child>,
     /// Lines are not recorded, and that has been said.
     is_failing: bool,
     retry_at: Option<Instant>,
     no_compaction_until: Option<Instant>,
+    /// A new file could not be made, and that has been said.
+    compaction_failed: bool,
 }
 
 impl SnapshotFile {
@@ -154,10 +158,11 @@ impl SnapshotFile {
             left: false,
             pending: Pending::default(),
             rewrite: None,
-            directory_sync: None,
+            children: Vec::new(),
             is_failing: false,
             retry_at: None,
             no_compaction_until: None,
+            compaction_failed: false,
         };
         Ok((file, state))
     }
@@ -172,6 +177,9 @@ impl SnapshotFile {
         }
         if let Some(rewrite) = &mut self.rewrite {
             rewrite.behind.push(line);
+            if rewrite.behind.bytes.len() > BEHIND_BYTES_MAX {
+                self.abandon_rewrite();
+            }
         }
         if !self.is_failing {
             self.pending.push(line);
@@ -211,11 +219,8 @@ impl SnapshotFile {
 
     /// A child has ended, perhaps one of these.
     pub fn handle_sigchld(&mut self, now: Instant) {
-        if let Some(child) = &mut self.directory_sync
-            && !matches!(child.try_wait(), Ok(None))
-        {
-            self.directory_sync = None;
-        }
+        self.children
+            .retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         let status = match &mut self.rewrite {
             Some(rewrite) => rewrite.child.try_wait(),
             None => return,
@@ -233,17 +238,23 @@ impl SnapshotFile {
     /// The end of the process: what there is gets to the disk.
     pub fn finish(&mut self) {
         self.append();
-        if let Some(rewrite) = self.rewrite.take() {
-            let _ = fs::remove_file(&rewrite.aside);
-        }
-        if self.is_failing && self.is_regular {
-            let saved = atomic::replace(&self.path, &self.whole());
-            if let Err(why) = saved {
-                let why = os_error(&why);
-                log::error!(target: "serf", "Snapshot {}: {why}", self.path.display());
-            }
-        } else {
+        self.abandon_rewrite();
+        if !self.is_failing || !self.is_regular {
             let _ = self.file.sync_all();
+            return;
+        }
+        let aside = atomic::beside(&self.path, ".compact");
+        let written = self.write_aside(&aside).and_then(|(file, _)| {
+            file.sync_all()?;
+            fs::rename(&aside, &self.path)
+        });
+        match written {
+            Ok(()) => atomic::sync_directory_of(&self.path),
+            Err(why) => {
+                let _ = fs::remove_file(&aside);
+                let (path, why) = (self.path.display(), os_error(&why));
+                log::error!(target: "serf", "Snapshot {path} is not up to date: {why}");
+            }
         }
     }
 
@@ -297,32 +308,53 @@ impl SnapshotFile {
         if !self.is_regular {
             return self.write_in_place(now);
         }
-        let whole = self.whole();
         let aside = atomic::beside(&self.path, ".compact");
-        let like = self.file.metadata().ok();
-        let begun = atomic::write_aside(&aside, &whole, like.as_ref()).and_then(|file| {
-            let child = spawn_sync(&file)?;
-            Ok((file, child))
-        });
-        match begun {
-            Ok((file, child)) => {
-                self.rewrite = Some(Rewrite {
-                    file,
-                    aside,
-                    size_bytes: whole.len() as u64,
-                    behind: Pending::default(),
-                    child,
-                });
-            }
+        match self.write_aside(&aside) {
+            Ok((file, size_bytes)) => match spawn_sync(&file) {
+                Ok(child) => {
+                    self.rewrite = Some(Rewrite {
+                        file,
+                        aside,
+                        size_bytes,
+                        behind: Pending::default(),
+                        child,
+                    });
+                }
+                // It has to be waited for then.
+                Err(_) => match file.sync_all() {
+                    Ok(()) => self.place(file, &aside, size_bytes, Vec::new(), now),
+                    Err(why) => self.aside_failed(&aside, &why, now),
+                },
+            },
             Err(why) => {
-                let _ = fs::remove_file(&aside);
-                let deleted = like.is_none_or(|file| file.nlink() == 0);
+                let deleted = self.file.metadata().is_ok_and(|file| file.nlink() == 0);
                 if self.is_failing && !deleted && atomic::is_directory_at_fault(&why) {
                     self.write_in_place(now);
                 } else {
-                    self.rewrite_failed(&os_error(&why), now);
+                    self.aside_failed(&aside, &why, now);
                 }
             }
+        }
+    }
+
+    /// Writes the state beside the file; the new file, and its size.
+    fn write_aside(&self, aside: &Path) -> io::Result<(File, u64)> {
+        let whole = self.whole();
+        let like = self.file.metadata()?;
+        let file = atomic::write_aside(aside, &whole, Some(&like))?;
+        Ok((file, whole.len() as u64))
+    }
+
+    fn aside_failed(&mut self, aside: &Path, why: &io::Error, now: Instant) {
+        let _ = fs::remove_file(aside);
+        self.rewrite_failed(&os_error(why), now);
+    }
+
+    fn abandon_rewrite(&mut self) {
+        if let Some(mut rewrite) = self.rewrite.take() {
+            let _ = fs::remove_file(&rewrite.aside);
+            let _ = rewrite.child.kill();
+            self.children.push(rewrite.child);
         }
     }
 
@@ -332,21 +364,32 @@ impl SnapshotFile {
             return;
         };
         let behind = rewrite.behind.take();
-        let placed = rewrite
-            .file
+        self.place(
+            rewrite.file,
+            &rewrite.aside,
+            rewrite.size_bytes,
+            behind,
+            now,
+        );
+    }
+
+    /// Puts a new file into its place, with what has come meanwhile.
+    fn place(&mut self, mut file: File, aside: &Path, size: u64, behind: Vec<u8>, now: Instant) {
+        let placed = file
             .write_all(&behind)
-            .and_then(|()| fs::rename(&rewrite.aside, &self.path));
+            .and_then(|()| fs::rename(aside, &self.path));
         if let Err(why) = placed {
-            let _ = fs::remove_file(&rewrite.aside);
-            return self.rewrite_failed(&os_error(&why), now);
+            return self.aside_failed(aside, &why, now);
         }
-        self.file = rewrite.file;
-        self.compacted_bytes = rewrite.size_bytes;
-        self.size_bytes = rewrite.size_bytes + behind.len() as u64;
+        self.file = file;
+        self.compacted_bytes = size;
+        self.size_bytes = size + behind.len() as u64;
         // All that waited is in the new file.
         self.pending = Pending::default();
         let directory = self.path.parent().and_then(|path| File::open(path).ok());
-        self.directory_sync = directory.and_then(|directory| spawn_sync(&directory).ok());
+        let sync = directory.and_then(|directory| spawn_sync(&directory).ok());
+        self.children.extend(sync);
+        self.compaction_failed = false;
         self.works_again();
     }
 
@@ -358,8 +401,11 @@ impl SnapshotFile {
             self.retry_at = Some(now + RETRY);
             return;
         }
-        let path = self.path.display();
-        log::warn!(target: "serf", "Failed to compact snapshot {path}: {why}");
+        if !self.compaction_failed {
+            let path = self.path.display();
+            log::warn!(target: "serf", "Failed to compact snapshot {path}: {why}");
+        }
+        self.compaction_failed = true;
         self.no_compaction_until = Some(now + COMPACTION_RETRY);
     }
 
@@ -390,6 +436,10 @@ impl SnapshotFile {
 }
 
 fn spawn_sync(file: &File) -> io::Result<Child> {
+    if cfg!(test) {
+        // Our own binary would be the tests.
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     Command::new("/proc/self/exe")
         .arg0(ARGV0)
         .stdin(file.try_clone()?)
@@ -501,6 +551,65 @@ mod tests {
         null.record(&alive(1));
         null.flush(NOW);
         assert!(!null.is_failing);
+    }
+
+    #[test]
+    fn a_long_file_is_replaced_by_its_meaning() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snap");
+        fs::write(&path, "clock: 1\n".repeat(20_000)).unwrap();
+        let (mut file, _) = open(&path);
+        file.record(&alive(1));
+        file.flush(NOW);
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "alive: n 1 127.0.0.1:1000\nclock: 1\nevent-clock: 0\nquery-clock: 0\n"
+        );
+        file.record(&alive(2));
+        file.flush(NOW);
+        assert!(fs::read_to_string(&path).unwrap().ends_with(":1000\n"));
+    }
+
+    #[test]
+    fn a_compaction_that_fails_is_not_tried_all_the_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snap");
+        fs::write(&path, "clock: 1\n".repeat(20_000)).unwrap();
+        // Nothing can be created under that name.
+        let blocker = dir.path().join("snap.compact");
+        fs::create_dir(&blocker).unwrap();
+        let (mut file, _) = open(&path);
+        file.record(&alive(1));
+        file.flush(NOW);
+        assert!(!file.is_failing && file.compaction_failed);
+        fs::remove_dir(&blocker).unwrap();
+        file.flush(NOW);
+        assert!(file.size_bytes > 100_000);
+        file.flush(NOW + COMPACTION_RETRY);
+        assert!(file.size_bytes < 1_000 && !file.compaction_failed);
+    }
+
+    #[test]
+    fn a_lost_directory_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("snap");
+        let (mut file, _) = open(&path);
+        fs::remove_dir_all(&folder).unwrap();
+        let mut now = NOW;
+        for number in 0..3 {
+            file.record(&alive(number));
+            file.flush(now);
+            now = file.poll_timeout().unwrap();
+            file.handle_timeout(now);
+            assert!(file.is_failing);
+        }
+        fs::create_dir(&folder).unwrap();
+        file.handle_timeout(now + RETRY);
+        assert!(!file.is_failing && file.poll_timeout().is_none());
+        let (_, found) = open(&path);
+        assert_eq!(found.alive.len(), 3);
     }
 
     #[test]
