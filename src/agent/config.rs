@@ -496,6 +496,70 @@ mod tests {
     }
 
     #[test]
+    fn the_table_names_the_defaults_that_hold() {
+        let settings = |name: &str, default: &str| {
+            let (key, last) = name.rsplit_once('.').map_or(("", name), |pair| pair);
+            let value = match default {
+                "true" | "false" => default.to_owned(),
+                number if number.parse::<i64>().is_ok() => number.to_owned(),
+                text => format!("\"{text}\""),
+            };
+            let entry = format!("{{\"{last}\": {value}}}");
+            let text = match key {
+                "" => entry,
+                object => format!("{{\"{object}\": {entry}}}"),
+            };
+            let (mut settings, _) = crate::agent::settings::decode(text.as_bytes()).expect(&text);
+            if settings.node_name.is_empty() {
+                settings.node_name = "n1".into();
+            }
+            settings
+        };
+        let core = |config: &AgentConfig| {
+            let swim = config.profile.swim();
+            let mut core = crate::serf::Config::new(config.node.clone(), config.bind, swim);
+            crate::agent::start::apply_limits(config, &mut core);
+            format!("{core:?}")
+        };
+        let unsaid = AgentConfig::check(named()).unwrap();
+        for key in crate::agent::settings::KEYS {
+            // Nothing, or what depends on another key.
+            if key.default.is_empty() || key.name == "syslog_facility" {
+                continue;
+            }
+            let said = AgentConfig::check(settings(key.name, key.default)).unwrap();
+            assert_eq!(core(&said), core(&unsaid), "{}", key.name);
+            let without = |config: &AgentConfig| {
+                let mut config = config.clone();
+                // Checked above: there the core's own values stand in for what is not said.
+                config.reconnect_interval = None;
+                config.reconnect_timeout = None;
+                config.tombstone_timeout = None;
+                config.query_size_limit_bytes = None;
+                config.query_response_size_limit_bytes = None;
+                config.user_event_size_limit_bytes = None;
+                format!("{config:?}")
+            };
+            assert_eq!(without(&said), without(&unsaid), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn names_can_be_validated() {
+        let check = |name: &str| {
+            let mut settings = named();
+            settings.node_name = name.into();
+            settings.validate_node_names = Some(true);
+            AgentConfig::check(settings)
+        };
+        assert!(check("web-1.example").is_ok());
+        for bad in ["bad_name!", "a b", "\u{e9}", &"x".repeat(129)] {
+            let why = check(bad).unwrap_err().error;
+            assert!(why.starts_with("Invalid node name: "), "{why}");
+        }
+    }
+
+    #[test]
     fn keys_are_decoded() {
         assert_eq!(decode_key("YWJj").unwrap(), b"abc");
         let at = |text| decode_key(text).unwrap_err();

@@ -225,7 +225,7 @@ fn open_gossip(
 }
 
 /// Numbers that a file may change; the core's own defaults hold otherwise.
-fn apply_limits(config: &AgentConfig, core: &mut serf::Config) {
+pub(super) fn apply_limits(config: &AgentConfig, core: &mut serf::Config) {
     fn set<T: Copy>(value: &mut T, said: Option<T>) {
         *value = said.unwrap_or(*value);
     }

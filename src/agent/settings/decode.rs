@@ -26,7 +26,7 @@ impl fmt::Display for DecodeError {
             DecodeError::Syntax(why) => f.write_str(why),
             DecodeError::NoObject(found) => write!(f, "'' expected a map, got '{found}'"),
             DecodeError::Keys(complaints) => {
-                write!(f, "{} error(s) decoding:\n", complaints.len())?;
+                writeln!(f, "{} error(s) decoding:", complaints.len())?;
                 complaints
                     .iter()
                     .try_for_each(|complaint| write!(f, "\n* {complaint}"))
