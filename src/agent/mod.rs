@@ -14,6 +14,7 @@ pub mod join;
 mod joining;
 mod life;
 pub mod log;
+pub mod mdns;
 mod net;
 mod reload;
 pub mod resolver;

@@ -1,0 +1,581 @@
+//! The few kinds of DNS messages that discovery uses, as bytes (agent spec 4.13).
+//!
+//! Reading is lenient: what this node does not know is skipped, and a message that breaks off counts as
+//! far as it goes. It cannot loop, because a pointer must lead backwards, nor take more than the message
+//! is long.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::wire::name::Escaped;
+
+/// Longest label (RFC 1035, 2.3.4).
+pub const LABEL_BYTES_MAX: usize = 63;
+/// Longest name with its length bytes (RFC 1035, 2.3.4).
+const NAME_BYTES_MAX: usize = 255;
+/// Questions and records that are read from one message; those behind are ignored.
+const ENTRIES_MAX: usize = 256;
+/// Where a pointer can still lead.
+const POINTER_MAX: usize = 0x3fff;
+
+/// Type and class numbers (RFC 1035, 3.2).
+pub mod number {
+    #![allow(missing_docs)]
+    pub const A: u16 = 1;
+    pub const PTR: u16 = 12;
+    pub const TXT: u16 = 16;
+    pub const AAAA: u16 = 28;
+    pub const SRV: u16 = 33;
+    pub const ANY: u16 = 255;
+    pub const CLASS_IN: u16 = 1;
+}
+
+/// In a question's class: the answer may be sent to the asker alone (RFC 6762, 5.4).
+const UNICAST_BIT: u16 = 0x8000;
+/// Flags of an answer: it is one, and it speaks with authority.
+pub const FLAGS_ANSWER: u16 = 0x8400;
+/// The bit that tells answers from questions.
+const FLAG_RESPONSE: u16 = 0x8000;
+/// Kind of the question and verdict on it; zero for all that concerns mDNS.
+const FLAGS_OPCODE_RCODE: u16 = 0x780f;
+
+/// A domain name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name(Vec<Vec<u8>>);
+
+impl Name {
+    /// A name of these labels; those that are empty are left out, those too long are cut.
+    pub fn new<'a>(labels: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let labels = labels.into_iter().filter(|label| !label.is_empty());
+        Name(
+            labels
+                .map(|label| label.get(..LABEL_BYTES_MAX).unwrap_or(label).to_vec())
+                .collect(),
+        )
+    }
+
+    /// The name that a text with dots stands for.
+    pub fn dotted(text: &[u8]) -> Self {
+        Name::new(text.split(|&byte| byte == b'.'))
+    }
+
+    /// A name below this one.
+    #[must_use]
+    pub fn child(&self, label: &[u8]) -> Self {
+        let labels = self.0.iter().map(Vec::as_slice);
+        Name::new(std::iter::once(label).chain(labels))
+    }
+
+    /// Whether this name is below `other`. Case matters, as it does to the reference: two clusters whose
+    /// names differ in nothing else stay apart.
+    pub fn is_below(&self, other: &Name) -> bool {
+        self.0.len() > other.0.len() && self.0.ends_with(&other.0)
+    }
+
+    /// The first label.
+    pub fn first(&self) -> &[u8] {
+        self.0.first().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for label in &self.0 {
+            write!(f, "{}.", Escaped(label))?;
+        }
+        Ok(())
+    }
+}
+
+/// What somebody wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Of what.
+    pub name: Name,
+    /// Which type of record.
+    pub kind: u16,
+    /// Class, without the unicast bit.
+    pub class: u16,
+    /// The unicast bit.
+    pub unicast: bool,
+}
+
+/// The contents of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Data {
+    Ptr(Name),
+    Srv {
+        priority: u16,
+        weight: u16,
+        port: u16,
+        target: Name,
+    },
+    Address(IpAddr),
+    /// The first string of it; the others are skipped.
+    Txt(Vec<u8>),
+}
+
+/// A record of class IN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Of what.
+    pub name: Name,
+    /// For how many seconds it holds.
+    pub ttl: u32,
+    /// What.
+    pub data: Data,
+}
+
+/// A question or an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// Its number.
+    pub id: u16,
+    /// The header's flags.
+    pub flags: u16,
+    /// Questions.
+    pub questions: Vec<Question>,
+    /// Records of all sections, as far as they are understood.
+    pub records: Vec<Record>,
+}
+
+impl Message {
+    /// Whether it answers.
+    pub const fn is_answer(&self) -> bool {
+        self.flags & FLAG_RESPONSE != 0
+    }
+
+    /// Whether it is of the plain kind that mDNS uses.
+    pub const fn is_plain(&self) -> bool {
+        self.flags & FLAGS_OPCODE_RCODE == 0
+    }
+
+    /// Reads a message; `None` if there is not even a header.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader { bytes, at: 0 };
+        let mut message = Message {
+            id: reader.u16()?,
+            flags: reader.u16()?,
+            ..Message::default()
+        };
+        let questions = usize::from(reader.u16()?);
+        let mut records = 0;
+        for _ in 0..3 {
+            records += usize::from(reader.u16()?);
+        }
+        for _ in 0..questions.min(ENTRIES_MAX) {
+            match reader.question() {
+                Some(question) => message.questions.push(question),
+                None => return Some(message),
+            }
+        }
+        if questions > ENTRIES_MAX {
+            return Some(message);
+        }
+        for _ in 0..records.min(ENTRIES_MAX) {
+            match reader.record() {
+                Some(record) => message.records.extend(record),
+                None => return Some(message),
+            }
+        }
+        Some(message)
+    }
+
+    /// The bytes of a message, all records in the answer section.
+    ///
+    /// Owner names and the targets of PTR records are compressed; the target of an SRV record is not, but
+    /// can be pointed at, as the reference does it.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        let count = |len: usize| u16::try_from(len).unwrap_or(u16::MAX);
+        for word in [
+            self.id,
+            self.flags,
+            count(self.questions.len()),
+            count(self.records.len()),
+            0,
+            0,
+        ] {
+            writer.u16(word);
+        }
+        for question in &self.questions {
+            writer.name(&question.name, true);
+            writer.u16(question.kind);
+            let unicast = if question.unicast { UNICAST_BIT } else { 0 };
+            writer.u16(question.class | unicast);
+        }
+        for record in &self.records {
+            writer.record(record);
+        }
+        writer.bytes
+    }
+}
+
+impl Data {
+    /// The number of its type.
+    pub const fn kind(&self) -> u16 {
+        match self {
+            Data::Ptr(_) => number::PTR,
+            Data::Srv { .. } => number::SRV,
+            Data::Address(IpAddr::V4(_)) => number::A,
+            Data::Address(IpAddr::V6(_)) => number::AAAA,
+            Data::Txt(_) => number::TXT,
+        }
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let end = self.at.checked_add(count)?;
+        let taken = self.bytes.get(self.at..end)?;
+        self.at = end;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    /// A name, which ends where it stands although it may go on elsewhere.
+    fn name(&mut self) -> Option<Name> {
+        let (mut labels, mut len) = (Vec::new(), 1);
+        let mut limit = self.at;
+        let mut back = None;
+        loop {
+            let head = *self.bytes.get(self.at)?;
+            self.at += 1;
+            match head {
+                0 => break,
+                1..=63 => {
+                    let label = self.take(usize::from(head))?;
+                    len += 1 + label.len();
+                    if len > NAME_BYTES_MAX {
+                        return None;
+                    }
+                    labels.push(label.to_vec());
+                }
+                192.. => {
+                    let low = self.array::<1>()?;
+                    let to = usize::from(head & 0x3f) << 8 | usize::from(low[0]);
+                    // Before everything read so far: each jump leaves less to read.
+                    if to >= limit {
+                        return None;
+                    }
+                    limit = to;
+                    back.get_or_insert(self.at);
+                    self.at = to;
+                }
+                _ => return None,
+            }
+        }
+        self.at = back.unwrap_or(self.at);
+        Some(Name(labels))
+    }
+
+    fn question(&mut self) -> Option<Question> {
+        let name = self.name()?;
+        let kind = self.u16()?;
+        let class = self.u16()?;
+        Some(Question {
+            name,
+            kind,
+            class: class & !UNICAST_BIT,
+            unicast: class & UNICAST_BIT != 0,
+        })
+    }
+
+    /// A record; the inner `None` is one that is not understood.
+    fn record(&mut self) -> Option<Option<Record>> {
+        let name = self.name()?;
+        let kind = self.u16()?;
+        // The top bit asks to forget older records, of which none are kept here.
+        let class = self.u16()? & !UNICAST_BIT;
+        let ttl = self.u32()?;
+        let len = usize::from(self.u16()?);
+        let end = self.at.checked_add(len)?;
+        // Names in the contents may point backwards, but nothing may be read past the end.
+        let mut inner = Reader {
+            bytes: self.bytes.get(..end)?,
+            at: self.at,
+        };
+        self.at = end;
+        if class != number::CLASS_IN {
+            return Some(None);
+        }
+        let data = inner.data(kind);
+        Some(data.map(|data| Record { name, ttl, data }))
+    }
+
+    fn data(&mut self, kind: u16) -> Option<Data> {
+        Some(match kind {
+            number::PTR => Data::Ptr(self.name()?),
+            number::SRV => Data::Srv {
+                priority: self.u16()?,
+                weight: self.u16()?,
+                port: self.u16()?,
+                target: self.name()?,
+            },
+            number::A => Data::Address(Ipv4Addr::from(self.array::<4>()?).into()),
+            number::AAAA => Data::Address(Ipv6Addr::from(self.array::<16>()?).into()),
+            number::TXT => {
+                let len = self.array::<1>()?;
+                Data::Txt(self.take(usize::from(len[0]))?.to_vec())
+            }
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Writer {
+    bytes: Vec<u8>,
+    /// Where the tails of names stand.
+    known: Vec<(Vec<Vec<u8>>, u16)>,
+}
+
+impl Writer {
+    fn u16(&mut self, word: u16) {
+        self.bytes.extend(word.to_be_bytes());
+    }
+
+    /// Writes a name. One longer than DNS allows loses its last labels.
+    fn name(&mut self, name: &Name, compress: bool) {
+        let mut len = 1;
+        let fits = |label: &&Vec<u8>| {
+            len += 1 + label.len();
+            len <= NAME_BYTES_MAX
+        };
+        let count = name.0.iter().take_while(fits).count();
+        let mut rest = name.0.get(..count).unwrap_or_default();
+        while let Some((label, tail)) = rest.split_first() {
+            let found = self.known.iter().find(|(known, _)| known == rest);
+            if let Some((_, at)) = found.filter(|_| compress) {
+                let pointer = 0xc000 | at;
+                return self.u16(pointer);
+            }
+            if let (None, Ok(at)) = (found, u16::try_from(self.bytes.len())) {
+                if usize::from(at) <= POINTER_MAX {
+                    self.known.push((rest.to_vec(), at));
+                }
+            }
+            self.string(label);
+            rest = tail;
+        }
+        self.bytes.push(0);
+    }
+
+    /// A length and as many bytes; what does not fit behind one byte of length is cut.
+    fn string(&mut self, text: &[u8]) {
+        let text = text.get(..usize::from(u8::MAX)).unwrap_or(text);
+        self.bytes.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+        self.bytes.extend(text);
+    }
+
+    fn record(&mut self, record: &Record) {
+        self.name(&record.name, true);
+        self.u16(record.data.kind());
+        self.u16(number::CLASS_IN);
+        self.bytes.extend(record.ttl.to_be_bytes());
+        let start = self.bytes.len();
+        self.u16(0);
+        match &record.data {
+            Data::Ptr(name) => self.name(name, true),
+            Data::Srv {
+                priority,
+                weight,
+                port,
+                target,
+            } => {
+                for word in [*priority, *weight, *port] {
+                    self.u16(word);
+                }
+                self.name(target, false);
+            }
+            Data::Address(IpAddr::V4(ip)) => self.bytes.extend(ip.octets()),
+            Data::Address(IpAddr::V6(ip)) => self.bytes.extend(ip.octets()),
+            Data::Txt(text) => self.string(text),
+        }
+        // Each content above is far shorter than 64 KiB.
+        let len = u16::try_from(self.bytes.len() - start - 2).unwrap_or(u16::MAX);
+        if let Some(place) = self.bytes.get_mut(start..start + 2) {
+            place.copy_from_slice(&len.to_be_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    fn service() -> Name {
+        Name::dotted(b"_serf_cl1._tcp.local.")
+    }
+
+    fn question() -> Message {
+        Message {
+            id: 0xea01,
+            flags: 0,
+            questions: vec![Question {
+                name: service(),
+                kind: number::PTR,
+                class: number::CLASS_IN,
+                unicast: false,
+            }],
+            records: Vec::new(),
+        }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    const QUESTION: &str =
+        "ea0100000001000000000000095f736572665f636c31045f746370056c6f63616c00000c0001";
+
+    #[test]
+    fn a_question_is_written_as_it_was_captured() {
+        let bytes = question().encode();
+        assert_eq!(hex(&bytes), QUESTION.replace(' ', ""));
+        assert_eq!(Message::decode(&bytes).unwrap(), question());
+    }
+
+    #[test]
+    fn names_cannot_loop_or_run_away() {
+        let header = [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        let read = |name: &[u8]| {
+            let mut bytes = header.to_vec();
+            bytes.extend(name);
+            bytes.extend([0, 12, 0, 1]);
+            Message::decode(&bytes).unwrap().questions.len()
+        };
+        assert_eq!(read(&[1, b'a', 0]), 1);
+        assert_eq!(read(&[0xc0, 12]), 0, "points at itself");
+        assert_eq!(read(&[1, b'a', 0xc0, 12]), 0, "points at its own start");
+        assert_eq!(read(&[0xc0, 200]), 0, "points beyond");
+        assert_eq!(read(&[0x40, 0]), 0, "a label of no kind");
+        let mut long = Vec::new();
+        for _ in 0..4 {
+            long.push(63);
+            long.extend([b'x'; 63]);
+        }
+        long.push(0);
+        assert_eq!(read(&long), 0, "257 bytes");
+    }
+
+    #[test]
+    fn a_message_counts_as_far_as_it_goes() {
+        let mut message = question();
+        message.flags = FLAGS_ANSWER;
+        for text in ["one", "two"] {
+            message.records.push(Record {
+                name: service(),
+                ttl: 120,
+                data: Data::Txt(text.into()),
+            });
+        }
+        let bytes = message.encode();
+        assert_eq!(Message::decode(&bytes).unwrap(), message);
+        let cut = Message::decode(&bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!(cut.records, message.records[..1]);
+        assert_eq!(Message::decode(&bytes[..11]), None);
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        let name = service().child(b"a.b");
+        assert!(name.is_below(&service()));
+        assert_eq!(name.first(), b"a.b");
+        assert!(!service().is_below(&service()));
+        assert!(!name.is_below(&Name::dotted(b"_SERF_cl1._tcp.local")));
+        assert_eq!(service().to_string(), "_serf_cl1._tcp.local.");
+    }
+
+    fn random_name(rng: &mut Rng) -> Name {
+        let mut name = if rng.below(2) == 0 {
+            service()
+        } else {
+            Name::default()
+        };
+        for _ in 0..rng.below(3) {
+            let len = 1 + rng.below(5);
+            let label: Vec<u8> = (0..len).map(|_| rng.below(4) as u8 + b'a').collect();
+            name = name.child(&label);
+        }
+        name
+    }
+
+    fn random_message(rng: &mut Rng) -> Message {
+        let mut message = Message {
+            id: rng.next_u32() as u16,
+            flags: rng.next_u32() as u16,
+            ..Message::default()
+        };
+        for _ in 0..rng.below(4) {
+            message.questions.push(Question {
+                name: random_name(rng),
+                kind: rng.below(300) as u16,
+                class: rng.below(3) as u16,
+                unicast: rng.below(2) == 0,
+            });
+        }
+        for _ in 0..rng.below(6) {
+            let data = match rng.below(5) {
+                0 => Data::Ptr(random_name(rng)),
+                1 => Data::Srv {
+                    priority: 10,
+                    weight: 1,
+                    port: rng.next_u32() as u16,
+                    target: random_name(rng),
+                },
+                2 => Data::Address(Ipv4Addr::from(rng.next_u32()).into()),
+                3 => Data::Address(Ipv6Addr::from(u128::from(rng.next_u64())).into()),
+                _ => Data::Txt(vec![b't'; rng.below(256)]),
+            };
+            message.records.push(Record {
+                name: random_name(rng),
+                ttl: rng.next_u32(),
+                data,
+            });
+        }
+        message
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_damage_does_no_harm() {
+        let seed = std::env::var("COTTAR_FUZZ_SEED").ok();
+        let seed = seed.and_then(|text| text.parse().ok()).unwrap_or(7);
+        for round in 0..20_000 {
+            let mut rng = Rng::new(seed + round);
+            let message = random_message(&mut rng);
+            let mut bytes = message.encode();
+            let read = Message::decode(&bytes);
+            assert_eq!(read, Some(message), "seed {}", seed + round);
+            for _ in 0..=rng.below(4) {
+                let at = rng.below(bytes.len());
+                bytes[at] = rng.next_u32() as u8;
+            }
+            let cut = rng.below(bytes.len() + 1);
+            if let Some(read) = Message::decode(&bytes[..cut]) {
+                // Nothing grows: every entry stands for bytes that are there.
+                assert!(read.questions.len() * 5 + read.records.len() * 11 <= bytes.len());
+                read.encode();
+            }
+        }
+    }
+}

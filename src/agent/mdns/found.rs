@@ -1,0 +1,179 @@
+//! What one question brings: nodes, put together from the records of their answers (agent spec 4.13).
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use super::dns::{Data, Message, Name};
+
+/// Nodes that one question can bring; more is somebody's joke.
+const NODES_MAX: usize = 1024;
+
+#[derive(Clone, Debug, Default)]
+struct Node {
+    place: Option<(u16, Name)>,
+    ip: Option<IpAddr>,
+    text: bool,
+    told: bool,
+    asked: bool,
+}
+
+/// The nodes that have answered.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    nodes: BTreeMap<Name, Node>,
+}
+
+/// What an answer leads to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Nodes that are complete now, each told once.
+    pub complete: Vec<(Name, SocketAddr)>,
+    /// Nodes to be asked for once more, each told once.
+    pub incomplete: Vec<Name>,
+}
+
+impl Found {
+    /// Takes an answer about nodes below `kind`.
+    ///
+    /// Addresses belong to the machines named in the same answer only: two machines may well have the
+    /// same name.
+    pub fn take(&mut self, message: &Message, kind: &Name) -> News {
+        let mut touched: Vec<Name> = Vec::new();
+        for record in &message.records {
+            let instance = match &record.data {
+                Data::Ptr(instance) => instance,
+                Data::Srv { .. } | Data::Txt(_) => &record.name,
+                Data::Address(_) => continue,
+            };
+            let room = self.nodes.len() < NODES_MAX || self.nodes.contains_key(instance);
+            if !instance.is_below(kind) || !room {
+                continue;
+            }
+            let node = self.nodes.entry(instance.clone()).or_default();
+            match &record.data {
+                Data::Srv { port, target, .. } => node.place = Some((*port, target.clone())),
+                Data::Txt(_) => node.text = true,
+                Data::Ptr(_) | Data::Address(_) => {}
+            }
+            if !touched.contains(instance) {
+                touched.push(instance.clone());
+            }
+        }
+        let mut news = News::default();
+        for name in touched {
+            if let Some(node) = self.nodes.get_mut(&name) {
+                node.locate(message);
+                node.tell(name, &mut news);
+            }
+        }
+        news
+    }
+}
+
+impl Node {
+    fn locate(&mut self, message: &Message) {
+        let Some((_, target)) = &self.place else {
+            return;
+        };
+        let mut records = message.records.iter();
+        let ip = records.find_map(|record| match record.data {
+            Data::Address(ip) if record.name == *target => Some(ip),
+            _ => None,
+        });
+        self.ip = ip.or(self.ip);
+    }
+
+    fn tell(&mut self, name: Name, news: &mut News) {
+        match (&self.place, self.ip) {
+            (Some((port, _)), Some(ip)) if self.text => {
+                if !self.told {
+                    self.told = true;
+                    news.complete.push((name, SocketAddr::new(ip, *port)));
+                }
+            }
+            _ if !self.asked => {
+                self.asked = true;
+                news.incomplete.push(name);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::dns::{Question, Record, number};
+    use super::super::service::Service;
+    use super::*;
+
+    fn answer(node: &str, addr: &str) -> (Message, Name) {
+        let service = Service::new(b"c", node.as_bytes(), b"vm", addr.parse().unwrap());
+        let question = Message {
+            questions: vec![Question {
+                name: service.kind().clone(),
+                kind: number::PTR,
+                class: number::CLASS_IN,
+                unicast: false,
+            }],
+            ..Message::default()
+        };
+        let reply = service.replies(&question).remove(0);
+        (reply, service.kind().clone())
+    }
+
+    #[test]
+    fn whole_answers_are_told_once() {
+        let mut found = Found::default();
+        let (first, kind) = answer("n1", "10.0.0.1:1");
+        let (second, _) = answer("n2", "10.0.0.2:2");
+        let addr = |news: News| {
+            assert_eq!(news.incomplete, []);
+            news.complete
+                .iter()
+                .map(|(_, addr)| addr.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(addr(found.take(&first, &kind)), ["10.0.0.1:1"]);
+        assert_eq!(addr(found.take(&first, &kind)), [""; 0]);
+        // The same machine name, another machine.
+        assert_eq!(addr(found.take(&second, &kind)), ["10.0.0.2:2"]);
+    }
+
+    #[test]
+    fn pieces_are_asked_for_and_put_together() {
+        let mut found = Found::default();
+        let (mut pieces, kind) = answer("n1", "10.0.0.1:1");
+        let mut whole = pieces.clone();
+        pieces.records.truncate(1);
+        let news = found.take(&pieces, &kind);
+        assert_eq!((news.complete.len(), news.incomplete.len()), (0, 1));
+        assert_eq!(found.take(&pieces, &kind), News::default());
+        whole.records.remove(0);
+        assert_eq!(found.take(&whole, &kind).complete.len(), 1);
+    }
+
+    #[test]
+    fn other_services_are_none_of_ours() {
+        let (message, _) = answer("n1", "10.0.0.1:1");
+        let other = Name::dotted(b"_serf_d._tcp.local");
+        assert_eq!(Found::default().take(&message, &other), News::default());
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_kept() {
+        let mut found = Found::default();
+        let (_, kind) = answer("n1", "10.0.0.1:1");
+        for number in 0..NODES_MAX + 10 {
+            let name = kind.child(format!("n{number}").as_bytes());
+            let data = Data::Txt(Vec::new());
+            let records = vec![Record { name, ttl: 1, data }];
+            let message = Message {
+                records,
+                ..Message::default()
+            };
+            found.take(&message, &kind);
+        }
+        assert_eq!(found.nodes.len(), NODES_MAX);
+    }
+}

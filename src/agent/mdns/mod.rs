@@ -1,0 +1,398 @@
+//! Discovery by multicast DNS: answers for this node, and looks for others to join (agent spec 4.13).
+//!
+//! Two sockets listen for questions for as long as the agent runs. To ask, others are opened for a second
+//! each minute: their answers come to their own ports.
+
+pub mod dns;
+mod found;
+mod service;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
+
+use super::sys;
+use super::words::os_error;
+use crate::time::{Duration, Instant};
+use dns::{Message, Name, Question, number};
+use found::Found;
+use service::Service;
+
+/// Where mDNS is spoken (RFC 6762, 3).
+const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
+const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
+const PORT: u16 = 5353;
+/// Time between questions, how long answers are waited for, and the pause in which no new node comes
+/// before those found are joined (agent spec 4.13).
+const ASK_INTERVAL: Duration = Duration::from_secs(60);
+const ANSWER_TIME: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(100);
+/// Longest message (RFC 6762, 17).
+const MESSAGE_BYTES_MAX: usize = 9000;
+/// Datagrams read from a socket in one turn.
+const DATAGRAMS_A_TURN: usize = 64;
+/// Answers to others in a second: whoever asks may lie about where he is.
+const REPLIES_A_SECOND: u32 = 100;
+/// Questions about single nodes in one minute.
+const FOLLOW_UPS_MAX: u32 = 64;
+/// Addresses that are remembered as tried. When there are more all are forgotten.
+const TRIED_MAX: usize = 4096;
+
+/// What discovery needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// The interface; `None` for the system's choice.
+    pub interface: Option<String>,
+    /// Speak IPv4.
+    pub ipv4: bool,
+    /// Speak IPv6.
+    pub ipv6: bool,
+    /// Name of the node.
+    pub node: Vec<u8>,
+    /// Name of the machine.
+    pub host: Vec<u8>,
+    /// What the node advertises.
+    pub addr: SocketAddr,
+}
+
+/// The number of an interface.
+///
+/// # Errors
+/// The reference's words.
+pub fn interface_index(name: &str) -> Result<u32, String> {
+    sys::interface_index(name).ok_or_else(|| {
+        "Invalid mDNS network interface: route ip+net: no such network interface".to_owned()
+    })
+}
+
+/// A socket and whether it may have something to read.
+#[derive(Debug)]
+struct Port {
+    socket: UdpSocket,
+    ready: bool,
+    group: SocketAddr,
+}
+
+/// One for each family, if there is one.
+type Ports = [Option<Port>; 2];
+
+/// Discovery.
+#[derive(Debug)]
+pub struct Mdns {
+    service: Service,
+    first_token: usize,
+    interface: u32,
+    families: [bool; 2],
+    listeners: Ports,
+    askers: Ports,
+    buffer: Box<[u8]>,
+    next_question: Instant,
+    /// Until when answers count.
+    asking_until: Option<Instant>,
+    found: Found,
+    follow_ups: u32,
+    /// Found and not joined yet.
+    fresh: Vec<SocketAddr>,
+    quiet_at: Option<Instant>,
+    /// Joined, or about to be.
+    tried: BTreeSet<SocketAddr>,
+    /// Replies since then.
+    replies: (Instant, u32),
+    questions_sent: u16,
+}
+
+impl Mdns {
+    /// Tokens that it uses.
+    pub const TOKENS: usize = 4;
+
+    /// Opens the sockets that listen; one family is enough.
+    ///
+    /// # Errors
+    /// Why none could be opened.
+    pub fn start(
+        config: &Config,
+        registry: &Registry,
+        first_token: usize,
+        now: Instant,
+    ) -> Result<Self, String> {
+        let interface = match &config.interface {
+            Some(name) => {
+                log::info!(target: "agent", "Starting mDNS listener on interface {name}");
+                interface_index(name)?
+            }
+            None => 0,
+        };
+        let mut mdns = Mdns {
+            service: Service::new(
+                config.cluster.as_bytes(),
+                &config.node,
+                &config.host,
+                config.addr,
+            ),
+            first_token,
+            interface,
+            families: [config.ipv4, config.ipv6],
+            listeners: [None, None],
+            askers: [None, None],
+            buffer: vec![0; MESSAGE_BYTES_MAX].into_boxed_slice(),
+            next_question: now,
+            asking_until: None,
+            found: Found::default(),
+            follow_ups: 0,
+            fresh: Vec::new(),
+            quiet_at: None,
+            tried: BTreeSet::new(),
+            replies: (now, 0),
+            questions_sent: 0,
+        };
+        let opened = mdns.open(registry, 0, sys::multicast_listener)?;
+        mdns.listeners = opened;
+        Ok(mdns)
+    }
+
+    /// Opens a socket for each wanted family; fails if there is none in the end.
+    fn open(
+        &self,
+        registry: &Registry,
+        offset: usize,
+        make: fn(SocketAddr, u32) -> io::Result<std::net::UdpSocket>,
+    ) -> Result<Ports, String> {
+        let groups = [
+            SocketAddr::from((GROUP_V4, PORT)),
+            SocketAddrV6::new(GROUP_V6, PORT, 0, self.interface).into(),
+        ];
+        let mut ports: Ports = [None, None];
+        let mut why = Vec::new();
+        for (index, group) in groups.into_iter().enumerate() {
+            if !self.families.get(index).copied().unwrap_or(false) {
+                continue;
+            }
+            let token = Token(self.first_token + offset + index);
+            let opened = make(group, self.interface).and_then(|socket| {
+                let mut socket = UdpSocket::from_std(socket);
+                registry.register(&mut socket, token, Interest::READABLE)?;
+                Ok(socket)
+            });
+            match (opened, ports.get_mut(index)) {
+                (Ok(socket), Some(place)) => {
+                    let ready = true;
+                    *place = Some(Port {
+                        socket,
+                        ready,
+                        group,
+                    });
+                }
+                (Ok(_), None) => {}
+                (Err(error), _) => why.push(format!("{}: {}", group.ip(), os_error(&error))),
+            }
+        }
+        if ports.iter().all(Option::is_none) {
+            return Err(why.join(", "));
+        }
+        for why in why {
+            log::debug!(target: "agent.mdns", "One family is left out: {why}");
+        }
+        Ok(ports)
+    }
+
+    /// Whether a token is one of its own.
+    pub fn owns(&self, token: Token) -> bool {
+        (self.first_token..self.first_token + Self::TOKENS).contains(&token.0)
+    }
+
+    /// A socket may have something to read.
+    pub fn handle_readiness(&mut self, token: Token) {
+        let index = token.0.wrapping_sub(self.first_token);
+        let mut ports = self.listeners.iter_mut().chain(&mut self.askers);
+        if let Some(Some(port)) = ports.nth(index) {
+            port.ready = true;
+        }
+    }
+
+    /// Whether something is known to be there that no event will announce.
+    pub fn has_more(&self) -> bool {
+        let mut ports = self.listeners.iter().chain(&self.askers).flatten();
+        ports.any(|port| port.ready)
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let next = self.asking_until.unwrap_or(self.next_question);
+        Some(self.quiet_at.map_or(next, |quiet| quiet.min(next)))
+    }
+
+    /// Asks, or stops to listen, when it is time.
+    pub fn handle_timeout(&mut self, registry: &Registry, now: Instant) {
+        if self.asking_until.is_some_and(|end| end <= now) {
+            self.asking_until = None;
+            self.askers = [None, None];
+            self.found = Found::default();
+        }
+        if self.asking_until.is_none() && self.next_question <= now {
+            self.next_question = now + ASK_INTERVAL;
+            match self.ask(registry) {
+                Ok(()) => self.asking_until = Some(now + ANSWER_TIME),
+                Err(why) => {
+                    self.askers = [None, None];
+                    log::error!(target: "agent.mdns", "Failed to poll for new hosts: {why}");
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, registry: &Registry) -> Result<(), String> {
+        self.askers = self.open(registry, 2, sys::multicast_sender)?;
+        self.follow_ups = 0;
+        let kind = self.service.kind().clone();
+        self.send_question(&kind)
+    }
+
+    /// Sends a question to all; one family that takes it is enough.
+    fn send_question(&mut self, name: &Name) -> Result<(), String> {
+        let question = Question {
+            name: name.clone(),
+            kind: number::PTR,
+            class: number::CLASS_IN,
+            unicast: false,
+        };
+        let mut id = [0; 2];
+        if getrandom::getrandom(&mut id).is_err() {
+            // Nothing depends on it: answers do not bring it back.
+            self.questions_sent = self.questions_sent.wrapping_add(1);
+            id = self.questions_sent.to_be_bytes();
+        }
+        let bytes = Message {
+            id: u16::from_be_bytes(id),
+            questions: vec![question],
+            ..Message::default()
+        }
+        .encode();
+        let mut why = Vec::new();
+        let mut sent = false;
+        for port in self.askers.iter().flatten() {
+            match port.socket.send_to(&bytes, port.group) {
+                Ok(_) => sent = true,
+                Err(error) => why.push(format!("{}: {}", port.group.ip(), os_error(&error))),
+            }
+        }
+        if sent { Ok(()) } else { Err(why.join(", ")) }
+    }
+
+    /// Reads what is there, within the budget of a turn.
+    pub fn receive(&mut self, now: Instant) {
+        for index in 0..2 {
+            self.read(index, now, false);
+            self.read(index, now, true);
+        }
+    }
+
+    fn read(&mut self, index: usize, now: Instant, answers: bool) {
+        for _ in 0..DATAGRAMS_A_TURN {
+            let ports = if answers {
+                &mut self.askers
+            } else {
+                &mut self.listeners
+            };
+            let Some(Some(port)) = ports.get_mut(index) else {
+                return;
+            };
+            if !port.ready {
+                return;
+            }
+            let (len, from) = match port.socket.recv_from(&mut self.buffer) {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    port.ready = false;
+                    return;
+                }
+                // What an earlier datagram met on its way; the next read goes on.
+                Err(_) => continue,
+            };
+            let Some(message) = Message::decode(self.buffer.get(..len).unwrap_or_default()) else {
+                continue;
+            };
+            if answers {
+                self.take_answer(&message, from, now);
+            } else {
+                self.answer(index, &message, from, now);
+            }
+        }
+    }
+
+    fn answer(&mut self, index: usize, message: &Message, from: SocketAddr, now: Instant) {
+        for reply in self.service.replies(message) {
+            if now.since(self.replies.0) >= Duration::from_secs(1) {
+                self.replies = (now, 0);
+            }
+            if self.replies.1 >= REPLIES_A_SECOND {
+                log::debug!(target: "agent.mdns", "Too many questions, no answer for {from}");
+                return;
+            }
+            self.replies.1 += 1;
+            if let Some(Some(port)) = self.listeners.get(index) {
+                if let Err(error) = port.socket.send_to(&reply.encode(), from) {
+                    log::debug!(target: "agent.mdns", "No answer for {from}: {}", os_error(&error));
+                }
+            }
+        }
+    }
+
+    fn take_answer(&mut self, message: &Message, from: SocketAddr, now: Instant) {
+        // Whoever speaks mDNS does it from there (RFC 6762, 6).
+        if !message.is_answer() || from.port() != PORT {
+            return;
+        }
+        let news = self.found.take(message, self.service.kind());
+        for (name, addr) in news.complete {
+            self.offer(&name, addr, now);
+        }
+        for name in news.incomplete {
+            if self.follow_ups < FOLLOW_UPS_MAX {
+                self.follow_ups += 1;
+                if let Err(why) = self.send_question(&name) {
+                    log::debug!(target: "agent.mdns", "No question about {name}: {why}");
+                }
+            }
+        }
+    }
+
+    fn offer(&mut self, name: &Name, addr: SocketAddr, now: Instant) {
+        let own = addr == self.service.addr() || name == self.service.instance();
+        if own || is_nowhere(addr) || self.tried.contains(&addr) {
+            return;
+        }
+        log::debug!(target: "agent.mdns", "Found {name} at {addr}");
+        if self.tried.len() >= TRIED_MAX {
+            self.tried.clear();
+        }
+        self.tried.insert(addr);
+        self.fresh.push(addr);
+        self.quiet_at = Some(now + QUIET);
+    }
+
+    /// What has been found, once nothing new has come for a while: to be joined together.
+    pub fn poll_found(&mut self, now: Instant) -> Option<Vec<SocketAddr>> {
+        self.quiet_at.filter(|quiet| *quiet <= now)?;
+        self.quiet_at = None;
+        Some(std::mem::take(&mut self.fresh))
+    }
+
+    /// These could not be joined: they are tried again when they answer the next question.
+    pub fn forget(&mut self, failed: impl IntoIterator<Item = SocketAddr>) {
+        for addr in failed {
+            self.tried.remove(&addr);
+        }
+    }
+}
+
+/// Addresses that lead nowhere, or to more than one.
+fn is_nowhere(addr: SocketAddr) -> bool {
+    let ip = addr.ip();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    addr.port() == 0 || ip.is_unspecified() || ip.is_multicast() || broadcast
+}
