@@ -187,6 +187,7 @@ impl AgentConfig {
             key => Some(decode_key(key).map_err(|why| format!("Invalid encryption key: {why}"))?),
         };
         let (bind, advertise) = check_addresses(&settings, notices)?;
+        check_mdns(&settings)?;
         let log_level = check_level(&settings.log_level)?;
         let profile = match settings.profile.as_str() {
             "" => Profile::Lan,
@@ -264,7 +265,7 @@ impl AgentConfig {
             query_response_size_limit_bytes: limit(settings.query_response_size_limit),
             user_event_size_limit_bytes: limit(settings.user_event_size_limit),
             discover: said(settings.discover),
-            mdns_interface: said(settings.mdns_interface),
+            mdns_interface: said(settings.mdns_interface).or(said(settings.interface)),
             mdns_disable_ipv4: settings.mdns_disable_ipv4.unwrap_or(false),
             mdns_disable_ipv6: settings.mdns_disable_ipv6.unwrap_or(false),
             syslog_facility,
@@ -282,6 +283,23 @@ pub struct Refused {
     pub notices: Vec<String>,
     /// The reason.
     pub error: String,
+}
+
+fn check_mdns(settings: &Settings) -> Result<(), String> {
+    let interface = &settings.mdns_interface;
+    if settings.discover.is_empty() {
+        return match interface.is_empty() {
+            true => Ok(()),
+            false => Err("mDNS interface specified without enabling mDNS discovery".to_owned()),
+        };
+    }
+    if !interface.is_empty() {
+        super::mdns::interface_index(interface)?;
+    }
+    if settings.mdns_disable_ipv4 == Some(true) && settings.mdns_disable_ipv6 == Some(true) {
+        return Err("Invalid mDNS configuration: both IPv4 and IPv6 are disabled".to_owned());
+    }
+    Ok(())
 }
 
 fn node_name(text: &str) -> Result<NodeName, String> {

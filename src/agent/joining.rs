@@ -12,10 +12,12 @@ use crate::time::{Duration, Instant};
 
 /// Who waits for a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Joiner {
+pub(super) enum Joiner {
     Start,
     Retry,
     Client,
+    /// mDNS has found the addresses.
+    Discovery,
 }
 
 #[derive(Debug)]
@@ -80,7 +82,13 @@ impl Agent {
         self.begin_join(id, Joiner::Client, addresses, replay);
     }
 
-    fn begin_join(&mut self, id: CommandId, joiner: Joiner, addresses: Vec<String>, replay: bool) {
+    pub(super) fn begin_join(
+        &mut self,
+        id: CommandId,
+        joiner: Joiner,
+        addresses: Vec<String>,
+        replay: bool,
+    ) {
         let shown = addresses.join(" ");
         log::info!(target: "agent", "joining: [{shown}] replay: {replay}");
         let attempt = Attempt::new(addresses, self.gossip.local_addr().port());
@@ -148,7 +156,10 @@ impl Agent {
         if RpcServer::owns(id) {
             self.server.join_ended(id, contacted, &failures);
         }
-        self.report(join.joiner, verdict);
+        self.report(join.joiner, verdict.clone());
+        if join.joiner == Joiner::Discovery {
+            self.found_joined(&verdict, of_targets);
+        }
     }
 
     /// The core wants no joins any more.
@@ -173,7 +184,7 @@ impl Agent {
         match joiner {
             Joiner::Start => self.start_join_over(verdict),
             Joiner::Retry => self.retry_join_over(verdict),
-            Joiner::Client => {}
+            Joiner::Client | Joiner::Discovery => {}
         }
     }
 

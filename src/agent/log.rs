@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use log::{Level, LevelFilter};
 
 use super::sys;
+use super::syslog::Syslog;
 
 /// Lines that `monitor` shows from before it was asked (agent spec 2.4).
 pub const RING_LINES_MAX: usize = 512;
@@ -260,6 +261,7 @@ struct Hub {
     level: LevelFilter,
     /// Lines that wait for [`Logger::open_gate`], and what was lost of them.
     gate: Option<Ring>,
+    syslog: Option<Syslog>,
 }
 
 impl Hub {
@@ -271,6 +273,9 @@ impl Hub {
         self.ring.push(line.clone());
         if line.level > self.level {
             return;
+        }
+        if let Some(syslog) = &mut self.syslog {
+            syslog.send(line.level, &line.text, Stamp::now().0);
         }
         match &mut self.gate {
             Some(gate) => gate.push(line),
@@ -312,6 +317,7 @@ impl Logger {
             console: Console::new(sink),
             level,
             gate: Some(Ring::default()),
+            syslog: None,
         })))
     }
 
@@ -349,6 +355,11 @@ impl Logger {
     pub fn set_level(&self, level: LevelFilter) {
         self.hub().level = level;
         log::set_max_level(level.max(LevelFilter::Debug));
+    }
+
+    /// From here on sends what the console shows to the system's log, too.
+    pub fn set_syslog(&self, syslog: Syslog) {
+        self.hub().syslog = Some(syslog);
     }
 
     /// Prints text on the console as it is, log lines or not; the end of the line is added.

@@ -9,6 +9,7 @@ pub mod child;
 mod clients;
 mod clock;
 pub mod config;
+mod discovery;
 pub mod files;
 pub mod join;
 mod joining;
@@ -23,6 +24,7 @@ pub mod settings;
 mod signals;
 mod start;
 pub mod sys;
+pub mod syslog;
 mod turn;
 pub mod words;
 

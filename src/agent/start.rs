@@ -21,9 +21,10 @@ use super::resolver::Resolver;
 use super::rpc::{self, RpcServer};
 use super::settings::{Sources, Waiting};
 use super::signals::Signals;
+use super::syslog::{self, Syslog};
 use super::turn::{Agent, tokens};
 use super::words::os_error;
-use super::{addr, files, sys};
+use super::{addr, discovery, files, sys};
 use crate::handler::HandlerQueue;
 use crate::serf::{self, Serf};
 use crate::wire::{Envelope, Key, Keyring, NonceSource};
@@ -68,6 +69,11 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     };
     print_notices(logger, &config.notices);
     logger.set_level(config.log_level);
+    if let Some(facility) = &config.syslog_facility {
+        let syslog = Syslog::connect(&syslog::PATHS, facility)
+            .map_err(|why| format!("Syslog setup failed: {why}"))?;
+        logger.set_syslog(syslog);
+    }
     ::log::info!(target: "agent", "Serf agent starting");
 
     // Until here there is nothing to leave, and a signal may end a slow resolver at once. From here on
@@ -86,6 +92,9 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let protocol = check_protocol(config.protocol).map_err(failed)?;
     let (gossip, serf, snapshot) =
         open_gossip(&config, keyring, protocol, &clock, &poll).map_err(failed)?;
+
+    let addr = serf.swim().local().addr;
+    let mdns = discovery::start(&config, addr, poll.registry(), clock.now())?;
 
     logger.print("==> Starting Serf agent RPC...");
     let clients = Clients::listen(&config.rpc_addr, poll.registry(), tokens::CLIENTS)
@@ -107,6 +116,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         handler_names: handler_names(&config.event_handlers),
         runner,
         resolver: Resolver::new(tokens::RESOLVER),
+        mdns,
         logger: logger.clone(),
         config,
         sources,
@@ -294,6 +304,9 @@ impl Agent {
         line("Snapshot", &self.snapshot.is_some());
         line("Profile", &self.config.profile.as_str());
         line("Message Compression Enabled", &self.config.compression);
+        if let Some(cluster) = &self.config.discover {
+            line("mDNS cluster", cluster);
+        }
         // The printer adds the last line's end.
         lines.trim_end_matches('\n').to_owned()
     }

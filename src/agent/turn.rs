@@ -15,6 +15,7 @@ use super::files::{self, snapshot::SnapshotFile};
 use super::joining::{Joining, RetryJoin};
 use super::life::Life;
 use super::log::Logger;
+use super::mdns::Mdns;
 use super::net::{self, Gossip};
 use super::resolver::Resolver;
 use super::rpc::{Action, RpcServer, View};
@@ -32,12 +33,13 @@ use crate::wire::limits::META_BYTES_MAX;
 
 /// Tokens of the sockets and pipes, one block for each part.
 pub(super) mod tokens {
-    use super::{Resolver, Runner, net};
+    use super::{Mdns, Resolver, Runner, net};
     pub const SIGNALS: usize = 0;
     pub const RESOLVER: usize = 1;
     pub const RUNNER: usize = RESOLVER + Resolver::TOKENS;
     pub const GOSSIP: usize = RUNNER + Runner::TOKENS;
-    pub const CLIENTS: usize = GOSSIP + net::Tokens::COUNT;
+    pub const MDNS: usize = GOSSIP + net::Tokens::COUNT;
+    pub const CLIENTS: usize = MDNS + Mdns::TOKENS;
 }
 
 /// Events that one poll returns.
@@ -78,6 +80,7 @@ pub struct Agent {
     pub(super) handler_names: Vec<(String, String)>,
     pub(super) runner: Runner,
     pub(super) resolver: Resolver,
+    pub(super) mdns: Option<Mdns>,
     pub(super) logger: Logger,
     pub(super) config: AgentConfig,
     /// Where the settings come from, for a reload.
@@ -138,7 +141,11 @@ impl Agent {
 
     /// How long nothing needs to be done.
     fn wait_time(&self, now: Instant) -> Option<WaitTime> {
-        if self.unfinished || self.gossip.has_more() || self.clients.has_more(&self.server) {
+        if self.unfinished
+            || self.mdns.as_ref().is_some_and(Mdns::has_more)
+            || self.gossip.has_more()
+            || self.clients.has_more(&self.server)
+        {
             return Some(WaitTime::ZERO);
         }
         let console = (!self.logger.flush()).then(|| now + CONSOLE_RETRY);
@@ -152,6 +159,7 @@ impl Agent {
             self.retry_join.as_ref().and_then(RetryJoin::poll_timeout),
             self.snapshot.as_ref().and_then(SnapshotFile::poll_timeout),
             self.life.poll_timeout(),
+            self.mdns.as_ref().and_then(Mdns::poll_timeout),
             console,
         ];
         let next = deadlines.into_iter().flatten().min()?;
@@ -182,6 +190,8 @@ impl Agent {
             } else if self.resolver.owns(token) {
                 self.resolver
                     .handle_event(token, registry, self.clock.now());
+            } else if let Some(mdns) = self.mdns.as_mut().filter(|mdns| mdns.owns(token)) {
+                mdns.handle_readiness(token);
             } else if token != Token(tokens::SIGNALS) && !self.gossip.handle_readiness(event) {
                 self.clients.handle_readiness(event);
             }
@@ -197,6 +207,9 @@ impl Agent {
             });
         self.clients
             .receive(&mut self.server, registry, self.clock.now());
+        if let Some(mdns) = &mut self.mdns {
+            mdns.receive(self.clock.now());
+        }
     }
 
     fn fire_timeouts(&mut self) {
@@ -217,6 +230,7 @@ impl Agent {
         if is_due(self.server.poll_timeout()) {
             self.server.handle_timeout(now);
         }
+        self.step_discovery(now);
         if is_due(self.retry_join.as_ref().and_then(RetryJoin::poll_timeout)) {
             self.try_retry_join();
         }

@@ -150,8 +150,9 @@ impl Mdns {
             replies: (now, 0),
             questions_sent: 0,
         };
-        let opened = mdns.open(registry, 0, sys::multicast_listener)?;
-        mdns.listeners = opened;
+        mdns.listeners = mdns
+            .open(registry, 0, sys::multicast_listener)
+            .map_err(|why| format!("No multicast listeners could be started: {why}"))?;
         Ok(mdns)
     }
 

@@ -1,0 +1,75 @@
+//! Joins of what mDNS finds (agent spec 4.13).
+
+use std::net::SocketAddr;
+
+use super::config::AgentConfig;
+use super::joining::Joiner;
+use super::mdns::{self, Mdns};
+use super::sys;
+use super::turn::{Agent, tokens};
+use crate::serf::{JoinTarget, MemberStatus};
+use crate::time::Instant;
+
+/// Starts discovery if the settings ask for it.
+pub(super) fn start(
+    config: &AgentConfig,
+    advertised: SocketAddr,
+    registry: &mio::Registry,
+    now: Instant,
+) -> Result<Option<Mdns>, String> {
+    let Some(cluster) = config.discover.clone() else {
+        return Ok(None);
+    };
+    let config = mdns::Config {
+        cluster,
+        interface: config.mdns_interface.clone(),
+        ipv4: !config.mdns_disable_ipv4,
+        ipv6: !config.mdns_disable_ipv6,
+        node: config.node.as_bytes().to_vec(),
+        host: sys::host_name(),
+        addr: advertised,
+    };
+    Mdns::start(&config, registry, tokens::MDNS, now)
+        .map(Some)
+        .map_err(|why| format!("Error starting mDNS listener: {why}"))
+}
+
+impl Agent {
+    /// Asks when it is time, and joins what has been found.
+    pub(super) fn step_discovery(&mut self, now: Instant) {
+        let Some(mdns) = &mut self.mdns else {
+            return;
+        };
+        mdns.handle_timeout(self.poll.registry(), now);
+        let Some(mut found) = mdns.poll_found(now) else {
+            return;
+        };
+        let known = |addr: &SocketAddr| {
+            let mut members = self.serf.members();
+            members.any(|member| member.addr == *addr && member.status == MemberStatus::Alive)
+        };
+        found.retain(|addr| !known(addr));
+        if found.is_empty() || !self.life.is_running() {
+            return;
+        }
+        let addresses = found.iter().map(ToString::to_string).collect();
+        let replay = self.config.replay_on_join;
+        let id = self.new_command_id();
+        self.begin_join(id, Joiner::Discovery, addresses, replay);
+    }
+
+    /// A join of nodes that were found is over.
+    pub(super) fn found_joined(
+        &mut self,
+        verdict: &Result<usize, String>,
+        failed: &[(JoinTarget, String)],
+    ) {
+        match verdict {
+            Ok(contacted) => log::info!(target: "agent.mdns", "Joined {contacted} hosts"),
+            Err(why) => log::error!(target: "agent.mdns", "Failed to join: {why}"),
+        }
+        if let Some(mdns) = &mut self.mdns {
+            mdns.forget(failed.iter().map(|(target, _)| target.addr));
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The system's log (agent spec 4.6): one datagram, or one line of a stream, for each log line.
+//!
+//! Nothing here waits: what the socket does not take at once is dropped and counted, and the count is
+//! told as soon as something gets through again.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use log::Level;
+use mio::net::UnixStream;
+
+use super::sys::LocalTime;
+
+/// Where the system's log may listen.
+pub const PATHS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
+/// The program's name in each frame: the reference's, which filters look for.
+const TAG: &str = "serf";
+/// How often a log that has gone is looked for.
+const RETRY: Duration = Duration::from_secs(1);
+/// Longest frame; a datagram socket may well take no more.
+const FRAME_BYTES_MAX: usize = 8 << 10;
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// Facilities and their numbers (RFC 3164, 4.1.1).
+const FACILITIES: [(&str, u8); 20] = [
+    ("KERN", 0),
+    ("USER", 1),
+    ("MAIL", 2),
+    ("DAEMON", 3),
+    ("AUTH", 4),
+    ("SYSLOG", 5),
+    ("LPR", 6),
+    ("NEWS", 7),
+    ("UUCP", 8),
+    ("CRON", 9),
+    ("AUTHPRIV", 10),
+    ("FTP", 11),
+    ("LOCAL0", 16),
+    ("LOCAL1", 17),
+    ("LOCAL2", 18),
+    ("LOCAL3", 19),
+    ("LOCAL4", 20),
+    ("LOCAL5", 21),
+    ("LOCAL6", 22),
+    ("LOCAL7", 23),
+];
+
+/// The number of a facility, in any case.
+///
+/// # Errors
+/// The reference's words.
+pub fn facility(name: &str) -> Result<u8, String> {
+    let mut known = FACILITIES.iter();
+    known
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|&(_, number)| number)
+        .ok_or_else(|| format!("invalid syslog facility: {name}"))
+}
+
+/// A connection to the log.
+#[derive(Debug)]
+enum Wire {
+    Datagram(UnixDatagram),
+    /// With the rest of a frame of which the socket took a part.
+    Stream(UnixStream, Vec<u8>),
+}
+
+/// The system's log.
+#[derive(Debug)]
+pub struct Syslog {
+    paths: Vec<PathBuf>,
+    facility: u8,
+    wire: Option<Wire>,
+    /// When the log was last looked for in vain.
+    missed_at: Option<Instant>,
+    lost: u64,
+}
+
+impl Syslog {
+    /// Connects to the first of `paths` at which somebody listens.
+    ///
+    /// # Errors
+    /// The reference's words.
+    pub fn connect(paths: &[impl AsRef<Path>], facility_name: &str) -> Result<Self, String> {
+        let mut syslog = Syslog {
+            paths: paths.iter().map(|path| path.as_ref().to_owned()).collect(),
+            facility: facility(facility_name)?,
+            wire: None,
+            missed_at: None,
+            lost: 0,
+        };
+        if syslog.reconnect() {
+            Ok(syslog)
+        } else {
+            Err("Unix syslog delivery error".to_owned())
+        }
+    }
+
+    /// Lines that got lost and have not been told of.
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Sends a log line, which begins with date and level, or drops it.
+    pub fn send(&mut self, level: Level, line: &str, time: LocalTime) {
+        if self.lost > 0 {
+            let note = format!("agent: {} lines did not reach syslog", self.lost);
+            if self.deliver(&self.frame(Level::Warn, &note, time)) {
+                self.lost = 0;
+            }
+        }
+        let frame = self.frame(level, body(line), time);
+        if !self.deliver(&frame) {
+            self.lost += 1;
+        }
+    }
+
+    fn frame(&self, level: Level, text: &str, time: LocalTime) -> Vec<u8> {
+        let priority = self.facility << 3 | severity(level);
+        let month = usize::try_from(time.month - 1).ok();
+        let month = month.and_then(|month| MONTHS.get(month)).unwrap_or(&"Jan");
+        let LocalTime {
+            day,
+            hour,
+            minute,
+            second,
+            ..
+        } = time;
+        let pid = std::process::id();
+        let mut frame = format!(
+            "<{priority}>{month} {day:2} {hour:02}:{minute:02}:{second:02} {TAG}[{pid}]: {text}"
+        )
+        .into_bytes();
+        frame.truncate(FRAME_BYTES_MAX - 1);
+        frame.push(b'\n');
+        frame
+    }
+
+    fn deliver(&mut self, frame: &[u8]) -> bool {
+        // The second attempt is for a log that has been started anew.
+        for _ in 0..2 {
+            let Some(wire) = &mut self.wire else {
+                if !self.reconnect() {
+                    return false;
+                }
+                continue;
+            };
+            match wire.send(frame) {
+                Ok(()) => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => return false,
+                Err(_) => self.wire = None,
+            }
+        }
+        match &mut self.wire {
+            Some(wire) => wire.send(frame).is_ok(),
+            None => false,
+        }
+    }
+
+    fn reconnect(&mut self) -> bool {
+        let now = Instant::now();
+        if self
+            .missed_at
+            .is_some_and(|at| now.duration_since(at) < RETRY)
+        {
+            return false;
+        }
+        self.wire = self.paths.iter().find_map(|path| Wire::open(path).ok());
+        self.missed_at = self.wire.is_none().then_some(now);
+        self.wire.is_some()
+    }
+}
+
+impl Wire {
+    fn open(path: &Path) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        if socket.connect(path).is_ok() {
+            return Ok(Wire::Datagram(socket));
+        }
+        Ok(Wire::Stream(UnixStream::connect(path)?, Vec::new()))
+    }
+
+    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        match self {
+            Wire::Datagram(socket) => socket.send(frame).map(drop),
+            Wire::Stream(socket, rest) => {
+                while !rest.is_empty() {
+                    let count = retry(|| socket.write(rest))?;
+                    rest.drain(..count);
+                }
+                let count = retry(|| socket.write(frame))?;
+                rest.extend(frame.get(count..).unwrap_or_default());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Writes again if a signal came in between; a socket that takes nothing at all is an error.
+fn retry(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match write() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            result => return result,
+        }
+    }
+}
+
+/// The severities to which the reference maps its levels.
+const fn severity(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 5,
+        Level::Debug => 6,
+        Level::Trace => 7,
+    }
+}
+
+/// What follows date and level.
+fn body(line: &str) -> &str {
+    line.split_once("] ").map_or(line, |(_, text)| text)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixListener;
+
+    const TIME: LocalTime = LocalTime {
+        year: 2026,
+        month: 11,
+        day: 2,
+        hour: 5,
+        minute: 46,
+        second: 24,
+    };
+
+    fn receive(socket: &UnixDatagram) -> String {
+        let mut bytes = [0; 1 << 16];
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let len = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..len]).into_owned()
+    }
+
+    fn head() -> String {
+        format!("Nov  2 05:46:24 serf[{}]: ", std::process::id())
+    }
+
+    #[test]
+    fn frames_are_the_references() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let server = UnixDatagram::bind(&path).unwrap();
+        let missing = folder.path().join("missing");
+        let mut syslog = Syslog::connect(&[&missing, &path], "local0").unwrap();
+        let line = "2026/11/02 05:46:24 [INFO] agent: Serf agent starting";
+        syslog.send(Level::Info, line, TIME);
+        assert_eq!(
+            receive(&server),
+            format!("<133>{}agent: Serf agent starting\n", head())
+        );
+        for (level, priority) in [
+            (Level::Trace, 135),
+            (Level::Debug, 134),
+            (Level::Warn, 132),
+            (Level::Error, 131),
+        ] {
+            syslog.send(level, "D no level", TIME);
+            assert_eq!(
+                receive(&server),
+                format!("<{priority}>{}D no level\n", head())
+            );
+        }
+    }
+
+    #[test]
+    fn facilities_have_their_numbers() {
+        assert_eq!(facility("kern"), Ok(0));
+        assert_eq!(facility("AuthPriv"), Ok(10));
+        assert_eq!(facility("LOCAL7"), Ok(23));
+        let why = "invalid syslog facility: NOPE".to_owned();
+        assert_eq!(facility("NOPE"), Err(why.clone()));
+        assert_eq!(Syslog::connect(&PATHS, "NOPE").unwrap_err(), why);
+        assert_eq!(
+            Syslog::connect(&["/nonexistent/log"], "USER").unwrap_err(),
+            "Unix syslog delivery error"
+        );
+    }
+
+    #[test]
+    fn a_stream_gets_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let server = UnixListener::bind(&path).unwrap();
+        let mut syslog = Syslog::connect(&[&path], "USER").unwrap();
+        syslog.send(Level::Warn, "D [WARN] serf: a", TIME);
+        syslog.send(Level::Warn, "D [WARN] serf: b", TIME);
+        drop(syslog);
+        let mut text = String::new();
+        server
+            .accept()
+            .unwrap()
+            .0
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, format!("<12>{0}serf: a\n<12>{0}serf: b\n", head()));
+    }
+
+    #[test]
+    fn a_full_socket_costs_lines_and_no_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let server = UnixDatagram::bind(&path).unwrap();
+        let mut syslog = Syslog::connect(&[&path], "USER").unwrap();
+        let mut sent = 0;
+        while syslog.lost() == 0 {
+            sent += 1;
+            assert!(sent < 100_000, "the socket takes everything");
+            syslog.send(Level::Info, "x", TIME);
+        }
+        for _ in 1..sent {
+            receive(&server);
+        }
+        syslog.send(Level::Info, "y", TIME);
+        assert!(receive(&server).ends_with("agent: 1 lines did not reach syslog\n"));
+        assert!(receive(&server).ends_with(": y\n"));
+        assert_eq!(syslog.lost(), 0);
+    }
+
+    #[test]
+    fn a_log_that_comes_back_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let server = UnixDatagram::bind(&path).unwrap();
+        let mut syslog = Syslog::connect(&[&path], "USER").unwrap();
+        // Back before anything was sent: nothing is lost.
+        drop(server);
+        std::fs::remove_file(&path).unwrap();
+        let server = UnixDatagram::bind(&path).unwrap();
+        syslog.send(Level::Info, "again", TIME);
+        assert!(receive(&server).ends_with(": again\n"));
+        // Away for longer: what came meanwhile is counted.
+        drop(server);
+        std::fs::remove_file(&path).unwrap();
+        syslog.send(Level::Info, "lost", TIME);
+        assert_eq!(syslog.lost(), 1);
+        let server = UnixDatagram::bind(&path).unwrap();
+        syslog.missed_at = None;
+        syslog.send(Level::Info, "back", TIME);
+        assert!(receive(&server).contains("1 lines did not reach"));
+        assert!(receive(&server).ends_with(": back\n"));
+    }
+}
