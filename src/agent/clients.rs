@@ -84,6 +84,11 @@ impl Clients {
         })
     }
 
+    /// Clients since the start.
+    pub const fn accepted_count(&self) -> u64 {
+        self.accepted_count
+    }
+
     /// Where it listens.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local

@@ -16,6 +16,7 @@ mod joining;
 mod life;
 pub mod log;
 pub mod mdns;
+pub mod metrics;
 mod net;
 mod reload;
 pub mod resolver;
@@ -25,6 +26,7 @@ mod signals;
 mod start;
 pub mod sys;
 pub mod syslog;
+mod telemetry;
 mod turn;
 pub mod words;
 

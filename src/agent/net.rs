@@ -80,6 +80,35 @@ pub struct Gossip {
     /// Ends that the core is told in the next turn.
     failed: VecDeque<(StreamId, StreamEnd)>,
     dropped: Dropped,
+    traffic: Traffic,
+}
+
+/// Something that has a size, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Flow {
+    pub count: u64,
+    pub bytes: u64,
+}
+
+impl Flow {
+    fn add(&mut self, bytes: usize) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+}
+
+/// What has passed since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Traffic {
+    pub datagrams_in: Flow,
+    pub datagrams_out: Flow,
+    /// To streams.
+    pub writes: Flow,
+    /// Streams opened by this node, and by others.
+    pub connects: u64,
+    pub accepts: u64,
 }
 
 /// What was lost since the last report.
@@ -162,7 +191,13 @@ impl Gossip {
             inbound_count: 0,
             failed: VecDeque::new(),
             dropped: Dropped::default(),
+            traffic: Traffic::default(),
         })
+    }
+
+    /// What has passed since the start.
+    pub const fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// Where the sockets are bound.
@@ -242,6 +277,7 @@ impl Gossip {
         for _ in 0..DATAGRAMS_A_TURN {
             match self.udp.recv_from(&mut self.buffer) {
                 Ok((len, from)) => {
+                    self.traffic.datagrams_in.add(len);
                     let bytes = self.buffer.get(..len).unwrap_or_default();
                     let from = canonical(from);
                     core(Input::Datagram { from, bytes }, clock.now());
@@ -295,6 +331,7 @@ impl Gossip {
     ) {
         let id = StreamId::Inbound(self.inbound_count);
         self.inbound_count += 1;
+        self.traffic.accepts += 1;
         match self.add(id, socket, peer, Phase::Open, registry) {
             Ok(()) => core(Input::StreamAccepted { stream: id, peer }, clock.now()),
             Err(error) => debug!(target: "memberlist", "stream from {peer}: {}", os_error(&error)),
@@ -447,6 +484,7 @@ impl Gossip {
             Transmit::Datagram { to, bytes } => self.send_datagram(to, &bytes),
             Transmit::Open { stream, to } => self.open(stream, to, registry),
             Transmit::Write { stream, bytes } => {
+                self.traffic.writes.add(bytes.len());
                 if let Some(open) = self.by_id(stream) {
                     open.out.extend(bytes);
                 }
@@ -488,7 +526,7 @@ impl Gossip {
         // The second attempt is for an error that an earlier datagram left behind.
         for _ in 0..2 {
             match self.udp.send_to(bytes, to) {
-                Ok(_) => return,
+                Ok(_) => return self.traffic.datagrams_out.add(bytes.len()),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.dropped.datagrams += 1;
@@ -504,6 +542,7 @@ impl Gossip {
     }
 
     fn open(&mut self, id: StreamId, to: SocketAddr, registry: &Registry) {
+        self.traffic.connects += 1;
         let source = Some(self.local.ip()).filter(|ip| !ip.is_unspecified());
         let opened = sys::connect_from(source, to).and_then(|socket| {
             let socket = TcpStream::from_std(socket);

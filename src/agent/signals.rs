@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::{flag, low_level};
 
 /// A signal from outside that means something to the agent.
@@ -17,6 +17,8 @@ pub enum Caught {
     Interrupt,
     Terminate,
     Hangup,
+    /// A wish to see the telemetry.
+    User1,
 }
 
 impl Caught {
@@ -26,6 +28,7 @@ impl Caught {
             Caught::Interrupt => "interrupt",
             Caught::Terminate => "terminated",
             Caught::Hangup => "hangup",
+            Caught::User1 => "user defined signal 1",
         }
     }
 }
@@ -35,7 +38,7 @@ impl Caught {
 pub struct Signals {
     pipe: UnixStream,
     child: Arc<AtomicBool>,
-    others: [(Caught, Arc<AtomicBool>); 3],
+    others: [(Caught, Arc<AtomicBool>); 4],
 }
 
 /// What [`Signals::take`] found.
@@ -60,8 +63,9 @@ impl Signals {
             (Caught::Interrupt, Arc::default()),
             (Caught::Terminate, Arc::default()),
             (Caught::Hangup, Arc::default()),
+            (Caught::User1, Arc::default()),
         ];
-        let numbers = [SIGINT, SIGTERM, SIGHUP];
+        let numbers = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
         let flags = others.iter().map(|(_, flag)| flag);
         for (number, seen) in numbers.into_iter().zip(flags).chain([(SIGCHLD, &child)]) {
             // In this order: by the time the pipe wakes the loop the flag is up.

@@ -22,6 +22,7 @@ use super::rpc::{self, RpcServer};
 use super::settings::{Sources, Waiting};
 use super::signals::Signals;
 use super::syslog::{self, Syslog};
+use super::telemetry::Telemetry;
 use super::turn::{Agent, tokens};
 use super::words::os_error;
 use super::{addr, discovery, files, sys};
@@ -76,14 +77,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     }
     ::log::info!(target: "agent", "Serf agent starting");
 
-    // Until here there is nothing to leave, and a signal may end a slow resolver at once. From here on
-    // none ends the process half way.
-    let clock = Clock::new();
-    let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
-    let poll = Poll::new().map_err(setup)?;
-    let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
-    sys::isolate_children();
-
+    let telemetry = Telemetry::new(&config, clock.now());
     logger.print("==> Starting Serf agent...");
     let keyring =
         restore(&mut config).map_err(|why| format!("Failed to setup the Serf agent: {why}"))?;
@@ -117,6 +111,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         runner,
         resolver: Resolver::new(tokens::RESOLVER),
         mdns,
+        telemetry,
         logger: logger.clone(),
         config,
         sources,

@@ -180,6 +180,21 @@ unsafe fn ip_of(addr: *const libc::sockaddr) -> Option<IpAddr> {
     }
 }
 
+/// Bytes of a page of memory.
+pub fn page_bytes() -> u64 {
+    // SAFETY: takes and returns integers.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// This machine's name; empty if it cannot be told.
+pub fn host_name() -> Vec<u8> {
+    let mut buffer = [0u8; 256];
+    // SAFETY: pointer and length are those of `buffer`; its last byte stays zero.
+    unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len() - 1) };
+    let len = buffer.iter().position(|&byte| byte == 0).unwrap_or(0);
+    buffer.get(..len).unwrap_or_default().to_vec()
+}
+
 /// A socket address in the kernel's layout.
 union RawAddr {
     v4: sockaddr_in,

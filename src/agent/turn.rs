@@ -20,7 +20,8 @@ use super::net::{self, Gossip};
 use super::resolver::Resolver;
 use super::rpc::{Action, RpcServer, View};
 use super::settings::Sources;
-use super::signals::Signals;
+use super::signals::{Caught, Signals};
+use super::telemetry::Telemetry;
 use crate::handler::outcome::Answer;
 use crate::handler::{HandlerQueue, Local};
 use crate::serf::{
@@ -81,6 +82,7 @@ pub struct Agent {
     pub(super) runner: Runner,
     pub(super) resolver: Resolver,
     pub(super) mdns: Option<Mdns>,
+    pub(super) telemetry: Telemetry,
     pub(super) logger: Logger,
     pub(super) config: AgentConfig,
     /// Where the settings come from, for a reload.
@@ -130,6 +132,7 @@ impl Agent {
         self.fire_timeouts();
         // 5. and 6. Do what follows from it, and start the next handler.
         self.settle();
+        self.measure();
         // 7. Write.
         let now = self.clock.now();
         self.gossip.flush(now);
@@ -160,6 +163,7 @@ impl Agent {
             self.snapshot.as_ref().and_then(SnapshotFile::poll_timeout),
             self.life.poll_timeout(),
             self.mdns.as_ref().and_then(Mdns::poll_timeout),
+            self.telemetry.poll_timeout(),
             console,
         ];
         let next = deadlines.into_iter().flatten().min()?;
@@ -177,7 +181,10 @@ impl Agent {
             }
         }
         for signal in pending.caught {
-            self.caught(signal);
+            match signal {
+                Caught::User1 => self.dump_metrics(),
+                signal => self.caught(signal),
+            }
         }
     }
 
@@ -217,7 +224,12 @@ impl Agent {
         if let Some(deadline) = self.serf.poll_timeout() {
             let drained = !self.gossip.has_more();
             if deadline <= now && (drained || now.since(deadline) >= OVERDUE) {
+                let rounds = self.serf.swim().counters().gossip_rounds;
                 self.serf.handle_input(Input::Timeout, now);
+                if self.serf.swim().counters().gossip_rounds > rounds {
+                    let took = self.clock.now().since(now);
+                    self.telemetry.gossiped(took, &self.clock);
+                }
             }
         }
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
@@ -420,6 +432,7 @@ impl Agent {
         let mut busy = false;
         if let Some(outcome) = self.runner.poll_outcome() {
             busy = true;
+            self.telemetry.handler_ended(outcome.duration, &self.clock);
             if let Some(answer) = self.handlers.handle_outcome(outcome) {
                 self.run_own(Waiting::Answer(answer.query), answer.command);
             }
@@ -434,6 +447,7 @@ impl Agent {
         };
         if let Some(invocation) = self.handlers.poll_invocation(local, now) {
             busy = true;
+            self.telemetry.handler_starts(&invocation.script);
             self.runner.start(invocation, self.poll.registry(), now);
         }
         busy

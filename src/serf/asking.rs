@@ -232,7 +232,12 @@ impl Serf {
         if seen.len() >= asked.capacity || !seen.insert(message.from.clone()) {
             log::debug!(target: "serf", "Dropping a further response of {} at {ltime}", message.from);
             self.counters.duplicate_responses += 1;
+            self.counters.duplicate_acks += u64::from(is_ack);
             return;
+        }
+        match is_ack {
+            true => self.counters.acks += 1,
+            false => self.counters.responses += 1,
         }
         let QueryResponseMessage { from, payload, .. } = message;
         match &mut asked.purpose {

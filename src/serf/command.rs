@@ -276,6 +276,22 @@ pub struct Counters {
     pub dropped_refused: u64,
     /// Acks and replies that a node sent again.
     pub duplicate_responses: u64,
+    /// Acks among them.
+    pub duplicate_acks: u64,
+    /// Acks for queries of this node.
+    pub acks: u64,
+    /// Replies to queries of this node.
+    pub responses: u64,
+    /// Members that came, left, failed, changed.
+    pub joined: u64,
+    /// See `joined`.
+    pub left: u64,
+    /// See `joined`.
+    pub failed: u64,
+    /// See `joined`.
+    pub updated: u64,
+    /// Members that came back so soon after they had failed that somebody should look at the network.
+    pub flapped: u64,
     /// Acks and replies for which no query waits, or waits any more.
     pub late_responses: u64,
     /// Coordinates that are none, or with which no distance can be computed.

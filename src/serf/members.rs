@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{LamportTime, Member, MemberEventKind, MemberStatus, Serf, Tags};
 use crate::serf::intents::IntentKind;
 use crate::swim::Node;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
+
+/// A member that comes back within this time after it failed is worth counting (gossip spec 9).
+const FLAP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A member and what others need not know of it.
 #[derive(Clone, Debug)]
@@ -238,6 +241,13 @@ impl Serf {
             log::warn!(target: "serf", "Ignoring node {}: the member table is full", node.name);
             return;
         }
+        self.counters.joined += 1;
+        let record = self.members.record(node.name.as_bytes());
+        let flaps = record.is_some_and(|record| {
+            record.member.status == MemberStatus::Failed
+                && now.since(record.departed_at) < FLAP_TIMEOUT
+        });
+        self.counters.flapped += u64::from(flaps);
         let tags = decode_tags(node);
         let intent = self.intents.take(&node.name);
         self.members.joined(node, tags, intent);
@@ -253,8 +263,10 @@ impl Serf {
             return;
         };
         let word = if kind == MemberEventKind::Leave {
+            self.counters.left += 1;
             "Leave"
         } else {
+            self.counters.failed += 1;
             "Failed"
         };
         log::info!(target: "serf", "EventMember{word}: {} {}", node.name, node.addr.ip());
@@ -264,6 +276,7 @@ impl Serf {
     /// The membership layer has new facts about a node.
     pub(super) fn handle_updated(&mut self, node: &Node, now: Instant) {
         if self.members.updated(node, decode_tags(node)) {
+            self.counters.updated += 1;
             log::info!(target: "serf", "EventMemberUpdate: {}", node.name);
             self.emit_member_event(MemberEventKind::Update, &node.name, now);
         }

@@ -277,6 +277,11 @@ impl Serf {
         }
     }
 
+    /// Values since the last call, those of the membership layer included.
+    pub fn take_samples(&mut self) -> Vec<crate::swim::Sample> {
+        self.swim.take_samples()
+    }
+
     /// Counters of this layer since the start.
     pub fn counters(&self) -> &Counters {
         &self.counters

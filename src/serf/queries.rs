@@ -8,6 +8,7 @@ use super::clock::Clock;
 use super::config::BUFFER_SLOTS;
 use super::user_events::Verdict;
 use super::{Event, LamportTime, Output, Query, Serf, filters};
+use crate::swim::Sample;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::name::Escaped;
@@ -127,6 +128,7 @@ impl Serf {
                 return false;
             }
         }
+        self.swim.note(Sample::Query(message.name.clone()));
         let spread = message.flags & query_flag::NO_BROADCAST == 0;
         let for_us = message.filters.as_ref().is_none_or(|filters| {
             filters::all_match(filters, self.local_name().as_bytes(), &self.config.tags)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::clock::Clock;
 use super::config::{BUFFER_SLOTS, USER_EVENT_SIZE_MAX_BYTES};
 use super::{LamportTime, Serf, UserEvent};
-use crate::swim::UserQueue;
+use crate::swim::{Sample, UserQueue};
 use crate::time::Instant;
 use crate::wire::name::Escaped;
 use crate::wire::serf::{RecentEvents, SerfMessage, UserEventMessage};
@@ -198,7 +198,7 @@ impl Serf {
                 return false;
             }
         }
-        self.record_event(message.ltime);
+        self.swim.note(Sample::Event(message.name.clone()));
         let event = UserEvent {
             ltime: message.ltime,
             name: message.name,

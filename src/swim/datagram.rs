@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::broadcast::{Packing, Selection};
 use super::table::NodeId;
-use super::{Output, Swim, Transmit};
+use super::{Output, Sample, Swim, Transmit};
 use crate::time::Instant;
 use crate::wire::limits::COMPOUND_PARTS_SENT_MAX;
 use crate::wire::{Ack, DecodeError, Message, NodeName, Ping};
@@ -56,7 +56,10 @@ impl Swim {
             Message::Suspect(suspect) => self.handle_suspect(suspect, now),
             Message::Alive(alive) => self.handle_alive(alive, now),
             Message::Dead(dead) => self.handle_dead(dead, now),
-            Message::User(bytes) => self.outputs.push_back(Output::UserMessage(bytes)),
+            Message::User(bytes) => {
+                self.samples.push(Sample::MessageIn(bytes.len()));
+                self.outputs.push_back(Output::UserMessage(bytes));
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::broadcast::{BroadcastQueue, Packing, Selection, Ticket, retransmit_limit};
 use super::bucket::TokenBucket;
 use super::table::NodeId;
-use super::{BroadcastId, Config, Output, Swim, UserQueue};
+use super::{BroadcastId, Config, Output, Sample, Swim, UserQueue};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::limits::COMPOUND_PARTS_SENT_MAX;
@@ -204,10 +204,14 @@ impl Swim {
         let membership = &mut self.gossip.membership;
         membership.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, selection);
         let limit = retransmit_limit(multiplier, self.gossip.user_members);
+        let of_others = packing.messages.len();
         for queue in &mut self.gossip.user {
             if packing.space > USER_SPACE_BYTES_MIN {
                 queue.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, selection);
             }
+        }
+        for message in packing.messages.iter().skip(of_others) {
+            self.samples.push(Sample::MessageOut(message.len()));
         }
         for ticket in std::mem::take(&mut packing.finished) {
             self.finish(ticket);
@@ -254,6 +258,7 @@ impl Swim {
             self.send_news(now);
         }
         if tick <= now {
+            self.counters.gossip_rounds += 1;
             self.gossip.stuck = !self.gossip_round(u32::MAX, now);
             let gossip = &mut self.gossip;
             gossip.tick = Some(next_on_grid(gossip.phase, gossip.interval, now));

@@ -122,6 +122,7 @@ impl Swim {
 
     /// 4.8.1 rules 10 and 11.
     fn take_over(&mut self, id: NodeId, alive: Alive, now: Instant) {
+        self.counters.alive_news += 1;
         let meta = alive.meta.clone().unwrap_or_default();
         let node = &mut self.table.record_mut(id).node;
         let updated = node.meta != meta;
@@ -177,6 +178,7 @@ impl Swim {
     }
 
     fn start_suspicion(&mut self, id: NodeId, suspect: Suspect, now: Instant) {
+        self.counters.suspect_news += 1;
         let suspicion = Suspicion::new(
             suspect.from.clone(),
             self.table.len(),
@@ -213,6 +215,7 @@ impl Swim {
             self.refute(dead.incarnation, now);
             return;
         }
+        self.counters.dead_news += 1;
         self.cancel_suspicion(id);
         let state = if is_leave(&dead) {
             NodeState::Left
@@ -241,7 +244,11 @@ impl Swim {
                 break;
             }
             let record = self.table.record(id);
-            let confirmations = record.suspicion.as_ref().map_or(0, |s| s.confirmations());
+            let suspicion = record.suspicion.as_deref();
+            let confirmations = suspicion.map_or(0, Suspicion::confirmations);
+            if suspicion.is_some_and(|s| !s.is_confirmed()) {
+                self.counters.degraded_timeouts += 1;
+            }
             log::info!(
                 target: "memberlist",
                 "Marking {} as failed, suspect timeout reached ({confirmations} peer confirmations)",

@@ -13,6 +13,7 @@ mod gossip;
 mod merge;
 mod probe;
 mod relay;
+mod sample;
 mod stream;
 mod suspicion;
 mod sync;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use broadcast::BroadcastQueue;
 pub use config::Config;
+pub use sample::{Sample, Samples};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -225,6 +227,18 @@ pub struct Counters {
     pub dropped_undecryptable: u64,
     /// Well-formed messages dropped by a rule of section 8.6 or 8.7.
     pub dropped_refused: u64,
+    /// News that a node is alive, the local one's own included.
+    pub alive_news: u64,
+    /// News that a node is suspect.
+    pub suspect_news: u64,
+    /// News that a node is dead or has left.
+    pub dead_news: u64,
+    /// Probes that were slowed down because this node was not well.
+    pub degraded_probes: u64,
+    /// Nodes declared dead with fewer confirmations than were wished for.
+    pub degraded_timeouts: u64,
+    /// Rounds of gossip.
+    pub gossip_rounds: u64,
 }
 
 /// First protocol that knows the checksum wrapper (gossip spec 4.9).
@@ -256,6 +270,7 @@ pub struct Swim {
     strangers: TokenBucket,
     outputs: VecDeque<Output>,
     counters: Counters,
+    samples: Samples,
 }
 
 /// What the local node announces of itself.
@@ -302,7 +317,11 @@ impl Swim {
             announcements: Announcements::default(),
             strangers: TokenBucket::new(STRANGERS_AT_ONCE, STRANGER_INTERVAL, now),
             outputs: VecDeque::from([Output::Joined(local.clone())]),
-            counters: Counters::default(),
+            counters: Counters {
+                alive_news: 1,
+                ..Counters::default()
+            },
+            samples: Samples::default(),
             table: Table::new(local, now),
             config,
             rng,
@@ -469,6 +488,14 @@ impl Swim {
     /// Messages waiting in the membership queue.
     pub fn membership_queue_len(&self) -> usize {
         self.gossip.membership.len()
+    }
+    /// Values since the last call.
+    pub fn take_samples(&mut self) -> Vec<Sample> {
+        self.samples.take()
+    }
+    /// A value of the upper layer.
+    pub fn note(&mut self, sample: Sample) {
+        self.samples.push(sample);
     }
     /// Counters since the start.
     pub fn counters(&self) -> &Counters {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::gossip::next_on_grid;
 use super::table::NodeId;
-use super::{Config, NodeState, Output, StreamId, Swim};
+use super::{Config, NodeState, Output, Sample, StreamId, Swim};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::{Ack, IndirectPing, Message, NodeName, Ping, Suspect};
@@ -89,6 +89,7 @@ impl Swim {
     }
 
     fn start_probe(&mut self, id: NodeId, now: Instant) {
+        self.counters.degraded_probes += u64::from(self.awareness.score() > 0);
         let sequence = self.next_sequence();
         let node = self.table.record(id).node.clone();
         let ping = Message::Ping(self.ping_for(&node.name, sequence));
@@ -142,7 +143,7 @@ impl Swim {
             }
             return;
         }
-        let Some(probe) = self.end_probe() else {
+        let Some(probe) = self.end_probe(now) else {
             return;
         };
         self.awareness.improve();
@@ -186,7 +187,7 @@ impl Swim {
         if probe.deadline <= now && stalled {
             // Nobody else was asked, because this node slept: that is no evidence against the target.
             log::warn!(target: "memberlist", "Slept through the probe of {}: giving it up", probe.target);
-            self.end_probe();
+            self.end_probe(now);
             self.awareness.degrade(1);
         } else if probe.deadline <= now {
             self.conclude_probe(now);
@@ -235,8 +236,9 @@ impl Swim {
     }
 
     /// The probe is over; its TCP ping, if still under way, is given up.
-    fn end_probe(&mut self) -> Option<Probe> {
+    fn end_probe(&mut self, now: Instant) -> Option<Probe> {
         let probe = self.probing.current.take()?;
+        self.samples.push(Sample::Probe(now.since(probe.started)));
         if let Some(stream) = probe.stream {
             self.abort_stream(stream);
         }
@@ -245,7 +247,7 @@ impl Swim {
 
     /// 4.4 steps 7 and 8.
     fn conclude_probe(&mut self, now: Instant) {
-        let Some(probe) = self.end_probe() else {
+        let Some(probe) = self.end_probe(now) else {
             return;
         };
         if probe.answered_by_tcp {

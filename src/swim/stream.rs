@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::{JoinId, Output, StreamEnd, StreamId, Swim, Transmit};
+use super::{JoinId, Output, Sample, StreamEnd, StreamId, Swim, Transmit};
 use crate::time::Instant;
 use crate::wire::name::Escaped;
 use crate::wire::{
@@ -222,6 +222,7 @@ impl Swim {
             (Purpose::Serve, StreamMessage::User(bytes)) => {
                 self.close_stream(id);
                 if !bytes.is_empty() {
+                    self.samples.push(Sample::MessageIn(bytes.len()));
                     self.outputs.push_back(Output::UserMessage(bytes));
                 }
             }

@@ -60,6 +60,11 @@ impl Suspicion {
         (self.accusers.len() - 1) as u32
     }
 
+    /// Whether it has all the confirmations that it wished for.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmations() >= self.expected
+    }
+
     /// Takes an accusation; tells whether it is a new confirmation.
     pub fn confirm(&mut self, accuser: &Option<NodeName>) -> bool {
         if self.confirmations() >= self.expected || self.accusers.contains(accuser) {

@@ -86,7 +86,8 @@ type Ports = [Option<Port>; 2];
 pub struct Mdns {
     service: Service,
     first_token: usize,
-    interface: u32,
+    /// By family; 0 is the system's choice.
+    interfaces: [u32; 2],
     families: [bool; 2],
     listeners: Ports,
     askers: Ports,
@@ -135,7 +136,7 @@ impl Mdns {
                 config.addr,
             ),
             first_token,
-            interface,
+            interfaces: [interface, link_local_interface(interface, config.addr.ip())],
             families: [config.ipv4, config.ipv6],
             listeners: [None, None],
             askers: [None, None],
@@ -165,16 +166,17 @@ impl Mdns {
     ) -> Result<Ports, String> {
         let groups = [
             SocketAddr::from((GROUP_V4, PORT)),
-            SocketAddrV6::new(GROUP_V6, PORT, 0, self.interface).into(),
+            SocketAddrV6::new(GROUP_V6, PORT, 0, self.interfaces[1]).into(),
         ];
         let mut ports: Ports = [None, None];
         let mut why = Vec::new();
-        for (index, group) in groups.into_iter().enumerate() {
+        let places = groups.into_iter().zip(self.interfaces);
+        for (index, (group, interface)) in places.enumerate() {
             if !self.families.get(index).copied().unwrap_or(false) {
                 continue;
             }
             let token = Token(self.first_token + offset + index);
-            let opened = make(group, self.interface).and_then(|socket| {
+            let opened = make(group, interface).and_then(|socket| {
                 let mut socket = UdpSocket::from_std(socket);
                 registry.register(&mut socket, token, Interest::READABLE)?;
                 Ok(socket)
@@ -391,9 +393,138 @@ impl Mdns {
     }
 }
 
+/// The interface for IPv6, for which the system makes no choice: that of the node's own address if it can
+/// be used, else the first one that can.
+fn link_local_interface(interface: u32, own: IpAddr) -> u32 {
+    if interface != 0 {
+        return interface;
+    }
+    let all = sys::interface_addresses().unwrap_or_default();
+    let of_own = all.iter().find(|entry| entry.addr == own);
+    let usable = all.iter().filter(|entry| {
+        let link_local = |v6: Ipv6Addr| v6.segments()[0] & 0xffc0 == 0xfe80;
+        entry.up && matches!(entry.addr, IpAddr::V6(v6) if link_local(v6))
+    });
+    usable
+        .min_by_key(|entry| of_own.is_none_or(|own| own.name != entry.name))
+        .and_then(|entry| sys::interface_index(&entry.name))
+        .unwrap_or(0)
+}
+
 /// Addresses that lead nowhere, or to more than one.
 fn is_nowhere(addr: SocketAddr) -> bool {
     let ip = addr.ip();
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
     addr.port() == 0 || ip.is_unspecified() || ip.is_multicast() || broadcast
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    /// One that has no sockets.
+    fn deaf() -> Mdns {
+        let addr = "10.0.0.1:7946".parse().unwrap();
+        Mdns {
+            service: Service::new(b"c", b"n1", b"h", addr),
+            first_token: 0,
+            interfaces: [0; 2],
+            families: [false; 2],
+            listeners: [None, None],
+            askers: [None, None],
+            buffer: Box::default(),
+            next_question: Instant::from_millis(60_000),
+            asking_until: None,
+            found: Found::default(),
+            follow_ups: 0,
+            fresh: Vec::new(),
+            quiet_at: None,
+            tried: BTreeSet::new(),
+            replies: (Instant::ORIGIN, 0),
+            questions_sent: 0,
+        }
+    }
+
+    fn answer(node: &str, addr: &str) -> Message {
+        let service = Service::new(b"c", node.as_bytes(), b"h", addr.parse().unwrap());
+        let question = Question {
+            name: service.kind().clone(),
+            kind: number::PTR,
+            class: number::CLASS_IN,
+            unicast: false,
+        };
+        let message = Message {
+            questions: vec![question],
+            ..Message::default()
+        };
+        service.replies(&message).remove(0)
+    }
+
+    #[test]
+    fn what_comes_together_is_joined_together() {
+        let mut mdns = deaf();
+        let at = Instant::from_millis;
+        let from = "10.0.0.9:5353".parse().unwrap();
+        mdns.take_answer(&answer("n2", "10.0.0.2:1"), from, at(0));
+        mdns.take_answer(&answer("n3", "10.0.0.3:1"), from, at(90));
+        assert_eq!(mdns.poll_timeout(), Some(at(190)));
+        assert_eq!(mdns.poll_found(at(189)), None);
+        let found = mdns.poll_found(at(190)).unwrap();
+        let both: Vec<SocketAddr> = ["10.0.0.2:1", "10.0.0.3:1"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        assert_eq!(found, both);
+        assert_eq!(mdns.poll_timeout(), Some(at(60_000)));
+
+        // The next question brings the same answers: only what failed is tried again.
+        mdns.found = Found::default();
+        mdns.forget([both[1]]);
+        mdns.take_answer(&answer("n2", "10.0.0.2:1"), from, at(60_000));
+        mdns.take_answer(&answer("n3", "10.0.0.3:1"), from, at(60_000));
+        assert_eq!(mdns.poll_found(at(60_100)).unwrap(), both[1..]);
+    }
+
+    #[test]
+    fn neither_the_node_itself_nor_nonsense_is_joined() {
+        let mut mdns = deaf();
+        let (now, from) = (Instant::ORIGIN, "10.0.0.9:5353".parse().unwrap());
+        for (node, addr) in [
+            ("n1", "10.0.0.1:7946"),
+            ("other", "10.0.0.1:7946"),
+            ("n1", "10.0.0.7:7946"),
+            ("a", "0.0.0.0:1"),
+            ("b", "224.0.0.1:1"),
+            ("c", "255.255.255.255:1"),
+            ("d", "10.0.0.2:0"),
+        ] {
+            mdns.take_answer(&answer(node, addr), from, now);
+        }
+        // Only port 5353 speaks mDNS.
+        let elsewhere = "10.0.0.9:9999".parse().unwrap();
+        mdns.take_answer(&answer("e", "10.0.0.3:1"), elsewhere, now);
+        assert_eq!(mdns.quiet_at, None);
+    }
+
+    #[test]
+    fn replies_are_limited() {
+        let mut mdns = deaf();
+        let question = Message {
+            questions: vec![Question {
+                name: mdns.service.kind().clone(),
+                kind: number::PTR,
+                class: number::CLASS_IN,
+                unicast: false,
+            }],
+            ..Message::default()
+        };
+        let from = "10.0.0.9:5353".parse().unwrap();
+        for _ in 0..1000 {
+            mdns.answer(0, &question, from, Instant::from_millis(500));
+        }
+        assert_eq!(mdns.replies.1, REPLIES_A_SECOND);
+        mdns.answer(0, &question, from, Instant::from_millis(1500));
+        assert_eq!(mdns.replies.1, 1);
+    }
 }

@@ -118,6 +118,7 @@ pub struct RpcServer {
     /// Queries that are not over: whose, and the number of the request.
     queries: BTreeMap<CommandId, (SessionId, u64)>,
     next_command: u64,
+    requests: u64,
     dropped: u64,
 }
 
@@ -132,6 +133,7 @@ impl RpcServer {
             running: BTreeMap::new(),
             queries: BTreeMap::new(),
             next_command: COMMAND_ID_FIRST,
+            requests: 0,
             dropped: 0,
         }
     }
@@ -350,7 +352,11 @@ impl RpcServer {
         self.dropped
     }
 
-    /// Has [`Self::step`] called for the session.
+    /// Requests since the start.
+    pub const fn request_count(&self) -> u64 {
+        self.requests
+    }
+
     fn look_at(&mut self, session: SessionId) {
         if let Some(state) = self.sessions.get_mut(&session) {
             state.look_at(session, &mut self.ready);
@@ -366,11 +372,13 @@ impl RpcServer {
         match state.next_request() {
             Next::Wait => {}
             Next::Request(seq, request) => {
+                self.requests += 1;
                 self.execute(session, seq, request, view);
                 // One at a time, so that a client with many requests does not hold up the others.
                 self.look_at(session);
             }
             Next::Refuse(seq, error) => {
+                self.requests += 1;
                 state.reply(seq, error);
                 state.end(Ending::Close);
             }

@@ -1,0 +1,295 @@
+//! From what the parts count to the reference's names (agent spec 4.12).
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::clock::Clock;
+use super::config::AgentConfig;
+use super::metrics::{Metrics, Moment, Sinks};
+use super::net::Traffic;
+use super::turn::Agent;
+use super::{addr, sys};
+use crate::serf;
+use crate::swim::{self, NodeState, Sample, UserQueue};
+use crate::time::{Duration, Instant};
+
+/// Time between looks at what there is; queues are looked at each third time (agent spec 4.12).
+const GAUGE_INTERVAL: Duration = Duration::from_secs(10);
+const QUEUES_EVERY: u32 = 3;
+/// The port of both kinds of sinks if none is given.
+const SINK_PORT: u16 = 8125;
+/// Bytes that a pipe takes whole once it is writable.
+const DUMP_CHUNK_BYTES: usize = 4096;
+
+/// What has been counted as far as the metrics know.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Seen {
+    traffic: Traffic,
+    swim: swim::Counters,
+    serf: serf::Counters,
+    clients: u64,
+    requests: u64,
+}
+
+/// Metrics and where they come from.
+#[derive(Debug)]
+pub(super) struct Telemetry {
+    metrics: Metrics,
+    seen: Seen,
+    next_look: Instant,
+    looks: u32,
+    /// What runs now.
+    script: Arc<[u8]>,
+}
+
+fn moment(clock: &Clock) -> Moment {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+    Moment {
+        unix: unix.unwrap_or_default(),
+        monotonic: clock.now(),
+    }
+}
+
+impl Telemetry {
+    /// Telemetry as the settings ask for it. Waits for the system's resolver if a sink is a name.
+    pub(super) fn new(config: &AgentConfig, now: Instant) -> Self {
+        let resolve = |text: &Option<String>, kind: &str| {
+            let text = text.as_deref()?;
+            match addr::resolve(text, SINK_PORT) {
+                Ok(addr) => Some(addr),
+                Err(why) => {
+                    // As the reference: no reason not to start.
+                    log::error!(target: "agent", "No telemetry for {kind} at {text}: {why}");
+                    None
+                }
+            }
+        };
+        let sinks = Sinks {
+            statsd: resolve(&config.statsd_addr, "statsd"),
+            statsite: resolve(&config.statsite_addr, "statsite"),
+            host: String::from_utf8_lossy(&sys::host_name()).into_owned(),
+        };
+        Telemetry {
+            metrics: Metrics::new(sinks),
+            seen: Seen::default(),
+            next_look: now,
+            looks: 0,
+            script: Arc::from([].as_slice()),
+        }
+    }
+
+    /// When [`Agent::measure`] has something to do by itself: only if somebody is to be told.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let look = self.metrics.sends().then_some(self.next_look);
+        [look, self.metrics.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// A handler starts.
+    pub(super) fn handler_starts(&mut self, script: &Arc<[u8]>) {
+        self.script = Arc::clone(script);
+    }
+
+    /// The handler has ended.
+    pub(super) fn handler_ended(&mut self, duration: Duration, clock: &Clock) {
+        let at = moment(clock);
+        self.metrics
+            .time_free("agent.invoke", &self.script, duration, at);
+    }
+
+    /// The core took so long for a round of gossip.
+    pub(super) fn gossiped(&mut self, duration: Duration, clock: &Clock) {
+        self.metrics
+            .time("memberlist.gossip", duration, moment(clock));
+    }
+
+    fn note_samples(&mut self, samples: Vec<Sample>, at: Moment) {
+        let metrics = &mut self.metrics;
+        for sample in samples {
+            match sample {
+                Sample::Probe(duration) => metrics.time("memberlist.probeNode", duration, at),
+                Sample::MessageIn(bytes) => {
+                    metrics.sample("serf.msgs.received", bytes as f64, at);
+                }
+                Sample::MessageOut(bytes) => metrics.sample("serf.msgs.sent", bytes as f64, at),
+                Sample::Event(name) => {
+                    metrics.count("serf.events", 1.0, at);
+                    metrics.count_free("serf.events", &name, at);
+                }
+                Sample::Query(name) => {
+                    metrics.count("serf.queries", 1.0, at);
+                    metrics.count_free("serf.queries", &name, at);
+                }
+            }
+        }
+    }
+
+    fn note_counts(&mut self, now: Seen, at: Moment) {
+        let old = std::mem::replace(&mut self.seen, now);
+        for (name, now, old) in [
+            ("agent.ipc.accept", now.clients, old.clients),
+            ("agent.ipc.command", now.requests, old.requests),
+            ("serf.member.join", now.serf.joined, old.serf.joined),
+            ("serf.member.left", now.serf.left, old.serf.left),
+            ("serf.member.failed", now.serf.failed, old.serf.failed),
+            ("serf.member.update", now.serf.updated, old.serf.updated),
+            ("serf.member.flap", now.serf.flapped, old.serf.flapped),
+            ("serf.query_acks", now.serf.acks, old.serf.acks),
+            (
+                "serf.query_responses",
+                now.serf.responses,
+                old.serf.responses,
+            ),
+            (
+                "serf.query_duplicate_acks",
+                now.serf.duplicate_acks,
+                old.serf.duplicate_acks,
+            ),
+            (
+                "serf.query_duplicate_responses",
+                now.serf.duplicate_responses - now.serf.duplicate_acks,
+                old.serf.duplicate_responses - old.serf.duplicate_acks,
+            ),
+            (
+                "memberlist.msg.alive",
+                now.swim.alive_news,
+                old.swim.alive_news,
+            ),
+            (
+                "memberlist.msg.suspect",
+                now.swim.suspect_news,
+                old.swim.suspect_news,
+            ),
+            (
+                "memberlist.msg.dead",
+                now.swim.dead_news,
+                old.swim.dead_news,
+            ),
+            (
+                "memberlist.degraded.probe",
+                now.swim.degraded_probes,
+                old.swim.degraded_probes,
+            ),
+            (
+                "memberlist.degraded.timeout",
+                now.swim.degraded_timeouts,
+                old.swim.degraded_timeouts,
+            ),
+            (
+                "memberlist.tcp.connect",
+                now.traffic.connects,
+                old.traffic.connects,
+            ),
+            (
+                "memberlist.tcp.accept",
+                now.traffic.accepts,
+                old.traffic.accepts,
+            ),
+        ] {
+            let count = now.saturating_sub(old);
+            self.metrics.count_many(name, count, count as f64, at);
+        }
+        let (now, old) = (now.traffic, old.traffic);
+        for (name, now, old) in [
+            (
+                "memberlist.udp.received",
+                now.datagrams_in,
+                old.datagrams_in,
+            ),
+            ("memberlist.udp.sent", now.datagrams_out, old.datagrams_out),
+            ("memberlist.tcp.sent", now.writes, old.writes),
+        ] {
+            let count = now.count.saturating_sub(old.count);
+            let bytes = now.bytes.saturating_sub(old.bytes);
+            self.metrics.count_many(name, count, bytes as f64, at);
+        }
+    }
+}
+
+impl Agent {
+    /// Takes what the parts have counted in this turn, and sends what is due.
+    pub(super) fn measure(&mut self) {
+        let seen = Seen {
+            traffic: self.gossip.traffic(),
+            swim: *self.serf.swim().counters(),
+            serf: *self.serf.counters(),
+            clients: self.clients.accepted_count(),
+            requests: self.server.request_count(),
+        };
+        let samples = self.serf.take_samples();
+        let now = self.clock.now();
+        if seen != self.telemetry.seen {
+            let at = moment(&self.clock);
+            self.telemetry.note_counts(seen, at);
+        }
+        if !samples.is_empty() {
+            let at = moment(&self.clock);
+            self.telemetry.note_samples(samples, at);
+        }
+        if self.telemetry.next_look <= now {
+            self.look(now);
+        }
+        self.telemetry.metrics.handle_timeout(now);
+    }
+
+    fn look(&mut self, now: Instant) {
+        self.telemetry.next_look = now + GAUGE_INTERVAL;
+        self.telemetry.looks = self.telemetry.looks.wrapping_add(1);
+        let at = moment(&self.clock);
+        let metrics = &mut self.telemetry.metrics;
+        if let Some(bytes) = resident_bytes() {
+            metrics.gauge("runtime.sys_bytes", bytes as f64, at);
+        }
+        let swim = self.serf.swim();
+        let mut instances = [
+            (NodeState::Alive, "memberlist.node.instances.alive", 0.0),
+            (NodeState::Suspect, "memberlist.node.instances.suspect", 0.0),
+            (NodeState::Dead, "memberlist.node.instances.dead", 0.0),
+            (NodeState::Left, "memberlist.node.instances.left", 0.0),
+        ];
+        for node in swim.nodes() {
+            for (state, _, count) in &mut instances {
+                *count += if node.state == *state { 1.0 } else { 0.0 };
+            }
+        }
+        for (_, name, count) in instances {
+            metrics.gauge(name, count, at);
+        }
+        if self.telemetry.looks % QUEUES_EVERY != 1 {
+            return;
+        }
+        for (name, len) in [
+            ("serf.queue.Intent", swim.queue_len(UserQueue::Intent)),
+            ("serf.queue.Event", swim.queue_len(UserQueue::Event)),
+            ("serf.queue.Query", swim.queue_len(UserQueue::Query)),
+            ("memberlist.queue.broadcasts", swim.membership_queue_len()),
+        ] {
+            metrics.sample(name, len as f64, at);
+        }
+    }
+
+    /// Prints what is in memory on stderr, as far as it is taken at once.
+    pub(super) fn dump_metrics(&mut self) {
+        self.measure();
+        let text = self.telemetry.metrics.dump(moment(&self.clock));
+        let mut stderr = io::stderr();
+        for chunk in text.as_bytes().chunks(DUMP_CHUNK_BYTES) {
+            if !sys::is_writable(stderr.as_fd(), 0) || stderr.write_all(chunk).is_err() {
+                log::warn!(target: "agent", "The telemetry was not printed: nobody reads stderr");
+                return;
+            }
+        }
+    }
+}
+
+/// Memory of the process that is in the machine's.
+fn resident_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    pages.checked_mul(sys::page_bytes())
+}

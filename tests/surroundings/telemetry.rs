@@ -1,0 +1,167 @@
+//! What the agent tells statsd and statsite, and what it prints on USR1, beside the reference.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use super::harness::{Agent, COTTAR, eventually, is_missing, reference};
+
+/// Free a moment ago, on an address of its own.
+fn free_port(ip: &str) -> u16 {
+    let listener = TcpListener::bind((ip, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+struct Node {
+    agent: Agent,
+    gossip: String,
+    rpc: String,
+}
+
+fn start(program: &Path, name: &str, ip: &str, args: &[&str], folder: &Path) -> Node {
+    let gossip = format!("{ip}:{}", free_port(ip));
+    let rpc = format!("{ip}:{}", free_port(ip));
+    let mut command = Command::new(program);
+    command
+        .args(["agent", "-node", name, "-bind", &gossip, "-rpc-addr", &rpc])
+        .args(["-event-handler", "user=echo a:b c"])
+        .args(args);
+    let agent = Agent::start(command, folder, name);
+    agent.await_text("Log data will now stream in");
+    Node { agent, gossip, rpc }
+}
+
+fn run(node: &Node, args: &[&str]) {
+    let flag = format!("-rpc-addr={}", node.rpc);
+    let (command, rest) = args.split_first().unwrap();
+    let run = Command::new(COTTAR)
+        .args([command, flag.as_str()])
+        .args(rest)
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{run:?}");
+}
+
+#[test]
+fn sinks_get_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let statsd = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let statsite = TcpListener::bind("127.0.0.1:0").unwrap();
+    let file = folder.path().join("c.json");
+    let config = serde_json::json!({
+        "statsd_addr": statsd.local_addr().unwrap().to_string(),
+        "statsite_addr": statsite.local_addr().unwrap().to_string(),
+    });
+    std::fs::write(&file, config.to_string()).unwrap();
+    let heard: [Arc<Mutex<String>>; 2] = Default::default();
+    let [datagrams, stream] = heard.clone();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 9000];
+        while let Ok(len) = statsd.recv(&mut bytes) {
+            assert!(len <= 1400);
+            let text = String::from_utf8_lossy(&bytes[..len]).into_owned();
+            datagrams.lock().unwrap().push_str(&text);
+        }
+    });
+    std::thread::spawn(move || {
+        let (mut socket, _) = statsite.accept().unwrap();
+        let mut bytes = [0; 9000];
+        while let Ok(len) = socket.read(&mut bytes) {
+            if len == 0 {
+                return;
+            }
+            let text = String::from_utf8_lossy(&bytes[..len]).into_owned();
+            stream.lock().unwrap().push_str(&text);
+        }
+    });
+    let flag = format!("-config-file={}", file.display());
+    let node = start(
+        Path::new(COTTAR),
+        "sinks",
+        "127.0.0.1",
+        &[&flag],
+        folder.path(),
+    );
+    run(&node, &["event", "deploy", "now"]);
+    let host = String::from_utf8(cottar::agent::sys::host_name()).unwrap();
+    let gauge = format!("serf-agent.{host}.memberlist.node.instances.alive:1.000000|g\n");
+    for text in heard {
+        for line in [
+            "serf-agent.agent.ipc.accept:1.000000|c\n",
+            "serf-agent.serf.events:1.000000|c\n",
+            "serf-agent.serf.events.deploy:1.000000|c\n",
+            "serf-agent.serf.member.join:1.000000|c\n",
+            "serf-agent.agent.invoke.echo_a_b_c:",
+            gauge.as_str(),
+        ] {
+            eventually(line, || {
+                let text = text.lock().unwrap();
+                if text.contains(line) {
+                    Ok(())
+                } else {
+                    Err(text.clone())
+                }
+            });
+        }
+    }
+}
+
+/// The names in a dump.
+fn names(dump: &str) -> BTreeSet<String> {
+    let quoted = dump.lines().filter_map(|line| line.split('\'').nth(1));
+    quoted.map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn dump(node: &Node) -> String {
+    eventually("a finished interval with the handler in it", || {
+        node.agent.signal(libc::SIGUSR1);
+        let text = node.agent.stderr();
+        match text.contains("'serf-agent.agent.invoke.echo_a:b_c'") {
+            true => Ok(text),
+            false => Err(text),
+        }
+    })
+}
+
+/// What the reference measures and this agent has not got.
+const NOT_HERE: &[&str] = &[
+    "serf-agent.runtime.alloc_bytes",
+    "serf-agent.runtime.free_count",
+    "serf-agent.runtime.heap_objects",
+    "serf-agent.runtime.malloc_count",
+    "serf-agent.runtime.num_goroutines",
+    "serf-agent.runtime.total_gc_pause_ns",
+    "serf-agent.runtime.total_gc_runs",
+    "serf-agent.memberlist.pushPullNode",
+    "serf-agent.serf.coordinate.adjustment-ms",
+];
+
+#[test]
+fn the_dump_has_the_references_names() {
+    let test = "the_dump_has_the_references_names";
+    let serf = reference();
+    if is_missing(test, "`serf` on the path", serf.is_some()) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = start(&serf.unwrap(), "theirs", "127.0.0.31", &[], folder.path());
+    let ours = start(Path::new(COTTAR), "ours", "127.0.0.32", &[], folder.path());
+    // The same on both sides.
+    run(&ours, &["join", &theirs.gossip]);
+    run(&theirs, &["join", &ours.gossip]);
+    for node in [&theirs, &ours] {
+        run(node, &["event", "deploy", "now"]);
+        run(node, &["query", "-timeout=1s", "load"]);
+    }
+    let (theirs, ours) = (names(&dump(&theirs)), names(&dump(&ours)));
+    let missing: Vec<&String> = theirs
+        .difference(&ours)
+        .filter(|name| !NOT_HERE.contains(&name.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "{missing:#?} not in {ours:#?}");
+    assert!(theirs.len() > 15, "{theirs:#?}");
+}
