@@ -507,7 +507,7 @@ impl Statsite {
             }
             match stream.write(front) {
                 Ok(count) if count > 0 => {
-                    self.cut = self.pending.drain(..count).last() != Some(b'\n');
+                    self.cut = self.pending.drain(..count).next_back() != Some(b'\n');
                     self.written();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,

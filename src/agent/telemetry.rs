@@ -108,11 +108,18 @@ impl Telemetry {
             .time("memberlist.gossip", duration, moment(clock));
     }
 
+    /// Lines for the snapshot were written in so long.
+    pub(super) fn snapshot_written(&mut self, duration: Duration, clock: &Clock) {
+        self.metrics
+            .time("serf.snapshot.appendLine", duration, moment(clock));
+    }
+
     fn note_samples(&mut self, samples: Vec<Sample>, at: Moment) {
         let metrics = &mut self.metrics;
         for sample in samples {
             match sample {
                 Sample::Probe(duration) => metrics.time("memberlist.probeNode", duration, at),
+                Sample::PushPull(duration) => metrics.time("memberlist.pushPullNode", duration, at),
                 Sample::MessageIn(bytes) => {
                     metrics.sample("serf.msgs.received", bytes as f64, at);
                 }

@@ -371,7 +371,11 @@ impl Agent {
     /// handler has seen does not come again after a crash.
     fn flush_snapshot(&mut self) {
         if let Some(snapshot) = &mut self.snapshot {
-            snapshot.flush(self.clock.now());
+            let start = self.clock.now();
+            if snapshot.flush(start) {
+                let took = self.clock.now().since(start);
+                self.telemetry.snapshot_written(took, &self.clock);
+            }
         }
     }
 

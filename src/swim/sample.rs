@@ -10,6 +10,8 @@ const SAMPLES_MAX: usize = 1024;
 pub enum Sample {
     /// A probe took so long, answered or not.
     Probe(Duration),
+    /// A push/pull that this node asked for took so long until it was answered.
+    PushPull(Duration),
     /// Bytes of a user message that arrived.
     MessageIn(usize),
     /// Bytes of a user message that was put into a packet.

@@ -34,6 +34,8 @@ struct Stream {
     /// Of the phase.
     deadline: Instant,
     decoder: StreamDecoder,
+    /// When this node asked for a push/pull on it.
+    asked_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -108,6 +110,7 @@ impl Swim {
             phase: Phase::Reading,
             deadline: now + self.config.stream_timeout,
             decoder: StreamDecoder::new(StreamSide::Responder),
+            asked_at: None,
         };
         self.streams.open.insert(id, stream);
     }
@@ -121,6 +124,7 @@ impl Swim {
             phase: Phase::Connecting,
             deadline,
             decoder: StreamDecoder::new(StreamSide::Initiator),
+            asked_at: None,
         };
         self.streams.open.insert(id, stream);
         self.transmit(Transmit::Open {
@@ -134,7 +138,10 @@ impl Swim {
     pub(super) fn open_sync(&mut self, peer: SocketAddr, join: Option<JoinId>, now: Instant) {
         log::debug!(target: "memberlist", "Initiating push/pull sync with: {peer}");
         let deadline = now + self.config.stream_timeout;
-        self.open_stream(peer, Purpose::Sync(join), deadline);
+        let id = self.open_stream(peer, Purpose::Sync(join), deadline);
+        if let Some(stream) = self.streams.open.get_mut(&id) {
+            stream.asked_at = Some(now);
+        }
     }
 
     /// Opens a stream for a ping that ends with the probe.
@@ -227,6 +234,10 @@ impl Swim {
                 }
             }
             (&Purpose::Sync(join), StreamMessage::PushPull(answer)) => {
+                if let Some(asked_at) = stream.asked_at {
+                    let took = now.since(asked_at);
+                    self.samples.push(Sample::PushPull(took));
+                }
                 self.close_stream(id);
                 let result = self.merge_push_pull(answer, join.is_some(), join, now);
                 self.end_sync(join, result);

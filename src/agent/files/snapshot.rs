@@ -190,9 +190,12 @@ impl SnapshotFile {
         }
     }
 
-    /// Appends what has come, and begins a new file if it is time for one.
-    pub fn flush(&mut self, now: Instant) {
+    /// Appends what has come, and begins a new file if it is time for one. Tells whether lines were
+    /// written.
+    pub fn flush(&mut self, now: Instant) -> bool {
+        let before = self.size_bytes;
         self.append();
+        let written = self.size_bytes > before;
         if self.is_failing && self.retry_at.is_none() {
             self.retry_at = Some(now + RETRY);
         }
@@ -202,6 +205,7 @@ impl SnapshotFile {
         if self.size_bytes > limit && may && self.is_regular && !self.is_failing {
             self.begin_rewrite(now);
         }
+        written
     }
 
     /// When [`Self::handle_timeout`] is due. [`Self::flush`] and a child's end can change that.

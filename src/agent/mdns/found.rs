@@ -84,12 +84,13 @@ impl Node {
     }
 
     fn tell(&mut self, name: Name, news: &mut News) {
+        if self.told {
+            return;
+        }
         match (&self.place, self.ip) {
             (Some((port, _)), Some(ip)) if self.text => {
-                if !self.told {
-                    self.told = true;
-                    news.complete.push((name, SocketAddr::new(ip, *port)));
-                }
+                self.told = true;
+                news.complete.push((name, SocketAddr::new(ip, *port)));
             }
             _ if !self.asked => {
                 self.asked = true;
