@@ -124,6 +124,7 @@ impl Telemetry {
                     metrics.sample("serf.msgs.received", bytes as f64, at);
                 }
                 Sample::MessageOut(bytes) => metrics.sample("serf.msgs.sent", bytes as f64, at),
+                Sample::Moved(far) => metrics.time("serf.coordinate.adjustment-ms", far, at),
                 Sample::Event(name) => {
                     metrics.count("serf.events", 1.0, at);
                     metrics.count_free("serf.events", &name, at);
@@ -186,6 +187,16 @@ impl Telemetry {
                 "memberlist.degraded.timeout",
                 now.swim.degraded_timeouts,
                 old.swim.degraded_timeouts,
+            ),
+            (
+                "serf.coordinate.rejected",
+                now.serf.refused_coordinates,
+                old.serf.refused_coordinates,
+            ),
+            (
+                "serf.coordinate.zero-rtt",
+                now.serf.zero_round_trips,
+                old.serf.zero_round_trips,
             ),
             (
                 "memberlist.tcp.connect",

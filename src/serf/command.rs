@@ -276,7 +276,9 @@ pub struct Counters {
     pub dropped_refused: u64,
     /// Acks and replies that a node sent again.
     pub duplicate_responses: u64,
-    /// Acks among them.
+    /// Round trips that took no time at all.
+    pub zero_round_trips: u64,
+    /// The acks among `duplicate_responses`.
     pub duplicate_acks: u64,
     /// Acks for queries of this node.
     pub acks: u64,

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Serf;
-use super::coordinate::CoordinateClient;
+use super::coordinate::{self, CoordinateClient};
 use super::members::Members;
+use crate::swim::Sample;
 use crate::time::Duration;
 use crate::wire::NodeName;
 use crate::wire::coordinate::Coordinate;
@@ -53,12 +54,16 @@ impl Serf {
                 return;
             }
         };
+        self.counters.zero_round_trips += u64::from(rtt.is_zero());
+        let before = places.client.own().clone();
         let updated = places.client.update(node, &place, rtt, &mut self.rng);
         if let Err(why) = updated {
             log::debug!(target: "serf", "Rejecting the coordinate of {node}: {why}");
             self.counters.refused_coordinates += 1;
             return;
         }
+        let moved = coordinate::distance(&before, places.client.own());
+        self.swim.note(Sample::Moved(moved));
         places.others.insert(node.clone(), place);
         self.tell_own_place();
     }

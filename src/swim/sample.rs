@@ -16,6 +16,8 @@ pub enum Sample {
     MessageIn(usize),
     /// Bytes of a user message that was put into a packet.
     MessageOut(usize),
+    /// The node's coordinate has moved so far. The upper layer's.
+    Moved(Duration),
     /// A user event of this name was taken for the first time. The upper layer's.
     Event(Vec<u8>),
     /// A query of this name was taken for the first time. The upper layer's.
