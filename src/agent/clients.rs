@@ -142,7 +142,7 @@ impl Clients {
             let Some((socket, peer)) = self.acceptor.accept(now) else {
                 break;
             };
-            if let Err(error) = self.add(socket, peer, server, registry) {
+            if let Err(error) = self.add(socket, peer, server, registry, now) {
                 log::warn!(target: "agent.ipc", "client {peer}: {}", os_error(&error));
             }
         }
@@ -160,6 +160,7 @@ impl Clients {
         peer: SocketAddr,
         server: &mut RpcServer,
         registry: &Registry,
+        now: Instant,
     ) -> io::Result<()> {
         let free = self.connections.iter().position(Option::is_none);
         let index = free.unwrap_or(self.connections.len());
@@ -171,7 +172,7 @@ impl Clients {
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         let session = SessionId(self.accepted_count);
         self.accepted_count += 1;
-        if !server.accept(session, peer) {
+        if !server.accept(session, peer, now) {
             return Ok(());
         }
         let connection = Connection {

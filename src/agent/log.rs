@@ -77,7 +77,7 @@ pub struct Line {
 }
 
 /// Where a reader of the log stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(u64);
 
 /// The last lines, numbered since the start.
@@ -259,12 +259,19 @@ struct Hub {
     console: Console,
     /// What the console shows.
     level: LevelFilter,
+    /// What monitors show.
+    watched: LevelFilter,
     /// Lines that wait for [`Logger::open_gate`], and what was lost of them.
     gate: Option<Ring>,
     syslog: Option<Syslog>,
 }
 
 impl Hub {
+    /// Which lines are made at all.
+    fn max_level(&self) -> LevelFilter {
+        self.level.max(self.watched).max(LevelFilter::Debug)
+    }
+
     fn line(&mut self, text: &str) {
         let line = Line {
             level: level_of(text),
@@ -316,9 +323,20 @@ impl Logger {
             ring: Ring::default(),
             console: Console::new(sink),
             level,
+            watched: LevelFilter::Off,
             gate: Some(Ring::default()),
             syslog: None,
         })))
+    }
+
+    /// A logger that keeps lines but prints nowhere and is nobody's default.
+    pub fn silent() -> Self {
+        Logger::new(LevelFilter::Off, Sink::Gone)
+    }
+
+    /// Takes a line as though it had been logged.
+    pub fn note(&self, line: &str) {
+        self.hub().line(line);
     }
 
     /// A logger on stdout that takes all that the program logs from here on.
@@ -353,8 +371,18 @@ impl Logger {
     /// Down to debug all lines are made in any case, for the ring; a line for each packet only if
     /// somebody wants to see it.
     pub fn set_level(&self, level: LevelFilter) {
-        self.hub().level = level;
-        log::set_max_level(level.max(LevelFilter::Debug));
+        let mut hub = self.hub();
+        hub.level = level;
+        log::set_max_level(hub.max_level());
+    }
+
+    /// Says what the most curious monitor shows.
+    pub fn set_watched(&self, level: LevelFilter) {
+        let mut hub = self.hub();
+        if hub.watched != level {
+            hub.watched = level;
+            log::set_max_level(hub.max_level());
+        }
     }
 
     /// From here on sends what the console shows to the system's log, too.
@@ -393,6 +421,11 @@ impl Logger {
             }
             hub.console.sink.wait_writable(patience_ms / 10);
         }
+    }
+
+    /// Whether there are lines behind `cursor`.
+    pub fn has_more(&self, cursor: Cursor) -> bool {
+        self.hub().ring.end() > cursor
     }
 
     /// Where a new reader starts to see the last lines.

@@ -144,11 +144,8 @@ impl Agent {
 
     /// How long nothing needs to be done.
     fn wait_time(&self, now: Instant) -> Option<WaitTime> {
-        if self.unfinished
-            || self.mdns.as_ref().is_some_and(Mdns::has_more)
-            || self.gossip.has_more()
-            || self.clients.has_more(&self.server)
-        {
+        let unread = self.clients.has_more(&self.server) || self.server.has_lines(&self.logger);
+        if self.unfinished || self.gossip.has_more() || unread {
             return Some(WaitTime::ZERO);
         }
         let console = (!self.logger.flush()).then(|| now + CONSOLE_RETRY);
@@ -342,6 +339,7 @@ impl Agent {
                 handlers: &self.handler_names,
                 handler_counters: self.handlers.counters(),
                 handler_queue: self.handlers.len(),
+                logger: &self.logger,
             };
             let Some(action) = self.server.poll_action(&view) else {
                 return step > 0;

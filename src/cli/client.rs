@@ -1,14 +1,19 @@
 //! A blocking RPC client (agent spec 2.6).
 
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::agent::words::os_error;
+use crate::rpc::cluster::{KeyReply, decode_coordinate};
 use crate::rpc::reply::{self, Member, Record, ReplyHeader, Stats};
 use crate::rpc::request::Query;
 use crate::rpc::{Boundary, ByteQueue, Request, VERSION};
+use crate::wire::coordinate::Coordinate;
 
 /// For connecting, as the reference does it.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(10);
@@ -22,6 +27,9 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
 const QUERY_SLACK: Duration = Duration::from_secs(30);
 /// Bytes of one value of an agent: more than the members of the largest cluster take.
 const REPLY_BYTES_MAX: usize = 256 << 20;
+/// How often a client that may be interrupted looks whether it was: a signal that comes just before a
+/// wait does not end it.
+const INTERRUPT_CHECK: Duration = Duration::from_millis(200);
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -38,6 +46,8 @@ pub enum Error {
     Broken(io::Error),
     /// What came is not the protocol.
     Garbage(String),
+    /// Somebody does not want to wait any longer.
+    Interrupted,
 }
 
 impl fmt::Display for Error {
@@ -53,6 +63,7 @@ impl fmt::Display for Error {
                 )
             }
             Error::Broken(why) => f.write_str(&os_error(why)),
+            Error::Interrupted => f.write_str("interrupted"),
             Error::Garbage(why) => write!(f, "the answer is not RPC ({why}); is this an agent?"),
         }
     }
@@ -67,6 +78,11 @@ pub struct Client {
     stream: TcpStream,
     input: ByteQueue,
     seq: u64,
+    /// Numbers under which records come.
+    streams: BTreeSet<u64>,
+    /// Records that came between a request and its reply.
+    early: VecDeque<(u64, Vec<u8>)>,
+    interrupt: Option<Arc<AtomicBool>>,
 }
 
 impl Client {
@@ -84,6 +100,9 @@ impl Client {
             stream,
             input: ByteQueue::default(),
             seq: 0,
+            streams: BTreeSet::new(),
+            early: VecDeque::new(),
+            interrupt: None,
         };
         let handshake = Request::Handshake { version: VERSION };
         client.call(&handshake, Some(HANDSHAKE_TIME_MAX))?;
@@ -92,6 +111,11 @@ impl Client {
             client.call(&Request::Auth { key }, Some(HANDSHAKE_TIME_MAX))?;
         }
         Ok(client)
+    }
+
+    /// From here on waiting ends with [`Error::Interrupted`] once the flag is set.
+    pub fn heed(&mut self, interrupt: Arc<AtomicBool>) {
+        self.interrupt = Some(interrupt);
     }
 
     /// A command that is answered soon and without a body.
@@ -137,6 +161,55 @@ impl Client {
         reply::decode_stats(&body).map_err(garbage)
     }
 
+    /// A key command: what became of it, and the error if it failed. Takes as long as a query.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn keys(&mut self, request: &Request) -> Result<(KeyReply, Option<String>)> {
+        let (why, body) = self.exchange(request, Some(ANSWER_TIME_MAX))?;
+        if body.is_empty() {
+            return Err(Error::Refused(why));
+        }
+        let reply = KeyReply::decode(&body).map_err(garbage)?;
+        Ok((reply, Some(why).filter(|why| !why.is_empty())))
+    }
+
+    /// Where a node is, if the agent knows.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn coordinate(&mut self, node: &[u8]) -> Result<Option<Coordinate>> {
+        let node = node.to_vec();
+        let body = self.call(&Request::Coordinate { node }, Some(ANSWER_TIME_MAX))?;
+        decode_coordinate(&body).map_err(garbage)
+    }
+
+    /// Has records of events or of the log sent; they come with the number that this returns.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn subscribe(&mut self, request: &Request) -> Result<u64> {
+        self.call(request, Some(ANSWER_TIME_MAX))?;
+        self.streams.insert(self.seq);
+        Ok(self.seq)
+    }
+
+    /// The next record of any subscription. Waits for ever.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn pushed(&mut self) -> Result<(u64, Vec<u8>)> {
+        if let Some(record) = self.early.pop_front() {
+            return Ok(record);
+        }
+        let header = ReplyHeader::decode(&self.value(None)?).map_err(garbage)?;
+        if !self.streams.contains(&header.seq) {
+            let why = format!("number {} was not asked for", header.seq);
+            return Err(Error::Garbage(why));
+        }
+        Ok((header.seq, self.value(None)?))
+    }
+
     /// Sends a query; its records follow.
     ///
     /// # Errors
@@ -156,41 +229,50 @@ impl Client {
 
     /// One request and its reply; the reply's body, empty if it has none.
     fn call(&mut self, request: &Request, patience: Option<Duration>) -> Result<Vec<u8>> {
+        match self.exchange(request, patience)? {
+            (why, body) if why.is_empty() => Ok(body),
+            (why, _) => Err(Error::Refused(why)),
+        }
+    }
+
+    /// One request and its reply: the error, empty if there is none, and the body.
+    fn exchange(
+        &mut self,
+        request: &Request,
+        patience: Option<Duration>,
+    ) -> Result<(String, Vec<u8>)> {
         self.seq += 1;
         self.stream
             .write_all(&request.encode(self.seq))
             .map_err(broken)?;
         let header = self.header(patience)?;
-        let refused = !header.error.is_empty();
-        let with_body = matches!(
-            request,
-            Request::Members
-                | Request::MembersFiltered { .. }
-                | Request::Join { .. }
-                | Request::Stats
-        );
-        // The one error that comes without a body where a body is due.
-        let body = if with_body && header.error != b"Authentication required" {
-            self.value(patience)
+        // The errors that come without a body where a body is due: of these the second one ends the
+        // connection.
+        let bare = [&b"Authentication required"[..], b"Unsupported command"];
+        let body = if request.reply_has_body() && !bare.contains(&&*header.error) {
+            self.value(patience)?
         } else {
-            Ok(Vec::new())
+            Vec::new()
         };
-        if refused {
-            let why = String::from_utf8_lossy(&header.error).into_owned();
-            return Err(Error::Refused(why));
-        }
-        body
+        let why = String::from_utf8_lossy(&header.error).into_owned();
+        Ok((why, body))
     }
 
     fn header(&mut self, patience: Option<Duration>) -> Result<ReplyHeader> {
-        let header = ReplyHeader::decode(&self.value(patience)?).map_err(garbage)?;
-        if header.seq != self.seq {
-            return Err(Error::Garbage(format!(
-                "number {} answers {}",
-                header.seq, self.seq
-            )));
+        loop {
+            let header = ReplyHeader::decode(&self.value(patience)?).map_err(garbage)?;
+            if header.seq == self.seq {
+                return Ok(header);
+            }
+            if !self.streams.contains(&header.seq) {
+                return Err(Error::Garbage(format!(
+                    "number {} answers {}",
+                    header.seq, self.seq
+                )));
+            }
+            let record = self.value(patience)?;
+            self.early.push_back((header.seq, record));
         }
-        Ok(header)
     }
 
     /// Waits for one complete value, for no longer than `patience`.
@@ -208,17 +290,21 @@ impl Client {
             if self.input.len() > REPLY_BYTES_MAX {
                 return Err(Error::Garbage(format!("more than {REPLY_BYTES_MAX} bytes")));
             }
+            let mut wait = None;
             if let Some((deadline, patience)) = deadline {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return Err(Error::Silent(patience));
                 }
-                self.stream
-                    .set_read_timeout(Some(left))
-                    .map_err(Error::Broken)?;
-            } else {
-                self.stream.set_read_timeout(None).map_err(Error::Broken)?;
+                wait = Some(left);
             }
+            if let Some(interrupt) = &self.interrupt {
+                if interrupt.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                wait = Some(wait.map_or(INTERRUPT_CHECK, |wait| wait.min(INTERRUPT_CHECK)));
+            }
+            self.stream.set_read_timeout(wait).map_err(Error::Broken)?;
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(Error::Closed),
                 Ok(count) => self.input.push(chunk.get(..count).unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! What each command does once its line is read (agent spec 3.2 to 3.7).
+//! What each command does once its line is read (agent spec 3.2 to 3.11).
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -18,6 +18,8 @@ use crate::wire::name::Escaped;
 /// Why a command fails.
 #[derive(Debug)]
 pub enum Failure {
+    /// What there was to say is said.
+    Silent,
     /// This goes to stdout, as the reference has it.
     Message(String),
     /// The same, with the command's help behind it.
@@ -44,11 +46,15 @@ pub fn run(flags: &Flags, out: &mut dyn Write) -> Outcome {
         "force-leave" => force_leave(flags),
         "info" => info(flags, out),
         "join" => join(flags, out),
+        "keys" => super::keys::keys(flags, out),
         "leave" => leave(flags, out),
         "members" => members(flags, out),
+        "monitor" => super::monitor::monitor(flags, out),
         "query" => super::query::query(flags, out),
+        "reachability" => super::reachability::reachability(flags, out),
+        "rtt" => super::rtt::rtt(flags, out),
         "tags" => tags(flags, out),
-        name => Err(Failure::Message(format!("{name} is not built yet"))),
+        name => Err(Failure::Message(format!("{name} calls no agent"))),
     }
 }
 
@@ -58,6 +64,7 @@ pub fn report(failure: Failure, flags: &Flags, out: &mut dyn Write) -> ExitCode 
         Failure::Message(text) => writeln!(out, "{text}"),
         Failure::Usage(text) if text.is_empty() => write!(out, "{}", help(flags.command())),
         Failure::Usage(text) => write!(out, "{text}\n\n{}", help(flags.command())),
+        Failure::Silent => Ok(()),
         Failure::Output(why) => return output_failed(&why),
     };
     if let Err(why) = printed.and_then(|()| out.flush()) {
@@ -111,7 +118,7 @@ pub(super) fn pairs(values: &[String]) -> Result<TextMap, Failure> {
     values.iter().map(pair).collect()
 }
 
-fn bytes(argument: &OsStr) -> Vec<u8> {
+pub(super) fn bytes(argument: &OsStr) -> Vec<u8> {
     argument.as_bytes().to_vec()
 }
 

@@ -7,7 +7,11 @@ mod commands;
 pub mod flags;
 pub mod help;
 mod json;
+mod keys;
+mod monitor;
 mod query;
+mod reachability;
+mod rtt;
 pub mod table;
 
 pub use flags::Flags;
@@ -57,6 +61,8 @@ fn run(command: &'static Command, line: impl Iterator<Item = OsString>) -> ExitC
             let _ = io::stderr().write_all(help::help(command).as_bytes());
             return ExitCode::SUCCESS;
         }
+        // As the reference has it: this one reads nothing of its line.
+        Err(Stop::Error(_)) if command.name == "keygen" => return keygen(),
         Err(Stop::Error(why)) => {
             let _ = writeln!(io::stderr(), "{why}");
             print(&help::help(command));
@@ -68,6 +74,7 @@ fn run(command: &'static Command, line: impl Iterator<Item = OsString>) -> ExitC
             warn_of_arguments(&flags);
             crate::agent::run(&flags)
         }
+        "keygen" => keygen(),
         "version" => print(&version()),
         _ => {
             let mut out = io::stdout().lock();
@@ -97,6 +104,17 @@ pub fn version() -> String {
         "{}\nAgent Protocol: {PROTOCOL_MAX} (Understands back to: {PROTOCOL_MIN})\n",
         env!("CARGO_PKG_VERSION")
     )
+}
+
+/// A new key (agent spec 3.10).
+fn keygen() -> ExitCode {
+    match keys::generate() {
+        Ok(key) => print(&format!("{key}\n")),
+        Err(why) => {
+            let _ = writeln!(io::stderr(), "cottar: no random bytes for a key: {why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn print(text: &str) -> ExitCode {

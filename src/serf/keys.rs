@@ -57,7 +57,7 @@ impl fmt::Debug for KeyReport {
 
 impl KeyReport {
     /// A report of a command that reached nobody.
-    fn not_asked(why: String) -> Self {
+    pub fn not_asked(why: String) -> Self {
         KeyReport {
             error: Some(why),
             ..KeyReport::default()

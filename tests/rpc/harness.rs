@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
+use cottar::agent::log::Logger;
 use cottar::agent::rpc::{Action, Config as RpcConfig, RpcServer, SessionId, View};
 use cottar::rpc::boundary::{Boundary, ByteQueue};
 use cottar::serf::{
     Command, CommandId, Config, Input, JoinTarget, Output, Serf, StreamEnd, Transmit,
 };
 use cottar::time::{Duration, Instant};
-use cottar::wire::{Envelope, NodeName, NonceSource};
+use cottar::wire::{Envelope, Key, Keyring, NodeName, NonceSource};
 
 use crate::value::{Value, decode};
 
@@ -40,12 +41,19 @@ pub struct Agent {
     pub last_command: Option<CommandId>,
     /// Sessions that the server wants to be read again.
     pub read_again: BTreeSet<SessionId>,
+    /// Its log, into which tests write.
+    pub logger: Logger,
     own: SocketAddr,
     next_session: u64,
 }
 
 impl Agent {
     pub fn new(auth_key: Option<&str>) -> Self {
+        Self::with_keyring(auth_key, None)
+    }
+
+    /// With encryption.
+    pub fn with_keyring(auth_key: Option<&str>, key: Option<&[u8]>) -> Self {
         let own: SocketAddr = "127.0.0.1:28001".parse().unwrap();
         let name = NodeName::new(b"n1").unwrap();
         let mut config = Config::new(name, own, cottar::swim::Config::lan());
@@ -53,13 +61,9 @@ impl Agent {
         // Events reach streams at once.
         config.user_coalesce_period = Duration::ZERO;
         config.coalesce_period = Duration::ZERO;
-        let serf = Serf::new(
-            config,
-            Envelope::plain(NonceSource::new([1; 32])),
-            7,
-            Instant::ORIGIN,
-        )
-        .unwrap();
+        let mut envelope = Envelope::plain(NonceSource::new([1; 32]));
+        envelope.keyring = key.map(|key| Keyring::new(Key::new(key).unwrap()));
+        let serf = Serf::new(config, envelope, 7, Instant::ORIGIN).unwrap();
         let mut agent = Agent {
             serf,
             rpc: RpcServer::new(RpcConfig {
@@ -73,6 +77,7 @@ impl Agent {
             handlers: Vec::new(),
             last_command: None,
             read_again: BTreeSet::new(),
+            logger: Logger::silent(),
             own,
             next_session: 0,
         };
@@ -83,7 +88,8 @@ impl Agent {
     pub fn connect(&mut self) -> SessionId {
         self.next_session += 1;
         let session = SessionId(self.next_session);
-        assert!(self.rpc.accept(session, "127.0.0.1:5".parse().unwrap()));
+        let peer = "127.0.0.1:5".parse().unwrap();
+        assert!(self.rpc.accept(session, peer, self.now));
         self.peers.insert(session, Peer::default());
         session
     }
@@ -192,6 +198,7 @@ impl Agent {
             handlers: &self.handlers,
             handler_counters: Default::default(),
             handler_queue: 0,
+            logger: &self.logger,
         })
     }
 

@@ -187,10 +187,11 @@ fn there_is_a_limit_to_sessions_and_streams() {
     let mut agent = Agent::new(None);
     let first = agent.client();
     let mut count = 1;
-    while agent
-        .rpc
-        .accept(SessionId(1000 + count), "127.0.0.1:9".parse().unwrap())
-    {
+    while agent.rpc.accept(
+        SessionId(1000 + count),
+        "127.0.0.1:9".parse().unwrap(),
+        agent.now,
+    ) {
         count += 1;
         assert!(count < 10_000);
     }
@@ -199,7 +200,7 @@ fn there_is_a_limit_to_sessions_and_streams() {
     assert!(
         agent
             .rpc
-            .accept(SessionId(999), "127.0.0.1:9".parse().unwrap())
+            .accept(SessionId(999), "127.0.0.1:9".parse().unwrap(), agent.now)
     );
     let mut refused = None;
     for seq in 2..2000 {

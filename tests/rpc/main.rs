@@ -4,6 +4,7 @@
 mod commands;
 mod harness;
 mod limits;
+mod monitor;
 mod noise;
 mod types;
 mod value;

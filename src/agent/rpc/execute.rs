@@ -2,9 +2,10 @@
 
 use super::answers::{self, MemberFilter};
 use super::{Action, Kind, RpcServer, Running, SessionId, View};
+use crate::agent::config::decode_key;
 use crate::go;
-use crate::rpc::{Request, VERSION, reply, request};
-use crate::serf::{Command, CommandId, QueryParams};
+use crate::rpc::{Request, VERSION, cluster, reply, request};
+use crate::serf::{Command, CommandId, KeyReport, QueryParams, RawKey};
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
@@ -66,9 +67,18 @@ impl RpcServer {
                 let error = state.subscribe(seq, &filter).err().unwrap_or_default();
                 state.reply(seq, error);
             }
+            Request::Monitor { level } => {
+                let error = state.watch(seq, &level, view.logger);
+                state.reply(seq, error.as_ref().err().map_or("", String::as_str));
+                if error.is_ok() {
+                    self.monitors.insert(session);
+                    self.watch_changed = true;
+                }
+            }
             Request::Stop { seq: stopped } => {
                 state.unsubscribe(stopped);
                 state.reply(seq, "");
+                self.watch_changed = true;
             }
             Request::Respond { id, payload } => match state.answerable(id, view.now) {
                 None => state.reply(seq, "No pending queries matching ID"),
@@ -114,6 +124,50 @@ impl RpcServer {
             }
             Request::Leave => self.start(session, seq, Kind::Leave, Command::Leave),
             Request::Query(query) => self.query(session, seq, query),
+            Request::InstallKey { key } => {
+                log::info!(target: "agent", "Initiating key installation");
+                self.change_key(session, seq, &key, Command::InstallKey);
+            }
+            Request::UseKey { key } => {
+                log::info!(target: "agent", "Initiating primary key change");
+                self.change_key(session, seq, &key, Command::UseKey);
+            }
+            Request::RemoveKey { key } => {
+                log::info!(target: "agent", "Initiating key removal");
+                self.change_key(session, seq, &key, Command::RemoveKey);
+            }
+            Request::ListKeys => {
+                log::info!(target: "agent", "Initiating key listing");
+                self.start(
+                    session,
+                    seq,
+                    Kind::Keys { is_list: true },
+                    Command::ListKeys,
+                );
+            }
+            Request::Coordinate { node } => state.reply_with(seq, "", |writer| {
+                cluster::write_coordinate(writer, view.serf.coordinate(&node));
+            }),
+        }
+    }
+
+    fn change_key(
+        &mut self,
+        session: SessionId,
+        seq: u64,
+        key: &[u8],
+        command: impl FnOnce(RawKey) -> Command,
+    ) {
+        let kind = Kind::Keys { is_list: false };
+        match decode_key(&String::from_utf8_lossy(key)) {
+            Ok(key) => self.start(session, seq, kind, command(RawKey(key))),
+            Err(why) => {
+                if let Some(state) = self.sessions.get_mut(&session) {
+                    state.reply_with(seq, &why, |writer| {
+                        cluster::write_keys(writer, &KeyReport::default(), false);
+                    });
+                }
+            }
         }
     }
 

@@ -16,17 +16,25 @@ mod answers;
 mod execute;
 mod session;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
+use log::LevelFilter;
+
+use super::log::Logger;
 use crate::go;
-use crate::rpc::reply;
-use crate::serf::{Command, CommandId, CommandResult, Event, JoinTarget, QueryRecord, Serf};
+use crate::rpc::{cluster, reply};
+use crate::serf::{
+    Command, CommandId, CommandResult, Event, JoinTarget, KeyReport, QueryRecord, Serf,
+};
 use crate::time::{Duration, Instant};
+use crate::wire::msgpack::Writer;
 use session::{Ending, Next, Session};
 
 /// Connections at a time; the reference knows no limit.
 const SESSIONS_MAX: usize = 512;
+/// How long a client may take to shake hands and to show its key. Generous: a person may be typing.
+const ADMISSION_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a client may take to read its last reply.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
 /// Ids of the server's commands begin here; those of the loop are below.
@@ -56,6 +64,8 @@ pub struct View<'a> {
     pub handler_counters: crate::handler::Counters,
     /// Events that wait for handlers.
     pub handler_queue: usize,
+    /// The log, for monitors.
+    pub logger: &'a Logger,
 }
 
 /// What the loop is asked to do.
@@ -105,6 +115,7 @@ enum Kind {
     Join,
     Leave,
     Query,
+    Keys { is_list: bool },
 }
 
 /// All RPC sessions.
@@ -117,6 +128,10 @@ pub struct RpcServer {
     running: BTreeMap<CommandId, Running>,
     /// Queries that are not over: whose, and the number of the request.
     queries: BTreeMap<CommandId, (SessionId, u64)>,
+    /// Sessions that have, or had, a monitor.
+    monitors: BTreeSet<SessionId>,
+    /// One of them came or went; the logger does not know yet.
+    watch_changed: bool,
     next_command: u64,
     requests: u64,
     dropped: u64,
@@ -132,6 +147,8 @@ impl RpcServer {
             actions: VecDeque::new(),
             running: BTreeMap::new(),
             queries: BTreeMap::new(),
+            monitors: BTreeSet::new(),
+            watch_changed: false,
             next_command: COMMAND_ID_FIRST,
             requests: 0,
             dropped: 0,
@@ -139,14 +156,15 @@ impl RpcServer {
     }
 
     /// A client connected. If this is `false` there are too many: close the connection.
-    pub fn accept(&mut self, session: SessionId, peer: SocketAddr) -> bool {
+    pub fn accept(&mut self, session: SessionId, peer: SocketAddr, now: Instant) -> bool {
         if self.sessions.len() >= SESSIONS_MAX {
             log::warn!(target: "agent.ipc", "Refused client: {peer}: {SESSIONS_MAX} are connected");
             return false;
         }
         log::info!(target: "agent.ipc", "Accepted client: {peer}");
         let open = self.auth_key().is_none();
-        let replaced = self.sessions.insert(session, Session::new(peer, open));
+        let state = Session::new(peer, open, now + ADMISSION_TIME_MAX);
+        let replaced = self.sessions.insert(session, state);
         debug_assert!(replaced.is_none(), "a session's id was used twice");
         true
     }
@@ -198,6 +216,7 @@ impl RpcServer {
         let Some(state) = self.sessions.remove(&session) else {
             return;
         };
+        self.watch_changed |= self.monitors.remove(&session);
         for running in self.running.values_mut() {
             if running.session == Some(session) {
                 running.session = None;
@@ -227,11 +246,18 @@ impl RpcServer {
             let failures: Vec<_> = failures.iter().map(join_failure).collect();
             return self.join_ended(id, *contacted, &failures);
         }
+        if let CommandResult::Keys(report) = &result {
+            return self.keys_ended(id, report);
+        }
         let error = match &result {
             CommandResult::Failed(why) => why.as_str(),
             _ => "",
         };
-        self.ended(id, error, 0);
+        match self.running.get(&id).map(|running| running.kind) {
+            Some(Kind::Keys { .. }) => self.keys_ended(id, &KeyReport::not_asked(error.to_owned())),
+            Some(Kind::Join) => self.ended(id, error, |w, _| reply::write_joined(w, 0)),
+            _ => self.ended(id, error, |_, _| {}),
+        }
         if let CommandResult::Queried { .. } = result {
             return;
         }
@@ -254,11 +280,18 @@ impl RpcServer {
             0 if !failures.is_empty() => go::errors_occurred(failures),
             _ => String::new(),
         };
-        self.ended(id, &error, contacted);
+        self.ended(id, &error, |w, _| reply::write_joined(w, contacted));
     }
 
-    /// Answers the request and lets the session go on with the next one.
-    fn ended(&mut self, id: CommandId, error: &str, contacted: usize) {
+    fn keys_ended(&mut self, id: CommandId, report: &KeyReport) {
+        let error = report.error.as_deref().unwrap_or_default();
+        self.ended(id, error, |w, kind| {
+            cluster::write_keys(w, report, kind == Kind::Keys { is_list: true });
+        });
+    }
+
+    /// Answers the request, with the body that `body` writes, and lets the session go on with the next one.
+    fn ended(&mut self, id: CommandId, error: &str, body: impl FnOnce(&mut Writer, Kind)) {
         let Some(running) = self.running.remove(&id) else {
             return;
         };
@@ -273,12 +306,7 @@ impl RpcServer {
         };
         debug_assert_eq!(state.busy, Some(id));
         state.busy = None;
-        match running.kind {
-            Kind::Join => state.reply_with(running.seq, error, |writer| {
-                reply::write_joined(writer, contacted);
-            }),
-            _ => state.reply(running.seq, error),
-        }
+        state.reply_with(running.seq, error, |writer| body(writer, running.kind));
         if running.kind == Kind::Leave {
             state.end(Ending::CloseAndShutdown);
         }
@@ -321,24 +349,63 @@ impl RpcServer {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
             }
+            if self.ready.is_empty() {
+                self.wake_monitors(view.logger);
+            }
             let session = self.ready.pop_front()?;
             self.step(session, view);
         }
     }
 
-    /// When [`Self::handle_timeout`] is due: a client that does not read its last reply is cut off.
+    /// Looks at the sessions for which there are new lines.
+    fn wake_monitors(&mut self, logger: &Logger) {
+        if std::mem::take(&mut self.watch_changed) {
+            let level = |session| self.sessions.get(session).and_then(Session::watched_level);
+            let most = self.monitors.iter().filter_map(level).max();
+            logger.set_watched(most.unwrap_or(LevelFilter::Off));
+        }
+        for &session in &self.monitors {
+            if let Some(state) = self.sessions.get_mut(&session) {
+                if state.wants_lines(logger) {
+                    state.look_at(session, &mut self.ready);
+                }
+            }
+        }
+    }
+
+    /// Whether a monitor waits for lines that the log has: [`Self::poll_action`] has something to do.
+    pub fn has_lines(&self, logger: &Logger) -> bool {
+        let mut sessions = self.monitors.iter().filter_map(|s| self.sessions.get(s));
+        sessions.any(|state| state.wants_lines(logger))
+    }
+
+    /// When [`Self::handle_timeout`] is due: a client that does not read its last reply, or does not say
+    /// who it is, is cut off.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.sessions.values().filter_map(|s| s.deadline).min()
+        self.sessions
+            .values()
+            .filter_map(Session::poll_timeout)
+            .min()
     }
 
     /// A deadline has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         for (&session, state) in &mut self.sessions {
-            if state.deadline.is_some_and(|deadline| deadline <= now) {
-                state.deadline = None;
-                state.output.clear();
-                state.look_at(session, &mut self.ready);
+            if state.poll_timeout().is_none_or(|deadline| deadline > now) {
+                continue;
             }
+            if state.ending.is_none() {
+                log::warn!(
+                    target: "agent.ipc",
+                    "Closing ipc.client: {}: no handshake and key within {} s",
+                    state.peer,
+                    ADMISSION_TIME_MAX.as_secs()
+                );
+                state.end(Ending::Close);
+            }
+            state.deadline = None;
+            state.output.clear();
+            state.look_at(session, &mut self.ready);
         }
     }
 
@@ -387,15 +454,16 @@ impl RpcServer {
                 state.end(Ending::Close);
             }
         }
-        self.settle(session, view.now);
+        self.settle(session, view);
     }
 
     /// Flushes, closes, reads on.
-    fn settle(&mut self, session: SessionId, now: Instant) {
+    fn settle(&mut self, session: SessionId, view: &View<'_>) {
         let Some(state) = self.sessions.get_mut(&session) else {
             return;
         };
         state.pump();
+        self.dropped += state.pump_lines(view.logger);
         if !state.output.is_empty() {
             self.actions.push_back(Action::Flush(session));
         }
@@ -404,7 +472,7 @@ impl RpcServer {
                 self.actions.push_back(Action::Close(session));
                 self.closed(session);
             } else if state.deadline.is_none() {
-                state.deadline = Some(now + FLUSH_TIME_MAX);
+                state.deadline = Some(view.now + FLUSH_TIME_MAX);
             }
         } else if state.resumes_input() {
             self.actions.push_back(Action::Read(session));

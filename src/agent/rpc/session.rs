@@ -5,10 +5,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::SessionId;
+use crate::agent::log::{Cursor, Logger, parse_level};
+use log::LevelFilter;
+
 use crate::handler::EventFilter;
 use crate::rpc::reply;
 use crate::rpc::request::Body;
-use crate::rpc::{Boundary, ByteQueue, Header, REQUEST_BYTES_MAX, Request};
+use crate::rpc::{
+    Boundary, ByteQueue, Header, REQUEST_BYTES_MAX, Request, STRANGER_BYTES_MAX, record,
+};
 use crate::serf::{CommandId, Event, LamportTime, Query};
 use crate::time::Instant;
 use crate::wire::msgpack::Writer;
@@ -36,6 +41,15 @@ struct Stream {
     waiting: usize,
     /// Records lost since one was last accepted.
     dropped: u64,
+}
+
+/// A subscription to the log. The logger's ring is its buffer: what is pushed out of it before the client
+/// has read it is lost.
+#[derive(Debug)]
+struct Monitor {
+    seq: u64,
+    level: LevelFilter,
+    cursor: Cursor,
 }
 
 /// A record that waits for the client to read.
@@ -88,7 +102,10 @@ pub(super) struct Session {
     pub authenticated: bool,
     /// The command that runs; the next one waits for its end.
     pub busy: Option<CommandId>,
+    /// Until when a client must have shaken hands and shown its key.
+    admission: Instant,
     streams: BTreeMap<u64, Stream>,
+    monitor: Option<Monitor>,
     records: VecDeque<StreamRecord>,
     answerable: BTreeMap<u64, Answerable>,
     last_query_id: u64,
@@ -102,7 +119,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub fn new(peer: SocketAddr, authenticated: bool) -> Self {
+    pub fn new(peer: SocketAddr, authenticated: bool, admission: Instant) -> Self {
         Session {
             peer,
             input: ByteQueue::default(),
@@ -114,7 +131,9 @@ impl Session {
             handshaken: false,
             authenticated,
             busy: None,
+            admission,
             streams: BTreeMap::new(),
+            monitor: None,
             records: VecDeque::new(),
             answerable: BTreeMap::new(),
             last_query_id: 0,
@@ -122,6 +141,20 @@ impl Session {
             ending: None,
             deadline: None,
             queued: false,
+        }
+    }
+
+    /// Whether the client may give orders.
+    pub fn is_admitted(&self) -> bool {
+        self.handshaken && self.authenticated
+    }
+
+    /// When something must happen even if the client does nothing.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.ending {
+            Some(_) => self.deadline,
+            None if self.is_admitted() => None,
+            None => Some(self.admission),
         }
     }
 
@@ -205,8 +238,12 @@ impl Session {
     ) -> Result<Option<T>, String> {
         let found = self.boundary.find(self.input.as_slice());
         let Some(length) = found.map_err(|why| why.to_string())? else {
-            if self.input.len() > REQUEST_BYTES_MAX {
-                return Err(format!("more than {REQUEST_BYTES_MAX} bytes"));
+            let bytes_max = match self.is_admitted() {
+                true => REQUEST_BYTES_MAX,
+                false => STRANGER_BYTES_MAX,
+            };
+            if self.input.len() > bytes_max {
+                return Err(format!("more than {bytes_max} bytes"));
             }
             self.incomplete = true;
             return Ok(None);
@@ -249,6 +286,7 @@ impl Session {
         self.input.clear();
         self.records.clear();
         self.streams.clear();
+        self.monitor = None;
         self.ending = Some(ending.max_with(self.ending));
     }
 
@@ -270,8 +308,61 @@ impl Session {
         Ok(())
     }
 
-    /// Ends a stream, if there is one; records that wait are forgotten.
+    /// Opens the monitor; it begins with the lines that the ring still has.
+    pub fn watch(&mut self, seq: u64, level: &[u8], logger: &Logger) -> Result<(), String> {
+        let level = String::from_utf8_lossy(level).to_uppercase();
+        let Some(filter) = parse_level(&level) else {
+            return Err(format!("Unknown log level: {level}"));
+        };
+        if self.monitor.is_some() {
+            return Err("Monitor already exists".to_owned());
+        }
+        self.monitor = Some(Monitor {
+            seq,
+            level: filter,
+            cursor: logger.oldest(),
+        });
+        Ok(())
+    }
+
+    /// What the monitor shows, if there is one.
+    pub fn watched_level(&self) -> Option<LevelFilter> {
+        self.monitor.as_ref().map(|monitor| monitor.level)
+    }
+
+    /// Whether there are lines for the monitor and room for them.
+    pub fn wants_lines(&self, logger: &Logger) -> bool {
+        let monitor = self.monitor.as_ref();
+        self.output.len() < OUTPUT_BYTES_RECORDS
+            && monitor.is_some_and(|m| logger.has_more(m.cursor))
+    }
+
+    /// Writes the lines that are new to the monitor. Tells how many were lost.
+    pub fn pump_lines(&mut self, logger: &Logger) -> u64 {
+        if !self.wants_lines(logger) {
+            return 0;
+        }
+        let Some(monitor) = &mut self.monitor else {
+            return 0;
+        };
+        let (lines, lost) = logger.lines_since(&mut monitor.cursor, monitor.level);
+        let seq = monitor.seq;
+        for line in lines {
+            self.reply_with(seq, "", |writer| record::write_line(writer, &line));
+        }
+        // Said after the lines were taken: this one waits for the next time, and is not lost then.
+        if lost > 0 {
+            log::warn!(
+                target: "agent.ipc",
+                "Dropping logs to ipc.client: {}: {lost} lines", self.peer
+            );
+        }
+        lost
+    }
+
+    /// Ends a stream or the monitor, if there is one; records that wait are forgotten.
     pub fn unsubscribe(&mut self, seq: u64) {
+        self.monitor.take_if(|monitor| monitor.seq == seq);
         if self.streams.remove(&seq).is_some() {
             self.records.retain(|record| record.seq != seq);
         }

@@ -1,0 +1,136 @@
+//! `keys` and `keygen` (agent spec 3.10).
+
+use std::io::{self, Write};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::columns::columns;
+use super::commands::{Failure, Outcome, connect};
+use super::flags::Flags;
+use crate::rpc::Request;
+use crate::rpc::cluster::KeyReply;
+use crate::wire::name::Escaped;
+
+/// Bytes of a new key: the largest size.
+const KEY_BYTES: usize = 32;
+
+/// A new key in base64.
+pub(super) fn generate() -> io::Result<String> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::getrandom(&mut key).map_err(|why| io::Error::other(why.to_string()))?;
+    Ok(STANDARD.encode(key))
+}
+
+/// What one of the flags has done.
+struct Task {
+    request: Request,
+    begin: &'static str,
+    success: &'static str,
+    failure: &'static str,
+}
+
+/// The task that the flags name.
+fn task(flags: &Flags) -> Result<Task, Failure> {
+    let key = |name| {
+        flags
+            .value(name)
+            .filter(|key| !key.is_empty())
+            .map(Vec::from)
+    };
+    let tasks = [
+        key("install").map(|key| Task {
+            request: Request::InstallKey { key },
+            begin: "Installing key on all members...",
+            success: "Successfully installed key!",
+            failure: "Error installing key",
+        }),
+        key("use").map(|key| Task {
+            request: Request::UseKey { key },
+            begin: "Changing primary key on all members...",
+            success: "Successfully changed primary key!",
+            failure: "Error changing primary key",
+        }),
+        key("remove").map(|key| Task {
+            request: Request::RemoveKey { key },
+            begin: "Removing key on all members...",
+            success: "Successfully removed key!",
+            failure: "Error removing key",
+        }),
+        flags.flag("list").then_some(Task {
+            request: Request::ListKeys,
+            begin: "Asking all members for installed keys...",
+            success: "Keys gathered, listing cluster keys...",
+            failure: "Failed to gather member keys",
+        }),
+    ];
+    let mut tasks = tasks.into_iter().flatten();
+    match (tasks.next(), tasks.next()) {
+        (Some(task), None) => Ok(task),
+        (None, _) => Err(Failure::Usage(String::new())),
+        (Some(_), Some(_)) => Err(Failure::Message(
+            "Only one of -install, -use, -remove, or -list allowed".to_owned(),
+        )),
+    }
+}
+
+pub(super) fn keys(flags: &Flags, out: &mut dyn Write) -> Outcome {
+    let task = task(flags)?;
+    let mut client = connect(flags)?;
+    writeln!(out, "==> {}", task.begin)?;
+    out.flush()?;
+    let failed = |why: &dyn std::fmt::Display| format!("\n{}: {why}", task.failure);
+    let (reply, error) = client
+        .keys(&task.request)
+        .map_err(|why| Failure::Message(failed(&why)))?;
+    if let Some(why) = error {
+        if !reply.messages.is_empty() {
+            writeln!(out, "{}", messages("failed:", &reply))?;
+        }
+        return Err(Failure::Message(failed(&why)));
+    }
+    writeln!(out, "==> {}", task.success)?;
+    if task.request == Request::ListKeys {
+        writeln!(out, "\n{}", listed(&reply))?;
+        // Such as that a list was too long to be complete.
+        if !reply.messages.is_empty() {
+            let _ = writeln!(io::stderr(), "{}", messages("note:", &reply));
+        }
+    }
+    Ok(())
+}
+
+fn messages(word: &str, reply: &KeyReply) -> String {
+    let cell = |text: &[u8]| Escaped(text).to_string();
+    let rows: Vec<_> = reply
+        .messages
+        .iter()
+        .map(|(node, message)| vec![word.to_owned(), cell(node), cell(message)])
+        .collect();
+    columns(&rows)
+}
+
+fn listed(reply: &KeyReply) -> String {
+    let rows: Vec<_> = reply
+        .keys
+        .iter()
+        .map(|(key, count)| {
+            let share = format!("[{count}/{}]", reply.num_nodes);
+            vec![Escaped(key).to_string(), share]
+        })
+        .collect();
+    columns(&rows)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_made_of_32_bytes_and_differ() {
+        let (one, other) = (generate().unwrap(), generate().unwrap());
+        assert_eq!(STANDARD.decode(&one).unwrap().len(), KEY_BYTES);
+        assert_ne!(one, other);
+    }
+}

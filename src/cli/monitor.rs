@@ -1,0 +1,151 @@
+//! `monitor`: the log and the events of an agent as they come (agent spec 3.11).
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::client::Error;
+use super::commands::{Failure, Outcome, connect, failed};
+use super::flags::Flags;
+use crate::go;
+use crate::rpc::Request;
+use crate::rpc::record::{EventRecord, decode_line};
+use crate::rpc::reply::Member;
+
+const AGENT_GONE: &str = "
+Remote side ended the monitor! This usually means that the
+agent has ended or that the network connection to it is lost.";
+
+pub(super) fn monitor(flags: &Flags, out: &mut dyn Write) -> Outcome {
+    // An interrupt is how one leaves; each record is written as a whole before the next is waited for.
+    let always = Arc::new(AtomicBool::new(true));
+    signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 0, always)?;
+    let mut client = connect(flags)?;
+    let filter = b"*".to_vec();
+    let events = client
+        .subscribe(&Request::Stream { filter })
+        .map_err(failed("Error starting stream"))?;
+    let level = flags.value("log-level").unwrap_or("info").into();
+    client
+        .subscribe(&Request::Monitor { level })
+        .map_err(failed("Error starting monitor"))?;
+    loop {
+        let (seq, body) = match client.pushed() {
+            Ok(record) => record,
+            Err(Error::Closed) => return Err(Failure::Message(AGENT_GONE.to_owned())),
+            Err(why) => return Err(failed("Error receiving records")(why)),
+        };
+        let text = if seq == events {
+            EventRecord::decode(&body).map(|event| shown(&event))
+        } else {
+            decode_line(&body).map(|mut line| {
+                line.push(b'\n');
+                line
+            })
+        };
+        let text = text.map_err(|why| {
+            let words = format!("Error receiving records: not a record: {why}");
+            Failure::Message(words)
+        })?;
+        write_whole(&text, out)?;
+    }
+}
+
+fn write_whole(text: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(text)?;
+    out.flush()
+}
+
+/// A line for each field, in the order of their names.
+fn shown(event: &EventRecord) -> Vec<u8> {
+    let members = |members: &Vec<Member>| {
+        let list: Vec<_> = members.iter().map(member).collect();
+        format!("[{}]", list.join(", "))
+    };
+    let fields = [
+        (
+            "Coalesce",
+            event.coalesce.map(|coalesce| coalesce.to_string()),
+        ),
+        ("Event", Some(go::quote(&event.event))),
+        ("ID", event.id.map(|id| id.to_string())),
+        ("LTime", event.ltime.map(|ltime| ltime.to_string())),
+        ("Members", event.members.as_ref().map(members)),
+        ("Name", event.name.as_deref().map(go::quote)),
+        ("Payload", event.payload.as_deref().map(go::quote)),
+    ];
+    let mut text = "Event Info:\n".to_owned();
+    for (key, value) in fields {
+        if let Some(value) = value {
+            text += &format!("\t{key}: {value}\n");
+        }
+    }
+    text.into_bytes()
+}
+
+fn member(member: &Member) -> String {
+    let address = match member.ip() {
+        Some(ip) => ip.to_string(),
+        None => go::quote(&member.addr),
+    };
+    let tags: Vec<_> = member
+        .tags
+        .iter()
+        .map(|(key, value)| format!("{}: {}", go::quote(key), go::quote(value)))
+        .collect();
+    format!(
+        "{{Name: {}, Addr: {address}, Port: {}, Status: {}, Tags: {{{}}}, Protocol: {} [{}, {}]}}",
+        go::quote(&member.name),
+        member.port,
+        go::quote(&member.status),
+        tags.join(", "),
+        member.delegate_current,
+        member.delegate_min,
+        member.delegate_max
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn text(event: &EventRecord) -> String {
+        String::from_utf8(shown(event)).unwrap()
+    }
+
+    #[test]
+    fn events_are_shown_field_by_field() {
+        let user = EventRecord {
+            event: b"user".to_vec(),
+            ltime: Some(1),
+            name: Some(b"deploy".to_vec()),
+            payload: Some(b"p\x01\"".to_vec()),
+            coalesce: Some(false),
+            ..EventRecord::default()
+        };
+        assert_eq!(
+            text(&user),
+            "Event Info:\n\tCoalesce: false\n\tEvent: \"user\"\n\tLTime: 1\n\tName: \"deploy\"\n\tPayload: \"p\\x01\\\"\"\n"
+        );
+        let join = EventRecord {
+            event: b"member-join".to_vec(),
+            members: Some(vec![Member {
+                name: b"n1\n".to_vec(),
+                addr: vec![127, 0, 0, 1],
+                port: 28001,
+                tags: [(b"role".to_vec(), b"web".to_vec())].into(),
+                status: b"alive".to_vec(),
+                delegate_min: 2,
+                delegate_max: 5,
+                delegate_current: 5,
+                ..Member::default()
+            }]),
+            ..EventRecord::default()
+        };
+        assert_eq!(
+            text(&join),
+            "Event Info:\n\tEvent: \"member-join\"\n\tMembers: [{Name: \"n1\\n\", Addr: 127.0.0.1, Port: 28001, Status: \"alive\", Tags: {\"role\": \"web\"}, Protocol: 5 [2, 5]}]\n"
+        );
+    }
+}

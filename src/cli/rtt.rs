@@ -1,0 +1,48 @@
+//! `rtt`: how far two nodes are from each other (agent spec 3.8).
+
+use std::io::Write;
+
+use super::commands::{Failure, Outcome, bytes, connect, failed};
+use super::flags::Flags;
+use crate::go;
+use crate::serf::coordinate::distance;
+
+pub(super) fn rtt(flags: &Flags, out: &mut dyn Write) -> Outcome {
+    let mut client = connect(flags)?;
+    let names: Vec<Vec<u8>> = match flags.arguments() {
+        [one] => {
+            let stats = client.stats().map_err(failed("Error querying agent"))?;
+            let own = stats
+                .get(&b"agent"[..])
+                .and_then(|agent| agent.get(&b"name"[..]));
+            let own = own.ok_or_else(|| {
+                Failure::Message("Error querying agent: it does not tell its name".to_owned())
+            })?;
+            vec![bytes(one), own.clone()]
+        }
+        [one, other] => vec![bytes(one), bytes(other)],
+        _ => {
+            let words = "One or two node names must be specified";
+            return Err(Failure::Usage(words.to_owned()));
+        }
+    };
+    let mut places = Vec::new();
+    for name in &names {
+        let place = client
+            .coordinate(name)
+            .map_err(failed("Error getting coordinates"))?;
+        places.push(place.ok_or_else(|| {
+            let quoted = go::quote(name);
+            Failure::Message(format!("Could not find a coordinate for node {quoted}"))
+        })?);
+    }
+    if let ([one, other], [place, other_place]) = (&*names, &*places) {
+        let millis = distance(place, other_place).as_nanos() as f64 / 1e6;
+        out.write_all(b"Estimated ")?;
+        out.write_all(one)?;
+        out.write_all(b" <-> ")?;
+        out.write_all(other)?;
+        writeln!(out, " rtt: {millis:.3} ms")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! What the agent says: headers, bodies, records (agent spec 2.4).
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use super::TextMap;
+use super::request::text_map;
+use crate::serf::{self, Event, MemberEvent, QueryRecord};
+use crate::wire::msgpack::{Dialect, Error, Reader, Writer};
+
+/// The first value of a reply or of a record.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ReplyHeader {
+    /// Of the request, or of the stream.
+    pub seq: u64,
+    /// What went wrong; empty if nothing did.
+    pub error: Vec<u8>,
+}
+
+impl ReplyHeader {
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// If it is neither map nor array, or a field has the wrong type.
+    pub fn decode(value: &[u8]) -> Result<Self, Error> {
+        let mut header = ReplyHeader::default();
+        Reader::new(value).fields(&["Seq", "Error"], |field, reader| {
+            match field {
+                0 => header.seq = reader.u64()?,
+                _ => header.error = reader.text()?.to_vec(),
+            }
+            Ok::<_, Error>(())
+        })?;
+        Ok(header)
+    }
+}
+
+/// The header of a reply or record; a body may follow.
+pub fn header(seq: u64, error: &str) -> Writer {
+    let mut writer = Writer::new(Dialect::Rpc);
+    writer.map(2).key("Error").text(error);
+    writer.key("Seq").uint(seq);
+    writer
+}
+
+/// The body of a reply to `join`.
+pub fn write_joined(w: &mut Writer, contacted: usize) {
+    let contacted = i64::try_from(contacted).unwrap_or(i64::MAX);
+    w.map(1).key("Num").int(contacted.min(i64::from(i32::MAX)));
+}
+
+/// The body of a reply to `members` and `members-filtered`.
+pub fn write_members(w: &mut Writer, members: &[&serf::Member]) {
+    w.map(1).key("Members").array(members.len());
+    for member in members {
+        write_member(w, member);
+    }
+}
+
+fn write_member(w: &mut Writer, member: &serf::Member) {
+    let versions = &member.versions;
+    w.map(11).key("Addr");
+    match member.addr.ip() {
+        IpAddr::V4(ip) => w.bytes(&ip.octets()),
+        IpAddr::V6(ip) => w.bytes(&ip.octets()),
+    };
+    w.key("DelegateCur").uint(versions.delegate_current.into());
+    w.key("DelegateMax").uint(versions.delegate_max.into());
+    w.key("DelegateMin").uint(versions.delegate_min.into());
+    w.key("Name").text(member.name.as_bytes());
+    w.key("Port").uint(member.addr.port().into());
+    w.key("ProtocolCur").uint(versions.protocol_current.into());
+    w.key("ProtocolMax").uint(versions.protocol_max.into());
+    w.key("ProtocolMin").uint(versions.protocol_min.into());
+    w.key("Status").text(member.status.as_str());
+    w.key("Tags").map(member.tags.len());
+    for (key, value) in member.tags.iter() {
+        w.text(key).text(value);
+    }
+}
+
+/// The body of a reply to `stats`: groups of figures.
+pub type Stats = BTreeMap<Vec<u8>, TextMap>;
+
+/// The body of a reply to `stats`.
+pub fn write_stats(w: &mut Writer, stats: &Stats) {
+    w.map(stats.len());
+    for (group, figures) in stats {
+        w.text(group).map(figures.len());
+        for (key, value) in figures {
+            w.text(key).text(value);
+        }
+    }
+}
+
+/// The body of an event stream's record. `query_id` is what the client answers a query with.
+pub fn event_record(event: &Event, query_id: u64) -> Vec<u8> {
+    let mut writer = Writer::new(Dialect::Rpc);
+    let w = &mut writer;
+    match event {
+        Event::Member(MemberEvent { kind, members }) => {
+            w.map(2).key("Event").text(kind.as_str());
+            w.key("Members").array(members.len());
+            for member in members {
+                write_member(w, member);
+            }
+        }
+        Event::User(event) => {
+            w.map(5).key("Coalesce").bool(event.coalesce);
+            w.key("Event").text("user");
+            w.key("LTime").uint(event.ltime.0);
+            w.key("Name").text(&event.name);
+            w.key("Payload").bytes(&event.payload);
+        }
+        Event::Query(query) => {
+            w.map(5).key("Event").text("query");
+            w.key("ID").uint(query_id);
+            w.key("LTime").uint(query.ltime.0);
+            w.key("Name").text(&query.name);
+            w.key("Payload").bytes(&query.payload);
+        }
+    }
+    writer.into_bytes()
+}
+
+/// The body of a query's record.
+pub fn write_query_record(w: &mut Writer, record: &QueryRecord) {
+    let (kind, from, payload) = match record {
+        QueryRecord::Ack { from } => ("ack", from.as_bytes(), None),
+        QueryRecord::Response { from, payload } => {
+            ("response", from.as_bytes(), payload.as_deref())
+        }
+        QueryRecord::Done => ("done", &b""[..], None),
+    };
+    w.map(3).key("From").text(from);
+    w.key("Payload").bytes_or_nil(payload);
+    w.key("Type").text(kind);
+}
+
+/// A member as a client gets to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub struct Member {
+    pub name: Vec<u8>,
+    /// 4 or 16 bytes, if the agent is sane.
+    pub addr: Vec<u8>,
+    pub port: u16,
+    pub tags: TextMap,
+    pub status: Vec<u8>,
+    pub protocol_min: u8,
+    pub protocol_max: u8,
+    pub protocol_current: u8,
+    pub delegate_min: u8,
+    pub delegate_max: u8,
+    pub delegate_current: u8,
+}
+
+impl Member {
+    /// Its address.
+    pub fn ip(&self) -> Option<IpAddr> {
+        if let Ok(octets) = <[u8; 4]>::try_from(&*self.addr) {
+            return Some(octets.into());
+        }
+        let octets = <[u8; 16]>::try_from(&*self.addr).ok()?;
+        // The reference keeps some IPv4 addresses in 16 bytes.
+        Some(IpAddr::from(octets).to_canonical())
+    }
+
+    /// Its address and port.
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        self.ip().map(|ip| SocketAddr::new(ip, self.port))
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        const FIELDS: [&str; 11] = [
+            "Name",
+            "Addr",
+            "Port",
+            "Tags",
+            "Status",
+            "ProtocolMin",
+            "ProtocolMax",
+            "ProtocolCur",
+            "DelegateMin",
+            "DelegateMax",
+            "DelegateCur",
+        ];
+        let mut member = Member::default();
+        reader.fields(&FIELDS, |field, r| {
+            match field {
+                0 => member.name = r.text()?.to_vec(),
+                1 => member.addr = r.bytes()?.unwrap_or_default(),
+                2 => member.port = r.u16()?,
+                3 => member.tags = text_map(r)?,
+                4 => member.status = r.text()?.to_vec(),
+                5 => member.protocol_min = r.u8()?,
+                6 => member.protocol_max = r.u8()?,
+                7 => member.protocol_current = r.u8()?,
+                8 => member.delegate_min = r.u8()?,
+                9 => member.delegate_max = r.u8()?,
+                _ => member.delegate_current = r.u8()?,
+            }
+            Ok::<_, Error>(())
+        })?;
+        Ok(member)
+    }
+}
+
+/// Reads the body of a reply to `members` and `members-filtered`.
+///
+/// # Errors
+/// If it is not one.
+pub fn decode_members(value: &[u8]) -> Result<Vec<Member>, Error> {
+    let mut members = Vec::new();
+    Reader::new(value).fields(&["Members"], |_, reader| {
+        let count = reader.array()?;
+        members = (0..count)
+            .map(|_| Member::decode(reader))
+            .collect::<Result<_, _>>()?;
+        Ok::<_, Error>(())
+    })?;
+    Ok(members)
+}
+
+/// Reads the body of a reply to `join`: the number of nodes contacted.
+///
+/// # Errors
+/// If it is not one.
+pub fn decode_joined(value: &[u8]) -> Result<i32, Error> {
+    let mut contacted = 0;
+    Reader::new(value).fields(&["Num"], |_, reader| {
+        contacted = reader.i32()?;
+        Ok::<_, Error>(())
+    })?;
+    Ok(contacted)
+}
+
+/// Reads the body of a reply to `stats`.
+///
+/// # Errors
+/// If it is not one.
+pub fn decode_stats(value: &[u8]) -> Result<Stats, Error> {
+    let mut reader = Reader::new(value);
+    let count = reader.map()?;
+    (0..count)
+        .map(|_| Ok((reader.text()?.to_vec(), text_map(&mut reader)?)))
+        .collect()
+}
+
+/// A record of a query as a client gets it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Record {
+    /// `ack`, `response` or `done`.
+    pub kind: Vec<u8>,
+    /// The node that it comes from; empty at the end.
+    pub from: Vec<u8>,
+    /// What it says.
+    pub payload: Option<Vec<u8>>,
+}
+
+impl Record {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// If it is not one.
+    pub fn decode(value: &[u8]) -> Result<Self, Error> {
+        let mut record = Record::default();
+        Reader::new(value).fields(&["Type", "From", "Payload"], |field, reader| {
+            match field {
+                0 => record.kind = reader.text()?.to_vec(),
+                1 => record.from = reader.text()?.to_vec(),
+                _ => record.payload = reader.bytes()?,
+            }
+            Ok::<_, Error>(())
+        })?;
+        Ok(record)
+    }
+}
