@@ -1,9 +1,10 @@
 #!/bin/sh
 # Two agents on loopback, a handler on each, an event and a query; ends by itself.
-# Usage: demo.sh [path of cottar]
+# Usage: demo.sh [path of cottar [first of four free ports]]
 set -eu
 
 cottar=$(realpath "${1:-cottar}")
+port=${2:-17946}
 folder=$(mktemp -d)
 agents=
 trap 'kill $agents 2>/dev/null || :; rm -rf "$folder"' EXIT
@@ -18,11 +19,11 @@ cat >"$folder/handler.sh" <<'HANDLER'
 [ "$SERF_EVENT" != query ] || echo "$SERF_SELF_NAME says hello"
 HANDLER
 
-# start NAME PORT [FLAGS]: an agent whose RPC port is the next one.
+# start NAME GOSSIP_PORT RPC_PORT [FLAGS]
 start() {
-    name=$1 port=$2
-    shift 2
-    "$cottar" agent -node "$name" -bind "127.0.0.1:$port" -rpc-addr "127.0.0.1:$((port + 1))" \
+    name=$1 gossip=$2 rpc=$3
+    shift 3
+    "$cottar" agent -node "$name" -bind "127.0.0.1:$gossip" -rpc-addr "127.0.0.1:$rpc" \
         -event-handler "sh $folder/handler.sh $folder" "$@" >"$folder/$name.log" 2>&1 &
     agents="$agents $!"
     wait_for "$name to start" grep -q 'agent running' "$folder/$name.log"
@@ -49,9 +50,9 @@ seen() {
 }
 
 echo "Two agents start, alpha and beta; beta joins alpha."
-start alpha 17946
-start beta 17948 -join 127.0.0.1:17946
-export SERF_RPC_ADDR=127.0.0.1:17947
+start alpha "$port" "$((port + 1))"
+start beta "$((port + 2))" "$((port + 3))" -join "127.0.0.1:$port"
+export SERF_RPC_ADDR="127.0.0.1:$((port + 1))"
 wait_for "both handlers to hear of the join" seen 'member-join'
 
 echo

@@ -192,6 +192,49 @@ fn follow(step: &Step, folder: &Path, rpc: &str) {
     }
 }
 
+/// The first of four ports in a row that were free a moment ago.
+fn four_free_ports() -> u16 {
+    loop {
+        let first = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = first.local_addr().expect("bound").port();
+        let row: Vec<u16> = (0..4).filter_map(|step| port.checked_add(step)).collect();
+        let free = row.len() == 4
+            && row
+                .iter()
+                .all(|port| UdpSocket::bind(("127.0.0.1", *port)).is_ok())
+            && row[1..]
+                .iter()
+                .all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+        if free {
+            return port;
+        }
+    }
+}
+
+#[test]
+fn the_demo_shows_handlers_fire_and_ends() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/demo.sh");
+    let output = Command::new("sh")
+        .arg(demo)
+        .args([env!("CARGO_BIN_EXE_cottar"), &four_free_ports().to_string()])
+        .output()
+        .expect("a shell");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for line in [
+        "  beta runs its handler: user deploy\n    | v1.2\n",
+        "  alpha runs its handler: query greet\n",
+        "Response from 'beta': beta says hello\n",
+        "Total Responses: 2\n",
+    ] {
+        assert!(printed.contains(line), "no \"{line}\" in:\n{printed}");
+    }
+}
+
 #[test]
 fn a_session_is_read_as_a_reader_would() {
     let text = "x\n```console\n$ one \\\n>     two\n  out\n$ three\n```\n$ not this\n```sh\n$ nor this\n```\n";

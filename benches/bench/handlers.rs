@@ -7,27 +7,23 @@ use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 const RUNS: usize = 500;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
-/// Median over some rounds of each, by turns.
+/// Rounds by turns. What else the machine does hits neighbours alike, so the shares are taken round by
+/// round before the median.
 pub fn runs_per_second(name: &'static str) -> Row {
-    let (mut ours, mut theirs, mut bare) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        bare.push(bare_loop());
-        ours.push(agent(Kind::Cottar));
-        theirs.push(agent(Kind::Serf));
-    }
-    let [ours, theirs, bare] = [ours, theirs, bare].map(crate::median);
-    Row::numbers(
-        name,
-        ours,
-        theirs,
-        "85 % of the bare loop",
-        ours >= 0.85 * bare && ours > theirs,
-    )
-    .note(format!(
-        "bare loop {bare:.0}, cottar {:.0} % of it",
-        100.0 * ours / bare
+    let rounds: Vec<[f64; 3]> = (0..ROUNDS)
+        .map(|_| [bare_loop(), agent(Kind::Cottar), agent(Kind::Serf)])
+        .collect();
+    let median =
+        |of: &dyn Fn(&[f64; 3]) -> f64| crate::median(rounds.iter().map(of).collect::<Vec<f64>>());
+    let (bare, ours, theirs) = (median(&|r| r[0]), median(&|r| r[1]), median(&|r| r[2]));
+    let (of_bare, of_theirs) = (median(&|r| r[1] / r[0]), median(&|r| r[1] / r[2]));
+    let reached = of_bare >= 0.85 && of_theirs > 1.0;
+    Row::numbers(name, ours, theirs, "85 % of the bare loop, ahead", reached).note(format!(
+        "bare loop {bare:.0}; round by round cottar is at {:.0} % of it, and at {:.0} % of serf",
+        100.0 * of_bare,
+        100.0 * of_theirs
     ))
 }
 

@@ -37,7 +37,7 @@ fn main() {
     );
     let figures: &[Figure] = &[
         Figure {
-            name: "static binary, bytes",
+            name: "binary, bytes",
             measure: footprint::binary_size,
         },
         Figure {
