@@ -34,11 +34,13 @@ fn settled(text: &str) -> String {
         .split('\n')
         .filter(|row| !row.contains("goroutines = "))
         .map(|row| {
-            let (head, tags) = row.rsplit_once("  ").unwrap_or(("", row));
-            let mut tags: Vec<&str> = tags.split(',').collect();
-            tags.sort_unstable();
+            let cells = row.split("  ").map(|cell| {
+                let mut tags: Vec<&str> = cell.split(',').collect();
+                tags.sort_unstable();
+                tags.join(",")
+            });
             // The last row of a table is trimmed, and which row is last is random.
-            format!("{head}  {}", tags.join(",")).trim_end().to_owned()
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         })
         .collect();
     rows.sort();
