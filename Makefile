@@ -14,25 +14,53 @@ TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(TARGET_DIR)/release/cottar
 STATIC = $(TARGET_DIR)/static/cottar
 
-# The musl target if this toolchain has its library, else glibc linked in. Flags for the latter go to
-# a named target, so that build scripts and procedural macros are still built the ordinary way.
+# A static binary needs a C library to link in. In order of preference: the musl target of this
+# toolchain; musl with a standard library built from source, which Debian's packages rustc-web,
+# cargo-web, rust-web-src, musl-dev and musl-tools allow; glibc. Flags for glibc go to a named target,
+# so that build scripts and procedural macros are still built the ordinary way.
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 MUSL = $(patsubst %-gnu,%-musl,$(HOST))
+MUSL_CRT = /usr/lib/$(patsubst %-unknown-linux-musl,%,$(MUSL))-linux-musl/rcrt1.o
 HAS_MUSL = $(wildcard $(shell rustc --print sysroot)/lib/rustlib/$(MUSL)/lib)
-STATIC_TARGET = $(if $(HAS_MUSL),$(MUSL),$(HOST))
-STATIC_FLAGS = -C target-feature=+crt-static
+HAS_STD_SOURCE = $(and $(wildcard $(MUSL_CRT)),$(wildcard /usr/bin/musl-gcc),$(wildcard /usr/bin/cargo),\
+	$(wildcard /usr/lib/rustlib/src/rust/library/std))
+STATIC_KIND ?= $(if $(HAS_MUSL),musl,$(if $(HAS_STD_SOURCE),musl-from-source,glibc))
 
-.PHONY: all static check fmt clippy doc lint-man test interop sim bench demo install uninstall
+.PHONY: all static static-musl static-musl-from-source static-glibc check fmt clippy doc lint-man test interop sim bench demo install uninstall
 
 all:
 	$(CARGO) build --locked --release
 
-static:
-	RUSTFLAGS="$(RUSTFLAGS) $(STATIC_FLAGS)" \
-		$(CARGO) build --locked --release --target $(STATIC_TARGET)
-	@mkdir -p $(TARGET_DIR)/static
-	cp $(TARGET_DIR)/$(STATIC_TARGET)/release/cottar $(STATIC)
+static: static-$(STATIC_KIND)
 	@ls -l $(STATIC)
+
+# No binary that panic = "abort" ends needs tables for unwinding.
+STATIC_FLAGS = -C target-feature=+crt-static -C force-unwind-tables=no
+
+static-musl static-glibc:
+	RUSTFLAGS="$(RUSTFLAGS) $(STATIC_FLAGS)" $(CARGO) build --locked --release \
+		--target $(if $(filter static-musl,$@),$(MUSL),$(HOST))
+	$(call keep_static,$(if $(filter static-musl,$@),$(MUSL),$(HOST)))
+
+# The standard library's sources fit one compiler alone, hence Debian's, and building them is a
+# feature that only a bootstrapping compiler may use. Its unwinder is looked for under LLVM's name, and
+# musl-gcc has no start file for a static position-independent program.
+static-musl-from-source:
+	@mkdir -p $(TARGET_DIR)/static
+	cp "$$(gcc -print-file-name=libgcc_eh.a)" $(TARGET_DIR)/static/libunwind.a
+	RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
+		RUSTFLAGS="$(RUSTFLAGS) $(STATIC_FLAGS) -C linker=musl-gcc -C link-self-contained=no \
+		-C link-arg=-nostartfiles -C link-arg=$(MUSL_CRT) -C link-arg=-lc \
+		-C link-arg=-Wl,--no-dynamic-linker \
+		-L native=$(abspath $(TARGET_DIR))/static" \
+		/usr/bin/cargo build --locked --release --target $(MUSL) \
+		-Z build-std=std,panic_abort -Z build-std-features=
+	$(call keep_static,$(MUSL))
+
+define keep_static
+	@mkdir -p $(TARGET_DIR)/static
+	cp $(TARGET_DIR)/$(1)/release/cottar $(STATIC)
+endef
 
 # Everything that must pass. The tests come last: their result is the last thing said.
 check: fmt clippy doc lint-man test
