@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use live::{Agent, COTTAR, SERF, content, has_reference, refused, wait_until};
+use live::{Agent, COTTAR, SERF, content, has_reference, refused, wait_on, wait_until};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
@@ -286,9 +286,12 @@ fn snapshots_are_shared_with_the_reference() {
         let dir = tempfile::tempdir().unwrap();
         let (snap, ran) = (dir.path().join("snap"), dir.path().join("ran"));
         let address = live::free();
+        // The peer still believes in the last one for a while.
+        let me = format!("me-{}", address.port());
         let flags = [
-            "-node=me".to_owned(),
+            format!("-node={me}"),
             "-replay".to_owned(),
+            "-log-level=debug".to_owned(),
             format!("-snapshot={}", snap.display()),
             format!(
                 "-event-handler=user=echo $SERF_USER_EVENT >> {}",
@@ -297,7 +300,7 @@ fn snapshots_are_shared_with_the_reference() {
         ];
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let mut agent = Agent::of(first, address, &[&flags[..], &[&join(&peer)]].concat());
-        wait_until("joined", || peer.sees("me", "alive"));
+        wait_until("joined", || peer.sees(&me, "alive"));
         let mark = format!("seen-{}", address.port());
         assert!(peer.call("event", &["-coalesce=false", &mark]).0);
         wait_until("handled", || content(&ran).contains(&mark));
@@ -307,17 +310,17 @@ fn snapshots_are_shared_with_the_reference() {
 
         let mut agent = Agent::of(second, address, &flags);
         agent.wait_for("Re-joined to previously known node: peer number 1: ");
-        wait_until("back", || peer.sees("me", "alive"));
+        wait_until("back", || peer.sees(&me, "alive"));
         let mark = format!("next-{}", address.port());
         assert!(peer.call("event", &["-coalesce=false", &mark]).0);
-        wait_until("the new one", || content(&ran).contains(&mark));
+        wait_on(&agent, "the new one", || content(&ran).contains(&mark));
         assert!(!content(&ran).contains("seen-"), "{}", content(&ran));
 
         // A leave by the one is a leave for the other.
         assert_eq!(agent.end("INT"), 0);
         drop(agent);
         let mut agent = Agent::of(first, address, &flags);
-        agent.wait_for("EventMemberJoin: me");
+        agent.wait_for(&format!("EventMemberJoin: {me}"));
         assert!(agent.call("event", &["alone"]).0);
         assert!(!agent.text().contains("Attempting re-join"));
         agent.end("KILL");

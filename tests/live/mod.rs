@@ -246,6 +246,16 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Waits for a condition on what an agent does; shows its log if that does not come.
+#[track_caller]
+pub fn wait_on(agent: &Agent, what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}:\n{}", agent.text());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// The text of a file; empty if there is none.
 pub fn content(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
