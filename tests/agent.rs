@@ -435,17 +435,22 @@ fn the_own_farewell_reaches_a_handler_before_the_end() {
 #[test]
 fn a_start_join_that_fails_ends_the_agent_and_shows_its_log() {
     let closed = free_port();
-    let mut agent = Agent::spawn(&["-node=n1", "-join", &closed.to_string(), "-join=/x"]);
-    assert_eq!(agent.exit_code(), 1);
+    let join = closed.to_string();
+    let output = agent_command(&["-node=n1", "-join", &join, "-join=/x"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
     let ip = closed.ip();
     let error = format!(
         "==> 2 errors occurred:\n\t* Failed to join {ip}: dial tcp {closed}: connect: connection \
          refused\n\t* Failed to resolve /x: empty node name provided\n"
     );
-    let text = agent.seen.wait("the error", |text| text.contains(&error));
-    // The lines that were held back are not lost.
-    assert!(text.contains("[INFO] agent: Serf agent starting"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(&error), "{text}");
     assert!(!text.contains("Log data will now stream"));
+    // The lines that were held back are not lost.
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("[INFO] agent: Serf agent starting"), "{log}");
 }
 
 fn free_port() -> SocketAddr {

@@ -200,7 +200,7 @@ impl Agent {
                 self.started();
             }
             Err(why) => {
-                self.logger.open_gate();
+                self.logger.open_gate_aside();
                 self.logger.print(&format!("==> {why}"));
                 self.end_at_once(1);
             }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -135,7 +135,15 @@ struct Console {
 
 impl Sink {
     fn stdout() -> Sink {
-        let Ok(fd) = io::stdout().as_fd().try_clone_to_owned() else {
+        Sink::open(io::stdout().as_fd(), "/proc/self/fd/1")
+    }
+
+    fn stderr() -> Sink {
+        Sink::open(io::stderr().as_fd(), "/proc/self/fd/2")
+    }
+
+    fn open(fd: BorrowedFd<'_>, path: &str) -> Sink {
+        let Ok(fd) = fd.try_clone_to_owned() else {
             return Sink::Gone;
         };
         let file = File::from(fd);
@@ -152,7 +160,7 @@ impl Sink {
         let reopened = OpenOptions::new()
             .write(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open("/proc/self/fd/1");
+            .open(path);
         match reopened {
             Ok(reopened) => Sink::Reopened(reopened),
             Err(_) => Sink::Polled(file),
@@ -264,6 +272,8 @@ struct Hub {
     /// Lines that wait for [`Logger::open_gate`], and what was lost of them.
     gate: Option<Ring>,
     syslog: Option<Syslog>,
+    /// Where log lines go after a failed start.
+    aside: Option<Console>,
 }
 
 impl Hub {
@@ -292,7 +302,8 @@ impl Hub {
 
     fn show(&mut self, line: &Line) {
         let text = format!("{INDENT}{}\n", line.text);
-        self.console.write(text.as_bytes());
+        let console = self.aside.as_mut().unwrap_or(&mut self.console);
+        console.write(text.as_bytes());
     }
 }
 
@@ -326,6 +337,7 @@ impl Logger {
             watched: LevelFilter::Off,
             gate: Some(Ring::default()),
             syslog: None,
+            aside: None,
         })))
     }
 
@@ -406,20 +418,36 @@ impl Logger {
         }
     }
 
+    /// Like [`Self::open_gate`] for a start that failed: the lines go to stderr, and stdout has nothing
+    /// but what the reference says there.
+    pub fn open_gate_aside(&self) {
+        let mut hub = self.hub();
+        if hub.gate.is_some() {
+            hub.aside = Some(Console::new(Sink::stderr()));
+        }
+        drop(hub);
+        self.open_gate();
+    }
+
     /// Writes what waits for a reader; whether all of it is written.
     pub fn flush(&self) -> bool {
-        self.hub().console.flush()
+        let mut hub = self.hub();
+        let aside = hub.aside.as_mut().is_none_or(Console::flush);
+        hub.console.flush() && aside
     }
 
     /// Before the end of the process: gives a slow reader a last chance.
     pub fn finish(&self, patience_ms: i32) {
         let mut hub = self.hub();
+        let Hub { console, aside, .. } = &mut *hub;
         // Each round either wrote something or waits for at most a tenth of the time.
-        for _ in 0..10 {
-            if hub.console.flush() {
-                return;
+        for console in aside.iter_mut().chain([console]) {
+            for _ in 0..10 {
+                if console.flush() {
+                    break;
+                }
+                console.sink.wait_writable(patience_ms / 10);
             }
-            hub.console.sink.wait_writable(patience_ms / 10);
         }
     }
 

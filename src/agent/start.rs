@@ -39,8 +39,10 @@ pub fn run(flags: &impl FlagValues) -> ExitCode {
     match start(flags, &logger) {
         Ok(agent) => agent.run(),
         Err(why) => {
-            // What led to it would be lost otherwise (agent spec 5, item 35).
-            logger.open_gate();
+            // What led to it would be lost otherwise (agent spec 5, item 35). The log has the error
+            // as well: who reads only stderr sees all of it.
+            ::log::error!(target: "agent", "{why}");
+            logger.open_gate_aside();
             logger.print(&format!("==> {why}"));
             logger.finish(LAST_WORDS_MS);
             ExitCode::FAILURE
