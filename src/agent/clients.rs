@@ -54,19 +54,29 @@ impl Clients {
     /// Tokens that this uses.
     pub const TOKENS: usize = CONNECTIONS_MAX + 1;
 
-    /// Listens on `host:port`; asks the system's resolver for a name. `first_token` and the
-    /// [`Self::TOKENS`] - 1 after it are its own.
+    /// Reads `host:port`; asks the system's resolver for a name, which may take its time.
     ///
     /// # Errors
     /// The reference's words.
-    pub fn listen(text: &str, registry: &Registry, first_token: usize) -> Result<Self, String> {
+    pub fn resolve(text: &str) -> Result<SocketAddr, String> {
         let (_, port) = addr::split_host_port(text).map_err(|why| format!("listen tcp: {why}"))?;
         if port.is_none() {
             return Err(format!(
                 "listen tcp: address {text}: missing port in address"
             ));
         }
-        let wanted = addr::resolve(text, 0).map_err(|why| format!("listen tcp: {why}"))?;
+        addr::resolve(text, 0).map_err(|why| format!("listen tcp: {why}"))
+    }
+
+    /// Listens. `first_token` and the [`Self::TOKENS`] - 1 after it are its own.
+    ///
+    /// # Errors
+    /// The reference's words.
+    pub fn listen(
+        wanted: SocketAddr,
+        registry: &Registry,
+        first_token: usize,
+    ) -> Result<Self, String> {
         let failed = |error: io::Error| format!("listen tcp {wanted}: bind: {}", os_error(&error));
         let mut listener = TcpListener::bind(wanted).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;

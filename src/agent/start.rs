@@ -79,7 +79,17 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     }
     ::log::info!(target: "agent", "Serf agent starting");
 
-    let telemetry = Telemetry::new(&config, clock.now());
+    let telemetry = Telemetry::new(&config);
+    let rpc_addr = Clients::resolve(&config.rpc_addr);
+
+    // Until here there is nothing to leave, and a signal may end a slow resolver at once. From here on
+    // none ends the process half way.
+    let clock = Clock::new();
+    let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
+    let poll = Poll::new().map_err(setup)?;
+    let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
+    sys::isolate_children();
+
     logger.print("==> Starting Serf agent...");
     let keyring =
         restore(&mut config).map_err(|why| format!("Failed to setup the Serf agent: {why}"))?;
@@ -92,9 +102,10 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let addr = serf.swim().local().addr;
     let mdns = discovery::start(&config, addr, poll.registry(), clock.now())?;
 
-    logger.print("==> Starting Serf agent RPC...");
-    let clients = Clients::listen(&config.rpc_addr, poll.registry(), tokens::CLIENTS)
+    let clients = rpc_addr
+        .and_then(|addr| Clients::listen(addr, poll.registry(), tokens::CLIENTS))
         .map_err(|why| format!("Error starting RPC listener: {why}"))?;
+    logger.print("==> Starting Serf agent RPC...");
 
     let mut runner = Runner::new(tokens::RUNNER, config.handler_timeout);
     runner.set_limits(config.handler_timeout, config.handler_grace);
