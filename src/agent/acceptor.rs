@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use mio::net::{TcpListener, TcpStream};
 
+use super::sys;
 use super::words::os_error;
 use crate::time::{Duration, Instant};
 
@@ -20,16 +22,22 @@ pub struct Acceptor {
     ready: bool,
     resume_at: Option<Instant>,
     pause: Duration,
+    /// Descriptors with this number or a higher one are not for connections.
+    descriptors_end: u64,
 }
 
 impl Acceptor {
-    /// Accepts from `listener`, which is registered.
-    pub fn new(listener: TcpListener) -> Self {
+    /// Accepts from `listener`, which is registered. The last `spared` descriptors of the process, but at
+    /// most a third of all, are left to others: who only opens connections must not be able to keep
+    /// handlers from running.
+    pub fn new(listener: TcpListener, spared: u64) -> Self {
+        let limit = sys::descriptors_max();
         Acceptor {
             listener,
             ready: true,
             resume_at: None,
             pause: PAUSE_MIN,
+            descriptors_end: limit - spared.min(limit / 3),
         }
     }
 
@@ -54,7 +62,7 @@ impl Acceptor {
             self.resume_at = None;
         }
         while self.has_more() {
-            match self.listener.accept() {
+            match self.accept_within_limit() {
                 Ok(accepted) => {
                     self.pause = PAUSE_MIN;
                     return Some(accepted);
@@ -72,5 +80,13 @@ impl Acceptor {
             }
         }
         None
+    }
+
+    fn accept_within_limit(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        // The kernel gives the lowest number that is free.
+        if sys::next_descriptor(self.listener.as_fd())? >= self.descriptors_end {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        self.listener.accept()
     }
 }

@@ -20,6 +20,8 @@ use crate::time::{Duration, Instant};
 const CONNECTIONS_MAX: usize = 1024;
 /// Connections accepted in one turn.
 const ACCEPTS_A_TURN: usize = 32;
+/// Descriptors that clients leave to peers, handlers and look-ups, if there are so many.
+const SPARED_DESCRIPTORS: u64 = 24;
 /// Bytes read from one client in one turn.
 const BYTES_A_TURN: usize = 128 << 10;
 const CHUNK_BYTES: usize = 16 << 10;
@@ -84,7 +86,7 @@ impl Clients {
             .register(&mut listener, Token(first_token), Interest::READABLE)
             .map_err(failed)?;
         Ok(Clients {
-            acceptor: Acceptor::new(listener),
+            acceptor: Acceptor::new(listener, SPARED_DESCRIPTORS),
             local,
             first_token,
             buffer: vec![0; CHUNK_BYTES].into_boxed_slice(),

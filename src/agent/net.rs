@@ -32,6 +32,9 @@ const ACCEPTS_A_TURN: usize = 32;
 /// Inbound streams at a time, and of one address (gossip spec 8.4); 60 agents may well share a machine.
 const INBOUND_MAX: usize = 512;
 const INBOUND_MAX_PER_ADDRESS: usize = 256;
+/// Descriptors that inbound streams leave to handlers, look-ups and our own streams, if there are so
+/// many.
+const SPARED_DESCRIPTORS: u64 = 12;
 /// Streams at a time, both ways: as many tokens are kept for them.
 const STREAMS_MAX: usize = 1024;
 /// How long a closed stream may take to flush what was written.
@@ -181,7 +184,7 @@ impl Gossip {
             .map_err(|error| os_error(&error))?;
         Ok(Gossip {
             udp,
-            acceptor: Acceptor::new(listener),
+            acceptor: Acceptor::new(listener, SPARED_DESCRIPTORS),
             local,
             tokens,
             buffer: vec![0; DATAGRAM_BYTES_MAX + 1].into_boxed_slice(),

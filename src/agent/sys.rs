@@ -30,6 +30,30 @@ pub fn set_nonblocking(end: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })
 }
 
+/// How many descriptors the process may have (RLIMIT_NOFILE).
+pub fn descriptors_max() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is writable for the whole call.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    if result == 0 {
+        limit.rlim_cur
+    } else {
+        u64::MAX
+    }
+}
+
+/// The number that a new descriptor would get. `any` is some open one.
+///
+/// # Errors
+/// If there are no more.
+pub fn next_descriptor(any: BorrowedFd<'_>) -> io::Result<u64> {
+    let copy = any.try_clone_to_owned()?;
+    Ok(u64::try_from(copy.as_raw_fd()).unwrap_or(u64::MAX))
+}
+
 /// Sends a signal to a process group. A group that is gone is no error.
 ///
 /// The leader must not have been reaped yet: until then its number cannot belong to anybody else.
