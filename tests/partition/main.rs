@@ -1,0 +1,12 @@
+//! Clusters of cottar and the reference whose links are cut, in network namespaces that the test makes
+//! and that end with it.
+//!
+//! `COTTAR_INTEROP=require` turns a missing reference or missing rights into a failure;
+//! `COTTAR_PARTITION_PROFILE=lan` runs the whole with the usual, slower profile.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[allow(dead_code, unused_imports)]
+#[path = "../interop/harness/mod.rs"]
+mod harness;
+mod stories;
+mod world;
