@@ -1,0 +1,183 @@
+//! Ends: signals in every phase, and leaves in the time that their profile needs.
+
+use crate::harness::{
+    Lab, Member, Node, Recorder, await_members, await_status, reference, scenario,
+};
+use std::net::TcpListener;
+use std::time::Instant;
+
+fn lab(name: &str) -> Lab {
+    Lab::new(name, "C")
+}
+
+#[test]
+fn signals_during_the_start_join() {
+    let lab = lab("signals during the start join");
+    // Takes connections and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = silent.local_addr().unwrap().to_string();
+    let joining = || {
+        let node = Node::launch(lab.path(), lab.spec(0).args(["-join", &target]));
+        node.await_log("==> Joining cluster...(replay: false)", 15.0);
+        node
+    };
+    // A reload does not disturb it.
+    let mut node = joining();
+    node.signal(libc::SIGHUP);
+    node.await_log("==> Reloading configuration...", 5.0);
+    node.signal(libc::SIGTERM);
+    assert_eq!(node.await_exit(5.0).code(), Some(1), "{}", node.log());
+    assert!(node.log().contains("==> Caught signal: terminated"));
+    assert!(node.log().contains("Shutdown without a Leave"));
+    // A leave ends it.
+    let mut node = joining();
+    node.signal(libc::SIGINT);
+    node.await_log("==> Gracefully shutting down agent...", 5.0);
+    assert_eq!(node.await_exit(10.0).code(), Some(0), "{}", node.log());
+    assert!(!node.log().contains("Join completed"));
+    // Two signals before the loop had its first turn, or after: whatever they meet, they end it.
+    let mut node = Node::launch(lab.path(), lab.spec(0).args(["-join", &target]));
+    node.signal(libc::SIGINT);
+    node.signal(libc::SIGTERM);
+    let status = node.await_exit(5.0);
+    assert!(
+        !status.success() || node.log().contains("Gracefully"),
+        "{status}: {}",
+        node.log()
+    );
+}
+
+#[test]
+fn signals_during_a_leave() {
+    if reference().is_none() {
+        return scenario("signals during a leave", &["SC"], |_| {});
+    }
+    scenario("signals during a leave", &["SCCCC", "CCCCC"], |lab| {
+        let peer = lab.start(lab.spec(0));
+        let signals = [
+            (1, libc::SIGINT, "interrupt"),
+            (2, libc::SIGTERM, "terminated"),
+            (3, libc::SIGHUP, "hangup"),
+        ];
+        for (index, second, word) in signals {
+            let mut node = lab.start(lab.spec(index).join(&peer));
+            node.signal(libc::SIGINT);
+            node.await_log("==> Gracefully shutting down agent...", 5.0);
+            node.signal(second);
+            assert_eq!(
+                node.await_exit(2.0).code(),
+                Some(1),
+                "{word}: {}",
+                node.log()
+            );
+            assert!(
+                node.log().contains(&format!("==> Caught signal: {word}")),
+                "{}",
+                node.log()
+            );
+        }
+        // A leave that a client asked for is not hurried by the polite signal, and still succeeds.
+        let mut node = lab.start(lab.spec(4).join(&peer));
+        await_status(&[&peer], "n5", "alive", 10.0);
+        let mut leave = node.command(crate::harness::Kind::Cottar, &["leave"]);
+        let mut leave = crate::harness::Process::spawn(&mut leave).unwrap();
+        node.await_log("requesting graceful leave from Serf", 5.0);
+        node.signal(libc::SIGINT);
+        node.await_log("==> Gracefully shutting down agent...", 5.0);
+        assert_eq!(node.await_exit(10.0).code(), Some(0), "{}", node.log());
+        crate::harness::eventually(5.0, "the end of the client", || {
+            leave
+                .status()
+                .map(|status| assert!(status.success()))
+                .ok_or_else(String::new)
+        });
+        await_status(&[&peer], "n5", "left", 10.0);
+    });
+}
+
+#[test]
+fn a_signal_while_the_last_handlers_run_ends_at_once() {
+    let lab = lab("last handlers");
+    let mark = lab.path().join("farewell");
+    let handler = format!("member-leave=touch '{}'; sleep 60", mark.display());
+    let mut node = lab.start(lab.spec(0).handler(&handler));
+    node.signal(libc::SIGINT);
+    crate::harness::eventually(10.0, "the farewell's handler", || {
+        if mark.exists() {
+            Ok(())
+        } else {
+            Err(node.log())
+        }
+    });
+    node.signal(libc::SIGTERM);
+    // The leave itself may have been through or not; it ends now in any case.
+    let status = node.await_exit(1.5);
+    assert!(
+        matches!(status.code(), Some(0 | 1)),
+        "{status}: {}",
+        node.log()
+    );
+}
+
+#[test]
+fn a_leave_is_through_in_time_in_every_profile() {
+    scenario("leave", &["SCS", "CCC", "CSC"], |lab| {
+        for profile in ["local", "lan", "wan"] {
+            let prepare = |index: usize| {
+                lab.spec(index)
+                    .name(&format!("{profile}{index}"))
+                    .args(["-profile", profile])
+            };
+            let peer = lab.start(prepare(0));
+            let mut leaver = lab.start(prepare(1).join(&peer));
+            let other = lab.start(prepare(2).join(&peer));
+            let all = [&peer, &leaver, &other];
+            await_members(&all, &all.map(Member::of), 30.0);
+            let asked = Instant::now();
+            leaver.signal(libc::SIGINT);
+            let status = leaver.await_exit(15.0);
+            println!(
+                "{profile}: {:?} ended with {status} after {:.1?}",
+                leaver.spec.kind,
+                asked.elapsed()
+            );
+            if leaver.spec.kind == crate::harness::Kind::Cottar {
+                assert_eq!(status.code(), Some(0), "{profile}: {}", leaver.log());
+                assert!(
+                    !leaver.log().contains("without a Leave"),
+                    "{}",
+                    leaver.log()
+                );
+            }
+            await_status(&[&peer, &other], &leaver.spec.name, "left", 20.0);
+        }
+    });
+}
+
+#[test]
+fn a_leave_with_nobody_left_to_tell_ends_in_time() {
+    // All at once: the last ones have nobody to pass their farewell to.
+    scenario("all leave", &["CCC", "CSC"], |lab| {
+        let recorder = Recorder::new(lab.path(), "n1");
+        let mut nodes = lab.start_all(|index, spec| {
+            if index == 0 {
+                spec.recorded(&recorder)
+            } else {
+                spec
+            }
+        });
+        let views: Vec<&Node> = nodes.iter().collect();
+        let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+        await_members(&views, &members, 15.0);
+        for node in &mut nodes {
+            node.signal(libc::SIGINT);
+        }
+        for node in &mut nodes {
+            let status = node.await_exit(15.0);
+            if node.spec.kind == crate::harness::Kind::Cottar {
+                assert_eq!(status.code(), Some(0), "{}", node.log());
+            }
+        }
+        recorder.await_records(1, 1.0, |record| record.event() == "member-leave");
+    });
+}

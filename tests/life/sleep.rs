@@ -1,0 +1,57 @@
+//! A process that is stopped for long, and goes on.
+
+use crate::harness::{Member, Node, await_members, await_status, scenario};
+use std::time::Duration;
+
+/// How long it sleeps on after all others have given it up: more than the pause in which the others
+/// still gossip to the dead in this profile (15 s), so that it returns to a world that has let it go.
+const DEEP_SLEEP: Duration = Duration::from_secs(17);
+
+#[test]
+fn a_sleeper_is_failed_comes_back_and_accuses_nobody() {
+    scenario("sleep", &["SCCS", "CSSC"], |lab| {
+        let sleeper = lab.size()
+            - if lab.kind(1) == crate::harness::Kind::Cottar {
+                3
+            } else {
+                1
+            };
+        let mut nodes = lab.start_all(|_, spec| spec.args(["-profile=local"]));
+        let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+        {
+            let all: Vec<&Node> = nodes.iter().collect();
+            await_members(&all, &members, 45.0);
+        }
+        let name = nodes[sleeper].spec.name.clone();
+        nodes[sleeper].signal(libc::SIGSTOP);
+        {
+            let awake: Vec<&Node> = nodes.iter().filter(|node| node.spec.name != name).collect();
+            await_status(&awake, &name, "failed", 60.0);
+            // What happens meanwhile has to reach the sleeper later.
+            awake[0].event("meanwhile", "you slept");
+        }
+        std::thread::sleep(DEEP_SLEEP);
+        nodes[sleeper].signal(libc::SIGCONT);
+        let all: Vec<&Node> = nodes.iter().collect();
+        await_members(&all, &members, 60.0);
+        nodes[sleeper].await_log("meanwhile", 45.0);
+        await_members(&all, &members, 1.0);
+        for node in &nodes {
+            let log = node.log();
+            let accused: Vec<&str> = log
+                .lines()
+                .filter(|line| {
+                    line.contains("EventMemberFailed") && !line.contains(&format!(": {name} "))
+                })
+                .collect();
+            assert!(accused.is_empty(), "{}: {accused:?}\n{log}", node.spec.name);
+        }
+        let log = nodes[sleeper].log();
+        let suspected: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("has failed, no acks"))
+            .collect();
+        println!("suspected by the sleeper: {suspected:?}");
+        assert!(suspected.len() <= 1, "{suspected:?}");
+    });
+}
