@@ -1,0 +1,91 @@
+//! Sixty agents on one machine.
+
+use crate::harness::node::Spec;
+use crate::harness::{Kind, Lab, Member, Node, Process, eventually, patience, reference, run};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const OF_EACH_KIND: usize = 30;
+/// From the last join to one list everywhere.
+const AGREEMENT: f64 = 15.0;
+
+#[test]
+fn sixty_agents_agree() {
+    if reference().is_none() {
+        let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
+        assert!(
+            !required,
+            "COTTAR_INTEROP=require, but no `serf` on the path"
+        );
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED sixty agents: no `serf` on the path"
+        );
+        return;
+    }
+    let cast = "CS".repeat(OF_EACH_KIND);
+    let lab = Lab::new("sixty", &cast);
+    // Quiet logs: what is measured is the cluster.
+    let spec = |index: usize| -> Spec { lab.spec(index).log_level("warn") };
+    let mut nodes: Vec<Node> = vec![lab.start(spec(0))];
+    for index in 1..cast.len() {
+        // Everybody knows somebody else, of either kind.
+        let other = &nodes[index / 2];
+        let node = Node::launch(lab.path(), spec(index).join(other));
+        node.await_log("Log data will now stream in", 30.0);
+        nodes.push(node);
+    }
+    let joined = Instant::now();
+    let mut expected: Vec<Member> = nodes.iter().map(Member::of).collect();
+    expected.sort();
+    let mut behind: Vec<&Node> = nodes.iter().collect();
+    eventually(AGREEMENT, "sixty lists that agree", || {
+        behind.retain(|node| list(node).as_ref() != Ok(&expected));
+        match behind.as_slice() {
+            [] => Ok(()),
+            some => {
+                let names: Vec<&str> = some.iter().map(|node| node.spec.name.as_str()).collect();
+                Err(format!("behind: {names:?}"))
+            }
+        }
+    });
+    println!(
+        "{} agents agree {:.1?} after the last join",
+        nodes.len(),
+        joined.elapsed()
+    );
+
+    // They stay so, and a question reaches all.
+    let asked = nodes[1].ask(
+        Kind::Cottar,
+        &["query", "-timeout=10s", "-format=json", "all"],
+    );
+    let json: serde_json::Value = serde_json::from_str(&asked.success().stdout).unwrap();
+    assert_eq!(
+        json["Acks"].as_array().unwrap().len(),
+        nodes.len(),
+        "{json}"
+    );
+    for node in [&nodes[0], &nodes[1]] {
+        assert_eq!(list(node).as_ref(), Ok(&expected));
+    }
+    let mut memory: BTreeMap<Kind, u64> = BTreeMap::new();
+    for node in &nodes {
+        *memory.entry(node.spec.kind).or_default() += Process::resident_kb(node.id());
+    }
+    for (kind, sum) in memory {
+        println!("{kind:?}: {} KiB resident each", sum / OF_EACH_KIND as u64);
+    }
+}
+
+/// The list of one node. Our command line asks: sixty runs of the other one a round would be the load
+/// that is measured.
+fn list(node: &Node) -> Result<Vec<Member>, String> {
+    let mut command: Command = node.command(Kind::Cottar, &["members", "-format=json"]);
+    Member::list(&run(
+        &mut command,
+        patience(Duration::from_secs(10).as_secs_f64()),
+    )?)
+}
