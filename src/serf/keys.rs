@@ -1,5 +1,5 @@
 //! Key commands: asking all members to change or tell their rings (gossip spec 5.10). Answering is in
-//! [`super::keyring`].
+//! `keyring`, beside this.
 
 use std::collections::BTreeMap;
 use std::fmt;
