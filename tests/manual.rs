@@ -175,3 +175,108 @@ fn keys_and_flags_have_the_same_defaults() {
         .collect();
     assert_eq!(bare, ["config-dir", "config-file"]);
 }
+
+/// The part of the tool's page about one command, and what comes behind the list of commands.
+fn command_sections(page: &str) -> (Vec<(&str, &str)>, &str) {
+    let (_, rest) = page.split_once("\n.Sh COMMANDS\n").expect("COMMANDS");
+    let (commands, common) = rest
+        .split_once("\ntalk to an agent and have these flags, too:\n")
+        .expect("the flags that all have");
+    let sections = commands.split("\n.It Nm cottar Cm ").skip(1);
+    let sections = sections.map(|section| {
+        let heading = section.lines().next().unwrap_or_default();
+        (heading.split(' ').next().unwrap_or(heading), section)
+    });
+    let (common, _) = common.split_once("\n.Sh ").expect("a section behind it");
+    (sections.collect(), common)
+}
+
+/// The flags of a command in a part of the page are those of the table, with the same kind of value and
+/// default.
+fn holds_to(part: &str, flags_of_table: &[&table::Flag], whose: &str) {
+    let part = format!("\n{part}");
+    let listed: Vec<&str> = part
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It Fl "))
+        .map(|rest| rest.split(' ').next().unwrap_or(rest))
+        .collect();
+    let known: Vec<&str> = flags_of_table.iter().map(|flag| flag.name).collect();
+    assert_eq!(listed, known, "flags of {whose}");
+    for flag in flags_of_table {
+        let text = item(&part, &format!("\n.It Fl {}", flag.name));
+        let heading = text.lines().next().unwrap_or_default();
+        // A switch that is on can only be turned off, with a value.
+        let has_value = !flag.kind.is_switch() || flag.default == "true";
+        assert_eq!(
+            !heading.is_empty(),
+            has_value,
+            "{whose} -{}: {heading}",
+            flag.name
+        );
+        if !flag.kind.is_switch() && !flag.default.is_empty() {
+            assert!(
+                text.contains(flag.default),
+                "{whose} -{}: the page does not name the default {}",
+                flag.name,
+                flag.default
+            );
+        }
+        assert_eq!(
+            text.replace('\n', " ").contains("given several times"),
+            flag.kind.is_repeatable(),
+            "{whose} -{}: given several times?",
+            flag.name
+        );
+    }
+}
+
+#[test]
+fn the_tools_page_has_the_commands_and_flags_of_the_table() {
+    let page = page("cottar.1");
+    let (sections, common) = command_sections(&page);
+    let listed: Vec<&str> = sections.iter().map(|(name, _)| *name).collect();
+    let known: Vec<&str> = table::COMMANDS.iter().map(|command| command.name).collect();
+    assert_eq!(listed, known);
+    for (name, section) in sections {
+        let command = table::command(name).expect("listed");
+        let own: Vec<&table::Flag> = match name {
+            // These have a page of their own.
+            "agent" => Vec::new(),
+            _ => command.flags.iter().collect(),
+        };
+        holds_to(section, &own, name);
+        let heading = section.lines().next().unwrap_or_default();
+        assert_eq!(
+            heading.contains("Op Ar option"),
+            !command.flags.is_empty(),
+            "{heading}"
+        );
+        for argument in ["name", "payload", "address", "node1", "node2"] {
+            assert_eq!(
+                heading.contains(&format!("Ar {argument}")),
+                command.arguments.to_lowercase().contains(argument),
+                "{heading}"
+            );
+        }
+    }
+    holds_to(
+        common,
+        &table::RPC_FLAGS.iter().collect::<Vec<_>>(),
+        "all commands",
+    );
+}
+
+#[test]
+fn the_tools_page_says_which_commands_call_no_agent() {
+    let page = page("cottar.1");
+    let (_, list) = page.split_once("\nAll commands but\n").expect("the list");
+    let (list, _) = list.split_once("\ntalk to an agent").expect("its end");
+    for command in table::COMMANDS {
+        let line = |line: &str| {
+            line.strip_prefix(".Cm ")
+                .map(|rest| rest.trim_end_matches(" ,") == command.name)
+        };
+        let named = list.lines().any(|l| line(l) == Some(true));
+        assert_eq!(named, !command.calls_agent, "{}", command.name);
+    }
+}
