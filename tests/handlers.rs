@@ -214,10 +214,11 @@ fn the_first_good_answer_wins_and_the_others_are_told_of() {
     assert_eq!(agent.query("large").as_deref(), Some("small"));
     agent.line(
         "[WARN] agent: Failed to respond to query 'query: large': \
-         failed to respond to key query: response exceeds limit of 1024 bytes",
+         failed to respond to key query: response exceeds limit of 1024 bytes (2000 bytes of output)",
     );
     assert_eq!(agent.query("huge"), None);
     agent.line("wrote 20000 bytes, only the last 8192 are kept");
+    agent.line("response exceeds limit of 1024 bytes (20000 bytes of output)");
     assert_eq!(agent.query("none"), None);
     agent.line("[ERR] agent: Error invoking script 'kill -9 $$': signal: killed");
     agent.line("[ERR] agent: Error invoking script '/nonexistent/program': exit status 127");

@@ -59,8 +59,8 @@ const CONSOLE_RETRY: Duration = Duration::from_millis(250);
 /// Who waits for a command of the loop's own.
 #[derive(Clone, Debug)]
 pub(super) enum Waiting {
-    /// A handler's answer; the query as log lines name it.
-    Answer(std::sync::Arc<str>),
+    /// A handler's answer; the query as log lines name it, and the size of the output.
+    Answer(std::sync::Arc<str>, u64),
     /// The leave that a signal asked for.
     Leave,
     /// The tags of a reload.
@@ -319,8 +319,8 @@ impl Agent {
             return self.server.command_ended(id, result);
         }
         match (self.waiting.remove(&id), result) {
-            (Some(Waiting::Answer(query)), CommandResult::Failed(why)) => {
-                Answer::warn_refused(&query, &why);
+            (Some(Waiting::Answer(query, output_bytes)), CommandResult::Failed(why)) => {
+                Answer::warn_refused(&query, output_bytes, &why);
             }
             (Some(Waiting::Tags), CommandResult::Failed(why)) => {
                 self.logger
@@ -436,7 +436,8 @@ impl Agent {
             busy = true;
             self.telemetry.handler_ended(outcome.duration, &self.clock);
             if let Some(answer) = self.handlers.handle_outcome(outcome) {
-                self.run_own(Waiting::Answer(answer.query), answer.command);
+                let waiting = Waiting::Answer(answer.query, answer.output_bytes);
+                self.run_own(waiting, answer.command);
             }
         }
         if self.runner.is_running() {

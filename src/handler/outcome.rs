@@ -45,12 +45,18 @@ pub struct Answer {
     pub command: Command,
     /// The query as log lines name it.
     pub query: Arc<str>,
+    /// All bytes that the script wrote, of which the command has the last ones.
+    pub output_bytes: u64,
 }
 
 impl Answer {
-    /// Logs that the core refused the answer: already given, too late, or too large.
-    pub fn warn_refused(query: &str, reason: &str) {
-        log::warn!(target: "agent", "Failed to respond to query '{query}': {reason}");
+    /// Logs that the core refused the answer: already given, too late, or too large. The reason names
+    /// the limit; how much too large the output was is for whoever mends the script.
+    pub fn warn_refused(query: &str, output_bytes: u64, reason: &str) {
+        log::warn!(
+            target: "agent",
+            "Failed to respond to query '{query}': {reason} ({output_bytes} bytes of output)"
+        );
     }
 }
 

@@ -197,6 +197,7 @@ impl HandlerQueue {
                 payload: outcome.output,
             },
             query: Described(&current.event).to_string().into(),
+            output_bytes: outcome.output_bytes,
         })
     }
 

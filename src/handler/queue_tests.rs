@@ -136,6 +136,7 @@ fn a_query_is_answered_by_status_zero_with_output() {
             payload: b"yes\0\n".to_vec(),
         },
         query: "query: load".into(),
+        output_bytes: 5,
     };
     assert_eq!(answers, [expected]);
     let counters = queue.counters();
