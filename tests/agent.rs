@@ -364,6 +364,10 @@ fn signals_end_the_agent_as_they_should() {
     assert!(!text.contains("Shutdown without a Leave"));
 
     let mut killed = Agent::start("n2", &[]);
+    // These two mean nothing.
+    killed.signal("USR2");
+    killed.signal("PIPE");
+    assert!(serves_rpc(killed.rpc()));
     killed.signal("TERM");
     assert_eq!(killed.exit_code(), 1);
     let text = killed.seen.wait_for("shutdown complete");

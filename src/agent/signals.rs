@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::{flag, low_level};
 
 /// A signal from outside that means something to the agent.
@@ -75,6 +75,8 @@ impl Signals {
         // A file that reaches a limit is a failed write like any other. Caught and not ignored, for what
         // is ignored stays so in handlers.
         flag::register(libc::SIGXFSZ, Arc::default())?;
+        // Likewise a signal that means nothing here: the reference outlives it, too.
+        flag::register(SIGUSR2, Arc::default())?;
         let mut pipe = UnixStream::from_std(reader);
         registry.register(&mut pipe, token, Interest::READABLE)?;
         Ok(Signals {
