@@ -4,6 +4,7 @@ use crate::harness::{Member, Node, Recorder, await_members, await_status, eventu
 
 /// Seconds within which all lists agree.
 const AGREEMENT: f64 = 5.0;
+const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
 
 fn everyone(nodes: &[Node]) -> Vec<Member> {
     nodes.iter().map(Member::of).collect()
@@ -48,19 +49,32 @@ fn one_side_may_compress_and_the_other_not() {
 #[test]
 fn three_and_three_agree() {
     scenario("three and three", &["CSCSCS", "SCSCSC"], |lab| {
-        // Each joins its predecessor, so that both kinds are joined by the other.
-        let mut nodes: Vec<Node> = Vec::new();
-        for index in 0..lab.size() {
-            let mut spec = lab
-                .spec(index)
-                .tag("role", "web")
-                .tag("place", &index.to_string());
-            if let Some(previous) = nodes.last() {
-                spec = spec.join(previous);
+        for (round, (encrypted, compressed)) in
+            [(false, true), (false, false), (true, true), (true, false)]
+                .into_iter()
+                .enumerate()
+        {
+            // Each joins its predecessor, so that both kinds are joined by the other.
+            let mut nodes: Vec<Node> = Vec::new();
+            for index in 0..lab.size() {
+                let mut spec = lab
+                    .spec(index)
+                    .name(&format!("r{round}-{index}"))
+                    .tag("role", "web")
+                    .tag("place", &index.to_string());
+                if encrypted {
+                    spec = spec.key(KEY);
+                }
+                if !compressed {
+                    spec = spec.args(["-disable-compression"]);
+                }
+                if let Some(previous) = nodes.last() {
+                    spec = spec.join(previous);
+                }
+                nodes.push(lab.start(spec));
             }
-            nodes.push(lab.start(spec));
+            await_members(&refs(&nodes), &everyone(&nodes), AGREEMENT);
         }
-        await_members(&refs(&nodes), &everyone(&nodes), AGREEMENT);
     });
 }
 
