@@ -85,6 +85,10 @@ pub struct AgentConfig {
     pub advertise: Option<SocketAddr>,
     /// The gossip key, of any length still.
     pub encrypt_key: Option<Vec<u8>>,
+    /// Refuse plaintext although there is a key.
+    pub verify_incoming: bool,
+    /// Encrypt what is sent if there is a key.
+    pub verify_outgoing: bool,
     /// What the console shows.
     pub log_level: LevelFilter,
     /// Where RPC is served, as written.
@@ -228,6 +232,8 @@ impl AgentConfig {
             bind,
             advertise,
             encrypt_key,
+            verify_incoming: settings.encrypt_verify_incoming.unwrap_or(true),
+            verify_outgoing: settings.encrypt_verify_outgoing.unwrap_or(true),
             log_level,
             rpc_addr: match settings.rpc_addr.as_str() {
                 "" => "127.0.0.1:7373".to_owned(),

@@ -208,6 +208,8 @@ fn open_gossip(
     let mut envelope = Envelope::plain(NonceSource::new(nonce_seed));
     envelope.compression = config.compression;
     envelope.keyring = keyring;
+    envelope.verify_incoming = config.verify_incoming;
+    envelope.verify_outgoing = config.verify_outgoing;
     if let Some(key) = &config.encrypt_key {
         let key = Key::new(key).map_err(|why| no_memberlist(why.to_owned()))?;
         envelope.keyring = Some(Keyring::new(key));
