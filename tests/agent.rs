@@ -563,9 +563,13 @@ fn a_reader_of_stdout_that_stops_does_not_stop_the_agent() {
         }
         assert!(serves_rpc(rpc), "round {round}");
     }
-    // What was kept arrives as soon as somebody reads again.
+    // What was kept arrives as soon as somebody reads again, then how much was not, and from then on
+    // there is room.
     let seen = Seen::follow(reader);
     let mut agent = Agent { child, seen };
+    agent
+        .seen
+        .wait_for("lines were lost: nobody read stdout in time\n");
     agent.signal("INT");
     agent.seen.wait_for("==> Caught signal: interrupt");
     assert_eq!(agent.exit_code(), 0);
