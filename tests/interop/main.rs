@@ -13,5 +13,6 @@ mod failure;
 mod garbage;
 mod handlers;
 mod harness;
+mod keys;
 mod membership;
 mod queries;
