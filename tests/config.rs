@@ -234,6 +234,19 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     wait_until("the new tags", || {
         agent.member("old").ends_with("a=4,f=flag")
     });
+    // No handlers are listed any more, so none runs: those of the next reload run after it would have.
+    assert!(agent.call("event", &["-coalesce=false", "go"]).0);
+    let other = dir.path().join("other");
+    let handler = format!("user:go=echo ran >> {}", other.display());
+    let settings = serde_json::json!({
+        "event_handlers": [handler], "tags": {"a": "x".repeat(600)},
+    });
+    write(&file, &settings.to_string());
+    agent.reload("==> Failed to update tags: Encoded length of tags exceeds limit of 512 bytes\n");
+    assert!(agent.member("old").ends_with("a=4,f=flag"));
+    assert!(agent.call("event", &["-coalesce=false", "go"]).0);
+    wait_until("the other handler", || content(&other) == "ran\n");
+    assert_eq!(content(&ran), "ran\nran\n");
     write(
         &file,
         r#"{"leave_on_terminate": true, "tags": {"a": "5"}, "profile": "local"}"#,

@@ -246,7 +246,8 @@ fn damage_is_passed_over_and_said() {
     let snap = dir.path().join("snap");
     fs::write(
         &snap,
-        "# comment\ncoordinate: x\nalive: lost\nclock: x\nwhat\nclock: 7\nalive: n3 127.0.0.1:28",
+        "# comment\ncoordinate: x\nalive: lost\nclock: x\nevent-clock: y\nquery-clock: -1\nwhat\n\
+         clock: 7\nalive: gone 127.0.0.1:1\nalive: n3 127.0.0.1:28",
     )
     .unwrap();
     let flag = format!("-snapshot={}", snap.display());
@@ -254,8 +255,12 @@ fn damage_is_passed_over_and_said() {
     for line in [
         "[WARN] serf: Failed to parse address: lost",
         "[WARN] serf: Failed to convert clock time: x",
+        "[WARN] serf: Failed to convert event clock time: y",
+        "[WARN] serf: Failed to convert query clock time: -1",
         "[WARN] serf: Unrecognized snapshot line: what",
         "[WARN] serf: Snapshot ends inside a line: dropping its last 22 bytes",
+        "[INFO] serf: Attempting re-join to previously known node: gone: 127.0.0.1:1",
+        "[WARN] serf: Failed to re-join any previously known node",
     ] {
         agent.wait_for(line);
     }
@@ -263,7 +268,7 @@ fn damage_is_passed_over_and_said() {
     agent.end("TERM");
     let text = content(&snap);
     assert!(!text.contains("n3"), "{text}");
-    let lines = text.lines().skip(6);
+    let lines = text.lines().skip(9);
     for line in lines {
         let known = [
             "alive: me 127.0.0.1:",
