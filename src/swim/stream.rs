@@ -67,11 +67,22 @@ impl Streams {
             .filter(|stream| matches!(stream.purpose, Purpose::Serve))
     }
 
+    /// Whether this address has not had its share yet.
     fn may_accept(&self, peer: SocketAddr) -> bool {
         let ip = peer.ip().to_canonical();
         let same = |stream: &&Stream| stream.peer.ip().to_canonical() == ip;
-        self.inbound().count() < INBOUND_MAX
-            && (ip.is_loopback() || self.inbound().filter(same).count() < INBOUND_PER_SOURCE_MAX)
+        ip.is_loopback() || self.inbound().filter(same).count() < INBOUND_PER_SOURCE_MAX
+    }
+
+    /// The accepted stream that has said nothing for longest.
+    fn most_silent(&self) -> Option<StreamId> {
+        let silent = self.open.iter().filter(|(_, stream)| {
+            matches!(stream.purpose, Purpose::Serve)
+                && matches!(stream.phase, Phase::Reading)
+                && stream.decoder.buffered_bytes() == 0
+        });
+        let oldest = silent.min_by_key(|(id, stream)| (stream.deadline, **id));
+        oldest.map(|(id, _)| *id)
     }
 
     fn inbound_bytes(&self) -> usize {
@@ -97,7 +108,18 @@ impl Swim {
     }
 
     pub(super) fn accept_stream(&mut self, id: StreamId, peer: SocketAddr, now: Instant) {
-        if !matches!(id, StreamId::Inbound(_)) || !self.streams.may_accept(peer) {
+        let mut welcome = matches!(id, StreamId::Inbound(_)) && self.streams.may_accept(peer);
+        if welcome && self.streams.inbound().count() >= INBOUND_MAX {
+            // Connections that nobody uses must not keep out who has something to say.
+            let silent = self.streams.most_silent();
+            welcome = silent.is_some();
+            if let Some(silent) = silent {
+                self.counters.dropped_refused += 1;
+                log::debug!(target: "memberlist", "Too many streams: giving up one that is silent");
+                self.abort_stream(silent);
+            }
+        }
+        if !welcome {
             self.counters.dropped_refused += 1;
             log::debug!(target: "memberlist", "Too many streams: refusing one of {peer}");
             self.transmit(Transmit::Abort { stream: id });

@@ -391,23 +391,42 @@ fn what_cannot_be_read_is_reported_or_dropped() {
 fn accepted_streams_are_bounded_in_number_and_time() {
     let mut script = Script::new();
     let now = script.now;
-    let accept = |script: &mut Script, number, peer: SocketAddr| {
-        script
-            .swim
-            .handle_stream_accepted(StreamId::Inbound(number), peer, now);
-        script.drain();
-        script.take_events().is_empty()
+    let aborted = |script: &mut Script| -> Vec<StreamId> {
+        let abort = |event| match event {
+            Output::Transmit(Transmit::Abort { stream }) => stream,
+            other => panic!("{other:?}"),
+        };
+        script.take_events().into_iter().map(abort).collect()
     };
-    let mut taken = 0;
+    let accept = |script: &mut Script, number, peer: SocketAddr| {
+        let id = StreamId::Inbound(number);
+        script.swim.handle_stream_accepted(id, peer, now);
+        script.drain();
+        aborted(script)
+    };
+    let own = |number| vec![StreamId::Inbound(number)];
     for number in 0..40 {
-        taken += u32::from(accept(&mut script, number, addr(2)));
+        let expected = if number < 32 { vec![] } else { own(number) };
+        assert_eq!(accept(&mut script, number, addr(2)), expected);
     }
-    assert_eq!(taken, 32);
     let loopback: SocketAddr = "127.0.0.1:5000".parse().unwrap();
-    for number in 100..300 {
-        taken += u32::from(accept(&mut script, number, loopback));
+    for number in 100..196 {
+        assert_eq!(accept(&mut script, number, loopback), []);
     }
-    assert_eq!(taken, 128);
+    // Whoever says nothing makes room, the first one first.
+    for number in 0..32 {
+        assert_eq!(accept(&mut script, 200 + number, loopback), own(number));
+    }
+    for number in 100..196 {
+        assert_eq!(accept(&mut script, 200 + number, loopback), own(number));
+    }
+    // Half a request is no silence.
+    for number in (200..232).chain(300..396) {
+        let id = StreamId::Inbound(number);
+        script.swim.handle_stream_data(id, &[6, 0x83], now);
+        script.drain();
+    }
+    assert_eq!(accept(&mut script, 400, loopback), own(400));
     script.run_for(Duration::from_millis(9_999));
     assert_eq!(script.take_events(), []);
     script.run_for(Duration::from_millis(1));
