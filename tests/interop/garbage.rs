@@ -111,6 +111,19 @@ fn send_streams(
 }
 
 #[test]
+fn silent_connections_keep_nobody_out() {
+    scenario("silent connections", &["CC", "CS"], |lab| {
+        let node = lab.start(lab.spec(0));
+        let connect = |_| TcpStream::connect(node.gossip).expect("a connection");
+        let silent: Vec<TcpStream> = (0..200).map(connect).collect();
+        let peer = lab.start(lab.spec(1).join(&node));
+        let both = [&node, &peer];
+        await_members(&both, &both.map(Member::of), 5.0);
+        drop(silent);
+    });
+}
+
+#[test]
 fn twenty_seconds_of_garbage_change_nothing() {
     scenario("garbage", &["CC"], |lab| {
         let nodes = lab.start_all(|_, spec| spec.log_level("info").tag("role", "web"));
