@@ -8,5 +8,6 @@
 #[allow(dead_code, unused_imports)]
 #[path = "../interop/harness/mod.rs"]
 mod harness;
+mod links;
 mod stories;
 mod world;

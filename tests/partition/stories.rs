@@ -77,7 +77,7 @@ fn play(name: &str, cut: impl Fn(&World) + Sync) {
 }
 
 /// What stands in the way of namespaces and firewalls, if anything.
-fn obstacle() -> Option<String> {
+pub fn obstacle() -> Option<String> {
     if reference().is_none() {
         return Some("there is no `serf` on the path".to_owned());
     }
@@ -139,7 +139,7 @@ fn story(name: &str, cast: &str, cut: &impl Fn(&World)) -> Seen {
     seen
 }
 
-fn start(lab: &Lab, world: &World, recorders: &[Recorder]) -> Vec<Node> {
+pub fn start(lab: &Lab, world: &World, recorders: &[Recorder]) -> Vec<Node> {
     let profile = std::env::var("COTTAR_PARTITION_PROFILE").unwrap_or_else(|_| "local".to_owned());
     lab.start_all(|index, spec| {
         spec.addresses(

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub enum Fate {
     /// None arrives.
     Dropped,
+    /// Only TCP gets through.
+    DatagramsDropped,
     /// So many of a hundred are lost.
     Lost(u8),
 }
@@ -107,6 +109,7 @@ impl World {
         let percent;
         let fate = match fate {
             Fate::Dropped => vec!["drop"],
+            Fate::DatagramsDropped => vec!["meta", "l4proto", "udp", "drop"],
             Fate::Lost(of_hundred) => {
                 percent = of_hundred.to_string();
                 vec!["numgen", "random", "mod", "100", "<", &percent, "drop"]
