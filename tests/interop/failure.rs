@@ -76,6 +76,7 @@ fn force_leave_and_prune_work_from_both_sides() {
         let forced = viewers[0].cli(&["force-leave", "n3"]).success();
         assert_eq!(forced.stdout, "");
         await_status(&viewers, "n3", "left", 5.0);
+        viewers[0].await_log("[INFO] serf: EventMemberLeave (forced): n3 127.0.0.", 5.0);
         watcher.await_records(1, 6.0, |record| {
             record.event() == "member-leave"
                 && String::from_utf8_lossy(&record.stdin).starts_with("n3\t")
@@ -83,6 +84,7 @@ fn force_leave_and_prune_work_from_both_sides() {
         viewers[1].cli(&["force-leave", "-prune", "n3"]).success();
         let rest: Vec<Member> = nodes.iter().map(Member::of).collect();
         await_members(&viewers, &rest, 5.0);
+        viewers[1].await_log("[INFO] serf: EventMemberReap (forced): n3 127.0.0.", 5.0);
         watcher.await_records(1, 6.0, |record| record.event() == "member-reap");
         // A name that nobody knows is no error.
         viewers[0].cli(&["force-leave", "nobody"]).success();
