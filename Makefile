@@ -82,6 +82,8 @@ lint-man:
 		echo "mandoc is not installed: manual pages not checked"; \
 	fi
 
+# Most tests wait for agents rather than for the processor.
+test: export RUST_TEST_THREADS ?= 4
 test:
 	$(CARGO) test --locked
 
