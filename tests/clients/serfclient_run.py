@@ -45,6 +45,10 @@ seen["stats"] = text(client.stats().body)["agent"]
 
 listener = SerfClient(host=host, port=int(port), timeout=20)
 stream = listener.stream("user:deploy,query")
+# The reference answers before it listens; the answer to the next command says that it does.
+listener.force_leave("nobody")
+# The package waits for records for ever.
+listener.connection._socket.settimeout(20)
 records = iter(stream.body)
 seen["event"] = text(client.event("deploy", "p\u00e4yload", coalesce=False).head)
 seen["record"] = text(next(records).body)
