@@ -2,7 +2,7 @@
 //! (agent spec 4.2, 4.4).
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 use super::sys::{self, InterfaceAddress};
 
@@ -167,6 +167,26 @@ pub fn advertised_for(wildcard: IpAddr) -> Result<IpAddr, String> {
         .ok_or_else(|| "No private IP address found, and explicit IP not provided".to_owned())
 }
 
+/// The wildcard to listen on for the one that was asked for.
+///
+/// The reference's IPv4 wildcard takes IPv6 as well. Ours does where it has to: on a host whose only
+/// private address is an IPv6 one, so that what is advertised there can be reached.
+pub fn wildcard_for(bind: SocketAddr) -> SocketAddr {
+    let all = sys::interface_addresses().unwrap_or_default();
+    SocketAddr::new(choose_wildcard(bind.ip(), &all), bind.port())
+}
+
+fn choose_wildcard(asked: IpAddr, all: &[InterfaceAddress]) -> IpAddr {
+    let any_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let is_private_on = |wildcard| choose_advertised(wildcard, all, &[]).is_some();
+    if asked == IpAddr::V4(Ipv4Addr::UNSPECIFIED) && !is_private_on(asked) && is_private_on(any_v6)
+    {
+        any_v6
+    } else {
+        asked
+    }
+}
+
 fn choose_advertised(
     wildcard: IpAddr,
     all: &[InterfaceAddress],
@@ -293,6 +313,12 @@ mod tests {
         assert_eq!(choose(v6, 4, &[]).as_deref(), Some("100.64.0.3"));
         assert_eq!(choose(v4, 7, &["d0"]).as_deref(), Some("10.3.1.1"));
         assert_eq!(choose(v4, 7, &["d2"]).as_deref(), Some("192.168.7.1"));
+        // Only without a private IPv4 address does the IPv4 wildcard become the one for both.
+        assert_eq!(choose_wildcard(v4, &all[..2]), v4);
+        assert_eq!(choose_wildcard(v4, &all[..3]), v6);
+        assert_eq!(choose_wildcard(v4, &all[..4]), v4);
+        let bound = "203.0.113.5".parse().unwrap();
+        assert_eq!(choose_wildcard(bound, &all[..3]), bound);
         let routes = "Iface\tDestination\tGateway\nd0\t00000000\t0171CB\nd2\t000200C0\t0\n";
         assert_eq!(default_interfaces(routes), ["d0"]);
     }

@@ -217,7 +217,11 @@ fn open_gossip(
     let tokens = Tokens {
         first: tokens::GOSSIP,
     };
-    let gossip = Gossip::bind(config.bind, poll.registry(), tokens).map_err(|why| {
+    let bind = match config.advertise {
+        Some(_) => config.bind,
+        None => addr::wildcard_for(config.bind),
+    };
+    let gossip = Gossip::bind(bind, poll.registry(), tokens).map_err(|why| {
         let why = format!("Could not set up network transport: failed to obtain an address: {why}");
         no_memberlist(why)
     })?;
