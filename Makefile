@@ -32,6 +32,8 @@ all:
 	$(CARGO) build --locked --release
 
 static: static-$(STATIC_KIND)
+	@if readelf -d $(STATIC) | grep NEEDED; then echo "$(STATIC) is not static" >&2; exit 1; fi
+	@$(STATIC) version
 	@ls -l $(STATIC)
 
 # No binary that panic = "abort" ends needs tables for unwinding.
@@ -50,7 +52,7 @@ static-musl-from-source:
 	cp "$$(gcc -print-file-name=libgcc_eh.a)" $(TARGET_DIR)/static/libunwind.a
 	RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
 		RUSTFLAGS="$(RUSTFLAGS) $(STATIC_FLAGS) -C linker=musl-gcc -C link-self-contained=no \
-		-C link-arg=-nostartfiles -C link-arg=$(MUSL_CRT) -C link-arg=-lc \
+		-C link-arg=-nostartfiles -C link-arg=$(MUSL_CRT) -C link-arg=-Wl,-Bstatic -C link-arg=-lc \
 		-C link-arg=-Wl,--no-dynamic-linker \
 		-L native=$(abspath $(TARGET_DIR))/static" \
 		/usr/bin/cargo build --locked --release --target $(MUSL) \
