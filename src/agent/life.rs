@@ -8,6 +8,7 @@ use crate::handler::EventScript;
 use crate::serf::{
     Command, CommandResult, Event, Input, MemberEvent, MemberEventKind, Output, State,
 };
+use crate::swim;
 use crate::time::{Duration, Instant};
 
 /// The core's own wait at the end of a leave (gossip spec 6.2).

@@ -51,13 +51,6 @@ pub fn run(flags: &impl FlagValues) -> ExitCode {
 }
 
 fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
-    // Signals are caught from here on, so that none ends the process half way without a word.
-    let clock = Clock::new();
-    let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
-    let poll = Poll::new().map_err(setup)?;
-    let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
-    sys::isolate_children();
-
     let mut notices = Vec::new();
     let sources = sources(flags)?;
     let read = sources.read(Waiting::Allowed, &mut notices);

@@ -55,7 +55,7 @@ fn moment(clock: &Clock) -> Moment {
 
 impl Telemetry {
     /// Telemetry as the settings ask for it. Waits for the system's resolver if a sink is a name.
-    pub(super) fn new(config: &AgentConfig, now: Instant) -> Self {
+    pub(super) fn new(config: &AgentConfig) -> Self {
         let resolve = |text: &Option<String>, kind: &str| {
             let text = text.as_deref()?;
             match addr::resolve(text, SINK_PORT) {
@@ -75,7 +75,7 @@ impl Telemetry {
         Telemetry {
             metrics: Metrics::new(sinks),
             seen: Seen::default(),
-            next_look: now,
+            next_look: Instant::ORIGIN,
             looks: 0,
             script: Arc::from([].as_slice()),
         }

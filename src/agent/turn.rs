@@ -144,8 +144,11 @@ impl Agent {
 
     /// How long nothing needs to be done.
     fn wait_time(&self, now: Instant) -> Option<WaitTime> {
-        let unread = self.clients.has_more(&self.server) || self.server.has_lines(&self.logger);
-        if self.unfinished || self.gossip.has_more() || unread {
+        let unread = self.gossip.has_more()
+            || self.clients.has_more(&self.server)
+            || self.server.has_lines(&self.logger)
+            || self.mdns.as_ref().is_some_and(Mdns::has_more);
+        if self.unfinished || unread {
             return Some(WaitTime::ZERO);
         }
         let console = (!self.logger.flush()).then(|| now + CONSOLE_RETRY);

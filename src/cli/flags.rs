@@ -151,21 +151,6 @@ impl Flags {
     }
 }
 
-impl crate::agent::config::FlagValues for Flags {
-    fn values(&self, name: &str) -> &[String] {
-        Flags::values(self, name)
-    }
-    fn value(&self, name: &str) -> Option<&str> {
-        Flags::value(self, name)
-    }
-    fn flag(&self, name: &str) -> bool {
-        Flags::flag(self, name)
-    }
-    fn integer(&self, name: &str) -> Option<i64> {
-        Flags::integer(self, name)
-    }
-}
-
 impl FlagValues for Flags {
     fn values(&self, name: &str) -> &[String] {
         Flags::values(self, name)

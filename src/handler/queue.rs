@@ -201,6 +201,16 @@ impl HandlerQueue {
         })
     }
 
+    /// The agent stops: forgets what waits, and says how much it was.
+    pub fn abandon(&mut self) {
+        let waiting = self.waiting.iter().filter(|w| w.wanted).count();
+        if waiting > 0 {
+            log::warn!(target: "agent", "Stopping with {waiting} events that no handler was run for");
+        }
+        self.waiting = VecDeque::new();
+        self.bytes = 0;
+    }
+
     /// Whether nothing runs and nothing waits.
     ///
     /// To be asked after [`Self::poll_invocation`] gave nothing.

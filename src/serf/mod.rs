@@ -12,6 +12,7 @@ mod clock;
 mod coalesce;
 mod command;
 pub mod config;
+pub mod coordinate;
 mod doubt;
 pub mod event;
 mod filters;
@@ -222,6 +223,7 @@ impl Serf {
             self.prunes.front().map(|(due, _)| *due),
             self.coalescers_deadline(),
             self.chores_deadline(),
+            self.recorder_deadline(),
             self.doubts.deadline(),
             self.swim.poll_timeout(),
         ];

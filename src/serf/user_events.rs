@@ -199,6 +199,7 @@ impl Serf {
             }
         }
         self.swim.note(Sample::Event(message.name.clone()));
+        self.record_event(message.ltime);
         let event = UserEvent {
             ltime: message.ltime,
             name: message.name,

@@ -182,6 +182,12 @@ enum Happening {
         node: NodeId,
         life: u32,
     },
+    KeyringWritten {
+        node: NodeId,
+        life: u32,
+        change: KeyringChange,
+        result: Result<(), String>,
+    },
     RetryJoin {
         node: NodeId,
         life: u32,
@@ -289,6 +295,7 @@ impl Sim {
             host_up: true,
             paused: false,
             stopped: None,
+            disk: Disk::default(),
             before: None,
             inbox: VecDeque::new(),
             wake: None,
@@ -317,8 +324,12 @@ impl Sim {
         trace::at(now, &node.spec.config.name.to_string());
         let mut envelope = Envelope::plain(NonceSource::new(nonce_seed));
         envelope.compression = node.spec.compression;
-        envelope.keyring = (node.spec.key.as_ref()).map(|key| Keyring::new(Key::new(key).unwrap()));
-        let serf = Serf::new(node.spec.config.clone(), envelope, seed, now).unwrap();
+        envelope.verify_incoming = node.spec.verify_incoming;
+        envelope.verify_outgoing = node.spec.verify_outgoing;
+        envelope.keyring = node.keyring();
+        let mut config = node.spec.config.clone();
+        config.snapshot = (node.disk.snapshot.as_ref()).map(|file| Snapshot::decode(file, false).0);
+        let serf = Serf::new(config, envelope, seed, now).unwrap();
         node.before = node.stopped.take();
         if node.before.is_some() {
             node.life += 1;
@@ -648,6 +659,16 @@ impl Sim {
             Happening::HandlerEnd { node, life } => {
                 if self.nodes[node].life == life {
                     self.feed(node, Incoming::HandlerEnded);
+                }
+            }
+            Happening::KeyringWritten {
+                node,
+                life,
+                change,
+                result,
+            } => {
+                if self.nodes[node].life == life {
+                    self.feed(node, Incoming::KeyringWritten { change, result });
                 }
             }
             Happening::RetryJoin {

@@ -116,6 +116,7 @@ pub(super) fn stats(view: &View<'_>) -> Stats {
             .coordinate_resets
             .map(|resets| ("coordinate_resets", resets.to_string())),
     );
+    group("serf", serf);
     // A group that the reference does not have; without handlers the answer is like its own.
     if !view.handlers.is_empty() {
         group("handlers", handler_figures(view));

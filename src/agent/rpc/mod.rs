@@ -424,6 +424,7 @@ impl RpcServer {
         self.requests
     }
 
+    /// Has [`Self::step`] called for the session.
     fn look_at(&mut self, session: SessionId) {
         if let Some(state) = self.sessions.get_mut(&session) {
             state.look_at(session, &mut self.ready);
