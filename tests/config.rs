@@ -216,6 +216,14 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
             r#"{"event_handlers": ["member-foo=x"], "tags": {"a": "3"}}"#,
             "Invalid event script: Event 'member-foo' invoking 'x'",
         ),
+        (
+            r#"{"profile": "LAN", "tags": {"a": "3"}}"#,
+            "Unknown profile: LAN\n",
+        ),
+        (
+            r#"{"encrypt_key": "%", "tags": {"a": "3"}}"#,
+            "Invalid encryption key: illegal base64 data at input byte 0\n",
+        ),
     ] {
         write(&file, bad);
         let text = agent.reload("==> Failed to reload configs\n");

@@ -180,6 +180,26 @@ impl AgentConfig {
         }
     }
 
+    /// What is wrong with settings that a running agent was told to read, those included that only the
+    /// next start applies. Addresses are left to that start, since a name among them may have to be
+    /// looked up, and so is the log level, whose fault is no reason to refuse the rest.
+    ///
+    /// # Errors
+    /// The reason, as a start would give it.
+    pub fn check_reload(settings: &Settings) -> Result<(), String> {
+        let without_addresses = Settings {
+            bind: "127.0.0.1".to_owned(),
+            advertise: String::new(),
+            interface: String::new(),
+            log_level: String::new(),
+            ..settings.clone()
+        };
+        match Self::check(without_addresses) {
+            Ok(_) => Ok(()),
+            Err(refused) => Err(refused.error),
+        }
+    }
+
     fn check_noting(settings: Settings, notices: &mut Vec<String>) -> Result<Self, String> {
         let node = node_name(&settings.node_name)?;
         if !settings.role.is_empty() {

@@ -19,6 +19,7 @@ impl Agent {
             self.logger.print(&format!("==> {notice}"));
         }
         let checked = read.and_then(|settings| {
+            AgentConfig::check_reload(&settings)?;
             let handlers = parse_handlers(&settings.event_handlers)?;
             Ok((settings, handlers))
         });
