@@ -17,7 +17,7 @@ const PROPAGATE_DELAY: Duration = Duration::from_secs(1);
 /// take their last reply. The farewell is up to a second behind the leave.
 const LAST_HANDLERS: Duration = Duration::from_secs(2);
 /// How long it waits for whoever reads stdout.
-const LAST_WORDS_MS: i32 = 500;
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl Agent {
         self.finish_snapshot();
         log::info!(target: "agent", "shutdown complete");
         self.logger.open_gate();
-        self.logger.finish(LAST_WORDS_MS);
+        self.logger.finish(LAST_WORDS);
         ExitCode::from(code)
     }
 }

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter};
 
@@ -437,16 +437,18 @@ impl Logger {
     }
 
     /// Before the end of the process: gives a slow reader a last chance.
-    pub fn finish(&self, patience_ms: i32) {
+    pub fn finish(&self, patience: Duration) {
+        let end = Instant::now() + patience;
         let mut hub = self.hub();
         let Hub { console, aside, .. } = &mut *hub;
-        // Each round either wrote something or waits for at most a tenth of the time.
         for console in aside.iter_mut().chain([console]) {
-            for _ in 0..10 {
-                if console.flush() {
+            while !console.flush() {
+                let left = end.saturating_duration_since(Instant::now());
+                if left.is_zero() {
                     break;
                 }
-                console.sink.wait_writable(patience_ms / 10);
+                let left_ms = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
+                console.sink.wait_writable(left_ms.max(1));
             }
         }
     }

@@ -28,10 +28,11 @@ use super::words::os_error;
 use super::{addr, discovery, files, sys};
 use crate::handler::HandlerQueue;
 use crate::serf::{self, Serf};
+use crate::time::Duration;
 use crate::wire::{Envelope, Key, Keyring, NonceSource};
 
 /// How long a failed start waits for whoever reads stdout.
-const LAST_WORDS_MS: i32 = 500;
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Runs the agent until it ends.
 pub fn run(flags: &impl FlagValues) -> ExitCode {
@@ -44,7 +45,7 @@ pub fn run(flags: &impl FlagValues) -> ExitCode {
             ::log::error!(target: "agent", "{why}");
             logger.open_gate_aside();
             logger.print(&format!("==> {why}"));
-            logger.finish(LAST_WORDS_MS);
+            logger.finish(LAST_WORDS);
             ExitCode::FAILURE
         }
     }

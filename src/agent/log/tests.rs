@@ -80,7 +80,32 @@ fn a_reader_who_stops_costs_lines_and_bounded_memory() {
     let shown = taken(&logger);
     assert!(shown.contains("lines were lost"), "{}", shown.len());
     assert!(shown.lines().next_back().unwrap().starts_with("==> "));
-    logger.finish(0);
+    logger.finish(Duration::ZERO);
+}
+
+#[test]
+fn a_slow_reader_gets_the_last_words_too() {
+    let (writer, mut reader) = mio::unix::pipe::new().unwrap();
+    let writer = File::from(OwnedFd::from(writer));
+    let logger = Logger::new(LevelFilter::Info, Sink::Reopened(writer));
+    logger.open_gate();
+    for number in 0..5_000 {
+        log(&logger, &format!("D [INFO] agent: line {number}"));
+    }
+    assert!(!logger.flush(), "more than a pipe takes");
+    logger.print("==> the end");
+    reader.set_nonblocking(false).unwrap();
+    let reading = std::thread::spawn(move || {
+        let (mut text, mut bytes) = (Vec::new(), [0; 1000]);
+        while !text.ends_with(b"==> the end\n") {
+            let count = io::Read::read(&mut reader, &mut bytes).unwrap();
+            assert!(count > 0, "{} bytes without the end", text.len());
+            text.extend_from_slice(&bytes[..count]);
+        }
+    });
+    logger.finish(Duration::from_secs(60));
+    drop(logger);
+    reading.join().unwrap();
 }
 
 #[test]
