@@ -60,6 +60,18 @@ impl Seen {
         }
     }
 
+    /// Waits until all of it is here.
+    #[track_caller]
+    fn wait_for_end(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.0.0.lock().unwrap();
+        while !state.1 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "somebody holds stdout:\n{}", state.0);
+            state = self.0.1.wait_timeout(state, left).unwrap().0;
+        }
+    }
+
     #[track_caller]
     fn wait_for(&self, needle: &str) -> String {
         self.wait(needle, |text| text.contains(needle))
@@ -115,12 +127,13 @@ impl Agent {
         signal(self.child.id(), name);
     }
 
+    /// Waits for its end, and for all that it said.
     #[track_caller]
     fn exit_code(&mut self) -> i32 {
         let deadline = Instant::now() + PATIENCE;
-        loop {
+        let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code().unwrap_or(-1);
+                break status;
             }
             assert!(
                 Instant::now() < deadline,
@@ -128,7 +141,10 @@ impl Agent {
                 self.seen.text()
             );
             thread::sleep(Duration::from_millis(5));
-        }
+        };
+        // What it wrote last may still be in the pipe.
+        self.seen.wait_for_end();
+        status.code().unwrap_or(-1)
     }
 }
 
@@ -536,7 +552,7 @@ fn a_closed_stdout_is_no_reason_to_stop() {
     }
     let mut agent = Agent {
         child,
-        seen: Seen::default(),
+        seen: Seen::follow(std::io::empty()),
     };
     agent.signal("INT");
     assert_eq!(agent.exit_code(), 0);

@@ -199,17 +199,25 @@ impl Agent {
         self.exit_code()
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for all that it said: [`Self::text`] is complete from here on.
     #[track_caller]
     pub fn exit_code(&mut self) -> i32 {
         let deadline = Instant::now() + PATIENCE;
-        loop {
+        let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code().unwrap_or(-1);
+                break status;
             }
             assert!(Instant::now() < deadline, "still runs:\n{}", self.text());
             thread::sleep(Duration::from_millis(5));
+        };
+        // What it wrote last may still be in the pipe.
+        let mut state = self.seen.0.0.lock().unwrap();
+        while !state.1 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "somebody holds stdout:\n{}", state.0);
+            state = self.seen.0.1.wait_timeout(state, left).unwrap().0;
         }
+        status.code().unwrap_or(-1)
     }
 }
 
