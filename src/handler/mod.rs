@@ -10,12 +10,14 @@ pub mod filter;
 pub mod invocation;
 pub mod outcome;
 pub mod queue;
+pub mod registered;
 pub mod script;
 
 pub use filter::{EventFilter, InvalidEventFilter};
 pub use invocation::{Invocation, Local};
 pub use outcome::{Answer, End, Outcome};
 pub use queue::{Counters, HandlerQueue};
+pub use registered::{Registered, Tally};
 pub use script::{EventScript, InvalidEventScript};
 
 use std::fmt;

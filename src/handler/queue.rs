@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::invocation::{environment, stdin};
 use super::outcome::warn_failed;
+use super::registered::{Registered, Registry};
 use super::{Answer, Described, EventScript, Invocation, Local, Outcome, event_type};
 use crate::handler::End;
 use crate::serf::{Command, Event, Member, MemberEvent, MemberEventKind};
@@ -53,7 +54,7 @@ pub struct Counters {
 /// The events that wait and the scripts that they wait for.
 #[derive(Debug)]
 pub struct HandlerQueue {
-    handlers: Vec<EventScript>,
+    handlers: Registry,
     waiting: VecDeque<Waiting>,
     bytes: usize,
     bytes_max: usize,
@@ -78,8 +79,16 @@ struct Current {
     event: Event,
     stdin: Arc<[u8]>,
     /// Still to be run; fixed when the event's turn came.
-    scripts: VecDeque<Arc<[u8]>>,
-    running: Option<Arc<[u8]>>,
+    scripts: VecDeque<Run>,
+    running: Option<Run>,
+}
+
+/// One script's turn.
+#[derive(Debug)]
+struct Run {
+    /// The handler's number.
+    id: u64,
+    script: Arc<[u8]>,
 }
 
 /// Drops that the operator was not told of yet.
@@ -98,8 +107,10 @@ impl HandlerQueue {
 
     /// An empty queue with its own bound.
     pub fn with_bytes_max(handlers: Vec<EventScript>, bytes_max: usize) -> Self {
+        let mut registry = Registry::default();
+        registry.replace(handlers);
         HandlerQueue {
-            handlers,
+            handlers: registry,
             waiting: VecDeque::new(),
             bytes: 0,
             bytes_max,
@@ -113,21 +124,21 @@ impl HandlerQueue {
     /// Replaces the handlers (reload). The next event to be handled meets the new list; the rest of
     /// the runs of the event being handled stay as they are.
     pub fn replace_handlers(&mut self, handlers: Vec<EventScript>) {
-        self.handlers = handlers;
+        self.handlers.replace(handlers);
         for waiting in &mut self.waiting {
-            waiting.wanted = self.handlers.iter().any(|h| h.matches(&waiting.event));
+            waiting.wanted = self.handlers.matching(&waiting.event).next().is_some();
         }
     }
 
     /// The handlers last set, in the order of registration.
-    pub fn handlers(&self) -> &[EventScript] {
-        &self.handlers
+    pub fn handlers(&self) -> &[Registered] {
+        self.handlers.list()
     }
 
     /// An event was delivered. Logs it, as the reference does.
     pub fn push(&mut self, event: Event, now: Instant) {
         log::info!(target: "agent", "Received event: {}", Described(&event));
-        let wanted = self.handlers.iter().any(|h| h.matches(&event));
+        let wanted = self.handlers.matching(&event).next().is_some();
         let waiting = Waiting {
             cost: cost(&event),
             event,
@@ -145,16 +156,12 @@ impl HandlerQueue {
             return self.append(waiting);
         }
         match waiting.event {
-            Event::Member(news) => self.merge(news),
-            Event::User(_) => {
-                self.counters.dropped_user_events += 1;
-                self.note_drop(&waiting.event, now);
-            }
-            Event::Query(_) => {
-                self.counters.dropped_queries += 1;
-                self.note_drop(&waiting.event, now);
-            }
+            Event::Member(news) => return self.merge(news),
+            Event::User(_) => self.counters.dropped_user_events += 1,
+            Event::Query(_) => self.counters.dropped_queries += 1,
         }
+        self.handlers.count_drop(&waiting.event, None);
+        self.note_drop(&waiting.event, now);
     }
 
     /// The next run, if none is under way. Whoever takes it owes a [`Self::handle_outcome`].
@@ -166,11 +173,11 @@ impl HandlerQueue {
                 return None;
             }
             let next = self.current.as_mut().and_then(|c| c.scripts.pop_front());
-            let Some(script) = next else {
+            let Some(run) = next else {
                 self.begin_next(now)?;
                 continue;
             };
-            if let Some(invocation) = self.invoke(script, local) {
+            if let Some(invocation) = self.invoke(run, local) {
                 return Some(invocation);
             }
         }
@@ -179,11 +186,12 @@ impl HandlerQueue {
     /// The run ended. Logs how, and gives the answer if it was for a query and has one.
     pub fn handle_outcome(&mut self, outcome: Outcome) -> Option<Answer> {
         let current = self.current.as_mut()?;
-        let script = current.running.take()?;
+        let run = current.running.take()?;
+        self.handlers.count_run(run.id, &outcome);
         self.counters.runs += 1;
         self.counters.failures += u64::from(!outcome.is_success());
         self.counters.timeouts += u64::from(matches!(outcome.end, End::TimedOut(_)));
-        outcome.log(event_type(&current.event), &script);
+        outcome.log(event_type(&current.event), &run.script);
         let Event::Query(query) = &current.event else {
             return None;
         };
@@ -261,9 +269,13 @@ impl HandlerQueue {
             self.bytes = self.bytes.saturating_sub(waiting.cost);
             self.drops.tell_in_time(self.bytes_max, now);
             if waiting.wanted {
-                let matching = self.handlers.iter().filter(|h| h.matches(&waiting.event));
+                let matching = self.handlers.matching(&waiting.event);
+                let run = |r: &Registered| Run {
+                    id: r.id,
+                    script: Arc::clone(&r.handler.script),
+                };
                 self.current = Some(Current {
-                    scripts: matching.map(|h| Arc::clone(&h.script)).collect(),
+                    scripts: matching.map(run).collect(),
                     stdin: stdin(&waiting.event),
                     event: waiting.event,
                     running: None,
@@ -274,22 +286,23 @@ impl HandlerQueue {
     }
 
     /// Makes a run of a script, unless the event fits no environment.
-    fn invoke(&mut self, script: Arc<[u8]>, local: Local<'_>) -> Option<Invocation> {
+    fn invoke(&mut self, run: Run, local: Local<'_>) -> Option<Invocation> {
         let current = self.current.as_mut()?;
         match environment(&current.event, local) {
             Ok(environment) => {
-                current.running = Some(Arc::clone(&script));
                 let invocation = Invocation {
-                    script,
+                    script: Arc::clone(&run.script),
                     env: environment.variables,
                     stdin: Arc::clone(&current.stdin),
                 };
+                current.running = Some(run);
                 self.note_refused_tags(environment.refused_tags);
                 Some(invocation)
             }
             Err(reason) => {
-                warn_failed(&script, &reason);
+                warn_failed(&run.script, &reason);
                 self.counters.refused += 1;
+                self.handlers.count_drop(&current.event, Some(run.id));
                 None
             }
         }

@@ -236,6 +236,94 @@ fn drops_are_told_at_once_then_at_intervals() {
     assert_eq!(log.untold, 0);
 }
 
+/// Runs, failures, timeouts, drops, last and longest milliseconds of each handler.
+fn tallies(queue: &HandlerQueue) -> Vec<[u128; 6]> {
+    let tally = |r: &Registered| {
+        let t = r.tally;
+        let counts = [t.runs, t.failures, t.timeouts, t.drops].map(u128::from);
+        let [runs, failures, timeouts, drops] = counts;
+        let (last, longest) = (t.last.as_millis(), t.longest.as_millis());
+        [runs, failures, timeouts, drops, last, longest]
+    };
+    queue.handlers().iter().map(tally).collect()
+}
+
+fn drops(queue: &HandlerQueue) -> Vec<u128> {
+    tallies(queue).iter().map(|tally| tally[3]).collect()
+}
+
+fn took(end: End, millis: u64) -> Outcome {
+    Outcome {
+        duration: Duration::from_millis(millis),
+        ..ended(end, b"")
+    }
+}
+
+#[test]
+fn each_handler_has_figures_of_its_own() {
+    let mut queue = small(&["user=A", "user:1,query=B", "member-join=A"], 1);
+    queue.handle_outcome(took(End::Exited(0), 7));
+    for name in ["1", "1", "2"] {
+        queue.push(user(name), NOW);
+    }
+    queue.push(query("1"), NOW);
+    assert_eq!(drops(&queue), [2, 1, 1, 0]);
+    for (end, millis) in [
+        (End::TimedOut(Duration::from_secs(1)), 9),
+        (End::Signalled(9), 2),
+    ] {
+        assert!(next(&mut queue).is_some());
+        queue.handle_outcome(took(end, millis));
+    }
+    assert!(next(&mut queue).is_none());
+    assert_eq!(
+        tallies(&queue),
+        [
+            [2, 1, 1, 2, 9, 9],
+            [1, 1, 0, 1, 2, 2],
+            [0, 0, 0, 1, 0, 0],
+            [0; 6]
+        ]
+    );
+    // An event that no environment can hold is lost to its handlers, each in its turn.
+    queue.push(user("\0"), NOW);
+    assert!(next(&mut queue).is_none());
+    assert_eq!(drops(&queue), [3, 1, 1, 0]);
+}
+
+#[test]
+fn figures_outlive_a_reload_that_keeps_the_handler() {
+    let mut queue = HandlerQueue::new(handlers(&["A", "user=B", "A"]));
+    for end in [End::Exited(0), End::Exited(1), End::Signalled(9)] {
+        if queue.is_idle() {
+            queue.push(user("x"), NOW);
+        }
+        next(&mut queue).unwrap();
+        queue.handle_outcome(took(end, 4));
+    }
+    let (a, b, second) = ([1, 0, 0, 0, 4, 4], [1, 1, 0, 0, 4, 4], [1, 1, 0, 0, 4, 4]);
+    assert_eq!(tallies(&queue), [a, b, second]);
+    queue.push(user("y"), NOW);
+    next(&mut queue).unwrap();
+    // In another order, with one that is new, and one fewer of two that are the same.
+    queue.replace_handlers(handlers(&["user=B", "user=C", "A"]));
+    assert_eq!(tallies(&queue), [b, [0; 6], a]);
+    // The runs of the event being handled are still counted, as far as there is a handler for them.
+    for millis in [5, 6, 7] {
+        queue.handle_outcome(took(End::Exited(0), millis));
+        next(&mut queue);
+    }
+    assert!(queue.is_idle());
+    assert_eq!(
+        tallies(&queue),
+        [[2, 1, 0, 0, 6, 6], [0; 6], [2, 0, 0, 0, 5, 5]]
+    );
+    assert_eq!(queue.counters().runs, 6);
+    queue.replace_handlers(Vec::new());
+    queue.replace_handlers(handlers(&["A"]));
+    assert_eq!(tallies(&queue), [[0; 6]]);
+}
+
 #[test]
 fn what_nobody_wants_makes_room() {
     let mut queue = small(&["user:0=A", "user:w=A"], 2);

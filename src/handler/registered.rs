@@ -1,0 +1,102 @@
+//! The handlers of an agent, and what became of the runs of each.
+
+use super::{End, EventScript, Outcome};
+use crate::serf::Event;
+use crate::time::Duration;
+
+/// What became of one handler's runs since it was registered; a reload that keeps it keeps this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Runs that ended, however.
+    pub runs: u64,
+    /// Of these, ended by anything but exit status 0.
+    pub failures: u64,
+    /// Of these, ended by the time limit.
+    pub timeouts: u64,
+    /// Events that it was not run for: there was no room for them, or no environment could hold them.
+    pub drops: u64,
+    /// How long the last run took.
+    pub last: Duration,
+    /// How long the longest run took.
+    pub longest: Duration,
+}
+
+/// One handler.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// Never used twice.
+    pub(super) id: u64,
+    /// What it is.
+    pub handler: EventScript,
+    /// What became of its runs.
+    pub tally: Tally,
+}
+
+/// All handlers, in the order of registration.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    list: Vec<Registered>,
+    next_id: u64,
+}
+
+impl Registry {
+    /// Takes a new list. Each handler that was in the old one, too, keeps its number and its tally.
+    pub(super) fn replace(&mut self, handlers: Vec<EventScript>) {
+        let mut old = std::mem::take(&mut self.list);
+        for handler in handlers {
+            let kept = old.iter().position(|r| r.handler == handler);
+            let registered = match kept {
+                Some(at) => old.remove(at),
+                None => {
+                    self.next_id += 1;
+                    Registered {
+                        id: self.next_id,
+                        handler,
+                        tally: Tally::default(),
+                    }
+                }
+            };
+            self.list.push(registered);
+        }
+    }
+
+    pub(super) fn list(&self) -> &[Registered] {
+        &self.list
+    }
+
+    /// Those that the event is for.
+    pub(super) fn matching<'a>(
+        &'a self,
+        event: &'a Event,
+    ) -> impl Iterator<Item = &'a Registered> + 'a {
+        self.list.iter().filter(|r| r.handler.matches(event))
+    }
+
+    /// A run ended. The handler may be gone by now.
+    pub(super) fn count_run(&mut self, id: u64, outcome: &Outcome) {
+        let Some(registered) = self.list.iter_mut().find(|r| r.id == id) else {
+            return;
+        };
+        let tally = &mut registered.tally;
+        tally.runs = tally.runs.saturating_add(1);
+        let failed = u64::from(!outcome.is_success());
+        tally.failures = tally.failures.saturating_add(failed);
+        let timed_out = u64::from(matches!(outcome.end, End::TimedOut(_)));
+        tally.timeouts = tally.timeouts.saturating_add(timed_out);
+        tally.last = outcome.duration;
+        tally.longest = tally.longest.max(outcome.duration);
+    }
+
+    /// No run will be for this event; of one handler, or of all that it is for.
+    pub(super) fn count_drop(&mut self, event: &Event, id: Option<u64>) {
+        for registered in &mut self.list {
+            if id.map_or_else(
+                || registered.handler.matches(event),
+                |id| id == registered.id,
+            ) {
+                let drops = &mut registered.tally.drops;
+                *drops = drops.saturating_add(1);
+            }
+        }
+    }
+}
