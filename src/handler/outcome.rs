@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::serf::Command;
+use super::{Described, event_type};
+use crate::serf::{Command, Event};
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
@@ -11,6 +12,8 @@ use crate::wire::name::Escaped;
 pub const OUTPUT_BYTES_MAX: usize = 8192;
 /// A run that lasts longer is worth a warning (agent spec 1.8).
 pub const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// Bytes of a script in the line that each run gets: enough to know it by.
+const SCRIPT_BYTES_SHOWN: usize = 256;
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +70,11 @@ impl Outcome {
     }
 
     /// The lines that the operator gets about a run.
-    pub(super) fn log(&self, event_type: &str, script: &[u8]) {
+    pub(super) fn log(&self, event: &Event, script: &[u8]) {
         log::debug!(
             target: "agent",
-            "Event '{event_type}' script output: {}",
+            "Event '{}' script output: {}",
+            event_type(event),
             Escaped(&self.output)
         );
         let kept = self.output.len();
@@ -85,6 +89,40 @@ impl Outcome {
         if !self.is_success() {
             warn_failed(script, &self.end);
         }
+        let (shown, cut) = beginning(script);
+        log::info!(
+            target: "agent",
+            "Script '{}{cut}' ran for '{}': {}, {}",
+            Escaped(shown),
+            Described(event),
+            self.end,
+            Millis(self.duration)
+        );
+    }
+}
+
+/// The first [`SCRIPT_BYTES_SHOWN`], whole characters, and dots if there are more.
+fn beginning(script: &[u8]) -> (&[u8], &'static str) {
+    let continues = |end: usize| script.get(end).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let mut end = SCRIPT_BYTES_SHOWN;
+    // A character has four bytes at most; what is no UTF-8 is cut anywhere.
+    while end > SCRIPT_BYTES_SHOWN - 4 && continues(end) {
+        end -= 1;
+    }
+    match script.get(..end) {
+        Some(shown) if shown.len() < script.len() => (shown, "..."),
+        _ => (script, ""),
+    }
+}
+
+/// A duration as `12.345ms`, whatever its size: always one number and one unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Millis(pub Duration);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        write!(f, "{}.{:03}ms", micros / 1000, micros % 1000)
     }
 }
 
@@ -159,5 +197,32 @@ mod tests {
             "no such file"
         );
         assert_eq!(format!("{SLOW_AFTER:?}"), "1s");
+    }
+
+    #[test]
+    fn durations_have_one_unit() {
+        for (nanos, shown) in [
+            (0, "0.000ms"),
+            (1_999, "0.001ms"),
+            (12_345_678, "12.345ms"),
+            (61_000_000_000, "61000.000ms"),
+        ] {
+            assert_eq!(Millis(Duration::from_nanos(nanos)).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn a_long_script_is_cut_between_characters() {
+        let show = |script: &str| {
+            let (shown, cut) = beginning(script.as_bytes());
+            (shown.len(), cut)
+        };
+        let ascii = |count| "x".repeat(count);
+        assert_eq!(show(""), (0, ""));
+        assert_eq!(show(&ascii(256)), (256, ""));
+        assert_eq!(show(&ascii(257)), (256, "..."));
+        assert_eq!(show(&(ascii(254) + "\u{20ac}")), (254, "..."));
+        assert_eq!(show(&(ascii(253) + "\u{20ac}")), (256, ""));
+        assert_eq!(beginning(&[0x80; 300]).0.len(), 252);
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::invocation::{environment, stdin};
 use super::outcome::warn_failed;
 use super::registered::{Registered, Registry};
-use super::{Answer, Described, EventScript, Invocation, Local, Outcome, event_type};
+use super::{Answer, Described, EventScript, Invocation, Local, Outcome};
 use crate::handler::End;
 use crate::serf::{Command, Event, Member, MemberEvent, MemberEventKind};
 use crate::time::{Duration, Instant};
@@ -191,7 +191,7 @@ impl HandlerQueue {
         self.counters.runs += 1;
         self.counters.failures += u64::from(!outcome.is_success());
         self.counters.timeouts += u64::from(matches!(outcome.end, End::TimedOut(_)));
-        outcome.log(event_type(&current.event), &run.script);
+        outcome.log(&current.event, &run.script);
         let Event::Query(query) = &current.event else {
             return None;
         };
