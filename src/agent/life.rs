@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use super::signals::Caught;
 use super::turn::{Agent, Waiting};
-use crate::handler::EventScript;
 use crate::serf::{
     Command, CommandResult, Event, Input, MemberEvent, MemberEventKind, Output, State,
 };
@@ -175,15 +174,6 @@ impl Agent {
         self.logger.finish(LAST_WORDS);
         ExitCode::from(code)
     }
-}
-
-/// The handlers as `info` shows them.
-pub(super) fn handler_names(handlers: &[EventScript]) -> Vec<(String, String)> {
-    let shown = handlers.iter().map(|handler| {
-        let script = String::from_utf8_lossy(&handler.script).into_owned();
-        (handler.filter.to_string(), script)
-    });
-    shown.collect()
 }
 
 /// How long a leave may take when a signal asked for it. The reference gives 3 s, which is too short for

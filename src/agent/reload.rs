@@ -2,7 +2,6 @@
 
 use super::child;
 use super::config::{AgentConfig, Settings, check_level, parse_handlers};
-use super::life::handler_names;
 use super::settings::Waiting as ReadWaiting;
 use super::turn::{Agent, Waiting};
 use crate::handler::EventScript;
@@ -46,7 +45,6 @@ impl Agent {
             Ok(level) => self.logger.set_level(level),
             Err(why) => self.logger.print(&format!("==> {why}")),
         }
-        self.handler_names = handler_names(&handlers);
         self.handlers.replace_handlers(handlers);
         apply_options(&mut self.config, &settings);
         self.runner

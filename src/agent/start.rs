@@ -14,7 +14,7 @@ use super::clock::Clock;
 use super::config::{AgentConfig, FlagValues, Refused, Settings};
 use super::files::snapshot::SnapshotFile;
 use super::joining::{Joining, RetryJoin};
-use super::life::{Life, handler_names};
+use super::life::Life;
 use super::log::Logger;
 use super::net::{Gossip, Tokens};
 use super::resolver::Resolver;
@@ -114,7 +114,6 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         }),
         serf,
         handlers: HandlerQueue::new(config.event_handlers.clone()),
-        handler_names: handler_names(&config.event_handlers),
         runner,
         resolver: Resolver::new(tokens::RESOLVER),
         mdns,

@@ -77,8 +77,6 @@ pub struct Agent {
     pub(super) server: RpcServer,
     pub(super) serf: Serf,
     pub(super) handlers: HandlerQueue,
-    /// The handlers as `info` shows them.
-    pub(super) handler_names: Vec<(String, String)>,
     pub(super) runner: Runner,
     pub(super) resolver: Resolver,
     pub(super) mdns: Option<Mdns>,
@@ -339,9 +337,7 @@ impl Agent {
             let view = View {
                 now: self.clock.now(),
                 serf: &self.serf,
-                handlers: &self.handler_names,
-                handler_counters: self.handlers.counters(),
-                handler_queue: self.handlers.len(),
+                handlers: &self.handlers,
                 logger: &self.logger,
             };
             let Some(action) = self.server.poll_action(&view) else {

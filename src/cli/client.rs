@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::agent::words::os_error;
 use crate::rpc::cluster::{KeyReply, decode_coordinate};
+use crate::rpc::handlers::{HandlerFigures, decode_handlers};
 use crate::rpc::reply::{self, Member, Record, ReplyHeader, Stats};
 use crate::rpc::request::Query;
 use crate::rpc::{Boundary, ByteQueue, Request, VERSION};
@@ -159,6 +160,18 @@ impl Client {
     pub fn stats(&mut self) -> Result<Stats> {
         let body = self.call(&Request::Stats, Some(ANSWER_TIME_MAX))?;
         reply::decode_stats(&body).map_err(garbage)
+    }
+
+    /// The handlers of the agent. `None` if it does not know the question: it is one of Serf.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn handlers(&mut self) -> Result<Option<Vec<HandlerFigures>>> {
+        match self.call(&Request::Handlers, Some(ANSWER_TIME_MAX)) {
+            Ok(body) => decode_handlers(&body).map(Some).map_err(garbage),
+            Err(Error::Refused(why)) if why == "Unsupported command" => Ok(None),
+            Err(why) => Err(why),
+        }
     }
 
     /// A key command: what became of it, and the error if it failed. Takes as long as a query.

@@ -92,6 +92,16 @@ impl EventFilter {
         }
     }
 
+    /// As it stands in front of a script: the type, and the name behind a colon if there is one.
+    pub fn as_given(&self) -> Vec<u8> {
+        let mut text = self.type_str().as_bytes().to_vec();
+        if !self.name().is_empty() {
+            text.push(b':');
+            text.extend_from_slice(self.name());
+        }
+        text
+    }
+
     /// The name it asks for, or nothing.
     pub fn name(&self) -> &[u8] {
         match self {
@@ -177,6 +187,16 @@ mod tests {
         assert_eq!(matching("query"), "query: deploy query: a:b");
         assert_eq!(matching("query:a:b"), "query: a:b");
         assert_eq!(matching("*").split(' ').count(), 5 + 8);
+    }
+
+    #[test]
+    fn filters_are_shown_as_they_are_written() {
+        for text in ["*", "member-reap", "user", "user:a:b", "query:load"] {
+            let filter = EventFilter::parse(text.as_bytes()).unwrap();
+            assert_eq!(filter.as_given(), text.as_bytes());
+        }
+        let nameless = EventFilter::parse(b"user:").unwrap();
+        assert_eq!(nameless.as_given(), b"user");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod boundary;
 pub mod cluster;
+pub mod handlers;
 pub mod record;
 pub mod reply;
 pub mod request;

@@ -77,6 +77,8 @@ pub enum Request {
     Coordinate {
         node: Vec<u8>,
     },
+    /// Of cottar alone: the handlers and what became of their runs.
+    Handlers,
 }
 
 /// The body of a query.
@@ -130,7 +132,7 @@ impl Header {
     /// What follows.
     pub fn body(&self) -> Body {
         match &*self.command {
-            b"members" | b"leave" | b"list-keys" | b"stats" => Body::Absent,
+            b"members" | b"leave" | b"list-keys" | b"stats" | b"cottar-handlers" => Body::Absent,
             b"handshake" | b"auth" | b"event" | b"force-leave" | b"join" | b"members-filtered"
             | b"tags" | b"stream" | b"monitor" | b"stop" | b"query" | b"respond"
             | b"install-key" | b"use-key" | b"remove-key" | b"get-coordinate" => Body::Present,
@@ -264,6 +266,7 @@ impl Request {
                 let node = text(body, "Node")?;
                 Request::Coordinate { node }
             }
+            b"cottar-handlers" => Request::Handlers,
             _ => return Ok(None),
         }))
     }
@@ -291,6 +294,7 @@ impl Request {
             Request::ListKeys => "list-keys",
             Request::Stats => "stats",
             Request::Coordinate { .. } => "get-coordinate",
+            Request::Handlers => "cottar-handlers",
         }
     }
 
@@ -307,6 +311,7 @@ impl Request {
                 | Request::ListKeys
                 | Request::Stats
                 | Request::Coordinate { .. }
+                | Request::Handlers
         )
     }
 
@@ -317,7 +322,11 @@ impl Request {
         writer.key("Seq").uint(seq);
         let w = &mut writer;
         match self {
-            Request::Members | Request::Leave | Request::ListKeys | Request::Stats => {}
+            Request::Members
+            | Request::Leave
+            | Request::ListKeys
+            | Request::Stats
+            | Request::Handlers => {}
             Request::Handshake { version } => {
                 w.map(1).key("Version").int((*version).into());
             }

@@ -1,9 +1,11 @@
 //! What each command answers, and in what order (agent spec 2.3, 2.4).
 
+use cottar::handler::{End, EventScript, HandlerQueue, Local, Outcome};
 use cottar::rpc::request::Query;
 use cottar::rpc::{Request, TextMap};
-use cottar::serf::{CommandId, MemberStatus};
+use cottar::serf::{CommandId, Event, LamportTime, MemberStatus, Tags, UserEvent};
 use cottar::time::Duration;
+use cottar::wire::NodeName;
 
 use crate::harness::Agent;
 use crate::value::Value;
@@ -517,9 +519,7 @@ fn the_agent_ends_although_the_leaving_client_does_not_read() {
 #[test]
 fn figures_have_every_key_and_all_handlers() {
     let mut agent = Agent::new(None);
-    for (filter, script) in [("user:deploy", "a"), ("*:", "b"), ("user:deploy", "c")] {
-        agent.handlers.push((filter.to_owned(), script.to_owned()));
-    }
+    agent.handlers = handlers(&["user:deploy=a", "b", "user:deploy=c"]);
     let session = agent.client();
     let got = ask(&mut agent, session, 2, &Request::Stats);
     let keys = |group: &str| match got[1].get(group) {
@@ -545,11 +545,73 @@ fn figures_have_every_key_and_all_handlers() {
         ]
     );
     assert_eq!(keys("serf").len(), 12);
+    assert_eq!(keys("handlers").len(), 8);
     assert_eq!(keys("tags"), ["role"]);
     assert_eq!(
         keys("event_handlers"),
         ["*:", "user:deploy", "user:deploy (2)"]
     );
+}
+
+fn handlers(list: &[&str]) -> HandlerQueue {
+    let parsed = list
+        .iter()
+        .flat_map(|h| EventScript::parse(h.as_bytes()).unwrap());
+    HandlerQueue::new(parsed.collect())
+}
+
+#[test]
+fn handlers_are_listed_with_what_became_of_them() {
+    let mut agent = Agent::new(Some("secret"));
+    agent.handlers = handlers(&["user:deploy,query=a", "b"]);
+    let name = NodeName::new(b"n1").unwrap();
+    let tags = Tags::new();
+    let local = Local {
+        name: &name,
+        tags: &tags,
+    };
+    let event = Event::User(UserEvent {
+        ltime: LamportTime(1),
+        name: b"deploy".to_vec(),
+        payload: Vec::new(),
+        coalesce: false,
+    });
+    agent.handlers.push(event, agent.now);
+    for (status, millis) in [(3, 20), (0, 5)] {
+        let run = agent.handlers.poll_invocation(local, agent.now);
+        assert!(run.is_some());
+        agent.handlers.handle_outcome(Outcome {
+            end: End::Exited(status),
+            output: Vec::new(),
+            output_bytes: 0,
+            duration: Duration::from_millis(millis),
+        });
+    }
+    let session = agent.client();
+    let refused = ask(&mut agent, session, 2, &Request::Handlers);
+    assert_eq!(error_of(&refused), "Authentication required");
+    assert_eq!(refused.len(), 1);
+    let key = b"secret".to_vec();
+    ask(&mut agent, session, 3, &Request::Auth { key });
+    let got = ask(&mut agent, session, 4, &Request::Handlers);
+    assert_eq!(error_of(&got), "");
+    let Some(Value::List(list)) = got[1].get("Handlers") else {
+        panic!("{got:?}");
+    };
+    assert_eq!(list.len(), 3);
+    for (index, filter, script, figures) in [
+        (0, "user:deploy", "a", [1, 1, 0, 0, 20_000_000, 20_000_000]),
+        (1, "query", "a", [0; 6]),
+        (2, "*", "b", [1, 0, 0, 0, 5_000_000, 5_000_000]),
+    ] {
+        assert_eq!(list[index].field("Filter"), filter);
+        assert_eq!(list[index].field("Script"), script);
+        let names = ["Runs", "Failures", "Timeouts", "Drops", "Last", "Longest"];
+        for (name, figure) in names.iter().zip(figures) {
+            let found = list[index].get(name);
+            assert_eq!(found, Some(&Value::Int(figure)), "{name} of {filter}");
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use cottar::agent::log::Logger;
 use cottar::agent::rpc::{Action, Config as RpcConfig, RpcServer, SessionId, View};
+use cottar::handler::HandlerQueue;
 use cottar::rpc::boundary::{Boundary, ByteQueue};
 use cottar::serf::{
     Command, CommandId, Config, Input, JoinTarget, Output, Serf, StreamEnd, Transmit,
@@ -36,7 +37,7 @@ pub struct Agent {
     /// Joins are not started but kept here.
     pub hold_joins: bool,
     pub held: Vec<(CommandId, Vec<String>)>,
-    pub handlers: Vec<(String, String)>,
+    pub handlers: HandlerQueue,
     /// The last command that the server had run.
     pub last_command: Option<CommandId>,
     /// Sessions that the server wants to be read again.
@@ -74,7 +75,7 @@ impl Agent {
             shutdown: false,
             hold_joins: false,
             held: Vec::new(),
-            handlers: Vec::new(),
+            handlers: HandlerQueue::new(Vec::new()),
             last_command: None,
             read_again: BTreeSet::new(),
             logger: Logger::silent(),
@@ -196,8 +197,6 @@ impl Agent {
             now: self.now,
             serf: &self.serf,
             handlers: &self.handlers,
-            handler_counters: Default::default(),
-            handler_queue: 0,
             logger: &self.logger,
         })
     }

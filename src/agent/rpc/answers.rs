@@ -3,9 +3,12 @@
 use regex_lite::{Regex, RegexBuilder};
 
 use super::View;
+use crate::handler::Registered;
 use crate::rpc::TextMap;
+use crate::rpc::handlers::HandlerFigures;
 use crate::rpc::reply::Stats;
 use crate::serf::{Member, Tags};
+use crate::time::Duration;
 
 /// Memory of one compiled expression; it bounds the time of a match, too.
 const EXPRESSION_BYTES_MAX: usize = 256 << 10;
@@ -118,7 +121,7 @@ pub(super) fn stats(view: &View<'_>) -> Stats {
     );
     group("serf", serf);
     // A group that the reference does not have; without handlers the answer is like its own.
-    if !view.handlers.is_empty() {
+    if !view.handlers.handlers().is_empty() {
         group("handlers", handler_figures(view));
     }
     let own_name = view.serf.local_name().as_bytes().to_vec();
@@ -131,15 +134,18 @@ pub(super) fn stats(view: &View<'_>) -> Stats {
             .map(|(tag, value)| (tag.to_vec(), value.to_vec()))
             .collect(),
     );
-    stats.insert(b"event_handlers".to_vec(), handlers(view.handlers));
+    stats.insert(
+        b"event_handlers".to_vec(),
+        handlers(view.handlers.handlers()),
+    );
     stats
 }
 
 /// What became of the events for handlers.
 fn handler_figures(view: &View<'_>) -> Vec<(&'static str, String)> {
-    let counters = view.handler_counters;
+    let counters = view.handlers.counters();
     vec![
-        ("queue", view.handler_queue.to_string()),
+        ("queue", view.handlers.len().to_string()),
         ("runs", counters.runs.to_string()),
         ("failures", counters.failures.to_string()),
         ("timeouts", counters.timeouts.to_string()),
@@ -153,20 +159,37 @@ fn handler_figures(view: &View<'_>) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Scripts by filter. The reference shows the last one of several with the same filter; here the others
+/// Scripts by filter, `<type>:<name>`. The reference shows the last one of several with the same filter; here the others
 /// follow with a number.
-fn handlers(handlers: &[(String, String)]) -> TextMap {
+fn handlers(handlers: &[Registered]) -> TextMap {
     let mut shown = TextMap::new();
-    for (filter, script) in handlers {
+    for Registered { handler, .. } in handlers {
+        let filter = handler.filter.to_string();
         let mut key = filter.clone();
         let mut number = 1;
         while shown.contains_key(key.as_bytes()) {
             number += 1;
             key = format!("{filter} ({number})");
         }
-        shown.insert(key.into_bytes(), script.clone().into_bytes());
+        shown.insert(key.into_bytes(), handler.script.to_vec());
     }
     shown
+}
+
+/// What `handler list` shows.
+pub(super) fn handler_list(view: &View<'_>) -> Vec<HandlerFigures> {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let figures = |Registered { handler, tally, .. }: &Registered| HandlerFigures {
+        filter: handler.filter.as_given(),
+        script: handler.script.to_vec(),
+        runs: tally.runs,
+        failures: tally.failures,
+        timeouts: tally.timeouts,
+        drops: tally.drops,
+        last_nanos: nanos(tally.last),
+        longest_nanos: nanos(tally.longest),
+    };
+    view.handlers.handlers().iter().map(figures).collect()
 }
 
 /// The processor as the reference names it.

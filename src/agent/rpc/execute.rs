@@ -4,7 +4,7 @@ use super::answers::{self, MemberFilter};
 use super::{Action, Kind, RpcServer, Running, SessionId, View};
 use crate::agent::config::decode_key;
 use crate::go;
-use crate::rpc::{Request, VERSION, cluster, reply, request};
+use crate::rpc::{Request, VERSION, cluster, handlers, reply, request};
 use crate::serf::{Command, CommandId, KeyReport, QueryParams, RawKey};
 use crate::time::Duration;
 use crate::wire::name::Escaped;
@@ -147,6 +147,9 @@ impl RpcServer {
             }
             Request::Coordinate { node } => state.reply_with(seq, "", |writer| {
                 cluster::write_coordinate(writer, view.serf.coordinate(&node));
+            }),
+            Request::Handlers => state.reply_with(seq, "", |writer| {
+                handlers::write_handlers(writer, &answers::handler_list(view));
             }),
         }
     }

@@ -23,6 +23,7 @@ use log::LevelFilter;
 
 use super::log::Logger;
 use crate::go;
+use crate::handler::HandlerQueue;
 use crate::rpc::{cluster, reply};
 use crate::serf::{
     Command, CommandId, CommandResult, Event, JoinTarget, KeyReport, QueryRecord, Serf,
@@ -58,12 +59,8 @@ pub struct View<'a> {
     pub now: Instant,
     /// The node.
     pub serf: &'a Serf,
-    /// The handlers for `info`: `<type>:<name>` (such as `*:`, `user:deploy`) and the script.
-    pub handlers: &'a [(String, String)],
-    /// What became of the events for handlers.
-    pub handler_counters: crate::handler::Counters,
-    /// Events that wait for handlers.
-    pub handler_queue: usize,
+    /// The handlers, and what became of the events for them.
+    pub handlers: &'a HandlerQueue,
     /// The log, for monitors.
     pub logger: &'a Logger,
 }

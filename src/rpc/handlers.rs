@@ -1,0 +1,110 @@
+//! The reply to `cottar-handlers`, a command that the reference does not have. Documented in
+//! cottar-handler(7), for those who write clients.
+
+use crate::wire::msgpack::{Error, Reader, Writer};
+
+/// One handler and what became of its runs.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct HandlerFigures {
+    /// As it would stand in front of the script: `user:deploy`, `*`.
+    pub filter: Vec<u8>,
+    /// Shell text.
+    pub script: Vec<u8>,
+    /// Runs that ended, however.
+    pub runs: u64,
+    /// Of these, ended by anything but exit status 0.
+    pub failures: u64,
+    /// Of these, ended by the time limit.
+    pub timeouts: u64,
+    /// Events that it was not run for.
+    pub drops: u64,
+    /// How long the last run took, in nanoseconds.
+    pub last_nanos: u64,
+    /// How long the longest run took, in nanoseconds.
+    pub longest_nanos: u64,
+}
+
+/// The names of the fields, in byte order.
+const FIELDS: [&str; 8] = [
+    "Drops", "Failures", "Filter", "Last", "Longest", "Runs", "Script", "Timeouts",
+];
+
+/// The body of the reply: the handlers in the order of registration.
+pub fn write_handlers(w: &mut Writer, handlers: &[HandlerFigures]) {
+    w.map(1).key("Handlers").array(handlers.len());
+    for handler in handlers {
+        w.map(FIELDS.len());
+        w.key("Drops").uint(handler.drops);
+        w.key("Failures").uint(handler.failures);
+        w.key("Filter").text(&handler.filter);
+        w.key("Last").uint(handler.last_nanos);
+        w.key("Longest").uint(handler.longest_nanos);
+        w.key("Runs").uint(handler.runs);
+        w.key("Script").text(&handler.script);
+        w.key("Timeouts").uint(handler.timeouts);
+    }
+}
+
+/// Reads the body of the reply.
+///
+/// # Errors
+/// If it is not one.
+pub fn decode_handlers(value: &[u8]) -> Result<Vec<HandlerFigures>, Error> {
+    let mut handlers = Vec::new();
+    Reader::new(value).fields(&["Handlers"], |_, reader| {
+        let count = reader.array()?;
+        handlers = (0..count)
+            .map(|_| decode_handler(reader))
+            .collect::<Result<_, _>>()?;
+        Ok::<_, Error>(())
+    })?;
+    Ok(handlers)
+}
+
+fn decode_handler(reader: &mut Reader<'_>) -> Result<HandlerFigures, Error> {
+    let mut handler = HandlerFigures::default();
+    reader.fields(&FIELDS, |field, r| {
+        match field {
+            0 => handler.drops = r.u64()?,
+            1 => handler.failures = r.u64()?,
+            2 => handler.filter = r.text()?.to_vec(),
+            3 => handler.last_nanos = r.u64()?,
+            4 => handler.longest_nanos = r.u64()?,
+            5 => handler.runs = r.u64()?,
+            6 => handler.script = r.text()?.to_vec(),
+            _ => handler.timeouts = r.u64()?,
+        }
+        Ok::<_, Error>(())
+    })?;
+    Ok(handler)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::wire::msgpack::Dialect;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let some = HandlerFigures {
+            filter: b"user:deploy".to_vec(),
+            script: b"\xff\n".to_vec(),
+            runs: 7,
+            failures: 3,
+            timeouts: 2,
+            drops: 1,
+            last_nanos: u64::MAX,
+            longest_nanos: 1 << 40,
+        };
+        for handlers in [vec![], vec![some.clone(), HandlerFigures::default(), some]] {
+            let mut writer = Writer::new(Dialect::Rpc);
+            write_handlers(&mut writer, &handlers);
+            let bytes = writer.into_bytes();
+            assert_eq!(decode_handlers(&bytes), Ok(handlers));
+            for end in 1..bytes.len() {
+                assert!(decode_handlers(&bytes[..end]).is_err());
+            }
+        }
+    }
+}
