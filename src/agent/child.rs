@@ -5,9 +5,11 @@
 //! and asks for the next deadline and the outcome. Dropping either leaves the children alone: the agent
 //! does not wait for handlers when it stops.
 
+mod alone;
 mod process;
 mod tail;
 
+pub use alone::Alone;
 pub use process::{Leftover, Process};
 
 use std::collections::VecDeque;
@@ -202,7 +204,14 @@ impl Runner {
         }
     }
 
-    /// The next deadline. Changed by `start` and every `handle_*`.
+    /// Ends the run before its time, as the time limit would.
+    pub fn terminate(&mut self, now: Instant) {
+        if let Some(running) = &mut self.running {
+            running.process.terminate(now);
+        }
+    }
+
+    /// The next deadline. Changed by `start`, `terminate` and every `handle_*`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let running = self.running.as_ref()?;
         let deadlines = [running.slow_at, running.process.poll_timeout()];

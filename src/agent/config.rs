@@ -328,7 +328,11 @@ fn check_mdns(settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
-fn node_name(text: &str) -> Result<NodeName, String> {
+/// The name of the node: this text or, if it is empty, the name of the host.
+///
+/// # Errors
+/// What to print.
+pub fn node_name(text: &str) -> Result<NodeName, String> {
     let host_name;
     let name = if text.is_empty() {
         host_name = sys::host_name();

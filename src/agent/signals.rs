@@ -22,6 +22,16 @@ pub enum Caught {
 }
 
 impl Caught {
+    /// The number of the signal.
+    pub const fn number(self) -> i32 {
+        match self {
+            Caught::Interrupt => SIGINT,
+            Caught::Terminate => SIGTERM,
+            Caught::Hangup => SIGHUP,
+            Caught::User1 => SIGUSR1,
+        }
+    }
+
     /// The word for it on the console.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -16,8 +16,8 @@ use crate::wire::serf::{
     QueryMessage, QueryResponseMessage, RESPONSE_FLAG_ACK, SerfMessage, query_flag,
 };
 
-/// What every internal query's name starts with.
-pub(super) const INTERNAL_PREFIX: &[u8] = b"_serf_";
+/// What every internal query's name starts with; no handler hears of these.
+pub const INTERNAL_PREFIX: &[u8] = b"_serf_";
 /// Longest time that a query's sender can claim (gossip spec 8.7).
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Ids of one time that are remembered; more are refused (gossip spec 8.7).
@@ -105,6 +105,18 @@ impl Answerables {
 fn clamp_timeout(nanos: i64) -> Duration {
     let nanos = u64::try_from(nanos).unwrap_or(0);
     Duration::from_nanos(nanos).min(TIMEOUT_MAX)
+}
+
+/// Encodes a reply within a limit.
+///
+/// # Errors
+/// The reference's words.
+pub fn encode_response(reply: &QueryResponseMessage, limit: usize) -> Result<Vec<u8>, String> {
+    let encoded = SerfMessage::QueryResponse(reply.clone()).encode();
+    if encoded.len() > limit {
+        return Err(format!("response exceeds limit of {limit} bytes"));
+    }
+    Ok(encoded)
 }
 
 impl Serf {
@@ -229,12 +241,7 @@ impl Serf {
     /// # Errors
     /// The reference's words.
     pub(super) fn encode_response(&self, reply: &QueryResponseMessage) -> Result<Vec<u8>, String> {
-        let encoded = SerfMessage::QueryResponse(reply.clone()).encode();
-        let limit = self.config.query_response_size_limit_bytes;
-        if encoded.len() > limit {
-            return Err(format!("response exceeds limit of {limit} bytes"));
-        }
-        Ok(encoded)
+        encode_response(reply, self.config.query_response_size_limit_bytes)
     }
 
     /// Brings a reply or an ack on its way: to the asker, and through relays if it wishes so.

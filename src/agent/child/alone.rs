@@ -1,0 +1,89 @@
+//! Handlers without an agent: its loop with nothing in it but the runner.
+
+use std::io;
+
+use mio::{Events, Poll, Token};
+
+use super::Runner;
+use crate::agent::clock::Clock;
+use crate::agent::signals::{Caught, Signals};
+use crate::agent::sys;
+use crate::handler::{Invocation, Outcome};
+use crate::time::{Duration, Instant};
+
+const SIGNALS: usize = 0;
+const RUNNER: usize = 1;
+const EVENTS_A_TURN: usize = 8;
+
+/// Runs handlers, one after the other, and waits for each.
+pub struct Alone {
+    clock: Clock,
+    poll: Poll,
+    signals: Signals,
+    runner: Runner,
+}
+
+impl Alone {
+    /// From here on signals are caught, and nothing that this process has inherited reaches handlers.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn new(time_limit: Option<Duration>, grace: Duration) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let signals = Signals::install(poll.registry(), Token(SIGNALS))?;
+        sys::isolate_children();
+        let mut runner = Runner::new(RUNNER, time_limit);
+        runner.set_limits(time_limit, grace);
+        Ok(Alone {
+            clock: Clock::new(),
+            poll,
+            signals,
+            runner,
+        })
+    }
+
+    /// The time.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// Runs a handler to its end; and tells which signal has cut it short, if one has.
+    ///
+    /// # Errors
+    /// If the poll fails.
+    pub fn run(&mut self, invocation: Invocation) -> io::Result<(Outcome, Option<Caught>)> {
+        let mut events = Events::with_capacity(EVENTS_A_TURN);
+        let mut cut_short = None;
+        self.runner
+            .start(invocation, self.poll.registry(), self.clock.now());
+        loop {
+            if let Some(outcome) = self.runner.poll_outcome() {
+                return Ok((outcome, cut_short));
+            }
+            let now = self.clock.now();
+            let wait = self.runner.poll_timeout().map(|at| at.since(now));
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+                result => result?,
+            }
+            let (registry, now) = (self.poll.registry(), self.clock.now());
+            let pending = self.signals.take();
+            if pending.child {
+                self.runner.handle_sigchld(registry, now);
+            }
+            let stops = |caught: &&Caught| **caught != Caught::User1;
+            if let Some(caught) = pending.caught.iter().find(stops) {
+                cut_short = cut_short.or(Some(*caught));
+                self.runner.terminate(now);
+            }
+            for event in &events {
+                if self.runner.owns(event.token()) {
+                    self.runner.handle_event(event.token(), registry, now);
+                }
+            }
+            if self.runner.poll_timeout().is_some_and(|at| at <= now) {
+                self.runner.handle_timeout(registry, now);
+            }
+        }
+    }
+}
