@@ -185,7 +185,10 @@ fn command_sections(page: &str) -> (Vec<(&str, &str)>, &str) {
     let sections = commands.split("\n.It Nm cottar Cm ").skip(1);
     let sections = sections.map(|section| {
         let heading = section.lines().next().unwrap_or_default();
-        (heading.split(' ').next().unwrap_or(heading), section)
+        // A name may have two words.
+        let ends = [" Op ", " Oo ", " Ar "].map(|mark| heading.find(mark));
+        let end = ends.into_iter().flatten().min();
+        (&heading[..end.unwrap_or(heading.len())], section)
     });
     let (common, _) = common.split_once("\n.Sh ").expect("a section behind it");
     (sections.collect(), common)
@@ -247,7 +250,7 @@ fn the_tools_page_has_the_commands_and_flags_of_the_table() {
         holds_to(section, &own, name);
         let heading = section.lines().next().unwrap_or_default();
         assert_eq!(
-            heading.contains("Op Ar option"),
+            heading.contains("Op Ar option") || heading.contains("Oo Ar option"),
             !command.flags.is_empty(),
             "{heading}"
         );

@@ -1,6 +1,6 @@
 //! What each command does once its line is read (agent spec 3.2 to 3.11).
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
@@ -44,6 +44,7 @@ pub fn run(flags: &Flags, out: &mut dyn Write) -> Outcome {
     match flags.command().name {
         "event" => event(flags, out),
         "force-leave" => force_leave(flags),
+        "handler list" => super::handler::list(flags, out),
         "info" => info(flags, out),
         "join" => join(flags, out),
         "keys" => super::keys::keys(flags, out),
@@ -127,7 +128,14 @@ pub(super) fn name_and_payload(
     flags: &Flags,
     missing: &str,
 ) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
-    match flags.arguments() {
+    name_and_payload_of(flags.arguments(), missing)
+}
+
+pub(super) fn name_and_payload_of(
+    arguments: &[OsString],
+    missing: &str,
+) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
+    match arguments {
         [] => Err(Failure::Usage(missing.to_owned())),
         [name] => Ok((bytes(name), None)),
         [name, payload] => Ok((bytes(name), Some(bytes(payload)))),
@@ -244,7 +252,7 @@ pub(super) fn format(flags: &Flags) -> &str {
     flags.value("format").unwrap_or(default(flags, "format"))
 }
 
-fn unknown_format(format: &str) -> Failure {
+pub(super) fn unknown_format(format: &str) -> Failure {
     let quoted = go::quote(format.as_bytes());
     Failure::Message(format!("Encoding error: Invalid output format {quoted}"))
 }

@@ -5,6 +5,7 @@ pub mod client;
 mod columns;
 mod commands;
 pub mod flags;
+mod handler;
 pub mod help;
 mod json;
 mod keys;
@@ -38,7 +39,15 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
             _ => flags_first = true,
         }
     }
-    let name = line.next().unwrap_or_default();
+    let mut name = line.next().unwrap_or_default();
+    if name.to_str().is_some_and(table::is_group) {
+        let second = line.next().unwrap_or_default();
+        if matches!(second.to_str(), Some("-h" | "-help" | "--help")) {
+            return usage(ExitCode::SUCCESS);
+        }
+        name.push(" ");
+        name.push(second);
+    }
     let command = name.to_str().and_then(table::command);
     match command {
         Some(command) if flags_first => complain(
@@ -76,11 +85,14 @@ fn run(command: &'static Command, line: impl Iterator<Item = OsString>) -> ExitC
         }
         "keygen" => keygen(),
         "version" => print(&version()),
-        _ => {
+        name => {
             let mut out = io::stdout().lock();
-            let done = commands::run(&flags, &mut out).and_then(|()| Ok(out.flush()?));
-            match done {
-                Ok(()) => ExitCode::SUCCESS,
+            let done = match name {
+                "handler test" => handler::test::test(&flags, &mut out),
+                _ => commands::run(&flags, &mut out).map(|()| 0),
+            };
+            match done.and_then(|code| out.flush().map(|()| code).map_err(Into::into)) {
+                Ok(code) => ExitCode::from(code),
                 Err(failure) => commands::report(failure, &flags, &mut out),
             }
         }

@@ -1,6 +1,10 @@
 //! The one table of commands and flags. Parsing and help are driven by it; man pages and completions
 //! are held to it by a test (agent spec 3, 4.2).
 
+mod handler;
+
+use handler::HANDLER_TEST_FLAGS;
+
 /// What follows a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -73,9 +77,15 @@ impl Command {
     }
 }
 
-/// The command of that name; names must be complete.
+/// The command of that name; names must be complete. Some have two words, with one blank in between.
 pub fn command(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.name == name)
+}
+
+/// Whether this is the first word of names that have two.
+pub fn is_group(word: &str) -> bool {
+    let mut groups = COMMANDS.iter().filter_map(|c| c.name.split_once(' '));
+    groups.any(|(group, _)| group == word)
 }
 
 const fn flag(
@@ -378,6 +388,22 @@ pub const COMMANDS: &[Command] = &[
             "Forget the member altogether.",
         )],
         calls_agent: true,
+    },
+    Command {
+        name: "handler list",
+        arguments: "",
+        summary: "Shows an agent's handlers and what became of their runs",
+        description: "One line a handler, in the order of registration: its filter, runs, failures, time-outs and drops, how long the last and the longest run took, and its script.",
+        flags: &[FORMAT],
+        calls_agent: true,
+    },
+    Command {
+        name: "handler test",
+        arguments: "[FILTER=]SCRIPT EVENT NAME [PAYLOAD]|MEMBER...",
+        summary: "Runs a handler as an agent would, without an agent",
+        description: "EVENT is 'user' or 'query' with a NAME and perhaps a PAYLOAD, or a member event such as member-join with one MEMBER or more: NAME[,ADDRESS][,TAG=VALUE]... It ends with the exit status of the handler.",
+        flags: HANDLER_TEST_FLAGS,
+        calls_agent: false,
     },
     Command {
         name: "help",

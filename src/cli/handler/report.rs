@@ -1,0 +1,257 @@
+//! What `handler test` shows.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use super::{number, object};
+use crate::cli::json::Json;
+use crate::handler::outcome::{Millis, OUTPUT_BYTES_MAX};
+use crate::handler::{End, Invocation, Outcome};
+use crate::time::Duration;
+use crate::wire::name::Escaped;
+
+/// How it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// As it comes.
+    Text,
+    /// All at the end.
+    Json,
+    /// The handler's output; whatever else there is to know goes to stderr.
+    Quiet,
+}
+
+/// What an agent goes by.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) time: Option<Duration>,
+    pub(super) grace: Duration,
+    /// Of an answer as a message.
+    pub(super) answer_bytes: usize,
+}
+
+/// Bytes of an answer as a message, or why it is not sent.
+pub(super) type Verdict = Result<usize, String>;
+
+/// The report about all runs for one event.
+#[derive(Debug)]
+pub(super) struct Report {
+    style: Style,
+    event: String,
+    is_query: bool,
+    pub(super) limits: Limits,
+    runs: Vec<Json>,
+}
+
+impl Report {
+    pub(super) fn new(style: Style, event: String, is_query: bool, limits: Limits) -> Self {
+        Report {
+            style,
+            event,
+            is_query,
+            limits,
+            runs: Vec::new(),
+        }
+    }
+
+    /// A run begins.
+    pub(super) fn given(&self, invocation: &Invocation, out: &mut dyn Write) -> io::Result<()> {
+        if self.style != Style::Text {
+            return Ok(());
+        }
+        let mut text = format!(
+            "Event: {}\nScript: {}\nEnvironment:\n",
+            self.event,
+            Escaped(&invocation.script)
+        );
+        for (name, value) in &invocation.env {
+            let _ = writeln!(text, "    {}={}", Escaped(name), Escaped(value));
+        }
+        text += "Input:";
+        block(&mut text, &invocation.stdin, invocation.stdin.len() as u64);
+        let limits = &self.limits;
+        match limits.time {
+            None => text += "Limits: no time limit",
+            Some(time) => {
+                let _ = write!(text, "Limits: {time:?} of time");
+            }
+        }
+        let _ = write!(
+            text,
+            ", {:?} more for open output, {OUTPUT_BYTES_MAX} bytes of output",
+            limits.grace
+        );
+        if self.is_query {
+            let _ = write!(
+                text,
+                ", {} bytes for an answer's message",
+                limits.answer_bytes
+            );
+        }
+        text.push('\n');
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
+    /// A run is over.
+    pub(super) fn came(
+        &mut self,
+        invocation: &Invocation,
+        outcome: &Outcome,
+        code: u8,
+        verdict: Option<Verdict>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        match self.style {
+            Style::Text => {
+                let mut text = "Output:".to_owned();
+                block(&mut text, &outcome.output, outcome.output_bytes);
+                let time = Millis(outcome.duration);
+                let _ = writeln!(text, "End: {} after {time}", outcome.end);
+                if self.is_query {
+                    let _ = writeln!(text, "Answer: {}", answer(outcome, verdict));
+                }
+                out.write_all(text.as_bytes())
+            }
+            Style::Quiet => {
+                out.write_all(&outcome.output)?;
+                self.notes(outcome, verdict);
+                Ok(())
+            }
+            Style::Json => {
+                self.runs.push(run(invocation, outcome, code, verdict));
+                Ok(())
+            }
+        }
+    }
+
+    /// What output and exit status do not tell, or not for certain.
+    fn notes(&self, outcome: &Outcome, verdict: Option<Verdict>) {
+        let mut notes = String::new();
+        if outcome.output_bytes > outcome.output.len() as u64 {
+            let _ = writeln!(
+                notes,
+                "The last {} bytes of {}",
+                outcome.output.len(),
+                outcome.output_bytes
+            );
+        }
+        if !matches!(outcome.end, End::Exited(_)) {
+            let _ = writeln!(notes, "{} after {}", outcome.end, Millis(outcome.duration));
+        }
+        if let Some(Err(why)) = verdict {
+            let _ = writeln!(notes, "No answer: {why}");
+        }
+        let _ = io::stderr().write_all(notes.as_bytes());
+    }
+
+    /// All runs are over.
+    pub(super) fn end(self, out: &mut dyn Write) -> io::Result<()> {
+        if self.style != Style::Json {
+            return Ok(());
+        }
+        let limits = object(vec![
+            (
+                "handler_timeout_nanos",
+                self.limits.time.map_or(Json::Null, nanos),
+            ),
+            ("handler_grace_nanos", nanos(self.limits.grace)),
+            ("output_bytes", number(OUTPUT_BYTES_MAX as u64)),
+            (
+                "answer_message_bytes",
+                number(self.limits.answer_bytes as u64),
+            ),
+        ]);
+        let report = object(vec![
+            ("event", Json::text(self.event)),
+            ("limits", limits),
+            ("runs", Json::List(self.runs)),
+        ]);
+        writeln!(out, "{}", report.print())
+    }
+}
+
+fn run(invocation: &Invocation, outcome: &Outcome, code: u8, verdict: Option<Verdict>) -> Json {
+    let variables = invocation.env.iter();
+    let env = variables.map(|(name, value)| (name.clone(), Json::text(value)));
+    let answer = verdict.map_or(Json::Null, |verdict| {
+        let (message, refused) = match verdict {
+            Ok(bytes) => (number(bytes as u64), Json::Null),
+            Err(why) => (Json::Null, Json::text(why)),
+        };
+        object(vec![("message_bytes", message), ("refused", refused)])
+    });
+    object(vec![
+        ("script", Json::text(&invocation.script)),
+        ("env", Json::Object(env.collect())),
+        ("stdin", Json::text(&invocation.stdin)),
+        ("output", Json::text(&outcome.output)),
+        ("output_bytes", number(outcome.output_bytes)),
+        ("end", Json::text(outcome.end.to_string())),
+        ("exit_status", number(code.into())),
+        ("duration_nanos", nanos(outcome.duration)),
+        ("answer", answer),
+    ])
+}
+
+fn nanos(time: Duration) -> Json {
+    number(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn answer(outcome: &Outcome, verdict: Option<Verdict>) -> String {
+    match verdict {
+        Some(Ok(bytes)) => format!("the output, in a message of {bytes} bytes"),
+        Some(Err(why)) => format!("not sent: {why}"),
+        None if outcome.is_success() => "none, for there is no output".to_owned(),
+        None => "none, for the handler failed".to_owned(),
+    }
+}
+
+/// How many bytes there are or were, and what is left of them line by line. Tabs stand for themselves.
+fn block(text: &mut String, bytes: &[u8], total: u64) {
+    let plural = if total == 1 { "" } else { "s" };
+    let _ = write!(text, " {total} byte{plural}");
+    if total > bytes.len() as u64 {
+        let _ = write!(text, ", the last {} are kept", bytes.len());
+    }
+    let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    if lines.len() == bytes.len() && !bytes.is_empty() {
+        *text += ", no newline at the end";
+    }
+    text.push('\n');
+    if bytes.is_empty() {
+        return;
+    }
+    for line in lines.split(|&byte| byte == b'\n') {
+        *text += "    ";
+        for (index, cell) in line.split(|&byte| byte == b'\t').enumerate() {
+            let tab = if index > 0 { "\t" } else { "" };
+            let _ = write!(text, "{tab}{}", Escaped(cell));
+        }
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_line_by_line() {
+        for (bytes, total, shown) in [
+            (&b""[..], 0, " 0 bytes\n"),
+            (b"a\tb\n", 4, " 4 bytes\n    a\tb\n"),
+            (b"\n\x1b\n", 3, " 3 bytes\n    \n    \\u{1b}\n"),
+            (b"\n", 1, " 1 byte\n    \n"),
+            (
+                b"a\nb",
+                9,
+                " 9 bytes, the last 3 are kept, no newline at the end\n    a\n    b\n",
+            ),
+        ] {
+            let mut text = String::new();
+            block(&mut text, bytes, total);
+            assert_eq!(text, shown);
+        }
+    }
+}

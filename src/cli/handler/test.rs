@@ -1,0 +1,155 @@
+//! `handler test`: a handler is run for a made-up event, by what the agent runs it with.
+
+use std::io::{self, Write};
+
+use super::event::event;
+use super::report::{Limits, Report, Style, Verdict};
+use crate::agent::child::{Alone, GRACE};
+use crate::agent::config::node_name;
+use crate::agent::words::os_error;
+use crate::cli::commands::{Failure, format, pairs, unknown_format};
+use crate::cli::flags::Flags;
+use crate::handler::outcome::Answer;
+use crate::handler::{Described, End, EventScript, HandlerQueue, Local};
+use crate::serf::config::PROTOCOL_MAX;
+use crate::serf::{Command, Event, INTERNAL_PREFIX, Tags, encode_response};
+use crate::wire::NodeName;
+use crate::wire::limits::META_BYTES_MAX;
+use crate::wire::serf::{QueryResponseMessage, TAGS_TOO_LONG};
+
+/// The time limit has ended the handler; what timeout(1) says then.
+const TIMED_OUT: u8 = 124;
+/// No agent would run the handler for this event.
+const NOT_RUN: u8 = 125;
+/// The handler could not be started.
+const NOT_STARTED: u8 = 126;
+/// The reference's default.
+const ANSWER_BYTES_MAX: usize = 1024;
+
+/// Runs the handler, says what it was given and what came of it, and returns the exit status.
+pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Failure> {
+    let [handler, kind, rest @ ..] = flags.arguments() else {
+        let words = "A handler and an event must be specified.";
+        return Err(Failure::Usage(words.to_owned()));
+    };
+    let style = match format(flags) {
+        _ if flags.flag("quiet") => Style::Quiet,
+        "text" => Style::Text,
+        "json" => Style::Json,
+        other => return Err(unknown_format(other)),
+    };
+    let handlers = EventScript::parse(handler.as_encoded_bytes())
+        .map_err(|why| Failure::Message(why.to_string()))?;
+    let event = event(flags, kind, rest)?;
+    let (name, tags) = node(flags)?;
+    let limits = limits(flags)?;
+    let described = Described(&event).to_string();
+    if let Some(why) = obstacle(&handlers, &event) {
+        let _ = writeln!(io::stderr(), "Not run for '{described}': {why}");
+        return Ok(NOT_RUN);
+    }
+    let mut report = Report::new(style, described, matches!(event, Event::Query(_)), limits);
+    let failed =
+        |why: io::Error| Failure::Message(format!("Cannot run handlers: {}", os_error(&why)));
+    let mut alone = Alone::new(report.limits.time, report.limits.grace).map_err(failed)?;
+    let mut queue = HandlerQueue::new(handlers);
+    let local = Local {
+        name: &name,
+        tags: &tags,
+    };
+    queue.push(event, alone.now());
+    let mut status = 0;
+    let mut answered = false;
+    while let Some(invocation) = queue.poll_invocation(local, alone.now()) {
+        report.given(&invocation, out)?;
+        let (outcome, signal) = alone.run(invocation.clone()).map_err(failed)?;
+        let code = match signal {
+            Some(signal) => signalled(signal.number()),
+            None => exit_status(&outcome.end),
+        };
+        status = if status == 0 { code } else { status };
+        let answer = queue.handle_outcome(outcome.clone());
+        let verdict =
+            answer.map(|answer| judge(&name, answer, report.limits.answer_bytes, &mut answered));
+        report.came(&invocation, &outcome, code, verdict, out)?;
+        if signal.is_some() {
+            break;
+        }
+    }
+    report.end(out)?;
+    Ok(status)
+}
+
+/// Why no agent would run the handler for the event.
+fn obstacle(handlers: &[EventScript], event: &Event) -> Option<&'static str> {
+    let is_internal = matches!(event, Event::Query(q) if q.name.starts_with(INTERNAL_PREFIX));
+    if is_internal {
+        return Some("queries whose names begin with _serf_ are for the agents alone");
+    }
+    let wanted = handlers.iter().any(|handler| handler.matches(event));
+    (!wanted).then_some("the filter of the handler does not let this event through")
+}
+
+/// The node that the handler runs on.
+fn node(flags: &Flags) -> Result<(NodeName, Tags), Failure> {
+    let name = node_name(flags.value("node").unwrap_or_default()).map_err(Failure::Message)?;
+    let mut tags = Tags::new();
+    for (key, value) in pairs(flags.values("tag"))? {
+        tags.set(&key, &value);
+    }
+    if let Some(role) = flags.value("role").filter(|role| !role.is_empty()) {
+        tags.set(b"role", role.as_bytes());
+    }
+    if tags.encode_meta(PROTOCOL_MAX).len() > META_BYTES_MAX {
+        return Err(Failure::Message(TAGS_TOO_LONG.to_owned()));
+    }
+    Ok((name, tags))
+}
+
+fn limits(flags: &Flags) -> Result<Limits, Failure> {
+    let duration = |name| flags.duration(name).map_err(Failure::Message);
+    let answer_bytes = flags.integer("query-response-size-limit");
+    let answer_bytes = answer_bytes.filter(|&bytes| bytes > 0);
+    Ok(Limits {
+        time: duration("handler-timeout")?.filter(|limit| !limit.is_zero()),
+        grace: duration("handler-grace")?.unwrap_or(GRACE),
+        answer_bytes: answer_bytes.map_or(ANSWER_BYTES_MAX, |bytes| {
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        }),
+    })
+}
+
+/// What an agent with nothing else to do would make of an answer that is in time.
+fn judge(name: &NodeName, answer: Answer, limit: usize, answered: &mut bool) -> Verdict {
+    let (ltime, id, payload) = match answer.command {
+        Command::Respond { ltime, id, payload } => (ltime, id, payload),
+        other => return Err(format!("{other:?} is no answer")),
+    };
+    let reply = QueryResponseMessage {
+        ltime,
+        id,
+        from: name.clone(),
+        flags: 0,
+        payload: Some(payload),
+    };
+    let encoded = encode_response(&reply, limit)?;
+    if *answered {
+        return Err("response already sent".to_owned());
+    }
+    *answered = true;
+    Ok(encoded.len())
+}
+
+fn exit_status(end: &End) -> u8 {
+    match end {
+        End::Exited(status) => u8::try_from(*status).unwrap_or(u8::MAX),
+        End::Signalled(signal) => signalled(*signal),
+        End::TimedOut(_) => TIMED_OUT,
+        End::Failed(_) => NOT_STARTED,
+    }
+}
+
+/// As shells have it.
+fn signalled(signal: i32) -> u8 {
+    u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX)
+}

@@ -1,0 +1,77 @@
+//! The flags of `handler test`.
+
+use super::{FORMAT, Flag, Kind, flag};
+
+pub(super) const HANDLER_TEST_FLAGS: &[Flag] = &[
+    flag(
+        "coalesce",
+        Kind::Switch,
+        "",
+        "true",
+        "Whether the user event may be coalesced. No handler can tell.",
+    ),
+    FORMAT,
+    flag(
+        "handler-grace",
+        Kind::Duration,
+        "DURATION",
+        "1s",
+        "How long to wait for output that background processes keep open, as for the agent.",
+    ),
+    flag(
+        "handler-timeout",
+        Kind::Duration,
+        "DURATION",
+        "0s",
+        "Time after which the handler is ended, as for the agent; 0 lets it run for ever.",
+    ),
+    flag(
+        "ltime",
+        Kind::Integer,
+        "NUMBER",
+        "1",
+        "Lamport time of the user event or query.",
+    ),
+    flag(
+        "node",
+        Kind::Text,
+        "NAME",
+        "",
+        "Name of the node that the handler runs on. The default is the host's name.",
+    ),
+    flag(
+        "payload",
+        Kind::Text,
+        "FILE",
+        "",
+        "Read the payload from this file; '-' is standard input.",
+    ),
+    flag(
+        "query-response-size-limit",
+        Kind::Integer,
+        "BYTES",
+        "1024",
+        "Limit of an answer with what is around it, as in the agent's configuration.",
+    ),
+    flag(
+        "quiet",
+        Kind::Switch,
+        "",
+        "false",
+        "Show the output of the handler and nothing else.",
+    ),
+    flag(
+        "role",
+        Kind::Text,
+        "ROLE",
+        "",
+        "Value of the node's tag 'role'.",
+    ),
+    flag(
+        "tag",
+        Kind::List,
+        "KEY=VALUE",
+        "",
+        "Tag of the node; may be given several times.",
+    ),
+];
