@@ -170,7 +170,7 @@ impl Agent {
     /// Runs one of our commands on it: success, and what it printed.
     pub fn call(&self, command: &str, args: &[&str]) -> (bool, String) {
         let output = Command::new(COTTAR)
-            .arg(command)
+            .args(command.split(' '))
             .arg(format!("-rpc-addr={}", self.rpc))
             .args(args)
             .output()
