@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::dial::dial;
 use crate::agent::words::os_error;
 use crate::rpc::cluster::{KeyReply, decode_coordinate};
 use crate::rpc::handlers::{HandlerFigures, decode_handlers};
@@ -16,8 +17,6 @@ use crate::rpc::request::Query;
 use crate::rpc::{Boundary, ByteQueue, Request, VERSION};
 use crate::wire::coordinate::Coordinate;
 
-/// For connecting, as the reference does it.
-const DIAL_TIME_MAX: Duration = Duration::from_secs(10);
 /// For one request to be taken.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
 /// For the answer to a handshake: who listens but does not answer is no agent.
@@ -37,6 +36,8 @@ const INTERRUPT_CHECK: Duration = Duration::from_millis(200);
 pub enum Error {
     /// No connection; the reference's words.
     Dial(String),
+    /// The same, because the address is none: trying again does not help.
+    Address(String),
     /// The agent hung up.
     Closed,
     /// The agent does not answer.
@@ -54,7 +55,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Dial(why) | Error::Refused(why) => f.write_str(why),
+            Error::Dial(why) | Error::Address(why) | Error::Refused(why) => f.write_str(why),
             Error::Closed => f.write_str("client closed"),
             Error::Silent(time) => {
                 write!(
@@ -84,6 +85,8 @@ pub struct Client {
     /// Records that came between a request and its reply.
     early: VecDeque<(u64, Vec<u8>)>,
     interrupt: Option<Arc<AtomicBool>>,
+    /// When whoever waits does not want to wait any longer.
+    deadline: Option<Instant>,
 }
 
 impl Client {
@@ -92,7 +95,15 @@ impl Client {
     /// # Errors
     /// Says why there is no connection that can be used.
     pub fn connect(address: &str, key: &str) -> Result<Self> {
-        let stream = dial(address)?;
+        Client::connect_before(None, address, key)
+    }
+
+    /// The same; this and all waiting later on ends at the deadline with [`Error::Interrupted`].
+    ///
+    /// # Errors
+    /// Says why there is no connection that can be used.
+    pub fn connect_before(deadline: Option<Instant>, address: &str, key: &str) -> Result<Self> {
+        let stream = dial(address, deadline)?;
         stream
             .set_write_timeout(Some(WRITE_TIME_MAX))
             .and_then(|()| stream.set_nodelay(true))
@@ -104,6 +115,7 @@ impl Client {
             streams: BTreeSet::new(),
             early: VecDeque::new(),
             interrupt: None,
+            deadline,
         };
         let handshake = Request::Handshake { version: VERSION };
         client.call(&handshake, Some(HANDSHAKE_TIME_MAX))?;
@@ -207,20 +219,24 @@ impl Client {
         Ok(self.seq)
     }
 
-    /// The next record of any subscription. Waits for ever.
+    /// The next record of any subscription, if one begins within that time; without one it waits for
+    /// ever. No time at all looks only at what has been read already.
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn pushed(&mut self) -> Result<(u64, Vec<u8>)> {
+    pub fn pushed(&mut self, patience: Option<Duration>) -> Result<Option<(u64, Vec<u8>)>> {
         if let Some(record) = self.early.pop_front() {
-            return Ok(record);
+            return Ok(Some(record));
         }
-        let header = ReplyHeader::decode(&self.value(None)?).map_err(garbage)?;
+        let header = match self.value(patience) {
+            Err(Error::Silent(_)) => return Ok(None),
+            header => ReplyHeader::decode(&header?).map_err(garbage)?,
+        };
         if !self.streams.contains(&header.seq) {
             let why = format!("number {} was not asked for", header.seq);
             return Err(Error::Garbage(why));
         }
-        Ok((header.seq, self.value(None)?))
+        Ok(Some((header.seq, self.value(None)?)))
     }
 
     /// Sends a query; its records follow.
@@ -311,6 +327,13 @@ impl Client {
                 }
                 wait = Some(left);
             }
+            if let Some(deadline) = self.deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(Error::Interrupted);
+                }
+                wait = Some(wait.map_or(left, |wait| wait.min(left)));
+            }
             if let Some(interrupt) = &self.interrupt {
                 if interrupt.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
@@ -349,82 +372,6 @@ impl Records<'_> {
     }
 }
 
-fn dial(address: &str) -> Result<TcpStream> {
-    let dial_error = |why: String| Error::Dial(format!("dial tcp{why}"));
-    let (host, port) = split_host_port(address).map_err(|why| dial_error(format!(": {why}")))?;
-    let addresses = match host {
-        "" => vec![SocketAddr::from(([127, 0, 0, 1], port))],
-        host => match host.parse::<IpAddr>() {
-            Ok(ip) => vec![SocketAddr::new(ip, port)],
-            Err(_) => (host, port)
-                .to_socket_addrs()
-                .map_err(|_| dial_error(format!(": lookup {host}: no such host")))?
-                .collect(),
-        },
-    };
-    let deadline = Instant::now() + DIAL_TIME_MAX;
-    let mut failure = dial_error(format!(": lookup {host}: no such host"));
-    let mut first = true;
-    for address in addresses {
-        let left = deadline.saturating_duration_since(Instant::now());
-        // Zero is refused by the call; a millisecond is over as soon.
-        match TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1))) {
-            Ok(stream) => return Ok(stream),
-            Err(why) if first => {
-                failure = dial_error(format!(" {address}: {}", connect_words(&why)));
-                first = false;
-            }
-            Err(_) => {}
-        }
-    }
-    Err(failure)
-}
-
-/// Splits `host:port`; the errors are worded as the reference's.
-fn split_host_port(address: &str) -> std::result::Result<(&str, u16), String> {
-    if address.is_empty() {
-        return Err("missing address".to_owned());
-    }
-    let wrong = |what: &str| format!("address {address}: {what}");
-    let (host, port) = match address.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest
-                .split_once(']')
-                .ok_or_else(|| wrong("missing ']' in address"))?;
-            let port = after.strip_prefix(':').ok_or_else(|| {
-                wrong(if after.is_empty() {
-                    "missing port in address"
-                } else {
-                    "too many colons in address"
-                })
-            })?;
-            (host, port)
-        }
-        None => address
-            .rsplit_once(':')
-            .ok_or_else(|| wrong("missing port in address"))?,
-    };
-    if port.contains(':') || (host.contains(':') && !address.starts_with('[')) {
-        return Err(wrong("too many colons in address"));
-    }
-    let port = match port.parse::<u16>() {
-        Ok(port) => port,
-        Err(_) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            return Err(format!("address {port}: invalid port"));
-        }
-        Err(_) if port.is_empty() => 0,
-        Err(_) => return Err(format!("lookup tcp/{port}: unknown port")),
-    };
-    Ok((host, port))
-}
-
-fn connect_words(why: &io::Error) -> String {
-    match why.raw_os_error() {
-        None => os_error(why),
-        Some(_) => format!("connect: {}", os_error(why)),
-    }
-}
-
 fn broken(why: io::Error) -> Error {
     match why.kind() {
         io::ErrorKind::ConnectionReset
@@ -444,39 +391,4 @@ fn is_timeout(why: &io::Error) -> bool {
 
 fn garbage(why: impl fmt::Display) -> Error {
     Error::Garbage(why.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_split_and_refused_in_the_references_words() {
-        for (address, expected) in [
-            ("127.0.0.1:1", Ok(("127.0.0.1", 1))),
-            ("[::1]:7373", Ok(("::1", 7373))),
-            ("host:7373", Ok(("host", 7373))),
-            (":7373", Ok(("", 7373))),
-            ("", Err("missing address")),
-            ("foo", Err("address foo: missing port in address")),
-            ("[::1]", Err("address [::1]: missing port in address")),
-            ("::1", Err("address ::1: too many colons in address")),
-            ("a:b:c", Err("address a:b:c: too many colons in address")),
-            ("127.0.0.1:99999", Err("address 99999: invalid port")),
-            ("[::1", Err("address [::1: missing ']' in address")),
-            ("a:b", Err("lookup tcp/b: unknown port")),
-        ] {
-            assert_eq!(
-                split_host_port(address),
-                expected.map_err(str::to_owned),
-                "{address}"
-            );
-        }
-    }
-
-    #[test]
-    fn system_errors_lose_their_number() {
-        let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
-        assert_eq!(connect_words(&refused), "connect: connection refused");
-    }
 }

@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use super::client::{self, Client};
-use super::columns::columns;
 use super::flags::Flags;
 use super::help::help;
 use super::json::Json;
+use super::table::Command;
 use crate::go;
-use crate::rpc::reply::Member;
 use crate::rpc::{Request, TextMap};
+use crate::serf::config::{PROTOCOL_MAX, PROTOCOL_MIN};
 use crate::wire::name::Escaped;
 
 /// Why a command fails.
@@ -24,9 +24,22 @@ pub enum Failure {
     Message(String),
     /// The same, with the command's help behind it.
     Usage(String),
+    /// The answer is there, but is empty or lacks something, and the user wants to know; this goes to
+    /// stderr.
+    Incomplete(String),
     /// The output cannot be written.
     Output(io::Error),
 }
+
+/// Exit status of [`Failure::Incomplete`].
+const INCOMPLETE: u8 = 2;
+
+/// Commands whose JSON the reference has, too.
+const KNOWN_JSON: [&str; 3] = ["info", "members", "query"];
+/// Commands that it does not have.
+const OWN_COMMANDS: [&str; 1] = ["wait"];
+/// Flags that it does not have.
+const OWN_FLAGS: [&str; 4] = ["0", "expect", "fields", "strict"];
 
 impl From<io::Error> for Failure {
     fn from(why: io::Error) -> Self {
@@ -36,42 +49,77 @@ impl From<io::Error> for Failure {
 
 pub(super) type Outcome = Result<(), Failure>;
 
-/// Runs a command that calls an agent; what it has to say goes to `out`.
+/// Runs a command; what it has to say goes to `out`.
 ///
 /// # Errors
 /// See [`Failure`].
 pub fn run(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    match flags.command().name {
+    let name = flags.command().name;
+    let format = format(flags);
+    // These have words of their own for it, and a time.
+    if !KNOWN_JSON.contains(&name) && !["json", "text"].contains(&format) {
+        return Err(Failure::Message(format!("Invalid format: {format}")));
+    }
+    match name {
         "event" => event(flags, out),
-        "force-leave" => force_leave(flags),
+        "force-leave" => force_leave(flags, out),
         "handler list" => super::handler::list(flags, out),
         "info" => info(flags, out),
         "join" => join(flags, out),
+        "keygen" => super::keys::keygen(flags, out),
         "keys" => super::keys::keys(flags, out),
         "leave" => leave(flags, out),
-        "members" => members(flags, out),
+        "members" => super::members::members(flags, out),
         "monitor" => super::monitor::monitor(flags, out),
         "query" => super::query::query(flags, out),
         "reachability" => super::reachability::reachability(flags, out),
         "rtt" => super::rtt::rtt(flags, out),
         "tags" => tags(flags, out),
-        name => Err(Failure::Message(format!("{name} calls no agent"))),
+        "version" => version(flags, out),
+        "wait" => super::wait::wait(flags, out),
+        name => Err(Failure::Message(format!("{name} is no such command"))),
     }
+}
+
+/// Whether the reference has no such command.
+pub fn is_own(command: &Command) -> bool {
+    OWN_COMMANDS.contains(&command.name)
+}
+
+/// Whether the line is one that the reference would not take. Then errors go to stderr; all others go to
+/// stdout as there, where scripts look for them.
+fn is_beyond_reference(flags: &Flags) -> bool {
+    let command = flags.command();
+    let given = |name: &&str| command.flag(name).is_some() && flags.value(name).is_some();
+    is_own(command)
+        || OWN_FLAGS.iter().any(given)
+        || (given(&"format") && !KNOWN_JSON.contains(&command.name))
 }
 
 /// Prints what went wrong. Whether anybody still reads that changes nothing: the command has failed.
 pub fn report(failure: Failure, flags: &Flags, out: &mut dyn Write) -> ExitCode {
+    let mut stderr = io::stderr();
+    let out: &mut dyn Write = match failure {
+        Failure::Incomplete(_) => &mut stderr,
+        _ if is_beyond_reference(flags) => &mut stderr,
+        _ => out,
+    };
+    let mut status = ExitCode::FAILURE;
     let printed = match failure {
         Failure::Message(text) => writeln!(out, "{text}"),
         Failure::Usage(text) if text.is_empty() => write!(out, "{}", help(flags.command())),
         Failure::Usage(text) => write!(out, "{text}\n\n{}", help(flags.command())),
         Failure::Silent => Ok(()),
+        Failure::Incomplete(why) => {
+            status = ExitCode::from(INCOMPLETE);
+            writeln!(out, "{why}")
+        }
         Failure::Output(why) => return output_failed(&why),
     };
     if let Err(why) = printed.and_then(|()| out.flush()) {
         output_failed(&why);
     }
-    ExitCode::FAILURE
+    status
 }
 
 /// The exit status when the output cannot be written. A reader that has gone away is no error.
@@ -83,7 +131,8 @@ pub fn output_failed(why: &io::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-pub(super) fn connect(flags: &Flags) -> Result<Client, Failure> {
+/// Where the agent is, and the key that it asks for.
+pub(super) fn place(flags: &Flags) -> (String, String) {
     let from_environment = |name| std::env::var_os(name).unwrap_or_default();
     let address = match flags.value("rpc-addr") {
         Some(address) => address.to_owned(),
@@ -98,7 +147,15 @@ pub(super) fn connect(flags: &Flags) -> Result<Client, Failure> {
             .to_string_lossy()
             .into_owned(),
     };
-    Client::connect(&address, &key).map_err(failed("Error connecting to Serf agent"))
+    (address, key)
+}
+
+/// What stands before the reason why there is no connection.
+pub(super) const NO_CONNECTION: &str = "Error connecting to Serf agent";
+
+pub(super) fn connect(flags: &Flags) -> Result<Client, Failure> {
+    let (address, key) = place(flags);
+    Client::connect(&address, &key).map_err(failed(NO_CONNECTION))
 }
 
 fn default(flags: &Flags, name: &str) -> &'static str {
@@ -157,24 +214,35 @@ fn event(flags: &Flags, out: &mut dyn Write) -> Outcome {
     connect(flags)?
         .order(&request)
         .map_err(failed("Error sending event"))?;
-    out.write_all(b"Event '")?;
-    out.write_all(&name)?;
-    writeln!(out, "' dispatched! Coalescing enabled: {coalesce}")?;
-    Ok(())
+    let text = [
+        &b"Event '"[..],
+        &*name,
+        b"' dispatched! Coalescing enabled: ",
+        if coalesce { b"true" } else { b"false" },
+    ];
+    let json = vec![
+        ("name", Json::text(&name)),
+        ("coalesce", Json::Bool(coalesce)),
+    ];
+    tell(flags, &text.concat(), json, out)
 }
 
-fn force_leave(flags: &Flags) -> Outcome {
+fn force_leave(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let [node] = flags.arguments() else {
         let words = "A node name must be specified to force leave.";
         return Err(Failure::Usage(words.to_owned()));
     };
-    let request = Request::ForceLeave {
-        node: bytes(node),
-        prune: flags.flag("prune"),
-    };
+    let (node, prune) = (bytes(node), flags.flag("prune"));
+    let json = vec![("name", Json::text(&node)), ("prune", Json::Bool(prune))];
+    let request = Request::ForceLeave { node, prune };
     connect(flags)?
         .order(&request)
-        .map_err(failed("Error force leaving"))
+        .map_err(failed("Error force leaving"))?;
+    match is_json(flags) {
+        true => tell(flags, b"", json, out),
+        // As the reference has it.
+        false => Ok(()),
+    }
 }
 
 fn join(flags: &Flags, out: &mut dyn Write) -> Outcome {
@@ -186,17 +254,15 @@ fn join(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let contacted = connect(flags)?
         .join(addresses, flags.flag("replay"))
         .map_err(failed("Error joining the cluster"))?;
-    writeln!(
-        out,
-        "Successfully joined cluster by contacting {contacted} nodes."
-    )?;
-    Ok(())
+    let text = format!("Successfully joined cluster by contacting {contacted} nodes.");
+    let json = vec![("contacted", Json::Number(contacted.into()))];
+    tell(flags, text.as_bytes(), json, out)
 }
 
 fn leave(flags: &Flags, out: &mut dyn Write) -> Outcome {
     connect(flags)?.leave().map_err(failed("Error leaving"))?;
-    writeln!(out, "Graceful leave complete")?;
-    Ok(())
+    let json = vec![("left", Json::Bool(true))];
+    tell(flags, b"Graceful leave complete", json, out)
 }
 
 fn tags(flags: &Flags, out: &mut dyn Write) -> Outcome {
@@ -205,112 +271,66 @@ fn tags(flags: &Flags, out: &mut dyn Write) -> Outcome {
         return Err(Failure::Usage(String::new()));
     }
     let mut client = connect(flags)?;
-    let request = Request::Tags {
-        set: pairs(set)?,
-        delete: delete.iter().map(|key| key.clone().into_bytes()).collect(),
-    };
+    let set = pairs(set)?;
+    let delete: Vec<_> = delete.iter().map(|key| key.clone().into_bytes()).collect();
+    let json = vec![
+        ("set", Json::map(&set, |value| Json::text(value))),
+        ("deleted", Json::texts(&delete)),
+    ];
+    let request = Request::Tags { set, delete };
     client
         .order(&request)
         .map_err(failed("Error setting tags"))?;
-    writeln!(out, "Successfully updated agent tags")?;
-    Ok(())
+    tell(flags, b"Successfully updated agent tags", json, out)
 }
 
-fn members(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    let mut tags = pairs(flags.values("tag"))?;
-    if let Some(role) = flags.value("role").filter(|role| !role.is_empty()) {
-        let _ = writeln!(
-            io::stderr(),
-            "Deprecation warning: 'Role' has been replaced with 'Tags'"
-        );
-        tags.insert(b"role".to_vec(), role.into());
+/// The version and the protocols understood (agent spec 3.12).
+fn version(flags: &Flags, out: &mut dyn Write) -> Outcome {
+    let version = env!("CARGO_PKG_VERSION");
+    let text =
+        format!("{version}\nAgent Protocol: {PROTOCOL_MAX} (Understands back to: {PROTOCOL_MIN})");
+    let protocol = vec![
+        ("max", Json::Number(PROTOCOL_MAX.into())),
+        ("min", Json::Number(PROTOCOL_MIN.into())),
+    ];
+    let json = vec![
+        ("version", Json::text(version)),
+        ("protocol", Json::object(protocol)),
+    ];
+    tell(flags, text.as_bytes(), json, out)
+}
+
+/// Prints what has been done, as text or as an object.
+pub(super) fn tell(
+    flags: &Flags,
+    text: &[u8],
+    json: Vec<(&str, Json)>,
+    out: &mut dyn Write,
+) -> Outcome {
+    match is_json(flags) {
+        true => out.write_all(Json::object(json).print().as_bytes())?,
+        false => out.write_all(text)?,
     }
-    let filter = |name| flags.value(name).unwrap_or_default().into();
-    let request = Request::MembersFiltered {
-        tags,
-        status: filter("status"),
-        name: filter("name"),
-    };
-    let mut members = connect(flags)?
-        .members(&request)
-        .map_err(failed("Error retrieving members"))?;
-    members.sort_by(|a, b| a.name.cmp(&b.name));
-    let text = match format(flags) {
-        "json" => members_json(&members).print(),
-        "text" => {
-            let detailed = flags.flag("detailed");
-            let rows: Vec<_> = members.iter().map(|m| member_row(m, detailed)).collect();
-            columns(&rows)
-        }
-        other => return Err(unknown_format(other)),
-    };
-    writeln!(out, "{text}")?;
-    Ok(())
+    Ok(out.write_all(b"\n")?)
 }
 
 pub(super) fn format(flags: &Flags) -> &str {
-    flags.value("format").unwrap_or(default(flags, "format"))
+    let has_formats = flags.command().flag("format").is_some();
+    let given = if has_formats {
+        flags.value("format")
+    } else {
+        None
+    };
+    given.unwrap_or("text")
+}
+
+pub(super) fn is_json(flags: &Flags) -> bool {
+    format(flags) == "json"
 }
 
 pub(super) fn unknown_format(format: &str) -> Failure {
     let quoted = go::quote(format.as_bytes());
     Failure::Message(format!("Encoding error: Invalid output format {quoted}"))
-}
-
-fn address(member: &Member) -> String {
-    match member.socket_addr() {
-        Some(address) => address.to_string(),
-        None => "?".to_owned(),
-    }
-}
-
-/// What is in a member's cells cannot break the table: nothing in them splits a cell or a line.
-fn member_row(member: &Member, detailed: bool) -> Vec<String> {
-    let cell = |text: &[u8]| Escaped(text).to_string().trim().to_owned();
-    let tags: Vec<_> = member
-        .tags
-        .iter()
-        .map(|(key, value)| format!("{}={}", Escaped(key), Escaped(value)))
-        .collect();
-    let mut row = vec![
-        cell(&member.name),
-        address(member),
-        cell(&member.status),
-        tags.join(",").trim().to_owned(),
-    ];
-    if detailed {
-        row.push(format!("Protocol Version: {}", member.delegate_current));
-        row.push(format!(
-            "Available Protocol Range: [{}, {}]",
-            member.delegate_min, member.delegate_max
-        ));
-    }
-    row
-}
-
-fn members_json(members: &[Member]) -> Json {
-    let one = |member: &Member| {
-        Json::object([
-            ("name", Json::text(&member.name)),
-            ("addr", Json::text(address(member))),
-            ("port", Json::Number(member.port.into())),
-            ("tags", Json::map(&member.tags, |value| Json::text(value))),
-            ("status", Json::text(&member.status)),
-            (
-                "protocol",
-                Json::object([
-                    ("max", Json::Number(member.delegate_max.into())),
-                    ("min", Json::Number(member.delegate_min.into())),
-                    ("version", Json::Number(member.delegate_current.into())),
-                ]),
-            ),
-        ])
-    };
-    let list = match members {
-        [] => Json::Null,
-        members => Json::List(members.iter().map(one).collect()),
-    };
-    Json::object([("members", list)])
 }
 
 fn info(flags: &Flags, out: &mut dyn Write) -> Outcome {

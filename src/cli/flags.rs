@@ -31,6 +31,16 @@ pub enum Stop {
 }
 
 impl Flags {
+    /// A line with nothing behind the command's name.
+    pub fn none(command: &'static Command) -> Self {
+        Flags {
+            command,
+            values: BTreeMap::new(),
+            order: Vec::new(),
+            arguments: Vec::new(),
+        }
+    }
+
     /// Reads flags up to the first positional argument or `--`; the rest are arguments.
     ///
     /// # Errors
@@ -40,12 +50,7 @@ impl Flags {
         line: impl IntoIterator<Item = OsString>,
     ) -> Result<Self, Stop> {
         let mut line = line.into_iter().peekable();
-        let mut flags = Flags {
-            command,
-            values: BTreeMap::new(),
-            order: Vec::new(),
-            arguments: Vec::new(),
-        };
+        let mut flags = Flags::none(command);
         while let Some(argument) =
             line.next_if(|next| next.len() > 1 && next.as_bytes().starts_with(b"-"))
         {

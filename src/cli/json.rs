@@ -8,7 +8,10 @@ use std::fmt::Write;
 #[allow(missing_docs)]
 pub enum Json {
     Null,
+    Bool(bool),
     Number(i64),
+    /// A number as it is to be printed.
+    Decimal(String),
     Text(Vec<u8>),
     List(Vec<Json>),
     /// In the order to be printed.
@@ -22,13 +25,18 @@ impl Json {
     }
 
     /// An object whose keys are known.
-    pub fn object<const N: usize>(entries: [(&str, Json); N]) -> Self {
+    pub fn object(entries: Vec<(&str, Json)>) -> Self {
         Json::Object(
             entries
                 .into_iter()
                 .map(|(key, value)| (key.into(), value))
                 .collect(),
         )
+    }
+
+    /// A list of texts.
+    pub fn texts<'a>(texts: impl IntoIterator<Item = &'a Vec<u8>>) -> Self {
+        Json::List(texts.into_iter().map(Json::text).collect())
     }
 
     /// An object of free keys, which must be sorted.
@@ -47,13 +55,23 @@ impl Json {
     /// The value over several lines, without a line end behind it.
     pub fn print(&self) -> String {
         let mut text = String::new();
-        self.write(&mut text, 0);
+        self.write(&mut text, Some(0));
         text
     }
 
-    fn write(&self, text: &mut String, depth: usize) {
+    /// The value on one line, without its end.
+    pub fn line(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, None);
+        text
+    }
+
+    /// Without a depth everything stays on one line.
+    fn write(&self, text: &mut String, depth: Option<usize>) {
         match self {
             Json::Null => text.push_str("null"),
+            Json::Bool(yes) => text.push_str(if *yes { "true" } else { "false" }),
+            Json::Decimal(number) => text.push_str(number),
             Json::Number(number) => {
                 let _ = write!(text, "{number}");
             }
@@ -72,25 +90,28 @@ impl Json {
 
 fn write_items<'a>(
     text: &mut String,
-    depth: usize,
+    depth: Option<usize>,
     brackets: [char; 2],
     items: impl ExactSizeIterator<Item = (Option<&'a [u8]>, &'a Json)>,
 ) {
     text.push(brackets[0]);
     let last = items.len();
-    let indent = |text: &mut String, depth: usize| {
-        text.push('\n');
-        text.extend(std::iter::repeat_n("  ", depth));
+    let inside = depth.map(|depth| depth + 1);
+    let indent = |text: &mut String, depth: Option<usize>| {
+        if let Some(depth) = depth {
+            text.push('\n');
+            text.extend(std::iter::repeat_n("  ", depth));
+        }
     };
     for (number, (key, value)) in items.enumerate() {
-        indent(text, depth + 1);
+        indent(text, inside);
         if let Some(key) = key {
             write_text(text, key);
             text.push_str(": ");
         }
-        value.write(text, depth + 1);
+        value.write(text, inside);
         if number + 1 < last {
-            text.push(',');
+            text.push_str(if depth.is_some() { "," } else { ", " });
         } else {
             indent(text, depth);
         }
@@ -125,12 +146,16 @@ mod tests {
 
     #[test]
     fn it_is_indented() {
-        let value = Json::object([
+        let value = Json::object(vec![
             ("a", Json::Null),
             ("b", Json::List(vec![])),
             ("c", Json::Object(vec![])),
             ("d", Json::List(vec![Json::Number(-1), Json::text("x")])),
         ]);
+        assert_eq!(
+            value.line(),
+            "{\"a\": null, \"b\": [], \"c\": {}, \"d\": [-1, \"x\"]}"
+        );
         assert_eq!(
             value.print(),
             "{\n  \"a\": null,\n  \"b\": [],\n  \"c\": {},\n  \"d\": [\n    -1,\n    \"x\"\n  ]\n}"

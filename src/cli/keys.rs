@@ -6,8 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::columns::columns;
-use super::commands::{Failure, Outcome, connect};
+use super::commands::{Failure, Outcome, connect, is_json, tell};
 use super::flags::Flags;
+use super::json::Json;
 use crate::rpc::Request;
 use crate::rpc::cluster::KeyReply;
 use crate::wire::name::Escaped;
@@ -15,8 +16,17 @@ use crate::wire::name::Escaped;
 /// Bytes of a new key: the largest size.
 const KEY_BYTES: usize = 32;
 
+/// Prints a new key.
+pub(super) fn keygen(flags: &Flags, out: &mut dyn Write) -> Outcome {
+    let key = generate().map_err(|why| {
+        let _ = writeln!(io::stderr(), "cottar: no random bytes for a key: {why}");
+        Failure::Silent
+    })?;
+    tell(flags, key.as_bytes(), vec![("key", Json::text(&key))], out)
+}
+
 /// A new key in base64.
-pub(super) fn generate() -> io::Result<String> {
+fn generate() -> io::Result<String> {
     let mut key = [0; KEY_BYTES];
     getrandom::getrandom(&mut key).map_err(|why| io::Error::other(why.to_string()))?;
     Ok(STANDARD.encode(key))
@@ -77,12 +87,20 @@ fn task(flags: &Flags) -> Result<Task, Failure> {
 pub(super) fn keys(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let task = task(flags)?;
     let mut client = connect(flags)?;
-    writeln!(out, "==> {}", task.begin)?;
-    out.flush()?;
+    if !is_json(flags) {
+        writeln!(out, "==> {}", task.begin)?;
+        out.flush()?;
+    }
     let failed = |why: &dyn std::fmt::Display| format!("\n{}: {why}", task.failure);
     let (reply, error) = client
         .keys(&task.request)
         .map_err(|why| Failure::Message(failed(&why)))?;
+    if is_json(flags) {
+        writeln!(out, "{}", json(&reply).print())?;
+        // The empty line sets a table apart that is not there.
+        let failed = |why: String| Failure::Message(failed(&why).trim_start().to_owned());
+        return error.map_or(Ok(()), |why| Err(failed(why)));
+    }
     if let Some(why) = error {
         if !reply.messages.is_empty() {
             writeln!(out, "{}", messages("failed:", &reply))?;
@@ -98,6 +116,20 @@ pub(super) fn keys(flags: &Flags, out: &mut dyn Write) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// The agent's answer under the names that it has there.
+fn json(reply: &KeyReply) -> Json {
+    Json::object(vec![
+        ("Keys", Json::map(&reply.keys, |n| Json::Number(*n))),
+        (
+            "Messages",
+            Json::map(&reply.messages, |text| Json::text(text)),
+        ),
+        ("NumErr", Json::Number(reply.num_err)),
+        ("NumNodes", Json::Number(reply.num_nodes)),
+        ("NumResp", Json::Number(reply.num_resp)),
+    ])
 }
 
 fn messages(word: &str, reply: &KeyReply) -> String {

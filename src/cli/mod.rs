@@ -4,16 +4,21 @@
 pub mod client;
 mod columns;
 mod commands;
+mod dial;
+mod expected;
+mod fields;
 pub mod flags;
 mod handler;
 pub mod help;
 mod json;
 mod keys;
+mod members;
 mod monitor;
 mod query;
 mod reachability;
 mod rtt;
 pub mod table;
+mod wait;
 
 pub use flags::Flags;
 
@@ -21,7 +26,6 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::serf::config::{PROTOCOL_MAX, PROTOCOL_MIN};
 use flags::Stop;
 use table::Command;
 
@@ -34,7 +38,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut flags_first = false;
     while let Some(flag) = line.next_if(|next| next.to_string_lossy().starts_with('-')) {
         match flag.to_str() {
-            Some("-v" | "--version") => return print(&version()),
+            Some("-v" | "--version") => return version(),
             Some("-h" | "-help" | "--help") => return usage(ExitCode::SUCCESS),
             _ => flags_first = true,
         }
@@ -65,38 +69,44 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(command: &'static Command, line: impl Iterator<Item = OsString>) -> ExitCode {
     let flags = match Flags::parse(command, line) {
         Ok(flags) => flags,
-        Err(Stop::Version) => return print(&version()),
+        Err(Stop::Version) => return version(),
         Err(Stop::Help) => {
             let _ = io::stderr().write_all(help::help(command).as_bytes());
             return ExitCode::SUCCESS;
         }
-        // As the reference has it: this one reads nothing of its line.
-        Err(Stop::Error(_)) if command.name == "keygen" => return keygen(),
-        Err(Stop::Error(why)) => {
+        // As the reference has it: this one passes over what it does not know.
+        Err(Stop::Error(_)) if command.name == "keygen" => Flags::none(command),
+        Err(Stop::Error(why)) if !commands::is_own(command) => {
             let _ = writeln!(io::stderr(), "{why}");
             print(&help::help(command));
             return ExitCode::FAILURE;
         }
+        Err(Stop::Error(why)) => return complain(&why, &help::help(command)),
     };
-    match command.name {
-        "agent" => {
-            warn_of_arguments(&flags);
-            crate::agent::run(&flags)
-        }
-        "keygen" => keygen(),
-        "version" => print(&version()),
-        name => {
-            let mut out = io::stdout().lock();
-            let done = match name {
-                "handler test" => handler::test::test(&flags, &mut out),
-                _ => commands::run(&flags, &mut out).map(|()| 0),
-            };
-            match done.and_then(|code| out.flush().map(|()| code).map_err(Into::into)) {
-                Ok(code) => ExitCode::from(code),
-                Err(failure) => commands::report(failure, &flags, &mut out),
-            }
-        }
+    if command.name == "agent" {
+        warn_of_arguments(&flags);
+        return crate::agent::run(&flags);
     }
+    run_to_end(&flags)
+}
+
+fn run_to_end(flags: &Flags) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let done = match flags.command().name {
+        "handler test" => handler::test::test(flags, &mut out),
+        _ => commands::run(flags, &mut out).map(|()| 0),
+    };
+    match done.and_then(|code| Ok(out.flush().map(|()| code)?)) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => commands::report(failure, flags, &mut out),
+    }
+}
+
+/// Prints the version in whatever words `version` has for it.
+fn version() -> ExitCode {
+    table::command("version").map_or(ExitCode::FAILURE, |command| {
+        run_to_end(&Flags::none(command))
+    })
 }
 
 /// The reference passes over them, and over all flags behind them, in silence.
@@ -107,25 +117,6 @@ fn warn_of_arguments(flags: &Flags) {
             "Warning: the agent takes no arguments: '{}' and what follows is ignored",
             first.to_string_lossy()
         );
-    }
-}
-
-/// The version and the protocols understood (agent spec 3.12).
-pub fn version() -> String {
-    format!(
-        "{}\nAgent Protocol: {PROTOCOL_MAX} (Understands back to: {PROTOCOL_MIN})\n",
-        env!("CARGO_PKG_VERSION")
-    )
-}
-
-/// A new key (agent spec 3.10).
-fn keygen() -> ExitCode {
-    match keys::generate() {
-        Ok(key) => print(&format!("{key}\n")),
-        Err(why) => {
-            let _ = writeln!(io::stderr(), "cottar: no random bytes for a key: {why}");
-            ExitCode::FAILURE
-        }
     }
 }
 

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::client::Error;
-use super::commands::{Failure, Outcome, connect, failed};
+use super::commands::{Failure, Outcome, connect, failed, is_json};
 use super::flags::Flags;
+use super::json::Json;
+use super::members::object;
 use crate::go;
 use crate::rpc::Request;
 use crate::rpc::record::{EventRecord, decode_line};
@@ -30,15 +32,22 @@ pub(super) fn monitor(flags: &Flags, out: &mut dyn Write) -> Outcome {
         .subscribe(&Request::Monitor { level })
         .map_err(failed("Error starting monitor"))?;
     loop {
-        let (seq, body) = match client.pushed() {
-            Ok(record) => record,
+        let (seq, body) = match client.pushed(None) {
+            Ok(Some(record)) => record,
+            Ok(None) => continue,
             Err(Error::Closed) => return Err(Failure::Message(AGENT_GONE.to_owned())),
             Err(why) => return Err(failed("Error receiving records")(why)),
         };
         let text = if seq == events {
-            EventRecord::decode(&body).map(|event| shown(&event))
+            EventRecord::decode(&body).map(|event| match is_json(flags) {
+                true => format!("{}\n", json(&event).line()).into_bytes(),
+                false => shown(&event),
+            })
         } else {
             decode_line(&body).map(|mut line| {
+                if is_json(flags) {
+                    line = Json::object(vec![("Log", Json::text(line))]).line().into();
+                }
                 line.push(b'\n');
                 line
             })
@@ -81,6 +90,27 @@ fn shown(event: &EventRecord) -> Vec<u8> {
         }
     }
     text.into_bytes()
+}
+
+/// The fields that the event has, under the names of RPC; members as `members` prints them.
+fn json(event: &EventRecord) -> Json {
+    let number = |number: u64| Json::Decimal(number.to_string());
+    let members = |members: &Vec<Member>| Json::List(members.iter().map(object).collect());
+    let fields = [
+        ("Event", Some(Json::text(&event.event))),
+        ("Name", event.name.as_ref().map(Json::text)),
+        ("Payload", event.payload.as_ref().map(Json::text)),
+        ("LTime", event.ltime.map(number)),
+        ("Coalesce", event.coalesce.map(Json::Bool)),
+        ("ID", event.id.map(number)),
+        ("Members", event.members.as_ref().map(members)),
+    ];
+    let fields = fields.into_iter();
+    Json::object(
+        fields
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect(),
+    )
 }
 
 fn member(member: &Member) -> String {

@@ -1,10 +1,13 @@
 //! `query`: asks, and prints answers as they arrive or all at the end (agent spec 3.4).
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::commands::{Failure, Outcome, connect, failed, format, name_and_payload, pairs};
+use super::expected::Expected;
+use super::fields::Fields;
 use super::flags::Flags;
 use super::json::Json;
 use crate::go;
@@ -12,6 +15,9 @@ use crate::rpc::TextMap;
 use crate::rpc::reply::Record;
 use crate::rpc::request::Query;
 use crate::wire::name::Escaped;
+
+/// What `-fields` knows of an answer.
+const FIELDS: &[&str] = &["node", "payload", "ack"];
 
 pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let (name, payload) = name_and_payload(flags, "A query name must be specified.")?;
@@ -32,19 +38,32 @@ pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
         name,
         payload,
     };
+    let fields = Fields::parse(flags, FIELDS)?;
+    let acks = fields.as_ref().is_some_and(|fields| fields.contains("ack"));
+    if acks && (!query.request_ack || flags.value("fields") != Some("ack")) {
+        let words =
+            "The field ack is for acks instead of answers: it stands alone and without -no-ack";
+        return Err(Failure::Message(words.to_owned()));
+    }
+    let mut expected = Expected::parse(flags, acks)?;
     let mut client = connect(flags)?;
     let mut answers: Box<dyn Answers> = match format(flags) {
+        "text" if fields.is_some() => Box::new(Collected::new(fields)),
         "text" => Box::new(Lines::new(query.request_ack)),
-        "json" => Box::new(Collected::default()),
+        "json" => Box::new(Collected::new(None)),
         other => return Err(Failure::Message(format!("Invalid format: {other}"))),
     };
     exit_on_interrupt()?;
+    expected.look_up(&query, &mut client)?;
     let name = query.name.clone();
     let mut records = client.query(query).map_err(failed("Error sending query"))?;
     answers.begin(&name, out)?;
-    loop {
+    while !expected.is_over() {
         match records.receive() {
-            Ok(Some(record)) => answers.take(record, out)?,
+            Ok(Some(record)) => {
+                expected.take(&record);
+                answers.take(record, out)?;
+            }
             Ok(None) => break,
             Err(why) => {
                 // What came is shown all the same; that it is not all is said and told by the status.
@@ -53,7 +72,11 @@ pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
             }
         }
     }
-    Ok(answers.end(out)?)
+    answers.end(out)?;
+    match expected.shortfall() {
+        Some(why) if flags.flag("strict") => Err(Failure::Incomplete(why)),
+        _ => Ok(()),
+    }
 }
 
 /// An interrupted query prints no totals and fails.
@@ -122,11 +145,40 @@ impl Answers for Lines {
     }
 }
 
-/// One JSON object, at the end.
+/// One JSON object, or the chosen fields of all that came, at the end.
 #[derive(Default)]
 struct Collected {
-    acks: Vec<Vec<u8>>,
+    acks: BTreeSet<Vec<u8>>,
     responses: TextMap,
+    fields: Option<Fields>,
+}
+
+impl Collected {
+    fn new(fields: Option<Fields>) -> Self {
+        Collected {
+            fields,
+            ..Collected::default()
+        }
+    }
+
+    /// A record for each response, or for each ack.
+    fn show(&self, fields: &Fields, out: &mut dyn Write) -> io::Result<()> {
+        if fields.contains("ack") {
+            for node in &self.acks {
+                fields.write(&|_| node.clone(), out)?;
+            }
+        } else {
+            for (node, payload) in &self.responses {
+                let payload = match fields.is_raw() {
+                    true => payload,
+                    false => payload.strip_suffix(b"\n").unwrap_or(payload),
+                };
+                let field = |name: &str| if name == "node" { node } else { payload }.to_vec();
+                fields.write(&field, out)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Answers for Collected {
@@ -136,7 +188,9 @@ impl Answers for Collected {
 
     fn take(&mut self, record: Record, _out: &mut dyn Write) -> io::Result<()> {
         match &*record.kind {
-            b"ack" => self.acks.push(record.from),
+            b"ack" => {
+                self.acks.insert(record.from);
+            }
             b"response" => {
                 let payload = record.payload.unwrap_or_default();
                 self.responses.insert(record.from, payload);
@@ -147,13 +201,15 @@ impl Answers for Collected {
     }
 
     fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        self.acks.sort();
-        let acks = match &*self.acks {
-            [] => Json::Null,
-            acks => Json::List(acks.iter().map(Json::text).collect()),
+        if let Some(fields) = &self.fields {
+            return self.show(fields, out);
+        }
+        let acks = match self.acks.is_empty() {
+            true => Json::Null,
+            false => Json::texts(&self.acks),
         };
         let responses = Json::map(&self.responses, |payload| Json::text(payload));
-        let object = Json::object([("Acks", acks), ("Responses", responses)]);
+        let object = Json::object(vec![("Acks", acks), ("Responses", responses)]);
         writeln!(out, "{}", object.print())
     }
 }

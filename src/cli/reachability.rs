@@ -7,8 +7,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::client::Error;
-use super::commands::{Failure, Outcome, connect, failed};
+use super::commands::{Failure, Outcome, connect, failed, is_json};
 use super::flags::Flags;
+use super::json::Json;
 use crate::rpc::Request;
 use crate::rpc::request::Query;
 use crate::wire::name::Escaped;
@@ -34,6 +35,37 @@ Troubleshooting tips:
 ";
 
 pub(super) fn reachability(flags: &Flags, out: &mut dyn Write) -> Outcome {
+    if !is_json(flags) {
+        return test(flags, out).and_then(|found| judge(&found, flags, out));
+    }
+    let found = test(flags, &mut io::sink())?;
+    writeln!(out, "{}", found.json().print())?;
+    judge(&found, flags, &mut io::sink())
+}
+
+/// Who is alive to the agent, and who confirmed.
+struct Found {
+    members: usize,
+    live: BTreeSet<Vec<u8>>,
+    acks: BTreeSet<Vec<u8>>,
+}
+
+impl Found {
+    fn json(&self) -> Json {
+        Json::object(vec![
+            (
+                "members",
+                Json::Number(i64::try_from(self.members).unwrap_or(i64::MAX)),
+            ),
+            ("live", Json::texts(&self.live)),
+            ("acks", Json::texts(&self.acks)),
+            ("missing", Json::texts(self.live.difference(&self.acks))),
+            ("surplus", Json::texts(self.acks.difference(&self.live))),
+        ])
+    }
+}
+
+fn test(flags: &Flags, out: &mut dyn Write) -> Result<Found, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupted))?;
     let mut client = connect(flags)?;
@@ -91,12 +123,16 @@ pub(super) fn reachability(flags: &Flags, out: &mut dyn Write) -> Outcome {
             last.as_secs_f64()
         )?;
     }
-    judge(&live, &acks, out)
+    Ok(Found {
+        members: members.len(),
+        live,
+        acks,
+    })
 }
 
-fn judge(live: &BTreeSet<Vec<u8>>, acks: &BTreeSet<Vec<u8>>, out: &mut dyn Write) -> Outcome {
-    let missing: Vec<_> = live.difference(acks).collect();
-    let surplus: Vec<_> = acks.difference(live).collect();
+fn judge(found: &Found, flags: &Flags, out: &mut dyn Write) -> Outcome {
+    let missing: Vec<_> = found.live.difference(&found.acks).collect();
+    let surplus: Vec<_> = found.acks.difference(&found.live).collect();
     if missing.is_empty() && surplus.is_empty() {
         writeln!(out, "Successfully contacted all live nodes")?;
         return Ok(());
@@ -108,6 +144,10 @@ fn judge(live: &BTreeSet<Vec<u8>>, acks: &BTreeSet<Vec<u8>>, out: &mut dyn Write
     if !surplus.is_empty() {
         let words = "Received more acks than live nodes! Acks from non-live nodes:";
         explain(words, &surplus, SURPLUS_HINTS, out)?;
+    }
+    if flags.flag("strict") {
+        let words = "Not all live nodes, or more than these, have confirmed";
+        return Err(Failure::Incomplete(words.to_owned()));
     }
     Err(Failure::Silent)
 }
@@ -132,6 +172,7 @@ fn stopped(what: &str) -> impl Fn(Error) -> Failure {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::cli::table;
 
     fn names(list: &str) -> BTreeSet<Vec<u8>> {
         list.split_whitespace().map(Vec::from).collect()
@@ -139,7 +180,13 @@ mod tests {
 
     fn judged(live: &str, acks: &str) -> (bool, String) {
         let mut out = Vec::new();
-        let outcome = judge(&names(live), &names(acks), &mut out);
+        let found = Found {
+            members: 3,
+            live: names(live),
+            acks: names(acks),
+        };
+        let flags = Flags::none(table::command("reachability").unwrap());
+        let outcome = judge(&found, &flags, &mut out);
         (outcome.is_ok(), String::from_utf8(out).unwrap())
     }
 

@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
-use super::commands::{Failure, Outcome, bytes, connect, failed};
+use super::commands::{Failure, Outcome, bytes, connect, failed, tell};
 use super::flags::Flags;
+use super::json::Json;
 use crate::go;
 use crate::serf::coordinate::distance;
 
@@ -38,11 +39,21 @@ pub(super) fn rtt(flags: &Flags, out: &mut dyn Write) -> Outcome {
     }
     if let ([one, other], [place, other_place]) = (&*names, &*places) {
         let millis = distance(place, other_place).as_nanos() as f64 / 1e6;
-        out.write_all(b"Estimated ")?;
-        out.write_all(one)?;
-        out.write_all(b" <-> ")?;
-        out.write_all(other)?;
-        writeln!(out, " rtt: {millis:.3} ms")?;
+        let millis = format!("{millis:.3}");
+        let text = [
+            b"Estimated ",
+            &**one,
+            b" <-> ",
+            other,
+            b" rtt: ",
+            millis.as_bytes(),
+            b" ms",
+        ];
+        let json = vec![
+            ("nodes", Json::texts(&names)),
+            ("rtt_ms", Json::Decimal(millis.clone())),
+        ];
+        tell(flags, &text.concat(), json, out)?;
     }
     Ok(())
 }

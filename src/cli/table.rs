@@ -3,9 +3,11 @@
 
 mod agent;
 mod handler;
+mod scripts;
 
 use agent::AGENT_FLAGS;
 use handler::HANDLER_TEST_FLAGS;
+use scripts::{MEMBERS_FLAGS, QUERY_FLAGS, REACHABILITY_FLAGS, WAIT_FLAGS};
 
 /// What follows a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,13 +149,16 @@ pub const COMMANDS: &[Command] = &[
         arguments: "NAME [PAYLOAD]",
         summary: "Sends a user event to the whole cluster",
         description: "Fires a user event. Each node hands it to its handlers.",
-        flags: &[flag(
-            "coalesce",
-            Kind::Switch,
-            "",
-            "true",
-            "Let receivers run one handler for several events of this name within a short time.",
-        )],
+        flags: &[
+            flag(
+                "coalesce",
+                Kind::Switch,
+                "",
+                "true",
+                "Let receivers run one handler for several events of this name within a short time.",
+            ),
+            FORMAT,
+        ],
         calls_agent: true,
     },
     Command {
@@ -161,13 +166,16 @@ pub const COMMANDS: &[Command] = &[
         arguments: "NAME",
         summary: "Turns a failed member into one that has left",
         description: "For a node that will not come back: the others stop trying to reach it.",
-        flags: &[flag(
-            "prune",
-            Kind::Switch,
-            "",
-            "false",
-            "Forget the member altogether.",
-        )],
+        flags: &[
+            FORMAT,
+            flag(
+                "prune",
+                Kind::Switch,
+                "",
+                "false",
+                "Forget the member altogether.",
+            ),
+        ],
         calls_agent: true,
     },
     Command {
@@ -207,13 +215,16 @@ pub const COMMANDS: &[Command] = &[
         arguments: "ADDRESS...",
         summary: "Makes a running agent join a cluster",
         description: "Each address is HOST or HOST:PORT of a node; it succeeds if one of them answers.",
-        flags: &[flag(
-            "replay",
-            Kind::Switch,
-            "",
-            "false",
-            "Take user events from before the join, too.",
-        )],
+        flags: &[
+            FORMAT,
+            flag(
+                "replay",
+                Kind::Switch,
+                "",
+                "false",
+                "Take user events from before the join, too.",
+            ),
+        ],
         calls_agent: true,
     },
     Command {
@@ -221,7 +232,7 @@ pub const COMMANDS: &[Command] = &[
         arguments: "",
         summary: "Makes a new encryption key",
         description: "Prints 32 random bytes in base64, for -encrypt, for a keyring file or for keys -install.",
-        flags: &[],
+        flags: &[FORMAT],
         calls_agent: false,
     },
     Command {
@@ -230,6 +241,7 @@ pub const COMMANDS: &[Command] = &[
         summary: "Changes or lists the encryption keys of the cluster",
         description: "All live members take part. Exactly one of -install, -list, -remove and -use must be given. Keys are in base64, as keygen prints them.",
         flags: &[
+            FORMAT,
             flag(
                 "install",
                 Kind::Text,
@@ -266,7 +278,7 @@ pub const COMMANDS: &[Command] = &[
         arguments: "",
         summary: "Makes an agent leave the cluster and end",
         description: "Tells the other nodes that this one leaves on purpose, then ends the agent.",
-        flags: &[],
+        flags: &[FORMAT],
         calls_agent: true,
     },
     Command {
@@ -274,44 +286,7 @@ pub const COMMANDS: &[Command] = &[
         arguments: "",
         summary: "Lists the members of the cluster",
         description: "One line a member: name, address, status, tags. Expressions must match as a whole.",
-        flags: &[
-            flag(
-                "detailed",
-                Kind::Switch,
-                "",
-                "false",
-                "Show protocol versions, too; for text output.",
-            ),
-            FORMAT,
-            flag(
-                "name",
-                Kind::Text,
-                "REGEXP",
-                "",
-                "Only members whose name matches.",
-            ),
-            flag(
-                "role",
-                Kind::Text,
-                "REGEXP",
-                "",
-                "Only members whose tag 'role' matches. Deprecated: use -tag role=REGEXP.",
-            ),
-            flag(
-                "status",
-                Kind::Text,
-                "REGEXP",
-                "",
-                "Only members whose status matches: alive, leaving, left or failed.",
-            ),
-            flag(
-                "tag",
-                Kind::List,
-                "KEY=REGEXP",
-                "",
-                "Only members whose tag KEY matches; may be given several times, then all must match.",
-            ),
-        ],
+        flags: MEMBERS_FLAGS,
         calls_agent: true,
     },
     Command {
@@ -319,13 +294,16 @@ pub const COMMANDS: &[Command] = &[
         arguments: "",
         summary: "Shows the log and the events of an agent as they come",
         description: "Prints the last lines of the agent's log, then new ones and all events, until it is interrupted.",
-        flags: &[flag(
-            "log-level",
-            Kind::Text,
-            "LEVEL",
-            "info",
-            "Least level of the lines: TRACE, DEBUG, INFO, WARN or ERR, whatever the agent itself prints.",
-        )],
+        flags: &[
+            FORMAT,
+            flag(
+                "log-level",
+                Kind::Text,
+                "LEVEL",
+                "info",
+                "Least level of the lines: TRACE, DEBUG, INFO, WARN or ERR, whatever the agent itself prints.",
+            ),
+        ],
         calls_agent: true,
     },
     Command {
@@ -333,44 +311,7 @@ pub const COMMANDS: &[Command] = &[
         arguments: "NAME [PAYLOAD]",
         summary: "Asks all nodes and prints their answers",
         description: "Sends a query and collects acks and answers until its time is over.",
-        flags: &[
-            FORMAT,
-            flag(
-                "no-ack",
-                Kind::Switch,
-                "",
-                "false",
-                "Do not ask nodes to confirm that they got the query.",
-            ),
-            flag(
-                "node",
-                Kind::List,
-                "NAME",
-                "",
-                "Ask this node only; may be given several times.",
-            ),
-            flag(
-                "relay-factor",
-                Kind::Integer,
-                "NUMBER",
-                "0",
-                "Number of other nodes, 0 to 255, through which copies of each answer travel.",
-            ),
-            flag(
-                "tag",
-                Kind::List,
-                "KEY=REGEXP",
-                "",
-                "Ask only nodes with a matching tag; may be given several times, then all must match.",
-            ),
-            flag(
-                "timeout",
-                Kind::Duration,
-                "DURATION",
-                "0s",
-                "How long to collect answers; 0 leaves it to the agent, which goes by the size of the cluster.",
-            ),
-        ],
+        flags: QUERY_FLAGS,
         calls_agent: true,
     },
     Command {
@@ -378,13 +319,7 @@ pub const COMMANDS: &[Command] = &[
         arguments: "",
         summary: "Tests whether all live members can be reached",
         description: "Sends a query that every node confirms and compares who did with who is alive.",
-        flags: &[flag(
-            "verbose",
-            Kind::Switch,
-            "",
-            "false",
-            "Show each answer and the times, too.",
-        )],
+        flags: REACHABILITY_FLAGS,
         calls_agent: true,
     },
     Command {
@@ -392,7 +327,7 @@ pub const COMMANDS: &[Command] = &[
         arguments: "NODE1 [NODE2]",
         summary: "Estimates the round-trip time between two nodes",
         description: "Uses the coordinates of the nodes and sends nothing to them. Without NODE2: to the node of the agent.",
-        flags: &[],
+        flags: &[FORMAT],
         calls_agent: true,
     },
     Command {
@@ -408,6 +343,7 @@ pub const COMMANDS: &[Command] = &[
                 "",
                 "Delete this tag; may be given several times.",
             ),
+            FORMAT,
             flag(
                 "set",
                 Kind::List,
@@ -423,7 +359,15 @@ pub const COMMANDS: &[Command] = &[
         arguments: "",
         summary: "Prints the version",
         description: "Prints the version and the Serf protocols that it speaks.",
-        flags: &[],
+        flags: &[FORMAT],
         calls_agent: false,
+    },
+    Command {
+        name: "wait",
+        arguments: "[NAME...]",
+        summary: "Waits until members are there, or gone",
+        description: "Blocks until so many members match: as told by the agent's events, without asking all the time. With names all of these must. Ends with 2 when the time is over.",
+        flags: WAIT_FLAGS,
+        calls_agent: true,
     },
 ];

@@ -36,7 +36,7 @@ pub(super) fn all_match(filters: &[Vec<u8>], name: &[u8], tags: &Tags) -> bool {
 
 /// Whether an expression is found anywhere in a tag's value. The engine knows no classes beyond
 /// ASCII, like the reference's.
-fn tag_matches(expression: &[u8], value: &[u8]) -> bool {
+pub fn tag_matches(expression: &[u8], value: &[u8]) -> bool {
     if expression.len() > EXPRESSION_BYTES_MAX {
         return false;
     }

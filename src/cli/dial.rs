@@ -1,0 +1,128 @@
+//! Connecting to an agent, with the reference's words for what goes wrong.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use super::client::Error;
+use crate::agent::words::os_error;
+
+/// For connecting, as the reference does it.
+const DIAL_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Connects to `HOST:PORT`, if given before the limit.
+///
+/// # Errors
+/// Says why not, in the reference's words.
+pub(super) fn dial(address: &str, limit: Option<Instant>) -> Result<TcpStream, Error> {
+    let dial_error = |why: String| Error::Dial(format!("dial tcp{why}"));
+    let (host, port) =
+        split_host_port(address).map_err(|why| Error::Address(format!("dial tcp: {why}")))?;
+    let addresses = match host {
+        "" => vec![SocketAddr::from(([127, 0, 0, 1], port))],
+        host => match host.parse::<IpAddr>() {
+            Ok(ip) => vec![SocketAddr::new(ip, port)],
+            Err(_) => (host, port)
+                .to_socket_addrs()
+                .map_err(|_| dial_error(format!(": lookup {host}: no such host")))?
+                .collect(),
+        },
+    };
+    let deadline = Instant::now() + DIAL_TIME_MAX;
+    let deadline = limit.map_or(deadline, |limit| limit.min(deadline));
+    let mut failure = dial_error(format!(": lookup {host}: no such host"));
+    let mut first = true;
+    for address in addresses {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Zero is refused by the call; a millisecond is over as soon.
+        match TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(why) if first => {
+                failure = dial_error(format!(" {address}: {}", connect_words(&why)));
+                first = false;
+            }
+            Err(_) => {}
+        }
+    }
+    Err(failure)
+}
+
+/// Splits `host:port`; the errors are worded as the reference's.
+fn split_host_port(address: &str) -> Result<(&str, u16), String> {
+    if address.is_empty() {
+        return Err("missing address".to_owned());
+    }
+    let wrong = |what: &str| format!("address {address}: {what}");
+    let (host, port) = match address.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest
+                .split_once(']')
+                .ok_or_else(|| wrong("missing ']' in address"))?;
+            let port = after.strip_prefix(':').ok_or_else(|| {
+                wrong(if after.is_empty() {
+                    "missing port in address"
+                } else {
+                    "too many colons in address"
+                })
+            })?;
+            (host, port)
+        }
+        None => address
+            .rsplit_once(':')
+            .ok_or_else(|| wrong("missing port in address"))?,
+    };
+    if port.contains(':') || (host.contains(':') && !address.starts_with('[')) {
+        return Err(wrong("too many colons in address"));
+    }
+    let port = match port.parse::<u16>() {
+        Ok(port) => port,
+        Err(_) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            return Err(format!("address {port}: invalid port"));
+        }
+        Err(_) if port.is_empty() => 0,
+        Err(_) => return Err(format!("lookup tcp/{port}: unknown port")),
+    };
+    Ok((host, port))
+}
+
+fn connect_words(why: &io::Error) -> String {
+    match why.raw_os_error() {
+        None => os_error(why),
+        Some(_) => format!("connect: {}", os_error(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_split_and_refused_in_the_references_words() {
+        for (address, expected) in [
+            ("127.0.0.1:1", Ok(("127.0.0.1", 1))),
+            ("[::1]:7373", Ok(("::1", 7373))),
+            ("host:7373", Ok(("host", 7373))),
+            (":7373", Ok(("", 7373))),
+            ("", Err("missing address")),
+            ("foo", Err("address foo: missing port in address")),
+            ("[::1]", Err("address [::1]: missing port in address")),
+            ("::1", Err("address ::1: too many colons in address")),
+            ("a:b:c", Err("address a:b:c: too many colons in address")),
+            ("127.0.0.1:99999", Err("address 99999: invalid port")),
+            ("[::1", Err("address [::1: missing ']' in address")),
+            ("a:b", Err("lookup tcp/b: unknown port")),
+        ] {
+            assert_eq!(
+                split_host_port(address),
+                expected.map_err(str::to_owned),
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn system_errors_lose_their_number() {
+        let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        assert_eq!(connect_words(&refused), "connect: connection refused");
+    }
+}

@@ -1,0 +1,159 @@
+//! `members`: who is in the cluster (agent spec 3.2).
+
+use std::io::{self, Write};
+
+use super::client::{self, Client};
+use super::columns::columns;
+use super::commands::{Failure, Outcome, connect, failed, format, pairs, unknown_format};
+use super::fields::Fields;
+use super::flags::Flags;
+use super::json::Json;
+use crate::rpc::reply::Member;
+use crate::rpc::{Request, TextMap};
+use crate::wire::name::Escaped;
+
+/// What `-fields` knows of a member.
+pub(super) const FIELDS: &[&str] = &[
+    "name", "addr", "ip", "port", "status", "tags", "tag:", "protocol",
+];
+
+pub(super) fn members(flags: &Flags, out: &mut dyn Write) -> Outcome {
+    let mut tags = pairs(flags.values("tag"))?;
+    if let Some(role) = flags.value("role").filter(|role| !role.is_empty()) {
+        let _ = writeln!(
+            io::stderr(),
+            "Deprecation warning: 'Role' has been replaced with 'Tags'"
+        );
+        tags.insert(b"role".to_vec(), role.into());
+    }
+    let fields = Fields::parse(flags, FIELDS)?;
+    let request = filtered(flags, tags, flags.value("status").unwrap_or_default());
+    let members =
+        fetch(&mut connect(flags)?, &request).map_err(failed("Error retrieving members"))?;
+    let lacking = flags.flag("strict") && members.is_empty();
+    if let Some(fields) = fields {
+        show_fields(&members, &fields, out)?;
+    } else {
+        match format(flags) {
+            "json" => writeln!(out, "{}", listed(&members).print())?,
+            "text" if lacking => {}
+            "text" => {
+                let detailed = flags.flag("detailed");
+                let rows: Vec<_> = members.iter().map(|m| row(m, detailed)).collect();
+                writeln!(out, "{}", columns(&rows))?;
+            }
+            other => return Err(unknown_format(other)),
+        }
+    }
+    match lacking {
+        true => Err(Failure::Incomplete("No member matches".to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// The request for members that pass the filters.
+pub(super) fn filtered(flags: &Flags, tags: TextMap, status: &str) -> Request {
+    Request::MembersFiltered {
+        tags,
+        status: status.into(),
+        name: flags.value("name").unwrap_or_default().into(),
+    }
+}
+
+/// What the agent says to that, sorted by name.
+pub(super) fn fetch(client: &mut Client, request: &Request) -> Result<Vec<Member>, client::Error> {
+    let mut members = client.members(request)?;
+    members.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(members)
+}
+
+/// A record of the chosen fields for each member.
+pub(super) fn show_fields(
+    members: &[Member],
+    fields: &Fields,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for member in members {
+        fields.write(&|name| field(member, name), out)?;
+    }
+    Ok(())
+}
+
+fn field(member: &Member, name: &str) -> Vec<u8> {
+    match name {
+        "name" => member.name.clone(),
+        "addr" => address(member).into(),
+        "ip" => member.ip().map_or("?".into(), |ip| ip.to_string().into()),
+        "port" => member.port.to_string().into(),
+        "status" => member.status.clone(),
+        "protocol" => member.delegate_current.to_string().into(),
+        "tags" => {
+            let tags = member.tags.iter();
+            let tags: Vec<_> = tags
+                .map(|(key, value)| [&**key, b"=", value].concat())
+                .collect();
+            tags.join(&b","[..])
+        }
+        name => {
+            let tag = name.strip_prefix("tag:").unwrap_or_default();
+            member.tags.get(tag.as_bytes()).cloned().unwrap_or_default()
+        }
+    }
+}
+
+fn address(member: &Member) -> String {
+    match member.socket_addr() {
+        Some(address) => address.to_string(),
+        None => "?".to_owned(),
+    }
+}
+
+/// What is in a member's cells cannot break the table: nothing in them splits a cell or a line.
+fn row(member: &Member, detailed: bool) -> Vec<String> {
+    let cell = |text: &[u8]| Escaped(text).to_string().trim().to_owned();
+    let tags: Vec<_> = member
+        .tags
+        .iter()
+        .map(|(key, value)| format!("{}={}", Escaped(key), Escaped(value)))
+        .collect();
+    let mut row = vec![
+        cell(&member.name),
+        address(member),
+        cell(&member.status),
+        tags.join(",").trim().to_owned(),
+    ];
+    if detailed {
+        row.push(format!("Protocol Version: {}", member.delegate_current));
+        row.push(format!(
+            "Available Protocol Range: [{}, {}]",
+            member.delegate_min, member.delegate_max
+        ));
+    }
+    row
+}
+
+/// The list as the reference prints it.
+pub(super) fn listed(members: &[Member]) -> Json {
+    let list = match members {
+        [] => Json::Null,
+        members => Json::List(members.iter().map(object).collect()),
+    };
+    Json::object(vec![("members", list)])
+}
+
+/// A member as an object.
+pub(super) fn object(member: &Member) -> Json {
+    let protocol = vec![
+        ("max", Json::Number(member.delegate_max.into())),
+        ("min", Json::Number(member.delegate_min.into())),
+        ("version", Json::Number(member.delegate_current.into())),
+    ];
+    Json::object(vec![
+        ("name", Json::text(&member.name)),
+        ("addr", Json::text(address(member))),
+        ("port", Json::Number(member.port.into())),
+        ("tags", Json::map(&member.tags, |value| Json::text(value))),
+        ("status", Json::text(&member.status)),
+        ("protocol", Json::object(protocol)),
+    ])
+}

@@ -1,0 +1,171 @@
+//! `wait`: until so many members match.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::client::{Client, Error};
+use super::commands::{Failure, NO_CONNECTION, Outcome, bytes, failed, format, pairs, place};
+use super::fields::Fields;
+use super::flags::Flags;
+use super::members::{FIELDS, fetch, filtered, listed, show_fields};
+use crate::rpc::Request;
+use crate::rpc::reply::Member;
+
+/// What changes the list of members.
+const EVENTS: &[u8] = b"member-join,member-leave,member-failed,member-update,member-reap";
+/// The list is looked at again after a time that grows between these, even if nothing seems to happen:
+/// an agent holds events back to send several at once, and tells nobody of some changes.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Between attempts to reach an agent.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// An agent that hangs up so often when asked for members does not like the question.
+const HANG_UPS_MAX: u32 = 3;
+
+pub(super) fn wait(flags: &Flags, out: &mut dyn Write) -> Outcome {
+    let fields = Fields::parse(flags, FIELDS)?;
+    let mut waiting = Waiting::begin(flags)?;
+    let members = waiting.until_met()?;
+    if let Some(fields) = fields {
+        show_fields(&members, &fields, out)?;
+    } else if format(flags) == "json" {
+        writeln!(out, "{}", listed(&members).print())?;
+    }
+    Ok(())
+}
+
+struct Waiting {
+    address: String,
+    key: String,
+    request: Request,
+    /// Only these; empty: any.
+    names: BTreeSet<Vec<u8>>,
+    /// So many at least, or none at all.
+    count: usize,
+    deadline: Option<Instant>,
+    retries: bool,
+    /// What was seen last.
+    state: String,
+    hang_ups: u32,
+}
+
+impl Waiting {
+    fn begin(flags: &Flags) -> Result<Self, Failure> {
+        let names: BTreeSet<_> = flags.arguments().iter().map(|name| bytes(name)).collect();
+        let count_max = match names.len() {
+            0 => usize::MAX,
+            names => names,
+        };
+        let default = names.len().max(1);
+        let count = match flags.integer("count").map(usize::try_from) {
+            None => default,
+            Some(Ok(count)) if count <= count_max => count,
+            Some(_) => {
+                let words = match names.is_empty() {
+                    true => "-count must not be negative".to_owned(),
+                    false => format!("-count must be between 0 and {count_max}, the names given"),
+                };
+                return Err(Failure::Message(words));
+            }
+        };
+        let patience = flags.duration("timeout").map_err(Failure::Message)?;
+        let patience = patience.filter(|patience| !patience.is_zero());
+        let (address, key) = place(flags);
+        let status = flags.value("status").unwrap_or("alive");
+        Ok(Waiting {
+            address,
+            key,
+            request: filtered(flags, pairs(flags.values("tag"))?, status),
+            names,
+            count,
+            deadline: patience.and_then(|patience| Instant::now().checked_add(patience)),
+            retries: flags.flag("retry"),
+            state: "no agent has answered".to_owned(),
+            hang_ups: 0,
+        })
+    }
+
+    /// The members that match, once there are enough.
+    fn until_met(&mut self) -> Result<Vec<Member>, Failure> {
+        loop {
+            let (what, why) = match self.attempt() {
+                Ok(members) => return Ok(members),
+                Err(failure) => failure,
+            };
+            match why {
+                Error::Interrupted => return Err(self.timed_out()),
+                Error::Dial(_) | Error::Closed | Error::Silent(_) | Error::Broken(_)
+                    if self.retries && self.hang_ups < HANG_UPS_MAX => {}
+                why => return Err(failed(what)(why)),
+            }
+            self.state = format!("{what}: {why}");
+            let left = self
+                .deadline
+                .map(|at| at.saturating_duration_since(Instant::now()));
+            thread::sleep(left.map_or(RETRY_PAUSE, |left| left.min(RETRY_PAUSE)));
+            if left.is_some_and(|left| left <= RETRY_PAUSE) {
+                return Err(self.timed_out());
+            }
+        }
+    }
+
+    /// One connection, for as long as it lasts. Events are asked for before the list is, so that nothing
+    /// is missed in between.
+    fn attempt(&mut self) -> Result<Vec<Member>, (&'static str, Error)> {
+        let mut client = Client::connect_before(self.deadline, &self.address, &self.key)
+            .map_err(|why| (NO_CONNECTION, why))?;
+        let filter = EVENTS.to_vec();
+        client
+            .subscribe(&Request::Stream { filter })
+            .map_err(|why| ("Error starting stream", why))?;
+        let mut pause = PAUSE_MIN;
+        loop {
+            let members = self
+                .look(&mut client)
+                .map_err(|why| ("Error retrieving members", why))?;
+            if self.is_met_by(members.len()) {
+                return Ok(members);
+            }
+            let lost = |why| ("Error receiving events", why);
+            if client.pushed(Some(pause)).map_err(lost)?.is_some() {
+                // One look is enough for all that came with it.
+                while client.pushed(Some(Duration::ZERO)).map_err(lost)?.is_some() {}
+                pause = PAUSE_MIN;
+            } else {
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+
+    fn look(&mut self, client: &mut Client) -> Result<Vec<Member>, Error> {
+        let mut members = match fetch(client, &self.request) {
+            Err(Error::Closed) => {
+                self.hang_ups += 1;
+                return Err(Error::Closed);
+            }
+            members => members?,
+        };
+        self.hang_ups = 0;
+        if !self.names.is_empty() {
+            members.retain(|member| self.names.contains(&member.name));
+        }
+        self.state = match self.count {
+            0 => format!("{} members still match", members.len()),
+            count => format!("{} of {count} members match", members.len()),
+        };
+        Ok(members)
+    }
+
+    fn is_met_by(&self, count: usize) -> bool {
+        match self.count {
+            0 => count == 0,
+            wanted => count >= wanted,
+        }
+    }
+
+    fn timed_out(&self) -> Failure {
+        Failure::Incomplete(format!("Timed out: {}", self.state))
+    }
+}
