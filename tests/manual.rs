@@ -283,3 +283,22 @@ fn the_tools_page_says_which_commands_call_no_agent() {
         assert_eq!(named, !command.calls_agent, "{}", command.name);
     }
 }
+
+#[test]
+fn the_tools_page_says_how_each_command_ends() {
+    let page = page("cottar.1");
+    let (_, section) = page.split_once("\n.Sh EXIT STATUS\n").expect("the section");
+    let (section, _) = section.split_once("\n.Sh ").expect("its end");
+    let named: Vec<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It Cm "))
+        .flat_map(|names| names.split(" , "))
+        .collect();
+    let names: BTreeSet<&str> = named.iter().copied().collect();
+    let known: BTreeSet<&str> = table::COMMANDS.iter().map(|command| command.name).collect();
+    assert_eq!(names, known);
+    assert_eq!(names.len(), named.len(), "a command is named twice");
+    for status in ["0", "1", "2", "127"] {
+        assert!(section.contains(&format!("\n.It {status}\n")), "{status}");
+    }
+}

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use crate::run::{Finished, cottar, finish};
 
 /// A running agent; ends with the test.
-struct Agent {
-    process: Child,
-    gossip: SocketAddr,
-    rpc: SocketAddr,
+pub struct Agent {
+    pub process: Child,
+    pub gossip: SocketAddr,
+    pub rpc: SocketAddr,
 }
 
 impl Drop for Agent {
@@ -24,7 +24,7 @@ impl Drop for Agent {
 }
 
 /// The reference's agent, or nothing if it is not there and not required.
-fn reference() -> Option<Command> {
+pub fn reference() -> Option<Command> {
     let there = Command::new("serf")
         .arg("version")
         .stdout(Stdio::null())
@@ -38,12 +38,12 @@ fn reference() -> Option<Command> {
     there.then(|| Command::new("serf"))
 }
 
-fn ours() -> Option<Command> {
+pub fn ours() -> Option<Command> {
     Some(Command::new(env!("CARGO_BIN_EXE_cottar")))
 }
 
 /// A port that nobody takes before the agent does: the loopback address is this process's own.
-fn free_port() -> SocketAddr {
+pub fn free_port() -> SocketAddr {
     let [.., high, low] = std::process::id().to_be_bytes();
     let ip = Ipv4Addr::new(127, 77, high, low.max(1));
     let listener = TcpListener::bind((ip, 0)).unwrap();
@@ -51,8 +51,17 @@ fn free_port() -> SocketAddr {
 }
 
 impl Agent {
-    fn start(mut program: Command, name: &str, flags: &[&str]) -> Agent {
-        let (gossip, rpc) = (free_port(), free_port());
+    pub fn start(program: Command, name: &str, flags: &[&str]) -> Agent {
+        Agent::start_at(program, name, (free_port(), free_port()), flags)
+    }
+
+    /// With these addresses for gossip and for RPC.
+    pub fn start_at(
+        mut program: Command,
+        name: &str,
+        (gossip, rpc): (SocketAddr, SocketAddr),
+        flags: &[&str],
+    ) -> Agent {
         let mut process = program
             .arg("agent")
             .arg(format!("-node={name}"))
@@ -90,14 +99,14 @@ impl Agent {
         }
     }
 
-    fn ask(&self, line: &[&str]) -> Finished {
+    pub fn ask(&self, line: &[&str]) -> Finished {
         let mut command = cottar(line);
         command.env("SERF_RPC_ADDR", self.rpc.to_string());
         finish(command.spawn().unwrap())
     }
 
     #[track_caller]
-    fn says(&self, line: &[&str], status: i32, stdout: &str) {
+    pub fn says(&self, line: &[&str], status: i32, stdout: &str) {
         let got = self.ask(line);
         assert_eq!(
             (got.text().as_str(), got.stderr.as_str(), got.status),
@@ -108,7 +117,7 @@ impl Agent {
 
     /// Repeats the command until it prints what it should.
     #[track_caller]
-    fn comes_to_say(&self, line: &[&str], stdout: &str) {
+    pub fn comes_to_say(&self, line: &[&str], stdout: &str) {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let got = self.ask(line);

@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod agents;
+mod exits;
+mod json;
 mod lines;
 mod mock;
 mod output;
 mod recorded;
 mod run;
+mod scripts;
+mod waiting;

@@ -1,0 +1,208 @@
+//! `-format=json` of every command, read by `jq`.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use cottar::cli::table::COMMANDS;
+
+use crate::agents::{Agent, ours};
+use crate::run::finish;
+use crate::scripts::shell;
+
+/// Whether `jq` is there; says so if not.
+pub fn has_jq() -> bool {
+    let there = Command::new("jq").arg("-V").stdout(Stdio::null()).status();
+    let there = there.is_ok_and(|status| status.success());
+    let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
+    assert!(
+        there || !required,
+        "COTTAR_INTEROP=require, but no `jq` on the path"
+    );
+    if !there {
+        eprintln!("SKIPPED: no jq");
+    }
+    there
+}
+
+const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+#[test]
+fn jq_reads_what_every_command_prints() {
+    if !has_jq() {
+        return;
+    }
+    let agent = Agent::start(
+        ours().unwrap(),
+        "n",
+        &[
+            "-tag=a=<\">",
+            "-event-handler=query:q=printf 'x\\n'",
+            "-profile=local",
+            "-encrypt",
+            KEY,
+        ],
+    );
+    let own = agent.gossip.to_string();
+    let member = r#"[{"name":"n","addr":"OWN","port":PORT,"tags":{"a":"<\">","c":"1"},"status":"alive","protocol":{"max":5,"min":2,"version":5}}]"#
+        .replace("OWN", &own)
+        .replace("PORT", &agent.gossip.port().to_string());
+    let cases = [
+        ("event", "x y", ".", r#"{"name":"x","coalesce":true}"#),
+        (
+            "force-leave",
+            "nobody",
+            ".",
+            r#"{"name":"nobody","prune":false}"#,
+        ),
+        ("info", "", "[.agent.name,.serf.members]", r#"["n","1"]"#),
+        ("join", &own, ".", r#"{"contacted":1}"#),
+        ("keygen", "", ".key | @base64d | length > 9", "true"),
+        (
+            "keys",
+            "-list",
+            ".",
+            &format!(
+                r#"{{"Keys":{{"{KEY}":1}},"Messages":{{}},"NumErr":0,"NumNodes":1,"NumResp":1}}"#
+            ),
+        ),
+        ("members", "", ".members", &member),
+        ("members", "-name=x", ".", r#"{"members":null}"#),
+        ("query", "-expect=1 q", ".Responses", r#"{"n":"x\n"}"#),
+        (
+            "reachability",
+            "",
+            ".",
+            r#"{"members":1,"live":["n"],"acks":["n"],"missing":[],"surplus":[]}"#,
+        ),
+        (
+            "rtt",
+            "n",
+            "[.nodes,(.rtt_ms|type)]",
+            r#"[["n","n"],"number"]"#,
+        ),
+        (
+            "tags",
+            "-set=b=1 -delete=c",
+            ".",
+            r#"{"set":{"b":"1"},"deleted":["c"]}"#,
+        ),
+        (
+            "version",
+            "",
+            ".",
+            concat!(
+                r#"{"version":""#,
+                env!("CARGO_PKG_VERSION"),
+                r#"","protocol":{"max":5,"min":2}}"#
+            ),
+        ),
+        ("wait", "-tag=b=1 n", ".members[0].tags.b", r#""1""#),
+        ("leave", "", ".", r#"{"left":true}"#),
+    ];
+    monitor(&agent);
+    let mut done = BTreeSet::from(["monitor"]);
+    for (command, rest, filter, expected) in cases {
+        let line = format!("cottar {command} -format=json {rest} | jq -c '{filter}'");
+        let got = finish(shell(&line, &agent).spawn().unwrap());
+        assert_eq!(
+            (got.text().trim_end(), got.stderr.as_str(), got.status),
+            (expected, "", Some(0)),
+            "{line}"
+        );
+        done.insert(command);
+    }
+    let with_json = COMMANDS
+        .iter()
+        .filter(|command| command.flag("format").is_some());
+    let with_json: BTreeSet<_> = with_json.map(|command| command.name).collect();
+    assert_eq!(done, with_json);
+    // The others print nothing that a script could want.
+    let others = COMMANDS.len() - with_json.len();
+    assert_eq!(others, 2, "agent and help");
+}
+
+/// Each record is a line; both kinds are there.
+fn monitor(agent: &Agent) {
+    let line = "cottar monitor -format=json | jq -c --unbuffered .";
+    let mut child = shell(&format!("exec 2>&1; {line}"), agent).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = |start: &str| loop {
+        let line = lines.next().expect("more lines").unwrap();
+        if line.starts_with(start) {
+            return line;
+        }
+    };
+    next(r#"{"Log":"#);
+    // The log is asked for after the events are.
+    agent.says(
+        &["event", "-coalesce=false", "deploy", "1\n"],
+        0,
+        "Event 'deploy' dispatched! Coalescing enabled: false\n",
+    );
+    let event = next(r#"{"Event":"user""#);
+    let (begin, end) = (
+        r#"{"Event":"user","Name":"deploy","Payload":"1\n","LTime":"#,
+        r#","Coalesce":false}"#,
+    );
+    assert!(event.starts_with(begin) && event.ends_with(end), "{event}");
+    agent.says(
+        &["tags", "-set=c=1"],
+        0,
+        "Successfully updated agent tags\n",
+    );
+    let event = next(r#"{"Event":"member-update""#);
+    assert!(
+        event.contains(r#""Members":[{"name":"n","addr":"#),
+        "{event}"
+    );
+    // Its reader gone, the monitor ends with the agent, that is with the test.
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_failure_leaves_stdout_to_the_answer() {
+    let agent = Agent::start(ours().unwrap(), "n", &["-profile=local"]);
+    for (line, json, why) in [
+        (
+            &["keys", "-list"][..],
+            true,
+            "Failed to gather member keys: ",
+        ),
+        (
+            &["join", "127.0.0.1:1"],
+            false,
+            "Error joining the cluster: ",
+        ),
+        (
+            &["rtt", "x"],
+            false,
+            "Could not find a coordinate for node \"x\"\n",
+        ),
+        (
+            &["event", "x", "y", "z"],
+            false,
+            "Too many command line arguments.",
+        ),
+        (
+            &["members", "-strict", "-name=("],
+            false,
+            "Error retrieving members: ",
+        ),
+    ] {
+        let mut line = line.to_vec();
+        line.insert(1, "-format=json");
+        let got = agent.ask(&line);
+        assert_eq!(
+            (got.text().is_empty(), got.status),
+            (!json, Some(1)),
+            "{line:?}"
+        );
+        if json {
+            let json: serde_json::Value = serde_json::from_slice(&got.stdout).unwrap();
+            assert!(json["NumNodes"].as_i64() == Some(1) && json["NumErr"].as_i64() == Some(1));
+        }
+        assert!(got.stderr.starts_with(why), "{}", got.stderr);
+    }
+}

@@ -1,0 +1,153 @@
+//! The one-liners of cottar(1), taken from the page and run as they stand.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::agents::{Agent, ours};
+use crate::json::has_jq;
+use crate::run::{Finished, finish};
+
+/// The literal displays of the section, as a reader sees them.
+fn one_liners() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/cottar.1");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (_, section) = page.split_once("\n.Sh SCRIPTS\n").unwrap();
+    let (section, _) = section.split_once("\n.Sh ").unwrap();
+    let displays = section.split(".Bd -literal -offset indent\n").skip(1);
+    displays
+        .map(|display| {
+            let (text, _) = display.split_once("\n.Ed").expect("the display's end");
+            assert!(!text.contains('\n'), "more than a line: {text}");
+            assert!(!text.replace("\\e", "").contains('\\'), "an escape: {text}");
+            text.replace("\\e", "\\")
+        })
+        .collect()
+}
+
+/// A shell that ends at the first failure, with our program on its path.
+pub fn shell(line: &str, agent: &Agent) -> Command {
+    let bin = Path::new(env!("CARGO_BIN_EXE_cottar")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-ec", line])
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .env("SERF_RPC_ADDR", agent.rpc.to_string())
+        .env_remove("SERF_RPC_AUTH")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    shell
+}
+
+fn run(line: &str, agent: &Agent) -> Finished {
+    finish(shell(line, agent).spawn().unwrap())
+}
+
+#[test]
+fn the_one_liners_of_the_page_work() {
+    if !has_jq() {
+        return;
+    }
+    let local = ["-profile=local", "-tag=role=web"];
+    let handler = |load: &str| format!("-event-handler=query:load=echo {load}");
+    let a = Agent::start(
+        ours().unwrap(),
+        "a",
+        &[&local[..], &[&handler("0.7")]].concat(),
+    );
+    let (join, half) = (
+        format!("-join={}", a.gossip),
+        "-event-handler=query:load=echo 0.5",
+    );
+    let flags = [&local[..], &[&join, half]].concat();
+    let b = Agent::start(ours().unwrap(), "b", &flags);
+    // And one that does not answer any more.
+    let c = Agent::start(ours().unwrap(), "c c", &["-profile=local", &join]);
+    a.says(&["wait", "-timeout=50s", "a", "b", "c c"], 0, "");
+    drop(c);
+    a.says(&["wait", "-timeout=50s", "-status=failed", "c c"], 0, "");
+
+    let lines = one_liners();
+    let (ip, other) = (a.gossip.ip(), b.gossip.ip());
+    let expected = [
+        format!("{ip}\ta\n{other}\tb\n"),
+        format!("server {ip}:80;\nserver {other}:80;\n"),
+        "node <a>\nnode <b>\nnode <c c>\n".to_owned(),
+        "down: c c\n".to_owned(),
+        String::new(),
+        "all is well\n".to_owned(),
+        "0.5\tb\n".to_owned(),
+        String::new(),
+        "a\n".to_owned(),
+        "3 members, 0 failed\n".to_owned(),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, expected) in lines.iter().zip(&expected) {
+        let child = shell(line, &a).spawn().unwrap();
+        if line.contains("-count 0") {
+            a.says(&["force-leave", "c c"], 0, "");
+        }
+        let got = finish(child);
+        assert_eq!(
+            (got.text().as_str(), got.stderr.as_str(), got.status),
+            (expected.as_str(), "", Some(0)),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn every_answer_goes_where_it_is_sent() {
+    let agent = Agent::start(ours().unwrap(), "n", &["-event-handler=query:q=echo yes"]);
+    for line in [
+        "event x",
+        "force-leave nobody",
+        "info",
+        "keygen",
+        "members",
+        "members -fields name",
+        "query -expect 1 q",
+        "query -expect 1 -fields payload q",
+        "query -expect 1 -format json q",
+        "rtt n",
+        "tags -set a=b",
+        "version",
+        "wait -fields name",
+    ] {
+        // Closed, and to somebody who does not read: neither ends a script.
+        let script =
+            format!("cottar {line} >&-; cottar {line} | :; cottar {line} >/dev/null; echo on");
+        let got = run(&script, &agent);
+        assert_eq!(
+            (got.text().as_str(), got.stderr.as_str(), got.status),
+            ("on\n", "", Some(0)),
+            "{line}"
+        );
+    }
+    // What fails ends the script, and a pipe is not fed with its words.
+    for (line, status) in [
+        ("members -strict -name nobody -fields name", 2),
+        ("members -fields nme", 1),
+        (
+            "query -strict -expect 2 -timeout 300ms -fields payload q",
+            2,
+        ),
+        ("query -expect none q", 1),
+        ("wait -timeout 300ms nobody", 2),
+        ("wait -bogus", 1),
+        ("wait -count -1", 1),
+        ("wait -format xml", 1),
+        ("tags -format json", 1),
+        ("rtt -format json nobody", 1),
+    ] {
+        let got = run(&format!("cottar {line}; echo on"), &agent);
+        if line.contains("-expect 2") {
+            assert_eq!(got.text(), "yes\n");
+        } else {
+            assert_eq!(got.text(), "", "{line}");
+        }
+        assert_eq!(got.status, Some(status), "{line}");
+        assert!(!got.stderr.is_empty(), "{line}");
+    }
+}

@@ -1,0 +1,177 @@
+//! `wait`, on the reference's agent and on ours.
+
+use std::process::{Child, Command};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::agents::{Agent, free_port, ours, reference};
+use crate::mock::{header, listen};
+use crate::run::{cottar, finish, run};
+
+/// Begins to wait at that agent.
+fn begin(rpc: std::net::SocketAddr, line: &[&str]) -> Child {
+    let mut command = cottar(&["wait", "-timeout=50s"]);
+    command.args(line).env("SERF_RPC_ADDR", rpc.to_string());
+    command.spawn().unwrap()
+}
+
+#[track_caller]
+fn ends(child: Child, status: i32, stdout: &str, stderr: &str) {
+    let got = finish(child);
+    assert_eq!(
+        (got.text().as_str(), got.stderr.as_str(), got.status),
+        (stdout, stderr, Some(status))
+    );
+}
+
+fn stories(program: impl Fn() -> Option<Command>) {
+    let Some(first) = program() else {
+        return;
+    };
+    let places = (free_port(), free_port());
+    let rpc = places.1;
+    // Before there is an agent, and over its end and its start.
+    let early = begin(rpc, &["-retry", "-name=a", "-fields=name,status"]);
+    let late = begin(rpc, &["-retry", "-tag=role=db", "-fields=name,tag:role"]);
+    let mut a = Agent::start_at(first, "a", places, &["-profile=local"]);
+    ends(early, 0, "a\talive\n", "");
+    let hopeful = begin(rpc, &["-retry", "-count=2"]);
+    let strict = begin(rpc, &["b"]);
+    let got = a.ask(&["wait", "-timeout=300ms", "-count=2"]);
+    let words = "Timed out: 1 of 2 members match\n";
+    assert_eq!((got.stderr.as_str(), got.status), (words, Some(2)));
+    a.process.kill().unwrap();
+    a.process.wait().unwrap();
+    let got = finish(strict);
+    assert_eq!((got.text().as_str(), got.status), ("", Some(1)));
+    assert!(got.stderr.starts_with("Error "), "{}", got.stderr);
+    let a = Agent::start_at(program().unwrap(), "a", places, &["-profile=local"]);
+    let join = format!("-join={}", a.gossip);
+    let flags = ["-profile=local", "-tag=role=db", &join];
+    let mut b = Agent::start(program().unwrap(), "b", &flags);
+    ends(late, 0, "b\tdb\n", "");
+    ends(hopeful, 0, "", "");
+
+    // A change of tags; a failure; the failure's end.
+    let tagged = begin(rpc, &["-tag=ready=y.s", "b"]);
+    b.says(
+        &["tags", "-set=ready=yes"],
+        0,
+        "Successfully updated agent tags\n",
+    );
+    ends(tagged, 0, "", "");
+    let failed = begin(rpc, &["-status=failed", "b"]);
+    b.process.kill().unwrap();
+    b.process.wait().unwrap();
+    ends(failed, 0, "", "");
+    let healed = begin(rpc, &["-status=failed", "-count=0"]);
+    a.says(&["force-leave", "b"], 0, "");
+    ends(healed, 0, "", "");
+    a.says(&["wait", "-status=left", "-count=1", "b", "a"], 0, "");
+}
+
+#[test]
+fn waiting_at_the_references_agent() {
+    stories(reference);
+}
+
+#[test]
+fn waiting_at_our_agent() {
+    stories(ours);
+}
+
+#[test]
+fn what_is_missing_is_told_when_the_time_is_over() {
+    let agent = Agent::start(ours().unwrap(), "n", &[]);
+    for (line, why) in [
+        (&["-count=3"][..], "Timed out: 1 of 3 members match\n"),
+        (&["n", "m"], "Timed out: 1 of 2 members match\n"),
+        (&["-count=0"], "Timed out: 1 members still match\n"),
+    ] {
+        let line = [&["wait", "-timeout=200ms"], line].concat();
+        let got = agent.ask(&line);
+        assert_eq!(
+            (got.text().as_str(), got.stderr.as_str(), got.status),
+            ("", why, Some(2)),
+            "{line:?}"
+        );
+    }
+    for (line, why) in [
+        (
+            &["-count=3", "n", "m"][..],
+            "-count must be between 0 and 2, the names given\n",
+        ),
+        (&["-count=-1"], "-count must not be negative\n"),
+        (&["-tag=x"], "Error: Invalid tag: 'x'\n"),
+        (
+            &["-rpc-auth=x"],
+            "Error connecting to Serf agent: Invalid authentication token\n",
+        ),
+    ] {
+        let line = [&["wait", "-retry", "-timeout=50s"], line].concat();
+        let got = agent.ask(&line);
+        assert_eq!(
+            (got.text().as_str(), got.stderr.as_str(), got.status),
+            ("", why, Some(1)),
+            "{line:?}"
+        );
+    }
+}
+
+#[test]
+fn an_agent_that_does_not_answer_holds_nobody_up() {
+    let silent = listen(|mut client| while client.value().is_some() {});
+    let address = format!("-rpc-addr={silent}");
+    for retry in ["-retry=false", "-retry"] {
+        let got = run(&["wait", &address, retry, "-timeout=300ms"]);
+        assert_eq!(got.stderr, "Timed out: no agent has answered\n");
+        assert_eq!((got.text().as_str(), got.status), ("", Some(2)));
+    }
+    // Nobody there at all; what cannot be an address is not tried again.
+    let got = run(&["wait", "-rpc-addr=127.0.0.1:1", "-retry", "-timeout=300ms"]);
+    let why = "Timed out: Error connecting to Serf agent: dial tcp 127.0.0.1:1: connect: connection refused\n";
+    assert_eq!((got.stderr.as_str(), got.status), (why, Some(2)));
+    let got = run(&["wait", "-rpc-addr=127.0.0.1", "-retry"]);
+    let why =
+        "Error connecting to Serf agent: dial tcp: address 127.0.0.1: missing port in address\n";
+    assert_eq!((got.stderr.as_str(), got.status), (why, Some(1)));
+    // The reference's agents hang up on an expression that is none.
+    let moody = listen(|mut client| {
+        client.greet();
+        client.value();
+        client.value();
+        client.send(&header(2));
+        client.value();
+    });
+    let got = run(&["wait", &format!("-rpc-addr={moody}"), "-retry", "-name=("]);
+    let why = "Error retrieving members: client closed\n";
+    assert_eq!((got.stderr.as_str(), got.status), (why, Some(1)));
+}
+
+#[test]
+fn events_are_asked_for_first_and_the_list_seldom() {
+    let (asked, requests) = mpsc::channel();
+    let address = listen(move |mut client| {
+        client.greet();
+        let mut seq = 2;
+        while let Some(request) = client.value() {
+            let is = |name: &[u8]| request.windows(name.len()).any(|window| window == name);
+            let _ = asked.send(is(b"members-filtered"));
+            client.value();
+            client.send(&header(seq));
+            if is(b"members-filtered") {
+                client.send(b"\x81\xa7Members\x90");
+            }
+            seq += 1;
+        }
+    });
+    let got = run(&["wait", &format!("-rpc-addr={address}"), "-timeout=2s"]);
+    assert_eq!(got.status, Some(2));
+    let asked: Vec<_> = std::iter::from_fn(|| requests.recv_timeout(Duration::ZERO).ok()).collect();
+    assert!(
+        !asked[0] && asked[1..].iter().all(|list| *list),
+        "{asked:?}"
+    );
+    // At once, and after 1/4, 3/4 and 7/4 seconds.
+    assert!((2..=5).contains(&asked.len()), "{asked:?}");
+}
