@@ -37,7 +37,7 @@ const INCOMPLETE: u8 = 2;
 /// Commands whose JSON the reference has, too.
 const KNOWN_JSON: [&str; 3] = ["info", "members", "query"];
 /// Commands that it does not have.
-const OWN_COMMANDS: [&str; 1] = ["wait"];
+const OWN_COMMANDS: [&str; 3] = ["handler list", "handler test", "wait"];
 /// Flags that it does not have.
 const OWN_FLAGS: [&str; 4] = ["0", "expect", "fields", "strict"];
 

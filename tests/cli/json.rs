@@ -55,6 +55,18 @@ fn jq_reads_what_every_command_prints() {
             ".",
             r#"{"name":"nobody","prune":false}"#,
         ),
+        (
+            "handler list",
+            "",
+            ".handlers[0].script",
+            r#""printf 'x\\n'""#,
+        ),
+        (
+            "handler test",
+            "'exit 0' user x",
+            ".runs[0].exit_status",
+            "0",
+        ),
         ("info", "", "[.agent.name,.serf.members]", r#"["n","1"]"#),
         ("join", &own, ".", r#"{"contacted":1}"#),
         ("keygen", "", ".key | @base64d | length > 9", "true"),
