@@ -327,7 +327,8 @@ fn a_payload_comes_from_the_line_a_file_or_standard_input() {
         // It may have looked at its line alone.
         let _ = child.stdin.take().unwrap().write_all(input);
         let output = child.wait_with_output().unwrap();
-        (output.status.code(), text(&output.stdout))
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), text(&said))
     };
     let dump = "od -An -c | tr -s ' '";
     let shown = |text: &str| (Some(0), text.to_owned());
@@ -391,14 +392,14 @@ fn what_cannot_be_run_is_told() {
         ),
     ] {
         let output = run(arguments);
-        let said = text(&output.stdout);
+        let said = text(&output.stderr);
         assert!(
             output.status.code() == Some(1) && said.contains(why),
             "{arguments:?}: {output:?}"
         );
     }
     let long = format!("-tag=x={}", "y".repeat(512));
-    assert!(text(&run(&[&long, "cat", "user", "x"]).stdout).contains("limit of 512 bytes"));
+    assert!(text(&run(&[&long, "cat", "user", "x"]).stderr).contains("limit of 512 bytes"));
     for (line, status) in [
         (&["handler"][..], 127),
         (&["handler", "tset"], 127),
@@ -581,5 +582,5 @@ fn without_an_agent_there_is_no_list() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).starts_with("Error connecting to Serf agent: dial tcp"));
+    assert!(text(&output.stderr).starts_with("Error connecting to Serf agent: dial tcp"));
 }

@@ -167,7 +167,7 @@ impl Agent {
         text[before..].to_owned()
     }
 
-    /// Runs one of our commands on it: success, and what it printed.
+    /// Runs one of our commands on it: success, and what it printed, its errors last.
     pub fn call(&self, command: &str, args: &[&str]) -> (bool, String) {
         let output = Command::new(COTTAR)
             .args(command.split(' '))
@@ -175,8 +175,11 @@ impl Agent {
             .args(args)
             .output()
             .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.success(), text)
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
     }
 
     /// The line of `members` about a node; empty if there is none.
