@@ -37,7 +37,7 @@ fn stories(program: impl Fn() -> Option<Command>) {
     ends(early, 0, "a\talive\n", "");
     let hopeful = begin(rpc, &["-retry", "-count=2"]);
     let strict = begin(rpc, &["b"]);
-    let got = a.ask(&["wait", "-timeout=300ms", "-count=2"]);
+    let got = a.ask(&["wait", "-timeout=1s", "-count=2"]);
     let words = "Timed out: 1 of 2 members match\n";
     assert_eq!((got.stderr.as_str(), got.status), (words, Some(2)));
     a.process.kill().unwrap();
@@ -88,7 +88,7 @@ fn what_is_missing_is_told_when_the_time_is_over() {
         (&["n", "m"], "Timed out: 1 of 2 members match\n"),
         (&["-count=0"], "Timed out: 1 members still match\n"),
     ] {
-        let line = [&["wait", "-timeout=200ms"], line].concat();
+        let line = [&["wait", "-timeout=1s"], line].concat();
         let got = agent.ask(&line);
         assert_eq!(
             (got.text().as_str(), got.stderr.as_str(), got.status),
