@@ -11,6 +11,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[allow(dead_code)]
+#[path = "live/ports.rs"]
+mod ports;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 const BINARY: &str = env!("CARGO_BIN_EXE_cottar");
 
@@ -454,7 +458,7 @@ fn the_own_farewell_reaches_a_handler_before_the_end() {
 
 #[test]
 fn a_start_join_that_fails_ends_the_agent_and_shows_its_log() {
-    let closed = free_port();
+    let closed = ports::free();
     let join = closed.to_string();
     let output = agent_command(&["-node=n1", "-join", &join, "-join=/x"])
         .output()
@@ -471,11 +475,6 @@ fn a_start_join_that_fails_ends_the_agent_and_shows_its_log() {
     // The lines that were held back are not lost.
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(log.contains("[INFO] agent: Serf agent starting"), "{log}");
-}
-
-fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 #[test]
@@ -497,7 +496,7 @@ fn during_the_start_join_rpc_answers_and_signals_work() {
 
 #[test]
 fn retry_join_goes_on_until_somebody_answers() {
-    let addr = free_port();
+    let addr = ports::free();
     let early = Agent::start(
         "early",
         &["-retry-join", &addr.to_string(), "-retry-interval=1s"],
@@ -521,7 +520,7 @@ fn retry_join_goes_on_until_somebody_answers() {
 
 #[test]
 fn retry_join_gives_up_after_one_attempt_more_than_the_limit() {
-    let addr = free_port().to_string();
+    let addr = ports::free().to_string();
     let mut agent = Agent::spawn(&[
         "-node=n1",
         "-retry-join",
@@ -602,7 +601,7 @@ fn a_stopped_agent_is_failed_and_comes_back() {
     watcher.seen.wait_for("EventMemberFailed: sleeper");
     sleeper.signal("CONT");
     watcher.seen.wait("the return", |text| {
-        text.matches("EventMemberJoin: sleeper").count() == 2
+        text.matches("EventMemberJoin: sleeper").count() >= 2
     });
     assert!(serves_rpc(sleeper.rpc()));
 }
@@ -679,10 +678,10 @@ fn a_handler_past_its_time_is_ended_and_the_next_one_runs() {
     let file = dir.path().join("ran");
     let next = format!("echo $SERF_EVENT > {}", file.display());
     let handlers = ["-event-handler", "sleep 600", "-event-handler", &next];
-    let agent = Agent::start("n1", &[&handlers[..], &["-handler-timeout=500ms"]].concat());
+    let agent = Agent::start("n1", &[&handlers[..], &["-handler-timeout=3s"]].concat());
     agent
         .seen
-        .wait_for("[ERR] agent: Error invoking script 'sleep 600': time limit of 500ms exceeded");
+        .wait_for("[ERR] agent: Error invoking script 'sleep 600': time limit of 3s exceeded");
     wait_until("the next handler", || lines_of(&file) == ["member-join"]);
 }
 

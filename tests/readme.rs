@@ -2,18 +2,21 @@
 //!
 //! A line with `$` in front is a command, lines with `>` continue it, the rest is what it prints. Only the
 //! ports are exchanged for free ones. A command that ends in `&` runs on to the end of the session.
-//! Commands that merely look are repeated until they show what is expected, since gossip takes its time;
+//! Commands that merely ask are repeated until they show what is expected, since gossip takes its time;
 //! all others run once, apart from finding no agent yet.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "live/ports.rs"]
+mod ports;
+
 /// How long a command may take to show what is expected.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct Step {
@@ -59,18 +62,9 @@ fn with_free_ports(readme: &str) -> String {
         .collect();
     ports.sort_unstable();
     ports.dedup();
-    // All are held until the last is found, so that no two are the same.
-    let mut held = Vec::new();
     let mut text = readme.to_owned();
     for port in ports {
-        let free = loop {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let addr = listener.local_addr().expect("bound");
-            if let Ok(socket) = UdpSocket::bind(addr) {
-                held.push((listener, socket));
-                break addr.port().to_string();
-            }
-        };
+        let free = self::ports::free().port();
         text = text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{free}"));
         text = text.replace(&format!("\"port\": {port}"), &format!("\"port\": {free}"));
     }
@@ -158,9 +152,15 @@ fn await_agent(command: &str) {
 }
 
 fn follow(step: &Step, folder: &Path, rpc: &str) {
-    let looks = ["cottar members", "cottar info", "cat ", "grep "]
-        .iter()
-        .any(|start| step.command.starts_with(start));
+    let asks = [
+        "cottar members",
+        "cottar info",
+        "cottar query",
+        "cat ",
+        "grep ",
+    ]
+    .iter()
+    .any(|start| step.command.starts_with(start));
     let started = Instant::now();
     loop {
         let output = shell(folder, &step.command, rpc).output().expect("a shell");
@@ -169,7 +169,7 @@ fn follow(step: &Step, folder: &Path, rpc: &str) {
         if output.status.success() && squeezed(&printed) == expected {
             return;
         }
-        let again = looks || printed.starts_with("Error connecting");
+        let again = asks || printed.starts_with("Error connecting");
         if !again || started.elapsed() > PATIENCE {
             let mut logs = String::new();
             for entry in std::fs::read_dir(folder).expect("the folder").flatten() {
@@ -192,31 +192,15 @@ fn follow(step: &Step, folder: &Path, rpc: &str) {
     }
 }
 
-/// The first of four ports in a row that were free a moment ago.
-fn four_free_ports() -> u16 {
-    loop {
-        let first = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = first.local_addr().expect("bound").port();
-        let row: Vec<u16> = (0..4).filter_map(|step| port.checked_add(step)).collect();
-        let free = row.len() == 4
-            && row
-                .iter()
-                .all(|port| UdpSocket::bind(("127.0.0.1", *port)).is_ok())
-            && row[1..]
-                .iter()
-                .all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-        if free {
-            return port;
-        }
-    }
-}
-
 #[test]
 fn the_demo_shows_handlers_fire_and_ends() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/demo.sh");
     let output = Command::new("sh")
         .arg(demo)
-        .args([env!("CARGO_BIN_EXE_cottar"), &four_free_ports().to_string()])
+        .args([
+            env!("CARGO_BIN_EXE_cottar"),
+            &ports::row(4).port().to_string(),
+        ])
         .output()
         .expect("a shell");
     let printed = String::from_utf8_lossy(&output.stdout);

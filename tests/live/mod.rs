@@ -9,6 +9,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub mod ports;
+
+pub use ports::free;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Our own program.
@@ -43,18 +47,6 @@ impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// An address that nobody uses.
-pub fn free() -> SocketAddr {
-    // Both protocols are needed; the kernel does not give a number again so soon.
-    loop {
-        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = tcp.local_addr().unwrap();
-        if std::net::UdpSocket::bind(addr).is_ok() {
-            return addr;
-        }
     }
 }
 
