@@ -4,6 +4,21 @@ use crate::events::recorded;
 use crate::harness::{Node, scenario};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// So long an asker waits, whoever has answered; a handler on a busy machine may need its time.
+const TIMEOUT: &str = "-timeout=8s";
+
+/// Asks each of the nodes everything, side by side: what takes time is the waiting.
+fn all_at_once<T: Sync>(nodes: &[Node], lines: &[T], ask: impl Fn(&Node, &T) + Sync) {
+    std::thread::scope(|scope| {
+        for node in nodes {
+            for line in lines {
+                let ask = &ask;
+                scope.spawn(move || ask(node, line));
+            }
+        }
+    });
+}
+
 #[derive(Debug, PartialEq)]
 struct Answers {
     acks: BTreeSet<String>,
@@ -11,7 +26,7 @@ struct Answers {
 }
 
 fn query(node: &Node, args: &[&str]) -> Answers {
-    let mut line = vec!["query", "-format=json", "-timeout=2s"];
+    let mut line = vec!["query", "-format=json", TIMEOUT];
     line.extend(args);
     let finished = node.cli(&line).success();
     let json: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
@@ -53,29 +68,29 @@ fn queries_are_acked_answered_and_filtered_across_kinds() {
     scenario("queries", &["CSCS", "SCSC"], |lab| {
         let (nodes, _recorders) = recorded(lab);
         let everyone = ["n1", "n2", "n3", "n4"];
+        let quiet = Answers {
+            acks: BTreeSet::new(),
+            ..all_of(&everyone, "quiet")
+        };
+        let lines: &[(&[&str], Answers)] = &[
+            (&["load", "pay\nload"], all_of(&everyone, "load")),
+            (
+                &["-node=n2", "-node=n3", "some"],
+                all_of(&["n2", "n3"], "some"),
+            ),
+            (&["-tag=role=we?b", "web"], all_of(&["n1", "n3"], "web")),
+            (
+                &["-node=n1", "-node=n2", "-tag=role=^db$", "both"],
+                all_of(&["n2"], "both"),
+            ),
+            (&["-tag=role=nothing", "none"], all_of(&[], "none")),
+            (&["-tag=role=(", "bad"], all_of(&[], "bad")),
+            (&["-no-ack", "quiet"], quiet),
+        ];
         // From each kind once; the roles alternate with the kinds.
-        for node in &nodes[..2] {
-            assert_eq!(
-                query(node, &["load", "pay\nload"]),
-                all_of(&everyone, "load")
-            );
-            let some = query(node, &["-node=n2", "-node=n3", "some"]);
-            assert_eq!(some, all_of(&["n2", "n3"], "some"));
-            assert_eq!(
-                query(node, &["-tag=role=we?b", "web"]),
-                all_of(&["n1", "n3"], "web")
-            );
-            let both = query(node, &["-node=n1", "-node=n2", "-tag=role=^db$", "both"]);
-            assert_eq!(both, all_of(&["n2"], "both"));
-            assert_eq!(
-                query(node, &["-tag=role=nothing", "none"]),
-                all_of(&[], "none")
-            );
-            assert_eq!(query(node, &["-tag=role=(", "bad"]), all_of(&[], "bad"));
-            let quiet = query(node, &["-no-ack", "quiet"]);
-            assert!(quiet.acks.is_empty());
-            assert_eq!(quiet.responses, all_of(&everyone, "quiet").responses);
-        }
+        all_at_once(&nodes[..2], lines, |node, (args, expected)| {
+            assert_eq!(query(node, args), *expected, "{args:?}");
+        });
     });
 }
 
@@ -84,22 +99,19 @@ fn relayed_answers_arrive_once() {
     scenario("relays", &["CSCS", "SCSC"], |lab| {
         let (nodes, _recorders) = recorded(lab);
         let everyone = ["n1", "n2", "n3", "n4"];
-        for node in &nodes[..2] {
-            for factor in ["-relay-factor=1", "-relay-factor=2"] {
-                assert_eq!(
-                    query(node, &[factor, "relayed"]),
-                    all_of(&everyone, "relayed")
-                );
-            }
+        let factors = ["-relay-factor=1", "-relay-factor=2"];
+        all_at_once(&nodes[..2], &factors, |node, factor| {
+            assert_eq!(
+                query(node, &[factor, "relayed"]),
+                all_of(&everyone, "relayed")
+            );
             // The text form counts what came, so that a duplicate would show in the totals.
-            let text = node
-                .cli(&["query", "-timeout=2s", "-relay-factor=2", "count"])
-                .success();
+            let text = node.cli(&["query", TIMEOUT, factor, "count"]).success();
             assert!(
                 text.stdout.contains("Total Acks: 4\nTotal Responses: 4\n"),
                 "{text:?}"
             );
-        }
+        });
     });
 }
 
@@ -152,29 +164,27 @@ fn the_default_timeout_and_the_first_answer_hold_for_both() {
                     if index == 0 { 900 } else { 1024 }
                 ))
         });
-        for node in &nodes {
-            let two = query(node, &["two"]);
-            assert_eq!(two.acks.len(), 2, "{two:?}");
-            assert!(
-                two.responses.values().all(|answer| answer == "first\n"),
-                "{two:?}"
-            );
-            assert_eq!(two.responses.len(), 2, "{two:?}");
-            assert!(query(node, &["fails"]).responses.is_empty());
-            assert!(query(node, &["silent"]).responses.is_empty());
-            let mixed = query(node, &["mixed"]);
-            assert!(
-                mixed
-                    .responses
-                    .values()
-                    .all(|answer| answer == "out\nerr\nend"),
-                "{mixed:?}"
-            );
-            assert_eq!(mixed.responses.len(), 2, "{mixed:?}");
-            let big = query(node, &["big"]);
-            assert_eq!(big.responses.len(), 1, "{big:?}");
-            assert_eq!(big.responses["n1"].len(), 900);
-        }
+        let same = |answer: &str| Some(vec![answer.to_owned(); 2]);
+        let lines = [
+            ("two", same("first\n")),
+            ("fails", Some(Vec::new())),
+            ("silent", Some(Vec::new())),
+            ("mixed", same("out\nerr\nend")),
+            // One that is long enough, the other one is too long.
+            ("big", None),
+        ];
+        all_at_once(&nodes, &lines, |node, (name, expected)| {
+            let answers = query(node, &[name]);
+            assert_eq!(answers.acks.len(), 2, "{name}: {answers:?}");
+            let responses: Vec<String> = answers.responses.values().cloned().collect();
+            match expected {
+                Some(expected) => assert_eq!(responses, *expected, "{name}"),
+                None => {
+                    assert_eq!(responses.len(), 1, "{answers:?}");
+                    assert_eq!(answers.responses["n1"].len(), 900);
+                }
+            }
+        });
         nodes[1].await_log("response exceeds limit of 1024 bytes", 5.0);
     });
 }
