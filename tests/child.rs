@@ -257,8 +257,10 @@ fn closed_descriptors_do_not_end_a_run() {
 #[test]
 fn background_children_without_the_output_are_not_waited_for() {
     let mut lp = Loop::new(None);
-    let outcome = lp.run("sleep 30 >/dev/null 2>&1 & echo $!");
-    assert!(outcome.duration < Duration::from_secs(1), "{outcome:?}");
+    // Whoever waits for it waits for as long as it sleeps.
+    lp.runner.set_limits(None, Duration::from_secs(600));
+    let outcome = lp.run("sleep 300 >/dev/null 2>&1 & echo $!");
+    assert!(outcome.duration < Duration::from_secs(300), "{outcome:?}");
     let pid = text(&outcome);
     assert!(is_alive(&pid));
     assert_eq!(lp.runner.leftovers(), 0);
@@ -271,9 +273,11 @@ fn background_children_with_the_output_hold_it_for_the_grace() {
     let before = open_descriptors();
     // It writes after the queue has moved on, much more than a pipe holds, and tells a file how that went.
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("survived");
+    let (go, file) = (dir.path().join("go"), dir.path().join("survived"));
     let script = format!(
-        "(sleep 1.5; head -c 300000 /dev/zero && echo ok >{}; exec sleep 30) & echo $!",
+        "(until [ -e {} ]; do sleep 0.05; done; head -c 300000 /dev/zero && echo ok >{}; \
+         exec sleep 300) & echo $!",
+        go.display(),
         file.display()
     );
     let outcome = lp.run(&script);
@@ -283,6 +287,7 @@ fn background_children_with_the_output_hold_it_for_the_grace() {
     assert!(is_alive(&pid));
     assert_eq!(lp.runner.leftovers(), 1);
     assert_eq!(text(&lp.run("echo next")), "next\n");
+    fs::write(go, "").unwrap();
     lp.until("the child writes all of it", |_| {
         fs::read_to_string(&file).is_ok_and(|text| text == "ok\n")
     });
@@ -294,21 +299,23 @@ fn background_children_with_the_output_hold_it_for_the_grace() {
 
 #[test]
 fn a_time_limit_ends_the_whole_group() {
-    let mut lp = Loop::new(Some(Duration::from_millis(300)));
+    // Long enough for the scripts to say what they have to say before it.
+    let limit = Duration::from_millis(1500);
+    let mut lp = Loop::new(Some(limit));
     let outcome = lp.run("echo before; sleep 60; echo after");
     assert_eq!(text(&outcome), "before\n");
-    assert_eq!(outcome.end, End::TimedOut(Duration::from_millis(300)));
-    assert!(outcome.duration < KILL_AFTER, "TERM was enough");
+    assert_eq!(outcome.end, End::TimedOut(limit));
+    assert!(outcome.duration < limit + KILL_AFTER, "TERM was enough");
 
     let outcome = lp.run("trap '' TERM; sleep 60 & echo $!; while :; do sleep 1; done");
-    assert_eq!(outcome.end, End::TimedOut(Duration::from_millis(300)));
-    assert!(outcome.duration >= Duration::from_millis(300) + KILL_AFTER);
+    assert_eq!(outcome.end, End::TimedOut(limit));
+    assert!(outcome.duration >= limit + KILL_AFTER);
     let pid = text(&outcome);
     lp.until("the child is killed as well", |_| !is_alive(&pid));
 
     // The shell obeys, a child that holds the output does not.
     let outcome = lp.run("(trap '' TERM; while :; do sleep 1; done) & echo $!; wait");
-    assert!(outcome.duration >= Duration::from_millis(300) + KILL_AFTER);
+    assert!(outcome.duration >= limit + KILL_AFTER);
     let pid = text(&outcome);
     lp.until("the stubborn child is killed", |_| !is_alive(&pid));
     assert_eq!(lp.runner.leftovers(), 0);

@@ -54,6 +54,13 @@ fn run(command: &mut Command) -> Result<Output, String> {
     }
 }
 
+/// Runs a program that fetches from a registry, which does not always answer.
+fn fetched(command: &mut Command) -> Result<String, String> {
+    let mut tries = (0..3).map(|_| printed(command));
+    let first = tries.next().expect("three tries");
+    first.or_else(|why| tries.find_map(Result::ok).ok_or(why))
+}
+
 /// Runs a program that must succeed; what it printed.
 fn printed(command: &mut Command) -> Result<String, String> {
     let shown = format!("{command:?}");
@@ -173,7 +180,7 @@ fn same_on_both(test: &str, drive: impl Fn(&str) -> Value) -> Value {
 #[test]
 fn serfclient_from_pypi() {
     let packages = tempfile::tempdir().unwrap();
-    let installed = printed(
+    let installed = fetched(
         Command::new("python3")
             .args(["-m", "pip", "install", "--quiet", "--target"])
             .arg(packages.path())
@@ -215,7 +222,7 @@ fn serfclient_from_pypi() {
 #[test]
 fn serf_rpc_from_npm() {
     let packages = tempfile::tempdir().unwrap();
-    let installed = printed(
+    let installed = fetched(
         Command::new("npm")
             .args(["install", "--ignore-scripts", "--no-audit", "--no-fund"])
             .arg("--prefix")

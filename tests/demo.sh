@@ -29,9 +29,9 @@ start() {
     wait_for "$name to start" grep -q 'agent running' "$folder/$name.log"
 }
 
-# wait_for WHAT COMMAND...: until the command succeeds, ten seconds at most.
+# wait_for WHAT COMMAND...: until the command succeeds, thirty seconds at most.
 wait_for() {
-    what=$1 left=100
+    what=$1 left=300
     shift
     until "$@" 2>/dev/null; do
         left=$((left - 1))
@@ -63,8 +63,8 @@ echo "\$ cottar event -coalesce=false deploy v1.2"
 "$cottar" event -coalesce=false deploy v1.2
 wait_for "both handlers to hear of the event" seen 'user deploy'
 echo
-echo "\$ cottar query -timeout 1s greet"
-"$cottar" query -timeout 1s greet
+echo "\$ cottar query -timeout 3s greet"
+"$cottar" query -timeout 3s greet
 echo
 echo "What the handlers wrote meanwhile:"
 cat "$folder"/seen.*

