@@ -84,10 +84,21 @@ lint-man:
 		echo "mandoc is not installed: manual pages not checked"; \
 	fi
 
-# Most tests wait for agents rather than for the processor.
-test: export RUST_TEST_THREADS ?= 4
+# Most suites wait for agents rather than for the processor, and can do so for many at a time. Those that
+# compute run beside them; what they print comes at the end.
+COMPUTING = architecture fuzz manual rpc sim vectors
+SUITES = $(basename $(notdir $(wildcard tests/*.rs))) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs))
+WAITING = $(filter-out $(COMPUTING),$(SUITES))
+
+test: export RUST_TEST_THREADS ?= 8
 test:
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-run
+	@log=$$(mktemp); trap 'kill $$computing 2>/dev/null; rm -f "$$log"' EXIT; \
+	$(CARGO) test --locked --lib --bins $(COMPUTING:%=--test %) >"$$log" 2>&1 & computing=$$!; \
+	$(CARGO) test --locked $(WAITING:%=--test %); waiting=$$?; \
+	wait $$computing; computed=$$? computing=; cat "$$log"; \
+	[ $$waiting -eq 0 ] && [ $$computed -eq 0 ]
+	$(CARGO) test --locked --doc
 
 interop:
 	COTTAR_INTEROP=require $(CARGO) test --locked --test interop
