@@ -44,9 +44,15 @@ struct Entry {
     ticket: Option<Ticket>,
     /// One bit for each node (of a small cluster) that was sent this message.
     sent_to: u64,
+    /// At some time it had been sent to every node that lived.
+    told_all: bool,
     /// Of the last packet; see [`Selection::batch`].
     batch: u64,
 }
+
+/// An entry that is through.
+#[derive(Debug)]
+pub struct Ended(Entry);
 
 /// Which entries a packet may take.
 #[derive(Clone, Copy, Debug)]
@@ -112,12 +118,23 @@ pub struct BroadcastQueue {
     by_key: BTreeMap<NodeName, Rank>,
     next_number: u64,
     bytes: usize,
+    /// An entry is through when every live node was sent it, if its number of transmissions does not
+    /// end it before.
+    once_to_each: bool,
 }
 
 impl BroadcastQueue {
     /// An empty queue.
     pub fn new() -> Self {
         BroadcastQueue::default()
+    }
+
+    /// An empty queue that sends nobody an entry twice, as far as the cluster is small enough to know.
+    pub fn once_to_each() -> Self {
+        BroadcastQueue {
+            once_to_each: true,
+            ..BroadcastQueue::default()
+        }
     }
 
     /// Messages waiting.
@@ -149,28 +166,45 @@ impl BroadcastQueue {
         message: Arc<[u8]>,
         ticket: Option<Ticket>,
     ) -> Option<Ticket> {
-        let replaced = key
-            .as_ref()
-            .and_then(|key| self.by_key.get(key).copied())
-            .and_then(|rank| self.remove(rank))
-            .and_then(|entry| entry.ticket);
+        let replaced = key.as_ref().and_then(|key| self.take(key));
+        self.append(Entry {
+            message,
+            key,
+            ticket,
+            sent_to: 0,
+            told_all: false,
+            batch: 0,
+        });
+        replaced.and_then(|entry| entry.ticket)
+    }
+
+    /// Goes on with what another queue is through with, unless all have it already. What this queue has
+    /// under the same key is older.
+    pub fn push_ended(&mut self, Ended(entry): Ended) {
+        self.forget(entry.key.as_ref());
+        if !entry.told_all {
+            self.append(entry);
+        }
+    }
+
+    /// Drops what is queued under a key.
+    pub fn forget(&mut self, key: Option<&NodeName>) {
+        key.and_then(|key| self.take(key));
+    }
+
+    fn take(&mut self, key: &NodeName) -> Option<Entry> {
+        let rank = self.by_key.get(key).copied()?;
+        self.remove(rank)
+    }
+
+    fn append(&mut self, entry: Entry) {
         let rank = Rank {
             transmissions: 0,
-            bytes: Reverse(message.len()),
+            bytes: Reverse(entry.message.len()),
             number: Reverse(self.next_number),
         };
         self.next_number += 1;
-        self.insert(
-            rank,
-            Entry {
-                message,
-                key,
-                ticket,
-                sent_to: 0,
-                batch: 0,
-            },
-        );
-        replaced
+        self.insert(rank, entry);
     }
 
     fn insert(&mut self, rank: Rank, entry: Entry) {
@@ -191,12 +225,26 @@ impl BroadcastQueue {
     }
 
     /// Fills a packet: counts of transmissions in ascending order, and within one repeatedly the
-    /// first entry that still fits. Each message costs `overhead` bytes more than its length.
-    pub fn fill(&mut self, packing: &mut Packing, overhead: usize, limit: u32, wanted: Selection) {
-        let taken = self.select(packing, overhead, wanted);
-        for rank in taken {
-            self.count_transmission(rank, limit, wanted, &mut packing.finished);
+    /// first entry that still fits. Each message costs `overhead` bytes more than its length. Returns
+    /// the entries that are through.
+    pub fn fill(
+        &mut self,
+        packing: &mut Packing,
+        overhead: usize,
+        limit: u32,
+        wanted: Selection,
+    ) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        for rank in self.select(packing, overhead, wanted) {
+            if let Some(entry) = self.count_transmission(rank, limit, wanted) {
+                packing.finished.extend(entry.ticket);
+                ended.push(Ended(Entry {
+                    ticket: None,
+                    ..entry
+                }));
+            }
         }
+        ended
     }
 
     /// Takes messages into the packet and says from where; nothing moves yet, so that no entry gets
@@ -237,27 +285,23 @@ impl BroadcastQueue {
         }
     }
 
-    fn count_transmission(
-        &mut self,
-        rank: Rank,
-        limit: u32,
-        wanted: Selection,
-        finished: &mut Vec<Ticket>,
-    ) {
+    /// The entry comes back if it is through.
+    fn count_transmission(&mut self, rank: Rank, limit: u32, wanted: Selection) -> Option<Entry> {
         let Some(mut entry) = self.remove(rank) else {
             debug_assert!(false, "a selected entry is in the queue");
-            return;
+            return None;
         };
-        let transmissions = rank.transmissions.saturating_add(1);
-        if transmissions >= limit {
-            finished.extend(entry.ticket);
-            return;
-        }
         if entry.sent_to & wanted.target_bit != 0 {
             entry.sent_to = 0;
         }
         entry.sent_to |= wanted.target_bit;
+        entry.told_all |=
+            wanted.live_bits != 0 && entry.sent_to & wanted.live_bits == wanted.live_bits;
         entry.batch = wanted.batch;
+        let transmissions = rank.transmissions.saturating_add(1);
+        if transmissions >= limit || self.once_to_each && entry.told_all {
+            return Some(entry);
+        }
         self.insert(
             Rank {
                 transmissions,
@@ -265,6 +309,7 @@ impl BroadcastQueue {
             },
             entry,
         );
+        None
     }
 
     /// Drops entries from the end of the order until `messages_max` are left; returns how many, and
@@ -488,5 +533,73 @@ mod tests {
             [offer(2), offer(0), offer(0), offer(1), offer(0)],
             [1, 1, 0, 1, 1]
         );
+    }
+
+    fn sent_to(queue: &mut BroadcastQueue, limit: u32, peer: u64, live_bits: u64) -> Vec<Ended> {
+        let mut packing = Packing::new(100, 10);
+        let wanted = Selection {
+            target_bit: 1 << peer,
+            live_bits,
+            ..Selection::ANY
+        };
+        queue.fill(&mut packing, 2, limit, wanted)
+    }
+
+    #[test]
+    fn what_is_through_goes_on_with_those_who_lack_it() {
+        let name = NodeName::new(b"n").unwrap();
+        let mut queue = BroadcastQueue::new();
+        queue.push(Some(name.clone()), message(8), Some(Ticket::Leave));
+        assert!(sent_to(&mut queue, 2, 0, 0b1111).is_empty());
+        let ended = sent_to(&mut queue, 2, 1, 0b1111);
+        assert!(queue.is_empty() && ended.len() == 1);
+        let mut again = BroadcastQueue::once_to_each();
+        ended.into_iter().for_each(|entry| again.push_ended(entry));
+        for peer in [0, 1] {
+            let mut packing = Packing::new(100, 10);
+            let wanted = Selection {
+                target_bit: 1 << peer,
+                live_bits: 0b1111,
+                ..Selection::ANY
+            };
+            again.fill(&mut packing, 2, 9, wanted);
+            assert!(packing.messages.is_empty(), "it was told");
+        }
+        assert!(sent_to(&mut again, 9, 2, 0b1111).is_empty());
+        again.check_invariants();
+        // All have it: no more of it, although there were transmissions left.
+        assert_eq!(sent_to(&mut again, 9, 3, 0b1111).len(), 1);
+        assert!(again.is_empty());
+        // In a cluster too large to know, the number of transmissions alone counts.
+        let mut ended = Vec::new();
+        queue.push(Some(name.clone()), message(8), None);
+        ended.extend(sent_to(&mut queue, 1, 0, 0));
+        ended.into_iter().for_each(|entry| again.push_ended(entry));
+        assert!(sent_to(&mut again, 2, 0, 0).is_empty());
+        assert_eq!((sent_to(&mut again, 2, 0, 0).len(), again.len()), (1, 0));
+    }
+
+    #[test]
+    fn what_all_have_does_not_go_on() {
+        let name = NodeName::new(b"n").unwrap();
+        let mut queue = BroadcastQueue::new();
+        queue.push(Some(name.clone()), message(8), None);
+        // Three transmissions to two peers: the third one is the second to somebody.
+        for peer in [0, 1] {
+            assert!(sent_to(&mut queue, 3, peer, 0b11).is_empty());
+        }
+        let mut again = BroadcastQueue::once_to_each();
+        let ended = sent_to(&mut queue, 3, 0, 0b11);
+        assert_eq!(ended.len(), 1);
+        ended.into_iter().for_each(|entry| again.push_ended(entry));
+        assert!(again.is_empty());
+        // And newer news take the place of older ones.
+        queue.push(Some(name.clone()), message(8), None);
+        let ended = sent_to(&mut queue, 1, 0, 0b111);
+        ended.into_iter().for_each(|entry| again.push_ended(entry));
+        assert_eq!(again.len(), 1);
+        again.forget(Some(&name));
+        assert!(again.is_empty());
+        again.check_invariants();
     }
 }

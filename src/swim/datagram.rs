@@ -134,7 +134,7 @@ impl Swim {
             Some(id) => self.selection(id),
             None => Selection::ANY,
         };
-        self.pack(&mut packing, selection);
+        self.pack(&mut packing, selection, true);
         self.send_datagram(to, &packing.messages, false);
     }
 

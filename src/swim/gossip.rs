@@ -11,10 +11,14 @@
 //! most 3.4 MB/s from a node, to three targets at a time. If nine nodes fall upon one target at once,
 //! it has to take 36 packets, about 83 KiB of a default socket buffer's 208 KiB as the kernel counts,
 //! and some 650 messages of the size of a small event: the reference's queue has 1,024 places.
+//!
+//! News of members that have made all their transmissions make some more
+//! ([`Config::membership_retransmit_nodes_min`]). Those have no haste and no rights: they go at ticks or
+//! with what goes anyway, behind everything else, and cause no second packet to a target.
 
 use std::sync::Arc;
 
-use super::broadcast::{BroadcastQueue, Packing, Selection, Ticket, retransmit_limit};
+use super::broadcast::{BroadcastQueue, Ended, Packing, Selection, Ticket, retransmit_limit};
 use super::bucket::TokenBucket;
 use super::table::NodeId;
 use super::{BroadcastId, Config, Output, Sample, Swim, UserQueue};
@@ -41,6 +45,9 @@ const USER_SPACE_BYTES_MIN: usize = 3;
 #[derive(Debug)]
 pub(super) struct Gossip {
     pub(super) membership: BroadcastQueue,
+    /// News of members that the queue above is through with, for the nodes that chance has passed
+    /// over. See [`Config::membership_retransmit_nodes_min`].
+    again: BroadcastQueue,
     user: [BroadcastQueue; 3],
     pub(super) user_members: usize,
     interval: Duration,
@@ -62,6 +69,7 @@ impl Gossip {
         let interval = config.gossip_interval;
         Gossip {
             membership: BroadcastQueue::new(),
+            again: BroadcastQueue::once_to_each(),
             user: Default::default(),
             user_members: 1,
             interval,
@@ -84,7 +92,7 @@ impl Gossip {
     }
 
     fn is_empty(&self) -> bool {
-        self.queues().all(BroadcastQueue::is_empty)
+        self.again.is_empty() && self.queues().all(BroadcastQueue::is_empty)
     }
 
     /// Whether something waits that was transmitted fewer times than given.
@@ -92,6 +100,12 @@ impl Gossip {
         self.queues()
             .filter_map(BroadcastQueue::fewest_transmissions)
             .any(|fewest| fewest < transmissions)
+    }
+
+    /// Whether something waits that is worth a round: only ticks are for what is sent once more.
+    fn has_for_round(&self, transmissions_below: u32) -> bool {
+        self.has_below(transmissions_below)
+            || transmissions_below == u32::MAX && !self.again.is_empty()
     }
 
     fn bytes(&self) -> usize {
@@ -115,6 +129,7 @@ impl Gossip {
 
     pub(super) fn check_invariants(&self) {
         self.queues().for_each(BroadcastQueue::check_invariants);
+        self.again.check_invariants();
     }
 }
 
@@ -153,6 +168,7 @@ impl Swim {
         now: Instant,
     ) {
         let message = message.encode().into();
+        self.gossip.again.forget(Some(&subject));
         let replaced = self.gossip.membership.push(Some(subject), message, ticket);
         if let Some(ticket) = replaced {
             self.finish(ticket);
@@ -197,12 +213,13 @@ impl Swim {
         }
     }
 
-    /// Fills a packet from the queues in their order.
-    pub(super) fn pack(&mut self, packing: &mut Packing, selection: Selection) {
+    /// Fills a packet from the queues in their order; the first one to a target takes along what is sent
+    /// once more.
+    pub(super) fn pack(&mut self, packing: &mut Packing, selection: Selection, first: bool) {
         let multiplier = self.config.retransmit_multiplier;
         let limit = retransmit_limit(multiplier, self.table.len());
         let membership = &mut self.gossip.membership;
-        membership.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, selection);
+        let ended = membership.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, selection);
         let limit = retransmit_limit(multiplier, self.gossip.user_members);
         let of_others = packing.messages.len();
         for queue in &mut self.gossip.user {
@@ -215,6 +232,28 @@ impl Swim {
         }
         for ticket in std::mem::take(&mut packing.finished) {
             self.finish(ticket);
+        }
+        self.pack_again(packing, selection, first, ended);
+    }
+
+    /// Gives what is sent once more the room that is left, and takes over what is to be.
+    fn pack_again(
+        &mut self,
+        packing: &mut Packing,
+        selection: Selection,
+        first: bool,
+        ended: Vec<Ended>,
+    ) {
+        let multiplier = self.config.retransmit_multiplier;
+        let nodes = self.table.len();
+        let reckoned = nodes.max(self.config.membership_retransmit_nodes_min);
+        let limit = retransmit_limit(multiplier, reckoned) - retransmit_limit(multiplier, nodes);
+        let again = &mut self.gossip.again;
+        if first {
+            again.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, selection);
+        }
+        if limit > 0 {
+            ended.into_iter().for_each(|entry| again.push_ended(entry));
         }
     }
 
@@ -291,7 +330,8 @@ impl Swim {
         let mut served = 0;
         let visits = self.table.gossip_round_len();
         for _ in 0..visits.min(self.config.gossip_nodes + TARGETS_WITHOUT_NEED_MAX) {
-            if served == self.config.gossip_nodes || !self.gossip.has_below(transmissions_below) {
+            if served == self.config.gossip_nodes || !self.gossip.has_for_round(transmissions_below)
+            {
                 break;
             }
             let dead_for = self.config.gossip_to_the_dead_time;
@@ -314,7 +354,7 @@ impl Swim {
         for packet in 0..PACKETS_PER_TARGET_MAX {
             let space = self.envelope.packet_budget_bytes();
             let mut packing = Packing::new(space, COMPOUND_PARTS_SENT_MAX);
-            self.pack(&mut packing, selection);
+            self.pack(&mut packing, selection, packet == 0);
             if packing.messages.is_empty() {
                 return packet > 0;
             }

@@ -29,8 +29,7 @@ fn protocols_two_to_five_meet() {
         let expected: Vec<Member> = (0..nodes.len())
             .map(|index| protocol_number(Member::of(&nodes[index]), number(index)))
             .collect();
-        // What gossip misses, and with eight nodes it now and then does, comes with push/pull.
-        await_members(&all, &expected, 65.0);
+        await_members(&all, &expected, 15.0);
         // Events reach those of every number.
         nodes[7].event("across", "all numbers");
         let records =

@@ -16,6 +16,7 @@ mod cluster;
 mod handlers;
 mod history;
 mod key_rotation;
+mod missed;
 mod network;
 mod rejoin;
 mod slow_handler;

@@ -243,3 +243,89 @@ fn lost_packets_cost_no_event() {
     let longest = took.iter().max().unwrap();
     assert!(*longest < Duration::from_millis(256), "{longest:?}");
 }
+
+/// Lets a node hear of another one among so many, and lists whom it tells, datagram by datagram.
+fn told(others: u8, nodes_min: usize) -> Vec<(Instant, SocketAddr)> {
+    let mut script = Script::with(Config {
+        probe_interval: Duration::from_secs(1_000),
+        membership_retransmit_nodes_min: nodes_min,
+        ..Config::lan()
+    });
+    script.meet(2..others + 2);
+    script.run_for(Duration::from_secs(60));
+    script.take_datagrams();
+    let news = Message::Alive(alive(2, 9));
+    script.hear(2, std::slice::from_ref(&news));
+    let mut told = Vec::new();
+    let end = script.now + Duration::from_secs(60);
+    while let Some(due) = script.swim.poll_timeout().filter(|&due| due <= end) {
+        script.run_until(due);
+        let sent = script.take_datagrams().into_iter();
+        let about = sent.filter(|datagram| datagram.1.contains(&news));
+        told.extend(about.map(|datagram| (due, datagram.0)));
+        script.outputs.clear();
+    }
+    told
+}
+
+#[test]
+fn news_of_members_go_on_to_those_who_were_passed_over() {
+    for (others, nodes_min, due) in [
+        // Limit 4: all of three have it, and one twice.
+        (3, 1_000, 4),
+        // Twelve more, if there are as many.
+        (6, 0, 4),
+        (6, 1_000, 6),
+        (8, 1_000, 8),
+        // Limit 8.
+        (30, 0, 8),
+        (30, 31, 8),
+        (30, 100, 12),
+        (30, 1_000, 16),
+    ] {
+        let told = told(others, nodes_min);
+        let mut targets: Vec<SocketAddr> = told.iter().map(|&(_, to)| to).collect();
+        assert_eq!(targets.len(), due, "{others} others, {nodes_min} nodes");
+        // Three at once, three a tick: no rounds of their own in between.
+        let first = told[0].0;
+        let at_once = told.iter().filter(|&&(at, _)| at == first).count();
+        assert_eq!(at_once, 3);
+        for window in told.windows(4).skip(1) {
+            let took = window[3].0.since(window[0].0);
+            assert!(
+                took >= Duration::from_millis(200) || window[0].0 == first,
+                "{told:?}"
+            );
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        assert_eq!(targets.len(), due.min(others.into()), "nobody twice");
+    }
+}
+
+#[test]
+fn nobody_waits_for_the_transmissions_on_top() {
+    let ends = |nodes_min| {
+        let mut script = Script::with(Config {
+            membership_retransmit_nodes_min: nodes_min,
+            ..Config::lan()
+        });
+        script.meet(2..=30);
+        script.run_for(Duration::from_secs(60));
+        script.take_events();
+        let (now, timeout) = (script.now, Duration::from_secs(60));
+        script.swim.leave(timeout, now);
+        script.drain();
+        let mut after = Duration::ZERO;
+        while !script
+            .take_events()
+            .contains(&Output::LeaveEnded { in_time: true })
+        {
+            script.run_for(Duration::from_millis(10));
+            after = script.now.since(now);
+            assert!(after < Duration::from_secs(5));
+        }
+        after
+    };
+    assert!(ends(1_000) <= ends(0) + Duration::from_millis(200));
+}
