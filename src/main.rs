@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cottar::agent::{files::snapshot, resolver};
+use cottar::agent::{files::sync, resolver};
 
 fn main() -> ExitCode {
     // The agent starts its own binary under these names: to look host names up, and to wait for a disk.
@@ -10,8 +10,8 @@ fn main() -> ExitCode {
     if name == resolver::ARGV0 {
         return resolver::child_main();
     }
-    if name == snapshot::ARGV0 {
-        return snapshot::child_main();
+    if name == sync::ARGV0 {
+        return sync::child_main();
     }
     cottar::cli::main(std::env::args_os())
 }

@@ -458,3 +458,177 @@ fn a_lost_directory_is_said_once_and_survived() {
     assert_eq!(complaints(&agent), 1, "{}", agent.text());
     assert!(content(&snap).contains("alive: me "));
 }
+
+/// Old events come with a join in the background, too, if they are wanted.
+#[test]
+fn old_events_are_replayed_where_that_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let peer = peer();
+    assert!(peer.call("event", &["-coalesce=false", "old"]).0);
+    let config = dir.path().join("config.json");
+    let text = format!(
+        "{{\"replay_on_join\": true, \"retry_join\": [\"{}\"]}}",
+        peer.gossip()
+    );
+    fs::write(&config, text).unwrap();
+    let (by_file, by_flag) = (format!("-config-file={}", config.display()), join(&peer));
+    let cases: [(&str, &[&str], bool); 3] = [
+        ("flag", &[&by_flag, "-replay"], true),
+        ("file", &[&by_file], true),
+        ("neither", &[&by_flag], false),
+    ];
+    let agents = cases.map(|(name, args, replay)| {
+        let ran = dir.path().join(name);
+        let handler = format!(
+            "-event-handler=user=echo $SERF_USER_EVENT >> {}",
+            ran.display()
+        );
+        let node = format!("-node={name}");
+        let agent = Agent::start(&[&[&handler, &node, "-profile=local"], args].concat());
+        agent.wait_for(&format!(
+            "[INFO] agent: Joining cluster...(replay: {replay})\n"
+        ));
+        agent.wait_for("[INFO] agent: Join completed. Synced with 1 initial agents");
+        (agent, ran, replay)
+    });
+    assert!(peer.call("event", &["-coalesce=false", "new"]).0);
+    for (agent, ran, replay) in agents {
+        let expected = if replay { "old\nnew\n" } else { "new\n" };
+        wait_on(&agent, expected, || content(&ran).ends_with("new\n"));
+        assert_eq!(content(&ran), expected);
+    }
+}
+
+/// The process that waits for the disk on behalf of an agent, caught and stopped: a disk that hangs.
+struct SlowDisk(u32);
+
+impl SlowDisk {
+    /// Gives the agent changes to save until such a process is caught.
+    fn catch(agent: &Agent, mut change: impl FnMut() -> Running) -> (SlowDisk, Running) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let mut running = change();
+            while running.is_running() {
+                if let Some(pid) = SlowDisk::find(agent) {
+                    return (SlowDisk(pid), running);
+                }
+                assert!(std::time::Instant::now() < deadline, "nothing was caught");
+            }
+        }
+    }
+
+    fn find(agent: &Agent) -> Option<u32> {
+        let pid = agent.pid();
+        let children = content(Path::new(&format!("/proc/{pid}/task/{pid}/children")));
+        children.split_whitespace().find_map(|child| {
+            let shown = |file: &str| content(Path::new(&format!("/proc/{child}/{file}")));
+            // Once it is what it is to become: the agent does wait for that.
+            if !shown("cmdline").starts_with("cottar: sync") {
+                return None;
+            }
+            // The file comes first, then its directory.
+            let what = fs::read_link(format!("/proc/{child}/fd/0")).ok()?;
+            if !what.to_string_lossy().ends_with(".new") {
+                return None;
+            }
+            let id: i32 = child.parse().ok()?;
+            kill(id, "STOP");
+            let is_stopped = || shown("stat").rsplit(')').next()?.chars().nth(1);
+            loop {
+                match is_stopped() {
+                    Some('T') => return u32::try_from(id).ok(),
+                    // It has done its work before.
+                    None | Some('Z' | 'X') => return None,
+                    Some(_) => std::thread::yield_now(),
+                }
+            }
+        })
+    }
+
+    fn goes_on(self) {
+        kill(self.0 as i32, "CONT");
+    }
+}
+
+fn kill(pid: i32, signal: &str) {
+    let command = format!("kill -{signal} {pid} 2>/dev/null");
+    let _ = Command::new("/bin/sh").args(["-c", &command]).status();
+}
+
+/// One of our commands at work.
+struct Running(std::process::Child);
+
+impl Running {
+    fn start(agent: &Agent, args: &[&str]) -> Running {
+        let mut command = Command::new(COTTAR);
+        command
+            .arg(args[0])
+            .arg(format!("-rpc-addr={}", agent.rpc()));
+        command
+            .args(&args[1..])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        Running(command.spawn().unwrap())
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+#[test]
+fn a_slow_disk_stops_nobody_and_no_change_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tags");
+    let flag = format!("-tags-file={}", path.display());
+    let agent = Agent::start(&["-node=t", "-profile=local", &flag]);
+    let mut number = 0;
+    let (disk, mut first) = SlowDisk::catch(&agent, || {
+        number += 1;
+        Running::start(&agent, &["tags", &format!("-set=a={number}")])
+    });
+    // Nobody has heard of it, the file is as it was, and the agent has its mind free.
+    let old = content(&path);
+    assert!(!old.contains(&format!("\"a\": \"{number}\"")), "{old}");
+    assert!(!agent.member("t").ends_with(&format!("a={number}")));
+    let mut second = Running::start(&agent, &["tags", "-set=b=2"]);
+    let mut third = Running::start(&agent, &["tags", "-set=c=3", "-delete=nothing"]);
+    assert!(agent.call("event", &["meanwhile"]).0);
+    agent.wait_for("Received event: user-event: meanwhile");
+    assert!(first.is_running() && second.is_running() && third.is_running());
+    assert_eq!(content(&path), old);
+    disk.goes_on();
+    for running in [&mut first, &mut second, &mut third] {
+        assert!(running.0.wait().unwrap().success());
+    }
+    let expected = format!("{{\n  \"a\": \"{number}\",\n  \"b\": \"2\",\n  \"c\": \"3\"\n}}");
+    assert_eq!(content(&path), expected);
+    assert!(agent.member("t").ends_with(&format!("a={number},b=2,c=3")));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn keys_on_their_way_are_there_after_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
+    fs::write(&path, format!("[\"{OLD_KEY}\"]")).unwrap();
+    set_mode(&path, 0o600);
+    let flag = format!("-keyring-file={}", path.display());
+    let mut agent = Agent::start(&["-node=t", "-profile=local", &flag]);
+    let mut installs = false;
+    let (_disk, mut running) = SlowDisk::catch(&agent, || {
+        installs = !installs;
+        let change = if installs { "-install" } else { "-remove" };
+        Running::start(&agent, &["keys", &format!("{change}={NEW_KEY}")])
+    });
+    // It is in use at once, and nobody was told that it is safe.
+    assert!(running.is_running());
+    let (_, listed) = agent.call("keys", &["-list"]);
+    assert_eq!(listed.contains(NEW_KEY), installs, "{listed}");
+    assert_eq!(content(&path).contains(NEW_KEY), !installs);
+    agent.end("TERM");
+    assert_eq!(content(&path).contains(NEW_KEY), installs);
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    let _ = running.0.wait();
+}

@@ -168,6 +168,7 @@ impl Agent {
         if self.serf.state() != State::Left {
             log::warn!(target: "serf", "Shutdown without a Leave");
         }
+        self.saving.finish(&self.config);
         self.finish_snapshot();
         log::info!(target: "agent", "shutdown complete");
         self.logger.open_gate();

@@ -21,6 +21,7 @@ mod net;
 mod reload;
 pub mod resolver;
 pub mod rpc;
+mod saving;
 pub mod settings;
 mod signals;
 mod start;

@@ -19,6 +19,7 @@ use super::log::Logger;
 use super::net::{Gossip, Tokens};
 use super::resolver::Resolver;
 use super::rpc::{self, RpcServer};
+use super::saving::Saving;
 use super::settings::{Sources, Waiting};
 use super::signals::Signals;
 use super::syslog::{self, Syslog};
@@ -123,6 +124,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         sources,
         settings,
         snapshot,
+        saving: Saving::default(),
         waiting: std::collections::BTreeMap::new(),
         joining: Joining::default(),
         retry_join: None,

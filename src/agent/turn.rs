@@ -11,7 +11,7 @@ use super::child::Runner;
 use super::clients::Clients;
 use super::clock::Clock;
 use super::config::{AgentConfig, Settings};
-use super::files::{self, snapshot::SnapshotFile};
+use super::files::snapshot::SnapshotFile;
 use super::joining::{Joining, RetryJoin};
 use super::life::Life;
 use super::log::Logger;
@@ -19,18 +19,14 @@ use super::mdns::Mdns;
 use super::net::{self, Gossip};
 use super::resolver::Resolver;
 use super::rpc::{Action, RpcServer, View};
+use super::saving::Saving;
 use super::settings::Sources;
 use super::signals::{Caught, Signals};
 use super::telemetry::Telemetry;
 use crate::handler::outcome::Answer;
 use crate::handler::{HandlerQueue, Local};
-use crate::serf::{
-    Command, CommandId, CommandResult, Event, Input, KeyringChange, MemberEventKind, Output, Serf,
-    State, Tags,
-};
+use crate::serf::{Command, CommandId, CommandResult, Event, Input, MemberEventKind, Output, Serf};
 use crate::time::{Duration, Instant};
-use crate::wire::Key;
-use crate::wire::limits::META_BYTES_MAX;
 
 /// Tokens of the sockets and pipes, one block for each part.
 pub(super) mod tokens {
@@ -88,6 +84,7 @@ pub struct Agent {
     /// The settings as they are in effect.
     pub(super) settings: Settings,
     pub(super) snapshot: Option<SnapshotFile>,
+    pub(super) saving: Saving,
     pub(super) waiting: BTreeMap<CommandId, Waiting>,
     pub(super) joining: Joining,
     pub(super) retry_join: Option<RetryJoin>,
@@ -257,6 +254,7 @@ impl Agent {
             let mut busy = self.drain_core();
             busy |= self.drain_clients();
             busy |= self.drain_resolver();
+            busy |= self.step_saving();
             self.flush_snapshot();
             busy |= self.step_handlers();
             if !busy {
@@ -294,7 +292,7 @@ impl Agent {
                     snapshot.record(&line);
                 }
             }
-            Output::KeyringChanged { change, keys } => self.write_keyring(change, &keys),
+            Output::KeyringChanged { change, keys } => self.saving.keyring_changed(change, keys),
             Output::Stop => self.name_lost(),
         }
     }
@@ -355,6 +353,7 @@ impl Agent {
             Action::Read(session) => self.clients.read_again(session),
             Action::Close(session) => self.clients.close(session, self.clock.now()),
             Action::Run { id, command } => self.run_for_client(id, command),
+            Action::Tags { id, change } => self.saving.tags_wanted(id, change),
             Action::Join {
                 id,
                 addresses,
@@ -376,36 +375,7 @@ impl Agent {
         }
     }
 
-    fn write_keyring(&mut self, change: KeyringChange, keys: &[Key]) {
-        let result = match &self.config.keyring_file {
-            Some(path) => files::keyring::write(path, keys),
-            None => Ok(()),
-        };
-        let now = self.clock.now();
-        let input = Input::KeyringWritten { change, result };
-        self.serf.handle_input(input, now);
-    }
-
-    /// Tags are in their file before anybody hears of them. Those that the core will refuse stay out.
-    fn write_tags(&self, tags: &Tags) -> Result<(), String> {
-        let Some(path) = &self.config.tags_file else {
-            return Ok(());
-        };
-        let protocol = u8::try_from(self.config.protocol).unwrap_or(u8::MAX);
-        let fits = tags.encode_meta(protocol).len() <= META_BYTES_MAX;
-        if !fits || self.serf.state() != State::Alive {
-            return Ok(());
-        }
-        files::tags::write(path, tags).map_err(|why| format!("Failed to write tags file: {why}"))
-    }
-
-    fn run_for_client(&mut self, id: CommandId, command: Command) {
-        if let Command::SetTags(tags) = &command
-            && let Err(why) = self.write_tags(tags)
-        {
-            log::error!(target: "agent", "{why}");
-            return self.server.command_ended(id, CommandResult::Failed(why));
-        }
+    pub(super) fn run_for_client(&mut self, id: CommandId, command: Command) {
         if command == Command::Leave {
             log::info!(target: "agent", "requesting graceful leave from Serf");
             self.retry_join = None;

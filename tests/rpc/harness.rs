@@ -217,6 +217,11 @@ impl Agent {
                 self.last_command = Some(id);
                 self.input(Input::Command { id, command });
             }
+            Action::Tags { id, change } => {
+                let command = Command::SetTags(change.apply(self.serf.tags()));
+                self.serf
+                    .handle_input(Input::Command { id, command }, self.now);
+            }
             Action::Join { id, addresses, .. } if self.hold_joins => {
                 self.held.push((id, addresses));
             }

@@ -9,37 +9,137 @@ use std::path::{Path, PathBuf};
 /// Permissions of a file that did not exist: keys are secret, and tags may be.
 const MODE_NEW: u32 = 0o600;
 
-/// Writes `content` to `path`, through a temporary file beside it. Mode and owner of an existing file
-/// stay. A symbolic link stays, too; what it points to is replaced.
+/// New content on its way into a file, through a temporary file beside it. Mode and owner of an existing
+/// file stay. A symbolic link stays, too; what it points to is replaced.
 ///
 /// Where nothing can be created beside the file, or it is mounted by itself, it is written in place; the
 /// old content is put back if that fails.
 ///
-/// # Errors
-/// The operating system's.
-pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let existing = fs::metadata(&path).ok();
-    if existing.as_ref().is_some_and(|file| !file.is_file()) {
-        return in_place(&path, content);
-    }
-    let aside = beside(&path, ".new");
-    let result = write_aside(&aside, content, existing.as_ref())
-        .and_then(|file| file.sync_all())
-        .and_then(|()| fs::rename(&aside, &path));
-    match result {
-        Ok(()) => {
-            sync_directory_of(&path);
-            Ok(())
-        }
-        Err(why) => {
-            let _ = fs::remove_file(&aside);
-            if existing.is_some() && is_directory_at_fault(&why) {
-                return in_place(&path, content);
+/// Nothing here waits for a disk: the caller does, as often as [`Self::unsynced`] asks for it.
+#[derive(Debug)]
+pub struct Replacement {
+    path: PathBuf,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The temporary file is written; what to write in place if it cannot be renamed.
+    Aside(PathBuf, File, Option<Vec<u8>>),
+    /// The file itself is written, and had this content.
+    InPlace(File, Vec<u8>),
+    /// The file is renamed, and its directory has to hold on to that.
+    Renamed(File),
+    Done,
+}
+
+impl Replacement {
+    /// Writes the content, so far without any effect on a file that can be replaced.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn begin(path: &Path, content: &[u8]) -> io::Result<Self> {
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let existing = fs::metadata(&path).ok();
+        let in_place = existing.is_some().then(|| content.to_vec());
+        let stage = if existing.as_ref().is_some_and(|file| !file.is_file()) {
+            Stage::in_place(&path, content)?
+        } else {
+            let aside = beside(&path, ".new");
+            match write_aside(&aside, content, existing.as_ref()) {
+                Ok(file) => Stage::Aside(aside, file, in_place),
+                Err(why) => Stage::give_up(&path, &aside, in_place.as_deref(), why)?,
             }
-            Err(why)
+        };
+        Ok(Replacement { path, stage })
+    }
+
+    /// What has to reach the disk next; `None` when all is done.
+    pub fn unsynced(&self) -> Option<&File> {
+        match &self.stage {
+            Stage::Aside(_, file, _) | Stage::InPlace(file, _) | Stage::Renamed(file) => Some(file),
+            Stage::Done => None,
         }
     }
+
+    /// It has reached the disk, or could not: goes on.
+    ///
+    /// # Errors
+    /// The operating system's; the old content is in the file then, and this is at its end.
+    pub fn synced(&mut self, result: io::Result<()>) -> io::Result<()> {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Aside(aside, _, in_place) => {
+                match result.and_then(|()| fs::rename(&aside, &self.path)) {
+                    Ok(()) => Stage::renamed(&self.path),
+                    Err(why) => Stage::give_up(&self.path, &aside, in_place.as_deref(), why)?,
+                }
+            }
+            Stage::InPlace(mut file, old) => {
+                if let Err(why) = result {
+                    let _ = overwrite(&mut file, &old);
+                    return Err(why);
+                }
+                Stage::Done
+            }
+            // Some file systems cannot, and the rename has happened all the same.
+            Stage::Renamed(_) | Stage::Done => Stage::Done,
+        };
+        Ok(())
+    }
+
+    /// Waits for the disk as often as needed.
+    ///
+    /// # Errors
+    /// As [`Self::synced`].
+    pub fn finish(mut self) -> io::Result<()> {
+        while let Some(file) = self.unsynced() {
+            let result = file.sync_all();
+            self.synced(result)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stage {
+    fn renamed(path: &Path) -> Stage {
+        let directory = path.parent().and_then(|path| File::open(path).ok());
+        directory.map_or(Stage::Done, Stage::Renamed)
+    }
+
+    /// The way through a temporary file has failed.
+    fn give_up(
+        path: &Path,
+        aside: &Path,
+        in_place: Option<&[u8]>,
+        why: io::Error,
+    ) -> io::Result<Stage> {
+        let _ = fs::remove_file(aside);
+        match in_place {
+            Some(content) if is_directory_at_fault(&why) => Stage::in_place(path, content),
+            _ => Err(why),
+        }
+    }
+
+    fn in_place(path: &Path, content: &[u8]) -> io::Result<Stage> {
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+        if !file.metadata()?.is_file() {
+            return file.write_all(content).map(|()| Stage::Done);
+        }
+        let mut old = Vec::new();
+        file.read_to_end(&mut old)?;
+        if let Err(why) = overwrite(&mut file, content) {
+            // It had room before.
+            let _ = overwrite(&mut file, &old);
+            return Err(why);
+        }
+        Ok(Stage::InPlace(file, old))
+    }
+}
+
+fn overwrite(file: &mut File, content: &[u8]) -> io::Result<()> {
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)
 }
 
 /// The path of a file beside another one: its name and `ending`.
@@ -96,29 +196,14 @@ pub(super) fn sync_directory_of(path: &Path) {
     }
 }
 
-fn in_place(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    if !file.metadata()?.is_file() {
-        return file.write_all(content);
-    }
-    let mut old = Vec::new();
-    file.read_to_end(&mut old)?;
-    let mut write = |content: &[u8]| {
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(content)?;
-        file.set_len(content.len() as u64)?;
-        file.sync_all()
-    };
-    write(content).inspect_err(|_| {
-        // It had room before.
-        let _ = write(&old);
-    })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+        Replacement::begin(path, content)?.finish()
+    }
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o7777
@@ -164,7 +249,37 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "a longer text").unwrap();
-        in_place(&path, b"short").unwrap();
+        let in_place = |content: &[u8]| Replacement {
+            path: path.clone(),
+            stage: Stage::in_place(&path, content).unwrap(),
+        };
+        in_place(b"short").finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"short");
+        let broken = in_place(b"shorter").synced(Err(io::ErrorKind::Other.into()));
+        assert!(broken.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"short");
+    }
+
+    #[test]
+    fn a_disk_that_fails_leaves_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        replace(&path, b"old").unwrap();
+        let mut new = Replacement::begin(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old", "nothing yet");
+        let no_space = || io::Error::from_raw_os_error(libc::ENOSPC);
+        let why = new.synced(Err(no_space())).unwrap_err();
+        assert_eq!(why.raw_os_error(), Some(libc::ENOSPC));
+        assert!(new.unsynced().is_none());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // The file before the directory, and only the file matters.
+        let mut new = Replacement::begin(&path, b"new").unwrap();
+        assert!(new.unsynced().unwrap().metadata().unwrap().is_file());
+        new.synced(Ok(())).unwrap();
+        assert!(new.unsynced().unwrap().metadata().unwrap().is_dir());
+        new.synced(Err(no_space())).unwrap();
+        assert!(new.unsynced().is_none());
+        assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 }

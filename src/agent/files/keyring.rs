@@ -5,9 +5,8 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{atomic, read_small};
+use super::read_small;
 use crate::agent::config::decode_key;
-use crate::agent::words::os_error;
 use crate::wire::{Key, Keyring};
 
 /// The ring in the file, and the number of keys that it lists.
@@ -38,18 +37,14 @@ fn decode(text: &[u8]) -> Result<(Keyring, usize), String> {
     Ok((ring, keys.len()))
 }
 
-/// Writes the keys, primary first.
-///
-/// # Errors
-/// Completes `Failed to write keyring file: `.
-pub fn write(path: &Path, keys: &[Key]) -> Result<(), String> {
+/// The file's content: the keys, primary first.
+pub fn encode(keys: &[Key]) -> Vec<u8> {
     let keys: Vec<String> = keys
         .iter()
         .map(|key| STANDARD.encode(key.as_bytes()))
         .collect();
-    let encoded = serde_json::to_vec_pretty(&keys).map_err(|why| why.to_string())?;
-    atomic::replace(path, &encoded)
-        .map_err(|why| format!("open {}: {}", path.display(), os_error(&why)))
+    // Strings in a list: that cannot fail.
+    serde_json::to_vec_pretty(&keys).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -62,8 +57,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
         let keys = [Key::new(&[7; 32]).unwrap(), Key::new(&[1; 16]).unwrap()];
-        write(&path, &keys).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = String::from_utf8(encode(&keys)).unwrap();
+        std::fs::write(&path, &text).unwrap();
         assert_eq!(
             text,
             "[\n  \"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\",\n  \"AQEBAQEBAQEBAQEBAQEBAQ==\"\n]"

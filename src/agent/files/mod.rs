@@ -2,7 +2,9 @@
 
 pub mod atomic;
 pub mod keyring;
+pub mod saver;
 pub mod snapshot;
+pub mod sync;
 pub mod tags;
 
 use std::fs::File;

@@ -8,17 +8,14 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
-use super::atomic;
+use super::{atomic, sync};
 use crate::agent::words::os_error;
 use crate::serf::snapshot::{Remark, Snapshot, SnapshotLine};
 use crate::time::{Duration, Instant};
 
-/// The name under which the agent starts its own binary to wait for the disk.
-pub const ARGV0: &str = "cottar: sync";
 /// Time between tries to get on after a failure.
 const RETRY: Duration = Duration::from_secs(5);
 /// The same for a new file that only was to be shorter (agent spec 4.10).
@@ -29,16 +26,6 @@ const BEHIND_BYTES_MAX: usize = 4 << 20;
 const REMARKS_MAX: usize = 16;
 /// Largest file that is read; with compaction they stay below a thousandth of it.
 const FILE_BYTES_MAX: u64 = 256 << 20;
-
-/// Makes what stdin is open on last, and ends. For [`ARGV0`].
-pub fn child_main() -> std::process::ExitCode {
-    use std::os::fd::AsFd;
-    let stdin = io::stdin().as_fd().try_clone_to_owned();
-    match stdin.and_then(|fd| File::from(fd).sync_all()) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(_) => std::process::ExitCode::FAILURE,
-    }
-}
 
 /// Bytes that wait to be written, lines only.
 #[derive(Debug, Default)]
@@ -231,11 +218,11 @@ impl SnapshotFile {
         };
         match status {
             Ok(None) => {}
-            Ok(Some(status)) if status.success() => self.finish_rewrite(now),
-            Ok(Some(_)) | Err(_) => {
-                let why = "the new file could not be brought to the disk";
-                self.rewrite_failed(why, now);
-            }
+            Ok(Some(status)) => match sync::outcome(status) {
+                Ok(()) => self.finish_rewrite(now),
+                Err(why) => self.rewrite_failed(&os_error(&why), now),
+            },
+            Err(why) => self.rewrite_failed(&os_error(&why), now),
         }
     }
 
@@ -314,7 +301,7 @@ impl SnapshotFile {
         }
         let aside = atomic::beside(&self.path, ".compact");
         match self.write_aside(&aside) {
-            Ok((file, size_bytes)) => match spawn_sync(&file) {
+            Ok((file, size_bytes)) => match sync::spawn(&file) {
                 Ok(child) => {
                     self.rewrite = Some(Rewrite {
                         file,
@@ -391,7 +378,7 @@ impl SnapshotFile {
         // All that waited is in the new file.
         self.pending = Pending::default();
         let directory = self.path.parent().and_then(|path| File::open(path).ok());
-        let sync = directory.and_then(|directory| spawn_sync(&directory).ok());
+        let sync = directory.and_then(|directory| sync::spawn(&directory).ok());
         self.children.extend(sync);
         self.compaction_failed = false;
         self.works_again();
@@ -437,20 +424,6 @@ impl SnapshotFile {
         self.is_failing = false;
         self.retry_at = None;
     }
-}
-
-fn spawn_sync(file: &File) -> io::Result<Child> {
-    if cfg!(test) {
-        // Our own binary would be the tests.
-        return Err(io::ErrorKind::Unsupported.into());
-    }
-    Command::new("/proc/self/exe")
-        .arg0(ARGV0)
-        .stdin(file.try_clone()?)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
 }
 
 fn log_remarks(remarks: &[Remark]) {

@@ -7,7 +7,7 @@ use crate::handler::Registered;
 use crate::rpc::TextMap;
 use crate::rpc::handlers::HandlerFigures;
 use crate::rpc::reply::Stats;
-use crate::serf::{Member, Tags};
+use crate::serf::Member;
 use crate::time::Duration;
 
 /// Memory of one compiled expression; it bounds the time of a match, too.
@@ -60,18 +60,6 @@ fn compile(expression: &[u8]) -> Result<Regex, String> {
         .size_limit(EXPRESSION_BYTES_MAX)
         .build()
         .map_err(|why| format!("Failed to compile regex: {why}"))
-}
-
-/// Current tags without the deleted ones, and then with those to set.
-pub(super) fn changed_tags(current: &Tags, set: &TextMap, delete: &[Vec<u8>]) -> Tags {
-    let mut tags = current.clone();
-    for tag in delete {
-        tags.remove(tag);
-    }
-    for (tag, value) in set {
-        tags.set(tag, value);
-    }
-    tags
 }
 
 /// The figures that `info` shows.

@@ -1,7 +1,7 @@
 //! What each request sets off (agent spec 2.4).
 
 use super::answers::{self, MemberFilter};
-use super::{Action, Kind, RpcServer, Running, SessionId, View};
+use super::{Action, Kind, RpcServer, Running, SessionId, TagChange, View};
 use crate::agent::config::decode_key;
 use crate::go;
 use crate::rpc::{Request, VERSION, cluster, handlers, reply, request};
@@ -119,8 +119,9 @@ impl RpcServer {
             }
             Request::Join { existing, replay } => self.join(session, seq, &existing, replay),
             Request::Tags { set, delete } => {
-                let tags = answers::changed_tags(view.serf.tags(), &set, &delete);
-                self.start(session, seq, Kind::Plain, Command::SetTags(tags));
+                let id = self.begin(session, seq, Kind::Plain);
+                let change = TagChange { set, delete };
+                self.actions.push_back(Action::Tags { id, change });
             }
             Request::Leave => self.start(session, seq, Kind::Leave, Command::Leave),
             Request::Query(query) => self.query(session, seq, query),

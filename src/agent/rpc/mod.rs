@@ -24,9 +24,9 @@ use log::LevelFilter;
 use super::log::Logger;
 use crate::go;
 use crate::handler::HandlerQueue;
-use crate::rpc::{cluster, reply};
+use crate::rpc::{TextMap, cluster, reply};
 use crate::serf::{
-    Command, CommandId, CommandResult, Event, JoinTarget, KeyReport, QueryRecord, Serf,
+    Command, CommandId, CommandResult, Event, JoinTarget, KeyReport, QueryRecord, Serf, Tags,
 };
 use crate::time::{Duration, Instant};
 use crate::wire::msgpack::Writer;
@@ -65,6 +65,27 @@ pub struct View<'a> {
     pub logger: &'a Logger,
 }
 
+/// A change of some tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagChange {
+    set: TextMap,
+    delete: Vec<Vec<u8>>,
+}
+
+impl TagChange {
+    /// The tags after the change.
+    pub fn apply(&self, current: &Tags) -> Tags {
+        let mut tags = current.clone();
+        for tag in &self.delete {
+            tags.remove(tag);
+        }
+        for (tag, value) in &self.set {
+            tags.set(tag, value);
+        }
+        tags
+    }
+}
+
 /// What the loop is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -81,6 +102,14 @@ pub enum Action {
         id: CommandId,
         /// What.
         command: Command,
+    },
+    /// Change the tags: once they are in their file, if there is one, hand [`Command::SetTags`] to the
+    /// core.
+    Tags {
+        /// Whose.
+        id: CommandId,
+        /// How.
+        change: TagChange,
     },
     /// Resolve the addresses (agent spec 4.9), hand [`Command::Join`] to the core, then
     /// [`RpcServer::join_ended`]. Log it as any join.

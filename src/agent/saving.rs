@@ -1,0 +1,137 @@
+//! Keys and tags on their way into their files, while the loop goes on (agent spec 4.10).
+//!
+//! Whoever asked for the change has the answer when the disk has the file. Keys hold from the moment of
+//! the change: other members may encrypt with them. Tags wait for their file, so that nobody hears of
+//! tags that the next start would not know.
+
+use std::collections::VecDeque;
+
+use super::config::AgentConfig;
+use super::files::saver::Saver;
+use super::files::{keyring, tags};
+use super::rpc::TagChange;
+use super::turn::Agent;
+use crate::serf::{Command, CommandId, CommandResult, Input, KeyringChange, State, Tags};
+use crate::wire::Key;
+use crate::wire::limits::META_BYTES_MAX;
+
+/// What is being written, and what comes next.
+#[derive(Default)]
+pub(super) struct Saving {
+    keyring: Option<(Saver, Vec<KeyringChange>)>,
+    /// The whole ring as it is after the last of these changes.
+    next_keyring: Option<(Vec<Key>, Vec<KeyringChange>)>,
+    tags: Option<(Saver, CommandId, Tags)>,
+    /// One after the other, each applied to what the one before it has left.
+    next_tags: VecDeque<(CommandId, TagChange)>,
+}
+
+impl Saving {
+    /// The ring has changed.
+    pub(super) fn keyring_changed(&mut self, change: KeyringChange, keys: Vec<Key>) {
+        let (newest, changes) = self.next_keyring.get_or_insert_default();
+        *newest = keys;
+        changes.push(change);
+    }
+
+    /// A client wants other tags.
+    pub(super) fn tags_wanted(&mut self, id: CommandId, change: TagChange) {
+        self.next_tags.push_back((id, change));
+    }
+
+    /// The end of the process. Keys are in use already; tags that wait were not promised to anybody.
+    pub(super) fn finish(&mut self, config: &AgentConfig) {
+        let mut results = Vec::new();
+        results.extend(self.keyring.take().map(|(saver, _)| saver.finish()));
+        if let (Some((keys, _)), Some(path)) = (self.next_keyring.take(), &config.keyring_file) {
+            let saver = Saver::begin(path, &keyring::encode(&keys));
+            results.push(saver.and_then(Saver::finish));
+        }
+        results.extend(self.tags.take().map(|(saver, ..)| saver.finish()));
+        for why in results.into_iter().filter_map(Result::err) {
+            log::error!(target: "agent", "Failed to write file: {why}");
+        }
+    }
+}
+
+impl Agent {
+    /// Goes on with both files; tells whether that made a difference.
+    pub(super) fn step_saving(&mut self) -> bool {
+        let keyring = self.step_keyring();
+        self.step_tags() || keyring
+    }
+
+    fn step_keyring(&mut self) -> bool {
+        if let Some((saver, _)) = &mut self.saving.keyring {
+            let Some(result) = saver.poll() else {
+                return false;
+            };
+            if let Some((_, changes)) = self.saving.keyring.take() {
+                self.keyring_written(changes, &result);
+            }
+            return true;
+        }
+        let Some((keys, changes)) = self.saving.next_keyring.take() else {
+            return false;
+        };
+        let Some(path) = &self.config.keyring_file else {
+            self.keyring_written(changes, &Ok(()));
+            return true;
+        };
+        match Saver::begin(path, &keyring::encode(&keys)) {
+            Ok(saver) => self.saving.keyring = Some((saver, changes)),
+            Err(why) => self.keyring_written(changes, &Err(why)),
+        }
+        true
+    }
+
+    fn keyring_written(&mut self, changes: Vec<KeyringChange>, result: &Result<(), String>) {
+        let now = self.clock.now();
+        for change in changes {
+            let result = result.clone();
+            let input = Input::KeyringWritten { change, result };
+            self.serf.handle_input(input, now);
+        }
+    }
+
+    fn step_tags(&mut self) -> bool {
+        if let Some((saver, ..)) = &mut self.saving.tags {
+            let Some(result) = saver.poll() else {
+                return false;
+            };
+            if let Some((_, id, tags)) = self.saving.tags.take() {
+                match result {
+                    Ok(()) => self.run_for_client(id, Command::SetTags(tags)),
+                    Err(why) => self.tags_not_written(id, &why),
+                }
+            }
+            return true;
+        }
+        let Some((id, change)) = self.saving.next_tags.pop_front() else {
+            return false;
+        };
+        let tags = change.apply(self.serf.tags());
+        let path = self.config.tags_file.as_ref();
+        let Some(path) = path.filter(|_| self.takes(&tags)) else {
+            self.run_for_client(id, Command::SetTags(tags));
+            return true;
+        };
+        match Saver::begin(path, &tags::encode(&tags)) {
+            Ok(saver) => self.saving.tags = Some((saver, id, tags)),
+            Err(why) => self.tags_not_written(id, &why),
+        }
+        true
+    }
+
+    /// Whether the core will take the tags: those that it refuses stay out of the file.
+    fn takes(&self, tags: &Tags) -> bool {
+        let protocol = u8::try_from(self.config.protocol).unwrap_or(u8::MAX);
+        tags.encode_meta(protocol).len() <= META_BYTES_MAX && self.serf.state() == State::Alive
+    }
+
+    fn tags_not_written(&mut self, id: CommandId, why: &str) {
+        let why = format!("Failed to write tags file: {why}");
+        log::error!(target: "agent", "{why}");
+        self.server.command_ended(id, CommandResult::Failed(why));
+    }
+}
