@@ -356,6 +356,7 @@ fn warnings_come_before_the_start() {
         &[
             "-role=web",
             "-retry-interval=1ms",
+            "-rejoin",
             "-iface=lo",
             "-bind=0.0.0.0:0",
         ],
@@ -363,11 +364,12 @@ fn warnings_come_before_the_start() {
     let text = agent.seen.text();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
-        lines[..4],
+        lines[..5],
         [
             "==> Deprecation warning: 'Role' has been replaced with 'Tags'",
             "==> Using interface 'lo' address '127.0.0.1'",
             "==> Warning: 'RetryInterval' is too low. Setting to 1s",
+            "==> Warning: 'RejoinAfterLeave' enabled without snapshot file",
             "==> Starting Serf agent...",
         ]
     );
@@ -490,8 +492,9 @@ fn during_the_start_join_rpc_answers_and_signals_work() {
     assert!(!agent.seen.text().contains("Serf agent starting"));
     agent.signal("INT");
     assert_eq!(agent.exit_code(), 0);
-    let text = agent.seen.wait_for("shutdown complete");
-    assert!(text.contains("requesting graceful leave from Serf"));
+    let text = agent.seen.wait_for("[INFO] agent: shutdown complete");
+    assert!(text.contains("[INFO] agent: requesting graceful leave from Serf"));
+    assert!(text.contains("[INFO] agent: requesting serf shutdown"));
 }
 
 #[test]
@@ -509,6 +512,7 @@ fn retry_join_goes_on_until_somebody_answers() {
         .seen
         .wait("a failure", |text| text.contains("retrying in 1s"));
     assert!(text.contains("[INFO] agent: Joining cluster...(replay: false)"));
+    assert!(text.contains("[WARN] agent: error joining: 1 error occurred:"));
     assert!(text.contains("[WARN] agent: Join failed: 1 error occurred:"));
     assert!(text.contains(&failed), "{text}");
     let _late = Agent::start("late", &[&format!("-bind={addr}")]);
@@ -736,8 +740,9 @@ fn a_leave_over_rpc_is_answered_before_the_end() {
     client.read_to_end(&mut reply).unwrap();
     assert_eq!(reply, b"\x82\xa5Error\xa0\xa3Seq\x02");
     assert_eq!(agent.exit_code(), 0);
-    let text = agent.seen.wait_for("shutdown complete");
-    assert!(text.contains("requesting graceful leave from Serf"));
+    let text = agent.seen.wait_for("[INFO] agent: shutdown complete");
+    assert!(text.contains("[INFO] agent: requesting graceful leave from Serf"));
+    assert!(text.contains("[INFO] agent: requesting serf shutdown"));
     assert!(!text.contains("Shutdown without a Leave"));
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use cottar::cli::client::Client;
 use cottar::rpc::Request;
+use cottar::rpc::request::Query;
 use tempfile::TempDir;
 
 /// No test waits longer for anything.
@@ -53,6 +54,7 @@ impl Agent {
             ])
             .args(["-log-level=debug", "-profile=local"])
             .args(arguments)
+            .current_dir(dir.path())
             .env("DIR", dir.path())
             .env("COTTAR", env!("CARGO_BIN_EXE_cottar"))
             .env("SERF_USER_EVENT", "stale")
@@ -284,6 +286,49 @@ fn ten_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
         "ten thousand lines",
     );
     assert!(fs::read_to_string(agent.file("order")).unwrap() == expected);
+}
+
+#[test]
+fn handlers_run_where_the_agent_was_started() {
+    let agent = Agent::start(&["-event-handler=user=pwd -P >here"]);
+    agent.event("where", "");
+    let folder = fs::canonicalize(agent.dir.path()).unwrap();
+    agent.file_is("here", &format!("{}\n", folder.display()));
+}
+
+#[test]
+fn payloads_and_answers_may_be_any_bytes() {
+    let mut agent = Agent::start(&[
+        "-event-handler=user=cat >user; echo >user.done",
+        "-event-handler=query=cat >query; printf 'b\\000\\377'",
+    ]);
+    let payload = b"a\0\xff\n\0".to_vec();
+    let mut client = Client::connect(&agent.rpc, "").unwrap();
+    let event = Request::Event {
+        name: b"raw".to_vec(),
+        payload: Some(payload.clone()),
+        coalesce: false,
+    };
+    client.order(&event).unwrap();
+    agent.file_is("user.done", "\n");
+    let given = [&payload[..], b"\n"].concat();
+    assert_eq!(fs::read(agent.file("user")).unwrap(), given);
+    let query = Query {
+        name: b"raw".to_vec(),
+        payload: Some(payload),
+        timeout_nanos: 2_000_000_000,
+        ..Query::default()
+    };
+    let mut answers = Vec::new();
+    let mut records = client.query(query).unwrap();
+    while let Some(record) = records.receive().unwrap() {
+        if record.kind == b"response" {
+            answers.extend(record.payload);
+        }
+    }
+    assert_eq!(answers, [b"b\0\xff"]);
+    assert_eq!(fs::read(agent.file("query")).unwrap(), given);
+    agent.line(r#"[DEBUG] agent: Requesting query send: raw. Payload: "a\x00\xff\n\x00""#);
 }
 
 #[test]

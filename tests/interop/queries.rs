@@ -1,7 +1,7 @@
 //! Queries through mixed clusters: acks, answers, filters, relays.
 
 use crate::events::recorded;
-use crate::harness::{Node, scenario};
+use crate::harness::{Member, Node, await_members, scenario};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// So long an asker waits, whoever has answered; a handler on a busy machine may need its time.
@@ -146,6 +146,26 @@ fn reachability_and_reserved_names() {
                 internal.is_empty(),
                 "handlers saw internal queries: {internal:?}"
             );
+        }
+    });
+}
+
+#[test]
+fn reachability_names_who_does_not_answer() {
+    scenario("unreachable", &["CS", "SC", "CC"], |lab| {
+        let mut nodes = lab.start_all(|_, spec| spec);
+        let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+        await_members(&[&nodes[0]], &members, 10.0);
+        // It is not called failed before it was suspected for four seconds.
+        nodes[1].signal(libc::SIGSTOP);
+        let reached = nodes[0].cli(&["reachability"]);
+        nodes[1].signal(libc::SIGCONT);
+        assert_eq!(reached.code, 1, "{reached:?}");
+        for line in [
+            "Total members: 2, live members: 2\nStarting reachability test...\n",
+            "Received less acks than live nodes! Missing acks from:\n\tn2\n",
+        ] {
+            assert!(reached.stdout.contains(line), "{reached:?}");
         }
     });
 }
