@@ -244,7 +244,7 @@ impl Cluster {
 #[test]
 fn ten_nodes_find_each_other_and_stay_together() {
     let mut cluster = Cluster::joined(10, &Config::lan(), 1);
-    cluster.run_for(Duration::from_secs(60));
+    cluster.run_for(Duration::from_secs(600));
     for node in &cluster.nodes {
         assert_eq!(node.live_node_count(), 10);
         assert_eq!(node.health_score(), 0);
