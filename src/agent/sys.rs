@@ -432,6 +432,24 @@ pub fn is_writable(fd: BorrowedFd<'_>, timeout_ms: c_int) -> bool {
     unsafe { libc::poll(&mut poll, 1, timeout_ms) > 0 }
 }
 
+/// Waits until the one can be read or nobody reads the other any more; tells whether nobody does.
+pub fn is_unread_before(source: BorrowedFd<'_>, sink: BorrowedFd<'_>) -> bool {
+    let poll = |fd: BorrowedFd<'_>, events| libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events,
+        revents: 0,
+    };
+    // What went wrong is told of unasked.
+    let mut both = [poll(source, libc::POLLIN), poll(sink, 0)];
+    // SAFETY: `both` are two valid pollfds.
+    while unsafe { libc::poll(both.as_mut_ptr(), 2, -1) } < 0 {
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return false;
+        }
+    }
+    both[1].revents & (libc::POLLERR | libc::POLLHUP) != 0
+}
+
 /// Writes to a socket without blocking and without a SIGPIPE.
 ///
 /// # Errors

@@ -4,11 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::dial::dial;
+use crate::agent::sys;
 use crate::agent::words::os_error;
 use crate::rpc::cluster::{KeyReply, decode_coordinate};
 use crate::rpc::handlers::{HandlerFigures, decode_handlers};
@@ -50,6 +52,8 @@ pub enum Error {
     Garbage(String),
     /// Somebody does not want to wait any longer.
     Interrupted,
+    /// Nobody reads stdout any more.
+    Unread,
 }
 
 impl fmt::Display for Error {
@@ -66,6 +70,7 @@ impl fmt::Display for Error {
             }
             Error::Broken(why) => f.write_str(&os_error(why)),
             Error::Interrupted => f.write_str("interrupted"),
+            Error::Unread => f.write_str("nobody reads the output"),
             Error::Garbage(why) => write!(f, "the answer is not RPC ({why}); is this an agent?"),
         }
     }
@@ -87,6 +92,7 @@ pub struct Client {
     interrupt: Option<Arc<AtomicBool>>,
     /// When whoever waits does not want to wait any longer.
     deadline: Option<Instant>,
+    heeds_stdout: bool,
 }
 
 impl Client {
@@ -116,6 +122,7 @@ impl Client {
             early: VecDeque::new(),
             interrupt: None,
             deadline,
+            heeds_stdout: false,
         };
         let handshake = Request::Handshake { version: VERSION };
         client.call(&handshake, Some(HANDSHAKE_TIME_MAX))?;
@@ -129,6 +136,11 @@ impl Client {
     /// From here on waiting ends with [`Error::Interrupted`] once the flag is set.
     pub fn heed(&mut self, interrupt: Arc<AtomicBool>) {
         self.interrupt = Some(interrupt);
+    }
+
+    /// From here on waiting ends with [`Error::Unread`] once nobody reads stdout any more.
+    pub const fn heed_stdout(&mut self) {
+        self.heeds_stdout = true;
     }
 
     /// A command that is answered soon and without a body.
@@ -339,6 +351,12 @@ impl Client {
                     return Err(Error::Interrupted);
                 }
                 wait = Some(wait.map_or(INTERRUPT_CHECK, |wait| wait.min(INTERRUPT_CHECK)));
+            }
+            if self.heeds_stdout
+                && wait.is_none()
+                && sys::is_unread_before(self.stream.as_fd(), io::stdout().as_fd())
+            {
+                return Err(Error::Unread);
             }
             self.stream.set_read_timeout(wait).map_err(Error::Broken)?;
             match self.stream.read(&mut chunk) {

@@ -31,11 +31,13 @@ pub(super) fn monitor(flags: &Flags, out: &mut dyn Write) -> Outcome {
     client
         .subscribe(&Request::Monitor { level })
         .map_err(failed("Error starting monitor"))?;
+    client.heed_stdout();
     loop {
         let (seq, body) = match client.pushed(None) {
             Ok(Some(record)) => record,
             Ok(None) => continue,
             Err(Error::Closed) => return Err(Failure::Message(AGENT_GONE.to_owned())),
+            Err(Error::Unread) => return Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
             Err(why) => return Err(failed("Error receiving records")(why)),
         };
         let text = if seq == events {
