@@ -1,16 +1,21 @@
 //! Tags in a node's meta (gossip spec 5.2).
 
+use std::fmt;
+use std::sync::Arc;
+
 use super::super::msgpack::{self, Dialect, Reader, Writer};
 
-/// A node's tags: text to text, sorted by key, one value a key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Tags(Vec<(Text, Text)>);
-
-/// Text of a peer; nobody promises UTF-8.
-type Text = Box<[u8]>;
+/// A node's tags: text to text, sorted by key, one value a key. Nobody promises UTF-8.
+///
+/// Kept as one piece, the meta as this program writes it: ten thousand members have tags, few of them are
+/// ever looked at, and the meta in which they came is mostly these very bytes. Cloning is cheap.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Tags(Option<Arc<[u8]>>);
 
 /// Text of the error for tags that exceed [`super::super::limits::META_BYTES_MAX`].
 pub const TAGS_TOO_LONG: &str = "Encoded length of tags exceeds limit of 512 bytes";
+
+type Pair<'a> = (&'a [u8], &'a [u8]);
 
 impl Tags {
     /// No tags.
@@ -19,58 +24,66 @@ impl Tags {
     }
 
     /// Of a key that comes twice the last value wins.
-    fn from_pairs(mut pairs: Vec<(&[u8], &[u8])>) -> Self {
+    fn from_pairs(mut pairs: Vec<Pair<'_>>) -> Self {
         pairs.reverse();
         pairs.sort_by_key(|&(key, _)| key);
         pairs.dedup_by_key(|&mut (key, _)| key);
-        Tags(
-            pairs
-                .into_iter()
-                .map(|(key, value)| (key.into(), value.into()))
-                .collect(),
-        )
+        Tags::from_sorted(&pairs)
     }
 
-    fn position(&self, key: &[u8]) -> Result<usize, usize> {
-        self.0.binary_search_by(|(present, _)| (**present).cmp(key))
+    fn from_sorted(pairs: &[Pair<'_>]) -> Self {
+        if pairs.is_empty() {
+            return Tags(None);
+        }
+        let mut writer = Writer::appending(Dialect::Gossip, vec![TAGS_MARK]);
+        writer.map(pairs.len());
+        for (key, value) in pairs {
+            writer.text(key).text(value);
+        }
+        Tags(Some(writer.into_bytes().into()))
     }
 
     /// The value of a tag.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        let index = self.position(key).ok()?;
-        self.0.get(index).map(|(_, value)| &**value)
+        let mut pairs = self.iter();
+        pairs.find_map(|(present, value)| (present == key).then_some(value))
     }
 
     /// Sets a tag, replacing an older value.
     pub fn set(&mut self, key: &[u8], value: &[u8]) {
-        match self.position(key) {
-            Ok(index) => self.0[index].1 = value.into(),
-            Err(index) => self.0.insert(index, (key.into(), value.into())),
-        }
+        let added = std::iter::once((key, value));
+        let set = Tags::from_pairs(self.iter().chain(added).collect());
+        *self = set;
     }
 
     /// Removes a tag; tells whether it was there.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        let position = self.position(key);
-        if let Ok(index) = position {
-            self.0.remove(index);
+        let is_there = self.get(key).is_some();
+        if is_there {
+            let others = self.iter().filter(|(present, _)| *present != key);
+            let left = Tags::from_sorted(&others.collect::<Vec<_>>());
+            *self = left;
         }
-        position.is_ok()
+        is_there
     }
 
     /// All tags in byte order of their keys.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Pair<'_>> {
+        let bytes = self.0.as_deref().and_then(|meta| meta.get(1..));
+        let mut reader = Reader::new(bytes.unwrap_or(EMPTY_MAP));
+        // What was written here can be read.
+        let left = reader.map().unwrap_or(0);
+        Iter { reader, left }
     }
 
     /// The number of tags.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.iter().len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// Meta for Serf protocol 3 and later: `ff` and a map (gossip spec 5.2); below 3 the bare role.
@@ -78,9 +91,8 @@ impl Tags {
         if serf_protocol < TAGS_SINCE_PROTOCOL {
             return self.get(b"role").unwrap_or_default().to_vec();
         }
-        let mut writer = Writer::appending(Dialect::Gossip, vec![TAGS_MARK]);
-        self.encode_map(&mut writer);
-        writer.into_bytes()
+        let empty = || [&[TAGS_MARK], EMPTY_MAP].concat();
+        self.0.as_deref().map_or_else(empty, <[u8]>::to_vec)
     }
 
     pub(super) fn encode_map(&self, writer: &mut Writer) {
@@ -97,6 +109,15 @@ impl Tags {
             return (Tags::from_pairs(vec![(b"role", meta)]), true);
         };
         Self::decode_map(&mut Reader::new(map))
+    }
+
+    /// As [`Self::decode_meta`]; tags and meta share their bytes if they are the same.
+    pub fn of_meta(meta: &Arc<[u8]>) -> (Tags, bool) {
+        let (mut tags, complete) = Tags::decode_meta(meta);
+        if tags.0.as_ref() == Some(meta) {
+            tags.0 = Some(meta.clone());
+        }
+        (tags, complete)
     }
 
     pub(super) fn decode_map(reader: &mut Reader<'_>) -> (Tags, bool) {
@@ -117,3 +138,93 @@ impl Tags {
 const TAGS_MARK: u8 = 0xff;
 /// Below this Serf protocol meta is the bare role (gossip spec 5.1).
 const TAGS_SINCE_PROTOCOL: u8 = 3;
+/// A map without pairs.
+const EMPTY_MAP: &[u8] = &[0x80];
+
+/// Walks over tags.
+struct Iter<'a> {
+    reader: Reader<'a>,
+    left: usize,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Pair<'a>;
+
+    fn next(&mut self) -> Option<Pair<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let key = self.reader.text().ok()?;
+        Some((key, self.reader.text().ok()?))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+impl fmt::Debug for Tags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |text| String::from_utf8_lossy(text);
+        let pairs = self.iter().map(|(key, value)| (shown(key), shown(value)));
+        f.debug_map().entries(pairs).finish()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_a_sorted_map() {
+        let mut tags = Tags::new();
+        assert!(tags.is_empty() && tags.iter().next().is_none());
+        let long = [b'x'; 70_000];
+        for (key, value) in [
+            (&b"role"[..], &b"web"[..]),
+            (b"dc", b"1"),
+            (b"role", b"db"),
+            (b"z", &long),
+            (b"", b""),
+        ] {
+            tags.set(key, value);
+            assert_eq!(tags.get(key), Some(value));
+        }
+        assert_eq!(tags.len(), 4);
+        assert!(tags.iter().is_sorted());
+        assert!(tags.remove(b"z") && !tags.remove(b"z"));
+        let left: Vec<_> = tags.iter().collect();
+        assert_eq!(
+            left,
+            [(&b""[..], &b""[..]), (b"dc", b"1"), (b"role", b"db")]
+        );
+        for key in [&b""[..], b"dc", b"role"] {
+            assert!(tags.remove(key));
+        }
+        assert_eq!(tags, Tags::new());
+        assert_eq!(tags.encode_meta(5), b"\xff\x80");
+    }
+
+    #[test]
+    fn meta_in_our_order_is_kept_once() {
+        let shares = |meta: &[u8]| {
+            let meta: Arc<[u8]> = meta.into();
+            let (tags, complete) = Tags::of_meta(&meta);
+            assert!(complete);
+            (tags.len(), Arc::strong_count(&meta) == 2)
+        };
+        assert_eq!(shares(b"\xff\x82\xa1a\xa11\xa1b\xa12"), (2, true));
+        assert_eq!(shares(b"\xff\x82\xa1b\xa12\xa1a\xa11"), (2, false));
+        assert_eq!(shares(b"\xff\x81\xd9\x01a\xa11"), (1, false));
+        assert_eq!(shares(b"\xff\x80"), (0, false));
+        assert_eq!(shares(b"web"), (1, false));
+    }
+
+    #[test]
+    fn of_a_key_that_comes_twice_the_last_counts() {
+        let (tags, complete) = Tags::decode_meta(b"\xff\x82\xa1a\xa11\xa1a\xa12");
+        assert!(complete);
+        assert_eq!(tags.iter().collect::<Vec<_>>(), [(&b"a"[..], &b"2"[..])]);
+    }
+}
