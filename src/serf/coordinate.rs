@@ -4,11 +4,8 @@
 //! Distances are seconds. The formulas are applied in the spec's order, operation by operation, so
 //! that a node reaches the very numbers that a reference would.
 
-use std::collections::BTreeMap;
-
 use crate::rng::Rng;
 use crate::time::Duration;
-use crate::wire::NodeName;
 use crate::wire::coordinate::{Coordinate, DIMENSIONS};
 
 /// Error of a node that knows nothing, and the bound of the error.
@@ -119,14 +116,36 @@ fn direction(
     (first_axis, 0.0)
 }
 
+/// The last round trips to a probed node.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Latencies {
+    /// In seconds, oldest first.
+    samples: [f64; LATENCY_SAMPLES],
+    count: usize,
+}
+
+impl Latencies {
+    /// The median of the last round trips, this one included.
+    fn filtered(&mut self, rtt_seconds: f64) -> f64 {
+        if self.count == LATENCY_SAMPLES {
+            self.samples.rotate_left(1);
+            self.count -= 1;
+        }
+        self.samples[self.count] = rtt_seconds;
+        self.count += 1;
+        let mut sorted = self.samples;
+        let sorted = &mut sorted[..self.count];
+        sorted.sort_by(f64::total_cmp);
+        sorted[sorted.len() / 2]
+    }
+}
+
 /// The local node's coordinate and what it is computed from.
 #[derive(Clone, Debug)]
 pub struct CoordinateClient {
     own: Coordinate,
     adjustments: [f64; ADJUSTMENT_WINDOW],
     adjustment_next: usize,
-    /// Last round trips of each probed node, in seconds, oldest first.
-    latencies: BTreeMap<NodeName, Vec<f64>>,
     resets: u64,
 }
 
@@ -136,7 +155,6 @@ impl Default for CoordinateClient {
             own: initial(),
             adjustments: [0.0; ADJUSTMENT_WINDOW],
             adjustment_next: 0,
-            latencies: BTreeMap::new(),
             resets: 0,
         }
     }
@@ -158,19 +176,14 @@ impl CoordinateClient {
         self.resets
     }
 
-    /// Forgets a node's round trips.
-    pub fn forget(&mut self, node: &NodeName) {
-        self.latencies.remove(node);
-    }
-
-    /// Learns from one round trip to `node`, whose coordinate is `other`. Nothing changes if it is
-    /// refused.
+    /// Learns from one round trip to a node whose coordinate is `other`; `latencies` are those to it.
+    /// Nothing changes if it is refused.
     ///
     /// # Errors
     /// Says what is wrong with the sample.
     pub fn update(
         &mut self,
-        node: &NodeName,
+        latencies: &mut Latencies,
         other: &Coordinate,
         rtt: Duration,
         rng: &mut Rng,
@@ -181,7 +194,7 @@ impl CoordinateClient {
         if rtt > RTT_MAX {
             return Err(Refused::RoundTrip(rtt));
         }
-        let rtt_seconds = self.filtered(node, rtt.as_secs_f64());
+        let rtt_seconds = latencies.filtered(rtt.as_secs_f64());
         self.attract(other, rtt_seconds, rng);
         self.adjust(other, rtt_seconds);
         self.gravitate(rng);
@@ -190,18 +203,6 @@ impl CoordinateClient {
             self.resets += 1;
         }
         Ok(())
-    }
-
-    /// The median of the node's last round trips, this one included.
-    fn filtered(&mut self, node: &NodeName, rtt_seconds: f64) -> f64 {
-        let samples = self.latencies.entry(node.clone()).or_default();
-        samples.push(rtt_seconds);
-        if samples.len() > LATENCY_SAMPLES {
-            samples.remove(0);
-        }
-        let mut sorted = samples.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied().unwrap_or(rtt_seconds)
     }
 
     fn attract(&mut self, other: &Coordinate, rtt_seconds: f64, rng: &mut Rng) {
@@ -241,6 +242,7 @@ impl CoordinateClient {
 mod tests {
     use super::*;
     use serde_json::Value;
+    use std::collections::BTreeMap;
 
     fn vectors() -> Value {
         let all: Value =
@@ -267,8 +269,9 @@ mod tests {
     fn updates_match_the_captured_ones_bit_for_bit() {
         let vectors = vectors();
         let (mut client, mut rng) = (CoordinateClient::new(), Rng::new(1));
+        let mut latencies: BTreeMap<&str, Latencies> = BTreeMap::new();
         for step in vectors["coordinateUpdates"]["steps"].as_array().unwrap() {
-            let node = NodeName::new(step["node"].as_str().unwrap().as_bytes()).unwrap();
+            let latencies = latencies.entry(step["node"].as_str().unwrap()).or_default();
             let nanos = step["rttNanos"].as_i64().unwrap();
             let before = client.own().clone();
             let other = &step["other"];
@@ -280,7 +283,7 @@ mod tests {
                 continue;
             }
             let result = client.update(
-                &node,
+                latencies,
                 &coordinate(other),
                 Duration::from_nanos(nanos as u64),
                 &mut rng,
@@ -309,7 +312,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused_and_changes_nothing() {
         let (mut client, mut rng) = (CoordinateClient::new(), Rng::new(2));
-        let node = NodeName::new(b"x").unwrap();
+        let mut latencies = Latencies::default();
         let before = client.own().clone();
         let sick = Coordinate {
             error: f64::NAN,
@@ -317,12 +320,12 @@ mod tests {
         };
         let rtt = Duration::from_millis(1);
         assert_eq!(
-            client.update(&node, &sick, rtt, &mut rng),
+            client.update(&mut latencies, &sick, rtt, &mut rng),
             Err(Refused::Invalid)
         );
         let late = Duration::from_secs(11);
         assert_eq!(
-            client.update(&node, &initial(), late, &mut rng),
+            client.update(&mut latencies, &initial(), late, &mut rng),
             Err(Refused::RoundTrip(late))
         );
         assert_eq!(client.own(), &before);
@@ -331,12 +334,12 @@ mod tests {
     #[test]
     fn an_overflow_starts_the_coordinate_afresh() {
         let (mut client, mut rng) = (CoordinateClient::new(), Rng::new(3));
-        let node = NodeName::new(b"x").unwrap();
+        let mut latencies = Latencies::default();
         let mut far = initial();
         far.vec[0] = f64::MAX;
         far.height = f64::MAX;
         client
-            .update(&node, &far, Duration::from_millis(1), &mut rng)
+            .update(&mut latencies, &far, Duration::from_millis(1), &mut rng)
             .unwrap();
         assert_eq!(client.resets(), 1);
         assert!(client.own().is_finite());
@@ -345,9 +348,14 @@ mod tests {
     #[test]
     fn two_nodes_in_one_place_part() {
         let (mut client, mut rng) = (CoordinateClient::new(), Rng::new(4));
-        let node = NodeName::new(b"x").unwrap();
+        let mut latencies = Latencies::default();
         client
-            .update(&node, &initial(), Duration::from_millis(20), &mut rng)
+            .update(
+                &mut latencies,
+                &initial(),
+                Duration::from_millis(20),
+                &mut rng,
+            )
             .unwrap();
         assert!(magnitude(&client.own().vec) > 0.0);
     }

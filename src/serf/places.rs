@@ -3,18 +3,25 @@
 use std::collections::BTreeMap;
 
 use super::Serf;
-use super::coordinate::{self, CoordinateClient};
+use super::coordinate::{self, CoordinateClient, Latencies};
 use super::members::Members;
 use crate::swim::Sample;
 use crate::time::Duration;
 use crate::wire::NodeName;
 use crate::wire::coordinate::Coordinate;
 
-/// The own coordinate and the last ones of the members that were probed.
+/// The own coordinate and what is known of the members that were probed.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     client: CoordinateClient,
-    others: BTreeMap<NodeName, Coordinate>,
+    others: BTreeMap<NodeName, Box<Probed>>,
+}
+
+#[derive(Debug)]
+struct Probed {
+    /// The last one.
+    coordinate: Coordinate,
+    latencies: Latencies,
 }
 
 impl Places {
@@ -26,7 +33,7 @@ impl Places {
         if name == local.as_bytes() {
             return Some(self.client.own());
         }
-        self.others.get(name)
+        self.others.get(name).map(|probed| &probed.coordinate)
     }
 
     pub(super) fn check_invariants(&self, members: &Members) {
@@ -56,7 +63,10 @@ impl Serf {
         };
         self.counters.zero_round_trips += u64::from(rtt.is_zero());
         let before = places.client.own().clone();
-        let updated = places.client.update(node, &place, rtt, &mut self.rng);
+        let probed = places.others.get(node);
+        let mut latencies = probed.map_or_else(Latencies::default, |probed| probed.latencies);
+        let client = &mut places.client;
+        let updated = client.update(&mut latencies, &place, rtt, &mut self.rng);
         if let Err(why) = updated {
             log::debug!(target: "serf", "Rejecting the coordinate of {node}: {why}");
             self.counters.refused_coordinates += 1;
@@ -64,7 +74,11 @@ impl Serf {
         }
         let moved = coordinate::distance(&before, places.client.own());
         self.swim.note(Sample::Moved(moved));
-        places.others.insert(node.clone(), place);
+        let probed = Probed {
+            coordinate: place,
+            latencies,
+        };
+        places.others.insert(node.clone(), Box::new(probed));
         self.tell_own_place();
     }
 
@@ -76,7 +90,6 @@ impl Serf {
 
     pub(super) fn forget_place(&mut self, node: &NodeName) {
         if let Some(places) = &mut self.places {
-            places.client.forget(node);
             places.others.remove(node);
         }
     }
