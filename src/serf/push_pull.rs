@@ -55,9 +55,10 @@ impl Serf {
     }
 
     fn merge_intents(&mut self, state: &SerfPushPull, now: Instant) {
-        let times: BTreeMap<&NodeName, LamportTime> =
-            state.status_ltimes.iter().map(|(n, t)| (n, *t)).collect();
         let left: BTreeSet<&NodeName> = state.left_members.iter().collect();
+        let times = state.status_ltimes.iter().map(|(n, t)| (n, *t));
+        let times: BTreeMap<&NodeName, LamportTime> =
+            times.filter(|(node, _)| left.contains(node)).collect();
         for node in &state.left_members {
             // One later than what they have, so that it counts here as well.
             let theirs = times.get(node).map_or(0, |time| time.0);
