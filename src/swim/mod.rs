@@ -23,7 +23,7 @@ mod test_support;
 #[cfg(test)]
 mod tests;
 
-pub use broadcast::BroadcastQueue;
+pub use broadcast::{BroadcastQueue, Packing, Selection, Ticket};
 pub use config::Config;
 pub use sample::{Sample, Samples};
 
@@ -249,6 +249,9 @@ const STRANGERS_AT_ONCE: u32 = 64;
 /// See [`STRANGERS_AT_ONCE`].
 const STRANGER_INTERVAL: Duration = Duration::from_millis(10);
 
+/// An empty queue of outputs gives back more room than this.
+const IDLE_OUTPUTS: usize = 256;
+
 /// The membership layer of one node.
 pub struct Swim {
     config: Config,
@@ -356,6 +359,7 @@ impl Swim {
     }
     /// Time has passed: does whatever is due. Afterwards `poll_timeout() > now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.continue_merge(now);
         self.expire_relays(now);
         self.advance_probe(now);
         self.expire_streams(now);
@@ -373,7 +377,12 @@ impl Swim {
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() && self.outputs.capacity() > IDLE_OUTPUTS {
+            // What the news of thousands have taken is not needed any more.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
     /// When [`Self::handle_timeout`] is due next. Changed by every `handle_*` and by every command.
     pub fn poll_timeout(&self) -> Option<Instant> {

@@ -261,8 +261,9 @@ impl Swim {
                     self.samples.push(Sample::PushPull(took));
                 }
                 self.close_stream(id);
-                let result = self.merge_push_pull(answer, join.is_some(), join, now);
-                self.end_sync(join, result);
+                if let Err(why) = self.merge_push_pull(answer, join.is_some(), join, now) {
+                    self.end_sync(join, Err(why));
+                }
             }
             (&Purpose::Ping { sequence, .. }, StreamMessage::Ack(ack)) => {
                 self.close_stream(id);
@@ -339,7 +340,7 @@ impl Swim {
         }
     }
 
-    fn end_sync(&mut self, join: Option<JoinId>, result: Result<(), String>) {
+    pub(super) fn end_sync(&mut self, join: Option<JoinId>, result: Result<(), String>) {
         match (join, result) {
             (Some(join), result) => self.outputs.push_back(Output::JoinEnded { join, result }),
             (None, Err(why)) => {

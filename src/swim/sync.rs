@@ -1,5 +1,6 @@
 //! Push/pull: whole states exchanged, when, and how they are merged (gossip spec 4.10, 4.12).
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::merge::compatible;
@@ -10,15 +11,37 @@ use crate::wire::{Alive, Dead, PushPull, PushPullNode, RemoteState, Suspect, Ver
 /// Clusters up to this size exchange states at the base interval (4.2).
 const SCALE_FROM_NODES: usize = 32;
 
-/// When the next periodic push/pull is due.
+/// Entries of a state that are merged in one go. A larger state is merged in pieces, so that neither
+/// probes nor RPC clients wait for the end of ten thousand.
+const ENTRIES_AT_ONCE: usize = 1_024;
+/// States that may be half merged; the next one is merged in one go, before it fills the memory.
+const MERGES_MAX: usize = 4;
+
+/// When the next periodic push/pull is due, and what is left of those that arrived.
 #[derive(Debug, Default)]
 pub(super) struct SyncTimer {
     next: Option<Instant>,
+    merges: VecDeque<Merge>,
+    merge_due: Option<Instant>,
+}
+
+/// A state on its way into the table.
+#[derive(Debug)]
+struct Merge {
+    entries: std::vec::IntoIter<PushPullNode>,
+    user_state: Vec<u8>,
+    join: bool,
+    initiated: Option<JoinId>,
 }
 
 impl SyncTimer {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.next
+        self.next.into_iter().chain(self.merge_due).min()
+    }
+
+    fn arm_merge(&mut self, now: Instant) {
+        let next = now + Duration::from_nanos(1);
+        self.merge_due = (!self.merges.is_empty()).then_some(next);
     }
 }
 
@@ -76,7 +99,8 @@ impl Swim {
         }
     }
 
-    /// Merges the other side's state.
+    /// Merges the other side's state. What follows from it is told at the end: the user state, and that
+    /// the join is through.
     pub(super) fn merge_push_pull(
         &mut self,
         remote: PushPull,
@@ -97,17 +121,54 @@ impl Swim {
             log::debug!(target: "memberlist", "Ignoring an entry of a push/pull: {reason:?}");
         }
         self.check_versions(&mut entries)?;
-        for entry in entries {
-            self.merge_entry(entry, now);
-        }
-        if !remote.user_state.is_empty() {
-            self.outputs.push_back(Output::UserState {
-                bytes: remote.user_state,
-                join,
-                initiated,
-            });
+        let merge = Merge {
+            entries: entries.into_iter(),
+            user_state: remote.user_state,
+            join,
+            initiated,
+        };
+        let at_once = if self.sync.merges.len() < MERGES_MAX {
+            ENTRIES_AT_ONCE
+        } else {
+            usize::MAX
+        };
+        if let Some(rest) = self.merge_some(merge, at_once, now) {
+            self.sync.merges.push_back(rest);
+            self.sync.arm_merge(now);
         }
         Ok(())
+    }
+
+    /// The next piece of a large state.
+    pub(super) fn continue_merge(&mut self, now: Instant) {
+        if self.sync.merge_due.is_none_or(|due| due > now) {
+            return;
+        }
+        if let Some(merge) = self.sync.merges.pop_front() {
+            if let Some(rest) = self.merge_some(merge, ENTRIES_AT_ONCE, now) {
+                self.sync.merges.push_front(rest);
+            }
+        }
+        self.sync.arm_merge(now);
+    }
+
+    /// Merges some entries; gives back what is left.
+    fn merge_some(&mut self, mut merge: Merge, at_once: usize, now: Instant) -> Option<Merge> {
+        for entry in merge.entries.by_ref().take(at_once) {
+            self.merge_entry(entry, now);
+        }
+        if merge.entries.len() > 0 {
+            return Some(merge);
+        }
+        if !merge.user_state.is_empty() {
+            self.outputs.push_back(Output::UserState {
+                bytes: merge.user_state,
+                join: merge.join,
+                initiated: merge.initiated,
+            });
+        }
+        self.end_sync(merge.initiated, Ok(()));
+        None
     }
 
     /// 4.10 step A. Entries that exclude this node itself are ignored one by one, so that one absurd

@@ -530,3 +530,44 @@ fn what_accepted_streams_hold_together_is_bounded() {
         }]
     );
 }
+
+#[test]
+fn a_large_state_is_merged_in_pieces() {
+    let mut script = Script::new();
+    let join = script.swim.join(addr(2), script.now);
+    script.drain();
+    let (stream, _) = opened(&mut script);
+    let now = script.now;
+    script.swim.handle_stream_connected(stream, now);
+    script.drain();
+    script.swim.send_push_pull(stream, b"", now);
+    script.drain();
+    script.outputs.clear();
+    let many = |index: u32| PushPullNode {
+        name: name(&format!("many-{index}")),
+        ..entry(2, 1, RemoteState::Alive)
+    };
+    let state = push_pull(true, (0..3_000).map(many).collect(), b"state");
+    answer(&mut script, stream, &state);
+    let mut counts = vec![script.swim.node_count()];
+    let ended = |script: &Script| {
+        let end = Output::JoinEnded {
+            join,
+            result: Ok(()),
+        };
+        script.outputs.contains(&end)
+    };
+    while !ended(&script) {
+        let due = script.swim.poll_timeout().unwrap();
+        assert!(due.since(script.now) < Duration::from_millis(1));
+        script.run_until(due);
+        counts.push(script.swim.node_count());
+    }
+    counts.dedup();
+    assert_eq!(counts, [1_025, 2_049, 3_001]);
+    let told = script
+        .outputs
+        .iter()
+        .filter(|output| matches!(output, Output::UserState { bytes, .. } if bytes == b"state"));
+    assert_eq!(told.count(), 1);
+}
