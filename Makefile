@@ -5,6 +5,8 @@ DESTDIR ?=
 CARGO ?= cargo
 # Seeds that `make sim` runs.
 SEEDS ?= 1000
+# Figures that `make bench` measures; all if there are none.
+FIGURES ?=
 
 BINDIR = $(DESTDIR)$(PREFIX)/bin
 MANDIR = $(DESTDIR)$(PREFIX)/share/man
@@ -106,9 +108,11 @@ interop:
 sim:
 	COTTAR_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim
 
-# Every figure beside the reference's, measured with the static binary.
+# Every figure beside the reference's, measured with the static binary, then the single steps of the core.
+# Or only some: make bench FIGURES="idle members".
 bench: static
-	COTTAR_BIN=$(abspath $(STATIC)) $(CARGO) bench --locked --bench bench
+	COTTAR_BIN=$(abspath $(STATIC)) $(CARGO) bench --locked --bench bench -- $(FIGURES)
+	$(if $(FIGURES),,$(CARGO) bench --locked --bench micro)
 
 demo:
 	@$(CARGO) build --locked --quiet

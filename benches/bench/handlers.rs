@@ -11,7 +11,7 @@ const ROUNDS: usize = 9;
 
 /// Rounds by turns. What else the machine does hits neighbours alike, so the shares are taken round by
 /// round before the median.
-pub fn runs_per_second(name: &'static str) -> Row {
+pub fn runs_per_second() -> Vec<Row> {
     let rounds: Vec<[f64; 3]> = (0..ROUNDS)
         .map(|_| [bare_loop(), agent(Kind::Cottar), agent(Kind::Serf)])
         .collect();
@@ -20,11 +20,12 @@ pub fn runs_per_second(name: &'static str) -> Row {
     let (bare, ours, theirs) = (median(&|r| r[0]), median(&|r| r[1]), median(&|r| r[2]));
     let (of_bare, of_theirs) = (median(&|r| r[1] / r[0]), median(&|r| r[1] / r[2]));
     let reached = of_bare >= 0.85 && of_theirs > 1.0;
-    Row::numbers(name, ours, theirs, "85 % of the bare loop, ahead", reached).note(format!(
+    let name = "handler runs per second";
+    vec![Row::numbers(name, ours, theirs, "85 % of the bare loop, ahead", reached).note(format!(
         "bare loop {bare:.0}; round by round cottar is at {:.0} % of it, and at {:.0} % of serf",
         100.0 * of_bare,
         100.0 * of_theirs
-    ))
+    ))]
 }
 
 fn agent(kind: Kind) -> f64 {

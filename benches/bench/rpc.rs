@@ -1,9 +1,13 @@
 //! A small RPC client, for measuring: pipelined events, and streams with the time of arrival.
 
+use cottar::rpc::Boundary;
 use cottar::wire::msgpack::{Dialect, Error, Reader, Writer};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+/// How long a query collects answers.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection past its handshake.
 #[derive(Debug)]
@@ -77,6 +81,74 @@ impl Client {
         Ok(count)
     }
 
+    /// The number of members, from the short answer to `stats`.
+    pub fn known(&mut self) -> io::Result<usize> {
+        self.send("stats", |_| {})?;
+        self.accepted()?;
+        let body = self.value()?;
+        let mut count = 0;
+        Reader::new(&body)
+            .fields(&["serf"], |_, reader| {
+                reader.fields(&["members"], |_, reader| {
+                    let text = String::from_utf8_lossy(reader.text()?).into_owned();
+                    count = text.parse().unwrap_or(0);
+                    Ok(())
+                })
+            })
+            .map_err(broken)?;
+        Ok(count)
+    }
+
+    /// Asks to join a node; the answer is left to [`Client::joined`].
+    pub fn send_join(&mut self, other: SocketAddr) -> io::Result<()> {
+        self.send("join", |body| {
+            body.map(2).key("Existing").array(1);
+            body.text(other.to_string()).key("Replay").bool(false);
+        })
+    }
+
+    /// Waits for the end of a join.
+    pub fn joined(&mut self) -> io::Result<()> {
+        self.accepted()?;
+        self.value().map(|_| ())
+    }
+
+    /// Asks all nodes and waits until `wanted` of them have sent a record of that kind (`ack`,
+    /// `response`).
+    pub fn query(&mut self, name: &str, kind: &str, wanted: usize) -> io::Result<()> {
+        self.send("query", |body| {
+            body.map(4)
+                .key("Name")
+                .text(name)
+                .key("RequestAck")
+                .bool(kind == "ack");
+            body.key("Timeout").int(QUERY_TIMEOUT.as_nanos() as i64);
+            body.key("Payload").bytes(b"");
+        })?;
+        self.accepted()?;
+        let mut seen = 0;
+        while seen < wanted {
+            match self.next_record()?.as_str() {
+                "done" => return Err(io::Error::other(format!("{seen} of {wanted}"))),
+                record => seen += usize::from(record == kind),
+            }
+        }
+        Ok(())
+    }
+
+    fn next_record(&mut self) -> io::Result<String> {
+        self.accepted()?;
+        let body = self.value()?;
+        let mut kind = String::new();
+        Reader::new(&body)
+            .fields(&["Type"], |_, reader| {
+                kind = String::from_utf8_lossy(reader.text()?).into_owned();
+                Ok(())
+            })
+            .map_err(broken)?;
+        Ok(kind)
+    }
+
     /// Sends a user event that is not coalesced; the answer is left to [`Client::accepted`].
     pub fn send_event(&mut self, name: &str, payload: &[u8]) -> io::Result<()> {
         self.send("event", |body| {
@@ -132,21 +204,17 @@ impl Client {
 
     /// The next complete value.
     fn value(&mut self) -> io::Result<Vec<u8>> {
+        let mut boundary = Boundary::default();
         loop {
-            let mut reader = Reader::streaming(&self.arrived[self.consumed..]);
-            match reader.skip() {
-                Ok(()) => {
-                    let end = self.consumed + reader.position();
-                    let value = self.arrived[self.consumed..end].to_vec();
-                    self.consumed = end;
-                    return Ok(value);
-                }
-                Err(Error::Truncated) => {}
-                Err(error) => return Err(broken(error)),
+            let arrived = &self.arrived[self.consumed..];
+            if let Some(length) = boundary.find(arrived).map_err(broken)? {
+                let value = arrived[..length].to_vec();
+                self.consumed += length;
+                return Ok(value);
             }
             self.arrived.drain(..self.consumed);
             self.consumed = 0;
-            let mut chunk = [0; 16 * 1024];
+            let mut chunk = [0; 64 * 1024];
             match self.stream.read(&mut chunk)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 count => self.arrived.extend_from_slice(&chunk[..count]),

@@ -1,17 +1,17 @@
 //! The table that a run prints.
 
-/// Something to measure.
+/// Something to measure, in one go.
 pub struct Figure {
-    /// What it is called.
-    pub name: &'static str,
+    /// What asks for it on the command line.
+    pub word: &'static str,
     /// Measures both programs.
-    pub measure: fn(&'static str) -> Row,
+    pub measure: fn() -> Vec<Row>,
 }
 
 /// What came out.
 #[derive(Debug)]
 pub struct Row {
-    name: &'static str,
+    name: String,
     cottar: String,
     serf: String,
     ratio: String,
@@ -22,42 +22,69 @@ pub struct Row {
 
 impl Row {
     /// Two numbers, and the goal with whether the measured ones meet it.
-    pub fn numbers(name: &'static str, cottar: f64, serf: f64, goal: &str, reached: bool) -> Row {
+    pub fn numbers(
+        name: impl Into<String>,
+        cottar: f64,
+        serf: f64,
+        goal: &str,
+        reached: bool,
+    ) -> Row {
+        let ratio = if cottar == serf { 1.0 } else { cottar / serf };
         Row {
-            name,
-            cottar: number(cottar),
-            serf: number(serf),
-            ratio: format!("{:.2}", cottar / serf),
+            ratio: format!("{ratio:.2}"),
+            ..Row::verdicts(name, number(cottar), number(serf), goal, reached)
+        }
+    }
+
+    /// Two numbers of which ours should be the smaller one.
+    pub fn less(name: impl Into<String>, cottar: f64, serf: f64) -> Row {
+        Row::numbers(name, cottar, serf, "less", cottar < serf)
+    }
+
+    /// Two numbers of which ours should be the greater one.
+    pub fn more(name: impl Into<String>, cottar: f64, serf: f64) -> Row {
+        Row::numbers(name, cottar, serf, "more", cottar > serf)
+    }
+
+    /// Two verdicts.
+    pub fn verdicts(
+        name: impl Into<String>,
+        cottar: String,
+        serf: String,
+        goal: &str,
+        reached: bool,
+    ) -> Row {
+        Row {
+            name: name.into(),
+            cottar,
+            serf,
+            ratio: "-".into(),
             goal: goal.into(),
             reached,
             note: String::new(),
         }
     }
 
-    /// Two verdicts.
-    pub fn verdicts(
-        name: &'static str,
-        cottar: String,
-        serf: String,
-        goal: &str,
-        reached: bool,
-    ) -> Row {
-        let ratio = "-".into();
-        Row {
-            name,
-            cottar,
-            serf,
-            ratio,
-            goal: goal.into(),
-            reached,
-            note: String::new(),
-        }
+    /// What could not be measured here.
+    pub fn missing(name: impl Into<String>, why: &str) -> Row {
+        Row::verdicts(name, "?".into(), "?".into(), "less", false).note(why.into())
     }
 
     /// Adds a remark that is printed below the table.
     pub fn note(mut self, note: String) -> Row {
         self.note = note;
         self
+    }
+
+    /// Prints it at once, in case that the table never comes.
+    pub fn print(&self) {
+        let (name, ours, theirs, ratio) = (&self.name, &self.cottar, &self.serf, &self.ratio);
+        println!("    {name}: cottar {ours}, serf {theirs}, ratio {ratio}");
+    }
+
+    /// Whether the goal is met.
+    pub fn is_reached(&self) -> bool {
+        self.reached
     }
 }
 
@@ -76,7 +103,7 @@ pub fn print(rows: &[Row]) {
     cells.extend(rows.iter().map(|row| {
         let reached = if row.reached { "yes" } else { "NO" };
         [
-            row.name.to_owned(),
+            row.name.clone(),
             row.cottar.clone(),
             row.serf.clone(),
             row.ratio.clone(),
@@ -105,4 +132,6 @@ pub fn print(rows: &[Row]) {
     for row in rows.iter().filter(|row| !row.note.is_empty()) {
         println!("{}: {}", row.name, row.note);
     }
+    let reached = rows.iter().filter(|row| row.is_reached()).count();
+    println!("{reached} of {} goals reached", rows.len());
 }

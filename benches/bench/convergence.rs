@@ -1,0 +1,66 @@
+//! How long a cluster takes to know itself.
+
+use crate::harness::{Kind, Lab, Node};
+use crate::rpc::Client;
+use crate::table::Row;
+use std::time::{Duration, Instant};
+
+/// Agents, and how often that is measured.
+const SIZES: [(usize, usize); 3] = [(10, 7), (30, 5), (60, 3)];
+/// Whoever gossip has missed learns by the next exchange of states, which comes after a minute or two.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// Agents of a kind with the LAN profile run alone, then all are told at once to join the first: the time
+/// until each of them knows all. Median of some clusters, the kinds by turns.
+pub fn all_at_once() -> Vec<Row> {
+    SIZES
+        .map(|(size, rounds)| {
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                ours.push(once(Kind::Cottar, size));
+                theirs.push(once(Kind::Serf, size));
+            }
+            println!("    {size} agents, ms: cottar {ours:.0?}, serf {theirs:.0?}");
+            Row::less(
+                format!("convergence of {size} agents, median, ms"),
+                crate::median(ours),
+                crate::median(theirs),
+            )
+        })
+        .into()
+}
+
+fn once(kind: Kind, size: usize) -> f64 {
+    let letter = if kind == Kind::Cottar { "C" } else { "S" };
+    let lab = Lab::new("convergence", &letter.repeat(size));
+    let nodes: Vec<Node> = (0..size)
+        .map(|index| Node::launch(lab.path(), lab.spec(index).log_level("warn")))
+        .collect();
+    for node in &nodes {
+        node.await_log("Log data will now stream in", 60.0);
+    }
+    let mut clients: Vec<Client> = nodes
+        .iter()
+        .map(|node| Client::connect(node.rpc).expect("an RPC connection"))
+        .collect();
+    // A connection of its own for each wish, whose answer is left unread.
+    let mut joins: Vec<Client> = nodes[1..]
+        .iter()
+        .map(|node| Client::connect(node.rpc).expect("an RPC connection"))
+        .collect();
+    let started = Instant::now();
+    for join in &mut joins {
+        join.send_join(nodes[0].gossip).expect("a join");
+    }
+    // One is asked at a time, so that the asking is no load: who knows all goes on knowing them.
+    for client in &mut clients {
+        while client.known().expect("figures") < size {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{kind:?}: {size} do not converge"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    started.elapsed().as_secs_f64() * 1e3
+}

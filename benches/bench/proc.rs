@@ -1,0 +1,94 @@
+//! What the kernel says of a process and of its network.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+/// Memory of a process, in KiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// All that is resident, shared pages of its files included.
+    pub resident_kb: f64,
+    /// What it alone has written: the part that another process could use instead.
+    pub private_dirty_kb: f64,
+}
+
+/// The memory that a process takes now.
+pub fn memory(id: u32) -> Memory {
+    let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).expect("a live process");
+    let field = |name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.expect(name).trim().trim_end_matches(" kB");
+        number.parse().expect("a number")
+    };
+    Memory {
+        resident_kb: field("Rss:"),
+        private_dirty_kb: field("Private_Dirty:"),
+    }
+}
+
+/// The files of a process's threads that are called `name`, by thread.
+fn threads(id: u32, name: &str) -> Vec<(String, String)> {
+    fs::read_dir(format!("/proc/{id}/task"))
+        .expect("a live process")
+        .filter_map(|entry| {
+            let thread = entry.ok()?;
+            let text = fs::read_to_string(thread.path().join(name)).ok()?;
+            Some((thread.file_name().to_string_lossy().into_owned(), text))
+        })
+        .collect()
+}
+
+/// Processor time of all threads that live.
+pub fn processor_time(id: u32) -> Duration {
+    let nanos = threads(id, "schedstat")
+        .iter()
+        .filter_map(|(_, text)| text.split(' ').next()?.parse::<u64>().ok())
+        .sum();
+    Duration::from_nanos(nanos)
+}
+
+/// How often each thread went to sleep, and so has been woken.
+pub fn sleeps(id: u32) -> BTreeMap<String, u64> {
+    threads(id, "status")
+        .into_iter()
+        .filter_map(|(thread, status)| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            Some((thread, line.trim().parse().ok()?))
+        })
+        .collect()
+}
+
+/// Bytes and packets that have passed the loopback interface of this thread's network.
+pub fn loopback_traffic() -> (f64, f64) {
+    let text = fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces");
+    let line = text
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("lo:"))
+        .expect("a loopback interface");
+    let numbers: Vec<f64> = line
+        .split_whitespace()
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    (numbers[0], numbers[1])
+}
+
+/// Runs `story` in a network of its own with nothing but loopback, which what it starts inherits;
+/// `None` without the right to make one.
+pub fn in_own_network<T: Send>(story: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let alone = scope.spawn(|| {
+            // SAFETY: a plain system call; it takes this thread alone into the new network.
+            if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+                return None;
+            }
+            let up = std::process::Command::new("ip")
+                .args(["link", "set", "lo", "up"])
+                .status();
+            up.is_ok_and(|status| status.success()).then(story)
+        });
+        alone.join().expect("a story that ends well")
+    })
+}

@@ -1,0 +1,78 @@
+//! Round trips: of RPC, and of queries to ten agents.
+
+use crate::harness::{Kind, Lab, Member, Node, await_members};
+use crate::noise::Rng;
+use crate::rpc::Client;
+use crate::table::Row;
+use std::time::{Duration, Instant};
+
+const AGENTS: usize = 10;
+const QUERIES: usize = 25;
+const RPC_ROUNDS: usize = 9;
+const RPC_HELD: Duration = Duration::from_millis(400);
+
+/// One connection to an agent alone, a request after the answer to the one before. Median of rounds, by
+/// turns.
+pub fn rpc() -> Vec<Row> {
+    let labs = [Lab::new("round trips", "C"), Lab::new("round trips", "S")];
+    let nodes = labs
+        .each_ref()
+        .map(|lab| lab.start(lab.spec(0).log_level("info")));
+    let mut clients = nodes
+        .each_ref()
+        .map(|node| Client::connect(node.rpc).expect("an RPC connection"));
+    let mut rates = [Vec::new(), Vec::new()];
+    for _ in 0..RPC_ROUNDS {
+        for (client, rates) in clients.iter_mut().zip(&mut rates) {
+            let (started, mut count) = (Instant::now(), 0);
+            while started.elapsed() < RPC_HELD {
+                assert_eq!(client.members().expect("a member list"), 1);
+                count += 1;
+            }
+            rates.push(f64::from(count) / started.elapsed().as_secs_f64());
+        }
+    }
+    let [ours, theirs] = rates.map(crate::median);
+    vec![Row::more("RPC round trips per second", ours, theirs)]
+}
+
+/// Ten agents of a kind with the LAN profile: from the RPC request until the last of ten acks, and until
+/// the last of ten answers of a handler, `echo`. Median.
+pub fn answers() -> Vec<Row> {
+    let [ours, theirs] = [Kind::Cottar, Kind::Serf].map(|kind| {
+        let letter = if kind == Kind::Cottar { "C" } else { "S" };
+        let lab = Lab::new("queries", &letter.repeat(AGENTS));
+        let nodes = lab.start_all(|_, spec| spec.log_level("info").handler("query:hello=echo hi"));
+        let viewers: Vec<&Node> = nodes.iter().collect();
+        let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+        await_members(&viewers, &members, 30.0);
+        let mut rng = Rng::new(11);
+        [("nobody", "ack"), ("hello", "response")].map(|(name, record)| {
+            let times = (0..QUERIES).map(|_| once(&nodes[0], name, record, &mut rng));
+            crate::median(times.collect())
+        })
+    });
+    vec![
+        Row::less(
+            "query to the last of ten acks, median, ms",
+            ours[0],
+            theirs[0],
+        ),
+        Row::less(
+            "query to the last of ten answers, median, ms",
+            ours[1],
+            theirs[1],
+        ),
+    ]
+}
+
+/// An answer whose datagram was lost counts as late as the query's end.
+fn once(node: &Node, name: &str, record: &str, rng: &mut Rng) -> f64 {
+    // Away from the beat of the gossip ticks.
+    std::thread::sleep(Duration::from_millis(50 + rng.below(250) as u64));
+    // A connection of its own: what comes later is nobody's business.
+    let mut client = Client::connect(node.rpc).expect("an RPC connection");
+    let asked = Instant::now();
+    let _ = client.query(name, record, AGENTS);
+    asked.elapsed().as_secs_f64() * 1e3
+}

@@ -1,0 +1,58 @@
+//! What an idle cluster sends.
+
+use crate::harness::{Kind, Lab, Member, Node, await_members};
+use crate::proc;
+use crate::table::Row;
+use std::time::{Duration, Instant};
+
+const AGENTS: usize = 10;
+/// News of the joins have gone round by then.
+const SETTLE: Duration = Duration::from_secs(5);
+/// Two rounds of the LAN profile's state exchanges.
+const WATCHED: Duration = Duration::from_secs(60);
+
+/// Chance decides how many states are exchanged while they are watched.
+const ALIKE: f64 = 1.05;
+
+/// Ten agents of a kind with the LAN profile, each kind in a network of its own, both at the same time:
+/// what the loopback interface counts over 60 s (headers included, so are the answers of TCP), by node.
+pub fn idle() -> Vec<Row> {
+    let names = [
+        "traffic, bytes per second and node",
+        "traffic, packets per second and node",
+    ];
+    let measured = std::thread::scope(|scope| {
+        [Kind::Cottar, Kind::Serf]
+            .map(|kind| scope.spawn(move || proc::in_own_network(|| watch(kind))))
+            .map(|thread| thread.join().expect("a measurement"))
+    });
+    let [Some(ours), Some(theirs)] = measured else {
+        println!("    no right to make network namespaces");
+        return names.map(|name| Row::missing(name, "needs root")).into();
+    };
+    let row = |name, ours: f64, theirs: f64| {
+        let reached = ours <= ALIKE * theirs;
+        Row::numbers(name, ours, theirs, "at most 5 % more", reached)
+    };
+    let note =
+        "a probe a second and a state in half a minute are the protocol's: nobody can send less";
+    vec![
+        row(names[0], ours.0, theirs.0).note(note.into()),
+        row(names[1], ours.1, theirs.1),
+    ]
+}
+
+fn watch(kind: Kind) -> (f64, f64) {
+    let letter = if kind == Kind::Cottar { "C" } else { "S" };
+    let lab = Lab::new("traffic", &letter.repeat(AGENTS));
+    let nodes = lab.start_all(|_, spec| spec.log_level("info"));
+    let viewers: Vec<&Node> = nodes.iter().collect();
+    let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+    await_members(&viewers, &members, 30.0);
+    std::thread::sleep(SETTLE);
+    let (before, started) = (proc::loopback_traffic(), Instant::now());
+    std::thread::sleep(WATCHED);
+    let (after, seconds) = (proc::loopback_traffic(), started.elapsed().as_secs_f64());
+    let share = |count: f64| count / seconds / AGENTS as f64;
+    (share(after.0 - before.0), share(after.1 - before.1))
+}
