@@ -5,6 +5,7 @@ mod live;
 
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -38,6 +39,11 @@ fn run(arguments: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// All that it says, wherever.
+fn said(output: &Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
 }
 
 fn json(arguments: &[&str]) -> Value {
@@ -327,8 +333,7 @@ fn a_payload_comes_from_the_line_a_file_or_standard_input() {
         // It may have looked at its line alone.
         let _ = child.stdin.take().unwrap().write_all(input);
         let output = child.wait_with_output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.code(), text(&said))
+        (output.status.code(), said(&output))
     };
     let dump = "od -An -c | tr -s ' '";
     let shown = |text: &str| (Some(0), text.to_owned());
@@ -392,14 +397,13 @@ fn what_cannot_be_run_is_told() {
         ),
     ] {
         let output = run(arguments);
-        let said = text(&output.stderr);
         assert!(
-            output.status.code() == Some(1) && said.contains(why),
+            output.status.code() == Some(1) && said(&output).contains(why),
             "{arguments:?}: {output:?}"
         );
     }
     let long = format!("-tag=x={}", "y".repeat(512));
-    assert!(text(&run(&[&long, "cat", "user", "x"]).stderr).contains("limit of 512 bytes"));
+    assert!(said(&run(&[&long, "cat", "user", "x"])).contains("limit of 512 bytes"));
     for (line, status) in [
         (&["handler"][..], 127),
         (&["handler", "tset"], 127),
@@ -435,6 +439,15 @@ fn it_is_shown_as_it_comes() {
     );
     let rest = "29 bytes\n    a\t::1\tx\trole=x\n    b\t127.0.0.1\t\t\nEnd: exit status 2 after ";
     assert!(came.starts_with(rest), "{came}");
+}
+
+/// What a failing `handler list` says.
+fn no_list(rpc: SocketAddr) -> String {
+    let rpc = format!("-rpc-addr={rpc}");
+    let line = ["handler", "list", &rpc];
+    let output = Command::new(COTTAR).args(line).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    said(&output)
 }
 
 /// What `handler list` says of a handler, by its script.
@@ -511,11 +524,8 @@ fn the_list_needs_the_key() {
     let config = dir.path().join("c.json");
     fs::write(&config, "{\"rpc_auth\": \"key\"}").unwrap();
     let agent = Agent::start(&["-node=n1", &format!("-config-file={}", arg(&config))]);
-    let (worked, text) = agent.call("handler list", &[]);
-    assert!(
-        !worked && text.contains("Authentication required"),
-        "{text}"
-    );
+    let refused = no_list(agent.rpc());
+    assert!(refused.contains("Authentication required"), "{refused}");
     let (worked, text) = agent.call("handler list", &["-rpc-auth=key", "-format=json"]);
     assert!(worked && text == "{\n  \"handlers\": []\n}\n", "{text}");
 }
@@ -567,20 +577,14 @@ fn an_agent_of_serf_cannot_list() {
         return;
     }
     let agent = Agent::of(SERF, free(), &["-node=n1"]);
-    let (worked, text) = agent.call("handler list", &[]);
-    assert!(
-        !worked && text.starts_with("This agent does not support 'handler list': "),
-        "{text}"
-    );
+    let refused = no_list(agent.rpc());
+    let words = "This agent does not support 'handler list': ";
+    assert!(refused.starts_with(words), "{refused}");
 }
 
 #[test]
 fn without_an_agent_there_is_no_list() {
-    let nobody = format!("-rpc-addr={}", free());
-    let output = Command::new(COTTAR)
-        .args(["handler", "list", &nobody])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).starts_with("Error connecting to Serf agent: dial tcp"));
+    let refused = no_list(free());
+    let words = "Error connecting to Serf agent: dial tcp";
+    assert!(refused.starts_with(words), "{refused}");
 }

@@ -62,7 +62,7 @@ fn json(handlers: &[HandlerFigures]) -> String {
             0 => Json::Null,
             _ => number(nanos),
         };
-        object(vec![
+        Json::object(vec![
             ("filter", Json::text(&handler.filter)),
             ("script", Json::text(&handler.script)),
             ("runs", number(handler.runs)),
@@ -74,16 +74,11 @@ fn json(handlers: &[HandlerFigures]) -> String {
         ])
     };
     let list = Json::List(handlers.iter().map(one).collect());
-    object(vec![("handlers", list)]).print()
+    Json::object(vec![("handlers", list)]).print()
 }
 
 fn number(number: u64) -> Json {
     Json::Number(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-fn object(entries: Vec<(&str, Json)>) -> Json {
-    let entries = entries.into_iter();
-    Json::Object(entries.map(|(key, value)| (key.into(), value)).collect())
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ fn run_to_end(flags: &Flags) -> ExitCode {
         "handler test" => handler::test::test(flags, &mut out),
         _ => commands::run(flags, &mut out).map(|()| 0),
     };
-    match done.and_then(|code| Ok(out.flush().map(|()| code)?)) {
+    match done.and_then(|code| out.flush().map(|()| code).map_err(Into::into)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => commands::report(failure, flags, &mut out),
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::{number, object};
+use super::number;
 use crate::cli::json::Json;
 use crate::handler::outcome::{Millis, OUTPUT_BYTES_MAX};
 use crate::handler::{End, Invocation, Outcome};
@@ -150,7 +150,7 @@ impl Report {
         if self.style != Style::Json {
             return Ok(());
         }
-        let limits = object(vec![
+        let limits = Json::object(vec![
             (
                 "handler_timeout_nanos",
                 self.limits.time.map_or(Json::Null, nanos),
@@ -162,7 +162,7 @@ impl Report {
                 number(self.limits.answer_bytes as u64),
             ),
         ]);
-        let report = object(vec![
+        let report = Json::object(vec![
             ("event", Json::text(self.event)),
             ("limits", limits),
             ("runs", Json::List(self.runs)),
@@ -179,9 +179,9 @@ fn run(invocation: &Invocation, outcome: &Outcome, code: u8, verdict: Option<Ver
             Ok(bytes) => (number(bytes as u64), Json::Null),
             Err(why) => (Json::Null, Json::text(why)),
         };
-        object(vec![("message_bytes", message), ("refused", refused)])
+        Json::object(vec![("message_bytes", message), ("refused", refused)])
     });
-    object(vec![
+    Json::object(vec![
         ("script", Json::text(&invocation.script)),
         ("env", Json::Object(env.collect())),
         ("stdin", Json::text(&invocation.stdin)),
