@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use mio::{Registry, Token};
 
+use super::notify;
 use crate::handler::invocation::is_stale;
 use crate::handler::outcome::{OUTPUT_BYTES_MAX, SLOW_AFTER, warn_slow};
 use crate::handler::{End, Invocation, Outcome};
@@ -86,7 +87,8 @@ impl Runner {
 
     /// A runner with nothing to do. `first_token` and the [`Self::TOKENS`] - 1 after it are its own.
     ///
-    /// Reads the environment of the agent once, to know which stale variables handlers must not see.
+    /// Reads the environment of the agent once, to know which stale variables handlers must not see, and
+    /// that a service manager's socket is there, which is not theirs.
     pub fn new(first_token: usize, time_limit: Option<Duration>) -> Self {
         let names = env::vars_os().map(|(name, _)| name);
         Runner {
@@ -100,7 +102,9 @@ impl Runner {
                 grace: GRACE,
                 output_bytes_max: OUTPUT_BYTES_MAX,
             },
-            stale_variables: names.filter(|name| is_stale(name.as_bytes())).collect(),
+            stale_variables: names
+                .filter(|name| is_stale(name.as_bytes()) || name == notify::VARIABLE)
+                .collect(),
             running: None,
             ended: None,
             leftovers: VecDeque::new(),

@@ -61,6 +61,8 @@ impl Agent {
         let replay = self.config.replay_on_join;
         self.logger
             .print(&format!("==> Joining cluster...(replay: {replay})"));
+        self.notifier
+            .status("Joining the cluster", self.clock.now());
         let id = self.new_command_id();
         self.begin_join(id, Joiner::Start, self.config.start_join.clone(), replay);
     }

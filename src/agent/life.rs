@@ -80,6 +80,8 @@ impl Agent {
             self.config.broadcast_timeout,
         );
         self.life = Life::Leaving(self.clock.now() + grace);
+        self.notifier
+            .stopping("Leaving the cluster", self.clock.now());
         self.retry_join = None;
         self.run_own(Waiting::Leave, Command::Leave);
     }
@@ -107,6 +109,7 @@ impl Agent {
     }
 
     fn begin_end(&mut self) {
+        self.notifier.stopping("Left", self.clock.now());
         self.life = Life::Ending(self.clock.now() + LAST_HANDLERS);
     }
 
@@ -164,6 +167,7 @@ impl Agent {
     /// The last words, and the status.
     pub(super) fn finish(&mut self, code: u8) -> ExitCode {
         log::info!(target: "agent", "requesting serf shutdown");
+        self.notifier.stopping("Ending", self.clock.now());
         self.handlers.abandon();
         if self.serf.state() != State::Left {
             log::warn!(target: "serf", "Shutdown without a Leave");

@@ -18,6 +18,7 @@ pub mod log;
 pub mod mdns;
 pub mod metrics;
 mod net;
+pub mod notify;
 mod reload;
 pub mod resolver;
 pub mod rpc;

@@ -12,6 +12,7 @@ impl Agent {
     /// error changes nothing.
     pub(super) fn reload(&mut self) {
         self.logger.print("==> Reloading configuration...");
+        self.notifier.reloading(self.clock.now());
         let mut notices = Vec::new();
         let read = self.sources.read(ReadWaiting::Refused, &mut notices);
         for notice in &notices {
@@ -23,8 +24,12 @@ impl Agent {
             Ok((settings, handlers))
         });
         match checked {
-            Ok((settings, handlers)) => self.apply(settings, handlers),
+            Ok((settings, handlers)) => {
+                self.apply(settings, handlers);
+                self.notifier.reloaded(Ok(()), self.clock.now());
+            }
             Err(why) => {
+                self.notifier.reloaded(Err(&why), self.clock.now());
                 self.logger.print(&format!("==> {why}"));
                 self.logger.print("==> Failed to reload configs");
             }

@@ -17,6 +17,7 @@ use super::joining::{Joining, RetryJoin};
 use super::life::Life;
 use super::log::Logger;
 use super::net::{Gossip, Tokens};
+use super::notify::Notifier;
 use super::resolver::Resolver;
 use super::rpc::{self, RpcServer};
 use super::saving::Saving;
@@ -120,6 +121,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         mdns,
         telemetry,
         logger: logger.clone(),
+        notifier: Notifier::from_environment(),
         config,
         sources,
         settings,
@@ -328,5 +330,6 @@ impl Agent {
         if !self.config.retry_join.is_empty() {
             self.retry_join = Some(RetryJoin::new(self.clock.now()));
         }
+        self.notifier.ready(self.clock.now());
     }
 }

@@ -17,6 +17,7 @@ use super::life::Life;
 use super::log::Logger;
 use super::mdns::Mdns;
 use super::net::{self, Gossip};
+use super::notify::Notifier;
 use super::resolver::Resolver;
 use super::rpc::{Action, RpcServer, View};
 use super::saving::Saving;
@@ -78,6 +79,7 @@ pub struct Agent {
     pub(super) mdns: Option<Mdns>,
     pub(super) telemetry: Telemetry,
     pub(super) logger: Logger,
+    pub(super) notifier: Notifier,
     pub(super) config: AgentConfig,
     /// Where the settings come from, for a reload.
     pub(super) sources: Sources,
@@ -133,6 +135,7 @@ impl Agent {
         self.gossip.flush(now);
         self.clients.flush(&mut self.server, now);
         self.logger.flush();
+        self.notifier.flush(now);
         self.advance_life(now);
         Ok(())
     }
@@ -159,6 +162,7 @@ impl Agent {
             self.life.poll_timeout(),
             self.mdns.as_ref().and_then(Mdns::poll_timeout),
             self.telemetry.poll_timeout(),
+            self.notifier.poll_timeout(),
             console,
         ];
         let next = deadlines.into_iter().flatten().min()?;

@@ -1,0 +1,257 @@
+//! Tells a service manager how the agent is doing: datagrams of assignments to the socket that
+//! `NOTIFY_SOCKET` names, as systemd and others take them (cottar-agent(8)).
+//!
+//! Nothing here waits, and no failure reaches the agent: a message that the socket has no room for is
+//! tried again a little later, any other error is logged and the message is lost.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use super::sys;
+use crate::time::{Duration, Instant};
+
+/// The variable of the environment that names the socket. It is for the agent alone: a handler that
+/// inherited it would speak for the agent.
+pub const VARIABLE: &str = "NOTIFY_SOCKET";
+
+/// When a full socket is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// Messages that wait for room; there are never more than a few at a time unless nobody reads.
+const UNSENT_MAX: usize = 16;
+
+/// Where the start stands, as far as the manager has been told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Ready,
+    Stopping,
+}
+
+/// The way to the service manager; without one everything here does nothing.
+#[derive(Debug)]
+pub struct Notifier {
+    to: Option<(UnixDatagram, SocketAddr)>,
+    told: Told,
+    unsent: VecDeque<String>,
+    retry_at: Option<Instant>,
+}
+
+impl Notifier {
+    /// The way that the environment names; none if it names none. One that cannot be used is logged.
+    pub fn from_environment() -> Self {
+        let to = std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
+        let to = to.and_then(|name| match connect(&name) {
+            Ok(to) => Some(to),
+            Err(why) => {
+                let name = name.to_string_lossy();
+                log::warn!(target: "agent", "Cannot tell the service manager at '{name}': {why}");
+                None
+            }
+        });
+        Notifier {
+            to,
+            told: Told::Nothing,
+            unsent: VecDeque::new(),
+            retry_at: None,
+        }
+    }
+
+    /// What an operator may read about the agent, in a few words. It has no meaning for the manager.
+    pub fn status(&mut self, words: &str, now: Instant) {
+        self.send(format!("STATUS={}", one_line(words)), now);
+    }
+
+    /// The agent serves.
+    pub fn ready(&mut self, now: Instant) {
+        self.told = Told::Ready;
+        self.send("READY=1\nSTATUS=Serving".to_owned(), now);
+    }
+
+    /// A reload begins. The manager ignores the end of one that began before its own request, hence the
+    /// time.
+    pub fn reloading(&mut self, now: Instant) {
+        if self.told == Told::Ready {
+            let micros = sys::monotonic_micros();
+            let text = format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=Reloading");
+            self.send(text, now);
+        }
+    }
+
+    /// The reload is over: all is well, or it changed nothing, and why.
+    pub fn reloaded(&mut self, result: Result<(), &str>, now: Instant) {
+        // Before the agent serves this would say that it does.
+        if self.told != Told::Ready {
+            return;
+        }
+        match result {
+            Ok(()) => self.ready(now),
+            Err(why) => {
+                let why = one_line(why);
+                self.send(
+                    format!("READY=1\nSTATUS=Serving; the last reload failed: {why}"),
+                    now,
+                );
+            }
+        }
+    }
+
+    /// The agent will end.
+    pub fn stopping(&mut self, words: &str, now: Instant) {
+        if self.told != Told::Stopping {
+            self.told = Told::Stopping;
+            self.send(format!("STOPPING=1\nSTATUS={words}"), now);
+        }
+    }
+
+    /// When [`Self::flush`] has something to do.
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Tries again to send what waits, if it is time.
+    pub fn flush(&mut self, now: Instant) {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.send_waiting(now);
+        }
+    }
+
+    fn send(&mut self, message: String, now: Instant) {
+        if self.to.is_none() {
+            return;
+        }
+        if self.unsent.len() == UNSENT_MAX {
+            self.unsent.pop_front();
+        }
+        self.unsent.push_back(message);
+        self.send_waiting(now);
+    }
+
+    fn send_waiting(&mut self, now: Instant) {
+        self.retry_at = None;
+        let Some((socket, to)) = &self.to else {
+            return;
+        };
+        while let Some(message) = self.unsent.front() {
+            match socket.send_to_addr(message.as_bytes(), to) {
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
+                    self.retry_at = Some(now + RETRY);
+                    return;
+                }
+                Err(why) => log::warn!(target: "agent", "Cannot tell the service manager: {why}"),
+                Ok(_) => {}
+            }
+            self.unsent.pop_front();
+        }
+    }
+}
+
+/// A path, or `@` and the name of a socket that is in no file system.
+fn connect(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
+    let to = match name.as_bytes() {
+        [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
+        [b'/', ..] => SocketAddr::from_pathname(name)?,
+        _ => return Err(io::Error::other("neither a path nor an abstract name")),
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    Ok((socket, to))
+}
+
+/// A line end would begin the next assignment.
+fn one_line(words: &str) -> String {
+    words.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::ORIGIN;
+
+    fn pair() -> (UnixDatagram, Notifier, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        let notifier = Notifier {
+            to: Some(connect(path.as_os_str()).unwrap()),
+            told: Told::Nothing,
+            unsent: VecDeque::new(),
+            retry_at: None,
+        };
+        (manager, notifier, directory)
+    }
+
+    fn next(manager: &UnixDatagram) -> Option<String> {
+        let mut bytes = [0; 4096];
+        let len = manager.recv(&mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes[..len]).into_owned())
+    }
+
+    #[test]
+    fn a_reload_before_the_start_is_through_does_not_report_readiness() {
+        let (manager, mut notifier, _directory) = pair();
+        notifier.reloading(NOW);
+        notifier.reloaded(Ok(()), NOW);
+        assert_eq!(next(&manager), None);
+        notifier.ready(NOW);
+        assert_eq!(next(&manager).unwrap(), "READY=1\nSTATUS=Serving");
+    }
+
+    #[test]
+    fn a_reason_stays_on_its_line() {
+        let (manager, mut notifier, _directory) = pair();
+        notifier.ready(NOW);
+        notifier.reloaded(Err("no\nSTOPPING=1"), NOW);
+        next(&manager).unwrap();
+        let text = next(&manager).unwrap();
+        assert_eq!(
+            text,
+            "READY=1\nSTATUS=Serving; the last reload failed: no STOPPING=1"
+        );
+    }
+
+    #[test]
+    fn a_full_socket_is_tried_again_in_order_and_without_waiting() {
+        let (manager, mut notifier, _directory) = pair();
+        notifier.ready(NOW);
+        while notifier.poll_timeout().is_none() {
+            notifier.status("busy", NOW);
+        }
+        notifier.stopping("Leaving", NOW);
+        notifier.flush(NOW);
+        assert_eq!(notifier.unsent.len(), 2, "it is not yet time");
+        while next(&manager).is_some() {}
+        notifier.flush(NOW + RETRY);
+        assert_eq!(notifier.poll_timeout(), None);
+        assert_eq!(next(&manager).unwrap(), "STATUS=busy");
+        assert_eq!(next(&manager).unwrap(), "STOPPING=1\nSTATUS=Leaving");
+    }
+
+    #[test]
+    fn nobody_who_reads_costs_a_bounded_queue() {
+        let (_manager, mut notifier, _directory) = pair();
+        for _ in 0..10_000 {
+            notifier.status("busy", NOW);
+        }
+        assert_eq!(notifier.unsent.len(), UNSENT_MAX);
+    }
+
+    #[test]
+    fn a_manager_that_is_gone_or_misnamed_is_no_error() {
+        let (manager, mut notifier, directory) = pair();
+        drop(manager);
+        drop(directory);
+        notifier.ready(NOW);
+        assert_eq!(notifier.poll_timeout(), None);
+        assert!(notifier.unsent.is_empty());
+        assert!(connect(OsStr::new("vsock:2:1234")).is_err());
+        assert!(connect(OsStr::new(&"/long".repeat(100))).is_err());
+        assert!(connect(OsStr::new("@abstract")).is_ok());
+    }
+}
