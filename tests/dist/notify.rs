@@ -1,0 +1,191 @@
+//! The agent's messages to a service manager, which here is a socket of the test.
+
+use crate::live::{Agent, COTTAR, content, free, wait_on};
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Manager {
+    socket: UnixDatagram,
+    /// As `NOTIFY_SOCKET` has it.
+    name: String,
+}
+
+impl Manager {
+    fn at(path: &Path) -> Self {
+        let name = path.to_str().unwrap().to_owned();
+        Manager::over(UnixDatagram::bind(path).unwrap(), name)
+    }
+
+    fn in_no_file_system(name: &str) -> Self {
+        let addr = UnixAddr::from_abstract_name(name).unwrap();
+        Manager::over(UnixDatagram::bind_addr(&addr).unwrap(), format!("@{name}"))
+    }
+
+    fn over(socket: UnixDatagram, name: String) -> Self {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Manager { socket, name }
+    }
+
+    fn start(&self, args: &[&str]) -> Agent {
+        let mut command = Command::new(COTTAR);
+        command.env("NOTIFY_SOCKET", &self.name);
+        Agent::from_command(command, free(), args)
+    }
+
+    /// The next message, an assignment a line.
+    #[track_caller]
+    fn next(&self) -> Vec<String> {
+        let mut bytes = [0; 4096];
+        let len = self.socket.recv(&mut bytes).expect("a message");
+        let text = String::from_utf8_lossy(&bytes[..len]).into_owned();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Nothing has come that was not looked at. What could come was sent before something that the caller
+    /// has waited for.
+    #[track_caller]
+    fn assert_silent(&self) {
+        self.socket.set_nonblocking(true).unwrap();
+        let mut bytes = [0; 4096];
+        let got = self.socket.recv(&mut bytes);
+        assert!(got.is_err(), "{}", String::from_utf8_lossy(&bytes));
+        self.socket.set_nonblocking(false).unwrap();
+    }
+}
+
+fn monotonic_micros() -> u64 {
+    // The same clock, as the kernel shows it.
+    let text = fs::read_to_string("/proc/uptime").unwrap();
+    let seconds: f64 = text.split(' ').next().unwrap().parse().unwrap();
+    (seconds * 1e6) as u64
+}
+
+#[test]
+fn a_life_is_reported_to_an_abstract_socket() {
+    let manager = Manager::in_no_file_system(&format!("cottar-test-{}", free()));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("agent.json");
+    fs::write(&file, "{}").unwrap();
+    let mut agent = manager.start(&["-config-file", file.to_str().unwrap()]);
+    assert_eq!(manager.next(), ["READY=1", "STATUS=Serving"]);
+    // Ready means that clients are served.
+    assert!(agent.call("members", &[]).0);
+
+    agent.signal("HUP");
+    let reloading = manager.next();
+    assert_eq!(reloading[0], "RELOADING=1");
+    let at = reloading[1].strip_prefix("MONOTONIC_USEC=").unwrap();
+    let (at, now) = (at.parse::<u64>().unwrap(), monotonic_micros());
+    assert!(at.abs_diff(now) < 60_000_000, "{at} but it is {now}");
+    assert_eq!(reloading[2], "STATUS=Reloading");
+    assert_eq!(manager.next(), ["READY=1", "STATUS=Serving"]);
+
+    fs::write(&file, "{\"no_such_key\": 1}").unwrap();
+    agent.signal("HUP");
+    assert_eq!(manager.next()[0], "RELOADING=1");
+    let failed = manager.next();
+    assert_eq!(failed[0], "READY=1");
+    assert!(
+        failed[1].starts_with("STATUS=Serving; the last reload failed: Error decoding"),
+        "{failed:?}"
+    );
+
+    assert_eq!(agent.end("INT"), 0);
+    assert_eq!(manager.next(), ["STOPPING=1", "STATUS=Leaving the cluster"]);
+    manager.assert_silent();
+}
+
+#[test]
+fn readiness_comes_with_the_join_and_handlers_know_nothing_of_it() {
+    let peer = Agent::start(&["-node=peer"]);
+    // Takes the connection and is silent, so that the join lasts until this end is gone.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow: SocketAddr = silent.local_addr().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let manager = Manager::at(&directory.path().join("notify"));
+    let seen = directory.path().join("environment");
+    let handler = format!(
+        "user:look=env >'{0}.new' && mv '{0}.new' '{0}'",
+        seen.display()
+    );
+    let mut agent = manager.start(&[
+        "-node=joiner",
+        &format!("-join={slow}"),
+        &format!("-join={}", peer.gossip()),
+        &format!("-event-handler={handler}"),
+    ]);
+    assert_eq!(manager.next(), ["STATUS=Joining the cluster"]);
+    let (connection, _) = silent.accept().unwrap();
+    // A reload now must not make the agent look as if it served.
+    agent.signal("HUP");
+    agent.wait_for("==> Reloading configuration...");
+    assert!(agent.call("members", &[]).0, "the reload is over");
+    manager.assert_silent();
+    drop((connection, silent));
+    assert_eq!(manager.next(), ["READY=1", "STATUS=Serving"]);
+    assert!(agent.sees("peer", "alive"), "{}", agent.text());
+
+    assert!(agent.call("event", &["look"]).0);
+    wait_on(&agent, "the handler", || seen.exists());
+    let environment = content(&seen);
+    assert!(environment.contains("SERF_USER_EVENT=look"));
+    assert!(!environment.contains("NOTIFY_SOCKET"), "{environment}");
+
+    // However it ends, it says so.
+    assert_eq!(agent.end("TERM"), 1);
+    assert_eq!(manager.next(), ["STOPPING=1", "STATUS=Ending"]);
+    manager.assert_silent();
+}
+
+#[test]
+fn a_leave_over_rpc_is_the_end_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = Manager::at(&directory.path().join("notify"));
+    let mut agent = manager.start(&[]);
+    assert_eq!(manager.next()[0], "READY=1");
+    assert!(agent.call("leave", &[]).0);
+    assert_eq!(agent.exit_code(), 0);
+    assert_eq!(manager.next(), ["STOPPING=1", "STATUS=Left"]);
+}
+
+#[test]
+fn a_start_that_fails_is_never_ready() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = Manager::at(&directory.path().join("notify"));
+    let nobody = free();
+    let mut agent = manager.start(&[&format!("-join={nobody}")]);
+    assert_eq!(agent.exit_code(), 1);
+    assert_eq!(manager.next(), ["STATUS=Joining the cluster"]);
+    assert_eq!(manager.next(), ["STOPPING=1", "STATUS=Ending"]);
+    manager.assert_silent();
+}
+
+#[test]
+fn a_socket_that_is_of_no_use_stops_nothing() {
+    for name in [
+        "/nonexistent/notify",
+        "relative",
+        "@nobody listens here",
+        "",
+    ] {
+        let mut command = Command::new(COTTAR);
+        command.env("NOTIFY_SOCKET", name).stdin(Stdio::null());
+        let mut agent = Agent::from_command(command, free(), &[]);
+        let text = agent.wait_for("Log data will now stream in");
+        assert!(agent.call("members", &[]).0, "{name:?}: {text}");
+        let complaint = "Cannot tell the service manager";
+        if name.is_empty() {
+            assert!(!agent.text().contains(complaint));
+        } else {
+            agent.wait_for(complaint);
+        }
+        assert_eq!(agent.end("INT"), 0);
+    }
+}
