@@ -1,15 +1,11 @@
 # cottar: build, check, measure, install. The variables below may be given on the command line.
 
-PREFIX ?= /usr/local
-DESTDIR ?=
 CARGO ?= cargo
 # Seeds that `make sim` runs.
 SEEDS ?= 1000
 # Figures that `make bench` measures; all if there are none.
 FIGURES ?=
 
-BINDIR = $(DESTDIR)$(PREFIX)/bin
-MANDIR = $(DESTDIR)$(PREFIX)/share/man
 PAGES = $(wildcard man/*.[1-8])
 
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
@@ -28,7 +24,7 @@ HAS_STD_SOURCE = $(and $(wildcard $(MUSL_CRT)),$(wildcard /usr/bin/musl-gcc),$(w
 	$(wildcard /usr/lib/rustlib/src/rust/library/std))
 STATIC_KIND ?= $(if $(HAS_MUSL),musl,$(if $(HAS_STD_SOURCE),musl-from-source,glibc))
 
-.PHONY: all static static-musl static-musl-from-source static-glibc check fmt clippy doc lint-man test interop sim bench demo install uninstall
+.PHONY: all static static-musl static-musl-from-source static-glibc check fmt clippy doc lint-man test interop sim bench demo
 
 all:
 	$(CARGO) build --locked --release
@@ -118,16 +114,4 @@ demo:
 	@$(CARGO) build --locked --quiet
 	@sh tests/demo.sh $(TARGET_DIR)/debug/cottar
 
-install: all
-	install -d $(BINDIR)
-	install -m 755 $(BINARY) $(BINDIR)/cottar
-	for page in $(PAGES); do \
-		section=$(MANDIR)/man$${page##*.}; \
-		install -d $$section && install -m 644 $$page $$section/ || exit 1; \
-	done
-
-uninstall:
-	rm -f $(BINDIR)/cottar
-	for page in $(PAGES); do \
-		rm -f $(MANDIR)/man$${page##*.}/$$(basename $$page); \
-	done
+include dist/install.mk

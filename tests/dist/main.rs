@@ -5,4 +5,9 @@
 #[path = "../live/mod.rs"]
 mod live;
 
+mod bash;
+mod completions;
+mod fish;
 mod notify;
+mod words;
+mod zsh;

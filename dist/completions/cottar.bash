@@ -1,0 +1,194 @@
+# Completion of cottar(1) for bash. Made from the table of flags by "make completions".
+
+_cottar() {
+    local words=() line=${COMP_LINE:0:COMP_POINT} index word
+    # The shell splits words at "=" and ":"; what has no blank in front belongs together again.
+    for ((index = 0; index <= COMP_CWORD; index++)); do
+        word=${COMP_WORDS[index]}
+        if ((index == 0)) || [[ $line == [[:blank:]]* ]]; then
+            line=${line#"${line%%[![:blank:]]*}"}
+            words+=('')
+        fi
+        ((index < COMP_CWORD)) || word=$line
+        words[${#words[@]} - 1]+=$word
+        line=${line#"$word"}
+    done
+
+    COMPREPLY=()
+    local last=$((${#words[@]} - 1))
+    local cur=${words[last]} path=${words[1]} first=2
+    if ((last == 1)); then
+        _cottar_words "$cur" agent event force-leave help info join keygen keys leave members monitor query reachability rtt tags version --help --version
+        return
+    fi
+
+    local flags=() takes='' arguments=''
+    case $path in
+        agent)
+            flags=(-advertise -bind -broadcast-timeout -config-dir -config-file -disable-compression -discover -encrypt -event-handler -handler-grace -handler-timeout -iface -join -keyring-file -log-level -mdns-disable-ipv4 -mdns-disable-ipv6 -mdns-iface -node -profile -protocol -rejoin -replay -retry-interval -retry-join -retry-max -role -rpc-addr -snapshot -syslog -tag -tags-file)
+            takes=' advertise bind broadcast-timeout config-dir config-file discover encrypt event-handler handler-grace handler-timeout iface join keyring-file log-level mdns-iface node profile protocol retry-interval retry-join retry-max role rpc-addr snapshot tag tags-file '
+            arguments=''
+            ;;
+        event)
+            flags=(-coalesce=false -rpc-addr -rpc-auth)
+            takes=' rpc-addr rpc-auth '
+            arguments='other'
+            ;;
+        force-leave)
+            flags=(-prune -rpc-addr -rpc-auth)
+            takes=' rpc-addr rpc-auth '
+            arguments='other'
+            ;;
+        help)
+            flags=()
+            takes=' '
+            arguments=''
+            ;;
+        info)
+            flags=(-format -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
+            arguments=''
+            ;;
+        join)
+            flags=(-replay -rpc-addr -rpc-auth)
+            takes=' rpc-addr rpc-auth '
+            arguments='other'
+            ;;
+        keygen)
+            flags=()
+            takes=' '
+            arguments=''
+            ;;
+        keys)
+            flags=(-install -list -remove -use -rpc-addr -rpc-auth)
+            takes=' install remove use rpc-addr rpc-auth '
+            arguments=''
+            ;;
+        leave)
+            flags=(-rpc-addr -rpc-auth)
+            takes=' rpc-addr rpc-auth '
+            arguments=''
+            ;;
+        members)
+            flags=(-detailed -format -name -role -status -tag -rpc-addr -rpc-auth)
+            takes=' format name role status tag rpc-addr rpc-auth '
+            arguments=''
+            ;;
+        monitor)
+            flags=(-log-level -rpc-addr -rpc-auth)
+            takes=' log-level rpc-addr rpc-auth '
+            arguments=''
+            ;;
+        query)
+            flags=(-format -no-ack -node -relay-factor -tag -timeout -rpc-addr -rpc-auth)
+            takes=' format node relay-factor tag timeout rpc-addr rpc-auth '
+            arguments='other'
+            ;;
+        reachability)
+            flags=(-verbose -rpc-addr -rpc-auth)
+            takes=' rpc-addr rpc-auth '
+            arguments=''
+            ;;
+        rtt)
+            flags=(-rpc-addr -rpc-auth)
+            takes=' rpc-addr rpc-auth '
+            arguments='other'
+            ;;
+        tags)
+            flags=(-delete -set -rpc-addr -rpc-auth)
+            takes=' delete set rpc-addr rpc-auth '
+            arguments=''
+            ;;
+        version)
+            flags=()
+            takes=' '
+            arguments=''
+            ;;
+        *) return ;;
+    esac
+
+    # Flags end at the first argument. Is the current word the value of the one before?
+    local name='' open=1 value=$cur
+    for ((index = first; index < last; index++)); do
+        word=${words[index]}
+        name=''
+        case $word in
+            -- | - | [!-]* | '') open='' && break ;;
+            *=*) ;;
+            *)
+                name=${word#-} name=${name#-}
+                [[ $takes == *" $name "* ]] || name=''
+                [[ -z $name ]] || ((++index))
+                ;;
+        esac
+    done
+    # Only a flag that is the last word before this one still wants its value.
+    [[ -n $open ]] && ((index > last)) || name=''
+    if [[ -z $name && -n $open && $cur == -*=* ]]; then
+        name=${cur%%=*} name=${name#-} name=${name#-}
+        value=${cur#*=}
+    elif [[ -z $name ]]; then
+        if [[ -n $open && ($cur == -* || -z $cur && -z $arguments) ]]; then
+            [[ $cur == --* ]] && flags=("${flags[@]/#-/--}")
+            _cottar_words "$cur" "${flags[@]}"
+        elif [[ $arguments == file ]]; then
+            _cottar_files -f "$cur"
+        fi
+        return
+    fi
+    case "$path $name" in
+        'agent config-dir') _cottar_files -d "$value" ;;
+        'agent config-file') _cottar_files -f "$value" ;;
+        'agent event-handler') _cottar_files -f "$value" ;;
+        'agent iface') _cottar_interfaces "$value" ;;
+        'agent keyring-file') _cottar_files -f "$value" ;;
+        'agent log-level') _cottar_words "$value" TRACE DEBUG INFO WARN ERR ;;
+        'agent mdns-iface') _cottar_interfaces "$value" ;;
+        'agent profile') _cottar_words "$value" lan wan local ;;
+        'agent protocol') _cottar_words "$value" 2 3 4 5 ;;
+        'agent snapshot') _cottar_files -f "$value" ;;
+        'agent tags-file') _cottar_files -f "$value" ;;
+        'info format') _cottar_words "$value" text json ;;
+        'members format') _cottar_words "$value" text json ;;
+        'members status') _cottar_words "$value" alive leaving left failed ;;
+        'monitor log-level') _cottar_words "$value" TRACE DEBUG INFO WARN ERR ;;
+        'query format') _cottar_words "$value" text json ;;
+    esac
+    [[ $value == "$cur" || $COMP_WORDBREAKS == *=* ]] || COMPREPLY=("${COMPREPLY[@]/#/${cur%%=*}=}")
+}
+
+# Proposes those of the words that begin with the first argument.
+_cottar_words() {
+    local begun=$1 word
+    shift
+    for word; do
+        [[ $word == "$begun"* ]] && COMPREPLY+=("$word")
+    done
+    _cottar_cut "$begun"
+}
+
+_cottar_files() {
+    mapfile -t COMPREPLY < <(compgen "$1" -- "$2")
+    compopt -o filenames 2>/dev/null
+    _cottar_cut "$2"
+}
+
+_cottar_interfaces() {
+    local path names=()
+    for path in /sys/class/net/*; do
+        names+=("${path##*/}")
+    done
+    _cottar_words "$1" "${names[@]}"
+}
+
+# The shell replaces only what follows the last character at which it splits.
+_cottar_cut() {
+    local kept=$1 index
+    [[ $kept == *[=:]* && $COMP_WORDBREAKS == *=* && $COMP_WORDBREAKS == *:* ]] || return 0
+    kept=${kept%"${kept##*[=:]}"}
+    for index in "${!COMPREPLY[@]}"; do
+        COMPREPLY[index]=${COMPREPLY[index]#"$kept"}
+    done
+}
+
+complete -F _cottar cottar serf

@@ -1,0 +1,147 @@
+# Completion of cottar(1) for fish. Made from the table of flags by "make completions".
+
+# Whether the words before the current one are these and no others.
+function __fish_cottar_is
+    set -l words (commandline -opc)
+    test "$words[2..]" = "$argv"
+end
+
+# Whether they begin with these.
+function __fish_cottar_begins
+    set -l words (commandline -opc)
+    set -l last (math 1 + (count $argv))
+    set -q words[$last]; and test "$words[2..$last]" = "$argv"
+end
+
+complete -c cottar -f
+complete -c serf -w cottar
+complete -c cottar -n __fish_cottar_is -l help -d 'List the commands'
+complete -c cottar -n __fish_cottar_is -l version -d 'Print the version'
+complete -c cottar -n __fish_cottar_is -a agent -d 'Runs an agent: a node of the cluster'
+complete -c cottar -n __fish_cottar_is -a event -d 'Sends a user event to the whole cluster'
+complete -c cottar -n __fish_cottar_is -a force-leave -d 'Turns a failed member into one that has left'
+complete -c cottar -n __fish_cottar_is -a help -d 'Lists the commands'
+complete -c cottar -n __fish_cottar_is -a info -d 'Shows an agent\'s figures for operators'
+complete -c cottar -n __fish_cottar_is -a join -d 'Makes a running agent join a cluster'
+complete -c cottar -n __fish_cottar_is -a keygen -d 'Makes a new encryption key'
+complete -c cottar -n __fish_cottar_is -a keys -d 'Changes or lists the encryption keys of the cluster'
+complete -c cottar -n __fish_cottar_is -a leave -d 'Makes an agent leave the cluster and end'
+complete -c cottar -n __fish_cottar_is -a members -d 'Lists the members of the cluster'
+complete -c cottar -n __fish_cottar_is -a monitor -d 'Shows the log and the events of an agent as they come'
+complete -c cottar -n __fish_cottar_is -a query -d 'Asks all nodes and prints their answers'
+complete -c cottar -n __fish_cottar_is -a reachability -d 'Tests whether all live members can be reached'
+complete -c cottar -n __fish_cottar_is -a rtt -d 'Estimates the round-trip time between two nodes'
+complete -c cottar -n __fish_cottar_is -a tags -d 'Changes the tags of a running agent'
+complete -c cottar -n __fish_cottar_is -a version -d 'Prints the version'
+
+# cottar agent
+complete -c cottar -n '__fish_cottar_begins agent' -o advertise -x -d 'Address under which the other nodes reach this one, if it is not the one of -bind'
+complete -c cottar -n '__fish_cottar_begins agent' -o bind -x -d 'Address for gossip, over UDP and TCP'
+complete -c cottar -n '__fish_cottar_begins agent' -o broadcast-timeout -x -d 'How long a leave, a forced leave or a change of tags may take to spread'
+complete -c cottar -n '__fish_cottar_begins agent' -o config-dir -x -a '(__fish_complete_directories)' -d 'Read the configuration files of this directory, those whose names end in \'.json\'; may be given several times'
+complete -c cottar -n '__fish_cottar_begins agent' -o config-file -r -F -d 'Read this configuration file; may be given several times'
+complete -c cottar -n '__fish_cottar_begins agent' -o disable-compression -d 'Send gossip uncompressed'
+complete -c cottar -n '__fish_cottar_begins agent' -o discover -x -d 'Find the nodes of the cluster of this name on the local network, with mDNS'
+complete -c cottar -n '__fish_cottar_begins agent' -o encrypt -x -d 'Encrypt gossip with this key: 16, 24 or 32 bytes in base64'
+complete -c cottar -n '__fish_cottar_begins agent' -o event-handler -r -F -d 'Shell script to run for events; may be given several times'
+complete -c cottar -n '__fish_cottar_begins agent' -o handler-grace -x -d 'How long the queue waits for output that a handler\'s background processes keep open after its end'
+complete -c cottar -n '__fish_cottar_begins agent' -o handler-timeout -x -d 'Time after which a handler is ended, first with TERM, then with KILL; 0 lets it run for ever'
+complete -c cottar -n '__fish_cottar_begins agent' -o iface -x -a '(__fish_print_interfaces)' -d 'Take the address for gossip from this network interface'
+complete -c cottar -n '__fish_cottar_begins agent' -o join -x -d 'Node to join at start; may be given several times'
+complete -c cottar -n '__fish_cottar_begins agent' -o keyring-file -r -F -d 'Keep the keys of gossip encryption in this file, which must exist'
+complete -c cottar -n '__fish_cottar_begins agent' -o log-level -x -a 'TRACE DEBUG INFO WARN ERR' -d 'Least level that is logged: TRACE, DEBUG, INFO, WARN or ERR'
+complete -c cottar -n '__fish_cottar_begins agent' -o mdns-disable-ipv4 -d 'Do not use IPv4 for -discover'
+complete -c cottar -n '__fish_cottar_begins agent' -o mdns-disable-ipv6 -d 'Do not use IPv6 for -discover'
+complete -c cottar -n '__fish_cottar_begins agent' -o mdns-iface -x -a '(__fish_print_interfaces)' -d 'Network interface for -discover'
+complete -c cottar -n '__fish_cottar_begins agent' -o node -x -d 'Name of this node, unique in the cluster'
+complete -c cottar -n '__fish_cottar_begins agent' -o profile -x -a 'lan wan local' -d 'Set of timings: \'lan\', \'wan\' or \'local\''
+complete -c cottar -n '__fish_cottar_begins agent' -o protocol -x -a '2 3 4 5' -d 'Serf protocol to speak, 2 to 5'
+complete -c cottar -n '__fish_cottar_begins agent' -o rejoin -d 'Find back into the cluster from the snapshot even after a leave'
+complete -c cottar -n '__fish_cottar_begins agent' -o replay -d 'Take user events from before the join, too'
+complete -c cottar -n '__fish_cottar_begins agent' -o retry-interval -x -d 'Time between attempts of -retry-join'
+complete -c cottar -n '__fish_cottar_begins agent' -o retry-join -x -d 'Node to join; may be given several times'
+complete -c cottar -n '__fish_cottar_begins agent' -o retry-max -x -d 'Number of repetitions after which -retry-join gives up and the agent ends; 0 for no limit'
+complete -c cottar -n '__fish_cottar_begins agent' -o role -x -d 'Value of the tag \'role\''
+complete -c cottar -n '__fish_cottar_begins agent' -o rpc-addr -x -d 'Address on which this tool\'s other commands and RPC clients are served'
+complete -c cottar -n '__fish_cottar_begins agent' -o snapshot -r -F -d 'Keep members and clocks in this file, to find back into the cluster after a restart'
+complete -c cottar -n '__fish_cottar_begins agent' -o syslog -d 'Log to syslog, too'
+complete -c cottar -n '__fish_cottar_begins agent' -o tag -x -d 'Tag of this node; may be given several times'
+complete -c cottar -n '__fish_cottar_begins agent' -o tags-file -r -F -d 'Keep the tags in this file'
+
+# cottar event
+complete -c cottar -n '__fish_cottar_begins event' -a '-coalesce=false' -d 'Let receivers run one handler for several events of this name within a short time'
+complete -c cottar -n '__fish_cottar_begins event' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins event' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar force-leave
+complete -c cottar -n '__fish_cottar_begins force-leave' -o prune -d 'Forget the member altogether'
+complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar help
+
+# cottar info
+complete -c cottar -n '__fish_cottar_begins info' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins info' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins info' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar join
+complete -c cottar -n '__fish_cottar_begins join' -o replay -d 'Take user events from before the join, too'
+complete -c cottar -n '__fish_cottar_begins join' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins join' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar keygen
+
+# cottar keys
+complete -c cottar -n '__fish_cottar_begins keys' -o install -x -d 'Add this key to the rings of all members, who then understand it'
+complete -c cottar -n '__fish_cottar_begins keys' -o list -d 'List the keys, each with the number of members that have it'
+complete -c cottar -n '__fish_cottar_begins keys' -o remove -x -d 'Take this key off the rings of all members; it must not be the primary one'
+complete -c cottar -n '__fish_cottar_begins keys' -o use -x -d 'Make this installed key the primary one, with which members encrypt'
+complete -c cottar -n '__fish_cottar_begins keys' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins keys' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar leave
+complete -c cottar -n '__fish_cottar_begins leave' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins leave' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar members
+complete -c cottar -n '__fish_cottar_begins members' -o detailed -d 'Show protocol versions, too; for text output'
+complete -c cottar -n '__fish_cottar_begins members' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins members' -o name -x -d 'Only members whose name matches'
+complete -c cottar -n '__fish_cottar_begins members' -o role -x -d 'Only members whose tag \'role\' matches'
+complete -c cottar -n '__fish_cottar_begins members' -o status -x -a 'alive leaving left failed' -d 'Only members whose status matches: alive, leaving, left or failed'
+complete -c cottar -n '__fish_cottar_begins members' -o tag -x -d 'Only members whose tag KEY matches; may be given several times, then all must match'
+complete -c cottar -n '__fish_cottar_begins members' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins members' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar monitor
+complete -c cottar -n '__fish_cottar_begins monitor' -o log-level -x -a 'TRACE DEBUG INFO WARN ERR' -d 'Least level of the lines: TRACE, DEBUG, INFO, WARN or ERR, whatever the agent itself prints'
+complete -c cottar -n '__fish_cottar_begins monitor' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins monitor' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar query
+complete -c cottar -n '__fish_cottar_begins query' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins query' -o no-ack -d 'Do not ask nodes to confirm that they got the query'
+complete -c cottar -n '__fish_cottar_begins query' -o node -x -d 'Ask this node only; may be given several times'
+complete -c cottar -n '__fish_cottar_begins query' -o relay-factor -x -d 'Number of other nodes, 0 to 255, through which copies of each answer travel'
+complete -c cottar -n '__fish_cottar_begins query' -o tag -x -d 'Ask only nodes with a matching tag; may be given several times, then all must match'
+complete -c cottar -n '__fish_cottar_begins query' -o timeout -x -d 'How long to collect answers; 0 leaves it to the agent, which goes by the size of the cluster'
+complete -c cottar -n '__fish_cottar_begins query' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins query' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar reachability
+complete -c cottar -n '__fish_cottar_begins reachability' -o verbose -d 'Show each answer and the times, too'
+complete -c cottar -n '__fish_cottar_begins reachability' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins reachability' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar rtt
+complete -c cottar -n '__fish_cottar_begins rtt' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins rtt' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar tags
+complete -c cottar -n '__fish_cottar_begins tags' -o delete -x -d 'Delete this tag; may be given several times'
+complete -c cottar -n '__fish_cottar_begins tags' -o set -x -d 'Set this tag; may be given several times'
+complete -c cottar -n '__fish_cottar_begins tags' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins tags' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar version

@@ -1,0 +1,125 @@
+# Installation: `make install`, `make uninstall`, `make install-serf-link`. dist/README.md describes
+# the variables, all of which may be given on the command line.
+
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+STATEDIR ?= /var/lib
+DESTDIR ?=
+
+BINDIR ?= $(PREFIX)/bin
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
+DOCDIR ?= $(DATADIR)/doc/cottar
+BASHCOMPDIR ?= $(DATADIR)/bash-completion/completions
+ZSHCOMPDIR ?= $(DATADIR)/zsh/site-functions
+FISHCOMPDIR ?= $(DATADIR)/fish/vendor_completions.d
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+INITDIR ?= $(SYSCONFDIR)/init.d
+CONFDIR ?= $(SYSCONFDIR)/conf.d
+
+# Whose service is installed: systemd, openrc, openwrt, or none.
+INIT_SYSTEM ?= systemd
+# Anything here makes `make install` make the link, too.
+SERF_LINK ?=
+
+INIT_KNOWN = systemd openrc openwrt none
+ifeq ($(filter $(INIT_SYSTEM),$(INIT_KNOWN)),)
+$(error INIT_SYSTEM is '$(INIT_SYSTEM)'; it must be one of: $(INIT_KNOWN))
+endif
+
+EXAMPLES = cluster.json members
+ETC = $(SYSCONFDIR)/cottar
+
+# $(call fill,mode,file,place): installs a template with the paths of this installation in it.
+define fill
+install -d "$(DESTDIR)$(dir $(3))"
+sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' -e 's|@STATEDIR@|$(STATEDIR)|g' \
+	"$(2)" >"$(DESTDIR)$(3).new"
+chmod $(1) "$(DESTDIR)$(3).new"
+mv -f "$(DESTDIR)$(3).new" "$(DESTDIR)$(3)"
+endef
+
+# The completions follow the table of flags; a test fails when they do not.
+.PHONY: completions
+completions:
+	COTTAR_COMPLETIONS=write $(CARGO) test --locked --test dist -- --exact completions::the_files_are_those_of_the_table
+
+.PHONY: install uninstall install-serf-link install-systemd install-openrc install-openwrt install-none
+
+# A BINARY that was named on the command line is installed as it is.
+install: $(if $(filter command%,$(origin BINARY)),,all) install-$(INIT_SYSTEM) $(if $(SERF_LINK),install-serf-link)
+	install -d "$(DESTDIR)$(BINDIR)"
+	install -m 755 "$(BINARY)" "$(DESTDIR)$(BINDIR)/cottar"
+	for page in $(PAGES); do \
+		section="$(DESTDIR)$(MANDIR)/man$${page##*.}"; \
+		install -d "$$section" && install -m 644 $$page "$$section/" || exit 1; \
+	done
+	install -d "$(DESTDIR)$(BASHCOMPDIR)" "$(DESTDIR)$(ZSHCOMPDIR)" "$(DESTDIR)$(FISHCOMPDIR)"
+	install -m 644 dist/completions/cottar.bash "$(DESTDIR)$(BASHCOMPDIR)/cottar"
+	install -m 644 dist/completions/_cottar "$(DESTDIR)$(ZSHCOMPDIR)/_cottar"
+	install -m 644 dist/completions/cottar.fish "$(DESTDIR)$(FISHCOMPDIR)/cottar.fish"
+	$(call fill,644,dist/examples/cluster.json,$(DOCDIR)/examples/cluster.json)
+	install -m 755 dist/examples/members "$(DESTDIR)$(DOCDIR)/examples/members"
+	if [ -e "$(DESTDIR)$(ETC)/cottar.json" ]; then \
+		echo "$(DESTDIR)$(ETC)/cottar.json is there and stays as it is"; \
+	else \
+		$(MAKE) --no-print-directory install-configuration; \
+	fi
+
+.PHONY: install-configuration
+install-configuration:
+	$(call fill,644,dist/examples/cottar.json,$(ETC)/cottar.json)
+
+install-systemd:
+	$(call fill,644,dist/systemd/cottar.service,$(UNITDIR)/cottar.service)
+	$(call fill,644,dist/systemd/sysusers.conf,$(SYSUSERSDIR)/cottar.conf)
+	$(call fill,644,dist/systemd/tmpfiles.conf,$(TMPFILESDIR)/cottar.conf)
+	install -d "$(DESTDIR)$(DOCDIR)/examples"
+	install -m 644 dist/systemd/loosen.conf "$(DESTDIR)$(DOCDIR)/examples/loosen.conf"
+
+install-openrc:
+	$(call fill,755,dist/openrc/cottar.initd,$(INITDIR)/cottar)
+	$(call fill,644,dist/openrc/cottar.confd,$(CONFDIR)/cottar)
+
+install-openwrt:
+	$(call fill,755,dist/openwrt/cottar.init,$(INITDIR)/cottar)
+
+install-none:
+
+# The name of the reference, for scripts that call it.
+install-serf-link:
+	install -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(BASHCOMPDIR)" \
+		"$(DESTDIR)$(FISHCOMPDIR)"
+	ln -sf cottar "$(DESTDIR)$(BINDIR)/serf"
+	ln -sf cottar.1 "$(DESTDIR)$(MANDIR)/man1/serf.1"
+	ln -sf cottar "$(DESTDIR)$(BASHCOMPDIR)/serf"
+	ln -sf cottar.fish "$(DESTDIR)$(FISHCOMPDIR)/serf.fish"
+
+# What the administrator has changed or added stays: the configuration unless it is as it was
+# installed, the user, the state. The link is removed if it is ours.
+uninstall:
+	for link in "$(BINDIR)/serf" "$(MANDIR)/man1/serf.1" "$(BASHCOMPDIR)/serf" "$(FISHCOMPDIR)/serf.fish"; do \
+		case "$$(readlink "$(DESTDIR)$$link")" in \
+			cottar|cottar.1|cottar.fish) rm -f "$(DESTDIR)$$link" ;; \
+		esac; \
+	done
+	rm -f "$(DESTDIR)$(BINDIR)/cottar"
+	for page in $(PAGES); do \
+		rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$(basename $$page)"; \
+	done
+	rm -f "$(DESTDIR)$(BASHCOMPDIR)/cottar" "$(DESTDIR)$(ZSHCOMPDIR)/_cottar" \
+		"$(DESTDIR)$(FISHCOMPDIR)/cottar.fish"
+	rm -f "$(DESTDIR)$(UNITDIR)/cottar.service" "$(DESTDIR)$(SYSUSERSDIR)/cottar.conf" \
+		"$(DESTDIR)$(TMPFILESDIR)/cottar.conf"
+	for script in "$(DESTDIR)$(INITDIR)/cottar"; do \
+		if grep -qs '"$(BINDIR)/cottar"' "$$script"; then \
+			rm -f "$$script" "$(DESTDIR)$(CONFDIR)/cottar"; \
+		fi; \
+	done
+	rm -f $(foreach example,$(EXAMPLES) loosen.conf,"$(DESTDIR)$(DOCDIR)/examples/$(example)")
+	if sed 's|@STATEDIR@|$(STATEDIR)|g' dist/examples/cottar.json | cmp -s - "$(DESTDIR)$(ETC)/cottar.json"; then \
+		rm -f "$(DESTDIR)$(ETC)/cottar.json"; \
+	fi
+	-rmdir "$(DESTDIR)$(DOCDIR)/examples" "$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(ETC)" 2>/dev/null

@@ -1,0 +1,288 @@
+//! The completions are those of the table, and the shells make of them what they should.
+
+use crate::live::COTTAR;
+use crate::{bash, fish, zsh};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/completions")
+}
+
+fn path(name: &str) -> String {
+    directory().join(name).to_str().unwrap().to_owned()
+}
+
+/// Whether a program is there; says so if not.
+fn has(program: &str) -> bool {
+    let found = Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let there = found.is_ok_and(|status| status.success());
+    if !there {
+        eprintln!("SKIPPED: no {program}");
+    }
+    there
+}
+
+#[track_caller]
+fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program}: {errors}");
+    assert!(errors.is_empty(), "{program}: {errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// With `COTTAR_COMPLETIONS=write` the files are written instead.
+#[test]
+fn the_files_are_those_of_the_table() {
+    let write = std::env::var("COTTAR_COMPLETIONS").is_ok_and(|value| value == "write");
+    let scripts = [
+        ("cottar.bash", bash::script()),
+        ("_cottar", zsh::script()),
+        ("cottar.fish", fish::script()),
+    ];
+    for (name, script) in scripts {
+        let path = directory().join(name);
+        if write {
+            fs::write(&path, &script).unwrap();
+        }
+        let found = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == script,
+            "dist/completions/{name} does not fit the table of flags; \"make completions\" writes it anew"
+        );
+    }
+}
+
+/// What bash proposes when the cursor is at the end of the line; `breaks` is its COMP_WORDBREAKS.
+fn bash_proposes(line: &str, breaks: &str, directory: &Path) -> Vec<String> {
+    // The shell splits words as readline does: blanks, and each break character on its own.
+    let script = r#"
+        source "$1" || exit
+        cd "$4" || exit
+        COMP_LINE=$2 COMP_POINT=${#2} COMP_WORDBREAKS=$3
+        COMP_WORDS=() word=''
+        for ((i = 0; i < ${#2}; i++)); do
+            c=${2:i:1}
+            if [[ $c == ' ' ]]; then
+                [[ -n $word ]] && COMP_WORDS+=("$word")
+                word=''
+            elif [[ $3 == *$c* ]]; then
+                [[ -n $word ]] && COMP_WORDS+=("$word")
+                COMP_WORDS+=("$c") word=''
+            else
+                word+=$c
+            fi
+        done
+        [[ -z $word && $2 == *["$3"] ]] || COMP_WORDS+=("$word")
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        _cottar cottar
+        ((${#COMPREPLY[@]} == 0)) || printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let place = directory.to_str().unwrap();
+    let file = path("cottar.bash");
+    let output = run(
+        "bash",
+        &[
+            "--norc",
+            "--noprofile",
+            "-uc",
+            script,
+            "bash",
+            &file,
+            line,
+            breaks,
+            place,
+        ],
+    );
+    output.lines().map(str::to_owned).collect()
+}
+
+/// A line and what is proposed for its last word, whatever the shell; blanks separate.
+const CASES: &[(&str, &str)] = &[
+    ("cottar ke", "keygen keys"),
+    ("cottar force", "force-leave"),
+    ("cottar nothing -", ""),
+    ("cottar agent -log-l", "-log-level"),
+    ("cottar agent -log-level ", "TRACE DEBUG INFO WARN ERR"),
+    ("cottar agent -log-level W", "WARN"),
+    ("cottar agent -profile ", "lan wan local"),
+    (
+        "cottar agent -tag role=web -bind 127.0.0.1:7946 -profile w",
+        "wan",
+    ),
+    ("cottar agent -node alpha -tag ", ""),
+    ("cottar agent -mdns-iface lo", "lo"),
+    ("cottar agent -config-file one", "one.json"),
+    ("cottar agent -config-dir sub", "subdirectory/"),
+    ("cottar monitor -log-level T", "TRACE"),
+    ("cottar members -status al", "alive"),
+    ("cottar force-leave -p", "-prune"),
+];
+
+/// A place with a file and a directory.
+fn place() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("one.json"), "{}").unwrap();
+    fs::create_dir(place.path().join("subdirectory")).unwrap();
+    place
+}
+
+#[test]
+fn bash_completes() {
+    let place = place();
+    let proposes = |line: &str, breaks: &str| bash_proposes(line, breaks, place.path());
+    for (line, expected) in CASES {
+        let found = proposes(line, "=:");
+        // Readline adds the slash.
+        let expected = expected.trim_end_matches('/').split_whitespace();
+        let expected: Vec<&str> = expected.collect();
+        assert_eq!(found, expected, "{line}");
+    }
+    // What follows "=" is replaced alone, if the shell splits there.
+    assert_eq!(proposes("cottar members -format=j", "=:"), ["json"]);
+    assert_eq!(proposes("cottar members -format=j", ":"), ["-format=json"]);
+    assert_eq!(proposes("cottar agent -profile=", "=:").len(), 3);
+    assert_eq!(proposes("cottar agent -config-file=o", "=:"), ["one.json"]);
+    assert_eq!(proposes("cottar agent --profile wa", "=:"), ["wan"]);
+    assert_eq!(
+        proposes("cottar agent --log", "=:"),
+        ["--log-level"],
+        "as many dashes as were begun with"
+    );
+    assert_eq!(proposes("cottar event -c", "=:"), ["-coalesce=false"]);
+    assert!(proposes("cottar ", "=:").contains(&"members".to_owned()));
+    assert!(proposes("cottar members ", "=:").contains(&"-status".to_owned()));
+    // Flags end at the first argument, and at two dashes.
+    assert!(proposes("cottar event deploy -", "=:").is_empty());
+    assert!(proposes("cottar query -- -", "=:").is_empty());
+    assert!(proposes("cottar event ", "=:").is_empty(), "any name");
+}
+
+#[test]
+fn bash_knows_every_command_and_flag_of_the_help() {
+    let place = place();
+    let usage = Command::new(COTTAR).arg("--help").output().unwrap();
+    let usage = String::from_utf8_lossy(&usage.stderr).into_owned();
+    let (_, list) = usage.split_once("Available commands are:\n").unwrap();
+    for line in list.lines() {
+        let name = line.trim().split("    ").next().unwrap();
+        let help = Command::new(COTTAR)
+            .args(name.split(' '))
+            .arg("-help")
+            .output()
+            .unwrap();
+        let help = String::from_utf8_lossy(&help.stderr).into_owned();
+        let (_, options) = help.split_once("Options:\n").unwrap_or_default();
+        let flags = options.lines().filter_map(|line| line.strip_prefix("  -"));
+        let mut flags: Vec<String> = flags
+            .map(|flag| match flag.split_once('=') {
+                Some((flag, "false")) => format!("-{flag}=false"),
+                Some((flag, _)) => format!("-{flag}"),
+                None => format!("-{flag}"),
+            })
+            .collect();
+        flags.sort();
+        let mut found = bash_proposes(&format!("cottar {name} -"), "=:", place.path());
+        found.sort();
+        assert_eq!(found, flags, "cottar {name}");
+    }
+}
+
+#[test]
+fn zsh_completes() {
+    if !has("zsh") {
+        return;
+    }
+    run("zsh", &["-n", &path("_cottar")]);
+    let place = place();
+    // A shell on a terminal of its own completes each line; a key shows what has become of it.
+    let script = r#"
+        zmodload zsh/zpty
+        zpty shell zsh -f -i
+        zpty -w shell "PS1=; cd ${(q)2}; fpath=(${(q)1} \$fpath); autoload -Uz compinit; compinit -u -D; LISTMAX=0
+            setopt no_auto_list no_beep; show() { print -r -- \"<\$BUFFER>\"; zle kill-whole-line }; zle -N show; bindkey '^X' show
+            print rea''dy"
+        zpty -r -m shell ignored '*ready*' || exit 1
+        shift 2
+        for line; do
+            zpty -w -n shell "$line"$'\t\x18'
+            zpty -r -m shell seen '*<*>*' || exit 1
+            seen=${${seen##*\<}%%\>*}
+            print -r -- "$seen"
+        done
+        zpty -d shell
+    "#;
+    let unique = |case: &&(&str, &str)| case.1.split_whitespace().count() == 1;
+    let cases: Vec<_> = CASES.iter().filter(unique).collect();
+    let completions = directory();
+    let mut args = vec![
+        "60",
+        "zsh",
+        "-fc",
+        script,
+        "zsh",
+        completions.to_str().unwrap(),
+    ];
+    args.push(place.path().to_str().unwrap());
+    args.extend(cases.iter().map(|(line, _)| *line));
+    args.push("cottar members -format=j");
+    args.push("cottar event -coal");
+    let output = run("timeout", &args);
+    let found: Vec<&str> = output.lines().map(|line| line.trim_end()).collect();
+    let mut expected: Vec<String> = cases
+        .iter()
+        .map(|(line, word)| {
+            let (before, _) = line.rsplit_once(' ').unwrap();
+            format!("{before} {word}")
+        })
+        .collect();
+    expected.push("cottar members -format=json".to_owned());
+    expected.push("cottar event -coalesce=".to_owned());
+    // A flag with a value is completed with the "=" that may follow it.
+    let found: Vec<String> = found
+        .iter()
+        .zip(&expected)
+        .map(|(found, expected)| match found.strip_suffix('=') {
+            Some(bare) if bare == expected => bare.to_owned(),
+            _ => (*found).to_owned(),
+        })
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn fish_completes() {
+    if !has("fish") {
+        return;
+    }
+    run("fish", &["--no-config", "-n", &path("cottar.fish")]);
+    let place = place();
+    let proposes = |line: &str| -> Vec<String> {
+        let script = "source $argv[1]; cd $argv[2]; complete -C $argv[3]";
+        let file = path("cottar.fish");
+        let place = place.path().to_str().unwrap();
+        let output = run("fish", &["--no-config", "-c", script, &file, place, line]);
+        let word = |line: &str| line.split('\t').next().unwrap_or_default().to_owned();
+        output.lines().map(word).collect()
+    };
+    for (line, expected) in CASES {
+        let mut found = proposes(line);
+        let mut expected: Vec<&str> = expected.split_whitespace().collect();
+        expected.sort_unstable();
+        found.sort();
+        assert_eq!(found, expected, "{line}");
+    }
+    assert_eq!(proposes("serf ke"), ["keygen", "keys"]);
+    assert_eq!(proposes("cottar members -format=j"), ["-format=json"]);
+    assert_eq!(proposes("cottar event -coal"), ["-coalesce=false"]);
+}

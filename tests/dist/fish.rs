@@ -1,0 +1,81 @@
+//! Completion for fish.
+
+use crate::words::{Values, arguments_of, first_words, paths, second_words, short, values_of};
+use cottar::cli::table::Flag;
+use std::fmt::Write as _;
+
+const HEAD: &str = r#"# Completion of cottar(1) for fish. Made from the table of flags by "make completions".
+
+# Whether the words before the current one are these and no others.
+function __fish_cottar_is
+    set -l words (commandline -opc)
+    test "$words[2..]" = "$argv"
+end
+
+# Whether they begin with these.
+function __fish_cottar_begins
+    set -l words (commandline -opc)
+    set -l last (math 1 + (count $argv))
+    set -q words[$last]; and test "$words[2..$last]" = "$argv"
+end
+
+complete -c cottar -f
+complete -c serf -w cottar
+complete -c cottar -n __fish_cottar_is -l help -d 'List the commands'
+complete -c cottar -n __fish_cottar_is -l version -d 'Print the version'
+"#;
+
+pub fn script() -> String {
+    let mut text = HEAD.to_owned();
+    for (word, summary) in first_words() {
+        let _ = writeln!(
+            text,
+            "complete -c cottar -n __fish_cottar_is -a {word} -d {}",
+            quoted(summary)
+        );
+        for (second, summary) in second_words(word) {
+            let _ = writeln!(
+                text,
+                "complete -c cottar -n '__fish_cottar_is {word}' -a {second} -d {}",
+                quoted(summary)
+            );
+        }
+    }
+    for (path, command) in paths() {
+        if !second_words(&path).is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "\n# cottar {path}");
+        let here = format!("complete -c cottar -n '__fish_cottar_begins {path}'");
+        for flag in command.all_flags() {
+            let _ = writeln!(text, "{here} {}", option(flag));
+        }
+        if arguments_of(command) == Values::File {
+            let _ = writeln!(text, "{here} -F");
+        }
+    }
+    text
+}
+
+fn option(flag: &Flag) -> String {
+    let help = quoted(short(flag.help));
+    if flag.kind.is_switch() {
+        return match flag.default {
+            "true" => format!("-a '-{}=false' -d {help}", flag.name),
+            _ => format!("-o {} -d {help}", flag.name),
+        };
+    }
+    let values = match values_of(flag) {
+        Values::Unknown => "-x".to_owned(),
+        Values::Words(words) => format!("-x -a '{}'", words.join(" ")),
+        Values::File => "-r -F".to_owned(),
+        Values::Directory => "-x -a '(__fish_complete_directories)'".to_owned(),
+        Values::Interface => "-x -a '(__fish_print_interfaces)'".to_owned(),
+    };
+    format!("-o {} {values} -d {help}", flag.name)
+}
+
+fn quoted(text: &str) -> String {
+    let text = text.replace('\\', "\\\\").replace('\'', "\\'");
+    format!("'{text}'")
+}

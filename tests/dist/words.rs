@@ -1,0 +1,132 @@
+//! What the table of flags means for completion, whatever the shell.
+
+use cottar::cli::table::{COMMANDS, Command, Flag};
+
+/// What can be proposed for the value of a flag, or for an argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// Nothing that a shell could know.
+    Unknown,
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+    /// A network interface of this host.
+    Interface,
+}
+
+/// Values of which there are only a few. Each must be named in its flag's help.
+const WORDS: &[(&str, &[&str])] = &[
+    ("format", &["text", "json"]),
+    ("log-level", &["TRACE", "DEBUG", "INFO", "WARN", "ERR"]),
+    ("profile", &["lan", "wan", "local"]),
+    ("protocol", &["2", "3", "4", "5"]),
+    ("status", &["alive", "leaving", "left", "failed"]),
+];
+
+/// What follows a flag.
+pub fn values_of(flag: &Flag) -> Values {
+    if let Some((_, words)) = WORDS.iter().find(|(name, _)| *name == flag.name) {
+        return Values::Words(words);
+    }
+    kind_of(flag.value)
+}
+
+/// What a placeholder in capitals stands for.
+fn kind_of(placeholder: &str) -> Values {
+    match placeholder {
+        "DIRECTORY" => Values::Directory,
+        "INTERFACE" => Values::Interface,
+        _ if placeholder.contains("FILE") || placeholder.contains("SCRIPT") => Values::File,
+        _ => Values::Unknown,
+    }
+}
+
+/// What the positional arguments of a command are.
+pub fn arguments_of(command: &Command) -> Values {
+    kind_of(command.arguments)
+}
+
+/// The first sentence of a help text, without its full stop.
+pub fn short(help: &str) -> &str {
+    let end = help.find(". ").unwrap_or(help.len());
+    help[..end].trim_end_matches('.')
+}
+
+/// The words that a command's arguments may begin with, where its usage names them: `list|test`.
+fn choices(command: &Command) -> Vec<&'static str> {
+    let first = command.arguments.split(' ').next().unwrap_or_default();
+    let first = first.trim_matches(|c| "(){}[]".contains(c));
+    let word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase());
+    if first.split('|').all(word) {
+        first.split('|').collect()
+    } else {
+        Vec::new()
+    }
+}
+
+/// The first words of the command line, each with its summary: `handler list` counts as `handler`.
+pub fn first_words() -> Vec<(&'static str, &'static str)> {
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    for command in COMMANDS {
+        match command.name.split_once(' ') {
+            None => found.push((command.name, command.summary)),
+            Some((group, _)) if found.iter().all(|(name, _)| *name != group) => {
+                found.push((group, command.summary));
+            }
+            Some(_) => {}
+        }
+    }
+    found
+}
+
+/// The words behind a first word that has such: commands of two words, or choices of its arguments.
+pub fn second_words(first: &str) -> Vec<(&'static str, &'static str)> {
+    let mut found = Vec::new();
+    for command in COMMANDS {
+        match command.name.split_once(' ') {
+            Some((group, word)) if group == first => found.push((word, command.summary)),
+            None if command.name == first => {
+                found.extend(choices(command).into_iter().map(|word| (word, "")));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Every line of words that flags may follow, and the command of the table that it means.
+pub fn paths() -> Vec<(String, &'static Command)> {
+    let mut found = Vec::new();
+    for command in COMMANDS {
+        found.push((command.name.to_owned(), command));
+        for word in choices(command) {
+            found.push((format!("{} {word}", command.name), command));
+        }
+    }
+    found
+}
+
+#[test]
+fn enumerated_values_are_those_of_the_help() {
+    for command in COMMANDS {
+        for flag in command.all_flags() {
+            let Values::Words(words) = values_of(flag) else {
+                continue;
+            };
+            for word in words {
+                let named = flag.help.contains(word) || (flag.name == "protocol" && *word < "6");
+                assert!(named, "{} -{}: {word}", command.name, flag.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn sentences_are_cut_after_the_first() {
+    assert_eq!(short("One. Two."), "One");
+    assert_eq!(short("Files '.json'."), "Files '.json'");
+    assert_eq!(short("Like 0.5 of it."), "Like 0.5 of it");
+}

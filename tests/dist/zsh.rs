@@ -1,0 +1,125 @@
+//! Completion for zsh.
+
+use crate::words::{Values, arguments_of, first_words, paths, second_words, short, values_of};
+use cottar::cli::table::{Command, Flag};
+use std::fmt::Write as _;
+
+const HEAD: &str = r#"#compdef cottar serf
+# Completion of cottar(1) for zsh. Made from the table of flags by "make completions".
+
+"#;
+
+const TAIL: &str = r#"
+_cottar_interfaces() {
+    local -a names
+    names=(/sys/class/net/*(N:t))
+    compadd -a names
+}
+
+_cottar "$@"
+"#;
+
+pub fn script() -> String {
+    let mut text = HEAD.to_owned();
+    let groups: Vec<(&str, &str)> = first_words()
+        .into_iter()
+        .filter(|(name, _)| !second_words(name).is_empty())
+        .collect();
+    chooser(&mut text, "_cottar", "", &first_words());
+    for (group, _) in &groups {
+        text.push('\n');
+        let function = format!("_cottar_{}", group.replace('-', "_"));
+        chooser(&mut text, &function, group, &second_words(group));
+    }
+    text.push_str(TAIL);
+    text
+}
+
+/// A function that completes one word out of some, and then what belongs to it.
+fn chooser(text: &mut String, function: &str, group: &str, words: &[(&str, &str)]) {
+    let _ = writeln!(text, "{function}() {{");
+    text.push_str("    local curcontext=$curcontext state line ret=1\n");
+    text.push_str("    typeset -A opt_args\n");
+    let general = match group {
+        "" => " '(- *)--help[List the commands]' '(- *)--version[Print the version]'",
+        _ => "",
+    };
+    let _ = writeln!(
+        text,
+        "    _arguments -C -A '-*'{general} '1:command:->command' '*:: :->rest' && ret=0"
+    );
+    text.push_str("    case $state in\n        command)\n            local -a commands\n            commands=(\n");
+    for (word, summary) in words {
+        let described = match *summary {
+            "" => (*word).to_owned(),
+            summary => format!("{word}:{}", summary.replace(':', "\\:")),
+        };
+        let _ = writeln!(text, "                {}", quoted(&described));
+    }
+    text.push_str("            )\n            _describe -t commands command commands && ret=0\n            ;;\n");
+    text.push_str("        rest)\n            case $line[1] in\n");
+    for (word, _) in words {
+        let full = if group.is_empty() {
+            (*word).to_owned()
+        } else {
+            format!("{group} {word}")
+        };
+        let _ = writeln!(text, "                {word})");
+        if second_words(&full).is_empty() {
+            if let Some((_, command)) = paths().into_iter().find(|(path, _)| *path == full) {
+                options(text, command);
+            }
+        } else {
+            let function = format!("_cottar_{}", word.replace('-', "_"));
+            let _ = writeln!(text, "                    {function} && ret=0");
+        }
+        text.push_str("                    ;;\n");
+    }
+    text.push_str("            esac\n            ;;\n    esac\n    return ret\n}\n");
+}
+
+/// The call that completes flags and arguments of one command.
+fn options(text: &mut String, command: &Command) {
+    text.push_str("                    _arguments -A '-*'");
+    for flag in command.all_flags() {
+        let _ = write!(
+            text,
+            " \\\n                        {}",
+            quoted(&option(flag))
+        );
+    }
+    if arguments_of(command) == Values::File {
+        text.push_str(" \\\n                        '*:file:_files'");
+    }
+    text.push_str(" && ret=0\n");
+}
+
+fn option(flag: &Flag) -> String {
+    let repeated = if flag.kind.is_repeatable() { "*" } else { "" };
+    let help: String = short(flag.help)
+        .chars()
+        .flat_map(|c| {
+            let escape = matches!(c, '[' | ']' | '\\').then_some('\\');
+            escape.into_iter().chain([c])
+        })
+        .collect();
+    if flag.kind.is_switch() {
+        return match flag.default {
+            "true" => format!("-{}=-[{help}]:value:(false true)", flag.name),
+            _ => format!("-{}[{help}]", flag.name),
+        };
+    }
+    let action = match values_of(flag) {
+        Values::Unknown => " ".to_owned(),
+        Values::Words(words) => format!("({})", words.join(" ")),
+        Values::File => "_files".to_owned(),
+        Values::Directory => "_files -/".to_owned(),
+        Values::Interface => "_cottar_interfaces".to_owned(),
+    };
+    let value = flag.value.replace(':', "\\:");
+    format!("{repeated}-{}=[{help}]:{value}:{action}", flag.name)
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
