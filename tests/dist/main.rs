@@ -8,6 +8,7 @@ mod live;
 mod bash;
 mod completions;
 mod fish;
+mod install;
 mod notify;
 mod words;
 mod zsh;

@@ -1,0 +1,278 @@
+//! `make install` and `make uninstall`, into a directory of the test.
+
+use crate::live::{Agent, COTTAR, arg, content, free};
+use cottar::agent::config::AgentConfig;
+use cottar::agent::settings::{Settings, Sources, Waiting};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// An empty root directory.
+struct Root(tempfile::TempDir);
+
+impl Root {
+    fn new() -> Self {
+        Root(tempfile::tempdir().unwrap())
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.0.path().join(path.trim_start_matches('/'))
+    }
+
+    fn make(&self, target: &str, variables: &[&str]) {
+        let output = Command::new("make")
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["-s", target, "PREFIX=/usr"])
+            .arg(format!("DESTDIR={}", self.0.path().display()))
+            .arg(format!("BINARY={COTTAR}"))
+            .args(variables)
+            // This test may itself run below make.
+            .env_remove("MAKEFLAGS")
+            .env_remove("MAKELEVEL")
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "make {target}: {errors}");
+    }
+
+    /// All files and links.
+    fn files(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut todo = vec![self.0.path().to_owned()];
+        while let Some(directory) = todo.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() && !path.is_symlink() {
+                    todo.push(path);
+                } else {
+                    let inside = path.strip_prefix(self.0.path()).unwrap();
+                    found.insert(format!("/{}", inside.display()));
+                }
+            }
+        }
+        found
+    }
+
+    fn mode(&self, path: &str) -> u32 {
+        fs::metadata(self.at(path)).unwrap().permissions().mode() & 0o777
+    }
+}
+
+const COMMON: &[&str] = &[
+    "/etc/cottar/cottar.json",
+    "/usr/bin/cottar",
+    "/usr/share/bash-completion/completions/cottar",
+    "/usr/share/doc/cottar/examples/cluster.json",
+    "/usr/share/doc/cottar/examples/members",
+    "/usr/share/fish/vendor_completions.d/cottar.fish",
+    "/usr/share/man/man1/cottar.1",
+    "/usr/share/man/man5/cottar.conf.5",
+    "/usr/share/man/man7/cottar-handler.7",
+    "/usr/share/man/man8/cottar-agent.8",
+    "/usr/share/zsh/site-functions/_cottar",
+];
+
+const SYSTEMD: &[&str] = &[
+    "/usr/lib/systemd/system/cottar.service",
+    "/usr/lib/sysusers.d/cottar.conf",
+    "/usr/lib/tmpfiles.d/cottar.conf",
+    "/usr/share/doc/cottar/examples/loosen.conf",
+];
+
+const LINKS: &[&str] = &[
+    "/usr/bin/serf",
+    "/usr/share/bash-completion/completions/serf",
+    "/usr/share/fish/vendor_completions.d/serf.fish",
+    "/usr/share/man/man1/serf.1",
+];
+
+fn set(parts: &[&[&str]]) -> BTreeSet<String> {
+    let all = parts.iter().flat_map(|part| part.iter());
+    all.map(|path| (*path).to_owned()).collect()
+}
+
+#[test]
+fn each_init_system_gets_its_service_and_uninstall_undoes_it() {
+    let cases: [(&str, &[&str]); 4] = [
+        ("systemd", SYSTEMD),
+        ("openrc", &["/etc/conf.d/cottar", "/etc/init.d/cottar"]),
+        ("openwrt", &["/etc/init.d/cottar"]),
+        ("none", &[]),
+    ];
+    for (system, service) in cases {
+        let root = Root::new();
+        let system = format!("INIT_SYSTEM={system}");
+        root.make("install", &[&system]);
+        assert_eq!(root.files(), set(&[COMMON, service]), "{system}");
+        for path in root.files() {
+            let text = content(&root.at(&path));
+            if path != "/usr/bin/cottar" {
+                let left = ["@BINDIR@", "@SYSCONFDIR@", "@STATEDIR@"];
+                assert!(!left.iter().any(|mark| text.contains(mark)), "{path}");
+                assert!(!text.contains(arg(root.0.path())), "{path} names DESTDIR");
+            }
+            let executable = text.starts_with("#!") || path == "/usr/bin/cottar";
+            let mode = if executable { 0o755 } else { 0o644 };
+            assert_eq!(root.mode(&path), mode, "{path}");
+            if path.starts_with("/etc/init.d/") {
+                let checked = Command::new("sh").arg("-n").arg(root.at(&path)).status();
+                assert!(checked.unwrap().success(), "{path}");
+            }
+        }
+        root.make("uninstall", &[&system]);
+        assert!(root.files().is_empty(), "{:?}", root.files());
+        assert!(!root.at("/etc/cottar").exists());
+    }
+}
+
+#[test]
+fn services_follow_the_directories() {
+    for (system, service) in [
+        ("systemd", "/opt/lib/systemd/system/cottar.service"),
+        ("openrc", "/opt/etc/init.d/cottar"),
+        ("openwrt", "/opt/etc/init.d/cottar"),
+    ] {
+        let root = Root::new();
+        let system = format!("INIT_SYSTEM={system}");
+        let variables = [
+            &system,
+            "PREFIX=/opt",
+            "SYSCONFDIR=/opt/etc",
+            "STATEDIR=/opt/state",
+        ];
+        root.make("install", &variables);
+        let text = content(&root.at(service));
+        let runs = text.contains("/opt/bin/cottar") && text.contains("-config-dir");
+        assert!(runs && text.contains("/opt/etc/cottar"), "{text}");
+        let config = content(&root.at("/opt/etc/cottar/cottar.json"));
+        assert!(
+            config.contains("\"/opt/state/cottar/snapshot\""),
+            "{config}"
+        );
+        root.make("uninstall", &variables);
+        assert!(root.files().is_empty(), "{:?}", root.files());
+    }
+}
+
+#[test]
+fn what_the_administrator_has_changed_stays() {
+    let root = Root::new();
+    root.make("install", &[]);
+    let config = root.at("/etc/cottar/cottar.json");
+    fs::write(&config, "{\"bind\": \"192.0.2.1\"}").unwrap();
+    fs::write(root.at("/usr/bin/serf"), "another program").unwrap();
+    root.make("install", &[]);
+    assert_eq!(content(&config), "{\"bind\": \"192.0.2.1\"}");
+    root.make("uninstall", &[]);
+    let left = ["/etc/cottar/cottar.json", "/usr/bin/serf"];
+    assert_eq!(root.files(), set(&[&left]));
+}
+
+#[test]
+fn under_the_name_of_the_reference_it_does_the_same() {
+    let root = Root::new();
+    root.make("install", &["SERF_LINK=1"]);
+    assert_eq!(root.files(), set(&[COMMON, SYSTEMD, LINKS]));
+    for link in LINKS {
+        assert!(root.at(link).exists(), "{link} leads nowhere");
+    }
+    let serf = root.at("/usr/bin/serf");
+    let said = |program: &Path| {
+        let output = Command::new(program).arg("version").output().unwrap();
+        (output.status.code(), output.stdout)
+    };
+    assert_eq!(said(&serf), said(Path::new(COTTAR)));
+    // The agent starts its own binary again to look names up.
+    let peer = Agent::start(&["-node=peer"]);
+    let join = format!("-join=localhost:{}", peer.gossip().port());
+    let agent = Agent::of(arg(&serf), free(), &["-node=linked", &join]);
+    assert!(agent.sees("peer", "alive"), "{}", agent.text());
+    drop(agent);
+    root.make("uninstall", &[]);
+    assert!(root.files().is_empty(), "{:?}", root.files());
+}
+
+#[test]
+fn the_configuration_of_a_fresh_install_is_safe_and_works() {
+    let root = Root::new();
+    let state = root.at("/state");
+    fs::create_dir_all(state.join("cottar")).unwrap();
+    // As it would be without DESTDIR.
+    let variables = [
+        format!("STATEDIR={}", state.display()),
+        "INIT_SYSTEM=none".to_owned(),
+    ];
+    root.make("install", &[&variables[0], &variables[1]]);
+    let directory = root.at("/etc/cottar");
+    let settings = read(&directory);
+    let config = AgentConfig::check(settings).map_err(|refused| refused.error);
+    let config = config.unwrap();
+    assert!(config.bind.ip().is_loopback(), "nobody reaches it at first");
+    assert!(config.rpc_addr.starts_with("127.0.0.1:"));
+    assert!(config.start_join.is_empty() && config.retry_join.is_empty());
+    assert!(config.event_handlers.is_empty());
+
+    let flag = format!("-config-dir={}", directory.display());
+    let mut agent = Agent::start(&["-node=fresh", &flag]);
+    assert!(agent.sees("fresh", "alive"));
+    // TERM leaves with it, which is all that some service managers can send.
+    assert_eq!(agent.end("TERM"), 0);
+    let snapshot = content(&state.join("cottar/snapshot"));
+    assert!(snapshot.contains("leave"), "{snapshot}");
+}
+
+#[test]
+fn the_example_of_a_cluster_is_accepted() {
+    let root = Root::new();
+    root.make("install", &[]);
+    let settings = read(&root.at("/usr/share/doc/cottar/examples/cluster.json"));
+    let config = AgentConfig::check(settings).map_err(|refused| refused.error);
+    let config = config.unwrap();
+    assert_eq!(config.retry_join.len(), 2);
+    assert_eq!(config.event_handlers.len(), 5, "one for each event named");
+    assert!(config.notices.is_empty(), "{:?}", config.notices);
+}
+
+fn read(path: &Path) -> Settings {
+    let mut notices = Vec::new();
+    let sources = Sources {
+        paths: vec![path.to_owned()],
+        flags: Settings::default(),
+    };
+    let settings = sources.read(Waiting::Refused, &mut notices).unwrap();
+    assert!(notices.is_empty(), "{notices:?}");
+    settings
+}
+
+#[test]
+fn the_example_of_a_handler_reads_its_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let logger = directory.path().join("logger");
+    fs::write(&logger, "#!/bin/sh\nprintf '%s\\n' \"$*\"\n").unwrap();
+    fs::set_permissions(&logger, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/examples/members");
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    let mut child = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(&script)
+        .env("PATH", path)
+        .env("SERF_EVENT", "member-join")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin
+        .write_all(b"a b\t192.0.2.1\t\tk=v\nc\t::1\tweb\trole=web\n")
+        .unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "-t cottar member-join: a b at 192.0.2.1 (role: none, tags: k=v)\n\
+         -t cottar member-join: c at ::1 (role: web, tags: role=web)\n"
+    );
+}
