@@ -63,7 +63,7 @@ define keep_static
 endef
 
 # Everything that must pass. The tests come last: their result is the last thing said.
-check: fmt clippy doc lint-man test
+check: fmt clippy doc lint-man lint-dist test
 
 fmt:
 	$(CARGO) fmt --check

@@ -123,3 +123,28 @@ uninstall:
 		rm -f "$(DESTDIR)$(ETC)/cottar.json"; \
 	fi
 	-rmdir "$(DESTDIR)$(DOCDIR)/examples" "$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(ETC)" 2>/dev/null
+
+# The scripts and units, as far as the tools are installed.
+SCRIPTS = dist/openrc/cottar.initd dist/openwrt/cottar.init dist/examples/members \
+	dist/debian/build.sh dist/debian/check.sh dist/debian/postinst dist/debian/prerm dist/debian/postrm
+.PHONY: lint-dist
+lint-dist:
+	for script in $(SCRIPTS); do sh -n $$script || exit 1; done
+	bash -n dist/completions/cottar.bash
+	@if command -v shellcheck >/dev/null; then \
+		echo "shellcheck"; \
+		shellcheck -s sh -e SC2034 $(SCRIPTS) && shellcheck -s bash dist/completions/cottar.bash; \
+	else \
+		echo "shellcheck is not installed: scripts not checked further"; \
+	fi
+
+# A Debian package, in the directory debian of the target directory; see dist/README.md.
+DEB_VERSION ?=
+.PHONY: deb check-deb
+deb: $(if $(filter command%,$(origin BINARY)),,all)
+	CARGO="$(CARGO)" sh dist/debian/build.sh "$(BINARY)" "$(TARGET_DIR)/debian" $(DEB_VERSION)
+
+# Installs, starts, upgrades, removes and purges packages in a fresh tree of Debian's. Needs
+# mmdebstrap, an archive, and lintian for the rest.
+check-deb: deb
+	sh dist/debian/check.sh "$(BINARY)" "$(TARGET_DIR)/debian"
