@@ -167,6 +167,14 @@ _cottar_words() {
     _cottar_cut "$begun"
 }
 
+# Likewise, of several with commas in between.
+_cottar_list() {
+    local begun=$1 head=''
+    shift
+    [[ $begun == *,* ]] && head=${begun%,*},
+    _cottar_words "$begun" "${@/#/$head}"
+}
+
 _cottar_files() {
     mapfile -t COMPREPLY < <(compgen "$1" -- "$2")
     compopt -o filenames 2>/dev/null

@@ -70,6 +70,14 @@ _cottar_words() {
     _cottar_cut "$begun"
 }
 
+# Likewise, of several with commas in between.
+_cottar_list() {
+    local begun=$1 head=''
+    shift
+    [[ $begun == *,* ]] && head=${begun%,*},
+    _cottar_words "$begun" "${@/#/$head}"
+}
+
 _cottar_files() {
     mapfile -t COMPREPLY < <(compgen "$1" -- "$2")
     compopt -o filenames 2>/dev/null
@@ -143,9 +151,10 @@ pub fn script() -> String {
     text.push_str("    case \"$path $name\" in\n");
     for (path, command) in paths() {
         for flag in command.all_flags() {
-            let propose = match values_of(flag) {
+            let propose = match values_of(command, flag) {
                 Values::Unknown => continue,
                 Values::Words(words) => format!("_cottar_words \"$value\" {}", words.join(" ")),
+                Values::List(words) => format!("_cottar_list \"$value\" {}", words.join(" ")),
                 Values::File => "_cottar_files -f \"$value\"".to_owned(),
                 Values::Directory => "_cottar_files -d \"$value\"".to_owned(),
                 Values::Interface => "_cottar_interfaces \"$value\"".to_owned(),

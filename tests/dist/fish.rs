@@ -1,7 +1,7 @@
 //! Completion for fish.
 
 use crate::words::{Values, arguments_of, first_words, paths, second_words, short, values_of};
-use cottar::cli::table::Flag;
+use cottar::cli::table::{Command, Flag};
 use std::fmt::Write as _;
 
 const HEAD: &str = r#"# Completion of cottar(1) for fish. Made from the table of flags by "make completions".
@@ -48,7 +48,7 @@ pub fn script() -> String {
         let _ = writeln!(text, "\n# cottar {path}");
         let here = format!("complete -c cottar -n '__fish_cottar_begins {path}'");
         for flag in command.all_flags() {
-            let _ = writeln!(text, "{here} {}", option(flag));
+            let _ = writeln!(text, "{here} {}", option(command, flag));
         }
         if arguments_of(command) == Values::File {
             let _ = writeln!(text, "{here} -F");
@@ -57,7 +57,7 @@ pub fn script() -> String {
     text
 }
 
-fn option(flag: &Flag) -> String {
+fn option(command: &Command, flag: &Flag) -> String {
     let help = quoted(short(flag.help));
     if flag.kind.is_switch() {
         return match flag.default {
@@ -65,9 +65,10 @@ fn option(flag: &Flag) -> String {
             _ => format!("-o {} -d {help}", flag.name),
         };
     }
-    let values = match values_of(flag) {
+    let values = match values_of(command, flag) {
         Values::Unknown => "-x".to_owned(),
         Values::Words(words) => format!("-x -a '{}'", words.join(" ")),
+        Values::List(words) => format!("-x -a '(__fish_append , {})'", words.join(" ")),
         Values::File => "-r -F".to_owned(),
         Values::Directory => "-x -a '(__fish_complete_directories)'".to_owned(),
         Values::Interface => "-x -a '(__fish_print_interfaces)'".to_owned(),

@@ -9,6 +9,8 @@ pub enum Values {
     Unknown,
     /// One of these words.
     Words(&'static [&'static str]),
+    /// Some of these words, with commas in between.
+    List(&'static [&'static str]),
     /// A file.
     File,
     /// A directory.
@@ -17,8 +19,9 @@ pub enum Values {
     Interface,
 }
 
-/// Values of which there are only a few. Each must be named in its flag's help.
+/// Values of which there are only a few, for flags of any command. Each must be named in the help.
 const WORDS: &[(&str, &[&str])] = &[
+    ("expect", &["all"]),
     ("format", &["text", "json"]),
     ("log-level", &["TRACE", "DEBUG", "INFO", "WARN", "ERR"]),
     ("profile", &["lan", "wan", "local"]),
@@ -26,8 +29,21 @@ const WORDS: &[(&str, &[&str])] = &[
     ("status", &["alive", "leaving", "left", "failed"]),
 ];
 
-/// What follows a flag.
-pub fn values_of(flag: &Flag) -> Values {
+/// Fields of what a command prints. Each must be named in the help.
+const FIELDS: &[(&str, &[&str])] = &[
+    ("members", MEMBER_FIELDS),
+    ("query", &["node", "payload", "ack"]),
+    ("wait", MEMBER_FIELDS),
+];
+
+const MEMBER_FIELDS: &[&str] = &["name", "addr", "ip", "port", "status", "tags", "protocol"];
+
+/// What follows a flag of a command.
+pub fn values_of(command: &Command, flag: &Flag) -> Values {
+    if flag.name == "fields" {
+        let fields = FIELDS.iter().find(|(name, _)| *name == command.name);
+        return fields.map_or(Values::Unknown, |(_, fields)| Values::List(fields));
+    }
     if let Some((_, words)) = WORDS.iter().find(|(name, _)| *name == flag.name) {
         return Values::Words(words);
     }
@@ -113,7 +129,7 @@ pub fn paths() -> Vec<(String, &'static Command)> {
 fn enumerated_values_are_those_of_the_help() {
     for command in COMMANDS {
         for flag in command.all_flags() {
-            let Values::Words(words) = values_of(flag) else {
+            let (Values::Words(words) | Values::List(words)) = values_of(command, flag) else {
                 continue;
             };
             for word in words {

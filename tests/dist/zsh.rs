@@ -85,7 +85,7 @@ fn options(text: &mut String, command: &Command) {
         let _ = write!(
             text,
             " \\\n                        {}",
-            quoted(&option(flag))
+            quoted(&option(command, flag))
         );
     }
     if arguments_of(command) == Values::File {
@@ -94,7 +94,7 @@ fn options(text: &mut String, command: &Command) {
     text.push_str(" && ret=0\n");
 }
 
-fn option(flag: &Flag) -> String {
+fn option(command: &Command, flag: &Flag) -> String {
     let repeated = if flag.kind.is_repeatable() { "*" } else { "" };
     let help: String = short(flag.help)
         .chars()
@@ -109,9 +109,10 @@ fn option(flag: &Flag) -> String {
             _ => format!("-{}[{help}]", flag.name),
         };
     }
-    let action = match values_of(flag) {
+    let action = match values_of(command, flag) {
         Values::Unknown => " ".to_owned(),
         Values::Words(words) => format!("({})", words.join(" ")),
+        Values::List(words) => format!("_values -s , field {}", words.join(" ")),
         Values::File => "_files".to_owned(),
         Values::Directory => "_files -/".to_owned(),
         Values::Interface => "_cottar_interfaces".to_owned(),
