@@ -24,7 +24,7 @@ HAS_STD_SOURCE = $(and $(wildcard $(MUSL_CRT)),$(wildcard /usr/bin/musl-gcc),$(w
 	$(wildcard /usr/lib/rustlib/src/rust/library/std))
 STATIC_KIND ?= $(if $(HAS_MUSL),musl,$(if $(HAS_STD_SOURCE),musl-from-source,glibc))
 
-.PHONY: all static static-musl static-musl-from-source static-glibc check fmt clippy doc lint-man test interop sim bench demo
+.PHONY: all static static-musl static-musl-from-source static-glibc check fmt clippy features doc lint-man test interop sim bench demo
 
 all:
 	$(CARGO) build --locked --release
@@ -63,13 +63,23 @@ define keep_static
 endef
 
 # Everything that must pass. The tests come last: their result is the last thing said.
-check: fmt clippy doc lint-man lint-dist test
+check: fmt clippy features doc lint-man lint-dist test
 
 fmt:
 	$(CARGO) fmt --check
 
 clippy:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+# Whatever a build leaves out, the rest is whole and without a warning. `clippy` above has all of it.
+FEATURE_SETS = mdns syslog telemetry mdns,syslog mdns,telemetry syslog,telemetry
+features:
+	@for set in $(FEATURE_SETS); do \
+		echo "clippy with the features: $$set"; \
+		$(CARGO) clippy --locked --quiet --no-default-features --features "$$set" -- -D warnings || exit 1; \
+	done
+	@echo "clippy with no features, tests too"
+	@$(CARGO) clippy --locked --quiet --no-default-features --all-targets -- -D warnings
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items

@@ -171,7 +171,7 @@ impl World {
                 let payload = None;
                 let ack = Message::Ack(Ack { seq_no, payload }).encode();
                 let (from, bytes) = (self.peer, envelope.seal_datagram(&[ack], true));
-                self.now = self.now + Duration::from_millis(1);
+                self.now += Duration::from_millis(1);
                 let bytes = &bytes;
                 self.input(Input::Datagram { from, bytes });
             }

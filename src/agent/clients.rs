@@ -97,6 +97,7 @@ impl Clients {
     }
 
     /// Clients since the start.
+    #[cfg_attr(not(feature = "telemetry"), allow(dead_code))]
     pub const fn accepted_count(&self) -> u64 {
         self.accepted_count
     }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine, alphabet};
 use log::LevelFilter;
 
-use super::{addr, child, log as agent_log, sys};
+use super::{addr, child, features, log as agent_log, sys};
 use crate::handler::EventScript;
 use crate::serf::Tags;
 use crate::swim;
@@ -211,6 +211,7 @@ impl AgentConfig {
             key => Some(decode_key(key).map_err(|why| format!("Invalid encryption key: {why}"))?),
         };
         let (bind, advertise) = check_addresses(&settings, notices)?;
+        features::check(&settings)?;
         check_mdns(&settings)?;
         let log_level = check_level(&settings.log_level)?;
         let profile = match settings.profile.as_str() {
@@ -319,6 +320,7 @@ fn check_mdns(settings: &Settings) -> Result<(), String> {
             false => Err("mDNS interface specified without enabling mDNS discovery".to_owned()),
         };
     }
+    #[cfg(feature = "mdns")]
     if !interface.is_empty() {
         super::mdns::interface_index(interface)?;
     }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use super::config::AgentConfig;
 use super::joining::Joiner;
-use super::mdns::{self, Mdns};
+use super::mdns;
+pub(super) use super::mdns::Mdns;
 use super::sys;
 use super::turn::{Agent, tokens};
 use crate::serf::{JoinTarget, MemberStatus};

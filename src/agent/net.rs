@@ -199,6 +199,7 @@ impl Gossip {
     }
 
     /// What has passed since the start.
+    #[cfg_attr(not(feature = "telemetry"), allow(dead_code))]
     pub const fn traffic(&self) -> Traffic {
         self.traffic
     }

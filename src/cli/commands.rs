@@ -10,6 +10,7 @@ use super::flags::Flags;
 use super::help::help;
 use super::json::Json;
 use super::table::Command;
+use crate::agent::features::{self, FEATURES};
 use crate::go;
 use crate::rpc::{Request, TextMap};
 use crate::serf::config::{PROTOCOL_MAX, PROTOCOL_MIN};
@@ -284,11 +285,14 @@ fn tags(flags: &Flags, out: &mut dyn Write) -> Outcome {
     tell(flags, b"Successfully updated agent tags", json, out)
 }
 
-/// The version and the protocols understood (agent spec 3.12).
+/// The version, the protocols understood, and a line of our own: what the build has (agent spec 3.12).
 fn version(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let version = env!("CARGO_PKG_VERSION");
-    let text =
-        format!("{version}\nAgent Protocol: {PROTOCOL_MAX} (Understands back to: {PROTOCOL_MIN})");
+    let features = FEATURES.iter().filter(|feature| feature.present);
+    let text = format!(
+        "{version}\nAgent Protocol: {PROTOCOL_MAX} (Understands back to: {PROTOCOL_MIN})\nFeatures:{}",
+        features::present()
+    );
     let protocol = vec![
         ("max", Json::Number(PROTOCOL_MAX.into())),
         ("min", Json::Number(PROTOCOL_MIN.into())),
@@ -296,6 +300,10 @@ fn version(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let json = vec![
         ("version", Json::text(version)),
         ("protocol", Json::object(protocol)),
+        (
+            "features",
+            Json::List(features.map(|feature| Json::text(feature.name)).collect()),
+        ),
     ];
     tell(flags, text.as_bytes(), json, out)
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::table::{COMMANDS, Command, Flag};
+use crate::agent::features::missing_for_flag;
 
 /// Width of the text.
 const COLUMNS: usize = 80;
@@ -53,11 +54,18 @@ fn synopsis(flag: &Flag) -> String {
 }
 
 fn explanation(flag: &Flag) -> String {
+    let mut text = flag.help.to_owned();
     match flag.default {
-        "" | "false" => flag.help.to_owned(),
-        "true" => format!("{} On by default.", flag.help),
-        default => format!("{} Default: {default}.", flag.help),
+        "" | "false" => {}
+        "true" => text.push_str(" On by default."),
+        default => {
+            let _ = write!(text, " Default: {default}.");
+        }
     }
+    if missing_for_flag(flag.name).is_some() {
+        text.push_str(" Not in this build.");
+    }
+    text
 }
 
 fn wrap(text: &mut String, indent: &str, paragraph: &str) {

@@ -102,13 +102,14 @@ fn jq_reads_what_every_command_prints() {
         (
             "version",
             "",
-            ".",
+            "del(.features)",
             concat!(
                 r#"{"version":""#,
                 env!("CARGO_PKG_VERSION"),
                 r#"","protocol":{"max":5,"min":2}}"#
             ),
         ),
+        ("version", "", ".features|type", r#""array""#),
         ("wait", "-tag=b=1 n", ".members[0].tags.b", r#""1""#),
         ("leave", "", ".", r#"{"left":true}"#),
     ];

@@ -1,0 +1,172 @@
+//! Parts that a build may leave out, and what is said to somebody who asks for one that is not there.
+
+use super::settings::{KEYS, Settings};
+
+/// A part that is there or not: a Cargo feature.
+#[derive(Debug)]
+pub struct Feature {
+    /// Its name, which is the Cargo feature's.
+    pub name: &'static str,
+    /// What it is.
+    pub what: &'static str,
+    /// Whether this build has it.
+    pub present: bool,
+    /// The keys of configuration files that belong to it alone.
+    pub keys: &'static [&'static str],
+    /// The first of its keys that asks for it. What is only set aside for it (an interface, a facility,
+    /// a switch that is off) asks for nothing: files that do without the part serve builds without it.
+    asked_by: fn(&Settings) -> Option<&'static str>,
+}
+
+/// All of them, sorted by name.
+pub const FEATURES: &[Feature] = &[
+    Feature {
+        name: "mdns",
+        what: "discovery with mDNS",
+        present: cfg!(feature = "mdns"),
+        keys: &[
+            "discover",
+            "mdns.disable_ipv4",
+            "mdns.disable_ipv6",
+            "mdns.interface",
+        ],
+        asked_by: |settings| (!settings.discover.is_empty()).then_some("discover"),
+    },
+    Feature {
+        name: "syslog",
+        what: "logging to syslog",
+        present: cfg!(feature = "syslog"),
+        keys: &["enable_syslog", "syslog_facility"],
+        asked_by: |settings| (settings.enable_syslog == Some(true)).then_some("enable_syslog"),
+    },
+    Feature {
+        name: "telemetry",
+        what: "telemetry",
+        present: cfg!(feature = "telemetry"),
+        keys: &["statsd_addr", "statsite_addr"],
+        asked_by: |settings| {
+            let said = |text: &str, key| (!text.is_empty()).then_some(key);
+            said(&settings.statsd_addr, "statsd_addr")
+                .or(said(&settings.statsite_addr, "statsite_addr"))
+        },
+    },
+];
+
+/// The part that this build lacks and that the flag of this name belongs to.
+pub fn missing_for_flag(flag: &str) -> Option<&'static Feature> {
+    let key = KEYS.iter().find(|key| key.flag == flag)?;
+    let mut missing = FEATURES.iter().filter(|feature| !feature.present);
+    missing.find(|feature| feature.keys.contains(&key.name))
+}
+
+/// Refuses settings that ask for a part that this build lacks. The agent would start without it
+/// otherwise, and nobody would notice until it is missed.
+///
+/// # Errors
+/// What to print.
+pub(super) fn check(settings: &Settings) -> Result<(), String> {
+    for feature in FEATURES.iter().filter(|feature| !feature.present) {
+        let Some(asked) = (feature.asked_by)(settings) else {
+            continue;
+        };
+        let mut keys = KEYS.iter();
+        let flag = keys
+            .find(|key| key.name == asked)
+            .map_or("", |key| key.flag);
+        let flag = match flag {
+            "" => String::new(),
+            flag => format!(" (-{flag})"),
+        };
+        return Err(format!(
+            "This build of cottar was made without {}: '{asked}'{flag} cannot be used. \
+             Leave it out, or use a build with the feature '{}'; 'cottar version' lists what a build has",
+            feature.what, feature.name
+        ));
+    }
+    Ok(())
+}
+
+/// The names of those that this build has, each after a blank, or ` none`.
+pub fn present() -> String {
+    let mut text = String::new();
+    for feature in FEATURES.iter().filter(|feature| feature.present) {
+        text.push(' ');
+        text.push_str(feature.name);
+    }
+    if text.is_empty() {
+        text.push_str(" none");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::agent::config::AgentConfig;
+
+    #[test]
+    fn the_table_is_sorted_and_its_keys_exist() {
+        assert!(FEATURES.is_sorted_by_key(|feature| feature.name));
+        for feature in FEATURES {
+            assert_eq!((feature.asked_by)(&Settings::default()), None);
+            for name in feature.keys {
+                assert!(KEYS.iter().any(|key| key.name == *name), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_asks_for_a_missing_part_is_refused_and_nothing_else() {
+        for (feature, key, text) in [
+            ("mdns", "'discover' (-discover)", r#"{"discover": "x"}"#),
+            (
+                "syslog",
+                "'enable_syslog' (-syslog)",
+                r#"{"enable_syslog": true}"#,
+            ),
+            (
+                "telemetry",
+                "'statsd_addr' cannot",
+                r#"{"statsd_addr": "x"}"#,
+            ),
+            (
+                "telemetry",
+                "'statsite_addr' cannot",
+                r#"{"statsite_addr": "x"}"#,
+            ),
+        ] {
+            let (mut settings, _) = crate::agent::settings::decode(text.as_bytes()).unwrap();
+            settings.node_name = "n1".into();
+            let present = FEATURES.iter().find(|f| f.name == feature).unwrap().present;
+            match AgentConfig::check(settings) {
+                Ok(_) => assert!(present, "{text}"),
+                Err(refused) => {
+                    assert!(!present, "{text}: {}", refused.error);
+                    assert!(refused.error.contains(key), "{}", refused.error);
+                    assert!(refused.error.contains(&format!("feature '{feature}'")));
+                }
+            }
+        }
+        let (quiet, _) = crate::agent::settings::decode(
+            br#"{"node_name": "n1", "discover": "", "mdns": {"disable_ipv4": true},
+                 "enable_syslog": false, "syslog_facility": "LOCAL3", "statsd_addr": ""}"#,
+        )
+        .unwrap();
+        assert!(AgentConfig::check(quiet).is_ok());
+    }
+
+    #[test]
+    fn flags_know_their_part() {
+        for (flag, feature) in [
+            ("discover", "mdns"),
+            ("mdns-iface", "mdns"),
+            ("syslog", "syslog"),
+        ] {
+            let present = FEATURES.iter().find(|f| f.name == feature).unwrap().present;
+            let missing = missing_for_flag(flag).map(|feature| feature.name);
+            assert_eq!(missing, (!present).then_some(feature), "{flag}");
+        }
+        assert!(missing_for_flag("node").is_none());
+    }
+}

@@ -1,0 +1,37 @@
+//! Stands in for telemetry in a build without it: nothing is taken down, nothing is sent.
+
+use std::sync::Arc;
+
+use super::clock::Clock;
+use super::config::AgentConfig;
+use super::turn::Agent;
+use crate::time::{Duration, Instant};
+
+/// Telemetry that keeps nothing.
+#[derive(Debug)]
+pub(super) struct Telemetry;
+
+impl Telemetry {
+    pub(super) fn new(_: &AgentConfig) -> Self {
+        Telemetry
+    }
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+    pub(super) fn handler_starts(&mut self, _: &Arc<[u8]>) {}
+    pub(super) fn handler_ended(&mut self, _: Duration, _: &Clock) {}
+    pub(super) fn gossiped(&mut self, _: Duration, _: &Clock) {}
+    pub(super) fn snapshot_written(&mut self, _: Duration, _: &Clock) {}
+}
+
+impl Agent {
+    /// The core notes samples for whoever takes them; nobody does.
+    pub(super) fn measure(&mut self) {
+        drop(self.serf.take_samples());
+    }
+
+    /// The signal is no reason to end.
+    pub(super) fn dump_metrics(&mut self) {
+        log::warn!(target: "agent", "This build of cottar was made without telemetry: there is nothing to print");
+    }
+}
