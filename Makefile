@@ -24,38 +24,59 @@ HAS_STD_SOURCE = $(and $(wildcard $(MUSL_CRT)),$(wildcard /usr/bin/musl-gcc),$(w
 	$(wildcard /usr/lib/rustlib/src/rust/library/std))
 STATIC_KIND ?= $(if $(HAS_MUSL),musl,$(if $(HAS_STD_SOURCE),musl-from-source,glibc))
 
-.PHONY: all static static-musl static-musl-from-source static-glibc check fmt clippy features doc lint-man test interop sim bench demo
+.PHONY: all static static-musl static-musl-from-source static-glibc dynamic-from-source check fmt clippy features doc lint-man test interop sim bench demo
+
+# Builds are the same in every folder and for everybody: paths of this machine stay out of the binary.
+# (Cargo leaves all flags out of its hashes when it sees such a prefix.)
+REMAP = --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=crates
+# No binary that panic = "abort" ends needs tables for unwinding.
+FLAGS = $(RUSTFLAGS) $(REMAP) -C force-unwind-tables=no
+# What cargo is told besides: `make FEATURES='--no-default-features --features syslog'`, `make OFFLINE=--offline`.
+FEATURES ?=
+OFFLINE ?=
+BUILD = build --locked --release $(OFFLINE) $(FEATURES)
+
+# Relocations in a quarter of the bytes, which the C library of this machine must be able to apply.
+RELR ?= $(shell getconf GNU_LIBC_VERSION 2>/dev/null | awk '{ split($$2, v, "."); \
+	if (v[1] > 2 || v[2] >= 36) print "-C link-arg=-Wl,-z,pack-relative-relocs" }')
 
 all:
-	$(CARGO) build --locked --release
+	RUSTFLAGS="$(FLAGS) $(RELR)" $(CARGO) $(BUILD)
 
 static: static-$(STATIC_KIND)
 	@if readelf -d $(STATIC) | grep NEEDED; then echo "$(STATIC) is not static" >&2; exit 1; fi
 	@$(STATIC) version
 	@ls -l $(STATIC)
 
-# No binary that panic = "abort" ends needs tables for unwinding.
-STATIC_FLAGS = -C target-feature=+crt-static -C force-unwind-tables=no
+STATIC_FLAGS = $(FLAGS) -C target-feature=+crt-static
 
 static-musl static-glibc:
-	RUSTFLAGS="$(RUSTFLAGS) $(STATIC_FLAGS)" $(CARGO) build --locked --release \
+	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) $(BUILD) \
 		--target $(if $(filter static-musl,$@),$(MUSL),$(HOST))
 	$(call keep_static,$(if $(filter static-musl,$@),$(MUSL),$(HOST)))
 
 # The standard library's sources fit one compiler alone, hence Debian's, and building them is a
 # feature that only a bootstrapping compiler may use. Its unwinder is looked for under LLVM's name, and
-# musl-gcc has no start file for a static position-independent program.
+# musl-gcc has no start file for a static position-independent program. What the standard library does
+# in two ways it does in the smaller one.
 static-musl-from-source:
 	@mkdir -p $(TARGET_DIR)/static
 	cp "$$(gcc -print-file-name=libgcc_eh.a)" $(TARGET_DIR)/static/libunwind.a
 	RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
-		RUSTFLAGS="$(RUSTFLAGS) $(STATIC_FLAGS) -C linker=musl-gcc -C link-self-contained=no \
+		RUSTFLAGS="$(STATIC_FLAGS) -C linker=musl-gcc -C link-self-contained=no \
 		-C link-arg=-nostartfiles -C link-arg=$(MUSL_CRT) -C link-arg=-Wl,-Bstatic -C link-arg=-lc \
-		-C link-arg=-Wl,--no-dynamic-linker \
-		-L native=$(abspath $(TARGET_DIR))/static" \
-		/usr/bin/cargo build --locked --release --target $(MUSL) \
-		-Z build-std=std,panic_abort -Z build-std-features=
+		-C link-arg=-Wl,--no-dynamic-linker -L native=$(abspath $(TARGET_DIR))/static" \
+		/usr/bin/cargo $(BUILD) --target $(MUSL) \
+		-Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
 	$(call keep_static,$(MUSL))
+
+# The dynamic binary likewise, for those who want it small: without the part of the standard library
+# that reads debugging information to print backtraces, which a stripped binary has none of.
+dynamic-from-source:
+	RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTFLAGS="$(FLAGS) $(RELR)" \
+		/usr/bin/cargo $(BUILD) --target $(HOST) \
+		-Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
+	@ls -l $(TARGET_DIR)/$(HOST)/release/cottar
 
 define keep_static
 	@mkdir -p $(TARGET_DIR)/static
@@ -125,3 +146,4 @@ demo:
 	@sh tests/demo.sh $(TARGET_DIR)/debug/cottar
 
 include dist/install.mk
+include dist/checks.mk

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Builds from a vendored tree without a network or Cargo's caches, as a distribution does:
+#
+#   dist/vendored.sh [GOAL...]           goals of the Makefile: all (the default), static
+set -eu
+
+unset CARGO_TARGET_DIR
+[ $# -gt 0 ] || set -- all
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/source" "$work/home"
+git ls-files -z | xargs -0 tar -cf - | tar -xf - -C "$work/source"
+cd "$work/source"
+mkdir .cargo
+cargo vendor --locked --quiet vendor >.cargo/config.toml
+# An empty home has no registry to fall back on, and the flag forbids to ask for one.
+CARGO_HOME=$work/home
+export CARGO_HOME
+for goal; do
+    make "$goal" OFFLINE=--offline
+done
+echo "vendored: built from $(ls vendor | wc -l) vendored packages alone"

@@ -1,0 +1,37 @@
+//! The program runs in a root directory that has nothing but a shell and itself. The script does the
+//! same with the static binary; here it is the one under test, with its libraries beside it.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Whether this user may have a root directory of its own.
+fn may_change_root() -> bool {
+    // SAFETY: takes nothing and returns an integer.
+    if unsafe { libc::geteuid() } == 0 {
+        return true;
+    }
+    Command::new("unshare")
+        .args(["--map-root-user", "true"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+#[test]
+fn an_empty_root_with_a_shell_is_enough() {
+    if !may_change_root() {
+        eprintln!("SKIPPED an_empty_root_with_a_shell_is_enough: no way to change the root");
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/anywhere.sh");
+    let output = Command::new("sh")
+        .arg(script)
+        .arg(env!("CARGO_BIN_EXE_cottar"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+    assert!(text.ends_with("anywhere: it works\n"), "{text}");
+}
