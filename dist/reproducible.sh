@@ -25,6 +25,6 @@ for goal; do
         *) file=target/release/cottar ;;
     esac
     cmp "$one/$file" "$two/$file"
-    (cd "$one" && sha256sum "$file")
+    (cd "$one" && ls -l "$file" && sha256sum "$file")
 done
 echo "reproducible: two builds in two folders are identical"

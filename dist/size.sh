@@ -2,7 +2,7 @@
 # Says what the bytes of a binary are: `dist/size.sh BINARY`, with the symbols still in it.
 #
 # Each symbol is counted for the crate whose name comes first in it, which is where its code was
-# written; what mentions cottar is cottar's. A container of `alloc` with our types in it is `alloc`'s.
+# written. What mentions cottar is cottar's: a container with its types in it would not be there without.
 # What has no symbol (texts, tables of addresses, headers) is the difference to the stripped size.
 set -eu
 
@@ -24,6 +24,8 @@ nm --demangle --print-size --defined-only "$1" | awk -v total="$total" '
         crate = "(C library, start files)"
         if (name ~ /(^|[^a-z_])cottar::/)
             crate = "cottar"
+        else if (name ~ /^<(str|\[|&|\*|u[0-9]|i[0-9]|char|bool)/)
+            crate = "core"
         else if (match(name, /[a-z_][a-z0-9_]*(\[[0-9a-f]+\])?::/)) {
             crate = substr(name, RSTART, RLENGTH)
             sub(/(\[[0-9a-f]+\])?::$/, "", crate)
