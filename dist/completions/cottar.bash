@@ -18,8 +18,15 @@ _cottar() {
     local last=$((${#words[@]} - 1))
     local cur=${words[last]} path=${words[1]} first=2
     if ((last == 1)); then
-        _cottar_words "$cur" agent event force-leave help info join keygen keys leave members monitor query reachability rtt tags version --help --version
+        _cottar_words "$cur" agent event force-leave handler help info join keygen keys leave members monitor query reachability rtt tags version wait --help --version
         return
+    fi
+    if [[ $path == handler ]]; then
+        if ((last == 2)); then
+            _cottar_words "$cur" list test
+            return
+        fi
+        path+=" ${words[2]}" first=3
     fi
 
     local flags=() takes='' arguments=''
@@ -30,14 +37,24 @@ _cottar() {
             arguments=''
             ;;
         event)
-            flags=(-coalesce=false -rpc-addr -rpc-auth)
-            takes=' rpc-addr rpc-auth '
+            flags=(-coalesce=false -format -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
             arguments='other'
             ;;
         force-leave)
-            flags=(-prune -rpc-addr -rpc-auth)
-            takes=' rpc-addr rpc-auth '
+            flags=(-format -prune -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
             arguments='other'
+            ;;
+        'handler list')
+            flags=(-format -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
+            arguments=''
+            ;;
+        'handler test')
+            flags=(-coalesce=false -format -handler-grace -handler-timeout -ltime -node -payload -query-response-size-limit -quiet -role -tag)
+            takes=' format handler-grace handler-timeout ltime node payload query-response-size-limit role tag '
+            arguments='file'
             ;;
         help)
             flags=()
@@ -50,59 +67,64 @@ _cottar() {
             arguments=''
             ;;
         join)
-            flags=(-replay -rpc-addr -rpc-auth)
-            takes=' rpc-addr rpc-auth '
+            flags=(-format -replay -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
             arguments='other'
             ;;
         keygen)
-            flags=()
-            takes=' '
+            flags=(-format)
+            takes=' format '
             arguments=''
             ;;
         keys)
-            flags=(-install -list -remove -use -rpc-addr -rpc-auth)
-            takes=' install remove use rpc-addr rpc-auth '
+            flags=(-format -install -list -remove -use -rpc-addr -rpc-auth)
+            takes=' format install remove use rpc-addr rpc-auth '
             arguments=''
             ;;
         leave)
-            flags=(-rpc-addr -rpc-auth)
-            takes=' rpc-addr rpc-auth '
+            flags=(-format -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
             arguments=''
             ;;
         members)
-            flags=(-detailed -format -name -role -status -tag -rpc-addr -rpc-auth)
-            takes=' format name role status tag rpc-addr rpc-auth '
+            flags=(-0 -detailed -fields -format -name -role -status -strict -tag -rpc-addr -rpc-auth)
+            takes=' fields format name role status tag rpc-addr rpc-auth '
             arguments=''
             ;;
         monitor)
-            flags=(-log-level -rpc-addr -rpc-auth)
-            takes=' log-level rpc-addr rpc-auth '
+            flags=(-format -log-level -rpc-addr -rpc-auth)
+            takes=' format log-level rpc-addr rpc-auth '
             arguments=''
             ;;
         query)
-            flags=(-format -no-ack -node -relay-factor -tag -timeout -rpc-addr -rpc-auth)
-            takes=' format node relay-factor tag timeout rpc-addr rpc-auth '
+            flags=(-0 -expect -fields -format -no-ack -node -relay-factor -strict -tag -timeout -rpc-addr -rpc-auth)
+            takes=' expect fields format node relay-factor tag timeout rpc-addr rpc-auth '
             arguments='other'
             ;;
         reachability)
-            flags=(-verbose -rpc-addr -rpc-auth)
-            takes=' rpc-addr rpc-auth '
+            flags=(-format -strict -verbose -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
             arguments=''
             ;;
         rtt)
-            flags=(-rpc-addr -rpc-auth)
-            takes=' rpc-addr rpc-auth '
+            flags=(-format -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
             arguments='other'
             ;;
         tags)
-            flags=(-delete -set -rpc-addr -rpc-auth)
-            takes=' delete set rpc-addr rpc-auth '
+            flags=(-delete -format -set -rpc-addr -rpc-auth)
+            takes=' delete format set rpc-addr rpc-auth '
             arguments=''
             ;;
         version)
-            flags=()
-            takes=' '
+            flags=(-format)
+            takes=' format '
             arguments=''
+            ;;
+        wait)
+            flags=(-0 -count -fields -format -name -retry -status -tag -timeout -rpc-addr -rpc-auth)
+            takes=' count fields format name status tag timeout rpc-addr rpc-auth '
+            arguments='other'
             ;;
         *) return ;;
     esac
@@ -148,11 +170,31 @@ _cottar() {
         'agent protocol') _cottar_words "$value" 2 3 4 5 ;;
         'agent snapshot') _cottar_files -f "$value" ;;
         'agent tags-file') _cottar_files -f "$value" ;;
+        'event format') _cottar_words "$value" text json ;;
+        'force-leave format') _cottar_words "$value" text json ;;
+        'handler list format') _cottar_words "$value" text json ;;
+        'handler test format') _cottar_words "$value" text json ;;
+        'handler test payload') _cottar_files -f "$value" ;;
         'info format') _cottar_words "$value" text json ;;
+        'join format') _cottar_words "$value" text json ;;
+        'keygen format') _cottar_words "$value" text json ;;
+        'keys format') _cottar_words "$value" text json ;;
+        'leave format') _cottar_words "$value" text json ;;
+        'members fields') _cottar_list "$value" name addr ip port status tags protocol ;;
         'members format') _cottar_words "$value" text json ;;
         'members status') _cottar_words "$value" alive leaving left failed ;;
+        'monitor format') _cottar_words "$value" text json ;;
         'monitor log-level') _cottar_words "$value" TRACE DEBUG INFO WARN ERR ;;
+        'query expect') _cottar_words "$value" all ;;
+        'query fields') _cottar_list "$value" node payload ack ;;
         'query format') _cottar_words "$value" text json ;;
+        'reachability format') _cottar_words "$value" text json ;;
+        'rtt format') _cottar_words "$value" text json ;;
+        'tags format') _cottar_words "$value" text json ;;
+        'version format') _cottar_words "$value" text json ;;
+        'wait fields') _cottar_list "$value" name addr ip port status tags protocol ;;
+        'wait format') _cottar_words "$value" text json ;;
+        'wait status') _cottar_words "$value" alive leaving left failed ;;
     esac
     [[ $value == "$cur" || $COMP_WORDBREAKS == *=* ]] || COMPREPLY=("${COMPREPLY[@]/#/${cur%%=*}=}")
 }

@@ -20,6 +20,9 @@ complete -c cottar -n __fish_cottar_is -l version -d 'Print the version'
 complete -c cottar -n __fish_cottar_is -a agent -d 'Runs an agent: a node of the cluster'
 complete -c cottar -n __fish_cottar_is -a event -d 'Sends a user event to the whole cluster'
 complete -c cottar -n __fish_cottar_is -a force-leave -d 'Turns a failed member into one that has left'
+complete -c cottar -n __fish_cottar_is -a handler -d 'Shows an agent\'s handlers and what became of their runs'
+complete -c cottar -n '__fish_cottar_is handler' -a list -d 'Shows an agent\'s handlers and what became of their runs'
+complete -c cottar -n '__fish_cottar_is handler' -a test -d 'Runs a handler as an agent would, without an agent'
 complete -c cottar -n __fish_cottar_is -a help -d 'Lists the commands'
 complete -c cottar -n __fish_cottar_is -a info -d 'Shows an agent\'s figures for operators'
 complete -c cottar -n __fish_cottar_is -a join -d 'Makes a running agent join a cluster'
@@ -33,6 +36,7 @@ complete -c cottar -n __fish_cottar_is -a reachability -d 'Tests whether all liv
 complete -c cottar -n __fish_cottar_is -a rtt -d 'Estimates the round-trip time between two nodes'
 complete -c cottar -n __fish_cottar_is -a tags -d 'Changes the tags of a running agent'
 complete -c cottar -n __fish_cottar_is -a version -d 'Prints the version'
+complete -c cottar -n __fish_cottar_is -a wait -d 'Waits until members are there, or gone'
 
 # cottar agent
 complete -c cottar -n '__fish_cottar_begins agent' -o advertise -x -d 'Address under which the other nodes reach this one, if it is not the one of -bind'
@@ -70,13 +74,34 @@ complete -c cottar -n '__fish_cottar_begins agent' -o tags-file -r -F -d 'Keep t
 
 # cottar event
 complete -c cottar -n '__fish_cottar_begins event' -a '-coalesce=false' -d 'Let receivers run one handler for several events of this name within a short time'
+complete -c cottar -n '__fish_cottar_begins event' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins event' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins event' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar force-leave
+complete -c cottar -n '__fish_cottar_begins force-leave' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins force-leave' -o prune -d 'Forget the member altogether'
 complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar handler list
+complete -c cottar -n '__fish_cottar_begins handler list' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins handler list' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins handler list' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar handler test
+complete -c cottar -n '__fish_cottar_begins handler test' -a '-coalesce=false' -d 'Whether the user event may be coalesced'
+complete -c cottar -n '__fish_cottar_begins handler test' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins handler test' -o handler-grace -x -d 'How long to wait for output that background processes keep open, as for the agent'
+complete -c cottar -n '__fish_cottar_begins handler test' -o handler-timeout -x -d 'Time after which the handler is ended, as for the agent; 0 lets it run for ever'
+complete -c cottar -n '__fish_cottar_begins handler test' -o ltime -x -d 'Lamport time of the user event or query'
+complete -c cottar -n '__fish_cottar_begins handler test' -o node -x -d 'Name of the node that the handler runs on'
+complete -c cottar -n '__fish_cottar_begins handler test' -o payload -r -F -d 'Read the payload from this file; \'-\' is standard input'
+complete -c cottar -n '__fish_cottar_begins handler test' -o query-response-size-limit -x -d 'Limit of an answer with what is around it, as in the agent\'s configuration'
+complete -c cottar -n '__fish_cottar_begins handler test' -o quiet -d 'Show the output of the handler and nothing else'
+complete -c cottar -n '__fish_cottar_begins handler test' -o role -x -d 'Value of the node\'s tag \'role\''
+complete -c cottar -n '__fish_cottar_begins handler test' -o tag -x -d 'Tag of the node; may be given several times'
+complete -c cottar -n '__fish_cottar_begins handler test' -F
 
 # cottar help
 
@@ -86,13 +111,16 @@ complete -c cottar -n '__fish_cottar_begins info' -o rpc-addr -x -d 'RPC address
 complete -c cottar -n '__fish_cottar_begins info' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar join
+complete -c cottar -n '__fish_cottar_begins join' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins join' -o replay -d 'Take user events from before the join, too'
 complete -c cottar -n '__fish_cottar_begins join' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins join' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar keygen
+complete -c cottar -n '__fish_cottar_begins keygen' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 
 # cottar keys
+complete -c cottar -n '__fish_cottar_begins keys' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins keys' -o install -x -d 'Add this key to the rings of all members, who then understand it'
 complete -c cottar -n '__fish_cottar_begins keys' -o list -d 'List the keys, each with the number of members that have it'
 complete -c cottar -n '__fish_cottar_begins keys' -o remove -x -d 'Take this key off the rings of all members; it must not be the primary one'
@@ -101,47 +129,74 @@ complete -c cottar -n '__fish_cottar_begins keys' -o rpc-addr -x -d 'RPC address
 complete -c cottar -n '__fish_cottar_begins keys' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar leave
+complete -c cottar -n '__fish_cottar_begins leave' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins leave' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins leave' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar members
+complete -c cottar -n '__fish_cottar_begins members' -o 0 -d 'With -fields: bytes as they are, and NUL instead of a line end'
 complete -c cottar -n '__fish_cottar_begins members' -o detailed -d 'Show protocol versions, too; for text output'
+complete -c cottar -n '__fish_cottar_begins members' -o fields -x -a '(__fish_append , name addr ip port status tags protocol)' -d 'Print only these, a line each member, with tabs in between: name, addr, ip, port, status, tags, tag:KEY, protocol'
 complete -c cottar -n '__fish_cottar_begins members' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins members' -o name -x -d 'Only members whose name matches'
 complete -c cottar -n '__fish_cottar_begins members' -o role -x -d 'Only members whose tag \'role\' matches'
 complete -c cottar -n '__fish_cottar_begins members' -o status -x -a 'alive leaving left failed' -d 'Only members whose status matches: alive, leaving, left or failed'
+complete -c cottar -n '__fish_cottar_begins members' -o strict -d 'End with 2 if no member matches'
 complete -c cottar -n '__fish_cottar_begins members' -o tag -x -d 'Only members whose tag KEY matches; may be given several times, then all must match'
 complete -c cottar -n '__fish_cottar_begins members' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins members' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar monitor
+complete -c cottar -n '__fish_cottar_begins monitor' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins monitor' -o log-level -x -a 'TRACE DEBUG INFO WARN ERR' -d 'Least level of the lines: TRACE, DEBUG, INFO, WARN or ERR, whatever the agent itself prints'
 complete -c cottar -n '__fish_cottar_begins monitor' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins monitor' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar query
+complete -c cottar -n '__fish_cottar_begins query' -o 0 -d 'With -fields: bytes as they are, and NUL instead of a line end'
+complete -c cottar -n '__fish_cottar_begins query' -o expect -x -a 'all' -d 'Stop as soon as so many nodes have answered, or all live members that the query is for'
+complete -c cottar -n '__fish_cottar_begins query' -o fields -x -a '(__fish_append , node payload ack)' -d 'Print only these, a line each answer, with tabs in between, at the end: node, payload; or a line each ack: ack'
 complete -c cottar -n '__fish_cottar_begins query' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins query' -o no-ack -d 'Do not ask nodes to confirm that they got the query'
 complete -c cottar -n '__fish_cottar_begins query' -o node -x -d 'Ask this node only; may be given several times'
 complete -c cottar -n '__fish_cottar_begins query' -o relay-factor -x -d 'Number of other nodes, 0 to 255, through which copies of each answer travel'
+complete -c cottar -n '__fish_cottar_begins query' -o strict -d 'End with 2 if nobody answers, or not all that -expect names'
 complete -c cottar -n '__fish_cottar_begins query' -o tag -x -d 'Ask only nodes with a matching tag; may be given several times, then all must match'
 complete -c cottar -n '__fish_cottar_begins query' -o timeout -x -d 'How long to collect answers; 0 leaves it to the agent, which goes by the size of the cluster'
 complete -c cottar -n '__fish_cottar_begins query' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins query' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar reachability
+complete -c cottar -n '__fish_cottar_begins reachability' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins reachability' -o strict -d 'End with 2, not with 1, if not exactly the live members have confirmed'
 complete -c cottar -n '__fish_cottar_begins reachability' -o verbose -d 'Show each answer and the times, too'
 complete -c cottar -n '__fish_cottar_begins reachability' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins reachability' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar rtt
+complete -c cottar -n '__fish_cottar_begins rtt' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins rtt' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins rtt' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar tags
 complete -c cottar -n '__fish_cottar_begins tags' -o delete -x -d 'Delete this tag; may be given several times'
+complete -c cottar -n '__fish_cottar_begins tags' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins tags' -o set -x -d 'Set this tag; may be given several times'
 complete -c cottar -n '__fish_cottar_begins tags' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins tags' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar version
+complete -c cottar -n '__fish_cottar_begins version' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+
+# cottar wait
+complete -c cottar -n '__fish_cottar_begins wait' -o 0 -d 'With -fields: bytes as they are, and NUL instead of a line end'
+complete -c cottar -n '__fish_cottar_begins wait' -o count -x -d 'How many members must match, at least; 0: none at all'
+complete -c cottar -n '__fish_cottar_begins wait' -o fields -x -a '(__fish_append , name addr ip port status tags protocol)' -d 'Print of the members that match only these, a line each member, with tabs in between: name, addr, ip, port, status, tags, tag:KEY, protocol'
+complete -c cottar -n '__fish_cottar_begins wait' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins wait' -o name -x -d 'Only members whose name matches'
+complete -c cottar -n '__fish_cottar_begins wait' -o retry -d 'Do not fail while no agent answers, as before it has started or while it starts anew, but try again'
+complete -c cottar -n '__fish_cottar_begins wait' -o status -x -a 'alive leaving left failed' -d 'Only members whose status matches: alive, leaving, left or failed'
+complete -c cottar -n '__fish_cottar_begins wait' -o tag -x -d 'Only members whose tag KEY matches; may be given several times, then all must match'
+complete -c cottar -n '__fish_cottar_begins wait' -o timeout -x -d 'How long to wait; 0 for ever'
+complete -c cottar -n '__fish_cottar_begins wait' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins wait' -o rpc-auth -x -d 'Key that the agent asks for'
