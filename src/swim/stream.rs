@@ -67,19 +67,30 @@ impl Streams {
             .filter(|stream| matches!(stream.purpose, Purpose::Serve))
     }
 
-    /// Whether this address has not had its share yet.
-    fn may_accept(&self, peer: SocketAddr) -> bool {
+    /// Makes sure that connections which nobody uses keep nobody out: the stream to be given up for a
+    /// new one, if one must be; `None` if the new one cannot be taken.
+    fn make_room(&self, peer: SocketAddr) -> Option<Option<StreamId>> {
         let ip = peer.ip().to_canonical();
-        let same = |stream: &&Stream| stream.peer.ip().to_canonical() == ip;
-        ip.is_loopback() || self.inbound().filter(same).count() < INBOUND_PER_SOURCE_MAX
+        let is_same = |stream: &Stream| stream.peer.ip().to_canonical() == ip;
+        let same = self.inbound().filter(|stream| is_same(stream)).count();
+        // Several peers may share an address, as behind a translator: it has its share back from the
+        // silent among its own.
+        if !ip.is_loopback() && same >= INBOUND_PER_SOURCE_MAX {
+            self.most_silent(is_same).map(Some)
+        } else if self.inbound().count() >= INBOUND_MAX {
+            self.most_silent(|_| true).map(Some)
+        } else {
+            Some(None)
+        }
     }
 
-    /// The accepted stream that has said nothing for longest.
-    fn most_silent(&self) -> Option<StreamId> {
+    /// The accepted stream that has said nothing for longest, of some.
+    fn most_silent(&self, among: impl Fn(&Stream) -> bool) -> Option<StreamId> {
         let silent = self.open.iter().filter(|(_, stream)| {
             matches!(stream.purpose, Purpose::Serve)
                 && matches!(stream.phase, Phase::Reading)
                 && stream.decoder.buffered_bytes() == 0
+                && among(stream)
         });
         let oldest = silent.min_by_key(|(id, stream)| (stream.deadline, **id));
         oldest.map(|(id, _)| *id)
@@ -108,22 +119,17 @@ impl Swim {
     }
 
     pub(super) fn accept_stream(&mut self, id: StreamId, peer: SocketAddr, now: Instant) {
-        let mut welcome = matches!(id, StreamId::Inbound(_)) && self.streams.may_accept(peer);
-        if welcome && self.streams.inbound().count() >= INBOUND_MAX {
-            // Connections that nobody uses must not keep out who has something to say.
-            let silent = self.streams.most_silent();
-            welcome = silent.is_some();
-            if let Some(silent) = silent {
-                self.counters.dropped_refused += 1;
-                log::debug!(target: "memberlist", "Too many streams: giving up one that is silent");
-                self.abort_stream(silent);
-            }
-        }
-        if !welcome {
+        let room = self.streams.make_room(peer);
+        let Some(silent) = room.filter(|_| matches!(id, StreamId::Inbound(_))) else {
             self.counters.dropped_refused += 1;
             log::debug!(target: "memberlist", "Too many streams: refusing one of {peer}");
             self.transmit(Transmit::Abort { stream: id });
             return;
+        };
+        if let Some(silent) = silent {
+            self.counters.dropped_refused += 1;
+            log::debug!(target: "memberlist", "Too many streams: giving up one that is silent");
+            self.abort_stream(silent);
         }
         log::debug!(target: "memberlist", "Stream connection from={peer}");
         let stream = Stream {

@@ -405,17 +405,22 @@ fn accepted_streams_are_bounded_in_number_and_time() {
         aborted(script)
     };
     let own = |number| vec![StreamId::Inbound(number)];
+    // The share of one address, in which the silent make room, the first one first.
     for number in 0..40 {
-        let expected = if number < 32 { vec![] } else { own(number) };
+        let expected = if number < 32 {
+            vec![]
+        } else {
+            own(number - 32)
+        };
         assert_eq!(accept(&mut script, number, addr(2)), expected);
     }
     let loopback: SocketAddr = "127.0.0.1:5000".parse().unwrap();
     for number in 100..196 {
         assert_eq!(accept(&mut script, number, loopback), []);
     }
-    // Whoever says nothing makes room, the first one first.
+    // The same among all.
     for number in 0..32 {
-        assert_eq!(accept(&mut script, 200 + number, loopback), own(number));
+        assert_eq!(accept(&mut script, 200 + number, loopback), own(8 + number));
     }
     for number in 100..196 {
         assert_eq!(accept(&mut script, 200 + number, loopback), own(number));
@@ -433,6 +438,26 @@ fn accepted_streams_are_bounded_in_number_and_time() {
     let aborted = script.take_events();
     assert_eq!(aborted.len(), 128);
     assert_eq!(script.swim.poll_timeout(), None);
+}
+
+#[test]
+fn an_address_has_no_more_than_its_share() {
+    let mut script = Script::new();
+    let now = script.now;
+    let accept = |script: &mut Script, number, peer| {
+        let id = StreamId::Inbound(number);
+        script.swim.handle_stream_accepted(id, peer, now);
+        script.swim.handle_stream_data(id, &[6, 0x83], now);
+        script.drain();
+        script.take_events()
+    };
+    for number in 0..32 {
+        assert_eq!(accept(&mut script, number, addr(2)), []);
+    }
+    let stream = StreamId::Inbound(32);
+    let refused = [Output::Transmit(Transmit::Abort { stream })];
+    assert_eq!(accept(&mut script, 32, addr(2)), refused);
+    assert_eq!(accept(&mut script, 33, addr(3)), []);
 }
 
 #[test]
