@@ -1,50 +1,30 @@
 //! Single links that are cut or lossy: whoever is alive is held alive.
 
-use crate::harness::{Kind, Lab, Member, Node, Recorder, await_members};
-use crate::stories::{obstacle, start};
-use crate::world::{Fate, World};
-use std::io::Write as _;
+use crate::cluster::{Cluster, is_impossible};
+use crate::harness::{Kind, Node};
+use crate::world::Fate;
 use std::time::Duration;
 
 /// So long every node probes every other one several times, and a suspicion of five nodes that nobody
 /// confirms would run out (gossip spec 4.7).
 const WATCHED: Duration = Duration::from_secs(24);
 
-/// Whether this machine has no hosts for the test, which is then said.
-fn is_impossible(name: &str) -> bool {
-    let Some(why) = obstacle() else {
-        return false;
-    };
-    let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-    assert!(!required, "{name}: COTTAR_INTEROP=require, but {why}");
-    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
-    true
-}
-
 /// Spoils what the first two nodes get from each other, watches, and gives the nodes back.
 fn watch(name: &str, cast: &str, fate: Fate, judge: impl Fn(&[Node])) {
     if is_impossible(name) {
         return;
     }
-    let world = World::new(cast.len()).expect("a world");
-    let lab = Lab::new(name, cast);
-    let recorders: Vec<Recorder> = (0..lab.size())
-        .map(|index| Recorder::new(lab.path(), &format!("n{}", index + 1)))
-        .collect();
-    let nodes = start(&lab, &world, &recorders);
-    let all: Vec<&Node> = nodes.iter().collect();
-    let members: Vec<Member> = nodes.iter().map(Member::of).collect();
-    await_members(&all, &members, 60.0);
-    world.cut(0, &[1], fate);
-    world.cut(1, &[0], fate);
+    let cluster = Cluster::start(name, cast);
+    cluster.world.cut(0, &[1], fate);
+    cluster.world.cut(1, &[0], fate);
     // The time itself is the condition here.
     std::thread::sleep(WATCHED);
-    await_members(&all, &members, 1.0);
-    for node in &nodes {
+    cluster.await_all_alive(1.0);
+    for node in &cluster.nodes {
         let log = node.log();
         assert!(!log.contains("EventMemberFailed"), "{cast}: {log}");
     }
-    judge(&nodes);
+    judge(&cluster.nodes);
 }
 
 /// Plays a story with each cast; what takes time is the waiting.
@@ -105,25 +85,18 @@ fn relayed_acks_reach_who_gets_no_direct_ones() {
         return;
     }
     side_by_side(&["CSC", "CSS", "SCC", "SCS"], |cast| {
-        let world = World::new(3).expect("a world");
-        let lab = Lab::new("relayed acks", cast);
-        let recorders: Vec<Recorder> = (0..3)
-            .map(|index| Recorder::new(lab.path(), &format!("n{}", index + 1)))
-            .collect();
-        let nodes = start(&lab, &world, &recorders);
-        let all: Vec<&Node> = nodes.iter().collect();
-        let members: Vec<Member> = nodes.iter().map(Member::of).collect();
-        await_members(&all, &members, 60.0);
+        let cluster = Cluster::start("relayed acks", cast);
         // The third node hears the first one, which hears it through the second one alone.
-        world.cut(0, &[2], Fate::DatagramsDropped);
+        cluster.world.cut(0, &[2], Fate::DatagramsDropped);
         let acks = |relay_factor: &str| {
             let query = ["query", "-timeout=2s", "-node=n3", relay_factor, "who"];
-            let answer = nodes[0].cli(&query).success();
+            let answer = cluster.nodes[0].cli(&query).success();
             answer.stdout.matches("Ack from 'n3'").count()
         };
         // With two copies both other members are relays, the first node itself among them. The
         // reference draws its relays with a bound on the tries, and sometimes misses one.
-        let tries = if lab.kind(2) == Kind::Cottar { 1 } else { 8 };
+        let is_ours = cluster.lab().kind(2) == Kind::Cottar;
+        let tries = if is_ours { 1 } else { 8 };
         let relayed = (0..tries).any(|_| acks("-relay-factor=2") == 1);
         assert!(relayed, "{cast}: no relayed ack");
         assert_eq!(

@@ -5,6 +5,7 @@
 //! `COTTAR_PARTITION_PROFILE=lan` runs the whole with the usual, slower profile.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod cluster;
 #[allow(dead_code, unused_imports)]
 #[path = "../interop/harness/mod.rs"]
 mod harness;

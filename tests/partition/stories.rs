@@ -1,9 +1,9 @@
 //! Six nodes, three on either side of a cut; afterwards all must be as if nothing had happened.
 
-use crate::harness::{Kind, Lab, Member, Node, Recorder, await_members, eventually, reference};
+use crate::cluster::{Cluster, is_impossible};
+use crate::harness::{Kind, Member, Node, Recorder, await_members, eventually};
 use crate::world::{Fate, World};
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 const HERE: [usize; 3] = [0, 1, 2];
@@ -57,10 +57,7 @@ type Seen = Vec<BTreeMap<String, usize>>;
 
 /// The story with a mixed cluster and, for what the protocol itself may lose, with the reference alone.
 fn play(name: &str, cut: impl Fn(&World) + Sync) {
-    if let Some(why) = obstacle() {
-        let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-        assert!(!required, "{name}: COTTAR_INTEROP=require, but {why}");
-        let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
+    if is_impossible(name) {
         return;
     }
     let [mixed, theirs] = std::thread::scope(|scope| {
@@ -76,32 +73,16 @@ fn play(name: &str, cut: impl Fn(&World) + Sync) {
     assert_eq!(mixed, theirs, "{name}: events seen by each node");
 }
 
-/// What stands in the way of namespaces and firewalls, if anything.
-pub fn obstacle() -> Option<String> {
-    if reference().is_none() {
-        return Some("there is no `serf` on the path".to_owned());
-    }
-    World::new(1).err()
-}
-
 fn story(name: &str, cast: &str, cut: &impl Fn(&World)) -> Seen {
-    let world = World::new(cast.len()).expect("a world");
-    let lab = Lab::new(name, cast);
-    let recorders: Vec<Recorder> = (0..lab.size())
-        .map(|index| Recorder::new(lab.path(), &format!("n{}", index + 1)))
-        .collect();
-    let nodes = start(&lab, &world, &recorders);
-    let all: Vec<&Node> = nodes.iter().collect();
-    let members: Vec<Member> = nodes.iter().map(Member::of).collect();
-    // What gossip has not brought by then comes with the second push/pull.
-    await_members(&all, &members, 60.0);
+    let cluster = Cluster::start(name, cast);
+    let (nodes, world) = (&cluster.nodes, &cluster.world);
 
     let lossy = name.contains("loss");
     let began = Instant::now();
-    cut(&world);
+    cut(world);
     if !lossy {
         for (near, far) in [(HERE, THERE), (THERE, HERE)] {
-            await_split(&nodes, &near, &far);
+            await_split(nodes, &near, &far);
         }
     }
     for (node, event) in EVENTS {
@@ -113,17 +94,17 @@ fn story(name: &str, cast: &str, cut: &impl Fn(&World)) -> Seen {
     }
     world.heal();
     let healed = Instant::now();
-    await_members(&all, &members, HEALING);
+    cluster.await_all_alive(HEALING);
     println!(
         "{name} {cast}: one list {:.1?} after healing",
         healed.elapsed()
     );
-    await_equal_clocks(&all);
+    await_equal_clocks(&cluster.all());
     println!(
         "{name} {cast}: one time {:.1?} after healing",
         healed.elapsed()
     );
-    let seen = await_events(&recorders);
+    let seen = await_events(&cluster.recorders);
     println!(
         "{name} {cast}: all events {:.1?} after healing",
         healed.elapsed()
@@ -131,25 +112,12 @@ fn story(name: &str, cast: &str, cut: &impl Fn(&World)) -> Seen {
     // A doubt from the bad time may still run its course: somebody alive is called failed, and comes
     // back. When no such doubt is left there is one list, and it stays.
     std::thread::sleep(DOUBT.saturating_sub(healed.elapsed()));
-    await_members(&all, &members, HEALING);
+    cluster.await_all_alive(HEALING);
     for _ in 0..3 {
         std::thread::sleep(Duration::from_secs(1));
-        await_members(&all, &members, 0.0);
+        cluster.await_all_alive(0.0);
     }
     seen
-}
-
-pub fn start(lab: &Lab, world: &World, recorders: &[Recorder]) -> Vec<Node> {
-    let profile = std::env::var("COTTAR_PARTITION_PROFILE").unwrap_or_else(|_| "local".to_owned());
-    lab.start_all(|index, spec| {
-        spec.addresses(
-            (World::ip(index), 7946).into(),
-            ([127, 0, 0, 1], 7373).into(),
-        )
-        .wrapper(world.wrapper(index))
-        .recorded(&recorders[index])
-        .args(["-profile", &profile])
-    })
 }
 
 /// Waits until each node of one side holds its own side alive and the other failed.

@@ -1,0 +1,81 @@
+//! A cluster in a world of its own, and whether there can be one.
+
+use crate::harness::{Lab, Member, Node, Recorder, await_members, reference};
+use crate::world::World;
+use std::io::Write as _;
+
+/// Agents on hosts of their own that know each other, each with a handler that records.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    pub recorders: Vec<Recorder>,
+    // Behind the nodes, which end first.
+    lab: Lab,
+    pub world: World,
+}
+
+impl Cluster {
+    /// Starts the cast and waits until they agree.
+    pub fn start(name: &str, cast: &str) -> Cluster {
+        let world = World::new(cast.len()).expect("a world");
+        let lab = Lab::new(name, cast);
+        let recorders: Vec<Recorder> = (0..lab.size())
+            .map(|index| Recorder::new(lab.path(), &format!("n{}", index + 1)))
+            .collect();
+        let profile =
+            std::env::var("COTTAR_PARTITION_PROFILE").unwrap_or_else(|_| "local".to_owned());
+        let nodes = lab.start_all(|index, spec| {
+            spec.addresses(
+                (World::ip(index), 7946).into(),
+                ([127, 0, 0, 1], 7373).into(),
+            )
+            .wrapper(world.wrapper(index))
+            .recorded(&recorders[index])
+            .args(["-profile", &profile])
+        });
+        let cluster = Cluster {
+            nodes,
+            recorders,
+            lab,
+            world,
+        };
+        // What gossip has not brought by then comes with the second push/pull.
+        cluster.await_all_alive(60.0);
+        cluster
+    }
+
+    /// Who plays which node.
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// All nodes, to be asked.
+    pub fn all(&self) -> Vec<&Node> {
+        self.nodes.iter().collect()
+    }
+
+    /// Waits until everybody holds everybody alive.
+    #[track_caller]
+    pub fn await_all_alive(&self, seconds: f64) {
+        let members: Vec<Member> = self.nodes.iter().map(Member::of).collect();
+        await_members(&self.all(), &members, seconds);
+    }
+}
+
+/// Whether this machine has no hosts for the test, which is then said.
+pub fn is_impossible(name: &str) -> bool {
+    let Some(why) = obstacle() else {
+        return false;
+    };
+    let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
+    assert!(!required, "{name}: COTTAR_INTEROP=require, but {why}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
+    true
+}
+
+/// What stands in the way of namespaces and firewalls, if anything.
+fn obstacle() -> Option<String> {
+    if reference().is_none() {
+        return Some("there is no `serf` on the path".to_owned());
+    }
+    World::new(1).err()
+}
