@@ -1,0 +1,205 @@
+//! Looks into the nodes, for the stories and for the history.
+
+use std::collections::BTreeMap;
+
+use cottar::serf::{CommandId, CommandResult, MemberStatus, Serf};
+use cottar::time::Instant;
+use cottar::wire::NodeName;
+
+use super::{NodeId, Sim};
+use crate::history::{Depths, Record, What};
+
+impl Sim {
+    pub fn is_up(&self, id: NodeId) -> bool {
+        self.nodes[id].serf.is_some()
+    }
+
+    /// Nodes that run, paused ones included.
+    pub fn up(&self) -> Vec<NodeId> {
+        (0..self.nodes.len()).filter(|&id| self.is_up(id)).collect()
+    }
+
+    pub fn serf(&self, id: NodeId) -> &Serf {
+        self.nodes[id].serf.as_ref().expect("the node runs")
+    }
+
+    /// The status that a node gives a member.
+    pub fn status(&self, id: NodeId, of: &str) -> Option<MemberStatus> {
+        self.serf(id)
+            .member(of.as_bytes())
+            .map(|member| member.status)
+    }
+
+    /// Why the lists of the nodes that run are not what they must become, if so.
+    pub fn disagreement(&self) -> Option<String> {
+        let up = self.up();
+        let mut gone: BTreeMap<&NodeName, MemberStatus> = BTreeMap::new();
+        for &viewer in &up {
+            let serf = self.serf(viewer);
+            for &other in &up {
+                let name = &self.nodes[other].spec.config.name;
+                let own = self.serf(other).member(name.as_bytes());
+                let held = serf.member(name.as_bytes());
+                let agreed =
+                    held.is_some_and(|held| held.status == MemberStatus::Alive) && held == own;
+                if !agreed {
+                    return Some(format!(
+                        "node {viewer} holds {held:?}, the node itself {own:?}"
+                    ));
+                }
+            }
+            for member in serf.members() {
+                let runs = up
+                    .iter()
+                    .any(|&id| self.nodes[id].spec.config.name == member.name);
+                let settled = matches!(member.status, MemberStatus::Failed | MemberStatus::Left);
+                if !runs
+                    && (!settled
+                        || *gone.entry(&member.name).or_insert(member.status) != member.status)
+                {
+                    return Some(format!(
+                        "node {viewer} holds {member:?}, which does not run"
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    pub fn result(&self, id: CommandId) -> Option<&CommandResult> {
+        self.results.get(&id).map(|(_, result)| result)
+    }
+
+    /// A hash of all bytes that all nodes sent, with the times.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    pub fn record(&mut self, node: NodeId, what: What) {
+        if self.observing {
+            self.history.push(Record {
+                at: self.now,
+                node,
+                life: self.nodes[node].life,
+                what,
+            });
+        }
+    }
+
+    /// Writes the end into the history, in place of an earlier one: lists, queues and streams of the
+    /// living.
+    pub fn finish(&mut self) {
+        let ending =
+            |what: &What| matches!(what, What::Members(_) | What::Queues { end: true, .. });
+        self.history.retain(|record| !ending(&record.what));
+        for id in self.up() {
+            let members = self.serf(id).members().cloned().collect();
+            let depths = self.depths(id);
+            let handled = self.nodes[id].handlers.counters();
+            let dropped = handled.dropped_user_events + handled.dropped_queries;
+            assert_eq!(
+                dropped + handled.merged_members,
+                0,
+                "the queue has room for all"
+            );
+            let opened: Vec<Instant> = (self.nodes[id].streams.values())
+                .filter_map(|&(connection, side)| {
+                    let end = &self.network.connections.get(&connection)?.ends[side];
+                    end.open.then_some(end.since)
+                })
+                .collect();
+            for at in opened {
+                self.record_age(id, at);
+            }
+            self.record(id, What::Members(members));
+            self.record(id, What::Queues { depths, end: true });
+        }
+    }
+
+    pub(super) fn depths(&self, id: NodeId) -> Depths {
+        let serf = self.serf(id);
+        let stats = serf.stats();
+        Depths {
+            membership: serf.swim().membership_queue_len(),
+            intent: stats.intent_queue,
+            query: stats.query_queue,
+            event: stats.event_queue,
+        }
+    }
+
+    /// Writes down what is new in the node's tables.
+    pub(super) fn observe(&mut self, id: NodeId) {
+        let depths = self.depths(id);
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        let Some(serf) = node.serf.as_ref() else {
+            return;
+        };
+        let mut news = Vec::new();
+        let deepest = Depths {
+            membership: node.deepest.membership.max(depths.membership),
+            intent: node.deepest.intent.max(depths.intent),
+            query: node.deepest.query.max(depths.query),
+            event: node.deepest.event.max(depths.event),
+        };
+        if deepest != node.deepest {
+            node.deepest = deepest;
+            news.push(What::Queues { depths, end: false });
+        }
+        let mut seen = 0;
+        for record in serf.swim().nodes() {
+            seen += 1;
+            let value = (record.addr, record.incarnation, record.state);
+            if node.known.get(&record.name) != Some(&value) {
+                node.known.insert(record.name.clone(), value);
+                news.push(What::Known {
+                    about: record.name.clone(),
+                    addr: record.addr,
+                    incarnation: record.incarnation,
+                    state: record.state,
+                });
+            }
+        }
+        if seen != node.known.len() {
+            node.known.retain(|name, _| {
+                let kept = serf.swim().node(name).is_some();
+                if !kept {
+                    news.push(What::Dropped {
+                        about: name.clone(),
+                    });
+                }
+                kept
+            });
+        }
+        let mut members = 0;
+        for member in serf.members() {
+            members += 1;
+            if node.statuses.get(&member.name) != Some(&member.status) {
+                node.statuses.insert(member.name.clone(), member.status);
+                let about = member.name.clone();
+                let status = Some(member.status);
+                news.push(What::Status { about, status });
+            }
+        }
+        if members != node.statuses.len() {
+            node.statuses.retain(|name, _| {
+                let kept = serf.member(name.as_bytes()).is_some();
+                if !kept {
+                    let about = name.clone();
+                    news.push(What::Status {
+                        about,
+                        status: None,
+                    });
+                }
+                kept
+            });
+        }
+        let life = node.life;
+        self.history.extend(news.into_iter().map(|what| Record {
+            at: now,
+            node: id,
+            life,
+            what,
+        }));
+    }
+}

@@ -1,0 +1,257 @@
+//! What a node does with what reaches it, and what it wants done.
+
+use cottar::serf::{CommandId, CommandResult, Event, Input, KeyringChange, Output, Serf};
+use cottar::wire::Key;
+
+use super::{Asked, Happening, Incoming, NodeId, RETRY_JOIN, Sim, WRITE_TIME};
+use crate::history::{Stop, What};
+use crate::trace;
+
+impl Sim {
+    pub(super) fn wake(&mut self, id: NodeId) {
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        if node.wake != Some(now) {
+            return; // a later word replaced this one
+        }
+        node.wake = None;
+        if node.paused {
+            return;
+        }
+        let Some(serf) = node.serf.as_mut() else {
+            return;
+        };
+        if serf.poll_timeout().is_some_and(|due| due <= now) {
+            trace::at(now, &node.spec.config.name.to_string());
+            serf.handle_input(Input::Timeout, now);
+            self.traffic.timeouts += 1;
+            let next = serf.poll_timeout();
+            assert!(
+                next.is_none_or(|next| next > now),
+                "{} handled its timeout at {now:?} and wants the next at {next:?}",
+                node.spec.config.name
+            );
+            self.after_input(id);
+        } else {
+            self.schedule_wake(id);
+        }
+    }
+
+    pub(super) fn schedule_wake(&mut self, id: NodeId) {
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        let Some(due) = node.serf.as_ref().and_then(Serf::poll_timeout) else {
+            return;
+        };
+        let due = due.max(now);
+        // A wake that comes too early looks again; only an earlier one needs a new entry.
+        if !node.paused && node.wake.is_none_or(|wake| due < wake) {
+            node.wake = Some(due);
+            self.schedule(due, 1, Happening::Wake { node: id });
+        }
+    }
+
+    pub(super) fn feed(&mut self, id: NodeId, incoming: Incoming) {
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        if node.paused {
+            node.inbox.push_back(incoming);
+            return;
+        }
+        let Some(serf) = node.serf.as_mut() else {
+            return;
+        };
+        self.traffic.inputs += 1;
+        trace::at(now, &node.spec.config.name.to_string());
+        match incoming {
+            Incoming::Datagram { from, bytes } => {
+                let bytes = &bytes;
+                serf.handle_input(Input::Datagram { from, bytes }, now);
+            }
+            Incoming::Accepted { stream, peer } => {
+                serf.handle_input(Input::StreamAccepted { stream, peer }, now);
+            }
+            Incoming::Connected(stream) => serf.handle_input(Input::StreamConnected(stream), now),
+            Incoming::Data { stream, bytes } => {
+                let bytes = &bytes;
+                serf.handle_input(Input::StreamData { stream, bytes }, now);
+            }
+            Incoming::Closed { stream, end } => {
+                serf.handle_input(Input::StreamClosed { stream, end }, now);
+            }
+            Incoming::Command { id, command } => {
+                serf.handle_input(Input::Command { id, command }, now);
+            }
+            Incoming::KeyringWritten { change, result } => {
+                serf.handle_input(Input::KeyringWritten { change, result }, now);
+            }
+            Incoming::HandlerEnded => self.handler_ended(id),
+        }
+        self.after_input(id);
+    }
+
+    /// Drains the outputs, then looks at the node. Asking must change nothing.
+    pub(super) fn after_input(&mut self, id: NodeId) {
+        let timeout = self.nodes[id].serf.as_ref().and_then(Serf::poll_timeout);
+        while let Some(output) = self.nodes[id].serf.as_mut().and_then(Serf::poll_output) {
+            self.perform(id, output);
+        }
+        if let Some(why) = self.nodes[id].stopping.take() {
+            self.stop(id, why);
+            return;
+        }
+        let Some(serf) = self.nodes[id].serf.as_mut() else {
+            return;
+        };
+        assert_eq!(serf.poll_output(), None, "outputs appear by asking");
+        assert_eq!(serf.poll_timeout(), timeout, "polling moved the deadline");
+        if self.observing {
+            serf.check_invariants();
+            self.observe(id);
+        }
+        self.schedule_wake(id);
+    }
+
+    pub(super) fn perform(&mut self, id: NodeId, output: Output) {
+        match output {
+            Output::Transmit(transmit) => self.transmit(id, transmit),
+            Output::Event(event) => {
+                let order = self.nodes[id].handlers.push(event.clone(), self.now);
+                self.record(id, What::Delivered { order, event });
+                self.start_handler(id);
+            }
+            Output::CommandEnded {
+                id: command,
+                result,
+            } => self.command_ended(id, command, result),
+            Output::QueryRecord {
+                id: command,
+                record,
+            } => {
+                let records = self.returned.entry(command).or_default();
+                records.push((self.now, record.clone()));
+                self.record(id, What::Returned { command, record });
+            }
+            Output::Snapshot(line) => {
+                let disk = &mut self.nodes[id].disk;
+                let file = disk.snapshot.as_mut().filter(|_| !disk.full);
+                if let Some(file) = file {
+                    line.encode(file);
+                }
+            }
+            Output::KeyringChanged { change, keys } => self.write_keyring(id, change, keys),
+            Output::Stop => self.nodes[id].stopping = Some(Stop::LostItsName),
+        }
+    }
+
+    pub(super) fn write_keyring(&mut self, id: NodeId, change: KeyringChange, keys: Vec<Key>) {
+        let node = &mut self.nodes[id];
+        let result = if node.disk.full {
+            Err("no space left on device".to_owned())
+        } else {
+            node.disk.keyring = Some(keys);
+            Ok(())
+        };
+        let happening = Happening::KeyringWritten {
+            node: id,
+            life: node.life,
+            change,
+            result,
+        };
+        self.schedule(self.now + WRITE_TIME, 0, happening);
+    }
+
+    pub(super) fn command_ended(&mut self, id: NodeId, command: CommandId, result: CommandResult) {
+        let asked = self.asked.remove(&command);
+        let asked = asked.unwrap_or_else(|| panic!("{command:?} ended twice: {result:?}"));
+        let worked = !matches!(result, CommandResult::Failed(_));
+        match (asked, &result) {
+            (Asked::Join { ignore_old, .. }, CommandResult::Joined { contacted, .. })
+                if *contacted > 0 =>
+            {
+                let event_time = self.serf(id).stats().event_time;
+                let skipped_before = if ignore_old { event_time } else { 0 };
+                self.record(id, What::Joined { skipped_before });
+            }
+            (
+                Asked::Join {
+                    retry: Some(command),
+                    ..
+                },
+                _,
+            ) => {
+                let life = self.nodes[id].life;
+                let at = self.now + RETRY_JOIN;
+                let node = id;
+                self.schedule(
+                    at,
+                    0,
+                    Happening::RetryJoin {
+                        node,
+                        life,
+                        command,
+                    },
+                );
+            }
+            (Asked::Leave, CommandResult::Done) => self.nodes[id].stopping = Some(Stop::Left),
+            (Asked::UserEvent { name, payload }, CommandResult::Done) => {
+                self.record(id, What::Fired { name, payload });
+            }
+            (
+                Asked::Query,
+                CommandResult::Queried {
+                    ltime,
+                    id: query,
+                    deadline,
+                },
+            ) => {
+                let asked = What::Asked {
+                    command,
+                    ltime: *ltime,
+                    id: *query,
+                    deadline: *deadline,
+                };
+                self.record(id, asked);
+            }
+            (Asked::Respond(query), _) => {
+                let answered = What::Answered {
+                    ltime: query.ltime,
+                    id: query.id,
+                    deadline: query.deadline,
+                    sent: worked,
+                };
+                self.record(id, answered);
+                return; // of no interest to stories
+            }
+            _ => {}
+        }
+        self.results.insert(command, (self.now, result));
+    }
+
+    pub(super) fn start_handler(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id];
+        let Some(serf) = node.serf.as_ref() else {
+            return;
+        };
+        let Some((order, time)) = node.handlers.start(serf, &mut self.rng, self.now) else {
+            return;
+        };
+        self.record(id, What::HandlerStarted { order });
+        let life = self.nodes[id].life;
+        let end = Happening::HandlerEnd { node: id, life };
+        self.schedule(self.now + time, 0, end);
+    }
+
+    pub(super) fn handler_ended(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id];
+        let output = format!("answer of {}", node.spec.config.name);
+        let Some((order, event, answer)) = node.handlers.end(output) else {
+            return;
+        };
+        self.record(id, What::HandlerEnded { order });
+        if let (Event::Query(query), Some(answer)) = (event, answer) {
+            self.command_as(id, answer.command, Asked::Respond(query));
+        }
+        self.start_handler(id);
+    }
+}
