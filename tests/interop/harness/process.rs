@@ -16,11 +16,13 @@ impl Process {
     /// Starts `command` so that it ends with this thread, however that ends.
     pub fn spawn(command: &mut Command) -> std::io::Result<Process> {
         command.process_group(0);
-        // SAFETY: prctl with these arguments only sets a flag of the new process; it neither
-        // allocates nor locks, so it may run between fork and exec.
+        // SAFETY: both calls only set a flag of the new process; they neither allocate nor lock, so
+        // they may run between fork and exec.
         unsafe {
             command.pre_exec(|| {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                // Ignored where the tests themselves are a job in some shell's background.
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
                 Ok(())
             });
         }
