@@ -3,7 +3,7 @@
 //!
 //! `COTTAR_INTEROP=require` turns a missing reference into a failure, `COTTAR_SERF` names its binary,
 //! `COTTAR_INTEROP_CAST=serf` lets the reference play every part (that is how the suite itself is
-//! checked), `COTTAR_PATIENCE=n` stretches every deadline for a busy machine.
+//! checked), `COTTAR_PATIENCE=n` stretches every deadline by that (by four unless set).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod cli;
