@@ -1,0 +1,385 @@
+//! Hostile input to each decoder.
+
+use cottar::rng::Rng;
+use cottar::wire::msgpack::Reader;
+use cottar::wire::serf::*;
+use cottar::wire::*;
+
+use crate::round_trips::push_pull_node;
+use crate::supply::{fuzz, mutate, peak_bytes, random_bytes, seeds, wrapped};
+
+/// What an `expand` of a datagram needs at once beyond its result: LZW tables and growth.
+const DECODER_BYTES: usize = 256 << 10;
+/// The largest thing that a short input can make: a refused part of a compound.
+const PART_BYTES: usize = 400;
+
+#[test]
+fn datagrams() {
+    let seeds = seeds("udp");
+    fuzz(20_000, |rng| {
+        let seed = &seeds[rng.below(seeds.len())];
+        let mut envelope = seed.envelope();
+        let mut bytes = match rng.below(4) {
+            0 => random_bytes(rng, 1500),
+            _ => seed.bytes.clone(),
+        };
+        if rng.below(3) > 0 && !seed.bytes.is_empty() {
+            mutate(rng, &mut bytes);
+        }
+        for _ in 0..rng.below(7) {
+            bytes = wrapped(rng, bytes);
+        }
+        bytes.truncate(limits::DATAGRAM_BYTES_MAX);
+        envelope.verify_incoming = rng.chance(0.5);
+        let (peak, result) = peak_bytes(|| envelope.open_datagram(&bytes));
+        let budget = (bytes.len() + limits::DATAGRAM_EXPANDED_BYTES_MAX) / 2 * PART_BYTES
+            + limits::NESTING_MAX * (DECODER_BYTES + 2 * limits::DATAGRAM_EXPANDED_BYTES_MAX);
+        assert!(peak < budget, "{peak} bytes held");
+        let Ok(packet) = result else { return };
+        for message in packet.messages.into_iter().flatten() {
+            // What decoded is sane, so it survives the way back.
+            assert_eq!(Message::decode(&message.encode()).as_ref(), Ok(&message));
+            if let Message::User(user) = &message {
+                let _ = SerfMessage::decode(user);
+            }
+        }
+    });
+}
+
+/// Bombs inside bombs: the budget is for the whole datagram.
+#[test]
+fn a_datagram_expands_once() {
+    let compress = |plain: &[u8]| {
+        let mut writer = msgpack::Writer::appending(msgpack::Dialect::Gossip, vec![9]);
+        let compressed = lzw::compress(plain);
+        writer
+            .map(2)
+            .key("Algo")
+            .uint(0)
+            .key("Buf")
+            .bytes(&compressed);
+        writer.into_bytes()
+    };
+    let bomb = compress(&vec![8; 60_000]);
+    let mut compound = vec![7, 200];
+    for _ in 0..200 {
+        compound.extend((bomb.len() as u16).to_be_bytes());
+    }
+    for _ in 0..200 {
+        compound.extend(&bomb);
+    }
+    let envelope = Envelope::plain(NonceSource::new([0; 32]));
+    let (peak, packet) = peak_bytes(|| envelope.open_datagram(&compound).unwrap());
+    let expanded = packet.messages.iter().filter(|part| part.is_ok()).count();
+    assert_eq!((packet.messages.len(), expanded), (200, 1));
+    assert!(peak < 1 << 20, "{peak} bytes held");
+}
+
+/// Feeds the bytes in pieces, as they could arrive; true lengths of the pieces are up to `cut`.
+pub fn feed(
+    bytes: &[u8],
+    envelope: &Envelope,
+    side: StreamSide,
+    mut cut: impl FnMut() -> usize,
+) -> (
+    Result<Option<StreamMessage>, DecodeError>,
+    Option<&'static str>,
+) {
+    let mut decoder = StreamDecoder::new(side);
+    let mut rest = bytes;
+    let mut result = Ok(None);
+    while !rest.is_empty() && result == Ok(None) {
+        let (piece, after) = rest.split_at(cut().clamp(1, rest.len()));
+        rest = after;
+        result = decoder.push(piece, envelope);
+        assert!(decoder.buffered_bytes() <= bytes.len());
+    }
+    (result, decoder.error_report())
+}
+
+#[test]
+fn streams_in_any_pieces() {
+    let seeds = seeds("tcp");
+    fuzz(8_000, |rng| {
+        let seed = &seeds[rng.below(seeds.len())];
+        let mut envelope = seed.envelope();
+        envelope.verify_incoming = rng.chance(0.8);
+        let side = match rng.below(2) {
+            0 => StreamSide::Initiator,
+            _ => StreamSide::Responder,
+        };
+        let mut bytes = match rng.below(6) {
+            0 => random_bytes(rng, 300),
+            _ => seed.bytes.clone(),
+        };
+        if rng.below(3) > 0 {
+            mutate(rng, &mut bytes);
+        }
+        let whole = feed(&bytes, &envelope, side, || usize::MAX);
+        let single = feed(&bytes, &envelope, side, || 1);
+        assert_eq!(whole, single);
+        let (peak, pieces) = peak_bytes(|| feed(&bytes, &envelope, side, || 1 + rng.below(64)));
+        assert_eq!(whole, pieces);
+        // All seeds are small, so nothing big may come of them but an expansion.
+        assert!(peak < 2 << 20, "{peak} bytes held");
+        if let Ok(Some(StreamMessage::PushPull(push_pull))) = whole.0 {
+            let _ = SerfPushPull::decode(&push_pull.user_state);
+        }
+    });
+}
+
+/// A header announces everything and nothing follows.
+#[test]
+fn announcements_allocate_nothing() {
+    let envelope = Envelope::plain(NonceSource::new([0; 32]));
+    let mut header = msgpack::Writer::appending(msgpack::Dialect::Gossip, vec![6]);
+    header.map(3).key("Join").bool(true);
+    header.key("Nodes").uint(limits::PUSH_PULL_NODES_MAX as u64);
+    header
+        .key("UserStateLen")
+        .uint(limits::USER_STATE_BYTES_MAX as u64);
+    let user = [8, 0x81, 0xaa]
+        .iter()
+        .chain(b"UserMsgLen")
+        .chain(&[0xce, 1, 0, 0, 0]);
+    let compress = [9, 0x81, 0xa3]
+        .iter()
+        .chain(b"Buf")
+        .chain(&[0xdb, 2, 0, 0, 0]);
+    for bytes in [
+        header.into_bytes(),
+        user.copied().collect(),
+        compress.copied().collect(),
+        vec![6, 0xdf, 0, 0, 0x10, 0],
+        vec![
+            0, 0x81, 0xa5, b'S', b'e', b'q', b'N', b'o', 0xdb, 0, 0, 0xff, 0,
+        ],
+    ] {
+        let (peak, result) = peak_bytes(|| feed(&bytes, &envelope, StreamSide::Responder, || 3));
+        assert_eq!(result.0, Ok(None), "{bytes:02x?}");
+        assert!(peak < 4096, "{peak} bytes held for {bytes:02x?}");
+    }
+    let mut ring = Envelope::plain(NonceSource::new([0; 32]));
+    ring.keyring = Some(Keyring::new(Key::new(&[1; 16]).unwrap()));
+    let frame = [10, 1, 0x40, 0, 0, 1];
+    let (peak, result) = peak_bytes(|| feed(&frame, &ring, StreamSide::Responder, || 6));
+    assert_eq!(result.0, Ok(None));
+    assert!(peak < 4096, "{peak} bytes held");
+}
+
+/// Each limit of a stream, passed by one.
+#[test]
+fn limits_of_streams_are_held() {
+    let plain = Envelope::plain(NonceSource::new([0; 32]));
+    let refused = |head: &[(&str, u64)], kind: u8| {
+        let mut writer = msgpack::Writer::appending(msgpack::Dialect::Gossip, vec![kind]);
+        writer.map(head.len());
+        for (key, value) in head {
+            writer.key(key).uint(*value);
+        }
+        feed(&writer.into_bytes(), &plain, StreamSide::Responder, || 9).0
+    };
+    let nodes = limits::PUSH_PULL_NODES_MAX as u64 + 1;
+    let state = limits::USER_STATE_BYTES_MAX as u64 + 1;
+    let user = limits::STREAM_USER_MESSAGE_BYTES_MAX as u64 + 1;
+    assert_eq!(
+        refused(&[("Nodes", nodes)], 6),
+        Err(DecodeError::TooLarge("Nodes"))
+    );
+    assert_eq!(
+        refused(&[("UserStateLen", state)], 6),
+        Err(DecodeError::TooLarge("UserStateLen"))
+    );
+    assert_eq!(
+        refused(&[("UserMsgLen", user)], 8),
+        Err(DecodeError::TooLarge("UserMsgLen"))
+    );
+    for (kind, field) in [(6, "Nodes"), (6, "UserStateLen"), (8, "UserMsgLen")] {
+        let mut writer = msgpack::Writer::appending(msgpack::Dialect::Gossip, vec![kind]);
+        writer.map(1).key(field).int(-1);
+        let result = feed(&writer.into_bytes(), &plain, StreamSide::Responder, || 9).0;
+        assert_eq!(result, Err(DecodeError::Invalid(field)));
+    }
+    // An object that is larger than any honest one is refused when it says so.
+    let large = [0, 0x81, 0xa1, b'x', 0xdb, 0, 1, 0, 0];
+    assert_eq!(
+        feed(&large, &plain, StreamSide::Responder, || 9).0,
+        Err(DecodeError::TooLarge("object of a stream"))
+    );
+    // A stream of small objects without end.
+    let mut endless = StreamDecoder::new(StreamSide::Responder);
+    let head = [&[6, 0x81, 0xa5][..], b"Nodes", &[0xce, 0, 0x10, 0, 0]].concat();
+    assert_eq!(endless.push(&head, &plain), Ok(None));
+    let mut node = vec![0x81, 0xa1, b'x', 0xda, 0xf0, 0];
+    node.resize(6 + 0xf000, 0);
+    let mut pushed = 0;
+    let (peak, error) = peak_bytes(|| {
+        loop {
+            pushed += node.len();
+            assert!(pushed <= limits::STREAM_BYTES_MAX + node.len());
+            if let Err(error) = endless.push(&node, &plain) {
+                return error;
+            }
+        }
+    });
+    assert_eq!(error, DecodeError::TooLarge("stream"));
+    assert!(peak < 1 << 20, "{peak} bytes held");
+    let mut ring = Envelope::plain(NonceSource::new([0; 32]));
+    ring.keyring = Some(Keyring::new(Key::new(&[1; 16]).unwrap()));
+    let over = (limits::STREAM_FRAME_BYTES_MAX as u32 + 1).to_be_bytes();
+    let frame = [&[10][..], &over].concat();
+    let (result, report) = feed(&frame, &ring, StreamSide::Responder, || 9);
+    assert_eq!(result, Err(DecodeError::TooLarge("encrypted frame")));
+    assert_eq!(
+        report,
+        Some("Remote node state is larger than limit (20971520)")
+    );
+}
+
+/// Allocations and moved bytes would show quadratic work; counting pushes that see the whole buffer
+/// would not be portable, so this feeds what a quadratic decoder could not finish.
+#[test]
+fn a_large_stream_in_single_bytes_is_linear_work() {
+    let envelope = {
+        let mut envelope = Envelope::plain(NonceSource::new([0; 32]));
+        envelope.compression = false;
+        envelope
+    };
+    let mut rng = Rng::new(5);
+    let message = StreamMessage::PushPull(PushPull {
+        nodes: (0..20_000).map(|_| push_pull_node(&mut rng)).collect(),
+        user_state: vec![2; 1 << 20],
+        ..PushPull::default()
+    });
+    let bytes = message.encode();
+    assert!(bytes.len() > 3 << 20);
+    let (result, _) = feed(&bytes, &envelope, StreamSide::Responder, || 1);
+    assert_eq!(result, Ok(Some(message)));
+}
+
+#[test]
+fn bodies_of_the_serf_layer() {
+    let seeds: Vec<Vec<u8>> = seeds("udp")
+        .iter()
+        .flat_map(|seed| {
+            let packet = seed.envelope().open_datagram(&seed.bytes).unwrap();
+            packet
+                .messages
+                .into_iter()
+                .filter_map(|message| match message {
+                    Ok(Message::User(user)) => Some(user),
+                    _ => None,
+                })
+        })
+        .collect();
+    assert!(seeds.len() > 20);
+    fuzz(20_000, |rng| {
+        let mut bytes = match rng.below(4) {
+            0 => random_bytes(rng, 200),
+            _ => seeds[rng.below(seeds.len())].clone(),
+        };
+        mutate(rng, &mut bytes);
+        let limit = 40 * bytes.len() + 4096;
+        let (peak, ()) = peak_bytes(|| {
+            if let Ok(message) = SerfMessage::decode(&bytes) {
+                assert_eq!(
+                    SerfMessage::decode(&message.encode()).as_ref(),
+                    Ok(&message)
+                );
+                if let SerfMessage::Query(query) = message {
+                    for filter in query.filters.iter().flatten() {
+                        let _ = Filter::decode(filter);
+                    }
+                }
+            }
+            let _ = Tags::decode_meta(&bytes);
+            let _ = SerfPushPull::decode(&bytes);
+            let _ = Filter::decode(&bytes);
+            let _ = ConflictMember::decode(&bytes);
+            let _ = KeyRequest::decode(&bytes);
+            let _ = KeyResponse::decode(&bytes);
+            let _ = Reader::new(&bytes).skip();
+        });
+        assert!(peak < limit, "{peak} bytes held for {}", bytes.len());
+    });
+}
+
+/// Whatever the length of text, LZW comes back, and whatever the bytes, it stays within bounds.
+#[test]
+fn lzw_both_ways() {
+    fuzz(1_500, |rng| {
+        let alphabet = 1 + rng.below(256);
+        let length_max = if rng.chance(0.1) { 30_000 } else { 600 };
+        let mut plain = random_bytes(rng, length_max);
+        for byte in &mut plain {
+            *byte = (usize::from(*byte) % alphabet) as u8;
+        }
+        let mut compressed = lzw::compress(&plain);
+        assert_eq!(lzw::expand(&compressed, plain.len()), Ok(plain.clone()));
+        assert_eq!(expand_by_the_book(&compressed), Some(plain));
+        if rng.chance(0.5) {
+            mutate(rng, &mut compressed);
+        } else {
+            compressed = random_bytes(rng, 300);
+        }
+        let (peak, expanded) = peak_bytes(|| lzw::expand(&compressed, 1000));
+        assert!(peak < DECODER_BYTES, "{peak} bytes held");
+        let book = expand_by_the_book(&compressed);
+        match expanded {
+            Err(DecodeError::TooLarge(_)) => {}
+            expanded => assert_eq!(expanded.ok(), book, "{compressed:02x?}"),
+        }
+    });
+}
+
+/// The decoder of gossip spec 2.5, word for word and slow.
+fn expand_by_the_book(compressed: &[u8]) -> Option<Vec<u8>> {
+    let mut output = Vec::new();
+    let mut table: Vec<Vec<u8>> = Vec::new();
+    let (mut next, mut width, mut previous) = (257usize, 9, None::<Vec<u8>>);
+    let mut at = 0;
+    loop {
+        let mut code = 0;
+        for bit in 0..width {
+            let byte = *compressed.get((at + bit) / 8)?;
+            code |= usize::from(byte >> ((at + bit) % 8) & 1) << bit;
+        }
+        at += width;
+        if code == 256 {
+            (next, width, previous) = (257, 9, None);
+            table.clear();
+            continue;
+        }
+        if code == 257 {
+            return Some(output);
+        }
+        if code > next || code == next && previous.is_none() && code - 258 >= table.len() {
+            return None;
+        }
+        let text = match code {
+            0..=255 => vec![code as u8],
+            _ if code - 258 < table.len() => table[code - 258].clone(),
+            _ => {
+                let mut text = previous.clone()?;
+                text.push(text[0]);
+                text
+            }
+        };
+        output.extend(&text);
+        if let Some(mut entry) = previous.take() {
+            entry.push(text[0]);
+            assert_eq!(table.len(), next - 258);
+            table.push(entry);
+        }
+        previous = Some(text);
+        next += 1;
+        if next == 1 << width {
+            if width < 12 {
+                width += 1;
+            } else {
+                next -= 1;
+                previous = None;
+            }
+        }
+    }
+}
