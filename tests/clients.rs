@@ -8,12 +8,16 @@
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+#[allow(dead_code)]
+#[path = "live/ports.rs"]
+mod ports;
 
 const SERFCLIENT: &str = "serfclient==1.2.0";
 const SERF_RPC: &str = "serf-rpc@0.2.1";
@@ -93,16 +97,9 @@ impl Drop for Agent {
     }
 }
 
-/// A port that nobody takes before the agent does: the loopback address is this process's own.
-fn free_port() -> SocketAddr {
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let ip = Ipv4Addr::new(127, 78, high, low.max(1));
-    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
-}
-
 impl Agent {
     fn start(program: &str, name: &str, flags: &[&str]) -> Agent {
-        let (gossip, rpc) = (free_port(), free_port());
+        let (gossip, rpc) = (ports::free(), ports::free());
         let mut process = Command::new(program)
             .arg("agent")
             .arg(format!("-node={name}"))

@@ -1,12 +1,13 @@
 //! The samples of agent spec 3 on live agents: the reference's and ours.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::ports;
 use crate::run::{Finished, cottar, finish};
 
 /// A running agent; ends with the test.
@@ -42,17 +43,9 @@ pub fn ours() -> Option<Command> {
     Some(Command::new(env!("CARGO_BIN_EXE_cottar")))
 }
 
-/// A port that nobody takes before the agent does: the loopback address is this process's own.
-pub fn free_port() -> SocketAddr {
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let ip = Ipv4Addr::new(127, 77, high, low.max(1));
-    let listener = TcpListener::bind((ip, 0)).unwrap();
-    listener.local_addr().unwrap()
-}
-
 impl Agent {
     pub fn start(program: Command, name: &str, flags: &[&str]) -> Agent {
-        Agent::start_at(program, name, (free_port(), free_port()), flags)
+        Agent::start_at(program, name, (ports::free(), ports::free()), flags)
     }
 
     /// With these addresses for gossip and for RPC.
@@ -311,7 +304,7 @@ fn orders(n1: &Agent) {
         1,
         "Error setting tags: Encoded length of tags exceeds limit of 512 bytes\n",
     );
-    let nobody = free_port();
+    let nobody = ports::free();
     n1.says(
         &["join", &nobody.to_string()],
         1,

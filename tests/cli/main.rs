@@ -8,6 +8,9 @@ mod json;
 mod lines;
 mod mock;
 mod output;
+#[allow(dead_code)]
+#[path = "../live/ports.rs"]
+mod ports;
 mod recorded;
 mod run;
 mod scripts;

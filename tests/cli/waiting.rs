@@ -4,8 +4,9 @@ use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::agents::{Agent, free_port, ours, reference};
+use crate::agents::{Agent, ours, reference};
 use crate::mock::{header, listen};
+use crate::ports;
 use crate::run::{cottar, finish, run};
 
 /// Begins to wait at that agent.
@@ -28,7 +29,7 @@ fn stories(program: impl Fn() -> Option<Command>) {
     let Some(first) = program() else {
         return;
     };
-    let places = (free_port(), free_port());
+    let places = (ports::free(), ports::free());
     let rpc = places.1;
     // Before there is an agent, and over its end and its start.
     let early = begin(rpc, &["-retry", "-name=a", "-fields=name,status"]);
