@@ -12,7 +12,7 @@ mkdir "$work/source" "$work/home"
 git ls-files -z | xargs -0 tar -cf - | tar -xf - -C "$work/source"
 cd "$work/source"
 mkdir .cargo
-cargo vendor --locked --quiet vendor >.cargo/config.toml
+cargo vendor --locked vendor >.cargo/config.toml
 # An empty home has no registry to fall back on, and the flag forbids to ask for one.
 CARGO_HOME=$work/home
 export CARGO_HOME
