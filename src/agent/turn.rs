@@ -245,10 +245,9 @@ impl Agent {
         if is_due(self.retry_join.as_ref().and_then(RetryJoin::poll_timeout)) {
             self.try_retry_join();
         }
-        if let Some(snapshot) = &mut self.snapshot
-            && is_due(snapshot.poll_timeout())
-        {
-            snapshot.handle_timeout(now);
+        match &mut self.snapshot {
+            Some(snapshot) if is_due(snapshot.poll_timeout()) => snapshot.handle_timeout(now),
+            _ => {}
         }
     }
 

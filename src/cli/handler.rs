@@ -1,4 +1,4 @@
-//! `handler list`, and `handler test` in [`test`]. The reference has neither.
+//! `handler list`, and `handler test` in [`mod@test`]. The reference has neither.
 
 mod event;
 mod report;

@@ -28,9 +28,9 @@ fn bother(target: SocketAddr, over: &AtomicBool) -> u64 {
     while !over.load(Ordering::Relaxed) {
         let _ = socket.send_to(&noise.datagram(&mut rng), target);
         sent += 1;
-        if sent % DATAGRAMS_A_STREAM == 0
-            && let Ok(mut stream) = TcpStream::connect_timeout(&target, Duration::from_secs(1))
-        {
+        let stream = (sent % DATAGRAMS_A_STREAM == 0)
+            .then(|| TcpStream::connect_timeout(&target, Duration::from_secs(1)));
+        if let Some(Ok(mut stream)) = stream {
             let _ = stream.set_write_timeout(Some(Duration::from_millis(200)));
             let _ = stream.write_all(&noise.stream(&mut rng));
             hanging.push(stream);

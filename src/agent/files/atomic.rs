@@ -189,9 +189,7 @@ pub(super) fn write_aside(
 
 /// Makes a rename last. Some file systems cannot, and the rename has happened all the same.
 pub(super) fn sync_directory_of(path: &Path) {
-    if let Some(directory) = path.parent()
-        && let Ok(directory) = File::open(directory)
-    {
+    if let Some(Ok(directory)) = path.parent().map(File::open) {
         let _ = directory.sync_all();
     }
 }

@@ -43,11 +43,9 @@ impl Pending {
             line,
             SnapshotLine::Clock(_) | SnapshotLine::EventClock(_) | SnapshotLine::QueryClock(_)
         );
-        if let Some((start, last)) = self.last
-            && is_clock
-            && last == kind
-        {
-            self.bytes.truncate(start);
+        match self.last {
+            Some((start, last)) if is_clock && last == kind => self.bytes.truncate(start),
+            _ => {}
         }
         self.last = Some((self.bytes.len(), kind));
         line.encode(&mut self.bytes);
