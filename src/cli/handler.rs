@@ -104,9 +104,9 @@ mod tests {
         let handlers = [ran, waits];
         assert_eq!(
             table(&handlers),
-            "FILTER      RUNS  FAILURES  TIMEOUTS  DROPS  LAST     LONGEST               SCRIPT\n\
+            "FILTER     RUNS  FAILURES  TIMEOUTS  DROPS  LAST     LONGEST               SCRIPT\n\
              user:a\\tb  12    2         1         3      1.500ms  18446744073709.551ms  x\\ny\n\
-             *           0     0         0         0      -        -"
+             *          0     0         0         0      -        -"
         );
         let text = json(&handlers);
         assert!(

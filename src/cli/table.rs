@@ -188,9 +188,9 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "handler test",
-        arguments: "[FILTER=]SCRIPT EVENT NAME [PAYLOAD]|MEMBER...",
+        arguments: "SCRIPT EVENT NAME [PAYLOAD]|MEMBER...",
         summary: "Runs a handler as an agent would, without an agent",
-        description: "EVENT is 'user' or 'query' with a NAME and perhaps a PAYLOAD, or a member event such as member-join with one MEMBER or more: NAME[,ADDRESS][,TAG=VALUE]... It ends with the exit status of the handler.",
+        description: "SCRIPT may have a filter in front, FILTER=SCRIPT. EVENT is 'user' or 'query' with a NAME and perhaps a PAYLOAD, or a member event such as member-join with one MEMBER or more: NAME[,ADDRESS][,TAG=VALUE]... It ends with the exit status of the handler.",
         flags: HANDLER_TEST_FLAGS,
         calls_agent: false,
     },
