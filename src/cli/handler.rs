@@ -16,7 +16,7 @@ use crate::time::Duration;
 use crate::wire::name::Escaped;
 
 const UNSUPPORTED: &str = "This agent does not support 'handler list': \
-     it is a Serf agent, or of a cottar older than this one";
+     it is Serf's, or one of an older cottar";
 
 pub(super) fn list(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let show = match format(flags) {
