@@ -87,6 +87,17 @@ fn version_of_the_program() {
     }
 }
 
+/// Nobody listens where the line sends it, so its flags were taken.
+#[track_caller]
+fn assert_refused(line: &[&str]) {
+    let got = run(line);
+    assert_eq!(
+        (got.status, got.text().as_str()),
+        (Some(1), REFUSED),
+        "{line:?}"
+    );
+}
+
 #[test]
 fn help_and_version_are_arguments_behind_the_first_argument() {
     for line in [
@@ -95,12 +106,7 @@ fn help_and_version_are_arguments_behind_the_first_argument() {
         &["event", NOBODY, "--", "-h", "-v"],
         &["event", NOBODY, "-", "-h"],
     ] {
-        let got = run(line);
-        assert_eq!(
-            (got.status, got.text().as_str()),
-            (Some(1), REFUSED),
-            "{line:?}"
-        );
+        assert_refused(line);
     }
 }
 
@@ -243,12 +249,7 @@ fn every_way_to_write_a_flag() {
         &["members", "-name", "-h", NOBODY],
         &["members", NOBODY, "a", "-rpc-addr=127.0.0.1:9"],
     ] {
-        let got = run(line);
-        assert_eq!(
-            (got.status, got.text().as_str()),
-            (Some(1), REFUSED),
-            "{line:?}"
-        );
+        assert_refused(line);
     }
 }
 
