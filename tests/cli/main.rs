@@ -12,6 +12,8 @@ mod output;
 #[path = "../live/ports.rs"]
 mod ports;
 mod recorded;
+#[path = "../data/rpc_vectors.rs"]
+mod rpc_vectors;
 mod run;
 mod scripts;
 mod waiting;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 
 use crate::mock::listen;
+use crate::rpc_vectors;
 use crate::run::{cottar, finish};
 
 /// How long a frame may take from the client, which has ended, to the agent's part.
@@ -18,32 +19,14 @@ struct Recording {
 }
 
 fn recordings(version: &str) -> Vec<Recording> {
-    let file = include_str!("../data/rpc-vectors.json");
-    let file: serde_json::Value = serde_json::from_str(file).unwrap();
-    let list = file[version].as_array().unwrap();
-    assert_eq!(list.len(), 16);
-    list.iter()
+    rpc_vectors::recorded(version, 16)
+        .iter()
         .map(|recording| Recording {
             line: recording["argv"].as_str().unwrap().to_owned(),
             status: recording["exit"].as_i64().unwrap() as i32,
             stdout: recording["stdout"].as_str().unwrap().to_owned(),
-            frames: recording["frames"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|frame| {
-                    let hex = frame["hex"].as_str().unwrap();
-                    (frame["from"] == "client", unhex(hex))
-                })
-                .collect(),
+            frames: rpc_vectors::frames(recording),
         })
-        .collect()
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
         .collect()
 }
 

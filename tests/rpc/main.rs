@@ -6,6 +6,8 @@ mod harness;
 mod limits;
 mod monitor;
 mod noise;
+#[path = "../data/rpc_vectors.rs"]
+mod rpc_vectors;
 mod types;
 mod value;
 mod vectors;

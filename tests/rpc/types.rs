@@ -6,6 +6,7 @@ use cottar::time::Duration;
 
 use crate::commands::{headers, stream};
 use crate::harness::Agent;
+use crate::rpc_vectors::unhex;
 use crate::value::{Value, decode};
 
 /// What a client has to say so that the user event `e` with payload `pl` is fired, in all dialects.
@@ -124,14 +125,6 @@ fn header_fields_are_not_kept_for_the_next_request() {
     agent.send(session, b"\x81\xa3Seq\x03");
     let refused = [(3, "Unsupported command".to_owned())];
     assert_eq!(headers(&agent.take(session)), refused);
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    let hex: String = hex.split_whitespace().collect();
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cottar::time::Duration;
 
 use crate::harness::Agent;
+use crate::rpc_vectors;
 use crate::value::{Value, decode_all};
 
 /// What differs on purpose (agent spec 5, items 13 and 15).
@@ -21,31 +22,13 @@ struct Exchange {
 }
 
 fn exchanges(driver: &str) -> Vec<Exchange> {
-    let file = include_str!("../data/rpc-vectors.json");
-    let file: serde_json::Value = serde_json::from_str(file).unwrap();
-    let list = file[driver].as_array().unwrap();
-    assert_eq!(list.len(), 37);
-    list.iter()
+    rpc_vectors::recorded(driver, 37)
+        .iter()
         .map(|exchange| Exchange {
             name: exchange["name"].as_str().unwrap().to_owned(),
             open_after: exchange["connection_after"] == "open",
-            frames: exchange["frames"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|frame| {
-                    let client = frame["from"] == "client";
-                    (client, unhex(frame["hex"].as_str().unwrap()))
-                })
-                .collect(),
+            frames: rpc_vectors::frames(exchange),
         })
-        .collect()
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
         .collect()
 }
 

@@ -1,0 +1,31 @@
+//! Conversations between real clients and real agents, as recorded in the file beside this one.
+
+use serde_json::Value;
+
+/// All that were recorded with this client, which are so many.
+pub fn recorded(client: &str, count: usize) -> Vec<Value> {
+    let file = include_str!("rpc-vectors.json");
+    let file: Value = serde_json::from_str(file).unwrap();
+    let list = file[client].as_array().unwrap();
+    assert_eq!(list.len(), count);
+    list.clone()
+}
+
+/// Whether it is the client who speaks, and what it or the agent says.
+pub fn frames(conversation: &Value) -> Vec<(bool, Vec<u8>)> {
+    let frames = conversation["frames"].as_array().unwrap();
+    let frame = |frame: &Value| {
+        let hex = frame["hex"].as_str().unwrap();
+        (frame["from"] == "client", unhex(hex))
+    };
+    frames.iter().map(frame).collect()
+}
+
+/// Bytes from their digits, which may be set in groups.
+pub fn unhex(hex: &str) -> Vec<u8> {
+    let hex: String = hex.split_whitespace().collect();
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect()
+}
