@@ -8,9 +8,8 @@
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +17,10 @@ use std::time::{Duration, Instant};
 #[allow(dead_code)]
 #[path = "live/ports.rs"]
 mod ports;
+#[path = "live/running.rs"]
+mod running;
+
+use running::Agent;
 
 const SERFCLIENT: &str = "serfclient==1.2.0";
 const SERF_RPC: &str = "serf-rpc@0.2.1";
@@ -83,56 +86,10 @@ fn there_is_the_reference() -> bool {
     printed(Command::new(THEIRS).arg("version")).is_ok()
 }
 
-/// A running agent; ends with the test.
-struct Agent {
-    process: Child,
-    gossip: SocketAddr,
-    rpc: SocketAddr,
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 impl Agent {
     fn start(program: &str, name: &str, flags: &[&str]) -> Agent {
-        let (gossip, rpc) = (ports::free(), ports::free());
-        let mut process = Command::new(program)
-            .arg("agent")
-            .arg(format!("-node={name}"))
-            .arg(format!("-bind={gossip}"))
-            .arg(format!("-rpc-addr={rpc}"))
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stdout = process.stdout.take().unwrap();
-        let agent = Agent {
-            process,
-            gossip,
-            rpc,
-        };
-        let (line_sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = line_sender.send(line);
-            }
-        });
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let mut log = Vec::new();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match lines.recv_timeout(left) {
-                Ok(line) if line.contains("Serf agent running!") => return agent,
-                Ok(line) => log.push(line),
-                Err(_) => panic!("{program} does not start: {log:#?}"),
-            }
-        }
+        let places = (ports::free(), ports::free());
+        Agent::start_at(Command::new(program), name, places, flags)
     }
 
     /// What a command line says about the agent: exit code and standard output.

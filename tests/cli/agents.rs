@@ -1,28 +1,12 @@
 //! The samples of agent spec 3 on live agents: the reference's and ours.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::ports;
 use crate::run::{Finished, cottar, finish};
-
-/// A running agent; ends with the test.
-pub struct Agent {
-    pub process: Child,
-    pub gossip: SocketAddr,
-    pub rpc: SocketAddr,
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+pub use crate::running::Agent;
 
 /// The reference's agent, or nothing if it is not there and not required.
 pub fn reference() -> Option<Command> {
@@ -46,50 +30,6 @@ pub fn ours() -> Option<Command> {
 impl Agent {
     pub fn start(program: Command, name: &str, flags: &[&str]) -> Agent {
         Agent::start_at(program, name, (ports::free(), ports::free()), flags)
-    }
-
-    /// With these addresses for gossip and for RPC.
-    pub fn start_at(
-        mut program: Command,
-        name: &str,
-        (gossip, rpc): (SocketAddr, SocketAddr),
-        flags: &[&str],
-    ) -> Agent {
-        let mut process = program
-            .arg("agent")
-            .arg(format!("-node={name}"))
-            .arg(format!("-bind={gossip}"))
-            .arg(format!("-rpc-addr={rpc}"))
-            .args(flags)
-            .env_remove("SERF_RPC_ADDR")
-            .env_remove("SERF_RPC_AUTH")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stdout = process.stdout.take().unwrap();
-        let agent = Agent {
-            process,
-            gossip,
-            rpc,
-        };
-        let (line_sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = line_sender.send(line);
-            }
-        });
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let mut log = Vec::new();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match lines.recv_timeout(left) {
-                Ok(line) if line.contains("Serf agent running!") => return agent,
-                Ok(line) => log.push(line),
-                Err(_) => panic!("the agent does not start: {log:#?}"),
-            }
-        }
     }
 
     pub fn ask(&self, line: &[&str]) -> Finished {

@@ -15,5 +15,7 @@ mod recorded;
 #[path = "../data/rpc_vectors.rs"]
 mod rpc_vectors;
 mod run;
+#[path = "../live/running.rs"]
+mod running;
 mod scripts;
 mod waiting;
