@@ -1,0 +1,254 @@
+use super::*;
+use crate::swim::test_support::vectors;
+
+fn message(bytes: usize) -> Arc<[u8]> {
+    vec![0; bytes].into()
+}
+
+fn number(value: &serde_json::Value) -> usize {
+    usize::try_from(value.as_u64().unwrap()).unwrap()
+}
+
+#[test]
+fn the_limit_is_the_references() {
+    for case in vectors("retransmitLimit").as_array().unwrap() {
+        assert_eq!(
+            retransmit_limit(number(&case["mult"]) as u32, number(&case["nodes"])) as usize,
+            number(&case["limit"]),
+            "{case}"
+        );
+    }
+    assert_eq!(retransmit_limit(u32::MAX, usize::MAX), u32::MAX);
+}
+
+/// Letters of the captured sequence as tickets.
+fn letter(ticket: &Ticket) -> String {
+    match ticket {
+        Ticket::User(BroadcastId(id)) => char::from(*id as u8).to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn packets_are_filled_as_captured() {
+    let vectors = vectors("broadcastQueue");
+    let limit = retransmit_limit(2, 5);
+    let mut queue = BroadcastQueue::new();
+    let add = |queue: &mut BroadcastQueue, name: u8, bytes| {
+        let ticket = Ticket::User(BroadcastId(name.into()));
+        assert_eq!(queue.push(None, message(bytes), Some(ticket)), None);
+    };
+    for (name, bytes) in [
+        (b'A', 100),
+        (b'B', 300),
+        (b'C', 300),
+        (b'D', 50),
+        (b'E', 700),
+    ] {
+        add(&mut queue, name, bytes);
+    }
+    for (index, step) in vectors["steps"].as_array().unwrap().iter().enumerate() {
+        if index == 2 {
+            add(&mut queue, b'F', 10);
+        }
+        let operation = step["Op"].as_str().unwrap();
+        let space = operation
+            .trim_end_matches(')')
+            .rsplit('=')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(operation.contains("overhead=2,"));
+        let mut packing = Packing::new(space, usize::MAX);
+        queue.fill(&mut packing, 2, limit, Selection::ANY);
+        queue.check_invariants();
+        let sizes: Vec<usize> = packing.messages.iter().map(|m| m.len()).collect();
+        let due: Vec<usize> = step["Sizes"]
+            .as_array()
+            .map_or(Vec::new(), |sizes| sizes.iter().map(number).collect());
+        assert_eq!(sizes, due, "step {index}");
+        let mut finished: Vec<String> = packing.finished.iter().map(letter).collect();
+        let mut due: Vec<String> = step["Finished"].as_array().map_or(Vec::new(), |names| {
+            names.iter().map(|n| n.as_str().unwrap().into()).collect()
+        });
+        finished.sort();
+        due.sort();
+        assert_eq!(finished, due, "step {index}");
+        assert_eq!(queue.len(), number(&step["Left"]), "step {index}");
+    }
+}
+
+#[test]
+fn a_key_is_held_once_and_the_loser_is_reported() {
+    let name = NodeName::new(b"n").unwrap();
+    let mut queue = BroadcastQueue::new();
+    queue.push(Some(name.clone()), message(5), Some(Ticket::Leave));
+    queue.push(None, message(5), None);
+    assert_eq!(
+        queue.push(Some(name), message(9), Some(Ticket::Meta(1))),
+        Some(Ticket::Leave)
+    );
+    assert_eq!((queue.len(), queue.bytes()), (2, 14));
+    queue.check_invariants();
+}
+
+#[test]
+fn a_limit_of_zero_sends_once() {
+    let mut queue = BroadcastQueue::new();
+    queue.push(None, message(1), Some(Ticket::Leave));
+    let mut packing = Packing::new(100, 10);
+    queue.fill(&mut packing, 2, 0, Selection::ANY);
+    assert_eq!(packing.messages.len(), 1);
+    assert_eq!(packing.finished, [Ticket::Leave]);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn a_giant_blocks_nothing_and_is_pruned_last_of_its_count() {
+    let mut queue = BroadcastQueue::new();
+    queue.push(None, message(5_000), Some(Ticket::Meta(0)));
+    queue.push(None, message(10), Some(Ticket::Meta(1)));
+    let mut packing = Packing::new(1_398, 127);
+    queue.fill(&mut packing, 2, 4, Selection::ANY);
+    assert_eq!(packing.messages.len(), 1);
+    assert_eq!(packing.messages[0].len(), 10);
+    let mut finished = Vec::new();
+    assert_eq!(queue.prune(1, &mut finished), 1);
+    assert_eq!(finished, [Ticket::Meta(1)]);
+    assert_eq!(queue.bytes(), 5_000);
+}
+
+#[test]
+fn parts_are_bounded() {
+    let mut queue = BroadcastQueue::new();
+    for _ in 0..10 {
+        queue.push(None, message(0), None);
+    }
+    let mut packing = Packing::new(1_398, 4);
+    queue.fill(&mut packing, 2, 2, Selection::ANY);
+    assert_eq!(packing.messages.len(), 4);
+    let mut packing = Packing::new(1_398, 127);
+    queue.fill(&mut packing, 2, 2, Selection::ANY);
+    assert_eq!((packing.messages.len(), queue.len()), (10, 6));
+}
+
+#[test]
+fn every_peer_comes_once_before_one_comes_twice() {
+    let mut queue = BroadcastQueue::new();
+    queue.push(None, message(8), None);
+    let mut sent = [0; 3];
+    let mut offers = 0;
+    while !queue.is_empty() {
+        let peer = [0, 0, 1, 1, 0, 2][offers % 6];
+        let mut packing = Packing::new(100, 10);
+        queue.fill(
+            &mut packing,
+            2,
+            5,
+            Selection {
+                target_bit: 1 << peer,
+                live_bits: 0b111,
+                transmissions_below: u32::MAX,
+                batch: 0,
+            },
+        );
+        sent[peer] += packing.messages.len();
+        offers += 1;
+        if sent.iter().sum::<usize>() == 3 {
+            assert_eq!(sent, [1, 1, 1]);
+        }
+        assert!(offers < 100);
+    }
+    assert_eq!(sent.iter().sum::<usize>(), 5);
+}
+
+#[test]
+fn the_dead_do_not_stand_in_for_the_living() {
+    let mut queue = BroadcastQueue::new();
+    queue.push(None, message(8), None);
+    let mut offer = |peer: u64| {
+        let mut packing = Packing::new(100, 10);
+        let wanted = Selection {
+            target_bit: 1 << peer,
+            live_bits: 0b011,
+            transmissions_below: u32::MAX,
+            batch: 0,
+        };
+        queue.fill(&mut packing, 2, 4, wanted);
+        packing.messages.len()
+    };
+    // Peer 2 is dead: it may be told, but peer 0 is not told again before peer 1 was.
+    assert_eq!(
+        [offer(2), offer(0), offer(0), offer(1), offer(0)],
+        [1, 1, 0, 1, 1]
+    );
+}
+
+fn sent_to(queue: &mut BroadcastQueue, limit: u32, peer: u64, live_bits: u64) -> Vec<Ended> {
+    let mut packing = Packing::new(100, 10);
+    let wanted = Selection {
+        target_bit: 1 << peer,
+        live_bits,
+        ..Selection::ANY
+    };
+    queue.fill(&mut packing, 2, limit, wanted)
+}
+
+#[test]
+fn what_is_through_goes_on_with_those_who_lack_it() {
+    let name = NodeName::new(b"n").unwrap();
+    let mut queue = BroadcastQueue::new();
+    queue.push(Some(name.clone()), message(8), Some(Ticket::Leave));
+    assert!(sent_to(&mut queue, 2, 0, 0b1111).is_empty());
+    let ended = sent_to(&mut queue, 2, 1, 0b1111);
+    assert!(queue.is_empty() && ended.len() == 1);
+    let mut again = BroadcastQueue::once_to_each();
+    ended.into_iter().for_each(|entry| again.push_ended(entry));
+    for peer in [0, 1] {
+        let mut packing = Packing::new(100, 10);
+        let wanted = Selection {
+            target_bit: 1 << peer,
+            live_bits: 0b1111,
+            ..Selection::ANY
+        };
+        again.fill(&mut packing, 2, 9, wanted);
+        assert!(packing.messages.is_empty(), "it was told");
+    }
+    assert!(sent_to(&mut again, 9, 2, 0b1111).is_empty());
+    again.check_invariants();
+    // All have it: no more of it, although there were transmissions left.
+    assert_eq!(sent_to(&mut again, 9, 3, 0b1111).len(), 1);
+    assert!(again.is_empty());
+    // In a cluster too large to know, the number of transmissions alone counts.
+    let mut ended = Vec::new();
+    queue.push(Some(name.clone()), message(8), None);
+    ended.extend(sent_to(&mut queue, 1, 0, 0));
+    ended.into_iter().for_each(|entry| again.push_ended(entry));
+    assert!(sent_to(&mut again, 2, 0, 0).is_empty());
+    assert_eq!((sent_to(&mut again, 2, 0, 0).len(), again.len()), (1, 0));
+}
+
+#[test]
+fn what_all_have_does_not_go_on() {
+    let name = NodeName::new(b"n").unwrap();
+    let mut queue = BroadcastQueue::new();
+    queue.push(Some(name.clone()), message(8), None);
+    // Three transmissions to two peers: the third one is the second to somebody.
+    for peer in [0, 1] {
+        assert!(sent_to(&mut queue, 3, peer, 0b11).is_empty());
+    }
+    let mut again = BroadcastQueue::once_to_each();
+    let ended = sent_to(&mut queue, 3, 0, 0b11);
+    assert_eq!(ended.len(), 1);
+    ended.into_iter().for_each(|entry| again.push_ended(entry));
+    assert!(again.is_empty());
+    // And newer news take the place of older ones.
+    queue.push(Some(name.clone()), message(8), None);
+    let ended = sent_to(&mut queue, 1, 0, 0b111);
+    ended.into_iter().for_each(|entry| again.push_ended(entry));
+    assert_eq!(again.len(), 1);
+    again.forget(Some(&name));
+    assert!(again.is_empty());
+    again.check_invariants();
+}
