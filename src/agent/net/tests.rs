@@ -1,5 +1,9 @@
 use super::*;
+use crate::agent::clock::Clock;
+use crate::serf::{Input, Transmit};
 use mio::{Events, Poll};
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::time::{Duration as Wait, Instant as Deadline};
 
 struct Bench {

@@ -1,0 +1,217 @@
+//! What sockets have is handed to the core, within the budget of a turn.
+
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+
+use log::{debug, trace};
+use mio::Registry;
+use mio::net::TcpStream;
+
+use super::Gossip;
+use super::stream::Phase;
+use crate::agent::clock::Clock;
+use crate::agent::words::os_error;
+use crate::serf::{Input, StreamEnd, StreamId};
+use crate::time::Instant;
+
+/// Datagrams read in one turn.
+const DATAGRAMS_A_TURN: usize = 256;
+/// Bytes read from one stream in one turn.
+const STREAM_BYTES_A_TURN: usize = 256 << 10;
+/// Connections accepted in one turn.
+const ACCEPTS_A_TURN: usize = 32;
+/// Inbound streams at a time, and of one address (gossip spec 8.4); 60 agents may well share a machine.
+const INBOUND_MAX: usize = 512;
+const INBOUND_MAX_PER_ADDRESS: usize = 256;
+
+impl Gossip {
+    /// Reads what is there, within the budget of a turn, and hands it to the core, each piece with the
+    /// time at which it was read.
+    pub fn receive(
+        &mut self,
+        clock: &Clock,
+        registry: &Registry,
+        core: &mut impl FnMut(Input<'_>, Instant),
+    ) {
+        while let Some((stream, end)) = self.failed.pop_front() {
+            core(Input::StreamClosed { stream, end }, clock.now());
+        }
+        self.receive_datagrams(clock, core);
+        self.accept(clock, registry, core);
+        for index in 0..self.streams.len() {
+            self.advance_connect(index, clock, core);
+            self.receive_stream(index, clock, core);
+        }
+    }
+
+    fn receive_datagrams(&mut self, clock: &Clock, core: &mut impl FnMut(Input<'_>, Instant)) {
+        if !self.datagrams_ready {
+            return;
+        }
+        for _ in 0..DATAGRAMS_A_TURN {
+            match self.udp.recv_from(&mut self.buffer) {
+                Ok((len, from)) => {
+                    self.traffic.datagrams_in.add(len);
+                    let bytes = self.buffer.get(..len).unwrap_or_default();
+                    let from = canonical(from);
+                    core(Input::Datagram { from, bytes }, clock.now());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.datagrams_ready = false;
+                    return;
+                }
+                // An ICMP answer to something sent before, most likely: says nothing about this socket.
+                Err(error) => trace!(target: "memberlist", "UDP: {}", os_error(&error)),
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        clock: &Clock,
+        registry: &Registry,
+        core: &mut impl FnMut(Input<'_>, Instant),
+    ) {
+        for _ in 0..ACCEPTS_A_TURN {
+            let Some((socket, peer)) = self.acceptor.accept(clock.now()) else {
+                return;
+            };
+            let peer = canonical(peer);
+            if self.has_room_for(peer) {
+                self.add_inbound(socket, peer, clock, registry, core);
+            } else {
+                self.dropped.streams += 1;
+                debug!(target: "memberlist", "Too many streams, refusing {peer}");
+            }
+        }
+    }
+
+    fn has_room_for(&self, peer: SocketAddr) -> bool {
+        let inbound = || {
+            let streams = self.streams.iter().flatten();
+            streams.filter(|stream| matches!(stream.id, StreamId::Inbound(_)))
+        };
+        let of_peer = inbound().filter(|stream| stream.peer.ip() == peer.ip());
+        inbound().count() < INBOUND_MAX && of_peer.count() < INBOUND_MAX_PER_ADDRESS
+    }
+
+    fn add_inbound(
+        &mut self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        clock: &Clock,
+        registry: &Registry,
+        core: &mut impl FnMut(Input<'_>, Instant),
+    ) {
+        let id = StreamId::Inbound(self.inbound_count);
+        self.inbound_count += 1;
+        self.traffic.accepts += 1;
+        match self.add(id, socket, peer, Phase::Open, registry) {
+            Ok(()) => core(Input::StreamAccepted { stream: id, peer }, clock.now()),
+            Err(error) => debug!(target: "memberlist", "stream from {peer}: {}", os_error(&error)),
+        }
+    }
+
+    /// A connection that was under way may be there, or have failed.
+    fn advance_connect(
+        &mut self,
+        index: usize,
+        clock: &Clock,
+        core: &mut impl FnMut(Input<'_>, Instant),
+    ) {
+        let Some(stream) = self.stream(index) else {
+            return;
+        };
+        if stream.phase != Phase::Connecting || stream.blocked {
+            return;
+        }
+        let id = stream.id;
+        let failure = match stream.socket.take_error() {
+            Ok(Some(error)) | Err(error) => Some(error),
+            Ok(None) => match stream.socket.peer_addr() {
+                Ok(_) => None,
+                // Not there yet; another event will come.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    stream.blocked = true;
+                    return;
+                }
+                Err(error) => Some(error),
+            },
+        };
+        match failure {
+            None => {
+                stream.phase = Phase::Open;
+                stream.readable = true;
+                core(Input::StreamConnected(id), clock.now());
+            }
+            Some(error) => {
+                let end = StreamEnd::Failed(format!("connect: {}", os_error(&error)));
+                self.remove(index);
+                core(Input::StreamClosed { stream: id, end }, clock.now());
+            }
+        }
+    }
+
+    fn receive_stream(
+        &mut self,
+        index: usize,
+        clock: &Clock,
+        core: &mut impl FnMut(Input<'_>, Instant),
+    ) {
+        let Some(stream) = self.streams.get_mut(index).and_then(Option::as_mut) else {
+            return;
+        };
+        if !stream.readable || stream.phase == Phase::Connecting {
+            return;
+        }
+        let id = stream.id;
+        let open = stream.phase == Phase::Open;
+        let mut budget = STREAM_BYTES_A_TURN;
+        while budget > 0 {
+            match stream.socket.read(&mut self.buffer) {
+                Ok(0) => {
+                    stream.readable = false;
+                    stream.ended = true;
+                    // The stream itself stays until the outputs are drained: an answer to the last
+                    // bytes may be among them.
+                    if open {
+                        let end = StreamEnd::Eof;
+                        core(Input::StreamClosed { stream: id, end }, clock.now());
+                    }
+                    return;
+                }
+                Ok(len) => {
+                    budget = budget.saturating_sub(len);
+                    if open {
+                        let bytes = self.buffer.get(..len).unwrap_or_default();
+                        core(Input::StreamData { stream: id, bytes }, clock.now());
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    stream.readable = false;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.remove(index);
+                    if open {
+                        let end = StreamEnd::Failed(format!("read: {}", os_error(&error)));
+                        core(Input::StreamClosed { stream: id, end }, clock.now());
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// An IPv4 address that came in its IPv6 form, as what it is.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V6(v6) => match v6.ip().to_canonical() {
+            IpAddr::V4(v4) => SocketAddr::new(v4.into(), v6.port()),
+            IpAddr::V6(_) => addr,
+        },
+        SocketAddr::V4(_) => addr,
+    }
+}

@@ -1,0 +1,136 @@
+//! What the core asks for is done, as far as the kernel takes it.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, SocketAddrV6};
+
+use log::debug;
+use mio::Registry;
+use mio::net::TcpStream;
+
+use super::Gossip;
+use super::stream::Phase;
+use crate::agent::sys;
+use crate::agent::words::os_error;
+use crate::serf::{StreamEnd, StreamId, Transmit};
+use crate::time::{Duration, Instant};
+
+/// How long a closed stream may take to flush what was written.
+const FLUSH_LIMIT: Duration = Duration::from_secs(10);
+/// How long a flushed stream waits for the other side's end, so that no reset overtakes our bytes.
+const LINGER_LIMIT: Duration = Duration::from_secs(2);
+
+impl Gossip {
+    /// Does what the core asks for.
+    pub fn transmit(&mut self, transmit: Transmit, registry: &Registry, now: Instant) {
+        match transmit {
+            Transmit::Datagram { to, bytes } => self.send_datagram(to, &bytes),
+            Transmit::Open { stream, to } => self.open(stream, to, registry),
+            Transmit::Write { stream, bytes } => {
+                self.traffic.writes.add(bytes.len());
+                if let Some(open) = self.by_id(stream) {
+                    open.out.extend(bytes);
+                }
+            }
+            Transmit::Close { stream } => {
+                let Some(&index) = self.index_of.get(&stream) else {
+                    return;
+                };
+                match self.stream(index) {
+                    Some(open) if open.phase == Phase::Open => {
+                        open.phase = Phase::Flushing(now + FLUSH_LIMIT);
+                    }
+                    _ => self.remove(index),
+                }
+            }
+            Transmit::Abort { stream } => {
+                if let Some(&index) = self.index_of.get(&stream) {
+                    self.remove(index);
+                }
+                self.failed.retain(|(failed, _)| *failed != stream);
+            }
+        }
+    }
+
+    fn send_datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
+        let to = match to {
+            // A socket for both families takes IPv4 addresses in their IPv6 form only.
+            SocketAddr::V4(v4) if self.local.is_ipv6() => {
+                let ip = v4.ip().to_ipv6_mapped();
+                SocketAddr::V6(SocketAddrV6::new(ip, v4.port(), 0, 0))
+            }
+            to => to,
+        };
+        // The second attempt is for an error that an earlier datagram left behind.
+        for _ in 0..2 {
+            match self.udp.send_to(bytes, to) {
+                Ok(_) => return self.traffic.datagrams_out.add(bytes.len()),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.dropped.datagrams += 1;
+                    return;
+                }
+                Err(error) => {
+                    self.dropped.datagrams += 1;
+                    debug!(target: "memberlist", "Failed to send UDP to {to}: {}", os_error(&error));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, id: StreamId, to: SocketAddr, registry: &Registry) {
+        self.traffic.connects += 1;
+        let source = Some(self.local.ip()).filter(|ip| !ip.is_unspecified());
+        let opened = sys::connect_from(source, to).and_then(|socket| {
+            let socket = TcpStream::from_std(socket);
+            self.add(id, socket, to, Phase::Connecting, registry)
+        });
+        if let Err(error) = opened {
+            let end = StreamEnd::Failed(format!("connect: {}", os_error(&error)));
+            self.failed.push_back((id, end));
+        }
+    }
+
+    /// Writes what the kernel takes, and lets go of streams that are through or too late.
+    pub fn flush(&mut self, now: Instant) {
+        self.dropped.report(now);
+        for index in 0..self.streams.len() {
+            if self.is_over(index, now) {
+                self.remove(index);
+            }
+        }
+    }
+
+    /// Takes a stream as far as it goes; whether that was its end.
+    fn is_over(&mut self, index: usize, now: Instant) -> bool {
+        let Some(stream) = self.stream(index) else {
+            return false;
+        };
+        if stream.phase == Phase::Connecting {
+            return false;
+        }
+        if let Err(error) = stream.write_out() {
+            let id = stream.id;
+            if stream.phase == Phase::Open && !stream.ended {
+                let end = StreamEnd::Failed(format!("write: {}", os_error(&error)));
+                self.failed.push_back((id, end));
+            }
+            return true;
+        }
+        let flushed = stream.out.is_empty();
+        if let (Phase::Flushing(_), true) = (stream.phase, flushed) {
+            if stream.ended || stream.socket.shutdown(Shutdown::Write).is_err() {
+                return true;
+            }
+            stream.phase = Phase::Lingering(now + LINGER_LIMIT);
+            // What is in the kernel's buffer may have been announced long ago.
+            stream.readable = true;
+        }
+        match stream.phase {
+            Phase::Open => stream.ended && flushed,
+            Phase::Lingering(end) => stream.ended || end <= now,
+            Phase::Flushing(end) => end <= now,
+            Phase::Connecting => false,
+        }
+    }
+}
