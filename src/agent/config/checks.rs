@@ -1,0 +1,130 @@
+//! What single settings may say.
+
+use std::net::SocketAddr;
+
+use log::LevelFilter;
+
+use super::Settings;
+use crate::agent::{addr, log as agent_log, sys};
+use crate::handler::EventScript;
+use crate::wire::NodeName;
+
+/// The name of the node: this text or, if it is empty, the name of the host.
+///
+/// # Errors
+/// What to print.
+pub fn node_name(text: &str) -> Result<NodeName, String> {
+    let host_name;
+    let name = if text.is_empty() {
+        host_name = sys::host_name();
+        host_name.as_slice()
+    } else {
+        text.as_bytes()
+    };
+    NodeName::new(name).map_err(|_| {
+        "Invalid node name: it must have 1 to 255 bytes and no control characters; see -node"
+            .to_owned()
+    })
+}
+
+/// Longest name that passes `validate_node_names`, in bytes (R10).
+const PLAIN_NAME_BYTES_MAX: usize = 128;
+
+/// Whether a name has letters, digits, dashes and dots only.
+pub(super) fn check_name(name: &NodeName) -> Result<(), String> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    if name.as_bytes().len() > PLAIN_NAME_BYTES_MAX {
+        return Err(format!(
+            "Invalid node name: '{name}' has more than {PLAIN_NAME_BYTES_MAX} bytes; \
+             see validate_node_names"
+        ));
+    }
+    if !name.as_bytes().iter().all(plain) {
+        return Err(format!(
+            "Invalid node name: '{name}' has other characters than letters, digits, '-' and '.'; \
+             see validate_node_names"
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn check_addresses(
+    settings: &Settings,
+    notices: &mut Vec<String>,
+) -> Result<(SocketAddr, Option<SocketAddr>), String> {
+    let mut bind = match settings.bind.as_str() {
+        "" => SocketAddr::from(([0, 0, 0, 0], addr::DEFAULT_PORT)),
+        text => addr::resolve(text, addr::DEFAULT_PORT)
+            .map_err(|why| format!("Invalid bind address: {why}"))?,
+    };
+    let advertise = match settings.advertise.as_str() {
+        "" => None,
+        text => Some(
+            addr::resolve(text, addr::DEFAULT_PORT)
+                .map_err(|why| format!("Invalid advertise address: {why}"))?,
+        ),
+    };
+    if advertise.is_some_and(|addr| addr.ip().is_unspecified()) {
+        return Err(format!(
+            "Invalid advertise address: {} is not an address that others can reach",
+            settings.advertise
+        ));
+    }
+    let interface = settings.interface.as_str();
+    if !interface.is_empty() {
+        if bind.ip().is_unspecified() {
+            let chosen = addr::interface_address(interface, bind.ip())?;
+            notices.push(format!("Using interface '{interface}' address '{chosen}'"));
+            bind.set_ip(chosen);
+        } else {
+            addr::check_interface(interface, bind.ip())?;
+        }
+    }
+    Ok((bind, advertise))
+}
+
+pub(super) fn check_mdns(settings: &Settings) -> Result<(), String> {
+    let interface = &settings.mdns_interface;
+    if settings.discover.is_empty() {
+        return match interface.is_empty() {
+            true => Ok(()),
+            false => Err("mDNS interface specified without enabling mDNS discovery".to_owned()),
+        };
+    }
+    #[cfg(feature = "mdns")]
+    if !interface.is_empty() {
+        crate::agent::mdns::interface_index(interface)?;
+    }
+    if settings.mdns_disable_ipv4 == Some(true) && settings.mdns_disable_ipv6 == Some(true) {
+        return Err("Invalid mDNS configuration: both IPv4 and IPv6 are disabled".to_owned());
+    }
+    Ok(())
+}
+
+/// Reads a list of handlers.
+///
+/// # Errors
+/// What to print about the first bad one.
+pub fn parse_handlers(list: &[String]) -> Result<Vec<EventScript>, String> {
+    let mut handlers = Vec::new();
+    for handler in list {
+        let scripts = EventScript::parse(handler.as_bytes()).map_err(|error| error.to_string())?;
+        handlers.extend(scripts);
+    }
+    Ok(handlers)
+}
+
+/// Reads a log level; an empty one is the default.
+///
+/// # Errors
+/// What to print.
+pub fn check_level(text: &str) -> Result<LevelFilter, String> {
+    if text.is_empty() {
+        return Ok(LevelFilter::Info);
+    }
+    agent_log::parse_level(text).ok_or_else(|| {
+        let shown = text.to_ascii_uppercase();
+        let valid = agent_log::LEVELS;
+        format!("Invalid log level: {shown}. Valid log levels are: {valid}")
+    })
+}
