@@ -6,178 +6,46 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 #[allow(dead_code)]
-#[path = "live/ports.rs"]
-mod ports;
+mod live;
 
-const PATIENCE: Duration = Duration::from_secs(60);
-const BINARY: &str = env!("CARGO_BIN_EXE_cottar");
+use live::{Agent, COTTAR, PATIENCE, content, free, refused, wait_until};
 
-/// Everything a process has written to stdout, as it comes.
-#[derive(Clone, Default)]
-struct Seen(Arc<(Mutex<(String, bool)>, Condvar)>);
-
-impl Seen {
-    fn follow(reader: impl Read + Send + 'static) -> Self {
-        let seen = Seen::default();
-        let shared = seen.clone();
-        thread::spawn(move || {
-            let mut reader = BufReader::new(reader);
-            let mut line = Vec::new();
-            while reader.read_until(b'\n', &mut line).unwrap_or(0) > 0 {
-                let mut state = shared.0.0.lock().unwrap();
-                state.0.push_str(&String::from_utf8_lossy(&line));
-                shared.0.1.notify_all();
-                line.clear();
-            }
-            shared.0.0.lock().unwrap().1 = true;
-            shared.0.1.notify_all();
-        });
-        seen
-    }
-
-    fn text(&self) -> String {
-        self.0.0.lock().unwrap().0.clone()
-    }
-
-    #[track_caller]
-    fn wait(&self, what: &str, done: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        let mut state = self.0.0.lock().unwrap();
-        loop {
-            if done(&state.0) {
-                return state.0.clone();
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(
-                !state.1 && !left.is_zero(),
-                "no {what:?} (ended: {}) in:\n{}",
-                state.1,
-                state.0
-            );
-            state = self.0.1.wait_timeout(state, left).unwrap().0;
-        }
-    }
-
-    /// Waits until all of it is here.
-    #[track_caller]
-    fn wait_for_end(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        let mut state = self.0.0.lock().unwrap();
-        while !state.1 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "somebody holds stdout:\n{}", state.0);
-            state = self.0.1.wait_timeout(state, left).unwrap().0;
-        }
-    }
-
-    #[track_caller]
-    fn wait_for(&self, needle: &str) -> String {
-        self.wait(needle, |text| text.contains(needle))
-    }
+/// An agent, once it runs.
+fn start(name: &str, more: &[&str]) -> Agent {
+    let name = format!("-node={name}");
+    Agent::start(&[&[&name[..]], more].concat())
 }
 
-struct Agent {
-    child: Child,
-    seen: Seen,
+/// The gossip address of an agent that has chosen its port itself.
+fn shown(agent: &Agent) -> SocketAddr {
+    let text = agent.text();
+    let (_, rest) = text.split_once("Bind addr: '").unwrap();
+    rest.split('\'').next().unwrap().parse().unwrap()
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// An agent that says much, and whose stdout is the test's to read: it has come as far as to say where it
+/// listens for gossip and for RPC.
+fn talkative() -> (Child, BufReader<ChildStdout>, (SocketAddr, SocketAddr)) {
+    let mut child = Command::new(COTTAR)
+        .args(["agent", "-node=n1", "-log-level=trace"])
+        .args(["-bind=127.0.0.1:0", "-rpc-addr=127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("RPC addr") {
+        assert!(reader.read_line(&mut text).unwrap() > 0, "{text}");
     }
-}
-
-impl Agent {
-    fn spawn(args: &[&str]) -> Self {
-        Agent::from_command(agent_command(args))
-    }
-
-    fn from_command(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let seen = Seen::follow(child.stdout.take().unwrap());
-        Agent { child, seen }
-    }
-
-    /// An agent on free ports, once it runs.
-    fn start(name: &str, more: &[&str]) -> Self {
-        let agent = Agent::spawn(&[&["-node", name][..], more].concat());
-        agent.seen.wait_for("Message Compression Enabled");
-        agent
-    }
-
-    fn addr(&self, label: &str) -> SocketAddr {
-        let text = self.seen.wait_for("Message Compression Enabled");
-        let rest = text.split_once(label).expect(label).1;
-        let value = rest.split('\'').nth(1).expect("a quoted address");
-        value.parse().unwrap()
-    }
-
-    fn gossip(&self) -> SocketAddr {
-        self.addr("Bind addr: ")
-    }
-
-    fn rpc(&self) -> SocketAddr {
-        self.addr("RPC addr: ")
-    }
-
-    fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
-    }
-
-    /// Waits for its end, and for all that it said.
-    #[track_caller]
-    fn exit_code(&mut self) -> i32 {
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "still runs:\n{}",
-                self.seen.text()
-            );
-            thread::sleep(Duration::from_millis(5));
-        };
-        // What it wrote last may still be in the pipe.
-        self.seen.wait_for_end();
-        status.code().unwrap_or(-1)
-    }
-}
-
-fn agent_command(args: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
-    command.arg("agent").args(args).stdin(Stdio::null());
-    for (flag, free) in [("-bind", "127.0.0.1:0"), ("-rpc-addr", "127.0.0.1:0")] {
-        let given = |arg: &&str| arg.split('=').next() == Some(flag);
-        if !args.iter().any(given) {
-            command.args([flag, free]);
-        }
-    }
-    command
-}
-
-fn signal(pid: u32, name: &str) {
-    let status = Command::new("/bin/sh")
-        .args(["-c", &format!("kill -{name} {pid}")])
-        .status();
-    assert!(status.unwrap().success());
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(10));
-    }
+    let quoted: Vec<&str> = text.split('\'').collect();
+    let addrs = (quoted[3].parse().unwrap(), quoted[5].parse().unwrap());
+    (child, reader, addrs)
 }
 
 /// A handshake on the RPC port: what is sent, and what comes back.
@@ -195,15 +63,15 @@ fn serves_rpc(addr: SocketAddr) -> bool {
 }
 
 fn lines_of(path: &Path) -> Vec<String> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
+    content(path).lines().map(str::to_owned).collect()
 }
 
 #[test]
 fn the_banner_is_the_references() {
-    let mut agent = Agent::start(
+    let mut agent = start(
         "n1",
         &[
+            "-bind=127.0.0.1:0",
             "-advertise=127.0.0.2:28009",
             "-tag",
             "a=b",
@@ -211,10 +79,8 @@ fn the_banner_is_the_references() {
             "-profile=local",
         ],
     );
-    let text = agent
-        .seen
-        .wait_for("[INFO] serf: EventMemberJoin: n1 127.0.0.2");
-    let (gossip, rpc) = (agent.gossip(), agent.rpc());
+    let text = agent.wait_for("[INFO] serf: EventMemberJoin: n1 127.0.0.2");
+    let (gossip, rpc) = (shown(&agent), agent.rpc());
     let expected = format!(
         "==> Starting Serf agent...
 ==> Starting Serf agent RPC...
@@ -336,11 +202,10 @@ fn what_prevents_a_start_is_said_in_the_references_words() {
     ];
     let listener = TcpListener::bind(taken);
     for (args, message) in rows {
-        let output = agent_command(args).arg("-node=n1").output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
+        let (status, text) = refused(&[args, &["-node=n1"][..]].concat());
         let wanted = format!("==> {message}\n");
         assert!(text.contains(&wanted), "{args:?}: no {wanted:?} in\n{text}");
-        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert_eq!(status, 1, "{args:?}");
         assert!(!text.contains("Serf agent running!"), "{args:?}");
         let opened = text.contains("Starting Serf agent");
         let late = message.starts_with("Failed to start") || message.starts_with("Error starting");
@@ -351,7 +216,7 @@ fn what_prevents_a_start_is_said_in_the_references_words() {
 
 #[test]
 fn warnings_come_before_the_start() {
-    let agent = Agent::start(
+    let agent = start(
         "n1",
         &[
             "-role=web",
@@ -361,7 +226,7 @@ fn warnings_come_before_the_start() {
             "-bind=0.0.0.0:0",
         ],
     );
-    let text = agent.seen.text();
+    let text = agent.text();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
         lines[..5],
@@ -377,39 +242,37 @@ fn warnings_come_before_the_start() {
 
 #[test]
 fn signals_end_the_agent_as_they_should() {
-    let mut graceful = Agent::start("n1", &[]);
+    let mut graceful = start("n1", &[]);
     graceful.signal("INT");
     assert_eq!(graceful.exit_code(), 0);
-    let text = graceful.seen.wait_for("shutdown complete");
+    let text = graceful.wait_for("shutdown complete");
     assert!(text.contains("==> Caught signal: interrupt\n==> Gracefully shutting down agent...\n"));
     assert!(text.contains("[INFO] agent: requesting graceful leave from Serf"));
     assert!(!text.contains("Shutdown without a Leave"));
 
-    let mut killed = Agent::start("n2", &[]);
+    let mut killed = start("n2", &[]);
     // These two mean nothing.
     killed.signal("USR2");
     killed.signal("PIPE");
     assert!(serves_rpc(killed.rpc()));
     killed.signal("TERM");
     assert_eq!(killed.exit_code(), 1);
-    let text = killed.seen.wait_for("shutdown complete");
+    let text = killed.wait_for("shutdown complete");
     assert!(text.contains("==> Caught signal: terminated\n"));
     assert!(text.contains("[WARN] serf: Shutdown without a Leave"));
 
-    let mut hurried = Agent::start("n3", &[]);
+    let mut hurried = start("n3", &[]);
     hurried.signal("INT");
-    hurried.seen.wait_for("Gracefully shutting down");
+    hurried.wait_for("Gracefully shutting down");
     hurried.signal("INT");
     assert_eq!(hurried.exit_code(), 1);
 
-    let mut reloaded = Agent::start("n4", &[]);
+    let mut reloaded = start("n4", &[]);
     reloaded.signal("HUP");
-    reloaded
-        .seen
-        .wait_for("==> Caught signal: hangup\n==> Reloading configuration...\n");
+    reloaded.wait_for("==> Caught signal: hangup\n==> Reloading configuration...\n");
     assert!(serves_rpc(reloaded.rpc()));
     reloaded.signal("INT");
-    reloaded.seen.wait_for("Gracefully shutting down");
+    reloaded.wait_for("Gracefully shutting down");
     reloaded.signal("HUP");
     assert_eq!(reloaded.exit_code(), 1);
 }
@@ -422,26 +285,22 @@ fn two_agents_join_and_their_handlers_run() {
         "while IFS= read -r line; do echo \"$SERF_EVENT $line\"; done >> {}",
         events.display()
     );
-    let first = Agent::start("first", &["-event-handler", &script]);
+    let first = start("first", &["-event-handler", &script]);
     let port = first.gossip().port();
     // By name: through the resolver's process.
     let join = format!("localhost:{port}");
-    let mut second = Agent::start("second", &["-join", &join, "-tag", "role=web"]);
-    let text = second.seen.wait_for("agent: joined: 1 nodes");
+    let mut second = start("second", &["-join", &join, "-tag", "role=web"]);
+    let text = second.wait_for("agent: joined: 1 nodes");
     assert!(text.contains(
         "\n==> Joining cluster...(replay: false)\n    Join completed. Synced with 1 initial agents\n\n\
          ==> Log data will now stream in as it occurs:\n\n    "
     ));
-    first
-        .seen
-        .wait_for("[INFO] serf: EventMemberJoin: second 127.0.0.1");
+    first.wait_for("[INFO] serf: EventMemberJoin: second 127.0.0.1");
     let line = "member-join second\t127.0.0.1\tweb\trole=web".to_owned();
     wait_until("the handler's line", || lines_of(&events).contains(&line));
     second.signal("INT");
     assert_eq!(second.exit_code(), 0);
-    first
-        .seen
-        .wait_for("[INFO] serf: EventMemberLeave: second 127.0.0.1");
+    first.wait_for("[INFO] serf: EventMemberLeave: second 127.0.0.1");
     let line = "member-leave second\t127.0.0.1\tweb\trole=web".to_owned();
     wait_until("the farewell", || lines_of(&events).contains(&line));
 }
@@ -451,8 +310,8 @@ fn the_own_farewell_reaches_a_handler_before_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("left");
     let handler = format!("member-leave=sleep 0.3; cat > {}", file.display());
-    let mut agent = Agent::start("n1", &["-event-handler", &handler]);
-    agent.seen.wait_for("Received event: member-join");
+    let mut agent = start("n1", &["-event-handler", &handler]);
+    agent.wait_for("Received event: member-join");
     agent.signal("INT");
     assert_eq!(agent.exit_code(), 0);
     assert_eq!(lines_of(&file), ["n1\t127.0.0.1\t\t"]);
@@ -460,9 +319,11 @@ fn the_own_farewell_reaches_a_handler_before_the_end() {
 
 #[test]
 fn a_start_join_that_fails_ends_the_agent_and_shows_its_log() {
-    let closed = ports::free();
+    let closed = free();
     let join = closed.to_string();
-    let output = agent_command(&["-node=n1", "-join", &join, "-join=/x"])
+    let output = Command::new(COTTAR)
+        .args(["agent", "-bind=127.0.0.1:0", "-rpc-addr=127.0.0.1:0"])
+        .args(["-node=n1", "-join", &join, "-join=/x"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -485,22 +346,22 @@ fn during_the_start_join_rpc_answers_and_signals_work() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = silent.local_addr().unwrap().to_string();
     let mut agent = Agent::spawn(&["-node=n1", "-join", &addr]);
-    agent.seen.wait_for("==> Joining cluster...(replay: false)");
+    agent.wait_for("==> Joining cluster...(replay: false)");
     let (_held, _) = silent.accept().unwrap();
     assert!(serves_rpc(agent.rpc()));
     // The log is held back until the join is over.
-    assert!(!agent.seen.text().contains("Serf agent starting"));
+    assert!(!agent.text().contains("Serf agent starting"));
     agent.signal("INT");
     assert_eq!(agent.exit_code(), 0);
-    let text = agent.seen.wait_for("[INFO] agent: shutdown complete");
+    let text = agent.wait_for("[INFO] agent: shutdown complete");
     assert!(text.contains("[INFO] agent: requesting graceful leave from Serf"));
     assert!(text.contains("[INFO] agent: requesting serf shutdown"));
 }
 
 #[test]
 fn retry_join_goes_on_until_somebody_answers() {
-    let addr = ports::free();
-    let early = Agent::start(
+    let addr = free();
+    let early = start(
         "early",
         &["-retry-join", &addr.to_string(), "-retry-interval=1s"],
     );
@@ -508,23 +369,19 @@ fn retry_join_goes_on_until_somebody_answers() {
         "Failed to join {}: dial tcp {addr}: connect: connection refused",
         addr.ip()
     );
-    let text = early
-        .seen
-        .wait("a failure", |text| text.contains("retrying in 1s"));
+    let text = early.wait("a failure", |text| text.contains("retrying in 1s"));
     assert!(text.contains("[INFO] agent: Joining cluster...(replay: false)"));
     assert!(text.contains("[WARN] agent: error joining: 1 error occurred:"));
     assert!(text.contains("[WARN] agent: Join failed: 1 error occurred:"));
     assert!(text.contains(&failed), "{text}");
-    let _late = Agent::start("late", &[&format!("-bind={addr}")]);
-    early
-        .seen
-        .wait_for("[INFO] agent: Join completed. Synced with 1 initial agents");
-    early.seen.wait_for("EventMemberJoin: late");
+    let _late = start("late", &[&format!("-bind={addr}")]);
+    early.wait_for("[INFO] agent: Join completed. Synced with 1 initial agents");
+    early.wait_for("EventMemberJoin: late");
 }
 
 #[test]
 fn retry_join_gives_up_after_one_attempt_more_than_the_limit() {
-    let addr = ports::free().to_string();
+    let addr = free().to_string();
     let mut agent = Agent::spawn(&[
         "-node=n1",
         "-retry-join",
@@ -533,46 +390,25 @@ fn retry_join_gives_up_after_one_attempt_more_than_the_limit() {
         "-retry-max=1",
     ]);
     assert_eq!(agent.exit_code(), 1);
-    let text = agent
-        .seen
-        .wait_for("[ERR] agent: maximum retry join attempts made, exiting");
+    let text = agent.wait_for("[ERR] agent: maximum retry join attempts made, exiting");
     assert_eq!(text.matches("[INFO] agent: Joining cluster...").count(), 2);
 }
 
 #[test]
 fn a_closed_stdout_is_no_reason_to_stop() {
-    let mut command = agent_command(&["-node=n1", "-log-level=trace"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut reader = BufReader::new(child.stdout.take().unwrap());
-    let mut text = String::new();
-    while !text.contains("RPC addr") {
-        assert!(reader.read_line(&mut text).unwrap() > 0, "{text}");
-    }
+    let (child, reader, addrs) = talkative();
     drop(reader);
-    let rpc = text.rsplit('\'').nth(1).unwrap().parse().unwrap();
     for _ in 0..20 {
-        assert!(serves_rpc(rpc));
+        assert!(serves_rpc(addrs.1));
     }
-    let mut agent = Agent {
-        child,
-        seen: Seen::follow(std::io::empty()),
-    };
+    let mut agent = Agent::follow(child, std::io::empty(), addrs);
     agent.signal("INT");
     assert_eq!(agent.exit_code(), 0);
 }
 
 #[test]
 fn a_reader_of_stdout_that_stops_does_not_stop_the_agent() {
-    let mut command = agent_command(&["-node=n1", "-log-level=trace"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut reader = BufReader::new(child.stdout.take().unwrap());
-    let mut text = String::new();
-    while !text.contains("RPC addr") {
-        assert!(reader.read_line(&mut text).unwrap() > 0, "{text}");
-    }
-    let quoted: Vec<&str> = text.split('\'').collect();
-    let (gossip, rpc): (SocketAddr, SocketAddr) =
-        (quoted[3].parse().unwrap(), quoted[5].parse().unwrap());
+    let (child, reader, (gossip, rpc)) = talkative();
     // Far more lines than a pipe holds, then than the agent keeps: each client and each bad datagram
     // is worth one.
     let junk = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -584,27 +420,24 @@ fn a_reader_of_stdout_that_stops_does_not_stop_the_agent() {
     }
     // What was kept arrives as soon as somebody reads again, then how much was not, and from then on
     // there is room.
-    let seen = Seen::follow(reader);
-    let mut agent = Agent { child, seen };
-    agent
-        .seen
-        .wait_for("lines were lost: nobody read stdout in time\n");
+    let mut agent = Agent::follow(child, reader, (gossip, rpc));
+    agent.wait_for("lines were lost: nobody read stdout in time\n");
     agent.signal("INT");
-    agent.seen.wait_for("==> Caught signal: interrupt");
+    agent.wait_for("==> Caught signal: interrupt");
     assert_eq!(agent.exit_code(), 0);
 }
 
 #[test]
 fn a_stopped_agent_is_failed_and_comes_back() {
-    let watcher = Agent::start("watcher", &["-profile=local"]);
+    let watcher = start("watcher", &["-profile=local"]);
     let join = watcher.gossip().to_string();
-    let sleeper = Agent::start("sleeper", &["-profile=local", "-join", &join]);
-    sleeper.seen.wait_for("joined: 1 nodes");
-    watcher.seen.wait_for("EventMemberJoin: sleeper");
+    let sleeper = start("sleeper", &["-profile=local", "-join", &join]);
+    sleeper.wait_for("joined: 1 nodes");
+    watcher.wait_for("EventMemberJoin: sleeper");
     sleeper.signal("STOP");
-    watcher.seen.wait_for("EventMemberFailed: sleeper");
+    watcher.wait_for("EventMemberFailed: sleeper");
     sleeper.signal("CONT");
-    watcher.seen.wait("the return", |text| {
+    watcher.wait("the return", |text| {
         text.matches("EventMemberJoin: sleeper").count() >= 2
     });
     assert!(serves_rpc(sleeper.rpc()));
@@ -613,21 +446,19 @@ fn a_stopped_agent_is_failed_and_comes_back() {
 #[test]
 fn descriptors_that_run_out_pause_the_accepting() {
     let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", BINARY, "agent"])
-        .args(["-node=n1", "-bind=127.0.0.1:0", "-rpc-addr=127.0.0.1:0"])
-        .stdin(Stdio::null());
-    let agent = Agent::from_command(command);
+    command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", COTTAR]);
+    let agent = Agent::from_command(command, free(), &["-node=n1"]);
+    agent.wait_for("Log data will now stream");
     let rpc = agent.rpc();
     let clients: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(rpc).unwrap()).collect();
-    agent.seen.wait_for("too many open files");
+    agent.wait_for("too many open files");
     drop(clients);
     assert!(serves_rpc(rpc));
 }
 
 #[test]
 fn a_client_that_does_not_read_harms_nobody() {
-    let agent = Agent::start("n1", &[]);
+    let agent = start("n1", &[]);
     let mut deaf = TcpStream::connect(agent.rpc()).unwrap();
     handshake(&mut deaf).unwrap();
     deaf.set_nonblocking(true).unwrap();
@@ -648,7 +479,7 @@ fn a_client_that_does_not_read_harms_nobody() {
         }
     }
     assert!(serves_rpc(agent.rpc()));
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.child.id())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let resident: u64 = resident
         .and_then(|text| text.trim().strip_suffix(" kB"))
@@ -663,12 +494,12 @@ fn a_handler_that_hangs_holds_up_nothing_but_other_handlers() {
     let dir = tempfile::tempdir().unwrap();
     let release = dir.path().join("release");
     let hang = format!("while [ ! -e {} ]; do sleep 0.1; done", release.display());
-    let mut first = Agent::start("first", &["-event-handler", &hang]);
-    first.seen.wait_for("Received event: member-join");
+    let mut first = start("first", &["-event-handler", &hang]);
+    first.wait_for("Received event: member-join");
     let join = first.gossip().to_string();
-    let _second = Agent::start("second", &["-join", &join]);
-    first.seen.wait_for("EventMemberJoin: second");
-    first.seen.wait_for("slow, execution exceeding 1s");
+    let _second = start("second", &["-join", &join]);
+    first.wait_for("EventMemberJoin: second");
+    first.wait_for("slow, execution exceeding 1s");
     assert!(serves_rpc(first.rpc()));
     // It does not hold up the end either.
     first.signal("INT");
@@ -682,28 +513,26 @@ fn a_handler_past_its_time_is_ended_and_the_next_one_runs() {
     let file = dir.path().join("ran");
     let next = format!("echo $SERF_EVENT > {}", file.display());
     let handlers = ["-event-handler", "sleep 600", "-event-handler", &next];
-    let agent = Agent::start("n1", &[&handlers[..], &["-handler-timeout=3s"]].concat());
-    agent
-        .seen
-        .wait_for("[ERR] agent: Error invoking script 'sleep 600': time limit of 3s exceeded");
+    let agent = start("n1", &[&handlers[..], &["-handler-timeout=3s"]].concat());
+    agent.wait_for("[ERR] agent: Error invoking script 'sleep 600': time limit of 3s exceeded");
     wait_until("the next handler", || lines_of(&file) == ["member-join"]);
 }
 
 #[test]
 fn keys_separate_clusters() {
     let key = "-encrypt=MDEyMzQ1Njc4OWFiY2RlZg==";
-    let first = Agent::start("first", &[key]);
-    assert!(first.seen.text().contains("Encrypted: true"));
+    let first = start("first", &[key]);
+    assert!(first.text().contains("Encrypted: true"));
     let join = first.gossip().to_string();
-    let second = Agent::start("second", &[key, "-join", &join]);
-    second.seen.wait_for("joined: 1 nodes");
-    first.seen.wait_for("EventMemberJoin: second");
+    let second = start("second", &[key, "-join", &join]);
+    second.wait_for("joined: 1 nodes");
+    first.wait_for("EventMemberJoin: second");
     for other in [&["-encrypt=MTEyMzQ1Njc4OWFiY2RlZg=="][..], &[]] {
         let stranger = ["-node=stranger", "-join", &join];
         let mut stranger = Agent::spawn(&[other, &stranger].concat());
         assert_eq!(stranger.exit_code(), 1);
     }
-    assert!(!first.seen.text().contains("stranger 127.0.0.1"));
+    assert!(!first.text().contains("stranger 127.0.0.1"));
 }
 
 #[test]
@@ -712,25 +541,25 @@ fn ipv6_agents_join() {
     if UdpSocket::bind("[::1]:0").is_err() {
         return;
     }
-    let first = Agent::start("first", &["-bind=[::1]:0"]);
-    let join = first.gossip().to_string();
+    let first = start("first", &["-bind=[::1]:0"]);
+    let join = shown(&first).to_string();
     assert!(join.starts_with("[::1]:"));
-    let second = Agent::start("second", &["-bind=[::1]:0", "-join", &join]);
-    second.seen.wait_for("joined: 1 nodes");
-    first.seen.wait_for("EventMemberJoin: second ::1");
+    let second = start("second", &["-bind=[::1]:0", "-join", &join]);
+    second.wait_for("joined: 1 nodes");
+    first.wait_for("EventMemberJoin: second ::1");
     // A wildcard hears both families.
-    let port = Agent::start(
+    let both = start(
         "both",
         &["-bind=[::]:0", "-advertise=[::1]:0", "-join", &join],
     );
-    let four = format!("127.0.0.1:{}", port.gossip().port());
-    let last = Agent::start("last", &["-join", &four]);
-    last.seen.wait_for("joined: 1 nodes");
+    let four = format!("127.0.0.1:{}", shown(&both).port());
+    let last = start("last", &["-join", &four]);
+    last.wait_for("joined: 1 nodes");
 }
 
 #[test]
 fn a_leave_over_rpc_is_answered_before_the_end() {
-    let mut agent = Agent::start("n1", &[]);
+    let mut agent = start("n1", &[]);
     let mut client = TcpStream::connect(agent.rpc()).unwrap();
     handshake(&mut client).unwrap();
     client
@@ -740,7 +569,7 @@ fn a_leave_over_rpc_is_answered_before_the_end() {
     client.read_to_end(&mut reply).unwrap();
     assert_eq!(reply, b"\x82\xa5Error\xa0\xa3Seq\x02");
     assert_eq!(agent.exit_code(), 0);
-    let text = agent.seen.wait_for("[INFO] agent: shutdown complete");
+    let text = agent.wait_for("[INFO] agent: shutdown complete");
     assert!(text.contains("[INFO] agent: requesting graceful leave from Serf"));
     assert!(text.contains("[INFO] agent: requesting serf shutdown"));
     assert!(!text.contains("Shutdown without a Leave"));
@@ -748,7 +577,7 @@ fn a_leave_over_rpc_is_answered_before_the_end() {
 
 #[test]
 fn a_client_that_closes_its_side_early_gets_its_answers() {
-    let agent = Agent::start("n1", &[]);
+    let agent = start("n1", &[]);
     let mut client = TcpStream::connect(agent.rpc()).unwrap();
     client
         .write_all(b"\x82\xa7Command\xa9handshake\xa3Seq\x01\x81\xa7Version\x01")

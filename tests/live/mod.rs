@@ -1,19 +1,20 @@
-//! Agents on loopback for tests about files: start, talk to, end; nothing sleeps for luck.
+//! Agents on loopback: start, talk to, end; nothing sleeps for luck.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub mod ports;
+mod seen;
 
 pub use ports::free;
+use seen::Seen;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Our own program.
 pub const COTTAR: &str = env!("CARGO_BIN_EXE_cottar");
@@ -30,10 +31,6 @@ pub fn has_reference(test: &str) -> bool {
     }
     there
 }
-
-/// Everything a process has written to stdout, as it comes.
-#[derive(Clone, Default)]
-struct Seen(Arc<(Mutex<(String, bool)>, Condvar)>);
 
 /// A running agent.
 pub struct Agent {
@@ -56,6 +53,11 @@ impl Agent {
         Agent::of(COTTAR, free(), args)
     }
 
+    /// Our own agent, whether it will run or not.
+    pub fn spawn(args: &[&str]) -> Self {
+        Agent::from_command(Command::new(COTTAR), free(), args)
+    }
+
     /// An agent of `program` on a gossip address of its own choice.
     pub fn of(program: &str, gossip: SocketAddr, args: &[&str]) -> Self {
         let agent = Agent::from_command(Command::new(program), gossip, args);
@@ -72,20 +74,18 @@ impl Agent {
         }
         command.arg(format!("-rpc-addr={rpc}"));
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let seen = Seen::default();
-        let shared = seen.clone();
-        let mut reader = BufReader::new(child.stdout.take().unwrap());
-        thread::spawn(move || {
-            let mut line = Vec::new();
-            while reader.read_until(b'\n', &mut line).unwrap_or(0) > 0 {
-                let mut state = shared.0.0.lock().unwrap();
-                state.0.push_str(&String::from_utf8_lossy(&line));
-                shared.0.1.notify_all();
-                line.clear();
-            }
-            shared.0.0.lock().unwrap().1 = true;
-            shared.0.1.notify_all();
-        });
+        let stdout = child.stdout.take().unwrap();
+        Agent::follow(child, stdout, (gossip, rpc))
+    }
+
+    /// An agent that was started with these addresses for gossip and for RPC, and what is still to be
+    /// read of its stdout.
+    pub fn follow(
+        child: Child,
+        stdout: impl Read + Send + 'static,
+        (gossip, rpc): (SocketAddr, SocketAddr),
+    ) -> Self {
+        let seen = Seen::follow(stdout);
         Agent {
             child,
             seen,
@@ -111,7 +111,7 @@ impl Agent {
 
     /// Its stdout so far.
     pub fn text(&self) -> String {
-        self.seen.0.0.lock().unwrap().0.clone()
+        self.seen.text()
     }
 
     /// Waits until stdout contains that, and returns all of it.
@@ -120,23 +120,10 @@ impl Agent {
         self.wait(needle, |text| text.contains(needle))
     }
 
+    /// Waits until stdout is as it should be, and returns all of it.
     #[track_caller]
-    fn wait(&self, what: &str, done: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        let mut state = self.seen.0.0.lock().unwrap();
-        loop {
-            if done(&state.0) {
-                return state.0.clone();
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(
-                !state.1 && !left.is_zero(),
-                "no {what:?} (ended: {}) in:\n{}",
-                state.1,
-                state.0
-            );
-            state = self.seen.0.1.wait_timeout(state, left).unwrap().0;
-        }
+    pub fn wait(&self, what: &str, done: impl Fn(&str) -> bool) -> String {
+        self.seen.wait(what, done)
     }
 
     /// Sends a signal.
@@ -206,12 +193,7 @@ impl Agent {
             thread::sleep(Duration::from_millis(5));
         };
         // What it wrote last may still be in the pipe.
-        let mut state = self.seen.0.0.lock().unwrap();
-        while !state.1 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "somebody holds stdout:\n{}", state.0);
-            state = self.seen.0.1.wait_timeout(state, left).unwrap().0;
-        }
+        self.seen.wait_for_end();
         status.code().unwrap_or(-1)
     }
 }
