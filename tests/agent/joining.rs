@@ -1,0 +1,167 @@
+//! Agents that find each other, or do not.
+
+use std::net::{TcpListener, UdpSocket};
+use std::process::Command;
+
+use crate::live::{Agent, COTTAR, free, wait_until};
+use crate::{lines_of, serves_rpc, shown, start};
+
+#[test]
+fn two_agents_join_and_their_handlers_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = dir.path().join("events");
+    let script = format!(
+        "while IFS= read -r line; do echo \"$SERF_EVENT $line\"; done >> {}",
+        events.display()
+    );
+    let first = start("first", &["-event-handler", &script]);
+    let port = first.gossip().port();
+    // By name: through the resolver's process.
+    let join = format!("localhost:{port}");
+    let mut second = start("second", &["-join", &join, "-tag", "role=web"]);
+    let text = second.wait_for("agent: joined: 1 nodes");
+    assert!(text.contains(
+        "\n==> Joining cluster...(replay: false)\n    Join completed. Synced with 1 initial agents\n\n\
+         ==> Log data will now stream in as it occurs:\n\n    "
+    ));
+    first.wait_for("[INFO] serf: EventMemberJoin: second 127.0.0.1");
+    let line = "member-join second\t127.0.0.1\tweb\trole=web".to_owned();
+    wait_until("the handler's line", || lines_of(&events).contains(&line));
+    second.signal("INT");
+    assert_eq!(second.exit_code(), 0);
+    first.wait_for("[INFO] serf: EventMemberLeave: second 127.0.0.1");
+    let line = "member-leave second\t127.0.0.1\tweb\trole=web".to_owned();
+    wait_until("the farewell", || lines_of(&events).contains(&line));
+}
+
+#[test]
+fn a_start_join_that_fails_ends_the_agent_and_shows_its_log() {
+    let closed = free();
+    let join = closed.to_string();
+    let output = Command::new(COTTAR)
+        .args(["agent", "-bind=127.0.0.1:0", "-rpc-addr=127.0.0.1:0"])
+        .args(["-node=n1", "-join", &join, "-join=/x"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let ip = closed.ip();
+    let error = format!(
+        "==> 2 errors occurred:\n\t* Failed to join {ip}: dial tcp {closed}: connect: connection \
+         refused\n\t* Failed to resolve /x: empty node name provided\n"
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(&error), "{text}");
+    assert!(!text.contains("Log data will now stream"));
+    // The lines that were held back are not lost.
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("[INFO] agent: Serf agent starting"), "{log}");
+}
+
+#[test]
+fn during_the_start_join_rpc_answers_and_signals_work() {
+    // Takes connections and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let mut agent = Agent::spawn(&["-node=n1", "-join", &addr]);
+    agent.wait_for("==> Joining cluster...(replay: false)");
+    let (_held, _) = silent.accept().unwrap();
+    assert!(serves_rpc(agent.rpc()));
+    // The log is held back until the join is over.
+    assert!(!agent.text().contains("Serf agent starting"));
+    agent.signal("INT");
+    assert_eq!(agent.exit_code(), 0);
+    let text = agent.wait_for("[INFO] agent: shutdown complete");
+    assert!(text.contains("[INFO] agent: requesting graceful leave from Serf"));
+    assert!(text.contains("[INFO] agent: requesting serf shutdown"));
+}
+
+#[test]
+fn retry_join_goes_on_until_somebody_answers() {
+    let addr = free();
+    let early = start(
+        "early",
+        &["-retry-join", &addr.to_string(), "-retry-interval=1s"],
+    );
+    let failed = format!(
+        "Failed to join {}: dial tcp {addr}: connect: connection refused",
+        addr.ip()
+    );
+    let text = early.wait("a failure", |text| text.contains("retrying in 1s"));
+    assert!(text.contains("[INFO] agent: Joining cluster...(replay: false)"));
+    assert!(text.contains("[WARN] agent: error joining: 1 error occurred:"));
+    assert!(text.contains("[WARN] agent: Join failed: 1 error occurred:"));
+    assert!(text.contains(&failed), "{text}");
+    let _late = start("late", &[&format!("-bind={addr}")]);
+    early.wait_for("[INFO] agent: Join completed. Synced with 1 initial agents");
+    early.wait_for("EventMemberJoin: late");
+}
+
+#[test]
+fn retry_join_gives_up_after_one_attempt_more_than_the_limit() {
+    let addr = free().to_string();
+    let mut agent = Agent::spawn(&[
+        "-node=n1",
+        "-retry-join",
+        &addr,
+        "-retry-interval=1s",
+        "-retry-max=1",
+    ]);
+    assert_eq!(agent.exit_code(), 1);
+    let text = agent.wait_for("[ERR] agent: maximum retry join attempts made, exiting");
+    assert_eq!(text.matches("[INFO] agent: Joining cluster...").count(), 2);
+}
+
+#[test]
+fn a_stopped_agent_is_failed_and_comes_back() {
+    let watcher = start("watcher", &["-profile=local"]);
+    let join = watcher.gossip().to_string();
+    let sleeper = start("sleeper", &["-profile=local", "-join", &join]);
+    sleeper.wait_for("joined: 1 nodes");
+    watcher.wait_for("EventMemberJoin: sleeper");
+    sleeper.signal("STOP");
+    watcher.wait_for("EventMemberFailed: sleeper");
+    sleeper.signal("CONT");
+    watcher.wait("the return", |text| {
+        text.matches("EventMemberJoin: sleeper").count() >= 2
+    });
+    assert!(serves_rpc(sleeper.rpc()));
+}
+
+#[test]
+fn keys_separate_clusters() {
+    let key = "-encrypt=MDEyMzQ1Njc4OWFiY2RlZg==";
+    let first = start("first", &[key]);
+    assert!(first.text().contains("Encrypted: true"));
+    let join = first.gossip().to_string();
+    let second = start("second", &[key, "-join", &join]);
+    second.wait_for("joined: 1 nodes");
+    first.wait_for("EventMemberJoin: second");
+    for other in [&["-encrypt=MTEyMzQ1Njc4OWFiY2RlZg=="][..], &[]] {
+        let stranger = ["-node=stranger", "-join", &join];
+        let mut stranger = Agent::spawn(&[other, &stranger].concat());
+        assert_eq!(stranger.exit_code(), 1);
+    }
+    assert!(!first.text().contains("stranger 127.0.0.1"));
+}
+
+#[test]
+fn ipv6_agents_join() {
+    // A machine without IPv6 has nothing to show here.
+    if UdpSocket::bind("[::1]:0").is_err() {
+        return;
+    }
+    let first = start("first", &["-bind=[::1]:0"]);
+    let join = shown(&first).to_string();
+    assert!(join.starts_with("[::1]:"));
+    let second = start("second", &["-bind=[::1]:0", "-join", &join]);
+    second.wait_for("joined: 1 nodes");
+    first.wait_for("EventMemberJoin: second ::1");
+    // A wildcard hears both families.
+    let both = start(
+        "both",
+        &["-bind=[::]:0", "-advertise=[::1]:0", "-join", &join],
+    );
+    let four = format!("127.0.0.1:{}", shown(&both).port());
+    let last = start("last", &["-join", &four]);
+    last.wait_for("joined: 1 nodes");
+}

@@ -1,0 +1,49 @@
+//! Live agents on loopback: the banner, the ways to fail, signals, joins, handlers, and readers that
+//! stop reading.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[allow(dead_code)]
+#[path = "../live/mod.rs"]
+mod live;
+
+mod handlers;
+mod joining;
+mod readers;
+mod starts;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+
+use live::{Agent, PATIENCE, content};
+
+/// An agent, once it runs.
+fn start(name: &str, more: &[&str]) -> Agent {
+    let name = format!("-node={name}");
+    Agent::start(&[&[&name[..]], more].concat())
+}
+
+/// The gossip address of an agent that has chosen its port itself.
+fn shown(agent: &Agent) -> SocketAddr {
+    let text = agent.text();
+    let (_, rest) = text.split_once("Bind addr: '").unwrap();
+    rest.split('\'').next().unwrap().parse().unwrap()
+}
+
+/// A handshake on the RPC port: what is sent, and what comes back.
+fn handshake(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"\x82\xa7Command\xa9handshake\xa3Seq\x01\x81\xa7Version\x01")?;
+    let mut reply = [0; 13];
+    stream.read_exact(&mut reply)?;
+    assert_eq!(&reply, b"\x82\xa5Error\xa0\xa3Seq\x01");
+    Ok(())
+}
+
+fn serves_rpc(addr: SocketAddr) -> bool {
+    TcpStream::connect(addr).is_ok_and(|mut stream| handshake(&mut stream).is_ok())
+}
+
+fn lines_of(path: &Path) -> Vec<String> {
+    content(path).lines().map(str::to_owned).collect()
+}

@@ -1,0 +1,123 @@
+//! Readers and clients that stop reading, or are too many.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::live::{Agent, COTTAR, PATIENCE, free};
+use crate::{handshake, serves_rpc, start};
+
+/// An agent that says much, and whose stdout is the test's to read: it has come as far as to say where it
+/// listens for gossip and for RPC.
+fn talkative() -> (Child, BufReader<ChildStdout>, (SocketAddr, SocketAddr)) {
+    let mut child = Command::new(COTTAR)
+        .args(["agent", "-node=n1", "-log-level=trace"])
+        .args(["-bind=127.0.0.1:0", "-rpc-addr=127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("RPC addr") {
+        assert!(reader.read_line(&mut text).unwrap() > 0, "{text}");
+    }
+    let quoted: Vec<&str> = text.split('\'').collect();
+    let addrs = (quoted[3].parse().unwrap(), quoted[5].parse().unwrap());
+    (child, reader, addrs)
+}
+
+#[test]
+fn a_closed_stdout_is_no_reason_to_stop() {
+    let (child, reader, addrs) = talkative();
+    drop(reader);
+    for _ in 0..20 {
+        assert!(serves_rpc(addrs.1));
+    }
+    let mut agent = Agent::follow(child, std::io::empty(), addrs);
+    agent.signal("INT");
+    assert_eq!(agent.exit_code(), 0);
+}
+
+#[test]
+fn a_reader_of_stdout_that_stops_does_not_stop_the_agent() {
+    let (child, reader, (gossip, rpc)) = talkative();
+    // Far more lines than a pipe holds, then than the agent keeps: each client and each bad datagram
+    // is worth one.
+    let junk = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for round in 0..300 {
+        for _ in 0..50 {
+            junk.send_to(&[0xee; 64], gossip).unwrap();
+        }
+        assert!(serves_rpc(rpc), "round {round}");
+    }
+    // What was kept arrives as soon as somebody reads again, then how much was not, and from then on
+    // there is room.
+    let mut agent = Agent::follow(child, reader, (gossip, rpc));
+    agent.wait_for("lines were lost: nobody read stdout in time\n");
+    agent.signal("INT");
+    agent.wait_for("==> Caught signal: interrupt");
+    assert_eq!(agent.exit_code(), 0);
+}
+
+#[test]
+fn descriptors_that_run_out_pause_the_accepting() {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", COTTAR]);
+    let agent = Agent::from_command(command, free(), &["-node=n1"]);
+    agent.wait_for("Log data will now stream");
+    let rpc = agent.rpc();
+    let clients: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(rpc).unwrap()).collect();
+    agent.wait_for("too many open files");
+    drop(clients);
+    assert!(serves_rpc(rpc));
+}
+
+#[test]
+fn a_client_that_does_not_read_harms_nobody() {
+    let agent = start("n1", &[]);
+    let mut deaf = TcpStream::connect(agent.rpc()).unwrap();
+    handshake(&mut deaf).unwrap();
+    deaf.set_nonblocking(true).unwrap();
+    // Asks for the members again and again and takes no answer, until the agent takes no more either.
+    let request = b"\x82\xa7Command\xa7members\xa3Seq\x02".repeat(1000);
+    let quiet = Duration::from_millis(300);
+    let deadline = Instant::now() + PATIENCE;
+    let mut last_write = Instant::now();
+    while last_write.elapsed() < quiet {
+        assert!(Instant::now() < deadline, "the agent reads without end");
+        match deaf.write(&request) {
+            Ok(_) => last_write = Instant::now(),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            // Cut off: as good.
+            Err(_) => break,
+        }
+    }
+    assert!(serves_rpc(agent.rpc()));
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let resident: u64 = resident
+        .and_then(|text| text.trim().strip_suffix(" kB"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(resident < 64 << 10, "{resident} kB");
+}
+
+#[test]
+fn a_client_that_closes_its_side_early_gets_its_answers() {
+    let agent = start("n1", &[]);
+    let mut client = TcpStream::connect(agent.rpc()).unwrap();
+    client
+        .write_all(b"\x82\xa7Command\xa9handshake\xa3Seq\x01\x81\xa7Version\x01")
+        .unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut reply = Vec::new();
+    client.read_to_end(&mut reply).unwrap();
+    assert_eq!(reply, b"\x82\xa5Error\xa0\xa3Seq\x01");
+}
