@@ -2,6 +2,9 @@
 //! older codec sent comes back byte for byte (gossip spec 3.1, 9 and 10).
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "data/hex.rs"]
+mod hex;
+
 use std::net::{IpAddr, SocketAddr};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -12,17 +15,11 @@ use cottar::wire::{
     DecodeError, Envelope, Key, Keyring, Label, Message, NonceSource, PushPull, StreamDecoder,
     StreamMessage, StreamSide, lzw,
 };
+use hex::unhex;
 use serde_json::{Map, Value, json};
 
 fn file() -> Value {
     serde_json::from_str(include_str!("data/gossip-vectors.json")).unwrap()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,5 +1,9 @@
 //! Conversations between real clients and real agents, as recorded in the file beside this one.
 
+#[path = "hex.rs"]
+pub mod hex;
+
+use hex::unhex;
 use serde_json::Value;
 
 /// All that were recorded with this client, which are so many.
@@ -19,13 +23,4 @@ pub fn frames(conversation: &Value) -> Vec<(bool, Vec<u8>)> {
         (frame["from"] == "client", unhex(hex))
     };
     frames.iter().map(frame).collect()
-}
-
-/// Bytes from their digits, which may be set in groups.
-pub fn unhex(hex: &str) -> Vec<u8> {
-    let hex: String = hex.split_whitespace().collect();
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
 }

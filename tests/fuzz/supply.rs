@@ -1,10 +1,14 @@
 //! What the tests are fed with, and what they hold meanwhile.
 
+#[path = "../data/hex.rs"]
+mod hex;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use cottar::rng::Rng;
 use cottar::wire::*;
+use hex::unhex;
 
 /// Counts what this thread holds, and the most that it ever held.
 pub struct Counting;
@@ -73,13 +77,6 @@ impl Drop for Named {
             self.0
         );
     }
-}
-
-pub fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-        .collect()
 }
 
 pub struct Seed {

@@ -1,6 +1,11 @@
 //! Bad input: random bytes behind every type byte, and captured messages, damaged.
 
+#[path = "../data/hex.rs"]
+mod hex;
+
 use std::path::Path;
+
+use hex::unhex;
 
 /// A small generator, so that a run can be repeated.
 #[derive(Debug)]
@@ -135,14 +140,4 @@ fn bad(samples: &[Sample], rng: &mut Rng) -> Vec<u8> {
         }
     }
     bytes
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| {
-            let digits = std::str::from_utf8(pair).expect("ASCII");
-            u8::from_str_radix(digits, 16).expect("hex")
-        })
-        .collect()
 }

@@ -6,7 +6,7 @@ use cottar::time::Duration;
 
 use crate::commands::{headers, stream};
 use crate::harness::Agent;
-use crate::rpc_vectors::unhex;
+use crate::rpc_vectors::hex::unhex;
 use crate::value::{Value, decode};
 
 /// What a client has to say so that the user event `e` with payload `pl` is fired, in all dialects.

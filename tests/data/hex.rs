@@ -1,0 +1,10 @@
+//! Bytes as the recorded files write them.
+
+/// Bytes from their digits, which may be set in groups.
+pub fn unhex(hex: &str) -> Vec<u8> {
+    let hex: String = hex.split_whitespace().collect();
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect()
+}
