@@ -41,7 +41,7 @@ chmod $(1) "$(DESTDIR)$(3).new"
 mv -f "$(DESTDIR)$(3).new" "$(DESTDIR)$(3)"
 endef
 
-# The completions follow the table of flags; a test fails when they do not.
+# What the completions take from the table of flags is written into them; a test fails when it is not theirs.
 .PHONY: completions
 completions:
 	COTTAR_COMPLETIONS=write $(CARGO) test --locked --test dist -- --exact completions::the_files_are_those_of_the_table

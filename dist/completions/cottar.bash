@@ -1,4 +1,4 @@
-# Completion of cottar(1) for bash. Made from the table of flags by "make completions".
+# Completion of cottar(1) for bash.
 
 _cottar() {
     local words=() line=${COMP_LINE:0:COMP_POINT} index word
@@ -17,6 +17,7 @@ _cottar() {
     COMPREPLY=()
     local last=$((${#words[@]} - 1))
     local cur=${words[last]} path=${words[1]} first=2
+    # From the table of flags, by "make completions":
     if ((last == 1)); then
         _cottar_words "$cur" agent event force-leave handler help info join keygen keys leave members monitor query reachability rtt tags version wait --help --version
         return
@@ -28,9 +29,11 @@ _cottar() {
         fi
         path+=" ${words[2]}" first=3
     fi
+    # End of what comes from the table.
 
     local flags=() takes='' arguments=''
     case $path in
+        # From the table of flags, by "make completions":
         agent)
             flags=(-advertise -bind -broadcast-timeout -config-dir -config-file -disable-compression -discover -encrypt -event-handler -handler-grace -handler-timeout -iface -join -keyring-file -log-level -mdns-disable-ipv4 -mdns-disable-ipv6 -mdns-iface -node -profile -protocol -rejoin -replay -retry-interval -retry-join -retry-max -role -rpc-addr -snapshot -syslog -tag -tags-file)
             takes=' advertise bind broadcast-timeout config-dir config-file discover encrypt event-handler handler-grace handler-timeout iface join keyring-file log-level mdns-iface node profile protocol retry-interval retry-join retry-max role rpc-addr snapshot tag tags-file '
@@ -126,6 +129,7 @@ _cottar() {
             takes=' count fields format name status tag timeout rpc-addr rpc-auth '
             arguments='other'
             ;;
+        # End of what comes from the table.
         *) return ;;
     esac
 
@@ -159,6 +163,7 @@ _cottar() {
         return
     fi
     case "$path $name" in
+        # From the table of flags, by "make completions":
         'agent config-dir') _cottar_files -d "$value" ;;
         'agent config-file') _cottar_files -f "$value" ;;
         'agent event-handler') _cottar_files -f "$value" ;;
@@ -195,6 +200,7 @@ _cottar() {
         'wait fields') _cottar_list "$value" name addr ip port status tags protocol ;;
         'wait format') _cottar_words "$value" text json ;;
         'wait status') _cottar_words "$value" alive leaving left failed ;;
+        # End of what comes from the table.
     esac
     [[ $value == "$cur" || $COMP_WORDBREAKS == *=* ]] || COMPREPLY=("${COMPREPLY[@]/#/${cur%%=*}=}")
 }

@@ -1,4 +1,4 @@
-# Completion of cottar(1) for fish. Made from the table of flags by "make completions".
+# Completion of cottar(1) for fish.
 
 # Whether the words before the current one are these and no others.
 function __fish_cottar_is
@@ -17,6 +17,8 @@ complete -c cottar -f
 complete -c serf -w cottar
 complete -c cottar -n __fish_cottar_is -l help -d 'List the commands'
 complete -c cottar -n __fish_cottar_is -l version -d 'Print the version'
+
+# From the table of flags, by "make completions":
 complete -c cottar -n __fish_cottar_is -a agent -d 'Runs an agent: a node of the cluster'
 complete -c cottar -n __fish_cottar_is -a event -d 'Sends a user event to the whole cluster'
 complete -c cottar -n __fish_cottar_is -a force-leave -d 'Turns a failed member into one that has left'
@@ -200,3 +202,4 @@ complete -c cottar -n '__fish_cottar_begins wait' -o tag -x -d 'Only members who
 complete -c cottar -n '__fish_cottar_begins wait' -o timeout -x -d 'How long to wait; 0 for ever'
 complete -c cottar -n '__fish_cottar_begins wait' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins wait' -o rpc-auth -x -d 'Key that the agent asks for'
+# End of what comes from the table.

@@ -3,110 +3,14 @@
 use crate::words::{Values, arguments_of, first_words, paths, second_words, values_of};
 use std::fmt::Write as _;
 
-const HEAD: &str = r#"# Completion of cottar(1) for bash. Made from the table of flags by "make completions".
-
-_cottar() {
-    local words=() line=${COMP_LINE:0:COMP_POINT} index word
-    # The shell splits words at "=" and ":"; what has no blank in front belongs together again.
-    for ((index = 0; index <= COMP_CWORD; index++)); do
-        word=${COMP_WORDS[index]}
-        if ((index == 0)) || [[ $line == [[:blank:]]* ]]; then
-            line=${line#"${line%%[![:blank:]]*}"}
-            words+=('')
-        fi
-        ((index < COMP_CWORD)) || word=$line
-        words[${#words[@]} - 1]+=$word
-        line=${line#"$word"}
-    done
-
-    COMPREPLY=()
-    local last=$((${#words[@]} - 1))
-    local cur=${words[last]} path=${words[1]} first=2
-"#;
-
-const FLAGS: &str = r#"
-    # Flags end at the first argument. Is the current word the value of the one before?
-    local name='' open=1 value=$cur
-    for ((index = first; index < last; index++)); do
-        word=${words[index]}
-        name=''
-        case $word in
-            -- | - | [!-]* | '') open='' && break ;;
-            *=*) ;;
-            *)
-                name=${word#-} name=${name#-}
-                [[ $takes == *" $name "* ]] || name=''
-                [[ -z $name ]] || ((++index))
-                ;;
-        esac
-    done
-    # Only a flag that is the last word before this one still wants its value.
-    [[ -n $open ]] && ((index > last)) || name=''
-    if [[ -z $name && -n $open && $cur == -*=* ]]; then
-        name=${cur%%=*} name=${name#-} name=${name#-}
-        value=${cur#*=}
-    elif [[ -z $name ]]; then
-        if [[ -n $open && ($cur == -* || -z $cur && -z $arguments) ]]; then
-            [[ $cur == --* ]] && flags=("${flags[@]/#-/--}")
-            _cottar_words "$cur" "${flags[@]}"
-        elif [[ $arguments == file ]]; then
-            _cottar_files -f "$cur"
-        fi
-        return
-    fi
-"#;
-
-const TAIL: &str = r#"    esac
-    [[ $value == "$cur" || $COMP_WORDBREAKS == *=* ]] || COMPREPLY=("${COMPREPLY[@]/#/${cur%%=*}=}")
+/// The parts of the script that come from the table: the words, the flags of each command, and what is
+/// proposed for their values.
+pub fn parts() -> Vec<String> {
+    vec![words(), flags(), values()]
 }
 
-# Proposes those of the words that begin with the first argument.
-_cottar_words() {
-    local begun=$1 word
-    shift
-    for word; do
-        [[ $word == "$begun"* ]] && COMPREPLY+=("$word")
-    done
-    _cottar_cut "$begun"
-}
-
-# Likewise, of several with commas in between.
-_cottar_list() {
-    local begun=$1 head=''
-    shift
-    [[ $begun == *,* ]] && head=${begun%,*},
-    _cottar_words "$begun" "${@/#/$head}"
-}
-
-_cottar_files() {
-    mapfile -t COMPREPLY < <(compgen "$1" -- "$2")
-    compopt -o filenames 2>/dev/null
-    _cottar_cut "$2"
-}
-
-_cottar_interfaces() {
-    local path names=()
-    for path in /sys/class/net/*; do
-        names+=("${path##*/}")
-    done
-    _cottar_words "$1" "${names[@]}"
-}
-
-# The shell replaces only what follows the last character at which it splits.
-_cottar_cut() {
-    local kept=$1 index
-    [[ $kept == *[=:]* && $COMP_WORDBREAKS == *=* && $COMP_WORDBREAKS == *:* ]] || return 0
-    kept=${kept%"${kept##*[=:]}"}
-    for index in "${!COMPREPLY[@]}"; do
-        COMPREPLY[index]=${COMPREPLY[index]#"$kept"}
-    done
-}
-
-complete -F _cottar cottar serf
-"#;
-
-pub fn script() -> String {
-    let mut text = HEAD.to_owned();
+fn words() -> String {
+    let mut text = String::new();
     let names: Vec<&str> = first_words().iter().map(|(name, _)| *name).collect();
     let _ = write!(
         text,
@@ -125,7 +29,11 @@ pub fn script() -> String {
             words.join(" ")
         );
     }
-    text.push_str("\n    local flags=() takes='' arguments=''\n    case $path in\n");
+    text
+}
+
+fn flags() -> String {
+    let mut text = String::new();
     for (path, command) in paths() {
         let _ = writeln!(text, "        {})", quoted(&path));
         let (mut flags, mut takes) = (String::new(), String::new());
@@ -146,9 +54,11 @@ pub fn script() -> String {
         let _ = writeln!(text, "            arguments='{arguments}'");
         let _ = writeln!(text, "            ;;");
     }
-    text.push_str("        *) return ;;\n    esac\n");
-    text.push_str(FLAGS);
-    text.push_str("    case \"$path $name\" in\n");
+    text
+}
+
+fn values() -> String {
+    let mut text = String::new();
     for (path, command) in paths() {
         for flag in command.all_flags() {
             let propose = match values_of(command, flag) {
@@ -163,7 +73,6 @@ pub fn script() -> String {
             let _ = writeln!(text, "        {}) {propose} ;;", quoted(&at));
         }
     }
-    text.push_str(TAIL);
     text
 }
 

@@ -41,26 +41,58 @@ fn run(program: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// With `COTTAR_COMPLETIONS=write` the files are written instead.
+/// Between such lines the scripts have what comes from the table; the rest of them is written by hand.
+const BEGIN: &str = "# From the table of flags, by \"make completions\":";
+const END: &str = "# End of what comes from the table.";
+
+/// The script with these parts in the place of those that it has.
+fn with_parts(script: &str, parts: Vec<String>) -> String {
+    let mut parts = parts.into_iter();
+    let mut text = String::new();
+    let mut inside = false;
+    for line in script.split_inclusive('\n') {
+        inside &= line.trim() != END;
+        if !inside {
+            text.push_str(line);
+        }
+        if line.trim() == BEGIN {
+            text.push_str(&parts.next().expect("a part for each place"));
+            inside = true;
+        }
+    }
+    assert!(!inside && parts.next().is_none(), "a place for each part");
+    text
+}
+
+/// With `COTTAR_COMPLETIONS=write` the files are made to be so.
 #[test]
 fn the_files_are_those_of_the_table() {
     let write = std::env::var("COTTAR_COMPLETIONS").is_ok_and(|value| value == "write");
     let scripts = [
-        ("cottar.bash", bash::script()),
-        ("_cottar", zsh::script()),
-        ("cottar.fish", fish::script()),
+        ("cottar.bash", bash::parts()),
+        ("_cottar", zsh::parts()),
+        ("cottar.fish", fish::parts()),
     ];
-    for (name, script) in scripts {
+    for (name, parts) in scripts {
         let path = directory().join(name);
+        let found = fs::read_to_string(&path).unwrap();
+        let due = with_parts(&found, parts);
         if write {
-            fs::write(&path, &script).unwrap();
+            fs::write(&path, &due).unwrap();
+            continue;
         }
-        let found = fs::read_to_string(&path).unwrap_or_default();
         assert!(
-            found == script,
+            found == due,
             "dist/completions/{name} does not fit the table of flags; \"make completions\" writes it anew"
         );
     }
+}
+
+#[test]
+fn only_what_comes_from_the_table_is_replaced() {
+    let script = |part: &str| format!("by hand\n  {BEGIN}\n{part}  {END}\nby hand, too\n");
+    let new = with_parts(&script("old\n"), vec!["new\n".to_owned()]);
+    assert_eq!(new, script("new\n"));
 }
 
 /// What bash proposes when the cursor is at the end of the line; `breaks` is its COMP_WORDBREAKS.

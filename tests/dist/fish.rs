@@ -4,29 +4,9 @@ use crate::words::{Values, arguments_of, first_words, paths, second_words, short
 use cottar::cli::table::{Command, Flag};
 use std::fmt::Write as _;
 
-const HEAD: &str = r#"# Completion of cottar(1) for fish. Made from the table of flags by "make completions".
-
-# Whether the words before the current one are these and no others.
-function __fish_cottar_is
-    set -l words (commandline -opc)
-    test "$words[2..]" = "$argv"
-end
-
-# Whether they begin with these.
-function __fish_cottar_begins
-    set -l words (commandline -opc)
-    set -l last (math 1 + (count $argv))
-    set -q words[$last]; and test "$words[2..$last]" = "$argv"
-end
-
-complete -c cottar -f
-complete -c serf -w cottar
-complete -c cottar -n __fish_cottar_is -l help -d 'List the commands'
-complete -c cottar -n __fish_cottar_is -l version -d 'Print the version'
-"#;
-
-pub fn script() -> String {
-    let mut text = HEAD.to_owned();
+/// The part of the script that comes from the table.
+pub fn parts() -> Vec<String> {
+    let mut text = String::new();
     for (word, summary) in first_words() {
         let _ = writeln!(
             text,
@@ -54,7 +34,7 @@ pub fn script() -> String {
             let _ = writeln!(text, "{here} -F");
         }
     }
-    text
+    vec![text]
 }
 
 fn option(command: &Command, flag: &Flag) -> String {

@@ -4,23 +4,9 @@ use crate::words::{Values, arguments_of, first_words, paths, second_words, short
 use cottar::cli::table::{Command, Flag};
 use std::fmt::Write as _;
 
-const HEAD: &str = r#"#compdef cottar serf
-# Completion of cottar(1) for zsh. Made from the table of flags by "make completions".
-
-"#;
-
-const TAIL: &str = r#"
-_cottar_interfaces() {
-    local -a names
-    names=(/sys/class/net/*(N:t))
-    compadd -a names
-}
-
-_cottar "$@"
-"#;
-
-pub fn script() -> String {
-    let mut text = HEAD.to_owned();
+/// The part of the script that comes from the table.
+pub fn parts() -> Vec<String> {
+    let mut text = String::new();
     let groups: Vec<(&str, &str)> = first_words()
         .into_iter()
         .filter(|(name, _)| !second_words(name).is_empty())
@@ -31,8 +17,7 @@ pub fn script() -> String {
         let function = format!("_cottar_{}", group.replace('-', "_"));
         chooser(&mut text, &function, group, &second_words(group));
     }
-    text.push_str(TAIL);
-    text
+    vec![text]
 }
 
 /// A function that completes one word out of some, and then what belongs to it.
