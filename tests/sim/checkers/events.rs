@@ -1,0 +1,119 @@
+//! What reaches handlers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cottar::serf::Event;
+use cottar::time::Instant;
+
+use super::{Life, Verdict, life, lives_at_the_end};
+use crate::history::{Record, What};
+
+/// An event's name and payload.
+type EventKey<'a> = (&'a [u8], &'a [u8]);
+
+/// No life of a node gets the same user event twice.
+pub fn events_come_at_most_once(history: &[Record]) -> Verdict {
+    let mut seen = BTreeSet::new();
+    for record in history {
+        if let What::Delivered {
+            event: Event::User(event),
+            ..
+        } = &record.what
+        {
+            if !seen.insert((life(record), event.ltime, &event.name, &event.payload)) {
+                return Err(format!(
+                    "{:?}: node {} got an event of time {} twice",
+                    record.at, record.node, event.ltime
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every user event that a node that still runs has got, has been got by every node that ran and
+/// was joined when it was fired, and runs still. (Names and payloads are unique in a run.)
+pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
+    let living = lives_at_the_end(history);
+    let mut joined: BTreeMap<Life, (Instant, u64)> = BTreeMap::new();
+    let mut got: BTreeMap<EventKey<'_>, (u64, BTreeSet<Life>)> = BTreeMap::new();
+    for record in history {
+        match &record.what {
+            // The first node of all has nobody to join.
+            What::Started { .. } if life(record) == (0, 0) => {
+                joined.insert((0, 0), (record.at, 0));
+            }
+            What::Joined { skipped_before } => {
+                let entry = joined.entry(life(record)).or_insert((record.at, 0));
+                entry.1 = entry.1.max(*skipped_before);
+            }
+            What::Delivered {
+                event: Event::User(event),
+                ..
+            } => {
+                let key = (&event.name[..], &event.payload[..]);
+                let entry = got.entry(key).or_insert((event.ltime.0, BTreeSet::new()));
+                entry.1.insert(life(record));
+            }
+            _ => {}
+        }
+    }
+    for record in history {
+        let What::Fired { name, payload } = &record.what else {
+            continue;
+        };
+        let Some((ltime, by)) = got.get(&(&name[..], &payload[..])) else {
+            continue;
+        };
+        if by.is_disjoint(&living) {
+            continue; // died with those who knew
+        }
+        for (who, (since, skipped_before)) in &joined {
+            let connected = living.contains(who) && *since <= record.at && skipped_before <= ltime;
+            if connected && !by.contains(who) {
+                return Err(format!(
+                    "the event {:?} of time {ltime}, fired at {:?} by node {}, never reached node {}, joined since {since:?}; got by {by:?}, of whom {living:?} run",
+                    String::from_utf8_lossy(payload),
+                    record.at,
+                    record.node,
+                    who.0
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Handlers run in the order of the events, each once, never two at a time.
+pub fn handlers_run_one_at_a_time_in_order(history: &[Record]) -> Verdict {
+    #[derive(Default)]
+    struct Desk {
+        delivered: u64,
+        next: u64,
+        running: Option<u64>,
+    }
+    let mut desks: BTreeMap<Life, Desk> = BTreeMap::new();
+    for record in history {
+        let desk = desks.entry(life(record)).or_default();
+        let good = match &record.what {
+            What::Delivered { order, .. } => {
+                desk.delivered += 1;
+                *order + 1 == desk.delivered
+            }
+            What::HandlerStarted { order } => {
+                let fits = *order == desk.next && *order < desk.delivered;
+                desk.next += 1;
+                fits && desk.running.replace(*order).is_none()
+            }
+            What::HandlerEnded { order } => desk.running.take() == Some(*order),
+            _ => true,
+        };
+        if !good {
+            return Err(format!(
+                "{:?}: node {}: {:?} out of turn",
+                record.at, record.node, record.what
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! What nodes know of each other.
+
+use std::collections::BTreeMap;
+
+use cottar::serf::{Member, MemberStatus};
+use cottar::swim::NodeState;
+use cottar::wire::NodeName;
+
+use super::{Life, Verdict, final_lists, life, living_names};
+use crate::cluster::NodeId;
+use crate::history::{Record, What};
+
+/// As long as a node keeps its record of another, the incarnation in it never falls, unless the
+/// name came back at another address (gossip spec 4.8.1 rule 5).
+pub fn incarnations_never_go_back(history: &[Record]) -> Verdict {
+    let mut known: BTreeMap<(Life, &NodeName), (std::net::SocketAddr, u32)> = BTreeMap::new();
+    for record in history {
+        match &record.what {
+            What::Known {
+                about,
+                addr,
+                incarnation,
+                ..
+            } => {
+                let before = known.insert((life(record), about), (*addr, *incarnation));
+                if let Some((old_addr, old)) = before {
+                    if old_addr == *addr && old > *incarnation {
+                        return Err(format!(
+                            "{:?}: node {} let {about} fall from incarnation {old} to {incarnation}",
+                            record.at, record.node
+                        ));
+                    }
+                }
+            }
+            What::Dropped { about } => {
+                known.remove(&(life(record), about));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A record turns from dead or left to alive only by a higher incarnation, which only its owner can
+/// have said, or by another address; and in the end nobody is alive in a list who does not run.
+pub fn nobody_rises_by_stale_news(history: &[Record]) -> Verdict {
+    let mut known = BTreeMap::new();
+    for record in history {
+        match &record.what {
+            What::Known {
+                about,
+                addr,
+                incarnation,
+                state,
+            } => {
+                let now = (*addr, *incarnation, *state);
+                if let Some(before) = known.insert((life(record), about), now) {
+                    let gone = |state| matches!(state, NodeState::Dead | NodeState::Left);
+                    let rose = gone(before.2) && !gone(*state);
+                    if rose && before.0 == *addr && *incarnation <= before.1 {
+                        return Err(format!(
+                            "{:?}: node {} took {about} back from {:?} at incarnation {} by news of incarnation {incarnation}",
+                            record.at, record.node, before.2, before.1
+                        ));
+                    }
+                }
+            }
+            What::Dropped { about } => {
+                known.remove(&(life(record), about));
+            }
+            _ => {}
+        }
+    }
+    let living = living_names(history);
+    for (node, members) in final_lists(history) {
+        for member in members {
+            let up = matches!(member.status, MemberStatus::Alive | MemberStatus::Leaving);
+            if up && !living.contains(&member.name) {
+                return Err(format!(
+                    "in the end node {node} holds {} {}, which does not run",
+                    member.name,
+                    member.status.as_str()
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In the end no running node is failed, left, leaving or missing in the list of another.
+pub fn the_living_are_not_held_failed(history: &[Record]) -> Verdict {
+    let living = living_names(history);
+    for (node, members) in final_lists(history) {
+        for name in &living {
+            match members.iter().find(|member| member.name == *name) {
+                Some(member) if member.status == MemberStatus::Alive => {}
+                Some(member) => {
+                    let status = member.status.as_str();
+                    return Err(format!(
+                        "in the end node {node} holds {name} {status}, which runs"
+                    ));
+                }
+                None => {
+                    return Err(format!(
+                        "in the end node {node} does not know {name}, which runs"
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In the end whoever holds a member holds the same of it. A member that does not run may be
+/// missing: nodes that started later never hear of it (gossip spec 4.10).
+pub fn lists_agree(history: &[Record]) -> Verdict {
+    let mut first: BTreeMap<&NodeName, (NodeId, &Member)> = BTreeMap::new();
+    for (node, members) in final_lists(history) {
+        for member in members {
+            let (by, held) = *first.entry(&member.name).or_insert((node, member));
+            let same_facts =
+                (held.addr, &held.tags, held.status) == (member.addr, &member.tags, member.status);
+            // The facts of one that is gone may have changed while it could not be heard.
+            let gone = matches!(member.status, MemberStatus::Failed | MemberStatus::Left);
+            let same_fate = gone && held.status == member.status;
+            if !(same_facts || same_fate) {
+                return Err(format!(
+                    "in the end node {by} holds {held:?}, but node {node} {member:?}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! What is asked and answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cottar::serf::{CommandId, QueryRecord};
+use cottar::time::{Duration, Instant};
+
+use super::{Life, Verdict, life, lives_at_the_end};
+use crate::history::{Record, What};
+
+/// A query of a node that runs to the end is done exactly once, not before its deadline; what comes
+/// back comes by then, and once from each node.
+pub fn queries_end_once_and_in_time(history: &[Record]) -> Verdict {
+    let living = lives_at_the_end(history);
+    let end = history.last().map_or(Instant::ORIGIN, |record| record.at);
+    let mut asked: BTreeMap<CommandId, (Life, Instant)> = BTreeMap::new();
+    let mut done: BTreeSet<CommandId> = BTreeSet::new();
+    let mut heard = BTreeSet::new();
+    for record in history {
+        let fault = |what: &str| Err(format!("{:?}: node {}: {what}", record.at, record.node));
+        match &record.what {
+            What::Asked {
+                command, deadline, ..
+            } => {
+                asked.insert(*command, (life(record), *deadline));
+            }
+            What::Returned {
+                command,
+                record: returned,
+            } => {
+                let Some((_, deadline)) = asked.get(command) else {
+                    return fault("something came back for a query that nobody asked");
+                };
+                if done.contains(command) {
+                    return fault("something came back for a query that is done");
+                }
+                let (kind, from) = match returned {
+                    QueryRecord::Done if record.at < *deadline => {
+                        return fault("a query is done before its deadline");
+                    }
+                    QueryRecord::Done => {
+                        done.insert(*command);
+                        continue;
+                    }
+                    QueryRecord::Ack { from } => ("ack", from),
+                    QueryRecord::Response { from, .. } => ("response", from),
+                };
+                if record.at > *deadline {
+                    return fault("an answer was delivered after its deadline");
+                }
+                if !heard.insert((*command, kind, from)) {
+                    return fault("a node answered twice");
+                }
+            }
+            _ => {}
+        }
+    }
+    for (command, (who, deadline)) in asked {
+        if living.contains(&who) && deadline < end && !done.contains(&command) {
+            return Err(format!(
+                "node {}: the query {command:?} is never done",
+                who.0
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// An answer before the query's deadline is sent, a later one is refused and counted.
+pub fn answers_are_on_time_or_counted(history: &[Record]) -> Verdict {
+    for record in history {
+        if let What::Answered { deadline, sent, .. } = &record.what {
+            let late = record.at > *deadline;
+            if (late && *sent) || (!*sent && record.at < *deadline) {
+                let fate = if *sent { "sent" } else { "refused" };
+                return Err(format!(
+                    "{:?}: node {}'s answer to a query with deadline {deadline:?} was {fate}",
+                    record.at, record.node
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// With nothing lost any more, each answer that was sent in time reaches the asker.
+pub fn answers_arrive_in_calm(history: &[Record]) -> Verdict {
+    let living = lives_at_the_end(history);
+    let Some(calm) = history
+        .iter()
+        .find(|record| matches!(record.what, What::Calm))
+    else {
+        return Ok(());
+    };
+    let mut names = BTreeMap::new();
+    let mut asked = BTreeMap::new();
+    let mut heard = BTreeSet::new();
+    for record in history {
+        match &record.what {
+            What::Started { name, .. } => {
+                names.insert(life(record), name);
+            }
+            What::Asked {
+                command,
+                ltime,
+                id,
+                deadline,
+            } if living.contains(&life(record)) => {
+                asked.insert((*ltime, *id), (*command, *deadline));
+            }
+            What::Returned {
+                command,
+                record: QueryRecord::Response { from, .. },
+            } => {
+                heard.insert((*command, from));
+            }
+            _ => {}
+        }
+    }
+    let way = Duration::from_millis(50);
+    for record in history {
+        let What::Answered {
+            ltime,
+            id,
+            sent: true,
+            ..
+        } = &record.what
+        else {
+            continue;
+        };
+        let (Some((command, deadline)), Some(name)) =
+            (asked.get(&(*ltime, *id)), names.get(&life(record)))
+        else {
+            continue;
+        };
+        let matters = record.at >= calm.at && record.at + way < *deadline;
+        if matters && !heard.contains(&(*command, *name)) {
+            return Err(format!(
+                "{:?}: {name}'s answer to {command:?} got lost in calm",
+                record.at
+            ));
+        }
+    }
+    Ok(())
+}

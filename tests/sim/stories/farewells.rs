@@ -1,0 +1,111 @@
+//! Nodes that leave, or are made to.
+
+use cottar::serf::{Command, CommandResult, MemberEventKind, MemberStatus};
+use cottar::time::Duration;
+
+use super::{agree, all, close, cluster, cut_both_ways, secs, told};
+use crate::cluster::Sim;
+use crate::history::Stop;
+
+#[test]
+fn leaving_is_not_failing() {
+    let mut sim = cluster(8, 5);
+    let leave = sim.command(4, Command::Leave);
+    assert!(sim.run_until(secs(5 + 5 + 1), |sim| sim.result(leave).is_some()));
+    assert_eq!(sim.result(leave), Some(&CommandResult::Done));
+    assert_eq!(sim.nodes[4].stopped, Some(Stop::Left));
+    let others = [0, 1, 2, 3];
+    let left = |sim: &Sim| all(sim, &others, "n4", Some(MemberStatus::Left));
+    assert!(sim.run_until(secs(2), left));
+    sim.run_for(secs(60));
+    for id in others {
+        assert_eq!(told(&sim, id, MemberEventKind::Leave, "n4"), 1);
+        assert_eq!(told(&sim, id, MemberEventKind::Failed, "n4"), 0);
+    }
+    close(sim);
+}
+
+#[test]
+fn a_farewell_that_nobody_heard_is_a_failure() {
+    let mut sim = cluster(9, 3);
+    cut_both_ways(&mut sim, &[2], &[0, 1]);
+    let leave = sim.command(2, Command::Leave);
+    // Both broadcasts wait in vain, five seconds each, or end when gossip has sent them often enough.
+    assert!(sim.run_until(secs(12), |sim| sim.result(leave).is_some()));
+    let failed = |sim: &Sim| all(sim, &[0, 1], "n2", Some(MemberStatus::Failed));
+    assert!(sim.run_until(secs(30), failed));
+    close(sim);
+}
+
+#[test]
+fn force_leave_and_prune() {
+    let mut sim = cluster(10, 5);
+    sim.crash(3, true);
+    sim.crash(4, true);
+    let others = [0, 1, 2];
+    let both =
+        |sim: &Sim, status| all(sim, &others, "n3", status) && all(sim, &others, "n4", status);
+    assert!(sim.run_until(secs(60), |sim| both(sim, Some(MemberStatus::Failed))));
+    let force = |node: &[u8], prune| Command::ForceLeave {
+        node: node.to_vec(),
+        prune,
+    };
+    let plain = sim.command(0, force(b"n3", false));
+    let prune = sim.command(1, force(b"n4", true));
+    let done = |sim: &Sim| {
+        all(sim, &others, "n3", Some(MemberStatus::Left)) && all(sim, &others, "n4", None)
+    };
+    assert!(sim.run_until(secs(10), done));
+    sim.run_for(secs(5));
+    assert_eq!(sim.result(plain), Some(&CommandResult::Done));
+    assert_eq!(sim.result(prune), Some(&CommandResult::Done));
+    for id in others {
+        assert_eq!(told(&sim, id, MemberEventKind::Leave, "n3"), 1);
+        assert_eq!(told(&sim, id, MemberEventKind::Leave, "n4"), 1);
+        assert_eq!(told(&sim, id, MemberEventKind::Reap, "n4"), 1);
+    }
+    sim.run_for(secs(120));
+    assert!(done(&sim), "pruned is pruned");
+    // The unknown succeed.
+    let unknown = sim.command(2, force(b"nobody", false));
+    sim.run_for(secs(6));
+    assert_eq!(sim.result(unknown), Some(&CommandResult::Done));
+    close(sim);
+}
+
+#[test]
+fn the_living_refute_a_force_leave() {
+    let mut sim = cluster(11, 4);
+    let force = Command::ForceLeave {
+        node: b"n2".to_vec(),
+        prune: false,
+    };
+    sim.command(0, force);
+    sim.run_for(secs(10));
+    assert_eq!(sim.disagreement(), None);
+    for id in 0..4 {
+        assert_eq!(told(&sim, id, MemberEventKind::Leave, "n2"), 0);
+    }
+    close(sim);
+}
+
+#[test]
+fn a_force_leave_that_the_living_did_not_hear_is_asked_about() {
+    let mut sim = cluster(32, 3);
+    // The intent gets around between the others while n2 hears nothing. Then it is too late for
+    // gossip, and a push/pull only tells n2 the time of it, as of any status.
+    sim.network.cut(0, 2);
+    sim.network.cut(1, 2);
+    let force = Command::ForceLeave {
+        node: b"n2".to_vec(),
+        prune: false,
+    };
+    sim.command(0, force);
+    // All transmissions, but no probe with all its means.
+    sim.run_for(Duration::from_millis(950));
+    sim.network.mend_all();
+    assert!(all(&sim, &[0, 1], "n2", Some(MemberStatus::Leaving)));
+    // A leave takes 5 + 5 + 1 s at most: then whoever still sees n2 asks it.
+    agree(&mut sim, secs(11 + 2));
+    close(sim);
+}

@@ -1,0 +1,177 @@
+//! Nodes that come, and come back.
+
+use cottar::serf::{Command, CommandResult, MemberEventKind, MemberStatus};
+
+use super::{agree, all, close, cluster, incarnation, secs, told};
+use crate::cluster::{Sim, Spec, host_addr};
+use crate::history::Stop;
+use crate::network::Weather;
+
+#[test]
+fn join_tells_everybody_once() {
+    let sim = cluster(1, 5);
+    for id in 0..5 {
+        for other in 0..5 {
+            assert_eq!(
+                told(&sim, id, MemberEventKind::Join, &format!("n{other}")),
+                1
+            );
+        }
+    }
+    close(sim);
+}
+
+#[test]
+fn a_crashed_node_comes_back() {
+    let mut sim = cluster(18, 4);
+    sim.crash(2, false);
+    let others = [0, 1, 3];
+    let failed = |sim: &Sim| all(sim, &others, "n2", Some(MemberStatus::Failed));
+    assert!(sim.run_until(secs(60), failed));
+    sim.start(2);
+    sim.join(2, &[1], true, true);
+    agree(&mut sim, secs(5));
+    for id in others {
+        assert_eq!(told(&sim, id, MemberEventKind::Join, "n2"), 2);
+    }
+    assert!(incarnation(&sim, 0, "n2") > 1, "it outbid its own obituary");
+    close(sim);
+}
+
+#[test]
+fn a_node_that_restarts_unnoticed_takes_its_place() {
+    let mut sim = cluster(19, 4);
+    sim.set_tag(2, "v", "1");
+    agree(&mut sim, secs(6));
+    sim.crash(2, false);
+    sim.start(2);
+    sim.set_tag(2, "v", "2");
+    sim.join(2, &[1], true, true);
+    agree(&mut sim, secs(5));
+    close(sim);
+}
+
+#[test]
+fn the_others_call_a_failed_node() {
+    let mut sim = cluster(20, 4);
+    sim.crash(2, true);
+    let others = [0, 1, 3];
+    let failed = |sim: &Sim| all(sim, &others, "n2", Some(MemberStatus::Failed));
+    assert!(sim.run_until(secs(60), failed));
+    sim.run_for(secs(60));
+    // It comes back and calls nobody. Each of three draws with probability 1/3 every 30 s:
+    // (2/3)^(3 * 12) is 5e-7.
+    sim.start(2);
+    agree(&mut sim, secs(12 * 30));
+    close(sim);
+}
+
+#[test]
+fn a_newcomer_with_a_taken_name_stops() {
+    let mut sim = cluster(21, 4);
+    let intruder = sim.add(Spec::lan("n2", host_addr(77)));
+    sim.start(intruder);
+    sim.join(intruder, &[0], true, false);
+    // The vote takes a query's time, 3.2 s; it starts when either hears of the other.
+    let stopped = |sim: &Sim| sim.nodes[4].stopped == Some(Stop::LostItsName);
+    assert!(sim.run_until(secs(60), stopped));
+    sim.run_for(secs(30));
+    assert!(sim.is_up(2), "who had the name keeps it");
+    assert_eq!(sim.disagreement(), None);
+    sim.history.retain(|record| record.node != intruder);
+    close(sim);
+}
+
+#[test]
+fn who_left_may_return_elsewhere() {
+    let mut sim = cluster(25, 4);
+    let leave = sim.command(2, Command::Leave);
+    assert!(sim.run_until(secs(12), |sim| sim.result(leave).is_some()));
+    sim.run_for(secs(2));
+    sim.move_to(2, host_addr(99));
+    sim.start(2);
+    sim.join(2, &[0], true, true);
+    agree(&mut sim, secs(5));
+    assert_eq!(sim.serf(0).member(b"n2").unwrap().addr, host_addr(99));
+    assert!([0, 1, 3].iter().all(|&id| sim.is_up(id)));
+    close(sim);
+}
+
+#[test]
+fn who_died_may_return_elsewhere_when_forgotten() {
+    let mut sim = cluster(26, 4);
+    sim.crash(2, false);
+    let others = [0, 1, 3];
+    let failed = |sim: &Sim| all(sim, &others, "n2", Some(MemberStatus::Failed));
+    assert!(sim.run_until(secs(60), failed));
+    // The record is dropped at the end of a round of probes after 30 s.
+    sim.run_for(secs(30 + 10));
+    sim.move_to(2, host_addr(99));
+    sim.start(2);
+    sim.join(2, &[0], true, true);
+    agree(&mut sim, secs(5));
+    assert_eq!(sim.serf(3).member(b"n2").unwrap().addr, host_addr(99));
+    close(sim);
+}
+
+#[test]
+fn another_key_does_not_open_the_door() {
+    let mut sim = Sim::new(27, Weather::fair());
+    let keys = [
+        Some(vec![1; 16]),
+        Some(vec![1; 16]),
+        Some(vec![2; 16]),
+        None,
+    ];
+    for (host, key) in keys.into_iter().enumerate() {
+        let mut spec = Spec::lan(&format!("n{host}"), host_addr(host));
+        spec.key = key;
+        sim.add(spec);
+        sim.start(host);
+    }
+    let joins: Vec<_> = (1..4).map(|id| sim.join(id, &[0], true, false)).collect();
+    sim.run_for(secs(60));
+    let contacted = |id| match sim.result(id) {
+        Some(CommandResult::Joined {
+            contacted,
+            failures,
+        }) => Some((*contacted, failures.len())),
+        other => panic!("{other:?}"),
+    };
+    let contacted: Vec<_> = joins.into_iter().map(contacted).collect();
+    assert_eq!(contacted, [Some((1, 0)), Some((0, 1)), Some((0, 1))]);
+    let names = |id| {
+        let members = sim.serf(id).members();
+        members
+            .map(|member| member.name.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(0), ["n0", "n1"]);
+    assert_eq!(names(2), ["n2"]);
+    assert_eq!(names(3), ["n3"]);
+}
+
+#[test]
+fn joining_nobody_says_why() {
+    let mut sim = cluster(28, 2);
+    sim.crash(1, false);
+    let refused = sim.join(0, &[1], true, false);
+    sim.run_for(secs(1));
+    let silent = sim.add(Spec::lan("n2", host_addr(2)));
+    sim.nodes[silent].host_up = false;
+    let unanswered = sim.join(0, &[silent], true, false);
+    sim.run_for(secs(31));
+    let why = |id| match sim.result(id) {
+        Some(CommandResult::Joined {
+            contacted: 0,
+            failures,
+        }) => failures[0].1.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!(
+        why(refused).contains("connection refused"),
+        "{}",
+        why(refused)
+    );
+    assert!(!why(unanswered).is_empty());
+}
