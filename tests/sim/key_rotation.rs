@@ -8,11 +8,8 @@ use cottar::time::Duration;
 use crate::cluster::{Sim, Spec, host_addr};
 use crate::history::What;
 use crate::network::Weather;
-use crate::rejoin::{agree, close, heard, recording_cluster};
-
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
+use crate::rejoin::{heard, recording_cluster};
+use crate::stories::{agree, close, secs};
 
 const OLD: [u8; 16] = [1; 16];
 const NEW: [u8; 32] = [2; 32];

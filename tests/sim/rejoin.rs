@@ -3,16 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cottar::serf::{Command, CommandResult, Event};
-use cottar::time::Duration;
 
-use crate::checkers::{self, Limits};
 use crate::cluster::{NodeId, Sim, Spec, host_addr};
 use crate::history::{Record, Stop, What};
 use crate::network::Weather;
-
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
+use crate::stories::{agree, close, secs};
 
 /// `n0` to `n(size - 1)`, all joined, all with a snapshot.
 pub fn recording_cluster(
@@ -34,22 +29,6 @@ pub fn recording_cluster(
     }
     agree(&mut sim, secs(60));
     sim
-}
-
-pub fn agree(sim: &mut Sim, limit: Duration) {
-    let agreed = sim.run_until(limit, |sim| sim.disagreement().is_none());
-    assert!(agreed, "after {limit:?}: {:?}", sim.disagreement());
-}
-
-/// Has every checker judge the run, after a calm that is long enough for them.
-pub fn close(mut sim: Sim) {
-    sim.run_for(secs(40));
-    sim.finish();
-    let limits = Limits {
-        queue_messages_max: 4096,
-        stream_age_max: secs(30),
-    };
-    checkers::check_all(&sim.history, &limits).unwrap();
 }
 
 /// How often each user event reached a node's handlers, over all its lives.

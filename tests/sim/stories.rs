@@ -15,7 +15,7 @@ use crate::cluster::{NodeId, Sim, Spec, host_addr, node_name};
 use crate::history::What;
 use crate::network::Weather;
 
-const fn secs(secs: u64) -> Duration {
+pub const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
@@ -39,13 +39,13 @@ fn cluster(seed: u64, size: usize) -> Sim {
     sim
 }
 
-fn agree(sim: &mut Sim, limit: Duration) {
+pub fn agree(sim: &mut Sim, limit: Duration) {
     let agreed = sim.run_until(limit, |sim| sim.disagreement().is_none());
     assert!(agreed, "after {limit:?}: {:?}", sim.disagreement());
 }
 
 /// Ends a story: waits until the news has spread, and has every checker judge the run.
-fn close(mut sim: Sim) {
+pub fn close(mut sim: Sim) {
     sim.run_for(secs(40));
     sim.finish();
     let limits = Limits {
