@@ -250,9 +250,9 @@ fn the_tools_page_has_the_commands_and_flags_of_the_table() {
         holds_to(section, &own, name);
         let heading = section.lines().next().unwrap_or_default();
         assert_eq!(
-            heading.contains("Op Ar option") || heading.contains("Oo Ar option"),
+            heading.ends_with(" Op Ar option ...") || heading.contains(" Oo Ar option ... Oc "),
             !command.flags.is_empty(),
-            "{heading}"
+            "{heading}: brackets around the options and nothing else"
         );
         for argument in ["name", "payload", "address", "node1", "node2"] {
             assert_eq!(

@@ -358,7 +358,7 @@ pub const COMMANDS: &[Command] = &[
         name: "version",
         arguments: "",
         summary: "Prints the version",
-        description: "Prints the version and the Serf protocols that it speaks.",
+        description: "Prints the version, the Serf protocols that it speaks, and the features of this build.",
         flags: &[FORMAT],
         calls_agent: false,
     },
