@@ -56,12 +56,13 @@ static-musl static-glibc:
 	$(call keep_static,$(if $(filter static-musl,$@),$(MUSL),$(HOST)))
 
 # The standard library's sources fit one compiler alone, hence Debian's, and building them is a
-# feature that only a bootstrapping compiler may use. Its unwinder is looked for under LLVM's name, and
-# musl-gcc has no start file for a static position-independent program. What the standard library does
-# in two ways it does in the smaller one.
+# feature that only a bootstrapping compiler may use. Its unwinder is looked for under LLVM's name, where
+# one stands that finds nothing, and musl-gcc has no start file for a static position-independent
+# program. What the standard library does in two ways it does in the smaller one.
 static-musl-from-source:
 	@mkdir -p $(TARGET_DIR)/static
-	cp "$$(gcc -print-file-name=libgcc_eh.a)" $(TARGET_DIR)/static/libunwind.a
+	musl-gcc -Os -c -o $(TARGET_DIR)/static/no-unwinder.o dist/no-unwinder.c
+	ar rcsD $(TARGET_DIR)/static/libunwind.a $(TARGET_DIR)/static/no-unwinder.o
 	RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
 		RUSTFLAGS="$(STATIC_FLAGS) -C linker=musl-gcc -C link-self-contained=no \
 		-C link-arg=-nostartfiles -C link-arg=$(MUSL_CRT) -C link-arg=-Wl,-Bstatic -C link-arg=-lc \
