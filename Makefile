@@ -40,8 +40,17 @@ BUILD = build --locked --release $(OFFLINE) $(FEATURES)
 RELR ?= $(shell getconf GNU_LIBC_VERSION 2>/dev/null | awk '{ split($$2, v, "."); \
 	if (v[1] > 2 || v[2] >= 36) print "-C link-arg=-Wl,-z,pack-relative-relocs" }')
 
+# Functions whose code is the same are kept once, if lld links, or can be asked to: one that also
+# understands the flags for relocations ($(2)).
+FOLD = -C link-arg=-Wl,--icf=all
+FOLD_BY_LLD = -C link-arg=-fuse-ld=lld $(FOLD)
+links = dir=$$(mktemp -d) && echo 'fn main() {}' | \
+	$(1) $(2) -C link-arg=-Wl,--fatal-warnings --out-dir "$$dir" - 2>/dev/null && echo '$(3)'; rm -rf "$$dir"
+try_folding = $(shell $(call links,$(1),$(2) $(3),$(3)))
+folding = $(or $(call try_folding,$(1),$(2),$(FOLD)),$(call try_folding,$(1),$(2),$(FOLD_BY_LLD)))
+
 all:
-	RUSTFLAGS="$(FLAGS) $(RELR)" $(CARGO) $(BUILD)
+	RUSTFLAGS="$(FLAGS) $(RELR) $(call folding,rustc,$(RELR))" $(CARGO) $(BUILD)
 
 static: static-$(STATIC_KIND)
 	@if readelf -d $(STATIC) | grep NEEDED; then echo "$(STATIC) is not static" >&2; exit 1; fi
@@ -50,10 +59,11 @@ static: static-$(STATIC_KIND)
 
 STATIC_FLAGS = $(FLAGS) -C target-feature=+crt-static
 
+static-musl: TARGET = $(MUSL)
+static-glibc: TARGET = $(HOST)
 static-musl static-glibc:
-	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) $(BUILD) \
-		--target $(if $(filter static-musl,$@),$(MUSL),$(HOST))
-	$(call keep_static,$(if $(filter static-musl,$@),$(MUSL),$(HOST)))
+	RUSTFLAGS="$(STATIC_FLAGS) $(call folding,rustc --target $(TARGET))" $(CARGO) $(BUILD) --target $(TARGET)
+	$(call keep_static,$(TARGET))
 
 # The standard library's sources fit one compiler alone, hence Debian's, and building them is a
 # feature that only a bootstrapping compiler may use. Its unwinder is looked for under LLVM's name, where
@@ -66,7 +76,8 @@ static-musl-from-source:
 	RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
 		RUSTFLAGS="$(STATIC_FLAGS) -C linker=musl-gcc -C link-self-contained=no \
 		-C link-arg=-nostartfiles -C link-arg=$(MUSL_CRT) -C link-arg=-Wl,-Bstatic -C link-arg=-lc \
-		-C link-arg=-Wl,--no-dynamic-linker -L native=$(abspath $(TARGET_DIR))/static" \
+		-C link-arg=-Wl,--no-dynamic-linker $(call folding,/usr/bin/rustc) \
+		-L native=$(abspath $(TARGET_DIR))/static" \
 		/usr/bin/cargo $(BUILD) --target $(MUSL) \
 		-Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
 	$(call keep_static,$(MUSL))
@@ -74,7 +85,8 @@ static-musl-from-source:
 # The dynamic binary likewise, for those who want it small: without the part of the standard library
 # that reads debugging information to print backtraces, which a stripped binary has none of.
 dynamic-from-source:
-	RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTFLAGS="$(FLAGS) $(RELR)" \
+	RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
+		RUSTFLAGS="$(FLAGS) $(RELR) $(call folding,/usr/bin/rustc,$(RELR))" \
 		/usr/bin/cargo $(BUILD) --target $(HOST) \
 		-Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
 	@ls -l $(TARGET_DIR)/$(HOST)/release/cottar
