@@ -8,6 +8,7 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`time`], [`rng`], [`go`] | instants, seeded choices, durations and quoting as the reference writes them |
+//! | [`ordered`] | maps and sets in the order of their keys, in little machine code |
 //! | [`wire`] | bytes and messages, in both directions, and every limit on what a peer may send |
 //! | [`swim`] | who is in the cluster and who answers: SWIM with Lifeguard |
 //! | [`serf`] | members, tags, intents, user events, queries; owns a `Swim`; the contract with the shell |
@@ -21,7 +22,7 @@
 //! | [`agent`] | one loop: gossip sockets, RPC clients, one handler at a time, signals, settings, log |
 //! | [`cli`] | one table of commands and flags, a blocking RPC client, output as text and JSON |
 //!
-//! Dependence goes one way: `time`, `rng` ← `wire` ← `swim` ← `serf` ← `handler` ← `agent` ← `cli`, with
+//! Dependence goes one way: `time`, `rng`, `ordered` ← `wire` ← `swim` ← `serf` ← `handler` ← `agent` ← `cli`, with
 //! `rpc` beside `handler`. Nothing in the core names a socket, file, process, thread or clock, and `unsafe`
 //! is found in `agent::sys` alone.
 //!
@@ -36,6 +37,7 @@ pub mod agent;
 pub mod cli;
 pub mod go;
 pub mod handler;
+pub mod ordered;
 pub mod rng;
 pub mod rpc;
 pub mod serf;

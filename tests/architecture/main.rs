@@ -17,22 +17,26 @@ use tokens::{Token, tokens, without_tests};
 const MODULES: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("rng", &["time"]),
+    ("ordered", &[]),
     ("go", &["time"]),
-    ("wire", &["time", "rng"]),
-    ("swim", &["time", "rng", "wire"]),
-    ("serf", &["time", "rng", "go", "wire", "swim"]),
-    ("handler", &["time", "rng", "go", "wire", "swim", "serf"]),
-    ("rpc", &["time", "go", "wire", "serf"]),
+    ("wire", &["time", "rng", "ordered"]),
+    ("swim", &["time", "rng", "ordered", "wire"]),
+    ("serf", &["time", "rng", "ordered", "go", "wire", "swim"]),
+    (
+        "handler",
+        &["time", "rng", "ordered", "go", "wire", "swim", "serf"],
+    ),
+    ("rpc", &["time", "ordered", "go", "wire", "serf"]),
     (
         "agent",
         &[
-            "time", "rng", "go", "wire", "swim", "serf", "handler", "rpc",
+            "time", "rng", "ordered", "go", "wire", "swim", "serf", "handler", "rpc",
         ],
     ),
     (
         "cli",
         &[
-            "time", "rng", "go", "wire", "swim", "serf", "handler", "rpc", "agent",
+            "time", "rng", "ordered", "go", "wire", "swim", "serf", "handler", "rpc", "agent",
         ],
     ),
 ];
@@ -320,6 +324,7 @@ fn a_breach_is_found() {
             "use std::collections::{BTreeMap, HashMap};",
         ),
         ("src/wire/x.rs", "use std::collections::*;"),
+        ("src/ordered/x.rs", "use crate::time::Instant;"),
         (
             "src/wire/x.rs",
             "fn f(s: &'a str) { let c = '\"'; HashSet::new(); }",
@@ -351,6 +356,7 @@ fn a_breach_is_found() {
 fn what_is_allowed_is_not_found() {
     for (file, source) in [
         ("src/swim/x.rs", "use crate::wire::{self, limits, Message};"),
+        ("src/rpc/x.rs", "use crate::ordered::OrderedMap;"),
         (
             "src/swim/x.rs",
             "// use std::fs;\n/* HashMap */ /// TcpStream\nfn f() {}",

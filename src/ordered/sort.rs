@@ -1,0 +1,20 @@
+//! Sorting by the order of a map.
+
+use std::cmp::Ordering;
+
+use super::order::Order;
+
+/// Sorts by `compare`; what is equal keeps its order.
+pub fn sort_by<T>(items: &mut Vec<T>, compare: impl Fn(&T, &T) -> Ordering) {
+    let slots = Order::sorted(items.len(), &|a, b| match (
+        items.get(a as usize),
+        items.get(b as usize),
+    ) {
+        (Some(a), Some(b)) => compare(a, b),
+        _ => Ordering::Equal,
+    });
+    let mut unsorted: Vec<Option<T>> = std::mem::take(items).into_iter().map(Some).collect();
+    for slot in slots {
+        items.extend(unsorted.get_mut(slot as usize).and_then(Option::take));
+    }
+}
