@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::super::msgpack::{self, Dialect, Reader, Writer};
+use crate::ordered::OrderedMap;
 
 /// A node's tags: text to text, sorted by key, one value a key. Nobody promises UTF-8.
 ///
@@ -24,11 +25,12 @@ impl Tags {
     }
 
     /// Of a key that comes twice the last value wins.
-    fn from_pairs(mut pairs: Vec<Pair<'_>>) -> Self {
-        pairs.reverse();
-        pairs.sort_by_key(|&(key, _)| key);
-        pairs.dedup_by_key(|&mut (key, _)| key);
-        Tags::from_sorted(&pairs)
+    fn from_pairs(pairs: &[Pair<'_>]) -> Self {
+        if pairs.is_sorted_by(|(key, _), (next, _)| key < next) {
+            return Tags::from_sorted(pairs);
+        }
+        let sorted: OrderedMap<&[u8], &[u8]> = pairs.iter().copied().collect();
+        Tags::from_sorted(&sorted.into_iter().collect::<Vec<_>>())
     }
 
     fn from_sorted(pairs: &[Pair<'_>]) -> Self {
@@ -52,7 +54,8 @@ impl Tags {
     /// Sets a tag, replacing an older value.
     pub fn set(&mut self, key: &[u8], value: &[u8]) {
         let added = std::iter::once((key, value));
-        let set = Tags::from_pairs(self.iter().chain(added).collect());
+        let pairs: Vec<Pair<'_>> = self.iter().chain(added).collect();
+        let set = Tags::from_pairs(&pairs);
         *self = set;
     }
 
@@ -106,7 +109,7 @@ impl Tags {
     /// tells whether all of it did.
     pub fn decode_meta(meta: &[u8]) -> (Tags, bool) {
         let [TAGS_MARK, map @ ..] = meta else {
-            return (Tags::from_pairs(vec![(b"role", meta)]), true);
+            return (Tags::from_sorted(&[(b"role", meta)]), true);
         };
         Self::decode_map(&mut Reader::new(map))
     }
@@ -130,7 +133,7 @@ impl Tags {
             Ok(())
         };
         let complete = read().is_ok();
-        (Tags::from_pairs(pairs), complete)
+        (Tags::from_pairs(&pairs), complete)
     }
 }
 
