@@ -1,10 +1,10 @@
 //! The queue of messages to be gossiped a bounded number of times (gossip spec 4.11).
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::BroadcastId;
+use crate::ordered::OrderedMap;
 use crate::wire::NodeName;
 
 /// `multiplier * ceil(log10(nodes + 1))`, in whole numbers.
@@ -114,8 +114,8 @@ impl Packing {
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct BroadcastQueue {
-    entries: BTreeMap<Rank, Entry>,
-    by_key: BTreeMap<NodeName, Rank>,
+    entries: OrderedMap<Rank, Entry>,
+    by_key: OrderedMap<NodeName, Rank>,
     next_number: u64,
     bytes: usize,
     /// An entry is through when every live node was sent it, if its number of transmissions does not
@@ -257,7 +257,7 @@ impl BroadcastQueue {
             number: Reverse(u64::MAX),
         };
         'seek: loop {
-            for (&rank, entry) in self.entries.range(from..) {
+            for (&rank, entry) in self.entries.range_from(&from) {
                 if packing.parts_left == 0
                     || packing.space <= overhead
                     || rank.transmissions >= wanted.transmissions_below

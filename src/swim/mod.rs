@@ -27,10 +27,11 @@ pub use broadcast::{BroadcastQueue, Packing, Selection, Ticket};
 pub use config::Config;
 pub use sample::{Sample, Samples};
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::ordered::OrderedSet;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::{Envelope, NodeName, VersionVector};
@@ -260,7 +261,7 @@ pub struct Swim {
     table: Table,
     awareness: Awareness,
     /// When which suspect is to be declared dead.
-    suspicions: BTreeSet<(Instant, NodeId)>,
+    suspicions: OrderedSet<(Instant, NodeId)>,
     /// Number of the last ping.
     sequence: u32,
     ack_payload: Option<Vec<u8>>,
@@ -309,7 +310,7 @@ impl Swim {
         let mut swim = Swim {
             envelope,
             awareness: Awareness::new(config.awareness_max),
-            suspicions: BTreeSet::new(),
+            suspicions: OrderedSet::new(),
             sequence: rng.next_u32(),
             ack_payload: None,
             gossip: Gossip::new(&config, &mut rng, now),
@@ -515,12 +516,11 @@ impl Swim {
         self.table.check_invariants();
         self.gossip.check_invariants();
         self.streams.check_invariants();
-        let deadlines = self.suspicions.iter().map(|&(_, id)| id);
         let suspects = self
             .table
             .records()
             .filter(|record| record.node.state == NodeState::Suspect);
-        assert_eq!(deadlines.len(), suspects.count());
+        assert_eq!(self.suspicions.len(), suspects.count());
         for &(deadline, id) in &self.suspicions {
             let suspicion = self.table.record(id).suspicion.as_deref();
             assert_eq!(suspicion.map(|s| s.deadline()), Some(deadline));

@@ -1,9 +1,9 @@
 //! Pinging on behalf of others (gossip spec 4.5).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::Swim;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::time::Instant;
 use crate::wire::{Ack, IndirectPing, Message, Nack, Ping};
 
@@ -22,8 +22,8 @@ struct Relay {
 /// All of them, by the number of the own ping.
 #[derive(Debug, Default)]
 pub(super) struct Relays {
-    by_sequence: BTreeMap<u32, Relay>,
-    deadlines: BTreeSet<(Instant, u32)>,
+    by_sequence: OrderedMap<u32, Relay>,
+    deadlines: OrderedSet<(Instant, u32)>,
 }
 
 impl Relays {

@@ -1,10 +1,10 @@
 //! Streams as the core sees them: accepted ones with a request, push/pulls and fallback pings of this
 //! node; each phase with an absolute deadline (gossip spec 2.9, 8.4).
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::{JoinId, Output, Sample, StreamEnd, StreamId, Swim, Transmit};
+use crate::ordered::OrderedMap;
 use crate::time::Instant;
 use crate::wire::name::Escaped;
 use crate::wire::{
@@ -21,7 +21,7 @@ const INBOUND_BYTES_MAX: usize = 16 << 20;
 /// All streams of this node.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    open: BTreeMap<StreamId, Stream>,
+    open: OrderedMap<StreamId, Stream>,
     next_outbound: u64,
     pub(super) next_join: u64,
 }

@@ -1,10 +1,9 @@
 //! The table of nodes: records by name, and the two orders in which nodes are probed and gossiped to
 //! (gossip spec 4.1, 4.3, 4.11).
 
-use std::collections::BTreeMap;
-
 use super::suspicion::Suspicion;
 use super::{Node, NodeState};
+use crate::ordered::OrderedMap;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -64,7 +63,7 @@ impl Round {
 pub struct Table {
     slots: Vec<Option<Record>>,
     free: Vec<NodeId>,
-    by_name: BTreeMap<NodeName, NodeId>,
+    by_name: OrderedMap<NodeName, NodeId>,
     probing: Round,
     gossiping: Round,
     /// Gossip steps since the gossip order was shuffled last.
@@ -85,7 +84,7 @@ impl Table {
         let mut table = Table {
             slots: Vec::new(),
             free: Vec::new(),
-            by_name: BTreeMap::new(),
+            by_name: OrderedMap::new(),
             probing: Round::default(),
             gossiping: Round::default(),
             gossiped: 0,
