@@ -1,9 +1,8 @@
 //! Replies about keys and coordinates (agent spec 2.4).
 
-use std::collections::BTreeMap;
-
 use super::TextMap;
 use super::request::text_map;
+use crate::ordered::OrderedMap;
 use crate::serf::keys::KeyReport;
 use crate::wire::coordinate::{Coordinate, DIMENSIONS};
 use crate::wire::msgpack::{Error, Reader, Writer};
@@ -36,7 +35,7 @@ pub struct KeyReply {
     /// What nodes had to say.
     pub messages: TextMap,
     /// Keys in base64, and how many nodes have each.
-    pub keys: BTreeMap<Vec<u8>, i64>,
+    pub keys: OrderedMap<Vec<u8>, i64>,
     pub num_nodes: i64,
     pub num_err: i64,
     pub num_resp: i64,
@@ -144,7 +143,7 @@ mod tests {
             error: None,
             messages: [(NodeName::new(b"n1").unwrap(), b"no".to_vec())].into(),
             keys: [(b"a2V5".to_vec(), 200)].into(),
-            primary_keys: BTreeMap::new(),
+            primary_keys: OrderedMap::new(),
             num_nodes: 3,
             num_err: 1,
             num_resp: 2,

@@ -17,7 +17,7 @@ pub use boundary::{Boundary, ByteQueue};
 pub use reply::{Member, Record, ReplyHeader};
 pub use request::{Header, Request};
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 /// The version of the protocol that a handshake names.
 pub const VERSION: i32 = 1;
@@ -29,4 +29,4 @@ pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 pub const STRANGER_BYTES_MAX: usize = 64 << 10;
 
 /// Free-form text to text, as bytes: nobody promises UTF-8.
-pub type TextMap = BTreeMap<Vec<u8>, Vec<u8>>;
+pub type TextMap = OrderedMap<Vec<u8>, Vec<u8>>;

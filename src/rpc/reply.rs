@@ -1,10 +1,10 @@
 //! What the agent says: headers, bodies, records (agent spec 2.4).
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::TextMap;
 use super::request::text_map;
+use crate::ordered::OrderedMap;
 use crate::serf::{self, Event, MemberEvent, QueryRecord};
 use crate::wire::msgpack::{Dialect, Error, Reader, Writer};
 
@@ -80,7 +80,7 @@ fn write_member(w: &mut Writer, member: &serf::Member) {
 }
 
 /// The body of a reply to `stats`: groups of figures.
-pub type Stats = BTreeMap<Vec<u8>, TextMap>;
+pub type Stats = OrderedMap<Vec<u8>, TextMap>;
 
 /// The body of a reply to `stats`.
 pub fn write_stats(w: &mut Writer, stats: &Stats) {

@@ -1,12 +1,12 @@
 //! Queries of this node: asking and collecting (gossip spec 5.8.1, 5.8.4).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::internal::Vote;
 use super::keys::KeyReport;
 use super::queries::INTERNAL_PREFIX;
 use super::{CommandId, CommandResult, LamportTime, Output, QueryParams, QueryRecord, Serf};
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::swim::UserQueue;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -24,7 +24,7 @@ const SPARE_ANSWERS: usize = 64;
 pub(super) enum Purpose {
     Command(CommandId),
     Conflict(Vote),
-    Keys(CommandId, KeyReport),
+    Keys(CommandId, Box<KeyReport>),
 }
 
 /// A query that collects answers.
@@ -36,15 +36,15 @@ pub(super) struct Asked {
     wants_acks: bool,
     /// Answers that are taken, acks and replies counted apart.
     capacity: usize,
-    acks: BTreeSet<NodeName>,
-    replies: BTreeSet<NodeName>,
+    acks: OrderedSet<NodeName>,
+    replies: OrderedSet<NodeName>,
 }
 
 /// The queries that collect answers, by time.
 #[derive(Debug, Default)]
 pub(super) struct AskedQueries {
-    by_time: BTreeMap<LamportTime, Asked>,
-    by_deadline: BTreeSet<(Instant, LamportTime)>,
+    by_time: OrderedMap<LamportTime, Asked>,
+    by_deadline: OrderedSet<(Instant, LamportTime)>,
 }
 
 impl AskedQueries {
@@ -162,8 +162,8 @@ impl Serf {
             deadline,
             wants_acks,
             capacity: self.swim.live_node_count().saturating_add(SPARE_ANSWERS),
-            acks: BTreeSet::new(),
-            replies: BTreeSet::new(),
+            acks: OrderedSet::new(),
+            replies: OrderedSet::new(),
         };
         self.asked.insert(ltime, asked);
         let sent = Sent {
@@ -273,7 +273,7 @@ impl Serf {
                 self.outputs.push_back(Output::QueryRecord { id, record });
             }
             Purpose::Conflict(vote) => self.end_vote(vote, now),
-            Purpose::Keys(id, report) => self.end_key_query(id, report),
+            Purpose::Keys(id, report) => self.end_key_query(id, *report),
         }
     }
 

@@ -3,9 +3,8 @@
 //! A batch ends when nothing new came for the quiescent period, or when its first event is one
 //! coalesce period old.
 
-use std::collections::BTreeMap;
-
 use super::{Event, LamportTime, Member, MemberEvent, MemberEventKind, Output, Serf, UserEvent};
+use crate::ordered::OrderedMap;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
@@ -54,17 +53,17 @@ impl Window {
 #[derive(Debug)]
 pub(super) struct MemberCoalescer {
     window: Window,
-    batch: BTreeMap<NodeName, (MemberEventKind, Member)>,
+    batch: OrderedMap<NodeName, (MemberEventKind, Member)>,
     /// What was delivered last about each member; forgotten with the member.
-    delivered: BTreeMap<NodeName, MemberEventKind>,
+    delivered: OrderedMap<NodeName, MemberEventKind>,
 }
 
 impl MemberCoalescer {
     pub(super) fn new(period: Duration, quiescent: Duration) -> Self {
         MemberCoalescer {
             window: Window::new(period, quiescent),
-            batch: BTreeMap::new(),
-            delivered: BTreeMap::new(),
+            batch: OrderedMap::new(),
+            delivered: OrderedMap::new(),
         }
     }
 
@@ -76,7 +75,7 @@ impl MemberCoalescer {
     /// Ends the batch: an event for each kind in its fixed order, members by name.
     fn flush(&mut self) -> Vec<MemberEvent> {
         self.window.ends = None;
-        let mut by_kind: BTreeMap<MemberEventKind, Vec<Member>> = BTreeMap::new();
+        let mut by_kind: OrderedMap<MemberEventKind, Vec<Member>> = OrderedMap::new();
         for (name, (kind, member)) in std::mem::take(&mut self.batch) {
             let last = if kind == MemberEventKind::Reap {
                 self.delivered.remove(&name)
@@ -84,7 +83,7 @@ impl MemberCoalescer {
                 self.delivered.insert(name, kind)
             };
             if last != Some(kind) || kind == MemberEventKind::Update {
-                by_kind.entry(kind).or_default().push(member);
+                by_kind.get_or_insert_with(kind, Vec::new).push(member);
             }
         }
         by_kind
@@ -98,7 +97,7 @@ impl MemberCoalescer {
 #[derive(Debug)]
 pub(super) struct UserCoalescer {
     window: Window,
-    batch: BTreeMap<Vec<u8>, (LamportTime, Vec<UserEvent>)>,
+    batch: OrderedMap<Vec<u8>, (LamportTime, Vec<UserEvent>)>,
     events: usize,
     bytes: usize,
 }
@@ -107,7 +106,7 @@ impl UserCoalescer {
     pub(super) fn new(period: Duration, quiescent: Duration) -> Self {
         UserCoalescer {
             window: Window::new(period, quiescent),
-            batch: BTreeMap::new(),
+            batch: OrderedMap::new(),
             events: 0,
             bytes: 0,
         }
@@ -117,8 +116,7 @@ impl UserCoalescer {
         self.window.note_event(now);
         let newest = self
             .batch
-            .entry(event.name.clone())
-            .or_insert_with(|| (event.ltime, Vec::new()));
+            .get_or_insert_with(event.name.clone(), || (event.ltime, Vec::new()));
         if event.ltime < newest.0 {
             return;
         }

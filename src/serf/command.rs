@@ -179,7 +179,7 @@ pub enum CommandResult {
         deadline: Instant,
     },
     /// What became of a key command; it may have failed, see [`KeyReport::error`].
-    Keys(KeyReport),
+    Keys(Box<KeyReport>),
     /// It did not work; the reference's words.
     Failed(String),
 }

@@ -9,9 +9,8 @@
 //! So the node itself is asked, with what the protocol has for it: a leave intent at the current time,
 //! to it alone. A node that lives and does not leave answers with a join intent to all (5.6).
 
-use std::collections::BTreeMap;
-
 use super::{MemberStatus, Serf, State};
+use crate::ordered::OrderedMap;
 use crate::swim::NodeState;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -24,7 +23,7 @@ const QUESTIONS_MAX: u32 = 6;
 /// The members that are said to leave, and when each will be asked.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
-    waiting: BTreeMap<NodeName, (Instant, u32)>,
+    waiting: OrderedMap<NodeName, (Instant, u32)>,
 }
 
 impl Doubts {
@@ -39,7 +38,8 @@ impl Serf {
         let leaving = self.members.status(node.as_bytes()) == MemberStatus::Leaving;
         if leaving && node != self.local_name() {
             let first = (now + self.longest_leave(), 0);
-            self.doubts.waiting.entry(node.clone()).or_insert(first);
+            let waiting = &mut self.doubts.waiting;
+            waiting.get_or_insert_with(node.clone(), || first);
         }
     }
 

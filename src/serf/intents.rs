@@ -1,9 +1,8 @@
 //! Intents about nodes that this node does not know yet (gossip spec 5.6).
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::members::IntentOutcome;
 use super::{LamportTime, MemberEventKind, Serf, State};
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::swim::UserQueue;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -29,8 +28,8 @@ struct Buffered {
 /// The newest intent for each unknown name.
 #[derive(Debug, Default)]
 pub(super) struct IntentBuffer {
-    entries: BTreeMap<NodeName, Buffered>,
-    by_age: BTreeSet<(Instant, NodeName)>,
+    entries: OrderedMap<NodeName, Buffered>,
+    by_age: OrderedSet<(Instant, NodeName)>,
 }
 
 impl IntentBuffer {

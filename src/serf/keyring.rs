@@ -1,12 +1,11 @@
 //! Answers to key queries: the own ring is changed or told (gossip spec 5.10).
 
-use std::collections::BTreeMap;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::queries::Route;
 use super::{KeyringChange, Output, Serf};
+use crate::ordered::OrderedMap;
 use crate::time::Instant;
 use crate::wire::serf::{KeyRequest, KeyResponse, LamportTime, QueryMessage};
 use crate::wire::{Key, Keyring, NodeName};
@@ -37,7 +36,7 @@ struct Write {
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     last: u64,
-    waiting: BTreeMap<KeyringChange, Write>,
+    waiting: OrderedMap<KeyringChange, Write>,
 }
 
 impl Writes {

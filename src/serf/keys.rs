@@ -1,11 +1,11 @@
 //! Key commands: asking all members to change or tell their rings (gossip spec 5.10). Answering is in
 //! `keyring`, beside this.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::asking::Purpose;
 use super::{CommandId, CommandResult, QueryParams, Serf};
+use crate::ordered::OrderedMap;
 use crate::time::Instant;
 use crate::wire::NodeName;
 use crate::wire::serf::{KeyRequest, KeyResponse};
@@ -31,11 +31,11 @@ pub struct KeyReport {
     /// Why it failed, in the reference's words; the figures stand all the same.
     pub error: Option<String>,
     /// What members had to say, if anything.
-    pub messages: BTreeMap<NodeName, Vec<u8>>,
+    pub messages: OrderedMap<NodeName, Vec<u8>>,
     /// For [`super::Command::ListKeys`]: keys in base64, and how many members have each.
-    pub keys: BTreeMap<Vec<u8>, usize>,
+    pub keys: OrderedMap<Vec<u8>, usize>,
     /// Likewise, how many members encrypt with each.
-    pub primary_keys: BTreeMap<Vec<u8>, usize>,
+    pub primary_keys: OrderedMap<Vec<u8>, usize>,
     /// Members that were up when they were asked.
     pub num_nodes: usize,
     /// Of those that answered, how many failed.
@@ -77,10 +77,11 @@ impl KeyReport {
             self.messages.insert(from, response.message);
         }
         for key in response.keys.unwrap_or_default() {
-            *self.keys.entry(key).or_default() += 1;
+            *self.keys.get_or_insert_with(key, || 0) += 1;
         }
         if !response.primary_key.is_empty() {
-            *self.primary_keys.entry(response.primary_key).or_default() += 1;
+            let keys = &mut self.primary_keys;
+            *keys.get_or_insert_with(response.primary_key, || 0) += 1;
         }
         self.num_resp >= self.num_nodes
     }
@@ -121,12 +122,12 @@ impl Serf {
             num_nodes: self.swim.live_node_count(),
             ..KeyReport::default()
         };
-        match self.ask(params, Purpose::Keys(command, report), now) {
+        match self.ask(params, Purpose::Keys(command, Box::new(report)), now) {
             // Answering it here first changes the own ring first: what follows may be encrypted
             // with a new primary key already, which the others must have by then anyway.
             Ok((message, _)) => self.spread_query(message, now),
             Err(why) => {
-                let result = CommandResult::Keys(KeyReport::not_asked(why));
+                let result = CommandResult::Keys(Box::new(KeyReport::not_asked(why)));
                 self.end_command(command, result);
             }
         }
@@ -134,7 +135,7 @@ impl Serf {
 
     /// All have answered, or the time is over.
     pub(super) fn end_key_query(&mut self, command: CommandId, report: KeyReport) {
-        self.end_command(command, CommandResult::Keys(report.conclude()));
+        self.end_command(command, CommandResult::Keys(Box::new(report.conclude())));
     }
 }
 
@@ -179,7 +180,8 @@ mod tests {
         assert_eq!(keys, [(&b"k1"[..], 2), (b"k2", 1)]);
         assert_eq!(report.primary_keys.get(&b"k1"[..]), Some(&2));
         assert_eq!(report.messages.len(), 1);
-        assert_eq!(report.messages[&name("b")], truncated.as_bytes());
+        let message = report.messages.get(&name("b")).unwrap();
+        assert_eq!(message, truncated.as_bytes());
     }
 
     #[test]
@@ -192,8 +194,8 @@ mod tests {
         assert!(report.count(name("c"), None));
         let failed = report.conclude();
         assert_eq!(failed.error.unwrap(), "2/3 nodes reported failure");
-        assert_eq!(failed.messages[&name("b")], b"no");
-        assert!(!failed.messages[&name("c")].is_empty());
+        assert_eq!(failed.messages.get(&name("b")).unwrap(), b"no");
+        assert!(!failed.messages.get(&name("c")).unwrap().is_empty());
     }
 
     #[test]

@@ -104,11 +104,14 @@ impl Serf {
     }
 
     pub(super) fn end_overdue_waits(&mut self, now: Instant) {
-        while let Some(entry) = self.waiters.first_entry() {
-            if entry.get().0 > now {
+        while let Some((_, (due, _))) = self.waiters.first_key_value() {
+            if *due > now {
                 return;
             }
-            match entry.remove().1 {
+            let Some((_, (_, waiter))) = self.waiters.pop_first() else {
+                return;
+            };
+            match waiter {
                 Waiter::Leave => {
                     log::warn!(target: "serf", "timeout while waiting for graceful leave");
                     self.say_farewell(now);

@@ -1,8 +1,7 @@
 //! The members and what changes their status (gossip spec 5.5, 5.6).
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{LamportTime, Member, MemberEventKind, MemberStatus, Serf, Tags};
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::serf::intents::IntentKind;
 use crate::swim::Node;
 use crate::time::{Duration, Instant};
@@ -41,8 +40,8 @@ pub(super) enum IntentOutcome {
 #[derive(Debug, Default)]
 pub(super) struct Members {
     // Boxed: the nodes of the map are half empty when names come in order, as they do in a push/pull.
-    table: BTreeMap<NodeName, Box<Record>>,
-    departed: BTreeSet<(Instant, NodeName)>,
+    table: OrderedMap<NodeName, Box<Record>>,
+    departed: OrderedSet<(Instant, NodeName)>,
     failed: usize,
     left: usize,
 }

@@ -48,9 +48,10 @@ pub use filters::tag_matches;
 pub use keys::{KeyReport, KeyringChange, RawKey};
 pub use queries::{INTERNAL_PREFIX, encode_response};
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::ordered::OrderedMap;
 use crate::rng::Rng;
 use crate::swim::{self, BroadcastId, LocalNode, Swim, UserQueue};
 use crate::time::Instant;
@@ -85,7 +86,7 @@ pub struct Serf {
     joins: Vec<join::Join>,
     tag_changes: tags::TagChanges,
     /// Intents whose spreading somebody waits for, and until when.
-    waiters: BTreeMap<BroadcastId, (Instant, leave::Waiter)>,
+    waiters: OrderedMap<BroadcastId, (Instant, leave::Waiter)>,
     last_broadcast_id: u64,
     leave_phase: Option<leave::LeavePhase>,
     leave_commands: Vec<CommandId>,
@@ -156,7 +157,7 @@ impl Serf {
             user_coalescer,
             joins: Vec::new(),
             tag_changes: tags::TagChanges::default(),
-            waiters: BTreeMap::new(),
+            waiters: OrderedMap::new(),
             last_broadcast_id: 0,
             leave_phase: None,
             leave_commands: Vec::new(),

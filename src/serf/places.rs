@@ -1,10 +1,9 @@
 //! Where nodes are in the space of round trips, as learnt from the acks of probes (gossip spec 5.13).
 
-use std::collections::BTreeMap;
-
 use super::Serf;
 use super::coordinate::{self, CoordinateClient, Latencies};
 use super::members::Members;
+use crate::ordered::OrderedMap;
 use crate::swim::Sample;
 use crate::time::Duration;
 use crate::wire::NodeName;
@@ -14,7 +13,7 @@ use crate::wire::coordinate::Coordinate;
 #[derive(Debug, Default)]
 pub(super) struct Places {
     client: CoordinateClient,
-    others: BTreeMap<NodeName, Box<Probed>>,
+    others: OrderedMap<NodeName, Box<Probed>>,
 }
 
 #[derive(Debug)]

@@ -1,9 +1,8 @@
 //! The Serf layer's part of a push/pull (gossip spec 5.9).
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::user_events::RING_EVENTS_MAX;
 use super::{LamportTime, MemberStatus, Serf};
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::swim::JoinId;
 use crate::time::Instant;
 use crate::wire::NodeName;
@@ -55,9 +54,9 @@ impl Serf {
     }
 
     fn merge_intents(&mut self, state: &SerfPushPull, now: Instant) {
-        let left: BTreeSet<&NodeName> = state.left_members.iter().collect();
+        let left: OrderedSet<&NodeName> = state.left_members.iter().collect();
         let times = state.status_ltimes.iter().map(|(n, t)| (n, *t));
-        let times: BTreeMap<&NodeName, LamportTime> =
+        let times: OrderedMap<&NodeName, LamportTime> =
             times.filter(|(node, _)| left.contains(node)).collect();
         for node in &state.left_members {
             // One later than what they have, so that it counts here as well.

@@ -1,13 +1,13 @@
 //! Queries of others and of this node as its members see them: taking in, acking, answering (gossip
 //! spec 5.8.3, 5.8.4). Asking is in [`super::asking`].
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::clock::Clock;
 use super::config::BUFFER_SLOTS;
 use super::user_events::Verdict;
 use super::{Event, LamportTime, Output, Query, Serf, filters};
+use crate::ordered::OrderedMap;
 use crate::swim::Sample;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -28,7 +28,7 @@ const ANSWERABLE_MAX: usize = 4096;
 /// The queries of the last 512 times, by time and id.
 #[derive(Debug, Default)]
 pub(super) struct QueryRing {
-    slots: BTreeMap<LamportTime, Vec<u32>>,
+    slots: OrderedMap<LamportTime, Vec<u32>>,
     /// Times below are ignored.
     minimum: LamportTime,
 }
@@ -42,16 +42,16 @@ impl QueryRing {
     /// Judges a query whose time was witnessed, and remembers it if it is new.
     fn put(&mut self, clock: Clock, ltime: LamportTime, id: u32) -> Verdict {
         let is_forgotten = |ltime| clock.is_forgotten(ltime, BUFFER_SLOTS);
-        while let Some(first) = self.slots.first_entry() {
-            if !is_forgotten(*first.key()) {
+        while let Some((oldest, _)) = self.slots.first_key_value() {
+            if !is_forgotten(*oldest) {
                 break;
             }
-            first.remove();
+            self.slots.pop_first();
         }
         if ltime < self.minimum || is_forgotten(ltime) {
             return Verdict::Old;
         }
-        let ids = self.slots.entry(ltime).or_default();
+        let ids = self.slots.get_or_insert_with(ltime, Vec::new);
         if ids.contains(&id) {
             return Verdict::Seen;
         }
@@ -86,14 +86,14 @@ struct Answerable {
 
 /// The delivered queries, by time and id.
 #[derive(Debug, Default)]
-pub(super) struct Answerables(BTreeMap<(LamportTime, u32), Answerable>);
+pub(super) struct Answerables(OrderedMap<(LamportTime, u32), Answerable>);
 
 impl Answerables {
     /// Takes a query in, and drops from the oldest on what cannot be answered any more.
     fn put(&mut self, key: (LamportTime, u32), query: Answerable, now: Instant) {
         self.0.insert(key, query);
-        while let Some(first) = self.0.first_entry() {
-            if first.get().deadline >= now && self.0.len() <= ANSWERABLE_MAX {
+        while let Some((_, oldest)) = self.0.first_key_value() {
+            if oldest.deadline >= now && self.0.len() <= ANSWERABLE_MAX {
                 return;
             }
             self.0.pop_first();

@@ -1,10 +1,10 @@
 //! The snapshot: a log of text lines from which a node finds back into its cluster (gossip spec 5.17,
 //! agent spec 4.10). The codec alone; the file is the shell's.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::ordered::OrderedMap;
 use crate::wire::NodeName;
 use crate::wire::name::Escaped;
 use crate::wire::serf::LamportTime;
@@ -63,7 +63,7 @@ impl SnapshotLine {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Members that were alive, with their addresses.
-    pub alive: BTreeMap<NodeName, SocketAddr>,
+    pub alive: OrderedMap<NodeName, SocketAddr>,
     /// Last member time seen.
     pub clock: LamportTime,
     /// Last event time seen.
@@ -238,8 +238,8 @@ mod tests {
         assert!(remarks.is_empty());
         assert_eq!(snapshot.alive.len(), 1);
         assert_eq!(
-            snapshot.alive[&name("n 2")],
-            "127.0.0.1:28203".parse().unwrap()
+            snapshot.alive.get(&name("n 2")),
+            Some(&"127.0.0.1:28203".parse().unwrap())
         );
         let clocks = (
             snapshot.clock.0,

@@ -1,11 +1,11 @@
 //! User events: sending, taking in, and the memory of what was seen (gossip spec 5.7).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::clock::Clock;
 use super::config::{BUFFER_SLOTS, USER_EVENT_SIZE_MAX_BYTES};
 use super::{LamportTime, Serf, UserEvent};
+use crate::ordered::OrderedMap;
 use crate::swim::{Sample, UserQueue};
 use crate::time::Instant;
 use crate::wire::name::Escaped;
@@ -45,7 +45,7 @@ struct Slot {
 /// before is too old to matter, and a quiet node pays nothing.
 #[derive(Debug, Default)]
 pub(super) struct UserEventRing {
-    slots: BTreeMap<LamportTime, Slot>,
+    slots: OrderedMap<LamportTime, Slot>,
     bytes: usize,
     count: usize,
     /// Times below are ignored.
@@ -70,7 +70,7 @@ impl UserEventRing {
         if ltime < self.minimum || clock.is_forgotten(ltime, BUFFER_SLOTS) {
             return Verdict::Old;
         }
-        let slot = self.slots.entry(ltime).or_default();
+        let slot = self.slots.get_or_insert_with(ltime, Slot::default);
         let same = |(stored, with): &StoredEvent| {
             **stored == *name && with.as_deref().unwrap_or_default() == payload.unwrap_or_default()
         };
@@ -109,11 +109,13 @@ impl UserEventRing {
     }
 
     fn forget_old(&mut self, clock: Clock) {
-        while let Some(first) = self.slots.first_entry() {
-            if !clock.is_forgotten(*first.key(), BUFFER_SLOTS) {
+        while let Some((oldest, _)) = self.slots.first_key_value() {
+            if !clock.is_forgotten(*oldest, BUFFER_SLOTS) {
                 return;
             }
-            let slot = first.remove();
+            let Some((_, slot)) = self.slots.pop_first() else {
+                return;
+            };
             self.bytes -= slot.bytes;
             self.count -= slot.events.len();
         }

@@ -25,7 +25,7 @@ fn report(sim: &mut Sim, id: CommandId) -> KeyReport {
     let ended = sim.run_until(secs(10), |sim| sim.result(id).is_some());
     assert!(ended, "the command does not end");
     match sim.result(id) {
-        Some(CommandResult::Keys(report)) => report.clone(),
+        Some(CommandResult::Keys(report)) => KeyReport::clone(report),
         other => panic!("{other:?}"),
     }
 }

@@ -36,7 +36,7 @@ fn encrypted(count: u16, keys: &[Key], keyring_file: bool) -> Net {
 
 fn run(net: &mut Net, command: Command) -> (KeyReport, Duration) {
     match net.command_to_end(1, command) {
-        (CommandResult::Keys(report), time) => (report, time),
+        (CommandResult::Keys(report), time) => (*report, time),
         (other, _) => panic!("{other:?}"),
     }
 }
@@ -49,7 +49,7 @@ fn ring(net: &mut Net, n: u16) -> Vec<Key> {
 
 fn message<'r>(report: &'r KeyReport, node: &str) -> &'r str {
     let name = NodeName::new(node.as_bytes()).unwrap();
-    std::str::from_utf8(&report.messages[&name]).unwrap()
+    std::str::from_utf8(report.messages.get(&name).unwrap()).unwrap()
 }
 
 #[test]
