@@ -1,10 +1,10 @@
 //! What a script is given: its environment and its standard input (agent spec 1.5, 1.6).
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::event_type;
+use crate::ordered::OrderedMap;
 use crate::serf::{Event, Member, MemberEvent, Tags};
 use crate::wire::NodeName;
 
@@ -67,7 +67,7 @@ impl std::fmt::Display for NulInName {
 
 /// The variables for a run of any handler of this event.
 pub(super) fn environment(event: &Event, local: Local<'_>) -> Result<Environment, NulInName> {
-    let mut variables = BTreeMap::new();
+    let mut variables = OrderedMap::new();
     let mut refused_tags = Vec::new();
     let mut role = Vec::new();
     // In byte order of the tags' own names, so that of two with the same variable the last one wins.

@@ -9,7 +9,7 @@
 //!   for joins would never hear of the node. So a full queue holds each node at most once, and the bound
 //!   is exceeded by no more than one record for each node that there is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use super::outcome::warn_failed;
 use super::registered::{Registered, Registry};
 use super::{Answer, Described, EventScript, Invocation, Local, Outcome};
 use crate::handler::End;
+use crate::ordered::OrderedMap;
 use crate::serf::{Command, Event, Member, MemberEvent, MemberEventKind};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -337,7 +338,7 @@ impl HandlerQueue {
     fn merge(&mut self, news: MemberEvent) {
         let kind = news.kind;
         let named = news.members.into_iter().map(|m| (m.name.clone(), Some(m)));
-        let mut news: BTreeMap<NodeName, Option<Member>> = named.collect();
+        let mut news: OrderedMap<NodeName, Option<Member>> = named.collect();
         for waiting in self.waiting.iter_mut().rev() {
             if let Event::Member(old) = &mut waiting.event {
                 self.counters.merged_members += give_way(old, kind, &mut news);
@@ -387,7 +388,7 @@ impl HandlerQueue {
 fn give_way(
     old: &mut MemberEvent,
     kind: MemberEventKind,
-    news: &mut BTreeMap<NodeName, Option<Member>>,
+    news: &mut OrderedMap<NodeName, Option<Member>>,
 ) -> u64 {
     let before = old.members.len();
     let refreshes = kind == MemberEventKind::Update
