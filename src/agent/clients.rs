@@ -2,7 +2,6 @@
 //!
 //! What a client does not read waits in its session, within the session's bound; here nothing is kept.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
@@ -14,6 +13,7 @@ use super::acceptor::Acceptor;
 use super::addr;
 use super::rpc::{RpcServer, SessionId};
 use super::words::os_error;
+use crate::ordered::OrderedMap;
 use crate::time::{Duration, Instant};
 
 /// Connections at a time, those that are being closed included: as many tokens are kept for them.
@@ -36,7 +36,7 @@ pub struct Clients {
     first_token: usize,
     buffer: Box<[u8]>,
     connections: Vec<Option<Connection>>,
-    index_of: BTreeMap<SessionId, usize>,
+    index_of: OrderedMap<SessionId, usize>,
     accepted_count: u64,
 }
 
@@ -91,7 +91,7 @@ impl Clients {
             first_token,
             buffer: vec![0; CHUNK_BYTES].into_boxed_slice(),
             connections: Vec::new(),
-            index_of: BTreeMap::new(),
+            index_of: OrderedMap::new(),
             accepted_count: 0,
         })
     }

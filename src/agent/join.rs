@@ -1,12 +1,12 @@
 //! Addresses to join: their syntax, and what becomes of a list of them (agent spec 4.9, gossip spec
 //! 4.12).
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::addr::split_host_port;
 use super::resolver::Answer;
 use crate::go;
+use crate::ordered::{OrderedMap, sort_by};
 use crate::serf::JoinTarget;
 use crate::wire::NodeName;
 
@@ -61,7 +61,7 @@ impl Attempt {
     }
 
     /// What the core is to contact, once the unknown hosts are known.
-    pub fn targets(&mut self, answers: &BTreeMap<String, Answer>) -> Vec<JoinTarget> {
+    pub fn targets(&mut self, answers: &OrderedMap<String, Answer>) -> Vec<JoinTarget> {
         for (index, place) in std::mem::take(&mut self.places) {
             let ips = match place.host.parse::<IpAddr>() {
                 Ok(ip) => Ok(vec![ip]),
@@ -99,7 +99,7 @@ impl Attempt {
             let failure = format!("Failed to join {}: {why}", target.addr.ip());
             self.failures.push((index, failure));
         }
-        self.failures.sort_by_key(|(index, _)| *index);
+        sort_by(&mut self.failures, |(a, _), (b, _)| a.cmp(b));
         self.failures.into_iter().map(|(_, why)| why).collect()
     }
 }
@@ -227,7 +227,7 @@ mod tests {
         let mut attempt = attempt(&["x/127.0.0.1", "host:5", "::1", "[::1]:9", "host:6"]);
         assert_eq!(attempt.unknown_hosts(), ["host"]);
         let ips = vec!["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
-        let answers = BTreeMap::from([("host".to_owned(), Ok(ips))]);
+        let answers = OrderedMap::from([("host".to_owned(), Ok(ips))]);
         let targets = attempt.targets(&answers);
         let shown: Vec<String> = targets
             .iter()
@@ -252,7 +252,7 @@ mod tests {
     fn failures_keep_the_order_of_the_addresses() {
         let mut attempt = attempt(&["127.0.0.1:1", "nohost", "/x", "1.2.3.4:abc", "127.0.0.1:2"]);
         let why = "lookup nohost: no such host".to_owned();
-        let targets = attempt.targets(&BTreeMap::from([("nohost".to_owned(), Err(why))]));
+        let targets = attempt.targets(&OrderedMap::from([("nohost".to_owned(), Err(why))]));
         let refused = "dial tcp 127.0.0.1:1: connect: connection refused".to_owned();
         let failures = attempt.failures(&[
             (targets[0].clone(), refused.clone()),

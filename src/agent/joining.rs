@@ -1,12 +1,11 @@
 //! Joins that somebody waits for: at the start, again and again, or for an RPC client (agent spec 4.8).
 
-use std::collections::BTreeMap;
-
 use super::join::{Attempt, verdict};
 use super::resolver::{Answer, Ticket};
 use super::rpc::RpcServer;
 use super::turn::Agent;
 use crate::go;
+use crate::ordered::OrderedMap;
 use crate::serf::{Command, CommandId, CommandResult, Input, JoinTarget};
 use crate::time::{Duration, Instant};
 
@@ -29,7 +28,7 @@ struct Join {
 
 /// Joins under way, by their command; the same number is their ticket at the resolver.
 #[derive(Debug, Default)]
-pub(super) struct Joining(BTreeMap<CommandId, Join>);
+pub(super) struct Joining(OrderedMap<CommandId, Join>);
 
 /// The state of `-retry-join`.
 #[derive(Debug)]
@@ -103,7 +102,7 @@ impl Agent {
         self.joining.0.insert(id, join);
         let ticket = Ticket(id.0);
         if hosts.is_empty() {
-            self.names_resolved(ticket, &BTreeMap::new());
+            self.names_resolved(ticket, &OrderedMap::new());
         } else {
             let now = self.clock.now();
             self.resolver
@@ -112,7 +111,7 @@ impl Agent {
     }
 
     /// The resolver is through with a join's hosts.
-    pub(super) fn names_resolved(&mut self, ticket: Ticket, answers: &BTreeMap<String, Answer>) {
+    pub(super) fn names_resolved(&mut self, ticket: Ticket, answers: &OrderedMap<String, Answer>) {
         let id = CommandId(ticket.0);
         let Some(join) = self.joining.0.get_mut(&id) else {
             return;

@@ -10,10 +10,11 @@ mod sinks;
 pub use sinks::Sinks;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use super::words::os_error;
+use crate::ordered::OrderedSet;
 use crate::time::{Duration, Instant};
 use interval::{Aggregate, Interval};
 use sinks::{Statsd, Statsite};
@@ -46,7 +47,7 @@ pub struct Moment {
 pub struct Metrics {
     /// The last one is the current one.
     intervals: VecDeque<Interval>,
-    free_names: BTreeSet<String>,
+    free_names: OrderedSet<String>,
     host: Option<String>,
     statsd: Option<Statsd>,
     statsite: Option<Statsite>,
@@ -89,9 +90,7 @@ impl Metrics {
         }
         let key = self.key(&[name]);
         let counters = &mut self.interval(at).counters;
-        let aggregate = counters
-            .entry(key)
-            .or_insert_with_key(|_| Aggregate::new(at));
+        let aggregate = counters.get_or_insert_with(key, || Aggregate::new(at));
         let each = sum / count as f64;
         aggregate.add(each, at);
         // The rest at once: the mean stands for each of them.
@@ -111,9 +110,7 @@ impl Metrics {
     fn count_as(&mut self, name: &[&str], value: f64, at: Moment) {
         let key = self.key(name);
         let counters = &mut self.interval(at).counters;
-        let aggregate = counters
-            .entry(key)
-            .or_insert_with_key(|_| Aggregate::new(at));
+        let aggregate = counters.get_or_insert_with(key, || Aggregate::new(at));
         aggregate.add(value, at);
         self.emit(name, value, "c", at);
     }
@@ -137,9 +134,7 @@ impl Metrics {
     fn sample_as(&mut self, name: &[&str], value: f64, at: Moment) {
         let key = self.key(name);
         let samples = &mut self.interval(at).samples;
-        let aggregate = samples
-            .entry(key)
-            .or_insert_with_key(|_| Aggregate::new(at));
+        let aggregate = samples.get_or_insert_with(key, || Aggregate::new(at));
         aggregate.add(value, at);
         self.emit(name, value, "ms", at);
     }

@@ -11,7 +11,7 @@ mod transmit;
 
 pub use traffic::Traffic;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
@@ -21,6 +21,7 @@ use mio::{Interest, Registry, Token};
 
 use super::acceptor::Acceptor;
 use super::words::os_error;
+use crate::ordered::OrderedMap;
 use crate::serf::{StreamEnd, StreamId};
 use crate::time::Instant;
 use crate::wire::limits::DATAGRAM_BYTES_MAX;
@@ -66,7 +67,7 @@ pub struct Gossip {
     buffer: Box<[u8]>,
     datagrams_ready: bool,
     streams: Vec<Option<Stream>>,
-    index_of: BTreeMap<StreamId, usize>,
+    index_of: OrderedMap<StreamId, usize>,
     inbound_count: u64,
     /// Ends that the core is told in the next turn.
     failed: VecDeque<(StreamId, StreamEnd)>,
@@ -96,7 +97,7 @@ impl Gossip {
             buffer: vec![0; DATAGRAM_BYTES_MAX + 1].into_boxed_slice(),
             datagrams_ready: true,
             streams: Vec::new(),
-            index_of: BTreeMap::new(),
+            index_of: OrderedMap::new(),
             inbound_count: 0,
             failed: VecDeque::new(),
             dropped: Dropped::default(),

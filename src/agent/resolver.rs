@@ -1,7 +1,7 @@
 //! Host names of join addresses, looked up in a short-lived process of our own binary: the system's
 //! resolver blocks, sometimes for half a minute, and the loop must not.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
 use std::net::{IpAddr, ToSocketAddrs};
@@ -14,6 +14,7 @@ use super::addr::resolve_error;
 use super::child::{Limits, Process, Tokens};
 use super::words::os_error;
 use crate::handler::End;
+use crate::ordered::OrderedMap;
 use crate::time::{Duration, Instant};
 
 /// `argv[0]` of the process that looks names up.
@@ -53,7 +54,7 @@ pub struct Resolver {
     first_token: usize,
     waiting: VecDeque<Request>,
     jobs: Vec<Job>,
-    done: VecDeque<(Ticket, BTreeMap<String, Answer>)>,
+    done: VecDeque<(Ticket, OrderedMap<String, Answer>)>,
 }
 
 impl Resolver {
@@ -83,7 +84,7 @@ impl Resolver {
     }
 
     /// The answer to a request: one for each host. Changed by `resolve` and every `handle_*`.
-    pub fn poll_answer(&mut self) -> Option<(Ticket, BTreeMap<String, Answer>)> {
+    pub fn poll_answer(&mut self) -> Option<(Ticket, OrderedMap<String, Answer>)> {
         self.done.pop_front()
     }
 
@@ -182,8 +183,8 @@ impl Resolver {
 }
 
 /// Reads what the process wrote: lines of a host's number, then an address or `!` and a reason.
-fn read_answers(hosts: &[String], output: &[u8], unanswered: &str) -> BTreeMap<String, Answer> {
-    let mut answers: BTreeMap<String, Answer> = BTreeMap::new();
+fn read_answers(hosts: &[String], output: &[u8], unanswered: &str) -> OrderedMap<String, Answer> {
+    let mut answers: OrderedMap<String, Answer> = OrderedMap::new();
     for line in String::from_utf8_lossy(output).lines() {
         let Some((number, rest)) = line.split_once(' ') else {
             continue;
@@ -193,18 +194,13 @@ fn read_answers(hosts: &[String], output: &[u8], unanswered: &str) -> BTreeMap<S
         if let Some(why) = rest.strip_prefix('!') {
             answers.insert(host.clone(), Err(why.to_owned()));
         } else if let Ok(ip) = rest.parse::<IpAddr>() {
-            if let Ok(found) = answers
-                .entry(host.clone())
-                .or_insert_with(|| Ok(Vec::new()))
-            {
+            if let Ok(found) = answers.get_or_insert_with(host.clone(), || Ok(Vec::new())) {
                 found.push(ip);
             }
         }
     }
     for host in hosts {
-        answers
-            .entry(host.clone())
-            .or_insert_with(|| Err(format!("lookup {host}: {unanswered}")));
+        answers.get_or_insert_with(host.clone(), || Err(format!("lookup {host}: {unanswered}")));
     }
     answers
 }
@@ -260,10 +256,11 @@ mod tests {
         let hosts = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
         let output = b"0 127.0.0.1\n0 ::1\n1 !lookup b: no such host\nnoise\n7 1.2.3.4\n";
         let answers = read_answers(&hosts, output, "i/o timeout");
-        let ips = answers["a"].as_ref().unwrap();
+        let ips = answers.get("a").unwrap().as_ref().unwrap();
         assert_eq!(ips.len(), 2);
-        assert_eq!(answers["b"], Err("lookup b: no such host".into()));
-        assert_eq!(answers["c"], Err("lookup c: i/o timeout".into()));
+        let why = |host| answers.get(host).unwrap().clone().unwrap_err();
+        assert_eq!(why("b"), "lookup b: no such host");
+        assert_eq!(why("c"), "lookup c: i/o timeout");
     }
 
     #[test]

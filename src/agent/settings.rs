@@ -6,13 +6,12 @@
 mod decode;
 mod sources;
 
-use std::collections::BTreeMap;
-
 pub use decode::{DecodeError, decode};
 pub use sources::{Sources, Waiting};
 
 use super::config::FlagValues;
 use crate::go;
+use crate::ordered::OrderedMap;
 use crate::serf::Tags;
 use crate::time::Duration;
 
@@ -22,7 +21,7 @@ use crate::time::Duration;
 pub struct Settings {
     pub node_name: String,
     pub role: String,
-    pub tags: BTreeMap<String, String>,
+    pub tags: OrderedMap<String, String>,
     pub tags_file: String,
     pub bind: String,
     pub interface: String,
@@ -77,7 +76,7 @@ pub enum Slot<'a> {
     /// A list; sources add up.
     List(&'a mut Vec<String>),
     /// Texts by name; sources add up, the later value of a name wins.
-    Map(&'a mut BTreeMap<String, String>),
+    Map(&'a mut OrderedMap<String, String>),
     /// True, false, or not said; the later word wins.
     Switch(&'a mut Option<bool>),
     /// A whole number; zero and less say nothing.
@@ -111,7 +110,7 @@ impl Slot<'_> {
                 **value = std::mem::take(later);
             }
             (Slot::List(value), Slot::List(later)) => value.append(later),
-            (Slot::Map(value), Slot::Map(later)) => value.append(later),
+            (Slot::Map(value), Slot::Map(later)) => value.extend(std::mem::take(later)),
             (Slot::Switch(value), Slot::Switch(later)) => **value = later.or(**value),
             (Slot::Number(value), Slot::Number(later)) if *later > 0 => **value = *later,
             (Slot::Duration(value), Slot::Duration(later)) => {
@@ -304,8 +303,8 @@ fn parse_time(text: &str) -> Result<Option<Duration>, String> {
     Ok(Some(parsed))
 }
 
-fn parse_tags(list: &[String]) -> Result<BTreeMap<String, String>, String> {
-    let mut tags = BTreeMap::new();
+fn parse_tags(list: &[String]) -> Result<OrderedMap<String, String>, String> {
+    let mut tags = OrderedMap::new();
     for tag in list {
         match tag.split_once('=') {
             Some((key, value)) if !key.is_empty() => {
@@ -370,8 +369,8 @@ mod tests {
         second.tags.insert("a".into(), "2".into());
         let both = first.merged(second).merged(Settings::default());
         assert_eq!(both.node_name, "n1");
-        assert_eq!(both.tags["a"], "2");
-        assert_eq!(both.tags["b"], "1");
+        assert_eq!(both.tags.get("a").unwrap(), "2");
+        assert_eq!(both.tags.get("b").unwrap(), "1");
         assert_eq!(both.event_handlers, ["x", "y"]);
         assert_eq!(both.protocol, 4);
         assert_eq!(both.replay_on_join, Some(false));

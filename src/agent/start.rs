@@ -127,7 +127,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         settings,
         snapshot,
         saving: Saving::default(),
-        waiting: std::collections::BTreeMap::new(),
+        waiting: crate::ordered::OrderedMap::new(),
         joining: Joining::default(),
         retry_join: None,
         next_command: 1,

@@ -1,6 +1,5 @@
 //! The agent and the turn of its loop, known in one place.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration as WaitTime;
@@ -26,6 +25,7 @@ use super::signals::{Caught, Signals};
 use super::telemetry::Telemetry;
 use crate::handler::outcome::Answer;
 use crate::handler::{HandlerQueue, Local};
+use crate::ordered::OrderedMap;
 use crate::serf::{Command, CommandId, CommandResult, Event, Input, MemberEventKind, Output, Serf};
 use crate::time::{Duration, Instant};
 
@@ -87,7 +87,7 @@ pub struct Agent {
     pub(super) settings: Settings,
     pub(super) snapshot: Option<SnapshotFile>,
     pub(super) saving: Saving,
-    pub(super) waiting: BTreeMap<CommandId, Waiting>,
+    pub(super) waiting: OrderedMap<CommandId, Waiting>,
     pub(super) joining: Joining,
     pub(super) retry_join: Option<RetryJoin>,
     pub(super) next_command: u64,

@@ -1,9 +1,11 @@
 //! The tags file: a JSON object of strings (agent spec 4.10).
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
 use super::read_small;
+use crate::ordered::OrderedMap;
 use crate::serf::Tags;
 
 /// The tags in the file; `None` if there is no file yet.
@@ -16,12 +18,21 @@ pub fn read(path: &Path) -> Result<Option<Tags>, String> {
 }
 
 fn decode(text: &[u8]) -> Result<Tags, String> {
-    // Some write `null` for no tags.
-    let decoded: Option<BTreeMap<String, Option<String>>> =
-        serde_json::from_slice(text).map_err(|why| format!("Failed to decode tags file: {why}"))?;
+    let failed = |why: String| format!("Failed to decode tags file: {why}");
+    let decoded = serde_json::from_slice(text).map_err(|why| failed(why.to_string()))?;
+    let entries = match decoded {
+        Value::Object(entries) => entries,
+        // Some write it for no tags.
+        Value::Null => Map::new(),
+        _ => return Err(failed("it must hold an object of strings".to_owned())),
+    };
     let mut tags = Tags::new();
-    for (tag, value) in decoded.unwrap_or_default() {
-        tags.set(tag.as_bytes(), value.unwrap_or_default().as_bytes());
+    for (tag, value) in entries {
+        match value {
+            Value::String(value) => tags.set(tag.as_bytes(), value.as_bytes()),
+            Value::Null => tags.set(tag.as_bytes(), b""),
+            _ => return Err(failed(format!("the value of '{tag}' must be a string"))),
+        }
     }
     Ok(tags)
 }
@@ -29,9 +40,18 @@ fn decode(text: &[u8]) -> Result<Tags, String> {
 /// The file's content. JSON holds text: what is no UTF-8 is replaced.
 pub fn encode(tags: &Tags) -> Vec<u8> {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let tags: BTreeMap<String, String> = tags.iter().map(|(k, v)| (text(k), text(v))).collect();
-    // Strings by strings: that cannot fail.
-    serde_json::to_vec_pretty(&tags).unwrap_or_default()
+    let tags: OrderedMap<String, String> = tags.iter().map(|(k, v)| (text(k), text(v))).collect();
+    // Text can always be written.
+    let json = |text: &str| serde_json::to_vec_pretty(text).unwrap_or_default();
+    let mut file = b"{".to_vec();
+    for (tag, value) in &tags {
+        file.extend_from_slice(if file.len() > 1 { b",\n  " } else { b"\n  " });
+        file.extend(json(tag));
+        file.extend_from_slice(b": ");
+        file.extend(json(value));
+    }
+    file.extend_from_slice(if tags.is_empty() { b"}" } else { b"\n}" });
+    file
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What one question brings: nodes, put together from the records of their answers (agent spec 4.13).
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::dns::{Data, Message, Name};
@@ -20,7 +20,7 @@ struct Node {
 /// The nodes that have answered.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    nodes: BTreeMap<Name, Node>,
+    nodes: OrderedMap<Name, Node>,
 }
 
 /// What an answer leads to.
@@ -49,7 +49,9 @@ impl Found {
             if !instance.is_below(kind) || !room {
                 continue;
             }
-            let node = self.nodes.entry(instance.clone()).or_default();
+            let node = self
+                .nodes
+                .get_or_insert_with(instance.clone(), Node::default);
             match &record.data {
                 Data::Srv { port, target, .. } => node.place = Some((*port, target.clone())),
                 Data::Txt(_) => node.text = true,

@@ -7,7 +7,6 @@ pub mod dns;
 mod found;
 mod service;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -16,6 +15,7 @@ use mio::{Interest, Registry, Token};
 
 use super::sys;
 use super::words::os_error;
+use crate::ordered::OrderedSet;
 use crate::time::{Duration, Instant};
 use dns::{Message, Name, Question, number};
 use found::Found;
@@ -101,7 +101,7 @@ pub struct Mdns {
     fresh: Vec<SocketAddr>,
     quiet_at: Option<Instant>,
     /// Joined, or about to be.
-    tried: BTreeSet<SocketAddr>,
+    tried: OrderedSet<SocketAddr>,
     /// Replies since then.
     replies: (Instant, u32),
     questions_sent: u16,
@@ -147,7 +147,7 @@ impl Mdns {
             follow_ups: 0,
             fresh: Vec::new(),
             quiet_at: None,
-            tried: BTreeSet::new(),
+            tried: OrderedSet::new(),
             replies: (now, 0),
             questions_sent: 0,
         };
@@ -440,7 +440,7 @@ mod tests {
             follow_ups: 0,
             fresh: Vec::new(),
             quiet_at: None,
-            tried: BTreeSet::new(),
+            tried: OrderedSet::new(),
             replies: (Instant::ORIGIN, 0),
             questions_sent: 0,
         }

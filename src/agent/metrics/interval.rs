@@ -1,9 +1,9 @@
 //! The values of ten seconds, and the lines of a dump that show them.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use super::Moment;
+use crate::ordered::OrderedMap;
 use crate::time::{Duration, Instant};
 
 /// The values of one name in one interval.
@@ -116,9 +116,9 @@ fn civil(days: u64) -> (u64, u64, u64) {
 pub(super) struct Interval {
     /// Seconds since 1970.
     pub(super) start: u64,
-    pub(super) gauges: BTreeMap<String, f64>,
-    pub(super) counters: BTreeMap<String, Aggregate>,
-    pub(super) samples: BTreeMap<String, Aggregate>,
+    pub(super) gauges: OrderedMap<String, f64>,
+    pub(super) counters: OrderedMap<String, Aggregate>,
+    pub(super) samples: OrderedMap<String, Aggregate>,
 }
 
 impl Interval {

@@ -16,7 +16,7 @@ mod answers;
 mod execute;
 mod session;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use log::LevelFilter;
@@ -24,6 +24,7 @@ use log::LevelFilter;
 use super::log::Logger;
 use crate::go;
 use crate::handler::HandlerQueue;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::rpc::{TextMap, cluster, reply};
 use crate::serf::{
     Command, CommandId, CommandResult, Event, JoinTarget, KeyReport, QueryRecord, Serf, Tags,
@@ -147,15 +148,15 @@ enum Kind {
 /// All RPC sessions.
 pub struct RpcServer {
     config: Config,
-    sessions: BTreeMap<SessionId, Session>,
+    sessions: OrderedMap<SessionId, Session>,
     /// Sessions to look at.
     ready: VecDeque<SessionId>,
     actions: VecDeque<Action>,
-    running: BTreeMap<CommandId, Running>,
+    running: OrderedMap<CommandId, Running>,
     /// Queries that are not over: whose, and the number of the request.
-    queries: BTreeMap<CommandId, (SessionId, u64)>,
+    queries: OrderedMap<CommandId, (SessionId, u64)>,
     /// Sessions that have, or had, a monitor.
-    monitors: BTreeSet<SessionId>,
+    monitors: OrderedSet<SessionId>,
     /// One of them came or went; the logger does not know yet.
     watch_changed: bool,
     next_command: u64,
@@ -168,12 +169,12 @@ impl RpcServer {
     pub fn new(config: Config) -> Self {
         RpcServer {
             config,
-            sessions: BTreeMap::new(),
+            sessions: OrderedMap::new(),
             ready: VecDeque::new(),
             actions: VecDeque::new(),
-            running: BTreeMap::new(),
-            queries: BTreeMap::new(),
-            monitors: BTreeSet::new(),
+            running: OrderedMap::new(),
+            queries: OrderedMap::new(),
+            monitors: OrderedSet::new(),
             watch_changed: false,
             next_command: COMMAND_ID_FIRST,
             requests: 0,
@@ -243,11 +244,11 @@ impl RpcServer {
             return;
         };
         self.watch_changed |= self.monitors.remove(&session);
-        for running in self.running.values_mut() {
+        self.running.for_each_mut(|_, running| {
             if running.session == Some(session) {
                 running.session = None;
             }
-        }
+        });
         for query in state.asked {
             self.queries.remove(&query);
             self.run(Command::ForgetQuery(query));
@@ -361,12 +362,12 @@ impl RpcServer {
     /// Something happened; goes to every stream that wants it.
     pub fn event(&mut self, event: &Event) {
         let mut shared = None;
-        for (&session, state) in &mut self.sessions {
+        self.sessions.for_each_mut(|&session, state| {
             if let Some(lost) = state.event(event, &mut shared) {
                 self.dropped += lost;
                 state.look_at(session, &mut self.ready);
             }
-        }
+        });
     }
 
     /// The next thing to do; `None` when there is nothing left for now.
@@ -416,9 +417,9 @@ impl RpcServer {
 
     /// A deadline has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for (&session, state) in &mut self.sessions {
+        self.sessions.for_each_mut(|&session, state| {
             if state.poll_timeout().is_none_or(|deadline| deadline > now) {
-                continue;
+                return;
             }
             if state.ending.is_none() {
                 log::warn!(
@@ -432,7 +433,7 @@ impl RpcServer {
             state.deadline = None;
             state.output.clear();
             state.look_at(session, &mut self.ready);
-        }
+        });
     }
 
     /// Number of sessions.

@@ -1,6 +1,6 @@
 //! One client's connection: what it has sent, what it is still owed, what it listens to.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -9,6 +9,7 @@ use crate::agent::log::{Cursor, Logger, parse_level};
 use log::LevelFilter;
 
 use crate::handler::EventFilter;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::rpc::reply;
 use crate::rpc::request::Body;
 use crate::rpc::{
@@ -104,13 +105,13 @@ pub(super) struct Session {
     pub busy: Option<CommandId>,
     /// Until when a client must have shaken hands and shown its key.
     admission: Instant,
-    streams: BTreeMap<u64, Stream>,
+    streams: OrderedMap<u64, Stream>,
     monitor: Option<Monitor>,
     records: VecDeque<StreamRecord>,
-    answerable: BTreeMap<u64, Answerable>,
+    answerable: OrderedMap<u64, Answerable>,
     last_query_id: u64,
     /// Queries of the client that are not over.
-    pub asked: BTreeSet<CommandId>,
+    pub asked: OrderedSet<CommandId>,
     pub ending: Option<Ending>,
     /// When a session that is ending is cut off.
     pub deadline: Option<Instant>,
@@ -132,12 +133,12 @@ impl Session {
             authenticated,
             busy: None,
             admission,
-            streams: BTreeMap::new(),
+            streams: OrderedMap::new(),
             monitor: None,
             records: VecDeque::new(),
-            answerable: BTreeMap::new(),
+            answerable: OrderedMap::new(),
             last_query_id: 0,
-            asked: BTreeSet::new(),
+            asked: OrderedSet::new(),
             ending: None,
             deadline: None,
             queued: false,
@@ -372,9 +373,9 @@ impl Session {
     /// Tells how many streams lost it, or `None` if no stream wanted it.
     pub fn event(&mut self, event: &Event, shared: &mut Option<Rc<[u8]>>) -> Option<u64> {
         let mut lost = None;
-        for (&seq, stream) in &mut self.streams {
+        self.streams.for_each_mut(|&seq, stream| {
             if !stream.filters.iter().any(|filter| filter.matches(event)) {
-                continue;
+                return;
             }
             let lost = lost.get_or_insert(0);
             if stream.waiting >= RECORDS_MAX {
@@ -383,7 +384,7 @@ impl Session {
                 }
                 stream.dropped += 1;
                 *lost += 1;
-                continue;
+                return;
             }
             if stream.dropped > 0 {
                 log::warn!(
@@ -405,7 +406,7 @@ impl Session {
             };
             stream.waiting += 1;
             self.records.push_back(StreamRecord { seq, body });
-        }
+        });
         lost
     }
 
@@ -431,7 +432,7 @@ impl Session {
     }
 }
 
-fn remember(answerable: &mut BTreeMap<u64, Answerable>, id: u64, query: &Query) {
+fn remember(answerable: &mut OrderedMap<u64, Answerable>, id: u64, query: &Query) {
     if answerable.len() >= ANSWERABLE_MAX {
         answerable.pop_first();
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{KEYS, Key, Settings, Slot};
 use crate::go;
+use crate::ordered::sort_by;
 
 /// Why a file cannot be used, in the reference's words where it has any.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,12 +71,11 @@ fn decode_entries(entries: Map<String, Value>) -> Result<Settings, DecodeError> 
         mut complaints,
         bad_time,
     } = reading;
-    for (object, mut keys) in unknown {
-        keys.sort();
+    for (object, keys) in unknown {
         complaints.push(format!("'{object}' has invalid keys: {}", keys.join(", ")));
     }
     if !complaints.is_empty() {
-        complaints.sort();
+        sort_by(&mut complaints, String::cmp);
         return Err(DecodeError::Keys(complaints));
     }
     match bad_time {
@@ -87,7 +87,7 @@ fn decode_entries(entries: Map<String, Value>) -> Result<Settings, DecodeError> 
 #[derive(Default)]
 struct Reading {
     settings: Settings,
-    /// Unknown keys by the object that they stand in.
+    /// Unknown keys, sorted as all entries come, by the object that they stand in.
     unknown: Vec<(String, Vec<String>)>,
     complaints: Vec<String>,
     bad_time: Option<(String, &'static str)>,
@@ -267,7 +267,7 @@ mod tests {
                 "MsgpackUseNewTimeFormat": 3, "profile": null}"#,
         );
         assert_eq!(settings.node_name, "a");
-        assert_eq!(settings.tags["x"], "1");
+        assert_eq!(settings.tags, [("x".to_owned(), "1".to_owned())].into());
         assert_eq!(settings.start_join, ["b", "c"]);
         assert_eq!(settings.protocol, 4);
         assert_eq!(settings.replay_on_join, Some(false));

@@ -1,12 +1,15 @@
 //! Where settings come from: files and directories in the order given, then flags (agent spec 4.1).
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Settings, decode};
 use crate::agent::words::os_error;
+use crate::ordered::OrderedSet;
 
 /// Largest file that is read; a configuration has a few thousand bytes.
 const FILE_BYTES_MAX: u64 = 8 << 20;
@@ -72,16 +75,16 @@ impl Sources {
 }
 
 fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+    let mut names = OrderedSet::new();
     for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let named = path.as_os_str().as_encoded_bytes().ends_with(b".json");
-        if named && !path.is_dir() {
-            files.push(path);
+        let entry = entry?;
+        let name = entry.file_name().into_vec();
+        if name.ends_with(b".json") && !entry.path().is_dir() {
+            names.insert(name);
         }
     }
-    files.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
-    Ok(files)
+    let names = names.into_iter().map(OsString::from_vec);
+    Ok(names.map(|name| directory.join(name)).collect())
 }
 
 fn read_file(path: &Path, waiting: Waiting) -> Result<Vec<u8>, String> {
