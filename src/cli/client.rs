@@ -1,6 +1,6 @@
 //! A blocking RPC client (agent spec 2.6).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::dial::dial;
 use crate::agent::sys;
 use crate::agent::words::os_error;
+use crate::ordered::OrderedSet;
 use crate::rpc::cluster::{KeyReply, decode_coordinate};
 use crate::rpc::handlers::{HandlerFigures, decode_handlers};
 use crate::rpc::reply::{self, Member, Record, ReplyHeader, Stats};
@@ -86,7 +87,7 @@ pub struct Client {
     input: ByteQueue,
     seq: u64,
     /// Numbers under which records come.
-    streams: BTreeSet<u64>,
+    streams: OrderedSet<u64>,
     /// Records that came between a request and its reply.
     early: VecDeque<(u64, Vec<u8>)>,
     interrupt: Option<Arc<AtomicBool>>,
@@ -118,7 +119,7 @@ impl Client {
             stream,
             input: ByteQueue::default(),
             seq: 0,
-            streams: BTreeSet::new(),
+            streams: OrderedSet::new(),
             early: VecDeque::new(),
             interrupt: None,
             deadline,

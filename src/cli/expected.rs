@@ -1,10 +1,9 @@
 //! `-expect`: how many nodes, or which, a query waits for.
 
-use std::collections::BTreeSet;
-
 use super::client::Client;
 use super::commands::{Failure, failed};
 use super::flags::{Flags, parse_integer};
+use crate::ordered::OrderedSet;
 use crate::rpc::Request;
 use crate::rpc::reply::{Member, Record};
 use crate::rpc::request::Query;
@@ -18,7 +17,7 @@ enum Goal {
     /// So many.
     Count(usize),
     /// These, as far as they have not answered yet.
-    All(BTreeSet<Vec<u8>>),
+    All(OrderedSet<Vec<u8>>),
 }
 
 /// What is expected of a query, and what came so far.
@@ -27,7 +26,7 @@ pub(super) struct Expected {
     goal: Goal,
     /// The kind of record that counts.
     kind: &'static str,
-    from: BTreeSet<Vec<u8>>,
+    from: OrderedSet<Vec<u8>>,
 }
 
 impl Expected {
@@ -38,7 +37,7 @@ impl Expected {
     pub fn parse(flags: &Flags, acks: bool) -> Result<Self, Failure> {
         let goal = match flags.value("expect") {
             None => Goal::Anybody,
-            Some("all") => Goal::All(BTreeSet::new()),
+            Some("all") => Goal::All(OrderedSet::new()),
             Some(text) => match parse_integer(text).map(usize::try_from) {
                 Some(Ok(count @ 1..)) => Goal::Count(count),
                 _ => {
@@ -50,7 +49,7 @@ impl Expected {
         Ok(Expected {
             goal,
             kind: if acks { "ack" } else { "response" },
-            from: BTreeSet::new(),
+            from: OrderedSet::new(),
         })
     }
 

@@ -1,6 +1,5 @@
 //! Flags in the syntax of the reference's language (agent spec 3.1).
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
@@ -8,12 +7,13 @@ use std::time::Duration;
 use super::table::{Command, Flag, Kind};
 use crate::agent::config::FlagValues;
 use crate::go;
+use crate::ordered::OrderedMap;
 
 /// What a command line said after the command's name.
 #[derive(Debug)]
 pub struct Flags {
     command: &'static Command,
-    values: BTreeMap<&'static str, Vec<String>>,
+    values: OrderedMap<&'static str, Vec<String>>,
     /// The flags in the order given.
     order: Vec<&'static str>,
     arguments: Vec<OsString>,
@@ -35,7 +35,7 @@ impl Flags {
     pub fn none(command: &'static Command) -> Self {
         Flags {
             command,
-            values: BTreeMap::new(),
+            values: OrderedMap::new(),
             order: Vec::new(),
             arguments: Vec::new(),
         }
@@ -108,7 +108,9 @@ impl Flags {
                 )
             }));
         }
-        self.values.entry(flag.name).or_default().push(value);
+        self.values
+            .get_or_insert_with(flag.name, Vec::new)
+            .push(value);
         self.order.push(flag.name);
         Ok(())
     }
@@ -170,7 +172,7 @@ impl FlagValues for Flags {
         Flags::integer(self, name)
     }
     fn values_of_any(&self, names: &[&str]) -> Vec<&str> {
-        let mut next: BTreeMap<&str, std::slice::Iter<'_, String>> = names
+        let mut next: OrderedMap<&str, std::slice::Iter<'_, String>> = names
             .iter()
             .map(|&name| (name, self.values(name).iter()))
             .collect();

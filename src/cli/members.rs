@@ -8,6 +8,7 @@ use super::commands::{Failure, Outcome, connect, failed, format, pairs, unknown_
 use super::fields::Fields;
 use super::flags::Flags;
 use super::json::Json;
+use crate::ordered::sort_by;
 use crate::rpc::reply::Member;
 use crate::rpc::{Request, TextMap};
 use crate::wire::name::Escaped;
@@ -63,7 +64,7 @@ pub(super) fn filtered(flags: &Flags, tags: TextMap, status: &str) -> Request {
 /// What the agent says to that, sorted by name.
 pub(super) fn fetch(client: &mut Client, request: &Request) -> Result<Vec<Member>, client::Error> {
     let mut members = client.members(request)?;
-    members.sort_by(|a, b| a.name.cmp(&b.name));
+    sort_by(&mut members, |a, b| a.name.cmp(&b.name));
     Ok(members)
 }
 

@@ -1,6 +1,5 @@
 //! `query`: asks, and prints answers as they arrive or all at the end (agent spec 3.4).
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,6 +10,7 @@ use super::fields::Fields;
 use super::flags::Flags;
 use super::json::Json;
 use crate::go;
+use crate::ordered::OrderedSet;
 use crate::rpc::TextMap;
 use crate::rpc::reply::Record;
 use crate::rpc::request::Query;
@@ -148,7 +148,7 @@ impl Answers for Lines {
 /// One JSON object, or the chosen fields of all that came, at the end.
 #[derive(Default)]
 struct Collected {
-    acks: BTreeSet<Vec<u8>>,
+    acks: OrderedSet<Vec<u8>>,
     responses: TextMap,
     fields: Option<Fields>,
 }

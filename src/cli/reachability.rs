@@ -1,6 +1,5 @@
 //! `reachability`: which live members can be reached (agent spec 3.9).
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,6 +9,7 @@ use super::client::Error;
 use super::commands::{Failure, Outcome, connect, failed, is_json};
 use super::flags::Flags;
 use super::json::Json;
+use crate::ordered::OrderedSet;
 use crate::rpc::Request;
 use crate::rpc::request::Query;
 use crate::wire::name::Escaped;
@@ -46,8 +46,8 @@ pub(super) fn reachability(flags: &Flags, out: &mut dyn Write) -> Outcome {
 /// Who is alive to the agent, and who confirmed.
 struct Found {
     members: usize,
-    live: BTreeSet<Vec<u8>>,
-    acks: BTreeSet<Vec<u8>>,
+    live: OrderedSet<Vec<u8>>,
+    acks: OrderedSet<Vec<u8>>,
 }
 
 impl Found {
@@ -73,7 +73,7 @@ fn test(flags: &Flags, out: &mut dyn Write) -> Result<Found, Failure> {
     let members = client
         .members(&Request::Members)
         .map_err(stopped("Error getting members"))?;
-    let live: BTreeSet<Vec<u8>> = members
+    let live: OrderedSet<Vec<u8>> = members
         .iter()
         .filter(|member| member.status == b"alive")
         .map(|member| member.name.clone())
@@ -93,7 +93,7 @@ fn test(flags: &Flags, out: &mut dyn Write) -> Result<Found, Failure> {
     };
     let start = Instant::now();
     let mut last = Duration::ZERO;
-    let mut acks = BTreeSet::new();
+    let mut acks = OrderedSet::new();
     let mut records = client
         .query(query)
         .map_err(stopped("Error sending query"))?;
@@ -109,11 +109,12 @@ fn test(flags: &Flags, out: &mut dyn Write) -> Result<Found, Failure> {
             writeln!(out, "\tAck from '{}'", Escaped(&record.from))?;
             out.flush()?;
         }
-        if let Some(twice) = acks.replace(record.from) {
-            let name = Escaped(&twice).to_string();
+        if acks.contains(&record.from) {
+            let name = Escaped(&record.from).to_string();
             let words = format!("Duplicate response from '{name}'");
             return Err(Failure::Message(words));
         }
+        acks.insert(record.from);
     }
     if flags.flag("verbose") {
         writeln!(
@@ -174,7 +175,7 @@ mod tests {
     use super::*;
     use crate::cli::table;
 
-    fn names(list: &str) -> BTreeSet<Vec<u8>> {
+    fn names(list: &str) -> OrderedSet<Vec<u8>> {
         list.split_whitespace().map(Vec::from).collect()
     }
 

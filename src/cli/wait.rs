@@ -1,6 +1,5 @@
 //! `wait`: until so many members match.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use super::commands::{Failure, NO_CONNECTION, Outcome, bytes, failed, format, pa
 use super::fields::Fields;
 use super::flags::Flags;
 use super::members::{FIELDS, fetch, filtered, listed, show_fields};
+use crate::ordered::OrderedSet;
 use crate::rpc::Request;
 use crate::rpc::reply::Member;
 
@@ -41,7 +41,7 @@ struct Waiting {
     key: String,
     request: Request,
     /// Only these; empty: any.
-    names: BTreeSet<Vec<u8>>,
+    names: OrderedSet<Vec<u8>>,
     /// So many at least, or none at all.
     count: usize,
     deadline: Option<Instant>,
@@ -53,7 +53,7 @@ struct Waiting {
 
 impl Waiting {
     fn begin(flags: &Flags) -> Result<Self, Failure> {
-        let names: BTreeSet<_> = flags.arguments().iter().map(|name| bytes(name)).collect();
+        let names: OrderedSet<_> = flags.arguments().iter().map(|name| bytes(name)).collect();
         let count_max = match names.len() {
             0 => usize::MAX,
             names => names,

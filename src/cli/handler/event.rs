@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::agent::words::os_error;
 use crate::cli::commands::{Failure, name_and_payload_of};
 use crate::cli::flags::Flags;
+use crate::ordered::sort_by;
 use crate::serf::config::PROTOCOL_MAX;
 use crate::serf::{
     Event, LamportTime, Member, MemberEvent, MemberEventKind, MemberStatus, Query, Tags, UserEvent,
@@ -112,7 +113,7 @@ fn member_event(kind: MemberEventKind, members: &[OsString]) -> Result<Event, Fa
     }
     let members = members.iter().map(|text| member(kind, text.as_bytes()));
     let mut members = members.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
-    members.sort_by(|a, b| a.name.cmp(&b.name));
+    sort_by(&mut members, |a, b| a.name.cmp(&b.name));
     Ok(Event::Member(MemberEvent { kind, members }))
 }
 
