@@ -48,6 +48,10 @@ const CLOSED: &[(&str, &str)] = &[("swim", "crate::wire::serf")];
 /// The only file with `unsafe`.
 const UNSAFE_FILE: &str = "src/agent/sys.rs";
 
+/// Each type that the standard library's trees are used with costs several kilobytes of machine code;
+/// the crate's own collections cost a few hundred bytes.
+const TREES: &[&str] = &["BTreeMap", "BTreeSet"];
+
 /// Names that the core may not contain at all.
 const CORE_WORDS: &[&str] = &[
     "DefaultHasher",
@@ -111,6 +115,9 @@ fn breaches(file: &str, source: &str) -> Vec<String> {
     for (line, token) in &tokens {
         if token.word() == Some("unsafe") && file != UNSAFE_FILE {
             report(*line, "unsafe outside of the one file for it".into());
+        }
+        if let Some(tree) = token.word().filter(|word| TREES.contains(word)) {
+            report(*line, format!("{tree} where crate::ordered is smaller"));
         }
     }
     let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == top) else {
@@ -215,7 +222,10 @@ fn test_files(sources: &[(String, String)]) -> BTreeSet<String> {
         let beside = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         for name in without_tests(&tokens(source)).1 {
             test_files.insert(format!("{folder}/{name}.rs"));
-            test_files.insert(format!("{folder}/{name}/mod.rs"));
+            // With all modules of its own.
+            let below = format!("{folder}/{name}/");
+            let files = sources.iter().map(|(file, _)| file);
+            test_files.extend(files.filter(|file| file.starts_with(&below)).cloned());
             // With a path attribute files lie beside the one that declares them.
             let stem = file.trim_end_matches(".rs").rsplit('/').next().unwrap();
             test_files.insert(format!("{beside}/{stem}_{name}.rs"));
@@ -321,9 +331,15 @@ fn a_breach_is_found() {
         ("src/rng.rs", "fn f() { getrandom::getrandom(b) }"),
         (
             "src/wire/x.rs",
-            "use std::collections::{BTreeMap, HashMap};",
+            "use std::collections::{VecDeque, HashMap};",
         ),
         ("src/wire/x.rs", "use std::collections::*;"),
+        ("src/wire/x.rs", "use std::collections::BTreeMap;"),
+        (
+            "src/cli/x.rs",
+            "fn f() { std::collections::BTreeSet::new(); }",
+        ),
+        ("src/main.rs", "type A = BTreeMap<u8, u8>;"),
         ("src/ordered/x.rs", "use crate::time::Instant;"),
         (
             "src/wire/x.rs",
@@ -356,6 +372,10 @@ fn a_breach_is_found() {
 fn what_is_allowed_is_not_found() {
     for (file, source) in [
         ("src/swim/x.rs", "use crate::wire::{self, limits, Message};"),
+        (
+            "src/cli/x.rs",
+            "#[cfg(test)]\nuse std::collections::BTreeMap;",
+        ),
         ("src/rpc/x.rs", "use crate::ordered::OrderedMap;"),
         (
             "src/swim/x.rs",
@@ -408,9 +428,12 @@ fn test_modules_in_files_of_their_own_are_known() {
             "src/a/b.rs",
             "#[cfg(test)]\n#[path = \"b_tests.rs\"]\nmod tests;",
         ),
+        ("src/a/tests/mod.rs", "mod c;"),
+        ("src/a/tests/c.rs", ""),
     ];
     let sources = sources.map(|(file, source)| (file.to_owned(), source.to_owned()));
     let exempt = test_files(&sources);
     assert!(exempt.contains("src/a/tests.rs") && exempt.contains("src/a/b_tests.rs"));
+    assert!(exempt.contains("src/a/tests/mod.rs") && exempt.contains("src/a/tests/c.rs"));
     assert!(!exempt.contains("src/a/b.rs"));
 }
