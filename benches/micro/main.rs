@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod heap;
+mod ordered;
 #[path = "../bench/peers.rs"]
 mod peers;
 mod queue;
@@ -76,7 +77,7 @@ fn main() {
         .skip(1)
         .filter(|word| !word.starts_with('-'))
         .collect();
-    let steps = [wire::STEPS, queue::STEPS, table::STEPS].concat_steps();
+    let steps = [wire::STEPS, ordered::STEPS, queue::STEPS, table::STEPS].concat_steps();
     println!("ns per step at {SIZES:?} members");
     println!(
         "{:<46}{:>10}{:>10}{:>10}  {:>7}  {:<9} reached",
