@@ -126,14 +126,15 @@ uninstall:
 
 # The scripts and units, as far as the tools are installed.
 SCRIPTS = dist/openrc/cottar.initd dist/openwrt/cottar.init dist/examples/members \
-	dist/debian/build.sh dist/debian/check.sh dist/debian/postinst dist/debian/prerm dist/debian/postrm
+	dist/debian/build.sh dist/debian/check.sh dist/debian/postinst dist/debian/prerm dist/debian/postrm \
+	dist/boot/common.sh dist/boot/enter.sh dist/boot/probe.sh dist/boot/systemd.sh dist/boot/openrc.sh
 .PHONY: lint-dist
 lint-dist:
 	for script in $(SCRIPTS); do sh -n $$script || exit 1; done
 	bash -n dist/completions/cottar.bash
 	@if command -v shellcheck >/dev/null; then \
 		echo "shellcheck"; \
-		shellcheck -s sh -e SC2034 $(SCRIPTS) && shellcheck -s bash dist/completions/cottar.bash; \
+		shellcheck -x -s sh -e SC2034 $(SCRIPTS) && shellcheck -s bash dist/completions/cottar.bash; \
 	else \
 		echo "shellcheck is not installed: scripts not checked further"; \
 	fi
@@ -148,3 +149,13 @@ deb: $(if $(filter command%,$(origin BINARY)),,all)
 # mmdebstrap, an archive, and lintian for the rest.
 check-deb: deb
 	sh dist/debian/check.sh "$(BINARY)" "$(TARGET_DIR)/debian"
+
+# Boots trees of Debian's, one with systemd and one with OpenRC, and has the services there do all that
+# services do. Needs root, mmdebstrap and an archive.
+.PHONY: check-boot check-boot-systemd check-boot-openrc
+check-boot: check-boot-systemd check-boot-openrc
+check-boot-systemd: deb
+	sh dist/boot/systemd.sh "$(BINARY)" "$(TARGET_DIR)/debian"
+check-boot-openrc: $(if $(filter command%,$(origin BINARY)),,all)
+	mkdir -p "$(TARGET_DIR)/debian"
+	sh dist/boot/openrc.sh "$(BINARY)" "$(TARGET_DIR)/debian"
