@@ -13,6 +13,11 @@ git ls-files -z | xargs -0 tar -cf - | tar -xf - -C "$work/source"
 cd "$work/source"
 mkdir .cargo
 cargo vendor --locked vendor >.cargo/config.toml
+# A standard library from source has dependencies of its own, which its package has vendored.
+std=/usr/lib/rustlib/src/rust/library/vendor
+for package in "$std"/*; do
+    [ ! -d "$package" ] || [ -e "vendor/${package##*/}" ] || cp -R "$package" vendor/
+done
 # An empty home has no registry to fall back on, and the flag forbids to ask for one.
 CARGO_HOME=$work/home
 export CARGO_HOME
