@@ -30,6 +30,7 @@ $(error INIT_SYSTEM is '$(INIT_SYSTEM)'; it must be one of: $(INIT_KNOWN))
 endif
 
 EXAMPLES = cluster.json members
+LICENCES = LICENSE dist/licences/third-party.txt
 ETC = $(SYSCONFDIR)/cottar
 
 # $(call fill,mode,file,place): installs a template with the paths of this installation in it.
@@ -46,6 +47,11 @@ endef
 completions:
 	COTTAR_COMPLETIONS=write $(CARGO) test --locked --test dist -- --exact completions::the_files_are_those_of_the_table
 
+# So does the list of licences follow Cargo.lock.
+.PHONY: licences
+licences:
+	COTTAR_LICENCES=write $(CARGO) test --locked --test dist -- --exact licences::the_list_is_that_of_the_crates_that_are_linked_in
+
 .PHONY: install uninstall install-serf-link install-systemd install-openrc install-openwrt install-none
 
 # A BINARY that was named on the command line is installed as it is.
@@ -60,6 +66,8 @@ install: $(if $(filter command%,$(origin BINARY)),,all) install-$(INIT_SYSTEM) $
 	install -m 644 dist/completions/cottar.bash "$(DESTDIR)$(BASHCOMPDIR)/cottar"
 	install -m 644 dist/completions/_cottar "$(DESTDIR)$(ZSHCOMPDIR)/_cottar"
 	install -m 644 dist/completions/cottar.fish "$(DESTDIR)$(FISHCOMPDIR)/cottar.fish"
+	install -d "$(DESTDIR)$(DOCDIR)"
+	install -m 644 $(LICENCES) "$(DESTDIR)$(DOCDIR)/"
 	$(call fill,644,dist/examples/cluster.json,$(DOCDIR)/examples/cluster.json)
 	install -m 755 dist/examples/members "$(DESTDIR)$(DOCDIR)/examples/members"
 	if [ -e "$(DESTDIR)$(ETC)/cottar.json" ]; then \
@@ -118,6 +126,7 @@ uninstall:
 			rm -f "$$script" "$(DESTDIR)$(CONFDIR)/cottar"; \
 		fi; \
 	done
+	rm -f $(foreach licence,$(LICENCES),"$(DESTDIR)$(DOCDIR)/$(notdir $(licence))")
 	rm -f $(foreach example,$(EXAMPLES) loosen.conf,"$(DESTDIR)$(DOCDIR)/examples/$(example)")
 	if sed 's|@STATEDIR@|$(STATEDIR)|g' dist/examples/cottar.json | cmp -s - "$(DESTDIR)$(ETC)/cottar.json"; then \
 		rm -f "$(DESTDIR)$(ETC)/cottar.json"; \

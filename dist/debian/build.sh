@@ -35,14 +35,15 @@ else
 	cat "$here/changelog"
 fi | gzip -9nc >"$doc/changelog.Debian.gz"
 
-# The libraries in the program, and the licence with its lines indented as the format wants it.
-"${CARGO:-cargo}" tree --locked --edges normal --prefix none --format '{p} ({l})' >"$work/tree"
-sed -e 's/ (\/[^)]*)//; s/ (proc-macro)//; s/ (\*)$//' -e '/^cottar /d' -e 's/^/  /' "$work/tree" |
-	LC_ALL=C sort -u >"$work/libraries"
+# All licences are in this one file, with its lines indented as the format wants it. Where documentation is
+# left out of an installation, it is what stays.
+paragraphs() { sed -e 's/^$/./' -e 's/^/ /' "$@"; }
+paragraphs "$doc/third-party.txt" >"$work/third-party"
 # The first two lines are the name of the licence.
-sed -e '1,2d' -e 's/^$/./' -e 's/^/ /' LICENSE >"$work/license"
-sed -e "/^@LIBRARIES@\$/{r $work/libraries" -e 'd}' -e "/^@LICENSE@\$/{r $work/license" -e 'd}' \
+sed -e '1,2d' LICENSE | paragraphs >"$work/license"
+sed -e "/^@THIRD_PARTY@\$/{r $work/third-party" -e 'd}' -e "/^@LICENSE@\$/{r $work/license" -e 'd}' \
 	"$here/copyright" >"$doc/copyright"
+rm "$doc/LICENSE" "$doc/third-party.txt"
 
 overrides=$root/usr/share/lintian/overrides/cottar
 mkdir -p "${overrides%/*}"

@@ -9,6 +9,7 @@ mod bash;
 mod completions;
 mod fish;
 mod install;
+mod licences;
 mod notify;
 mod words;
 mod zsh;
