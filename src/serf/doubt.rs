@@ -19,49 +19,78 @@ use crate::wire::serf::{LeaveIntent, SerfMessage};
 /// Questions before a node is believed to be leaving for good: those of the reference that gave up a
 /// leave halfway stay in that state, and pass the question on to everybody.
 const QUESTIONS_MAX: u32 = 6;
+/// Shortest time before a question, whatever this node's own leave may take.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
 
-/// The members that are said to leave, and when each will be asked.
+/// The members that are said to leave: exactly those, but for the local one.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
-    waiting: OrderedMap<NodeName, (Instant, u32)>,
+    /// How often each was asked, and when it will be again. Who was asked in vain stays here until it
+    /// goes or comes back: the questions of others must not start ours again.
+    leaving: OrderedMap<NodeName, (u32, Option<Instant>)>,
+    /// No question is due before.
+    next: Option<Instant>,
 }
 
 impl Doubts {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.waiting.values().map(|(at, _)| *at).min()
+        self.next
+    }
+
+    /// The next time to look, once nothing is due any longer.
+    fn rearm(&mut self) {
+        self.next = self.leaving.values().filter_map(|(_, at)| *at).min();
+    }
+
+    /// The next question to a member is due then.
+    fn wait(&mut self, node: NodeName, asked: u32, until: Instant) {
+        self.leaving.insert(node, (asked, Some(until)));
+        self.next = Some(self.next.map_or(until, |next| next.min(until)));
+    }
+
+    pub(super) fn check_invariants(&self, members: &super::members::Members, local: &NodeName) {
+        let leaving = members.iter().map(|record| &record.member);
+        let leaving = leaving.filter(|m| m.status == MemberStatus::Leaving && m.name != *local);
+        assert!(leaving.map(|member| &member.name).eq(self.leaving.keys()));
+        let due = self.leaving.values().filter_map(|(_, at)| *at).min();
+        assert!(due.is_none_or(|due| self.next.is_some_and(|next| next <= due)));
     }
 }
 
 impl Serf {
-    /// Remembers to look again at a member that has just been said to leave.
+    /// The status of a member may have changed: if it is said to leave now, it will be looked at again.
     pub(super) fn doubt_leaving(&mut self, node: &NodeName, now: Instant) {
-        let leaving = self.members.status(node.as_bytes()) == MemberStatus::Leaving;
-        if leaving && node != self.local_name() {
-            let first = (now + self.longest_leave(), 0);
-            let waiting = &mut self.doubts.waiting;
-            waiting.get_or_insert_with(node.clone(), || first);
+        if self.members.status(node.as_bytes()) != MemberStatus::Leaving {
+            self.doubts.leaving.remove(node);
+        } else if node != self.local_name() && !self.doubts.leaving.contains_key(node) {
+            let first = now + self.longest_leave();
+            self.doubts.wait(node.clone(), 0, first);
         }
     }
 
     /// What a leave takes at most (gossip spec 5.12).
     fn longest_leave(&self) -> Duration {
-        self.config.broadcast_timeout * 2 + self.config.leave_propagate_delay
+        let longest = self.config.broadcast_timeout * 2 + self.config.leave_propagate_delay;
+        longest.max(PATIENCE_MIN)
     }
 
     /// Asks those whose leave should be over.
     pub(super) fn ask_the_doubted(&mut self, now: Instant) {
-        let due = |(_, (at, _)): &(&NodeName, &(Instant, u32))| *at <= now;
-        let due: Vec<(NodeName, u32)> = (self.doubts.waiting.iter().filter(due))
-            .map(|(node, (_, asked))| (node.clone(), *asked))
+        if self.doubts.next.is_none_or(|next| next > now) {
+            return;
+        }
+        let waiting = self.doubts.leaving.iter();
+        let due: Vec<(NodeName, u32)> = waiting
+            .filter(|(_, (_, at))| at.is_some_and(|at| at <= now))
+            .map(|(node, (asked, _))| (node.clone(), *asked))
             .collect();
         for (node, asked) in due {
-            self.doubts.waiting.remove(&node);
-            let leaving = self.members.status(node.as_bytes()) == MemberStatus::Leaving;
-            if !leaving || asked == QUESTIONS_MAX || self.state != State::Alive {
+            if asked == QUESTIONS_MAX || self.state != State::Alive {
+                self.doubts.leaving.insert(node, (asked, None));
                 continue;
             }
             let next = now + self.longest_leave() * 2u32.pow(asked);
-            self.doubts.waiting.insert(node.clone(), (next, asked + 1));
+            self.doubts.wait(node.clone(), asked + 1, next);
             let record = self.swim.node(&node);
             let alive = record.filter(|record| record.state == NodeState::Alive);
             if let Some(addr) = alive.map(|record| record.addr) {
@@ -72,5 +101,6 @@ impl Serf {
                 self.swim.send_user_message(addr, &question.encode());
             }
         }
+        self.doubts.rearm();
     }
 }

@@ -141,7 +141,10 @@ impl Serf {
         match self.members.join_intent(node, *ltime) {
             IntentOutcome::Unknown => self.intents.put(node, IntentKind::Join, *ltime, now),
             IntentOutcome::Stale => false,
-            IntentOutcome::Taken | IntentOutcome::Left => true,
+            IntentOutcome::Taken | IntentOutcome::Left => {
+                self.doubt_leaving(node, now);
+                true
+            }
         }
     }
 

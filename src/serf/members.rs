@@ -272,6 +272,7 @@ impl Serf {
         let Some(kind) = self.members.gone(&node.name, now) else {
             return;
         };
+        self.doubt_leaving(&node.name, now);
         let word = if kind == MemberEventKind::Leave {
             self.counters.left += 1;
             "Leave"
@@ -295,6 +296,7 @@ impl Serf {
     /// Forgets a member, and tells.
     pub(super) fn erase_member(&mut self, name: &NodeName, now: Instant) {
         if let Some(member) = self.members.remove(name) {
+            self.doubt_leaving(name, now);
             self.forget_place(name);
             self.swim.set_user_member_count(self.members.len());
             self.deliver_member_event(MemberEventKind::Reap, member, now);

@@ -307,6 +307,8 @@ impl Serf {
         self.intents.check_invariants();
         self.events.check_invariants();
         self.asked.check_invariants();
+        self.doubts
+            .check_invariants(&self.members, self.local_name());
         assert!(self.members.record(self.local_name().as_bytes()).is_some());
         let mut records = self.members.iter();
         assert!(!records.any(|record| self.intents.contains(&record.member.name)));

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod coordinates;
+mod doubts;
 mod failures;
 mod harness;
 mod keys;
