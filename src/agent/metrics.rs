@@ -7,11 +7,12 @@
 mod interval;
 mod sinks;
 
-pub use sinks::Sinks;
+pub use sinks::Sink;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use super::words::os_error;
 use crate::ordered::OrderedSet;
@@ -55,21 +56,36 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Opens what values are sent to; an address at which nobody listens is no error.
-    pub fn new(sinks: Sinks) -> Self {
-        let statsd = sinks.statsd.and_then(|to| match Statsd::open(to) {
-            Ok(statsd) => Some(statsd),
-            Err(error) => {
-                log::error!(target: "agent", "Cannot send to statsd at {to}: {}", os_error(&error));
-                None
+    /// Collects values for a sink whose address is still to be told. `host` is the name of the machine,
+    /// which the names of gauges get.
+    pub fn add_sink(&mut self, sink: Sink, host: String) {
+        self.host = Some(host);
+        match sink {
+            Sink::Statsd => self.statsd = Some(Statsd::default()),
+            Sink::Statsite => self.statsite = Some(Statsite::new()),
+        }
+    }
+
+    /// Where a sink is; nothing changes for one that is there already. An address at which nobody
+    /// listens is no error.
+    pub fn set_address(&mut self, sink: Sink, to: SocketAddr, now: Instant) {
+        match (sink, &mut self.statsd, &mut self.statsite) {
+            (Sink::Statsd, Some(statsd), _) => {
+                if let Err(error) = statsd.open(to) {
+                    log::error!(target: "agent", "Cannot send to statsd at {to}: {}", os_error(&error));
+                }
             }
-        });
-        let sends = sinks.statsd.is_some() || sinks.statsite.is_some();
-        Metrics {
-            host: sends.then_some(sinks.host),
-            statsd,
-            statsite: sinks.statsite.map(Statsite::new),
-            ..Metrics::default()
+            (Sink::Statsite, _, Some(statsite)) => statsite.set_address(to),
+            _ => return,
+        }
+        self.flush_at.get_or_insert(now + FLUSH_INTERVAL);
+    }
+
+    /// Whether a sink cannot be reached at the address that is known, or none is.
+    pub fn needs_address(&self, sink: Sink) -> bool {
+        match sink {
+            Sink::Statsd => self.statsd.as_ref().is_some_and(Statsd::needs_address),
+            Sink::Statsite => (self.statsite.as_ref()).is_some_and(Statsite::needs_address),
         }
     }
 

@@ -2,16 +2,19 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::clock::Clock;
 use super::config::AgentConfig;
-use super::metrics::{Metrics, Moment, Sinks};
+use super::metrics::{Metrics, Moment, Sink};
 use super::net::Traffic;
+use super::resolver::{Answer, Ticket};
 use super::turn::Agent;
 use super::{addr, sys};
+use crate::ordered::OrderedMap;
 use crate::serf;
 use crate::swim::{self, NodeState, Sample, UserQueue};
 use crate::time::{Duration, Instant};
@@ -19,6 +22,11 @@ use crate::time::{Duration, Instant};
 /// Time between looks at what there is; queues are looked at each third time (agent spec 4.12).
 const GAUGE_INTERVAL: Duration = Duration::from_secs(10);
 const QUEUES_EVERY: u32 = 3;
+/// A sink's name is looked up again each sixth time: one by UDP does not say that it has moved. What
+/// is not reached is looked up each time.
+const NAMES_EVERY: u32 = 6;
+/// Ours at the resolver; those of joins are higher.
+pub(super) const TICKET: Ticket = Ticket(0);
 /// The port of both kinds of sinks if none is given.
 const SINK_PORT: u16 = 8125;
 /// Bytes that a pipe takes whole once it is writable.
@@ -34,10 +42,25 @@ struct Seen {
     requests: u64,
 }
 
+/// A sink that is given by its name.
+#[derive(Debug)]
+struct NamedSink {
+    sink: Sink,
+    /// As in the settings.
+    text: String,
+    host: String,
+    port: u16,
+    /// The last reason why there is no address; the operator is told once.
+    failure: Option<String>,
+}
+
 /// Metrics and where they come from.
 #[derive(Debug)]
 pub(super) struct Telemetry {
     metrics: Metrics,
+    named: Vec<NamedSink>,
+    /// The resolver has been asked.
+    asking: bool,
     seen: Seen,
     next_look: Instant,
     looks: u32,
@@ -53,31 +76,98 @@ fn moment(clock: &Clock) -> Moment {
     }
 }
 
+const fn word(sink: Sink) -> &'static str {
+    match sink {
+        Sink::Statsd => "statsd",
+        Sink::Statsite => "statsite",
+    }
+}
+
 impl Telemetry {
-    /// Telemetry as the settings ask for it. Waits for the system's resolver if a sink is a name.
+    /// Telemetry as the settings ask for it. Names are looked up while the agent runs.
     pub(super) fn new(config: &AgentConfig) -> Self {
-        let resolve = |text: &Option<String>, kind: &str| {
-            let text = text.as_deref()?;
-            match addr::resolve(text, SINK_PORT) {
-                Ok(addr) => Some(addr),
-                Err(why) => {
-                    // As the reference: no reason not to start.
-                    log::error!(target: "agent", "No telemetry for {kind} at {text}: {why}");
-                    None
-                }
-            }
-        };
-        let sinks = Sinks {
-            statsd: resolve(&config.statsd_addr, "statsd"),
-            statsite: resolve(&config.statsite_addr, "statsite"),
-            host: String::from_utf8_lossy(&sys::host_name()).into_owned(),
-        };
-        Telemetry {
-            metrics: Metrics::new(sinks),
+        let mut telemetry = Telemetry {
+            metrics: Metrics::default(),
+            named: Vec::new(),
+            asking: false,
             seen: Seen::default(),
             next_look: Instant::ORIGIN,
             looks: 0,
             script: Arc::from([].as_slice()),
+        };
+        for (sink, text) in [
+            (Sink::Statsd, &config.statsd_addr),
+            (Sink::Statsite, &config.statsite_addr),
+        ] {
+            if let Some(text) = text {
+                if let Err(why) = telemetry.add_sink(sink, text) {
+                    // As the reference: no reason not to start.
+                    let kind = word(sink);
+                    log::error!(target: "agent", "No telemetry for {kind} at {text}: {why}");
+                }
+            }
+        }
+        telemetry
+    }
+
+    fn add_sink(&mut self, sink: Sink, text: &str) -> Result<(), String> {
+        let (host, port) = addr::split_host_port(text)?;
+        let port = port.map_or(Ok(SINK_PORT), addr::parse_port)?;
+        let ip = match host {
+            "" => Ok(Ipv4Addr::UNSPECIFIED.into()),
+            host => host.parse::<IpAddr>(),
+        };
+        let machine = String::from_utf8_lossy(&sys::host_name()).into_owned();
+        self.metrics.add_sink(sink, machine);
+        match ip {
+            Ok(ip) => (self.metrics).set_address(sink, (ip, port).into(), Instant::ORIGIN),
+            Err(_) => self.named.push(NamedSink {
+                sink,
+                text: text.to_owned(),
+                host: host.to_owned(),
+                port,
+                failure: None,
+            }),
+        }
+        Ok(())
+    }
+
+    /// The hosts to look up now, if any.
+    fn unknown_hosts(&self) -> Vec<String> {
+        let again = self.looks % NAMES_EVERY == 1;
+        let wanted = self.named.iter().filter(|named| {
+            let missing = self.metrics.needs_address(named.sink);
+            !self.asking && (missing || (again && named.sink == Sink::Statsd))
+        });
+        wanted.map(|named| named.host.clone()).collect()
+    }
+
+    /// The resolver is through with the hosts of the sinks.
+    pub(super) fn names_resolved(&mut self, answers: &OrderedMap<String, Answer>, now: Instant) {
+        self.asking = false;
+        for named in &mut self.named {
+            let (kind, text) = (word(named.sink), &named.text);
+            match answers.get(&named.host) {
+                Some(Ok(ips)) => {
+                    let v4 = ips.iter().find(|ip| ip.is_ipv4());
+                    let Some(ip) = v4.or(ips.first()) else {
+                        continue;
+                    };
+                    (self.metrics).set_address(named.sink, (*ip, named.port).into(), now);
+                    if named.failure.take().is_some() {
+                        log::info!(target: "agent", "Telemetry for {kind} at {text} goes to {ip} now");
+                    }
+                }
+                Some(Err(why)) if named.failure.as_ref() != Some(why) => {
+                    if self.metrics.needs_address(named.sink) {
+                        log::error!(target: "agent", "No telemetry for {kind} at {text}: {why}");
+                    } else {
+                        log::warn!(target: "agent", "Telemetry for {kind} at {text} goes where it went: {why}");
+                    }
+                    named.failure = Some(why.clone());
+                }
+                _ => {}
+            }
         }
     }
 
@@ -258,6 +348,12 @@ impl Agent {
     fn look(&mut self, now: Instant) {
         self.telemetry.next_look = now + GAUGE_INTERVAL;
         self.telemetry.looks = self.telemetry.looks.wrapping_add(1);
+        let hosts = self.telemetry.unknown_hosts();
+        if !hosts.is_empty() {
+            self.telemetry.asking = true;
+            let registry = self.poll.registry();
+            self.resolver.resolve(TICKET, hosts, registry, now);
+        }
         let at = moment(&self.clock);
         let metrics = &mut self.telemetry.metrics;
         if let Some(bytes) = resident_bytes() {

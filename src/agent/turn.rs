@@ -22,7 +22,7 @@ use super::rpc::{Action, RpcServer, View};
 use super::saving::Saving;
 use super::settings::Sources;
 use super::signals::{Caught, Signals};
-use super::telemetry::Telemetry;
+use super::telemetry::{self, Telemetry};
 use crate::handler::outcome::Answer;
 use crate::handler::{HandlerQueue, Local};
 use crate::ordered::OrderedMap;
@@ -432,7 +432,12 @@ impl Agent {
         let mut busy = false;
         while let Some((ticket, answers)) = self.resolver.poll_answer() {
             busy = true;
-            self.names_resolved(ticket, &answers);
+            if ticket == telemetry::TICKET {
+                let now = self.clock.now();
+                self.telemetry.names_resolved(&answers, now);
+            } else {
+                self.names_resolved(ticket, &answers);
+            }
         }
         busy
     }

@@ -1,7 +1,8 @@
 //! Names: of hosts, looked up afresh for each attempt, and slowly; of nodes, lost to another.
 
 use crate::harness::{Kind, Lab, Member, Node, await_members, eventually, scenario};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -64,13 +65,59 @@ fn retry_join_looks_names_up_afresh() {
     });
 }
 
+/// A file with settings, as an argument.
+fn settings(lab: &Lab, settings: &serde_json::Value) -> String {
+    let file = lab.path().join("settings.json");
+    std::fs::write(&file, settings.to_string()).unwrap();
+    format!("-config-file={}", file.display())
+}
+
 #[test]
-fn a_signal_ends_a_start_that_waits_for_a_name_server() {
+fn telemetry_finds_names_that_come_up_later() {
     if !may_unshare() {
         return;
     }
-    // A name server that never answers, on a network that ends nowhere.
-    let lab = Lab::new("slow resolver", "C");
+    let lab = Lab::new("sink by name", "C");
+    let local = "127.0.0.1 localhost\n";
+    let (hosts, wrapper) = with_file(&lab, "hosts", "/etc/hosts", local);
+    let statsd = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let statsite = TcpListener::bind("127.0.0.1:0").unwrap();
+    let named = |port: u16| format!("cottar-test.invalid:{port}");
+    let flag = settings(
+        &lab,
+        &serde_json::json!({
+            "statsd_addr": named(statsd.local_addr().unwrap().port()),
+            "statsite_addr": named(statsite.local_addr().unwrap().port()),
+        }),
+    );
+    let node = lab.start(lab.spec(0).wrapper(wrapper).args([flag.as_str()]));
+    for kind in ["statsd", "statsite"] {
+        node.await_log(&format!("No telemetry for {kind} at cottar-test"), 20.0);
+    }
+    std::fs::write(&hosts, format!("{local}127.0.0.1 cottar-test.invalid\n")).unwrap();
+    for kind in ["statsd", "statsite"] {
+        node.await_log(&format!("Telemetry for {kind} at cottar-test"), 30.0);
+    }
+    statsd
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    // What there was to tell at the start is kept.
+    let join = "serf-agent.serf.member.join:1.000000|c\n";
+    let mut bytes = [0; 9000];
+    let len = statsd.recv(&mut bytes).expect("a datagram");
+    assert!(String::from_utf8_lossy(&bytes[..len]).contains(join));
+    let (mut stream, _) = statsite.accept().unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let len = stream.read(&mut bytes).expect("lines");
+    assert!(String::from_utf8_lossy(&bytes[..len]).contains(join));
+    let told = node.log().matches("No telemetry").count();
+    assert_eq!(told, 2, "{}", node.log());
+}
+
+/// Runs what follows with a name server that never answers, on a network that ends nowhere.
+fn with_a_dead_name_server(lab: &Lab) -> [String; 7] {
     let resolv = lab.path().join("resolv.conf");
     std::fs::write(&resolv, "nameserver 10.78.0.2\n").unwrap();
     let script = format!(
@@ -80,27 +127,58 @@ fn a_signal_ends_a_start_that_waits_for_a_name_server() {
         resolv.display()
     );
     let wrapper = ["unshare", "--mount", "--net", "sh", "-c", &script, "sh"];
+    wrapper.map(str::to_owned)
+}
+
+/// Waits until a process in a network of its own has asked the dead name server.
+fn await_question(node: &Node, what: &str) {
+    eventually(20.0, what, || {
+        let sockets =
+            std::fs::read_to_string(format!("/proc/{}/net/udp", node.id())).unwrap_or_default();
+        if sockets.contains("02004E0A:0035") {
+            Ok(())
+        } else {
+            Err(node.log())
+        }
+    });
+}
+
+#[test]
+fn a_start_does_not_wait_for_the_names_of_sinks() {
+    if !may_unshare() {
+        return;
+    }
+    let lab = Lab::new("slow sink", "C");
+    let sinks = serde_json::json!({"statsd_addr": "slow.example.com", "statsite_addr": "slow.example.com:1"});
+    let flag = settings(&lab, &sinks);
+    let spec = lab.spec(0).wrapper(with_a_dead_name_server(&lab));
+    let spec = spec.addresses(([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into());
+    let mut node = Node::launch(lab.path(), spec.args([flag.as_str()]));
+    await_question(&node, "the sinks");
+    node.await_log("Serf agent running", 20.0);
+    assert!(!node.log().contains("No telemetry"), "{}", node.log());
+    node.signal(libc::SIGINT);
+    let asked = Instant::now();
+    node.await_exit(20.0);
+    println!("it ended {:.1?} after the signal", asked.elapsed());
+}
+
+#[test]
+fn a_signal_ends_a_start_that_waits_for_a_name_server() {
+    if !may_unshare() {
+        return;
+    }
+    let lab = Lab::new("slow resolver", "C");
+    let wrapper = with_a_dead_name_server(&lab);
     for flag in [
         "-bind=slow.example.com:0",
         "-rpc-addr=slow.example.com:0",
         "-advertise=slow.example.com",
     ] {
-        let spec = lab.spec(0).wrapper(wrapper);
+        let spec = lab.spec(0).wrapper(wrapper.clone());
         let spec = spec.addresses(([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into());
         let mut node = Node::launch(lab.path(), spec.args([flag]));
-        // It has asked, and waits for the answer.
-        let waits = |id: u32| {
-            let sockets =
-                std::fs::read_to_string(format!("/proc/{id}/net/udp")).unwrap_or_default();
-            sockets.contains("02004E0A:0035")
-        };
-        eventually(20.0, flag, || {
-            if waits(node.id()) {
-                Ok(())
-            } else {
-                Err(node.log())
-            }
-        });
+        await_question(&node, flag);
         let asked = Instant::now();
         node.signal(libc::SIGINT);
         let status = node.await_exit(10.0);

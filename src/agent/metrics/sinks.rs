@@ -15,49 +15,58 @@ const PENDING_BYTES_MAX: usize = 256 << 10;
 /// Time between attempts to reach statsite.
 pub(super) const CONNECT_RETRY: Duration = Duration::from_secs(1);
 
-/// Where values are sent.
-#[derive(Clone, Debug, Default)]
-pub struct Sinks {
+/// What takes values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sink {
     /// By UDP.
-    pub statsd: Option<SocketAddr>,
+    Statsd,
     /// By TCP.
-    pub statsite: Option<SocketAddr>,
-    /// Name of the machine, which the names of gauges get.
-    pub host: String,
+    Statsite,
 }
 
 /// Lines on their way to statsd.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Statsd {
-    socket: UdpSocket,
+    /// Not yet: its address is not known.
+    socket: Option<UdpSocket>,
+    to: Option<SocketAddr>,
     datagram: Vec<u8>,
 }
 
 impl Statsd {
-    pub(super) fn open(to: SocketAddr) -> io::Result<Self> {
+    pub(super) fn open(&mut self, to: SocketAddr) -> io::Result<()> {
+        if self.to == Some(to) {
+            return Ok(());
+        }
         let socket = match to {
             SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
             SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?,
         };
         socket.set_nonblocking(true)?;
         socket.connect(to)?;
-        Ok(Statsd {
-            socket,
-            datagram: Vec::new(),
-        })
+        self.socket = Some(socket);
+        self.to = Some(to);
+        Ok(())
+    }
+
+    pub(super) const fn needs_address(&self) -> bool {
+        self.socket.is_none()
     }
 
     pub(super) fn push(&mut self, line: &[u8]) {
         if self.datagram.len() + line.len() > DATAGRAM_BYTES_MAX {
             self.flush();
         }
-        self.datagram.extend(line);
+        // Until there is an address the first lines are kept.
+        if self.datagram.len() + line.len() <= DATAGRAM_BYTES_MAX {
+            self.datagram.extend(line);
+        }
     }
 
     pub(super) fn flush(&mut self) {
-        if !self.datagram.is_empty() {
+        if let (Some(socket), false) = (&self.socket, self.datagram.is_empty()) {
             // Nobody there, or no room: that is what statsd's users have chosen.
-            let _ = self.socket.send(&self.datagram);
+            let _ = socket.send(&self.datagram);
             self.datagram.clear();
         }
     }
@@ -66,7 +75,8 @@ impl Statsd {
 /// Lines on their way to statsite.
 #[derive(Debug)]
 pub(super) struct Statsite {
-    to: SocketAddr,
+    /// Once it is known.
+    to: Option<SocketAddr>,
     stream: Option<TcpStream>,
     pending: VecDeque<u8>,
     /// No attempt to connect before then.
@@ -78,9 +88,9 @@ pub(super) struct Statsite {
 }
 
 impl Statsite {
-    pub(super) fn new(to: SocketAddr) -> Self {
+    pub(super) fn new() -> Self {
         Statsite {
-            to,
+            to: None,
             stream: None,
             pending: VecDeque::new(),
             retry_at: Instant::ORIGIN,
@@ -88,6 +98,15 @@ impl Statsite {
             reported: false,
             cut: false,
         }
+    }
+
+    pub(super) fn set_address(&mut self, to: SocketAddr) {
+        self.to = Some(to);
+    }
+
+    /// Whether it cannot be reached at the address that is known, or none is.
+    pub(super) fn needs_address(&self) -> bool {
+        self.to.is_none() || (self.reported && self.stream.is_none())
     }
 
     pub(super) fn push(&mut self, line: &[u8]) {
@@ -112,7 +131,10 @@ impl Statsite {
                 return false;
             }
             self.retry_at = now + CONNECT_RETRY;
-            match sys::connect_from(None, self.to) {
+            let Some(to) = self.to else {
+                return false;
+            };
+            match sys::connect_from(None, to) {
                 Ok(stream) => self.stream = Some(stream),
                 Err(error) => self.lost(&error),
             }
@@ -156,7 +178,8 @@ impl Statsite {
         if !self.reported {
             self.reported = true;
             let why = os_error(error);
-            log::warn!(target: "agent", "Statsite at {} cannot be reached: {why}", self.to);
+            let to = self.to.map_or_else(String::new, |to| to.to_string());
+            log::warn!(target: "agent", "Statsite at {to} cannot be reached: {why}");
         }
     }
 }
@@ -168,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_statsite_that_never_reads_costs_a_bounded_amount() {
-        let mut statsite = Statsite::new("127.0.0.1:1".parse().unwrap());
+        let mut statsite = Statsite::new();
         for _ in 0..100_000 {
             statsite.push(b"serf-agent.serf.events:1.000000|c\n");
         }

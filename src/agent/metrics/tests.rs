@@ -73,12 +73,19 @@ fn statsd_gets_lines_in_datagrams() {
     server
         .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
-    let mut metrics = Metrics::new(Sinks {
-        statsd: Some(server.local_addr().unwrap()),
-        statsite: None,
-        host: "my host".into(),
-    });
+    let mut metrics = Metrics::default();
+    metrics.add_sink(Sink::Statsd, "my host".into());
+    assert!(metrics.needs_address(Sink::Statsd));
+    metrics.count("serf.events", 1.0, at(500));
+    metrics.handle_timeout(at(600).monotonic);
+    // It waits for the address.
+    let to = server.local_addr().unwrap();
+    metrics.set_address(Sink::Statsd, to, at(600).monotonic);
+    assert!(!metrics.needs_address(Sink::Statsd));
     metrics.handle_timeout(at(1000).monotonic);
+    let mut bytes = [0; 1 << 16];
+    let len = server.recv(&mut bytes).unwrap();
+    assert_eq!(&bytes[..len], b"serf-agent.serf.events:1.000000|c\n");
     metrics.count("serf.events", 1.0, at(1000));
     metrics.time_free(
         "agent.invoke",
@@ -91,7 +98,6 @@ fn statsd_gets_lines_in_datagrams() {
     metrics.handle_timeout(Instant::from_millis(1099));
     metrics.handle_timeout(Instant::from_millis(1100));
     assert_eq!(metrics.poll_timeout(), None);
-    let mut bytes = [0; 1 << 16];
     let len = server.recv(&mut bytes).unwrap();
     assert_eq!(
         String::from_utf8_lossy(&bytes[..len]),
@@ -118,18 +124,22 @@ fn statsite_is_found_again() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = server.local_addr().unwrap();
     drop(server);
-    let mut metrics = Metrics::new(Sinks {
-        statsd: None,
-        statsite: Some(addr),
-        host: "h".into(),
-    });
+    let mut metrics = Metrics::default();
+    metrics.add_sink(Sink::Statsite, "h".into());
     metrics.count("serf.events", 1.0, at(0));
+    metrics.handle_timeout(at(200).monotonic);
+    // No address is no reason to look ten times a second.
+    assert!(metrics.poll_timeout() >= Some(at(1000).monotonic));
+    assert!(metrics.needs_address(Sink::Statsite));
+    metrics.set_address(Sink::Statsite, addr, at(200).monotonic);
+    assert!(!metrics.needs_address(Sink::Statsite));
     let mut now = Instant::ORIGIN;
     // Refused, at the latest when something is written.
     for _ in 0..3 {
         now += CONNECT_RETRY;
         metrics.handle_timeout(now);
     }
+    assert!(metrics.needs_address(Sink::Statsite), "it may have moved");
     let server = TcpListener::bind(addr).unwrap();
     server.set_nonblocking(true).unwrap();
     let started = std::time::Instant::now();
