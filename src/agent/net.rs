@@ -20,6 +20,7 @@ use mio::net::{TcpStream, UdpSocket};
 use mio::{Interest, Registry, Token};
 
 use super::acceptor::Acceptor;
+use super::rpc::Lost;
 use super::words::os_error;
 use crate::ordered::OrderedMap;
 use crate::serf::{StreamEnd, StreamId};
@@ -72,6 +73,10 @@ pub struct Gossip {
     /// Ends that the core is told in the next turn.
     failed: VecDeque<(StreamId, StreamEnd)>,
     dropped: Dropped,
+    /// Datagrams read since the kernel was asked, and its number then.
+    unchecked: u32,
+    receive_drops: u32,
+    lost: Lost,
     traffic: Traffic,
 }
 
@@ -101,6 +106,9 @@ impl Gossip {
             inbound_count: 0,
             failed: VecDeque::new(),
             dropped: Dropped::default(),
+            unchecked: 0,
+            receive_drops: 0,
+            lost: Lost::default(),
             traffic: Traffic::default(),
         })
     }
@@ -109,6 +117,11 @@ impl Gossip {
     #[cfg_attr(not(feature = "telemetry"), allow(dead_code))]
     pub const fn traffic(&self) -> Traffic {
         self.traffic
+    }
+
+    /// What was lost since the start.
+    pub const fn lost(&self) -> Lost {
+        self.lost
     }
 
     /// Where the sockets are bound.

@@ -435,6 +435,22 @@ pub fn set_receive_buffer(socket: BorrowedFd<'_>, bytes: c_int) -> io::Result<()
     }
 }
 
+/// Datagrams that the kernel had no room for at a socket since it was opened, modulo 2^32. `None`: it
+/// does not tell.
+pub fn receive_drops(socket: BorrowedFd<'_>) -> Option<u32> {
+    /// Place of the number among those of `SO_MEMINFO`.
+    const DROPS: usize = 8;
+    let mut figures = [0u32; DROPS + 1];
+    let mut len = mem::size_of_val(&figures) as socklen_t;
+    // SAFETY: the kernel writes `len` bytes at most, which `figures` has, and then how many they were.
+    let told = unsafe {
+        let figures = (&raw mut figures).cast::<c_void>();
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_MEMINFO);
+        libc::getsockopt(socket.as_raw_fd(), level, name, figures, &raw mut len)
+    };
+    (told == 0 && len as usize >= mem::size_of_val(&figures)).then_some(figures[DROPS])
+}
+
 /// Whether a write to the descriptor would not block within `timeout_ms` milliseconds. An error or a
 /// hang-up counts as ready: the write then says so.
 pub fn is_writable(fd: BorrowedFd<'_>, timeout_ms: c_int) -> bool {

@@ -121,7 +121,12 @@ impl Agent {
             result => result?,
         }
         // 2. Signals first: what a child has left behind can be read once it is known to be over.
-        self.take_signals();
+        if events
+            .iter()
+            .any(|event| event.token() == Token(tokens::SIGNALS))
+        {
+            self.take_signals();
+        }
         // 3. Read, within budgets; what is cut short is remembered by its reader.
         self.dispatch(events);
         self.receive();
@@ -340,6 +345,7 @@ impl Agent {
                 serf: &self.serf,
                 handlers: &self.handlers,
                 logger: &self.logger,
+                lost: self.gossip.lost(),
             };
             let Some(action) = self.server.poll_action(&view) else {
                 return step > 0;

@@ -242,6 +242,12 @@ impl HandlerQueue {
         self.bytes
     }
 
+    /// The script that runs.
+    pub fn running(&self) -> Option<&[u8]> {
+        let running = self.current.as_ref()?.running.as_ref()?;
+        Some(&running.script)
+    }
+
     /// Figures for `info`.
     pub fn counters(&self) -> Counters {
         self.counters

@@ -77,6 +77,20 @@ fn value(invocation: &Invocation, name: &str) -> String {
     String::from_utf8(found.map_or(b"-".to_vec(), |(_, value)| value.clone())).unwrap()
 }
 
+#[test]
+fn the_script_that_runs_is_known() {
+    let mut queue = HandlerQueue::new(handlers(&["a", "b"]));
+    assert_eq!(queue.running(), None);
+    queue.push(user("deploy"), NOW);
+    assert_eq!(queue.running(), None);
+    for script in [b"a", b"b"] {
+        assert!(next(&mut queue).is_some());
+        assert_eq!(queue.running(), Some(&script[..]));
+        queue.handle_outcome(ended(End::Exited(0), b""));
+        assert_eq!(queue.running(), None);
+    }
+}
+
 /// Runs all there is: script, event, and what it is about.
 fn run_all(queue: &mut HandlerQueue) -> Vec<String> {
     let mut ran = Vec::new();

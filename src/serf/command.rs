@@ -274,6 +274,10 @@ pub struct Counters {
     pub dropped_malformed: u64,
     /// Well-formed messages dropped by a rule of gossip spec 8.6 or 8.7.
     pub dropped_refused: u64,
+    /// Broadcasts of full queues that were given up before they had been sent to anybody.
+    pub dropped_unsent: u64,
+    /// User events that were gossiped so late that nobody can tell whether they were seen before.
+    pub dropped_old_events: u64,
     /// Acks and replies that a node sent again.
     pub duplicate_responses: u64,
     /// Round trips that took no time at all.

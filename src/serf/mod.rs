@@ -401,7 +401,9 @@ impl Serf {
                 (self.handle_leave_intent(&intent, now), UserQueue::Intent)
             }
             SerfMessage::Join(intent) => (self.handle_join_intent(&intent, now), UserQueue::Intent),
-            SerfMessage::UserEvent(event) => (self.handle_user_event(event, now), UserQueue::Event),
+            SerfMessage::UserEvent(event) => {
+                (self.handle_user_event(event, true, now), UserQueue::Event)
+            }
             SerfMessage::Query(query) => (self.handle_query(query, false, now), UserQueue::Query),
             SerfMessage::QueryResponse(response) => {
                 return self.handle_query_response(response, now);

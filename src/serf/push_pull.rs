@@ -92,7 +92,7 @@ impl Serf {
                     payload,
                     coalesce: false,
                 };
-                self.handle_user_event(message, now);
+                self.handle_user_event(message, false, now);
             }
         }
     }

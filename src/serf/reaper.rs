@@ -1,6 +1,7 @@
 //! Forgetting who is long gone, trying to reach who failed, and keeping queues short (gossip spec
 //! 5.14, 5.16). Each timer is armed only while there is something to do.
 
+use super::config::BUFFER_SLOTS;
 use super::{MemberStatus, Serf, State};
 use crate::swim::{JoinId, UserQueue};
 use crate::time::{Duration, Instant};
@@ -18,6 +19,8 @@ pub(super) struct Chores {
     reap_at: Option<Instant>,
     reconnect_at: Option<Instant>,
     queue_check_at: Option<Instant>,
+    /// Of the counter of old events, what the operator was told.
+    old_events_told: u64,
 }
 
 /// The attempt to reach a failed member.
@@ -51,6 +54,7 @@ impl Serf {
             reap_at,
             reconnect_at,
             queue_check_at,
+            ..
         } = self.chores;
         [reap_at, reconnect_at, queue_check_at]
             .into_iter()
@@ -64,17 +68,14 @@ impl Serf {
         let reconnect = self.members.failed() > 0 && self.state == State::Alive;
         let warning = self.config.queue_depth_warning.max(1);
         let deep = QUEUES.map(|(queue, _)| self.swim.queue_len(queue) >= warning);
+        let look =
+            deep.contains(&true) || self.counters.dropped_old_events > self.chores.old_events_told;
         let (config, chores) = (&self.config, &mut self.chores);
         arm(&mut chores.reap_at, reap, config.reap_interval, now);
         let interval = config.reconnect_interval;
         arm(&mut chores.reconnect_at, reconnect, interval, now);
         let interval = config.queue_check_interval;
-        arm(
-            &mut chores.queue_check_at,
-            deep.contains(&true),
-            interval,
-            now,
-        );
+        arm(&mut chores.queue_check_at, look, interval, now);
     }
 
     pub(super) fn do_due_chores(&mut self, now: Instant) {
@@ -146,8 +147,17 @@ impl Serf {
         }
     }
 
-    /// Warns of deep queues and cuts those that are too deep.
+    /// Warns of deep queues and cuts those that are too deep, and tells what a flood has cost.
     fn check_queues(&mut self) {
+        let old = self.counters.dropped_old_events - self.chores.old_events_told;
+        if old > 0 {
+            self.chores.old_events_told += old;
+            log::warn!(
+                target: "serf",
+                "Ignored {old} user events that came more than {BUFFER_SLOTS} events late: those not \
+                 seen before are lost"
+            );
+        }
         for (queue, name) in QUEUES {
             let depth = self.swim.queue_len(queue);
             if depth >= self.config.queue_depth_warning {
@@ -169,8 +179,13 @@ impl Serf {
     fn cut_queue(&mut self, queue: UserQueue, name: &str, depth: usize) {
         let max = self.config.queue_depth_max;
         if depth > max {
-            let dropped = self.swim.prune_queue(queue, max);
-            log::warn!(target: "serf", "{name} queue too deep ({depth}), dropped {dropped} messages");
+            let (dropped, unsent) = self.swim.prune_queue(queue, max);
+            self.counters.dropped_unsent += unsent as u64;
+            log::warn!(
+                target: "serf",
+                "{name} queue too deep ({depth}), dropped {dropped} messages, {unsent} of them not sent \
+                 to anybody yet"
+            );
         }
     }
 }

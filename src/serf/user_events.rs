@@ -168,7 +168,7 @@ impl Serf {
         let encoded: Arc<[u8]> = SerfMessage::UserEvent(message.clone()).encode().into();
         check_size(encoded.len(), limit, "encoded user event", "after")?;
         self.event_clock.tick();
-        self.handle_user_event(message, now);
+        self.handle_user_event(message, false, now);
         if !self.broadcast(UserQueue::Event, encoded, None, now) {
             log::warn!(target: "serf", "User event is too large for a gossip packet, it spreads by push/pull only");
         }
@@ -176,7 +176,12 @@ impl Serf {
     }
 
     /// Takes an event in. Tells whether it is new, so that others should hear of it.
-    pub(super) fn handle_user_event(&mut self, message: UserEventMessage, now: Instant) -> bool {
+    pub(super) fn handle_user_event(
+        &mut self,
+        message: UserEventMessage,
+        gossiped: bool,
+        now: Instant,
+    ) -> bool {
         if !self.event_clock.witness(message.ltime) {
             self.refuse("user event with an absurd time");
             return false;
@@ -193,6 +198,9 @@ impl Serf {
             Verdict::Old => {
                 let name = Escaped(&message.name);
                 log::debug!(target: "serf", "Ignoring old event {name} at {}", message.ltime);
+                // A push/pull repeats what was seen long ago; gossip that late has met a flood, or
+                // comes from a part of the cluster that was cut off.
+                self.counters.dropped_old_events += u64::from(gossiped);
                 return false;
             }
             Verdict::Full => {

@@ -313,17 +313,18 @@ impl BroadcastQueue {
     }
 
     /// Drops entries from the end of the order until `messages_max` are left; returns how many, and
-    /// adds their tickets to `finished`.
-    pub fn prune(&mut self, messages_max: usize, finished: &mut Vec<Ticket>) -> usize {
-        let mut dropped = 0;
+    /// how many of these were never sent. Adds their tickets to `finished`.
+    pub fn prune(&mut self, messages_max: usize, finished: &mut Vec<Ticket>) -> (usize, usize) {
+        let (mut dropped, mut unsent) = (0, 0);
         while self.entries.len() > messages_max {
             let Some((&rank, _)) = self.entries.last_key_value() else {
                 break;
             };
             finished.extend(self.remove(rank).and_then(|entry| entry.ticket));
             dropped += 1;
+            unsent += usize::from(rank.transmissions == 0);
         }
-        dropped
+        (dropped, unsent)
     }
 
     /// Panics if the tables contradict each other.

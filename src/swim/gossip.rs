@@ -197,7 +197,11 @@ impl Swim {
         self.gossip.note_news(now);
     }
 
-    pub(super) fn prune_user_queue(&mut self, queue: UserQueue, messages_max: usize) -> usize {
+    pub(super) fn prune_user_queue(
+        &mut self,
+        queue: UserQueue,
+        messages_max: usize,
+    ) -> (usize, usize) {
         let mut finished = Vec::new();
         let dropped = self.gossip.user[index(queue)].prune(messages_max, &mut finished);
         finished.into_iter().for_each(|ticket| self.finish(ticket));

@@ -455,8 +455,9 @@ impl Swim {
         self.gossip.user_members = members;
     }
     /// Drops the user broadcasts beyond `messages_max` from the end of a queue's order (5.16);
-    /// returns how many. Those with ids are reported as finished.
-    pub fn prune_queue(&mut self, queue: UserQueue, messages_max: usize) -> usize {
+    /// returns how many, and how many of these had not been sent to anybody. Those with ids are
+    /// reported as finished.
+    pub fn prune_queue(&mut self, queue: UserQueue, messages_max: usize) -> (usize, usize) {
         self.prune_user_queue(queue, messages_max)
     }
     /// How this node wraps and unwraps: the ring may be changed.

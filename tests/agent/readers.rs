@@ -64,6 +64,25 @@ fn a_reader_of_stdout_that_stops_does_not_stop_the_agent() {
 }
 
 #[test]
+fn packets_that_the_kernel_had_no_room_for_are_told() {
+    let agent = start("flooded", &[]);
+    let info = || agent.call("info", &[]).1;
+    assert!(!info().contains("lost:"), "{}", info());
+    // More than any receive buffer holds, while nobody reads it.
+    agent.signal("STOP");
+    let flood = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..10_000 {
+        flood.send_to(&[255; 1400], agent.gossip()).unwrap();
+    }
+    agent.signal("CONT");
+    agent.wait_for("lost before they were read");
+    let info = info();
+    assert!(info.contains("lost:\n"), "{info}");
+    assert!(!info.contains("packets_unread = 0"), "{info}");
+    assert!(info.contains("packets_unsent = 0"), "{info}");
+}
+
+#[test]
 fn descriptors_that_run_out_pause_the_accepting() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", COTTAR]);

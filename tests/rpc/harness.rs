@@ -198,6 +198,7 @@ impl Agent {
             serf: &self.serf,
             handlers: &self.handlers,
             logger: &self.logger,
+            lost: Default::default(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 
 use log::{debug, trace};
 use mio::Registry;
@@ -10,10 +11,13 @@ use mio::net::TcpStream;
 use super::Gossip;
 use super::stream::Phase;
 use crate::agent::clock::Clock;
+use crate::agent::sys;
 use crate::agent::words::os_error;
 use crate::serf::{Input, StreamEnd, StreamId};
 use crate::time::Instant;
 
+/// Datagrams after which the kernel is asked whether it had to drop some; its buffer holds more.
+const DATAGRAMS_A_CHECK: u32 = 64;
 /// Datagrams read in one turn.
 const DATAGRAMS_A_TURN: usize = 256;
 /// Bytes read from one stream in one turn.
@@ -44,7 +48,22 @@ impl Gossip {
         }
     }
 
+    /// Asks the kernel what it had to drop; a full buffer takes more reads than this waits for.
+    fn count_receive_drops(&mut self) {
+        if self.unchecked < DATAGRAMS_A_CHECK {
+            return;
+        }
+        self.unchecked = 0;
+        if let Some(drops) = sys::receive_drops(self.udp.as_fd()) {
+            let new = u64::from(drops.wrapping_sub(self.receive_drops));
+            self.receive_drops = drops;
+            self.lost.unread += new;
+            self.dropped.unread += new;
+        }
+    }
+
     fn receive_datagrams(&mut self, clock: &Clock, core: &mut impl FnMut(Input<'_>, Instant)) {
+        self.count_receive_drops();
         if !self.datagrams_ready {
             return;
         }
@@ -52,6 +71,7 @@ impl Gossip {
             match self.udp.recv_from(&mut self.buffer) {
                 Ok((len, from)) => {
                     self.traffic.datagrams_in.add(len);
+                    self.unchecked = self.unchecked.saturating_add(1);
                     let bytes = self.buffer.get(..len).unwrap_or_default();
                     let from = canonical(from);
                     core(Input::Datagram { from, bytes }, clock.now());

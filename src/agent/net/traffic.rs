@@ -38,6 +38,8 @@ pub struct Traffic {
 pub(super) struct Dropped {
     /// Datagrams that the kernel did not take at once.
     pub(super) datagrams: u64,
+    /// Datagrams that came faster than they were read.
+    pub(super) unread: u64,
     /// Connections refused because there were too many.
     pub(super) streams: u64,
     /// No report before this time.
@@ -47,13 +49,14 @@ pub(super) struct Dropped {
 impl Dropped {
     /// Tells the operator, but not for each one.
     pub(super) fn report(&mut self, now: Instant) {
-        if (self.datagrams == 0 && self.streams == 0) || now < self.quiet_until {
+        let (datagrams, unread, streams) = (self.datagrams, self.unread, self.streams);
+        if (datagrams == 0 && unread == 0 && streams == 0) || now < self.quiet_until {
             return;
         }
-        let (datagrams, streams) = (self.datagrams, self.streams);
         log::warn!(
             target: "memberlist",
-            "Overload: {datagrams} packets not sent, {streams} connections refused"
+            "Overload: {datagrams} packets not sent, {unread} lost before they were read, \
+             {streams} connections refused"
         );
         *self = Dropped {
             quiet_until: now + REPORT_INTERVAL,

@@ -66,16 +66,20 @@ impl Gossip {
                 Ok(_) => return self.traffic.datagrams_out.add(bytes.len()),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.dropped.datagrams += 1;
-                    return;
+                    return self.note_unsent();
                 }
                 Err(error) => {
-                    self.dropped.datagrams += 1;
+                    self.note_unsent();
                     debug!(target: "memberlist", "Failed to send UDP to {to}: {}", os_error(&error));
                     return;
                 }
             }
         }
+    }
+
+    fn note_unsent(&mut self) {
+        self.dropped.datagrams += 1;
+        self.lost.unsent += 1;
     }
 
     fn open(&mut self, id: StreamId, to: SocketAddr, registry: &Registry) {

@@ -9,6 +9,7 @@ use crate::rpc::handlers::HandlerFigures;
 use crate::rpc::reply::Stats;
 use crate::serf::Member;
 use crate::time::Duration;
+use crate::wire::name::Escaped;
 
 /// Memory of one compiled expression; it bounds the time of a match, too.
 const EXPRESSION_BYTES_MAX: usize = 256 << 10;
@@ -62,8 +63,8 @@ fn compile(expression: &[u8]) -> Result<Regex, String> {
         .map_err(|why| format!("Failed to compile regex: {why}"))
 }
 
-/// The figures that `info` shows.
-pub(super) fn stats(view: &View<'_>) -> Stats {
+/// The figures that `info` shows. `unread_records`: events and log lines that clients were too slow for.
+pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
     let figures = view.serf.stats();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let mut stats = Stats::new();
@@ -112,6 +113,19 @@ pub(super) fn stats(view: &View<'_>) -> Stats {
     if !view.handlers.handlers().is_empty() {
         group("handlers", handler_figures(view));
     }
+    // Likewise: nothing is lost without a word, and who has lost nothing need not read of it.
+    let counters = view.serf.counters();
+    let lost = [
+        ("broadcasts_unsent", counters.dropped_unsent),
+        ("events_too_late", counters.dropped_old_events),
+        ("packets_unread", view.lost.unread),
+        ("packets_unsent", view.lost.unsent),
+        ("records_unread", unread_records),
+    ];
+    if lost.iter().any(|(_, count)| *count > 0) {
+        let shown = lost.map(|(name, count)| (name, count.to_string()));
+        group("lost", shown.into());
+    }
     let own_name = view.serf.local_name().as_bytes().to_vec();
     stats.insert(b"agent".to_vec(), [(b"name".to_vec(), own_name)].into());
     stats.insert(
@@ -132,7 +146,9 @@ pub(super) fn stats(view: &View<'_>) -> Stats {
 /// What became of the events for handlers.
 fn handler_figures(view: &View<'_>) -> Vec<(&'static str, String)> {
     let counters = view.handlers.counters();
-    vec![
+    let running = view.handlers.running();
+    let running = running.map(|script| ("running", Escaped(script).to_string()));
+    let figures = vec![
         ("queue", view.handlers.len().to_string()),
         ("runs", counters.runs.to_string()),
         ("failures", counters.failures.to_string()),
@@ -144,7 +160,9 @@ fn handler_figures(view: &View<'_>) -> Vec<(&'static str, String)> {
         ("dropped_queries", counters.dropped_queries.to_string()),
         ("merged_members", counters.merged_members.to_string()),
         ("refused", counters.refused.to_string()),
-    ]
+    ];
+    // What all the others wait for.
+    figures.into_iter().chain(running).collect()
 }
 
 /// Scripts by filter, `<type>:<name>`. The reference shows the last one of several with the same filter; here the others

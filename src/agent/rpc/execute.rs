@@ -61,7 +61,7 @@ impl RpcServer {
                 state.reply_with(seq, &error, |writer| reply::write_members(writer, &members));
             }
             Request::Stats => state.reply_with(seq, "", |writer| {
-                reply::write_stats(writer, &answers::stats(view));
+                reply::write_stats(writer, &answers::stats(view, self.dropped));
             }),
             Request::Stream { filter } => {
                 let error = state.subscribe(seq, &filter).err().unwrap_or_default();

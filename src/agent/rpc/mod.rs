@@ -64,6 +64,17 @@ pub struct View<'a> {
     pub handlers: &'a HandlerQueue,
     /// The log, for monitors.
     pub logger: &'a Logger,
+    /// What the gossip port has lost.
+    pub lost: Lost,
+}
+
+/// Datagrams lost at this node since the start, as far as the kernel says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Not taken by the kernel at once.
+    pub unsent: u64,
+    /// They came faster than they were read.
+    pub unread: u64,
 }
 
 /// A change of some tags.

@@ -235,6 +235,47 @@ fn deep_queues_are_cut() {
     assert_eq!(queues(&net).0, 13);
     net.run_for(Duration::from_secs(31));
     assert_eq!(queues(&net).0, 10);
+    // Nobody was there to be sent any of them.
+    assert_eq!(net.serf(1).counters().dropped_unsent, 11 + 3);
+}
+
+#[test]
+fn gossip_that_comes_too_late_is_counted_and_told() {
+    let mut net = Net::new(1);
+    let event = |ltime: u64, name: &str| {
+        SerfMessage::UserEvent(UserEventMessage {
+            ltime: LamportTime(ltime),
+            name: name.into(),
+            payload: None,
+            coalesce: false,
+        })
+    };
+    let late = |net: &Net| net.serf(1).counters().dropped_old_events;
+    net.gossip_to(1, &event(1000, "new"));
+    net.run_for(Duration::from_secs(5));
+    assert_eq!((late(&net), net.serf(1).poll_timeout()), (0, None));
+    net.gossip_to(1, &event(400, "old"));
+    net.gossip_to(1, &event(400, "old"));
+    assert_eq!(late(&net), 2);
+    assert_eq!(net.host(1).take_user_events().len(), 1);
+    // The operator is told in a while, once.
+    let due = net.serf(1).poll_timeout().expect("a look at the queues");
+    net.run_for(Duration::from_secs(31));
+    assert!(net.now > due);
+    assert_eq!(net.serf(1).poll_timeout(), None);
+    // What a push/pull repeats is no news.
+    let slot = RecentEvents {
+        ltime: LamportTime(400),
+        events: vec![(b"old".to_vec(), None)],
+    };
+    let state = SerfPushPull {
+        events: vec![Some(slot)],
+        ..SerfPushPull::default()
+    };
+    let now = net.now;
+    let host = net.host(1);
+    host.serf.handle_user_state(&state.encode(), None, now);
+    assert_eq!(late(&net), 2);
 }
 
 #[test]

@@ -114,9 +114,10 @@ fn a_giant_blocks_nothing_and_is_pruned_last_of_its_count() {
     assert_eq!(packing.messages.len(), 1);
     assert_eq!(packing.messages[0].len(), 10);
     let mut finished = Vec::new();
-    assert_eq!(queue.prune(1, &mut finished), 1);
+    assert_eq!(queue.prune(1, &mut finished), (1, 0));
     assert_eq!(finished, [Ticket::Meta(1)]);
     assert_eq!(queue.bytes(), 5_000);
+    assert_eq!(queue.prune(0, &mut finished), (1, 1));
 }
 
 #[test]
