@@ -278,6 +278,8 @@ pub struct Counters {
     pub dropped_unsent: u64,
     /// User events that were gossiped so late that nobody can tell whether they were seen before.
     pub dropped_old_events: u64,
+    /// New user events for which there was no room among those of their time, or of their push/pull.
+    pub dropped_crowded_events: u64,
     /// Acks and replies that a node sent again.
     pub duplicate_responses: u64,
     /// Round trips that took no time at all.

@@ -78,12 +78,12 @@ impl Serf {
 
     fn merge_events(&mut self, slots: Vec<Option<RecentEvents>>, now: Instant) {
         // A forged state must not make this node deliver without end.
-        let mut room = RING_EVENTS_MAX;
+        let (mut room, mut beyond) = (RING_EVENTS_MAX, 0);
         for slot in slots.into_iter().flatten() {
             for (name, payload) in slot.events {
                 if room == 0 {
-                    self.refuse("push/pull with more events than are remembered");
-                    return;
+                    beyond += 1;
+                    continue;
                 }
                 room -= 1;
                 let message = UserEventMessage {
@@ -94,6 +94,10 @@ impl Serf {
                 };
                 self.handle_user_event(message, false, now);
             }
+        }
+        if beyond > 0 {
+            self.counters.dropped_crowded_events += beyond;
+            self.refuse("push/pull with more events than are remembered");
         }
     }
 }

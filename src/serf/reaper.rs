@@ -19,8 +19,9 @@ pub(super) struct Chores {
     reap_at: Option<Instant>,
     reconnect_at: Option<Instant>,
     queue_check_at: Option<Instant>,
-    /// Of the counter of old events, what the operator was told.
+    /// Of the counters of events that came too late or found no room, what the operator was told.
     old_events_told: u64,
+    crowded_events_told: u64,
 }
 
 /// The attempt to reach a failed member.
@@ -68,8 +69,9 @@ impl Serf {
         let reconnect = self.members.failed() > 0 && self.state == State::Alive;
         let warning = self.config.queue_depth_warning.max(1);
         let deep = QUEUES.map(|(queue, _)| self.swim.queue_len(queue) >= warning);
-        let look =
-            deep.contains(&true) || self.counters.dropped_old_events > self.chores.old_events_told;
+        let look = deep.contains(&true)
+            || self.counters.dropped_old_events > self.chores.old_events_told
+            || self.counters.dropped_crowded_events > self.chores.crowded_events_told;
         let (config, chores) = (&self.config, &mut self.chores);
         arm(&mut chores.reap_at, reap, config.reap_interval, now);
         let interval = config.reconnect_interval;
@@ -157,6 +159,11 @@ impl Serf {
                 "Ignored {old} user events that came more than {BUFFER_SLOTS} events late: those not \
                  seen before are lost"
             );
+        }
+        let crowded = self.counters.dropped_crowded_events - self.chores.crowded_events_told;
+        if crowded > 0 {
+            self.chores.crowded_events_told += crowded;
+            log::warn!(target: "serf", "Lost {crowded} user events: too many of one time, or at once");
         }
         for (queue, name) in QUEUES {
             let depth = self.swim.queue_len(queue);

@@ -204,6 +204,7 @@ impl Serf {
                 return false;
             }
             Verdict::Full => {
+                self.counters.dropped_crowded_events += 1;
                 self.refuse("user event beyond what one time may hold");
                 return false;
             }

@@ -117,6 +117,7 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
     let counters = view.serf.counters();
     let lost = [
         ("broadcasts_unsent", counters.dropped_unsent),
+        ("events_crowded", counters.dropped_crowded_events),
         ("events_too_late", counters.dropped_old_events),
         ("packets_unread", view.lost.unread),
         ("packets_unsent", view.lost.unsent),

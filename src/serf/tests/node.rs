@@ -300,6 +300,9 @@ fn a_forged_state_delivers_a_bounded_number_of_events() {
         outputs.filter(|o| matches!(o, Output::Event(_))).count(),
         16_384
     );
+    // What there was no room for is told in a while.
+    assert_eq!(serf.counters().dropped_crowded_events, 60_000 - 16_384);
+    assert!(serf.poll_timeout().is_some());
 }
 
 #[test]
