@@ -102,7 +102,8 @@ impl Signals {
         // Ends at WouldBlock; more than a pipe's worth of signals at once waits for the next turn.
         for _ in 0..1024 {
             match self.pipe.read(&mut bytes) {
-                Ok(count) if count > 0 => {}
+                // A short read has emptied it: whatever comes later wakes the loop again.
+                Ok(count) if count == bytes.len() => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 _ => break,
             }
