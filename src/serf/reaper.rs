@@ -187,6 +187,11 @@ impl Serf {
         let max = self.config.queue_depth_max;
         if depth > max {
             let (dropped, unsent) = self.swim.prune_queue(queue, max);
+            if !self.has_alive_peers() {
+                // Nobody misses them.
+                log::debug!(target: "serf", "{name} queue too deep ({depth}), dropped {dropped} messages");
+                return;
+            }
             self.counters.dropped_unsent += unsent as u64;
             log::warn!(
                 target: "serf",
