@@ -100,6 +100,8 @@ struct Swarm {
     sim: Sim,
     /// Draws the misfortunes; the network has its own.
     rng: Rng,
+    /// Draws who is thrown out by whom, in clusters where that is done.
+    throws_out: Option<Rng>,
     undo: Vec<(Instant, Undo)>,
     payloads: u64,
     hosts: usize,
@@ -159,9 +161,11 @@ impl Swarm {
             let id = sim.add(spec);
             sim.nodes[id].disk.snapshot = files.chance(0.5).then(Vec::new);
         }
+        let mut throws_out = Rng::new(seed ^ 0xf0ce);
         Swarm {
             sim,
             rng,
+            throws_out: throws_out.chance(0.5).then_some(throws_out),
             undo: Vec::new(),
             payloads: 0,
             hosts,
@@ -315,6 +319,20 @@ impl Swarm {
         }
     }
 
+    /// Somebody throws out a node, be it alive, gone or on its way back, here or on the other side.
+    fn maybe_throw_out(&mut self) {
+        let Some(rng) = &mut self.throws_out else {
+            return;
+        };
+        if rng.chance(0.08) {
+            let up = self.sim.up();
+            let by = up[rng.below(up.len())];
+            let node = format!("node-{}", rng.below(self.hosts)).into_bytes();
+            let prune = rng.chance(0.3);
+            self.sim.command(by, Command::ForceLeave { node, prune });
+        }
+    }
+
     fn maybe_start_later(&mut self, id: NodeId) {
         if self.rng.chance(0.7) {
             self.later(Duration::from_secs(60), Undo::Start(id));
@@ -361,6 +379,7 @@ impl Swarm {
             self.sim.run_for(wait);
             self.undo_due(false);
             self.happen();
+            self.maybe_throw_out();
         }
     }
 
@@ -387,9 +406,11 @@ impl Swarm {
         self.sim.network.mend_all();
         self.sim.network.weather = Weather::fair();
         // A node that left and came back while nobody heard it is held left, and nobody calls
-        // members that left: its operator's retry-join list does.
+        // members that left: its operator's retry-join list does. The same for who was thrown out while
+        // nobody heard it.
         for id in self.sim.up() {
-            if self.sim.nodes[id].before == Some(Stop::Left) {
+            let thrown_out = self.throws_out.is_some();
+            if thrown_out || self.sim.nodes[id].before == Some(Stop::Left) {
                 let others = self.sim.up().into_iter().filter(|&other| other != id);
                 let others: Vec<NodeId> = others.collect();
                 self.sim.join(id, &others, false, true);
