@@ -1,21 +1,33 @@
 //! A stream's outer layers, peeled off as bytes arrive: label, encryption, compression (gossip spec
 //! 2.3 and 2.9).
 
+use std::borrow::Cow;
+
 use super::boundary::Boundary;
+use super::lzw::Expander;
 use super::membership::message_type;
-use super::plain::Plain;
+use super::plain::{Plain, Progress};
 use super::stream::{StreamMessage, StreamSide};
-use super::{DecodeError, Envelope, cipher, compress, limits};
+use super::{DecodeError, Envelope, cipher, compress, limits, msgpack};
+
+/// Bytes that are expanded, decrypted or decoded in one go. A larger message is worked off in pieces,
+/// so that nobody else waits for the end of ten thousand entries. Only decryption is never cut up:
+/// nothing of a message may be believed before all of it is authenticated.
+const BYTES_AT_ONCE: usize = 256 << 10;
 
 /// Decodes the one message that a direction of a connection carries, as its bytes arrive.
 #[derive(Debug)]
 pub struct StreamDecoder {
     side: StreamSide,
     stage: Stage,
-    /// Arrived and not done with.
+    /// Arrived, or what was inside of it.
     buffer: Vec<u8>,
+    /// So much of the buffer is done with.
+    done: usize,
     /// Arrived altogether.
     received_bytes: usize,
+    /// Work was cut short: more is to be done with what is there.
+    unfinished: bool,
     report: Option<&'static str>,
 }
 
@@ -31,10 +43,25 @@ enum Stage {
     Frame(usize),
     /// The map of a compress message.
     Compressed(Boundary),
-    /// A message as it is.
+    /// What was in it, on its way out.
+    Expanding(Box<Expanding>),
+    /// A message as it is, arriving.
     Plain(Plain),
+    /// A message that was inside other layers: it is all there.
+    Inside(Plain),
     /// It is over.
     Spent,
+}
+
+struct Expanding {
+    compressed: Vec<u8>,
+    expander: Expander,
+}
+
+impl core::fmt::Debug for Expanding {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} bytes", self.compressed.len())
+    }
 }
 
 /// What the bytes at hand came to.
@@ -42,7 +69,8 @@ enum Step {
     Wait,
     /// This many bytes are done with, and this is next.
     Next(usize, Stage),
-    Done(StreamMessage),
+    /// A layer is off: these bytes take the place of all that arrived, and this is next.
+    Inner(Vec<u8>, usize, Stage),
 }
 
 impl StreamDecoder {
@@ -55,13 +83,15 @@ impl StreamDecoder {
                 StreamSide::Responder => Stage::Label,
             },
             buffer: Vec::new(),
+            done: 0,
             received_bytes: 0,
+            unfinished: false,
             report: None,
         }
     }
 
-    /// Takes the next bytes. `Ok(None)`: more are needed. After `Ok(Some(_))` or `Err(_)` the
-    /// decoder is spent.
+    /// Takes the next bytes and does all that can be done with them. `Ok(None)`: more are needed. After
+    /// `Ok(Some(_))` or `Err(_)` the decoder is spent.
     ///
     /// Whatever arrives, it holds no more than the limits of [`super::limits`], and total work is
     /// linear in the bytes received, in whatever pieces they come.
@@ -73,18 +103,49 @@ impl StreamDecoder {
         bytes: &[u8],
         envelope: &Envelope,
     ) -> Result<Option<StreamMessage>, DecodeError> {
-        if matches!(self.stage, Stage::Spent) {
-            return Ok(None);
+        self.take(bytes);
+        loop {
+            let message = self.work(envelope)?;
+            if message.is_some() || !self.has_work() {
+                return Ok(message);
+            }
         }
-        self.received_bytes = self.received_bytes.saturating_add(bytes.len());
-        self.buffer.extend_from_slice(bytes);
-        let result = self.advance(envelope);
+    }
+
+    /// Takes the next bytes, to be worked on later. What follows a message is ignored.
+    pub fn take(&mut self, bytes: &[u8]) {
+        if !matches!(
+            self.stage,
+            Stage::Expanding(_) | Stage::Inside(_) | Stage::Spent
+        ) {
+            self.received_bytes = self.received_bytes.saturating_add(bytes.len());
+            self.buffer.extend_from_slice(bytes);
+        }
+    }
+
+    /// Does a bounded piece of work with what was taken. `Ok(None)`: more bytes are needed, or more
+    /// calls, as [`Self::has_work`] tells. After `Ok(Some(_))` or `Err(_)` the decoder is spent.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn work(&mut self, envelope: &Envelope) -> Result<Option<StreamMessage>, DecodeError> {
+        self.unfinished = false;
+        let mut result = self.advance(envelope);
+        if result == Ok(None) && self.received_bytes > limits::STREAM_BYTES_MAX {
+            result = Err(DecodeError::TooLarge("stream"));
+        }
         if !matches!(result, Ok(None)) {
             self.stage = Stage::Spent;
             self.buffer = Vec::new();
+            self.done = 0;
             self.received_bytes = 0;
         }
         result
+    }
+
+    /// Whether there is more to be done with what was taken.
+    pub fn has_work(&self) -> bool {
+        self.unfinished
     }
 
     /// Bytes held: all that arrived, whether decoded already or not.
@@ -99,33 +160,60 @@ impl StreamDecoder {
     }
 
     fn advance(&mut self, envelope: &Envelope) -> Result<Option<StreamMessage>, DecodeError> {
-        let mut done = 0;
-        let outcome = loop {
-            let input = self.buffer.get(done..).unwrap_or_default();
-            if let Stage::Plain(plain) = &mut self.stage {
-                let (taken, message) = plain.advance(input, false)?;
-                done += taken;
-                break message;
-            }
-            match self.step(done, envelope)? {
-                Step::Wait => break None,
-                Step::Done(message) => break Some(message),
-                Step::Next(taken, stage) => {
-                    done += taken;
-                    self.stage = stage;
+        let mut left = BYTES_AT_ONCE;
+        while left > 0 {
+            let input = self.buffer.get(self.done..).unwrap_or_default();
+            let complete = matches!(self.stage, Stage::Inside(_));
+            if let Stage::Plain(plain) | Stage::Inside(plain) = &mut self.stage {
+                let (taken, progress) = plain.advance(input, complete, left)?;
+                self.done += taken;
+                match progress {
+                    Progress::Done(message) => return Ok(Some(message)),
+                    Progress::Wait if complete => return Err(msgpack::Error::Truncated.into()),
+                    Progress::Wait => {
+                        self.forget_done();
+                        return Ok(None);
+                    }
+                    Progress::More => break,
                 }
             }
-        };
-        if outcome.is_none() && self.received_bytes > limits::STREAM_BYTES_MAX {
-            return Err(DecodeError::TooLarge("stream"));
+            let cost = match self.step(left, envelope)? {
+                Step::Wait if matches!(self.stage, Stage::Expanding(_)) => left,
+                Step::Wait => {
+                    self.forget_done();
+                    return Ok(None);
+                }
+                Step::Next(taken, stage) => {
+                    self.done += taken;
+                    self.stage = stage;
+                    0
+                }
+                Step::Inner(bytes, done, stage) => {
+                    let cost = bytes.len();
+                    self.buffer = bytes;
+                    self.done = done;
+                    self.stage = stage;
+                    cost
+                }
+            };
+            left = left.saturating_sub(cost);
         }
-        // Costs no more than the last piece: what is left began in it, or nothing is drained.
-        self.buffer.drain(..done);
-        Ok(outcome)
+        self.forget_done();
+        self.unfinished = true;
+        Ok(None)
     }
 
-    fn step(&mut self, done: usize, envelope: &Envelope) -> Result<Step, DecodeError> {
-        let input = self.buffer.get(done..).unwrap_or_default();
+    /// Gives back what is done with, once moving the rest costs no more than what was done.
+    fn forget_done(&mut self) {
+        let rest = self.buffer.len().saturating_sub(self.done);
+        if rest <= self.done {
+            self.buffer.drain(..self.buffer.len() - rest);
+            self.done = 0;
+        }
+    }
+
+    fn step(&mut self, at_once: usize, envelope: &Envelope) -> Result<Step, DecodeError> {
+        let input = self.buffer.get(self.done..).unwrap_or_default();
         match &mut self.stage {
             Stage::Label => Ok(match envelope.label.match_header(input)? {
                 Some(header_bytes) => Step::Next(header_bytes, Stage::Type),
@@ -153,12 +241,26 @@ impl StreamDecoder {
             Stage::Compressed(boundary) => match boundary.find(input)? {
                 Some(size) => {
                     let body = input.get(..size).unwrap_or_default();
-                    let plain = compress::decode(body, limits::STREAM_EXPANDED_BYTES_MAX);
-                    self.finish_expanded(plain)
+                    let compressed = compress::unwrap(body).map(Cow::into_owned);
+                    self.begin_expansion(compressed)
                 }
                 None => Ok(Step::Wait),
             },
-            Stage::Plain(_) | Stage::Spent => Ok(Step::Wait),
+            Stage::Expanding(expanding) => {
+                let Expanding {
+                    compressed,
+                    expander,
+                } = &mut **expanding;
+                match expander.advance(compressed, at_once) {
+                    Ok(false) => Ok(Step::Wait),
+                    Ok(true) => inside(expander.take_expanded()),
+                    Err(error) => {
+                        self.report = Some(COMPRESSION_REPORT);
+                        Err(error)
+                    }
+                }
+            }
+            Stage::Plain(_) | Stage::Inside(_) | Stage::Spent => Ok(Step::Wait),
         }
     }
 
@@ -203,21 +305,31 @@ impl StreamDecoder {
         let plain = plain.inspect_err(|_| self.report = Some(DECRYPTION_REPORT))?;
         match plain.split_first() {
             Some((&message_type::COMPRESS, body)) => {
-                let plain = compress::decode(body, limits::STREAM_EXPANDED_BYTES_MAX);
-                self.finish_expanded(plain)
+                let compressed = compress::unwrap(body).map(Cow::into_owned);
+                self.begin_expansion(compressed)
             }
-            _ => Plain::decode_complete(&plain).map(Step::Done),
+            _ => inside(plain),
         }
     }
 
-    /// Behind compression there is the message.
-    fn finish_expanded(
+    fn begin_expansion(
         &mut self,
-        plain: Result<Vec<u8>, DecodeError>,
+        compressed: Result<Vec<u8>, DecodeError>,
     ) -> Result<Step, DecodeError> {
-        let plain = plain.inspect_err(|_| self.report = Some(COMPRESSION_REPORT))?;
-        Plain::decode_complete(&plain).map(Step::Done)
+        let compressed = compressed.inspect_err(|_| self.report = Some(COMPRESSION_REPORT))?;
+        let expander = Expander::new(limits::STREAM_EXPANDED_BYTES_MAX);
+        let expanding = Box::new(Expanding {
+            compressed,
+            expander,
+        });
+        Ok(Step::Inner(Vec::new(), 0, Stage::Expanding(expanding)))
     }
+}
+
+/// Behind the other layers there is the message.
+fn inside(plain: Vec<u8>) -> Result<Step, DecodeError> {
+    let kind = *plain.first().ok_or(DecodeError::Empty)?;
+    Ok(Step::Inner(plain, 1, Stage::Inside(Plain::new(kind)?)))
 }
 
 const FRAME_LENGTH_BYTES: usize = 4;
@@ -256,11 +368,20 @@ impl Envelope {
         if self.compression {
             plain = compress::encode(&plain);
         }
+        self.seal_layer(plain, side)
+    }
+
+    /// The outer layers around a message that is compressed, if it is to be.
+    pub(super) fn seal_layer(&mut self, plain: Vec<u8>, side: StreamSide) -> Vec<u8> {
+        let is_encrypted = self.keyring.is_some() && self.verify_outgoing;
+        if side == StreamSide::Responder && !is_encrypted {
+            return plain;
+        }
         let mut output = Vec::new();
         if side == StreamSide::Initiator {
             self.label.encode_header(&mut output);
         }
-        if self.keyring.is_none() || !self.verify_outgoing {
+        if !is_encrypted {
             output.extend_from_slice(&plain);
             return output;
         }
@@ -278,8 +399,12 @@ impl Envelope {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::{Ack, Key, Keyring, Label, NonceSource};
+    use super::super::{
+        Ack, Key, Keyring, Label, NodeName, NonceSource, PushPull, PushPullNode, RemoteState,
+        VersionVector,
+    };
     use super::*;
+    use crate::rng::Rng;
 
     fn plain() -> Envelope {
         Envelope::plain(NonceSource::new([1; 32]))
@@ -407,5 +532,93 @@ mod tests {
         assert_eq!(decoder.buffered_bytes(), 0);
         assert_eq!(decoder.push(&bytes, &plain()), Ok(None));
         assert_eq!(decoder.buffered_bytes(), 0);
+    }
+
+    /// A state of so many entries.
+    fn state(entries: u32) -> PushPull {
+        let node = |index: u32| PushPullNode {
+            name: NodeName::new(format!("node-{index}").as_bytes()).unwrap(),
+            addr: "127.0.0.1:7946".parse().unwrap(),
+            meta: Some(vec![index as u8; (index % 90) as usize].into()),
+            incarnation: index + 1,
+            state: RemoteState::Alive,
+            versions: VersionVector::serf(5),
+        };
+        PushPull {
+            join: true,
+            nodes: (0..entries).map(node).collect(),
+            refused: Vec::new(),
+            user_state: (0..entries).map(|index| index as u8).collect(),
+        }
+    }
+
+    #[test]
+    fn a_large_message_comes_to_the_same_in_many_turns() {
+        let mut rng = Rng::new(7);
+        for entries in [0, 1, 700, 6_000] {
+            let message = StreamMessage::PushPull(state(entries));
+            for round in 0..8 {
+                let mut envelope = if round & 1 == 0 { plain() } else { with_ring() };
+                envelope.compression = round & 2 == 0;
+                let (side, reader) = match round & 4 {
+                    0 => (StreamSide::Initiator, StreamSide::Responder),
+                    _ => (StreamSide::Responder, StreamSide::Initiator),
+                };
+                let bytes = envelope.seal_stream(&message, side);
+                let (mut decoder, mut turns, mut decoded) = (StreamDecoder::new(reader), 0, None);
+                let mut rest = &bytes[..];
+                while decoded.is_none() {
+                    // Bytes may arrive while there is still work to do.
+                    if !rest.is_empty() && (!decoder.has_work() || rng.chance(0.3)) {
+                        let (piece, after) = rest.split_at(rng.below(rest.len()) + 1);
+                        decoder.take(piece);
+                        rest = after;
+                    }
+                    decoded = decoder.work(&envelope).unwrap();
+                    turns += 1;
+                    assert!(decoder.has_work() || !rest.is_empty() || decoded.is_some());
+                }
+                assert_eq!(decoded.as_ref(), Some(&message), "{entries} {round}");
+                let bytes = message.encode().len();
+                assert!(
+                    turns >= bytes / (2 * BYTES_AT_ONCE),
+                    "{turns} turns for {bytes} bytes"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_is_sealed_the_same_in_many_turns() {
+        for round in 0..8 {
+            for entries in [0, 1, 511, 512, 513, 3_000] {
+                let mut twins = [plain(), plain()].map(|mut envelope| {
+                    envelope.compression = round & 1 == 0;
+                    if round & 2 == 0 {
+                        envelope.keyring = Some(Keyring::new(Key::new(&[5; 32]).unwrap()));
+                    }
+                    envelope.label = Label::new(b"blue").unwrap();
+                    envelope
+                });
+                let side = match round & 4 {
+                    0 => StreamSide::Initiator,
+                    _ => StreamSide::Responder,
+                };
+                let whole = StreamMessage::PushPull(state(entries));
+                let whole = twins[0].seal_stream(&whole, side);
+                let mut sealer = twins[1].begin_push_pull(state(entries), side);
+                let short = sealer.is_short();
+                let mut turns = 1;
+                let sealed = loop {
+                    match sealer.work(&mut twins[1]) {
+                        Some(sealed) => break sealed,
+                        None => turns += 1,
+                    }
+                };
+                assert_eq!(sealed, whole, "{round} {entries}");
+                assert_eq!(short, turns == 1, "{entries}");
+                assert_eq!(short, entries <= 512);
+            }
+        }
     }
 }

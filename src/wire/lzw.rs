@@ -12,11 +12,37 @@ const FULL: u16 = 4095;
 
 /// Compresses, to the same bytes as the reference.
 pub fn compress(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = Encoder::new(plain.len());
-    encoder.emit(CLEAR);
-    let mut bytes = plain.iter();
-    if let Some(&first) = bytes.next() {
-        let mut prefix = u16::from(first);
+    let mut compressor = Compressor::new(plain.len());
+    compressor.push(plain);
+    compressor.finish()
+}
+
+/// Compresses a text that comes in pieces: to the same bytes, however it is cut up.
+pub struct Compressor {
+    encoder: Encoder,
+    /// The code of what was read and is not emitted.
+    prefix: Option<u16>,
+}
+
+impl Compressor {
+    /// For a text of about that size.
+    pub fn new(plain_bytes: usize) -> Self {
+        let mut encoder = Encoder::new(plain_bytes);
+        encoder.emit(CLEAR);
+        Compressor {
+            encoder,
+            prefix: None,
+        }
+    }
+
+    /// The next piece.
+    pub fn push(&mut self, plain: &[u8]) {
+        let encoder = &mut self.encoder;
+        let mut bytes = plain.iter();
+        let first = self.prefix.or_else(|| bytes.next().copied().map(u16::from));
+        let Some(mut prefix) = first else {
+            return;
+        };
         for &byte in bytes {
             match encoder.pairs.find(prefix, byte) {
                 Ok(code) => prefix = code,
@@ -29,11 +55,18 @@ pub fn compress(plain: &[u8]) -> Vec<u8> {
                 }
             }
         }
-        encoder.emit(prefix);
-        encoder.advance();
+        self.prefix = Some(prefix);
     }
-    encoder.emit(END);
-    encoder.finish()
+
+    /// All of it, compressed.
+    pub fn finish(mut self) -> Vec<u8> {
+        if let Some(prefix) = self.prefix {
+            self.encoder.emit(prefix);
+            self.encoder.advance();
+        }
+        self.encoder.emit(END);
+        self.encoder.finish()
+    }
 }
 
 struct Encoder {
@@ -98,7 +131,7 @@ impl Encoder {
 /// more than half full, so a probe always ends.
 struct Pairs {
     /// 0 for free, else prefix (12 bits), byte (8), code (12).
-    slots: Vec<u32>,
+    slots: Box<[u32; 1 << Pairs::BITS]>,
 }
 
 impl Pairs {
@@ -106,7 +139,7 @@ impl Pairs {
 
     fn new() -> Self {
         Pairs {
-            slots: vec![0; 1 << Self::BITS],
+            slots: Box::new([0; 1 << Self::BITS]),
         }
     }
 
@@ -123,7 +156,7 @@ impl Pairs {
             match self.slots[slot] {
                 0 => return Err(slot),
                 entry if entry >> 12 == key => return Ok((entry & 0xfff) as u16),
-                _ => slot = (slot + 1) % self.slots.len(),
+                _ => slot = (slot + 1) % (1 << Self::BITS),
             }
         }
     }
@@ -142,22 +175,96 @@ impl Pairs {
 /// # Errors
 /// A wrong code, a missing end code, or more output than allowed.
 pub fn expand(compressed: &[u8], expanded_bytes_max: usize) -> Result<Vec<u8>, DecodeError> {
-    let mut decoder = Decoder::new(BitOrder::Lsb, 8);
-    let mut expanded = Vec::new();
-    let mut rest = compressed;
-    let mut piece = [0; 4096];
-    loop {
-        let result = decoder.decode_bytes(rest, &mut piece);
-        rest = rest.get(result.consumed_in..).unwrap_or_default();
-        let made = piece.get(..result.consumed_out).unwrap_or_default();
-        if expanded.len() + made.len() > expanded_bytes_max {
-            return Err(DecodeError::TooLarge("expanded message"));
+    let mut expander = Expander::new(expanded_bytes_max);
+    while !expander.advance(compressed, usize::MAX)? {}
+    Ok(expander.take_expanded())
+}
+
+/// Expands a text bit by bit.
+pub struct Expander {
+    decoder: Decoder,
+    consumed: usize,
+    expanded: Vec<u8>,
+    bytes_max: usize,
+}
+
+impl Expander {
+    /// At most to `expanded_bytes_max`.
+    pub fn new(expanded_bytes_max: usize) -> Self {
+        Expander {
+            decoder: Decoder::new(BitOrder::Lsb, 8),
+            consumed: 0,
+            expanded: Vec::new(),
+            bytes_max: expanded_bytes_max,
         }
-        expanded.extend_from_slice(made);
-        match result.status {
-            Ok(LzwStatus::Ok) => {}
-            Ok(LzwStatus::Done) => return Ok(expanded),
-            Ok(LzwStatus::NoProgress) | Err(_) => return Err(DecodeError::Compression),
+    }
+
+    /// Goes on with `compressed`, the same whole text in each call, for at least so many bytes of
+    /// output. True: that was all.
+    ///
+    /// # Errors
+    /// As [`expand`].
+    pub fn advance(&mut self, compressed: &[u8], bytes: usize) -> Result<bool, DecodeError> {
+        let enough = self.expanded.len().saturating_add(bytes);
+        let mut piece = [0; 4096];
+        while self.expanded.len() < enough {
+            let rest = compressed.get(self.consumed..).unwrap_or_default();
+            let result = self.decoder.decode_bytes(rest, &mut piece);
+            self.consumed += result.consumed_in;
+            let made = piece.get(..result.consumed_out).unwrap_or_default();
+            if self.expanded.len() + made.len() > self.bytes_max {
+                return Err(DecodeError::TooLarge("expanded message"));
+            }
+            self.expanded.extend_from_slice(made);
+            match result.status {
+                Ok(LzwStatus::Ok) => {}
+                Ok(LzwStatus::Done) => return Ok(true),
+                Ok(LzwStatus::NoProgress) | Err(_) => return Err(DecodeError::Compression),
+            }
+        }
+        Ok(false)
+    }
+
+    /// What has come out so far.
+    pub fn expanded(&self) -> &[u8] {
+        &self.expanded
+    }
+
+    /// What has come out, to be taken once.
+    pub fn take_expanded(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.expanded)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn pieces_of_any_size_come_to_the_same() {
+        let mut rng = Rng::new(11);
+        for round in 0..60 {
+            // Few different bytes give long codes, and enough of them fill the dictionary.
+            let alphabet = 1 + rng.below(9);
+            let plain: Vec<u8> = (0..rng.below(40_000))
+                .map(|_| rng.below(alphabet) as u8)
+                .collect();
+            let whole = compress(&plain);
+            let mut compressor = Compressor::new(0);
+            let mut rest = &plain[..];
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(rng.below(rest.len().min(5_000) + 1));
+                compressor.push(piece);
+                rest = after;
+            }
+            assert_eq!(compressor.finish(), whole, "{round}");
+            let mut expander = Expander::new(plain.len());
+            while !expander.advance(&whole, 1 + rng.below(20_000)).unwrap() {
+                assert!(plain.starts_with(expander.expanded()), "{round}");
+            }
+            assert_eq!(expander.take_expanded(), plain, "{round}");
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod membership;
 pub mod msgpack;
 pub mod name;
 mod plain;
+mod sealer;
 pub mod serf;
 pub mod stream;
 
@@ -29,6 +30,7 @@ pub use envelope::{Envelope, Label, Packet};
 pub use keyring::{Key, Keyring, NonceSource};
 pub use membership::{Ack, Alive, Dead, IndirectPing, Message, Nack, Ping, Suspect, VersionVector};
 pub use name::NodeName;
+pub use sealer::PushPullSealer;
 pub use stream::{PushPull, PushPullNode, RemoteState, StreamMessage, StreamSide};
 
 /// Why bytes from a peer were refused. Peer input is never fatal: drop, count, log the reason.

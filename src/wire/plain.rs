@@ -35,6 +35,17 @@ enum Stage {
     },
 }
 
+/// How far a call has come.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// More bytes are needed.
+    Wait,
+    /// As much was done as is to be done at once.
+    More,
+    /// The message is complete.
+    Done(StreamMessage),
+}
+
 /// What a step came to.
 enum Step {
     /// More bytes are needed.
@@ -63,29 +74,32 @@ impl Plain {
     }
 
     /// Decodes a complete message, type byte first.
+    #[cfg(test)]
     pub(super) fn decode_complete(bytes: &[u8]) -> Result<StreamMessage, DecodeError> {
         let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
-        match Plain::new(kind)?.advance(body, true)? {
-            (_, Some(message)) => Ok(message),
-            (_, None) => Err(DecodeError::MsgPack(msgpack::Error::Truncated)),
+        match Plain::new(kind)?.advance(body, true, usize::MAX)? {
+            (_, Progress::Done(message)) => Ok(message),
+            _ => Err(DecodeError::MsgPack(msgpack::Error::Truncated)),
         }
     }
 
-    /// Works on what is there and tells how many bytes it is done with: these must not be passed
-    /// again. `complete`: nothing follows.
+    /// Works on what is there, until `bytes_at_once` are done with, and tells how many are: these
+    /// must not be passed again. `complete`: nothing follows.
     pub(super) fn advance(
         &mut self,
         input: &[u8],
         complete: bool,
-    ) -> Result<(usize, Option<StreamMessage>), DecodeError> {
+        bytes_at_once: usize,
+    ) -> Result<(usize, Progress), DecodeError> {
         let mut taken = 0;
-        loop {
+        while taken < bytes_at_once {
             match self.step(input.get(taken..).unwrap_or_default(), complete)? {
-                Step::Wait => return Ok((taken, None)),
+                Step::Wait => return Ok((taken, Progress::Wait)),
                 Step::Took(count) => taken += count,
-                Step::Done(message) => return Ok((taken, Some(message))),
+                Step::Done(message) => return Ok((taken, Progress::Done(message))),
             }
         }
+        Ok((taken, Progress::More))
     }
 
     fn step(&mut self, input: &[u8], complete: bool) -> Result<Step, DecodeError> {

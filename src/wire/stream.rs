@@ -131,7 +131,7 @@ impl PushPullNode {
         Ok(checked())
     }
 
-    fn encode(&self, writer: &mut Writer) {
+    pub(super) fn encode(&self, writer: &mut Writer) {
         writer.map(7).key("Addr");
         address::with_ip_bytes(self.addr.ip(), |ip| {
             writer.bytes(ip);
@@ -157,13 +157,19 @@ impl PushPull {
         }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// What comes in front of the entries.
+    pub(super) fn encode_head(&self) -> Vec<u8> {
         let mut writer = Writer::appending(Dialect::Gossip, vec![message_type::PUSH_PULL]);
         writer.map(3).key("Join").bool(self.join);
         writer.key("Nodes").uint(self.nodes.len() as u64);
         writer
             .key("UserStateLen")
             .uint(self.user_state.len() as u64);
+        writer.into_bytes()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::appending(Dialect::Gossip, self.encode_head());
         for node in &self.nodes {
             node.encode(&mut writer);
         }
