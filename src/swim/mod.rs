@@ -354,13 +354,15 @@ impl Swim {
         self.stream_data(stream, bytes, now);
         self.arm(now);
     }
-    /// A stream ended on the other side, could not be connected, or broke.
+    /// A stream ended on the other side, could not be connected, or broke. Where it ended in an orderly
+    /// way this side may still write, and says when it is done: [`Transmit::Close`] or
+    /// [`Transmit::Abort`] follow, at once or after some work.
     pub fn handle_stream_closed(&mut self, stream: StreamId, end: StreamEnd, _now: Instant) {
         self.stream_closed(stream, end);
     }
     /// Time has passed: does whatever is due. Afterwards `poll_timeout() > now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.continue_merge(now);
+        self.continue_work(now);
         self.expire_relays(now);
         self.advance_probe(now);
         self.expire_streams(now);

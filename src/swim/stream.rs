@@ -1,6 +1,7 @@
 //! Streams as the core sees them: accepted ones with a request, push/pulls and fallback pings of this
 //! node; each phase with an absolute deadline (gossip spec 2.9, 8.4).
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::{JoinId, Output, Sample, StreamEnd, StreamId, Swim, Transmit};
@@ -8,7 +9,8 @@ use crate::ordered::OrderedMap;
 use crate::time::Instant;
 use crate::wire::name::Escaped;
 use crate::wire::{
-    Ack, DecodeError, NodeName, Ping, PushPull, StreamDecoder, StreamMessage, StreamSide,
+    Ack, DecodeError, NodeName, Ping, PushPull, PushPullNode, PushPullSealer, StreamDecoder,
+    StreamMessage, StreamSide, limits,
 };
 
 /// Accepted streams that may be open at once.
@@ -17,11 +19,17 @@ const INBOUND_MAX: usize = 128;
 const INBOUND_PER_SOURCE_MAX: usize = 32;
 /// Bytes that all accepted streams together may hold.
 const INBOUND_BYTES_MAX: usize = 16 << 20;
+/// Bytes that decoded states may hold which wait for the answer; the next one is answered in one go,
+/// before they fill the memory.
+const REQUESTS_BYTES_MAX: usize = 16 << 20;
 
 /// All streams of this node.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     open: OrderedMap<StreamId, Stream>,
+    /// Those with work to do for this node, in turn. Only the first one is worked on, to its end: so
+    /// there is never more than one large message in all its forms.
+    work: VecDeque<StreamId>,
     next_outbound: u64,
     pub(super) next_join: u64,
 }
@@ -31,8 +39,12 @@ struct Stream {
     peer: SocketAddr,
     purpose: Purpose,
     phase: Phase,
-    /// Of the phase.
+    /// Of the phase. It does not count while there is work to do: that is not the other side's fault.
     deadline: Instant,
+    /// Since when the stream is among those with work to do.
+    busy_since: Option<Instant>,
+    /// How the other side ended it while there was still work to do.
+    ended: Option<StreamEnd>,
     decoder: StreamDecoder,
     /// When this node asked for a push/pull on it.
     asked_at: Option<Instant>,
@@ -52,13 +64,70 @@ enum Purpose {
 enum Phase {
     Connecting,
     Reading,
-    /// The user state was asked for. On an accepted stream, with the request.
+    /// The user state is to be asked for, or was. On an accepted stream, with the request.
     StateWanted(Option<PushPull>),
+    /// This node's state is being encoded. On an accepted stream, with the request.
+    Sealing(Option<PushPull>, Box<PushPullSealer>),
 }
 
 impl Streams {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.open.values().map(|stream| stream.deadline).min()
+        let idle = self.open.values().filter(|s| s.busy_since.is_none());
+        idle.map(|stream| stream.deadline).min()
+    }
+
+    pub(super) fn have_work(&self) -> bool {
+        !self.work.is_empty()
+    }
+
+    /// There is something to do for this node, now or when it is this stream's turn.
+    fn put_to_work(&mut self, id: StreamId, first: bool, now: Instant) {
+        let Some(stream) = self.open.get_mut(&id) else {
+            return;
+        };
+        if stream.busy_since.is_some() {
+            return;
+        }
+        stream.busy_since = Some(now);
+        if first {
+            self.work.push_front(id);
+        } else {
+            self.work.push_back(id);
+        }
+    }
+
+    /// It is the other side's turn again, with as much time as it had.
+    fn release(&mut self, id: StreamId, now: Instant) {
+        let Some(stream) = self.open.get_mut(&id) else {
+            return;
+        };
+        if let Some(since) = stream.busy_since.take() {
+            stream.deadline += now.since(since);
+            self.work.retain(|&other| other != id);
+        }
+    }
+
+    fn remove(&mut self, id: StreamId) -> Option<Stream> {
+        let stream = self.open.remove(&id)?;
+        if stream.busy_since.is_some() {
+            self.work.retain(|&other| other != id);
+        }
+        Some(stream)
+    }
+
+    /// Whether one more decoded state, beside those that wait, would be too much.
+    fn is_too_much(&self, request: &PushPull) -> bool {
+        let bytes = |state: &PushPull| {
+            let entries = state.nodes.len() * (size_of::<PushPullNode>() + 128);
+            entries.saturating_add(state.user_state.len())
+        };
+        let waiting = self.work.iter().filter_map(|id| self.open.get(id));
+        let held = waiting.filter_map(|stream| match &stream.phase {
+            Phase::StateWanted(request) | Phase::Sealing(request, _) => request.as_ref(),
+            Phase::Connecting | Phase::Reading => None,
+        });
+        let held: usize = held.map(bytes).sum();
+        held > 0 && held.saturating_add(bytes(request)) > REQUESTS_BYTES_MAX
     }
 
     fn inbound(&self) -> impl Iterator<Item = &Stream> {
@@ -89,6 +158,7 @@ impl Streams {
         let silent = self.open.iter().filter(|(_, stream)| {
             matches!(stream.purpose, Purpose::Serve)
                 && matches!(stream.phase, Phase::Reading)
+                && stream.busy_since.is_none()
                 && stream.decoder.buffered_bytes() == 0
                 && among(stream)
         });
@@ -109,7 +179,10 @@ impl Streams {
             assert_eq!(inbound, matches!(stream.purpose, Purpose::Serve));
             let connecting = matches!(stream.phase, Phase::Connecting);
             assert!(!(inbound && connecting));
+            let turns = self.work.iter().filter(|other| *other == id).count();
+            assert_eq!(turns, usize::from(stream.busy_since.is_some()));
         }
+        assert!(self.work.iter().all(|id| self.open.contains_key(id)));
     }
 }
 
@@ -137,6 +210,8 @@ impl Swim {
             purpose: Purpose::Serve,
             phase: Phase::Reading,
             deadline: now + self.config.stream_timeout,
+            busy_since: None,
+            ended: None,
             decoder: StreamDecoder::new(StreamSide::Responder),
             asked_at: None,
         };
@@ -151,6 +226,8 @@ impl Swim {
             purpose,
             phase: Phase::Connecting,
             deadline,
+            busy_since: None,
+            ended: None,
             decoder: StreamDecoder::new(StreamSide::Initiator),
             asked_at: None,
         };
@@ -185,7 +262,7 @@ impl Swim {
 
     /// Gives a stream up without a word to anybody here.
     pub(super) fn abort_stream(&mut self, id: StreamId) {
-        if self.streams.open.remove(&id).is_some() {
+        if self.streams.remove(id).is_some() {
             self.transmit(Transmit::Abort { stream: id });
         }
     }
@@ -200,11 +277,8 @@ impl Swim {
         match &stream.purpose {
             Purpose::Serve => {}
             Purpose::Sync(join) => {
-                stream.phase = Phase::StateWanted(None);
-                stream.deadline = now + self.config.stream_timeout;
                 let join = join.is_some();
-                self.outputs
-                    .push_back(Output::UserStateWanted { stream: id, join });
+                self.want_state(id, None, join, now);
             }
             Purpose::Ping { sequence, target } => {
                 stream.phase = Phase::Reading;
@@ -227,16 +301,97 @@ impl Swim {
         if !matches!(stream.phase, Phase::Reading) {
             return;
         }
-        match stream.decoder.push(bytes, &self.envelope) {
-            Ok(None) => {
-                if self.streams.inbound_bytes() > INBOUND_BYTES_MAX {
-                    self.counters.dropped_refused += 1;
-                    log::debug!(target: "memberlist", "Streams hold too many bytes: giving one up");
-                    self.fail_stream(id, "too much data".into());
-                }
+        stream.decoder.take(bytes);
+        if stream.busy_since.is_none() {
+            self.read_some(id, now);
+        }
+        self.bound_bytes(id);
+    }
+
+    /// Does some of the work with what has arrived on a stream.
+    fn read_some(&mut self, id: StreamId, now: Instant) {
+        let Some(stream) = self.streams.open.get_mut(&id) else {
+            return;
+        };
+        match stream.decoder.work(&self.envelope) {
+            Ok(None) if stream.decoder.has_work() => {
+                self.streams.put_to_work(id, false, now);
+                self.sync.arm_work(now);
             }
+            Ok(None) => match stream.ended.take() {
+                None => self.streams.release(id, now),
+                Some(end) => self.fail_stream(id, end.into_words()),
+            },
             Ok(Some(message)) => self.stream_message(id, message, now),
             Err(error) => self.stream_unreadable(id, &error),
+        }
+    }
+
+    /// Gives a stream up that holds too much of what has arrived.
+    fn bound_bytes(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.open.get(&id) else {
+            return;
+        };
+        let too_many = match id {
+            StreamId::Inbound(_) => self.streams.inbound_bytes() > INBOUND_BYTES_MAX,
+            StreamId::Outbound(_) => stream.decoder.buffered_bytes() > limits::STREAM_BYTES_MAX,
+        };
+        if too_many {
+            self.counters.dropped_refused += 1;
+            log::debug!(target: "memberlist", "Streams hold too many bytes: giving one up");
+            self.fail_stream(id, "too much data".into());
+        }
+    }
+
+    /// The next piece of work of the stream whose turn it is.
+    pub(super) fn work_on_streams(&mut self, now: Instant) {
+        let Some(&id) = self.streams.work.front() else {
+            return;
+        };
+        let Some(stream) = self.streams.open.get(&id) else {
+            return;
+        };
+        match stream.phase {
+            Phase::Reading => self.read_some(id, now),
+            Phase::StateWanted(_) => self.ask_for_state(id, now),
+            Phase::Sealing(..) => self.seal_some(id, now),
+            Phase::Connecting => self.streams.release(id, now),
+        }
+    }
+
+    /// This node's state is to be sent on a stream: at once, or when it is the stream's turn.
+    fn want_state(&mut self, id: StreamId, request: Option<PushPull>, join: bool, now: Instant) {
+        let too_much = request
+            .as_ref()
+            .is_some_and(|request| self.streams.is_too_much(request));
+        let idle = !self.streams.have_work();
+        let Some(stream) = self.streams.open.get_mut(&id) else {
+            return;
+        };
+        stream.phase = Phase::StateWanted(request);
+        stream.deadline = now + self.config.stream_timeout;
+        let is_its_turn = stream.busy_since.is_some();
+        if idle || too_much {
+            self.outputs
+                .push_back(Output::UserStateWanted { stream: id, join });
+        } else if !is_its_turn {
+            self.streams.put_to_work(id, false, now);
+            self.sync.arm_work(now);
+        }
+    }
+
+    fn ask_for_state(&mut self, id: StreamId, now: Instant) {
+        self.streams.release(id, now);
+        let Some(stream) = self.streams.open.get(&id) else {
+            return;
+        };
+        if let Phase::StateWanted(request) = &stream.phase {
+            let join = match (&stream.purpose, request) {
+                (Purpose::Sync(join), _) => join.is_some(),
+                (_, request) => request.as_ref().is_some_and(|request| request.join),
+            };
+            self.outputs
+                .push_back(Output::UserStateWanted { stream: id, join });
         }
     }
 
@@ -248,10 +403,7 @@ impl Swim {
         match (&stream.purpose, message) {
             (Purpose::Serve, StreamMessage::PushPull(request)) => {
                 let join = request.join;
-                stream.phase = Phase::StateWanted(Some(request));
-                stream.deadline = now + self.config.stream_timeout;
-                self.outputs
-                    .push_back(Output::UserStateWanted { stream: id, join });
+                self.want_state(id, Some(request), join, now);
             }
             (Purpose::Serve, StreamMessage::Ping(ping)) => self.answer_stream_ping(id, &ping),
             (Purpose::Serve, StreamMessage::User(bytes)) => {
@@ -324,14 +476,14 @@ impl Swim {
     }
 
     fn close_stream(&mut self, id: StreamId) {
-        if self.streams.open.remove(&id).is_some() {
+        if self.streams.remove(id).is_some() {
             self.transmit(Transmit::Close { stream: id });
         }
     }
 
     /// Gives a stream up that went wrong on this side.
     fn fail_stream(&mut self, id: StreamId, why: String) {
-        let Some(stream) = self.streams.open.remove(&id) else {
+        let Some(stream) = self.streams.remove(id) else {
             return;
         };
         self.transmit(Transmit::Abort { stream: id });
@@ -357,18 +509,31 @@ impl Swim {
     }
 
     pub(super) fn stream_closed(&mut self, id: StreamId, end: StreamEnd) {
-        let Some(stream) = self.streams.open.remove(&id) else {
+        let Some(stream) = self.streams.open.get_mut(&id) else {
             return;
         };
-        let why = match end {
-            StreamEnd::Eof => "EOF".to_owned(),
-            StreamEnd::Failed(why) => why,
+        let is_orderly = end == StreamEnd::Eof;
+        let goes_on = match (&stream.purpose, &stream.phase) {
+            // The whole message may be among what was not worked on yet.
+            (Purpose::Serve, Phase::Reading) => is_orderly && stream.busy_since.is_some(),
+            (_, Phase::Reading) => stream.busy_since.is_some(),
+            // The other side has said all that it has to say, and waits for the answer.
+            (Purpose::Serve, _) => is_orderly,
+            (_, _) => false,
         };
-        let why = match stream.phase {
-            Phase::Connecting => format!("dial tcp {}: {why}", stream.peer),
-            Phase::Reading | Phase::StateWanted(_) => why,
-        };
-        self.end_failed(&stream, why);
+        if goes_on {
+            stream.ended = Some(end);
+            return;
+        }
+        let mut why = end.into_words();
+        if matches!(stream.phase, Phase::Connecting) {
+            why = format!("dial tcp {}: {why}", stream.peer);
+        }
+        if is_orderly {
+            self.fail_stream(id, why);
+        } else if let Some(stream) = self.streams.remove(id) {
+            self.end_failed(&stream, why);
+        }
     }
 
     pub(super) fn expire_streams(&mut self, now: Instant) {
@@ -376,7 +541,7 @@ impl Swim {
             .streams
             .open
             .iter()
-            .filter(|(_, stream)| stream.deadline <= now)
+            .filter(|(_, stream)| stream.busy_since.is_none() && stream.deadline <= now)
             .map(|(&id, _)| id)
             .collect();
         for id in due {
@@ -385,7 +550,7 @@ impl Swim {
             };
             let step = match stream.phase {
                 Phase::Connecting => "dial",
-                Phase::Reading | Phase::StateWanted(_) => "read",
+                Phase::Reading | Phase::StateWanted(_) | Phase::Sealing(..) => "read",
             };
             let why = format!("{step} tcp {}: i/o timeout", stream.peer);
             self.fail_stream(id, why);
@@ -393,6 +558,9 @@ impl Swim {
     }
 
     /// Sends this node's state on a stream that waits for it, then merges what came on it.
+    ///
+    /// The state is that of this moment, even if it is encoded in pieces: copies of the entries are
+    /// cheap, and nobody is told of a number of entries that has changed meanwhile.
     pub(super) fn answer_push_pull(&mut self, id: StreamId, user_state: &[u8], now: Instant) {
         let Some(stream) = self.streams.open.get_mut(&id) else {
             return;
@@ -401,22 +569,73 @@ impl Swim {
             return;
         };
         let request = request.take();
+        let (join, side) = match (&stream.purpose, &request) {
+            (Purpose::Sync(join), _) => (join.is_some(), StreamSide::Initiator),
+            (_, request) => {
+                let join = request.as_ref().is_some_and(|request| request.join);
+                (join, StreamSide::Responder)
+            }
+        };
+        let too_much = request
+            .as_ref()
+            .is_some_and(|request| self.streams.is_too_much(request));
+        let state = self.own_state(join, user_state);
+        let sealer = Box::new(self.envelope.begin_push_pull(state, side));
+        let at_once = too_much || sealer.is_short();
+        let Some(stream) = self.streams.open.get_mut(&id) else {
+            return;
+        };
+        stream.phase = Phase::Sealing(request, sealer);
+        if at_once {
+            while self.is_sealing(id) {
+                self.seal_some(id, now);
+            }
+        } else {
+            self.streams.put_to_work(id, true, now);
+            self.sync.arm_work(now);
+        }
+    }
+
+    fn is_sealing(&self, id: StreamId) -> bool {
+        let stream = self.streams.open.get(&id);
+        stream.is_some_and(|stream| matches!(stream.phase, Phase::Sealing(..)))
+    }
+
+    /// Encodes some more of this node's state; at the end it is sent.
+    fn seal_some(&mut self, id: StreamId, now: Instant) {
+        let Some(stream) = self.streams.open.get_mut(&id) else {
+            return;
+        };
+        let Phase::Sealing(request, sealer) = &mut stream.phase else {
+            return;
+        };
+        let Some(bytes) = sealer.work(&mut self.envelope) else {
+            return;
+        };
+        let request = request.take();
         stream.phase = Phase::Reading;
-        stream.deadline = now + self.config.stream_timeout;
-        let join = match (&stream.purpose, &request) {
-            (Purpose::Sync(join), _) => join.is_some(),
-            (_, Some(request)) => request.join,
-            (_, None) => false,
-        };
-        let state = StreamMessage::PushPull(self.own_state(join, user_state));
+        self.streams.release(id, now);
+        if let Some(stream) = self.streams.open.get_mut(&id) {
+            stream.deadline = now + self.config.stream_timeout;
+        }
+        self.transmit(Transmit::Write { stream: id, bytes });
         let Some(request) = request else {
-            return self.write(id, &state, StreamSide::Initiator);
+            return;
         };
-        self.write(id, &state, StreamSide::Responder);
         self.close_stream(id);
         // Only now, so that a refusal stays this node's own affair.
+        let join = request.join;
         if let Err(why) = self.merge_push_pull(request, join, None, now) {
             log::warn!(target: "memberlist", "Refusing a push/pull: {why}");
+        }
+    }
+}
+
+impl StreamEnd {
+    fn into_words(self) -> String {
+        match self {
+            StreamEnd::Eof => "EOF".to_owned(),
+            StreamEnd::Failed(why) => why,
         }
     }
 }

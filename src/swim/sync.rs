@@ -12,8 +12,9 @@ use crate::wire::{Alive, Dead, PushPull, PushPullNode, RemoteState, Suspect, Ver
 const SCALE_FROM_NODES: usize = 32;
 
 /// Entries of a state that are merged in one go. A larger state is merged in pieces, so that neither
-/// probes nor RPC clients wait for the end of ten thousand.
-const ENTRIES_AT_ONCE: usize = 1_024;
+/// probes nor RPC clients wait for the end of ten thousand. An entry that is news takes several
+/// microseconds before all layers are done with it.
+const ENTRIES_AT_ONCE: usize = 256;
 /// States that may be half merged; the next one is merged in one go, before it fills the memory.
 const MERGES_MAX: usize = 4;
 
@@ -22,7 +23,8 @@ const MERGES_MAX: usize = 4;
 pub(super) struct SyncTimer {
     next: Option<Instant>,
     merges: VecDeque<Merge>,
-    merge_due: Option<Instant>,
+    /// When to go on with work that was cut up: merges, and what streams have to do.
+    work_due: Option<Instant>,
 }
 
 /// A state on its way into the table.
@@ -36,12 +38,13 @@ struct Merge {
 
 impl SyncTimer {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.next.into_iter().chain(self.merge_due).min()
+        self.next.into_iter().chain(self.work_due).min()
     }
 
-    fn arm_merge(&mut self, now: Instant) {
-        let next = now + Duration::from_nanos(1);
-        self.merge_due = (!self.merges.is_empty()).then_some(next);
+    /// There is work to go on with: in the next moment, in which others have had their turn. A moment
+    /// that was set before stays, or a flood of input would put the work off for ever.
+    pub(super) fn arm_work(&mut self, now: Instant) {
+        self.work_due.get_or_insert(now + Duration::from_nanos(1));
     }
 }
 
@@ -127,29 +130,33 @@ impl Swim {
             join,
             initiated,
         };
-        let at_once = if self.sync.merges.len() < MERGES_MAX {
-            ENTRIES_AT_ONCE
+        if merge.entries.len() <= ENTRIES_AT_ONCE || self.sync.merges.len() >= MERGES_MAX {
+            self.merge_some(merge, usize::MAX, now);
         } else {
-            usize::MAX
-        };
-        if let Some(rest) = self.merge_some(merge, at_once, now) {
-            self.sync.merges.push_back(rest);
-            self.sync.arm_merge(now);
+            // What it took to decode and check it is enough for one turn.
+            self.sync.merges.push_back(merge);
+            self.sync.arm_work(now);
         }
         Ok(())
     }
 
-    /// The next piece of a large state.
-    pub(super) fn continue_merge(&mut self, now: Instant) {
-        if self.sync.merge_due.is_none_or(|due| due > now) {
+    /// The next piece of work that was cut up. States are merged before more of them are decoded, so
+    /// that they do not pile up.
+    pub(super) fn continue_work(&mut self, now: Instant) {
+        if self.sync.work_due.is_none_or(|due| due > now) {
             return;
         }
+        self.sync.work_due = None;
         if let Some(merge) = self.sync.merges.pop_front() {
             if let Some(rest) = self.merge_some(merge, ENTRIES_AT_ONCE, now) {
                 self.sync.merges.push_front(rest);
             }
+        } else {
+            self.work_on_streams(now);
         }
-        self.sync.arm_merge(now);
+        if !self.sync.merges.is_empty() || self.streams.have_work() {
+            self.sync.arm_work(now);
+        }
     }
 
     /// Merges some entries; gives back what is left.
@@ -190,8 +197,10 @@ impl Swim {
             self.counters.dropped_refused += (all - entries.len()) as u64;
         }
         let mut bounds = Bounds::default();
-        for node in self.nodes().filter(|node| node.state == NodeState::Alive) {
-            bounds.narrow(node.versions);
+        for node in self.table.in_any_order() {
+            if node.state == NodeState::Alive {
+                bounds.narrow(node.versions);
+            }
         }
         for entry in entries
             .iter()
@@ -200,7 +209,8 @@ impl Swim {
             bounds.narrow(entry.versions);
         }
         let remote = entries.iter().map(|entry| (&entry.name, entry.versions));
-        let local = self.nodes().map(|node| (&node.name, node.versions));
+        let local = self.table.in_any_order();
+        let local = local.map(|node| (&node.name, node.versions));
         for (name, versions) in remote.chain(local) {
             bounds
                 .check(versions)

@@ -158,6 +158,11 @@ impl Table {
         self.by_name.values().map(|&id| self.record(id))
     }
 
+    /// All nodes, as they lie in memory.
+    pub fn in_any_order(&self) -> impl Iterator<Item = &Node> {
+        self.slots.iter().flatten().map(|record| &record.node)
+    }
+
     /// Adds a record whose name is new.
     pub fn insert(&mut self, record: Record, rng: &mut Rng) -> NodeId {
         let id = self

@@ -192,8 +192,8 @@ impl Gossip {
                 Ok(0) => {
                     stream.readable = false;
                     stream.ended = true;
-                    // The stream itself stays until the outputs are drained: an answer to the last
-                    // bytes may be among them.
+                    // The stream itself stays until the core closes it: an answer to the last bytes
+                    // may still come.
                     if open {
                         let end = StreamEnd::Eof;
                         core(Input::StreamClosed { stream: id, end }, clock.now());

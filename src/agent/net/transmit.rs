@@ -115,7 +115,7 @@ impl Gossip {
         }
         if let Err(error) = stream.write_out() {
             let id = stream.id;
-            if stream.phase == Phase::Open && !stream.ended {
+            if stream.phase == Phase::Open {
                 let end = StreamEnd::Failed(format!("write: {}", os_error(&error)));
                 self.failed.push_back((id, end));
             }
@@ -131,10 +131,9 @@ impl Gossip {
             stream.readable = true;
         }
         match stream.phase {
-            Phase::Open => stream.ended && flushed,
             Phase::Lingering(end) => stream.ended || end <= now,
             Phase::Flushing(end) => end <= now,
-            Phase::Connecting => false,
+            Phase::Connecting | Phase::Open => false,
         }
     }
 }

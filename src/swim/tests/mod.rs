@@ -3,6 +3,7 @@
 
 mod cluster;
 mod gossip;
+mod large;
 mod leave;
 mod probe;
 mod rules;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::wire::{PushPull, PushPullNode, RemoteState, StreamDecoder, StreamMessage, StreamSide};
 
-fn entry(host: u8, incarnation: u32, state: RemoteState) -> PushPullNode {
+pub(super) fn entry(host: u8, incarnation: u32, state: RemoteState) -> PushPullNode {
     PushPullNode {
         name: peer(host),
         addr: addr(host),
@@ -14,7 +14,7 @@ fn entry(host: u8, incarnation: u32, state: RemoteState) -> PushPullNode {
     }
 }
 
-fn push_pull(join: bool, nodes: Vec<PushPullNode>, user_state: &[u8]) -> StreamMessage {
+pub(super) fn push_pull(join: bool, nodes: Vec<PushPullNode>, user_state: &[u8]) -> StreamMessage {
     StreamMessage::PushPull(PushPull {
         join,
         nodes,
@@ -23,10 +23,10 @@ fn push_pull(join: bool, nodes: Vec<PushPullNode>, user_state: &[u8]) -> StreamM
     })
 }
 
-const INBOUND: StreamId = StreamId::Inbound(1);
+pub(super) const INBOUND: StreamId = StreamId::Inbound(1);
 
 /// A peer connects and writes a message; what comes of it.
-fn receive(script: &mut Script, message: &StreamMessage) {
+pub(super) fn receive(script: &mut Script, message: &StreamMessage) {
     let now = script.now;
     script.swim.handle_stream_accepted(INBOUND, addr(2), now);
     let bytes = plain_envelope().seal_stream(message, StreamSide::Initiator);
@@ -44,14 +44,14 @@ fn opened(script: &mut Script) -> (StreamId, SocketAddr) {
     }
 }
 
-fn answer(script: &mut Script, stream: StreamId, message: &StreamMessage) {
+pub(super) fn answer(script: &mut Script, stream: StreamId, message: &StreamMessage) {
     let bytes = plain_envelope().seal_stream(message, StreamSide::Responder);
     let now = script.now;
     script.swim.handle_stream_data(stream, &bytes, now);
     script.drain();
 }
 
-fn written(output: &Output, reader: StreamSide) -> StreamMessage {
+pub(super) fn written(output: &Output, reader: StreamSide) -> StreamMessage {
     let Output::Transmit(Transmit::Write { bytes, .. }) = output else {
         panic!("{output:?}")
     };
@@ -59,7 +59,7 @@ fn written(output: &Output, reader: StreamSide) -> StreamMessage {
     decoder.push(bytes, &plain_envelope()).unwrap().unwrap()
 }
 
-fn join(script: &mut Script) -> (JoinId, StreamId) {
+pub(super) fn join(script: &mut Script) -> (JoinId, StreamId) {
     let now = script.now;
     let join = script.swim.join(addr(2), now);
     script.drain();
@@ -68,7 +68,7 @@ fn join(script: &mut Script) -> (JoinId, StreamId) {
     (join, stream)
 }
 
-fn failure(script: &mut Script, join: JoinId) -> String {
+pub(super) fn failure(script: &mut Script, join: JoinId) -> String {
     let ends: Vec<String> = script
         .take_events()
         .into_iter()
@@ -554,45 +554,4 @@ fn what_accepted_streams_hold_together_is_bounded() {
             join: false
         }]
     );
-}
-
-#[test]
-fn a_large_state_is_merged_in_pieces() {
-    let mut script = Script::new();
-    let join = script.swim.join(addr(2), script.now);
-    script.drain();
-    let (stream, _) = opened(&mut script);
-    let now = script.now;
-    script.swim.handle_stream_connected(stream, now);
-    script.drain();
-    script.swim.send_push_pull(stream, b"", now);
-    script.drain();
-    script.outputs.clear();
-    let many = |index: u32| PushPullNode {
-        name: name(&format!("many-{index}")),
-        ..entry(2, 1, RemoteState::Alive)
-    };
-    let state = push_pull(true, (0..3_000).map(many).collect(), b"state");
-    answer(&mut script, stream, &state);
-    let mut counts = vec![script.swim.node_count()];
-    let ended = |script: &Script| {
-        let end = Output::JoinEnded {
-            join,
-            result: Ok(()),
-        };
-        script.outputs.contains(&end)
-    };
-    while !ended(&script) {
-        let due = script.swim.poll_timeout().unwrap();
-        assert!(due.since(script.now) < Duration::from_millis(1));
-        script.run_until(due);
-        counts.push(script.swim.node_count());
-    }
-    counts.dedup();
-    assert_eq!(counts, [1_025, 2_049, 3_001]);
-    let told = script
-        .outputs
-        .iter()
-        .filter(|output| matches!(output, Output::UserState { bytes, .. } if bytes == b"state"));
-    assert_eq!(told.count(), 1);
 }
