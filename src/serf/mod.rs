@@ -84,6 +84,7 @@ pub struct Serf {
     user_coalescer: UserCoalescer,
 
     joins: Vec<join::Join>,
+    user_states: push_pull::UserStates,
     tag_changes: tags::TagChanges,
     /// Intents whose spreading somebody waits for, and until when.
     waiters: OrderedMap<BroadcastId, (Instant, leave::Waiter)>,
@@ -156,6 +157,7 @@ impl Serf {
             member_coalescer,
             user_coalescer,
             joins: Vec::new(),
+            user_states: push_pull::UserStates::default(),
             tag_changes: tags::TagChanges::default(),
             waiters: OrderedMap::new(),
             last_broadcast_id: 0,
@@ -228,6 +230,7 @@ impl Serf {
             self.chores_deadline(),
             self.recorder_deadline(),
             self.doubts.deadline(),
+            self.user_states.deadline(),
             self.swim.poll_timeout(),
         ];
         own.into_iter().flatten().min()
@@ -371,7 +374,9 @@ impl Serf {
                     bytes, initiated, ..
                 } => self.handle_user_state(&bytes, initiated, now),
                 swim::Output::JoinEnded { join, result } => {
-                    self.handle_join_ended(join, result, now);
+                    if let Some(result) = self.user_states.hold_back(join, result) {
+                        self.handle_join_ended(join, result, now);
+                    }
                 }
                 swim::Output::Acked { node, rtt, payload } => {
                     self.learn_place(&node, rtt, payload.as_deref());
@@ -434,6 +439,7 @@ impl Serf {
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
+        self.continue_user_state(now);
         self.end_due_queries(now);
         self.end_overdue_waits(now);
         self.finish_due_prunes(now);

@@ -1,12 +1,92 @@
 //! The Serf layer's part of a push/pull (gossip spec 5.9).
 
+use std::collections::VecDeque;
+
 use super::user_events::RING_EVENTS_MAX;
 use super::{LamportTime, MemberStatus, Serf};
-use crate::ordered::{OrderedMap, OrderedSet};
+use crate::ordered::OrderedMap;
 use crate::swim::JoinId;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{JoinIntent, LeaveIntent, RecentEvents, SerfPushPull, UserEventMessage};
+
+/// Intents of a state that are taken in in one go, as with the entries of the membership layer.
+const INTENTS_AT_ONCE: usize = 1_024;
+/// States that may be half taken in; the next one is taken in in one go.
+const STATES_MAX: usize = 4;
+
+/// Large states on their way in.
+#[derive(Debug, Default)]
+pub(super) struct UserStates {
+    pending: VecDeque<UserState>,
+    /// When to go on with the first.
+    due: Option<Instant>,
+}
+
+/// What is left of one.
+#[derive(Debug)]
+struct UserState {
+    /// Who has left, and since when as they know it: first of all.
+    left: std::vec::IntoIter<(NodeName, LamportTime)>,
+    joined: std::vec::IntoIter<(NodeName, LamportTime)>,
+    events: Vec<Option<RecentEvents>>,
+    initiated: Option<JoinId>,
+    /// The join that it belongs to has come to this, which is not told before all is taken in.
+    join_ended: Option<Result<(), String>>,
+}
+
+impl UserState {
+    fn new(state: SerfPushPull, initiated: Option<JoinId>) -> Self {
+        let mut joined = state.status_ltimes;
+        let names = state.left_members.into_iter();
+        let mut left: OrderedMap<_, _> = names.map(|name| (name, LamportTime(0))).collect();
+        if !left.is_empty() {
+            joined.retain(|(node, ltime)| {
+                let theirs = left.get_mut(node);
+                theirs.map(|theirs| *theirs = *ltime).is_none()
+            });
+        }
+        let left: Vec<_> = left.into_iter().collect();
+        UserState {
+            left: left.into_iter(),
+            joined: joined.into_iter(),
+            events: state.events,
+            initiated,
+            join_ended: None,
+        }
+    }
+
+    /// How many are left.
+    fn intents(&self) -> usize {
+        self.left.len() + self.joined.len()
+    }
+}
+
+impl UserStates {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+
+    fn arm(&mut self, now: Instant) {
+        self.due.get_or_insert(now + Duration::from_nanos(1));
+    }
+
+    /// A join has ended: keeps that for later while a state of it is on its way in; else gives it back.
+    pub(super) fn hold_back(
+        &mut self,
+        join: JoinId,
+        result: Result<(), String>,
+    ) -> Option<Result<(), String>> {
+        let mut pending = self.pending.iter_mut();
+        match pending.find(|state| state.initiated == Some(join)) {
+            Some(state) => {
+                state.join_ended = Some(result);
+                None
+            }
+            None => Some(result),
+        }
+    }
+}
 
 impl Serf {
     /// What this node tells another.
@@ -44,36 +124,57 @@ impl Serf {
         self.member_clock.catch_up(state.ltime);
         self.event_clock.catch_up(state.event_ltime);
         self.query_clock.catch_up(state.query_ltime);
-        self.merge_intents(&state, now);
         if initiated.is_some_and(|join| self.join_ignores_old_events(join)) {
             // A time that nobody can have reached must not silence the events to come.
             let reached = state.event_ltime.min(self.event_clock.now());
             self.events.raise_minimum(reached);
         }
-        self.merge_events(state.events, now);
+        let mut state = UserState::new(state, initiated);
+        let full = self.user_states.pending.len() >= STATES_MAX;
+        if full || (state.intents() <= INTENTS_AT_ONCE && self.user_states.pending.is_empty()) {
+            self.merge_user_state(&mut state, usize::MAX, now);
+        } else {
+            self.user_states.pending.push_back(state);
+            self.user_states.arm(now);
+        }
     }
 
-    fn merge_intents(&mut self, state: &SerfPushPull, now: Instant) {
-        let left: OrderedSet<&NodeName> = state.left_members.iter().collect();
-        let times = state.status_ltimes.iter().map(|(n, t)| (n, *t));
-        let times: OrderedMap<&NodeName, LamportTime> =
-            times.filter(|(node, _)| left.contains(node)).collect();
-        for node in &state.left_members {
-            // One later than what they have, so that it counts here as well.
-            let theirs = times.get(node).map_or(0, |time| time.0);
-            let intent = LeaveIntent {
-                ltime: LamportTime(theirs.saturating_add(1)),
-                node: node.clone(),
-                prune: false,
-            };
-            self.handle_leave_intent(&intent, now);
+    /// The next piece of a large state.
+    pub(super) fn continue_user_state(&mut self, now: Instant) {
+        if self.user_states.due.is_none_or(|due| due > now) {
+            return;
         }
-        for (node, ltime) in &state.status_ltimes {
-            if !left.contains(node) {
-                let (ltime, node) = (*ltime, node.clone());
-                self.handle_join_intent(&JoinIntent { ltime, node }, now);
+        self.user_states.due = None;
+        if let Some(mut state) = self.user_states.pending.pop_front() {
+            self.merge_user_state(&mut state, INTENTS_AT_ONCE, now);
+            if state.intents() > 0 {
+                self.user_states.pending.push_front(state);
+            } else if let (Some(join), Some(result)) = (state.initiated, state.join_ended) {
+                self.handle_join_ended(join, result, now);
             }
         }
+        if !self.user_states.pending.is_empty() {
+            self.user_states.arm(now);
+        }
+    }
+
+    /// Takes in some intents; behind the last of them, all the rest.
+    fn merge_user_state(&mut self, state: &mut UserState, at_once: usize, now: Instant) {
+        let before = state.left.len();
+        for (node, theirs) in state.left.by_ref().take(at_once) {
+            // One later than what they have, so that it counts here as well.
+            let ltime = LamportTime(theirs.0.saturating_add(1));
+            let prune = false;
+            self.handle_leave_intent(&LeaveIntent { ltime, node, prune }, now);
+        }
+        let at_once = at_once - (before - state.left.len());
+        for (node, ltime) in state.joined.by_ref().take(at_once) {
+            self.handle_join_intent(&JoinIntent { ltime, node }, now);
+        }
+        if state.intents() > 0 {
+            return;
+        }
+        self.merge_events(std::mem::take(&mut state.events), now);
     }
 
     fn merge_events(&mut self, slots: Vec<Option<RecentEvents>>, now: Instant) {
