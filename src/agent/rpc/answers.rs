@@ -1,5 +1,7 @@
 //! Answers that need no command: members and figures (agent spec 2.4).
 
+use std::sync::OnceLock;
+
 use regex_lite::{Regex, RegexBuilder};
 
 use super::View;
@@ -63,10 +65,15 @@ fn compile(expression: &[u8]) -> Result<Regex, String> {
         .map_err(|why| format!("Failed to compile regex: {why}"))
 }
 
+/// How many the agent had when it was first asked: a dozen system calls find it out.
+fn processors() -> usize {
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
 /// The figures that `info` shows. `unread_records`: events and log lines that clients were too slow for.
 pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
     let figures = view.serf.stats();
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let mut stats = Stats::new();
     let mut group = |name: &str, entries: Vec<(&str, String)>| {
         let entries = entries
@@ -87,7 +94,7 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
             // One thread does everything.
             ("max_procs", "1".to_owned()),
             ("goroutines", "1".to_owned()),
-            ("cpu_count", processors.to_string()),
+            ("cpu_count", processors().to_string()),
         ],
     );
     let mut serf = vec![
