@@ -14,7 +14,7 @@ STATIC = $(TARGET_DIR)/static/cottar
 
 # A static binary needs a C library to link in. In order of preference: the musl target of this
 # toolchain; musl with a standard library built from source, which Debian's packages rustc-web,
-# cargo-web, rust-web-src, musl-dev and musl-tools allow; glibc. Flags for glibc go to a named target,
+# cargo-web, rust-web-src, musl-dev, musl-tools and lld allow; glibc. Flags for glibc go to a named target,
 # so that build scripts and procedural macros are still built the ordinary way.
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 MUSL = $(patsubst %-gnu,%-musl,$(HOST))
