@@ -6,34 +6,19 @@ use cottar::wire::NodeName;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
-pub const STEPS: &[Step] = &[
-    Step {
-        name: "map: find",
-        growth: Growth::Logarithm,
-        measure: |members| {
-            let (map, names) = (numbered::<OrderedMap<_, _>>(members), shuffled(members));
+/// The same steps with either map, which have no trait in common.
+macro_rules! measures {
+    ($map:ident) => {
+        pub fn find(members: usize) -> f64 {
+            let (map, names) = (numbered::<$map<_, _>>(members), shuffled(members));
             let mut names = names.iter().cycle();
             nanos_per_step(1, || {
                 black_box(names.next().and_then(|name| map.get(name)));
             })
-        },
-    },
-    Step {
-        name: "std's map: find",
-        growth: Growth::Logarithm,
-        measure: |members| {
-            let (map, names) = (numbered::<BTreeMap<_, _>>(members), shuffled(members));
-            let mut names = names.iter().cycle();
-            nanos_per_step(1, || {
-                black_box(names.next().and_then(|name| map.get(name)));
-            })
-        },
-    },
-    Step {
-        name: "map: remove, and insert again",
-        growth: Growth::Logarithm,
-        measure: |members| {
-            let (mut map, names) = (numbered::<OrderedMap<_, _>>(members), shuffled(members));
+        }
+
+        pub fn replace(members: usize) -> f64 {
+            let (mut map, names) = (numbered::<$map<_, _>>(members), shuffled(members));
             let mut names = names.iter().cycle();
             nanos_per_step(1, || {
                 if let Some(name) = names.next() {
@@ -41,42 +26,12 @@ pub const STEPS: &[Step] = &[
                     map.insert(name.clone(), number);
                 }
             })
-        },
-    },
-    Step {
-        name: "std's map: remove, and insert again",
-        growth: Growth::Logarithm,
-        measure: |members| {
-            let (mut map, names) = (numbered::<BTreeMap<_, _>>(members), shuffled(members));
-            let mut names = names.iter().cycle();
-            nanos_per_step(1, || {
-                if let Some(name) = names.next() {
-                    let number = map.remove(name).unwrap();
-                    map.insert(name.clone(), number);
-                }
-            })
-        },
-    },
-    Step {
-        name: "map: fill and empty, each entry",
-        growth: Growth::Logarithm,
-        measure: |members| {
+        }
+
+        pub fn fill(members: usize) -> f64 {
             let names = shuffled(members);
             nanos_per_step(members, || {
-                let mut map: OrderedMap<_, _> = names.iter().cloned().zip(0..).collect();
-                while let Some(first) = map.pop_first() {
-                    black_box::<(NodeName, usize)>(first);
-                }
-            })
-        },
-    },
-    Step {
-        name: "std's map: fill and empty, each entry",
-        growth: Growth::Logarithm,
-        measure: |members| {
-            let names = shuffled(members);
-            nanos_per_step(members, || {
-                let mut map = BTreeMap::new();
+                let mut map = $map::new();
                 for (name, number) in names.iter().cloned().zip(0..) {
                     map.insert(name, number);
                 }
@@ -84,8 +39,35 @@ pub const STEPS: &[Step] = &[
                     black_box::<(NodeName, usize)>(first);
                 }
             })
-        },
-    },
+        }
+    };
+}
+
+mod ours {
+    use super::*;
+    measures!(OrderedMap);
+}
+
+mod std_map {
+    use super::*;
+    measures!(BTreeMap);
+}
+
+const fn step(name: &'static str, measure: fn(usize) -> f64) -> Step {
+    Step {
+        name,
+        growth: Growth::Logarithm,
+        measure,
+    }
+}
+
+pub const STEPS: &[Step] = &[
+    step("map: find", ours::find),
+    step("std's map: find", std_map::find),
+    step("map: remove, and insert again", ours::replace),
+    step("std's map: remove, and insert again", std_map::replace),
+    step("map: fill and empty, each entry", ours::fill),
+    step("std's map: fill and empty, each entry", std_map::fill),
 ];
 
 fn numbered<M: FromIterator<(NodeName, usize)>>(members: usize) -> M {
