@@ -20,6 +20,13 @@ fn large_state(writer: StreamSide) -> Vec<u8> {
     plain_envelope().seal_stream(&push_pull(true, many(MANY), b"state"), writer)
 }
 
+/// An answer in which a part of the bytes holds a part of the entries: it is not compressed.
+fn uncompressed_answer() -> Vec<u8> {
+    let mut envelope = plain_envelope();
+    envelope.compression = false;
+    envelope.seal_stream(&push_pull(true, many(MANY), b""), StreamSide::Responder)
+}
+
 impl Script {
     /// The next piece of work, which is due in the next moment.
     fn piece(&mut self) {
@@ -202,9 +209,7 @@ fn the_end_of_a_stream_waits_for_what_came_before_it() {
 
 #[test]
 fn a_message_that_lacks_its_end_comes_to_nothing() {
-    let mut envelope = plain_envelope();
-    envelope.compression = false;
-    let bytes = envelope.seal_stream(&push_pull(true, many(MANY), b""), StreamSide::Responder);
+    let bytes = uncompressed_answer();
     let mut script = Script::new();
     let (id, stream) = script.joining();
     // All in one piece, so that there is work left.
@@ -240,9 +245,7 @@ fn the_time_for_a_stream_is_that_of_the_other_side() {
     }
 
     // Whoever sends half a state has its ten seconds, without the time of decoding.
-    let mut envelope = plain_envelope();
-    envelope.compression = false;
-    let bytes = envelope.seal_stream(&push_pull(true, many(MANY), b""), StreamSide::Responder);
+    let bytes = uncompressed_answer();
     let mut script = Script::new();
     let (id, stream) = script.joining();
     let now = script.now;

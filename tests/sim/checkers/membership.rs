@@ -6,30 +6,40 @@ use cottar::serf::{Member, MemberStatus};
 use cottar::swim::NodeState;
 use cottar::wire::NodeName;
 
-use super::{Life, Verdict, final_lists, life, living_names};
+use super::{Verdict, final_lists, life, living_names};
 use crate::cluster::NodeId;
 use crate::history::{Record, What};
 
-/// As long as a node keeps its record of another, the incarnation in it never falls, unless the
-/// name came back at another address (gossip spec 4.8.1 rule 5).
-pub fn incarnations_never_go_back(history: &[Record]) -> Verdict {
-    let mut known: BTreeMap<(Life, &NodeName), (std::net::SocketAddr, u32)> = BTreeMap::new();
+/// What one node knows of another.
+#[derive(Clone, Copy)]
+struct Known {
+    addr: std::net::SocketAddr,
+    incarnation: u32,
+    state: NodeState,
+}
+
+/// Judges each change of what a node knows of another, as long as it keeps its record of it: where
+/// that is, of whom, from what, and to what.
+fn judge_changes(
+    history: &[Record],
+    judge: impl Fn(&Record, &NodeName, Known, Known) -> Verdict,
+) -> Verdict {
+    let mut known = BTreeMap::new();
     for record in history {
         match &record.what {
             What::Known {
                 about,
                 addr,
                 incarnation,
-                ..
+                state,
             } => {
-                let before = known.insert((life(record), about), (*addr, *incarnation));
-                if let Some((old_addr, old)) = before {
-                    if old_addr == *addr && old > *incarnation {
-                        return Err(format!(
-                            "{:?}: node {} let {about} fall from incarnation {old} to {incarnation}",
-                            record.at, record.node
-                        ));
-                    }
+                let now = Known {
+                    addr: *addr,
+                    incarnation: *incarnation,
+                    state: *state,
+                };
+                if let Some(before) = known.insert((life(record), about), now) {
+                    judge(record, about, before, now)?;
                 }
             }
             What::Dropped { about } => {
@@ -41,36 +51,34 @@ pub fn incarnations_never_go_back(history: &[Record]) -> Verdict {
     Ok(())
 }
 
+/// As long as a node keeps its record of another, the incarnation in it never falls, unless the
+/// name came back at another address (gossip spec 4.8.1 rule 5).
+pub fn incarnations_never_go_back(history: &[Record]) -> Verdict {
+    judge_changes(history, |record, about, before, now| {
+        if before.addr == now.addr && before.incarnation > now.incarnation {
+            return Err(format!(
+                "{:?}: node {} let {about} fall from incarnation {} to {}",
+                record.at, record.node, before.incarnation, now.incarnation
+            ));
+        }
+        Ok(())
+    })
+}
+
 /// A record turns from dead or left to alive only by a higher incarnation, which only its owner can
 /// have said, or by another address; and in the end nobody is alive in a list who does not run.
 pub fn nobody_rises_by_stale_news(history: &[Record]) -> Verdict {
-    let mut known = BTreeMap::new();
-    for record in history {
-        match &record.what {
-            What::Known {
-                about,
-                addr,
-                incarnation,
-                state,
-            } => {
-                let now = (*addr, *incarnation, *state);
-                if let Some(before) = known.insert((life(record), about), now) {
-                    let gone = |state| matches!(state, NodeState::Dead | NodeState::Left);
-                    let rose = gone(before.2) && !gone(*state);
-                    if rose && before.0 == *addr && *incarnation <= before.1 {
-                        return Err(format!(
-                            "{:?}: node {} took {about} back from {:?} at incarnation {} by news of incarnation {incarnation}",
-                            record.at, record.node, before.2, before.1
-                        ));
-                    }
-                }
-            }
-            What::Dropped { about } => {
-                known.remove(&(life(record), about));
-            }
-            _ => {}
+    judge_changes(history, |record, about, before, now| {
+        let gone = |state| matches!(state, NodeState::Dead | NodeState::Left);
+        let rose = gone(before.state) && !gone(now.state);
+        if rose && before.addr == now.addr && now.incarnation <= before.incarnation {
+            return Err(format!(
+                "{:?}: node {} took {about} back from {:?} at incarnation {} by news of incarnation {}",
+                record.at, record.node, before.state, before.incarnation, now.incarnation
+            ));
         }
-    }
+        Ok(())
+    })?;
     let living = living_names(history);
     for (node, members) in final_lists(history) {
         for member in members {

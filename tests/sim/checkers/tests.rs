@@ -71,6 +71,10 @@ fn with(mut history: Vec<Record>, news: Vec<Record>) -> Vec<Record> {
     history
 }
 
+fn delivered(millis: u64, node: NodeId, order: u64, event: Event) -> Record {
+    at(millis, node, What::Delivered { order, event })
+}
+
 fn user(ltime: u64, payload: &str) -> Event {
     Event::User(UserEvent {
         ltime: LamportTime(ltime),
@@ -153,22 +157,8 @@ fn lists_that_differ_are_seen() {
 fn an_event_twice_is_seen() {
     let twice = |second| {
         vec![
-            at(
-                5,
-                0,
-                What::Delivered {
-                    order: 0,
-                    event: user(1, "x"),
-                },
-            ),
-            at(
-                6,
-                0,
-                What::Delivered {
-                    order: 1,
-                    event: user(second, "x"),
-                },
-            ),
+            delivered(5, 0, 0, user(1, "x")),
+            delivered(6, 0, 1, user(second, "x")),
         ]
     };
     assert!(events_come_at_most_once(&twice(1)).is_err());
@@ -181,27 +171,10 @@ fn an_event_that_misses_a_node_is_seen() {
         name: b"deploy".to_vec(),
         payload: b"x".to_vec(),
     };
-    let mut news = vec![
-        at(
-            5,
-            0,
-            What::Delivered {
-                order: 0,
-                event: user(7, "x"),
-            },
-        ),
-        at(5, 0, fired),
-    ];
+    let mut news = vec![delivered(5, 0, 0, user(7, "x")), at(5, 0, fired)];
     let missed = with(ending(both(), both()), news.clone());
     assert!(events_reach_the_connected(&missed).is_err());
-    news.push(at(
-        8,
-        1,
-        What::Delivered {
-            order: 0,
-            event: user(7, "x"),
-        },
-    ));
+    news.push(delivered(8, 1, 0, user(7, "x")));
     events_reach_the_connected(&with(ending(both(), both()), news.clone())).unwrap();
     // One that joined later, and asked to skip what was before, need not get it.
     news.pop();
@@ -299,22 +272,8 @@ fn handlers_out_of_turn_are_seen() {
     let end = |order| at(6, 0, What::HandlerEnded { order });
     let run = |rest: Vec<Record>| {
         let mut history = vec![
-            at(
-                1,
-                0,
-                What::Delivered {
-                    order: 0,
-                    event: user(1, "x"),
-                },
-            ),
-            at(
-                1,
-                0,
-                What::Delivered {
-                    order: 1,
-                    event: query.clone(),
-                },
-            ),
+            delivered(1, 0, 0, user(1, "x")),
+            delivered(1, 0, 1, query.clone()),
         ];
         history.extend(rest);
         handlers_run_one_at_a_time_in_order(&history)
