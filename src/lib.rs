@@ -2,6 +2,9 @@
 //!
 //! # The map
 //!
+//! The protocol and the behaviour of the reference that cottar keeps to are described in `src/spec`, which
+//! comments cite by section.
+//!
 //! The core holds the protocol. It is made of pure state machines: bytes, time and a seed go in, bytes and
 //! events come out, so that a simulator can run whole clusters of it and repeat every run.
 //!
