@@ -112,34 +112,42 @@ impl UserCoalescer {
         }
     }
 
-    fn put(&mut self, event: UserEvent, now: Instant) {
+    /// Takes an event in. Returns the events that a newer one of the same name replaces: the given
+    /// one itself, or all that the batch holds of the name.
+    fn put(&mut self, event: UserEvent, now: Instant) -> Vec<UserEvent> {
         self.window.note_event(now);
         let newest = self
             .batch
             .get_or_insert_with(event.name.clone(), || (event.ltime, Vec::new()));
         if event.ltime < newest.0 {
-            return;
+            return vec![event];
         }
+        let mut replaced = Vec::new();
         if event.ltime > newest.0 {
-            self.events -= newest.1.len();
-            self.bytes -= newest.1.iter().map(size_of_event).sum::<usize>();
-            *newest = (event.ltime, Vec::new());
+            newest.0 = event.ltime;
+            replaced = std::mem::take(&mut newest.1);
+            self.events -= replaced.len();
+            self.bytes -= replaced.iter().map(size_of_event).sum::<usize>();
         }
         self.events += 1;
         self.bytes += size_of_event(&event);
         newest.1.push(event);
+        replaced
     }
 
     fn is_full(&self) -> bool {
         self.events >= BATCH_EVENTS_MAX || self.bytes >= BATCH_BYTES_MAX
     }
 
+    /// Ends the batch: its events by time, those of one time by name.
     fn flush(&mut self) -> Vec<UserEvent> {
         self.window.ends = None;
         self.events = 0;
         self.bytes = 0;
         let batch = std::mem::take(&mut self.batch);
-        batch.into_values().flat_map(|(_, events)| events).collect()
+        let mut events: Vec<_> = batch.into_values().flat_map(|(_, events)| events).collect();
+        events.sort_by_key(|event| event.ltime);
+        events
     }
 }
 
@@ -157,7 +165,7 @@ impl Serf {
     ) {
         if self.member_coalescer.window.is_off() {
             let members = vec![member];
-            self.push_event(Event::Member(MemberEvent { kind, members }));
+            self.push_member_event(MemberEvent { kind, members });
             return;
         }
         self.member_coalescer.put(kind, member, now);
@@ -169,10 +177,12 @@ impl Serf {
     /// A user event on its way to handlers.
     pub(super) fn deliver_user_event(&mut self, event: UserEvent, now: Instant) {
         if !event.coalesce || self.user_coalescer.window.is_off() {
-            self.push_event(Event::User(event));
+            self.hand_over_event(event);
             return;
         }
-        self.user_coalescer.put(event, now);
+        for replaced in self.user_coalescer.put(event, now) {
+            self.record_event(&replaced);
+        }
         if self.user_coalescer.is_full() {
             self.flush_user_events();
         }
@@ -201,18 +211,18 @@ impl Serf {
 
     fn flush_member_events(&mut self) {
         for event in self.member_coalescer.flush() {
-            self.push_event(Event::Member(event));
+            self.push_member_event(event);
         }
     }
 
     fn flush_user_events(&mut self) {
         for event in self.user_coalescer.flush() {
-            self.push_event(Event::User(event));
+            self.hand_over_event(event);
         }
     }
 
-    fn push_event(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
+    fn push_member_event(&mut self, event: MemberEvent) {
+        self.outputs.push_back(Output::Event(Event::Member(event)));
     }
 }
 
@@ -329,18 +339,29 @@ mod tests {
     #[test]
     fn the_newest_user_events_of_a_name_survive() {
         let mut coalescer = UserCoalescer::new(PERIOD, QUIET);
+        // Name, time, payload, and the payload of what is replaced.
         let events = [
-            ("b", 5, "1"),
-            ("a", 1, "2"),
-            ("b", 6, "3"),
-            ("b", 4, "4"),
-            ("b", 6, "5"),
+            ("b", 5, "1", None),
+            ("a", 7, "2", None),
+            ("b", 6, "3", Some("1")),
+            ("b", 4, "4", Some("4")),
+            ("b", 6, "5", None),
+            ("c", 1, "6", None),
         ];
-        for (name, ltime, payload) in events {
-            coalescer.put(user(name, ltime, payload), seconds(0));
+        for (name, ltime, payload, gone) in events {
+            let replaced = coalescer.put(user(name, ltime, payload), seconds(0));
+            let payloads = replaced.into_iter().map(|event| event.payload);
+            let gone = gone.map(|payload: &str| payload.as_bytes().to_vec());
+            assert_eq!(payloads.collect::<Vec<_>>(), Vec::from_iter(gone));
         }
-        assert_eq!((coalescer.events, coalescer.bytes), (3, 6));
-        let expected = [user("a", 1, "2"), user("b", 6, "3"), user("b", 6, "5")];
+        assert_eq!((coalescer.events, coalescer.bytes), (4, 8));
+        // By time, whatever the names are.
+        let expected = [
+            user("c", 1, "6"),
+            user("b", 6, "3"),
+            user("b", 6, "5"),
+            user("a", 7, "2"),
+        ];
         assert_eq!(coalescer.flush(), expected);
         assert_eq!((coalescer.events, coalescer.bytes), (0, 0));
         assert_eq!(coalescer.flush(), []);

@@ -15,6 +15,7 @@ pub mod config;
 pub mod coordinate;
 mod doubt;
 pub mod event;
+mod events;
 mod filters;
 mod intents;
 mod internal;

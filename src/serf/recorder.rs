@@ -1,7 +1,7 @@
 //! What goes into the snapshot file, and when (gossip spec 5.17, agent spec 4.10).
 
 use super::snapshot::SnapshotLine;
-use super::{LamportTime, Member, MemberEventKind, Output, Serf};
+use super::{LamportTime, Member, MemberEventKind, Output, Serf, UserEvent};
 use crate::time::{Duration, Instant};
 
 /// Time between looks whether the member clock has advanced.
@@ -55,8 +55,9 @@ impl Serf {
         self.record_clock();
     }
 
-    /// A user event was taken in.
-    pub(super) fn record_event(&mut self, ltime: LamportTime) {
+    /// A user event is handed over, or a newer one of its coalesced batch took its place.
+    pub(super) fn record_event(&mut self, event: &UserEvent) {
+        let ltime = event.ltime;
         let recorder = self.recorder.as_mut().filter(|r| !r.has_left);
         if let Some(recorder) = recorder.filter(|r| ltime > r.event_clock) {
             recorder.event_clock = ltime;

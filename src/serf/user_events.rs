@@ -210,7 +210,6 @@ impl Serf {
             }
         }
         self.swim.note(Sample::Event(message.name.clone()));
-        self.record_event(message.ltime);
         let event = UserEvent {
             ltime: message.ltime,
             name: message.name,
