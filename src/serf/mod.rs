@@ -45,6 +45,7 @@ pub use command::{
 };
 pub use config::Config;
 pub use event::{Event, Member, MemberEvent, MemberEventKind, MemberStatus, Query, UserEvent};
+pub use events::event_hash;
 pub use filters::tag_matches;
 pub use keys::{KeyReport, KeyringChange, RawKey};
 pub use queries::{INTERNAL_PREFIX, encode_response};
