@@ -115,6 +115,63 @@ fn tags_and_keys_from_two_sources_are_refused() {
     assert_eq!(code, 1);
 }
 
+/// Each of the files, by another path than the first agent's; and a lock ends with its process.
+#[test]
+fn a_second_agent_on_the_same_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+    let keys = dir.path().join("keyring");
+    fs::write(&keys, format!("[\"{OLD_KEY}\"]")).unwrap();
+    for name in ["snapshot", "tags-file", "keyring-file"] {
+        let file = match name {
+            "keyring-file" => keys.clone(),
+            _ => dir.path().join(name),
+        };
+        let mut agent = Agent::start(&[&format!("-{name}={}", file.display())]);
+        let other = link.join(file.file_name().unwrap());
+        let flag = format!("-{name}={}", other.display());
+        let before = fs::read(&file).ok();
+        let (code, output) = refused(&[&flag]);
+        assert_eq!(code, 1);
+        let real = fs::canonicalize(dir.path()).unwrap();
+        let shown = real.join(file.file_name().unwrap());
+        let why = format!(
+            "==> Failed to setup the Serf agent: {0} is in use by process {1}, which holds {0}.lock",
+            shown.display(),
+            agent.pid()
+        );
+        assert!(output.contains(&why), "{output}");
+        if name != "snapshot" {
+            assert_eq!(fs::read(&file).ok(), before);
+        }
+        agent.end("KILL");
+        drop(Agent::start(&[&flag]));
+    }
+}
+
+/// A handler that stays when the agent ends does not keep the lock.
+#[test]
+fn handlers_do_not_inherit_locks() {
+    let dir = tempfile::tempdir().unwrap();
+    let (snap, stays) = (dir.path().join("snap"), dir.path().join("stays"));
+    let flag = format!("-snapshot={}", snap.display());
+    let handler = format!(
+        "-event-handler=user=echo $$ > {}; sleep 60",
+        stays.display()
+    );
+    let mut agent = Agent::start(&[&flag, &handler]);
+    assert!(agent.call("event", &["-coalesce=false", "x"]).0);
+    wait_until("it runs", || content(&stays).ends_with('\n'));
+    agent.end("KILL");
+    drop(Agent::start(&[&flag]));
+    let pid = content(&stays);
+    let ended = Command::new("/bin/sh")
+        .args(["-c", &format!("kill -KILL -{}", pid.trim())])
+        .status();
+    assert!(ended.unwrap().success(), "it had stayed until now");
+}
+
 const OLD_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQ==";
 const NEW_KEY: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
 

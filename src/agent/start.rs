@@ -12,6 +12,7 @@ use super::child::Runner;
 use super::clients::Clients;
 use super::clock::Clock;
 use super::config::{AgentConfig, FlagValues, Refused, Settings};
+use super::files::lock::FileLock;
 use super::files::snapshot::SnapshotFile;
 use super::joining::{Joining, RetryJoin};
 use super::life::Life;
@@ -87,6 +88,8 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     sys::isolate_children();
 
     logger.print("==> Starting Serf agent...");
+    let locks =
+        lock_files(&config).map_err(|why| format!("Failed to setup the Serf agent: {why}"))?;
     let keyring =
         restore(&mut config).map_err(|why| format!("Failed to setup the Serf agent: {why}"))?;
     let failed =
@@ -126,6 +129,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         sources,
         settings,
         snapshot,
+        _locks: locks,
         saving: Saving::default(),
         waiting: crate::ordered::OrderedMap::new(),
         joining: Joining::default(),
@@ -164,6 +168,15 @@ fn check_protocol(protocol: i64) -> Result<u8, String> {
         let (min, max) = (serf::config::PROTOCOL_MIN, serf::config::PROTOCOL_MAX);
         format!("Protocol version '{protocol}' too high. Must be in range: [{min}, {max}]")
     })
+}
+
+/// Locks the files that the agent writes, before it reads any of them.
+fn lock_files(config: &AgentConfig) -> Result<Vec<FileLock>, String> {
+    let files = [&config.tags_file, &config.keyring_file, &config.snapshot];
+    let paths = files.into_iter().flatten();
+    let locks = paths.map(|path| FileLock::acquire(path));
+    let held: Result<Vec<_>, _> = locks.collect();
+    Ok(held?.into_iter().flatten().collect())
 }
 
 /// What files that the agent keeps have to say: the tags, and the keys if there is a file for them.

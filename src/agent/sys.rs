@@ -115,6 +115,40 @@ fn close_on_exec_one_by_one() {
     }
 }
 
+/// Who has a lock that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// This process.
+    Ours,
+    /// Another process; 0 or less if it has no number in this PID namespace.
+    By(i32),
+}
+
+/// Locks a whole file for this process alone, without waiting.
+///
+/// # Errors
+/// If the file system has no locks.
+pub fn lock_whole(file: BorrowedFd<'_>) -> io::Result<Locked> {
+    // SAFETY: all zeroes is a valid flock: from the start of the file to its end.
+    let mut lock: libc::flock = unsafe { mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    let fd = file.as_raw_fd();
+    // SAFETY: the descriptor is open while it is borrowed, and `lock` is a flock.
+    let result = check(unsafe { libc::fcntl(fd, libc::F_SETLK, &raw const lock) });
+    match result.as_ref().err().and_then(io::Error::raw_os_error) {
+        Some(libc::EACCES | libc::EAGAIN) => {}
+        _ => return result.map(|()| Locked::Ours),
+    }
+    // SAFETY: as above; the call writes to `lock`.
+    check(unsafe { libc::fcntl(fd, libc::F_GETLK, &raw mut lock) })?;
+    if lock.l_type == libc::F_UNLCK as libc::c_short {
+        // It was given up in between: the next start has it.
+        return Ok(Locked::By(0));
+    }
+    Ok(Locked::By(lock.l_pid))
+}
+
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == -1 {
         return Err(io::Error::last_os_error());

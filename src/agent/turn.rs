@@ -11,6 +11,7 @@ use super::clients::Clients;
 use super::clock::Clock;
 use super::config::{AgentConfig, Settings};
 use super::discovery::Mdns;
+use super::files::lock::FileLock;
 use super::files::snapshot::SnapshotFile;
 use super::joining::{Joining, RetryJoin};
 use super::life::Life;
@@ -86,6 +87,8 @@ pub struct Agent {
     /// The settings as they are in effect.
     pub(super) settings: Settings,
     pub(super) snapshot: Option<SnapshotFile>,
+    /// Held until the end of the process.
+    pub(super) _locks: Vec<FileLock>,
     pub(super) saving: Saving,
     pub(super) waiting: OrderedMap<CommandId, Waiting>,
     pub(super) joining: Joining,

@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod keyring;
+pub mod lock;
 pub mod saver;
 pub mod snapshot;
 pub mod sync;

@@ -1,0 +1,133 @@
+//! Locks on the files that the agent keeps, so that no two agents write the same one.
+//!
+//! The lock is on a file beside the one that it protects, `FILE.lock`: replacing `FILE` by a rename would
+//! lose a lock on the file itself. It is a record lock of fcntl(2), which ends with the process and is
+//! not inherited by handlers.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::atomic;
+use crate::agent::sys::{self, Locked};
+use crate::agent::words::os_error;
+
+/// A lock that this process holds. It ends when this is dropped, and also when any other descriptor of
+/// the same lock file is closed: nothing else may open that file.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    /// Locks `path`, which need not exist. `None`: there is nothing to protect (a device or a pipe), or
+    /// the place has no locks or cannot be written to, which is logged.
+    ///
+    /// # Errors
+    /// If another process holds the lock; the text names the file and the process.
+    pub fn acquire(path: &Path) -> Result<Option<Self>, String> {
+        let path = resolved(path);
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            return Ok(None);
+        }
+        let lock_path = atomic::beside(&path, ".lock");
+        match lock(&lock_path) {
+            Ok((file, Locked::Ours)) => Ok(Some(FileLock { _file: file })),
+            Ok((_, Locked::By(pid))) => {
+                let path = path.display();
+                // A process in another PID namespace or on another host has no number here.
+                let holder = match pid {
+                    pid if pid > 0 => format!("process {pid}"),
+                    _ => "a process that cannot be seen from here".to_owned(),
+                };
+                Err(format!(
+                    "{path} is in use by {holder}, which holds {}",
+                    lock_path.display()
+                ))
+            }
+            // Whoever opens the file itself has the better words for it.
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(why) => {
+                log::warn!(
+                    target: "agent",
+                    "Cannot lock {}: {}. A second agent on the same file would not be noticed",
+                    lock_path.display(),
+                    os_error(&why)
+                );
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn lock(path: &Path) -> io::Result<(File, Locked)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    let locked = sys::lock_whole(file.as_fd())?;
+    Ok((file, locked))
+}
+
+/// The path without symbolic links, so that two ways to one file meet at one lock. The file itself may
+/// be missing.
+fn resolved(path: &Path) -> PathBuf {
+    if let Ok(path) = fs::canonicalize(path) {
+        return path;
+    }
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = fs::canonicalize(parent.unwrap_or(Path::new(".")));
+    match (parent, path.file_name()) {
+        (Ok(parent), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_is_beside_the_file_that_a_link_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        fs::write(&real, "").unwrap();
+        assert!(FileLock::acquire(&link).unwrap().is_some());
+        assert!(dir.path().join("real.lock").exists());
+        assert!(!dir.path().join("link.lock").exists());
+        let missing = dir.path().join("missing");
+        assert!(FileLock::acquire(&missing).unwrap().is_some());
+        assert!(!missing.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_locked_is_not_refused() {
+        assert!(FileLock::acquire(Path::new("/dev/null")).unwrap().is_none());
+        assert!(FileLock::acquire(Path::new("/no/such")).unwrap().is_none());
+        assert!(
+            FileLock::acquire(Path::new("/proc/version"))
+                .unwrap()
+                .is_none()
+        );
+        // No link is followed to a lock.
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("target");
+        std::os::unix::fs::symlink(&target, dir.path().join("file.lock")).unwrap();
+        assert!(
+            FileLock::acquire(&dir.path().join("file"))
+                .unwrap()
+                .is_none()
+        );
+        assert!(!target.exists());
+    }
+}
