@@ -49,13 +49,41 @@ impl Window {
     }
 }
 
-/// The latest change of each member since the last batch.
+/// What happened to one member since the last batch.
+#[derive(Debug)]
+struct Change {
+    /// The last join, leave, failure or reap, if there was one.
+    turn: Option<MemberEventKind>,
+    /// Its tags, address or versions are others than at the first event of the batch.
+    updated: bool,
+    /// As it was at the last event.
+    member: Member,
+}
+
+/// The changes of each member since the last batch.
 #[derive(Debug)]
 pub(super) struct MemberCoalescer {
     window: Window,
-    batch: OrderedMap<NodeName, (MemberEventKind, Member)>,
+    batch: OrderedMap<NodeName, Change>,
     /// What was delivered last about each member; forgotten with the member.
     delivered: OrderedMap<NodeName, MemberEventKind>,
+}
+
+impl Change {
+    /// What is delivered of it, if anything. `last`: what was delivered last about the member.
+    fn outcome(&self, last: Option<MemberEventKind>) -> Option<MemberEventKind> {
+        match self.turn {
+            None => Some(MemberEventKind::Update),
+            turn if turn != last => turn,
+            Some(MemberEventKind::Join) if self.updated => Some(MemberEventKind::Update),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Whether two records of a member differ in nothing that an update would tell.
+fn is_same(a: &Member, b: &Member) -> bool {
+    (a.addr, a.versions) == (b.addr, b.versions) && a.tags == b.tags
 }
 
 impl MemberCoalescer {
@@ -68,23 +96,41 @@ impl MemberCoalescer {
     }
 
     fn put(&mut self, kind: MemberEventKind, member: Member, now: Instant) {
-        self.batch.insert(member.name.clone(), (kind, member));
+        let is_update = kind == MemberEventKind::Update;
         self.window.note_event(now);
+        let Some(change) = self.batch.get_mut(&member.name) else {
+            let change = Change {
+                turn: (!is_update).then_some(kind),
+                updated: is_update,
+                member: member.clone(),
+            };
+            self.batch.insert(member.name, change);
+            return;
+        };
+        // Who comes back as somebody else was updated, too, although nobody calls it so.
+        change.updated |= is_update || !is_same(&change.member, &member);
+        if !is_update {
+            change.turn = Some(kind);
+        }
+        change.member = member;
     }
 
     /// Ends the batch: an event for each kind in its fixed order, members by name.
     fn flush(&mut self) -> Vec<MemberEvent> {
         self.window.ends = None;
         let mut by_kind: OrderedMap<MemberEventKind, Vec<Member>> = OrderedMap::new();
-        for (name, (kind, member)) in std::mem::take(&mut self.batch) {
-            let last = if kind == MemberEventKind::Reap {
-                self.delivered.remove(&name)
-            } else {
-                self.delivered.insert(name, kind)
+        for (name, change) in std::mem::take(&mut self.batch) {
+            let Some(kind) = change.outcome(self.delivered.get(&name).copied()) else {
+                continue;
             };
-            if last != Some(kind) || kind == MemberEventKind::Update {
-                by_kind.get_or_insert_with(kind, Vec::new).push(member);
+            if kind == MemberEventKind::Reap {
+                self.delivered.remove(&name);
+            } else {
+                self.delivered.insert(name, kind);
             }
+            by_kind
+                .get_or_insert_with(kind, Vec::new)
+                .push(change.member);
         }
         by_kind
             .into_iter()
@@ -316,6 +362,80 @@ mod tests {
         // The old update is not delivered again with later batches.
         let got = batch(&mut coalescer, &[(Join, "m")]);
         assert_eq!(got, [(Join, "m".to_owned())]);
+    }
+
+    fn tagged(value: &str) -> Member {
+        let mut member = member("n");
+        member.tags.set(b"v", value.as_bytes());
+        member
+    }
+
+    /// The kind, and the value of the tag, that a batch of these delivers.
+    fn told(
+        coalescer: &mut MemberCoalescer,
+        events: &[(MemberEventKind, &str)],
+    ) -> Vec<(MemberEventKind, String)> {
+        for (kind, value) in events {
+            coalescer.put(*kind, tagged(value), seconds(0));
+        }
+        let flushed = coalescer.flush().into_iter();
+        let value = |member: &Member| {
+            let value = member.tags.get(b"v").unwrap_or_default();
+            String::from_utf8_lossy(value).into_owned()
+        };
+        let each = flushed.flat_map(|event| {
+            let values: Vec<_> = event.members.iter().map(value).collect();
+            values.into_iter().map(move |value| (event.kind, value))
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn the_last_turn_decides_and_an_update_never_hides_it() {
+        let of = |events: &[(MemberEventKind, &str)]| {
+            told(&mut MemberCoalescer::new(PERIOD, QUIET), events)
+        };
+        let one = |kind, value: &str| vec![(kind, value.to_owned())];
+        assert_eq!(of(&[(Join, "1"), (Update, "2")]), one(Join, "2"));
+        assert_eq!(
+            of(&[(Join, "1"), (Update, "2"), (Update, "3")]),
+            one(Join, "3")
+        );
+        assert_eq!(of(&[(Failed, "1"), (Update, "2")]), one(Failed, "2"));
+        assert_eq!(of(&[(Update, "1"), (Leave, "1")]), one(Leave, "1"));
+        assert_eq!(
+            of(&[(Failed, "1"), (Leave, "1"), (Reap, "1")]),
+            one(Reap, "1")
+        );
+        assert_eq!(of(&[(Reap, "1"), (Join, "2")]), one(Join, "2"));
+        assert_eq!(of(&[(Update, "1"), (Update, "2")]), one(Update, "2"));
+    }
+
+    #[test]
+    fn a_second_join_is_an_update_if_there_was_one() {
+        let after_join = |events: &[(MemberEventKind, &str)]| {
+            let mut coalescer = MemberCoalescer::new(PERIOD, QUIET);
+            assert_eq!(told(&mut coalescer, &[(Join, "1")]).len(), 1);
+            told(&mut coalescer, events)
+        };
+        let one = |kind, value: &str| vec![(kind, value.to_owned())];
+        assert_eq!(after_join(&[(Failed, "1"), (Join, "1")]), []);
+        assert_eq!(
+            after_join(&[(Failed, "1"), (Join, "1"), (Update, "2")]),
+            one(Update, "2")
+        );
+        assert_eq!(
+            after_join(&[(Update, "2"), (Failed, "2"), (Join, "2")]),
+            one(Update, "2")
+        );
+        // Restarted with another tag, or forgotten and met again.
+        assert_eq!(after_join(&[(Leave, "1"), (Join, "2")]), one(Update, "2"));
+        assert_eq!(after_join(&[(Leave, "1"), (Reap, "1"), (Join, "1")]), []);
+        // The last turn is another one than what was delivered.
+        assert_eq!(
+            after_join(&[(Failed, "1"), (Join, "2"), (Failed, "2")]),
+            one(Failed, "2")
+        );
     }
 
     #[test]
