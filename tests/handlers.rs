@@ -246,6 +246,21 @@ fn the_first_good_answer_wins_and_the_others_are_told_of() {
 }
 
 #[test]
+fn a_raised_limit_lets_large_answers_pass_whole() {
+    let settings = tempfile::NamedTempFile::with_suffix(".json").unwrap();
+    fs::write(&settings, r#"{"query_response_size_limit": 20000}"#).unwrap();
+    let mut agent = Agent::start(&[
+        &format!("-config-file={}", settings.path().display()),
+        "-event-handler=query:large=head -c 15000 /dev/zero | tr '\\0' x",
+        "-event-handler=query:huge=head -c 30000 /dev/zero | tr '\\0' x",
+    ]);
+    assert_eq!(agent.answer("large"), "x".repeat(15000));
+    agent.gives_no_answer("huge");
+    agent.line("wrote 30000 bytes, only the last 20000 are kept");
+    agent.line("response exceeds limit of 20000 bytes (30000 bytes of output)");
+}
+
+#[test]
 fn a_late_answer_is_refused() {
     let mut agent = Agent::start(&["-event-handler=query=sleep 3; echo late"]);
     agent.gives_no_answer("q");

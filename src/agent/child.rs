@@ -117,6 +117,11 @@ impl Runner {
         self.limits.grace = grace;
     }
 
+    /// Changes how many bytes of output later runs keep, the last ones.
+    pub fn set_output_bytes_max(&mut self, bytes: usize) {
+        self.limits.output_bytes_max = bytes;
+    }
+
     /// Runs a script. If that cannot be done, the outcome is there at once.
     ///
     /// The one before must have ended and its outcome been polled.

@@ -30,6 +30,7 @@ use super::turn::{Agent, tokens};
 use super::words::os_error;
 use super::{addr, discovery, files, sys};
 use crate::handler::HandlerQueue;
+use crate::handler::outcome::output_bytes_kept;
 use crate::serf::{self, Serf};
 use crate::time::Duration;
 use crate::wire::{Envelope, Key, Keyring, NonceSource};
@@ -108,6 +109,9 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
 
     let mut runner = Runner::new(tokens::RUNNER, config.handler_timeout);
     runner.set_limits(config.handler_timeout, config.handler_grace);
+    runner.set_output_bytes_max(output_bytes_kept(
+        config.query_response_size_limit_bytes.unwrap_or_default(),
+    ));
     let mut agent = Agent {
         clock,
         poll,

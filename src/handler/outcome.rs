@@ -4,12 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Described, event_type};
+use crate::serf::config::RESPONSE_BYTES_MAX;
 use crate::serf::{Command, Event};
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
-/// Bytes of output that are kept, the last ones (agent spec 1.7).
+/// Bytes of output that are kept, the last ones (agent spec 1.7), unless answers may be larger.
 pub const OUTPUT_BYTES_MAX: usize = 8192;
+
+/// Bytes of output that are kept where answers may take `answer_bytes_max` as messages. Output that is
+/// cut to this size still exceeds the limit of an answer, so that no part of an answer is ever sent.
+pub fn output_bytes_kept(answer_bytes_max: usize) -> usize {
+    answer_bytes_max.clamp(OUTPUT_BYTES_MAX, RESPONSE_BYTES_MAX)
+}
 /// A run that lasts longer is worth a warning (agent spec 1.8).
 pub const SLOW_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of a script in the line that each run gets: enough to know it by.
@@ -179,6 +186,7 @@ const fn signal_words(signal: i32) -> Option<&'static str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -197,6 +205,32 @@ mod tests {
             "no such file"
         );
         assert_eq!(format!("{SLOW_AFTER:?}"), "1s");
+    }
+
+    #[test]
+    fn what_is_kept_grows_with_the_limit_of_answers() {
+        for (limit, kept) in [
+            (0, 8192),
+            (1024, 8192),
+            (8192, 8192),
+            (20_000, 20_000),
+            (RESPONSE_BYTES_MAX, RESPONSE_BYTES_MAX),
+            (usize::MAX, RESPONSE_BYTES_MAX),
+        ] {
+            assert_eq!(output_bytes_kept(limit), kept, "{limit}");
+            let name = crate::wire::NodeName::new(b"n").unwrap();
+            let reply = crate::wire::serf::QueryResponseMessage {
+                ltime: crate::serf::LamportTime(1),
+                id: 1,
+                from: name,
+                flags: 0,
+                payload: Some(vec![b'x'; kept]),
+            };
+            assert!(
+                crate::serf::encode_response(&reply, limit).is_err(),
+                "{limit}"
+            );
+        }
     }
 
     #[test]

@@ -119,11 +119,33 @@ fn runs_are_in_the_order_of_events_then_of_handlers() {
     queue.push(user("y"), NOW);
     assert_eq!(queue.len(), 2);
     let expected = [
-        "A user x", "B user x", "C user x", "C user x", "A user y", "B user y", "C user y",
+        "A user x", "B user x", "C user x", "A user y", "B user y", "C user y",
     ];
     assert_eq!(run_all(&mut queue), expected);
     assert!(queue.is_idle() && queue.bytes() == 0);
-    assert_eq!(queue.counters().runs, 7);
+    assert_eq!(queue.counters().runs, 6);
+}
+
+#[test]
+fn a_filter_that_matches_in_several_parts_runs_once() {
+    let runs_of = |specs: &[&str]| {
+        let mut queue = HandlerQueue::new(handlers(specs));
+        queue.push(user("x"), NOW);
+        let ran = run_all(&mut queue).len();
+        let tallies = queue.handlers().iter().map(|r| r.tally.runs);
+        (ran, tallies.collect::<Vec<_>>())
+    };
+    assert_eq!(runs_of(&["user,user:x=C"]), (1, vec![1, 0]));
+    assert_eq!(runs_of(&["query,*,user,user:x=C"]), (1, vec![0, 1, 0, 0]));
+    // Two handlers with the same words are two handlers.
+    assert_eq!(runs_of(&["user=C", "user:x=C"]), (2, vec![1, 1]));
+    assert_eq!(runs_of(&["user,user:x=C"; 2]), (2, vec![1, 0, 1, 0]));
+    // A reload keeps parts together, whichever of them were there before.
+    let mut queue = HandlerQueue::new(handlers(&["user,user:y=C"]));
+    queue.replace_handlers(handlers(&["user,user:x=C"]));
+    queue.push(user("x"), NOW);
+    assert_eq!(run_all(&mut queue), ["C user x"]);
+    assert_eq!(queue.handlers()[0].tally.runs, 1);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The handlers of an agent, and what became of the runs of each.
 
+use std::sync::Arc;
+
 use super::{End, EventScript, Outcome};
 use crate::serf::Event;
 use crate::time::Duration;
@@ -26,6 +28,8 @@ pub struct Tally {
 pub struct Registered {
     /// Never used twice.
     pub(super) id: u64,
+    /// The configured handler that this is a part of: equal for all words of one filter list.
+    entry: usize,
     /// What it is.
     pub handler: EventScript,
     /// What became of its runs.
@@ -43,20 +47,28 @@ impl Registry {
     /// Takes a new list. Each handler that was in the old one, too, keeps its number and its tally.
     pub(super) fn replace(&mut self, handlers: Vec<EventScript>) {
         let mut old = std::mem::take(&mut self.list);
+        let mut entry = 0;
+        let mut script_before: Option<Arc<[u8]>> = None;
         for handler in handlers {
+            // The parts of one filter list share their script, see `EventScript::parse`.
+            let script = Arc::clone(&handler.script);
+            let same = script_before.is_some_and(|before| Arc::ptr_eq(&before, &script));
+            entry += usize::from(!same);
+            script_before = Some(script);
             let kept = old.iter().position(|r| r.handler == handler);
-            let registered = match kept {
-                Some(at) => old.remove(at),
+            let (id, tally) = match kept.map(|at| old.remove(at)) {
+                Some(Registered { id, tally, .. }) => (id, tally),
                 None => {
                     self.next_id += 1;
-                    Registered {
-                        id: self.next_id,
-                        handler,
-                        tally: Tally::default(),
-                    }
+                    (self.next_id, Tally::default())
                 }
             };
-            self.list.push(registered);
+            self.list.push(Registered {
+                id,
+                entry,
+                handler,
+                tally,
+            });
         }
     }
 
@@ -64,12 +76,15 @@ impl Registry {
         &self.list
     }
 
-    /// Those that the event is for.
+    /// Those that the event is for: of the parts of one filter list the first that matches, so that
+    /// the script runs once.
     pub(super) fn matching<'a>(
         &'a self,
         event: &'a Event,
     ) -> impl Iterator<Item = &'a Registered> + 'a {
-        self.list.iter().filter(|r| r.handler.matches(event))
+        let mut last_entry = 0;
+        let matching = self.list.iter().filter(|r| r.handler.matches(event));
+        matching.filter(move |r| std::mem::replace(&mut last_entry, r.entry) != r.entry)
     }
 
     /// A run ended. The handler may be gone by now.
@@ -89,11 +104,12 @@ impl Registry {
 
     /// No run will be for this event; of one handler, or of all that it is for.
     pub(super) fn count_drop(&mut self, event: &Event, id: Option<u64>) {
+        let ids: Vec<u64> = match id {
+            Some(id) => vec![id],
+            None => self.matching(event).map(|r| r.id).collect(),
+        };
         for registered in &mut self.list {
-            if id.map_or_else(
-                || registered.handler.matches(event),
-                |id| id == registered.id,
-            ) {
+            if ids.contains(&registered.id) {
                 let drops = &mut registered.tally.drops;
                 *drops = drops.saturating_add(1);
             }

@@ -72,6 +72,9 @@ pub struct Config {
 pub const BUFFER_SLOTS: u64 = 512;
 /// Hard limit of [`Config::user_event_size_limit_bytes`].
 pub const USER_EVENT_SIZE_MAX_BYTES: usize = 9216;
+/// Largest encoded response whatever [`Config::query_response_size_limit_bytes`] says: what a UDP
+/// datagram holds (65,507 bytes), less the room for encryption and a label.
+pub const RESPONSE_BYTES_MAX: usize = 65_000;
 /// Serf protocols understood.
 pub const PROTOCOL_MIN: u8 = 2;
 /// Serf protocols understood.

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::clock::Clock;
-use super::config::BUFFER_SLOTS;
+use super::config::{BUFFER_SLOTS, RESPONSE_BYTES_MAX};
 use super::user_events::Verdict;
 use super::{Event, LamportTime, Output, Query, Serf, filters};
 use crate::ordered::OrderedMap;
@@ -107,11 +107,12 @@ fn clamp_timeout(nanos: i64) -> Duration {
     Duration::from_nanos(nanos).min(TIMEOUT_MAX)
 }
 
-/// Encodes a reply within a limit.
+/// Encodes a reply within a limit, [`RESPONSE_BYTES_MAX`] at most.
 ///
 /// # Errors
-/// The reference's words.
+/// If it is larger; the reference's words.
 pub fn encode_response(reply: &QueryResponseMessage, limit: usize) -> Result<Vec<u8>, String> {
+    let limit = limit.min(RESPONSE_BYTES_MAX);
     let encoded = SerfMessage::QueryResponse(reply.clone()).encode();
     if encoded.len() > limit {
         return Err(format!("response exceeds limit of {limit} bytes"));

@@ -28,12 +28,17 @@ impl Alone {
     ///
     /// # Errors
     /// The operating system's.
-    pub fn new(time_limit: Option<Duration>, grace: Duration) -> io::Result<Self> {
+    pub fn new(
+        time_limit: Option<Duration>,
+        grace: Duration,
+        output_bytes_max: usize,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let signals = Signals::install(poll.registry(), Token(SIGNALS))?;
         sys::isolate_children();
         let mut runner = Runner::new(RUNNER, time_limit);
         runner.set_limits(time_limit, grace);
+        runner.set_output_bytes_max(output_bytes_max);
         Ok(Alone {
             clock: Clock::new(),
             poll,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::number;
 use crate::cli::json::Json;
-use crate::handler::outcome::{Millis, OUTPUT_BYTES_MAX};
+use crate::handler::outcome::{Millis, output_bytes_kept};
 use crate::handler::{End, Invocation, Outcome};
 use crate::time::Duration;
 use crate::wire::name::Escaped;
@@ -78,8 +78,9 @@ impl Report {
         }
         let _ = write!(
             text,
-            ", {:?} more for open output, {OUTPUT_BYTES_MAX} bytes of output",
-            limits.grace
+            ", {:?} more for open output, {} bytes of output",
+            limits.grace,
+            output_bytes_kept(limits.answer_bytes)
         );
         if self.is_query {
             let _ = write!(
@@ -156,7 +157,10 @@ impl Report {
                 self.limits.time.map_or(Json::Null, nanos),
             ),
             ("handler_grace_nanos", nanos(self.limits.grace)),
-            ("output_bytes", number(OUTPUT_BYTES_MAX as u64)),
+            (
+                "output_bytes",
+                number(output_bytes_kept(self.limits.answer_bytes) as u64),
+            ),
             (
                 "answer_message_bytes",
                 number(self.limits.answer_bytes as u64),

@@ -9,7 +9,7 @@ use crate::agent::config::node_name;
 use crate::agent::words::os_error;
 use crate::cli::commands::{Failure, format, pairs, unknown_format};
 use crate::cli::flags::Flags;
-use crate::handler::outcome::Answer;
+use crate::handler::outcome::{Answer, output_bytes_kept};
 use crate::handler::{Described, End, EventScript, HandlerQueue, Local};
 use crate::serf::config::PROTOCOL_MAX;
 use crate::serf::{Command, Event, INTERNAL_PREFIX, Tags, encode_response};
@@ -51,7 +51,9 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
     let mut report = Report::new(style, described, matches!(event, Event::Query(_)), limits);
     let failed =
         |why: io::Error| Failure::Message(format!("Cannot run handlers: {}", os_error(&why)));
-    let mut alone = Alone::new(report.limits.time, report.limits.grace).map_err(failed)?;
+    let Limits { time, grace, .. } = report.limits;
+    let kept = output_bytes_kept(report.limits.answer_bytes);
+    let mut alone = Alone::new(time, grace, kept).map_err(failed)?;
     let mut queue = HandlerQueue::new(handlers);
     let local = Local {
         name: &name,
@@ -59,7 +61,6 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
     };
     queue.push(event, alone.now());
     let mut status = 0;
-    let mut answered = false;
     while let Some(invocation) = queue.poll_invocation(local, alone.now()) {
         report.given(&invocation, out)?;
         let (outcome, signal) = alone.run(invocation.clone()).map_err(failed)?;
@@ -67,10 +68,9 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
             Some(signal) => signalled(signal.number()),
             None => exit_status(&outcome.end),
         };
-        status = if status == 0 { code } else { status };
+        status = code;
         let answer = queue.handle_outcome(outcome.clone());
-        let verdict =
-            answer.map(|answer| judge(&name, answer, report.limits.answer_bytes, &mut answered));
+        let verdict = answer.map(|answer| judge(&name, answer, report.limits.answer_bytes));
         report.came(&invocation, &outcome, code, verdict, out)?;
         if signal.is_some() {
             break;
@@ -120,7 +120,7 @@ fn limits(flags: &Flags) -> Result<Limits, Failure> {
 }
 
 /// What an agent with nothing else to do would make of an answer that is in time.
-fn judge(name: &NodeName, answer: Answer, limit: usize, answered: &mut bool) -> Verdict {
+fn judge(name: &NodeName, answer: Answer, limit: usize) -> Verdict {
     let (ltime, id, payload) = match answer.command {
         Command::Respond { ltime, id, payload } => (ltime, id, payload),
         other => return Err(format!("{other:?} is no answer")),
@@ -132,12 +132,7 @@ fn judge(name: &NodeName, answer: Answer, limit: usize, answered: &mut bool) -> 
         flags: 0,
         payload: Some(payload),
     };
-    let encoded = encode_response(&reply, limit)?;
-    if *answered {
-        return Err("response already sent".to_owned());
-    }
-    *answered = true;
-    Ok(encoded.len())
+    encode_response(&reply, limit).map(|encoded| encoded.len())
 }
 
 fn exit_status(end: &End) -> u8 {
