@@ -51,6 +51,7 @@ pub use keys::{KeyReport, KeyringChange, RawKey};
 pub use queries::{INTERNAL_PREFIX, encode_response};
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::ordered::OrderedMap;
@@ -367,7 +368,9 @@ impl Serf {
                 swim::Output::Joined(node) => self.handle_joined(&node, now),
                 swim::Output::Updated(node) => self.handle_updated(&node, now),
                 swim::Output::Gone(node) => self.handle_gone(&node, now),
-                swim::Output::UserMessage(bytes) => self.handle_user_message(bytes, now),
+                swim::Output::UserMessage { bytes, from } => {
+                    self.handle_user_message(bytes, from, now);
+                }
                 swim::Output::UserStateWanted { stream, .. } => {
                     let state = self.user_state();
                     self.swim.send_push_pull(stream, &state, now);
@@ -393,12 +396,18 @@ impl Serf {
         }
     }
 
-    /// A message of this layer arrived.
-    fn handle_user_message(&mut self, bytes: Vec<u8>, now: Instant) {
+    /// A message of this layer arrived. `from`: the sender of its datagram, if it came in one from
+    /// the node that made it or gossips it.
+    fn handle_user_message(&mut self, bytes: Vec<u8>, from: Option<SocketAddr>, now: Instant) {
         let message = match SerfMessage::decode(&bytes) {
             Ok(message) => message,
             Err(error) => {
-                log::debug!(target: "serf", "Dropping a message: {error:?}");
+                match from {
+                    Some(from) => {
+                        log::debug!(target: "serf", "Dropping a message from {from}: {error:?}");
+                    }
+                    None => log::debug!(target: "serf", "Dropping a message: {error:?}"),
+                }
                 self.counters.dropped_malformed += 1;
                 return;
             }

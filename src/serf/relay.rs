@@ -79,7 +79,8 @@ impl Serf {
             self.refuse("relay to an address of no member");
         } else if same_addr(destination, self.swim.local().addr) {
             // The asker itself may be chosen as a relay.
-            self.handle_user_message(message, now);
+            // Who sent the reply is not known: this datagram came from the relay.
+            self.handle_user_message(message, None, now);
         } else {
             self.swim.send_user_message(destination, &message);
         }

@@ -58,7 +58,8 @@ impl Swim {
             Message::Dead(dead) => self.handle_dead(dead, now),
             Message::User(bytes) => {
                 self.samples.push(Sample::MessageIn(bytes.len()));
-                self.outputs.push_back(Output::UserMessage(bytes));
+                let from = Some(from);
+                self.outputs.push_back(Output::UserMessage { bytes, from });
             }
         }
     }

@@ -161,7 +161,13 @@ pub enum Output {
     /// A node is dead or left; the Serf layer decides which word to use (5.5).
     Gone(Node),
     /// A user message arrived.
-    UserMessage(Vec<u8>),
+    UserMessage {
+        /// Without the type byte.
+        bytes: Vec<u8>,
+        /// Where the datagram that carried it came from; `None` if it came over a stream. Not
+        /// authenticated: anybody can forge it.
+        from: Option<SocketAddr>,
+    },
     /// A push/pull is about to be sent: call [`Swim::send_push_pull`] with the user state at once.
     UserStateWanted {
         /// Which exchange.

@@ -410,7 +410,8 @@ impl Swim {
                 self.close_stream(id);
                 if !bytes.is_empty() {
                     self.samples.push(Sample::MessageIn(bytes.len()));
-                    self.outputs.push_back(Output::UserMessage(bytes));
+                    let from = None;
+                    self.outputs.push_back(Output::UserMessage { bytes, from });
                 }
             }
             (&Purpose::Sync(join), StreamMessage::PushPull(answer)) => {

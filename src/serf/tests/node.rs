@@ -585,7 +585,7 @@ fn bad_states_and_messages_are_dropped() {
     }
     assert_eq!(serf.counters().dropped_malformed, 5);
     for bad in [&b""[..], b"\x02\x80", b"\x63\x80", b"\x04\xff"] {
-        serf.handle_user_message(bad.to_vec(), Instant::ORIGIN);
+        serf.handle_user_message(bad.to_vec(), None, Instant::ORIGIN);
     }
     assert_eq!(serf.counters().dropped_malformed, 9);
     serf.check_invariants();

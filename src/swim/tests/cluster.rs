@@ -112,7 +112,7 @@ impl Cluster {
                     let now = self.now;
                     self.nodes[index].send_push_pull(stream, state.as_bytes(), now);
                 }
-                Output::UserMessage(bytes) => self.hear(index, bytes),
+                Output::UserMessage { bytes, .. } => self.hear(index, bytes),
                 other => self.events[index].push(other),
             }
         }
