@@ -1,8 +1,9 @@
 # cottar: build, check, measure, install. The variables below may be given on the command line.
 
 CARGO ?= cargo
-# Seeds that `make sim` runs.
+# Seeds that `make sim` runs, and the first of them: `make sim SEEDS=1000 FROM=5000`.
 SEEDS ?= 1000
+FROM ?= 0
 # Figures that `make bench` measures; all if there are none.
 FIGURES ?=
 
@@ -153,7 +154,7 @@ interop:
 	COTTAR_INTEROP=require $(CARGO) test --locked --test interop
 
 sim:
-	COTTAR_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim
+	COTTAR_SIM_SEEDS=$(SEEDS) COTTAR_SIM_FROM=$(FROM) $(CARGO) test --locked --test sim
 
 # Every figure beside the reference's, measured with the static binary, then the single steps of the core.
 # Or only some: make bench FIGURES="idle members".

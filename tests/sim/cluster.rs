@@ -195,7 +195,7 @@ enum Happening {
     RetryJoin {
         node: NodeId,
         life: u32,
-        command: Command,
+        command: Box<Command>,
     },
 }
 
@@ -573,6 +573,7 @@ impl Sim {
                 command,
             } => {
                 if self.nodes[node].life == life && self.is_up(node) {
+                    let command = *command;
                     let ignore_old = matches!(
                         command,
                         Command::Join {

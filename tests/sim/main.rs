@@ -4,8 +4,8 @@
 //! doubles, delays and cuts them as the seed says, and keeps the clock. What happened is written
 //! into a history, which the checkers judge afterwards.
 //!
-//! `COTTAR_SIM_SEEDS=n` sets how many seeds the swarm runs (64 by default), `COTTAR_SIM_SEED=x` runs
-//! that one alone, and `COTTAR_SIM_LOG=debug` (or another level) prints what the nodes log.
+//! `COTTAR_SIM_SEEDS=n` sets how many seeds the swarm runs (64 by default), `COTTAR_SIM_FROM=x` the
+//! first of them (0 by default), `COTTAR_SIM_SEED=x` runs that one alone, and `COTTAR_SIM_LOG=debug` (or another level) prints what the nodes log.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -486,11 +486,17 @@ fn variable(name: &str) -> Option<u64> {
     )
 }
 
+/// How many seeds the swarm runs if nobody says.
+const SEEDS: u64 = 64;
+
 #[test]
 fn swarm() {
     let seeds: Vec<u64> = match variable("COTTAR_SIM_SEED") {
         Some(seed) => vec![seed],
-        None => (0..variable("COTTAR_SIM_SEEDS").unwrap_or(64)).collect(),
+        None => {
+            let from = variable("COTTAR_SIM_FROM").unwrap_or(0);
+            (from..from + variable("COTTAR_SIM_SEEDS").unwrap_or(SEEDS)).collect()
+        }
     };
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::new());

@@ -6,7 +6,7 @@ use cottar::serf::{CommandId, CommandResult, MemberStatus, Serf};
 use cottar::time::Instant;
 use cottar::wire::NodeName;
 
-use super::{NodeId, Sim};
+use super::{Node, NodeId, Sim};
 use crate::history::{Depths, Record, What};
 
 impl Sim {
@@ -93,6 +93,7 @@ impl Sim {
             |what: &What| matches!(what, What::Members(_) | What::Queues { end: true, .. });
         self.history.retain(|record| !ending(&record.what));
         for id in self.up() {
+            self.serf(id).check_invariants();
             let members = self.serf(id).members().cloned().collect();
             let depths = self.depths(id);
             let handled = self.nodes[id].handlers.counters();
@@ -130,7 +131,6 @@ impl Sim {
     /// Writes down what is new in the node's tables.
     pub(super) fn observe(&mut self, id: NodeId) {
         let depths = self.depths(id);
-        let now = self.now;
         let node = &mut self.nodes[id];
         let Some(serf) = node.serf.as_ref() else {
             return;
@@ -145,6 +145,10 @@ impl Sim {
         if deepest != node.deepest {
             node.deepest = deepest;
             news.push(What::Queues { depths, end: false });
+        }
+        if tables_are_known(node, serf) {
+            self.record_all(id, news);
+            return;
         }
         let mut seen = 0;
         for record in serf.swim().nodes() {
@@ -194,12 +198,28 @@ impl Sim {
                 kept
             });
         }
-        let life = node.life;
-        self.history.extend(news.into_iter().map(|what| Record {
-            at: now,
+        self.record_all(id, news);
+    }
+
+    fn record_all(&mut self, id: NodeId, news: Vec<What>) {
+        let (at, life) = (self.now, self.nodes[id].life);
+        let records = news.into_iter().map(|what| Record {
+            at,
             node: id,
             life,
             what,
-        }));
+        });
+        self.history.extend(records);
     }
+}
+
+/// Whether the node's tables are as they were when they were last looked at, which is nearly always
+/// so: both are walked through in the order of names, without a search.
+fn tables_are_known(node: &Node, serf: &Serf) -> bool {
+    let nodes = serf.swim().nodes();
+    let known = nodes.map(|n| (&n.name, (n.addr, n.incarnation, n.state)));
+    let members = serf.members().map(|member| (&member.name, member.status));
+    let known_before = node.known.iter().map(|(name, value)| (name, *value));
+    let statuses_before = node.statuses.iter().map(|(name, status)| (name, *status));
+    known.eq(known_before) && members.eq(statuses_before)
 }
