@@ -2,8 +2,9 @@
 //! (agent spec 4.2, 4.4).
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::lookup;
 use super::sys::{self, InterfaceAddress};
 
 /// The gossip port if none is given.
@@ -55,24 +56,6 @@ pub fn parse_port(text: &str) -> Result<u16, String> {
         .map_err(|_| format!("address {text}: invalid port"))
 }
 
-/// The reasons of the system's resolver in the reference's words.
-pub fn resolve_error(host: &str, error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let why = text
-        .strip_prefix("failed to lookup address information: ")
-        .unwrap_or(&text);
-    let why = match why {
-        // The C libraries' texts for EAI_NONAME and EAI_NODATA.
-        "Name or service not known"
-        | "No address associated with hostname"
-        | "Name does not resolve"
-        | "Name has no usable address" => "no such host",
-        "Temporary failure in name resolution" | "Try again" => "server misbehaving",
-        other => other,
-    };
-    format!("lookup {host}: {why}")
-}
-
 /// Resolves `host[:port]`, IPv4 preferred. Asks the system's resolver for names, and waits for it: only
 /// before the agent runs. An empty host is every address.
 ///
@@ -87,14 +70,9 @@ pub fn resolve(text: &str, default_port: u16) -> Result<SocketAddr, String> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok((ip, port).into());
     }
-    let found = (host, port).to_socket_addrs();
-    let found: Vec<SocketAddr> = found
-        .map_err(|error| resolve_error(host, &error))?
-        .collect();
-    let v4 = found.iter().find(|addr| addr.is_ipv4());
-    v4.or(found.first())
-        .copied()
-        .ok_or_else(|| format!("lookup {host}: no such host"))
+    let mut found = lookup::first(host)?;
+    found.set_port(port);
+    Ok(found)
 }
 
 /// The address of an interface that a wildcard bind address stands for.

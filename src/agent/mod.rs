@@ -18,6 +18,7 @@ pub mod join;
 mod joining;
 mod life;
 pub mod log;
+pub mod lookup;
 #[cfg(feature = "mdns")]
 pub mod mdns;
 #[cfg(feature = "telemetry")]

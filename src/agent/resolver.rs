@@ -1,32 +1,33 @@
-//! Host names of join addresses, looked up in a short-lived process of our own binary: the system's
-//! resolver blocks, sometimes for half a minute, and the loop must not.
+//! Host names of join addresses and of sinks, each looked up in a short-lived process of our own binary:
+//! the system's resolver blocks, sometimes for half a minute, and the loop must not.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
-use std::io::{self, BufRead, Write};
-use std::net::{IpAddr, ToSocketAddrs};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::time::{Duration as WallDuration, Instant as WallInstant};
 
 use mio::{Registry, Token};
 
-use super::addr::resolve_error;
 use super::child::{Limits, Process, Tokens};
+use super::lookup::{self, Failures, Family};
+use super::sys;
 use super::words::os_error;
 use crate::handler::End;
 use crate::ordered::OrderedMap;
 use crate::time::{Duration, Instant};
 
-/// `argv[0]` of the process that looks names up.
+/// `argv[0]` of the process that looks a name up.
 pub const ARGV0: &str = "cottar: resolver";
-/// Processes at a time; more requests wait.
-const PROCESSES_MAX: usize = 4;
-/// Longest time for one request. The C library's own limit for one dead name server is 10 s.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// Output kept: room for some thousand addresses.
-const OUTPUT_BYTES_MAX: usize = 256 << 10;
-/// Addresses taken of one name.
-const ADDRESSES_MAX: usize = 256;
+/// Names looked up at a time; more wait.
+const PROCESSES_MAX: usize = 16;
+/// Longest time for one name, in which one silent name server of two can be given up for both families.
+const TIME_LIMIT: Duration = Duration::from_secs(15);
+/// Once one family has addresses, the other one has as long as that took, and this much more: a name
+/// server that drops the question for IPv6 addresses does not hold up the IPv4 ones.
+const SECOND_FAMILY: WallDuration = WallDuration::from_secs(2);
+/// Output kept, in bytes: more than all addresses that [`lookup`] keeps of a name take.
+const OUTPUT_BYTES_MAX: usize = 32 << 10;
 
 /// Names a request, chosen by who makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,15 +36,24 @@ pub struct Ticket(pub u64);
 /// What a name stands for, or why that is not known.
 pub type Answer = Result<Vec<IpAddr>, String>;
 
+/// Names that are answered together.
 #[derive(Debug)]
 struct Request {
     ticket: Ticket,
-    hosts: Vec<String>,
+    unanswered: usize,
+    answers: OrderedMap<String, Answer>,
+}
+
+/// One name of a request.
+#[derive(Debug)]
+struct Name {
+    ticket: Ticket,
+    host: String,
 }
 
 #[derive(Debug)]
 struct Job {
-    request: Request,
+    name: Name,
     process: Process,
     slot: usize,
 }
@@ -52,7 +62,8 @@ struct Job {
 #[derive(Debug)]
 pub struct Resolver {
     first_token: usize,
-    waiting: VecDeque<Request>,
+    requests: Vec<Request>,
+    waiting: VecDeque<Name>,
     jobs: Vec<Job>,
     done: VecDeque<(Ticket, OrderedMap<String, Answer>)>,
 }
@@ -65,13 +76,15 @@ impl Resolver {
     pub fn new(first_token: usize) -> Self {
         Resolver {
             first_token,
+            requests: Vec::new(),
             waiting: VecDeque::new(),
             jobs: Vec::new(),
             done: VecDeque::new(),
         }
     }
 
-    /// Asks for the addresses of hosts, none of them an address itself.
+    /// Asks for the addresses of hosts: at least one, and none of them an address itself. Each has a time
+    /// limit of its own.
     pub fn resolve(
         &mut self,
         ticket: Ticket,
@@ -79,7 +92,13 @@ impl Resolver {
         registry: &Registry,
         now: Instant,
     ) {
-        self.waiting.push_back(Request { ticket, hosts });
+        self.requests.push(Request {
+            ticket,
+            unanswered: hosts.len(),
+            answers: OrderedMap::new(),
+        });
+        let names = hosts.into_iter().map(|host| Name { ticket, host });
+        self.waiting.extend(names);
         self.start_waiting(registry, now);
     }
 
@@ -125,42 +144,52 @@ impl Resolver {
 
     fn start_waiting(&mut self, registry: &Registry, now: Instant) {
         while self.jobs.len() < PROCESSES_MAX {
-            let Some(request) = self.waiting.pop_front() else {
+            let Some(name) = self.waiting.pop_front() else {
                 return;
             };
             let used = |slot: usize| self.jobs.iter().any(|job| job.slot == slot);
             let slot = (0..PROCESSES_MAX).find(|&slot| !used(slot)).unwrap_or(0);
-            let tokens = Tokens {
-                stdin: Token(self.first_token + 2 * slot),
-                output: Token(self.first_token + 2 * slot + 1),
-            };
-            let mut stdin = String::new();
-            for host in &request.hosts {
-                // No name of a host has a line break; one that has is looked up as two, and fails.
-                let _ = writeln!(stdin, "{host}");
-            }
-            let limits = Limits {
-                time: Some(TIME_LIMIT),
-                grace: Duration::ZERO,
-                output_bytes_max: OUTPUT_BYTES_MAX,
-            };
-            let mut command = Command::new("/proc/self/exe");
-            command.arg0(ARGV0);
-            let stdin = stdin.into_bytes().into();
-            match Process::start(command, stdin, limits, tokens, registry, now) {
+            match self.start_process(&name.host, slot, registry, now) {
                 Ok(process) => self.jobs.push(Job {
-                    request,
+                    name,
                     process,
                     slot,
                 }),
+                // There may be room for it when one of those that run has ended.
+                Err(_) if !self.jobs.is_empty() => return self.waiting.push_front(name),
                 Err(error) => {
                     let why = format!("cannot start a resolver: {}", os_error(&error));
-                    let answers = request.hosts.into_iter();
-                    let answers = answers.map(|host| (host, Err(why.clone())));
-                    self.done.push_back((request.ticket, answers.collect()));
+                    self.answer(name, Err(why));
                 }
             }
         }
+    }
+
+    fn start_process(
+        &self,
+        host: &str,
+        slot: usize,
+        registry: &Registry,
+        now: Instant,
+    ) -> io::Result<Process> {
+        let tokens = Tokens {
+            stdin: Token(self.first_token + 2 * slot),
+            output: Token(self.first_token + 2 * slot + 1),
+        };
+        let limits = Limits {
+            time: Some(TIME_LIMIT),
+            grace: Duration::ZERO,
+            output_bytes_max: OUTPUT_BYTES_MAX,
+        };
+        let command = sys::own_program(ARGV0)?;
+        Process::start(
+            command,
+            host.as_bytes().into(),
+            limits,
+            tokens,
+            registry,
+            now,
+        )
     }
 
     fn collect(&mut self, registry: &Registry, now: Instant) {
@@ -170,80 +199,83 @@ impl Resolver {
                 index += 1;
                 continue;
             };
-            let Job { request, .. } = self.jobs.swap_remove(index);
+            let Job { name, .. } = self.jobs.swap_remove(index);
             let unanswered = match outcome.end {
                 End::TimedOut(_) => "i/o timeout".to_owned(),
                 other => format!("resolver: {other}"),
             };
-            let answers = read_answers(&request.hosts, &outcome.output, &unanswered);
-            self.done.push_back((request.ticket, answers));
+            let answer = read_answer(&name.host, &outcome.output, &unanswered);
+            self.answer(name, answer);
         }
         self.start_waiting(registry, now);
     }
-}
 
-/// Reads what the process wrote: lines of a host's number, then an address or `!` and a reason.
-fn read_answers(hosts: &[String], output: &[u8], unanswered: &str) -> OrderedMap<String, Answer> {
-    let mut answers: OrderedMap<String, Answer> = OrderedMap::new();
-    for line in String::from_utf8_lossy(output).lines() {
-        let Some((number, rest)) = line.split_once(' ') else {
-            continue;
+    /// Keeps the answer for one name; the last one completes its request.
+    fn answer(&mut self, name: Name, answer: Answer) {
+        let mut requests = self.requests.iter();
+        let Some(index) = requests.position(|request| request.ticket == name.ticket) else {
+            return;
         };
-        let host = number.parse().ok().and_then(|at: usize| hosts.get(at));
-        let Some(host) = host else { continue };
-        if let Some(why) = rest.strip_prefix('!') {
-            answers.insert(host.clone(), Err(why.to_owned()));
-        } else if let Ok(ip) = rest.parse::<IpAddr>() {
-            if let Ok(found) = answers.get_or_insert_with(host.clone(), || Ok(Vec::new())) {
-                found.push(ip);
+        if let Some(request) = self.requests.get_mut(index) {
+            request.answers.insert(name.host, answer);
+            request.unanswered = request.unanswered.saturating_sub(1);
+            if request.unanswered == 0 {
+                let request = self.requests.remove(index);
+                self.done.push_back((request.ticket, request.answers));
             }
         }
     }
-    for host in hosts {
-        answers.get_or_insert_with(host.clone(), || Err(format!("lookup {host}: {unanswered}")));
-    }
-    answers
 }
 
-/// The process's whole life: names on stdin, one a line, answers on stdout as they come.
+/// Reads what the process wrote: an address a line, or `!` and a reason. `unanswered` is the reason if it
+/// wrote neither.
+fn read_answer(host: &str, output: &[u8], unanswered: &str) -> Answer {
+    let output = String::from_utf8_lossy(output);
+    let ips: Vec<IpAddr> = output
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect();
+    if !ips.is_empty() {
+        return Ok(ips);
+    }
+    let why = output.lines().find_map(|line| line.strip_prefix('!'));
+    Err(why.map_or_else(|| format!("lookup {host}: {unanswered}"), str::to_owned))
+}
+
+/// The process's whole life: a name on stdin, what is known of it on stdout as it becomes known.
 pub fn child_main() -> ExitCode {
-    let mut out = io::stdout().lock();
-    for (number, host) in io::stdin().lock().lines().enumerate() {
-        let Ok(host) = host else {
-            return ExitCode::FAILURE;
-        };
-        let mut text = String::new();
-        let _ = match look_up(&host) {
-            Ok(found) => found
-                .iter()
-                .try_for_each(|ip| writeln!(text, "{number} {ip}")),
-            Err(why) => writeln!(text, "{number} !{why}"),
-        };
-        if out.write_all(text.as_bytes()).is_err() || out.flush().is_err() {
-            return ExitCode::FAILURE;
-        }
+    let mut host = String::new();
+    if io::stdin().read_to_string(&mut host).is_err() {
+        return ExitCode::FAILURE;
     }
-    ExitCode::SUCCESS
+    match tell(&host, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
-fn look_up(host: &str) -> Answer {
-    let no_such_host = || format!("lookup {host}: no such host");
-    if host.is_empty() || host.contains('\0') {
-        return Err(no_such_host());
-    }
-    let found = (host, 0)
-        .to_socket_addrs()
-        .map_err(|error| resolve_error(host, &error))?;
-    let mut ips: Vec<IpAddr> = Vec::new();
-    for ip in found.map(|addr| addr.ip()) {
-        if !ips.contains(&ip) && ips.len() < ADDRESSES_MAX {
-            ips.push(ip);
+fn tell(host: &str, out: &mut impl Write) -> io::Result<()> {
+    let mut failures = Failures::default();
+    let mut is_known = false;
+    for family in Family::ALL {
+        let asked = WallInstant::now();
+        match lookup::in_family(host, family) {
+            Ok(found) => {
+                for addr in found {
+                    writeln!(out, "{}", addr.ip())?;
+                }
+                out.flush()?;
+                is_known = true;
+                let longest = asked.elapsed() + SECOND_FAMILY;
+                sys::end_after(u32::try_from(longest.as_secs()).unwrap_or(u32::MAX));
+            }
+            Err(failure) => failures.add(failure),
         }
     }
-    if ips.is_empty() {
-        return Err(no_such_host());
+    if !is_known {
+        writeln!(out, "!{}", failures.of(host))?;
     }
-    Ok(ips)
+    out.flush()
 }
 
 #[cfg(test)]
@@ -253,23 +285,26 @@ mod tests {
 
     #[test]
     fn answers_are_read_and_gaps_are_named() {
-        let hosts = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
-        let output = b"0 127.0.0.1\n0 ::1\n1 !lookup b: no such host\nnoise\n7 1.2.3.4\n";
-        let answers = read_answers(&hosts, output, "i/o timeout");
-        let ips = answers.get("a").unwrap().as_ref().unwrap();
-        assert_eq!(ips.len(), 2);
-        let why = |host| answers.get(host).unwrap().clone().unwrap_err();
-        assert_eq!(why("b"), "lookup b: no such host");
-        assert_eq!(why("c"), "lookup c: i/o timeout");
+        let read = |output: &[u8]| read_answer("a", output, "i/o timeout");
+        let both = ["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
+        assert_eq!(read(b"127.0.0.1\n::1\n"), Ok(both.to_vec()));
+        // Ended before it could ask for the second family.
+        assert_eq!(read(b"127.0.0.1\n"), Ok(both[..1].to_vec()));
+        let why = "lookup a: no such host";
+        assert_eq!(read(b"!lookup a: no such host\n"), Err(why.into()));
+        assert_eq!(read(b"noise\n"), Err("lookup a: i/o timeout".into()));
     }
 
     #[test]
-    fn names_are_looked_up() {
-        assert!(
-            look_up("localhost")
-                .unwrap()
-                .contains(&"127.0.0.1".parse().unwrap())
-        );
-        assert_eq!(look_up(""), Err("lookup : no such host".into()));
+    fn what_is_known_of_a_name_is_told() {
+        let told = |host| {
+            let mut out = Vec::new();
+            tell(host, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let local = told("localhost");
+        sys::end_after(0);
+        assert!(local.lines().any(|line| line == "127.0.0.1"), "{local}");
+        assert_eq!(told(""), "!lookup : no such host\n");
     }
 }

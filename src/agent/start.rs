@@ -40,6 +40,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Runs the agent until it ends.
 pub fn run(flags: &impl FlagValues) -> ExitCode {
+    sys::keep_own_file();
     let logger = Logger::install(LevelFilter::Info);
     match start(flags, &logger) {
         Ok(agent) => agent.run(),

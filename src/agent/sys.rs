@@ -1,9 +1,12 @@
 //! System calls that no library here wraps. The only file of the package with `unsafe`.
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::ffi::{CStr, CString};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::OnceLock;
 use std::{fs, io, mem, ptr};
 
 use libc::{c_int, c_void, sockaddr_in, sockaddr_in6, socklen_t};
@@ -28,6 +31,79 @@ pub fn set_nonblocking(end: BorrowedFd<'_>) -> io::Result<()> {
     // A pipe of ours has no other status flags that would have to be read and kept.
     // SAFETY: the descriptor is open while it is borrowed; the argument is an integer.
     check(unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })
+}
+
+/// The file that this process runs, kept open for children that run it, too.
+static OWN_FILE: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Where Linux shows a process its own file.
+const OWN_FILE_IN_PROC: &str = "/proc/self/exe";
+
+/// To be called once at the start, before anything changes the directory: finds the file that this
+/// process runs, so that [`own_program`] can do without a /proc.
+pub fn keep_own_file() {
+    let open = |path: &CStr| -> io::Result<OwnedFd> {
+        // SAFETY: `path` is a C string. O_PATH asks for no right to read, which a program need not give.
+        let fd = unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
+        check(fd)?;
+        // SAFETY: the descriptor was just made and belongs to nobody else.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    let shown = CString::new(OWN_FILE_IN_PROC).map_err(io::Error::from);
+    let found = shown.and_then(|path| open(&path)).or_else(|why| {
+        // SAFETY: takes and returns integers.
+        let path = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+        if path.is_null() {
+            return Err(why);
+        }
+        // SAFETY: the kernel puts a C string there that lives as long as the process.
+        open(unsafe { CStr::from_ptr(path) })
+    });
+    if let Ok(found) = found {
+        let _ = OWN_FILE.set(found);
+    }
+}
+
+/// A command that runs the program of this process under another name.
+///
+/// # Errors
+/// If there is no /proc and [`keep_own_file`] has not found the file.
+pub fn own_program(argv0: &str) -> io::Result<Command> {
+    let mut command = Command::new(OWN_FILE_IN_PROC);
+    command.arg0(argv0);
+    if fs::metadata(OWN_FILE_IN_PROC).is_ok() {
+        return Ok(command);
+    }
+    let Some(file) = OWN_FILE.get() else {
+        let why = "there is no /proc, and the program's own file is not known";
+        return Err(io::Error::other(why));
+    };
+    let fd = file.as_raw_fd();
+    let argv0 = CString::new(argv0)?;
+    let run = move || {
+        let argv = [argv0.as_ptr(), ptr::null()];
+        // By number, because musl has no wrapper. Returns only when it fails.
+        // SAFETY: descriptor, C string and the null-terminated lists live until the call ends.
+        unsafe {
+            let (path, env) = (c"".as_ptr(), environ);
+            libc::syscall(
+                libc::SYS_execveat,
+                fd,
+                path,
+                argv.as_ptr(),
+                env,
+                libc::AT_EMPTY_PATH,
+            )
+        };
+        Err(io::Error::last_os_error())
+    };
+    // SAFETY: between fork and exec `run` neither allocates nor locks.
+    unsafe { command.pre_exec(run) };
+    Ok(command)
+}
+
+unsafe extern "C" {
+    static environ: *const *const libc::c_char;
 }
 
 /// How many descriptors the process may have (RLIMIT_NOFILE).
@@ -184,9 +260,10 @@ pub fn interface_addresses() -> io::Result<Vec<InterfaceAddress>> {
         let node = unsafe { &*entry };
         entry = node.ifa_next;
         // SAFETY: `ifa_addr` is null or points to an address whose family says its layout.
-        let Some(addr) = (unsafe { ip_of(node.ifa_addr) }) else {
+        let Some(addr) = (unsafe { socket_addr_of(node.ifa_addr) }) else {
             continue;
         };
+        let addr = addr.ip();
         // SAFETY: `ifa_name` is a C string that lives as long as the list.
         let name = unsafe { CStr::from_ptr(node.ifa_name) };
         found.push(InterfaceAddress {
@@ -200,9 +277,53 @@ pub fn interface_addresses() -> io::Result<Vec<InterfaceAddress>> {
     Ok(found)
 }
 
+/// Asks the system's resolver for the addresses of a name in one family (`AF_INET` or `AF_INET6`), with
+/// port 0. Blocks.
+///
+/// # Errors
+/// The number of getaddrinfo(3); for `EAI_SYSTEM` the last error of the system says more.
+pub fn look_up(host: &CStr, family: c_int) -> Result<Vec<SocketAddr>, c_int> {
+    // SAFETY: all zeroes is a valid addrinfo: no pointers, no wishes.
+    let mut hints: libc::addrinfo = unsafe { mem::zeroed() };
+    hints.ai_family = family;
+    // One entry an address, not one for each kind of socket.
+    hints.ai_socktype = libc::SOCK_STREAM;
+    let mut list: *mut libc::addrinfo = ptr::null_mut();
+    // SAFETY: `host` is a C string, `hints` is valid, `list` a place for the pointer.
+    let code = unsafe { libc::getaddrinfo(host.as_ptr(), ptr::null(), &hints, &mut list) };
+    if code != 0 {
+        return Err(code);
+    }
+    let mut found = Vec::new();
+    let mut entry = list;
+    while !entry.is_null() {
+        // SAFETY: `entry` is a live node of the list that getaddrinfo made.
+        let node = unsafe { &*entry };
+        entry = node.ai_next;
+        // SAFETY: `ai_addr` is null or points to an address whose family says its layout.
+        found.extend(unsafe { socket_addr_of(node.ai_addr) });
+    }
+    // SAFETY: the list came from getaddrinfo and nothing borrows from it any more.
+    unsafe { libc::freeaddrinfo(list) };
+    Ok(found)
+}
+
+/// The C library's text for an error of [`look_up`].
+pub fn look_up_error(code: c_int) -> String {
+    // SAFETY: the call returns a C string that is never freed.
+    let text = unsafe { CStr::from_ptr(libc::gai_strerror(code)) };
+    text.to_string_lossy().into_owned()
+}
+
+/// Ends this process by SIGALRM in so many seconds; 0: no more.
+pub fn end_after(seconds: u32) {
+    // SAFETY: takes and returns integers.
+    unsafe { libc::alarm(seconds) };
+}
+
 /// Whether there is an interface of that name, with addresses or without.
 pub fn interface_exists(name: &str) -> bool {
-    let Ok(name) = std::ffi::CString::new(name) else {
+    let Ok(name) = CString::new(name) else {
         return false;
     };
     // SAFETY: `name` is a C string.
@@ -211,14 +332,14 @@ pub fn interface_exists(name: &str) -> bool {
 
 /// The number of an interface.
 pub fn interface_index(name: &str) -> Option<u32> {
-    let name = std::ffi::CString::new(name).ok()?;
+    let name = CString::new(name).ok()?;
     // SAFETY: `name` is a C string.
     Some(unsafe { libc::if_nametoindex(name.as_ptr()) }).filter(|&index| index != 0)
 }
 
 /// # Safety
 /// `addr` is null or points to a socket address that is as long as its family says.
-unsafe fn ip_of(addr: *const libc::sockaddr) -> Option<IpAddr> {
+unsafe fn socket_addr_of(addr: *const libc::sockaddr) -> Option<SocketAddr> {
     if addr.is_null() {
         return None;
     }
@@ -227,12 +348,15 @@ unsafe fn ip_of(addr: *const libc::sockaddr) -> Option<IpAddr> {
         libc::AF_INET => {
             // SAFETY: the family says that this is a sockaddr_in.
             let v4 = unsafe { ptr::read_unaligned(addr.cast::<sockaddr_in>()) };
-            Some(Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr)).into())
+            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Some(SocketAddr::from((ip, u16::from_be(v4.sin_port))))
         }
         libc::AF_INET6 => {
             // SAFETY: the family says that this is a sockaddr_in6.
             let v6 = unsafe { ptr::read_unaligned(addr.cast::<sockaddr_in6>()) };
-            Some(Ipv6Addr::from(v6.sin6_addr.s6_addr).into())
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            let port = u16::from_be(v6.sin6_port);
+            Some(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into())
         }
         _ => None,
     }

@@ -1,10 +1,11 @@
 //! Connecting to an agent, with the reference's words for what goes wrong.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::client::Error;
+use crate::agent::lookup::{self, Failures, Family};
 use crate::agent::words::os_error;
 
 /// For connecting, as the reference does it.
@@ -18,33 +19,63 @@ pub(super) fn dial(address: &str, limit: Option<Instant>) -> Result<TcpStream, E
     let dial_error = |why: String| Error::Dial(format!("dial tcp{why}"));
     let (host, port) =
         split_host_port(address).map_err(|why| Error::Address(format!("dial tcp: {why}")))?;
-    let addresses = match host {
-        "" => vec![SocketAddr::from(([127, 0, 0, 1], port))],
-        host => match host.parse::<IpAddr>() {
-            Ok(ip) => vec![SocketAddr::new(ip, port)],
-            Err(_) => (host, port)
-                .to_socket_addrs()
-                .map_err(|_| dial_error(format!(": lookup {host}: no such host")))?
-                .collect(),
-        },
-    };
     let deadline = Instant::now() + DIAL_TIME_MAX;
     let deadline = limit.map_or(deadline, |limit| limit.min(deadline));
-    let mut failure = dial_error(format!(": lookup {host}: no such host"));
-    let mut first = true;
-    for address in addresses {
-        let left = deadline.saturating_duration_since(Instant::now());
-        // Zero is refused by the call; a millisecond is over as soon.
-        match TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1))) {
-            Ok(stream) => return Ok(stream),
-            Err(why) if first => {
-                failure = dial_error(format!(" {address}: {}", connect_words(&why)));
-                first = false;
+    let ip = match host {
+        "" => Some(Ipv4Addr::LOCALHOST.into()),
+        host => host.parse::<IpAddr>().ok(),
+    };
+    if let Some(ip) = ip {
+        let addresses = [SocketAddr::new(ip, port)];
+        return connect_to_one(&addresses, deadline, 0).map_err(dial_error);
+    }
+    let mut failures = Failures::default();
+    let mut refused = None;
+    for (family, later) in [(Family::V4, 1), (Family::V6, 0)] {
+        let mut addresses = match lookup::in_family(host, family) {
+            Ok(addresses) => addresses,
+            Err(failure) => {
+                failures.add(failure);
+                continue;
             }
-            Err(_) => {}
+        };
+        for address in &mut addresses {
+            address.set_port(port);
+        }
+        match connect_to_one(&addresses, deadline, later) {
+            Ok(stream) => return Ok(stream),
+            Err(why) => refused = refused.or(Some(why)),
         }
     }
-    Err(failure)
+    Err(dial_error(
+        refused.unwrap_or_else(|| format!(": {}", failures.of(host))),
+    ))
+}
+
+/// Connects to the first address that lets us. The time until the deadline is shared among them and
+/// `later` ones, which are not known yet.
+///
+/// # Errors
+/// Why the first one did not.
+fn connect_to_one(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+    later: usize,
+) -> Result<TcpStream, String> {
+    let mut failure = None;
+    for (tried, address) in addresses.iter().enumerate() {
+        let untried = u32::try_from(addresses.len() - tried + later).unwrap_or(u32::MAX);
+        let left = deadline.saturating_duration_since(Instant::now()) / untried;
+        // Zero is refused by the call; a millisecond is over as soon.
+        match TcpStream::connect_timeout(address, left.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(why) => {
+                let why = format!(" {address}: {}", connect_words(&why));
+                failure = failure.or(Some(why));
+            }
+        }
+    }
+    Err(failure.unwrap_or_default())
 }
 
 /// Splits `host:port`; the errors are worded as the reference's.

@@ -14,5 +14,7 @@ mod calm;
 mod clock;
 mod descriptors;
 mod ends;
+mod lookups;
 mod names;
+mod own_network;
 mod starts;

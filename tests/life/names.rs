@@ -1,25 +1,11 @@
 //! Names: of hosts, looked up afresh for each attempt, and slowly; of nodes, lost to another.
 
 use crate::harness::{Kind, Lab, Member, Node, await_members, eventually, scenario};
-use std::io::{Read as _, Write as _};
+use crate::own_network::may_unshare;
+use std::io::Read as _;
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// Whether mount and network namespaces can be made here.
-fn may_unshare() -> bool {
-    let tried = Command::new("unshare")
-        .args(["--mount", "--net", "true"])
-        .output();
-    let may = tried.is_ok_and(|output| output.status.success());
-    if !may {
-        let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-        assert!(!required, "COTTAR_INTEROP=require, but no namespaces");
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no right to make namespaces");
-    }
-    may
-}
 
 /// Runs what follows with a file of the lab in place of one of the system.
 fn with_file(lab: &Lab, name: &str, target: &str, text: &str) -> (PathBuf, Vec<String>) {

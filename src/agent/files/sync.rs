@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, ExitCode, ExitStatus, Stdio};
+
+use crate::agent::sys;
 
 /// The name under which the agent starts its own binary to wait for the disk.
 pub const ARGV0: &str = "cottar: sync";
@@ -29,8 +31,7 @@ pub(super) fn spawn(file: &File) -> io::Result<Child> {
         // Our own binary would be the tests.
         return Err(io::ErrorKind::Unsupported.into());
     }
-    Command::new("/proc/self/exe")
-        .arg0(ARGV0)
+    sys::own_program(ARGV0)?
         .stdin(file.try_clone()?)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
