@@ -383,12 +383,15 @@ impl Serf {
                         self.handle_join_ended(join, result, now);
                     }
                 }
-                swim::Output::Acked { node, rtt, payload } => {
+                swim::Output::Acked {
+                    node, rtt, payload, ..
+                } => {
                     self.learn_place(&node, rtt, payload.as_deref());
                 }
                 swim::Output::Conflict { existing, other } => {
                     self.handle_conflict(&existing, other, now);
                 }
+                swim::Output::Pinged { .. } | swim::Output::ExchangeEnded => {}
                 swim::Output::BroadcastFinished(id) => self.handle_broadcast_finished(id, now),
                 swim::Output::LeaveEnded { in_time } => self.handle_leave_ended(in_time, now),
                 swim::Output::MetaUpdated { in_time } => self.handle_meta_updated(in_time, now),

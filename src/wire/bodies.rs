@@ -21,7 +21,14 @@ impl Message {
         let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
         let reader = &mut Reader::new(body);
         match kind {
-            message_type::PING => Ping::decode_body(reader).map(Message::Ping),
+            message_type::PING => {
+                let mut ping = Ping::decode_body(reader)?;
+                let rest = reader.rest();
+                if rest.len() <= limits::PING_EXTENSION_BYTES_MAX {
+                    ping.extension = rest.to_vec();
+                }
+                Ok(Message::Ping(ping))
+            }
             message_type::INDIRECT_PING => {
                 IndirectPing::decode_body(reader).map(Message::IndirectPing)
             }
@@ -56,7 +63,9 @@ impl Message {
         match self {
             Message::Ping(ping) => {
                 output.push(message_type::PING);
-                ping.encode_body(output)
+                let mut output = ping.encode_body(output);
+                output.extend_from_slice(&ping.extension);
+                output
             }
             Message::IndirectPing(ping) => {
                 output.push(message_type::INDIRECT_PING);
@@ -175,6 +184,7 @@ impl Ping {
             node: optional_name(node)?,
             source: source.addr()?,
             source_node: source.node(),
+            extension: Vec::new(),
         })
     }
 
@@ -470,6 +480,7 @@ mod tests {
             node: None,
             source: "10.0.0.1:1".parse().ok(),
             source_node: None,
+            extension: Vec::new(),
         });
         let bytes = with_field(&ping, "SourceAddr", |w| {
             w.bytes(mapped);
@@ -485,5 +496,22 @@ mod tests {
             panic!("refused");
         };
         assert_eq!(decoded.source, None);
+    }
+
+    #[test]
+    fn what_follows_a_ping_s_body_is_kept_within_its_limit() {
+        let mut ping = Ping {
+            seq_no: 9,
+            node: NodeName::new(b"a").ok(),
+            source: None,
+            source_node: None,
+            extension: vec![0xc1; limits::PING_EXTENSION_BYTES_MAX],
+        };
+        let bytes = Message::Ping(ping.clone()).encode();
+        assert_eq!(Message::decode(&bytes), Ok(Message::Ping(ping.clone())));
+        ping.extension.push(0);
+        let bytes = Message::Ping(ping.clone()).encode();
+        ping.extension.clear();
+        assert_eq!(Message::decode(&bytes), Ok(Message::Ping(ping)));
     }
 }

@@ -38,6 +38,15 @@ impl Coordinate {
     /// Another version, a body that is no coordinate, another dimension, a number that is not
     /// finite.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        Coordinate::decode_first(payload).map(|(coordinate, _)| coordinate)
+    }
+
+    /// Decodes the payload of an ack, and returns the bytes that follow the coordinate: the reference
+    /// does not look at them.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_first(payload: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         let body = match payload.split_first() {
             Some((&PAYLOAD_VERSION, body)) => body,
             Some((&other, _)) => return Err(DecodeError::UnexpectedType(other)),
@@ -52,7 +61,8 @@ impl Coordinate {
         let mut dimensions = 0;
         // The reference declares the vector first.
         let names = ["Vec", "Error", "Adjustment", "Height"];
-        Reader::new(body).fields(&names, |index, reader| {
+        let mut reader = Reader::new(body);
+        reader.fields(&names, |index, reader| {
             match index {
                 0 => {
                     dimensions = reader.array()?;
@@ -72,7 +82,7 @@ impl Coordinate {
         if dimensions != DIMENSIONS || !coordinate.is_finite() {
             return Err(DecodeError::Invalid("coordinate"));
         }
-        Ok(coordinate)
+        Ok((coordinate, reader.rest()))
     }
 
     /// The payload of an ack.
@@ -125,6 +135,16 @@ mod tests {
         assert_eq!(coordinate.error, 1.5);
         assert_eq!(coordinate.height, 1.0e-5);
         assert_eq!(coordinate.encode(), fresh());
+    }
+
+    #[test]
+    fn what_follows_is_not_part_of_it() {
+        let mut payload = fresh();
+        payload.extend_from_slice(&[0xc1, 1, 2]);
+        let (coordinate, rest) = Coordinate::decode_first(&payload).unwrap();
+        assert_eq!(coordinate.encode(), fresh());
+        assert_eq!(rest, [0xc1, 1, 2]);
+        assert_eq!(Coordinate::decode(&payload), Ok(coordinate));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub const DATAGRAM_BYTES_MAX: usize = 65_535;
 pub const NESTING_MAX: usize = 4;
 /// Parts of a compound that we send: 0.9.4 fails on 128 and more (gossip spec 2.4).
 pub const COMPOUND_PARTS_SENT_MAX: usize = 127;
+/// Bytes that may follow the body of a ping in a datagram; more are ignored.
+pub const PING_EXTENSION_BYTES_MAX: usize = 512;
 /// Bytes of a label.
 pub const LABEL_BYTES_MAX: usize = 255;
 /// An encrypted frame on TCP.

@@ -51,6 +51,9 @@ pub struct Ping {
     pub source: Option<SocketAddr>,
     /// The sender's name; informative.
     pub source_node: Option<NodeName>,
+    /// What follows the body, in datagrams alone: bytes of the layer above, which the reference does not
+    /// look at. Empty: nothing. At most [`super::limits::PING_EXTENSION_BYTES_MAX`].
+    pub extension: Vec<u8>,
 }
 
 /// Please ping that node for me.

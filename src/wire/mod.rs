@@ -14,6 +14,7 @@ mod compress;
 pub mod coordinate;
 mod decoder;
 pub mod envelope;
+pub mod event_digest;
 pub mod keyring;
 pub mod limits;
 pub mod lzw;

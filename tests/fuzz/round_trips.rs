@@ -79,6 +79,7 @@ fn ping(rng: &mut Rng) -> Ping {
         node: maybe(rng, name),
         source: maybe(rng, |rng| addr(rng, 1)),
         source_node: maybe(rng, name),
+        extension: Vec::new(),
     }
 }
 
@@ -91,7 +92,10 @@ fn ack(rng: &mut Rng) -> Ack {
 
 fn message(rng: &mut Rng) -> Message {
     match rng.below(8) {
-        0 => Message::Ping(ping(rng)),
+        0 => Message::Ping(Ping {
+            extension: random_bytes(rng, limits::PING_EXTENSION_BYTES_MAX),
+            ..ping(rng)
+        }),
         1 => Message::IndirectPing(IndirectPing {
             seq_no: number(rng) as u32,
             target: addr(rng, 0),

@@ -1,0 +1,161 @@
+//! What nodes of this program tell each other of the user events that they remember, where the
+//! reference does not look: behind the coordinate in the payload of acks, and behind the body of
+//! pings. The reference decodes one object and ignores the bytes that follow.
+//!
+//! Both start with a byte that no MessagePack object starts with. Times are the low 32 bits of a
+//! Lamport time: the receiver completes them by its own clock.
+
+use super::DecodeError;
+
+/// First byte of both forms; MessagePack never uses it.
+const MARKER: u8 = 0xc1;
+/// Times that a summary covers at most. A node remembers the events of 512 times; what is about to be
+/// forgotten is not worth asking for. With this many a ping stays far below the packet budget.
+pub const SUMMARY_TIMES_MAX: usize = 384;
+/// Version of the summary's layout, in the upper half of its second byte.
+const SUMMARY_VERSION: u8 = 0x10;
+/// Bit of the second byte: this summary answers one.
+const SUMMARY_IS_ANSWER: u8 = 0x01;
+/// Bytes of a summary in front of its marks.
+const SUMMARY_HEAD_BYTES: usize = 7;
+
+/// Says which events a node remembers of a range of times that the receiver knows, too: in acks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventDigest {
+    /// The range ends with this time.
+    pub upto: u32,
+    /// Equal if the events are.
+    pub digest: [u8; 7],
+}
+
+impl EventDigest {
+    /// Bytes on the wire.
+    pub const BYTES: usize = 12;
+
+    /// Appends the wire form.
+    pub fn encode(&self, output: &mut Vec<u8>) {
+        output.push(MARKER);
+        output.extend_from_slice(&self.upto.to_be_bytes());
+        output.extend_from_slice(&self.digest);
+    }
+
+    /// Decodes what follows the coordinate; `None`: there is no digest.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&[MARKER, a, b, c, d], digest) = bytes.split_first_chunk()? else {
+            return None;
+        };
+        Some(EventDigest {
+            upto: u32::from_be_bytes([a, b, c, d]),
+            digest: *digest.first_chunk()?,
+        })
+    }
+
+    /// Whether a payload starts with a digest: that of a node which takes no part in coordinates.
+    pub fn is_at_start(payload: &[u8]) -> bool {
+        payload.first() == Some(&MARKER)
+    }
+}
+
+/// Says for each of some consecutive times which events a node remembers: in pings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSummary {
+    /// It was sent because of the receiver's summary: no summary is due in return.
+    pub is_answer: bool,
+    /// Varies the marks, so that different events that share a mark once have two marks the next time.
+    pub salt: u8,
+    /// The first time.
+    pub first: u32,
+    /// One byte for each time; 0: no event. At most [`SUMMARY_TIMES_MAX`].
+    pub marks: Vec<u8>,
+}
+
+impl EventSummary {
+    /// The wire form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut output = Vec::with_capacity(SUMMARY_HEAD_BYTES + self.marks.len());
+        let answer = if self.is_answer { SUMMARY_IS_ANSWER } else { 0 };
+        output.extend_from_slice(&[MARKER, SUMMARY_VERSION | answer, self.salt]);
+        output.extend_from_slice(&self.first.to_be_bytes());
+        output.extend_from_slice(&self.marks);
+        output
+    }
+
+    /// Decodes what follows the body of a ping.
+    ///
+    /// # Errors
+    /// When it is no summary, one of another version, or one of too many times.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let Some((&[MARKER, kind, salt, a, b, c, d], marks)) = bytes.split_first_chunk() else {
+            return Err(DecodeError::Invalid("event summary"));
+        };
+        if kind & !SUMMARY_IS_ANSWER != SUMMARY_VERSION {
+            return Err(DecodeError::Invalid("version of an event summary"));
+        }
+        if marks.len() > SUMMARY_TIMES_MAX {
+            return Err(DecodeError::TooLarge("event summary"));
+        }
+        Ok(EventSummary {
+            is_answer: kind & SUMMARY_IS_ANSWER != 0,
+            salt,
+            first: u32::from_be_bytes([a, b, c, d]),
+            marks: marks.to_vec(),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_takes_twelve_bytes() {
+        let digest = EventDigest {
+            upto: 0x0102_0304,
+            digest: [5, 6, 7, 8, 9, 10, 11],
+        };
+        let mut bytes = Vec::new();
+        digest.encode(&mut bytes);
+        assert_eq!(bytes, [0xc1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(bytes.len(), EventDigest::BYTES);
+        assert_eq!(EventDigest::decode(&bytes), Some(digest));
+        assert!(EventDigest::is_at_start(&bytes) && !EventDigest::is_at_start(&[1, 0x84]));
+        // What a later version may append is not looked at.
+        bytes.push(0);
+        assert_eq!(EventDigest::decode(&bytes), Some(digest));
+        for cut in 0..EventDigest::BYTES {
+            assert_eq!(EventDigest::decode(&bytes[..cut]), None);
+        }
+        bytes[0] = 0xc0;
+        assert_eq!(EventDigest::decode(&bytes), None);
+    }
+
+    #[test]
+    fn a_summary_has_one_byte_for_each_time() {
+        let mut summary = EventSummary {
+            is_answer: false,
+            salt: 7,
+            first: 0x0102_0304,
+            marks: vec![0, 200, 0],
+        };
+        let bytes = summary.encode();
+        assert_eq!(bytes, [0xc1, 0x10, 7, 1, 2, 3, 4, 0, 200, 0]);
+        assert_eq!(EventSummary::decode(&bytes), Ok(summary.clone()));
+        summary.is_answer = true;
+        assert_eq!(summary.encode()[1], 0x11);
+        assert_eq!(EventSummary::decode(&summary.encode()), Ok(summary.clone()));
+        summary.marks = vec![1; SUMMARY_TIMES_MAX];
+        assert!(EventSummary::decode(&summary.encode()).is_ok());
+        summary.marks.push(1);
+        assert_eq!(
+            EventSummary::decode(&summary.encode()),
+            Err(DecodeError::TooLarge("event summary"))
+        );
+        for cut in 0..SUMMARY_HEAD_BYTES {
+            assert!(EventSummary::decode(&bytes[..cut]).is_err());
+        }
+        for kind in [0x00, 0x12, 0x20, 0xff] {
+            assert!(EventSummary::decode(&[0xc1, kind, 0, 0, 0, 0, 0]).is_err());
+        }
+    }
+}
