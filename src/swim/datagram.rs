@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::broadcast::{Packing, Selection};
+use super::gossip::{MESSAGE_OVERHEAD_BYTES, as_user_message};
 use super::table::NodeId;
 use super::{Output, Sample, Swim, Transmit};
 use crate::time::Instant;
@@ -79,9 +80,13 @@ impl Swim {
         };
         let ack = Message::Ack(Ack {
             seq_no: ping.seq_no,
-            payload: self.ack_payload.clone(),
+            payload: match ping.extension[..] {
+                [] => self.ack_payload.clone(),
+                _ => self.extended_ack_payload.clone(),
+            },
         });
         self.send_with_piggyback(to, &ack, None);
+        self.note_ping_extension(from, ping);
     }
 
     /// Where an answer goes. A sender may name another address than it sends from; so that nobody can
@@ -137,6 +142,25 @@ impl Swim {
         };
         self.pack(&mut packing, selection, true);
         self.send_datagram(to, &packing.messages, false);
+    }
+
+    /// Sends user messages in as many datagrams as they take, each filled in their order.
+    pub(super) fn send_packed(&mut self, to: SocketAddr, messages: &[Vec<u8>]) {
+        let budget = self.envelope.packet_budget_bytes();
+        let (mut packet, mut space) = (Vec::new(), budget);
+        for message in messages {
+            let message = as_user_message(message);
+            let cost = message.len() + MESSAGE_OVERHEAD_BYTES;
+            if (cost > space || packet.len() >= COMPOUND_PARTS_SENT_MAX) && !packet.is_empty() {
+                self.send_datagram(to, &std::mem::take(&mut packet), false);
+                space = budget;
+            }
+            space = space.saturating_sub(cost);
+            packet.push(message);
+        }
+        if !packet.is_empty() {
+            self.send_datagram(to, &packet, false);
+        }
     }
 
     /// Sends messages in one datagram.

@@ -37,7 +37,7 @@ const PACKETS_PER_TARGET_MAX: usize = 4;
 /// that is known.
 const TARGETS_WITHOUT_NEED_MAX: usize = 64;
 /// What a message costs in a compound beside its own bytes (2.10).
-const MESSAGE_OVERHEAD_BYTES: usize = 2;
+pub(super) const MESSAGE_OVERHEAD_BYTES: usize = 2;
 /// User broadcasts are asked for only if more than this is left (4.11).
 const USER_SPACE_BYTES_MIN: usize = 3;
 

@@ -9,6 +9,7 @@ mod broadcast;
 mod bucket;
 pub mod config;
 mod datagram;
+mod extra_ping;
 mod gossip;
 mod merge;
 mod probe;
@@ -39,6 +40,7 @@ use crate::wire::{Envelope, NodeName, VersionVector};
 use announce::Announcements;
 use awareness::Awareness;
 use bucket::TokenBucket;
+use extra_ping::ExtraPings;
 use gossip::Gossip;
 use probe::Probing;
 use relay::Relays;
@@ -183,7 +185,12 @@ pub enum Output {
         join: bool,
         /// The join that this node asked for, if it was one.
         initiated: Option<JoinId>,
+        /// It is the answer in an exchange of [`Swim::exchange_with`].
+        asked: bool,
     },
+    /// An exchange of [`Swim::exchange_with`] ended; the other side's user state, if there was any, has
+    /// been output before.
+    ExchangeEnded,
     /// A join of one address ended.
     JoinEnded {
         /// As given to [`Swim::join`].
@@ -199,6 +206,18 @@ pub enum Output {
         rtt: Duration,
         /// The Serf layer's bytes.
         payload: Option<Vec<u8>>,
+        /// It was a ping of [`Swim::ping_member`].
+        extra: bool,
+    },
+    /// A live member has pinged this node from its own address, with bytes of the layer above behind
+    /// the ping's body. The ack is sent already.
+    Pinged {
+        /// Which.
+        node: NodeName,
+        /// Its address.
+        addr: SocketAddr,
+        /// The bytes; not empty.
+        extension: Vec<u8>,
     },
     /// Two nodes claim one name (4.8.1 rule 5).
     Conflict {
@@ -271,6 +290,9 @@ pub struct Swim {
     /// Number of the last ping.
     sequence: u32,
     ack_payload: Option<Vec<u8>>,
+    /// Of acks to pings with an extension.
+    extended_ack_payload: Option<Vec<u8>>,
+    extra_pings: ExtraPings,
     gossip: Gossip,
     probing: Probing,
     relays: Relays,
@@ -319,6 +341,8 @@ impl Swim {
             suspicions: OrderedSet::new(),
             sequence: rng.next_u32(),
             ack_payload: None,
+            extended_ack_payload: None,
+            extra_pings: ExtraPings::default(),
             gossip: Gossip::new(&config, &mut rng, now),
             probing: Probing::new(&config, &mut rng, now),
             relays: Relays::default(),
@@ -454,9 +478,37 @@ impl Swim {
     pub fn send_user_message(&mut self, to: SocketAddr, message: &[u8]) {
         self.send_datagram(to, &[gossip::as_user_message(message)], false);
     }
+    /// Sends user messages directly to an address, in as few datagrams as their order allows. Each must
+    /// fit into a packet by itself.
+    pub fn send_user_messages(&mut self, to: SocketAddr, messages: &[Vec<u8>]) {
+        self.send_packed(to, messages);
+    }
+    /// Pings a member that lives, beside the probe cycle and without any effect on it; `false`: there is
+    /// none of that name. `extension` follows the ping's body, where other implementations do not look.
+    /// An ack within the probe timeout is told by [`Output::Acked`].
+    pub fn ping_member(&mut self, node: &NodeName, extension: &[u8], now: Instant) -> bool {
+        let sent = self.send_extra_ping(node, extension, now);
+        self.arm(now);
+        sent
+    }
+    /// Starts a push/pull with a member that lives; not a join. `false`: there is none of that name.
+    /// Ends in [`Output::ExchangeEnded`].
+    pub fn exchange_with(&mut self, node: &NodeName, now: Instant) -> bool {
+        self.start_exchange(node, now)
+    }
+    /// Names of up to `count` random other members that are alive.
+    pub fn sample_members(&mut self, count: usize) -> Vec<NodeName> {
+        let ids = self.table.sample_alive(count, None, &mut self.rng);
+        let name = |id: NodeId| self.table.record(id).node.name.clone();
+        ids.into_iter().map(name).collect()
+    }
     /// Sets the payload of acks to UDP pings (5.13); `None`: nil.
     pub fn set_ack_payload(&mut self, payload: Option<Vec<u8>>) {
         self.ack_payload = payload;
+    }
+    /// Sets the payload of acks to UDP pings that have an extension; `None`: nil.
+    pub fn set_extended_ack_payload(&mut self, payload: Option<Vec<u8>>) {
+        self.extended_ack_payload = payload;
     }
     /// The number of Serf members, which sets the retransmission limit of user broadcasts (4.11).
     pub fn set_user_member_count(&mut self, members: usize) {

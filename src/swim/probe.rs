@@ -128,6 +128,7 @@ impl Swim {
             node: Some(target.clone()),
             source: Some(local.addr),
             source_node: Some(local.name.clone()),
+            extension: Vec::new(),
         }
     }
 
@@ -138,6 +139,9 @@ impl Swim {
             .as_ref()
             .is_none_or(|probe| probe.sequence != ack.seq_no)
         {
+            let Some(ack) = self.take_extra_ack(ack, now) else {
+                return;
+            };
             if !self.relay_ack(ack.seq_no) {
                 log::trace!(target: "memberlist", "An ack for nothing: {}", ack.seq_no);
             }
@@ -153,6 +157,7 @@ impl Swim {
                 node: probe.target,
                 rtt: now.since(probe.started),
                 payload: ack.payload,
+                extra: false,
             });
         }
     }

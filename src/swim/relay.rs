@@ -80,6 +80,7 @@ impl Swim {
             node: Some(request.node.clone()),
             source: Some(local.addr),
             source_node: Some(local.name.clone()),
+            extension: Vec::new(),
         });
         let id = self.table.find(&request.node);
         self.send_with_piggyback(target, &ping, id);

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::{JoinId, Output, Sample, StreamEnd, StreamId, Swim, Transmit};
+use super::sync::Exchange;
+use super::{Output, Sample, StreamEnd, StreamId, Swim, Transmit};
 use crate::ordered::OrderedMap;
 use crate::time::Instant;
 use crate::wire::name::Escaped;
@@ -54,8 +55,8 @@ struct Stream {
 enum Purpose {
     /// Accepted; the other side says what for.
     Serve,
-    /// A push/pull of this node, perhaps of a join.
-    Sync(Option<JoinId>),
+    /// A push/pull of this node.
+    Sync(Exchange),
     /// A fallback ping, part of the probe with that number.
     Ping { sequence: u32, target: NodeName },
 }
@@ -240,10 +241,10 @@ impl Swim {
     }
 
     /// Opens a stream for a push/pull.
-    pub(super) fn open_sync(&mut self, peer: SocketAddr, join: Option<JoinId>, now: Instant) {
+    pub(super) fn open_sync(&mut self, peer: SocketAddr, exchange: Exchange, now: Instant) {
         log::debug!(target: "memberlist", "Initiating push/pull sync with: {peer}");
         let deadline = now + self.config.stream_timeout;
-        let id = self.open_stream(peer, Purpose::Sync(join), deadline);
+        let id = self.open_stream(peer, Purpose::Sync(exchange), deadline);
         if let Some(stream) = self.streams.open.get_mut(&id) {
             stream.asked_at = Some(now);
         }
@@ -276,8 +277,8 @@ impl Swim {
         }
         match &stream.purpose {
             Purpose::Serve => {}
-            Purpose::Sync(join) => {
-                let join = join.is_some();
+            Purpose::Sync(exchange) => {
+                let join = exchange.join().is_some();
                 self.want_state(id, None, join, now);
             }
             Purpose::Ping { sequence, target } => {
@@ -387,7 +388,7 @@ impl Swim {
         };
         if let Phase::StateWanted(request) = &stream.phase {
             let join = match (&stream.purpose, request) {
-                (Purpose::Sync(join), _) => join.is_some(),
+                (Purpose::Sync(exchange), _) => exchange.join().is_some(),
                 (_, request) => request.as_ref().is_some_and(|request| request.join),
             };
             self.outputs
@@ -414,14 +415,15 @@ impl Swim {
                     self.outputs.push_back(Output::UserMessage { bytes, from });
                 }
             }
-            (&Purpose::Sync(join), StreamMessage::PushPull(answer)) => {
+            (&Purpose::Sync(exchange), StreamMessage::PushPull(answer)) => {
                 if let Some(asked_at) = stream.asked_at {
                     let took = now.since(asked_at);
                     self.samples.push(Sample::PushPull(took));
                 }
                 self.close_stream(id);
-                if let Err(why) = self.merge_push_pull(answer, join.is_some(), join, now) {
-                    self.end_sync(join, Err(why));
+                let join = exchange.join().is_some();
+                if let Err(why) = self.merge_push_pull(answer, join, exchange, now) {
+                    self.end_sync(exchange, Err(why));
                 }
             }
             (&Purpose::Ping { sequence, .. }, StreamMessage::Ack(ack)) => {
@@ -494,18 +496,22 @@ impl Swim {
     /// Tells whom it concerns that a stream, already removed, came to nothing.
     fn end_failed(&mut self, stream: &Stream, why: String) {
         log::debug!(target: "memberlist", "Stream with {} failed: {why}", stream.peer);
-        if let Purpose::Sync(join) = stream.purpose {
-            self.end_sync(join, Err(why));
+        if let Purpose::Sync(exchange) = stream.purpose {
+            self.end_sync(exchange, Err(why));
         }
     }
 
-    pub(super) fn end_sync(&mut self, join: Option<JoinId>, result: Result<(), String>) {
-        match (join, result) {
-            (Some(join), result) => self.outputs.push_back(Output::JoinEnded { join, result }),
-            (None, Err(why)) => {
+    pub(super) fn end_sync(&mut self, exchange: Exchange, result: Result<(), String>) {
+        match (exchange, result) {
+            (Exchange::Join(join), result) => {
+                self.outputs.push_back(Output::JoinEnded { join, result });
+            }
+            // Why it failed was logged with the stream.
+            (Exchange::Asked, _) => self.outputs.push_back(Output::ExchangeEnded),
+            (Exchange::Periodic, Err(why)) => {
                 log::warn!(target: "memberlist", "Push/pull with a random node failed: {why}");
             }
-            (None, Ok(())) => {}
+            (Exchange::Theirs | Exchange::Periodic, _) => {}
         }
     }
 
@@ -571,7 +577,7 @@ impl Swim {
         };
         let request = request.take();
         let (join, side) = match (&stream.purpose, &request) {
-            (Purpose::Sync(join), _) => (join.is_some(), StreamSide::Initiator),
+            (Purpose::Sync(exchange), _) => (exchange.join().is_some(), StreamSide::Initiator),
             (_, request) => {
                 let join = request.as_ref().is_some_and(|request| request.join);
                 (join, StreamSide::Responder)
@@ -626,7 +632,7 @@ impl Swim {
         self.close_stream(id);
         // Only now, so that a refusal stays this node's own affair.
         let join = request.join;
-        if let Err(why) = self.merge_push_pull(request, join, None, now) {
+        if let Err(why) = self.merge_push_pull(request, join, Exchange::Theirs, now) {
             log::warn!(target: "memberlist", "Refusing a push/pull: {why}");
         }
     }

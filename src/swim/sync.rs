@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::merge::compatible;
+use super::table::is_live;
 use super::{JoinId, Node, NodeState, Output, Swim};
 use crate::time::{Duration, Instant};
-use crate::wire::{Alive, Dead, PushPull, PushPullNode, RemoteState, Suspect, VersionVector};
+use crate::wire::{
+    Alive, Dead, NodeName, PushPull, PushPullNode, RemoteState, Suspect, VersionVector,
+};
 
 /// Clusters up to this size exchange states at the base interval (4.2).
 const SCALE_FROM_NODES: usize = 32;
@@ -33,7 +36,30 @@ struct Merge {
     entries: std::vec::IntoIter<PushPullNode>,
     user_state: Vec<u8>,
     join: bool,
-    initiated: Option<JoinId>,
+    exchange: Exchange,
+}
+
+/// Who started a push/pull, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exchange {
+    /// The other side.
+    Theirs,
+    /// This node's timer.
+    Periodic,
+    /// A join of this node.
+    Join(JoinId),
+    /// The layer above; see [`Swim::exchange_with`].
+    Asked,
+}
+
+impl Exchange {
+    /// The join of this node that it is for.
+    pub(super) fn join(self) -> Option<JoinId> {
+        match self {
+            Exchange::Join(join) => Some(join),
+            Exchange::Theirs | Exchange::Periodic | Exchange::Asked => None,
+        }
+    }
 }
 
 impl SyncTimer {
@@ -63,8 +89,21 @@ impl Swim {
     pub(super) fn start_join(&mut self, addr: SocketAddr, now: Instant) -> JoinId {
         let join = JoinId(self.streams.next_join);
         self.streams.next_join += 1;
-        self.open_sync(addr, Some(join), now);
+        self.open_sync(addr, Exchange::Join(join), now);
         join
+    }
+
+    pub(super) fn start_exchange(&mut self, node: &NodeName, now: Instant) -> bool {
+        let Some(id) = self.table.find(node).filter(|id| !id.is_local()) else {
+            return false;
+        };
+        let node = &self.table.record(id).node;
+        if !is_live(node.state) {
+            return false;
+        }
+        let addr = node.addr;
+        self.open_sync(addr, Exchange::Asked, now);
+        true
     }
 
     /// Starts the timer when somebody else is alive. The first exchange comes after a random delay
@@ -88,7 +127,7 @@ impl Swim {
         let partner = self.table.sample_alive(1, None, &mut self.rng);
         if let Some(&id) = partner.first() {
             let addr = self.table.record(id).node.addr;
-            self.open_sync(addr, None, now);
+            self.open_sync(addr, Exchange::Periodic, now);
         }
     }
 
@@ -108,7 +147,7 @@ impl Swim {
         &mut self,
         remote: PushPull,
         join: bool,
-        initiated: Option<JoinId>,
+        exchange: Exchange,
         now: Instant,
     ) -> Result<(), String> {
         let mut entries = remote.nodes;
@@ -128,7 +167,7 @@ impl Swim {
             entries: entries.into_iter(),
             user_state: remote.user_state,
             join,
-            initiated,
+            exchange,
         };
         if merge.entries.len() <= ENTRIES_AT_ONCE || self.sync.merges.len() >= MERGES_MAX {
             self.merge_some(merge, usize::MAX, now);
@@ -171,10 +210,11 @@ impl Swim {
             self.outputs.push_back(Output::UserState {
                 bytes: merge.user_state,
                 join: merge.join,
-                initiated: merge.initiated,
+                initiated: merge.exchange.join(),
+                asked: merge.exchange == Exchange::Asked,
             });
         }
-        self.end_sync(merge.initiated, Ok(()));
+        self.end_sync(merge.exchange, Ok(()));
         None
     }
 

@@ -16,6 +16,11 @@ impl NodeId {
     /// The local node has the first record, for ever.
     pub const LOCAL: NodeId = NodeId(0);
 
+    /// Whether it is the local node's.
+    pub fn is_local(self) -> bool {
+        self == NodeId::LOCAL
+    }
+
     fn index(self) -> usize {
         self.0 as usize
     }

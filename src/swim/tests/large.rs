@@ -280,6 +280,7 @@ fn streams_take_turns_and_small_ones_do_not_wait() {
         node: None,
         source: None,
         source_node: None,
+        extension: Vec::new(),
     });
     let small = StreamId::Inbound(4);
     script

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cluster;
+mod extra;
 mod gossip;
 mod large;
 mod leave;
@@ -179,6 +180,7 @@ fn ping_from(host: u8, seq_no: u32) -> Message {
         node: Some(name("local")),
         source: Some(addr(host)),
         source_node: Some(peer(host)),
+        extension: Vec::new(),
     })
 }
 

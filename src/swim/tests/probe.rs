@@ -42,7 +42,8 @@ fn an_ack_in_time_is_reported() {
         [Output::Acked {
             node: peer(2),
             rtt: Duration::from_millis(30),
-            payload: Some(b"there".to_vec())
+            payload: Some(b"there".to_vec()),
+            extra: false
         }]
     );
     script.hear(2, &[ack(ping.seq_no, None)]);
@@ -296,6 +297,7 @@ fn pings_are_answered_where_they_ask_for_it() {
             node,
             source: None,
             source_node: None,
+            extension: Vec::new(),
         })
     };
     script.hear(4, &[plain(None)]);

@@ -53,6 +53,7 @@ fn any_message(rng: &mut Rng, sequence: u32) -> Message {
             node: Some(node),
             source,
             source_node,
+            extension: Vec::new(),
         }),
         1 => Message::IndirectPing(IndirectPing {
             seq_no,

@@ -122,7 +122,8 @@ fn a_join_sends_asks_and_merges() {
             Output::UserState {
                 bytes: b"yours".to_vec(),
                 join: true,
-                initiated: Some(join)
+                initiated: Some(join),
+                asked: false,
             },
             Output::JoinEnded {
                 join,
@@ -167,7 +168,8 @@ fn a_push_pull_is_answered_before_it_is_judged() {
             [Output::UserState {
                 bytes: b"theirs".to_vec(),
                 join,
-                initiated: None
+                initiated: None,
+                asked: false
             }]
         );
     }
@@ -320,6 +322,7 @@ fn a_ping_is_acked_on_its_stream_and_one_for_another_is_not() {
             node,
             source: Some(addr(2)),
             source_node: Some(peer(2)),
+            extension: Vec::new(),
         });
         receive(&mut script, &ping);
         let events = script.take_events();

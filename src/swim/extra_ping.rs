@@ -1,0 +1,113 @@
+//! Pings beside the probe cycle, for the layer above: they carry bytes of it behind their body, and
+//! bring back what acks carry. Whoever does not answer is not judged by it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::table::is_live;
+use super::{Output, Swim};
+use crate::time::{Duration, Instant};
+use crate::wire::{Ack, Message, NodeName, Ping};
+
+/// Extra pings whose acks are waited for. A layer that asks more often forgets the oldest.
+const WAITING_MAX: usize = 32;
+
+/// Those whose ack may still come, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct ExtraPings {
+    waiting: VecDeque<ExtraPing>,
+}
+
+#[derive(Debug)]
+struct ExtraPing {
+    sequence: u32,
+    target: NodeName,
+    sent: Instant,
+}
+
+impl ExtraPings {
+    /// No timer runs for them: who is late is forgotten when the next one is looked at.
+    fn forget_late(&mut self, timeout: Duration, now: Instant) {
+        let is_late = |ping: &ExtraPing| now.since(ping.sent) > timeout;
+        while self.waiting.front().is_some_and(is_late) {
+            self.waiting.pop_front();
+        }
+    }
+
+    fn take(&mut self, sequence: u32) -> Option<ExtraPing> {
+        let mut waiting = self.waiting.iter();
+        let at = waiting.position(|ping| ping.sequence == sequence)?;
+        self.waiting.remove(at)
+    }
+}
+
+impl Swim {
+    pub(super) fn send_extra_ping(
+        &mut self,
+        target: &NodeName,
+        extension: &[u8],
+        now: Instant,
+    ) -> bool {
+        let Some(id) = self.table.find(target).filter(|id| !id.is_local()) else {
+            return false;
+        };
+        let node = &self.table.record(id).node;
+        if !is_live(node.state) {
+            return false;
+        }
+        let addr = node.addr;
+        let sequence = self.next_sequence();
+        let ping = Message::Ping(Ping {
+            extension: extension.to_vec(),
+            ..self.ping_for(target, sequence)
+        });
+        self.send_with_piggyback(addr, &ping, Some(id));
+        let extra = &mut self.extra_pings;
+        extra.forget_late(self.config.probe_timeout, now);
+        if extra.waiting.len() >= WAITING_MAX {
+            extra.waiting.pop_front();
+        }
+        extra.waiting.push_back(ExtraPing {
+            sequence,
+            target: target.clone(),
+            sent: now,
+        });
+        true
+    }
+
+    /// Takes the ack of an extra ping; gives any other one back.
+    pub(super) fn take_extra_ack(&mut self, ack: Ack, now: Instant) -> Option<Ack> {
+        self.extra_pings.forget_late(self.config.probe_timeout, now);
+        let Some(ping) = self.extra_pings.take(ack.seq_no) else {
+            return Some(ack);
+        };
+        self.outputs.push_back(Output::Acked {
+            node: ping.target,
+            rtt: now.since(ping.sent),
+            payload: ack.payload,
+            extra: true,
+        });
+        None
+    }
+
+    /// Passes on what follows a ping's body, if the ping certainly is that member's: whoever acts on it
+    /// sends to the member's own address, and no stranger makes this node do so.
+    pub(super) fn note_ping_extension(&mut self, from: SocketAddr, ping: &Ping) {
+        let stated = ping.source.unwrap_or(from);
+        if ping.extension.is_empty() || stated != from {
+            return;
+        }
+        let Some(name) = &ping.source_node else {
+            return;
+        };
+        let id = self.table.find(name).filter(|id| !id.is_local());
+        let node = id.map(|id| &self.table.record(id).node);
+        if node.is_some_and(|node| node.addr == from && is_live(node.state)) {
+            self.outputs.push_back(Output::Pinged {
+                node: name.clone(),
+                addr: from,
+                extension: ping.extension.clone(),
+            });
+        }
+    }
+}
