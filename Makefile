@@ -4,6 +4,12 @@ CARGO ?= cargo
 # Seeds that `make sim` runs, and the first of them: `make sim SEEDS=1000 FROM=5000`.
 SEEDS ?= 1000
 FROM ?= 0
+# What `make soak` does: for how many seconds, with which losses of UDP in per cent, a run each, from which
+# seed (a new one if there is none), and, if MIXED is set, with a Serf as every other agent.
+SECONDS ?= 60
+LOSS ?= 0 10 25
+SEED ?=
+MIXED ?=
 # Figures that `make bench` measures; all if there are none.
 FIGURES ?=
 
@@ -25,7 +31,7 @@ HAS_STD_SOURCE = $(and $(wildcard $(MUSL_CRT)),$(wildcard /usr/bin/musl-gcc),$(w
 	$(wildcard /usr/lib/rustlib/src/rust/library/std))
 STATIC_KIND ?= $(if $(HAS_MUSL),musl,$(if $(HAS_STD_SOURCE),musl-from-source,glibc))
 
-.PHONY: all static static-musl static-musl-from-source static-glibc dynamic-from-source check fmt clippy features doc lint-man test interop sim bench demo
+.PHONY: all static static-musl static-musl-from-source static-glibc dynamic-from-source check fmt clippy features doc lint-man test interop sim soak bench demo
 
 # Builds are the same in every folder and for everybody: paths of this machine stay out of the binary.
 # (Cargo leaves all flags out of its hashes when it sees such a prefix.)
@@ -155,6 +161,12 @@ interop:
 
 sim:
 	COTTAR_SIM_SEEDS=$(SEEDS) COTTAR_SIM_FROM=$(FROM) $(CARGO) test --locked --test sim
+
+# Eight agents that are killed, frozen, told to leave and started again at random while events are fired;
+# the counts say which promises of delivery held.
+soak:
+	COTTAR_SOAK_SECONDS=$(SECONDS) COTTAR_SOAK_LOSS="$(LOSS)" COTTAR_SOAK_SEED=$(SEED) COTTAR_SOAK_MIXED=$(MIXED) \
+		$(CARGO) test --locked --test soak -- --ignored --exact soak --nocapture
 
 # Every figure beside the reference's, measured with the static binary, then the single steps of the core.
 # Or only some: make bench FIGURES="idle members".

@@ -128,7 +128,7 @@ impl Client {
         self.accepted()?;
         let mut seen = 0;
         while seen < wanted {
-            match self.next_record()?.as_str() {
+            match self.next_record()?.0.as_str() {
                 "done" => return Err(io::Error::other(format!("{seen} of {wanted}"))),
                 record => seen += usize::from(record == kind),
             }
@@ -136,25 +136,58 @@ impl Client {
         Ok(())
     }
 
-    fn next_record(&mut self) -> io::Result<String> {
+    /// Asks all nodes for acks and answers until the end of the query: pairs of a record's kind (`ack`,
+    /// `response`) and the node that it is from.
+    #[allow(dead_code, reason = "asked by the soak")]
+    pub fn ask(&mut self, name: &str, timeout: Duration) -> io::Result<Vec<(String, String)>> {
+        self.send("query", |body| {
+            body.map(4).key("Name").text(name);
+            body.key("RequestAck").bool(true);
+            body.key("Timeout").int(timeout.as_nanos() as i64);
+            body.key("Payload").bytes(b"");
+        })?;
+        self.accepted()?;
+        let mut records = Vec::new();
+        loop {
+            let (kind, from) = self.next_record()?;
+            if kind == "done" {
+                return Ok(records);
+            }
+            records.push((kind, from));
+        }
+    }
+
+    /// The kind of the next record of a query, and whom it is from.
+    fn next_record(&mut self) -> io::Result<(String, String)> {
         self.accepted()?;
         let body = self.value()?;
-        let mut kind = String::new();
+        let mut fields = [String::new(), String::new()];
         Reader::new(&body)
-            .fields(&["Type"], |_, reader| {
-                kind = String::from_utf8_lossy(reader.text()?).into_owned();
+            .fields(&["Type", "From"], |index, reader| {
+                fields[index] = String::from_utf8_lossy(reader.text()?).into_owned();
                 Ok(())
             })
             .map_err(broken)?;
-        Ok(kind)
+        let [kind, from] = fields;
+        Ok((kind, from))
     }
 
     /// Sends a user event that is not coalesced; the answer is left to [`Client::accepted`].
     pub fn send_event(&mut self, name: &str, payload: &[u8]) -> io::Result<()> {
+        self.send_user_event(name, payload, false)
+    }
+
+    /// Sends a user event; the answer is left to [`Client::accepted`].
+    pub fn send_user_event(
+        &mut self,
+        name: &str,
+        payload: &[u8],
+        coalesce: bool,
+    ) -> io::Result<()> {
         self.send("event", |body| {
             body.map(3)
                 .key("Coalesce")
-                .bool(false)
+                .bool(coalesce)
                 .key("Name")
                 .text(name);
             body.key("Payload").bytes(payload);

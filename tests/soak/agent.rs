@@ -1,0 +1,285 @@
+//! One node: its agent of the moment, what is being done to it, and what its lives have been.
+
+use crate::harness::{Kind, Process};
+use crate::history::{Life, NodeHistory};
+use crate::plan::{Blow, Disturbance, Return};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// How long an agent may take to end, in seconds, until it is killed: a leave is allowed ten.
+const ENDING_MAX: f64 = 15.0;
+
+/// What the driver waits for.
+enum Phase {
+    /// Runs, or is about to.
+    Running,
+    /// Frozen until then.
+    Frozen { until: f64 },
+    /// Has been told to end.
+    Ending { since: f64 },
+    /// To be started again then.
+    Gone { until: f64 },
+}
+
+/// A node that is driven.
+pub struct Agent {
+    pub history: NodeHistory,
+    index: usize,
+    folder: PathBuf,
+    log_level: String,
+    process: Option<Process>,
+    log: LogTail,
+    /// Whether its present life joins nobody.
+    is_first: bool,
+    phase: Phase,
+    /// What is being done to it.
+    trouble: Option<Disturbance>,
+}
+
+impl Agent {
+    /// A node that has never run. Every fifth has no snapshot, every other one `-rejoin`.
+    pub fn new(index: usize, kind: Kind, folder: &Path, log_level: &str) -> Agent {
+        Agent {
+            history: NodeHistory {
+                name: format!("n{index}"),
+                kind,
+                has_snapshot: index % 5 != 4,
+                rejoins: index / 2 % 2 == 0,
+                lives: Vec::new(),
+            },
+            index,
+            folder: folder.to_owned(),
+            log_level: log_level.to_owned(),
+            process: None,
+            log: LogTail::default(),
+            is_first: false,
+            phase: Phase::Gone {
+                until: f64::INFINITY,
+            },
+            trouble: None,
+        }
+    }
+
+    fn ip(index: usize) -> Ipv4Addr {
+        Ipv4Addr::new(127, 0, 1, index as u8 + 1)
+    }
+
+    /// Where the agents of a node gossip.
+    pub fn gossip(index: usize) -> SocketAddr {
+        (Agent::ip(index), 7946).into()
+    }
+
+    /// Where they serve RPC.
+    pub fn rpc(&self) -> SocketAddr {
+        (Agent::ip(self.index), 7373).into()
+    }
+
+    /// Index of the present life, or of the last one.
+    pub fn life(&self) -> usize {
+        self.history.lives.len() - 1
+    }
+
+    fn now_living(&mut self) -> &mut Life {
+        self.history.lives.last_mut().expect("a life")
+    }
+
+    /// Whether it runs, is not frozen and has joined.
+    pub fn is_back(&self) -> bool {
+        let life = self.history.lives.last();
+        matches!(self.phase, Phase::Running) && life.is_some_and(|life| life.back.is_some())
+    }
+
+    /// Starts a life with further flags.
+    pub fn start(&mut self, now: f64, handler: &str, flags: &[String]) {
+        let life = self.history.lives.len();
+        let log = self.path(&format!("{life}.log"));
+        let output = File::create(&log).expect("a log file");
+        let mut command = Command::new(self.history.kind.program());
+        command
+            .args(["agent", "-node", &self.history.name])
+            .args(["-bind", &Agent::gossip(self.index).to_string()])
+            .args(["-rpc-addr", &self.rpc().to_string()])
+            .args(["-log-level", &self.log_level])
+            .args(["-event-handler", handler])
+            .args(["-event-handler", "query:probe=echo here"])
+            .args(flags)
+            .env_remove("SERF_RPC_ADDR")
+            .env_remove("SERF_RPC_AUTH")
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a log file"))
+            .stderr(output);
+        if self.history.has_snapshot {
+            command.arg("-snapshot").arg(self.path("snapshot"));
+        }
+        if self.history.rejoins {
+            command.arg("-rejoin");
+        }
+        self.process = Some(Process::spawn(&mut command).expect("an agent"));
+        self.log = LogTail::new(&log);
+        self.is_first = life == 0 && flags.is_empty();
+        self.phase = Phase::Running;
+        self.history.lives.push(Life {
+            start: now,
+            ..Life::default()
+        });
+    }
+
+    fn path(&self, end: &str) -> PathBuf {
+        self.folder.join(format!("{}.{end}", self.history.name))
+    }
+
+    /// Does what was planned; not to an agent that is in trouble already.
+    pub fn strike(&mut self, disturbance: Disturbance, now: f64) -> bool {
+        if !self.is_back() {
+            return false;
+        }
+        let process = self.process.as_mut().expect("a running agent");
+        self.trouble = Some(disturbance);
+        let signal = match disturbance.blow {
+            Blow::Kill => libc::SIGKILL,
+            Blow::Stop => libc::SIGTERM,
+            Blow::Leave => libc::SIGINT,
+            Blow::Pause => libc::SIGSTOP,
+        };
+        process.signal(signal);
+        let until = now + disturbance.absence;
+        if disturbance.blow == Blow::Pause {
+            self.now_living().pauses.push((now, f64::INFINITY));
+            self.phase = Phase::Frozen { until };
+        } else {
+            self.now_living().end = Some((now, Some(disturbance.blow)));
+            self.phase = Phase::Ending { since: now };
+        }
+        true
+    }
+
+    /// Notices what has changed; how it wants to be started again, if it is time.
+    pub fn poll(&mut self, now: f64, is_over: bool) -> Option<Return> {
+        let words = self.log.read();
+        if let Some(life) = self.history.lives.last_mut() {
+            words.apply(life, self.is_first, now);
+        }
+        match self.phase {
+            Phase::Running | Phase::Ending { .. } => self.watch(now),
+            Phase::Frozen { until } if now >= until || is_over => {
+                let process = self.process.as_mut().expect("a frozen agent");
+                process.signal(libc::SIGCONT);
+                self.now_living().pauses.last_mut().expect("a pause").1 = now;
+                self.phase = Phase::Running;
+            }
+            Phase::Gone { until } if now >= until || (is_over && until.is_finite()) => {
+                let planned = self.trouble.map(|trouble| trouble.comes_back);
+                return Some(planned.unwrap_or(Return::Join));
+            }
+            Phase::Frozen { .. } | Phase::Gone { .. } => {}
+        }
+        None
+    }
+
+    fn watch(&mut self, now: f64) {
+        let process = self.process.as_mut().expect("an agent");
+        if process.status().is_some() {
+            self.bury(now);
+        } else if let Phase::Ending { since } = self.phase {
+            if now > since + ENDING_MAX {
+                process.signal(libc::SIGKILL);
+            }
+        }
+    }
+
+    fn bury(&mut self, now: f64) {
+        let words = self.log.read();
+        let noted = noted(&self.path("snapshot"));
+        let was_told = matches!(self.phase, Phase::Ending { .. });
+        let life = self.history.lives.last_mut().expect("a life");
+        words.apply(life, self.is_first, now);
+        life.noted = noted;
+        life.end.get_or_insert((now, None));
+        let absence = match self.trouble {
+            Some(trouble) if was_told => trouble.absence,
+            _ => 0.2,
+        };
+        if !was_told {
+            // Whom it was to join was frozen, or has gone: others may be there now.
+            self.trouble = None;
+        }
+        let folder = self.path(&format!("{}.snapshot", self.life()));
+        let _ = std::fs::copy(self.path("snapshot"), folder);
+        self.process = None;
+        self.phase = Phase::Gone {
+            until: now + absence,
+        };
+    }
+}
+
+/// The times of the events that a snapshot notes as seen (delivery spec D2).
+fn noted(snapshot: &Path) -> BTreeSet<u64> {
+    let bytes = std::fs::read(snapshot).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    text.lines()
+        .filter_map(|line| line.strip_prefix("# cottar-seen "))
+        .filter_map(|rest| rest.split(' ').next()?.parse().ok())
+        .collect()
+}
+
+/// The end of a growing file.
+#[derive(Default)]
+struct LogTail {
+    file: Option<File>,
+    at: u64,
+}
+
+/// What a log has said since it was last read.
+#[derive(Default)]
+struct Words {
+    serves: bool,
+    joined: bool,
+    handed: BTreeSet<String>,
+}
+
+impl LogTail {
+    fn new(path: &Path) -> LogTail {
+        LogTail {
+            file: File::open(path).ok(),
+            at: 0,
+        }
+    }
+
+    /// Reads the complete lines that have come.
+    fn read(&mut self) -> Words {
+        let mut words = Words::default();
+        let Some(file) = &mut self.file else {
+            return words;
+        };
+        let mut bytes = Vec::new();
+        if file.seek(SeekFrom::Start(self.at)).is_err() || file.read_to_end(&mut bytes).is_err() {
+            return words;
+        }
+        let end = bytes.iter().rposition(|byte| *byte == b'\n');
+        let complete = &bytes[..end.map_or(0, |end| end + 1)];
+        self.at += complete.len() as u64;
+        for line in String::from_utf8_lossy(complete).lines() {
+            if let Some((_, name)) = line.split_once("Received event: user-event: ") {
+                words.handed.insert(name.to_owned());
+            }
+            words.serves |= line.contains("Log data will now stream in");
+            words.joined |= ["Join completed. Synced with", "Re-joined to previously"]
+                .iter()
+                .any(|text| line.contains(text));
+        }
+        words
+    }
+}
+
+impl Words {
+    fn apply(self, life: &mut Life, is_first: bool, now: f64) {
+        if self.joined || (self.serves && is_first) {
+            life.back.get_or_insert(now);
+        }
+        life.handed.extend(self.handed);
+    }
+}

@@ -1,0 +1,348 @@
+//! Holds a history against the promises D1 to D5 and D8 of the delivery spec.
+
+mod order;
+mod questions;
+#[cfg(test)]
+mod tests;
+
+use crate::harness::Kind;
+use crate::history::{Event, History, NodeHistory, Run};
+use crate::membership::Membership;
+use crate::plan::Blow;
+use std::collections::BTreeMap;
+
+pub use order::Order;
+pub use questions::Questions;
+
+/// What D4 allows, in seconds: all but a few within the first, all within the second.
+pub const SOON: f64 = 2.0;
+pub const LATEST: f64 = 5.0;
+/// The share that may be later than [`SOON`] from [`HEAVY_LOSS`] on.
+const LATE_SHARE: f64 = 1e-4;
+/// From this percentage on.
+pub const HEAVY_LOSS: u8 = 11;
+/// The longest period of coalescing, and the beat of its clock, in seconds.
+const COALESCING: f64 = 3.3;
+/// What the members remember: events, a little less than 512 Lamport times.
+const REMEMBERED: usize = 480;
+
+/// How the receiving node was when an event was fired, as far as it matters for what may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// It had been running for a while, went on, and so did the node that fired.
+    Settled,
+    /// It ran, but one of both was just back, or soon disturbed.
+    Unsettled,
+    Frozen,
+    Killed,
+    Stopped,
+    Left,
+    /// A start that had not joined yet.
+    Starting,
+}
+
+/// Pairs of an event and a node.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub expected: usize,
+    pub missed: usize,
+    /// Later than [`SOON`] and than [`LATEST`] of time in which the node ran.
+    pub late: [usize; 2],
+    pub repeated: usize,
+}
+
+/// What came out for the nodes of one kind.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    pub by_cause: BTreeMap<Cause, Tally>,
+    /// Runs of events from before the join (D1).
+    pub early: usize,
+    /// Missed, of events whose node was disturbed as it had fired them: nobody else may have got them.
+    pub uncertain: usize,
+    /// Handed over, but lost in the queue with the process.
+    pub lost_in_queue: usize,
+    /// Missed, of events that were too long ago for the members' memory.
+    pub forgotten: usize,
+    pub order: Order,
+    /// Seconds from firing to running, of settled nodes and events that are not coalesced.
+    pub delays: Vec<f64>,
+}
+
+/// What came out.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    pub accounts: BTreeMap<Kind, Account>,
+    pub questions: BTreeMap<(Kind, Kind), Questions>,
+    /// Promises that cottar has broken, each with its particulars.
+    pub broken: Vec<String>,
+    open: usize,
+}
+
+impl Verdict {
+    /// Whether everything that a cottar is to run has been run.
+    pub fn is_complete(&self) -> bool {
+        self.open == 0
+    }
+}
+
+/// Judges.
+pub fn judge(history: &History) -> Verdict {
+    let mut court = Court {
+        history,
+        memberships: history.nodes.iter().map(Membership::all).collect(),
+        verdict: Verdict::default(),
+    };
+    let mut runs: BTreeMap<(&str, usize), Vec<&Run>> = BTreeMap::new();
+    for run in &history.runs {
+        runs.entry((&run.event, run.node)).or_default().push(run);
+    }
+    for event in &history.events {
+        for node in 0..history.nodes.len() {
+            let some = runs.get(&(event.name.as_str(), node));
+            court.pair(event, node, some.map_or(&[], Vec::as_slice));
+        }
+    }
+    court.lateness();
+    court.sudden_ends();
+    order::judge(&mut court);
+    questions::judge(&mut court);
+    court.verdict
+}
+
+struct Court<'a> {
+    history: &'a History,
+    memberships: Vec<Vec<Membership>>,
+    verdict: Verdict,
+}
+
+impl Court<'_> {
+    fn account(&mut self, node: usize) -> &mut Account {
+        let kind = self.history.nodes[node].kind;
+        self.verdict.accounts.entry(kind).or_default()
+    }
+
+    /// Only cottar has promised anything.
+    fn broken(&mut self, node: usize, what: impl FnOnce() -> String) {
+        if self.history.nodes[node].kind == Kind::Cottar {
+            self.verdict.broken.push(what());
+        }
+    }
+
+    /// So long an event may be on its way.
+    fn under_way(&self, event: &Event) -> f64 {
+        let loss = if self.history.loss < HEAVY_LOSS {
+            SOON
+        } else {
+            LATEST
+        };
+        loss * self.history.patience + if event.coalesced { COALESCING } else { 0.0 }
+    }
+
+    /// Whether somebody must have got it from the node that fired it.
+    fn is_certain(&self, event: &Event) -> bool {
+        let firer = &self.memberships[event.firer];
+        let until = event.asked + SOON * self.history.patience;
+        event.accepted.is_some() && firer.iter().any(|one| one.ran(event.asked, until))
+    }
+
+    fn pair(&mut self, event: &Event, node: usize, runs: &[&Run]) {
+        let accepted = event.accepted.unwrap_or(event.asked);
+        let under_way = self.under_way(event);
+        for index in 0..self.memberships[node].len() {
+            let one = self.memberships[node][index].clone();
+            let runs: Vec<&Run> = runs
+                .iter()
+                .filter(|run| one.lives.contains(&run.life))
+                .copied()
+                .collect();
+            if accepted < one.began - under_way {
+                self.early(event, node, &one, &runs);
+                continue;
+            }
+            let cause = self.cause(event, node, &one);
+            if runs.len() > 1 {
+                self.account(node)
+                    .by_cause
+                    .entry(cause)
+                    .or_default()
+                    .repeated += 1;
+                self.broken(node, || {
+                    let times: Vec<(usize, f64)> = runs.iter().map(|r| (r.life, r.at)).collect();
+                    format!("D3 n{node} ran {event} ({cause:?}) again: life, time {times:?}")
+                });
+            }
+            let is_open = one.closed.is_infinite() || one.running(accepted, one.closed) > under_way;
+            let is_expected = event.asked > one.joined && is_open;
+            if is_expected {
+                self.expected(event, node, &one, cause, runs.first().copied());
+            }
+        }
+    }
+
+    fn early(&mut self, event: &Event, node: usize, one: &Membership, runs: &[&Run]) {
+        let Some(run) = runs.first() else {
+            return;
+        };
+        self.account(node).early += 1;
+        self.broken(node, || {
+            let (began, joined) = (one.began, one.joined);
+            format!("D1 n{node} (started {began:.2}, joined {joined:.2}) ran the earlier {event}: {run:?}")
+        });
+    }
+
+    fn expected(
+        &mut self,
+        event: &Event,
+        node: usize,
+        one: &Membership,
+        cause: Cause,
+        run: Option<&Run>,
+    ) {
+        let accepted = event.accepted.unwrap_or(event.asked);
+        let patience = self.history.patience;
+        let extra = if event.coalesced { COALESCING } else { 0.0 };
+        let Some(run) = run else {
+            self.missing(event, node, one, cause);
+            return;
+        };
+        let delay = one.running(accepted, run.at);
+        let is_certain = self.is_certain(event);
+        let account = self.account(node);
+        let tally = account.by_cause.entry(cause).or_default();
+        tally.expected += 1;
+        for (late, limit) in tally.late.iter_mut().zip([SOON, LATEST]) {
+            *late += usize::from(delay > limit * patience + extra);
+        }
+        if cause != Cause::Settled || !is_certain {
+            return;
+        }
+        if !event.coalesced {
+            account.delays.push(delay);
+        }
+        if delay > LATEST * patience + extra {
+            self.broken(node, || {
+                format!("D4 n{node} ran {event} late, after {delay:.2} s: {run:?}")
+            });
+        }
+    }
+
+    fn missing(&mut self, event: &Event, node: usize, one: &Membership, cause: Cause) {
+        let lives = &self.history.nodes[node].lives[one.lives.clone()];
+        let ltime = self.ltime(event);
+        let was_handed = lives.iter().any(|life| {
+            let noted = ltime.is_some_and(|ltime| life.noted.contains(&ltime));
+            life.end.is_some() && (noted || life.handed.contains(&event.name))
+        });
+        let is_certain = self.is_certain(event);
+        let is_forgotten = self.is_forgotten(event, one);
+        let account = self.account(node);
+        if was_handed {
+            account.lost_in_queue += 1;
+        } else if !is_certain {
+            account.uncertain += 1;
+        } else if is_forgotten {
+            account.forgotten += 1;
+        } else {
+            let tally = account.by_cause.entry(cause).or_default();
+            tally.expected += 1;
+            tally.missed += 1;
+            let promise = if cause <= Cause::Unsettled {
+                "D4"
+            } else {
+                "D2"
+            };
+            self.broken(node, || {
+                format!("{promise} n{node} missed {event}, ltime {ltime:?} ({cause:?})")
+            });
+            self.verdict.open += usize::from(self.history.nodes[node].kind == Kind::Cottar);
+        }
+    }
+
+    /// Whether so many came while the node was away that its members may have forgotten this one.
+    fn is_forgotten(&self, event: &Event, one: &Membership) -> bool {
+        let back = one.next_running(event.asked);
+        let events = &self.history.events;
+        let later = events
+            .iter()
+            .filter(|e| event.asked < e.asked && e.asked < back);
+        later.count() > REMEMBERED
+    }
+
+    /// The Lamport time of an event, if anybody ran it.
+    fn ltime(&self, event: &Event) -> Option<u64> {
+        let run = self.history.runs.iter().find(|run| run.event == event.name);
+        run.map(|run| run.ltime)
+    }
+
+    fn cause(&self, event: &Event, node: usize, one: &Membership) -> Cause {
+        let accepted = event.accepted.unwrap_or(event.asked);
+        let until = accepted + self.under_way(event);
+        let firers = &self.memberships[event.firer];
+        let is_settled = |some: &[Membership], from| some.iter().any(|m| m.is_settled(from, until));
+        if one.ran(accepted, accepted) {
+            let own = std::slice::from_ref(one);
+            return if is_settled(own, accepted) && is_settled(firers, event.asked) {
+                Cause::Settled
+            } else {
+                Cause::Unsettled
+            };
+        }
+        absence(&self.history.nodes[node], accepted)
+    }
+
+    /// The share that D4 allows to be later than soon.
+    fn lateness(&mut self) {
+        let Some(account) = self.verdict.accounts.get(&Kind::Cottar) else {
+            return;
+        };
+        let limit = SOON * self.history.patience;
+        let late: Vec<f64> = account
+            .delays
+            .iter()
+            .copied()
+            .filter(|d| *d > limit)
+            .collect();
+        let share = if self.history.loss < HEAVY_LOSS {
+            0.0
+        } else {
+            LATE_SHARE
+        };
+        let count = account.delays.len();
+        if late.len() as f64 > (share * count as f64).ceil() {
+            let what = format!(
+                "D4 {} of {count} later than {limit} s: {late:.1?}",
+                late.len()
+            );
+            self.verdict.broken.push(what);
+        }
+    }
+
+    /// Agents that ended although nobody had told them to.
+    fn sudden_ends(&mut self) {
+        for (node, history) in self.history.nodes.iter().enumerate() {
+            for (index, life) in history.lives.iter().enumerate() {
+                if let (Some(_), Some((at, None))) = (life.back, life.end) {
+                    self.broken(node, || {
+                        format!("n{node}.{index} ended by itself at {at:.2}")
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What a node that did not run was doing.
+fn absence(node: &NodeHistory, at: f64) -> Cause {
+    let Some(life) = node.lives.iter().rfind(|life| life.start <= at) else {
+        return Cause::Starting;
+    };
+    match life.end {
+        Some((end, blow)) if end <= at => match blow {
+            Some(Blow::Leave) => Cause::Left,
+            Some(Blow::Stop) => Cause::Stopped,
+            _ => Cause::Killed,
+        },
+        _ if life.back.is_none_or(|back| at < back) => Cause::Starting,
+        _ => Cause::Frozen,
+    }
+}

@@ -1,0 +1,50 @@
+//! D5: every cottar that is asked acks and answers.
+
+use super::Court;
+use crate::askers::QUERY_TIMEOUT;
+use crate::harness::Kind;
+use crate::membership::Membership;
+
+/// What settled nodes owed to settled askers.
+#[derive(Clone, Debug, Default)]
+pub struct Questions {
+    /// Pairs of a query and a node.
+    pub expected: usize,
+    pub acks_missing: usize,
+    pub answers_missing: usize,
+}
+
+/// Counts, by the kinds of the asker and of the asked. A loss so heavy that eight repetitions may all
+/// be lost is only reported.
+pub fn judge(court: &mut Court) {
+    let history = court.history;
+    for query in &history.queries {
+        let until = query.asked + QUERY_TIMEOUT.as_secs_f64() * 1.2;
+        let is_settled =
+            |some: &[Membership]| some.iter().any(|one| one.is_settled(query.asked, until));
+        if !is_settled(&court.memberships[query.asker]) {
+            continue;
+        }
+        for (index, node) in history.nodes.iter().enumerate() {
+            if !is_settled(&court.memberships[index]) {
+                continue;
+            }
+            let kinds = (history.nodes[query.asker].kind, node.kind);
+            let has_acked = query.acks.contains(&node.name);
+            let has_answered = query.answers.contains(&node.name);
+            let counts = court.verdict.questions.entry(kinds).or_default();
+            counts.expected += 1;
+            counts.acks_missing += usize::from(!has_acked);
+            counts.answers_missing += usize::from(!has_answered);
+            let is_promised = kinds == (Kind::Cottar, Kind::Cottar);
+            if is_promised && !(has_acked && has_answered) && history.loss < super::HEAVY_LOSS {
+                court.broken(index, || {
+                    let (asker, asked) = (query.asker, query.asked);
+                    format!(
+                        "D5 n{index} to n{asker} at {asked:.2}: ack {has_acked}, answer {has_answered}"
+                    )
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! That the judge finds each kind of breach, and nothing where there is none.
+
+use super::{Cause, Verdict, judge};
+use crate::harness::Kind;
+use crate::history::{Event, History, Life, NodeHistory, Query, Run};
+use crate::plan::Blow;
+
+/// Three cottars with snapshots; the last one is killed at 20 and back at 24, an event every second.
+fn history() -> History {
+    let life = |start, back, end| Life {
+        start,
+        back: Some(back),
+        end,
+        ..Life::default()
+    };
+    let node = |index: usize| NodeHistory {
+        name: format!("n{index}"),
+        kind: Kind::Cottar,
+        has_snapshot: true,
+        rejoins: true,
+        lives: vec![life(0.0, 0.1, None)],
+    };
+    let mut nodes: Vec<NodeHistory> = (0..3).map(node).collect();
+    nodes[2].lives = vec![
+        life(0.0, 0.1, Some((20.0, Some(Blow::Kill)))),
+        life(23.0, 24.0, None),
+    ];
+    let event = |second: usize| Event {
+        name: format!("e{second}"),
+        firer: second % 2,
+        coalesced: false,
+        asked: second as f64 + 0.5,
+        accepted: Some(second as f64 + 0.51),
+    };
+    let mut history = History {
+        loss: 0,
+        patience: 1.0,
+        nodes,
+        events: (5..50).map(event).collect(),
+        runs: Vec::new(),
+        queries: Vec::new(),
+    };
+    for second in 5..50 {
+        for node in 0..3 {
+            let is_away = node == 2 && (20..24).contains(&second);
+            let at = if is_away { 24.5 } else { second as f64 + 0.6 };
+            history.runs.push(Run {
+                node,
+                life: usize::from(node == 2 && second >= 20),
+                event: format!("e{second}"),
+                ltime: second as u64,
+                at,
+            });
+        }
+    }
+    history
+}
+
+fn verdict(change: impl FnOnce(&mut History)) -> Verdict {
+    let mut history = history();
+    change(&mut history);
+    judge(&history)
+}
+
+/// The promises that are broken.
+fn broken(change: impl FnOnce(&mut History)) -> Vec<String> {
+    let broken = verdict(change).broken;
+    broken.iter().map(|what| what[..2].to_owned()).collect()
+}
+
+fn remove(history: &mut History, node: usize, event: &str) {
+    let before = history.runs.len();
+    let is_it = |run: &Run| run.node == node && run.event == event;
+    history.runs.retain(|run| !is_it(run));
+    assert_eq!(history.runs.len(), before - 1);
+}
+
+fn run_of<'a>(history: &'a mut History, node: usize, event: &str) -> &'a mut Run {
+    let mut runs = history.runs.iter_mut();
+    let is_it = |run: &&mut Run| run.node == node && run.event == event;
+    runs.find(is_it).expect("a run")
+}
+
+#[test]
+fn nothing_is_found_where_nothing_is_wrong() {
+    let verdict = verdict(|_| {});
+    assert_eq!(verdict.broken, Vec::<String>::new());
+    assert!(verdict.is_complete());
+    let causes = &verdict.accounts[&Kind::Cottar].by_cause;
+    assert_eq!(causes[&Cause::Killed].expected, 3, "{causes:?}");
+    assert_eq!(causes[&Cause::Starting].expected, 1, "{causes:?}");
+    let all: usize = causes.values().map(|tally| tally.expected).sum();
+    assert_eq!(all, 45 * 3, "{causes:?}");
+}
+
+#[test]
+fn what_never_runs_is_missed() {
+    assert_eq!(broken(|history| remove(history, 1, "e40")), ["D4"]);
+    assert_eq!(broken(|history| remove(history, 2, "e21")), ["D2"]);
+    assert!(!verdict(|history| remove(history, 2, "e21")).is_complete());
+}
+
+#[test]
+fn what_was_handed_over_may_end_with_the_process() {
+    let by_log = verdict(|history| {
+        remove(history, 2, "e19");
+        history.nodes[2].lives[0].handed.insert("e19".into());
+    });
+    assert_eq!(by_log.accounts[&Kind::Cottar].lost_in_queue, 1);
+    let by_note = verdict(|history| {
+        remove(history, 2, "e19");
+        history.nodes[2].lives[0].noted.insert(19);
+    });
+    assert_eq!(by_note.accounts[&Kind::Cottar].lost_in_queue, 1);
+    assert!(by_log.broken.is_empty() && by_note.broken.is_empty());
+    // A process that lives has no such excuse.
+    let alive = broken(|history| {
+        remove(history, 1, "e19");
+        history.nodes[1].lives[0].handed.insert("e19".into());
+    });
+    assert_eq!(alive, ["D4"]);
+}
+
+#[test]
+fn what_is_fired_as_its_node_goes_is_no_breach() {
+    let lost = verdict(|history| {
+        history.events[14].firer = 2;
+        history.events[14].asked = 19.0;
+        (0..3).for_each(|node| remove(history, node, "e19"));
+    });
+    assert_eq!(lost.accounts[&Kind::Cottar].uncertain, 3);
+    assert!(lost.broken.is_empty(), "{:?}", lost.broken);
+}
+
+#[test]
+fn what_is_late_is_found() {
+    let late = broken(|history| run_of(history, 1, "e40").at = 43.0);
+    assert_eq!(late, ["D4"]);
+    let very_late = broken(|history| run_of(history, 1, "e40").at = 49.0);
+    assert_eq!(very_late, ["D4", "D4"]);
+    let heavy = broken(|history| {
+        history.loss = 25;
+        run_of(history, 1, "e40").at = 43.0;
+    });
+    assert!(heavy.is_empty(), "one may be: {heavy:?}");
+}
+
+#[test]
+fn a_second_run_is_found_whatever_the_life() {
+    for life in [0, 1] {
+        let again = broken(|history| {
+            let mut run = run_of(history, 2, "e12").clone();
+            run.life = life;
+            run.at = 30.0;
+            history.runs.push(run);
+        });
+        assert!(again.contains(&"D3".to_owned()), "{again:?}");
+    }
+}
+
+#[test]
+fn a_newcomer_runs_nothing_from_before() {
+    let early = broken(|history| {
+        history.nodes[2].has_snapshot = false;
+        let mut run = run_of(history, 2, "e12").clone();
+        run.life = 1;
+        run.at = 24.6;
+        history.runs.push(run);
+        // Nor is it owed what it missed.
+        remove(history, 2, "e20");
+    });
+    assert_eq!(early, ["D1"]);
+}
+
+#[test]
+fn a_leave_without_rejoin_begins_anew() {
+    for rejoins in [true, false] {
+        let found = broken(|history| {
+            history.nodes[2].rejoins = rejoins;
+            history.nodes[2].lives[0].end = Some((20.0, Some(Blow::Leave)));
+            (20..24).for_each(|second| remove(history, 2, &format!("e{second}")));
+        });
+        let expected = if rejoins { vec!["D2"; 4] } else { Vec::new() };
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn an_inversion_is_a_breach_only_in_calm_without_loss() {
+    for (calm, loss, expected) in [(true, 0, 1), (true, 10, 0), (false, 0, 0)] {
+        let mut history = history();
+        history.loss = loss;
+        if calm {
+            history.nodes[2].lives.truncate(1);
+            history.nodes[2].lives[0].end = None;
+            history.runs.iter_mut().for_each(|run| run.life = 0);
+        }
+        run_of(&mut history, 1, "e40").ltime = 30;
+        let verdict = judge(&history);
+        assert_eq!(verdict.accounts[&Kind::Cottar].order.prompt, 1);
+        let of_order = verdict.broken.iter().filter(|what| what.starts_with("D8"));
+        assert_eq!(of_order.count(), expected);
+    }
+}
+
+#[test]
+fn a_missing_answer_is_found() {
+    let ask = |history: &mut History, acks: &[&str], answers: &[&str]| {
+        let names = |some: &[&str]| some.iter().map(|name| (*name).to_owned()).collect();
+        history.queries.push(Query {
+            asker: 0,
+            asked: 35.0,
+            acks: names(acks),
+            answers: names(answers),
+        });
+    };
+    let all = ["n0", "n1", "n2"];
+    assert!(broken(|history| ask(history, &all, &all)).is_empty());
+    assert_eq!(broken(|history| ask(history, &all, &all[..2])), ["D5"]);
+    assert_eq!(broken(|history| ask(history, &all[1..], &all)), ["D5"]);
+}
+
+#[test]
+fn an_agent_that_ends_by_itself_is_found() {
+    let found = verdict(|history| history.nodes[2].lives[0].end = Some((20.0, None)));
+    assert!(found.broken[0].contains("n2.0 ended by itself"));
+}

@@ -1,0 +1,45 @@
+//! Events under chaos: agents are killed, stopped, told to leave and started again at random while events
+//! with unique names are fired, and every run of a handler is held against the promises of delivery spec
+//! ("The promises").
+//!
+//! `make soak` sets the variables; see [`settings::Settings`]. A run prints its seed, and the same seed
+//! gives the same plan; what the machine makes of it still varies.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod agent;
+mod askers;
+mod chaos;
+#[allow(dead_code, unused_imports)]
+#[path = "../interop/harness/mod.rs"]
+mod harness;
+mod history;
+mod judge;
+mod membership;
+mod network;
+#[allow(dead_code)]
+#[path = "../interop/noise.rs"]
+mod noise;
+mod plan;
+mod report;
+#[allow(dead_code)]
+#[path = "../../benches/bench/rpc.rs"]
+mod rpc;
+mod runs;
+mod settings;
+
+use settings::Settings;
+
+/// What `make soak` runs: one soak for each loss.
+#[test]
+#[ignore = "takes minutes; see make soak"]
+fn soak() {
+    let settings = Settings::from_env();
+    if network::is_impossible("soak", settings.cast.contains('S')) {
+        return;
+    }
+    let mut broken = 0;
+    for loss in &settings.losses {
+        broken += chaos::run(&settings, *loss);
+    }
+    assert_eq!(broken, 0, "broken promises, see above");
+}

@@ -1,0 +1,102 @@
+//! What happens to the agents and when, drawn from a seed.
+
+use crate::noise::Rng;
+
+/// What is done to an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blow {
+    /// Killed with KILL, and started again.
+    Kill,
+    /// Ended with TERM, which is no leave, and started again.
+    Stop,
+    /// Ended with INT, a leave, and started again.
+    Leave,
+    /// Frozen with STOP, and woken with CONT.
+    Pause,
+}
+
+/// How an agent finds the others after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// `-join` with some that run.
+    Join,
+    /// `-retry-join` with some that run.
+    RetryJoin,
+    /// By its snapshot alone.
+    Snapshot,
+}
+
+/// One disturbance.
+#[derive(Clone, Copy, Debug)]
+pub struct Disturbance {
+    /// When, in seconds since the events began.
+    pub at: f64,
+    pub node: usize,
+    pub blow: Blow,
+    /// Until it is woken or started again, in seconds.
+    pub absence: f64,
+    pub comes_back: Return,
+}
+
+/// Longest absence in seconds. The members' memory of 512 Lamport times covers it at 15 events a second.
+const ABSENCE_MAX: f64 = 10.0;
+/// So long after its return an agent is left alone, in seconds: otherwise nobody would ever be settled.
+const RECOVERY: f64 = 6.0;
+
+/// Disturbances for so many seconds, `pace` seconds apart on average, so that more than half of the
+/// nodes are undisturbed at any time.
+pub fn draw(seed: u64, nodes: usize, seconds: f64, pace: f64) -> Vec<Disturbance> {
+    let mut rng = Rng::new(seed);
+    let mut free_at = vec![0.0; nodes];
+    let mut plan = Vec::new();
+    let mut at = 0.5;
+    while pace > 0.0 && at < seconds {
+        let node = rng.below(nodes);
+        let blow = [
+            Blow::Kill,
+            Blow::Stop,
+            Blow::Leave,
+            Blow::Pause,
+            Blow::Pause,
+        ][rng.below(5)];
+        // Short absences are as likely as long ones: they race with the detection of failures.
+        let absence = ABSENCE_MAX * fraction(&mut rng) * fraction(&mut rng);
+        let comes_back = [Return::Join, Return::RetryJoin, Return::Snapshot][rng.below(3)];
+        let troubled = free_at.iter().filter(|free| **free > at).count();
+        if free_at[node] <= at && troubled + 1 < nodes.div_ceil(2) {
+            free_at[node] = at + absence + RECOVERY;
+            plan.push(Disturbance {
+                at,
+                node,
+                blow,
+                absence,
+                comes_back,
+            });
+        }
+        at += pace * 2.0 * fraction(&mut rng);
+    }
+    plan
+}
+
+/// A number in [0, 1).
+pub fn fraction(rng: &mut Rng) -> f64 {
+    rng.below(1 << 20) as f64 / f64::from(1 << 20)
+}
+
+#[test]
+fn a_seed_gives_one_plan_that_spares_a_majority() {
+    let plan = draw(7, 8, 600.0, 2.0);
+    assert_eq!(format!("{plan:?}"), format!("{:?}", draw(7, 8, 600.0, 2.0)));
+    assert!(plan.len() > 100, "{}", plan.len());
+    for one in &plan {
+        let is_with = |other: &&Disturbance| {
+            other.at <= one.at && one.at < other.at + other.absence + RECOVERY
+        };
+        let mut troubled: Vec<usize> = plan.iter().filter(is_with).map(|d| d.node).collect();
+        let count = troubled.len();
+        assert!(count < 4, "{count} at {}", one.at);
+        troubled.sort_unstable();
+        troubled.dedup();
+        assert_eq!(troubled.len(), count, "one node twice at {}", one.at);
+    }
+}

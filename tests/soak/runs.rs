@@ -1,0 +1,81 @@
+//! The handlers' reports: lines in a named pipe, each with the time of its arrival.
+//!
+//! A script of the shell alone, without another process, writes them: the agents run up to some hundred
+//! a second.
+
+use crate::history::Run;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// The reading end, and everything read so far.
+pub struct Runs {
+    pipe: PathBuf,
+    seen: Arc<Mutex<Vec<Run>>>,
+}
+
+impl Runs {
+    /// A pipe in `folder`; what is read from it also goes to the file `runs`.
+    pub fn new(folder: &Path, origin: Instant) -> Runs {
+        let pipe = folder.join("pipe");
+        let path = std::ffi::CString::new(pipe.to_str().expect("UTF-8")).expect("no NUL");
+        // SAFETY: a plain system call with a string that outlives it.
+        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "a pipe");
+        // Open for writing, too: there is no end of file between two writers.
+        let reader = OpenOptions::new().read(true).write(true).open(&pipe);
+        let reader = BufReader::new(reader.expect("the pipe"));
+        let mut copy = File::create(folder.join("runs")).expect("a file");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for line in reader.lines().map_while(Result::ok) {
+                let at = origin.elapsed().as_secs_f64();
+                if line == END {
+                    return;
+                }
+                let _ = writeln!(copy, "{at:.4} {line}");
+                let run = parse(&line, at).unwrap_or_else(|| panic!("a handler wrote {line:?}"));
+                shared.lock().expect("never poisoned").push(run);
+            }
+        });
+        Runs { pipe, seen }
+    }
+
+    /// The handler of a life. Writes this short are not mixed with others.
+    pub fn handler(&self, node: usize, life: usize) -> String {
+        let pipe = self.pipe.display();
+        format!("user=echo {node} {life} \"$SERF_USER_EVENT $SERF_USER_LTIME\" >>'{pipe}'")
+    }
+
+    /// Everything so far.
+    pub fn so_far(&self) -> Vec<Run> {
+        self.seen.lock().expect("never poisoned").clone()
+    }
+}
+
+/// The line that ends the reader.
+const END: &str = "end";
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        if let Ok(mut pipe) = OpenOptions::new().write(true).open(&self.pipe) {
+            let _ = writeln!(pipe, "{END}");
+        }
+    }
+}
+
+fn parse(line: &str, at: f64) -> Option<Run> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let [node, life, event, ltime] = words[..] else {
+        return None;
+    };
+    Some(Run {
+        node: node.parse().ok()?,
+        life: life.parse().ok()?,
+        event: event.to_owned(),
+        ltime: ltime.parse().ok()?,
+        at,
+    })
+}
