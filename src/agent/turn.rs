@@ -18,12 +18,14 @@ use super::life::Life;
 use super::log::Logger;
 use super::net::{self, Gossip};
 use super::notify::Notifier;
+use super::process::orphans::Orphans;
 use super::resolver::Resolver;
 use super::rpc::{Action, RpcServer, View};
 use super::saving::Saving;
 use super::settings::Sources;
 use super::signals::{Caught, Signals};
 use super::telemetry::{self, Telemetry};
+use super::words::os_error;
 use crate::handler::outcome::Answer;
 use crate::handler::{HandlerQueue, Local};
 use crate::ordered::OrderedMap;
@@ -76,6 +78,7 @@ pub struct Agent {
     pub(super) serf: Serf,
     pub(super) handlers: HandlerQueue,
     pub(super) runner: Runner,
+    pub(super) orphans: Orphans,
     pub(super) resolver: Resolver,
     pub(super) mdns: Option<Mdns>,
     pub(super) telemetry: Telemetry,
@@ -107,7 +110,7 @@ impl Agent {
         let mut events = Events::with_capacity(EVENTS_A_TURN);
         loop {
             if let Err(error) = self.turn(&mut events) {
-                log::error!(target: "agent", "The poll failed: {error}");
+                log::error!(target: "agent", "The poll failed: {}", os_error(&error));
                 self.end_at_once(1);
             }
             if let Some(code) = self.life.exit_code() {
@@ -137,6 +140,7 @@ impl Agent {
         self.fire_timeouts();
         // 5. and 6. Do what follows from it, and start the next handler.
         self.settle();
+        self.unfinished |= self.orphans.reap();
         self.measure();
         // 7. Write.
         let now = self.clock.now();
@@ -186,6 +190,7 @@ impl Agent {
             if let Some(snapshot) = &mut self.snapshot {
                 snapshot.handle_sigchld(now);
             }
+            self.orphans.handle_sigchld();
         }
         for signal in pending.caught {
             match signal {

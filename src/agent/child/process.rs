@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use mio::unix::SourceFd;
@@ -12,7 +12,9 @@ use mio::{Interest, Registry, Token};
 
 use super::tail::Tail;
 use super::{KILL_AFTER, Limits, Tokens};
+use crate::agent::process::own_child::OwnChild;
 use crate::agent::sys;
+use crate::agent::words::os_error;
 use crate::handler::{End, Outcome};
 use crate::time::{Duration, Instant};
 
@@ -29,7 +31,7 @@ const READ_BYTES: usize = 4 << 10;
 /// Dropping it neither ends nor reaps the child.
 #[derive(Debug)]
 pub struct Process {
-    child: Child,
+    child: OwnChild,
     stdin: Option<Feed>,
     output: Option<File>,
     tail: Tail,
@@ -92,12 +94,12 @@ impl Process {
             tokens.output,
             Interest::READABLE,
         )?;
-        let child = command
+        command
             .stdin(Stdio::from(stdin_end))
             .stdout(Stdio::from(output_end.try_clone()?))
             .stderr(Stdio::from(output_end))
-            .process_group(0)
-            .spawn()?;
+            .process_group(0);
+        let child = OwnChild::spawn(&mut command)?;
         // Our copies of the child's ends are closed with the command, or the output would never end.
         drop(command);
         Ok(Process {
@@ -171,6 +173,21 @@ impl Process {
         }
     }
 
+    /// Takes the pipe of the output, if it is still open; nothing more of it is kept.
+    pub fn take_output(&mut self) -> Option<OwnedFd> {
+        self.output.take().map(OwnedFd::from)
+    }
+
+    /// The process id, which is that of its group as well.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether a signal has stopped the process itself.
+    pub fn is_stopped(&self) -> bool {
+        self.end.is_none() && sys::is_stopped(self.child.id())
+    }
+
     /// Ends it before its time, as the time limit would; it counts as timed out.
     pub fn terminate(&mut self, now: Instant) {
         if self.end.is_none() && self.stage == Stage::Running {
@@ -206,7 +223,7 @@ impl Process {
                 (None, Some(signal)) => End::Signalled(signal),
                 (None, None) => End::Failed(status.to_string()),
             },
-            Some(Err(error)) => End::Failed(error.to_string()),
+            Some(Err(error)) => End::Failed(os_error(error)),
             None => End::Failed("still running".to_owned()),
         }
     }
@@ -328,6 +345,11 @@ impl Leftover {
     /// The token of its pipe: that of the process's output.
     pub fn token(&self) -> Token {
         self.token
+    }
+
+    /// The pipe itself.
+    pub fn into_pipe(self) -> OwnedFd {
+        self.pipe.into()
     }
 
     /// Its token is ready. Tells whether the last holder has closed it; drop it then.

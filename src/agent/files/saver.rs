@@ -1,10 +1,10 @@
 //! A small file that is replaced while the loop goes on.
 
 use std::path::{Path, PathBuf};
-use std::process::Child;
 
 use super::atomic::Replacement;
 use super::sync;
+use crate::agent::process::own_child::OwnChild;
 use crate::agent::words::os_error;
 
 /// New content on its way to the disk.
@@ -13,7 +13,7 @@ pub struct Saver {
     path: PathBuf,
     replacement: Replacement,
     /// Waits for the disk.
-    child: Option<Child>,
+    child: Option<OwnChild>,
 }
 
 impl Saver {

@@ -9,9 +9,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Child;
 
 use super::{atomic, sync};
+use crate::agent::process::own_child::OwnChild;
 use crate::agent::words::os_error;
 use crate::serf::snapshot::{Remark, Snapshot, SnapshotLine};
 use crate::time::{Duration, Instant};
@@ -65,7 +65,7 @@ struct Rewrite {
     size_bytes: u64,
     /// Lines that came meanwhile.
     behind: Pending,
-    child: Child,
+    child: OwnChild,
 }
 
 /// The file, and what it says.
@@ -84,7 +84,7 @@ pub struct SnapshotFile {
     pending: Pending,
     rewrite: Option<Rewrite>,
     /// Children for whose end nobody waits.
-    children: Vec<Child>,
+    children: Vec<OwnChild>,
     /// Lines are not recorded, and that has been said.
     is_failing: bool,
     retry_at: Option<Instant>,

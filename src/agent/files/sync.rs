@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ExitCode, ExitStatus, Stdio};
+use std::process::{ExitCode, ExitStatus, Stdio};
 
+use crate::agent::process::own_child::OwnChild;
 use crate::agent::sys;
 
 /// The name under which the agent starts its own binary to wait for the disk.
@@ -26,17 +27,18 @@ pub fn child_main() -> ExitCode {
 ///
 /// # Errors
 /// It cannot be started: the caller has to wait for the disk itself.
-pub(super) fn spawn(file: &File) -> io::Result<Child> {
+pub(super) fn spawn(file: &File) -> io::Result<OwnChild> {
     if cfg!(test) {
         // Our own binary would be the tests.
         return Err(io::ErrorKind::Unsupported.into());
     }
-    sys::own_program(ARGV0)?
+    let mut command = sys::own_program(ARGV0)?;
+    command
         .stdin(file.try_clone()?)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
+        .process_group(0);
+    OwnChild::spawn(&mut command)
 }
 
 /// What the child's end says.
