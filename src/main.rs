@@ -2,16 +2,20 @@
 
 use std::process::ExitCode;
 
-use cottar::agent::{files::sync, resolver};
+use cottar::agent::{files::sync, process::drain, resolver};
 
 fn main() -> ExitCode {
-    // The agent starts its own binary under these names: to look host names up, and to wait for a disk.
+    // The agent starts its own binary under these names: to look host names up, to wait for a disk, and to
+    // read what handlers write after its end.
     let name = std::env::args_os().next().unwrap_or_default();
     if name == resolver::ARGV0 {
         return resolver::child_main();
     }
     if name == sync::ARGV0 {
         return sync::child_main();
+    }
+    if name == drain::ARGV0 {
+        return drain::child_main();
     }
     cottar::cli::main(std::env::args_os())
 }

@@ -211,10 +211,10 @@ fn a_process_that_cannot_start_is_an_outcome() {
     let mut lp = Loop::new(None);
     let before = open_descriptors();
     let outcome = lp.run("a\0b");
-    assert!(matches!(outcome.end, End::Failed(_)), "{outcome:?}");
+    assert!(matches!(outcome.end, End::NotStarted(_)), "{outcome:?}");
     // One argument cannot be longer than 128 KiB on Linux.
     let outcome = lp.run(&"x".repeat(200_000));
-    assert!(matches!(outcome.end, End::Failed(_)), "{outcome:?}");
+    assert!(matches!(outcome.end, End::NotStarted(_)), "{outcome:?}");
     assert_eq!(text(&lp.run("echo next")), "next\n");
     assert_eq!(open_descriptors(), before);
 }

@@ -51,6 +51,7 @@ complete -c cottar -n '__fish_cottar_begins agent' -o discover -x -d 'Find the n
 complete -c cottar -n '__fish_cottar_begins agent' -o encrypt -x -d 'Encrypt gossip with this key: 16, 24 or 32 bytes in base64'
 complete -c cottar -n '__fish_cottar_begins agent' -o event-handler -r -F -d 'Shell script to run for events; may be given several times'
 complete -c cottar -n '__fish_cottar_begins agent' -o handler-grace -x -d 'How long the queue waits for output that a handler\'s background processes keep open after its end'
+complete -c cottar -n '__fish_cottar_begins agent' -o handler-leave-wait -x -d 'How long a leave waits for the handlers of the node\'s own member-leave'
 complete -c cottar -n '__fish_cottar_begins agent' -o handler-timeout -x -d 'Time after which a handler is ended, first with TERM, then with KILL; 0 lets it run for ever'
 complete -c cottar -n '__fish_cottar_begins agent' -o iface -x -a '(__fish_print_interfaces)' -d 'Take the address for gossip from this network interface'
 complete -c cottar -n '__fish_cottar_begins agent' -o join -x -d 'Node to join at start; may be given several times'

@@ -2,8 +2,7 @@
 //! output, [`Runner`] runs handlers with it, one at a time.
 //!
 //! Nothing here blocks but the start of a process itself. The loop hands in readiness, SIGCHLD and time,
-//! and asks for the next deadline and the outcome. Dropping either leaves the children alone: the agent
-//! does not wait for handlers when it stops.
+//! and asks for the next deadline and the outcome. Dropping either leaves the children alone.
 
 mod alone;
 mod process;
@@ -15,6 +14,7 @@ pub use process::{Leftover, Process};
 use std::collections::VecDeque;
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::sync::Arc;
@@ -22,12 +22,17 @@ use std::sync::Arc;
 use mio::{Registry, Token};
 
 use super::notify;
+use super::process::drain;
+use super::words::os_error;
 use crate::handler::invocation::is_stale;
-use crate::handler::outcome::{OUTPUT_BYTES_MAX, SLOW_AFTER, warn_slow};
+use crate::handler::outcome::{
+    OUTPUT_BYTES_MAX, SLOW_AFTER, STOPPED_AFTER, Shown, warn_slow, warn_stopped,
+};
 use crate::handler::{End, Invocation, Outcome};
 use crate::time::{Duration, Instant};
-use crate::wire::name::Escaped;
 
+/// What scripts are handed to.
+const SHELL: &str = "/bin/sh";
 /// How long output may stay open after the end of the process itself, unless told otherwise.
 pub const GRACE: Duration = Duration::from_secs(1);
 /// From TERM to KILL.
@@ -77,8 +82,12 @@ struct Running {
     process: Process,
     script: Arc<[u8]>,
     output: Token,
-    /// When a warning is due.
+    /// When the warning about a slow script is due.
     slow_at: Option<Instant>,
+    /// When the warning about a stopped script is due.
+    stopped_at: Option<Instant>,
+    /// The script is stopped.
+    stopped: bool,
 }
 
 impl Runner {
@@ -151,17 +160,20 @@ impl Runner {
                     script: invocation.script,
                     output,
                     slow_at: Some(now + SLOW_AFTER),
+                    stopped_at: None,
+                    stopped: false,
                 });
             }
             Err(error) => {
                 self.free.push(output);
-                self.ended = Some(not_started(error.to_string()));
+                let why = format!("cannot start {SHELL}: {}", os_error(&error));
+                self.ended = Some(not_started(why));
             }
         }
     }
 
     fn command(&self, invocation: &Invocation) -> Command {
-        let mut command = Command::new("/bin/sh");
+        let mut command = Command::new(SHELL);
         command.arg("-c").arg(OsStr::from_bytes(&invocation.script));
         for name in &self.stale_variables {
             command.env_remove(name);
@@ -198,6 +210,7 @@ impl Runner {
     pub fn handle_sigchld(&mut self, registry: &Registry, now: Instant) {
         if let Some(running) = &mut self.running {
             running.process.handle_sigchld(registry, now);
+            running.note_stop(now);
             self.settle();
         }
     }
@@ -207,6 +220,10 @@ impl Runner {
         if let Some(running) = &mut self.running {
             if running.slow_at.take_if(|at| now >= *at).is_some() {
                 warn_slow(&running.script);
+            }
+            if running.stopped_at.take_if(|at| now >= *at).is_some() && running.process.is_stopped()
+            {
+                warn_stopped(&running.script, running.process.id());
             }
             running.process.handle_timeout(registry, now);
             self.settle();
@@ -223,7 +240,11 @@ impl Runner {
     /// The next deadline. Changed by `start`, `terminate` and every `handle_*`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let running = self.running.as_ref()?;
-        let deadlines = [running.slow_at, running.process.poll_timeout()];
+        let deadlines = [
+            running.slow_at,
+            running.stopped_at,
+            running.process.poll_timeout(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -241,6 +262,30 @@ impl Runner {
     /// Pipes of finished handlers that background children still hold.
     pub fn leftovers(&self) -> usize {
         self.leftovers.len()
+    }
+
+    /// The agent ends: what handlers and their background processes still write is left to children of our
+    /// own, which read and discard it. Warns about a script that still runs, and leaves it alone.
+    pub fn abandon(&mut self) {
+        let mut pipes: Vec<OwnedFd> = Vec::new();
+        if let Some(mut running) = self.running.take() {
+            log::warn!(
+                target: "agent",
+                "Stopping while script '{}' runs (process {}): it is left alone",
+                Shown(&running.script),
+                running.process.id()
+            );
+            pipes.extend(running.process.take_output());
+        }
+        pipes.extend(self.leftovers.drain(..).map(Leftover::into_pipe));
+        for pipe in pipes {
+            if let Err(why) = drain::leave_to_child(pipe) {
+                log::warn!(
+                    target: "agent",
+                    "Nothing will read a handler's output: {}", os_error(&why)
+                );
+            }
+        }
     }
 
     /// Takes over the end of the process, if it has come.
@@ -266,7 +311,7 @@ impl Runner {
         log::debug!(
             target: "agent",
             "Script '{}' has ended, its output is still open: going on without it",
-            Escaped(script)
+            Shown(script)
         );
         self.leftovers.push_back(leftover);
         if self.leftovers.len() > LEFTOVERS_MAX {
@@ -282,9 +327,21 @@ impl Runner {
     }
 }
 
+impl Running {
+    /// The script may have been stopped or continued. A child that is stopped sends SIGCHLD like one that
+    /// has ended; one that is continued may send none, so that the warning asks again.
+    fn note_stop(&mut self, now: Instant) {
+        let stopped = self.process.is_stopped();
+        if stopped != self.stopped {
+            self.stopped = stopped;
+            self.stopped_at = stopped.then(|| now + STOPPED_AFTER);
+        }
+    }
+}
+
 fn not_started(why: String) -> Outcome {
     Outcome {
-        end: End::Failed(why),
+        end: End::NotStarted(why),
         output: Vec::new(),
         output_bytes: 0,
         duration: Duration::ZERO,

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
+use super::life::HANDLER_LEAVE_WAIT;
 use super::{child, features};
 use crate::handler::EventScript;
 use crate::serf::Tags;
@@ -122,6 +123,8 @@ pub struct AgentConfig {
     pub handler_timeout: Option<Duration>,
     /// How long output may stay open after a handler's end.
     pub handler_grace: Duration,
+    /// How long a leave waits for the handlers of the node's own member-leave.
+    pub handler_leave_wait: Duration,
     /// The key that RPC clients must show.
     pub rpc_auth: Option<String>,
     /// Where tags are kept.
@@ -280,6 +283,7 @@ impl AgentConfig {
             compression: settings.enable_compression.unwrap_or(true),
             handler_timeout: settings.handler_timeout.filter(|limit| !limit.is_zero()),
             handler_grace: settings.handler_grace.unwrap_or(child::GRACE),
+            handler_leave_wait: settings.handler_leave_wait.unwrap_or(HANDLER_LEAVE_WAIT),
             rpc_auth: said(settings.rpc_auth),
             tags_file: said(settings.tags_file).map(PathBuf::from),
             keyring_file: said(settings.keyring_file).map(PathBuf::from),

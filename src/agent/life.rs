@@ -12,9 +12,9 @@ use crate::time::{Duration, Instant};
 
 /// The core's own wait at the end of a leave (gossip spec 6.2).
 const PROPAGATE_DELAY: Duration = Duration::from_secs(1);
-/// How long the end of the process waits for handlers of the node's own farewell, and for RPC clients to
-/// take their last reply. The farewell is up to a second behind the leave.
-const LAST_HANDLERS: Duration = Duration::from_secs(2);
+/// How long the end of the process waits for the handlers of the node's own member-leave, unless told
+/// otherwise; and for RPC clients to take their last reply. The event comes up to a second after the leave.
+pub(super) const HANDLER_LEAVE_WAIT: Duration = Duration::from_secs(2);
 /// How long it waits for whoever reads stdout.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -110,7 +110,7 @@ impl Agent {
 
     fn begin_end(&mut self) {
         self.notifier.stopping("Left", self.clock.now());
-        self.life = Life::Ending(self.clock.now() + LAST_HANDLERS);
+        self.life = Life::Ending(self.clock.now() + self.config.handler_leave_wait);
     }
 
     /// Ends the process after this turn.
@@ -137,8 +137,8 @@ impl Agent {
         }
     }
 
-    /// Whether the handlers that want the node's own farewell have run; a busy queue is not waited for
-    /// longer than [`LAST_HANDLERS`].
+    /// Whether the handlers that want the node's own member-leave have run. A busy queue is not waited for
+    /// longer than `handler_leave_wait` says.
     fn is_farewell_handled(&self) -> bool {
         let farewell = Event::Member(MemberEvent {
             kind: MemberEventKind::Leave,
@@ -169,6 +169,7 @@ impl Agent {
         log::info!(target: "agent", "requesting serf shutdown");
         self.notifier.stopping("Ending", self.clock.now());
         self.handlers.abandon();
+        self.runner.abandon();
         if self.serf.state() != State::Left {
             log::warn!(target: "serf", "Shutdown without a Leave");
         }

@@ -25,6 +25,7 @@ pub mod mdns;
 pub mod metrics;
 mod net;
 pub mod notify;
+pub mod process;
 mod reload;
 pub mod resolver;
 pub mod rpc;

@@ -2,6 +2,7 @@
 
 use super::child;
 use super::config::{AgentConfig, Settings, check_level, parse_handlers};
+use super::life::HANDLER_LEAVE_WAIT;
 use super::settings::Waiting as ReadWaiting;
 use super::turn::{Agent, Waiting};
 use crate::handler::EventScript;
@@ -82,4 +83,5 @@ fn apply_options(config: &mut AgentConfig, settings: &Settings) {
     config.skip_leave_on_interrupt = settings.skip_leave_on_interrupt.unwrap_or(false);
     config.handler_timeout = settings.handler_timeout.filter(|limit| !limit.is_zero());
     config.handler_grace = settings.handler_grace.unwrap_or(child::GRACE);
+    config.handler_leave_wait = settings.handler_leave_wait.unwrap_or(HANDLER_LEAVE_WAIT);
 }

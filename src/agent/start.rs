@@ -19,6 +19,7 @@ use super::life::Life;
 use super::log::Logger;
 use super::net::{Gossip, Tokens};
 use super::notify::Notifier;
+use super::process::orphans::Orphans;
 use super::resolver::Resolver;
 use super::rpc::{self, RpcServer};
 use super::saving::Saving;
@@ -125,6 +126,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         serf,
         handlers: HandlerQueue::new(config.event_handlers.clone()),
         runner,
+        orphans: Orphans::new(),
         resolver: Resolver::new(tokens::RESOLVER),
         mdns,
         telemetry,

@@ -19,7 +19,9 @@ pub fn output_bytes_kept(answer_bytes_max: usize) -> usize {
 }
 /// A run that lasts longer is worth a warning (agent spec 1.8).
 pub const SLOW_AFTER: Duration = Duration::from_secs(1);
-/// Bytes of a script in the line that each run gets: enough to know it by.
+/// A run that has been stopped by a signal for so long is worth a warning: nobody sees it otherwise.
+pub const STOPPED_AFTER: Duration = Duration::from_secs(10);
+/// Bytes of a script in a log line: enough to know it by.
 const SCRIPT_BYTES_SHOWN: usize = 256;
 
 /// How a process ended.
@@ -31,7 +33,9 @@ pub enum End {
     Signalled(i32),
     /// It ran longer than this limit and was ended for it.
     TimedOut(Duration),
-    /// It could not be started, or was lost; why.
+    /// It could not be started; why.
+    NotStarted(String),
+    /// Its end was lost; why.
     Failed(String),
 }
 
@@ -89,18 +93,20 @@ impl Outcome {
             log::warn!(
                 target: "agent",
                 "Script '{}' wrote {} bytes, only the last {kept} are kept",
-                Escaped(script),
+                Shown(script),
                 self.output_bytes
             );
         }
         if !self.is_success() {
             warn_failed(script, &self.end);
         }
-        let (shown, cut) = beginning(script);
+        if matches!(self.end, End::NotStarted(_)) {
+            return;
+        }
         log::info!(
             target: "agent",
-            "Script '{}{cut}' ran for '{}': {}, {}",
-            Escaped(shown),
+            "Script '{}' ran for '{}': {}, {}",
+            Shown(script),
             Described(event),
             self.end,
             Millis(self.duration)
@@ -122,6 +128,17 @@ fn beginning(script: &[u8]) -> (&[u8], &'static str) {
     }
 }
 
+/// A script in a log line: escaped, and only the beginning of a long one.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (shown, cut) = beginning(self.0);
+        write!(f, "{}{cut}", Escaped(shown))
+    }
+}
+
 /// A duration as `12.345ms`, whatever its size: always one number and one unit.
 #[derive(Clone, Copy, Debug)]
 pub struct Millis(pub Duration);
@@ -138,7 +155,7 @@ pub(super) fn warn_failed(script: &[u8], reason: &dyn fmt::Display) {
     log::error!(
         target: "agent",
         "Error invoking script '{}': {reason}",
-        Escaped(script)
+        Shown(script)
     );
 }
 
@@ -147,7 +164,18 @@ pub fn warn_slow(script: &[u8]) {
     log::warn!(
         target: "agent",
         "Script '{}' slow, execution exceeding {SLOW_AFTER:?}",
-        Escaped(script)
+        Shown(script)
+    );
+}
+
+/// Logs, once a stop, that a script has been stopped for [`STOPPED_AFTER`]. It is not ended: whoever has
+/// stopped it, an administrator or a debugger, must not lose the run.
+pub fn warn_stopped(script: &[u8], pid: u32) {
+    log::warn!(
+        target: "agent",
+        "Script '{}' has been stopped by a signal for {STOPPED_AFTER:?} and the handlers behind it wait: \
+         'kill -CONT -{pid}' continues it, 'kill -KILL -{pid}' ends it",
+        Shown(script)
     );
 }
 
@@ -161,7 +189,7 @@ impl fmt::Display for End {
                 None => write!(f, "signal: signal {signal}"),
             },
             End::TimedOut(limit) => write!(f, "time limit of {limit:?} exceeded"),
-            End::Failed(why) => f.write_str(why),
+            End::NotStarted(why) | End::Failed(why) => f.write_str(why),
         }
     }
 }

@@ -140,7 +140,7 @@ fn exit_status(end: &End) -> u8 {
         End::Exited(status) => u8::try_from(*status).unwrap_or(u8::MAX),
         End::Signalled(signal) => signalled(*signal),
         End::TimedOut(_) => TIMED_OUT,
-        End::Failed(_) => NOT_STARTED,
+        End::NotStarted(_) | End::Failed(_) => NOT_STARTED,
     }
 }
 

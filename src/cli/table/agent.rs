@@ -74,6 +74,13 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
         "How long the queue waits for output that a handler's background processes keep open after its end.",
     ),
     flag(
+        "handler-leave-wait",
+        Kind::LateDuration,
+        "DURATION",
+        "2s",
+        "How long a leave waits for the handlers of the node's own member-leave.",
+    ),
+    flag(
         "handler-timeout",
         Kind::LateDuration,
         "DURATION",

@@ -1,0 +1,38 @@
+//! Output of handlers that outlive the agent: a child of our own reads and discards it, so that they are
+//! not ended by SIGPIPE at their next output.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{ExitCode, Stdio};
+
+use super::own_child::OwnChild;
+use crate::agent::sys;
+
+/// The name under which the agent starts its own binary to drain a pipe.
+pub const ARGV0: &str = "cottar: drain";
+
+/// Reads stdin to its end. For [`ARGV0`].
+pub fn child_main() -> ExitCode {
+    match io::copy(&mut io::stdin().lock(), &mut io::sink()) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Leaves a pipe to a child that reads it to its end.
+///
+/// # Errors
+/// If no process can be started. The pipe is closed then.
+pub fn leave_to_child(pipe: OwnedFd) -> io::Result<()> {
+    sys::set_blocking(pipe.as_fd())?;
+    let mut command = sys::own_program(ARGV0)?;
+    command
+        .env_clear()
+        .current_dir("/")
+        .stdin(pipe)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    OwnChild::spawn(&mut command).map(drop)
+}

@@ -1,0 +1,191 @@
+//! Handlers as processes: signals, terminals, orphans, and what they write when the agent is gone.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, dead_code)]
+
+mod live;
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use live::{Agent, COTTAR, arg, content, free, wait_on, wait_until};
+
+/// A shell that does this, then becomes the command behind it.
+fn after(first: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    let script = format!("{first}; exec \"$@\"");
+    command.args(["-c", &script, "sh"]);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn fire(agent: &Agent, event: &str) {
+    let (fired, text) = agent.call("event", &["-coalesce=false", event]);
+    assert!(fired, "{text}");
+}
+
+#[test]
+fn a_handler_starts_with_default_signals() {
+    let ignored = "grep SigIgn /proc/self/status";
+    let output = after("trap '' QUIT ALRM TSTP HUP USR2")
+        .args([COTTAR, "handler", "test", "-quiet", ignored, "user", "x"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mask = text.trim().rsplit('\t').next().unwrap_or_default();
+    let mask = u64::from_str_radix(mask, 16).unwrap_or_else(|why| panic!("{why}: {output:?}"));
+    let is_ignored = |signal: i32| mask & (1 << (signal - 1)) != 0;
+    // The last ordinary signal.
+    for signal in 1..=31 {
+        let terminal = [libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
+        assert_eq!(is_ignored(signal), terminal, "signal {signal} of {mask:x}");
+    }
+}
+
+#[test]
+fn an_agent_that_ignores_quit_goes_on_to_do_so() {
+    let mut agent = Agent::start(&["-node=a"]);
+    agent.signal("QUIT");
+    // By the signal: there is no exit status.
+    assert_eq!(agent.exit_code(), -1, "{}", agent.text());
+
+    let mut command = after("trap '' QUIT ALRM");
+    command.arg(COTTAR);
+    let agent = Agent::from_command(command, free(), &["-node=b"]);
+    agent.wait_for("Log data will now stream in as it occurs:");
+    agent.signal("QUIT");
+    agent.signal("ALRM");
+    // Signals are handled before what comes later, so a turn of its loop is proof.
+    agent.reload("");
+    assert!(agent.sees("b", "alive"), "{}", agent.text());
+}
+
+#[test]
+fn a_handler_that_uses_the_terminal_goes_on() {
+    // `script` gives the command a terminal; reading it would stop a process in the background.
+    for (handler, expected) in [
+        ("stty -echo </dev/tty; echo changed: $?", "changed: 0"),
+        ("read x </dev/tty; echo read: $?", "read: 1"),
+    ] {
+        let line = format!("{COTTAR} handler test -quiet '{handler}' user x");
+        let mut child = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_until(handler, || child.try_wait().unwrap().is_some());
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_stopped_handler_is_named_and_may_go_on() {
+    let agent = Agent::start(&["-node=a", "-event-handler=user:x=kill -STOP $$; echo on"]);
+    fire(&agent, "x");
+    let text = agent.wait_for("has been stopped by a signal for 10s");
+    let group = text.rsplit_once("'kill -CONT -").unwrap().1;
+    let group: i32 = group.split_once('\'').unwrap().0.parse().unwrap();
+    // SAFETY: sends a signal to the process group that the agent has named.
+    assert_eq!(unsafe { libc::kill(-group, libc::SIGCONT) }, 0);
+    let text = agent.wait_for("ran for 'user-event: x': exit status 0");
+    assert_eq!(text.matches("has been stopped").count(), 1, "{text}");
+}
+
+/// Processes whose parent this is.
+fn children(parent: u32) -> Vec<String> {
+    let stats = fs::read_dir("/proc").unwrap().flatten();
+    let stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    // After the name in parentheses: state, parent.
+    let is_child = |stat: &String| {
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        after_name.split_whitespace().nth(1) == Some(&parent.to_string())
+    };
+    stats.filter(is_child).collect()
+}
+
+fn pid_of(stat: &str) -> u32 {
+    stat.split_once(' ').unwrap().0.parse().unwrap()
+}
+
+#[test]
+fn process_one_reaps_orphans() {
+    let namespace = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+    let tried = Command::new("unshare").args(namespace).arg("true").output();
+    if !tried.is_ok_and(|output| output.status.success()) {
+        let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
+        assert!(!required, "COTTAR_INTEROP=require, but no namespaces");
+        eprintln!("SKIPPED process_one_reaps_orphans: no right to make namespaces");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    command.args(namespace).arg(COTTAR);
+    let handler =
+        "-event-handler=user:bg=sleep 0.05 >/dev/null 2>&1 & sleep 0.05 >/dev/null 2>&1 &";
+    let agent = Agent::from_command(command, free(), &["-node=a", handler]);
+    agent.wait_for("Log data will now stream in as it occurs:");
+    for _ in 0..20 {
+        fire(&agent, "bg");
+    }
+    let ended = "exit status 0";
+    agent.wait("20 runs", |text| text.matches(ended).count() == 20);
+    let process_one = pid_of(&children(agent.pid())[0]);
+    wait_on(&agent, "the end of all orphans", || {
+        children(process_one).is_empty()
+    });
+}
+
+#[test]
+fn a_handler_outlives_the_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let (go, done) = (dir.path().join("go"), dir.path().join("done"));
+    // Both the handler and a background process of an earlier one write when the agent is gone.
+    let wait = format!("until test -e {}; do sleep 0.05; done", arg(&go));
+    let write = format!(
+        "{wait}; echo a; echo b; echo $SERF_USER_EVENT >>{}",
+        arg(&done)
+    );
+    let background = format!("-event-handler=user:first=({write}) &");
+    let foreground = format!("-event-handler=user:second={write}");
+    let mut agent = Agent::start(&["-node=a", "-handler-grace=1ms", &background, &foreground]);
+    fire(&agent, "first");
+    agent.wait_for("ran for 'user-event: first'");
+    fire(&agent, "second");
+    agent.wait_for("Received event: user-event: second");
+    agent.reload("");
+    assert_eq!(agent.end("TERM"), 1);
+    let text = agent.text();
+    assert!(
+        text.contains("Stopping while script 'until test -e"),
+        "{text}"
+    );
+    fs::write(&go, "").unwrap();
+    wait_until("the last lines of both", || {
+        content(&done).contains("first") && content(&done).contains("second")
+    });
+}
+
+#[test]
+fn a_leave_waits_for_handlers_as_long_as_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = dir.path().join("done");
+    let handler = format!("-event-handler=member-leave=sleep 3; touch {}", arg(&done));
+    let mut agent = Agent::start(&["-node=a", "-handler-leave-wait=30s", &handler]);
+    assert_eq!(agent.end("INT"), 0, "{}", agent.text());
+    assert!(done.exists(), "{}", agent.text());
+}
+
+#[test]
+fn what_could_not_be_started_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("long.json");
+    let script = format!("user:x=echo {}", "x".repeat(140_000));
+    let text = serde_json::json!({ "event_handlers": [script] }).to_string();
+    fs::write(&config, text).unwrap();
+    let agent = Agent::start(&["-node=a", &format!("-config-file={}", arg(&config))]);
+    fire(&agent, "x");
+    let text = agent.wait_for("cannot start /bin/sh: argument list too long\n");
+    let line = text.lines().find(|line| line.contains("Error invoking"));
+    assert!(line.unwrap().len() < 512, "{line:?}");
+    assert!(!text.contains("ran for"), "{text}");
+}
