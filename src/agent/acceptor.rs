@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use mio::net::{TcpListener, TcpStream};
 
+use super::addr::canonical;
 use super::sys;
 use super::words::os_error;
 use crate::time::{Duration, Instant};
@@ -87,6 +88,7 @@ impl Acceptor {
         if sys::next_descriptor(self.listener.as_fd())? >= self.descriptors_end {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        self.listener.accept()
+        let (socket, peer) = self.listener.accept()?;
+        Ok((socket, canonical(peer)))
     }
 }

@@ -1,8 +1,7 @@
 //! Addresses in settings: `host[:port]`, interfaces, and the choice of the address to advertise
 //! (agent spec 4.2, 4.4).
 
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::lookup;
 use super::sys::{self, InterfaceAddress};
@@ -75,7 +74,19 @@ pub fn resolve(text: &str, default_port: u16) -> Result<SocketAddr, String> {
     Ok(found)
 }
 
-/// The address of an interface that a wildcard bind address stands for.
+/// An IPv4 address that came in its IPv6 form, as what it is.
+pub fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V6(v6) => match v6.ip().to_canonical() {
+            IpAddr::V4(v4) => SocketAddr::new(v4.into(), v6.port()),
+            IpAddr::V6(_) => addr,
+        },
+        SocketAddr::V4(_) => addr,
+    }
+}
+
+/// The address of an interface that a wildcard bind address stands for: one in the family of the
+/// wildcard or, since a wildcard covers both, in the other one.
 ///
 /// # Errors
 /// What to print.
@@ -83,8 +94,8 @@ pub fn interface_address(interface: &str, wildcard: IpAddr) -> Result<IpAddr, St
     let own = addresses_of(interface)?;
     own.iter()
         .map(|entry| entry.addr)
-        .filter(|addr| addr.is_ipv4() == wildcard.is_ipv4())
-        .find(|addr| !is_link_local(*addr))
+        .filter(|addr| !is_link_local(*addr))
+        .min_by_key(|addr| addr.is_ipv4() != wildcard.is_ipv4())
         .ok_or_else(|| format!("Failed to find usable address for interface '{interface}'"))
 }
 
@@ -131,66 +142,66 @@ fn is_private(addr: IpAddr) -> bool {
     }
 }
 
-/// The address that others are told when the bind address is a wildcard.
+/// The address that others are told when the bind address is a wildcard: a private one of an interface
+/// that is up, IPv4 preferred, IPv6 only if the port `speaks_ipv6`.
 ///
-/// A private IPv4 address of an interface that is up; those of the interface with the default route
-/// first, then the lowest. Only for an IPv6 wildcard also a unique local IPv6 address.
+/// It is the address that the kernel sends from by default, if that is private. Else it is one of the
+/// same interface, or of any: of the largest network, and the one that the kernel names first, which
+/// puts the address of the host before those that move between hosts.
 ///
 /// # Errors
 /// The reference's words, if there is none.
-pub fn advertised_for(wildcard: IpAddr) -> Result<IpAddr, String> {
+pub fn advertised_for_wildcard(speaks_ipv6: bool) -> Result<IpAddr, String> {
     let all = sys::interface_addresses().map_err(|error| error.to_string())?;
-    let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
-    choose_advertised(wildcard, &all, &default_interfaces(&routes))
+    let [v4, v6] = ROOT_SERVER;
+    let sources = [kernel_source(v4), kernel_source(v6)];
+    choose_advertised(&all, sources, speaks_ipv6)
         .ok_or_else(|| "No private IP address found, and explicit IP not provided".to_owned())
 }
 
-/// The wildcard to listen on for the one that was asked for.
-///
-/// The reference's IPv4 wildcard takes IPv6 as well. Ours does where it has to: on a host whose only
-/// private address is an IPv6 one, so that what is advertised there can be reached.
-pub fn wildcard_for(bind: SocketAddr) -> SocketAddr {
-    let all = sys::interface_addresses().unwrap_or_default();
-    SocketAddr::new(choose_wildcard(bind.ip(), &all), bind.port())
+/// Where the kernel's choice of a source is asked for: a root name server, which has had these addresses
+/// for decades. Nothing is sent there; any address that only a default route leads to would do.
+const ROOT_SERVER: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30)),
+];
+
+/// The address that the kernel would send from, with all that it knows of routes, metrics, rules and
+/// preferred sources.
+fn kernel_source(to: IpAddr) -> Option<IpAddr> {
+    let any = match to {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    // Connecting a socket for datagrams sends none.
+    socket.connect((to, 53)).ok()?;
+    socket.local_addr().ok().map(|addr| addr.ip())
 }
 
-fn choose_wildcard(asked: IpAddr, all: &[InterfaceAddress]) -> IpAddr {
-    let any_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    let is_private_on = |wildcard| choose_advertised(wildcard, all, &[]).is_some();
-    if asked == IpAddr::V4(Ipv4Addr::UNSPECIFIED) && !is_private_on(asked) && is_private_on(any_v6)
-    {
-        any_v6
-    } else {
-        asked
-    }
-}
-
+/// `sources`: the kernel's by default, IPv4 and IPv6.
 fn choose_advertised(
-    wildcard: IpAddr,
     all: &[InterfaceAddress],
-    default_interfaces: &[&str],
+    sources: [Option<IpAddr>; 2],
+    speaks_ipv6: bool,
 ) -> Option<IpAddr> {
-    all.iter()
-        .filter(|entry| entry.up && is_private(entry.addr))
-        .filter(|entry| entry.addr.is_ipv4() || wildcard.is_ipv6())
-        .min_by_key(|entry| {
-            let on_default_route = default_interfaces.contains(&entry.name.as_str());
-            (entry.addr.is_ipv6(), !on_default_route, entry.addr)
+    let families = [Some(sources[0]), speaks_ipv6.then_some(sources[1])];
+    families
+        .into_iter()
+        .enumerate()
+        .find_map(|(index, source)| {
+            let source = source?;
+            let is_default = |entry: &&InterfaceAddress| Some(entry.addr) == source;
+            let interface = all.iter().find(is_default).map(|entry| &entry.name);
+            all.iter()
+                .filter(|entry| entry.up && is_private(entry.addr))
+                .filter(|entry| entry.addr.is_ipv6() == (index == 1))
+                .min_by_key(|entry| {
+                    let elsewhere = Some(&entry.name) != interface;
+                    (!is_default(entry), elsewhere, entry.prefix_bits)
+                })
+                .map(|entry| entry.addr)
         })
-        .map(|entry| entry.addr)
-}
-
-/// The interfaces with a default route, from the kernel's IPv4 table.
-fn default_interfaces(routes: &str) -> Vec<&str> {
-    routes
-        .lines()
-        .skip(1)
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace();
-            let interface = fields.next()?;
-            (fields.next()? == "00000000").then_some(interface)
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -265,39 +276,76 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_private_address_is_advertised() {
-        let entry = |name: &str, addr: &str, up| InterfaceAddress {
+    fn entry(name: &str, addr: &str, up: bool) -> InterfaceAddress {
+        let (addr, bits) = addr.split_once('/').unwrap();
+        InterfaceAddress {
             name: name.into(),
             addr: addr.parse().unwrap(),
+            prefix_bits: bits.parse().unwrap(),
             up,
-        };
+        }
+    }
+
+    /// What is advertised, with the kernel's sources and on a port for both families.
+    fn chosen(all: &[InterfaceAddress], v4: &str, v6: &str) -> Option<String> {
+        let sources = [v4.parse().ok(), v6.parse().ok()];
+        choose_advertised(all, sources, true).map(|addr| addr.to_string())
+    }
+
+    #[test]
+    fn a_private_address_is_advertised() {
         let all = [
-            entry("lo", "127.0.0.1", true),
-            entry("d0", "203.0.113.5", true),
-            entry("d1", "fd00::7", true),
-            entry("d1", "100.64.0.3", true),
-            entry("d2", "192.168.7.1", true),
-            entry("d3", "10.3.1.1", true),
-            entry("d4", "10.1.1.1", false),
+            entry("lo", "127.0.0.1/8", true),
+            entry("d0", "203.0.113.5/24", true),
+            entry("d1", "fd00::7/64", true),
+            entry("d1", "100.64.0.3/10", true),
+            entry("d4", "10.1.1.1/8", false),
         ];
-        let v4 = "0.0.0.0".parse().unwrap();
-        let v6 = "::".parse().unwrap();
-        let choose = |wildcard, count: usize, default: &[&str]| {
-            choose_advertised(wildcard, &all[..count], default).map(|addr| addr.to_string())
-        };
-        assert_eq!(choose(v4, 3, &[]), None);
-        assert_eq!(choose(v6, 3, &[]).as_deref(), Some("fd00::7"));
-        assert_eq!(choose(v6, 4, &[]).as_deref(), Some("100.64.0.3"));
-        assert_eq!(choose(v4, 7, &["d0"]).as_deref(), Some("10.3.1.1"));
-        assert_eq!(choose(v4, 7, &["d2"]).as_deref(), Some("192.168.7.1"));
-        // Only without a private IPv4 address does the IPv4 wildcard become the one for both.
-        assert_eq!(choose_wildcard(v4, &all[..2]), v4);
-        assert_eq!(choose_wildcard(v4, &all[..3]), v6);
-        assert_eq!(choose_wildcard(v4, &all[..4]), v4);
-        let bound = "203.0.113.5".parse().unwrap();
-        assert_eq!(choose_wildcard(bound, &all[..3]), bound);
-        let routes = "Iface\tDestination\tGateway\nd0\t00000000\t0171CB\nd2\t000200C0\t0\n";
-        assert_eq!(default_interfaces(routes), ["d0"]);
+        let choose = |count: usize| chosen(&all[..count], "", "");
+        assert_eq!(choose(2), None);
+        assert_eq!(choose(3).as_deref(), Some("fd00::7"));
+        assert_eq!(choose(4).as_deref(), Some("100.64.0.3"));
+        assert_eq!(choose(5).as_deref(), Some("100.64.0.3"));
+        // A port that IPv6 peers do not reach is not advertised to them.
+        assert_eq!(choose_advertised(&all[..3], [None; 2], false), None);
+    }
+
+    #[test]
+    fn the_address_that_the_kernel_sends_from_is_advertised() {
+        let all = [
+            entry("d0", "192.168.1.10/24", true),
+            entry("d1", "10.0.0.5/8", true),
+            entry("d2", "203.0.113.5/24", true),
+            entry("d2", "10.9.0.1/24", true),
+            entry("d2", "fd00::7/64", true),
+            entry("d2", "fd00::8/64", true),
+        ];
+        for (v4, v6, expected) in [
+            ("192.168.1.10", "", "192.168.1.10"),
+            ("10.0.0.5", "fd00::8", "10.0.0.5"),
+            // A public one is not told to others; a private one of the same interface is.
+            ("203.0.113.5", "", "10.9.0.1"),
+        ] {
+            assert_eq!(chosen(&all, v4, v6).as_deref(), Some(expected), "{v4}");
+        }
+        assert_eq!(chosen(&all[4..], "", "fd00::8").as_deref(), Some("fd00::8"));
+    }
+
+    #[test]
+    fn without_a_default_route_the_hosts_own_address_is_advertised() {
+        // The larger network first, whatever the order.
+        let mut own = [
+            entry("d0", "10.0.0.5/32", true),
+            entry("d0", "10.0.0.50/24", true),
+        ];
+        assert_eq!(chosen(&own, "", "").as_deref(), Some("10.0.0.50"));
+        own.reverse();
+        assert_eq!(chosen(&own, "", "").as_deref(), Some("10.0.0.50"));
+        // In networks of one size the one that the kernel names first.
+        let two = [
+            entry("d0", "192.168.1.10/24", true),
+            entry("d1", "10.0.0.5/24", true),
+        ];
+        assert_eq!(chosen(&two, "", "").as_deref(), Some("192.168.1.10"));
     }
 }

@@ -6,13 +6,13 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
 use mio::event::Event as Readiness;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::acceptor::Acceptor;
-use super::addr;
 use super::rpc::{RpcServer, SessionId};
 use super::words::os_error;
+use super::{addr, net};
 use crate::ordered::OrderedMap;
 use crate::time::{Duration, Instant};
 
@@ -70,7 +70,7 @@ impl Clients {
         addr::resolve(text, 0).map_err(|why| format!("listen tcp: {why}"))
     }
 
-    /// Listens. `first_token` and the [`Self::TOKENS`] - 1 after it are its own.
+    /// Listens; at a wildcard of either family for both. `first_token` and the [`Self::TOKENS`] - 1 after it are its own.
     ///
     /// # Errors
     /// The reference's words.
@@ -80,8 +80,9 @@ impl Clients {
         first_token: usize,
     ) -> Result<Self, String> {
         let failed = |error: io::Error| format!("listen tcp {wanted}: bind: {}", os_error(&error));
-        let mut listener = TcpListener::bind(wanted).map_err(failed)?;
-        let local = listener.local_addr().map_err(failed)?;
+        let mut listener = net::listen(wanted).map_err(failed)?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        let local = SocketAddr::new(wanted.ip(), port);
         registry
             .register(&mut listener, Token(first_token), Interest::READABLE)
             .map_err(failed)?;

@@ -9,6 +9,7 @@ mod stream;
 mod traffic;
 mod transmit;
 
+pub use bind::listen;
 pub use traffic::Traffic;
 
 use std::collections::VecDeque;
@@ -64,6 +65,8 @@ pub struct Gossip {
     udp: UdpSocket,
     acceptor: Acceptor,
     local: SocketAddr,
+    /// The sockets are IPv6 ones, which take IPv4 addresses in their IPv6 form only.
+    maps_ipv4: bool,
     tokens: Tokens,
     buffer: Box<[u8]>,
     datagrams_ready: bool,
@@ -81,13 +84,14 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// Binds UDP and TCP to one port; with port 0 to any that is free for both.
+    /// Binds UDP and TCP to one port; with port 0 to any that is free for both. A wildcard of either family
+    /// stands for both.
     ///
     /// # Errors
     /// The reference's words.
     pub fn bind(addr: SocketAddr, registry: &Registry, tokens: Tokens) -> Result<Self, String> {
-        let (mut listener, mut udp) = bind_both(addr)?;
-        let local = listener.local_addr().map_err(|error| os_error(&error))?;
+        let (local, mut listener, mut udp) = bind_both(addr)?;
+        let bound = udp.local_addr().map_err(|error| os_error(&error))?;
         grow_receive_buffer(&udp);
         let both = Interest::READABLE;
         registry
@@ -98,6 +102,7 @@ impl Gossip {
             udp,
             acceptor: Acceptor::new(listener, SPARED_DESCRIPTORS),
             local,
+            maps_ipv4: bound.is_ipv6(),
             tokens,
             buffer: vec![0; DATAGRAM_BYTES_MAX + 1].into_boxed_slice(),
             datagrams_ready: true,
@@ -124,9 +129,14 @@ impl Gossip {
         self.lost
     }
 
-    /// Where the sockets are bound.
+    /// Where the sockets are bound. A wildcard is in the family in which it was asked for.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Whether IPv6 peers reach this port.
+    pub const fn speaks_ipv6(&self) -> bool {
+        self.maps_ipv4
     }
 
     /// One of the sockets may be ready; tells whether the token was one of ours.

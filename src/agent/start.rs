@@ -234,15 +234,11 @@ fn open_gossip(
     let tokens = Tokens {
         first: tokens::GOSSIP,
     };
-    let bind = match config.advertise {
-        Some(_) => config.bind,
-        None => addr::wildcard_for(config.bind),
-    };
-    let gossip = Gossip::bind(bind, poll.registry(), tokens).map_err(|why| {
+    let gossip = Gossip::bind(config.bind, poll.registry(), tokens).map_err(|why| {
         let why = format!("Could not set up network transport: failed to obtain an address: {why}");
         no_memberlist(why)
     })?;
-    let addr = advertised(config, gossip.local_addr())
+    let addr = advertised(config, &gossip)
         .map_err(|why| no_memberlist(format!("Failed to get final advertise address: {why}")))?;
     let mut serf_config = serf::Config::new(config.node.clone(), addr, config.profile.swim());
     serf_config.tags = config.tags.clone();
@@ -299,13 +295,14 @@ fn split_seed(seed: [u8; 40]) -> ([u8; 32], u64) {
 }
 
 /// What the others are told: what was asked for, else where we are bound, else a private address.
-fn advertised(config: &AgentConfig, bound: SocketAddr) -> Result<SocketAddr, String> {
+fn advertised(config: &AgentConfig, gossip: &Gossip) -> Result<SocketAddr, String> {
+    let bound = gossip.local_addr();
     let mut addr = config.advertise.unwrap_or(bound);
     if addr.port() == 0 {
         addr.set_port(bound.port());
     }
     if addr.ip().is_unspecified() {
-        addr.set_ip(addr::advertised_for(addr.ip())?);
+        addr.set_ip(addr::advertised_for_wildcard(gossip.speaks_ipv6())?);
     }
     Ok(addr)
 }

@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket,
+};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -314,6 +316,8 @@ pub struct InterfaceAddress {
     pub name: String,
     /// One of its addresses.
     pub addr: IpAddr,
+    /// Bits of the address that name its network.
+    pub prefix_bits: u32,
     /// The interface is up.
     pub up: bool,
 }
@@ -338,12 +342,17 @@ pub fn interface_addresses() -> io::Result<Vec<InterfaceAddress>> {
         let Some(addr) = (unsafe { socket_addr_of(node.ifa_addr) }) else {
             continue;
         };
-        let addr = addr.ip();
+        // SAFETY: `ifa_netmask` is null or points to an address whose family says its layout.
+        let mask = unsafe { socket_addr_of(node.ifa_netmask) };
         // SAFETY: `ifa_name` is a C string that lives as long as the list.
         let name = unsafe { CStr::from_ptr(node.ifa_name) };
         found.push(InterfaceAddress {
             name: name.to_string_lossy().into_owned(),
-            addr,
+            addr: addr.ip(),
+            prefix_bits: mask.map_or(0, |mask| match mask.ip() {
+                IpAddr::V4(ip) => ip.to_bits().count_ones(),
+                IpAddr::V6(ip) => ip.to_bits().count_ones(),
+            }),
             up: node.ifa_flags & libc::IFF_UP as libc::c_uint != 0,
         });
     }
@@ -532,6 +541,47 @@ pub fn connect_from(source: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStr
     Ok(TcpStream::from(owned))
 }
 
+/// Connections that wait to be accepted, at most. The system may allow fewer.
+const BACKLOG: c_int = 1024;
+
+/// A listening socket at all addresses of both families.
+///
+/// # Errors
+/// The operating system's; it may be without IPv6.
+pub fn dual_stack_listener(port: u16) -> io::Result<TcpListener> {
+    let socket = dual_stack_socket(libc::SOCK_STREAM, port)?;
+    // SAFETY: takes and returns integers; the descriptor is open.
+    check(unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) })?;
+    Ok(TcpListener::from(socket))
+}
+
+/// A socket for datagrams at all addresses of both families.
+///
+/// # Errors
+/// The operating system's; it may be without IPv6.
+pub fn dual_stack_datagrams(port: u16) -> io::Result<UdpSocket> {
+    dual_stack_socket(libc::SOCK_DGRAM, port).map(UdpSocket::from)
+}
+
+fn dual_stack_socket(kind: c_int, port: u16) -> io::Result<OwnedFd> {
+    let kind_and_flags = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(libc::AF_INET6, kind_and_flags, 0) };
+    check(fd)?;
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // The system's default is for both, unless net.ipv6.bindv6only says otherwise.
+    set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0_i32)?;
+    if kind == libc::SOCK_STREAM {
+        // A restart need not wait until old connections have timed out.
+        set_option(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1_i32)?;
+    }
+    let (raw, len) = raw_addr(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    // SAFETY: `raw` is a socket address of `len` bytes.
+    check(unsafe { libc::bind(fd, (&raw const raw).cast(), len) })?;
+    Ok(socket)
+}
+
 /// A socket that receives what is sent to a multicast group and port, beside others that do the same; an
 /// interface of 0 is the system's choice.
 ///
@@ -637,7 +687,12 @@ fn index_number(interface: u32) -> c_int {
     c_int::try_from(interface).unwrap_or(c_int::MAX)
 }
 
-fn set_option<T: Copy>(socket: &UdpSocket, level: c_int, name: c_int, value: T) -> io::Result<()> {
+fn set_option<T: Copy>(
+    socket: &impl AsRawFd,
+    level: c_int,
+    name: c_int,
+    value: T,
+) -> io::Result<()> {
     let len = mem::size_of::<T>() as socklen_t;
     let value = (&raw const value).cast::<c_void>();
     // SAFETY: `value` points to `len` readable bytes; the kernel checks that the option has that size.
@@ -760,7 +815,6 @@ pub fn local_time(unix_seconds: i64) -> LocalTime {
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::net::TcpListener;
     use std::os::fd::AsFd;
 
     #[test]
@@ -771,6 +825,7 @@ mod tests {
             .find(|entry| entry.addr == IpAddr::V4(Ipv4Addr::LOCALHOST))
             .expect("127.0.0.1 on some interface");
         assert!(lo.up);
+        assert_eq!(lo.prefix_bits, 8);
         assert!(interface_exists(&lo.name));
         assert!(!interface_exists("no such interface"));
         assert!(!interface_exists("a\0b"));

@@ -9,6 +9,7 @@ mod harness;
 #[path = "../interop/noise.rs"]
 mod noise;
 
+mod addresses;
 mod asleep;
 mod calm;
 mod clock;

@@ -14,7 +14,41 @@ const RECEIVE_BUFFER_BYTES: i32 = 2 << 20;
 /// Attempts to find a port that is free for UDP and TCP alike.
 const PORT_ATTEMPTS: usize = 32;
 
-pub(super) fn bind_both(addr: SocketAddr) -> Result<(TcpListener, UdpSocket), String> {
+/// Listens at an address. At a wildcard, whichever family it is written in, that is all addresses of both
+/// families, as far as the system has them.
+///
+/// # Errors
+/// The operating system's.
+pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    if let Some(listener) = on_both_families(addr, sys::dual_stack_listener)? {
+        return Ok(TcpListener::from_std(listener));
+    }
+    TcpListener::bind(addr)
+}
+
+fn listen_for_datagrams(addr: SocketAddr) -> io::Result<UdpSocket> {
+    if let Some(udp) = on_both_families(addr, sys::dual_stack_datagrams)? {
+        return Ok(UdpSocket::from_std(udp));
+    }
+    UdpSocket::bind(addr)
+}
+
+/// A socket for both families; `None` if the address is no wildcard or the system has no IPv6.
+fn on_both_families<T>(addr: SocketAddr, make: fn(u16) -> io::Result<T>) -> io::Result<Option<T>> {
+    if !addr.ip().is_unspecified() {
+        return Ok(None);
+    }
+    match make(addr.port()) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EADDRINUSE | libc::EACCES) => Err(error),
+            _ => Ok(None),
+        },
+    }
+}
+
+/// One port for both; the address in what is returned first is the bound one, in the family asked for.
+pub(super) fn bind_both(addr: SocketAddr) -> Result<(SocketAddr, TcpListener, UdpSocket), String> {
     let attempts = if addr.port() == 0 { PORT_ATTEMPTS } else { 1 };
     let mut last = String::new();
     for _ in 0..attempts {
@@ -25,14 +59,14 @@ pub(super) fn bind_both(addr: SocketAddr) -> Result<(TcpListener, UdpSocket), St
                 "Failed to start {word} listener on \"{ip}\" port {port}: listen {net} {at}: bind: {why}"
             )
         };
-        let listener =
-            TcpListener::bind(addr).map_err(|error| failed("TCP", "tcp", addr.port(), error))?;
+        let listener = listen(addr).map_err(|error| failed("TCP", "tcp", addr.port(), error))?;
         let port = listener
             .local_addr()
             .map_err(|error| os_error(&error))?
             .port();
-        match UdpSocket::bind(SocketAddr::new(addr.ip(), port)) {
-            Ok(udp) => return Ok((listener, udp)),
+        let bound = SocketAddr::new(addr.ip(), port);
+        match listen_for_datagrams(bound) {
+            Ok(udp) => return Ok((bound, listener, udp)),
             Err(error) => last = failed("UDP", "udp", port, error),
         }
     }

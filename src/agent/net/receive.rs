@@ -1,7 +1,7 @@
 //! What sockets have is handed to the core, within the budget of a turn.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use log::{debug, trace};
@@ -10,6 +10,7 @@ use mio::net::TcpStream;
 
 use super::Gossip;
 use super::stream::Phase;
+use crate::agent::addr::canonical;
 use crate::agent::clock::Clock;
 use crate::agent::sys;
 use crate::agent::words::os_error;
@@ -96,7 +97,6 @@ impl Gossip {
             let Some((socket, peer)) = self.acceptor.accept(clock.now()) else {
                 return;
             };
-            let peer = canonical(peer);
             if self.has_room_for(peer) {
                 self.add_inbound(socket, peer, clock, registry, core);
             } else {
@@ -222,16 +222,5 @@ impl Gossip {
                 }
             }
         }
-    }
-}
-
-/// An IPv4 address that came in its IPv6 form, as what it is.
-fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr {
-        SocketAddr::V6(v6) => match v6.ip().to_canonical() {
-            IpAddr::V4(v4) => SocketAddr::new(v4.into(), v6.port()),
-            IpAddr::V6(_) => addr,
-        },
-        SocketAddr::V4(_) => addr,
     }
 }

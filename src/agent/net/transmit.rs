@@ -53,8 +53,7 @@ impl Gossip {
 
     fn send_datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
         let to = match to {
-            // A socket for both families takes IPv4 addresses in their IPv6 form only.
-            SocketAddr::V4(v4) if self.local.is_ipv6() => {
+            SocketAddr::V4(v4) if self.maps_ipv4 => {
                 let ip = v4.ip().to_ipv6_mapped();
                 SocketAddr::V6(SocketAddrV6::new(ip, v4.port(), 0, 0))
             }
