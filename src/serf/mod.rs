@@ -56,7 +56,7 @@ use std::sync::Arc;
 
 use crate::ordered::OrderedMap;
 use crate::rng::Rng;
-use crate::swim::{self, BroadcastId, LocalNode, Swim, UserQueue};
+use crate::swim::{self, Audience, BroadcastId, LocalNode, Swim, UserQueue};
 use crate::time::Instant;
 use crate::wire::coordinate::Coordinate;
 use crate::wire::serf::SerfMessage;
@@ -447,7 +447,14 @@ impl Serf {
         if message.len().saturating_add(3) > budget {
             return false;
         }
-        self.swim.broadcast(queue, message, id, now);
+        let audience = match queue {
+            // Who has joined since must hear who leaves.
+            UserQueue::Intent => Audience::All,
+            // What was fired or asked before a node came is not meant for it. It hears of events in the
+            // exchange of its join, and a cottar that asks repeats its query to each member.
+            UserQueue::Query | UserQueue::Event => Audience::Present,
+        };
+        self.swim.broadcast(queue, audience, message, id, now);
         self.bound_queue(queue);
         true
     }

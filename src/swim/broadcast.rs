@@ -42,6 +42,12 @@ struct Entry {
     message: Arc<[u8]>,
     key: Option<NodeName>,
     ticket: Option<Ticket>,
+    /// Its place among all broadcasts for the members of their time; `None`: it is for everybody.
+    order: Option<u64>,
+    /// One bit for each node (of a small cluster) that is to get this message.
+    members: u64,
+    /// The bits of those that have it for sure: it came from them.
+    known_by: u64,
     /// One bit for each node (of a small cluster) that was sent this message.
     sent_to: u64,
     /// At some time it had been sent to every node that lived.
@@ -50,9 +56,41 @@ struct Entry {
     batch: u64,
 }
 
+impl Entry {
+    fn new(message: Arc<[u8]>, key: Option<NodeName>, ticket: Option<Ticket>) -> Self {
+        Entry {
+            message,
+            key,
+            ticket,
+            order: None,
+            members: u64::MAX,
+            known_by: 0,
+            sent_to: 0,
+            told_all: false,
+            batch: 0,
+        }
+    }
+
+    /// The bits of those among the given nodes that are to get the message and may lack it.
+    const fn wanting(&self, nodes: u64) -> u64 {
+        nodes & self.members & !self.known_by
+    }
+}
+
 /// An entry that is through.
 #[derive(Debug)]
 pub struct Ended(Entry);
+
+/// A broadcast for those that are members when it is queued ([`super::Audience::Present`]).
+#[derive(Clone, Debug)]
+pub struct ForPresent {
+    /// Its number; grows with each such broadcast and with each node that joins.
+    pub order: u64,
+    /// The bits of the members; 0 if the cluster has too many.
+    pub members: u64,
+    /// The bits of those that sent it to this node.
+    pub known_by: u64,
+}
 
 /// Which entries a packet may take.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +100,9 @@ pub struct Selection {
     pub target_bit: u64,
     /// The bits of all peers that live: the dead do not pass on what the living lack.
     pub live_bits: u64,
+    /// Of the broadcasts for the members of their time, only those with this number or a later one:
+    /// the destination was no member before.
+    pub order_min: u64,
     /// Only entries with fewer transmissions than this.
     pub transmissions_below: u32,
     /// Packets with one number go to one node at one time: no entry is taken for two of them. 0: a
@@ -74,6 +115,7 @@ impl Selection {
     pub const ANY: Selection = Selection {
         target_bit: 0,
         live_bits: 0,
+        order_min: 0,
         transmissions_below: u32::MAX,
         batch: 0,
     };
@@ -82,7 +124,13 @@ impl Selection {
         if self.batch != 0 && entry.batch == self.batch {
             return false;
         }
-        entry.sent_to & self.target_bit == 0 || entry.sent_to & self.live_bits == self.live_bits
+        if entry.order.is_some_and(|order| order < self.order_min)
+            || entry.known_by & self.target_bit != 0
+        {
+            return false;
+        }
+        let wanting = entry.wanting(self.live_bits);
+        entry.sent_to & self.target_bit == 0 || entry.sent_to & wanting == wanting
     }
 }
 
@@ -116,6 +164,8 @@ impl Packing {
 pub struct BroadcastQueue {
     entries: OrderedMap<Rank, Entry>,
     by_key: OrderedMap<NodeName, Rank>,
+    /// The entries for the members of their time, by content: their copies arrive, too.
+    by_content: OrderedMap<Arc<[u8]>, Rank>,
     next_number: u64,
     bytes: usize,
     /// An entry is through when every live node was sent it, if its number of transmissions does not
@@ -167,15 +217,66 @@ impl BroadcastQueue {
         ticket: Option<Ticket>,
     ) -> Option<Ticket> {
         let replaced = key.as_ref().and_then(|key| self.take(key));
-        self.append(Entry {
-            message,
-            key,
-            ticket,
-            sent_to: 0,
-            told_all: false,
-            batch: 0,
-        });
+        self.append(Entry::new(message, key, ticket));
         replaced.and_then(|entry| entry.ticket)
+    }
+
+    /// Adds a message for the members of this time.
+    pub fn push_for_present(
+        &mut self,
+        message: Arc<[u8]>,
+        ticket: Option<Ticket>,
+        present: &ForPresent,
+    ) {
+        self.append(Entry {
+            order: Some(present.order),
+            members: match present.members {
+                0 => u64::MAX,
+                members => members,
+            },
+            known_by: present.known_by,
+            ..Entry::new(message, None, ticket)
+        });
+    }
+
+    /// A copy of a message came from the node with the given bit, so it needs none. Ends the entry
+    /// if none of the given nodes needs one any more, and returns its ticket.
+    pub fn note_copy(&mut self, message: &[u8], from_bit: u64, nodes: u64) -> Option<Ticket> {
+        let rank = self.by_content.get(message).copied()?;
+        let entry = self.entries.get_mut(&rank)?;
+        entry.known_by |= from_bit;
+        if nodes == 0 || entry.wanting(nodes) != 0 {
+            return None;
+        }
+        self.remove(rank)?.ticket
+    }
+
+    /// A node's bit stands for another node from now on, or for one that was away: it gets nothing of
+    /// what is for the members of an earlier time.
+    pub fn forget_bit(&mut self, bit: u64) {
+        self.entries.for_each_mut(|_, entry| {
+            entry.sent_to &= !bit;
+            entry.known_by &= !bit;
+            if entry.order.is_some() {
+                entry.members &= !bit;
+            }
+        });
+    }
+
+    /// Drops what is for the members of an earlier time of whom none is left: entries with a number
+    /// below `order_min`, and those that none of the given nodes needs. Adds their tickets to
+    /// `finished`.
+    pub fn drop_needless(&mut self, order_min: u64, nodes: u64, finished: &mut Vec<Ticket>) {
+        let needless = |(_, entry): &(&Rank, &Entry)| {
+            entry
+                .order
+                .is_some_and(|order| order < order_min || nodes != 0 && entry.wanting(nodes) == 0)
+        };
+        let needless = self.entries.iter().filter(needless);
+        let ranks: Vec<Rank> = needless.map(|(rank, _)| *rank).collect();
+        for rank in ranks {
+            finished.extend(self.remove(rank).and_then(|entry| entry.ticket));
+        }
     }
 
     /// Goes on with what another queue is through with, unless all have it already. What this queue has
@@ -211,6 +312,9 @@ impl BroadcastQueue {
         if let Some(key) = &entry.key {
             self.by_key.insert(key.clone(), rank);
         }
+        if entry.order.is_some() {
+            self.by_content.insert(entry.message.clone(), rank);
+        }
         self.bytes += entry.message.len();
         self.entries.insert(rank, entry);
     }
@@ -219,6 +323,9 @@ impl BroadcastQueue {
         let entry = self.entries.remove(&rank)?;
         if let Some(key) = &entry.key {
             self.by_key.remove(key);
+        }
+        if self.by_content.get(&*entry.message) == Some(&rank) {
+            self.by_content.remove(&*entry.message);
         }
         self.bytes -= entry.message.len();
         Some(entry)
@@ -295,8 +402,8 @@ impl BroadcastQueue {
             entry.sent_to = 0;
         }
         entry.sent_to |= wanted.target_bit;
-        entry.told_all |=
-            wanted.live_bits != 0 && entry.sent_to & wanted.live_bits == wanted.live_bits;
+        let wanting = entry.wanting(wanted.live_bits);
+        entry.told_all |= wanted.live_bits != 0 && entry.sent_to & wanting == wanting;
         entry.batch = wanted.batch;
         let transmissions = rank.transmissions.saturating_add(1);
         if transmissions >= limit || self.once_to_each && entry.told_all {
@@ -338,6 +445,10 @@ impl BroadcastQueue {
                 self.entries.get(rank).and_then(|entry| entry.key.as_ref()),
                 Some(key)
             );
+        }
+        for (content, rank) in &self.by_content {
+            let entry = self.entries.get(rank);
+            assert_eq!(entry.map(|entry| &entry.message), Some(content));
         }
         for (rank, entry) in &self.entries {
             assert_eq!(rank.bytes.0, entry.message.len());

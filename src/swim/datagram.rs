@@ -13,6 +13,7 @@ use crate::wire::{Ack, DecodeError, Message, NodeName, Ping};
 impl Swim {
     pub(super) fn receive_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
         self.counters.datagrams_in += 1;
+        self.forget_senders();
         match self.envelope.open_datagram(bytes) {
             Ok(packet) => {
                 for message in packet.messages {
@@ -59,6 +60,7 @@ impl Swim {
             Message::Dead(dead) => self.handle_dead(dead, now),
             Message::User(bytes) => {
                 self.samples.push(Sample::MessageIn(bytes.len()));
+                self.note_sender(from, &bytes, now);
                 let from = Some(from);
                 self.outputs.push_back(Output::UserMessage { bytes, from });
             }
@@ -85,7 +87,8 @@ impl Swim {
                 _ => self.extended_ack_payload.clone(),
             },
         });
-        self.send_with_piggyback(to, &ack, None);
+        let target = self.table.find_at(ping.source_node.as_ref(), to);
+        self.send_with_piggyback(to, &ack, target, now);
         self.note_ping_extension(from, ping);
     }
 
@@ -122,12 +125,13 @@ impl Swim {
         self.sequence
     }
 
-    /// Sends a message with as many waiting broadcasts as fit beside it.
+    /// Sends a message with as many waiting broadcasts for the target as fit beside it.
     pub(super) fn send_with_piggyback(
         &mut self,
         to: SocketAddr,
         message: &Message,
         target: Option<NodeId>,
+        now: Instant,
     ) {
         let message = message.encode();
         let space = self
@@ -137,8 +141,12 @@ impl Swim {
         let mut packing = Packing::new(space, COMPOUND_PARTS_SENT_MAX - 1);
         packing.messages.push(message.into());
         let selection = match target {
-            Some(id) => self.selection(id),
-            None => Selection::ANY,
+            Some(id) => self.selection(id, now),
+            // Broadcasts to members are not for strangers.
+            None => Selection {
+                order_min: u64::MAX,
+                ..Selection::ANY
+            },
         };
         self.pack(&mut packing, selection, true);
         self.send_datagram(to, &packing.messages, false);

@@ -61,7 +61,7 @@ impl Swim {
             extension: extension.to_vec(),
             ..self.ping_for(target, sequence)
         });
-        self.send_with_piggyback(addr, &ping, Some(id));
+        self.send_with_piggyback(addr, &ping, Some(id), now);
         let extra = &mut self.extra_pings;
         extra.forget_late(self.config.probe_timeout, now);
         if extra.waiting.len() >= WAITING_MAX {

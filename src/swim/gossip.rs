@@ -16,12 +16,15 @@
 //! ([`Config::membership_retransmit_nodes_min`]). Those have no haste and no rights: they go at ticks or
 //! with what goes anyway, behind everything else, and cause no second packet to a target.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::broadcast::{BroadcastQueue, Ended, Packing, Selection, Ticket, retransmit_limit};
+use super::broadcast::{
+    BroadcastQueue, Ended, ForPresent, Packing, Selection, Ticket, retransmit_limit,
+};
 use super::bucket::TokenBucket;
 use super::table::NodeId;
-use super::{BroadcastId, Config, Output, Sample, Swim, UserQueue};
+use super::{Audience, BroadcastId, Config, NodeState, Output, Sample, Swim, UserQueue};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::limits::COMPOUND_PARTS_SENT_MAX;
@@ -36,6 +39,9 @@ const PACKETS_PER_TARGET_MAX: usize = 4;
 /// Targets that a round may pass over because they had all that waits: the number of nodes for which
 /// that is known.
 const TARGETS_WITHOUT_NEED_MAX: usize = 64;
+/// Gossip intervals before a member that comes back gets broadcasts from before its return: time
+/// enough for the exchange of its join, which the news of its return follow.
+const RETURN_INTERVALS: u32 = 5;
 /// What a message costs in a compound beside its own bytes (2.10).
 pub(super) const MESSAGE_OVERHEAD_BYTES: usize = 2;
 /// User broadcasts are asked for only if more than this is left (4.11).
@@ -62,6 +68,10 @@ pub(super) struct Gossip {
     stuck: bool,
     /// When this part was last asked to do what is due.
     turned: Option<Instant>,
+    /// Number of the next broadcast to the members of its time.
+    next_order: u64,
+    /// The user messages of the datagram that is being handled, and the bit of the node that sent it.
+    arrived: Vec<(Arc<[u8]>, u64)>,
 }
 
 impl Gossip {
@@ -80,6 +90,8 @@ impl Gossip {
             visit: 0,
             stuck: false,
             turned: None,
+            next_order: 0,
+            arrived: Vec::new(),
         }
     }
 
@@ -179,6 +191,7 @@ impl Swim {
     pub(super) fn queue_user_message(
         &mut self,
         queue: UserQueue,
+        audience: Audience,
         message: &[u8],
         id: Option<BroadcastId>,
         now: Instant,
@@ -193,8 +206,92 @@ impl Swim {
             return;
         }
         let ticket = id.map(Ticket::User);
-        self.gossip.user[index(queue)].push(None, message, ticket);
+        if audience == Audience::Present {
+            let Some(present) = self.present_for(&message, now) else {
+                self.outputs.extend(id.map(Output::BroadcastFinished));
+                return;
+            };
+            self.gossip.user[index(queue)].push_for_present(message, ticket, &present);
+        } else {
+            self.gossip.user[index(queue)].push(None, message, ticket);
+        }
         self.gossip.note_news(now);
+    }
+
+    /// Who is to get a broadcast to the members of this moment; `None`: nobody who may lack it.
+    fn present_for(&mut self, message: &[u8], now: Instant) -> Option<ForPresent> {
+        let dead_for = self.config.gossip_to_the_dead_time;
+        self.table.present_order_min(dead_for, now)?;
+        let members = self.table.present_bits(dead_for, now);
+        let copies = self.gossip.arrived.iter();
+        let senders = copies.filter(|(copy, _)| **copy == *message);
+        let known_by = senders.fold(0, |bits, (_, bit)| bits | bit);
+        if members != 0 && members & !known_by == 0 {
+            return None;
+        }
+        let order = self.gossip.next_order;
+        self.gossip.next_order += 1;
+        Some(ForPresent {
+            order,
+            members,
+            known_by,
+        })
+    }
+
+    /// A user message came in a datagram: who sent it needs no copy.
+    pub(super) fn note_sender(&mut self, from: SocketAddr, message: &[u8], now: Instant) {
+        let Some(id) = self.table.find_at(None, from) else {
+            return;
+        };
+        let bit = self.table.bit(id);
+        let message = as_user_message(message);
+        let dead_for = self.config.gossip_to_the_dead_time;
+        let present = self.table.present_bits(dead_for, now);
+        for queue in 0..self.gossip.user.len() {
+            let ended = self.gossip.user[queue].note_copy(&message, bit, present);
+            if let Some(ticket) = ended {
+                self.finish(ticket);
+            }
+        }
+        // It may become a broadcast of this node before the next datagram is handled.
+        self.gossip.arrived.push((message, bit));
+    }
+
+    /// A datagram is about to be handled.
+    pub(super) fn forget_senders(&mut self) {
+        self.gossip.arrived.clear();
+    }
+
+    /// A node has become a member: broadcasts to the members of an earlier time are not for it.
+    pub(super) fn note_newcomer(&mut self, id: NodeId) {
+        let first = self.gossip.next_order;
+        self.gossip.next_order += 1;
+        self.table.record_mut(id).membership.first = first;
+        let bit = self.table.bit(id);
+        let gossip = &mut self.gossip;
+        for queue in gossip.user.iter_mut().chain([&mut gossip.membership]) {
+            queue.forget_bit(bit);
+        }
+        gossip.again.forget_bit(bit);
+    }
+
+    /// A member that was dead is alive.
+    pub(super) fn note_return(&mut self, id: NodeId, now: Instant) {
+        let membership = &mut self.table.record_mut(id).membership;
+        membership.first_since_return = self.gossip.next_order;
+        membership.returning_until = now + self.gossip.interval * RETURN_INTERVALS;
+    }
+
+    /// Drops broadcasts to members that are all gone.
+    fn drop_needless(&mut self, now: Instant) {
+        let dead_for = self.config.gossip_to_the_dead_time;
+        let order_min = self.table.present_order_min(dead_for, now);
+        let present = self.table.present_bits(dead_for, now);
+        let mut finished = Vec::new();
+        for queue in &mut self.gossip.user {
+            queue.drop_needless(order_min.unwrap_or(u64::MAX), present, &mut finished);
+        }
+        finished.into_iter().for_each(|ticket| self.finish(ticket));
     }
 
     pub(super) fn prune_user_queue(
@@ -209,10 +306,16 @@ impl Swim {
     }
 
     /// What may go to a node.
-    pub(super) fn selection(&self, target: NodeId) -> Selection {
+    pub(super) fn selection(&self, target: NodeId, now: Instant) -> Selection {
+        let record = self.table.record(target);
         Selection {
             target_bit: self.table.bit(target),
             live_bits: self.table.live_bits(),
+            order_min: match record.node.state {
+                // It may be about to return; until then it cannot use them.
+                NodeState::Dead | NodeState::Left => u64::MAX,
+                NodeState::Alive | NodeState::Suspect => record.membership.order_min(now),
+            },
             ..Selection::ANY
         }
     }
@@ -303,6 +406,9 @@ impl Swim {
         if tick <= now {
             self.counters.gossip_rounds += 1;
             self.gossip.stuck = !self.gossip_round(u32::MAX, now);
+            if self.gossip.stuck {
+                self.drop_needless(now);
+            }
             let gossip = &mut self.gossip;
             gossip.tick = Some(next_on_grid(gossip.phase, gossip.interval, now));
         }
@@ -342,18 +448,18 @@ impl Swim {
             let Some(id) = self.table.next_gossip_target(dead_for, now) else {
                 break;
             };
-            served += usize::from(self.gossip_to(id, transmissions_below));
+            served += usize::from(self.gossip_to(id, transmissions_below, now));
         }
         served > 0
     }
 
     /// Sends a few packets to one target; tells whether there was anything for it.
-    fn gossip_to(&mut self, id: NodeId, transmissions_below: u32) -> bool {
+    fn gossip_to(&mut self, id: NodeId, transmissions_below: u32, now: Instant) -> bool {
         self.gossip.visit += 1;
         let selection = Selection {
             transmissions_below,
             batch: self.gossip.visit,
-            ..self.selection(id)
+            ..self.selection(id, now)
         };
         for packet in 0..PACKETS_PER_TARGET_MAX {
             let space = self.envelope.packet_budget_bytes();

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::announce::is_leave;
 use super::broadcast::Ticket;
 use super::suspicion::Suspicion;
-use super::table::{NodeId, Record};
+use super::table::{Membership, NodeId, Record};
 use super::{Node, NodeState, Output, Swim};
 use crate::time::Instant;
 use crate::wire::{Alive, Dead, Message, NodeName, Suspect, VersionVector};
@@ -88,8 +88,10 @@ impl Swim {
             },
             changed: now,
             suspicion: None,
+            membership: Membership::default(),
         };
         let id = self.table.insert(record, &mut self.rng);
+        self.note_newcomer(id);
         self.take_over(id, alive, now);
     }
 
@@ -131,6 +133,11 @@ impl Swim {
         node.addr = alive.addr;
         node.versions = alive.versions;
         node.incarnation = alive.incarnation;
+        match was {
+            NodeState::Left => self.note_newcomer(id),
+            NodeState::Dead => self.note_return(id, now),
+            NodeState::Alive | NodeState::Suspect => {}
+        }
         if was != NodeState::Alive {
             self.table.set_state(id, NodeState::Alive, now);
         }

@@ -143,6 +143,17 @@ pub enum UserQueue {
     Event,
 }
 
+/// Who is to get a user broadcast by gossip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody, also nodes that join while it is queued.
+    All,
+    /// Those that are members when it is queued. A node that joins later hears of it in the exchange
+    /// of its join, together with what that exchange says about its age. If there is nobody, the
+    /// broadcast is not queued, and its end is told at once.
+    Present,
+}
+
 /// Names a broadcast whose end somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BroadcastId(pub u64);
@@ -467,11 +478,12 @@ impl Swim {
     pub fn broadcast(
         &mut self,
         queue: UserQueue,
+        audience: Audience,
         message: Arc<[u8]>,
         id: Option<BroadcastId>,
         now: Instant,
     ) {
-        self.queue_user_message(queue, &message, id, now);
+        self.queue_user_message(queue, audience, &message, id, now);
         self.arm(now);
     }
     /// Sends a user message directly to an address, by UDP, without checksum (query replies, relays).

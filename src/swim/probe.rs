@@ -103,7 +103,7 @@ impl Swim {
             let checksum = node.versions.protocol_max >= super::PROTOCOL_WITH_CHECKSUM;
             self.send_datagram(node.addr, &[ping.encode(), suspect.encode()], checksum);
         } else {
-            self.send_with_piggyback(node.addr, &ping, Some(id));
+            self.send_with_piggyback(node.addr, &ping, Some(id), now);
         }
         self.probing.current = Some(Probe {
             sequence,
@@ -142,7 +142,7 @@ impl Swim {
             let Some(ack) = self.take_extra_ack(ack, now) else {
                 return;
             };
-            if !self.relay_ack(ack.seq_no) {
+            if !self.relay_ack(ack.seq_no, now) {
                 log::trace!(target: "memberlist", "An ack for nothing: {}", ack.seq_no);
             }
             return;
@@ -198,12 +198,12 @@ impl Swim {
             self.conclude_probe(now);
         } else if probe.direct.is_some_and(|direct| direct <= now) {
             probe.direct = None;
-            self.probe_indirectly();
+            self.probe_indirectly(now);
         }
     }
 
     /// 4.4 steps 4 and 5.
-    fn probe_indirectly(&mut self) {
+    fn probe_indirectly(&mut self, now: Instant) {
         let Some(probe) = &self.probing.current else {
             return;
         };
@@ -226,7 +226,7 @@ impl Swim {
                 source: Some(self.local().addr),
                 source_node: Some(self.local().name.clone()),
             });
-            self.send_with_piggyback(relay_addr, &request, Some(id));
+            self.send_with_piggyback(relay_addr, &request, Some(id), now);
         }
         let protocol_max =
             target_id.map_or(0, |id| self.table.record(id).node.versions.protocol_max);

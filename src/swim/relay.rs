@@ -83,11 +83,11 @@ impl Swim {
             extension: Vec::new(),
         });
         let id = self.table.find(&request.node);
-        self.send_with_piggyback(target, &ping, id);
+        self.send_with_piggyback(target, &ping, id, now);
     }
 
     /// Passes an ack on; tells whether it belonged to a relay.
-    pub(super) fn relay_ack(&mut self, sequence: u32) -> bool {
+    pub(super) fn relay_ack(&mut self, sequence: u32, now: Instant) -> bool {
         let Some(relay) = self.relays.remove(sequence) else {
             return false;
         };
@@ -95,7 +95,8 @@ impl Swim {
             seq_no: relay.requester_sequence,
             payload: None,
         });
-        self.send_with_piggyback(relay.requester, &ack, None);
+        let target = self.table.find_at(None, relay.requester);
+        self.send_with_piggyback(relay.requester, &ack, target, now);
         true
     }
 
@@ -112,7 +113,8 @@ impl Swim {
                 let nack = Message::Nack(Nack {
                     seq_no: relay.requester_sequence,
                 });
-                self.send_with_piggyback(relay.requester, &nack, None);
+                let target = self.table.find_at(None, relay.requester);
+                self.send_with_piggyback(relay.requester, &nack, target, now);
             }
         }
     }

@@ -1,12 +1,17 @@
 //! The table of nodes: records by name, and the two orders in which nodes are probed and gossiped to
 //! (gossip spec 4.1, 4.3, 4.11).
 
+use std::net::SocketAddr;
+
 use super::suspicion::Suspicion;
 use super::{Node, NodeState};
 use crate::ordered::OrderedMap;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
+
+/// Nodes of a cluster, the local one included, each of which has a bit in the broadcast queues.
+const SMALL_CLUSTER_NODES: usize = 64;
 
 /// A record's place, until it is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +40,31 @@ pub struct Record {
     pub changed: Instant,
     /// Runs while the node is suspect.
     pub suspicion: Option<Box<Suspicion>>,
+    /// Since when it counts as a member, for broadcasts to the members of their time.
+    pub membership: Membership,
+}
+
+/// Which of the broadcasts to the members of their time are for a node, by their numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Membership {
+    /// The first one of its time.
+    pub first: u64,
+    /// The first one since it came back from the dead.
+    pub first_since_return: u64,
+    /// Until when it gets no earlier ones than those: it may have restarted, and then hears them in
+    /// the exchange of its join, which says what they are to it.
+    pub returning_until: Instant,
+}
+
+impl Membership {
+    /// The lowest number that a packet for the node may carry.
+    pub fn order_min(&self, now: Instant) -> u64 {
+        if now < self.returning_until {
+            self.first.max(self.first_since_return)
+        } else {
+            self.first
+        }
+    }
 }
 
 /// An order that is walked round and round.
@@ -84,6 +114,7 @@ impl Table {
             node: local,
             changed: now,
             suspicion: None,
+            membership: Membership::default(),
         };
         let name = record.node.name.clone();
         let mut table = Table {
@@ -311,7 +342,7 @@ impl Table {
 
     /// The bit that stands for a node in the broadcast queues; 0 if the cluster has too many.
     pub fn bit(&self, id: NodeId) -> u64 {
-        if self.slots.len() <= 64 {
+        if self.slots.len() <= SMALL_CLUSTER_NODES {
             1u64.checked_shl(id.0).unwrap_or(0)
         } else {
             0
@@ -322,11 +353,50 @@ impl Table {
     pub fn live_bits(&self) -> u64 {
         let others = self.gossiping.order.iter();
         let live = others.filter(|&&id| is_live(self.record(id).node.state));
-        if self.slots.len() <= 64 {
+        if self.slots.len() <= SMALL_CLUSTER_NODES {
             live.fold(0, |bits, &id| bits | self.bit(id))
         } else {
             0
         }
+    }
+
+    /// The node at an address: the one of that name if it is there, else, in a cluster that is small
+    /// enough to look at all of them, whoever is.
+    pub fn find_at(&self, name: Option<&NodeName>, addr: SocketAddr) -> Option<NodeId> {
+        let is_at = |id: &NodeId| self.record(*id).node.addr == addr;
+        let named = name.and_then(|name| self.find(name)).filter(is_at);
+        let others = &self.gossiping.order;
+        let small = self.slots.len() <= SMALL_CLUSTER_NODES;
+        named.or_else(|| others.iter().copied().filter(|_| small).find(is_at))
+    }
+
+    /// Calls a function with each node that user broadcasts of this moment are for: those that
+    /// live, and those that died so lately that they may be back.
+    fn for_each_present(&self, dead_for: Duration, now: Instant, mut visit: impl FnMut(NodeId)) {
+        for &id in &self.gossiping.order {
+            if self.is_gossip_target(id, dead_for, now) {
+                visit(id);
+            }
+        }
+    }
+
+    /// The bits of all others that broadcasts of this moment are for; 0 if the cluster has too many.
+    pub fn present_bits(&self, dead_for: Duration, now: Instant) -> u64 {
+        let mut bits = 0;
+        if self.slots.len() <= SMALL_CLUSTER_NODES {
+            self.for_each_present(dead_for, now, |id| bits |= self.bit(id));
+        }
+        bits
+    }
+
+    /// The number of the first broadcast that is for any node that is there; `None`: nobody is.
+    pub fn present_order_min(&self, dead_for: Duration, now: Instant) -> Option<u64> {
+        let mut least = None;
+        self.for_each_present(dead_for, now, |id| {
+            let first = self.record(id).membership.first;
+            least = Some(least.map_or(first, |least: u64| least.min(first)));
+        });
+        least
     }
 
     /// Panics if the tables contradict each other.
@@ -380,6 +450,7 @@ mod tests {
                 node: node(&format!("n{index}"), index as u8 + 2, state),
                 changed: Instant::ORIGIN,
                 suspicion: None,
+                membership: Membership::default(),
             };
             table.insert(record, &mut rng);
         }
@@ -418,6 +489,7 @@ mod tests {
                 node: node("new", 9, Alive),
                 changed: later,
                 suspicion: None,
+                membership: Membership::default(),
             },
             &mut rng,
         );

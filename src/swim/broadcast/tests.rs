@@ -150,8 +150,7 @@ fn every_peer_comes_once_before_one_comes_twice() {
             Selection {
                 target_bit: 1 << peer,
                 live_bits: 0b111,
-                transmissions_below: u32::MAX,
-                batch: 0,
+                ..Selection::ANY
             },
         );
         sent[peer] += packing.messages.len();
@@ -173,8 +172,7 @@ fn the_dead_do_not_stand_in_for_the_living() {
         let wanted = Selection {
             target_bit: 1 << peer,
             live_bits: 0b011,
-            transmissions_below: u32::MAX,
-            batch: 0,
+            ..Selection::ANY
         };
         queue.fill(&mut packing, 2, 4, wanted);
         packing.messages.len()
@@ -252,4 +250,91 @@ fn what_all_have_does_not_go_on() {
     again.forget(Some(&name));
     assert!(again.is_empty());
     again.check_invariants();
+}
+
+/// For the members with these bits, by number.
+fn present(order: u64, members: u64, known_by: u64) -> ForPresent {
+    ForPresent {
+        order,
+        members,
+        known_by,
+    }
+}
+
+/// How many messages a packet to that peer takes, of those from that number on.
+fn taken(queue: &mut BroadcastQueue, peer: u64, live_bits: u64, order_min: u64) -> usize {
+    let mut packing = Packing::new(100, 10);
+    let wanted = Selection {
+        target_bit: 1 << peer,
+        live_bits,
+        order_min,
+        ..Selection::ANY
+    };
+    queue.fill(&mut packing, 2, 9, wanted);
+    queue.check_invariants();
+    packing.messages.len()
+}
+
+#[test]
+fn who_joins_later_gets_only_what_is_queued_later() {
+    let mut queue = BroadcastQueue::new();
+    queue.push_for_present(message(8), None, &present(3, 0b011, 0));
+    queue.push(None, message(9), None);
+    // Peer 2 came after number 3; what is for everybody is for it, too.
+    assert_eq!(taken(&mut queue, 2, 0b111, 4), 1);
+    assert_eq!(taken(&mut queue, 0, 0b111, 0), 2);
+    // Peer 0 again: not before peer 1, but peer 2 does not stand in the way.
+    assert_eq!(taken(&mut queue, 0, 0b111, 0), 0);
+    assert_eq!(taken(&mut queue, 1, 0b111, 0), 2);
+    assert_eq!(taken(&mut queue, 0, 0b111, 0), 2);
+}
+
+#[test]
+fn who_sent_a_copy_gets_none_and_the_last_copy_ends_the_entry() {
+    let mut queue = BroadcastQueue::new();
+    let ticket = Ticket::User(BroadcastId(1));
+    queue.push_for_present(message(8), Some(ticket), &present(0, 0b111, 0b001));
+    assert_eq!(taken(&mut queue, 0, 0b111, 0), 0);
+    assert_eq!(taken(&mut queue, 1, 0b111, 0), 1);
+    assert_eq!(queue.note_copy(&message(8), 0b010, 0b111), None);
+    assert_eq!(
+        taken(&mut queue, 1, 0b111, 0),
+        0,
+        "it has shown that it has it"
+    );
+    assert_eq!(taken(&mut queue, 2, 0b111, 0), 1);
+    assert_eq!(
+        taken(&mut queue, 2, 0b111, 0),
+        1,
+        "the copy may have been lost"
+    );
+    assert_eq!(
+        queue.note_copy(&message(7), 0b100, 0b111),
+        None,
+        "another message"
+    );
+    assert_eq!(queue.note_copy(&message(8), 0b100, 0b111), Some(ticket));
+    assert!(queue.is_empty());
+    queue.check_invariants();
+}
+
+#[test]
+fn what_nobody_may_get_is_dropped() {
+    let mut queue = BroadcastQueue::new();
+    let ticket = |number| Some(Ticket::User(BroadcastId(number)));
+    queue.push_for_present(message(8), ticket(1), &present(1, 0b001, 0));
+    queue.push_for_present(message(9), ticket(2), &present(5, 0b011, 0));
+    queue.push(None, message(10), ticket(3));
+    let mut finished = Vec::new();
+    queue.drop_needless(2, 0b110, &mut finished);
+    assert_eq!(
+        Vec::from_iter(finished.drain(..)),
+        Vec::from_iter(ticket(1))
+    );
+    // The bit goes over to another node.
+    queue.forget_bit(0b010);
+    queue.drop_needless(2, 0b110, &mut finished);
+    assert_eq!(finished, Vec::from_iter(ticket(2)));
+    assert_eq!(queue.len(), 1);
+    queue.check_invariants();
 }

@@ -124,7 +124,13 @@ impl Cluster {
         let heard = self.heard[index].entry(bytes.clone()).or_insert((0, now));
         heard.0 += 1;
         if heard.0 == 1 {
-            self.nodes[index].broadcast(UserQueue::Event, bytes.into(), None, now);
+            self.nodes[index].broadcast(
+                UserQueue::Event,
+                Audience::Present,
+                bytes.into(),
+                None,
+                now,
+            );
         }
     }
 

@@ -17,9 +17,13 @@ fn is_event(message: &Message) -> bool {
 fn broadcast(script: &mut Script, number: u32, id: Option<u64>) {
     let id = id.map(BroadcastId);
     let now = script.now;
-    script
-        .swim
-        .broadcast(UserQueue::Event, event(number).into(), id, now);
+    script.swim.broadcast(
+        UserQueue::Event,
+        Audience::Present,
+        event(number).into(),
+        id,
+        now,
+    );
     script.drain();
 }
 
@@ -85,7 +89,11 @@ fn news_are_bounded_in_rate() {
 #[test]
 fn alone_nothing_is_sent_and_no_timer_runs() {
     let mut script = Script::new();
-    broadcast(&mut script, 1, None);
+    let (now, message) = (script.now, event(1).into());
+    script
+        .swim
+        .broadcast(UserQueue::Event, Audience::All, message, None, now);
+    script.drain();
     assert_eq!(script.swim.poll_timeout(), None);
     assert_eq!(script.swim.queue_len(UserQueue::Event), 1);
     // A stranger's ping takes it along, and the own alive message.
@@ -105,9 +113,13 @@ fn what_fits_into_no_packet_is_not_queued() {
     for (bytes, taken) in [(budget - 3, 1), (budget - 2, 0)] {
         let now = script.now;
         let message = vec![1; bytes].into();
-        script
-            .swim
-            .broadcast(UserQueue::Query, message, Some(BroadcastId(9)), now);
+        script.swim.broadcast(
+            UserQueue::Query,
+            Audience::All,
+            message,
+            Some(BroadcastId(9)),
+            now,
+        );
         script.drain();
         assert_eq!(script.swim.queue_len(UserQueue::Query), taken);
         let finished = script
@@ -132,7 +144,7 @@ fn packets_carry_membership_then_intents_queries_events() {
     ] {
         script
             .swim
-            .broadcast(queue, vec![byte; 9].into(), None, now);
+            .broadcast(queue, Audience::All, vec![byte; 9].into(), None, now);
     }
     script.run_until(now);
     let sent = script.take_datagrams();

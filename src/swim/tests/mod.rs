@@ -6,6 +6,7 @@ mod extra;
 mod gossip;
 mod large;
 mod leave;
+mod present;
 mod probe;
 mod rules;
 mod storm;

@@ -132,7 +132,8 @@ fn happen(script: &mut Script, rng: &mut Rng, number: u64, open: &mut Vec<Stream
         2 => {
             let queue = [UserQueue::Intent, UserQueue::Query, UserQueue::Event][rng.below(3)];
             let message = vec![2; rng.below(1_500)].into();
-            swim.broadcast(queue, message, Some(BroadcastId(number)), now);
+            let audience = [Audience::All, Audience::Present][rng.below(2)];
+            swim.broadcast(queue, audience, message, Some(BroadcastId(number)), now);
         }
         3 => {
             swim.prune_queue(UserQueue::Event, rng.below(4));
