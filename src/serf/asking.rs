@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::events::Source;
 use super::internal::Vote;
 use super::keys::KeyReport;
 use super::queries::INTERNAL_PREFIX;
@@ -205,7 +206,7 @@ impl Serf {
     /// Hands a query of this node to itself and to the others.
     pub(super) fn spread_query(&mut self, message: QueryMessage, now: Instant) {
         let encoded: Arc<[u8]> = SerfMessage::Query(message.clone()).encode().into();
-        self.handle_query(message, true, now);
+        self.handle_query(message, Source::Own, now);
         if !self.broadcast(UserQueue::Query, encoded, None, now) {
             log::warn!(target: "serf", "Query is too large for a gossip packet, nobody else gets it");
         }

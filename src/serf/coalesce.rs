@@ -3,6 +3,7 @@
 //! A batch ends when nothing new came for the quiescent period, or when its first event is one
 //! coalesce period old.
 
+use super::events::Source;
 use super::{Event, LamportTime, Member, MemberEvent, MemberEventKind, Output, Serf, UserEvent};
 use crate::ordered::OrderedMap;
 use crate::time::{Duration, Instant};
@@ -221,11 +222,14 @@ impl Serf {
     }
 
     /// A user event on its way to handlers.
-    pub(super) fn deliver_user_event(&mut self, event: UserEvent, now: Instant) {
+    pub(super) fn deliver_user_event(&mut self, event: UserEvent, source: Source, now: Instant) {
         if !event.coalesce || self.user_coalescer.window.is_off() {
-            self.hand_over_event(event);
+            self.deliver_in_order(event, source, now);
             return;
         }
+        let patience = self.gap_patience(source);
+        self.event_order.skip(event.ltime, patience, now);
+        self.hand_over_ready_events(now);
         for replaced in self.user_coalescer.put(event, now) {
             self.record_event(&replaced);
         }
@@ -236,6 +240,8 @@ impl Serf {
 
     /// Delivers all that is held back.
     pub(super) fn flush_events(&mut self) {
+        self.flush_ordered_events();
+        self.flush_ordered_queries();
         self.flush_user_events();
         self.flush_member_events();
     }

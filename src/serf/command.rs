@@ -280,6 +280,13 @@ pub struct Counters {
     pub dropped_old_events: u64,
     /// New user events for which there was no room among those of their time, or of their push/pull.
     pub dropped_crowded_events: u64,
+    /// User events that were handed over after one of a later time.
+    pub events_out_of_order: u64,
+    /// Queries of other nodes that were handed over after another such one of a later time.
+    pub queries_out_of_order: u64,
+    /// User events and queries that waited for earlier ones and had to go before their time, because
+    /// too many waited.
+    pub order_pushed_out: u64,
     /// Acks and replies that a node sent again.
     pub duplicate_responses: u64,
     /// Round trips that took no time at all.

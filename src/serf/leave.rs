@@ -41,6 +41,8 @@ impl Serf {
             return;
         }
         self.state = State::Leaving;
+        // What waits for earlier ones has no time to wait any more.
+        self.flush_ordered_events();
         self.record_leave();
         let local = self.local_name().clone();
         let encoded = self.take_own_leave_intent(local, false, now);

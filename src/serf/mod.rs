@@ -27,6 +27,7 @@ mod members;
 mod places;
 mod push_pull;
 mod queries;
+mod query;
 mod reaper;
 mod recorder;
 mod rejoin;
@@ -63,6 +64,7 @@ use crate::wire::serf::SerfMessage;
 use crate::wire::{Envelope, NodeName, VersionVector};
 use clock::Clock;
 use coalesce::{MemberCoalescer, UserCoalescer};
+use events::Source;
 
 /// A node of a Serf cluster.
 pub struct Serf {
@@ -80,7 +82,9 @@ pub struct Serf {
     members: members::Members,
     intents: intents::IntentBuffer,
     events: user_events::UserEventRing,
+    event_order: events::InOrder<UserEvent>,
     queries: queries::QueryRing,
+    query_order: events::InOrder<Query>,
     answerables: queries::Answerables,
     asked: asking::AskedQueries,
     member_coalescer: MemberCoalescer,
@@ -154,7 +158,9 @@ impl Serf {
             members: members::Members::default(),
             intents: intents::IntentBuffer::default(),
             events: user_events::UserEventRing::default(),
+            event_order: events::InOrder::default(),
             queries: queries::QueryRing::default(),
+            query_order: events::InOrder::default(),
             answerables: queries::Answerables::default(),
             asked: asking::AskedQueries::default(),
             member_coalescer,
@@ -229,6 +235,8 @@ impl Serf {
             self.waiters.first_key_value().map(|(_, (due, _))| *due),
             self.leave_deadline(),
             self.prunes.front().map(|(due, _)| *due),
+            self.event_order.deadline(),
+            self.query_order.deadline(),
             self.coalescers_deadline(),
             self.chores_deadline(),
             self.recorder_deadline(),
@@ -312,6 +320,8 @@ impl Serf {
         self.members.check_invariants();
         self.intents.check_invariants();
         self.events.check_invariants();
+        self.event_order.check_invariants();
+        self.query_order.check_invariants();
         self.asked.check_invariants();
         self.doubts
             .check_invariants(&self.members, self.local_name());
@@ -420,10 +430,14 @@ impl Serf {
                 (self.handle_leave_intent(&intent, now), UserQueue::Intent)
             }
             SerfMessage::Join(intent) => (self.handle_join_intent(&intent, now), UserQueue::Intent),
-            SerfMessage::UserEvent(event) => {
-                (self.handle_user_event(event, true, now), UserQueue::Event)
-            }
-            SerfMessage::Query(query) => (self.handle_query(query, false, now), UserQueue::Query),
+            SerfMessage::UserEvent(event) => (
+                self.handle_user_event(event, Source::Gossip(from), now),
+                UserQueue::Event,
+            ),
+            SerfMessage::Query(query) => (
+                self.handle_query(query, Source::Gossip(from), now),
+                UserQueue::Query,
+            ),
             SerfMessage::QueryResponse(response) => {
                 return self.handle_query_response(response, now);
             }
@@ -466,6 +480,8 @@ impl Serf {
         self.finish_due_prunes(now);
         self.do_due_chores(now);
         self.ask_the_doubted(now);
+        self.hand_over_ready_events(now);
+        self.hand_over_ready_queries(now);
         self.flush_due_events(now);
         self.finish_due_leave(now);
         self.record_due_clock(now);

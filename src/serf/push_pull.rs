@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::events::Source;
 use super::user_events::RING_EVENTS_MAX;
 use super::{LamportTime, MemberStatus, Serf};
 use crate::ordered::OrderedMap;
@@ -30,6 +31,7 @@ struct UserState {
     left: std::vec::IntoIter<(NodeName, LamportTime)>,
     joined: std::vec::IntoIter<(NodeName, LamportTime)>,
     events: Vec<Option<RecentEvents>>,
+    event_ltime: LamportTime,
     initiated: Option<JoinId>,
     /// The join that it belongs to has come to this, which is not told before all is taken in.
     join_ended: Option<Result<(), String>>,
@@ -51,6 +53,7 @@ impl UserState {
             left: left.into_iter(),
             joined: joined.into_iter(),
             events: state.events,
+            event_ltime: state.event_ltime,
             initiated,
             join_ended: None,
         }
@@ -128,7 +131,13 @@ impl Serf {
             // A time that nobody can have reached must not silence the events to come.
             let reached = state.event_ltime.min(self.event_clock.now());
             self.events.raise_minimum(reached);
+            self.event_order.skip_below(reached);
+            self.hand_over_ready_events(now);
         }
+        // Not beyond this node's own clock, which absurd times do not move.
+        let query_ltime = state.query_ltime.min(self.query_clock.now());
+        self.query_order.note_state(query_ltime, None);
+        self.hand_over_ready_queries(now);
         let mut state = UserState::new(state, initiated);
         let full = self.user_states.pending.len() >= STATES_MAX;
         if full || (state.intents() <= INTENTS_AT_ONCE && self.user_states.pending.is_empty()) {
@@ -174,13 +183,27 @@ impl Serf {
         if state.intents() > 0 {
             return;
         }
-        self.merge_events(std::mem::take(&mut state.events), now);
+        let slots = std::mem::take(&mut state.events);
+        self.merge_events(slots, state.event_ltime, now);
     }
 
-    fn merge_events(&mut self, slots: Vec<Option<RecentEvents>>, now: Instant) {
+    fn merge_events(
+        &mut self,
+        slots: Vec<Option<RecentEvents>>,
+        event_ltime: LamportTime,
+        now: Instant,
+    ) {
+        let mut slots: Vec<RecentEvents> = slots.into_iter().flatten().collect();
+        // Lowest time first: others send the times in the order of their buffers.
+        slots.sort_by_key(|slot| slot.ltime);
+        let reached = event_ltime.min(self.event_clock.now());
+        let next = self.event_order.next();
+        let mut times = slots.iter().map(|slot| slot.ltime);
+        let lowest = times.find(|ltime| *ltime >= next && *ltime < reached);
+        self.event_order.note_state(reached, lowest);
         // A forged state must not make this node deliver without end.
         let (mut room, mut beyond) = (RING_EVENTS_MAX, 0);
-        for slot in slots.into_iter().flatten() {
+        for slot in slots {
             for (name, payload) in slot.events {
                 if room == 0 {
                     beyond += 1;
@@ -193,12 +216,13 @@ impl Serf {
                     payload,
                     coalesce: false,
                 };
-                self.handle_user_event(message, false, now);
+                self.handle_user_event(message, Source::Exchange, now);
             }
         }
         if beyond > 0 {
             self.counters.dropped_crowded_events += beyond;
             self.refuse("push/pull with more events than are remembered");
         }
+        self.hand_over_ready_events(now);
     }
 }

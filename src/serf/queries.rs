@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use super::clock::Clock;
 use super::config::{BUFFER_SLOTS, RESPONSE_BYTES_MAX};
+use super::events::Source;
 use super::user_events::Verdict;
-use super::{Event, LamportTime, Output, Query, Serf, filters};
+use super::{LamportTime, Query, Serf, filters};
 use crate::ordered::OrderedMap;
 use crate::swim::Sample;
 use crate::time::{Duration, Instant};
@@ -122,7 +123,12 @@ pub fn encode_response(reply: &QueryResponseMessage, limit: usize) -> Result<Vec
 
 impl Serf {
     /// Takes a query in. Tells whether others should hear of it.
-    pub(super) fn handle_query(&mut self, message: QueryMessage, own: bool, now: Instant) -> bool {
+    pub(super) fn handle_query(
+        &mut self,
+        message: QueryMessage,
+        source: Source,
+        now: Instant,
+    ) -> bool {
         let QueryMessage { ltime, id, .. } = message;
         if !self.query_clock.witness(ltime) {
             self.refuse("query with an absurd time");
@@ -147,15 +153,17 @@ impl Serf {
             filters::all_match(filters, self.local_name().as_bytes(), &self.config.tags)
         });
         if for_us {
-            self.accept_query(message, own, now);
+            self.accept_query(message, source, now);
+        } else {
+            self.skip_query(ltime, source, now);
         }
         spread
     }
 
-    fn accept_query(&mut self, message: QueryMessage, own: bool, now: Instant) {
+    fn accept_query(&mut self, message: QueryMessage, source: Source, now: Instant) {
         self.record_query(message.ltime);
         let route = Route {
-            own,
+            own: source == Source::Own,
             addr: message.addr,
             name: message.source_node.clone(),
             relay_factor: message.relay_factor,
@@ -169,6 +177,7 @@ impl Serf {
         let deadline = now + clamp_timeout(message.timeout_nanos);
         if message.name.starts_with(INTERNAL_PREFIX) {
             self.handle_internal_query(&message, &route, deadline, now);
+            self.skip_query(ltime, source, now);
             return;
         }
         let answerable = Answerable {
@@ -177,14 +186,15 @@ impl Serf {
             answered: false,
         };
         self.answerables.put((ltime, id), answerable, now);
-        self.outputs.push_back(Output::Event(Event::Query(Query {
+        let query = Query {
             ltime,
             id,
             name: message.name,
             payload: message.payload.unwrap_or_default(),
             source_node: message.source_node,
             deadline,
-        })));
+        };
+        self.deliver_query(query, source, now);
     }
 
     /// Answers a query that was delivered to handlers.

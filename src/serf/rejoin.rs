@@ -48,11 +48,13 @@ impl Serf {
         }
         if self.event_clock.witness(event_clock) {
             self.events.raise_minimum(next(event_clock));
+            self.event_order.skip_below(next(event_clock));
         } else {
             absurd("event clock", &mut recorder.event_clock);
         }
         if self.query_clock.witness(query_clock) {
             self.queries.raise_minimum(next(query_clock));
+            self.query_order.skip_below(next(query_clock));
         } else {
             absurd("query clock", &mut recorder.query_clock);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::clock::Clock;
 use super::config::{BUFFER_SLOTS, USER_EVENT_SIZE_MAX_BYTES};
+use super::events::Source;
 use super::{LamportTime, Serf, UserEvent};
 use crate::ordered::OrderedMap;
 use crate::swim::{Sample, UserQueue};
@@ -168,7 +169,7 @@ impl Serf {
         let encoded: Arc<[u8]> = SerfMessage::UserEvent(message.clone()).encode().into();
         check_size(encoded.len(), limit, "encoded user event", "after")?;
         self.event_clock.tick();
-        self.handle_user_event(message, false, now);
+        self.handle_user_event(message, Source::Own, now);
         if !self.broadcast(UserQueue::Event, encoded, None, now) {
             log::warn!(target: "serf", "User event is too large for a gossip packet, it spreads by push/pull only");
         }
@@ -179,7 +180,7 @@ impl Serf {
     pub(super) fn handle_user_event(
         &mut self,
         message: UserEventMessage,
-        gossiped: bool,
+        source: Source,
         now: Instant,
     ) -> bool {
         if !self.event_clock.witness(message.ltime) {
@@ -200,6 +201,7 @@ impl Serf {
                 log::debug!(target: "serf", "Ignoring old event {name} at {}", message.ltime);
                 // A push/pull repeats what was seen long ago; gossip that late has met a flood, or
                 // comes from a part of the cluster that was cut off.
+                let gossiped = matches!(source, Source::Gossip(_));
                 self.counters.dropped_old_events += u64::from(gossiped);
                 return false;
             }
@@ -216,7 +218,7 @@ impl Serf {
             payload: message.payload.unwrap_or_default(),
             coalesce: message.coalesce,
         };
-        self.deliver_user_event(event, now);
+        self.deliver_user_event(event, source, now);
         true
     }
 }

@@ -134,6 +134,15 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
         let shown = lost.map(|(name, count)| (name, count.to_string()));
         group("lost", shown.into());
     }
+    let unordered = [
+        ("events_out_of_order", counters.events_out_of_order),
+        ("queries_out_of_order", counters.queries_out_of_order),
+        ("pushed_out", counters.order_pushed_out),
+    ];
+    if unordered.iter().any(|(_, count)| *count > 0) {
+        let shown = unordered.map(|(name, count)| (name, count.to_string()));
+        group("order", shown.into());
+    }
     let own_name = view.serf.local_name().as_bytes().to_vec();
     stats.insert(b"agent".to_vec(), [(b"name".to_vec(), own_name)].into());
     stats.insert(

@@ -1,9 +1,89 @@
-//! The point at which a user event leaves the core: after coalescing, on its way to the handler
-//! queue and to the RPC streams.
+//! The way of a user event out of the core: in the order of Lamport times to the handler queue and
+//! to the RPC streams, unless it is coalesced.
 
+use std::net::SocketAddr;
+
+use super::{Ready, Source};
 use crate::serf::{Event, Output, Serf, UserEvent};
+use crate::time::{Duration, Instant};
+
+/// How long an event waits for one of an earlier time that is missing. News reach all nodes of a
+/// local network in a few hops of some milliseconds each; what takes longer was lost.
+const GAP_PATIENCE: Duration = Duration::from_millis(50);
+/// What an event that waits costs beside its name and payload, in bytes.
+const EVENT_OVERHEAD_BYTES: usize = 128;
 
 impl Serf {
+    /// A new user event that is not coalesced: it goes when all earlier ones have gone.
+    pub(in crate::serf) fn deliver_in_order(
+        &mut self,
+        event: UserEvent,
+        source: Source,
+        now: Instant,
+    ) {
+        let bytes = event.name.len() + event.payload.len() + EVENT_OVERHEAD_BYTES;
+        let patience = self.gap_patience(source);
+        self.event_order
+            .offer(event.ltime, event, bytes, patience, now);
+        self.hand_over_ready_events(now);
+    }
+
+    /// How long what came from there waits for what is missing.
+    ///
+    /// A node that gossips at ticks alone sends what it got after its last tick only at the next
+    /// one, and to a few nodes at each: so an earlier event may come a gossip interval later.
+    pub(in crate::serf) fn gap_patience(&self, source: Source) -> Duration {
+        match source {
+            Source::Gossip(from) if self.sends_at_ticks(from) => {
+                GAP_PATIENCE + self.config.swim.gossip_interval
+            }
+            _ => GAP_PATIENCE,
+        }
+    }
+
+    /// Whether the node at an address gossips at ticks alone, as the reference does. Nothing that
+    /// nodes say of themselves tells them apart yet, so any of them may.
+    fn sends_at_ticks(&self, _from: Option<SocketAddr>) -> bool {
+        true
+    }
+
+    /// Hands over the events for which no earlier one is missing, or not to be waited for any more.
+    pub(in crate::serf) fn hand_over_ready_events(&mut self, now: Instant) {
+        let ready = self.event_order.take_ready(now);
+        self.hand_over_events(ready);
+    }
+
+    /// Hands over all events that wait for earlier ones.
+    pub(in crate::serf) fn flush_ordered_events(&mut self) {
+        let ready = self.event_order.take_all();
+        self.hand_over_events(ready);
+    }
+
+    fn hand_over_events(&mut self, ready: Ready<UserEvent>) {
+        self.counters.events_out_of_order += ready.out_of_order;
+        self.note_pushed_out("user events", ready.pushed_out);
+        for event in ready.items {
+            self.hand_over_event(event);
+        }
+    }
+
+    /// Counts what had to go before what it waited for, and says so whenever the count has doubled.
+    pub(in crate::serf) fn note_pushed_out(&mut self, what: &str, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let before = self.counters.order_pushed_out;
+        self.counters.order_pushed_out = before.saturating_add(count);
+        if before.checked_ilog2() != self.counters.order_pushed_out.checked_ilog2() {
+            log::warn!(
+                target: "serf",
+                "Too many {what} wait for earlier ones that are missing: {count} handed over at \
+                 once, maybe out of order ({} so far)",
+                self.counters.order_pushed_out
+            );
+        }
+    }
+
     /// Hands a user event over to handlers and RPC streams, and records it in the snapshot.
     ///
     /// Every user event that is handed over passes through this function, in the order of the

@@ -2,5 +2,20 @@
 
 mod hand_over;
 mod identity;
+mod order;
 
 pub use identity::event_hash;
+pub(super) use order::{InOrder, Ready};
+
+use std::net::SocketAddr;
+
+/// How a user event or a query came to this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Somebody on this side fired or asked it.
+    Own,
+    /// By gossip, in a datagram from that address if it was one.
+    Gossip(Option<SocketAddr>),
+    /// In a state exchange.
+    Exchange,
+}

@@ -1,6 +1,7 @@
 //! Key commands and the answers to them.
 
 use super::harness::{Net, addr, config};
+use crate::serf::events::Source;
 use crate::serf::*;
 use crate::time::Duration;
 use crate::wire::Key;
@@ -194,7 +195,9 @@ fn a_ring_of_forty_keys_is_listed_as_captured() {
 /// Hands a query to the node as if its bytes had been opened.
 fn ask_by_hand(net: &mut Net, query: QueryMessage) {
     let now = net.now;
-    net.host(1).serf.handle_query(query, false, now);
+    net.host(1)
+        .serf
+        .handle_query(query, Source::Gossip(None), now);
     net.input(1, Input::Timeout);
 }
 

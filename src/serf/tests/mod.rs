@@ -10,5 +10,6 @@ mod keys;
 mod knobs;
 mod node;
 mod noise;
+mod order;
 mod queries;
 mod snapshot;

@@ -274,10 +274,12 @@ fn a_query_is_delivered_once_and_spread_unless_forbidden() {
     assert_eq!(net.serf(1).stats().query_queue, 0);
     net.gossip_to(1, &SerfMessage::Query(quiet));
     net.gossip_to(1, &SerfMessage::Query(query(2, 6, 10)));
+    net.run_for(SECOND / 4);
     assert_eq!(net.host(1).take_queries().len(), 2);
     assert_eq!(net.serf(1).stats().query_time, 11);
     let absurd = SerfMessage::Query(query(2, 7, u64::MAX));
     net.gossip_to(1, &absurd);
+    net.run_for(SECOND / 4);
     assert!(net.host(1).take_queries().is_empty());
 }
 
@@ -293,9 +295,11 @@ fn deadlines_of_others_are_clamped() {
             timeout_nanos,
             ..query(2, id, 10)
         };
+        let arrived = net.now;
         net.gossip_to(1, &SerfMessage::Query(message));
+        net.run_for(SECOND / 4);
         let delivered = net.host(1).take_queries().remove(0);
-        assert_eq!(delivered.deadline.since(net.now), expected);
+        assert_eq!(delivered.deadline.since(arrived), expected);
     }
 }
 
@@ -376,5 +380,6 @@ fn strangers_are_answered_at_a_limited_rate() {
     }
     let refused = net.serf(1).counters().dropped_refused;
     assert!((900..1000).contains(&refused), "{refused}");
+    net.run_for(SECOND / 4);
     assert_eq!(net.host(1).take_queries().len(), 1000);
 }

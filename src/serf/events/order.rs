@@ -1,0 +1,416 @@
+//! A stage that hands items over in the order of their Lamport times, as far as waiting a short time
+//! for a missing one achieves it.
+//!
+//! Times are consecutive but for concurrency, so a time that is missing below one that has arrived
+//! is probably on its way: packets overtake each other, and senders pack the newest message first.
+//! An item waits until no time below its own is missing, or until its patience is over; then what is
+//! still missing is given up. An item whose time was passed already waits until the end of the
+//! loop's turn, so that the late ones of one turn come in their order, too.
+
+use std::cmp::Ordering;
+
+use crate::ordered::OrderedMap;
+use crate::serf::LamportTime;
+use crate::time::{Duration, Instant};
+
+/// Items that wait; beyond it all go. Two seconds of 500 a second; every one holds back all behind it.
+pub(in crate::serf) const WAITING_MAX: usize = 1024;
+/// Bytes that the waiting items take, by the caller's count; beyond it all go.
+pub(in crate::serf) const WAITING_BYTES_MAX: usize = 1 << 20;
+/// Wait of an item whose time was passed: any timeout that is handled later ends it.
+const LATE_PATIENCE: Duration = Duration::from_nanos(1);
+
+/// What waits at one time.
+#[derive(Debug)]
+struct Slot<T> {
+    /// When times below are given up.
+    due: Instant,
+    /// Empty if it is known only that the time is not missing.
+    items: Vec<T>,
+    bytes: usize,
+}
+
+/// Items that may go, in their order.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::serf) struct Ready<T> {
+    pub(in crate::serf) items: Vec<T>,
+    /// How many of them go after one of a later time.
+    pub(in crate::serf) out_of_order: u64,
+    /// How many had to go because too much waited.
+    pub(in crate::serf) pushed_out: u64,
+}
+
+/// The stage. `T` is what is handed over.
+#[derive(Debug)]
+pub(in crate::serf) struct InOrder<T> {
+    /// The lowest time that may be missing. Times below arrived or were given up.
+    next: LamportTime,
+    waiting: OrderedMap<LamportTime, Slot<T>>,
+    /// Items and empty slots.
+    count: usize,
+    bytes: usize,
+    /// The earliest of the slots' times.
+    due: Option<Instant>,
+    /// The latest time that was handed over.
+    latest: LamportTime,
+    /// Since something was taken last, all times up to this one have turned out not to be missing.
+    passed: Option<LamportTime>,
+}
+
+impl<T> Default for InOrder<T> {
+    fn default() -> Self {
+        InOrder {
+            next: LamportTime(1),
+            waiting: OrderedMap::new(),
+            count: 0,
+            bytes: 0,
+            due: None,
+            latest: LamportTime(0),
+            passed: None,
+        }
+    }
+}
+
+fn after(time: LamportTime) -> LamportTime {
+    LamportTime(time.0.saturating_add(1))
+}
+
+impl<T> InOrder<T> {
+    /// Takes an item in. [`Self::take_ready`] has to follow. `patience`: how long it waits for times
+    /// below; `bytes`: what it counts for [`WAITING_BYTES_MAX`].
+    pub(in crate::serf) fn offer(
+        &mut self,
+        time: LamportTime,
+        item: T,
+        bytes: usize,
+        patience: Duration,
+        now: Instant,
+    ) {
+        let slot = self.slot(time, patience, now);
+        let was_empty = slot.items.is_empty();
+        slot.items.push(item);
+        slot.bytes += bytes;
+        self.count += usize::from(!was_empty);
+        self.bytes += bytes;
+    }
+
+    /// A time is not missing, although nothing of it is handed over here. [`Self::take_ready`] has
+    /// to follow.
+    pub(in crate::serf) fn skip(&mut self, time: LamportTime, patience: Duration, now: Instant) {
+        if time >= self.next {
+            self.slot(time, patience, now);
+        }
+    }
+
+    fn slot(&mut self, time: LamportTime, patience: Duration, now: Instant) -> &mut Slot<T> {
+        let patience = match time.cmp(&self.next) {
+            Ordering::Less => LATE_PATIENCE,
+            _ => patience.max(LATE_PATIENCE),
+        };
+        let due = now + patience;
+        self.due = Some(self.due.map_or(due, |earliest| earliest.min(due)));
+        let count = &mut self.count;
+        let slot = self.waiting.get_or_insert_with(time, || {
+            *count += 1;
+            Slot {
+                due,
+                items: Vec::new(),
+                bytes: 0,
+            }
+        });
+        slot.due = slot.due.min(due);
+        slot
+    }
+
+    /// No time below is missing any more. [`Self::take_ready`] has to follow.
+    pub(in crate::serf) fn skip_below(&mut self, time: LamportTime) {
+        if time > self.next {
+            self.next = time;
+            self.passed = time.0.checked_sub(1).map(LamportTime);
+        }
+    }
+
+    /// Another node has stated its clock, which is one ahead of all times that it has seen, and the
+    /// lowest time, not below [`Self::next`], that it remembers of those. [`Self::take_ready`] has
+    /// to follow.
+    ///
+    /// A node that knows of no time yet starts with what the other remembers. Another one that
+    /// learns of times only by the clock does not wait for them: the other has ignored or forgotten
+    /// them.
+    pub(in crate::serf) fn note_state(&mut self, clock: LamportTime, lowest: Option<LamportTime>) {
+        let knows_nothing = self.next == LamportTime(1);
+        match lowest {
+            Some(lowest) if knows_nothing => self.skip_below(lowest.min(clock)),
+            None if self.waiting.is_empty() => self.skip_below(clock),
+            _ => {}
+        }
+    }
+
+    /// The lowest time that may be missing.
+    pub(in crate::serf) fn next(&self) -> LamportTime {
+        self.next
+    }
+
+    /// When [`Self::take_ready`] is due.
+    pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Takes what need not wait any longer.
+    pub(in crate::serf) fn take_ready(&mut self, now: Instant) -> Ready<T> {
+        let full = self.count > WAITING_MAX || self.bytes > WAITING_BYTES_MAX;
+        let over = |slot: &Slot<T>| full || slot.due <= now;
+        let mut last = None;
+        if full || self.due.is_some_and(|due| due <= now) {
+            let slots = self.waiting.iter().filter(|(_, slot)| over(slot));
+            last = slots.last().map(|(time, _)| *time);
+        }
+        self.take_up_to(last, full)
+    }
+
+    /// Takes all that waits.
+    pub(in crate::serf) fn take_all(&mut self) -> Ready<T> {
+        let last = self.waiting.last_key_value().map(|(time, _)| *time);
+        self.take_up_to(last, false)
+    }
+
+    /// Takes all up to a time, and what follows from there on without a gap.
+    fn take_up_to(&mut self, last: Option<LamportTime>, full: bool) -> Ready<T> {
+        let last = last.max(self.passed.take());
+        let mut ready = Ready {
+            items: Vec::new(),
+            out_of_order: 0,
+            pushed_out: 0,
+        };
+        let mut taken = false;
+        while let Some((&time, _)) = self.waiting.first_key_value() {
+            // What is of one time has no order.
+            let is_next = time == self.next || time == self.latest;
+            if Some(time) > last && !is_next {
+                break;
+            }
+            let Some((_, slot)) = self.waiting.pop_first() else {
+                break;
+            };
+            taken = true;
+            let items = slot.items.len();
+            self.count -= items.max(1);
+            self.bytes -= slot.bytes;
+            ready.out_of_order += if time < self.latest { items as u64 } else { 0 };
+            ready.pushed_out += if full && Some(time) <= last {
+                items as u64
+            } else {
+                0
+            };
+            if items > 0 {
+                self.latest = self.latest.max(time);
+            }
+            ready.items.extend(slot.items);
+            self.next = self.next.max(after(time));
+        }
+        if taken {
+            self.due = self.waiting.values().map(|slot| slot.due).min();
+        }
+        ready
+    }
+
+    /// Panics if the counts contradict what waits.
+    pub(in crate::serf) fn check_invariants(&self) {
+        let counts = self.waiting.values().map(|slot| slot.items.len().max(1));
+        assert_eq!(counts.sum::<usize>(), self.count);
+        let bytes: usize = self.waiting.values().map(|slot| slot.bytes).sum();
+        assert_eq!(bytes, self.bytes);
+        assert_eq!(self.due, self.waiting.values().map(|slot| slot.due).min());
+        assert!(self.count <= WAITING_MAX && self.bytes <= WAITING_BYTES_MAX);
+        let first = self.waiting.first_key_value().map(|(time, _)| *time);
+        assert!(first != Some(self.next) && first != Some(self.latest));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(50);
+    const NONE: [u64; 0] = [];
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    fn t(time: u64) -> LamportTime {
+        LamportTime(time)
+    }
+
+    /// A stage that has handed over all times below one.
+    fn from(next: u64) -> InOrder<u64> {
+        let mut order = InOrder::default();
+        order.skip_below(t(next));
+        assert_eq!(take(&mut order, 0), NONE);
+        order
+    }
+
+    fn offer(order: &mut InOrder<u64>, times: &[u64], millis: u64) {
+        for &time in times {
+            order.offer(t(time), time, 100, PATIENCE, at(millis));
+        }
+    }
+
+    fn take(order: &mut InOrder<u64>, millis: u64) -> Vec<u64> {
+        let ready = order.take_ready(at(millis));
+        order.check_invariants();
+        assert!(order.deadline().is_none_or(|due| due > at(millis)));
+        ready.items
+    }
+
+    #[test]
+    fn without_a_gap_nothing_waits() {
+        let mut order = InOrder::default();
+        for time in 1..=5 {
+            offer(&mut order, &[time], time);
+            assert_eq!(take(&mut order, time), [time]);
+            assert_eq!(order.deadline(), None);
+        }
+        // A time that is known to have nothing for this stage is no gap either.
+        order.skip(t(6), PATIENCE, at(6));
+        assert_eq!(take(&mut order, 6), NONE);
+        offer(&mut order, &[7], 6);
+        assert_eq!(take(&mut order, 6), [7]);
+        assert_eq!(order.next(), t(8));
+    }
+
+    #[test]
+    fn a_burst_backwards_comes_out_forwards() {
+        let mut order = InOrder::default();
+        for time in (2..=5).rev() {
+            offer(&mut order, &[time], 1);
+            assert_eq!(take(&mut order, 1), NONE);
+        }
+        offer(&mut order, &[1], 1);
+        assert_eq!(take(&mut order, 1), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_gap_is_waited_for_and_then_given_up() {
+        let mut order = from(10);
+        offer(&mut order, &[12], 5);
+        offer(&mut order, &[14, 11], 20);
+        assert_eq!(order.deadline(), Some(at(55)));
+        assert_eq!(take(&mut order, 54), NONE);
+        // The patience of 12 is over, which gives 10 up. 13 is still waited for, until 70.
+        assert_eq!(take(&mut order, 55), [11, 12]);
+        assert_eq!(order.deadline(), Some(at(70)));
+        offer(&mut order, &[13], 60);
+        assert_eq!(take(&mut order, 60), [13, 14]);
+        assert_eq!((order.next(), order.deadline()), (t(15), None));
+    }
+
+    #[test]
+    fn the_least_patient_decides_for_all_before_it() {
+        let mut order = from(10);
+        order.offer(t(11), 11, 1, PATIENCE * 5, at(0));
+        order.offer(t(13), 13, 1, PATIENCE, at(0));
+        order.offer(t(15), 15, 1, PATIENCE * 5, at(0));
+        assert_eq!(take(&mut order, 50), [11, 13]);
+        assert_eq!(take(&mut order, 249), NONE);
+        assert_eq!(take(&mut order, 250), [15]);
+    }
+
+    #[test]
+    fn late_ones_of_a_turn_come_in_their_order() {
+        let mut order = from(10);
+        offer(&mut order, &[7, 5, 10, 6, 5], 1);
+        // They wait for the end of the turn, and 10 with them.
+        assert_eq!(take(&mut order, 1), NONE);
+        let ready = order.take_ready(at(1) + LATE_PATIENCE);
+        assert_eq!(ready.items, [5, 5, 6, 7, 10]);
+        // Nothing has gone before them.
+        assert_eq!(ready.out_of_order, 0);
+        offer(&mut order, &[9, 8, 10], 2);
+        assert_eq!(take(&mut order, 2), NONE);
+        let ready = order.take_ready(at(3));
+        assert_eq!((ready.items, ready.out_of_order), (vec![8, 9, 10], 2));
+    }
+
+    #[test]
+    fn what_is_of_the_time_that_was_last_does_not_wait() {
+        let mut order = from(10);
+        for _ in 0..3 {
+            offer(&mut order, &[10], 0);
+            assert_eq!(take(&mut order, 0), [10]);
+        }
+        offer(&mut order, &[9, 10], 0);
+        assert_eq!(take(&mut order, 0), NONE);
+        assert_eq!(take(&mut order, 1), [9, 10]);
+    }
+
+    #[test]
+    fn too_many_go_in_their_order() {
+        let mut order = from(10);
+        for time in (0..=WAITING_MAX as u64).rev() {
+            assert_eq!(take(&mut order, 0), NONE);
+            offer(&mut order, &[12 + 2 * time], 0);
+        }
+        let ready = order.take_ready(at(0));
+        assert_eq!(ready.items.len(), WAITING_MAX + 1);
+        assert!(ready.items.is_sorted());
+        assert_eq!(ready.pushed_out, WAITING_MAX as u64 + 1);
+        assert_eq!(ready.out_of_order, 0);
+        order.check_invariants();
+
+        // What only marks a time counts as well, and bytes do.
+        let mut order: InOrder<u64> = from(10);
+        for time in 0..=WAITING_MAX as u64 {
+            order.skip(t(12 + 2 * time), PATIENCE, at(0));
+        }
+        assert_eq!(order.take_ready(at(0)).pushed_out, 0);
+        assert_eq!(order.next(), t(13 + 2 * WAITING_MAX as u64));
+        let mut order = from(10);
+        order.offer(t(12), 12, WAITING_BYTES_MAX, PATIENCE, at(0));
+        assert_eq!(take(&mut order, 0), NONE);
+        order.offer(t(11), 11, 1, PATIENCE, at(0));
+        assert_eq!(order.take_ready(at(0)).items, [11, 12]);
+    }
+
+    #[test]
+    fn what_is_below_the_minimum_is_no_gap() {
+        let mut order = InOrder::default();
+        offer(&mut order, &[8, 10, 12], 0);
+        assert_eq!(take(&mut order, 0), NONE);
+        order.skip_below(t(10));
+        assert_eq!(take(&mut order, 0), [8, 10]);
+        order.skip_below(t(3));
+        assert_eq!((order.next(), take(&mut order, 0)), (t(11), vec![]));
+        assert_eq!(order.take_all().items, [12]);
+        assert_eq!((order.next(), order.deadline()), (t(13), None));
+    }
+
+    #[test]
+    fn the_state_of_another_node_tells_what_is_missing() {
+        // A node that knows nothing yet starts with what the other remembers, if it does.
+        for (clock, lowest, next) in [(1, None, 1), (500, None, 500), (500, Some(490), 490)] {
+            let mut order: InOrder<u64> = InOrder::default();
+            order.note_state(t(clock), lowest.map(t));
+            assert_eq!(order.next(), t(next));
+        }
+        // One that does misses what is between; but not what the other has forgotten.
+        let mut order = from(480);
+        order.note_state(t(500), Some(t(490)));
+        assert_eq!(order.next(), t(480));
+        order.note_state(t(500), None);
+        assert_eq!(order.next(), t(500));
+        // What waits is later than the state.
+        offer(&mut order, &[505], 0);
+        order.note_state(t(504), None);
+        assert_eq!(order.next(), t(500));
+    }
+
+    #[test]
+    fn the_last_time_there_is_does_not_block() {
+        let mut order = InOrder::default();
+        offer(&mut order, &[u64::MAX, u64::MAX - 1], 0);
+        assert_eq!(take(&mut order, 50), [u64::MAX - 1, u64::MAX]);
+        offer(&mut order, &[u64::MAX], 60);
+        assert_eq!(take(&mut order, 60), [u64::MAX]);
+    }
+}

@@ -1,0 +1,3 @@
+//! Queries between their arrival and the handlers.
+
+mod order;
