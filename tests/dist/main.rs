@@ -11,5 +11,6 @@ mod fish;
 mod install;
 mod licences;
 mod notify;
+mod procd;
 mod words;
 mod zsh;
