@@ -21,10 +21,10 @@ const HELD: Duration = Duration::from_secs(4);
 const QUIET: Duration = Duration::from_secs(3);
 
 /// An event that an agent has passed on to a subscriber.
-struct Seen {
-    agent: usize,
-    name: String,
-    at: Instant,
+pub struct Seen {
+    pub agent: usize,
+    pub name: String,
+    pub at: Instant,
 }
 
 struct Ten {
@@ -45,13 +45,7 @@ fn ten(kind: Kind) -> Ten {
         &nodes.iter().map(Member::of).collect::<Vec<_>>(),
         15.0,
     );
-    let (tell, seen) = channel();
-    for (agent, node) in nodes.iter().enumerate() {
-        let (tell, rpc) = (tell.clone(), node.rpc);
-        let (ready, is_ready) = channel();
-        std::thread::spawn(move || subscribe(agent, rpc, &ready, &tell));
-        is_ready.recv().expect("a subscription");
-    }
+    let seen = listen(&nodes);
     let sender = Client::connect(nodes[0].rpc).expect("an RPC connection");
     Ten {
         sender,
@@ -59,6 +53,18 @@ fn ten(kind: Kind) -> Ten {
         _nodes: nodes,
         _lab: lab,
     }
+}
+
+/// Subscribes to the events of all agents.
+pub fn listen(nodes: &[Node]) -> Receiver<Seen> {
+    let (tell, seen) = channel();
+    for (agent, node) in nodes.iter().enumerate() {
+        let (tell, rpc) = (tell.clone(), node.rpc);
+        let (ready, is_ready) = channel();
+        std::thread::spawn(move || subscribe(agent, rpc, &ready, &tell));
+        is_ready.recv().expect("a subscription");
+    }
+    seen
 }
 
 /// Reports every event until the agent or the listener is gone.

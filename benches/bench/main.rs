@@ -7,12 +7,16 @@
 mod cluster;
 mod convergence;
 mod crowd;
+mod delivery;
 mod flood;
 mod footprint;
 mod handlers;
 #[path = "../../tests/interop/harness/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod harness;
+#[path = "../../tests/soak/network.rs"]
+#[allow(dead_code)]
+mod network;
 #[path = "../../tests/interop/noise.rs"]
 #[allow(dead_code)]
 mod noise;
@@ -64,6 +68,10 @@ const FIGURES: &[Figure] = &[
     Figure {
         word: "throughput",
         measure: cluster::rate,
+    },
+    Figure {
+        word: "delivery",
+        measure: delivery::missing,
     },
     Figure {
         word: "convergence",

@@ -138,7 +138,6 @@ impl Client {
 
     /// Asks all nodes for acks and answers until the end of the query: pairs of a record's kind (`ack`,
     /// `response`) and the node that it is from.
-    #[allow(dead_code, reason = "asked by the soak")]
     pub fn ask(&mut self, name: &str, timeout: Duration) -> io::Result<Vec<(String, String)>> {
         self.send("query", |body| {
             body.map(4).key("Name").text(name);

@@ -1,0 +1,236 @@
+//! What does not arrive, or only late, when datagrams are lost: events and queries through ten agents
+//! with the LAN profile, in a network namespace of their own.
+//!
+//! `COTTAR_BENCH_EVENTS`, `COTTAR_BENCH_RATE` and `COTTAR_BENCH_QUERIES` change how many there are.
+
+use crate::cluster::{Seen, listen};
+use crate::harness::{Kind, Lab, Member, Node, await_members};
+use crate::network;
+use crate::noise::Rng;
+use crate::rpc::Client;
+use crate::table::Row;
+use std::collections::BTreeMap;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+const AGENTS: usize = 10;
+/// Percentages of datagrams that are dropped.
+const LOSSES: [u8; 3] = [0, 10, 25];
+/// From this loss on, one pair in ten thousand may be late, and one answer in a hundred missing.
+const HEAVY: u8 = 11;
+/// What is late, in seconds.
+const LATE: [f64; 2] = [2.0, 5.0];
+const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Queries a second.
+const QUERY_RATE: f64 = 10.0;
+
+/// What the nodes of one kind in one cluster lack.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lacks {
+    pairs: usize,
+    late: [usize; 2],
+    asked: usize,
+    acks: usize,
+    answers: usize,
+}
+
+/// Cottar and the reference, each among themselves and mixed half and half.
+pub fn missing() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for loss in LOSSES {
+        let alone = [("C", Kind::Cottar), ("S", Kind::Serf)];
+        let [ours, theirs] = alone.map(|(letter, kind)| {
+            let cast = letter.repeat(AGENTS);
+            measure(&cast, loss).map(|lacks| lacks.get(&kind).copied().unwrap_or_default())
+        });
+        let mixed = measure(&"CS".repeat(AGENTS / 2), loss);
+        let (Ok(ours), Ok(theirs), Ok(mixed)) = (ours, theirs, mixed) else {
+            let what = format!("delivery at {loss} % loss");
+            rows.push(Row::missing(what, "needs network namespaces and nft"));
+            continue;
+        };
+        rows.extend(table(&format!("{loss} % loss"), loss, ours, theirs));
+        let of = |kind| mixed.get(&kind).copied().unwrap_or_default();
+        let title = format!("{loss} % loss, one cluster");
+        rows.extend(table(&title, loss, of(Kind::Cottar), of(Kind::Serf)));
+    }
+    rows
+}
+
+fn table(title: &str, loss: u8, ours: Lacks, theirs: Lacks) -> Vec<Row> {
+    let row = |what: &str, allowed: f64, goal: &str, share: fn(&Lacks) -> f64| {
+        let (ours, theirs) = (share(&ours), share(&theirs));
+        Row::numbers(
+            format!("{title}: {what}"),
+            ours,
+            theirs,
+            goal,
+            ours <= allowed,
+        )
+    };
+    let is_heavy = loss >= HEAVY;
+    let (late, late_goal) = if is_heavy {
+        (1.0, "at most 1")
+    } else {
+        (0.0, "none")
+    };
+    let (unheard, unheard_goal) = if is_heavy {
+        (1.0, "at most 1")
+    } else {
+        (0.0, "none")
+    };
+    vec![
+        row(
+            "events missing after 2 s, of 10,000",
+            late,
+            late_goal,
+            |l| l.late[0] as f64 / l.pairs as f64 * 1e4,
+        ),
+        row("events missing after 5 s, of 10,000", 0.0, "none", |l| {
+            l.late[1] as f64 / l.pairs as f64 * 1e4
+        }),
+        row("acks missing, %", unheard, unheard_goal, |l| {
+            l.acks as f64 / l.asked as f64 * 1e2
+        }),
+        row("answers missing, %", unheard, unheard_goal, |l| {
+            l.answers as f64 / l.asked as f64 * 1e2
+        }),
+    ]
+}
+
+fn number(name: &str, usual: usize) -> usize {
+    let given = std::env::var(name).ok();
+    given.map_or(usual, |text| text.parse().expect(name))
+}
+
+fn measure(cast: &str, loss: u8) -> Result<BTreeMap<Kind, Lacks>, String> {
+    let lacks = network::in_own_network(|| {
+        let cluster = Cluster::start(cast);
+        network::lose(loss);
+        let mut lacks = BTreeMap::new();
+        cluster.fire(&mut lacks);
+        cluster.ask(&mut lacks);
+        lacks
+    })?;
+    for (kind, of) in &lacks {
+        println!("    {cast} {loss} %: {kind:?} {of:?}");
+    }
+    Ok(lacks)
+}
+
+struct Cluster {
+    seen: Receiver<Seen>,
+    nodes: Vec<Node>,
+    lab: Lab,
+}
+
+impl Cluster {
+    fn start(cast: &str) -> Cluster {
+        let lab = Lab::new("delivery", cast);
+        let nodes = lab.start_all(|_, spec| spec.log_level("info").handler("query:hello=echo hi"));
+        let viewers: Vec<&Node> = nodes.iter().collect();
+        let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+        await_members(&viewers, &members, 30.0);
+        let seen = listen(&nodes);
+        Cluster { seen, nodes, lab }
+    }
+
+    fn connect(&self) -> Vec<Client> {
+        let clients = self.nodes.iter().map(|node| Client::connect(node.rpc));
+        clients
+            .map(|client| client.expect("an RPC connection"))
+            .collect()
+    }
+
+    /// Events at a rate from random nodes.
+    fn fire(&self, lacks: &mut BTreeMap<Kind, Lacks>) {
+        let count = number("COTTAR_BENCH_EVENTS", 1_000);
+        let rate = number("COTTAR_BENCH_RATE", 50) as f64;
+        let mut clients = self.connect();
+        let mut rng = Rng::new(3);
+        let began = Instant::now();
+        let mut fired = Vec::new();
+        for index in 0..count {
+            let due = Duration::from_secs_f64(index as f64 / rate);
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+            let client = &mut clients[rng.below(AGENTS)];
+            fired.push(Instant::now());
+            client
+                .send_event(&format!("event-{index}"), b"payload")
+                .expect("an event");
+            client.accepted().expect("an event");
+        }
+        let delays = self.delays(&fired);
+        for (agent, delays) in delays.iter().enumerate() {
+            let of = lacks.entry(self.lab.kind(agent)).or_default();
+            of.pairs += count;
+            for (late, limit) in of.late.iter_mut().zip(LATE) {
+                *late += delays.iter().filter(|delay| **delay > limit).count();
+            }
+        }
+    }
+
+    /// Seconds until each agent passed each event on; infinite if it did not in time.
+    fn delays(&self, fired: &[Instant]) -> Vec<Vec<f64>> {
+        let mut delays = vec![vec![f64::INFINITY; fired.len()]; AGENTS];
+        let mut missing = fired.len() * AGENTS;
+        let last = fired.last().expect("an event");
+        let deadline = *last + Duration::from_secs_f64(LATE[1]);
+        while missing > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(seen) = self.seen.recv_timeout(left) else {
+                break;
+            };
+            let index = seen
+                .name
+                .strip_prefix("event-")
+                .and_then(|n| n.parse().ok());
+            let index: usize = index.expect("an event of ours");
+            let delay = &mut delays[seen.agent][index];
+            assert!(
+                delay.is_infinite(),
+                "agent {} ran {} twice",
+                seen.agent,
+                seen.name
+            );
+            *delay = (seen.at - fired[index]).as_secs_f64();
+            missing -= 1;
+        }
+        delays
+    }
+
+    /// Queries from each node in turn; whom they lack is counted by the kind of the asker.
+    fn ask(&self, lacks: &mut BTreeMap<Kind, Lacks>) {
+        let count = number("COTTAR_BENCH_QUERIES", 100);
+        let began = Instant::now();
+        let asking: Vec<_> = (0..count)
+            .map(|index| {
+                let due = Duration::from_secs_f64(index as f64 / QUERY_RATE);
+                std::thread::sleep(due.saturating_sub(began.elapsed()));
+                let (asker, rpc) = (index % AGENTS, self.nodes[index % AGENTS].rpc);
+                let ask = move || {
+                    let mut client = Client::connect(rpc)?;
+                    client.ask("hello", QUERY_TIMEOUT)
+                };
+                (asker, std::thread::spawn(ask))
+            })
+            .collect();
+        for (asker, thread) in asking {
+            let records = thread.join().expect("an asker").expect("a query");
+            for (agent, node) in self.nodes.iter().enumerate() {
+                // What the reference makes of a query is its own: only askers of a kind are compared.
+                if self.lab.kind(agent) != self.lab.kind(asker) {
+                    continue;
+                }
+                let has = |kind: &str| {
+                    let mut some = records.iter();
+                    some.any(|(each, from)| each == kind && *from == node.spec.name)
+                };
+                let of = lacks.entry(self.lab.kind(asker)).or_default();
+                of.asked += 1;
+                of.acks += usize::from(!has("ack"));
+                of.answers += usize::from(!has("response"));
+            }
+        }
+    }
+}
