@@ -106,12 +106,13 @@ fn rest(account: &Account) -> String {
             .copied()
     };
     format!(
-        "  early {}, out of order {} promptly and {} late of {}, lost with the process {}, \
+        "  early {}, out of order {} promptly, {} late and {} behind an equal time of {}, lost with the process {}, \
          missed of uncertain {}, forgotten {}\n  \
          seconds from firing to running, settled: median {:.3}, 99 % {:.3}, all {:.3}\n",
         account.early,
         order.prompt,
         order.late,
+        order.hidden,
         order.runs,
         account.lost_in_queue,
         account.uncertain,

@@ -1,61 +1,72 @@
 //! D8: user events that are not coalesced are handed over in the order of their Lamport times.
 
 use super::Court;
-use crate::harness::Kind;
-use std::collections::BTreeMap;
+use crate::history::{Event, Run};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// So long an event waits at least for an earlier time that is missing, in seconds, less what clocks and
+/// scripts may differ by.
+const WAIT: f64 = 0.045;
+/// So long after its event was fired nobody has given up a time yet, in seconds.
+const GIVEN_UP: f64 = 0.5;
 
 /// Pairs of runs, the later one with the lower time.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
     /// Runs that were compared.
     pub runs: usize,
+    /// Behind one with a higher time that could not have waited for it: another event had the same time.
+    pub hidden: usize,
     /// Behind one with a higher time, of runs within [`SOON`](super::SOON) after the firing.
     pub prompt: usize,
     /// The same of later ones: repairs, and what comes after an absence.
     pub late: usize,
 }
 
-/// Counts, for each life of each node. What comes late may run when it comes; without loss nothing is
-/// late at nodes that nobody disturbs.
+/// Counts, for each life of each node. What comes late may run when it comes, but the first of those
+/// that ran before it must have waited.
 pub fn judge(court: &mut Court) {
-    let events: BTreeMap<&str, &crate::history::Event> = court
-        .history
-        .events
-        .iter()
-        .map(|event| (event.name.as_str(), event))
-        .collect();
-    let mut highest: BTreeMap<(usize, usize), (u64, &str, f64)> = BTreeMap::new();
-    let is_calm = |node: &crate::history::NodeHistory| {
-        node.kind == Kind::Cottar && node.lives.len() == 1 && node.lives[0].pauses.is_empty()
-    };
-    let is_strict = court.history.loss == 0 && court.history.nodes.iter().all(is_calm);
-    for run in &court.history.runs {
-        let Some(event) = events
-            .get(run.event.as_str())
-            .filter(|event| !event.coalesced)
-        else {
+    let history = court.history;
+    let named = history.events.iter().map(|e| (e.name.as_str(), e));
+    let events: BTreeMap<&str, &Event> = named.collect();
+    let mut by_time: BTreeMap<u64, BTreeSet<&str>> = BTreeMap::new();
+    for run in &history.runs {
+        by_time.entry(run.ltime).or_default().insert(&run.event);
+    }
+    let mut so_far: BTreeMap<(usize, usize), Vec<&Run>> = BTreeMap::new();
+    for run in &history.runs {
+        let Some(event) = events.get(run.event.as_str()).filter(|e| !e.coalesced) else {
             continue;
         };
-        let is_prompt = run.at - event.accepted.unwrap_or(event.asked) < super::SOON;
-        let before = highest.get(&(run.node, run.life)).copied();
+        let before = so_far.entry((run.node, run.life)).or_default();
+        let overtaken = before.iter().filter(|other| other.ltime > run.ltime);
+        let first = overtaken.min_by(|a, b| a.at.total_cmp(&b.at)).copied();
+        before.push(run);
         let order = &mut court.account(run.node).order;
         order.runs += 1;
-        match before {
-            Some((ltime, name, at)) if run.ltime < ltime => {
-                if is_prompt {
-                    order.prompt += 1;
-                } else {
-                    order.late += 1;
-                }
-                if is_strict {
-                    court.broken(run.node, || {
-                        format!("D8 {run:?} behind {name} with time {ltime} at {at:.3}")
-                    });
-                }
-            }
-            _ => {
-                highest.insert((run.node, run.life), (run.ltime, &run.event, run.at));
-            }
+        let Some(first) = first else {
+            continue;
+        };
+        let fired = event.accepted.unwrap_or(event.asked);
+        if by_time[&run.ltime].len() > 1 {
+            order.hidden += 1;
+            continue;
+        } else if run.at - fired < super::SOON {
+            order.prompt += 1;
+        } else {
+            order.late += 1;
+        }
+        // The wait begins with the first later time that arrives, coalesced or not.
+        let later = by_time.range(run.ltime + 1..).flat_map(|(_, names)| names);
+        let asked = later.map(|name| events.get(name).map_or(first.at, |event| event.asked));
+        let waited = first.at - asked.fold(first.at, f64::min);
+        let is_young = fired < first.at && first.at < fired + GIVEN_UP;
+        let memberships = &court.memberships[run.node];
+        let is_settled = memberships.iter().any(|one| one.is_settled(fired, run.at));
+        if waited < WAIT && is_young && is_settled {
+            court.broken(run.node, || {
+                format!("D8 n{} ran {event} behind {first:?}: {run:?}", run.node)
+            });
         }
     }
 }
