@@ -29,6 +29,7 @@ pub(super) fn start(
         node: config.node.as_bytes().to_vec(),
         host: sys::host_name(),
         addr: advertised,
+        bind: config.bind.ip(),
     };
     Mdns::start(&config, registry, tokens::MDNS, now)
         .map(Some)

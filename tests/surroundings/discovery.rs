@@ -113,6 +113,62 @@ fn one_family_and_one_interface_are_enough() {
     }
 }
 
+/// Two hosts on a cable that have no route for multicast.
+fn pair_without_routes() -> [Namespace; 2] {
+    let namespaces = Namespace::pair();
+    for namespace in &namespaces {
+        namespace.ip(&["route", "del", "224.0.0.0/4"]);
+    }
+    namespaces
+}
+
+#[test]
+fn the_interface_of_the_nodes_address_needs_no_route() {
+    if lacks_namespaces("the_interface_of_the_nodes_address_needs_no_route") {
+        return;
+    }
+    for binds in [["10.99.0.1", "10.99.0.2"], ["0.0.0.0", "0.0.0.0"]] {
+        let namespaces = pair_without_routes();
+        let folder = tempfile::tempdir().unwrap();
+        let start = |number: u8| {
+            let at = usize::from(number - 1);
+            let flags = ["-mdns-disable-ipv6"];
+            let program = Path::new(COTTAR);
+            start(
+                &namespaces[at],
+                program,
+                number,
+                binds[at],
+                &flags,
+                folder.path(),
+            )
+        };
+        let _agents = [start(1), start(2)];
+        await_both(&namespaces);
+    }
+}
+
+#[test]
+fn one_family_that_fails_is_a_warning() {
+    if lacks_namespaces("one_family_that_fails_is_a_warning") {
+        return;
+    }
+    // No interface of this host has the advertised address, and the system has no choice for IPv4.
+    let namespaces = pair_without_routes();
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["-advertise=192.0.2.7"];
+    let agent = start(
+        &namespaces[0],
+        Path::new(COTTAR),
+        1,
+        "0.0.0.0",
+        &flags,
+        folder.path(),
+    );
+    agent
+        .await_text("[WARN] agent.mdns: Listening without one family: 224.0.0.251: no such device");
+}
+
 /// What a host that is no node of ours sees: the same bytes from both.
 #[test]
 fn answers_are_those_of_the_reference() {

@@ -175,7 +175,8 @@ impl Namespace {
         pair
     }
 
-    fn ip(&self, args: &[&str]) {
+    /// Runs `ip` inside.
+    pub fn ip(&self, args: &[&str]) {
         ip(&[&["-n", self.name.as_str()], args].concat());
     }
 

@@ -46,7 +46,7 @@ const TRIED_MAX: usize = 4096;
 pub struct Config {
     /// Name of the cluster.
     pub cluster: String,
-    /// The interface; `None` for the system's choice.
+    /// The interface; `None` for that of the node's addresses or the system's choice.
     pub interface: Option<String>,
     /// Speak IPv4.
     pub ipv4: bool,
@@ -58,6 +58,8 @@ pub struct Config {
     pub host: Vec<u8>,
     /// What the node advertises.
     pub addr: SocketAddr,
+    /// Where it is bound, which may be an address of another interface or a wildcard.
+    pub bind: IpAddr,
 }
 
 /// The number of an interface.
@@ -126,7 +128,7 @@ impl Mdns {
                 log::info!(target: "agent", "Starting mDNS listener on interface {name}");
                 interface_index(name)?
             }
-            None => 0,
+            None => interface_of([config.bind, config.addr.ip()]),
         };
         let mut mdns = Mdns {
             service: Service::new(
@@ -151,19 +153,26 @@ impl Mdns {
             replies: (now, 0),
             questions_sent: 0,
         };
-        mdns.listeners = mdns
+        let (listeners, failures) = mdns
             .open(registry, 0, sys::multicast_listener)
             .map_err(|why| format!("No multicast listeners could be started: {why}"))?;
+        mdns.listeners = listeners;
+        for why in failures {
+            log::warn!(target: "agent.mdns", "Listening without one family: {why}");
+        }
         Ok(mdns)
     }
 
-    /// Opens a socket for each wanted family; fails if there is none in the end.
+    /// Opens a socket for each wanted family; tells which families failed.
+    ///
+    /// # Errors
+    /// If there is no socket in the end.
     fn open(
         &self,
         registry: &Registry,
         offset: usize,
         make: fn(SocketAddr, u32) -> io::Result<std::net::UdpSocket>,
-    ) -> Result<Ports, String> {
+    ) -> Result<(Ports, Vec<String>), String> {
         let groups = [
             SocketAddr::from((GROUP_V4, PORT)),
             SocketAddrV6::new(GROUP_V6, PORT, 0, self.interfaces[1]).into(),
@@ -197,10 +206,7 @@ impl Mdns {
         if ports.iter().all(Option::is_none) {
             return Err(why.join(", "));
         }
-        for why in why {
-            log::debug!(target: "agent.mdns", "One family is left out: {why}");
-        }
-        Ok(ports)
+        Ok((ports, why))
     }
 
     /// Whether a token is one of its own.
@@ -249,7 +255,11 @@ impl Mdns {
     }
 
     fn ask(&mut self, registry: &Registry) -> Result<(), String> {
-        self.askers = self.open(registry, 2, sys::multicast_sender)?;
+        let (askers, failures) = self.open(registry, 2, sys::multicast_sender)?;
+        self.askers = askers;
+        for why in failures {
+            log::debug!(target: "agent.mdns", "Asking without one family: {why}");
+        }
         self.follow_ups = 0;
         let kind = self.service.kind().clone();
         self.send_question(&kind)
@@ -390,6 +400,28 @@ impl Mdns {
         for addr in failed {
             self.tried.remove(&addr);
         }
+    }
+}
+
+/// The interface that has one of the node's addresses, the first that is found; 0, the system's choice,
+/// if there is none or it is the loopback interface, as long as the system has a choice.
+fn interface_of(own: [IpAddr; 2]) -> u32 {
+    let all = sys::interface_addresses().unwrap_or_default();
+    let index_of = |ip: IpAddr| {
+        let entry = all.iter().find(|entry| entry.addr == ip)?;
+        sys::interface_index(&entry.name)
+    };
+    let found = own.into_iter().find_map(|ip| Some((ip, index_of(ip)?)));
+    match found {
+        Some((ip, index)) if !ip.is_loopback() => index,
+        Some((_, index)) => {
+            let group = SocketAddr::from((GROUP_V4, PORT));
+            match sys::multicast_listener(group, 0) {
+                Ok(_) => 0,
+                Err(_) => index,
+            }
+        }
+        None => 0,
     }
 }
 
