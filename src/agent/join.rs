@@ -96,12 +96,18 @@ impl Attempt {
         for (target, why) in of_targets {
             let known = self.targets.iter().position(|(_, known)| known == target);
             let index = known.map_or(self.addresses.len(), |at| self.targets.remove(at).0);
-            let failure = format!("Failed to join {}: {why}", target.addr.ip());
+            let failure = join_failure(&target.addr, why);
             self.failures.push((index, failure));
         }
         sort_by(&mut self.failures, |(a, _), (b, _)| a.cmp(b));
         self.failures.into_iter().map(|(_, why)| why).collect()
     }
+}
+
+/// Why a node was not joined. With the port, as newer versions of the reference have it: the reason need not
+/// name it, and one host may have several nodes.
+pub fn join_failure(addr: &SocketAddr, why: &str) -> String {
+    format!("Failed to join {addr}: {why}")
 }
 
 /// Logs as the reference does, and gives its words.
@@ -261,11 +267,11 @@ mod tests {
         assert_eq!(
             failures,
             [
-                "Failed to join 127.0.0.1: dial tcp 127.0.0.1:1: connect: connection refused",
+                "Failed to join 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused",
                 "Failed to resolve nohost: lookup nohost: no such host",
                 "Failed to resolve /x: empty node name provided",
                 "Failed to resolve 1.2.3.4:abc: strconv.ParseUint: parsing \"abc\": invalid syntax",
-                "Failed to join 127.0.0.1: dial tcp 127.0.0.1:1: connect: connection refused",
+                "Failed to join 127.0.0.1:2: dial tcp 127.0.0.1:1: connect: connection refused",
             ]
         );
         assert_eq!(verdict(1, &failures), Ok(1));

@@ -229,9 +229,17 @@ fn event(flags: &Flags, out: &mut dyn Write) -> Outcome {
 }
 
 fn force_leave(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    let [node] = flags.arguments() else {
-        let words = "A node name must be specified to force leave.";
-        return Err(Failure::Usage(words.to_owned()));
+    let node = match flags.arguments() {
+        [node] => node,
+        [] => {
+            let words = "A node name must be specified to force leave.";
+            return Err(Failure::Usage(words.to_owned()));
+        }
+        _ => {
+            let words = "Too many command line arguments. Only one node name must be specified, after \
+                         all flags.";
+            return Err(Failure::Usage(words.to_owned()));
+        }
     };
     let (node, prune) = (bytes(node), flags.flag("prune"));
     let json = vec![("name", Json::text(&node)), ("prune", Json::Bool(prune))];

@@ -249,9 +249,8 @@ fn orders(n1: &Agent) {
         &["join", &nobody.to_string()],
         1,
         &format!(
-            "Error joining the cluster: 1 error occurred:\n\t* Failed to join {}: \
-             dial tcp {nobody}: connect: connection refused\n\n\n",
-            nobody.ip()
+            "Error joining the cluster: 1 error occurred:\n\t* Failed to join {nobody}: \
+             dial tcp {nobody}: connect: connection refused\n\n\n"
         ),
     );
     n1.says(&["force-leave", "nobody"], 0, "");

@@ -188,7 +188,7 @@ fn wrong_arguments_are_named_on_stdout_before_the_help() {
         ),
         (
             &["force-leave", "a", "b"],
-            "A node name must be specified to force leave.",
+            "Too many command line arguments. Only one node name must be specified, after all flags.",
         ),
         (&["join"], "At least one address to join must be specified."),
     ] {

@@ -64,6 +64,7 @@ fn normalise(value: &mut Value) {
     if let Some(Value::Text(error)) = map.get_mut(&Value::text("Error")) {
         let text = String::from_utf8_lossy(error).into_owned();
         let text = text.replace("failed to join 127.0.0.1:28999", "Failed to join 127.0.0.1");
+        let text = text.replace("Failed to join 127.0.0.1:28999", "Failed to join 127.0.0.1");
         *error = text.into_bytes();
     }
     // The newer one sends an empty answer as empty, the older one as nil.

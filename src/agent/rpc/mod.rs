@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 
 use log::LevelFilter;
 
+use super::join::join_failure;
 use super::log::Logger;
 use crate::go;
 use crate::handler::HandlerQueue;
@@ -281,7 +282,8 @@ impl RpcServer {
             failures,
         } = &result
         {
-            let failures: Vec<_> = failures.iter().map(join_failure).collect();
+            let of = |(target, why): &(JoinTarget, String)| join_failure(&target.addr, why);
+            let failures: Vec<_> = failures.iter().map(of).collect();
             return self.join_ended(id, *contacted, &failures);
         }
         if let CommandResult::Keys(report) = &result {
@@ -517,9 +519,4 @@ impl RpcServer {
             self.actions.push_back(Action::Read(session));
         }
     }
-}
-
-/// A failed join in the words of the deployed reference.
-pub fn join_failure((target, why): &(JoinTarget, String)) -> String {
-    format!("Failed to join {}: {why}", target.addr.ip())
 }
