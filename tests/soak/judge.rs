@@ -60,7 +60,7 @@ pub struct Account {
     /// Missed, of events whose node was disturbed as it had fired them: nobody else may have got them.
     pub uncertain: usize,
     /// Handed over, but lost in the queue with the process.
-    pub lost_in_queue: usize,
+    pub lost_in_queue: Vec<String>,
     /// Missed, of events that were too long ago for the members' memory.
     pub forgotten: usize,
     pub order: Order,
@@ -230,14 +230,17 @@ impl Court<'_> {
         let lives = &self.history.nodes[node].lives[one.lives.clone()];
         let ltime = self.ltime(event);
         let was_handed = lives.iter().any(|life| {
-            let noted = ltime.is_some_and(|ltime| life.noted.contains(&ltime));
-            life.end.is_some() && (noted || life.handed.contains(&event.name))
+            let is_killed = matches!(life.end, Some((_, Some(Blow::Kill))));
+            let is_noted = ltime.is_some_and(|ltime| life.noted.contains(&ltime));
+            // Only KILL may come between the note and the line in the log.
+            let is_handed = life.handed.contains(&event.name) || (is_noted && is_killed);
+            life.end.is_some() && is_handed
         });
         let is_certain = self.is_certain(event);
         let is_forgotten = self.is_forgotten(event, one);
         let account = self.account(node);
         if was_handed {
-            account.lost_in_queue += 1;
+            account.lost_in_queue.push(format!("n{node} {event}"));
         } else if !is_certain {
             account.uncertain += 1;
         } else if is_forgotten {

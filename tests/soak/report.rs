@@ -29,6 +29,13 @@ pub fn write(history: &History, verdict: &Verdict, folder: &Path) {
         history.events.iter().map(|e| format!("{e:?}")).collect(),
         history.nodes.iter().flat_map(lives).collect(),
     ];
+    for (kind, account) in &verdict.accounts {
+        let _ = writeln!(
+            text,
+            "{kind:?} lost with the process: {:?}",
+            account.lost_in_queue
+        );
+    }
     for line in lists.iter().flatten() {
         let _ = writeln!(text, "{line}");
     }
@@ -114,7 +121,7 @@ fn rest(account: &Account) -> String {
         order.late,
         order.hidden,
         order.runs,
-        account.lost_in_queue,
+        account.lost_in_queue.len(),
         account.uncertain,
         account.forgotten,
         at(0.5).unwrap_or(0.0),

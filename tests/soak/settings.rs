@@ -28,6 +28,17 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Some seconds with a cast, for the default run, on a machine that has other things to do.
+    pub fn short(cast: &str) -> Settings {
+        Settings {
+            seconds: 8.0,
+            cast: cast.into(),
+            pace: 0.8,
+            patience: number("COTTAR_PATIENCE").unwrap_or(BUSY),
+            ..Settings::from_env()
+        }
+    }
+
     /// A minute of eight cottars without loss, unless the environment says otherwise.
     pub fn from_env() -> Settings {
         let nodes: usize = number("COTTAR_SOAK_NODES").unwrap_or(8);
@@ -46,6 +57,9 @@ impl Settings {
         }
     }
 }
+
+/// How much longer than on an idle machine things may take in the default run.
+const BUSY: f64 = 4.0;
 
 /// A variable that is set to something.
 fn text(name: &str) -> Option<String> {

@@ -106,13 +106,20 @@ fn what_was_handed_over_may_end_with_the_process() {
         remove(history, 2, "e19");
         history.nodes[2].lives[0].handed.insert("e19".into());
     });
-    assert_eq!(by_log.accounts[&Kind::Cottar].lost_in_queue, 1);
+    assert_eq!(by_log.accounts[&Kind::Cottar].lost_in_queue.len(), 1);
     let by_note = verdict(|history| {
         remove(history, 2, "e19");
         history.nodes[2].lives[0].noted.insert(19);
     });
-    assert_eq!(by_note.accounts[&Kind::Cottar].lost_in_queue, 1);
+    assert_eq!(by_note.accounts[&Kind::Cottar].lost_in_queue.len(), 1);
     assert!(by_log.broken.is_empty() && by_note.broken.is_empty());
+    // A process that ends in order notes nothing that it does not hand over.
+    let stopped = broken(|history| {
+        remove(history, 2, "e19");
+        history.nodes[2].lives[0].noted.insert(19);
+        history.nodes[2].lives[0].end = Some((20.0, Some(Blow::Stop)));
+    });
+    assert_eq!(stopped, ["D4"]);
     // A process that lives has no such excuse.
     let alive = broken(|history| {
         remove(history, 1, "e19");
