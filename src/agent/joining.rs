@@ -120,9 +120,12 @@ impl Agent {
         if targets.is_empty() {
             return self.join_over(id, 0, &[]);
         }
+        // A node that goes on from its snapshot has missed what is older than such a join. Who asks for
+        // a join now means what he says.
+        let goes_on = join.joiner != Joiner::Client && self.serf.continues();
         let command = Command::Join {
             targets,
-            ignore_old_events: !join.replay,
+            ignore_old_events: !(join.replay || goes_on),
             announce: true,
         };
         let now = self.clock.now();

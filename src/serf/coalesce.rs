@@ -267,7 +267,7 @@ impl Serf {
         }
     }
 
-    fn flush_user_events(&mut self) {
+    pub(super) fn flush_user_events(&mut self) {
         for event in self.user_coalescer.flush() {
             self.hand_over_event(event);
         }

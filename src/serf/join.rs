@@ -1,8 +1,10 @@
 //! Joining: one address after the other (gossip spec 4.12, 5.12).
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use super::{CommandId, CommandResult, JoinTarget, Serf, State};
+use crate::ordered::OrderedSet;
 use crate::swim::JoinId;
 use crate::time::Instant;
 
@@ -21,7 +23,16 @@ pub(super) struct Join {
     contacted: usize,
     failures: Vec<(JoinTarget, String)>,
     ignore_old_events: bool,
+    /// The targets that were members when the join began.
+    members: OrderedSet<SocketAddr>,
     announce: bool,
+}
+
+impl Join {
+    /// Whether the exchange that runs ignores the user events from before it.
+    pub(super) fn ignores_old_events(&self) -> bool {
+        self.ignore_old_events && !self.members.contains(&self.target.addr)
+    }
 }
 
 impl Serf {
@@ -37,6 +48,7 @@ impl Serf {
             self.end_command(command, CommandResult::Failed(LEFT.to_owned()));
             return;
         }
+        let members = self.members_among(&targets);
         let mut rest = VecDeque::from(targets);
         let Some(target) = rest.pop_front() else {
             let (contacted, failures) = (0, Vec::new());
@@ -56,8 +68,21 @@ impl Serf {
             contacted: 0,
             failures: Vec::new(),
             ignore_old_events,
+            members,
             announce,
         });
+    }
+
+    /// The addresses among those of a join at which members are, as far as this node knows. What it has
+    /// not heard of their user events it has missed, and does not ignore.
+    fn members_among(&self, targets: &[JoinTarget]) -> OrderedSet<SocketAddr> {
+        let restored = &self.restored_addrs;
+        let is_member = |addr: &SocketAddr| {
+            let mut members = self.members.iter().map(|record| &record.member);
+            restored.contains(addr) || members.any(|member| member.addr == *addr)
+        };
+        let addrs = targets.iter().map(|target| target.addr);
+        addrs.filter(is_member).collect()
     }
 
     /// The exchange with one address ended.
@@ -108,6 +133,6 @@ impl Serf {
         self.joins
             .iter()
             .find(of_command)
-            .is_some_and(|join| join.ignore_old_events)
+            .is_some_and(Join::ignores_old_events)
     }
 }

@@ -41,8 +41,9 @@ impl Serf {
             return;
         }
         self.state = State::Leaving;
-        // What waits for earlier ones has no time to wait any more.
+        // What waits for earlier ones, or for its batch, has no time to wait any more.
         self.flush_ordered_events();
+        self.flush_user_events();
         self.record_leave();
         let local = self.local_name().clone();
         let encoded = self.take_own_leave_intent(local, false, now);

@@ -55,7 +55,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::ordered::OrderedMap;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::rng::Rng;
 use crate::swim::{self, Audience, BroadcastId, LocalNode, Swim, UserQueue};
 use crate::time::Instant;
@@ -105,6 +105,11 @@ pub struct Serf {
     places: Option<places::Places>,
     recorder: Option<recorder::Recorder>,
     rejoin: Option<rejoin::Rejoin>,
+    /// The snapshot says that this node was a member of a cluster before.
+    continues: bool,
+    /// Where the members of the snapshot were.
+    restored_addrs: OrderedSet<SocketAddr>,
+    newcomer: events::Newcomer,
     chores: reaper::Chores,
     doubts: doubt::Doubts,
     reconnect: reaper::Reconnect,
@@ -178,6 +183,9 @@ impl Serf {
             places,
             recorder: None,
             rejoin: None,
+            continues: false,
+            restored_addrs: OrderedSet::new(),
+            newcomer: events::Newcomer::default(),
             chores: reaper::Chores::default(),
             doubts: doubt::Doubts::default(),
             reconnect: reaper::Reconnect::default(),
@@ -240,11 +248,18 @@ impl Serf {
             self.coalescers_deadline(),
             self.chores_deadline(),
             self.recorder_deadline(),
+            self.newcomer.deadline(),
             self.doubts.deadline(),
             self.user_states.deadline(),
             self.swim.poll_timeout(),
         ];
         own.into_iter().flatten().min()
+    }
+
+    /// Whether the node goes on from a snapshot that knows it as a member of a cluster: joins that
+    /// nobody asks for at that moment then ignore no user events from before them.
+    pub fn continues(&self) -> bool {
+        self.continues
     }
 
     /// The local node's name.
@@ -480,6 +495,7 @@ impl Serf {
         self.finish_due_prunes(now);
         self.do_due_chores(now);
         self.ask_the_doubted(now);
+        self.release_overdue_events(now);
         self.hand_over_ready_events(now);
         self.hand_over_ready_queries(now);
         self.flush_due_events(now);

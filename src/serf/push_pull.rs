@@ -185,6 +185,8 @@ impl Serf {
         }
         let slots = std::mem::take(&mut state.events);
         self.merge_events(slots, state.event_ltime, now);
+        self.record_membership(self.events.minimum());
+        self.note_merged_state(state.initiated, now);
     }
 
     fn merge_events(

@@ -1,7 +1,7 @@
 //! What goes into the snapshot file, and when (gossip spec 5.17, agent spec 4.10).
 
 use super::snapshot::SnapshotLine;
-use super::{LamportTime, Member, MemberEventKind, Output, Serf, UserEvent};
+use super::{LamportTime, Member, MemberEventKind, Output, Serf, UserEvent, event_hash};
 use crate::time::{Duration, Instant};
 
 /// Time between looks whether the member clock has advanced.
@@ -13,6 +13,9 @@ pub(super) struct Recorder {
     pub(super) clock: LamportTime,
     pub(super) event_clock: LamportTime,
     pub(super) query_clock: LamportTime,
+    /// The first time of which user events are for this node; `None`: the file does not say yet that
+    /// it is a member of a cluster.
+    pub(super) member: Option<LamportTime>,
     /// Only the member clock is recorded after a leave.
     has_left: bool,
     /// When the clock, which has advanced, is recorded.
@@ -30,6 +33,7 @@ impl Recorder {
             clock,
             event_clock,
             query_clock,
+            member: None,
             has_left: false,
             clock_due: None,
         }
@@ -58,12 +62,42 @@ impl Serf {
     /// A user event is handed over, or a newer one of its coalesced batch took its place.
     pub(super) fn record_event(&mut self, event: &UserEvent) {
         let ltime = event.ltime;
-        let recorder = self.recorder.as_mut().filter(|r| !r.has_left);
-        if let Some(recorder) = recorder.filter(|r| ltime > r.event_clock) {
+        let Some(recorder) = self.recorder.as_mut().filter(|r| !r.has_left) else {
+            return;
+        };
+        let hash = event_hash(&event.name, &event.payload);
+        // The note first: a clock above all notes would say that the reference has used the file.
+        let line = SnapshotLine::Seen { ltime, hash };
+        self.outputs.push_back(Output::Snapshot(line));
+        if ltime > recorder.event_clock {
             recorder.event_clock = ltime;
             let line = SnapshotLine::EventClock(ltime);
             self.outputs.push_back(Output::Snapshot(line));
         }
+    }
+
+    /// A state was merged, so this node is a member of a cluster; events of times below `first` are
+    /// not for it.
+    pub(super) fn record_membership(&mut self, first: LamportTime) {
+        let recorder = self.recorder.as_mut().filter(|r| !r.has_left);
+        let Some(recorder) = recorder.filter(|r| r.member < Some(first)) else {
+            return;
+        };
+        recorder.member = Some(first);
+        let before = LamportTime(first.0.saturating_sub(1));
+        if before > recorder.event_clock {
+            // What the reference understands of it.
+            recorder.event_clock = before;
+            let line = SnapshotLine::EventClock(before);
+            self.outputs.push_back(Output::Snapshot(line));
+        }
+        let line = SnapshotLine::Member(first);
+        self.outputs.push_back(Output::Snapshot(line));
+    }
+
+    /// Whether the file says that this node has left, so that nothing else can be recorded.
+    pub(super) fn has_recorded_leave(&self) -> bool {
+        self.recorder.as_ref().is_some_and(|r| r.has_left)
     }
 
     /// A query was taken in.

@@ -30,11 +30,15 @@ impl Serf {
     /// Takes over what a snapshot says, and records from there on. Returns the members that it
     /// knows.
     pub(super) fn restore(&mut self, snapshot: Snapshot) -> Vec<(NodeName, SocketAddr)> {
+        self.continues = snapshot.continues();
+        let first = snapshot.first_event_time();
         let Snapshot {
             alive,
             clock,
             event_clock,
             query_clock,
+            seen,
+            member,
         } = snapshot;
         let mut recorder = Recorder::new(clock, event_clock, query_clock);
         let next = |seen: LamportTime| LamportTime(seen.0.saturating_add(1));
@@ -46,11 +50,15 @@ impl Serf {
         if !self.member_clock.witness(clock) {
             absurd("clock", &mut recorder.clock);
         }
-        if self.event_clock.witness(event_clock) {
-            self.events.raise_minimum(next(event_clock));
-            self.event_order.skip_below(next(event_clock));
+        let latest = seen.latest().unwrap_or_default().max(event_clock);
+        if self.event_clock.witness(latest) {
+            self.events.raise_minimum(first);
+            self.events.note_seen(&seen);
+            self.event_order.skip_below(next(latest));
+            recorder.member = member;
         } else {
             absurd("event clock", &mut recorder.event_clock);
+            self.continues = false;
         }
         if self.query_clock.witness(query_clock) {
             self.queries.raise_minimum(next(query_clock));
@@ -59,6 +67,11 @@ impl Serf {
             absurd("query clock", &mut recorder.query_clock);
         }
         self.recorder = Some(recorder);
+        if self.continues {
+            // So that it still holds when there are notes of later times.
+            self.record_membership(self.events.minimum());
+        }
+        self.restored_addrs = alive.values().copied().collect();
         alive.into_iter().collect()
     }
 

@@ -1,6 +1,10 @@
 //! The snapshot: a log of text lines from which a node finds back into its cluster (gossip spec 5.17,
 //! agent spec 4.10). The codec alone; the file is the shell's.
 
+mod seen;
+
+pub use seen::SeenEvents;
+
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -8,6 +12,11 @@ use crate::ordered::OrderedMap;
 use crate::wire::NodeName;
 use crate::wire::name::Escaped;
 use crate::wire::serf::LamportTime;
+
+/// What the lines of [`SnapshotLine::Seen`] begin with.
+const SEEN: &[u8] = b"# cottar-seen ";
+/// What the lines of [`SnapshotLine::Member`] begin with.
+const MEMBER: &[u8] = b"# cottar-member ";
 
 /// One line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +36,16 @@ pub enum SnapshotLine {
     EventClock(LamportTime),
     /// The time of the last query seen.
     QueryClock(LamportTime),
+    /// A user event was handed over. The reference takes the line for a comment.
+    Seen {
+        /// Its time.
+        ltime: LamportTime,
+        /// Of its name and payload ([`super::event_hash`]).
+        hash: u64,
+    },
+    /// The node is a member of a cluster, and user events of times before this one are not for it:
+    /// it had them, or it joined later. The reference takes the line for a comment.
+    Member(LamportTime),
     /// This node left on purpose: what stands above is not to be rejoined.
     Leave,
 }
@@ -53,6 +72,14 @@ impl SnapshotLine {
             SnapshotLine::QueryClock(time) => {
                 output.extend_from_slice(format!("query-clock: {time}").as_bytes());
             }
+            SnapshotLine::Seen { ltime, hash } => {
+                output.extend_from_slice(SEEN);
+                output.extend_from_slice(format!("{ltime} {hash:016x}").as_bytes());
+            }
+            SnapshotLine::Member(first) => {
+                output.extend_from_slice(MEMBER);
+                output.extend_from_slice(first.to_string().as_bytes());
+            }
             SnapshotLine::Leave => output.extend_from_slice(b"leave"),
         }
         output.push(b'\n');
@@ -70,6 +97,10 @@ pub struct Snapshot {
     pub event_clock: LamportTime,
     /// Last query time seen.
     pub query_clock: LamportTime,
+    /// The user events that were handed over lately.
+    pub seen: SeenEvents,
+    /// The node was a member of a cluster, and user events of times before this one were not for it.
+    pub member: Option<LamportTime>,
 }
 
 /// A line that could not be used, or a leave that was overruled. Shown in the log.
@@ -156,23 +187,65 @@ impl Snapshot {
                 return Err(Remark::LeaveIgnored);
             }
             *self = Snapshot::default();
+        } else if let Some(event) = line.strip_prefix(SEEN) {
+            let event = parse_seen(event).ok_or_else(|| Remark::Unrecognized(line.to_vec()))?;
+            self.note_seen(event.0, event.1);
+        } else if let Some(first) = line.strip_prefix(MEMBER) {
+            self.note_member(parse_time("member", first)?);
         } else if !line.starts_with(b"coordinate: ") && !line.starts_with(b"#") {
             return Err(Remark::Unrecognized(line.to_vec()));
         }
         Ok(())
     }
 
-    /// The lines of a compacted file: a line a member, then the three clocks.
+    fn note_seen(&mut self, ltime: LamportTime, hash: u64) {
+        if let Some(given_up) = self.seen.insert(ltime, hash) {
+            self.note_member(LamportTime(given_up.0.saturating_add(1)));
+        }
+    }
+
+    fn note_member(&mut self, first: LamportTime) {
+        let first = self.member.unwrap_or_default().max(first);
+        self.member = Some(first);
+        self.seen.forget_below(first);
+    }
+
+    /// Whether the node goes on: it was a member of a cluster, or took user events in.
+    pub fn continues(&self) -> bool {
+        self.member.is_some() || self.seen.latest().is_some() || self.event_clock > LamportTime(0)
+    }
+
+    /// The first time of which user events may be handed over that are not among those seen.
+    ///
+    /// An event clock above all of these is the reference's: it has used the file since, and takes
+    /// all up to its clock for seen.
+    pub fn first_event_time(&self) -> LamportTime {
+        let member = self.member.unwrap_or_default();
+        if self.seen.latest() >= Some(self.event_clock) {
+            return member;
+        }
+        member.max(LamportTime(self.event_clock.0.saturating_add(1)))
+    }
+
+    /// The lines of a compacted file: a line a member, then the three clocks, then what only this
+    /// implementation reads.
     pub fn lines(&self) -> impl Iterator<Item = SnapshotLine> {
         let members = self.alive.iter().map(|(name, &addr)| SnapshotLine::Alive {
             name: name.clone(),
             addr,
         });
-        members.chain([
-            SnapshotLine::Clock(self.clock),
-            SnapshotLine::EventClock(self.event_clock),
-            SnapshotLine::QueryClock(self.query_clock),
-        ])
+        members
+            .chain([
+                SnapshotLine::Clock(self.clock),
+                SnapshotLine::EventClock(self.event_clock),
+                SnapshotLine::QueryClock(self.query_clock),
+            ])
+            .chain(self.member.map(SnapshotLine::Member))
+            .chain(
+                self.seen
+                    .iter()
+                    .map(|(ltime, hash)| SnapshotLine::Seen { ltime, hash }),
+            )
     }
 
     /// Follows a line that was appended.
@@ -187,6 +260,8 @@ impl Snapshot {
             SnapshotLine::Clock(time) => self.clock = *time,
             SnapshotLine::EventClock(time) => self.event_clock = *time,
             SnapshotLine::QueryClock(time) => self.query_clock = *time,
+            SnapshotLine::Seen { ltime, hash } => self.note_seen(*ltime, *hash),
+            SnapshotLine::Member(first) => self.note_member(*first),
             SnapshotLine::Leave => *self = Snapshot::default(),
         }
     }
@@ -205,6 +280,13 @@ fn parse_alive(rest: &[u8]) -> Option<(NodeName, SocketAddr)> {
     let name = NodeName::new(rest.get(..space)?).ok()?;
     let addr = std::str::from_utf8(rest.get(space + 1..)?).ok()?;
     Some((name, addr.parse().ok()?))
+}
+
+/// The time and the hash of an event.
+fn parse_seen(rest: &[u8]) -> Option<(LamportTime, u64)> {
+    let (ltime, hash) = std::str::from_utf8(rest).ok()?.split_once(' ')?;
+    let hash = u64::from_str_radix(hash, 16).ok()?;
+    Some((LamportTime(ltime.parse().ok()?), hash))
 }
 
 fn parse_time(clock: &'static str, digits: &[u8]) -> Result<LamportTime, Remark> {
@@ -298,6 +380,15 @@ mod tests {
             SnapshotLine::Clock(LamportTime(9)),
             SnapshotLine::EventClock(LamportTime(u64::MAX)),
             SnapshotLine::QueryClock(LamportTime(1)),
+            SnapshotLine::Member(LamportTime(3)),
+            SnapshotLine::Seen {
+                ltime: LamportTime(7),
+                hash: 0xabc,
+            },
+            SnapshotLine::Seen {
+                ltime: LamportTime(5),
+                hash: u64::MAX,
+            },
         ];
         let mut file = Vec::new();
         for line in &lines {
@@ -319,5 +410,68 @@ mod tests {
         SnapshotLine::Leave.encode(&mut file);
         snapshot.follow(&SnapshotLine::Leave);
         assert_eq!(Snapshot::decode(&file, false), (snapshot, Vec::new()));
+    }
+
+    #[test]
+    fn events_are_noted_as_comments() {
+        let text = "# cottar-member 9\n# cottar-seen 10 00000000000000ff\n# cottar-later\n";
+        let (snapshot, remarks) = decode(text);
+        assert!(remarks.is_empty());
+        let seen = [(LamportTime(10), 255)];
+        assert_eq!(snapshot.seen.iter().collect::<Vec<_>>(), seen);
+        assert_eq!(snapshot.member, Some(LamportTime(9)));
+        let mut lines = Vec::new();
+        snapshot.lines().for_each(|line| line.encode(&mut lines));
+        let kept = text.trim_end_matches("# cottar-later\n");
+        assert!(lines.ends_with(kept.as_bytes()));
+        for bad in [
+            "seen 10",
+            "seen x 1",
+            "seen 10 x",
+            "seen 10 1 1",
+            "member",
+            "member x",
+        ] {
+            let (snapshot, remarks) = decode(&format!("# cottar-{bad}\n"));
+            let shown = remarks.iter().all(Remark::is_warning);
+            assert!(!snapshot.continues() && shown, "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_uses_the_file_last_decides_what_was_seen() {
+        for (text, continues, first) in [
+            ("clock: 9\nquery-clock: 4\n", false, 1),
+            ("event-clock: 8\n", true, 9),
+            // A first join that ignored what was before.
+            ("event-clock: 8\n# cottar-member 9\n", true, 9),
+            ("# cottar-member 0\n", true, 1),
+            (
+                "event-clock: 8\n# cottar-member 9\n# cottar-seen 11 1\nevent-clock: 11\n",
+                true,
+                9,
+            ),
+            // The note is written first, and the process may be killed behind it.
+            (
+                "# cottar-seen 11 1\nevent-clock: 11\n# cottar-seen 12 1\n",
+                true,
+                0,
+            ),
+            // The reference has seen one more.
+            (
+                "# cottar-seen 11 1\nevent-clock: 11\nevent-clock: 12\n",
+                true,
+                13,
+            ),
+            (
+                "# cottar-member 9\n# cottar-seen 11 1\nevent-clock: 11\nleave\n",
+                false,
+                1,
+            ),
+        ] {
+            let (snapshot, _) = decode(text);
+            assert_eq!(snapshot.continues(), continues, "{text}");
+            assert_eq!(snapshot.first_event_time(), LamportTime(first), "{text}");
+        }
     }
 }

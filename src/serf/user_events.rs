@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::clock::Clock;
 use super::config::{BUFFER_SLOTS, USER_EVENT_SIZE_MAX_BYTES};
-use super::events::Source;
+use super::events::{Source, event_hash};
+use super::snapshot::SeenEvents;
 use super::{LamportTime, Serf, UserEvent};
 use crate::ordered::OrderedMap;
 use crate::swim::{Sample, UserQueue};
@@ -38,6 +39,8 @@ type StoredEvent = (Box<[u8]>, Option<Box<[u8]>>);
 struct Slot {
     events: Vec<StoredEvent>,
     bytes: usize,
+    /// Hashes of events of which only that is known: this node had them before it was restarted.
+    before_restart: Vec<u64>,
 }
 
 /// The events of the last 512 times.
@@ -59,6 +62,19 @@ impl UserEventRing {
         self.minimum = self.minimum.max(minimum);
     }
 
+    /// The first time that is not ignored.
+    pub(super) fn minimum(&self) -> LamportTime {
+        self.minimum
+    }
+
+    /// Remembers events of which only time and hash are known.
+    pub(super) fn note_seen(&mut self, seen: &SeenEvents) {
+        for (ltime, hash) in seen.iter() {
+            let slot = self.slots.get_or_insert_with(ltime, Slot::default);
+            slot.before_restart.push(hash);
+        }
+    }
+
     /// Judges an event whose time was witnessed, and remembers it if it is new.
     pub(super) fn put(
         &mut self,
@@ -76,6 +92,10 @@ impl UserEventRing {
             **stored == *name && with.as_deref().unwrap_or_default() == payload.unwrap_or_default()
         };
         if slot.events.iter().any(same) {
+            return Verdict::Seen;
+        }
+        let hash = || event_hash(name, payload.unwrap_or_default());
+        if !slot.before_restart.is_empty() && slot.before_restart.contains(&hash()) {
             return Verdict::Seen;
         }
         let cost = name.len() + payload.map_or(0, <[u8]>::len) + EVENT_OVERHEAD_BYTES;
@@ -218,7 +238,7 @@ impl Serf {
             payload: message.payload.unwrap_or_default(),
             coalesce: message.coalesce,
         };
-        self.deliver_user_event(event, source, now);
+        self.admit_user_event(event, source, now);
         true
     }
 }

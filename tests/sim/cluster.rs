@@ -400,6 +400,9 @@ impl Sim {
         ignore_old: bool,
         retry: bool,
     ) -> CommandId {
+        // As the agent's `-retry-join` does it.
+        let goes_on = retry && self.is_up(id) && self.serf(id).continues();
+        let ignore_old = ignore_old && !goes_on;
         let targets = others.iter().map(|&other| JoinTarget {
             name: None,
             addr: self.nodes[other].spec.config.addr,

@@ -33,16 +33,23 @@ struct Pending {
     bytes: Vec<u8>,
     /// Where the last line begins, and what it is.
     last: Option<(usize, std::mem::Discriminant<SnapshotLine>)>,
+    /// The event clock, for a line behind those of the events: each of these moves it.
+    event_clock: Option<SnapshotLine>,
 }
 
 impl Pending {
     /// Of clock lines in a row only the last one counts.
     fn push(&mut self, line: &SnapshotLine) {
+        match line {
+            SnapshotLine::EventClock(_) => {
+                self.event_clock = Some(line.clone());
+                return;
+            }
+            SnapshotLine::Seen { .. } => {}
+            _ => self.write_event_clock(),
+        }
         let kind = std::mem::discriminant(line);
-        let is_clock = matches!(
-            line,
-            SnapshotLine::Clock(_) | SnapshotLine::EventClock(_) | SnapshotLine::QueryClock(_)
-        );
+        let is_clock = matches!(line, SnapshotLine::Clock(_) | SnapshotLine::QueryClock(_));
         match self.last {
             Some((start, last)) if is_clock && last == kind => self.bytes.truncate(start),
             _ => {}
@@ -51,7 +58,15 @@ impl Pending {
         line.encode(&mut self.bytes);
     }
 
+    fn write_event_clock(&mut self) {
+        if let Some(line) = self.event_clock.take() {
+            self.last = None;
+            line.encode(&mut self.bytes);
+        }
+    }
+
     fn take(&mut self) -> Vec<u8> {
+        self.write_event_clock();
         self.last = None;
         std::mem::take(&mut self.bytes)
     }
@@ -474,6 +489,36 @@ mod tests {
         let (_, found) = open(&path);
         assert_eq!((found.alive.len(), found.event_clock.0), (1, 4));
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o022, 0);
+    }
+
+    #[test]
+    fn events_of_a_turn_move_the_event_clock_once_and_are_kept_by_a_compaction() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snap");
+        fs::write(&path, "clock: 1\n".repeat(20_000)).unwrap();
+        let (mut file, _) = open(&path);
+        file.record(&SnapshotLine::Member(LamportTime(3)));
+        for time in 4..6 {
+            let (ltime, hash) = (LamportTime(time), time);
+            file.record(&SnapshotLine::Seen { ltime, hash });
+            file.record(&SnapshotLine::EventClock(ltime));
+        }
+        let notes = "# cottar-member 3\n\
+                     # cottar-seen 4 0000000000000004\n# cottar-seen 5 0000000000000005\n";
+        file.append();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(
+            text.ends_with(&format!("{notes}event-clock: 5\n")),
+            "{text}"
+        );
+        file.flush(NOW);
+        let text = fs::read_to_string(&path).unwrap();
+        let clocks = "clock: 1\nevent-clock: 5\nquery-clock: 0\n";
+        assert_eq!(text, format!("{clocks}{notes}"));
+        // A leave drops them.
+        file.record(&SnapshotLine::Leave);
+        let (_, found) = open(&path);
+        assert_eq!(found, Snapshot::default());
     }
 
     #[test]

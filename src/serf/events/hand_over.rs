@@ -89,7 +89,13 @@ impl Serf {
     /// Every user event that is handed over passes through this function, in the order of the
     /// hand-over. Recording here, and not when the event is taken in, means that a crash loses no
     /// event that still waits in the core: it is not recorded, so other members may deliver it again.
+    ///
+    /// Once the leave is recorded, nothing is handed over: it could not be recorded, and would be handed
+    /// over again after a restart that goes on from the snapshot.
     pub(in crate::serf) fn hand_over_event(&mut self, event: UserEvent) {
+        if self.has_recorded_leave() {
+            return;
+        }
         self.record_event(&event);
         self.outputs.push_back(Output::Event(Event::User(event)));
     }

@@ -2,9 +2,11 @@
 
 mod hand_over;
 mod identity;
+mod newcomer;
 mod order;
 
 pub use identity::event_hash;
+pub(super) use newcomer::Newcomer;
 pub(super) use order::{InOrder, Ready};
 
 use std::net::SocketAddr;

@@ -196,6 +196,14 @@ impl Net {
         assert_eq!(result, expected);
     }
 
+    /// A node exchanges states with another that knows nothing: it is no newcomer any more.
+    pub(super) fn introduce(&mut self, n: u16) {
+        let state = crate::wire::serf::SerfPushPull::default().encode();
+        let now = self.now;
+        self.host(n).serf.handle_user_state(&state, None, now);
+        self.input(n, Input::Timeout);
+    }
+
     /// Hands a message to a node as if it had been gossiped.
     pub(super) fn gossip_to(&mut self, n: u16, message: &SerfMessage) {
         self.gossip_bytes_to(n, &message.encode());

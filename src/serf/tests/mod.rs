@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cluster;
+mod continuing;
 mod coordinates;
 mod doubts;
 mod failures;

@@ -258,6 +258,7 @@ fn what_a_cut_queue_never_sent_is_counted() {
 #[test]
 fn gossip_that_comes_too_late_is_counted_and_told() {
     let mut net = Net::new(1);
+    net.introduce(1);
     let event = |ltime: u64, name: &str| {
         SerfMessage::UserEvent(UserEventMessage {
             ltime: LamportTime(ltime),
@@ -340,6 +341,7 @@ fn absurd_times_are_ignored_everywhere() {
 #[test]
 fn events_are_delivered_once_and_old_ones_never() {
     let mut net = Net::new(1);
+    net.introduce(1);
     net.gossip_to(1, &event("late", "", 1000));
     assert_eq!(net.serf(1).stats().event_time, 1001);
     net.gossip_to(1, &event("old", "", 488));

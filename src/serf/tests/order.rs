@@ -85,6 +85,7 @@ fn state(clock: u64, events: Vec<Option<RecentEvents>>) -> Vec<u8> {
 #[test]
 fn a_burst_that_comes_backwards_is_handed_over_forwards_at_once() {
     let mut net = Net::new(1);
+    net.introduce(1);
     gossip(&mut net, (1..=20).rev());
     assert_eq!(events(&mut net), Vec::from_iter(1..=20));
     assert_eq!(net.serf(1).event_order.deadline(), None);
@@ -115,6 +116,7 @@ fn what_is_missing_is_waited_for_and_passed_on_at_once() {
 #[test]
 fn an_own_event_waits_for_the_earlier_ones_too() {
     let mut net = Net::new(1);
+    net.introduce(1);
     gossip(&mut net, [2]);
     assert_eq!(net.command_now(1, fire(false)), CommandResult::Done);
     assert!(events(&mut net).is_empty());
@@ -127,6 +129,7 @@ fn an_own_event_waits_for_the_earlier_ones_too() {
 #[test]
 fn coalesced_events_are_no_gaps_and_come_by_time() {
     let mut net = Net::new(1);
+    net.introduce(1);
     for ltime in [4, 2, 5] {
         net.gossip_to(1, &event(ltime, true));
     }
@@ -143,6 +146,7 @@ fn a_coalesced_event_is_recorded_when_its_batch_closes() {
     recording.snapshot = Some(Snapshot::default());
     let mut net = Net::new(0);
     net.add(recording);
+    net.introduce(1);
     let recorded = |net: &mut Net| {
         let lines = std::mem::take(&mut net.host(1).snapshot).into_iter();
         let times = lines.filter_map(|line| match line {
@@ -178,6 +182,7 @@ fn a_state_is_taken_in_lowest_time_first() {
 #[test]
 fn a_state_of_a_node_that_has_forgotten_leaves_no_gap() {
     let mut net = Net::new(1);
+    net.introduce(1);
     gossip(&mut net, [1]);
     let now = net.now;
     net.host(1)
@@ -215,6 +220,7 @@ fn a_snapshot_leaves_no_gap() {
     });
     let mut net = Net::new(0);
     net.add(recording);
+    net.introduce(1);
     gossip(&mut net, [31]);
     net.gossip_to(1, &SerfMessage::Query(query(41, "q")));
     assert_eq!(events(&mut net), [31]);
@@ -228,6 +234,7 @@ fn who_leaves_or_ends_hands_over_what_waits() {
         recording.snapshot = Some(Snapshot::default());
         let mut net = Net::new(0);
         net.add(recording);
+        net.introduce(1);
         gossip(&mut net, [7, 3, 5]);
         if leave {
             net.command(1, Command::Leave);
@@ -246,6 +253,7 @@ fn who_leaves_or_ends_hands_over_what_waits() {
 #[test]
 fn more_than_may_wait_go_and_are_counted() {
     let mut net = Net::new(1);
+    net.introduce(1);
     // Five of each time, 1025 in all.
     let times = (2..=206).rev();
     let times = times.flat_map(|ltime| (1..=5).map(move |n| (ltime, n)));

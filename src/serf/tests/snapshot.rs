@@ -60,7 +60,8 @@ fn members_and_times_are_recorded_as_they_come() {
     net.join(3, 1);
     net.run_for(SECOND);
     // The own join intent has moved the clock.
-    assert_eq!(lines(&mut net, 3), ["alive: n1 10.0.0.1:7001", "clock: 1"]);
+    let joined = ["alive: n1 10.0.0.1:7001", "# cottar-member 1", "clock: 1"];
+    assert_eq!(lines(&mut net, 3), joined);
     net.join(2, 1);
     net.run_for(SECOND * 2);
     assert_eq!(lines(&mut net, 3), ["alive: n2 10.0.0.1:7002", "clock: 2"]);
@@ -69,12 +70,17 @@ fn members_and_times_are_recorded_as_they_come() {
     net.gossip_to(3, &query("_serf_ping", 9));
     net.gossip_to(3, &query("older", 7));
     assert_eq!(lines(&mut net, 3), ["query-clock: 8", "query-clock: 9"]);
+    let seen = |name: &[u8], ltime: u64| {
+        let hash = event_hash(name, b"");
+        format!("# cottar-seen {ltime} {hash:016x}")
+    };
     // An event is recorded when it is handed over.
     net.run_for(SECOND);
-    assert_eq!(lines(&mut net, 3), ["event-clock: 5"]);
+    let expected = [&seen(b"deploy", 5), "event-clock: 5"];
+    assert_eq!(lines(&mut net, 3), expected);
     net.gossip_to(3, &event("older", 4));
     net.run_for(SECOND);
-    assert!(lines(&mut net, 3).is_empty());
+    assert_eq!(lines(&mut net, 3), [seen(b"older", 4)]);
     net.remove(1);
     net.run_until("n1 has failed", SECOND * 60, |net| {
         net.status(3, 1) == MemberStatus::Failed
@@ -170,7 +176,9 @@ fn times_go_on_where_they_were() {
     let stats = net.serf(1).stats();
     let times = (stats.member_time, stats.event_time, stats.query_time);
     assert_eq!(times, (21, 31, 41));
-    assert_eq!(lines(&mut net, 1), ["alive: n1 10.0.0.1:7001"]);
+    let started = ["# cottar-member 31", "alive: n1 10.0.0.1:7001"];
+    assert_eq!(lines(&mut net, 1), started);
+    net.introduce(1);
     for (ltime, new) in [(29, false), (30, false), (31, true)] {
         net.gossip_to(1, &event("e", ltime));
         assert_eq!(
@@ -187,7 +195,10 @@ fn times_go_on_where_they_were() {
             "{ltime}"
         );
     }
-    assert_eq!(lines(&mut net, 1), ["event-clock: 31", "query-clock: 41"]);
+    let hash = event_hash(b"e", b"");
+    let noted = format!("# cottar-seen 31 {hash:016x}");
+    let expected = [&noted, "event-clock: 31", "query-clock: 41"];
+    assert_eq!(lines(&mut net, 1), expected);
 }
 
 #[test]
@@ -203,11 +214,12 @@ fn absurd_times_of_a_snapshot_are_ignored() {
     let stats = net.serf(1).stats();
     let times = (stats.member_time, stats.event_time, stats.query_time);
     assert_eq!(times, (1, 1, 1));
+    net.introduce(1);
     lines(&mut net, 1);
     net.gossip_to(1, &event("e", 3));
     net.run_for(SECOND);
     assert_eq!(net.host(1).take_user_events().len(), 1);
-    assert_eq!(lines(&mut net, 1), ["event-clock: 3"]);
+    assert_eq!(lines(&mut net, 1).last().unwrap(), "event-clock: 3");
 }
 
 #[test]
