@@ -52,6 +52,7 @@ impl Agent {
             Err(why) => self.logger.print(&format!("==> {why}")),
         }
         self.handlers.replace_handlers(handlers);
+        self.announce_query_handlers();
         apply_options(&mut self.config, &settings);
         self.runner
             .set_limits(self.config.handler_timeout, self.config.handler_grace);

@@ -146,6 +146,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         own_leave_seen: false,
         unfinished: true,
     };
+    agent.announce_query_handlers();
     logger.print(&agent.banner());
     if agent.config.start_join.is_empty() {
         agent.started();

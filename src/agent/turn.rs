@@ -409,6 +409,12 @@ impl Agent {
         self.serf.handle_input(Input::Command { id, command }, now);
     }
 
+    /// Tells the core for which queries there are handlers.
+    pub(super) fn announce_query_handlers(&mut self) {
+        let input = Input::QueryHandlers(self.handlers.query_handlers());
+        self.serf.handle_input(input, self.clock.now());
+    }
+
     pub(super) fn new_command_id(&mut self) -> CommandId {
         let id = CommandId(self.next_command);
         self.next_command += 1;
@@ -438,6 +444,10 @@ impl Agent {
             busy = true;
             self.telemetry.handler_starts(&invocation.script);
             self.runner.start(invocation, self.poll.registry(), now);
+        }
+        while let Some((ltime, id)) = self.handlers.poll_handled_query() {
+            self.serf
+                .handle_input(Input::QueryHandled { ltime, id }, now);
         }
         busy
     }

@@ -19,7 +19,9 @@ use super::registered::{Registered, Registry};
 use super::{Answer, Described, EventScript, Invocation, Local, Outcome};
 use crate::handler::End;
 use crate::ordered::OrderedMap;
-use crate::serf::{Command, Event, Member, MemberEvent, MemberEventKind};
+use crate::serf::{
+    Command, Event, LamportTime, Member, MemberEvent, MemberEventKind, QueryHandlers,
+};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::name::Escaped;
@@ -64,6 +66,8 @@ pub struct HandlerQueue {
     drops: DropLog,
     /// Tags that were last complained about.
     refused_tags: Vec<Vec<u8>>,
+    /// Queries for which no handler runs any more.
+    handled_queries: VecDeque<(LamportTime, u32)>,
 }
 
 #[derive(Debug)]
@@ -119,6 +123,7 @@ impl HandlerQueue {
             counters: Counters::default(),
             drops: DropLog::default(),
             refused_tags: Vec::new(),
+            handled_queries: VecDeque::new(),
         }
     }
 
@@ -136,6 +141,17 @@ impl HandlerQueue {
         self.handlers.list()
     }
 
+    /// The queries that handlers want, for the core's acks. Changed by [`Self::replace_handlers`].
+    pub fn query_handlers(&self) -> QueryHandlers {
+        self.handlers.query_handlers()
+    }
+
+    /// A query for which no handler runs any more, each once: whoever waits for an answer of theirs
+    /// waits in vain, unless it was given. Changed by everything that takes `&mut self`.
+    pub fn poll_handled_query(&mut self) -> Option<(LamportTime, u32)> {
+        self.handled_queries.pop_front()
+    }
+
     /// An event was delivered. Logs it, as the reference does.
     pub fn push(&mut self, event: Event, now: Instant) {
         log::info!(target: "agent", "Received event: {}", Described(&event));
@@ -150,6 +166,7 @@ impl HandlerQueue {
         }
         if !wanted {
             log::debug!(target: "agent", "No handler wants it and the queue is full: not kept");
+            note_handled(&mut self.handled_queries, &waiting.event);
             return;
         }
         self.forget_unwanted();
@@ -162,6 +179,7 @@ impl HandlerQueue {
             Event::Query(_) => self.counters.dropped_queries += 1,
         }
         self.handlers.count_drop(&waiting.event, None);
+        note_handled(&mut self.handled_queries, &waiting.event);
         self.note_drop(&waiting.event, now);
     }
 
@@ -264,7 +282,9 @@ impl HandlerQueue {
 
     /// Takes the next event that somebody wants; `None` if there is none.
     fn begin_next(&mut self, now: Instant) -> Option<()> {
-        self.current = None;
+        if let Some(ended) = self.current.take() {
+            note_handled(&mut self.handled_queries, &ended.event);
+        }
         loop {
             let Some(waiting) = self.waiting.pop_front() else {
                 self.drops.tell(self.bytes_max);
@@ -289,6 +309,7 @@ impl HandlerQueue {
                 });
                 return Some(());
             }
+            note_handled(&mut self.handled_queries, &waiting.event);
         }
     }
 
@@ -331,10 +352,11 @@ impl HandlerQueue {
     }
 
     fn forget_unwanted(&mut self) {
-        let bytes = &mut self.bytes;
+        let (bytes, handled) = (&mut self.bytes, &mut self.handled_queries);
         self.waiting.retain(|waiting| {
             if !waiting.wanted {
                 *bytes = bytes.saturating_sub(waiting.cost);
+                note_handled(handled, &waiting.event);
             }
             waiting.wanted
         });
@@ -386,6 +408,12 @@ impl HandlerQueue {
             self.bytes,
             self.waiting.iter().map(|w| w.cost).sum::<usize>()
         );
+    }
+}
+
+fn note_handled(handled: &mut VecDeque<(LamportTime, u32)>, event: &Event) {
+    if let Event::Query(query) = event {
+        handled.push_back((query.ltime, query.id));
     }
 }
 

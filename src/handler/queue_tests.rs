@@ -186,6 +186,39 @@ fn a_query_is_answered_by_status_zero_with_output() {
 }
 
 #[test]
+fn the_core_learns_which_queries_handlers_want_and_when_they_are_through() {
+    let mut queue = HandlerQueue::new(handlers(&["user=A", "user,query:load=B", "query:x=C"]));
+    let wanted = queue.query_handlers();
+    let names: Vec<_> = wanted.names.iter().map(|name| &name[..]).collect();
+    assert_eq!((wanted.all, names), (false, vec![&b"load"[..], b"x"]));
+    for (specs, all) in [(["query=A"], true), (["A"], true), (["user=A"], false)] {
+        let queue = HandlerQueue::new(handlers(&specs));
+        assert_eq!(queue.query_handlers().all, all, "{specs:?}");
+    }
+    // Run, not wanted, and a user event, which is none.
+    queue.push(user("load"), NOW);
+    queue.push(query("load"), NOW);
+    queue.push(query("other"), NOW);
+    assert!(next(&mut queue).is_some());
+    queue.handle_outcome(ended(End::Exited(0), b""));
+    assert!(next(&mut queue).is_some());
+    queue.handle_outcome(ended(End::Exited(0), b""));
+    assert!(next(&mut queue).is_some());
+    assert_eq!(queue.poll_handled_query(), None);
+    queue.handle_outcome(ended(End::Exited(1), b""));
+    assert!(next(&mut queue).is_none());
+    for _ in 0..2 {
+        assert_eq!(queue.poll_handled_query(), Some((LamportTime(3), 44)));
+    }
+    assert_eq!(queue.poll_handled_query(), None);
+    // No room.
+    let mut full = HandlerQueue::with_bytes_max(handlers(&["query=A"]), 0);
+    full.push(query("load"), NOW);
+    assert_eq!(full.poll_handled_query(), Some((LamportTime(3), 44)));
+    assert_eq!(full.poll_handled_query(), None);
+}
+
+#[test]
 fn a_user_event_is_never_answered() {
     let mut queue = HandlerQueue::new(handlers(&["A"]));
     queue.push(user("x"), NOW);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{End, EventScript, Outcome};
-use crate::serf::Event;
+use super::{End, EventFilter, EventScript, Outcome};
+use crate::serf::{Event, QueryHandlers};
 use crate::time::Duration;
 
 /// What became of one handler's runs since it was registered; a reload that keeps it keeps this.
@@ -85,6 +85,22 @@ impl Registry {
         let mut last_entry = 0;
         let matching = self.list.iter().filter(|r| r.handler.matches(event));
         matching.filter(move |r| std::mem::replace(&mut last_entry, r.entry) != r.entry)
+    }
+
+    /// The queries that some of them want.
+    pub(super) fn query_handlers(&self) -> QueryHandlers {
+        let mut wanted = QueryHandlers::default();
+        for registered in &self.list {
+            match &registered.handler.filter {
+                EventFilter::All => wanted.all = true,
+                EventFilter::Query(name) if name.is_empty() => wanted.all = true,
+                EventFilter::Query(name) => {
+                    wanted.names.insert(name.clone());
+                }
+                EventFilter::User(_) | EventFilter::Member(_) => {}
+            }
+        }
+        wanted
     }
 
     /// A run ended. The handler may be gone by now.

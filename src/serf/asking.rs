@@ -6,13 +6,15 @@ use super::events::Source;
 use super::internal::Vote;
 use super::keys::KeyReport;
 use super::queries::INTERNAL_PREFIX;
+use super::query::repeat::{Awaited, Repetition};
 use super::{CommandId, CommandResult, LamportTime, Output, QueryParams, QueryRecord, Serf};
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::swim::UserQueue;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{
-    Filter, QueryMessage, QueryResponseMessage, RESPONSE_FLAG_ACK, SerfMessage, query_flag,
+    Filter, QueryMessage, QueryResponseMessage, RESPONSE_FLAG_ACK, RESPONSE_FLAG_PENDING,
+    SerfMessage, query_flag,
 };
 
 /// Queries of this node that collect at a time.
@@ -33,12 +35,14 @@ pub(super) enum Purpose {
 pub(super) struct Asked {
     id: u32,
     purpose: Purpose,
-    deadline: Instant,
+    pub(super) deadline: Instant,
     wants_acks: bool,
     /// Answers that are taken, acks and replies counted apart.
     capacity: usize,
-    acks: OrderedSet<NodeName>,
-    replies: OrderedSet<NodeName>,
+    pub(super) acks: OrderedSet<NodeName>,
+    pub(super) replies: OrderedSet<NodeName>,
+    /// `None`: it is not repeated.
+    pub(super) repetition: Option<Repetition>,
 }
 
 /// The queries that collect answers, by time.
@@ -46,6 +50,7 @@ pub(super) struct Asked {
 pub(super) struct AskedQueries {
     by_time: OrderedMap<LamportTime, Asked>,
     by_deadline: OrderedSet<(Instant, LamportTime)>,
+    by_repetition: OrderedSet<(Instant, LamportTime)>,
 }
 
 impl AskedQueries {
@@ -55,12 +60,47 @@ impl AskedQueries {
 
     fn insert(&mut self, ltime: LamportTime, asked: Asked) {
         self.by_deadline.insert((asked.deadline, ltime));
+        if let Some(due) = asked.repetition.as_ref().and_then(Repetition::due) {
+            self.by_repetition.insert((due, ltime));
+        }
         self.by_time.insert(ltime, asked);
+    }
+
+    pub(super) fn get(&self, ltime: LamportTime) -> Option<&Asked> {
+        self.by_time.get(&ltime)
+    }
+
+    pub(super) fn get_mut(&mut self, ltime: LamportTime) -> Option<&mut Asked> {
+        self.by_time.get_mut(&ltime)
+    }
+
+    /// When the first query is to be repeated.
+    pub(super) fn first_repetition(&self) -> Option<Instant> {
+        self.by_repetition.first().map(|(due, _)| *due)
+    }
+
+    /// Takes the query whose repetition is due first out of the order; [`Self::put_repetition`] puts
+    /// it back.
+    pub(super) fn take_first_repetition(&mut self, now: Instant) -> Option<(Instant, LamportTime)> {
+        let first = self.by_repetition.first().copied();
+        let (due, ltime) = first.filter(|(due, _)| *due <= now)?;
+        self.by_repetition.remove(&(due, ltime));
+        Some((due, ltime))
+    }
+
+    /// A query is to be repeated again then.
+    pub(super) fn put_repetition(&mut self, ltime: LamportTime, due: Option<Instant>) {
+        if let Some(due) = due {
+            self.by_repetition.insert((due, ltime));
+        }
     }
 
     fn remove(&mut self, ltime: LamportTime) -> Option<Asked> {
         let asked = self.by_time.remove(&ltime)?;
         self.by_deadline.remove(&(asked.deadline, ltime));
+        if let Some(due) = asked.repetition.as_ref().and_then(Repetition::due) {
+            self.by_repetition.remove(&(due, ltime));
+        }
         Some(asked)
     }
 
@@ -75,6 +115,12 @@ impl AskedQueries {
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.by_time.len(), self.by_deadline.len());
         assert!(self.by_time.len() <= ASKED_MAX);
+        let repeated = self.by_time.iter().filter_map(|(ltime, asked)| {
+            let due = asked.repetition.as_ref()?.due()?;
+            Some((due, *ltime))
+        });
+        let repeated: OrderedSet<_> = repeated.collect();
+        assert!(repeated.iter().eq(self.by_repetition.iter()));
     }
 }
 
@@ -145,7 +191,8 @@ impl Serf {
         let wants_acks = params.request_ack;
         let message = self.query_message(params, timeout);
         let limit = self.config.query_size_limit_bytes;
-        if SerfMessage::Query(message.clone()).encode().len() > limit {
+        let encoded_bytes = SerfMessage::Query(message.clone()).encode().len();
+        if encoded_bytes > limit {
             return Err(format!("query exceeds limit of {limit} bytes"));
         }
         if self.asked.by_time.len() >= ASKED_MAX {
@@ -157,6 +204,13 @@ impl Serf {
         let deadline = now + timeout;
         // Only a clock at its very end can name a time twice.
         self.end_query_at(ltime, now);
+        let awaited = match purpose {
+            Purpose::Conflict(_) | Purpose::Keys(..) => Some(Awaited::Answer),
+            Purpose::Command(_) => wants_acks.then_some(Awaited::Ack),
+        };
+        // What gossip cannot carry is not sent by another way either.
+        let awaited = awaited.filter(|_| self.fits_gossip(encoded_bytes));
+        let repetition = awaited.map(|awaited| Repetition::new(&message, awaited, now, deadline));
         let asked = Asked {
             id,
             purpose,
@@ -165,6 +219,7 @@ impl Serf {
             capacity: self.swim.live_node_count().saturating_add(SPARE_ANSWERS),
             acks: OrderedSet::new(),
             replies: OrderedSet::new(),
+            repetition,
         };
         self.asked.insert(ltime, asked);
         let sent = Sent {
@@ -224,6 +279,15 @@ impl Serf {
         let is_ack = message.flags & RESPONSE_FLAG_ACK != 0;
         if is_ack && !asked.wants_acks {
             return;
+        }
+        let pending = message.flags & RESPONSE_FLAG_PENDING != 0;
+        if let Some(repetition) = &mut asked.repetition {
+            if !is_ack || !pending {
+                repetition.settled(&message.from);
+            } else if !asked.acks.contains(&message.from) {
+                let answered = asked.replies.contains(&message.from);
+                repetition.acked(&message.from, pending, answered);
+            }
         }
         let seen = if is_ack {
             &mut asked.acks

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::keys::{KeyReport, KeyringChange, RawKey};
 use super::snapshot::SnapshotLine;
-use super::{Event, LamportTime, StreamEnd, StreamId, Tags, Transmit};
+use super::{Event, LamportTime, QueryHandlers, StreamEnd, StreamId, Tags, Transmit};
 use crate::time::{Duration, Instant};
 use crate::wire::{Key, NodeName};
 
@@ -54,6 +54,16 @@ pub enum Input<'a> {
         change: KeyringChange,
         /// Why they are not; completes `Failed to write keyring file: `.
         result: Result<(), String>,
+    },
+    /// The handlers that there are for queries, from now on; none before.
+    QueryHandlers(QueryHandlers),
+    /// The handlers of a delivered query have all run, or none will; no answer of theirs comes any
+    /// more.
+    QueryHandled {
+        /// Of the query.
+        ltime: LamportTime,
+        /// Of the query.
+        id: u32,
     },
     /// The program ends now, whether the node has left or not: what waits for company (coalesced
     /// events, the clock of the snapshot) comes out.
@@ -307,6 +317,10 @@ pub struct Counters {
     pub updated: u64,
     /// Members that came back so soon after they had failed that somebody should look at the network.
     pub flapped: u64,
+    /// Datagrams with a query that was asked before, to members that had not acked or answered.
+    pub queries_repeated: u64,
+    /// Queries of others that came again and were acked and answered again.
+    pub repeats_answered: u64,
     /// Acks and replies for which no query waits, or waits any more.
     pub late_responses: u64,
     /// Coordinates that are none, or with which no distance can be computed.

@@ -1,7 +1,7 @@
 //! Who a query is for (gossip spec 5.8.2). Expressions come from the network, so their size and the
 //! time that they take are bounded (8.8), and whatever goes wrong means "not for me".
 
-use super::Tags;
+use super::{Member, Tags};
 use crate::wire::limits::QUERY_FILTERS_MAX;
 use crate::wire::name::Escaped;
 use crate::wire::serf::Filter;
@@ -34,26 +34,69 @@ pub(super) fn all_match(filters: &[Vec<u8>], name: &[u8], tags: &Tags) -> bool {
     })
 }
 
+/// The filters of a query of this node, read and compiled once to be matched with many members.
+/// Judges as [`all_match`] does.
+pub(super) struct CompiledFilters(Option<Vec<Compiled>>);
+
+enum Compiled {
+    Nodes(Vec<Vec<u8>>),
+    Tag(Vec<u8>, regex_lite::Regex),
+}
+
+impl CompiledFilters {
+    pub(super) fn new(filters: Option<&[Vec<u8>]>) -> Self {
+        let filters = filters.unwrap_or_default();
+        if filters.len() > QUERY_FILTERS_MAX {
+            return CompiledFilters(None);
+        }
+        let mut expression_bytes = 0usize;
+        let compiled = filters.iter().map(|bytes| match Filter::decode(bytes) {
+            Ok(Filter::Nodes(names)) => Some(Compiled::Nodes(names)),
+            Ok(Filter::Tag { tag, expression }) => {
+                expression_bytes = expression_bytes.saturating_add(expression.len());
+                let regex = compile(&expression);
+                let regex = regex.filter(|_| expression_bytes <= EXPRESSIONS_BYTES_MAX)?;
+                Some(Compiled::Tag(tag, regex))
+            }
+            Err(_) => None,
+        });
+        CompiledFilters(compiled.collect())
+    }
+
+    pub(super) fn match_member(&self, member: &Member) -> bool {
+        let Some(filters) = &self.0 else {
+            return false;
+        };
+        filters.iter().all(|filter| match filter {
+            Compiled::Nodes(names) => names.iter().any(|name| name == member.name.as_bytes()),
+            Compiled::Tag(tag, regex) => {
+                let value = member.tags.get(tag).unwrap_or_default();
+                regex.is_match(&String::from_utf8_lossy(value))
+            }
+        })
+    }
+}
+
 /// Whether an expression is found anywhere in a tag's value. The engine knows no classes beyond
 /// ASCII, like the reference's.
 pub fn tag_matches(expression: &[u8], value: &[u8]) -> bool {
+    compile(expression).is_some_and(|regex| regex.is_match(&String::from_utf8_lossy(value)))
+}
+
+/// Compiles an expression, if it is one and within its bounds.
+fn compile(expression: &[u8]) -> Option<regex_lite::Regex> {
     if expression.len() > EXPRESSION_BYTES_MAX {
-        return false;
+        return None;
     }
-    let Ok(source) = std::str::from_utf8(expression) else {
-        return false;
-    };
+    let source = std::str::from_utf8(expression).ok()?;
     let compiled = regex_lite::RegexBuilder::new(source)
         .size_limit(COMPILED_BYTES_MAX)
         .build();
-    match compiled {
-        Ok(regex) => regex.is_match(&String::from_utf8_lossy(value)),
-        Err(error) => {
-            let shown = Escaped(expression);
-            log::debug!(target: "serf", "Filter expression '{shown}' does not compile: {error}");
-            false
-        }
-    }
+    let failed = |error: &regex_lite::Error| {
+        let shown = Escaped(expression);
+        log::debug!(target: "serf", "Filter expression '{shown}' does not compile: {error}");
+    };
+    compiled.inspect_err(failed).ok()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::asking::Purpose;
-use super::queries::Route;
+use super::query::kept::Route;
 use super::relay::{RateLimit, same_addr};
 use super::{Output, QueryParams, Serf, State};
 use crate::swim::{Node, Swim};

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::queries::Route;
+use super::query::kept::Route;
 use super::{KeyringChange, Output, Serf};
 use crate::ordered::OrderedMap;
 use crate::time::Instant;

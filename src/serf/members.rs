@@ -68,6 +68,16 @@ impl Members {
         self.table.values().map(|record| &**record)
     }
 
+    /// The members behind a name; all of them for `None`.
+    pub(super) fn after(&self, name: Option<&NodeName>) -> impl Iterator<Item = &Record> {
+        let rest = match name {
+            Some(name) => self.table.range_from(name),
+            None => self.table.iter(),
+        };
+        let behind = rest.map(|(_, record)| &**record);
+        behind.filter(move |record| name != Some(&record.member.name))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

@@ -50,6 +50,7 @@ pub use events::event_hash;
 pub use filters::tag_matches;
 pub use keys::{KeyReport, KeyringChange, RawKey};
 pub use queries::{INTERNAL_PREFIX, encode_response};
+pub use query::handlers::QueryHandlers;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -85,8 +86,10 @@ pub struct Serf {
     event_order: events::InOrder<UserEvent>,
     queries: queries::QueryRing,
     query_order: events::InOrder<Query>,
-    answerables: queries::Answerables,
+    taken: query::kept::TakenQueries,
+    query_handlers: QueryHandlers,
     asked: asking::AskedQueries,
+    pace: query::schedule::Pace,
     member_coalescer: MemberCoalescer,
     user_coalescer: UserCoalescer,
 
@@ -166,8 +169,10 @@ impl Serf {
             event_order: events::InOrder::default(),
             queries: queries::QueryRing::default(),
             query_order: events::InOrder::default(),
-            answerables: queries::Answerables::default(),
+            taken: query::kept::TakenQueries::default(),
+            query_handlers: QueryHandlers::default(),
             asked: asking::AskedQueries::default(),
+            pace: query::schedule::Pace::default(),
             member_coalescer,
             user_coalescer,
             joins: Vec::new(),
@@ -225,6 +230,8 @@ impl Serf {
             Input::KeyringWritten { change, result } => {
                 self.handle_keyring_written(change, result, now);
             }
+            Input::QueryHandlers(handlers) => self.query_handlers = handlers,
+            Input::QueryHandled { ltime, id } => self.handle_query_handled(ltime, id),
             Input::Shutdown => self.end_for_good(),
             Input::Command { id, command } => self.handle_command(id, command, now),
         }
@@ -240,6 +247,8 @@ impl Serf {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = [
             self.asked.deadline(),
+            self.repetition_deadline(),
+            self.taken.deadline(),
             self.waiters.first_key_value().map(|(_, (due, _))| *due),
             self.leave_deadline(),
             self.prunes.front().map(|(due, _)| *due),
@@ -338,6 +347,7 @@ impl Serf {
         self.event_order.check_invariants();
         self.query_order.check_invariants();
         self.asked.check_invariants();
+        self.taken.check_invariants();
         self.doubts
             .check_invariants(&self.members, self.local_name());
         assert!(self.members.record(self.local_name().as_bytes()).is_some());
@@ -471,9 +481,7 @@ impl Serf {
         id: Option<BroadcastId>,
         now: Instant,
     ) -> bool {
-        // A message costs its two bytes of length and the type byte of user messages.
-        let budget = self.swim.envelope_mut().packet_budget_bytes();
-        if message.len().saturating_add(3) > budget {
+        if !self.fits_gossip(message.len()) {
             return false;
         }
         let audience = match queue {
@@ -488,9 +496,18 @@ impl Serf {
         true
     }
 
+    /// Whether a message of that size fits a gossip packet.
+    fn fits_gossip(&mut self, bytes: usize) -> bool {
+        // A message costs its two bytes of length and the type byte of user messages.
+        let budget = self.swim.envelope_mut().packet_budget_bytes();
+        bytes.saturating_add(3) <= budget
+    }
+
     fn do_what_is_due(&mut self, now: Instant) {
         self.continue_user_state(now);
         self.end_due_queries(now);
+        self.repeat_due_queries(now);
+        self.taken.forget_due(now);
         self.end_overdue_waits(now);
         self.finish_due_prunes(now);
         self.do_due_chores(now);

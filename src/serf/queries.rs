@@ -1,21 +1,17 @@
 //! Queries of others and of this node as its members see them: taking in, acking, answering (gossip
 //! spec 5.8.3, 5.8.4). Asking is in [`super::asking`].
 
-use std::net::SocketAddr;
-
 use super::clock::Clock;
 use super::config::{BUFFER_SLOTS, RESPONSE_BYTES_MAX};
 use super::events::Source;
+use super::query::kept::{Route, Taken};
 use super::user_events::Verdict;
 use super::{LamportTime, Query, Serf, filters};
 use crate::ordered::OrderedMap;
 use crate::swim::Sample;
 use crate::time::{Duration, Instant};
-use crate::wire::NodeName;
 use crate::wire::name::Escaped;
-use crate::wire::serf::{
-    QueryMessage, QueryResponseMessage, RESPONSE_FLAG_ACK, SerfMessage, query_flag,
-};
+use crate::wire::serf::{QueryMessage, QueryResponseMessage, SerfMessage, query_flag};
 
 /// What every internal query's name starts with; no handler hears of these.
 pub const INTERNAL_PREFIX: &[u8] = b"_serf_";
@@ -23,13 +19,19 @@ pub const INTERNAL_PREFIX: &[u8] = b"_serf_";
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Ids of one time that are remembered; more are refused (gossip spec 8.7).
 const SLOT_IDS_MAX: usize = 1024;
-/// Delivered queries that can be answered at a time; beyond it the oldest cannot be any more.
-const ANSWERABLE_MAX: usize = 4096;
+
+/// A query of one time.
+#[derive(Debug)]
+struct Known {
+    id: u32,
+    /// It was passed on, or is not to be.
+    passed_on: bool,
+}
 
 /// The queries of the last 512 times, by time and id.
 #[derive(Debug, Default)]
 pub(super) struct QueryRing {
-    slots: OrderedMap<LamportTime, Vec<u32>>,
+    slots: OrderedMap<LamportTime, Vec<Known>>,
     /// Times below are ignored.
     minimum: LamportTime,
 }
@@ -53,52 +55,24 @@ impl QueryRing {
             return Verdict::Old;
         }
         let ids = self.slots.get_or_insert_with(ltime, Vec::new);
-        if ids.contains(&id) {
+        if ids.iter().any(|known| known.id == id) {
             return Verdict::Seen;
         }
         if ids.len() >= SLOT_IDS_MAX {
             return Verdict::Full;
         }
-        ids.push(id);
+        let passed_on = false;
+        ids.push(Known { id, passed_on });
         Verdict::New
     }
-}
 
-/// How replies to a query travel.
-#[derive(Clone, Debug)]
-pub(super) struct Route {
-    /// The query is this node's own: replies are delivered here.
-    pub(super) own: bool,
-    /// Where replies go.
-    pub(super) addr: SocketAddr,
-    /// The asker's name.
-    pub(super) name: Option<NodeName>,
-    /// Copies of each reply through other nodes.
-    pub(super) relay_factor: u8,
-}
-
-/// A delivered query that a handler may answer.
-#[derive(Clone, Debug)]
-struct Answerable {
-    route: Route,
-    deadline: Instant,
-    answered: bool,
-}
-
-/// The delivered queries, by time and id.
-#[derive(Debug, Default)]
-pub(super) struct Answerables(OrderedMap<(LamportTime, u32), Answerable>);
-
-impl Answerables {
-    /// Takes a query in, and drops from the oldest on what cannot be answered any more.
-    fn put(&mut self, key: (LamportTime, u32), query: Answerable, now: Instant) {
-        self.0.insert(key, query);
-        while let Some((_, oldest)) = self.0.first_key_value() {
-            if oldest.deadline >= now && self.0.len() <= ANSWERABLE_MAX {
-                return;
-            }
-            self.0.pop_first();
-        }
+    /// Whether a known query is to be passed on now. `spread`: this copy of it may be.
+    ///
+    /// Its asker may have sent it directly before gossip brought it.
+    fn pass_on(&mut self, ltime: LamportTime, id: u32, spread: bool) -> bool {
+        let ids = self.slots.get_mut(&ltime);
+        let known = ids.and_then(|ids| ids.iter_mut().find(|known| known.id == id));
+        spread && known.is_some_and(|known| !std::mem::replace(&mut known.passed_on, true))
     }
 }
 
@@ -130,13 +104,17 @@ impl Serf {
         now: Instant,
     ) -> bool {
         let QueryMessage { ltime, id, .. } = message;
+        let spread = message.flags & query_flag::NO_BROADCAST == 0;
         if !self.query_clock.witness(ltime) {
             self.refuse("query with an absurd time");
             return false;
         }
         match self.queries.put(self.query_clock, ltime, id) {
             Verdict::New => {}
-            Verdict::Seen => return false,
+            Verdict::Seen => {
+                self.answer_again(&message, source, now);
+                return self.queries.pass_on(ltime, id, spread);
+            }
             Verdict::Old => {
                 let name = Escaped(&message.name);
                 log::debug!(target: "serf", "Ignoring old query {name} at {ltime}");
@@ -148,7 +126,6 @@ impl Serf {
             }
         }
         self.swim.note(Sample::Query(message.name.clone()));
-        let spread = message.flags & query_flag::NO_BROADCAST == 0;
         let for_us = message.filters.as_ref().is_none_or(|filters| {
             filters::all_match(filters, self.local_name().as_bytes(), &self.config.tags)
         });
@@ -157,7 +134,7 @@ impl Serf {
         } else {
             self.skip_query(ltime, source, now);
         }
-        spread
+        self.queries.pass_on(ltime, id, spread)
     }
 
     fn accept_query(&mut self, message: QueryMessage, source: Source, now: Instant) {
@@ -169,23 +146,28 @@ impl Serf {
             relay_factor: message.relay_factor,
         };
         let QueryMessage { ltime, id, .. } = message;
+        let deadline = now + clamp_timeout(message.timeout_nanos);
+        let internal = message.name.starts_with(INTERNAL_PREFIX);
+        let pending = !internal && self.query_handlers.wants(&message.name);
+        let taken = Taken {
+            route: route.clone(),
+            deadline,
+            answered: internal,
+            pending,
+            answer: None,
+            repeats: 0,
+        };
+        self.taken.put((ltime, id), taken);
         if message.flags & query_flag::ACK != 0 {
-            let ack = self.response(ltime, id, RESPONSE_FLAG_ACK, None);
+            let ack = self.response(ltime, id, Serf::ack_flags(pending), None);
             let encoded = SerfMessage::QueryResponse(ack.clone()).encode();
             self.send_response(&route, ack, encoded, now);
         }
-        let deadline = now + clamp_timeout(message.timeout_nanos);
-        if message.name.starts_with(INTERNAL_PREFIX) {
+        if internal {
             self.handle_internal_query(&message, &route, deadline, now);
             self.skip_query(ltime, source, now);
             return;
         }
-        let answerable = Answerable {
-            route,
-            deadline,
-            answered: false,
-        };
-        self.answerables.put((ltime, id), answerable, now);
         let query = Query {
             ltime,
             id,
@@ -214,7 +196,7 @@ impl Serf {
             Ok(encoded) => encoded,
             Err(why) => return failed(&why),
         };
-        let Some(query) = self.answerables.0.get_mut(&(ltime, id)) else {
+        let Some(query) = self.taken.get_mut((ltime, id)) else {
             return failed("response is past the deadline");
         };
         if query.answered {
@@ -265,7 +247,10 @@ impl Serf {
     ) {
         if route.own {
             self.handle_query_response(message, now);
-        } else if self.may_answer_to(route.addr, route.name.as_ref(), now) {
+            return;
+        }
+        self.keep_answer(&message, &encoded);
+        if self.may_answer_to(route.addr, route.name.as_ref(), now) {
             self.swim.send_user_message(route.addr, &encoded);
             self.relay_response(route, encoded);
         } else {

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::queries::Route;
+use super::query::kept::Route;
 use super::{MemberStatus, Serf};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -33,6 +33,11 @@ impl RateLimit {
         RateLimit::new(64, 16)
     }
 
+    /// Acks and answers that are sent again, in KiB.
+    pub(super) fn repeated_answers() -> Self {
+        RateLimit::new(1024, 1024)
+    }
+
     /// Log lines about name conflicts, which anybody can provoke.
     pub(super) fn conflict_lines() -> Self {
         RateLimit::new(16, 1)
@@ -47,14 +52,19 @@ impl RateLimit {
     }
 
     pub(super) fn allows(&mut self, now: Instant) -> bool {
+        self.allows_many(1, now)
+    }
+
+    /// Whether so many pass together.
+    pub(super) fn allows_many(&mut self, count: usize, now: Instant) -> bool {
         let depth = self.interval.saturating_mul(self.burst);
-        let horizon = now + depth;
-        let level = self.level.max(now);
-        if level + self.interval > horizon {
-            return false;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let level = self.level.max(now) + self.interval.saturating_mul(count);
+        let allowed = level <= now + depth;
+        if allowed {
+            self.level = level;
         }
-        self.level = level + self.interval;
-        true
+        allowed
     }
 }
 

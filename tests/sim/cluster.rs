@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use cottar::rng::Rng;
 use cottar::serf::snapshot::Snapshot;
 use cottar::serf::{
-    Command, CommandId, CommandResult, Config, JoinTarget, KeyringChange, MemberStatus,
+    Command, CommandId, CommandResult, Config, Input, JoinTarget, KeyringChange, MemberStatus,
     QueryParams, QueryRecord, Serf, StreamEnd, StreamId, Tags,
 };
 use cottar::swim::{self, NodeState};
@@ -338,11 +338,14 @@ impl Sim {
         if node.before.is_some() {
             node.life += 1;
         }
+        let mut serf = serf;
+        node.handlers = Handlers::new(node.spec.pace);
+        let handlers = Input::QueryHandlers(node.handlers.wanted_queries());
+        serf.handle_input(handlers, now);
         node.serf = Some(serf);
         node.host_up = true;
         node.started_at = now;
         node.resumed_at = now;
-        node.handlers = Handlers::new(node.spec.pace);
         let (name, addr) = (node.spec.config.name.clone(), node.spec.config.addr);
         self.by_addr.insert(addr, id);
         self.record(id, What::Started { name, addr });

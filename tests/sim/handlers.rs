@@ -9,7 +9,7 @@ use cottar::handler::{
     Answer, Counters, End, EventScript, HandlerQueue, Local, Outcome, event_type,
 };
 use cottar::rng::Rng;
-use cottar::serf::{Event, Serf};
+use cottar::serf::{Event, LamportTime, QueryHandlers, Serf};
 use cottar::time::{Duration, Instant};
 
 /// How long handlers run.
@@ -115,6 +115,16 @@ impl Handlers {
         };
         let answer = self.queue.handle_outcome(outcome);
         Some((order, event, answer))
+    }
+
+    /// Which queries there are handlers for.
+    pub fn wanted_queries(&self) -> QueryHandlers {
+        self.queue.query_handlers()
+    }
+
+    /// A query for which nothing runs any more.
+    pub fn handled_query(&mut self) -> Option<(LamportTime, u32)> {
+        self.queue.poll_handled_query()
     }
 
     /// Events that wait, the running one not counted.

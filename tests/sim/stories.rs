@@ -4,6 +4,7 @@ mod failures;
 mod farewells;
 mod news;
 mod queries;
+mod repeats;
 mod returns;
 
 use cottar::serf::{CommandResult, Event, MemberEventKind, MemberStatus};

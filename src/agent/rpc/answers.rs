@@ -143,6 +143,14 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
         let shown = unordered.map(|(name, count)| (name, count.to_string()));
         group("order", shown.into());
     }
+    let repeated = [
+        ("repeated", counters.queries_repeated),
+        ("repeats_answered", counters.repeats_answered),
+    ];
+    if repeated.iter().any(|(_, count)| *count > 0) {
+        let shown = repeated.map(|(name, count)| (name, count.to_string()));
+        group("queries", shown.into());
+    }
     let own_name = view.serf.local_name().as_bytes().to_vec();
     stats.insert(b"agent".to_vec(), [(b"name".to_vec(), own_name)].into());
     stats.insert(

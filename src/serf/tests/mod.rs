@@ -13,4 +13,5 @@ mod node;
 mod noise;
 mod order;
 mod queries;
+mod repeats;
 mod snapshot;

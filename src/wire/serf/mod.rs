@@ -9,7 +9,10 @@ mod tags;
 
 pub use intent::{JoinIntent, LeaveIntent, UserEventMessage};
 pub use internal::{ConflictMember, KeyRequest, KeyResponse};
-pub use query::{Filter, QueryMessage, QueryResponseMessage, RESPONSE_FLAG_ACK, query_flag};
+pub use query::{
+    Filter, QueryMessage, QueryResponseMessage, RESPONSE_FLAG_ACK, RESPONSE_FLAG_PENDING,
+    query_flag,
+};
 pub use relay::RelayMessage;
 pub use state::{RecentEvents, SerfPushPull};
 pub use tags::{TAGS_TOO_LONG, Tags};

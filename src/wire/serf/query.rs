@@ -50,7 +50,7 @@ pub struct QueryResponseMessage {
     pub id: u32,
     /// Who answers.
     pub from: NodeName,
-    /// Bit 0: this is an ack.
+    /// [`RESPONSE_FLAG_ACK`] and [`RESPONSE_FLAG_PENDING`].
     pub flags: u32,
     /// Nil in an ack.
     pub payload: Option<Vec<u8>>,
@@ -58,6 +58,9 @@ pub struct QueryResponseMessage {
 
 /// Bit of [`QueryResponseMessage::flags`]: an ack.
 pub const RESPONSE_FLAG_ACK: u32 = 1;
+/// Bit of [`QueryResponseMessage::flags`] that only cottar sets and reads, in acks: the sender has an
+/// answer, or a handler of it runs that may give one. The reference tests bit 0 alone.
+pub const RESPONSE_FLAG_PENDING: u32 = 1 << 16;
 
 /// Who should handle a query (gossip spec 5.8.2).
 #[derive(Clone, Debug, PartialEq, Eq)]

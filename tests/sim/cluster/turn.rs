@@ -260,5 +260,12 @@ impl Sim {
             self.command_as(id, answer.command, Asked::Respond(query));
         }
         self.start_handler(id);
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        while let Some((ltime, query)) = node.handlers.handled_query() {
+            if let Some(serf) = node.serf.as_mut() {
+                serf.handle_input(Input::QueryHandled { ltime, id: query }, now);
+            }
+        }
     }
 }

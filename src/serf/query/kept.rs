@@ -1,0 +1,284 @@
+//! Queries that this node has taken in: how they are answered, and what is kept to answer them again.
+
+use std::net::SocketAddr;
+
+use crate::ordered::{OrderedMap, OrderedSet};
+use crate::serf::events::Source;
+use crate::serf::relay::RateLimit;
+use crate::serf::{LamportTime, Serf};
+use crate::time::Instant;
+use crate::wire::NodeName;
+use crate::wire::serf::{
+    QueryMessage, QueryResponseMessage, RESPONSE_FLAG_ACK, RESPONSE_FLAG_PENDING, SerfMessage,
+    query_flag,
+};
+
+/// Queries that are remembered until their deadline; beyond it the oldest cannot be answered any more.
+const TAKEN_MAX: usize = 4096;
+/// Bytes of answers that are kept to be sent again; beyond it those of the oldest queries go.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+/// Repetitions of one query that are answered: the eight that an asker sends, and copies that the
+/// network makes.
+const REPEATS_MAX: u8 = 16;
+/// Bytes that one unit of the rate of repeated acks and answers stands for.
+const RATE_UNIT_BYTES: usize = 1024;
+
+/// Names a query.
+pub(in crate::serf) type QueryKey = (LamportTime, u32);
+
+/// How replies to a query travel.
+#[derive(Clone, Debug)]
+pub(in crate::serf) struct Route {
+    /// The query is this node's own: replies are delivered here.
+    pub(in crate::serf) own: bool,
+    /// Where replies go.
+    pub(in crate::serf) addr: SocketAddr,
+    /// The asker's name.
+    pub(in crate::serf) name: Option<NodeName>,
+    /// Copies of each reply through other nodes.
+    pub(in crate::serf) relay_factor: u8,
+}
+
+/// A query that was taken in.
+#[derive(Clone, Debug)]
+pub(in crate::serf) struct Taken {
+    pub(in crate::serf) route: Route,
+    pub(in crate::serf) deadline: Instant,
+    /// Handlers may not answer any more, or never could.
+    pub(in crate::serf) answered: bool,
+    /// A handler runs for it, or will.
+    pub(in crate::serf) pending: bool,
+    /// The encoded answer.
+    pub(in crate::serf) answer: Option<Vec<u8>>,
+    /// Repetitions that were answered.
+    pub(in crate::serf) repeats: u8,
+}
+
+/// The queries that were taken in and whose deadline has not passed, by time and id.
+#[derive(Debug)]
+pub(in crate::serf) struct TakenQueries {
+    by_key: OrderedMap<QueryKey, Taken>,
+    by_deadline: OrderedSet<(Instant, QueryKey)>,
+    bytes: usize,
+    rate: RateLimit,
+}
+
+impl Default for TakenQueries {
+    fn default() -> Self {
+        TakenQueries {
+            by_key: OrderedMap::new(),
+            by_deadline: OrderedSet::new(),
+            bytes: 0,
+            rate: RateLimit::repeated_answers(),
+        }
+    }
+}
+
+impl TakenQueries {
+    /// When something can be forgotten.
+    pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
+        // At the deadline itself an answer still counts.
+        let due = |(deadline, _): &(Instant, QueryKey)| {
+            Instant::from_nanos(deadline.as_nanos().saturating_add(1))
+        };
+        self.by_deadline.first().map(due)
+    }
+
+    pub(in crate::serf) fn put(&mut self, key: QueryKey, query: Taken) {
+        self.remove(key);
+        self.by_deadline.insert((query.deadline, key));
+        self.by_key.insert(key, query);
+        if self.by_key.len() > TAKEN_MAX {
+            if let Some((oldest, _)) = self.by_key.first_key_value() {
+                self.remove(*oldest);
+            }
+        }
+    }
+
+    pub(in crate::serf) fn get_mut(&mut self, key: QueryKey) -> Option<&mut Taken> {
+        self.by_key.get_mut(&key)
+    }
+
+    /// Keeps an answer until the deadline of its query.
+    fn keep(&mut self, key: QueryKey, encoded: &[u8]) {
+        let Some(query) = self.by_key.get_mut(&key) else {
+            return;
+        };
+        if query.answer.is_some() || encoded.len() > KEPT_BYTES_MAX {
+            return;
+        }
+        query.answer = Some(encoded.to_vec());
+        self.bytes += encoded.len();
+        while self.bytes > KEPT_BYTES_MAX {
+            let mut kept = self.by_key.iter();
+            let oldest = kept.find(|(at, query)| query.answer.is_some() && **at != key);
+            let Some(oldest) = oldest.map(|(at, _)| *at) else {
+                return;
+            };
+            let query = self.by_key.get_mut(&oldest);
+            let answer = query.and_then(|query| query.answer.take());
+            self.bytes -= answer.map_or(0, |answer| answer.len());
+        }
+    }
+
+    fn remove(&mut self, key: QueryKey) {
+        if let Some(query) = self.by_key.remove(&key) {
+            self.by_deadline.remove(&(query.deadline, key));
+            self.bytes -= query.answer.map_or(0, |answer| answer.len());
+        }
+    }
+
+    /// Forgets what cannot be answered any more.
+    pub(in crate::serf) fn forget_due(&mut self, now: Instant) {
+        while let Some((deadline, key)) = self.by_deadline.first().copied() {
+            if deadline >= now {
+                return;
+            }
+            self.remove(key);
+        }
+    }
+
+    pub(in crate::serf) fn check_invariants(&self) {
+        assert_eq!(self.by_key.len(), self.by_deadline.len());
+        assert!(self.by_key.len() <= TAKEN_MAX);
+        let answers = self
+            .by_key
+            .values()
+            .filter_map(|query| query.answer.as_ref());
+        assert_eq!(self.bytes, answers.map(Vec::len).sum::<usize>());
+        assert!(self.bytes <= KEPT_BYTES_MAX);
+    }
+}
+
+impl Serf {
+    /// Keeps an answer for the case that its asker repeats the query.
+    pub(in crate::serf) fn keep_answer(&mut self, message: &QueryResponseMessage, encoded: &[u8]) {
+        if message.flags & RESPONSE_FLAG_ACK == 0 {
+            self.taken.keep((message.ltime, message.id), encoded);
+        }
+    }
+
+    /// The shell is through with a query that was delivered: no handler will answer it any more.
+    pub(in crate::serf) fn handle_query_handled(&mut self, ltime: LamportTime, id: u32) {
+        if let Some(query) = self.taken.get_mut((ltime, id)) {
+            query.pending = false;
+        }
+    }
+
+    /// The flags of an ack.
+    pub(in crate::serf) const fn ack_flags(pending: bool) -> u32 {
+        if pending {
+            RESPONSE_FLAG_ACK | RESPONSE_FLAG_PENDING
+        } else {
+            RESPONSE_FLAG_ACK
+        }
+    }
+
+    /// A query that this node knows came again. If its asker sent it, here and no further, ack and
+    /// answer may have been lost: they are sent again, without relays. Nothing runs again.
+    ///
+    /// Only a member that asks from its own address gets them, so that nobody can aim them at others.
+    pub(in crate::serf) fn answer_again(
+        &mut self,
+        message: &QueryMessage,
+        source: Source,
+        now: Instant,
+    ) {
+        let direct = source == Source::Gossip(Some(message.addr));
+        if message.flags & query_flag::NO_BROADCAST == 0 || !direct {
+            return;
+        }
+        let asker = message.source_node.as_ref();
+        let member = asker.and_then(|name| self.members.member(name.as_bytes()));
+        if member.is_none_or(|member| member.addr != message.addr) {
+            return;
+        }
+        let key = (message.ltime, message.id);
+        let Some(query) = self.taken.by_key.get_mut(&key) else {
+            return;
+        };
+        let same = query.route.addr == message.addr && query.route.name.as_ref() == asker;
+        if query.route.own || !same || now > query.deadline || query.repeats >= REPEATS_MAX {
+            return;
+        }
+        let answer = query.answer.clone();
+        let units = answer.as_ref().map_or(0, Vec::len) / RATE_UNIT_BYTES + 1;
+        if !self.taken.rate.allows_many(units, now) {
+            self.refuse("repetition of a query beyond the rate limit");
+            return;
+        }
+        query.repeats += 1;
+        let pending = query.pending && !query.answered;
+        let (ltime, id) = key;
+        if message.flags & query_flag::ACK != 0 {
+            // An answer that is sent with it is not waited for.
+            let flags = Serf::ack_flags(pending || answer.is_some());
+            let ack = self.response(ltime, id, flags, None);
+            let encoded = SerfMessage::QueryResponse(ack).encode();
+            self.swim.send_user_message(message.addr, &encoded);
+        }
+        if let Some(encoded) = answer {
+            self.swim.send_user_message(message.addr, &encoded);
+        }
+        self.counters.repeats_answered += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(deadline: u64) -> Taken {
+        Taken {
+            route: Route {
+                own: false,
+                addr: "10.0.0.1:7946".parse().unwrap(),
+                name: None,
+                relay_factor: 0,
+            },
+            deadline: Instant::from_millis(deadline),
+            answered: false,
+            pending: false,
+            answer: None,
+            repeats: 0,
+        }
+    }
+
+    fn key(n: usize) -> QueryKey {
+        (LamportTime(n as u64), 1)
+    }
+
+    #[test]
+    fn answers_are_kept_until_the_deadline_and_within_a_bound() {
+        let mut all = TakenQueries::default();
+        let answer = vec![b'x'; KEPT_BYTES_MAX / 4];
+        for n in 0..6 {
+            all.put(key(n), taken(100 + n as u64));
+            all.keep(key(n), &answer);
+            // A second answer to one query is none.
+            all.keep(key(n), b"other");
+            all.check_invariants();
+        }
+        let has = |all: &mut TakenQueries, n| all.get_mut(key(n)).unwrap().answer.is_some();
+        let kept: Vec<bool> = (0..6).map(|n| has(&mut all, n)).collect();
+        assert_eq!(kept, [false, false, true, true, true, true]);
+        all.keep(key(99), &answer);
+        assert_eq!(all.deadline().unwrap(), Instant::from_nanos(100_000_001));
+        all.forget_due(Instant::from_millis(103));
+        assert_eq!(all.by_key.len(), 3);
+        all.check_invariants();
+        all.forget_due(Instant::from_millis(200));
+        assert_eq!((all.bytes, all.deadline()), (0, None));
+        all.check_invariants();
+    }
+
+    #[test]
+    fn a_flood_of_queries_costs_the_oldest() {
+        let mut all = TakenQueries::default();
+        for n in 0..TAKEN_MAX + 10 {
+            all.put(key(n), taken(100));
+        }
+        all.check_invariants();
+        assert!(all.get_mut(key(9)).is_none() && all.get_mut(key(10)).is_some());
+    }
+}

@@ -1,0 +1,168 @@
+//! Repeating a query to the members that have not acked or answered it.
+
+use std::net::SocketAddr;
+
+use super::schedule::Rounds;
+use crate::ordered::OrderedSet;
+use crate::serf::asking::Asked;
+use crate::serf::filters::CompiledFilters;
+use crate::serf::{LamportTime, MemberStatus, Serf};
+use crate::time::{Duration, Instant};
+use crate::wire::NodeName;
+use crate::wire::serf::{QueryMessage, SerfMessage, query_flag};
+
+/// What the asker waits for from each member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::serf) enum Awaited {
+    /// An ack; and an answer from those whose acks say that one will come.
+    Ack,
+    /// An answer: every member has one to the queries that nodes ask on their own behalf.
+    Answer,
+}
+
+/// How a query is repeated.
+#[derive(Debug)]
+pub(in crate::serf) struct Repetition {
+    message: QueryMessage,
+    awaited: Awaited,
+    rounds: Rounds,
+    /// When the round goes on or the next one begins; `None`: no more rounds.
+    due: Option<Instant>,
+    /// The last member that this round has looked at; `None` between two rounds.
+    at: Option<NodeName>,
+    /// This round found somebody to wait for.
+    found: bool,
+    /// Members that have acked, will answer, and have not.
+    pending: OrderedSet<NodeName>,
+}
+
+impl Repetition {
+    pub(in crate::serf) fn new(
+        message: &QueryMessage,
+        awaited: Awaited,
+        now: Instant,
+        deadline: Instant,
+    ) -> Self {
+        let mut message = message.clone();
+        message.flags |= query_flag::NO_BROADCAST;
+        let mut rounds = Rounds::new(now, deadline);
+        let due = rounds.next(now);
+        Repetition {
+            message,
+            awaited,
+            rounds,
+            due,
+            at: None,
+            found: false,
+            pending: OrderedSet::new(),
+        }
+    }
+
+    pub(in crate::serf) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// A member's first ack came.
+    pub(in crate::serf) fn acked(&mut self, from: &NodeName, pending: bool, answered: bool) {
+        if pending && !answered {
+            self.pending.insert(from.clone());
+        }
+    }
+
+    /// A member has nothing to add to its ack, for now or for good.
+    pub(in crate::serf) fn settled(&mut self, from: &NodeName) {
+        self.pending.remove(from);
+    }
+
+    /// The round has reached the last member.
+    fn end_round(&mut self, now: Instant) {
+        self.at = None;
+        let found = std::mem::take(&mut self.found);
+        // Who joins later hears of the query by gossip or not at all.
+        self.due = if found { self.rounds.next(now) } else { None };
+    }
+}
+
+impl Asked {
+    /// Whether a member owes this query something.
+    fn waits_for(&self, member: &NodeName) -> bool {
+        let Some(repetition) = &self.repetition else {
+            return false;
+        };
+        match repetition.awaited {
+            Awaited::Ack => !self.acks.contains(member) || repetition.pending.contains(member),
+            Awaited::Answer => !self.replies.contains(member),
+        }
+    }
+}
+
+impl Serf {
+    /// When [`Self::repeat_due_queries`] has something to do.
+    pub(in crate::serf) fn repetition_deadline(&self) -> Option<Instant> {
+        let due = self.asked.first_repetition()?;
+        Some(self.pace.earliest(due))
+    }
+
+    /// Goes on with the rounds of repetitions that are due, as far as the pace allows.
+    pub(in crate::serf) fn repeat_due_queries(&mut self, now: Instant) {
+        self.pace.advance(now);
+        while !self.pace.is_used_up() {
+            let Some((due, ltime)) = self.asked.take_first_repetition(now) else {
+                return;
+            };
+            let next = self.repeat_query(ltime, due, now);
+            self.asked.put_repetition(ltime, next);
+        }
+    }
+
+    /// Goes on with a round of one query. Returns when that is to be continued.
+    fn repeat_query(&mut self, ltime: LamportTime, due: Instant, now: Instant) -> Option<Instant> {
+        let asked = self.asked.get(ltime)?;
+        let repetition = asked.repetition.as_ref()?;
+        let filters = CompiledFilters::new(repetition.message.filters.as_deref());
+        let mut targets: Vec<SocketAddr> = Vec::new();
+        let mut last = None;
+        let mut found = false;
+        let bytes = encode_for(&repetition.message, asked.deadline.since(now));
+        let local = &self.config.name;
+        for record in self.members.after(repetition.at.as_ref()) {
+            if self.pace.is_used_up() {
+                last = last.or_else(|| repetition.at.clone());
+                break;
+            }
+            self.pace.look();
+            let member = &record.member;
+            let alive = member.status == MemberStatus::Alive && member.name != *local;
+            if alive && asked.waits_for(&member.name) && filters.match_member(member) {
+                found = true;
+                self.pace.send(bytes.len());
+                targets.push(member.addr);
+            }
+            last = Some(member.name.clone());
+        }
+        let complete = !self.pace.is_used_up() || self.is_last_member(last.as_ref());
+        for to in &targets {
+            self.swim.send_user_message(*to, &bytes);
+        }
+        self.counters.queries_repeated += targets.len() as u64;
+        let repetition = self.asked.get_mut(ltime)?.repetition.as_mut()?;
+        repetition.found |= found;
+        repetition.at = last;
+        repetition.due = Some(due);
+        if complete {
+            repetition.end_round(now);
+        }
+        repetition.due
+    }
+
+    fn is_last_member(&self, name: Option<&NodeName>) -> bool {
+        self.members.after(name).next().is_none()
+    }
+}
+
+/// The query as it is repeated: who gets it now for the first time has only the rest of its time.
+fn encode_for(message: &QueryMessage, left: Duration) -> Vec<u8> {
+    let mut message = message.clone();
+    message.timeout_nanos = i64::try_from(left.as_nanos()).unwrap_or(i64::MAX);
+    SerfMessage::Query(message).encode()
+}
