@@ -10,5 +10,6 @@ mod cluster;
 #[path = "../interop/harness/mod.rs"]
 mod harness;
 mod links;
+mod queries;
 mod stories;
 mod world;

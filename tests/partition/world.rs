@@ -15,6 +15,8 @@ pub enum Fate {
     DatagramsDropped,
     /// So many of a hundred are lost.
     Lost(u8),
+    /// So many of a hundred are lost, but of TCP none.
+    DatagramsLost(u8),
 }
 
 /// A namespace, held by a process that waits for the end of its input.
@@ -113,6 +115,11 @@ impl World {
             Fate::Lost(of_hundred) => {
                 percent = of_hundred.to_string();
                 vec!["numgen", "random", "mod", "100", "<", &percent, "drop"]
+            }
+            Fate::DatagramsLost(of_hundred) => {
+                percent = of_hundred.to_string();
+                let random = ["numgen", "random", "mod", "100", "<", &percent, "drop"];
+                [&["meta", "l4proto", "udp"][..], &random].concat()
             }
         };
         let line = [&rule[..], &[&sources], &fate].concat();
