@@ -122,7 +122,8 @@ pub enum Command {
     /// for the first. The shell then stops. Afterwards joins fail.
     Leave,
     /// Mark a failed member as left; with `prune` forget it. Ends when the intent was spread, at the
-    /// latest after the broadcast timeout.
+    /// latest after the broadcast timeout. A member that seems to live has as long to object; then the
+    /// command fails and nothing is pruned.
     ForceLeave {
         /// Whom; unknown names succeed.
         node: Vec<u8>,

@@ -1,4 +1,5 @@
-//! Leaving, making others leave, and forgetting them (gossip spec 5.12).
+//! Leaving, and forgetting members that were pruned (gossip spec 5.12). Making others leave is in
+//! [`super::membership::forced_leave`].
 
 use super::{CommandId, CommandResult, LamportTime, MemberStatus, Serf, State};
 use crate::swim::{BroadcastId, NodeState, UserQueue};
@@ -28,6 +29,8 @@ pub(super) enum LeavePhase {
 pub(super) enum Waiter {
     Leave,
     ForceLeave(CommandId),
+    /// A [`super::membership::forced_leave::Challenge`].
+    Challenge,
 }
 
 impl Serf {
@@ -55,38 +58,37 @@ impl Serf {
         }
     }
 
-    pub(super) fn force_leave(
+    /// Makes a leave intent, takes it over here, and returns it encoded.
+    pub(super) fn take_own_leave_intent(
         &mut self,
-        command: CommandId,
-        node: &[u8],
+        node: NodeName,
         prune: bool,
         now: Instant,
-    ) {
-        // Nobody has a name that is none; and this node would refute at once.
-        let node = NodeName::new(node).ok();
-        let Some(node) = node.filter(|node| node != self.local_name()) else {
-            self.end_command(command, CommandResult::Done);
-            return;
-        };
-        let encoded = self.take_own_leave_intent(node, prune, now);
-        if self.has_alive_peers() {
-            self.broadcast_and_wait(encoded, Waiter::ForceLeave(command), now);
-        } else {
-            self.end_command(command, CommandResult::Done);
-        }
-    }
-
-    /// Makes a leave intent, takes it over here, and returns it encoded.
-    fn take_own_leave_intent(&mut self, node: NodeName, prune: bool, now: Instant) -> Vec<u8> {
+    ) -> Vec<u8> {
         let ltime: LamportTime = self.member_clock.tick();
         let intent = LeaveIntent { ltime, node, prune };
         self.handle_leave_intent(&intent, now);
         SerfMessage::Leave(intent).encode()
     }
 
-    fn broadcast_and_wait(&mut self, encoded: Vec<u8>, waiter: Waiter, now: Instant) {
+    pub(super) fn broadcast_and_wait(&mut self, encoded: Vec<u8>, waiter: Waiter, now: Instant) {
+        let id = self.next_broadcast_id();
+        self.broadcast_as(id, encoded, waiter, now);
+    }
+
+    pub(super) fn next_broadcast_id(&mut self) -> BroadcastId {
         self.last_broadcast_id += 1;
-        let id = BroadcastId(self.last_broadcast_id);
+        BroadcastId(self.last_broadcast_id)
+    }
+
+    /// Spreads an intent under the id that was taken last.
+    pub(super) fn broadcast_as(
+        &mut self,
+        id: BroadcastId,
+        encoded: Vec<u8>,
+        waiter: Waiter,
+        now: Instant,
+    ) {
         // Ids rise and the time is the same for all, so the first entry is due first.
         let deadline = now + self.config.broadcast_timeout;
         self.waiters.insert(id, (deadline, waiter));
@@ -102,6 +104,7 @@ impl Serf {
             Some((_, Waiter::ForceLeave(command))) => {
                 self.end_command(command, CommandResult::Done);
             }
+            Some((_, Waiter::Challenge)) => self.challenge_spread(id, now),
             None => {}
         }
     }
@@ -123,6 +126,8 @@ impl Serf {
                     let why = "timed out broadcasting node removal".to_owned();
                     self.end_command(command, CommandResult::Failed(why));
                 }
+                // Ended by its own deadline, which is the same.
+                Waiter::Challenge => {}
             }
         }
     }

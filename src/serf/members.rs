@@ -283,6 +283,7 @@ impl Serf {
             return;
         };
         self.doubt_leaving(&node.name, now);
+        self.challenge_met(&node.name, now);
         let word = if kind == MemberEventKind::Leave {
             self.counters.left += 1;
             "Leave"

@@ -24,6 +24,7 @@ mod keyring;
 pub mod keys;
 mod leave;
 mod members;
+mod membership;
 mod places;
 mod push_pull;
 mod queries;
@@ -99,6 +100,7 @@ pub struct Serf {
     /// Intents whose spreading somebody waits for, and until when.
     waiters: OrderedMap<BroadcastId, (Instant, leave::Waiter)>,
     last_broadcast_id: u64,
+    challenges: membership::forced_leave::Challenges,
     leave_phase: Option<leave::LeavePhase>,
     leave_commands: Vec<CommandId>,
     /// Members to look at again, the next first.
@@ -180,6 +182,7 @@ impl Serf {
             tag_changes: tags::TagChanges::default(),
             waiters: OrderedMap::new(),
             last_broadcast_id: 0,
+            challenges: membership::forced_leave::Challenges::default(),
             leave_phase: None,
             leave_commands: Vec::new(),
             prunes: VecDeque::new(),
@@ -250,6 +253,7 @@ impl Serf {
             self.repetition_deadline(),
             self.taken.deadline(),
             self.waiters.first_key_value().map(|(_, (due, _))| *due),
+            self.challenges.deadline(),
             self.leave_deadline(),
             self.prunes.front().map(|(due, _)| *due),
             self.event_order.deadline(),
@@ -454,7 +458,13 @@ impl Serf {
             SerfMessage::Leave(intent) => {
                 (self.handle_leave_intent(&intent, now), UserQueue::Intent)
             }
-            SerfMessage::Join(intent) => (self.handle_join_intent(&intent, now), UserQueue::Intent),
+            SerfMessage::Join(intent) => {
+                let news = self.handle_join_intent(&intent, now);
+                if news {
+                    self.challenge_refuted(&intent.node);
+                }
+                (news, UserQueue::Intent)
+            }
             SerfMessage::UserEvent(event) => (
                 self.handle_user_event(event, Source::Gossip(from), now),
                 UserQueue::Event,
@@ -509,6 +519,7 @@ impl Serf {
         self.repeat_due_queries(now);
         self.taken.forget_due(now);
         self.end_overdue_waits(now);
+        self.end_due_challenges(now);
         self.finish_due_prunes(now);
         self.do_due_chores(now);
         self.ask_the_doubted(now);

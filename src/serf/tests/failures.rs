@@ -76,14 +76,73 @@ fn strangers_and_oneself_leave_without_effect() {
 #[test]
 fn a_living_node_survives_its_prune() {
     let mut net = Net::joined(3);
-    let id = net.command(1, force_leave("n2", true));
-    assert_eq!(net.status(1, 2), MemberStatus::Leaving);
-    net.run_for(SECOND * 20);
-    assert_eq!(net.host(1).results.remove(&id), Some(CommandResult::Done));
-    for n in 1..=3 {
-        assert_eq!(net.alive_in(n), 3);
+    for prune in [false, true] {
+        let id = net.command(1, force_leave("n2", prune));
+        assert_eq!(net.status(1, 2), MemberStatus::Leaving);
+        net.run_for(SECOND);
+        let why = "Member 'n2' is alive and does not leave".to_owned();
+        let result = net.host(1).results.remove(&id);
+        assert_eq!(result, Some(CommandResult::Failed(why)));
+        net.run_for(SECOND * 20);
+        for n in 1..=3 {
+            assert_eq!(net.alive_in(n), 3);
+            assert!(net.serf(n).prunes.is_empty());
+        }
     }
-    assert!(net.serf(1).prunes.is_empty());
+}
+
+#[test]
+fn two_nodes_are_enough_to_object() {
+    let mut net = Net::joined(2);
+    // Until the joins are known to all: a later leave must carry a later time.
+    net.run_for(SECOND * 3);
+    let (result, took) = net.command_to_end(1, force_leave("n2", true));
+    assert!(matches!(result, CommandResult::Failed(_)), "{result:?}");
+    assert!(took < SECOND, "{took:?}");
+    net.run_for(SECOND * 20);
+    assert_eq!((net.alive_in(1), net.alive_in(2)), (2, 2));
+}
+
+#[test]
+fn who_did_not_hear_it_is_asked_once_more() {
+    let mut net = Net::joined(2);
+    net.run_for(SECOND * 3);
+    net.host(2).cut = true;
+    let id = net.command(1, force_leave("n2", true));
+    // Longer than the intent is sent.
+    net.run_for(SECOND * 2);
+    net.host(2).cut = false;
+    net.run_for(SECOND);
+    let result = net.host(1).results.remove(&id);
+    let failed = matches!(result, Some(CommandResult::Failed(_)));
+    assert!(failed, "{result:?}");
+    net.run_for(SECOND * 20);
+    assert_eq!((net.alive_in(1), net.alive_in(2)), (2, 2));
+}
+
+#[test]
+fn who_does_not_object_is_pruned_after_the_wait() {
+    let mut net = Net::joined(3);
+    net.remove(3);
+    // Nobody has noticed yet that it is gone.
+    assert_eq!(net.status(1, 3), MemberStatus::Alive);
+    let (result, took) = net.command_to_end(1, force_leave("n3", true));
+    assert_eq!(result, CommandResult::Done);
+    assert!(took >= SECOND * 5, "{took:?}");
+    net.run_until("all forget it", SECOND * 60, |net| {
+        (1..=2).all(|n| net.status(n, 3) == MemberStatus::None)
+    });
+}
+
+#[test]
+fn who_leaves_by_itself_does_not_object() {
+    let mut net = Net::joined(3);
+    net.command(3, Command::Leave);
+    net.run_for(SECOND / 10);
+    let (result, took) = net.command_to_end(1, force_leave("n3", false));
+    assert_eq!(result, CommandResult::Done);
+    assert!(took < SECOND * 5, "{took:?}");
+    assert_eq!(net.status(1, 3), MemberStatus::Left);
 }
 
 #[test]
@@ -104,6 +163,8 @@ fn a_prune_waits_for_a_node_that_goes() {
     net.command(1, force_leave("n3", true));
     net.command(1, force_leave("n3", true));
     assert_eq!(net.status(1, 3), MemberStatus::Leaving);
+    // It had its time to object.
+    net.run_for(SECOND / 3);
     assert_eq!(net.serf(1).prunes.len(), 1);
     net.run_for(SECOND * 2);
     assert_eq!(net.status(1, 3), MemberStatus::Leaving);

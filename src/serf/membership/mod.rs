@@ -1,0 +1,3 @@
+//! Changes of the membership.
+
+pub(super) mod forced_leave;
