@@ -113,7 +113,8 @@ fn a_live_node_refutes_a_forced_leave() {
                 Kind::Cottar => {
                     assert_eq!(ended.code, 1, "{ended:?}");
                     let why = format!("Member '{other}' is alive and does not leave");
-                    assert!(ended.stderr.contains(&why), "{ended:?}");
+                    let said = ended.stdout.clone() + &ended.stderr;
+                    assert!(said.contains(&why), "{ended:?}");
                 }
             }
             await_members(&viewers, &members, 5.0);
