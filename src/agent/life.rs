@@ -103,9 +103,9 @@ impl Agent {
         }
     }
 
-    /// Another node has won the name.
+    /// Another node has the name, and keeps it. A supervisor is to see that.
     pub(super) fn name_lost(&mut self) {
-        self.end_at_once(0);
+        self.end_at_once(1);
     }
 
     fn begin_end(&mut self) {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::events::Source;
-use super::internal::Vote;
 use super::keys::KeyReport;
 use super::queries::INTERNAL_PREFIX;
 use super::query::repeat::{Awaited, Repetition};
+use super::query::vote::Vote;
 use super::{CommandId, CommandResult, LamportTime, Output, QueryParams, QueryRecord, Serf};
 use crate::ordered::{OrderedMap, OrderedSet};
-use crate::swim::UserQueue;
+use crate::swim::{Encounter, UserQueue};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{
@@ -64,6 +64,15 @@ impl AskedQueries {
             self.by_repetition.insert((due, ltime));
         }
         self.by_time.insert(ltime, asked);
+    }
+
+    /// The other claimant of the own name was met again while the vote runs.
+    pub(super) fn note_encounter(&mut self, encounter: Encounter) {
+        self.by_time.for_each_mut(|_, asked| {
+            if let Purpose::Conflict(vote) = &mut asked.purpose {
+                vote.note(encounter);
+            }
+        });
     }
 
     pub(super) fn get(&self, ltime: LamportTime) -> Option<&Asked> {
@@ -307,7 +316,12 @@ impl Serf {
         let QueryResponseMessage { from, payload, .. } = message;
         match &mut asked.purpose {
             Purpose::Conflict(_) | Purpose::Keys(..) if is_ack => {}
-            Purpose::Conflict(vote) => vote.count(payload.as_deref(), &self.swim),
+            Purpose::Conflict(vote) => {
+                vote.count(
+                    payload.as_deref().unwrap_or_default(),
+                    self.swim.local().addr,
+                );
+            }
             Purpose::Keys(_, report) => {
                 if report.count(from, payload.as_deref()) {
                     self.end_query_at(ltime, now);

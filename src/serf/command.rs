@@ -246,7 +246,8 @@ pub enum Output {
         /// All keys, the primary one first.
         keys: Vec<Key>,
     },
-    /// The node lost its name to another (gossip spec 5.11): the program must end, without a leave.
+    /// The node lost its name to another (gossip spec 5.11): the program must end, without a leave
+    /// and with a failure's status.
     Stop,
 }
 

@@ -427,9 +427,11 @@ impl Serf {
                 } => {
                     self.learn_place(&node, rtt, payload.as_deref());
                 }
-                swim::Output::Conflict { existing, other } => {
-                    self.handle_conflict(&existing, other, now);
-                }
+                swim::Output::Conflict {
+                    existing,
+                    other,
+                    encounter,
+                } => self.handle_conflict(&existing, other, encounter, now),
                 swim::Output::Pinged { .. } | swim::Output::ExchangeEnded => {}
                 swim::Output::BroadcastFinished(id) => self.handle_broadcast_finished(id, now),
                 swim::Output::LeaveEnded { in_time } => self.handle_leave_ended(in_time, now),

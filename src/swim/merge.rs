@@ -111,7 +111,12 @@ impl Swim {
             target: "memberlist",
             "Conflicting address for {}: ours {}, theirs {other}", existing.name, existing.addr
         );
-        self.outputs.push_back(Output::Conflict { existing, other });
+        let encounter = self.encounter;
+        self.outputs.push_back(Output::Conflict {
+            existing,
+            other,
+            encounter,
+        });
     }
 
     /// Whether an alive message about this node says what this node says.

@@ -162,6 +162,18 @@ pub struct BroadcastId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JoinId(pub u64);
 
+/// How this node has come to hear of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encounter {
+    /// By a join of this node.
+    OwnJoin,
+    /// By a join of another node at this one.
+    TheirJoin,
+    /// By gossip, or by a periodic push/pull.
+    #[default]
+    Elsewhere,
+}
+
 /// What the membership layer wants done, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -236,6 +248,8 @@ pub enum Output {
         existing: Node,
         /// The address of the other claimant.
         other: SocketAddr,
+        /// How the two have met.
+        encounter: Encounter,
     },
     /// A broadcast with an id reached its retransmission limit or was replaced.
     BroadcastFinished(BroadcastId),
@@ -311,6 +325,8 @@ pub struct Swim {
     sync: SyncTimer,
     announcements: Announcements,
     strangers: TokenBucket,
+    /// Where the message that is being handled came from.
+    encounter: Encounter,
     outputs: VecDeque<Output>,
     counters: Counters,
     samples: Samples,
@@ -361,6 +377,7 @@ impl Swim {
             sync: SyncTimer::default(),
             announcements: Announcements::default(),
             strangers: TokenBucket::new(STRANGERS_AT_ONCE, STRANGER_INTERVAL, now),
+            encounter: Encounter::Elsewhere,
             outputs: VecDeque::from([Output::Joined(local.clone())]),
             counters: Counters {
                 alive_news: 1,

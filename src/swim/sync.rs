@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::merge::compatible;
 use super::table::is_live;
-use super::{JoinId, Node, NodeState, Output, Swim};
+use super::{Encounter, JoinId, Node, NodeState, Output, Swim};
 use crate::time::{Duration, Instant};
 use crate::wire::{
     Alive, Dead, NodeName, PushPull, PushPullNode, RemoteState, Suspect, VersionVector,
@@ -200,9 +200,15 @@ impl Swim {
 
     /// Merges some entries; gives back what is left.
     fn merge_some(&mut self, mut merge: Merge, at_once: usize, now: Instant) -> Option<Merge> {
+        self.encounter = match merge.exchange {
+            Exchange::Join(_) => Encounter::OwnJoin,
+            Exchange::Theirs if merge.join => Encounter::TheirJoin,
+            Exchange::Theirs | Exchange::Periodic | Exchange::Asked => Encounter::Elsewhere,
+        };
         for entry in merge.entries.by_ref().take(at_once) {
             self.merge_entry(entry, now);
         }
+        self.encounter = Encounter::Elsewhere;
         if merge.entries.len() > 0 {
             return Some(merge);
         }

@@ -186,12 +186,13 @@ fn a_name_conflict_is_decided_by_the_others() {
         let all = [&voter, &other, &owner];
         await_members(&all, &all.map(Member::of), 15.0);
         let mut newcomer = lab.start(lab.spec(3).name("n3").join(&voter));
-        assert_eq!(
-            newcomer.await_exit(30.0).code(),
-            Some(0),
-            "{}",
-            newcomer.log()
-        );
+        let ended = newcomer.await_exit(30.0).code();
+        // A supervisor is to see it; the reference ends as if all was well.
+        let expected = match newcomer.spec.kind {
+            Kind::Cottar => 1,
+            Kind::Serf => 0,
+        };
+        assert_eq!(ended, Some(expected), "{}", newcomer.log());
         if newcomer.spec.kind == Kind::Cottar {
             assert!(
                 newcomer
@@ -204,4 +205,23 @@ fn a_name_conflict_is_decided_by_the_others() {
         }
         await_members(&all, &all.map(Member::of), 20.0);
     });
+}
+
+#[test]
+fn without_others_the_newcomer_gives_the_name_up() {
+    let lab = Lab::new("two of one name", "CC");
+    let mut holder = lab.start(lab.spec(0).name("twin"));
+    let mut newcomer = lab.start(lab.spec(1).name("twin").join(&holder));
+    let ended = newcomer.await_exit(30.0).code();
+    assert_eq!(ended, Some(1), "{}", newcomer.log());
+    let words = "nobody voted in name conflict resolution";
+    assert!(
+        newcomer
+            .log()
+            .contains(&format!("{words}, giving way and quitting")),
+        "{}",
+        newcomer.log()
+    );
+    holder.await_log(&format!("{words}, keeping the name"), 15.0);
+    assert!(!holder.is_over(), "{}", holder.log());
 }

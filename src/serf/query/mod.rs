@@ -7,3 +7,4 @@ pub(super) mod kept;
 mod order;
 pub(super) mod repeat;
 pub(super) mod schedule;
+pub(super) mod vote;

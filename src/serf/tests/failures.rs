@@ -2,6 +2,7 @@
 
 use super::harness::{Net, addr, config};
 use crate::serf::*;
+use crate::swim::Encounter;
 use crate::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -252,30 +253,65 @@ fn conflicts_start_one_vote_at_a_time() {
     let serf = &mut net.host(1).serf;
     let own = serf.swim.local().clone();
     for _ in 0..5 {
-        serf.handle_conflict(&own, addr(9), now);
+        serf.handle_conflict(&own, addr(9), Encounter::Elsewhere, now);
     }
     assert_eq!(serf.stats().query_time, 2);
     net.run_for(SECOND * 4);
     assert!(!net.is_stopped(1), "the others vote for it");
     let now = net.now;
     let serf = &mut net.host(1).serf;
-    serf.handle_conflict(&own, addr(9), now);
+    serf.handle_conflict(&own, addr(9), Encounter::Elsewhere, now);
     assert_eq!(serf.stats().query_time, 2, "there is a pause");
-    serf.handle_conflict(&own, addr(9), now + SECOND * 60);
+    serf.handle_conflict(&own, addr(9), Encounter::Elsewhere, now + SECOND * 60);
     assert_eq!(serf.stats().query_time, 3);
 }
 
 #[test]
-fn a_conflict_with_nobody_to_ask_ends_the_node() {
-    let mut net = Net::new(1);
-    let now = net.now;
-    let serf = &mut net.host(1).serf;
-    let own = serf.swim.local().clone();
-    serf.handle_conflict(&own, addr(9), now);
-    net.run_for(SECOND * 2);
-    assert!(!net.is_stopped(1));
-    net.run_for(SECOND * 2);
-    assert!(net.is_stopped(1));
+fn without_voters_the_newcomer_or_the_higher_address_gives_way() {
+    for (encounter, other, stops) in [
+        (Encounter::OwnJoin, 9, true),
+        (Encounter::TheirJoin, 9, false),
+        (Encounter::Elsewhere, 9, false),
+        (Encounter::OwnJoin, 1, true),
+        (Encounter::TheirJoin, 1, false),
+        (Encounter::Elsewhere, 1, true),
+    ] {
+        let mut net = Net::new(0);
+        net.add(config(5));
+        let now = net.now;
+        let serf = &mut net.host(5).serf;
+        let own = serf.swim.local().clone();
+        serf.handle_conflict(&own, addr(other), encounter, now);
+        net.run_for(SECOND * 2);
+        assert!(!net.is_stopped(5), "the vote has its time");
+        net.run_for(SECOND * 2);
+        assert_eq!(net.is_stopped(5), stops, "{encounter:?} {other}");
+    }
+}
+
+#[test]
+fn of_two_nodes_with_one_name_the_joining_one_gives_way() {
+    // The newcomer has the higher address, then the lower one.
+    for (holder, newcomer) in [(1, 9), (9, 1)] {
+        let mut net = Net::new(0);
+        for n in [holder, newcomer] {
+            let mut twin = config(n);
+            twin.name = NodeName::new(b"twin").unwrap();
+            net.add(twin);
+        }
+        let join = Command::Join {
+            targets: vec![super::harness::target(holder)],
+            ignore_old_events: false,
+            announce: true,
+        };
+        net.command(newcomer, join);
+        net.run_until("the newcomer gives up", SECOND * 10, |net| {
+            net.is_stopped(newcomer)
+        });
+        net.remove(newcomer);
+        net.run_for(SECOND * 30);
+        assert!(!net.is_stopped(holder));
+    }
 }
 
 #[test]

@@ -63,7 +63,8 @@ fn alive_about_another() {
                             events,
                             [Output::Conflict {
                                 existing: before,
-                                other: addr(20)
+                                other: addr(20),
+                                encounter: Encounter::Elsewhere,
                             }],
                             "{case}"
                         );
@@ -241,7 +242,8 @@ fn another_address_for_the_own_name_is_a_conflict() {
         script.take_events(),
         [Output::Conflict {
             existing,
-            other: addr(9)
+            other: addr(9),
+            encounter: Encounter::Elsewhere,
         }]
     );
 }

@@ -98,6 +98,24 @@ fn who_left_may_return_elsewhere() {
 }
 
 #[test]
+fn who_takes_the_name_of_a_failed_member_waits_and_gets_it() {
+    let mut sim = cluster(27, 4);
+    sim.crash(2, false);
+    let others = [0, 1, 3];
+    let failed = |sim: &Sim| all(sim, &others, "n2", Some(MemberStatus::Failed));
+    assert!(sim.run_until(secs(60), failed));
+    sim.move_to(2, host_addr(99));
+    sim.start(2);
+    sim.join(2, &[0], true, true);
+    // The record of the dead node is dropped at the end of a round of probes after 30 s; the next
+    // push/pull brings the new one.
+    agree(&mut sim, secs(30 + 10 + 60));
+    assert_eq!(sim.serf(0).member(b"n2").unwrap().addr, host_addr(99));
+    assert!((0..4).all(|id| sim.is_up(id)));
+    close(sim);
+}
+
+#[test]
 fn who_died_may_return_elsewhere_when_forgotten() {
     let mut sim = cluster(26, 4);
     sim.crash(2, false);
