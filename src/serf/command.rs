@@ -299,6 +299,20 @@ pub struct Counters {
     /// User events and queries that waited for earlier ones and had to go before their time, because
     /// too many waited.
     pub order_pushed_out: u64,
+    /// User events that were sent to members whose summary showed that they lacked them.
+    pub repair_events_sent: u64,
+    /// New user events that came by the exchanges of the following three counters.
+    pub repair_events_fetched: u64,
+    /// State exchanges because a time of the event clock stayed empty.
+    pub repair_exchanges_for_gaps: u64,
+    /// State exchanges because a member's digest of the last events was another.
+    pub repair_exchanges_for_digests: u64,
+    /// State exchanges because the event clock had jumped.
+    pub repair_exchanges_for_jumps: u64,
+    /// Times of the event clock that stayed empty although three members were asked.
+    pub repair_times_given_up: u64,
+    /// Pings beside the probe cycle that carried a summary of events.
+    pub repair_pings: u64,
     /// Acks and replies that a node sent again.
     pub duplicate_responses: u64,
     /// Round trips that took no time at all.

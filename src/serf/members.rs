@@ -284,6 +284,7 @@ impl Serf {
         };
         self.doubt_leaving(&node.name, now);
         self.challenge_met(&node.name, now);
+        self.repair.forget_peer(&node.name);
         let word = if kind == MemberEventKind::Leave {
             self.counters.left += 1;
             "Leave"
@@ -309,6 +310,7 @@ impl Serf {
         if let Some(member) = self.members.remove(name) {
             self.doubt_leaving(name, now);
             self.forget_place(name);
+            self.repair.forget_peer(name);
             self.swim.set_user_member_count(self.members.len());
             self.deliver_member_event(MemberEventKind::Reap, member, now);
         }

@@ -108,6 +108,7 @@ pub struct Serf {
     conflicts: internal::Conflicts,
     writes: keyring::Writes,
     places: Option<places::Places>,
+    repair: events::Repair,
     recorder: Option<recorder::Recorder>,
     rejoin: Option<rejoin::Rejoin>,
     /// The snapshot says that this node was a member of a cluster before.
@@ -155,6 +156,7 @@ impl Serf {
         let user_coalescer =
             UserCoalescer::new(config.user_coalesce_period, config.user_quiescent_period);
         let places = config.coordinates.then(places::Places::default);
+        let repair = events::Repair::new(&config, Clock::new().now(), now);
         let snapshot = config.snapshot.take();
         let mut serf = Serf {
             config,
@@ -189,6 +191,7 @@ impl Serf {
             conflicts: internal::Conflicts::default(),
             writes: keyring::Writes::default(),
             places,
+            repair,
             recorder: None,
             rejoin: None,
             continues: false,
@@ -213,7 +216,10 @@ impl Serf {
     /// Something happened. Poll outputs until empty afterwards.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         match input {
-            Input::Datagram { from, bytes } => self.swim.handle_datagram(from, bytes, now),
+            Input::Datagram { from, bytes } => {
+                self.renew_ack_payload(now);
+                self.swim.handle_datagram(from, bytes, now);
+            }
             Input::StreamAccepted { stream, peer } => {
                 self.swim.handle_stream_accepted(stream, peer, now);
             }
@@ -264,6 +270,7 @@ impl Serf {
             self.newcomer.deadline(),
             self.doubts.deadline(),
             self.user_states.deadline(),
+            self.repair_deadline(),
             self.swim.poll_timeout(),
         ];
         own.into_iter().flatten().min()
@@ -361,6 +368,8 @@ impl Serf {
         if let Some(places) = &self.places {
             places.check_invariants(&self.members);
         }
+        let is_member = |name: &NodeName| self.members.record(name.as_bytes()).is_some();
+        self.repair.check_invariants(is_member);
     }
 
     fn handle_command(&mut self, id: CommandId, command: Command, now: Instant) {
@@ -415,24 +424,33 @@ impl Serf {
                     self.swim.send_push_pull(stream, &state, now);
                 }
                 swim::Output::UserState {
-                    bytes, initiated, ..
-                } => self.handle_user_state(&bytes, initiated, now),
+                    bytes,
+                    initiated,
+                    asked,
+                    ..
+                } => self.handle_user_state(&bytes, initiated, asked, now),
                 swim::Output::JoinEnded { join, result } => {
                     if let Some(result) = self.user_states.hold_back(join, result) {
                         self.handle_join_ended(join, result, now);
                     }
                 }
                 swim::Output::Acked {
-                    node, rtt, payload, ..
-                } => {
-                    self.learn_place(&node, rtt, payload.as_deref());
-                }
+                    node,
+                    rtt,
+                    payload,
+                    extra,
+                } => self.handle_acked(&node, rtt, payload.as_deref(), extra, now),
+                swim::Output::Pinged {
+                    node,
+                    addr,
+                    extension,
+                } => self.handle_event_summary(&node, addr, &extension, now),
+                swim::Output::ExchangeEnded => self.handle_exchange_ended(now),
                 swim::Output::Conflict {
                     existing,
                     other,
                     encounter,
                 } => self.handle_conflict(&existing, other, encounter, now),
-                swim::Output::Pinged { .. } | swim::Output::ExchangeEnded => {}
                 swim::Output::BroadcastFinished(id) => self.handle_broadcast_finished(id, now),
                 swim::Output::LeaveEnded { in_time } => self.handle_leave_ended(in_time, now),
                 swim::Output::MetaUpdated { in_time } => self.handle_meta_updated(in_time, now),
@@ -528,6 +546,7 @@ impl Serf {
         self.release_overdue_events(now);
         self.hand_over_ready_events(now);
         self.hand_over_ready_queries(now);
+        self.repair_due_events(now);
         self.flush_due_events(now);
         self.finish_due_leave(now);
         self.record_due_clock(now);
@@ -538,6 +557,7 @@ impl Serf {
         self.handle_swim_outputs(now);
         self.arm_chores(now);
         self.arm_recorder(now);
+        self.note_event_clock(now);
     }
 
     /// The program ends: nothing waits for company any longer.

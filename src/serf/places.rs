@@ -6,8 +6,8 @@ use super::members::Members;
 use crate::ordered::OrderedMap;
 use crate::swim::Sample;
 use crate::time::Duration;
-use crate::wire::NodeName;
 use crate::wire::coordinate::Coordinate;
+use crate::wire::{DecodeError, NodeName};
 
 /// The own coordinate and what is known of the members that were probed.
 #[derive(Debug, Default)]
@@ -42,17 +42,17 @@ impl Places {
 }
 
 impl Serf {
-    /// A member has answered a ping and said where it is.
-    pub(super) fn learn_place(&mut self, node: &NodeName, rtt: Duration, payload: Option<&[u8]>) {
+    /// A member has answered a ping and said where it is, or something that is no place.
+    pub(super) fn learn_place(
+        &mut self,
+        node: &NodeName,
+        rtt: Duration,
+        place: Result<Coordinate, DecodeError>,
+    ) {
         let Some(places) = &mut self.places else {
             return;
         };
-        let payload = payload.unwrap_or_default();
-        // A node that takes no part says nothing; who is not a member is not remembered.
-        if payload.is_empty() || self.members.record(node.as_bytes()).is_none() {
-            return;
-        }
-        let place = match Coordinate::decode(payload) {
+        let place = match place {
             Ok(place) => place,
             Err(error) => {
                 log::debug!(target: "serf", "Ignoring the coordinate of {node}: {error:?}");
@@ -84,7 +84,7 @@ impl Serf {
     /// What acks of this node carry from now on.
     pub(super) fn tell_own_place(&mut self) {
         let own = self.places.as_ref().map(|places| places.client.own());
-        self.swim.set_ack_payload(own.map(Coordinate::encode));
+        self.repair.set_coordinate(own.map(Coordinate::encode));
     }
 
     pub(super) fn forget_place(&mut self, node: &NodeName) {

@@ -33,12 +33,14 @@ struct UserState {
     events: Vec<Option<RecentEvents>>,
     event_ltime: LamportTime,
     initiated: Option<JoinId>,
+    /// It was asked for to repair events.
+    asked: bool,
     /// The join that it belongs to has come to this, which is not told before all is taken in.
     join_ended: Option<Result<(), String>>,
 }
 
 impl UserState {
-    fn new(state: SerfPushPull, initiated: Option<JoinId>) -> Self {
+    fn new(state: SerfPushPull, initiated: Option<JoinId>, asked: bool) -> Self {
         let mut joined = state.status_ltimes;
         let names = state.left_members.into_iter();
         let mut left: OrderedMap<_, _> = names.map(|name| (name, LamportTime(0))).collect();
@@ -55,6 +57,7 @@ impl UserState {
             events: state.events,
             event_ltime: state.event_ltime,
             initiated,
+            asked,
             join_ended: None,
         }
     }
@@ -66,6 +69,11 @@ impl UserState {
 }
 
 impl UserStates {
+    /// Whether one waits that was asked for to repair events.
+    pub(super) fn has_asked(&self) -> bool {
+        self.pending.iter().any(|state| state.asked)
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.due
     }
@@ -109,11 +117,12 @@ impl Serf {
     }
 
     /// What another node told. Nothing of it is passed on. `initiated`: the join of this node that
-    /// it belongs to.
+    /// it belongs to; `asked`: this node wanted it to repair its events.
     pub(super) fn handle_user_state(
         &mut self,
         bytes: &[u8],
         initiated: Option<JoinId>,
+        asked: bool,
         now: Instant,
     ) {
         let state = match SerfPushPull::decode(bytes) {
@@ -125,6 +134,7 @@ impl Serf {
             }
         };
         self.member_clock.catch_up(state.ltime);
+        let event_clock = self.event_clock.now();
         self.event_clock.catch_up(state.event_ltime);
         self.query_clock.catch_up(state.query_ltime);
         if initiated.is_some_and(|join| self.join_ignores_old_events(join)) {
@@ -132,13 +142,16 @@ impl Serf {
             let reached = state.event_ltime.min(self.event_clock.now());
             self.events.raise_minimum(reached);
             self.event_order.skip_below(reached);
+            self.repair.skip_below(reached);
             self.hand_over_ready_events(now);
+        } else {
+            self.note_event_clock_jump(event_clock, now);
         }
         // Not beyond this node's own clock, which absurd times do not move.
         let query_ltime = state.query_ltime.min(self.query_clock.now());
         self.query_order.note_state(query_ltime, None);
         self.hand_over_ready_queries(now);
-        let mut state = UserState::new(state, initiated);
+        let mut state = UserState::new(state, initiated, asked);
         let full = self.user_states.pending.len() >= STATES_MAX;
         if full || (state.intents() <= INTENTS_AT_ONCE && self.user_states.pending.is_empty()) {
             self.merge_user_state(&mut state, usize::MAX, now);
@@ -160,6 +173,8 @@ impl Serf {
                 self.user_states.pending.push_front(state);
             } else if let (Some(join), Some(result)) = (state.initiated, state.join_ended) {
                 self.handle_join_ended(join, result, now);
+            } else if state.asked {
+                self.end_repair_exchange(now);
             }
         }
         if !self.user_states.pending.is_empty() {
@@ -184,17 +199,21 @@ impl Serf {
             return;
         }
         let slots = std::mem::take(&mut state.events);
-        self.merge_events(slots, state.event_ltime, now);
+        let news = self.merge_events(slots, state.event_ltime, now);
+        if state.asked {
+            self.repair.note_brought(news);
+        }
         self.record_membership(self.events.minimum());
         self.note_merged_state(state.initiated, now);
     }
 
+    /// Returns how many are new.
     fn merge_events(
         &mut self,
         slots: Vec<Option<RecentEvents>>,
         event_ltime: LamportTime,
         now: Instant,
-    ) {
+    ) -> u64 {
         let mut slots: Vec<RecentEvents> = slots.into_iter().flatten().collect();
         // Lowest time first: others send the times in the order of their buffers.
         slots.sort_by_key(|slot| slot.ltime);
@@ -204,7 +223,7 @@ impl Serf {
         let lowest = times.find(|ltime| *ltime >= next && *ltime < reached);
         self.event_order.note_state(reached, lowest);
         // A forged state must not make this node deliver without end.
-        let (mut room, mut beyond) = (RING_EVENTS_MAX, 0);
+        let (mut room, mut beyond, mut news) = (RING_EVENTS_MAX, 0, 0);
         for slot in slots {
             for (name, payload) in slot.events {
                 if room == 0 {
@@ -218,7 +237,7 @@ impl Serf {
                     payload,
                     coalesce: false,
                 };
-                self.handle_user_event(message, Source::Exchange, now);
+                news += u64::from(self.handle_user_event(message, Source::Exchange, now));
             }
         }
         if beyond > 0 {
@@ -226,5 +245,6 @@ impl Serf {
             self.refuse("push/pull with more events than are remembered");
         }
         self.hand_over_ready_events(now);
+        news
     }
 }

@@ -115,7 +115,7 @@ impl Serf {
                 self.answer_again(&message, source, now);
                 return self.queries.pass_on(ltime, id, spread);
             }
-            Verdict::Old => {
+            Verdict::Old | Verdict::Ignored => {
                 let name = Escaped(&message.name);
                 log::debug!(target: "serf", "Ignoring old query {name} at {ltime}");
                 return false;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::clock::Clock;
 use super::config::{BUFFER_SLOTS, USER_EVENT_SIZE_MAX_BYTES};
-use super::events::{Source, event_hash};
+use super::events::{Source, event_hash, mix};
 use super::snapshot::SeenEvents;
 use super::{LamportTime, Serf, UserEvent};
 use crate::ordered::OrderedMap;
@@ -28,19 +28,43 @@ const EVENT_OVERHEAD_BYTES: usize = 48;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     New,
+    /// Too old for anybody to tell whether it was seen before.
     Old,
+    /// Of a time that this node passes over because it joined later. It is remembered as seen.
+    Ignored,
     Seen,
     Full,
 }
 
-type StoredEvent = (Box<[u8]>, Option<Box<[u8]>>);
+/// Name and payload.
+type Body = (Box<[u8]>, Option<Box<[u8]>>);
+
+/// An event that was seen.
+#[derive(Debug)]
+struct StoredEvent {
+    hash: u64,
+    coalesce: bool,
+    /// `None`: it is only known that the event was seen, and nobody is sent it.
+    body: Option<Body>,
+}
 
 #[derive(Debug, Default)]
 struct Slot {
     events: Vec<StoredEvent>,
     bytes: usize,
-    /// Hashes of events of which only that is known: this node had them before it was restarted.
-    before_restart: Vec<u64>,
+    /// Equal at two nodes if the events are.
+    mark: u64,
+}
+
+impl Slot {
+    fn has(&self, hash: u64, name: &[u8], payload: &[u8]) -> bool {
+        self.events.iter().any(|stored| {
+            stored.hash == hash
+                && stored.body.as_ref().is_none_or(|(stored, with)| {
+                    **stored == *name && with.as_deref().unwrap_or_default() == payload
+                })
+        })
+    }
 }
 
 /// The events of the last 512 times.
@@ -54,6 +78,8 @@ pub(super) struct UserEventRing {
     count: usize,
     /// Times below are ignored.
     minimum: LamportTime,
+    /// Times below are forgotten for good.
+    forgotten_below: LamportTime,
 }
 
 impl UserEventRing {
@@ -71,62 +97,111 @@ impl UserEventRing {
     pub(super) fn note_seen(&mut self, seen: &SeenEvents) {
         for (ltime, hash) in seen.iter() {
             let slot = self.slots.get_or_insert_with(ltime, Slot::default);
-            slot.before_restart.push(hash);
+            let is_known = slot.events.iter().any(|stored| stored.hash == hash);
+            if is_known || slot.events.len() >= SLOT_EVENTS_MAX {
+                continue;
+            }
+            slot.mark ^= mix(hash);
+            slot.bytes += EVENT_OVERHEAD_BYTES;
+            slot.events.push(StoredEvent {
+                hash,
+                coalesce: false,
+                body: None,
+            });
+            self.bytes += EVENT_OVERHEAD_BYTES;
+            self.count += 1;
         }
+        self.shrink();
     }
 
-    /// Judges an event whose time was witnessed, and remembers it if it is new.
+    /// Judges an event whose time was witnessed, and remembers it.
     pub(super) fn put(
         &mut self,
         clock: Clock,
         ltime: LamportTime,
         name: &[u8],
         payload: Option<&[u8]>,
+        coalesce: bool,
     ) -> Verdict {
         self.forget_old(clock);
-        if ltime < self.minimum || clock.is_forgotten(ltime, BUFFER_SLOTS) {
+        if ltime < self.forgotten_below || clock.is_forgotten(ltime, BUFFER_SLOTS) {
             return Verdict::Old;
         }
+        let is_ignored = ltime < self.minimum;
         let slot = self.slots.get_or_insert_with(ltime, Slot::default);
-        let same = |(stored, with): &StoredEvent| {
-            **stored == *name && with.as_deref().unwrap_or_default() == payload.unwrap_or_default()
-        };
-        if slot.events.iter().any(same) {
+        let hash = event_hash(name, payload.unwrap_or_default());
+        if slot.has(hash, name, payload.unwrap_or_default()) {
             return Verdict::Seen;
         }
-        let hash = || event_hash(name, payload.unwrap_or_default());
-        if !slot.before_restart.is_empty() && slot.before_restart.contains(&hash()) {
-            return Verdict::Seen;
-        }
-        let cost = name.len() + payload.map_or(0, <[u8]>::len) + EVENT_OVERHEAD_BYTES;
+        let body = (!is_ignored).then(|| (name.into(), payload.map(Into::into)));
+        let length = name.len() + payload.map_or(0, <[u8]>::len);
+        let cost = EVENT_OVERHEAD_BYTES + if is_ignored { 0 } else { length };
         if slot.events.len() >= SLOT_EVENTS_MAX || slot.bytes + cost > SLOT_BYTES_MAX {
             return Verdict::Full;
         }
-        slot.events.push((name.into(), payload.map(Into::into)));
+        slot.events.push(StoredEvent {
+            hash,
+            coalesce,
+            body,
+        });
+        slot.mark ^= mix(hash);
         slot.bytes += cost;
         self.bytes += cost;
         self.count += 1;
         self.shrink();
+        if is_ignored {
+            return Verdict::Ignored;
+        }
         Verdict::New
+    }
+
+    /// The lowest time of which it is certain what this node has seen.
+    pub(super) fn certain_from(&self, clock: Clock) -> LamportTime {
+        let remembered = clock.now().0.saturating_sub(BUFFER_SLOTS);
+        self.forgotten_below.max(LamportTime(remembered))
+    }
+
+    /// The marks of the times from `first` to `last` of which an event was seen, in their order. Two
+    /// marks of one time are equal if the events are.
+    pub(super) fn marks(
+        &self,
+        first: LamportTime,
+        last: LamportTime,
+    ) -> impl Iterator<Item = (LamportTime, u64)> {
+        let slots = self.slots.range_from(&first);
+        let slots = slots.take_while(move |(ltime, _)| **ltime <= last);
+        let used = slots.filter(|(_, slot)| !slot.events.is_empty());
+        used.map(|(ltime, slot)| (*ltime, slot.mark))
+    }
+
+    /// The events of a time that may be sent to others.
+    pub(super) fn messages(&self, ltime: LamportTime) -> impl Iterator<Item = UserEventMessage> {
+        let slot = self.slots.get(&ltime);
+        let events = slot.map_or(&[][..], |slot| &slot.events);
+        events.iter().filter_map(move |stored| {
+            let (name, payload) = stored.body.as_ref()?;
+            Some(UserEventMessage {
+                ltime,
+                name: name.to_vec(),
+                payload: payload.as_deref().map(<[u8]>::to_vec),
+                coalesce: stored.coalesce,
+            })
+        })
     }
 
     /// What a push/pull tells others.
     pub(super) fn recent(&self) -> Vec<Option<RecentEvents>> {
-        let event = |(name, payload): &StoredEvent| {
+        let event = |stored: &StoredEvent| {
+            let (name, payload) = stored.body.as_ref()?;
             let payload = payload.as_deref().map(<[u8]>::to_vec);
-            (name.to_vec(), payload)
+            Some((name.to_vec(), payload))
         };
-        let used = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| !slot.events.is_empty());
-        used.map(|(ltime, slot)| {
-            Some(RecentEvents {
-                ltime: *ltime,
-                events: slot.events.iter().map(event).collect(),
-            })
-        })
-        .collect()
+        let slots = self.slots.iter().map(|(ltime, slot)| RecentEvents {
+            ltime: *ltime,
+            events: slot.events.iter().filter_map(event).collect(),
+        });
+        let used = slots.filter(|slot| !slot.events.is_empty());
+        used.map(Some).collect()
     }
 
     fn forget_old(&mut self, clock: Clock) {
@@ -151,7 +226,8 @@ impl UserEventRing {
             };
             self.bytes -= slot.bytes;
             self.count -= slot.events.len();
-            self.raise_minimum(LamportTime(ltime.0.saturating_add(1)));
+            let next = LamportTime(ltime.0.saturating_add(1));
+            self.forgotten_below = self.forgotten_below.max(next);
         }
     }
 
@@ -212,10 +288,16 @@ impl Serf {
             message.ltime,
             &message.name,
             message.payload.as_deref(),
+            message.coalesce,
         );
         match verdict {
             Verdict::New => {}
             Verdict::Seen => return false,
+            Verdict::Ignored => {
+                let name = Escaped(&message.name);
+                log::debug!(target: "serf", "Ignoring event {name} at {} from before the join", message.ltime);
+                return false;
+            }
             Verdict::Old => {
                 let name = Escaped(&message.name);
                 log::debug!(target: "serf", "Ignoring old event {name} at {}", message.ltime);
@@ -232,6 +314,7 @@ impl Serf {
             }
         }
         self.swim.note(Sample::Event(message.name.clone()));
+        self.note_event_for_repair(message.ltime, now);
         let event = UserEvent {
             ltime: message.ltime,
             name: message.name,
@@ -278,11 +361,23 @@ mod tests {
     fn the_memory_reaches_back_512_times() {
         let mut ring = UserEventRing::default();
         let clock = clock_at(1001);
-        assert_eq!(ring.put(clock, LamportTime(488), b"x", None), Verdict::Old);
-        assert_eq!(ring.put(clock, LamportTime(489), b"x", None), Verdict::New);
-        assert_eq!(ring.put(clock, LamportTime(489), b"x", None), Verdict::Seen);
+        assert_eq!(
+            ring.put(clock, LamportTime(488), b"x", None, false),
+            Verdict::Old
+        );
+        assert_eq!(
+            ring.put(clock, LamportTime(489), b"x", None, false),
+            Verdict::New
+        );
+        assert_eq!(
+            ring.put(clock, LamportTime(489), b"x", None, false),
+            Verdict::Seen
+        );
         let clock = clock_at(1002);
-        assert_eq!(ring.put(clock, LamportTime(489), b"x", None), Verdict::Old);
+        assert_eq!(
+            ring.put(clock, LamportTime(489), b"x", None, false),
+            Verdict::Old
+        );
         ring.check_invariants();
         assert!(ring.recent().is_empty());
     }
@@ -292,7 +387,7 @@ mod tests {
         let mut ring = UserEventRing::default();
         let clock = clock_at(10);
         let mut put = |ltime, name: &[u8], payload: Option<&[u8]>| {
-            ring.put(clock, LamportTime(ltime), name, payload)
+            ring.put(clock, LamportTime(ltime), name, payload, false)
         };
         assert_eq!(put(5, b"a", Some(b"1")), Verdict::New);
         assert_eq!(put(5, b"a", Some(b"1")), Verdict::Seen);
@@ -314,8 +409,31 @@ mod tests {
         ring.raise_minimum(LamportTime(7));
         ring.raise_minimum(LamportTime(3));
         let clock = clock_at(10);
-        assert_eq!(ring.put(clock, LamportTime(6), b"x", None), Verdict::Old);
-        assert_eq!(ring.put(clock, LamportTime(7), b"x", None), Verdict::New);
+        let mut put = |ltime| ring.put(clock, LamportTime(ltime), b"x", None, false);
+        assert_eq!(put(6), Verdict::Ignored);
+        assert_eq!(put(6), Verdict::Seen);
+        assert_eq!(put(7), Verdict::New);
+    }
+
+    #[test]
+    fn what_a_join_ignored_is_remembered_and_not_passed_on() {
+        let (mut joined, mut old) = (UserEventRing::default(), UserEventRing::default());
+        joined.raise_minimum(LamportTime(7));
+        let clock = clock_at(10);
+        for ltime in [5, 8] {
+            joined.put(clock, LamportTime(ltime), b"x", None, false);
+            old.put(clock, LamportTime(ltime), b"x", None, true);
+        }
+        let marks = |ring: &UserEventRing| -> Vec<_> {
+            ring.marks(LamportTime(1), LamportTime(9)).collect()
+        };
+        assert_eq!(marks(&joined), marks(&old));
+        assert_eq!(marks(&old).len(), 2);
+        assert_eq!(joined.recent().len(), 1);
+        assert_eq!(joined.messages(LamportTime(5)).count(), 0);
+        assert_eq!(joined.messages(LamportTime(8)).count(), 1);
+        assert!(old.messages(LamportTime(5)).all(|event| event.coalesce));
+        joined.check_invariants();
     }
 
     #[test]
@@ -324,10 +442,10 @@ mod tests {
         let clock = clock_at(2);
         for n in 0..SLOT_EVENTS_MAX {
             let name = n.to_string();
-            let verdict = ring.put(clock, LamportTime(1), name.as_bytes(), None);
+            let verdict = ring.put(clock, LamportTime(1), name.as_bytes(), None, false);
             assert_eq!(verdict, Verdict::New);
         }
-        let verdict = ring.put(clock, LamportTime(1), b"more", None);
+        let verdict = ring.put(clock, LamportTime(1), b"more", None, false);
         assert_eq!(verdict, Verdict::Full);
         ring.check_invariants();
     }
@@ -339,13 +457,13 @@ mod tests {
         let payload = vec![0; 64 << 10];
         for time in 1..=100 {
             assert!(clock.witness(LamportTime(time)));
-            let verdict = ring.put(clock, LamportTime(time), b"big", Some(&payload));
+            let verdict = ring.put(clock, LamportTime(time), b"big", Some(&payload), false);
             assert_eq!(verdict, Verdict::New);
             ring.check_invariants();
         }
-        let verdict = ring.put(clock, LamportTime(1), b"big", Some(&payload));
+        let verdict = ring.put(clock, LamportTime(1), b"big", Some(&payload), false);
         assert_eq!(verdict, Verdict::Old);
-        let verdict = ring.put(clock, LamportTime(100), b"big", Some(&payload));
+        let verdict = ring.put(clock, LamportTime(100), b"big", Some(&payload), false);
         assert_eq!(verdict, Verdict::Seen);
     }
 

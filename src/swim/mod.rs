@@ -25,6 +25,7 @@ mod test_support;
 mod tests;
 
 pub use broadcast::{BroadcastQueue, Packing, Selection, Ticket};
+pub use bucket::TokenBucket;
 pub use config::Config;
 pub use sample::{Sample, Samples};
 
@@ -39,7 +40,6 @@ use crate::wire::{Envelope, NodeName, VersionVector};
 
 use announce::Announcements;
 use awareness::Awareness;
-use bucket::TokenBucket;
 use extra_ping::ExtraPings;
 use gossip::Gossip;
 use probe::Probing;

@@ -4,6 +4,7 @@ mod failures;
 mod farewells;
 mod news;
 mod queries;
+mod repair;
 mod repeats;
 mod returns;
 

@@ -41,10 +41,10 @@ impl Serf {
         }
     }
 
-    /// Whether the node at an address gossips at ticks alone, as the reference does. Nothing that
-    /// nodes say of themselves tells them apart yet, so any of them may.
-    fn sends_at_ticks(&self, _from: Option<SocketAddr>) -> bool {
-        true
+    /// Whether the node at an address may gossip at ticks alone, as the reference does: any that has not
+    /// shown to be a node of this program.
+    fn sends_at_ticks(&self, from: Option<SocketAddr>) -> bool {
+        from.is_none_or(|from| !self.is_known_cottar_at(from))
     }
 
     /// Hands over the events for which no earlier one is missing, or not to be waited for any more.

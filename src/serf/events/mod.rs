@@ -4,10 +4,12 @@ mod hand_over;
 mod identity;
 mod newcomer;
 mod order;
+mod repair;
 
 pub use identity::event_hash;
 pub(super) use newcomer::Newcomer;
 pub(super) use order::{InOrder, Ready};
+pub(super) use repair::{Repair, mix};
 
 use std::net::SocketAddr;
 

@@ -62,6 +62,11 @@ impl Newcomer {
         }
     }
 
+    /// Whether a state was merged since the start, or the wait for it is over.
+    pub(in crate::serf) fn is_settled(&self) -> bool {
+        matches!(self, Newcomer::Settled)
+    }
+
     fn is_full(&self) -> bool {
         match self {
             Newcomer::Waiting { events, bytes, .. } => {

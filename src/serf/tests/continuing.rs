@@ -43,7 +43,7 @@ fn state(clock: u64, events: &[(&str, u64)]) -> Vec<u8> {
 fn exchange(net: &mut Net, n: u16, clock: u64, events: &[(&str, u64)]) {
     let now = net.now;
     let state = state(clock, events);
-    net.host(n).serf.handle_user_state(&state, None, now);
+    net.host(n).serf.handle_user_state(&state, None, false, now);
     net.input(n, Input::Timeout);
     // What waits for its order has had its time.
     net.run_for(SECOND / 2);
@@ -163,7 +163,7 @@ fn another_s_exchange_does_not_overtake_the_own_join() {
     net.command(1, join);
     let state = state(2, &[("old", 1)]);
     let now = net.now;
-    net.host(1).serf.handle_user_state(&state, None, now);
+    net.host(1).serf.handle_user_state(&state, None, false, now);
     net.run_for(SECOND * 10);
     assert!(heard(&mut net, 1).is_empty());
 }
@@ -278,7 +278,7 @@ fn a_join_by_command_ignores_no_events_of_members() {
     // Node 1 lacks an event that node 2 has.
     let now = net.now;
     let lost = state(6, &[("lost", 5)]);
-    net.host(2).serf.handle_user_state(&lost, None, now);
+    net.host(2).serf.handle_user_state(&lost, None, false, now);
     join(&mut net, 1, 2, true);
     assert_eq!(heard(&mut net, 1), ["lost"]);
     // A stranger's are not for it.
@@ -296,7 +296,7 @@ fn a_join_of_several_strangers_ignores_all_of_theirs() {
     // Only node 2 has it.
     let now = net.now;
     let old = state(6, &[("old", 5)]);
-    net.host(2).serf.handle_user_state(&old, None, now);
+    net.host(2).serf.handle_user_state(&old, None, false, now);
     let join = Command::Join {
         targets: vec![target(1), target(2)],
         ignore_old_events: true,

@@ -82,6 +82,7 @@ fn nonsense_is_counted_and_changes_nothing() {
     let mut infinite = good.clone();
     let end = infinite.len();
     infinite[end - 8..].copy_from_slice(&f64::INFINITY.to_be_bytes());
+    let now = net.now;
     let serf = &mut net.host(1).serf;
     let n2 = NodeName::new(b"n2").unwrap();
     for bad in [
@@ -91,15 +92,15 @@ fn nonsense_is_counted_and_changes_nothing() {
         b"\x01\xc1",
         &infinite,
     ] {
-        serf.learn_place(&n2, rtt, Some(bad));
+        serf.handle_acked(&n2, rtt, Some(bad), false, now);
     }
-    serf.learn_place(&n2, SECOND * 11, Some(&good));
+    serf.handle_acked(&n2, SECOND * 11, Some(&good), false, now);
     assert_eq!(serf.counters().refused_coordinates, 6);
     // No coordinate is no mistake, and a stranger's is of no use.
-    serf.learn_place(&n2, rtt, None);
-    serf.learn_place(&n2, rtt, Some(b""));
+    serf.handle_acked(&n2, rtt, None, false, now);
+    serf.handle_acked(&n2, rtt, Some(b""), false, now);
     let stranger = NodeName::new(b"stranger").unwrap();
-    serf.learn_place(&stranger, rtt, Some(&good));
+    serf.handle_acked(&stranger, rtt, Some(&good), false, now);
     assert_eq!(serf.counters().refused_coordinates, 6);
     assert_eq!(serf.coordinate(b"stranger"), None);
     assert_eq!(serf.coordinate(b"n1").cloned(), before);

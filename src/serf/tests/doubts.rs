@@ -25,7 +25,7 @@ fn tell_stale_news(net: &mut Net, to: u16, of: u16) {
     let now = net.now;
     net.host(to)
         .serf
-        .handle_user_state(&state.encode(), None, now);
+        .handle_user_state(&state.encode(), None, false, now);
     assert_eq!(net.status(to, of), MemberStatus::Leaving);
 }
 

@@ -200,7 +200,9 @@ impl Net {
     pub(super) fn introduce(&mut self, n: u16) {
         let state = crate::wire::serf::SerfPushPull::default().encode();
         let now = self.now;
-        self.host(n).serf.handle_user_state(&state, None, now);
+        self.host(n)
+            .serf
+            .handle_user_state(&state, None, false, now);
         self.input(n, Input::Timeout);
     }
 

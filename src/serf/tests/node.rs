@@ -291,7 +291,8 @@ fn gossip_that_comes_too_late_is_counted_and_told() {
     };
     let now = net.now;
     let host = net.host(1);
-    host.serf.handle_user_state(&state.encode(), None, now);
+    host.serf
+        .handle_user_state(&state.encode(), None, false, now);
     assert_eq!(late(&net), 2);
 }
 
@@ -310,7 +311,7 @@ fn a_forged_state_delivers_a_bounded_number_of_events() {
         events: (1..=60).map(slot).collect(),
         ..SerfPushPull::default()
     };
-    serf.handle_user_state(&state.encode(), None, Instant::ORIGIN);
+    serf.handle_user_state(&state.encode(), None, false, Instant::ORIGIN);
     serf.check_invariants();
     let outputs = std::iter::from_fn(|| serf.poll_output());
     assert_eq!(
@@ -432,7 +433,7 @@ fn a_push_pull_is_merged() {
         left_members: vec![name("n9"), name("n7")],
         events: vec![None, slot(48, b"a"), None, slot(49, b"b")],
     };
-    serf.handle_user_state(&state.encode(), None, Instant::ORIGIN);
+    serf.handle_user_state(&state.encode(), None, false, Instant::ORIGIN);
     let stats = serf.stats();
     let times = (stats.member_time, stats.event_time, stats.query_time);
     assert_eq!(times, (40, 50, 60));
@@ -477,9 +478,9 @@ fn a_large_state_is_taken_in_piece_by_piece() {
     };
     let mut serf = start(config(1), Instant::ORIGIN);
     while serf.poll_output().is_some() {}
-    serf.handle_user_state(&state.encode(), None, Instant::ORIGIN);
+    serf.handle_user_state(&state.encode(), None, false, Instant::ORIGIN);
     // The same again, in the middle of it: one after the other.
-    serf.handle_user_state(&state.encode(), None, Instant::ORIGIN);
+    serf.handle_user_state(&state.encode(), None, false, Instant::ORIGIN);
     let (mut now, mut pieces) = (Instant::ORIGIN, 0);
     while serf.user_states.deadline().is_some() {
         // Other work is done meanwhile.
@@ -534,7 +535,7 @@ fn a_join_is_through_when_the_last_intent_is_taken_in() {
     };
     serf.handle_input(Input::Command { id, command }, now);
     let join = JoinId(0);
-    serf.handle_user_state(&bytes, Some(join), now);
+    serf.handle_user_state(&bytes, Some(join), false, now);
     let result = serf.user_states.hold_back(join, Ok(()));
     assert_eq!(result, None, "it waits");
     let other = Err("no".to_owned());
@@ -573,7 +574,7 @@ fn a_push_pull_that_calls_the_self_left_is_refuted() {
         left_members: vec![name("n1")],
         ..SerfPushPull::default()
     };
-    serf.handle_user_state(&state.encode(), None, Instant::ORIGIN);
+    serf.handle_user_state(&state.encode(), None, false, Instant::ORIGIN);
     assert_eq!(serf.member(b"n1").unwrap().status, MemberStatus::Alive);
     let own = serf.members.record(b"n1").unwrap();
     assert_eq!(own.status_ltime, LamportTime(42));
@@ -584,7 +585,7 @@ fn a_push_pull_that_calls_the_self_left_is_refuted() {
 fn bad_states_and_messages_are_dropped() {
     let mut serf = start(config(1), Instant::ORIGIN);
     for bad in [&b""[..], b"\x00", b"\x02", b"\x02\x07", b"\x03\x80"] {
-        serf.handle_user_state(bad, None, Instant::ORIGIN);
+        serf.handle_user_state(bad, None, false, Instant::ORIGIN);
     }
     assert_eq!(serf.counters().dropped_malformed, 5);
     for bad in [&b""[..], b"\x02\x80", b"\x63\x80", b"\x04\xff"] {

@@ -169,7 +169,7 @@ fn a_state_is_taken_in_lowest_time_first() {
     let mut net = Net::new(1);
     let now = net.now;
     let bytes = state(521, slots((9..=520).rev()));
-    net.host(1).serf.handle_user_state(&bytes, None, now);
+    net.host(1).serf.handle_user_state(&bytes, None, false, now);
     net.input(1, Input::Timeout);
     assert_eq!(events(&mut net), Vec::from_iter(9..=520));
     // The next one waits for nothing, of either kind.
@@ -187,7 +187,7 @@ fn a_state_of_a_node_that_has_forgotten_leaves_no_gap() {
     let now = net.now;
     net.host(1)
         .serf
-        .handle_user_state(&state(40, Vec::new()), None, now);
+        .handle_user_state(&state(40, Vec::new()), None, false, now);
     gossip(&mut net, [40]);
     assert_eq!(events(&mut net), [1, 40]);
 }

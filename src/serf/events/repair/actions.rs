@@ -1,0 +1,456 @@
+//! What a node does to repair, in answer to acks and pings and when its time has come.
+
+use std::net::SocketAddr;
+
+use super::digest::{compare, complete, digest, digest_from, summary};
+use super::exchanges::{Cause, Current, EXCHANGE_INTERVAL};
+use super::peers::Peer;
+use super::{ANSWER_PACKETS_MAX, CANDIDATES, DIGEST_TIME, JUMP_TIMES, Repair};
+use crate::serf::{LamportTime, Serf, State};
+use crate::time::{Duration, Instant};
+use crate::wire::coordinate::Coordinate;
+use crate::wire::event_digest::{EventDigest, EventSummary};
+use crate::wire::serf::SerfMessage;
+use crate::wire::{DecodeError, NodeName};
+
+/// What a user message costs in a packet beside its bytes: its type byte, and two of length.
+const USER_MESSAGE_OVERHEAD_BYTES: usize = 3;
+
+impl Repair {
+    /// Times below are not due: a join passes over them.
+    pub(in crate::serf) fn skip_below(&mut self, ltime: LamportTime) {
+        self.gaps.skip_below(ltime);
+    }
+
+    /// The state that was merged just now, and that was asked for, has brought new events.
+    pub(in crate::serf) fn note_brought(&mut self, events: u64) {
+        self.exchanges.note_brought(events);
+    }
+
+    /// A member has left, has failed, or is forgotten: what comes back may be another program.
+    pub(in crate::serf) fn forget_peer(&mut self, name: &NodeName) {
+        self.peers.forget(name);
+    }
+}
+
+/// Takes the payload of an ack apart: the coordinate, if there is something in its place, and what
+/// follows.
+fn take_apart(payload: &[u8]) -> (Option<Result<Coordinate, DecodeError>>, &[u8]) {
+    if payload.is_empty() || EventDigest::is_at_start(payload) {
+        return (None, payload);
+    }
+    match Coordinate::decode_first(payload) {
+        Ok((coordinate, rest)) => (Some(Ok(coordinate)), rest),
+        Err(error) => (Some(Err(error)), &[]),
+    }
+}
+
+impl Serf {
+    /// Whether a member has shown that it is a node of this program.
+    pub(in crate::serf) fn is_known_cottar(&self, name: &NodeName) -> bool {
+        self.repair.peers.is_cottar(name)
+    }
+
+    /// Whether the member at an address has shown that it is a node of this program.
+    pub(in crate::serf) fn is_known_cottar_at(&self, addr: SocketAddr) -> bool {
+        self.repair.peers.is_cottar_at(addr)
+    }
+
+    pub(in crate::serf) fn repair_deadline(&self) -> Option<Instant> {
+        let is_alive = self.state == State::Alive;
+        is_alive.then(|| self.repair.deadline()).flatten()
+    }
+
+    /// A new event was taken in.
+    pub(in crate::serf) fn note_event_for_repair(&mut self, ltime: LamportTime, now: Instant) {
+        let is_alone = self.swim.live_node_count() < 2;
+        self.repair.note_event(ltime, &mut self.rng, now);
+        if is_alone {
+            self.repair.next_ping = None;
+        }
+    }
+
+    /// The event clock may have changed.
+    pub(in crate::serf) fn note_event_clock(&mut self, now: Instant) {
+        self.repair.history.note(self.event_clock.now(), now);
+    }
+
+    /// The event clock has caught up with another node's.
+    pub(in crate::serf) fn note_event_clock_jump(&mut self, before: LamportTime, now: Instant) {
+        if self.event_clock.now().0.saturating_sub(before.0) > JUMP_TIMES {
+            let jitter = self.rng.duration_below(self.repair.pace.ping);
+            let due = now + Duration::from_nanos(1) + jitter;
+            self.repair.exchanges.note_jump(due);
+        }
+    }
+
+    // --- acks --------------------------------------------------------------------------------
+
+    /// Forms the payloads of acks afresh, if they are out of date. Called before a datagram is looked at,
+    /// so that no timer is needed.
+    pub(in crate::serf) fn renew_ack_payload(&mut self, now: Instant) {
+        if self.repair.acks_due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.note_event_clock(now);
+        let repair = &mut self.repair;
+        let reached = repair.history.at_age(repair.pace.digest_age, now);
+        let upto = LamportTime(reached.0.saturating_sub(1));
+        let digest = digest(&self.events, upto);
+        let mut extended = repair.coordinate.clone().unwrap_or_default();
+        digest.encode(&mut extended);
+        let ends = repair.last_event.map(|last| last + DIGEST_TIME);
+        let ends = ends.filter(|ends| *ends > now);
+        let plain = match repair.coordinate {
+            Some(_) if ends.is_some() => Some(extended.clone()),
+            _ => repair.coordinate.clone(),
+        };
+        repair.acks_due = match repair.history.is_quiet(repair.pace.digest_age, now) {
+            true => ends,
+            false => Some(now + repair.pace.resolution()),
+        };
+        self.swim.set_ack_payload(plain);
+        self.swim.set_extended_ack_payload(Some(extended));
+    }
+
+    /// A member has answered a ping.
+    pub(in crate::serf) fn handle_acked(
+        &mut self,
+        node: &NodeName,
+        rtt: Duration,
+        payload: Option<&[u8]>,
+        extra: bool,
+        now: Instant,
+    ) {
+        // Who is not a member is not remembered.
+        if self.members.record(node.as_bytes()).is_none() {
+            return;
+        }
+        let (place, rest) = take_apart(payload.unwrap_or_default());
+        if let Some(place) = place {
+            self.learn_place(node, rtt, place);
+        }
+        let Some(addr) = self.swim.node(node).map(|node| node.addr) else {
+            return;
+        };
+        let digest = EventDigest::decode(rest);
+        if digest.is_some() || extra {
+            // A node of this program answers a ping with a summary by an ack with a digest.
+            self.repair.peers.learn(node, addr, digest.is_some());
+        }
+        if let Some(digest) = digest.filter(|_| self.state == State::Alive) {
+            self.compare_digest(node, digest, now);
+        }
+    }
+
+    fn compare_digest(&mut self, node: &NodeName, theirs: EventDigest, now: Instant) {
+        let upto = complete(theirs.upto, self.event_clock);
+        if digest_from(upto) < self.events.certain_from(self.event_clock) {
+            return;
+        }
+        let ours = digest(&self.events, upto);
+        let others = self.swim.live_node_count().saturating_sub(1);
+        let Some(peer) = self.repair.peers.get_mut(node) else {
+            return;
+        };
+        if ours == theirs {
+            peer.mismatches = 0;
+            peer.follow_up.reset();
+            if upto >= self.repair.gaps.highest() {
+                self.repair.note_agreement(node, others);
+            }
+            return;
+        }
+        peer.mismatches = peer.mismatches.saturating_add(1);
+        let mismatches = peer.mismatches;
+        let pair = (theirs, ours);
+        if peer.left_alone == Some(pair) {
+            return;
+        }
+        let may_exchange = peer.exchange.is_over(now);
+        let may_ping = peer.follow_up.is_over(now);
+        self.repair.note_difference();
+        if mismatches > 2 && may_exchange && self.repair.exchanges.may_start(now) {
+            self.start_repair_exchange(node, Cause::Digest(pair), now);
+        } else if may_ping && self.repair.pings.take(now) {
+            let (base, max) = (self.repair.pace.ping, self.repair.pace.backoff_max);
+            if let Some(peer) = self.repair.peers.get_mut(node) {
+                peer.follow_up.extend(base, max, now);
+            }
+            log::debug!(
+                target: "serf",
+                "Event digest of {node} up to {upto} differs: comparing"
+            );
+            let last = upto.max(self.summary_last(now));
+            self.ping_with_summary(node, digest_from(upto), last, false, now);
+        }
+    }
+
+    // --- summaries ---------------------------------------------------------------------------
+
+    /// The last time that a summary covers.
+    fn summary_last(&self, now: Instant) -> LamportTime {
+        let repair = &self.repair;
+        let reached = repair.history.at_age(repair.pace.summary_age, now);
+        LamportTime(reached.0.saturating_sub(1))
+    }
+
+    fn ping_with_summary(
+        &mut self,
+        node: &NodeName,
+        first: LamportTime,
+        last: LamportTime,
+        is_answer: bool,
+        now: Instant,
+    ) {
+        let first = first.max(self.events.certain_from(self.event_clock));
+        let salt = self.rng.next_u32() as u8;
+        let summary = EventSummary {
+            is_answer,
+            ..summary(&self.events, first, last, salt)
+        };
+        if self.swim.ping_member(node, &summary.encode(), now) {
+            self.counters.repair_pings += 1;
+        }
+    }
+
+    /// A member has told which events it has seen. The ping is from its own address.
+    pub(in crate::serf) fn handle_event_summary(
+        &mut self,
+        node: &NodeName,
+        addr: SocketAddr,
+        extension: &[u8],
+        now: Instant,
+    ) {
+        let is_member = self.members.record(node.as_bytes()).is_some();
+        if self.state != State::Alive || !is_member {
+            return;
+        }
+        let theirs = match EventSummary::decode(extension) {
+            Ok(summary) => summary,
+            Err(error) => {
+                log::debug!(target: "serf", "Ignoring what follows a ping of {node}: {error}");
+                return;
+            }
+        };
+        self.repair.peers.learn(node, addr, true);
+        let found = compare(&self.events, self.event_clock, &theirs);
+        if !found.they_lack.is_empty() {
+            self.send_lacking_events(node, addr, &found.they_lack, now);
+        }
+        if found.we_lack.is_empty() {
+            let covers_all = !theirs.marks.is_empty() && found.last >= self.repair.gaps.highest();
+            if found.they_lack.is_empty() && covers_all {
+                let others = self.swim.live_node_count().saturating_sub(1);
+                self.repair.note_agreement(node, others);
+            }
+            return;
+        }
+        self.repair.note_difference();
+        let hurried_ping = self.repair.pace.hurried_ping;
+        self.repair.is_hurried = true;
+        self.repair.next_ping = (self.repair.next_ping).map(|due| due.min(now + hurried_ping));
+        // Before its first exchange a node cannot tell what it lacks from what is not for it.
+        let wants = self.newcomer.is_settled() && !theirs.is_answer;
+        let may_ask = wants && self.may_react(node, |peer| &mut peer.asked, now);
+        if may_ask && self.repair.pings.take(now) {
+            log::debug!(
+                target: "serf",
+                "Asking {node} for user events at {} times", found.we_lack.len()
+            );
+            self.ping_with_summary(node, found.first, found.last, true, now);
+        }
+    }
+
+    /// Whether the last reaction of a kind to a member's summaries is long enough ago; notes this one.
+    fn may_react(
+        &mut self,
+        node: &NodeName,
+        last: for<'a> fn(&'a mut Peer) -> &'a mut Option<Instant>,
+        now: Instant,
+    ) -> bool {
+        let distance = self.repair.pace.hurried_ping / 2;
+        let Some(last) = self.repair.peers.get_mut(node).map(last) else {
+            return false;
+        };
+        if last.is_some_and(|last| now.since(last) < distance) {
+            return false;
+        }
+        *last = Some(now);
+        true
+    }
+
+    /// Sends a member the events of these times, as far as they fit packets and limits: those first
+    /// that are forgotten first.
+    fn send_lacking_events(
+        &mut self,
+        node: &NodeName,
+        addr: SocketAddr,
+        times: &[LamportTime],
+        now: Instant,
+    ) {
+        if !self.may_react(node, |peer| &mut peer.answered, now) {
+            return;
+        }
+        let budget = self.swim.envelope_mut().packet_budget_bytes();
+        let (mut messages, mut space, mut packets) = (Vec::new(), 0, 0);
+        let events = times.iter().flat_map(|time| self.events.messages(*time));
+        for event in events {
+            let message = SerfMessage::UserEvent(event).encode();
+            let bytes = message.len() + USER_MESSAGE_OVERHEAD_BYTES;
+            if bytes > budget {
+                continue; // such events travel in state exchanges alone
+            }
+            if bytes > space {
+                if packets >= ANSWER_PACKETS_MAX || !self.repair.answers.take(now) {
+                    break;
+                }
+                (space, packets) = (budget, packets + 1);
+            }
+            space -= bytes;
+            messages.push(message);
+        }
+        if messages.is_empty() {
+            return;
+        }
+        log::debug!(
+            target: "serf",
+            "Sending {node} user events that it lacks: {} of {} times",
+            messages.len(),
+            times.len()
+        );
+        self.counters.repair_events_sent += messages.len() as u64;
+        self.swim.send_user_messages(addr, &messages);
+    }
+
+    // --- timers and exchanges ----------------------------------------------------------------
+
+    pub(in crate::serf) fn repair_due_events(&mut self, now: Instant) {
+        if self.state != State::Alive {
+            return;
+        }
+        if self.repair.next_ping.is_some_and(|due| due <= now) {
+            self.ping_for_repair(now);
+        }
+        match self.repair.due_cause(now) {
+            Some(Cause::Gap) => self.exchange_for_gaps(now),
+            Some(cause) => {
+                let node = self.swim.sample_members(1).pop();
+                if !node.is_some_and(|node| self.start_repair_exchange(&node, cause, now)) {
+                    self.repair.exchanges.forget_jump();
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Compares the events of late with another member.
+    fn ping_for_repair(&mut self, now: Instant) {
+        let pace = self.repair.pace;
+        let last_event = self.repair.last_event;
+        if last_event.is_none_or(|last| now.since(last) > pace.active) {
+            self.repair.next_ping = None;
+            self.repair.is_hurried = false;
+            return;
+        }
+        let wait = match self.repair.is_hurried {
+            true => pace.hurried_ping,
+            false => pace.ping,
+        };
+        self.repair.next_ping = Some(now + wait + self.rng.duration_below(wait / 8));
+        if !self.newcomer.is_settled() {
+            return;
+        }
+        let members = self.swim.sample_members(CANDIDATES);
+        if let Some(node) = self.repair.peers.partner(&members) {
+            self.note_event_clock(now);
+            let first = self.repair.history.at_age(pace.settled_age, now);
+            let last = self.summary_last(now);
+            self.ping_with_summary(&node, first, last, false, now);
+        }
+    }
+
+    /// Asks a member that compares nothing for the times that are missing. Others have been compared
+    /// with.
+    fn exchange_for_gaps(&mut self, now: Instant) {
+        let members = self.swim.sample_members(CANDIDATES);
+        let node = members.iter().find(|name| !self.is_known_cottar(name));
+        if !node.is_some_and(|node| self.start_repair_exchange(node, Cause::Gap, now)) {
+            let patience = self.repair.pace.digest_age;
+            self.repair.gaps.forget_due(patience, now);
+        }
+    }
+
+    /// Starts an exchange with a member; `false`: it does not live.
+    fn start_repair_exchange(&mut self, node: &NodeName, cause: Cause, now: Instant) -> bool {
+        if !self.swim.exchange_with(node, now) {
+            return false;
+        }
+        match &cause {
+            Cause::Gap => {
+                self.counters.repair_exchanges_for_gaps += 1;
+                let times = self.repair.gaps.ranges();
+                log::debug!(target: "serf", "No user event at {times}: exchanging states with {node}");
+            }
+            Cause::Digest(_) => {
+                self.counters.repair_exchanges_for_digests += 1;
+                log::debug!(target: "serf", "Event digest of {node} still differs: exchanging states");
+            }
+            Cause::Jump => {
+                self.counters.repair_exchanges_for_jumps += 1;
+                log::debug!(target: "serf", "The event clock has jumped: exchanging states with {node}");
+            }
+        }
+        if let Some(peer) = self.repair.peers.get_mut(node) {
+            peer.mismatches = 0;
+        }
+        let jitter = self.rng.duration_below(self.repair.pace.ping);
+        self.repair
+            .exchanges
+            .start(cause, node.clone(), jitter, now);
+        true
+    }
+
+    /// The membership layer is through with the exchange; its user state may be half taken in.
+    pub(in crate::serf) fn handle_exchange_ended(&mut self, now: Instant) {
+        if !self.user_states.has_asked() {
+            self.end_repair_exchange(now);
+        }
+    }
+
+    /// All that an exchange has brought is taken in.
+    pub(in crate::serf) fn end_repair_exchange(&mut self, now: Instant) {
+        let pace = self.repair.pace;
+        let Some(current) = self.repair.exchanges.end(now + pace.summary_age) else {
+            return;
+        };
+        let Current {
+            cause,
+            node,
+            started,
+            brought,
+        } = current;
+        log::debug!(target: "serf", "The exchange with {node} has brought {brought} user events");
+        self.counters.repair_events_fetched += brought;
+        let repair = &mut self.repair;
+        let backoff = match &cause {
+            Cause::Gap => {
+                let given_up = repair.gaps.count_try(pace.digest_age, started);
+                self.counters.repair_times_given_up += given_up;
+                Some(&mut repair.exchanges.for_gaps)
+            }
+            Cause::Jump => Some(&mut repair.exchanges.for_jumps),
+            Cause::Digest(pair) => repair.peers.get_mut(&node).map(|peer| {
+                peer.left_alone = (brought == 0).then_some(*pair);
+                &mut peer.exchange
+            }),
+        };
+        if let Some(backoff) = backoff {
+            if brought > 0 {
+                backoff.reset();
+            } else {
+                backoff.extend(EXCHANGE_INTERVAL, pace.backoff_max, now);
+            }
+        }
+    }
+}

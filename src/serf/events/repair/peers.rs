@@ -1,0 +1,156 @@
+//! Members as partners in repairs: who compares what it remembers, and how often that was in vain.
+
+use std::net::SocketAddr;
+
+use super::backoff::Backoff;
+use crate::ordered::OrderedMap;
+use crate::time::Instant;
+use crate::wire::NodeName;
+use crate::wire::event_digest::EventDigest;
+
+/// What two nodes remember, by their digests: the other's and this node's own of the same range.
+pub(in crate::serf) type Pair = (EventDigest, EventDigest);
+
+/// What is known of a member.
+#[derive(Debug)]
+pub(in crate::serf) struct Peer {
+    addr: SocketAddr,
+    /// It is a node of this program; otherwise it was asked and is none.
+    pub(in crate::serf) is_cottar: bool,
+    /// Digests in a row that were not this node's own.
+    pub(in crate::serf) mismatches: u32,
+    /// Pings because of a digest.
+    pub(in crate::serf) follow_up: Backoff,
+    /// Exchanges because of a digest.
+    pub(in crate::serf) exchange: Backoff,
+    /// An exchange changed nothing: the pair is left alone until one of the digests is another.
+    pub(in crate::serf) left_alone: Option<Pair>,
+    /// When it was last sent events that it lacked.
+    pub(in crate::serf) answered: Option<Instant>,
+    /// When it was last asked for events because of its summary.
+    pub(in crate::serf) asked: Option<Instant>,
+}
+
+/// All members of whom it is known. They are forgotten when they leave or fail.
+#[derive(Debug, Default)]
+pub(in crate::serf) struct Peers {
+    by_name: OrderedMap<NodeName, Peer>,
+    /// Nodes of this program.
+    by_addr: OrderedMap<SocketAddr, NodeName>,
+}
+
+impl Peers {
+    /// A member has shown what it is.
+    pub(in crate::serf) fn learn(&mut self, name: &NodeName, addr: SocketAddr, is_cottar: bool) {
+        let before = self.by_name.get(name);
+        if before.is_some_and(|peer| peer.addr == addr && peer.is_cottar == is_cottar) {
+            return;
+        }
+        self.forget(name);
+        if is_cottar {
+            if let Some(other) = self.by_addr.insert(addr, name.clone()) {
+                // Two members claim one address.
+                self.by_name.remove(&other);
+            }
+        }
+        let peer = Peer {
+            addr,
+            is_cottar,
+            mismatches: 0,
+            follow_up: Backoff::default(),
+            exchange: Backoff::default(),
+            left_alone: None,
+            answered: None,
+            asked: None,
+        };
+        self.by_name.insert(name.clone(), peer);
+    }
+
+    pub(in crate::serf) fn forget(&mut self, name: &NodeName) {
+        if let Some(peer) = self.by_name.remove(name).filter(|peer| peer.is_cottar) {
+            self.by_addr.remove(&peer.addr);
+        }
+    }
+
+    pub(in crate::serf) fn get(&self, name: &NodeName) -> Option<&Peer> {
+        self.by_name.get(name)
+    }
+
+    pub(in crate::serf) fn get_mut(&mut self, name: &NodeName) -> Option<&mut Peer> {
+        self.by_name.get_mut(name)
+    }
+
+    pub(in crate::serf) fn is_cottar(&self, name: &NodeName) -> bool {
+        self.get(name).is_some_and(|peer| peer.is_cottar)
+    }
+
+    /// Whether a node of this program has that address.
+    pub(in crate::serf) fn is_cottar_at(&self, addr: SocketAddr) -> bool {
+        self.by_addr.contains_key(&addr)
+    }
+
+    /// Whom to compare with, of some members: a node of this program, else somebody who may be one.
+    pub(in crate::serf) fn partner(&self, among: &[NodeName]) -> Option<NodeName> {
+        let known = among.iter().find(|name| self.is_cottar(name));
+        let unknown = || among.iter().find(|name| self.get(name).is_none());
+        known.or_else(unknown).cloned()
+    }
+
+    /// Panics if the tables contradict each other, or hold one that `is_member` does not know.
+    pub(in crate::serf) fn check_invariants(&self, is_member: impl Fn(&NodeName) -> bool) {
+        assert!(self.by_name.keys().all(is_member));
+        let cottars = self.by_name.values().filter(|peer| peer.is_cottar);
+        assert_eq!(cottars.count(), self.by_addr.len());
+        for (addr, name) in &self.by_addr {
+            let peer = self.by_name.get(name);
+            assert!(peer.is_some_and(|peer| peer.is_cottar && peer.addr == *addr));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> NodeName {
+        NodeName::new(text.as_bytes()).unwrap()
+    }
+
+    fn addr(host: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, host], 7946))
+    }
+
+    #[test]
+    fn who_is_known_is_preferred_and_who_is_none_is_not_asked() {
+        let mut peers = Peers::default();
+        peers.learn(&name("ours"), addr(1), true);
+        peers.learn(&name("serf"), addr(2), false);
+        let partner = |among: &[&str]| {
+            let among: Vec<_> = among.iter().map(|text| name(text)).collect();
+            peers.partner(&among)
+        };
+        assert_eq!(partner(&["serf", "new", "ours"]), Some(name("ours")));
+        assert_eq!(partner(&["serf", "new"]), Some(name("new")));
+        assert_eq!(partner(&["serf"]), None);
+        assert!(peers.is_cottar_at(addr(1)) && !peers.is_cottar_at(addr(2)));
+    }
+
+    #[test]
+    fn what_is_known_changes_with_the_node() {
+        let mut peers = Peers::default();
+        peers.learn(&name("a"), addr(1), true);
+        peers.get_mut(&name("a")).unwrap().mismatches = 3;
+        peers.learn(&name("a"), addr(1), true);
+        assert_eq!(peers.get(&name("a")).unwrap().mismatches, 3);
+        peers.learn(&name("a"), addr(2), true);
+        assert!(!peers.is_cottar_at(addr(1)) && peers.is_cottar_at(addr(2)));
+        peers.learn(&name("b"), addr(2), true);
+        peers.check_invariants(|_| true);
+        assert!(!peers.is_cottar(&name("a")) && peers.is_cottar(&name("b")));
+        peers.learn(&name("b"), addr(2), false);
+        assert!(!peers.is_cottar_at(addr(2)));
+        peers.forget(&name("b"));
+        peers.check_invariants(|_| false);
+    }
+}
