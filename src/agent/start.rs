@@ -73,8 +73,13 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     print_notices(logger, &config.notices);
     logger.set_level(config.log_level);
     if let Some(facility) = &config.syslog_facility {
-        let syslog = Syslog::connect(&syslog::PATHS, facility)
+        let syslog = Syslog::new(&syslog::PATHS, facility)
             .map_err(|why| format!("Syslog setup failed: {why}"))?;
+        if !syslog.is_connected() {
+            // It may start after us. Who looks at the console shall know where the lines are.
+            ::log::warn!(target: "agent", "No syslog at {}; looking for it again with each line",
+                syslog::PATHS.join(", "));
+        }
         logger.set_syslog(syslog);
     }
     ::log::info!(target: "agent", "Serf agent starting");

@@ -82,11 +82,11 @@ pub struct Syslog {
 }
 
 impl Syslog {
-    /// Connects to the first of `paths` at which somebody listens.
+    /// The log at the first of `paths` at which somebody listens: now, or when a later line is sent.
     ///
     /// # Errors
-    /// The reference's words.
-    pub fn connect(paths: &[impl AsRef<Path>], facility_name: &str) -> Result<Self, String> {
+    /// The reference's words, if there is no such facility.
+    pub fn new(paths: &[impl AsRef<Path>], facility_name: &str) -> Result<Self, String> {
         let mut syslog = Syslog {
             paths: paths.iter().map(|path| path.as_ref().to_owned()).collect(),
             facility: facility(facility_name)?,
@@ -94,11 +94,13 @@ impl Syslog {
             missed_at: None,
             lost: 0,
         };
-        if syslog.reconnect() {
-            Ok(syslog)
-        } else {
-            Err("Unix syslog delivery error".to_owned())
-        }
+        syslog.reconnect();
+        Ok(syslog)
+    }
+
+    /// Whether somebody listened at the last attempt.
+    pub const fn is_connected(&self) -> bool {
+        self.wire.is_some()
     }
 
     /// Lines that got lost and have not been told of.
@@ -265,7 +267,7 @@ mod tests {
         let path = folder.path().join("log");
         let server = UnixDatagram::bind(&path).unwrap();
         let missing = folder.path().join("missing");
-        let mut syslog = Syslog::connect(&[&missing, &path], "local0").unwrap();
+        let mut syslog = Syslog::new(&[&missing, &path], "local0").unwrap();
         let line = "2026/11/02 05:46:24 [INFO] agent: Serf agent starting";
         syslog.send(Level::Info, line, TIME);
         assert_eq!(
@@ -293,11 +295,23 @@ mod tests {
         assert_eq!(facility("LOCAL7"), Ok(23));
         let why = "invalid syslog facility: NOPE".to_owned();
         assert_eq!(facility("NOPE"), Err(why.clone()));
-        assert_eq!(Syslog::connect(&PATHS, "NOPE").unwrap_err(), why);
-        assert_eq!(
-            Syslog::connect(&["/nonexistent/log"], "USER").unwrap_err(),
-            "Unix syslog delivery error"
-        );
+        assert_eq!(Syslog::new(&PATHS, "NOPE").unwrap_err(), why);
+    }
+
+    #[test]
+    fn a_log_that_starts_later_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut syslog = Syslog::new(&[&path], "USER").unwrap();
+        assert!(!syslog.is_connected());
+        syslog.send(Level::Info, "early", TIME);
+        assert_eq!(syslog.lost(), 1);
+        let server = UnixDatagram::bind(&path).unwrap();
+        syslog.missed_at = None;
+        syslog.send(Level::Info, "late", TIME);
+        assert!(syslog.is_connected());
+        assert!(receive(&server).ends_with("agent: 1 lines did not reach syslog\n"));
+        assert!(receive(&server).ends_with(": late\n"));
     }
 
     #[test]
@@ -305,7 +319,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let server = UnixListener::bind(&path).unwrap();
-        let mut syslog = Syslog::connect(&[&path], "USER").unwrap();
+        let mut syslog = Syslog::new(&[&path], "USER").unwrap();
         syslog.send(Level::Warn, "D [WARN] serf: a", TIME);
         syslog.send(Level::Warn, "D [WARN] serf: b", TIME);
         drop(syslog);
@@ -324,7 +338,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let server = UnixDatagram::bind(&path).unwrap();
-        let mut syslog = Syslog::connect(&[&path], "USER").unwrap();
+        let mut syslog = Syslog::new(&[&path], "USER").unwrap();
         let mut sent = 0;
         while syslog.lost() == 0 {
             sent += 1;
@@ -345,7 +359,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let server = UnixDatagram::bind(&path).unwrap();
-        let mut syslog = Syslog::connect(&[&path], "USER").unwrap();
+        let mut syslog = Syslog::new(&[&path], "USER").unwrap();
         // Back before anything was sent: nothing is lost.
         drop(server);
         std::fs::remove_file(&path).unwrap();

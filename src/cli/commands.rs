@@ -177,6 +177,23 @@ pub(super) fn pairs(values: &[String]) -> Result<TextMap, Failure> {
     values.iter().map(pair).collect()
 }
 
+/// Filters by tags, in as many maps as the filters for one key need: all of them must match, and an agent
+/// takes one filter for each key. At least one map, which may be empty.
+pub(super) fn tag_filters(values: &[String]) -> Result<Vec<TextMap>, Failure> {
+    let mut maps = vec![TextMap::new()];
+    for value in values {
+        for (key, filter) in pairs(std::slice::from_ref(value))? {
+            match maps.iter_mut().find(|map| !map.contains_key(&key)) {
+                Some(map) => {
+                    map.insert(key, filter);
+                }
+                None => maps.push(TextMap::from([(key, filter)])),
+            }
+        }
+    }
+    Ok(maps)
+}
+
 pub(super) fn bytes(argument: &OsStr) -> Vec<u8> {
     argument.as_bytes().to_vec()
 }

@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use super::client::{self, Client};
 use super::columns::columns;
-use super::commands::{Failure, Outcome, connect, failed, format, pairs, unknown_format};
+use super::commands::{Failure, Outcome, connect, failed, format, tag_filters, unknown_format};
 use super::fields::Fields;
 use super::flags::Flags;
 use super::json::Json;
-use crate::ordered::sort_by;
+use crate::ordered::{OrderedSet, sort_by};
+use crate::rpc::Request;
 use crate::rpc::reply::Member;
-use crate::rpc::{Request, TextMap};
 use crate::wire::name::Escaped;
 
 /// What `-fields` knows of a member.
@@ -19,18 +19,18 @@ pub(super) const FIELDS: &[&str] = &[
 ];
 
 pub(super) fn members(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    let mut tags = pairs(flags.values("tag"))?;
+    let mut tags = flags.values("tag").to_vec();
     if let Some(role) = flags.value("role").filter(|role| !role.is_empty()) {
         let _ = writeln!(
             io::stderr(),
             "Deprecation warning: 'Role' has been replaced with 'Tags'"
         );
-        tags.insert(b"role".to_vec(), role.into());
+        tags.push(format!("role={role}"));
     }
     let fields = Fields::parse(flags, FIELDS)?;
-    let request = filtered(flags, tags, flags.value("status").unwrap_or_default());
+    let requests = filtered(flags, &tags, flags.value("status").unwrap_or_default())?;
     let members =
-        fetch(&mut connect(flags)?, &request).map_err(failed("Error retrieving members"))?;
+        fetch(&mut connect(flags)?, &requests).map_err(failed("Error retrieving members"))?;
     let lacking = flags.flag("strict") && members.is_empty();
     if let Some(fields) = fields {
         show_fields(&members, &fields, out)?;
@@ -52,18 +52,35 @@ pub(super) fn members(flags: &Flags, out: &mut dyn Write) -> Outcome {
     }
 }
 
-/// The request for members that pass the filters.
-pub(super) fn filtered(flags: &Flags, tags: TextMap, status: &str) -> Request {
-    Request::MembersFiltered {
+/// The requests for members that pass the filters: who is in all answers does.
+pub(super) fn filtered(
+    flags: &Flags,
+    tags: &[String],
+    status: &str,
+) -> Result<Vec<Request>, Failure> {
+    let request = |tags| Request::MembersFiltered {
         tags,
         status: status.into(),
         name: flags.value("name").unwrap_or_default().into(),
-    }
+    };
+    Ok(tag_filters(tags)?.into_iter().map(request).collect())
 }
 
-/// What the agent says to that, sorted by name.
-pub(super) fn fetch(client: &mut Client, request: &Request) -> Result<Vec<Member>, client::Error> {
-    let mut members = client.members(request)?;
+/// Who is in all answers of the agent, as the last one has it, sorted by name.
+pub(super) fn fetch(
+    client: &mut Client,
+    requests: &[Request],
+) -> Result<Vec<Member>, client::Error> {
+    let mut matching: Option<Vec<Member>> = None;
+    for request in requests {
+        let mut members = client.members(request)?;
+        if let Some(before) = matching {
+            let names: OrderedSet<_> = before.into_iter().map(|member| member.name).collect();
+            members.retain(|member| names.contains(&member.name));
+        }
+        matching = Some(members);
+    }
+    let mut members = matching.unwrap_or_default();
     sort_by(&mut members, |a, b| a.name.cmp(&b.name));
     Ok(members)
 }

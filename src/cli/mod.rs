@@ -18,6 +18,7 @@ mod query;
 mod reachability;
 mod rtt;
 pub mod table;
+mod terminal;
 mod wait;
 
 pub use flags::Flags;

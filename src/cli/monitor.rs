@@ -9,6 +9,7 @@ use super::commands::{Failure, Outcome, connect, failed, is_json};
 use super::flags::Flags;
 use super::json::Json;
 use super::members::object;
+use super::terminal::Foreign;
 use crate::go;
 use crate::rpc::Request;
 use crate::rpc::record::{EventRecord, decode_line};
@@ -32,6 +33,7 @@ pub(super) fn monitor(flags: &Flags, out: &mut dyn Write) -> Outcome {
         .subscribe(&Request::Monitor { level })
         .map_err(failed("Error starting monitor"))?;
     client.heed_stdout();
+    let foreign = Foreign::for_stdout();
     loop {
         let (seq, body) = match client.pushed(None) {
             Ok(Some(record)) => record,
@@ -46,12 +48,17 @@ pub(super) fn monitor(flags: &Flags, out: &mut dyn Write) -> Outcome {
                 false => shown(&event),
             })
         } else {
-            decode_line(&body).map(|mut line| {
+            decode_line(&body).map(|line| {
+                let mut shown = Vec::with_capacity(line.len() + 1);
                 if is_json(flags) {
-                    line = Json::object(vec![("Log", Json::text(line))]).line().into();
+                    let object = Json::object(vec![("Log", Json::text(line))]);
+                    shown.extend(object.line().into_bytes());
+                } else {
+                    // Memory takes everything.
+                    let _ = foreign.write(&line, &mut shown);
                 }
-                line.push(b'\n');
-                line
+                shown.push(b'\n');
+                shown
             })
         };
         let text = text.map_err(|why| {

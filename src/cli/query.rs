@@ -9,6 +9,7 @@ use super::expected::Expected;
 use super::fields::Fields;
 use super::flags::Flags;
 use super::json::Json;
+use super::terminal::Foreign;
 use crate::go;
 use crate::ordered::OrderedSet;
 use crate::rpc::TextMap;
@@ -31,7 +32,7 @@ pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
             .iter()
             .map(|n| n.as_str().into())
             .collect(),
-        filter_tags: pairs(flags.values("tag"))?,
+        filter_tags: one_a_key(flags.values("tag"))?,
         request_ack: !flags.flag("no-ack"),
         relay_factor,
         timeout_nanos: go::parse_nanos(timeout).map_err(Failure::Message)?,
@@ -79,6 +80,16 @@ pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
     }
 }
 
+/// Filters by tags. The agent takes one for each key.
+fn one_a_key(filters: &[String]) -> Result<TextMap, Failure> {
+    let map = pairs(filters)?;
+    if map.len() < filters.len() {
+        let words = "Only one -tag for each key allowed: join expressions for one key into one";
+        return Err(Failure::Message(words.to_owned()));
+    }
+    Ok(map)
+}
+
 /// An interrupted query prints no totals and fails.
 fn exit_on_interrupt() -> io::Result<()> {
     let always = Arc::new(AtomicBool::new(true));
@@ -96,6 +107,7 @@ trait Answers {
 /// Lines, as answers arrive.
 struct Lines {
     with_acks: bool,
+    payloads: Foreign,
     acks: u64,
     responses: u64,
 }
@@ -104,6 +116,7 @@ impl Lines {
     fn new(with_acks: bool) -> Self {
         Lines {
             with_acks,
+            payloads: Foreign::for_stdout(),
             acks: 0,
             responses: 0,
         }
@@ -129,7 +142,8 @@ impl Answers for Lines {
                 self.responses += 1;
                 let payload = record.payload.as_deref().unwrap_or_default();
                 write!(out, "Response from '{from}': ")?;
-                out.write_all(payload.strip_suffix(b"\n").unwrap_or(payload))?;
+                let payload = payload.strip_suffix(b"\n").unwrap_or(payload);
+                self.payloads.write(payload, out)?;
                 out.write_all(b"\n")?;
             }
             _ => {}

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Error};
-use super::commands::{Failure, NO_CONNECTION, Outcome, bytes, failed, format, pairs, place};
+use super::commands::{Failure, NO_CONNECTION, Outcome, bytes, failed, format, place};
 use super::fields::Fields;
 use super::flags::Flags;
 use super::members::{FIELDS, fetch, filtered, listed, show_fields};
@@ -39,7 +39,7 @@ pub(super) fn wait(flags: &Flags, out: &mut dyn Write) -> Outcome {
 struct Waiting {
     address: String,
     key: String,
-    request: Request,
+    requests: Vec<Request>,
     /// Only these; empty: any.
     names: OrderedSet<Vec<u8>>,
     /// So many at least, or none at all.
@@ -77,7 +77,7 @@ impl Waiting {
         Ok(Waiting {
             address,
             key,
-            request: filtered(flags, pairs(flags.values("tag"))?, status),
+            requests: filtered(flags, flags.values("tag"), status)?,
             names,
             count,
             deadline: patience.and_then(|patience| Instant::now().checked_add(patience)),
@@ -140,7 +140,7 @@ impl Waiting {
     }
 
     fn look(&mut self, client: &mut Client) -> Result<Vec<Member>, Error> {
-        let mut members = match fetch(client, &self.request) {
+        let mut members = match fetch(client, &self.requests) {
             Err(Error::Closed) => {
                 self.hang_ups += 1;
                 return Err(Error::Closed);

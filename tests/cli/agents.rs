@@ -112,6 +112,19 @@ fn members(n1: &Agent) {
              Available Protocol Range: [2, 5]\n"
         ),
     );
+    // For one key, too, all of them must match.
+    let both = ["members", "-tag=role=w.*", "-tag=role=.*b", "-tag=a=.*"];
+    n1.says(&both, 0, &format!("n1  {address}  alive  a=<&>,role=web\n"));
+    for line in [
+        ["members", "-tag=role=w.*", "-tag=role=.*c"],
+        ["members", "-tag=role=x.*", "-tag=role=w.*"],
+    ] {
+        n1.says(&line, 0, "\n");
+    }
+    assert_eq!(
+        n1.ask(&["members", "-role=web", "-tag=role=x"]).text(),
+        "\n"
+    );
     n1.says(
         &["members", "-format=json", "-name=n1"],
         0,
@@ -245,13 +258,21 @@ fn orders(n1: &Agent) {
         "Error setting tags: Encoded length of tags exceeds limit of 512 bytes\n",
     );
     let nobody = ports::free();
-    n1.says(
-        &["join", &nobody.to_string()],
-        1,
-        &format!(
-            "Error joining the cluster: 1 error occurred:\n\t* Failed to join {nobody}: \
-             dial tcp {nobody}: connect: connection refused\n\n\n"
-        ),
+    let failed = n1.ask(&["join", &nobody.to_string()]);
+    // The reference of today leaves the port out.
+    let text = failed.text().replace(
+        &format!("join {}: dial", nobody.ip()),
+        &format!("join {nobody}: dial"),
+    );
+    assert_eq!(
+        (text, failed.status),
+        (
+            format!(
+                "Error joining the cluster: 1 error occurred:\n\t* Failed to join {nobody}: \
+                 dial tcp {nobody}: connect: connection refused\n\n\n"
+            ),
+            Some(1)
+        )
     );
     n1.says(&["force-leave", "nobody"], 0, "");
     n1.says(
@@ -302,4 +323,32 @@ fn samples_on_the_references_agent() {
 #[test]
 fn samples_on_our_agent() {
     samples(ours);
+}
+
+/// What `cottar` prints to a terminal; `None` if there is no `script`, which makes one.
+fn on_a_terminal(agent: &Agent, line: &str) -> Option<String> {
+    let program = env!("CARGO_BIN_EXE_cottar");
+    let child = Command::new("script")
+        .args(["-qec", &format!("{program} {line}"), "/dev/null"])
+        .env("SERF_RPC_ADDR", agent.rpc.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .ok()?;
+    Some(finish(child).text().replace("\r\n", "\n"))
+}
+
+#[test]
+fn an_answer_cannot_forge_lines_on_a_terminal() {
+    let handler = r"-event-handler=query:forge=printf 'a\nAck from \047b\047\n\033[2J'";
+    let agent = Agent::start(ours().unwrap(), "n1", &[handler]);
+    let forged = "Response from 'n1': a\nAck from 'b'\n\u{1b}[2J\n";
+    let got = agent.ask(&["query", "-no-ack", "-expect=1", "forge"]);
+    assert!(got.text().contains(forged), "{}", got.text());
+    let Some(text) = on_a_terminal(&agent, "query -no-ack -expect=1 forge") else {
+        return;
+    };
+    let harmless = "Response from 'n1': a\n    Ack from 'b'\n    \\u{1b}[2J\n";
+    assert!(text.contains(harmless), "{text:?}");
 }

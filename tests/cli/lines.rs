@@ -197,6 +197,9 @@ fn wrong_arguments_are_named_on_stdout_before_the_help() {
         let begin = format!("{complaint}\n\nUsage: cottar {}", line[0]);
         assert!(got.text().starts_with(&begin), "{line:?}");
     }
+    let got = run(&["query", "-tag", "a=1", "-tag", "b=1", "-tag", "a=2", "x"]);
+    let words = "Only one -tag for each key allowed: join expressions for one key into one\n";
+    assert_eq!((got.status, got.text()), (Some(1), words.into()));
     let got = run(&["tags"]);
     assert_eq!((got.status, got.stderr.as_str()), (Some(1), ""));
     assert!(got.text().starts_with("Usage: cottar tags"));

@@ -53,6 +53,28 @@ fn lines_reach_the_systems_log() {
 }
 
 #[test]
+fn a_log_that_is_not_there_yet_is_a_warning() {
+    let test = "a_log_that_is_not_there_yet_is_a_warning";
+    let here = is_root() && program("unshare").is_some();
+    if is_missing(test, "root with unshare", here) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // Whatever listens on this machine, the agent does not see it.
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c"])
+        .arg("mount -t tmpfs none /dev && mount -t tmpfs none /var/run/ && exec \"$@\"")
+        .args(["sh", COTTAR, "agent"])
+        .args(["-bind=127.0.0.1:0", "-rpc-addr=127.0.0.1:0", "-syslog"]);
+    let mut agent = Agent::start(command, folder.path(), "early");
+    agent.await_text("[WARN] agent: No syslog at /dev/log, /var/run/syslog, /var/run/log");
+    agent.await_text("Serf agent running!");
+    agent.signal(libc::SIGINT);
+    assert_eq!(agent.await_end(), Some(0));
+}
+
+#[test]
 fn a_wrong_facility_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.json");

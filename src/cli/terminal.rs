@@ -1,0 +1,70 @@
+//! Text that others have written, shown to people.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::wire::name::Escaped;
+
+/// In front of every line but the first of a text of several lines.
+const INDENT: &str = "    ";
+
+/// How text of others is written: to a terminal, or to whoever wants the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Foreign {
+    /// Control characters are escaped, and later lines are indented: no text can pass for a line of ours,
+    /// or do anything to the terminal.
+    Escaped,
+    /// As it is.
+    Raw,
+}
+
+impl Foreign {
+    /// What standard output asks for.
+    pub(super) fn for_stdout() -> Self {
+        match io::stdout().is_terminal() {
+            true => Foreign::Escaped,
+            false => Foreign::Raw,
+        }
+    }
+
+    /// Writes a text.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub(super) fn write(self, text: &[u8], out: &mut dyn Write) -> io::Result<()> {
+        if self == Foreign::Raw {
+            return out.write_all(text);
+        }
+        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            if number > 0 {
+                write!(out, "\n{INDENT}")?;
+            }
+            for (number, part) in line.split(|byte| *byte == b'\t').enumerate() {
+                let tab = if number > 0 { "\t" } else { "" };
+                write!(out, "{tab}{}", Escaped(part))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn written(foreign: Foreign, text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        foreign.write(text, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_terminal_gets_no_control_characters_and_no_forged_lines() {
+        let text = b"a\tb\r\nAck from 'c'\n\x1b[2J\xc2\x9b\xff";
+        assert_eq!(written(Foreign::Raw, text), text);
+        assert_eq!(
+            String::from_utf8(written(Foreign::Escaped, text)).unwrap(),
+            "a\tb\\r\n    Ack from 'c'\n    \\u{1b}[2J\\u{9b}\\xff"
+        );
+    }
+}
