@@ -24,7 +24,7 @@ _cottar() {
     fi
     if [[ $path == handler ]]; then
         if ((last == 2)); then
-            _cottar_words "$cur" list test
+            _cottar_words "$cur" drop list pause queue resume test
             return
         fi
         path+=" ${words[2]}" first=3
@@ -35,8 +35,8 @@ _cottar() {
     case $path in
         # From the table of flags, by "make completions":
         agent)
-            flags=(-advertise -bind -broadcast-timeout -config-dir -config-file -disable-compression -discover -encrypt -event-handler -handler-grace -handler-leave-wait -handler-timeout -iface -join -keyring-file -log-level -mdns-disable-ipv4 -mdns-disable-ipv6 -mdns-iface -node -profile -protocol -rejoin -replay -retry-interval -retry-join -retry-max -role -rpc-addr -snapshot -syslog -tag -tags-file)
-            takes=' advertise bind broadcast-timeout config-dir config-file discover encrypt event-handler handler-grace handler-leave-wait handler-timeout iface join keyring-file log-level mdns-iface node profile protocol retry-interval retry-join retry-max role rpc-addr snapshot tag tags-file '
+            flags=(-advertise -bind -broadcast-timeout -config-dir -config-file -disable-compression -discover -encrypt -event-handler -handler-grace -handler-leave-wait -handler-timeout -iface -join -journal -journal-size-limit -keyring-file -log-level -mdns-disable-ipv4 -mdns-disable-ipv6 -mdns-iface -node -profile -protocol -rejoin -replay -retry-interval -retry-join -retry-max -role -rpc-addr -snapshot -syslog -tag -tags-file)
+            takes=' advertise bind broadcast-timeout config-dir config-file discover encrypt event-handler handler-grace handler-leave-wait handler-timeout iface join journal journal-size-limit keyring-file log-level mdns-iface node profile protocol retry-interval retry-join retry-max role rpc-addr snapshot tag tags-file '
             arguments=''
             ;;
         event)
@@ -49,10 +49,30 @@ _cottar() {
             takes=' format rpc-addr rpc-auth '
             arguments='other'
             ;;
+        'handler drop')
+            flags=(-format -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
+            arguments='other'
+            ;;
         'handler list')
             flags=(-format -rpc-addr -rpc-auth)
             takes=' format rpc-addr rpc-auth '
             arguments=''
+            ;;
+        'handler pause')
+            flags=(-format -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
+            arguments='other'
+            ;;
+        'handler queue')
+            flags=(-format -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
+            arguments=''
+            ;;
+        'handler resume')
+            flags=(-format -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
+            arguments='other'
             ;;
         'handler test')
             flags=(-coalesce=false -format -handler-grace -handler-timeout -ltime -node -payload -query-response-size-limit -quiet -role -tag)
@@ -168,6 +188,7 @@ _cottar() {
         'agent config-file') _cottar_files -f "$value" ;;
         'agent event-handler') _cottar_files -f "$value" ;;
         'agent iface') _cottar_interfaces "$value" ;;
+        'agent journal') _cottar_files -d "$value" ;;
         'agent keyring-file') _cottar_files -f "$value" ;;
         'agent log-level') _cottar_words "$value" TRACE DEBUG INFO WARN ERR ;;
         'agent mdns-iface') _cottar_interfaces "$value" ;;
@@ -177,7 +198,11 @@ _cottar() {
         'agent tags-file') _cottar_files -f "$value" ;;
         'event format') _cottar_words "$value" text json ;;
         'force-leave format') _cottar_words "$value" text json ;;
+        'handler drop format') _cottar_words "$value" text json ;;
         'handler list format') _cottar_words "$value" text json ;;
+        'handler pause format') _cottar_words "$value" text json ;;
+        'handler queue format') _cottar_words "$value" text json ;;
+        'handler resume format') _cottar_words "$value" text json ;;
         'handler test format') _cottar_words "$value" text json ;;
         'handler test payload') _cottar_files -f "$value" ;;
         'info format') _cottar_words "$value" text json ;;

@@ -22,8 +22,12 @@ complete -c cottar -n __fish_cottar_is -l version -d 'Print the version'
 complete -c cottar -n __fish_cottar_is -a agent -d 'Runs an agent: a node of the cluster'
 complete -c cottar -n __fish_cottar_is -a event -d 'Sends a user event to the whole cluster'
 complete -c cottar -n __fish_cottar_is -a force-leave -d 'Turns a failed member into one that has left'
-complete -c cottar -n __fish_cottar_is -a handler -d 'Shows an agent\'s handlers and what became of their runs'
+complete -c cottar -n __fish_cottar_is -a handler -d 'Shows and controls an agent\'s handlers, and tries one'
+complete -c cottar -n '__fish_cottar_is handler' -a drop -d 'Gives up events that wait for handlers'
 complete -c cottar -n '__fish_cottar_is handler' -a list -d 'Shows an agent\'s handlers and what became of their runs'
+complete -c cottar -n '__fish_cottar_is handler' -a pause -d 'Holds the runs of a handler back'
+complete -c cottar -n '__fish_cottar_is handler' -a queue -d 'Shows what waits for an agent\'s handlers'
+complete -c cottar -n '__fish_cottar_is handler' -a resume -d 'Lets a handler go on that was paused'
 complete -c cottar -n '__fish_cottar_is handler' -a test -d 'Runs a handler as an agent would, without an agent'
 complete -c cottar -n __fish_cottar_is -a help -d 'Lists the commands'
 complete -c cottar -n __fish_cottar_is -a info -d 'Shows an agent\'s figures for operators'
@@ -55,6 +59,8 @@ complete -c cottar -n '__fish_cottar_begins agent' -o handler-leave-wait -x -d '
 complete -c cottar -n '__fish_cottar_begins agent' -o handler-timeout -x -d 'Time after which a handler is ended, first with TERM, then with KILL; 0 lets it run for ever'
 complete -c cottar -n '__fish_cottar_begins agent' -o iface -x -a '(__fish_print_interfaces)' -d 'Take the address for gossip from this network interface'
 complete -c cottar -n '__fish_cottar_begins agent' -o join -x -d 'Node to join at start; may be given several times'
+complete -c cottar -n '__fish_cottar_begins agent' -o journal -x -a '(__fish_complete_directories)' -d 'Keep user events in this directory until all handlers have run for them, so that an end of the agent loses none'
+complete -c cottar -n '__fish_cottar_begins agent' -o journal-size-limit -x -d 'Bytes that the files of -journal may take'
 complete -c cottar -n '__fish_cottar_begins agent' -o keyring-file -r -F -d 'Keep the keys of gossip encryption in this file, which must exist'
 complete -c cottar -n '__fish_cottar_begins agent' -o log-level -x -a 'TRACE DEBUG INFO WARN ERR' -d 'Least level that is logged: TRACE, DEBUG, INFO, WARN or ERR'
 complete -c cottar -n '__fish_cottar_begins agent' -o mdns-disable-ipv4 -d 'Do not use IPv4 for -discover'
@@ -87,10 +93,30 @@ complete -c cottar -n '__fish_cottar_begins force-leave' -o prune -d 'Forget the
 complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-auth -x -d 'Key that the agent asks for'
 
+# cottar handler drop
+complete -c cottar -n '__fish_cottar_begins handler drop' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins handler drop' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins handler drop' -o rpc-auth -x -d 'Key that the agent asks for'
+
 # cottar handler list
 complete -c cottar -n '__fish_cottar_begins handler list' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins handler list' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins handler list' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar handler pause
+complete -c cottar -n '__fish_cottar_begins handler pause' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins handler pause' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins handler pause' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar handler queue
+complete -c cottar -n '__fish_cottar_begins handler queue' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins handler queue' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins handler queue' -o rpc-auth -x -d 'Key that the agent asks for'
+
+# cottar handler resume
+complete -c cottar -n '__fish_cottar_begins handler resume' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins handler resume' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins handler resume' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar handler test
 complete -c cottar -n '__fish_cottar_begins handler test' -a '-coalesce=false' -d 'Whether the user event may be coalesced'

@@ -254,6 +254,11 @@ impl Runner {
         self.ended.take()
     }
 
+    /// The process of the script that runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.process.pid())
+    }
+
     /// Whether a script runs.
     pub fn is_running(&self) -> bool {
         self.running.is_some()

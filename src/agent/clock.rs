@@ -1,7 +1,8 @@
-//! The one place where the agent reads the monotonic clock.
+//! The one place where the agent reads the clocks.
 
-use std::time::Instant as SystemInstant;
+use std::time::{Instant as SystemInstant, SystemTime, UNIX_EPOCH};
 
+use crate::handler::Moment;
 use crate::time::Instant;
 
 /// Monotonic time since the start of the agent.
@@ -22,5 +23,15 @@ impl Clock {
     /// The time.
     pub fn now(&self) -> Instant {
         Instant::ORIGIN + self.origin.elapsed()
+    }
+
+    /// The time, and the time of day.
+    pub fn moment(&self) -> Moment {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let micros = since.map_or(0, |since| since.as_micros());
+        Moment {
+            now: self.now(),
+            unix_micros: u64::try_from(micros).unwrap_or(u64::MAX),
+        }
     }
 }

@@ -15,6 +15,7 @@ use log::LevelFilter;
 use super::life::HANDLER_LEAVE_WAIT;
 use super::{child, features};
 use crate::handler::EventScript;
+use crate::handler::journal::SIZE_LIMIT_BYTES;
 use crate::serf::Tags;
 use crate::swim;
 use crate::time::Duration;
@@ -133,6 +134,10 @@ pub struct AgentConfig {
     pub keyring_file: Option<PathBuf>,
     /// Where the members and clocks are kept from which the node finds back.
     pub snapshot: Option<PathBuf>,
+    /// Directory in which user events are kept that handlers are still to be run for.
+    pub journal: Option<PathBuf>,
+    /// Bytes of all its files, at most.
+    pub journal_size_limit_bytes: u64,
     /// A leave in the snapshot does not count.
     pub rejoin: bool,
     /// Leave when TERM asks for the end.
@@ -251,6 +256,9 @@ impl AgentConfig {
         if rejoin && settings.snapshot_path.is_empty() {
             notices.push("Warning: 'RejoinAfterLeave' enabled without snapshot file".to_owned());
         }
+        if !settings.journal.is_empty() && settings.snapshot_path.is_empty() {
+            return Err("A journal needs a snapshot file: see -snapshot".to_owned());
+        }
         let syslog_facility = settings
             .enable_syslog
             .unwrap_or(false)
@@ -288,6 +296,11 @@ impl AgentConfig {
             tags_file: said(settings.tags_file).map(PathBuf::from),
             keyring_file: said(settings.keyring_file).map(PathBuf::from),
             snapshot: said(settings.snapshot_path).map(PathBuf::from),
+            journal: said(settings.journal).map(PathBuf::from),
+            journal_size_limit_bytes: match settings.journal_size_limit {
+                bytes if bytes > 0 => bytes.unsigned_abs(),
+                _ => SIZE_LIMIT_BYTES,
+            },
             rejoin,
             leave_on_terminate: settings.leave_on_terminate.unwrap_or(false),
             skip_leave_on_interrupt: settings.skip_leave_on_interrupt.unwrap_or(false),

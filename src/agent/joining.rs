@@ -143,7 +143,10 @@ impl Agent {
                 failures,
             } => self.join_over(id, *contacted, failures),
             CommandResult::Failed(why) => self.join_refused(id, why, result),
-            CommandResult::Done | CommandResult::Queried { .. } | CommandResult::Keys(_) => {
+            CommandResult::Done
+            | CommandResult::Fired(_)
+            | CommandResult::Queried { .. }
+            | CommandResult::Keys(_) => {
                 debug_assert!(false, "a join ends otherwise");
                 self.join_over(id, 0, &[]);
             }

@@ -168,7 +168,7 @@ impl Agent {
     pub(super) fn finish(&mut self, code: u8) -> ExitCode {
         log::info!(target: "agent", "requesting serf shutdown");
         self.notifier.stopping("Ending", self.clock.now());
-        self.handlers.abandon();
+        self.finish_journal();
         self.runner.abandon();
         if self.serf.state() != State::Left {
             log::warn!(target: "serf", "Shutdown without a Leave");

@@ -16,6 +16,7 @@ pub mod features;
 pub mod files;
 pub mod join;
 mod joining;
+mod journalling;
 mod life;
 pub mod log;
 pub mod lookup;

@@ -29,7 +29,7 @@ use super::syslog::{self, Syslog};
 use super::telemetry::Telemetry;
 use super::turn::{Agent, tokens};
 use super::words::os_error;
-use super::{addr, discovery, files, sys};
+use super::{addr, discovery, files, journalling, sys};
 use crate::handler::HandlerQueue;
 use crate::handler::outcome::output_bytes_kept;
 use crate::serf::{self, Serf};
@@ -103,7 +103,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let failed =
         |why: String| format!("Failed to start the Serf agent: Error creating Serf: {why}");
     let protocol = check_protocol(config.protocol).map_err(failed)?;
-    let (gossip, serf, snapshot) =
+    let (gossip, mut serf, snapshot) =
         open_gossip(&config, keyring, protocol, &clock, &poll).map_err(failed)?;
 
     let addr = serf.swim().local().addr;
@@ -113,6 +113,10 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         .and_then(|addr| Clients::listen(addr, poll.registry(), tokens::CLIENTS))
         .map_err(|why| format!("Error starting RPC listener: {why}"))?;
     logger.print("==> Starting Serf agent RPC...");
+
+    let mut handlers = HandlerQueue::new(config.event_handlers.clone());
+    let journal =
+        journalling::open(&config, &mut serf, &mut handlers, clock.now()).map_err(failed)?;
 
     let mut runner = Runner::new(tokens::RUNNER, config.handler_timeout);
     runner.set_limits(config.handler_timeout, config.handler_grace);
@@ -129,7 +133,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
             auth_key: config.rpc_auth.clone(),
         }),
         serf,
-        handlers: HandlerQueue::new(config.event_handlers.clone()),
+        handlers,
         runner,
         orphans: Orphans::new(),
         resolver: Resolver::new(tokens::RESOLVER),
@@ -141,6 +145,8 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         sources,
         settings,
         snapshot,
+        journal,
+        earlier: None,
         _locks: locks,
         saving: Saving::default(),
         waiting: crate::ordered::OrderedMap::new(),
@@ -263,6 +269,7 @@ fn open_gossip(
     };
     serf_config.snapshot = restored;
     serf_config.keyring_file = config.keyring_file.is_some();
+    serf_config.journal = config.journal.is_some();
     let serf = Serf::new(serf_config, envelope, choice_seed, clock.now())?;
     Ok((gossip, serf, snapshot))
 }

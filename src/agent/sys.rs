@@ -152,6 +152,16 @@ pub fn kill_group(leader: u32, signal: i32) {
     }
 }
 
+/// Whether there is a process group with that leader; the leader itself may have ended.
+pub fn group_exists(leader: u32) -> bool {
+    let Some(leader) = i32::try_from(leader).ok().filter(|&pid| pid > 1) else {
+        return false;
+    };
+    // SAFETY: takes and returns integers; signal 0 is none.
+    let result = check(unsafe { libc::kill(-leader, 0) });
+    result.map_or_else(|why| why.raw_os_error() == Some(libc::EPERM), |()| true)
+}
+
 /// Whether a child has ended, without reaping it.
 pub fn has_ended(pid: u32) -> bool {
     // An error means that there is no such child any more.

@@ -11,6 +11,7 @@ use super::clients::Clients;
 use super::clock::Clock;
 use super::config::{AgentConfig, Settings};
 use super::discovery::Mdns;
+use super::files::journal::JournalFiles;
 use super::files::lock::FileLock;
 use super::files::snapshot::SnapshotFile;
 use super::joining::{Joining, RetryJoin};
@@ -18,9 +19,10 @@ use super::life::Life;
 use super::log::Logger;
 use super::net::{self, Gossip};
 use super::notify::Notifier;
+use super::process::earlier::EarlierRun;
 use super::process::orphans::Orphans;
 use super::resolver::Resolver;
-use super::rpc::{Action, RpcServer, View};
+use super::rpc::{Action, QueueChange, RpcServer, View};
 use super::saving::Saving;
 use super::settings::Sources;
 use super::signals::{Caught, Signals};
@@ -90,6 +92,9 @@ pub struct Agent {
     /// The settings as they are in effect.
     pub(super) settings: Settings,
     pub(super) snapshot: Option<SnapshotFile>,
+    pub(super) journal: Option<JournalFiles>,
+    /// A handler of an earlier life that still runs.
+    pub(super) earlier: Option<EarlierRun>,
     /// Held until the end of the process.
     pub(super) _locks: Vec<FileLock>,
     pub(super) saving: Saving,
@@ -125,6 +130,9 @@ impl Agent {
         match self.poll.poll(events, wait) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             result => result?,
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.begin_turn();
         }
         // 2. Signals first: what a child has left behind can be read once it is known to be over.
         if events
@@ -171,6 +179,8 @@ impl Agent {
             self.server.poll_timeout(),
             self.retry_join.as_ref().and_then(RetryJoin::poll_timeout),
             self.snapshot.as_ref().and_then(SnapshotFile::poll_timeout),
+            self.journal.as_ref().and_then(JournalFiles::poll_timeout),
+            self.earlier.as_ref().map(EarlierRun::poll_timeout),
             self.life.poll_timeout(),
             self.mdns.as_ref().and_then(Mdns::poll_timeout),
             self.telemetry.poll_timeout(),
@@ -191,6 +201,9 @@ impl Agent {
                 snapshot.handle_sigchld(now);
             }
             self.orphans.handle_sigchld();
+            if let Some(journal) = &mut self.journal {
+                journal.handle_sigchld();
+            }
         }
         for signal in pending.caught {
             match signal {
@@ -254,12 +267,19 @@ impl Agent {
         if is_due(self.server.poll_timeout()) {
             self.server.handle_timeout(now);
         }
+        self.step_earlier_runs(now);
         self.step_discovery(now);
         if is_due(self.retry_join.as_ref().and_then(RetryJoin::poll_timeout)) {
             self.try_retry_join();
         }
         match &mut self.snapshot {
             Some(snapshot) if is_due(snapshot.poll_timeout()) => snapshot.handle_timeout(now),
+            _ => {}
+        }
+        match &mut self.journal {
+            Some(journal) if is_due(journal.poll_timeout()) => {
+                journal.handle_timeout(&mut self.handlers, now);
+            }
             _ => {}
         }
     }
@@ -271,10 +291,12 @@ impl Agent {
             busy |= self.drain_clients();
             busy |= self.drain_resolver();
             busy |= self.step_saving();
+            // The journal first: what the snapshot says to be seen is in it already.
+            self.flush_journal();
             self.flush_snapshot();
             busy |= self.step_handlers();
             if !busy {
-                self.unfinished = false;
+                self.unfinished = self.is_journal_unfinished();
                 return;
             }
         }
@@ -297,6 +319,7 @@ impl Agent {
                 let now = self.clock.now();
                 self.gossip.transmit(transmit, self.poll.registry(), now);
             }
+            Output::Taken(event) => self.handlers.take_in(&event, self.clock.moment()),
             Output::Event(event) => self.handle_event(event),
             Output::CommandEnded { id, result } => self.command_ended(id, result),
             Output::QueryRecord { id, record } => {
@@ -323,7 +346,7 @@ impl Agent {
                     .iter()
                     .any(|m| m.name == *self.serf.local_name());
         }
-        self.handlers.push(event, self.clock.now());
+        self.handlers.push(event, self.clock.moment());
     }
 
     fn command_ended(&mut self, id: CommandId, result: CommandResult) {
@@ -348,8 +371,10 @@ impl Agent {
 
     fn drain_clients(&mut self) -> bool {
         for step in 0..STEPS_A_ROUND {
+            let at = self.clock.moment();
             let view = View {
-                now: self.clock.now(),
+                now: at.now,
+                unix_micros: at.unix_micros,
                 serf: &self.serf,
                 handlers: &self.handlers,
                 logger: &self.logger,
@@ -376,6 +401,13 @@ impl Agent {
                 addresses,
                 replay,
             } => self.join_for_client(id, addresses, replay),
+            Action::Queue { id, change } => {
+                let result = change.apply(&mut self.handlers);
+                if let (Ok(count), QueueChange::Drop(_)) = (&result, &change) {
+                    log::warn!(target: "agent", "Dropped {count} events from the queue, on demand");
+                }
+                self.server.queue_changed(id, result);
+            }
             Action::Shutdown => self.left_by_client(),
         }
     }
@@ -383,6 +415,9 @@ impl Agent {
     /// Writes what the core had to say for the snapshot, before handlers hear of it: an event that a
     /// handler has seen does not come again after a crash.
     fn flush_snapshot(&mut self) {
+        if self.is_journal_behind() {
+            return;
+        }
         if let Some(snapshot) = &mut self.snapshot {
             let start = self.clock.now();
             if snapshot.flush(start) {
@@ -432,22 +467,27 @@ impl Agent {
                 self.run_own(waiting, answer.command);
             }
         }
-        if self.runner.is_running() {
+        if self.runner.is_running() || !self.may_begin_run() {
             return busy;
         }
-        let now = self.clock.now();
+        let at = self.clock.moment();
         let local = Local {
             name: self.serf.local_name(),
             tags: self.serf.tags(),
         };
-        if let Some(invocation) = self.handlers.poll_invocation(local, now) {
+        if let Some(invocation) = self.handlers.poll_invocation(local, at) {
             busy = true;
             self.telemetry.handler_starts(&invocation.script);
-            self.runner.start(invocation, self.poll.registry(), now);
+            // That it begins is written before it does: it may be the end of this process.
+            self.flush_journal();
+            self.runner.start(invocation, self.poll.registry(), at.now);
+            self.record_process();
+        } else if let Some(journal) = &mut self.journal {
+            busy |= journal.read_for(&mut self.handlers);
         }
         while let Some((ltime, id)) = self.handlers.poll_handled_query() {
             self.serf
-                .handle_input(Input::QueryHandled { ltime, id }, now);
+                .handle_input(Input::QueryHandled { ltime, id }, at.now);
         }
         busy
     }

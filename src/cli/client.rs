@@ -15,6 +15,7 @@ use crate::agent::words::os_error;
 use crate::ordered::OrderedSet;
 use crate::rpc::cluster::{KeyReply, decode_coordinate};
 use crate::rpc::handlers::{HandlerFigures, decode_handlers};
+use crate::rpc::queue::{Fired, QueueEntry, decode_dropped, decode_fired, decode_queue};
 use crate::rpc::reply::{self, Member, Record, ReplyHeader, Stats};
 use crate::rpc::request::Query;
 use crate::rpc::{Boundary, ByteQueue, Request, VERSION};
@@ -192,8 +193,56 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub fn handlers(&mut self) -> Result<Option<Vec<HandlerFigures>>> {
-        match self.call(&Request::Handlers, Some(ANSWER_TIME_MAX)) {
-            Ok(body) => decode_handlers(&body).map(Some).map_err(garbage),
+        let body = self.call_own(&Request::Handlers)?;
+        body.map(|body| decode_handlers(&body))
+            .transpose()
+            .map_err(garbage)
+    }
+
+    /// Has a user event fired: its time and id. `None`: the agent is one of Serf, and nothing happened.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn fire(&mut self, request: &Request) -> Result<Option<Fired>> {
+        let body = self.call_own(request)?;
+        body.map(|body| decode_fired(&body))
+            .transpose()
+            .map_err(garbage)
+    }
+
+    /// What waits for handlers, and how many events more. `None`: the agent does not know the question.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn handler_queue(&mut self) -> Result<Option<(Vec<QueueEntry>, u64)>> {
+        let body = self.call_own(&Request::HandlerQueue)?;
+        body.map(|body| decode_queue(&body))
+            .transpose()
+            .map_err(garbage)
+    }
+
+    /// Has what waits given up: how much it was. `None`: the agent does not know the question.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn handler_drop(&mut self, target: Vec<u8>) -> Result<Option<u64>> {
+        let body = self.call_own(&Request::DropQueue { target })?;
+        body.map(|body| decode_dropped(&body))
+            .transpose()
+            .map_err(garbage)
+    }
+
+    /// Gives an order that only agents of cottar know. `false`: this one does not.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn order_own(&mut self, request: &Request) -> Result<bool> {
+        Ok(self.call_own(request)?.is_some())
+    }
+
+    fn call_own(&mut self, request: &Request) -> Result<Option<Vec<u8>>> {
+        match self.call(request, Some(ANSWER_TIME_MAX)) {
+            Ok(body) => Ok(Some(body)),
             Err(Error::Refused(why)) if why == "Unsupported command" => Ok(None),
             Err(why) => Err(why),
         }

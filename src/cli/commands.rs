@@ -12,6 +12,7 @@ use super::json::Json;
 use super::table::Command;
 use crate::agent::features::{self, FEATURES};
 use crate::go;
+use crate::rpc::queue::Fired;
 use crate::rpc::{Request, TextMap};
 use crate::serf::config::{PROTOCOL_MAX, PROTOCOL_MIN};
 use crate::wire::name::Escaped;
@@ -38,7 +39,15 @@ const INCOMPLETE: u8 = 2;
 /// Commands whose JSON the reference has, too.
 const KNOWN_JSON: [&str; 3] = ["info", "members", "query"];
 /// Commands that it does not have.
-const OWN_COMMANDS: [&str; 3] = ["handler list", "handler test", "wait"];
+const OWN_COMMANDS: [&str; 7] = [
+    "handler drop",
+    "handler list",
+    "handler pause",
+    "handler queue",
+    "handler resume",
+    "handler test",
+    "wait",
+];
 /// Flags that it does not have.
 const OWN_FLAGS: [&str; 4] = ["0", "expect", "fields", "strict"];
 
@@ -64,7 +73,11 @@ pub fn run(flags: &Flags, out: &mut dyn Write) -> Outcome {
     match name {
         "event" => event(flags, out),
         "force-leave" => force_leave(flags, out),
+        "handler drop" => super::handler::queue::drop(flags, out),
         "handler list" => super::handler::list(flags, out),
+        "handler pause" => super::handler::queue::pause(flags, out),
+        "handler queue" => super::handler::queue::queue(flags, out),
+        "handler resume" => super::handler::queue::resume(flags, out),
         "info" => info(flags, out),
         "join" => join(flags, out),
         "keygen" => super::keys::keygen(flags, out),
@@ -224,25 +237,54 @@ pub(super) fn name_and_payload_of(
 fn event(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let (name, payload) = name_and_payload(flags, "An event name must be specified.")?;
     let coalesce = flags.flag("coalesce");
-    let request = Request::Event {
-        name: name.clone(),
-        payload,
-        coalesce,
-    };
-    connect(flags)?
-        .order(&request)
-        .map_err(failed("Error sending event"))?;
+    let fired = fire(flags, &name, payload, coalesce)?;
     let text = [
         &b"Event '"[..],
         &*name,
         b"' dispatched! Coalescing enabled: ",
         if coalesce { b"true" } else { b"false" },
     ];
-    let json = vec![
+    let mut text = text.concat();
+    let mut json = vec![
         ("name", Json::text(&name)),
         ("coalesce", Json::Bool(coalesce)),
     ];
-    tell(flags, &text.concat(), json, out)
+    // An agent of Serf does not tell.
+    if let Some(Fired { ltime, id }) = fired {
+        text.extend_from_slice(format!("\nTime: {ltime}, id: {}", Escaped(&id)).as_bytes());
+        json.push((
+            "ltime",
+            Json::Number(i64::try_from(ltime).unwrap_or(i64::MAX)),
+        ));
+        json.push(("id", Json::text(id)));
+    }
+    tell(flags, &text, json, out)
+}
+
+/// An agent that does not know our own command hangs up on it, so that the other one takes a second
+/// connection.
+fn fire(
+    flags: &Flags,
+    name: &[u8],
+    payload: Option<Vec<u8>>,
+    coalesce: bool,
+) -> Result<Option<Fired>, Failure> {
+    let error = failed("Error sending event");
+    let request = Request::OwnEvent {
+        name: name.to_vec(),
+        payload: payload.clone(),
+        coalesce,
+    };
+    if let Some(fired) = connect(flags)?.fire(&request).map_err(&error)? {
+        return Ok(Some(fired));
+    }
+    let request = Request::Event {
+        name: name.to_vec(),
+        payload,
+        coalesce,
+    };
+    connect(flags)?.order(&request).map_err(error)?;
+    Ok(None)
 }
 
 fn force_leave(flags: &Flags, out: &mut dyn Write) -> Outcome {

@@ -1,6 +1,8 @@
-//! `handler list`, and `handler test` in [`mod@test`]. The reference has neither.
+//! `handler list`; `handler test` in [`mod@test`], and what is about the queue in [`queue`]. The reference
+//! has none of them.
 
 mod event;
+pub(super) mod queue;
 mod report;
 pub(super) mod test;
 
@@ -34,7 +36,8 @@ pub(super) fn list(flags: &Flags, out: &mut dyn Write) -> Outcome {
 
 fn table(handlers: &[HandlerFigures]) -> String {
     let titles = [
-        "FILTER", "RUNS", "FAILURES", "TIMEOUTS", "DROPS", "LAST", "LONGEST", "SCRIPT",
+        "NAME", "FILTER", "STATE", "WAITING", "RUNS", "FAILURES", "TIMEOUTS", "DROPS", "LAST",
+        "LONGEST", "SCRIPT",
     ];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     for handler in handlers {
@@ -43,7 +46,10 @@ fn table(handlers: &[HandlerFigures]) -> String {
             _ => Millis(Duration::from_nanos(nanos)).to_string(),
         };
         rows.push(vec![
+            Escaped(&handler.name).to_string(),
             Escaped(&handler.filter).to_string(),
+            if handler.is_paused { "paused" } else { "on" }.to_owned(),
+            handler.waiting.to_string(),
             handler.runs.to_string(),
             handler.failures.to_string(),
             handler.timeouts.to_string(),
@@ -63,7 +69,10 @@ fn json(handlers: &[HandlerFigures]) -> String {
             _ => number(nanos),
         };
         Json::object(vec![
+            ("name", Json::text(&handler.name)),
             ("filter", Json::text(&handler.filter)),
+            ("paused", Json::Bool(handler.is_paused)),
+            ("waiting", number(handler.waiting)),
             ("script", Json::text(&handler.script)),
             ("runs", number(handler.runs)),
             ("failures", number(handler.failures)),
@@ -88,6 +97,9 @@ mod tests {
     #[test]
     fn handlers_are_listed_in_their_order() {
         let ran = HandlerFigures {
+            name: b"x".to_vec(),
+            is_paused: true,
+            waiting: 4,
             filter: b"user:a\tb".to_vec(),
             script: b"x\ny".to_vec(),
             runs: 12,
@@ -104,9 +116,9 @@ mod tests {
         let handlers = [ran, waits];
         assert_eq!(
             table(&handlers),
-            "FILTER     RUNS  FAILURES  TIMEOUTS  DROPS  LAST     LONGEST               SCRIPT\n\
-             user:a\\tb  12    2         1         3      1.500ms  18446744073709.551ms  x\\ny\n\
-             *          0     0         0         0      -        -"
+            "NAME  FILTER     STATE   WAITING  RUNS  FAILURES  TIMEOUTS  DROPS  LAST     LONGEST               SCRIPT\n\
+             x     user:a\\tb  paused  4        12    2         1         3      1.500ms  18446744073709.551ms  x\\ny\n      \
+             *          on      0        0     0         0         0      -        -"
         );
         let text = json(&handlers);
         assert!(

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::event_type;
+use super::moment::Rfc3339;
 use crate::ordered::OrderedMap;
 use crate::serf::{Event, Member, MemberEvent, Tags};
 use crate::wire::NodeName;
@@ -31,7 +32,11 @@ pub struct Invocation {
 /// Whether an inherited variable must go before an invocation's own are set: a value from the agent's
 /// environment would pass for this event's.
 pub fn is_stale(name: &[u8]) -> bool {
-    const FIXED: [&[u8]; 7] = [
+    const FIXED: [&[u8]; 11] = [
+        b"COTTAR_ATTEMPT",
+        b"COTTAR_EVENT_ID",
+        b"COTTAR_EVENT_TIME",
+        b"COTTAR_REPLAY",
         b"SERF_EVENT",
         b"SERF_SELF_NAME",
         b"SERF_SELF_ROLE",
@@ -41,6 +46,17 @@ pub fn is_stale(name: &[u8]) -> bool {
         b"SERF_QUERY_LTIME",
     ];
     name.starts_with(b"SERF_TAG_") || FIXED.contains(&name)
+}
+
+/// What a run is, beside its event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run<'a> {
+    /// The event's id.
+    pub(super) id: &'a str,
+    /// When the event came, in microseconds since 1970.
+    pub(super) taken_micros: u64,
+    /// From 1; more than that is a repetition.
+    pub(super) attempt: u32,
 }
 
 /// The variables for an event, without those that no environment can hold.
@@ -66,7 +82,11 @@ impl std::fmt::Display for NulInName {
 }
 
 /// The variables for a run of any handler of this event.
-pub(super) fn environment(event: &Event, local: Local<'_>) -> Result<Environment, NulInName> {
+pub(super) fn environment(
+    event: &Event,
+    local: Local<'_>,
+    run: &Run<'_>,
+) -> Result<Environment, NulInName> {
     let mut variables = OrderedMap::new();
     let mut refused_tags = Vec::new();
     let mut role = Vec::new();
@@ -82,6 +102,15 @@ pub(super) fn environment(event: &Event, local: Local<'_>) -> Result<Environment
         variables.insert(tag_variable(key), value.to_vec());
     }
     let mut set = |name: &str, value: Vec<u8>| variables.insert(name.into(), value);
+    set("COTTAR_ATTEMPT", run.attempt.to_string().into());
+    set("COTTAR_EVENT_ID", run.id.into());
+    set(
+        "COTTAR_EVENT_TIME",
+        Rfc3339(run.taken_micros).to_string().into(),
+    );
+    if run.attempt > 1 {
+        set("COTTAR_REPLAY", b"1".into());
+    }
     set("SERF_EVENT", event_type(event).into());
     set("SERF_SELF_NAME", local.name.as_bytes().into());
     set("SERF_SELF_ROLE", role);

@@ -5,6 +5,12 @@ use crate::serf::{LamportTime, MemberEventKind, MemberStatus, Query, UserEvent};
 use crate::time::Instant;
 use crate::wire::VersionVector;
 
+const RUN: Run<'_> = Run {
+    id: "user:7:00",
+    taken_micros: 1_700_000_000_123_456,
+    attempt: 1,
+};
+
 fn tags(pairs: &[(&[u8], &[u8])]) -> Tags {
     let mut tags = Tags::new();
     for (key, value) in pairs {
@@ -54,9 +60,10 @@ fn variables(event: &Event, tags: &Tags) -> Vec<(String, String)> {
     let name = NodeName::new(b"n1").unwrap();
     let local = Local { name: &name, tags };
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let environment = environment(event, local).unwrap();
+    let environment = environment(event, local, &RUN).unwrap();
     let pairs = environment.variables.into_iter();
     pairs
+        .filter(|(name, _)| !name.starts_with(b"COTTAR_"))
         .map(|(name, value)| (text(name), text(value)))
         .collect()
 }
@@ -133,7 +140,7 @@ fn what_holds_a_nul_is_left_out_or_refused() {
         name: &name,
         tags: &bad,
     };
-    let found = environment(&user(b"x", b"\0 is fine here"), local).unwrap();
+    let found = environment(&user(b"x", b"\0 is fine here"), local, &RUN).unwrap();
     assert_eq!(found.refused_tags, [b"a".to_vec(), b"role".to_vec()]);
     let has = |name: &[u8], value: &[u8]| found.variables.contains(&(name.into(), value.into()));
     assert!(has(b"SERF_SELF_ROLE", b"") && has(b"SERF_TAG_ZONE", b"z"));
@@ -143,8 +150,8 @@ fn what_holds_a_nul_is_left_out_or_refused() {
             .iter()
             .any(|(name, _)| name == b"SERF_TAG_ROLE")
     );
-    assert_eq!(environment(&user(b"x\0", b""), local), Err(NulInName));
-    assert_eq!(environment(&query(b"\0", b""), local), Err(NulInName));
+    assert_eq!(environment(&user(b"x\0", b""), local, &RUN), Err(NulInName));
+    assert_eq!(environment(&query(b"\0", b""), local, &RUN), Err(NulInName));
 }
 
 #[test]
@@ -199,5 +206,38 @@ fn member_lines_have_four_fields() {
          n3\t127.0.0.1\t\t\n\
          n6\t::1\tweb\tdc=1,role=web\n\
          n7\t10.0.0.7\t\t\n"
+    );
+}
+
+#[test]
+fn a_run_is_told_what_it_is() {
+    let name = NodeName::new(b"n1").unwrap();
+    let none = tags(&[]);
+    let local = Local {
+        name: &name,
+        tags: &none,
+    };
+    let of = |attempt| {
+        let run = Run { attempt, ..RUN };
+        let environment = environment(&user(b"x", b""), local, &run).unwrap();
+        let own = environment.variables.into_iter();
+        let own = own.filter(|(name, _)| name.starts_with(b"COTTAR_"));
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        own.map(|(name, value)| format!("{}={}", text(name), text(value)))
+            .collect::<Vec<_>>()
+    };
+    let mut first = vec![
+        "COTTAR_ATTEMPT=1",
+        "COTTAR_EVENT_ID=user:7:00",
+        "COTTAR_EVENT_TIME=2023-11-14T22:13:20.123Z",
+    ];
+    assert_eq!(of(1), first);
+    first[0] = "COTTAR_ATTEMPT=2";
+    first.push("COTTAR_REPLAY=1");
+    assert_eq!(of(2), first);
+    assert!(
+        first
+            .iter()
+            .all(|pair| is_stale(pair.split('=').next().unwrap().as_bytes()))
     );
 }

@@ -8,6 +8,8 @@
 
 pub mod filter;
 pub mod invocation;
+pub mod journal;
+pub mod moment;
 pub mod outcome;
 pub mod queue;
 pub mod registered;
@@ -15,9 +17,10 @@ pub mod script;
 
 pub use filter::{EventFilter, InvalidEventFilter};
 pub use invocation::{Invocation, Local};
+pub use moment::Moment;
 pub use outcome::{Answer, End, Outcome};
 pub use queue::{Counters, HandlerQueue};
-pub use registered::{Registered, Tally};
+pub use registered::{Durability, Registered, Tally};
 pub use script::{EventScript, InvalidEventScript};
 
 use std::fmt;

@@ -81,7 +81,7 @@ impl Outcome {
     }
 
     /// The lines that the operator gets about a run.
-    pub(super) fn log(&self, event: &Event, script: &[u8]) {
+    pub(super) fn log(&self, event: &Event, id: &str, script: &[u8]) {
         log::debug!(
             target: "agent",
             "Event '{}' script output: {}",
@@ -105,7 +105,7 @@ impl Outcome {
         }
         log::info!(
             target: "agent",
-            "Script '{}' ran for '{}': {}, {}",
+            "Script '{}' ran for '{}': {}, {} ({id})",
             Shown(script),
             Described(event),
             self.end,

@@ -1,37 +1,33 @@
 //! Events on their way to the scripts: one run at a time, in order, within a bound.
 //!
-//! Nothing leaves the queue silently. When it is full,
-//!
-//! - events that no handler wants make room first (they would be handled by running nothing);
-//! - user events and queries are dropped, logged and counted;
-//! - member events are merged, for each node: its news that still wait give way to the newest one, as in
-//!   the coalescer. An update only refreshes the record in a join (or update) that waits, or a handler
-//!   for joins would never hear of the node. So a full queue holds each node at most once, and the bound
-//!   is exceeded by no more than one record for each node that there is.
+//! What happens when the bound is reached is in `room`; what a journal adds (user events that outlive the
+//! agent, or wait on the disk alone) in `durable`; what an operator can do with what waits in `control`.
+
+mod control;
+mod durable;
+mod room;
+
+pub use control::{Entry, EntryState};
+pub use durable::MAX_AGE;
 
 use std::collections::VecDeque;
-use std::mem;
 use std::sync::Arc;
 
-use super::invocation::{environment, stdin};
+use super::invocation::{Run as RunInfo, environment, stdin};
+use super::journal::{HandlerKey, Journal, ProcessId, Progress, Stored};
+use super::moment::{Moment, event_id};
 use super::outcome::warn_failed;
 use super::registered::{Registered, Registry};
 use super::{Answer, Described, EventScript, Invocation, Local, Outcome};
 use crate::handler::End;
 use crate::ordered::OrderedMap;
-use crate::serf::{
-    Command, Event, LamportTime, Member, MemberEvent, MemberEventKind, QueryHandlers,
-};
-use crate::time::{Duration, Instant};
-use crate::wire::NodeName;
+use crate::serf::{Command, Event, LamportTime, QueryHandlers};
 use crate::wire::name::Escaped;
+use durable::Pending;
+use room::{DropLog, cost};
 
 /// Bytes of events that wait at most: more than 50,000 small ones, or 10,000 with a kilobyte each.
 pub const QUEUE_BYTES_MAX: usize = 16 << 20;
-/// A flood of drops is logged once in this time.
-const DROP_LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// What an allocation costs beyond its bytes, roughly.
-const ALLOCATION_BYTES: usize = 16;
 /// An empty queue gives back more room than this.
 const IDLE_CAPACITY: usize = 64;
 
@@ -52,15 +48,24 @@ pub struct Counters {
     pub merged_members: u64,
     /// Runs and variables refused because an environment cannot hold a NUL.
     pub refused: u64,
+    /// Runs repeated because the agent had ended before they had.
+    pub repeated: u64,
+    /// Runs given up because the agent had ended during their repetition, too.
+    pub given_up: u64,
+    /// User events given up because they had waited too long.
+    pub expired: u64,
 }
 
 /// The events that wait and the scripts that they wait for.
 #[derive(Debug)]
 pub struct HandlerQueue {
     handlers: Registry,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Slot>,
     bytes: usize,
     bytes_max: usize,
+    /// Events whose turn came while the handlers that are left for them were paused or missing.
+    parked: VecDeque<Waiting>,
+    parked_bytes: usize,
     current: Option<Current>,
     counters: Counters,
     drops: DropLog,
@@ -68,40 +73,63 @@ pub struct HandlerQueue {
     refused_tags: Vec<Vec<u8>>,
     /// Queries for which no handler runs any more.
     handled_queries: VecDeque<(LamportTime, u32)>,
+    /// The last number that made an event's id unlike any other's.
+    last_local: u64,
+    journal: Option<Journal>,
+    /// Events that the journal has and that were not handed over yet.
+    pending: Pending,
+    /// How far recovered events on the disk have come.
+    progress: OrderedMap<u64, Progress>,
+    /// Processes of an earlier life that have to end first.
+    awaited: VecDeque<ProcessId>,
+}
+
+/// A place in the row.
+#[derive(Debug)]
+enum Slot {
+    Event(Waiting),
+    /// User events that the journal has and the memory has not.
+    Stored(Stored),
 }
 
 #[derive(Debug)]
 struct Waiting {
     event: Event,
+    id: Arc<str>,
+    /// When it came, in microseconds since 1970.
+    taken_micros: u64,
     cost: usize,
     /// Some handler wants it.
     wanted: bool,
+    /// In the journal.
+    number: Option<u64>,
+    /// The handlers that the journal says it is for.
+    recorded: Box<[HandlerKey]>,
+    /// What was done for it before.
+    progress: Option<Box<Progress>>,
 }
 
 /// The event being handled.
 #[derive(Debug)]
 struct Current {
-    event: Event,
+    waiting: Waiting,
     stdin: Arc<[u8]>,
     /// Still to be run; fixed when the event's turn came.
     scripts: VecDeque<Run>,
     running: Option<Run>,
+    /// Other handlers are left that cannot be run now.
+    is_held: bool,
+    done: Vec<HandlerKey>,
 }
 
 /// One script's turn.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Run {
     /// The handler's number.
     id: u64,
+    key: HandlerKey,
     script: Arc<[u8]>,
-}
-
-/// Drops that the operator was not told of yet.
-#[derive(Debug, Default)]
-struct DropLog {
-    told: Option<Instant>,
-    untold: u64,
-    last: String,
+    attempt: u32,
 }
 
 impl HandlerQueue {
@@ -119,11 +147,18 @@ impl HandlerQueue {
             waiting: VecDeque::new(),
             bytes: 0,
             bytes_max,
+            parked: VecDeque::new(),
+            parked_bytes: 0,
             current: None,
             counters: Counters::default(),
             drops: DropLog::default(),
             refused_tags: Vec::new(),
             handled_queries: VecDeque::new(),
+            last_local: 0,
+            journal: None,
+            pending: Pending::default(),
+            progress: OrderedMap::new(),
+            awaited: VecDeque::new(),
         }
     }
 
@@ -131,9 +166,13 @@ impl HandlerQueue {
     /// the runs of the event being handled stay as they are.
     pub fn replace_handlers(&mut self, handlers: Vec<EventScript>) {
         self.handlers.replace(handlers);
-        for waiting in &mut self.waiting {
-            waiting.wanted = self.handlers.matching(&waiting.event).next().is_some();
+        for slot in &mut self.waiting {
+            if let Slot::Event(waiting) = slot {
+                let matching = self.handlers.matching(&waiting.event).next();
+                waiting.wanted = waiting.number.is_some() || matching.is_some();
+            }
         }
+        self.unpark();
     }
 
     /// The handlers last set, in the order of registration.
@@ -153,18 +192,30 @@ impl HandlerQueue {
     }
 
     /// An event was delivered. Logs it, as the reference does.
-    pub fn push(&mut self, event: Event, now: Instant) {
+    pub fn push(&mut self, event: Event, at: impl Into<Moment>) {
+        let at = at.into();
         log::info!(target: "agent", "Received event: {}", Described(&event));
-        let wanted = self.handlers.matching(&event).next().is_some();
-        let waiting = Waiting {
-            cost: cost(&event),
-            event,
-            wanted,
+        let matches = self.handlers.matching(&event).next().is_some();
+        let (number, taken_micros, recorded) = match &event {
+            Event::User(event) => self.handed_over(event, at),
+            _ => (None, at.unix_micros, Box::default()),
         };
-        if self.has_room(waiting.cost) {
+        self.last_local = at.unix_micros.max(self.last_local + 1);
+        let waiting = Waiting {
+            id: event_id(&event, self.last_local).into(),
+            taken_micros,
+            cost: cost(&event) + 8 * recorded.len(),
+            event,
+            wanted: matches || number.is_some(),
+            number,
+            recorded,
+            progress: None,
+        };
+        // What the journal has leaves the memory again if there is no room.
+        if self.has_room(waiting.cost) || self.may_spill(&waiting) {
             return self.append(waiting);
         }
-        if !wanted {
+        if !waiting.wanted {
             log::debug!(target: "agent", "No handler wants it and the queue is full: not kept");
             note_handled(&mut self.handled_queries, &waiting.event);
             return;
@@ -173,30 +224,41 @@ impl HandlerQueue {
         if self.has_room(waiting.cost) {
             return self.append(waiting);
         }
-        match waiting.event {
-            Event::Member(news) => return self.merge(news),
+        match &waiting.event {
+            Event::Member(news) => return self.merge(news.clone(), waiting),
             Event::User(_) => self.counters.dropped_user_events += 1,
             Event::Query(_) => self.counters.dropped_queries += 1,
         }
         self.handlers.count_drop(&waiting.event, None);
         note_handled(&mut self.handled_queries, &waiting.event);
-        self.note_drop(&waiting.event, now);
+        self.note_drop(&waiting.event, at.now);
+        self.finish(waiting.number);
     }
 
-    /// The next run, if none is under way. Whoever takes it owes a [`Self::handle_outcome`].
+    /// The next run, if none is under way. Whoever takes it owes a [`Self::handle_outcome`]; what the
+    /// journal has to say then must be written before the run is started.
     ///
-    /// Changed by [`Self::push`] and [`Self::handle_outcome`].
-    pub fn poll_invocation(&mut self, local: Local<'_>, now: Instant) -> Option<Invocation> {
+    /// Changed by [`Self::push`], [`Self::handle_outcome`], [`Self::handle_read`] and
+    /// [`Self::handle_gone`].
+    pub fn poll_invocation(
+        &mut self,
+        local: Local<'_>,
+        at: impl Into<Moment>,
+    ) -> Option<Invocation> {
+        let at = at.into();
+        if !self.awaited.is_empty() {
+            return None;
+        }
         loop {
             if self.current.as_ref().is_some_and(|c| c.running.is_some()) {
                 return None;
             }
             let next = self.current.as_mut().and_then(|c| c.scripts.pop_front());
             let Some(run) = next else {
-                self.begin_next(now)?;
+                self.begin_next(at)?;
                 continue;
             };
-            if let Some(invocation) = self.invoke(run, local) {
+            if let Some(invocation) = self.invoke(run, local, at) {
                 return Some(invocation);
             }
         }
@@ -210,8 +272,10 @@ impl HandlerQueue {
         self.counters.runs += 1;
         self.counters.failures += u64::from(!outcome.is_success());
         self.counters.timeouts += u64::from(matches!(outcome.end, End::TimedOut(_)));
-        outcome.log(&current.event, &run.script);
-        let Event::Query(query) = &current.event else {
+        outcome.log(&current.waiting.event, &current.waiting.id, &run.script);
+        self.run_is_done(run.key);
+        let current = self.current.as_ref()?;
+        let Event::Query(query) = &current.waiting.event else {
             return None;
         };
         if !outcome.is_success() || outcome.output.is_empty() {
@@ -223,39 +287,51 @@ impl HandlerQueue {
                 id: query.id,
                 payload: outcome.output,
             },
-            query: Described(&current.event).to_string().into(),
+            query: Described(&current.waiting.event).to_string().into(),
             output_bytes: outcome.output_bytes,
         })
     }
 
-    /// The agent stops: forgets what waits, and says how much it was.
+    /// The agent stops: forgets what waits, and says how much it was. What the journal has stays there.
     pub fn abandon(&mut self) {
-        let waiting = self.waiting.iter().filter(|w| w.wanted).count();
-        if waiting > 0 {
-            log::warn!(target: "agent", "Stopping with {waiting} events that no handler was run for");
+        let kept = self.journal.as_ref().map_or(0, Journal::len);
+        if kept > 0 {
+            log::info!(target: "agent", "Stopping with {kept} user events in the journal, for the next start");
+        }
+        let unrecorded = |w: &&Waiting| w.wanted && w.number.is_none();
+        let lost = self
+            .in_memory()
+            .chain(&self.parked)
+            .filter(unrecorded)
+            .count();
+        if lost > 0 {
+            log::warn!(target: "agent", "Stopping with {lost} events that no handler was run for");
         }
         self.waiting = VecDeque::new();
         self.bytes = 0;
+        self.parked = VecDeque::new();
+        self.parked_bytes = 0;
     }
 
-    /// Whether nothing runs and nothing waits.
+    /// Whether nothing runs and nothing waits, paused handlers aside.
     ///
     /// To be asked after [`Self::poll_invocation`] gave nothing.
     pub fn is_idle(&self) -> bool {
         self.current.is_none() && self.waiting.is_empty()
     }
 
-    /// Events that wait, not counting the one being handled.
+    /// Events that wait, on the disk or in memory, not counting the one being handled.
     pub fn len(&self) -> usize {
-        self.waiting.len()
+        let stored = self.journal.as_ref().map_or(0, Journal::stored_len);
+        self.in_memory().count() + self.parked.len() + stored
     }
 
     /// Whether no event waits; one may still be being handled.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.len() == 0
     }
 
-    /// Bytes that the waiting events take, by a rough measure.
+    /// Bytes that the waiting events take in memory, by a rough measure.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -271,66 +347,91 @@ impl HandlerQueue {
         self.counters
     }
 
-    fn has_room(&self, cost: usize) -> bool {
-        self.bytes.saturating_add(cost) <= self.bytes_max
+    fn in_memory(&self) -> impl Iterator<Item = &Waiting> {
+        self.waiting.iter().filter_map(|slot| match slot {
+            Slot::Event(waiting) => Some(waiting),
+            Slot::Stored(_) => None,
+        })
     }
 
     fn append(&mut self, waiting: Waiting) {
         self.bytes = self.bytes.saturating_add(waiting.cost);
-        self.waiting.push_back(waiting);
+        self.waiting.push_back(Slot::Event(waiting));
     }
 
-    /// Takes the next event that somebody wants; `None` if there is none.
-    fn begin_next(&mut self, now: Instant) -> Option<()> {
-        if let Some(ended) = self.current.take() {
-            note_handled(&mut self.handled_queries, &ended.event);
-        }
+    /// Takes the next event that somebody wants; `None` if there is none, or if it has to be read.
+    fn begin_next(&mut self, at: Moment) -> Option<()> {
+        self.end_current();
+        self.expire_parked(at);
         loop {
-            let Some(waiting) = self.waiting.pop_front() else {
-                self.drops.tell(self.bytes_max);
-                if self.waiting.capacity() > IDLE_CAPACITY {
-                    self.waiting.shrink_to(IDLE_CAPACITY);
+            let mut waiting = match self.waiting.pop_front() {
+                Some(Slot::Event(waiting)) => waiting,
+                Some(stored) => {
+                    self.waiting.push_front(stored);
+                    return None;
                 }
-                return None;
+                None => {
+                    self.drops.tell(self.bytes_max);
+                    if self.waiting.capacity() > IDLE_CAPACITY {
+                        self.waiting.shrink_to(IDLE_CAPACITY);
+                    }
+                    return None;
+                }
             };
             self.bytes = self.bytes.saturating_sub(waiting.cost);
-            self.drops.tell_in_time(self.bytes_max, now);
-            if waiting.wanted {
-                let matching = self.handlers.matching(&waiting.event);
-                let run = |r: &Registered| Run {
-                    id: r.id,
-                    script: Arc::clone(&r.handler.script),
-                };
-                self.current = Some(Current {
-                    scripts: matching.map(run).collect(),
-                    stdin: stdin(&waiting.event),
-                    event: waiting.event,
-                    running: None,
-                });
-                return Some(());
+            self.drops.tell_in_time(self.bytes_max, at.now);
+            if self.is_expired(&waiting, at) {
+                self.expire(&waiting);
+                continue;
             }
-            note_handled(&mut self.handled_queries, &waiting.event);
+            let (scripts, is_held) = self.plan(&mut waiting);
+            if scripts.is_empty() {
+                note_handled(&mut self.handled_queries, &waiting.event);
+                match is_held {
+                    true => self.park(waiting),
+                    false => self.finish(waiting.number),
+                }
+                continue;
+            }
+            let done = waiting.progress.as_ref().map(|p| p.done.clone());
+            self.current = Some(Current {
+                scripts,
+                stdin: stdin(&waiting.event),
+                waiting,
+                running: None,
+                is_held,
+                done: done.unwrap_or_default(),
+            });
+            return Some(());
         }
     }
 
     /// Makes a run of a script, unless the event fits no environment.
-    fn invoke(&mut self, run: Run, local: Local<'_>) -> Option<Invocation> {
+    fn invoke(&mut self, run: Run, local: Local<'_>, at: Moment) -> Option<Invocation> {
         let current = self.current.as_mut()?;
-        match environment(&current.event, local) {
+        let info = RunInfo {
+            id: &current.waiting.id,
+            taken_micros: current.waiting.taken_micros,
+            attempt: run.attempt,
+        };
+        match environment(&current.waiting.event, local, &info) {
             Ok(environment) => {
                 let invocation = Invocation {
                     script: Arc::clone(&run.script),
                     env: environment.variables,
                     stdin: Arc::clone(&current.stdin),
                 };
-                current.running = Some(run);
+                current.running = Some(run.clone());
                 self.note_refused_tags(environment.refused_tags);
+                self.run_begins(&run, at);
                 Some(invocation)
             }
             Err(reason) => {
                 warn_failed(&run.script, &reason);
                 self.counters.refused += 1;
-                self.handlers.count_drop(&current.event, Some(run.id));
+                self.handlers
+                    .count_drop(&current.waiting.event, Some(run.id));
+                self.run_is_done(run.key);
                 None
             }
         }
@@ -350,144 +451,12 @@ impl HandlerQueue {
             self.refused_tags = tags;
         }
     }
-
-    fn forget_unwanted(&mut self) {
-        let (bytes, handled) = (&mut self.bytes, &mut self.handled_queries);
-        self.waiting.retain(|waiting| {
-            if !waiting.wanted {
-                *bytes = bytes.saturating_sub(waiting.cost);
-                note_handled(handled, &waiting.event);
-            }
-            waiting.wanted
-        });
-    }
-
-    /// Takes in member news although there is no room, at the cost of older news of the same nodes.
-    fn merge(&mut self, news: MemberEvent) {
-        let kind = news.kind;
-        let named = news.members.into_iter().map(|m| (m.name.clone(), Some(m)));
-        let mut news: OrderedMap<NodeName, Option<Member>> = named.collect();
-        for waiting in self.waiting.iter_mut().rev() {
-            if let Event::Member(old) = &mut waiting.event {
-                self.counters.merged_members += give_way(old, kind, &mut news);
-                self.bytes = self.bytes.saturating_sub(waiting.cost);
-                waiting.cost = cost(&waiting.event);
-                self.bytes = self.bytes.saturating_add(waiting.cost);
-            }
-        }
-        let bytes = &mut self.bytes;
-        self.waiting.retain(|waiting| match &waiting.event {
-            Event::Member(event) if event.members.is_empty() => {
-                *bytes = bytes.saturating_sub(waiting.cost);
-                false
-            }
-            _ => true,
-        });
-        let members: Vec<Member> = news.into_values().flatten().collect();
-        if !members.is_empty() {
-            let event = Event::Member(MemberEvent { kind, members });
-            let cost = cost(&event);
-            self.append(Waiting {
-                event,
-                cost,
-                wanted: true,
-            });
-        }
-        self.check_invariants();
-    }
-
-    fn note_drop(&mut self, event: &Event, now: Instant) {
-        self.drops.untold += 1;
-        self.drops.last = Described(event).to_string();
-        self.drops.tell_in_time(self.bytes_max, now);
-    }
-
-    /// Panics in debug builds if the sums are wrong.
-    fn check_invariants(&self) {
-        debug_assert_eq!(
-            self.bytes,
-            self.waiting.iter().map(|w| w.cost).sum::<usize>()
-        );
-    }
 }
 
 fn note_handled(handled: &mut VecDeque<(LamportTime, u32)>, event: &Event) {
     if let Event::Query(query) = event {
         handled.push_back((query.ltime, query.id));
     }
-}
-
-/// Removes from older news the nodes that there are newer ones of; tells how many. What an update says
-/// goes into a join or update that waits, and is taken from the news then.
-fn give_way(
-    old: &mut MemberEvent,
-    kind: MemberEventKind,
-    news: &mut OrderedMap<NodeName, Option<Member>>,
-) -> u64 {
-    let before = old.members.len();
-    let refreshes = kind == MemberEventKind::Update
-        && matches!(old.kind, MemberEventKind::Join | MemberEventKind::Update);
-    let mut refreshed = 0;
-    old.members.retain_mut(|member| {
-        let Some(newer) = news.get_mut(&member.name) else {
-            return true;
-        };
-        match newer.take_if(|_| refreshes) {
-            Some(newer) => {
-                *member = newer;
-                refreshed += 1;
-                true
-            }
-            None => false,
-        }
-    });
-    (before - old.members.len() + refreshed) as u64
-}
-
-impl DropLog {
-    fn tell_in_time(&mut self, bytes_max: usize, now: Instant) {
-        let due = |told: Instant| now.since(told) >= DROP_LOG_INTERVAL;
-        if self.untold > 0 && self.told.is_none_or(due) {
-            self.told = Some(now);
-            self.tell(bytes_max);
-        }
-    }
-
-    fn tell(&mut self, bytes_max: usize) {
-        let untold = mem::take(&mut self.untold);
-        if untold > 0 {
-            log::warn!(
-                target: "agent",
-                "Handler queue is full ({bytes_max} bytes of events wait): dropped {untold} events, \
-                 the last one '{}'",
-                mem::take(&mut self.last)
-            );
-        }
-    }
-}
-
-/// What an event takes in memory, roughly.
-fn cost(event: &Event) -> usize {
-    let own = mem::size_of::<Waiting>();
-    let bytes = match event {
-        Event::Member(event) => event.members.iter().map(member_cost).sum(),
-        Event::User(event) => named_cost(&event.name, &event.payload),
-        Event::Query(query) => named_cost(&query.name, &query.payload),
-    };
-    own.saturating_add(bytes)
-}
-
-fn named_cost(name: &[u8], payload: &[u8]) -> usize {
-    name.len() + payload.len() + 2 * ALLOCATION_BYTES
-}
-
-fn member_cost(member: &Member) -> usize {
-    let pair = 2 * (mem::size_of::<Box<[u8]>>() + ALLOCATION_BYTES);
-    let tags = member
-        .tags
-        .iter()
-        .map(|(key, value)| key.len() + value.len() + pair);
-    mem::size_of::<Member>() + member.name.as_bytes().len() + tags.sum::<usize>()
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::journal::HandlerKey;
 use super::{End, EventFilter, EventScript, Outcome};
-use crate::serf::{Event, QueryHandlers};
+use crate::serf::{Event, QueryHandlers, event_hash};
 use crate::time::Duration;
 
 /// What became of one handler's runs since it was registered; a reload that keeps it keeps this.
@@ -23,17 +24,52 @@ pub struct Tally {
     pub longest: Duration,
 }
 
+/// What the journal does for a handler's runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// They outlive the agent; one that it did not see the end of is repeated once.
+    #[default]
+    Full,
+    /// They outlive the agent; one that has begun counts as done.
+    Once,
+    /// They do not outlive the agent.
+    Off,
+}
+
 /// One handler.
 #[derive(Clone, Debug)]
 pub struct Registered {
     /// Never used twice.
     pub(super) id: u64,
+    /// What it is called in the journal: the same as long as filter and script are.
+    pub key: HandlerKey,
+    /// What operators call it: the base name of the script's first word, with a number if that is
+    /// taken. All parts of one filter list have the same.
+    pub name: String,
+    /// What the journal does for it.
+    pub durability: Durability,
+    /// Its runs are held back.
+    pub is_paused: bool,
     /// The configured handler that this is a part of: equal for all words of one filter list.
     entry: usize,
     /// What it is.
     pub handler: EventScript,
     /// What became of its runs.
     pub tally: Tally,
+}
+
+impl Registered {
+    /// Filter and script, as an operator would write them.
+    pub(super) fn text(&self) -> Vec<u8> {
+        let mut text = self.handler.filter.as_given();
+        text.push(b'=');
+        text.extend_from_slice(&self.handler.script);
+        text
+    }
+
+    pub(super) fn is_once(&self) -> bool {
+        self.durability == Durability::Once
+    }
 }
 
 /// All handlers, in the order of registration.
@@ -56,20 +92,79 @@ impl Registry {
             entry += usize::from(!same);
             script_before = Some(script);
             let kept = old.iter().position(|r| r.handler == handler);
-            let (id, tally) = match kept.map(|at| old.remove(at)) {
-                Some(Registered { id, tally, .. }) => (id, tally),
+            let (id, tally, is_paused) = match kept.map(|at| old.remove(at)) {
+                Some(r) => (r.id, r.tally, r.is_paused),
                 None => {
                     self.next_id += 1;
-                    (self.next_id, Tally::default())
+                    (self.next_id, Tally::default(), false)
                 }
             };
+            let before = self.list.last().filter(|_| same);
+            let name = before.map(|r| r.name.clone());
             self.list.push(Registered {
                 id,
+                key: self.free_key(&handler),
+                name: name.unwrap_or_else(|| self.free_name(&handler.script)),
+                durability: Durability::default(),
+                is_paused,
                 entry,
                 handler,
                 tally,
             });
         }
+    }
+
+    /// The same handler a second time has a key of its own.
+    fn free_key(&self, handler: &EventScript) -> HandlerKey {
+        let twins = self.list.iter().filter(|r| r.handler == *handler).count();
+        let mut filter = handler.filter.as_given();
+        if twins > 0 {
+            filter.extend_from_slice(format!("#{twins}").as_bytes());
+        }
+        event_hash(&filter, &handler.script)
+    }
+
+    fn free_name(&self, script: &[u8]) -> String {
+        let words = script.split(u8::is_ascii_whitespace);
+        let word = words.into_iter().find(|word| !word.is_empty());
+        let base = word.and_then(|word| word.rsplit(|&byte| byte == b'/').next());
+        let base = match base.unwrap_or_default() {
+            [] => "handler".into(),
+            base => String::from_utf8_lossy(base),
+        };
+        let is_free = |name: &String| self.list.iter().all(|r| r.name != *name);
+        let numbered = (2..).map(|number| format!("{base}-{number}"));
+        let mut names = std::iter::once(base.to_string()).chain(numbered);
+        names.find(is_free).unwrap_or_default()
+    }
+
+    pub(super) fn has_key(&self, key: HandlerKey) -> bool {
+        self.list.iter().any(|r| r.key == key)
+    }
+
+    pub(super) fn keys_of(&self, name: &str) -> Vec<HandlerKey> {
+        let named = self.list.iter().filter(|r| r.name == name);
+        named.map(|r| r.key).collect()
+    }
+
+    /// The name of the handler with that number; it may be gone by now.
+    pub(super) fn name_of(&self, id: u64) -> &str {
+        let found = self.list.iter().find(|r| r.id == id);
+        found.map_or("", |r| r.name.as_str())
+    }
+
+    pub(super) fn is_once(&self, id: u64) -> bool {
+        self.list.iter().any(|r| r.id == id && r.is_once())
+    }
+
+    /// Tells whether there is one of that name.
+    pub(super) fn set_paused(&mut self, name: &str, is_paused: bool) -> bool {
+        let mut found = false;
+        for registered in self.list.iter_mut().filter(|r| r.name == name) {
+            registered.is_paused = is_paused;
+            found = true;
+        }
+        found
     }
 
     pub(super) fn list(&self) -> &[Registered] {

@@ -6,6 +6,12 @@ use crate::wire::msgpack::{Error, Reader, Writer};
 /// One handler and what became of its runs.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct HandlerFigures {
+    /// What operators call it.
+    pub name: Vec<u8>,
+    /// Its runs are held back.
+    pub is_paused: bool,
+    /// Events in memory that wait for it.
+    pub waiting: u64,
     /// As it would stand in front of the script: `user:deploy`, `*`.
     pub filter: Vec<u8>,
     /// Shell text.
@@ -25,8 +31,9 @@ pub struct HandlerFigures {
 }
 
 /// The names of the fields, in byte order.
-const FIELDS: [&str; 8] = [
-    "Drops", "Failures", "Filter", "Last", "Longest", "Runs", "Script", "Timeouts",
+const FIELDS: [&str; 11] = [
+    "Drops", "Failures", "Filter", "Last", "Longest", "Name", "Paused", "Runs", "Script",
+    "Timeouts", "Waiting",
 ];
 
 /// The body of the reply: the handlers in the order of registration.
@@ -39,9 +46,12 @@ pub fn write_handlers(w: &mut Writer, handlers: &[HandlerFigures]) {
         w.key("Filter").text(&handler.filter);
         w.key("Last").uint(handler.last_nanos);
         w.key("Longest").uint(handler.longest_nanos);
+        w.key("Name").text(&handler.name);
+        w.key("Paused").bool(handler.is_paused);
         w.key("Runs").uint(handler.runs);
         w.key("Script").text(&handler.script);
         w.key("Timeouts").uint(handler.timeouts);
+        w.key("Waiting").uint(handler.waiting);
     }
 }
 
@@ -70,9 +80,12 @@ fn decode_handler(reader: &mut Reader<'_>) -> Result<HandlerFigures, Error> {
             2 => handler.filter = r.text()?.to_vec(),
             3 => handler.last_nanos = r.u64()?,
             4 => handler.longest_nanos = r.u64()?,
-            5 => handler.runs = r.u64()?,
-            6 => handler.script = r.text()?.to_vec(),
-            _ => handler.timeouts = r.u64()?,
+            5 => handler.name = r.text()?.to_vec(),
+            6 => handler.is_paused = r.bool()?,
+            7 => handler.runs = r.u64()?,
+            8 => handler.script = r.text()?.to_vec(),
+            9 => handler.timeouts = r.u64()?,
+            _ => handler.waiting = r.u64()?,
         }
         Ok::<_, Error>(())
     })?;
@@ -88,6 +101,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let some = HandlerFigures {
+            name: b"x".to_vec(),
+            is_paused: true,
+            waiting: 9,
             filter: b"user:deploy".to_vec(),
             script: b"\xff\n".to_vec(),
             runs: 7,

@@ -9,6 +9,7 @@
 pub mod boundary;
 pub mod cluster;
 pub mod handlers;
+pub mod queue;
 pub mod record;
 pub mod reply;
 pub mod request;

@@ -77,8 +77,26 @@ pub enum Request {
     Coordinate {
         node: Vec<u8>,
     },
-    /// Of cottar alone: the handlers and what became of their runs.
+    /// Of cottar alone, as all that follow: the handlers and what became of their runs.
     Handlers,
+    /// An event, as [`Request::Event`]; the reply has its time and id.
+    OwnEvent {
+        name: Vec<u8>,
+        /// `None` for nil.
+        payload: Option<Vec<u8>>,
+        coalesce: bool,
+    },
+    /// What waits for handlers.
+    HandlerQueue,
+    /// Give up what waits: for the handler of that name, the event of that id, or, if it is empty, all.
+    DropQueue {
+        target: Vec<u8>,
+    },
+    /// Hold the runs of a handler back, or let them go on: two commands on the wire.
+    PauseHandler {
+        name: Vec<u8>,
+        is_paused: bool,
+    },
 }
 
 /// The body of a query.
@@ -132,10 +150,32 @@ impl Header {
     /// What follows.
     pub fn body(&self) -> Body {
         match &*self.command {
-            b"members" | b"leave" | b"list-keys" | b"stats" | b"cottar-handlers" => Body::Absent,
-            b"handshake" | b"auth" | b"event" | b"force-leave" | b"join" | b"members-filtered"
-            | b"tags" | b"stream" | b"monitor" | b"stop" | b"query" | b"respond"
-            | b"install-key" | b"use-key" | b"remove-key" | b"get-coordinate" => Body::Present,
+            b"members"
+            | b"leave"
+            | b"list-keys"
+            | b"stats"
+            | b"cottar-handlers"
+            | b"cottar-handler-queue" => Body::Absent,
+            b"handshake"
+            | b"auth"
+            | b"event"
+            | b"force-leave"
+            | b"join"
+            | b"members-filtered"
+            | b"tags"
+            | b"stream"
+            | b"monitor"
+            | b"stop"
+            | b"query"
+            | b"respond"
+            | b"install-key"
+            | b"use-key"
+            | b"remove-key"
+            | b"get-coordinate"
+            | b"cottar-event"
+            | b"cottar-handler-drop"
+            | b"cottar-handler-pause"
+            | b"cottar-handler-resume" => Body::Present,
             _ => Body::Unknown,
         }
     }
@@ -160,7 +200,7 @@ impl Request {
                 let key = text(body, "AuthKey")?;
                 Request::Auth { key }
             }
-            b"event" => {
+            b"event" | b"cottar-event" => {
                 let (mut name, mut payload, mut coalesce) = (Vec::new(), None, false);
                 each(body, &["Name", "Payload", "Coalesce"], |field, r| {
                     match field {
@@ -170,10 +210,17 @@ impl Request {
                     }
                     Ok(())
                 })?;
-                Request::Event {
-                    name,
-                    payload,
-                    coalesce,
+                match command {
+                    b"event" => Request::Event {
+                        name,
+                        payload,
+                        coalesce,
+                    },
+                    _ => Request::OwnEvent {
+                        name,
+                        payload,
+                        coalesce,
+                    },
                 }
             }
             b"force-leave" => {
@@ -267,6 +314,15 @@ impl Request {
                 Request::Coordinate { node }
             }
             b"cottar-handlers" => Request::Handlers,
+            b"cottar-handler-queue" => Request::HandlerQueue,
+            b"cottar-handler-drop" => {
+                let target = text(body, "Target")?;
+                Request::DropQueue { target }
+            }
+            b"cottar-handler-pause" | b"cottar-handler-resume" => Request::PauseHandler {
+                name: text(body, "Name")?,
+                is_paused: command == b"cottar-handler-pause",
+            },
             _ => return Ok(None),
         }))
     }
@@ -295,6 +351,15 @@ impl Request {
             Request::Stats => "stats",
             Request::Coordinate { .. } => "get-coordinate",
             Request::Handlers => "cottar-handlers",
+            Request::OwnEvent { .. } => "cottar-event",
+            Request::HandlerQueue => "cottar-handler-queue",
+            Request::DropQueue { .. } => "cottar-handler-drop",
+            Request::PauseHandler {
+                is_paused: true, ..
+            } => "cottar-handler-pause",
+            Request::PauseHandler {
+                is_paused: false, ..
+            } => "cottar-handler-resume",
         }
     }
 
@@ -312,6 +377,9 @@ impl Request {
                 | Request::Stats
                 | Request::Coordinate { .. }
                 | Request::Handlers
+                | Request::OwnEvent { .. }
+                | Request::HandlerQueue
+                | Request::DropQueue { .. }
         )
     }
 
@@ -326,7 +394,8 @@ impl Request {
             | Request::Leave
             | Request::ListKeys
             | Request::Stats
-            | Request::Handlers => {}
+            | Request::Handlers
+            | Request::HandlerQueue => {}
             Request::Handshake { version } => {
                 w.map(1).key("Version").int((*version).into());
             }
@@ -334,6 +403,11 @@ impl Request {
                 w.map(1).key("AuthKey").text(key);
             }
             Request::Event {
+                name,
+                payload,
+                coalesce,
+            }
+            | Request::OwnEvent {
                 name,
                 payload,
                 coalesce,
@@ -369,6 +443,12 @@ impl Request {
             }
             Request::InstallKey { key } | Request::UseKey { key } | Request::RemoveKey { key } => {
                 w.map(1).key("Key").text(key);
+            }
+            Request::DropQueue { target } => {
+                w.map(1).key("Target").text(target);
+            }
+            Request::PauseHandler { name, .. } => {
+                w.map(1).key("Name").text(name);
             }
             Request::Coordinate { node } => {
                 w.map(1).key("Node").text(node);

@@ -223,6 +223,12 @@ impl Serf {
 
     /// A user event on its way to handlers.
     pub(super) fn deliver_user_event(&mut self, event: UserEvent, source: Source, now: Instant) {
+        self.note_taken(&event);
+        self.deliver_taken(event, source, now);
+    }
+
+    /// The same for one that the journal has already.
+    pub(super) fn deliver_taken(&mut self, event: UserEvent, source: Source, now: Instant) {
         if !event.coalesce || self.user_coalescer.window.is_off() {
             self.deliver_in_order(event, source, now);
             return;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::keys::{KeyReport, KeyringChange, RawKey};
 use super::snapshot::SnapshotLine;
-use super::{Event, LamportTime, QueryHandlers, StreamEnd, StreamId, Tags, Transmit};
+use super::{Event, LamportTime, QueryHandlers, StreamEnd, StreamId, Tags, Transmit, UserEvent};
 use crate::time::{Duration, Instant};
 use crate::wire::{Key, NodeName};
 
@@ -64,6 +64,13 @@ pub enum Input<'a> {
         ltime: LamportTime,
         /// Of the query.
         id: u32,
+    },
+    /// The journal of an earlier life holds a user event: it counts as seen.
+    Journalled {
+        /// The event.
+        event: UserEvent,
+        /// It had not been handed over, because it was in the coalescer: it goes there again.
+        is_coalescing: bool,
     },
     /// The program ends now, whether the node has left or not: what waits for company (coalesced
     /// events, the clock of the snapshot) comes out.
@@ -172,6 +179,8 @@ pub enum Command {
 pub enum CommandResult {
     /// It worked.
     Done,
+    /// A user event was fired, at this time.
+    Fired(LamportTime),
     /// A join ended: contacted addresses, and for each failed one why (in words that complete
     /// `failed to join ADDR: `).
     Joined {
@@ -219,6 +228,10 @@ pub enum QueryRecord {
 pub enum Output {
     /// Something for the network.
     Transmit(Transmit),
+    /// A user event was taken in: for the journal, if [`super::Config::journal`] is set. It follows as
+    /// [`Output::Event`] once it is its turn, unless a later event of its name takes its place in the
+    /// coalescer.
+    Taken(UserEvent),
     /// Something for handlers and RPC streams, after coalescing.
     Event(Event),
     /// A command ended.

@@ -58,6 +58,8 @@ pub struct Config {
     pub snapshot: Option<Snapshot>,
     /// The ring is kept in a file, see [`super::Output::KeyringChanged`].
     pub keyring_file: bool,
+    /// Tell by [`super::Output::Taken`] of each user event that is taken in.
+    pub journal: bool,
     /// Longest batch of member events; zero: no coalescing.
     pub coalesce_period: Duration,
     /// Quiet time that ends a batch of member events.
@@ -107,6 +109,7 @@ impl Config {
             coordinates: true,
             snapshot: None,
             keyring_file: false,
+            journal: false,
             coalesce_period: Duration::from_secs(3),
             quiescent_period: Duration::from_secs(1),
             user_coalesce_period: Duration::from_secs(3),

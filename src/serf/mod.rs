@@ -241,6 +241,10 @@ impl Serf {
             }
             Input::QueryHandlers(handlers) => self.query_handlers = handlers,
             Input::QueryHandled { ltime, id } => self.handle_query_handled(ltime, id),
+            Input::Journalled {
+                event,
+                is_coalescing,
+            } => self.take_back(event, is_coalescing, now),
             Input::Shutdown => self.end_for_good(),
             Input::Command { id, command } => self.handle_command(id, command, now),
         }
@@ -395,7 +399,11 @@ impl Serf {
                 name,
                 payload,
                 coalesce,
-            } => self.fire_user_event(name, payload, coalesce, now),
+            } => {
+                let fired = self.fire_user_event(name, payload, coalesce, now);
+                let result = fired.map_or_else(CommandResult::Failed, CommandResult::Fired);
+                return self.end_command(id, result);
+            }
             Command::Respond { ltime, id, payload } => self.respond(ltime, id, payload, now),
             Command::ForgetQuery(query) => {
                 self.forget_query(query);

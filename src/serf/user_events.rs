@@ -242,7 +242,7 @@ impl UserEventRing {
 }
 
 impl Serf {
-    /// Fires an event of this node.
+    /// Fires an event of this node; returns its time.
     ///
     /// # Errors
     /// The reference's words; nothing has happened then.
@@ -252,12 +252,13 @@ impl Serf {
         payload: Option<Vec<u8>>,
         coalesce: bool,
         now: Instant,
-    ) -> Result<(), String> {
+    ) -> Result<LamportTime, String> {
         let limit = self.config.user_event_size_limit_bytes;
         let bare = name.len() + payload.as_ref().map_or(0, Vec::len);
         check_size(bare, limit, "user event", "before")?;
+        let ltime = self.event_clock.now();
         let message = UserEventMessage {
-            ltime: self.event_clock.now(),
+            ltime,
             name,
             payload,
             coalesce,
@@ -269,7 +270,7 @@ impl Serf {
         if !self.broadcast(UserQueue::Event, encoded, None, now) {
             log::warn!(target: "serf", "User event is too large for a gossip packet, it spreads by push/pull only");
         }
-        Ok(())
+        Ok(ltime)
     }
 
     /// Takes an event in. Tells whether it is new, so that others should hear of it.

@@ -26,6 +26,7 @@ mod sealer;
 pub mod serf;
 pub mod stream;
 
+pub(crate) use checksum::crc32_of;
 pub use decoder::StreamDecoder;
 pub use envelope::{Envelope, Label, Packet};
 pub use keyring::{Key, Keyring, NonceSource};

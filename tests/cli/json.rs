@@ -48,18 +48,37 @@ fn jq_reads_what_every_command_prints() {
         .replace("OWN", &own)
         .replace("PORT", &agent.gossip.port().to_string());
     let cases = [
-        ("event", "x y", ".", r#"{"name":"x","coalesce":true}"#),
+        (
+            "event",
+            "x y",
+            "[.name,.coalesce,.ltime,(.id|startswith(\"user:\\(.ltime):\"))]",
+            r#"["x",true,1,true]"#,
+        ),
         (
             "force-leave",
             "nobody",
             ".",
             r#"{"name":"nobody","prune":false}"#,
         ),
+        ("handler drop", "", ".", r#"{"dropped":0}"#),
         (
             "handler list",
             "",
             ".handlers[0].script",
             r#""printf 'x\\n'""#,
+        ),
+        (
+            "handler pause",
+            "printf",
+            ".",
+            r#"{"name":"printf","paused":true}"#,
+        ),
+        ("handler queue", "", ".", r#"{"entries":[],"more":0}"#),
+        (
+            "handler resume",
+            "printf",
+            ".",
+            r#"{"name":"printf","paused":false}"#,
         ),
         (
             "handler test",
@@ -148,11 +167,9 @@ fn monitor(agent: &Agent) {
     };
     next(r#"{"Log":"#);
     // The log is asked for after the events are.
-    agent.says(
-        &["event", "-coalesce=false", "deploy", "1\n"],
-        0,
-        "Event 'deploy' dispatched! Coalescing enabled: false\n",
-    );
+    let got = agent.ask(&["event", "-coalesce=false", "deploy", "1\n"]);
+    let line = "Event 'deploy' dispatched! Coalescing enabled: false\nTime: ";
+    assert!(got.text().starts_with(line), "{}", got.text());
     let event = next(r#"{"Event":"user""#);
     let (begin, end) = (
         r#"{"Event":"user","Name":"deploy","Payload":"1\n","LTime":"#,

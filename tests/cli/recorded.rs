@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use crate::mock::listen;
+use crate::mock::{Connection, header, listen};
 use crate::rpc_vectors;
 use crate::run::{cottar, finish};
 
@@ -31,9 +31,15 @@ fn recordings(version: &str) -> Vec<Recording> {
 }
 
 /// An agent that plays its part and tells what the client said, in pieces as long as recorded.
-fn player(frames: Vec<(bool, Vec<u8>)>) -> (SocketAddr, mpsc::Receiver<Vec<u8>>) {
+///
+/// `refuses`: before that it is asked by a command of our own and hangs up, as the reference does.
+fn player(frames: Vec<(bool, Vec<u8>)>, refuses: bool) -> (SocketAddr, mpsc::Receiver<Vec<u8>>) {
     let (said, heard) = mpsc::channel();
+    let refuses = std::sync::atomic::AtomicBool::new(refuses);
     let address = listen(move |mut client| {
+        if refuses.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            return refuse(&frames, &mut client);
+        }
         for (from_client, bytes) in &frames {
             if *from_client {
                 let mut got = vec![0; bytes.len()];
@@ -47,6 +53,26 @@ fn player(frames: Vec<(bool, Vec<u8>)>) -> (SocketAddr, mpsc::Receiver<Vec<u8>>)
         }
     });
     (address, heard)
+}
+
+/// Plays its part up to the last thing that the client asks, and does not know that.
+fn refuse(frames: &[(bool, Vec<u8>)], client: &mut Connection) {
+    let last = frames.iter().rposition(|(from_client, _)| *from_client);
+    let mut answers = 0;
+    for (from_client, bytes) in &frames[..last.unwrap()] {
+        if *from_client {
+            let mut got = vec![0; bytes.len()];
+            std::io::Read::read_exact(&mut client.stream, &mut got).unwrap();
+        } else {
+            client.send(bytes);
+            answers += 1;
+        }
+    }
+    let own = client.value().unwrap();
+    assert!(own.windows(12).any(|window| window == b"cottar-event"));
+    let seq = header(answers + 1).pop().unwrap();
+    let why = b"\x82\xa5Error\xb3Unsupported command\xa3Seq".as_slice();
+    client.send(&[why, &[seq]].concat());
 }
 
 /// No tags to filter by are nil from one command of the reference and an empty map from another.
@@ -71,7 +97,7 @@ fn replay(version: &str) {
             .filter(|(client, _)| *client)
             .map(|(_, bytes)| bytes.clone())
             .collect();
-        let (address, heard) = player(recording.frames);
+        let (address, heard) = player(recording.frames, words[0] == "event");
         let child = cottar(&words)
             .env("SERF_RPC_ADDR", address.to_string())
             .env("SERF_RPC_AUTH", "s3")

@@ -83,6 +83,12 @@ fn choices(command: &Command) -> Vec<&'static str> {
     }
 }
 
+/// What commands with the same first word have in common.
+const GROUPS: [(&str, &str); 1] = [(
+    "handler",
+    "Shows and controls an agent's handlers, and tries one",
+)];
+
 /// The first words of the command line, each with its summary: `handler list` counts as `handler`.
 pub fn first_words() -> Vec<(&'static str, &'static str)> {
     let mut found: Vec<(&str, &str)> = Vec::new();
@@ -90,7 +96,8 @@ pub fn first_words() -> Vec<(&'static str, &'static str)> {
         match command.name.split_once(' ') {
             None => found.push((command.name, command.summary)),
             Some((group, _)) if found.iter().all(|(name, _)| *name != group) => {
-                found.push((group, command.summary));
+                let summary = GROUPS.iter().find(|(name, _)| *name == group);
+                found.push((group, summary.expect("a summary of the group").1));
             }
             Some(_) => {}
         }

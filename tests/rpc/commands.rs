@@ -545,7 +545,7 @@ fn figures_have_every_key_and_all_handlers() {
         ]
     );
     assert_eq!(keys("serf").len(), 12);
-    assert_eq!(keys("handlers").len(), 8);
+    assert_eq!(keys("handlers").len(), 11);
     assert_eq!(keys("tags"), ["role"]);
     assert_eq!(
         keys("event_handlers"),

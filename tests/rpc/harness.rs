@@ -160,6 +160,7 @@ impl Agent {
                     Output::Transmit(_)
                     | Output::Snapshot(_)
                     | Output::KeyringChanged { .. }
+                    | Output::Taken(_)
                     | Output::Stop => {}
                     Output::Event(event) => self.rpc.event(&event),
                     Output::CommandEnded { id, result } if RpcServer::owns(id) => {
@@ -195,6 +196,7 @@ impl Agent {
     fn action(&mut self) -> Option<Action> {
         self.rpc.poll_action(&View {
             now: self.now,
+            unix_micros: 0,
             serf: &self.serf,
             handlers: &self.handlers,
             logger: &self.logger,
@@ -241,6 +243,10 @@ impl Agent {
                     announce: true,
                 };
                 self.input(Input::Command { id, command });
+            }
+            Action::Queue { id, change } => {
+                let result = change.apply(&mut self.handlers);
+                self.rpc.queue_changed(id, result);
             }
             Action::Shutdown => self.shutdown = true,
         }

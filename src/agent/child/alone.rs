@@ -8,6 +8,7 @@ use super::Runner;
 use crate::agent::clock::Clock;
 use crate::agent::signals::{Caught, Signals};
 use crate::agent::sys;
+use crate::handler::Moment;
 use crate::handler::{Invocation, Outcome};
 use crate::time::{Duration, Instant};
 
@@ -45,6 +46,11 @@ impl Alone {
             signals,
             runner,
         })
+    }
+
+    /// The time, and the time of day, for the queue.
+    pub fn moment(&self) -> Moment {
+        self.clock.moment()
     }
 
     /// The time.

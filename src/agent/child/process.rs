@@ -118,6 +118,11 @@ impl Process {
         })
     }
 
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// One of the tokens is ready. Others are ignored.
     pub fn handle_event(&mut self, token: Token, registry: &Registry, now: Instant) {
         if token == self.tokens.stdin {

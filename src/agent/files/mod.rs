@@ -1,6 +1,7 @@
 //! Files that the agent keeps: tags, keys of gossip encryption, and the snapshot (agent spec 4.10).
 
 pub mod atomic;
+pub mod journal;
 pub mod keyring;
 pub mod lock;
 pub mod saver;

@@ -2,5 +2,6 @@
 //! handlers when the agent is gone.
 
 pub mod drain;
+pub mod earlier;
 pub mod orphans;
 pub mod own_child;

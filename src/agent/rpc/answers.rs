@@ -8,6 +8,7 @@ use super::View;
 use crate::handler::Registered;
 use crate::rpc::TextMap;
 use crate::rpc::handlers::HandlerFigures;
+use crate::rpc::queue::QueueEntry;
 use crate::rpc::reply::Stats;
 use crate::serf::Member;
 use crate::time::Duration;
@@ -15,6 +16,9 @@ use crate::wire::name::Escaped;
 
 /// Memory of one compiled expression; it bounds the time of a match, too.
 const EXPRESSION_BYTES_MAX: usize = 256 << 10;
+
+/// Entries of the queue in one answer: a few hundred kilobytes.
+const QUEUE_ENTRIES_MAX: usize = 4096;
 
 /// Which members a client wants to see.
 pub(super) struct MemberFilter {
@@ -120,6 +124,17 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
     if !view.handlers.handlers().is_empty() {
         group("handlers", handler_figures(view));
     }
+    if let Some(journal) = view.handlers.journal() {
+        let counters = journal.counters();
+        let figures = vec![
+            ("bytes", journal.bytes().to_string()),
+            ("waiting", journal.len().to_string()),
+            ("damaged", counters.damaged.to_string()),
+            ("unrecorded", counters.unrecorded.to_string()),
+            ("failing", journal.is_failing().to_string()),
+        ];
+        group("journal", figures);
+    }
     // Likewise: nothing is lost without a word, and who has lost nothing need not read of it.
     let counters = view.serf.counters();
     let lost = [
@@ -185,6 +200,9 @@ fn handler_figures(view: &View<'_>) -> Vec<(&'static str, String)> {
         ("dropped_queries", counters.dropped_queries.to_string()),
         ("merged_members", counters.merged_members.to_string()),
         ("refused", counters.refused.to_string()),
+        ("repeated", counters.repeated.to_string()),
+        ("given_up", counters.given_up.to_string()),
+        ("expired", counters.expired.to_string()),
     ];
     // What all the others wait for.
     figures.into_iter().chain(running).collect()
@@ -210,7 +228,20 @@ fn handlers(handlers: &[Registered]) -> TextMap {
 /// What `handler list` shows.
 pub(super) fn handler_list(view: &View<'_>) -> Vec<HandlerFigures> {
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    let figures = |Registered { handler, tally, .. }: &Registered| HandlerFigures {
+    let figures = |registered: &Registered| handler_row(view, registered, &nanos);
+    view.handlers.handlers().iter().map(figures).collect()
+}
+
+fn handler_row(
+    view: &View<'_>,
+    registered: &Registered,
+    nanos: &dyn Fn(Duration) -> u64,
+) -> HandlerFigures {
+    let Registered { handler, tally, .. } = registered;
+    HandlerFigures {
+        name: registered.name.clone().into_bytes(),
+        is_paused: registered.is_paused,
+        waiting: view.handlers.waiting_for(registered.key) as u64,
         filter: handler.filter.as_given(),
         script: handler.script.to_vec(),
         runs: tally.runs,
@@ -219,8 +250,22 @@ pub(super) fn handler_list(view: &View<'_>) -> Vec<HandlerFigures> {
         drops: tally.drops,
         last_nanos: nanos(tally.last),
         longest_nanos: nanos(tally.longest),
-    };
-    view.handlers.handlers().iter().map(figures).collect()
+    }
+}
+
+/// What `handler queue` shows: entries, and how many events more wait.
+pub(super) fn queue(view: &View<'_>) -> (Vec<QueueEntry>, u64) {
+    let (entries, more) = view.handlers.entries(QUEUE_ENTRIES_MAX);
+    let shown = entries.into_iter().map(|entry| QueueEntry {
+        id: entry.id.into_bytes(),
+        taken_micros: entry.taken_micros,
+        age_micros: view.unix_micros.saturating_sub(entry.taken_micros),
+        event: entry.event.into_bytes(),
+        handler: entry.handler,
+        attempts: entry.attempts.into(),
+        state: entry.state.as_str().into(),
+    });
+    (shown.collect(), more as u64)
 }
 
 /// The processor as the reference names it.

@@ -1,11 +1,11 @@
 //! What each request sets off (agent spec 2.4).
 
 use super::answers::{self, MemberFilter};
-use super::{Action, Kind, RpcServer, Running, SessionId, TagChange, View};
+use super::{Action, Kind, QueueChange, RpcServer, Running, SessionId, TagChange, View};
 use crate::agent::config::decode_key;
 use crate::go;
-use crate::rpc::{Request, VERSION, cluster, handlers, reply, request};
-use crate::serf::{Command, CommandId, KeyReport, QueryParams, RawKey};
+use crate::rpc::{Request, VERSION, cluster, handlers, queue, reply, request};
+use crate::serf::{Command, CommandId, KeyReport, QueryParams, RawKey, event_hash};
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
@@ -95,19 +95,15 @@ impl RpcServer {
                 name,
                 payload,
                 coalesce,
+            } => self.fire(session, seq, Kind::Plain, (name, payload, coalesce)),
+            Request::OwnEvent {
+                name,
+                payload,
+                coalesce,
             } => {
-                log::debug!(
-                    target: "agent",
-                    "Requesting user event send: {}. Coalesced: {coalesce}. Payload: {}",
-                    Escaped(&name),
-                    go::quote(payload.as_deref().unwrap_or_default())
-                );
-                let command = Command::UserEvent {
-                    name,
-                    payload,
-                    coalesce,
-                };
-                self.start(session, seq, Kind::Plain, command);
+                let hash = event_hash(&name, payload.as_deref().unwrap_or_default());
+                let kind = Kind::Event { hash };
+                self.fire(session, seq, kind, (name, payload, coalesce));
             }
             Request::ForceLeave { node, prune } => {
                 self.start(
@@ -152,7 +148,42 @@ impl RpcServer {
             Request::Handlers => state.reply_with(seq, "", |writer| {
                 handlers::write_handlers(writer, &answers::handler_list(view));
             }),
+            Request::HandlerQueue => state.reply_with(seq, "", |writer| {
+                let (entries, more) = answers::queue(view);
+                queue::write_queue(writer, &entries, more);
+            }),
+            Request::DropQueue { target } => {
+                let id = self.begin(session, seq, Kind::Drop);
+                let change = QueueChange::Drop(target);
+                self.actions.push_back(Action::Queue { id, change });
+            }
+            Request::PauseHandler { name, is_paused } => {
+                let id = self.begin(session, seq, Kind::Plain);
+                let change = QueueChange::Pause { name, is_paused };
+                self.actions.push_back(Action::Queue { id, change });
+            }
         }
+    }
+
+    fn fire(
+        &mut self,
+        session: SessionId,
+        seq: u64,
+        kind: Kind,
+        (name, payload, coalesce): (Vec<u8>, Option<Vec<u8>>, bool),
+    ) {
+        log::debug!(
+            target: "agent",
+            "Requesting user event send: {}. Coalesced: {coalesce}. Payload: {}",
+            Escaped(&name),
+            go::quote(payload.as_deref().unwrap_or_default())
+        );
+        let command = Command::UserEvent {
+            name,
+            payload,
+            coalesce,
+        };
+        self.start(session, seq, kind, command);
     }
 
     fn change_key(

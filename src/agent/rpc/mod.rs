@@ -26,7 +26,7 @@ use super::log::Logger;
 use crate::go;
 use crate::handler::HandlerQueue;
 use crate::ordered::{OrderedMap, OrderedSet};
-use crate::rpc::{TextMap, cluster, reply};
+use crate::rpc::{TextMap, cluster, queue, reply};
 use crate::serf::{
     Command, CommandId, CommandResult, Event, JoinTarget, KeyReport, QueryRecord, Serf, Tags,
 };
@@ -59,6 +59,8 @@ pub struct Config {
 pub struct View<'a> {
     /// The time.
     pub now: Instant,
+    /// The time of day, in microseconds since 1970.
+    pub unix_micros: u64,
     /// The node.
     pub serf: &'a Serf,
     /// The handlers, and what became of the events for them.
@@ -99,6 +101,46 @@ impl TagChange {
     }
 }
 
+/// What an operator wants of the queue of handlers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueChange {
+    /// Give up what waits: for the handler of that name, the event of that id, or, if it is empty, all.
+    Drop(Vec<u8>),
+    /// Hold the runs of a handler back, or let them go on.
+    Pause {
+        /// Its name.
+        name: Vec<u8>,
+        /// Which of the two.
+        is_paused: bool,
+    },
+}
+
+impl QueueChange {
+    /// Does it; how many runs were given up.
+    ///
+    /// # Errors
+    /// If there is no such handler or event.
+    pub fn apply(&self, queue: &mut HandlerQueue) -> Result<usize, String> {
+        match self {
+            QueueChange::Drop(target) if target.is_empty() => Ok(queue.drop_all()),
+            QueueChange::Drop(target) => {
+                let name = String::from_utf8_lossy(target);
+                let dropped = queue.drop_handler(&name);
+                let dropped = dropped.or_else(|| queue.drop_event(&name).then_some(1));
+                dropped.ok_or_else(|| {
+                    format!("no handler has the name and no event in memory the id '{name}'")
+                })
+            }
+            QueueChange::Pause { name, is_paused } => {
+                let name = String::from_utf8_lossy(name);
+                let found = queue.set_paused(&name, *is_paused);
+                let missing = || format!("no handler has the name '{name}'");
+                found.then_some(0).ok_or_else(missing)
+            }
+        }
+    }
+}
+
 /// What the loop is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -134,6 +176,13 @@ pub enum Action {
         /// Take user events from before the join.
         replay: bool,
     },
+    /// Change the queue of handlers, then [`RpcServer::queue_changed`].
+    Queue {
+        /// Whose.
+        id: CommandId,
+        /// How.
+        change: QueueChange,
+    },
     /// The node has left and the client knows: end the process with status 0.
     Shutdown,
 }
@@ -151,6 +200,8 @@ struct Running {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Plain,
+    Event { hash: u64 },
+    Drop,
     Join,
     Leave,
     Query,
@@ -296,6 +347,15 @@ impl RpcServer {
         match self.running.get(&id).map(|running| running.kind) {
             Some(Kind::Keys { .. }) => self.keys_ended(id, &KeyReport::not_asked(error.to_owned())),
             Some(Kind::Join) => self.ended(id, error, |w, _| reply::write_joined(w, 0)),
+            Some(Kind::Event { hash }) => {
+                let ltime = match &result {
+                    CommandResult::Fired(ltime) => ltime.0,
+                    _ => 0,
+                };
+                let id_text = format!("user:{ltime}:{hash:016x}").into_bytes();
+                let fired = queue::Fired { ltime, id: id_text };
+                self.ended(id, error, |w, _| queue::write_fired(w, &fired));
+            }
             _ => self.ended(id, error, |_, _| {}),
         }
         if let CommandResult::Queried { .. } = result {
@@ -321,6 +381,17 @@ impl RpcServer {
             _ => String::new(),
         };
         self.ended(id, &error, |w, _| reply::write_joined(w, contacted));
+    }
+
+    /// A change of [`Action::Queue`] was made, or why it was not.
+    pub fn queue_changed(&mut self, id: CommandId, result: Result<usize, String>) {
+        let error = result.as_ref().err().map_or("", String::as_str);
+        let count = result.as_ref().map_or(0, |count| *count as u64);
+        self.ended(id, error, |w, kind| {
+            if kind == Kind::Drop {
+                queue::write_dropped(w, count);
+            }
+        });
     }
 
     fn keys_ended(&mut self, id: CommandId, report: &KeyReport) {

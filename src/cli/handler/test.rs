@@ -59,9 +59,9 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
         name: &name,
         tags: &tags,
     };
-    queue.push(event, alone.now());
+    queue.push(event, alone.moment());
     let mut status = 0;
-    while let Some(invocation) = queue.poll_invocation(local, alone.now()) {
+    while let Some(invocation) = queue.poll_invocation(local, alone.moment()) {
         report.given(&invocation, out)?;
         let (outcome, signal) = alone.run(invocation.clone()).map_err(failed)?;
         let code = match signal {

@@ -102,6 +102,20 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
         "Node to join at start; may be given several times. If none answers the agent does not start.",
     ),
     flag(
+        "journal",
+        Kind::Text,
+        "DIRECTORY",
+        "",
+        "Keep user events in this directory until all handlers have run for them, so that an end of the agent loses none. Needs -snapshot.",
+    ),
+    flag(
+        "journal-size-limit",
+        Kind::Integer,
+        "BYTES",
+        "67108864",
+        "Bytes that the files of -journal may take.",
+    ),
+    flag(
         "keyring-file",
         Kind::Text,
         "FILE",

@@ -2,6 +2,7 @@
 
 mod hand_over;
 mod identity;
+mod journalled;
 mod newcomer;
 mod order;
 mod repair;

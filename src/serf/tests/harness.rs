@@ -28,6 +28,7 @@ pub(super) struct Host {
     /// Answers every delivered query with this, at once.
     pub(super) answer: Option<Vec<u8>>,
     pub(super) stopped: bool,
+    pub(super) taken: Vec<UserEvent>,
     /// All lines for the snapshot.
     pub(super) snapshot: Vec<SnapshotLine>,
     /// The rings to be written, oldest first.
@@ -121,6 +122,7 @@ impl Net {
             records: Vec::new(),
             answer: None,
             stopped: false,
+            taken: Vec::new(),
             snapshot: Vec::new(),
             keyrings: Vec::new(),
             sent: Vec::new(),
@@ -328,6 +330,7 @@ impl Net {
                 Output::QueryRecord { id, record } => host.records.push((id, record)),
                 Output::Snapshot(line) => host.snapshot.push(line),
                 Output::KeyringChanged { change, keys } => host.keyrings.push((change, keys)),
+                Output::Taken(event) => host.taken.push(event),
                 Output::Stop => host.stopped = true,
             }
         }

@@ -170,7 +170,8 @@ fn noise_breaks_nothing() {
             payload: None,
             coalesce: false,
         };
-        assert_eq!(net.command_now(1, fired), CommandResult::Done);
+        let result = net.command_now(1, fired);
+        assert!(matches!(result, CommandResult::Fired(_)));
         net.run_for(Duration::from_secs(5));
         for n in 1..=3 {
             let got = net.host(n).take_user_events();

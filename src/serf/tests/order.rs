@@ -118,7 +118,8 @@ fn an_own_event_waits_for_the_earlier_ones_too() {
     let mut net = Net::new(1);
     net.introduce(1);
     gossip(&mut net, [2]);
-    assert_eq!(net.command_now(1, fire(false)), CommandResult::Done);
+    let fired = CommandResult::Fired(LamportTime(3));
+    assert_eq!(net.command_now(1, fire(false)), fired);
     assert!(events(&mut net).is_empty());
     gossip(&mut net, [1]);
     assert_eq!(events(&mut net), [1, 2, 3]);

@@ -146,6 +146,7 @@ impl Sim {
                 }
             }
             Output::KeyringChanged { change, keys } => self.write_keyring(id, change, keys),
+            Output::Taken(_) => unreachable!("no node has a journal"),
             Output::Stop => self.nodes[id].stopping = Some(Stop::LostItsName),
         }
     }
@@ -201,7 +202,7 @@ impl Sim {
                 );
             }
             (Asked::Leave, CommandResult::Done) => self.nodes[id].stopping = Some(Stop::Left),
-            (Asked::UserEvent { name, payload }, CommandResult::Done) => {
+            (Asked::UserEvent { name, payload }, CommandResult::Fired(_)) => {
                 self.record(id, What::Fired { name, payload });
             }
             (

@@ -1,0 +1,139 @@
+//! The journal in the loop: when its files are written and read, and what is done with what an earlier
+//! life has left.
+
+use super::config::AgentConfig;
+use super::files::journal::JournalFiles;
+use super::process::earlier::{self, EarlierRun};
+use super::turn::Agent;
+use crate::handler::HandlerQueue;
+use crate::handler::journal::Settings;
+use crate::serf::{Input, Serf, State};
+use crate::time::Instant;
+
+/// Opens the journal, if there is one, and gives core and queue what it holds.
+///
+/// # Errors
+/// See [`JournalFiles::open`].
+pub(super) fn open(
+    config: &AgentConfig,
+    serf: &mut Serf,
+    queue: &mut HandlerQueue,
+    now: Instant,
+) -> Result<Option<JournalFiles>, String> {
+    let Some(directory) = &config.journal else {
+        return Ok(None);
+    };
+    let settings = Settings {
+        size_limit_bytes: config.journal_size_limit_bytes,
+    };
+    let (files, journal, mut recovered) = JournalFiles::open(directory, settings)
+        .map_err(|why| format!("Failed to setup journal: {why}"))?;
+    let waiting = recovered.waiting + recovered.coalescing.len();
+    if waiting > 0 {
+        log::info!(
+            target: "agent",
+            "Journal {}: {waiting} user events wait from before. Member events and queries that \
+             waited with them are dropped",
+            directory.display()
+        );
+    }
+    let seen = std::mem::take(&mut recovered.seen).into_iter();
+    let coalescing: Vec<_> = recovered
+        .coalescing
+        .iter()
+        .map(|r| r.event.clone())
+        .collect();
+    queue.attach_journal(journal, recovered);
+    let seen = seen.map(|event| (event, false));
+    for (event, is_coalescing) in seen.chain(coalescing.into_iter().map(|event| (event, true))) {
+        let input = Input::Journalled {
+            event,
+            is_coalescing,
+        };
+        serf.handle_input(input, now);
+    }
+    Ok(Some(files))
+}
+
+impl Agent {
+    /// Writes what the journal has to say, as far as the turn allows.
+    pub(super) fn flush_journal(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.flush(&mut self.handlers, self.clock.now());
+        }
+    }
+
+    /// Whether the next turn has something to do for the journal at once.
+    pub(super) fn is_journal_unfinished(&mut self) -> bool {
+        let has_read = self.journal.as_ref().is_some_and(JournalFiles::has_read);
+        let wants_read =
+            has_read && !self.runner.is_running() && self.handlers.poll_read().is_some();
+        wants_read || self.is_journal_behind()
+    }
+
+    /// Whether records wait for the next turn.
+    pub(super) fn is_journal_behind(&self) -> bool {
+        let journal = self.handlers.journal();
+        journal.is_some_and(|journal| journal.is_behind())
+    }
+
+    /// Whether a handler's beginning can be written in this turn, and nothing of an earlier life is in
+    /// its way.
+    pub(super) fn may_begin_run(&self) -> bool {
+        match (&self.journal, self.handlers.journal()) {
+            (Some(files), Some(journal)) => files.may_begin_run(journal),
+            _ => true,
+        }
+    }
+
+    /// Records the process of the handler that was just started.
+    pub(super) fn record_process(&mut self) {
+        if !self.handlers.wants_process() {
+            return;
+        }
+        let process = self.runner.pid().and_then(earlier::identify);
+        if let Some(process) = process {
+            self.handlers.handle_started(process);
+        }
+    }
+
+    /// Waits for the end of handlers that an earlier life has started.
+    pub(super) fn step_earlier_runs(&mut self, now: Instant) {
+        loop {
+            if let Some(run) = &mut self.earlier {
+                if !run.handle_timeout(now) {
+                    return;
+                }
+                self.earlier = None;
+                self.handlers.handle_gone();
+            }
+            let Some(process) = self.handlers.awaited() else {
+                return;
+            };
+            let (limit, grace) = (self.config.handler_timeout, self.config.handler_grace);
+            let mut run = EarlierRun::new(process, limit, grace, now);
+            if run.handle_timeout(now) {
+                self.handlers.handle_gone();
+                continue;
+            }
+            log::info!(
+                target: "agent",
+                "A handler that the last agent had started still runs as process {}: waiting for its end",
+                process.pid
+            );
+            self.earlier = Some(run);
+            return;
+        }
+    }
+
+    /// The end of the process: what waits is kept for the next start, unless the node has left for good.
+    pub(super) fn finish_journal(&mut self) {
+        if self.serf.state() != State::Alive && !self.config.rejoin {
+            self.handlers.forget_all();
+        }
+        self.handlers.abandon();
+        if let Some(journal) = &mut self.journal {
+            journal.finish(&mut self.handlers, self.clock.now());
+        }
+    }
+}

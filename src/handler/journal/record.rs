@@ -1,0 +1,334 @@
+//! Records of the journal as bytes.
+//!
+//! A record is a header of 12 bytes, a body and a checksum of the body. The header has a mark of two
+//! bytes, the kind, a zero, the length of the body in four bytes and a checksum of these eight bytes;
+//! numbers are little-endian. Each checksum also covers the segment's salt and the record's offset.
+//! A payload, which a stranger may have chosen, can therefore never pass for a record when the search
+//! for the next good record runs into it: the salt is known to the owner of the journal only.
+
+use crate::serf::{LamportTime, UserEvent};
+use crate::wire::crc32_of;
+
+/// Bytes of a record with header and checksums, at most. The largest user event takes 9 KiB.
+pub const RECORD_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a record around its body.
+pub const FRAME_BYTES: usize = HEADER_BYTES + CHECKSUM_BYTES;
+/// Handlers that one event's record names at most.
+pub const RECORDED_HANDLERS_MAX: usize = 1024;
+/// Bytes of a handler's text that are kept, enough to know it by.
+pub const TEXT_BYTES_MAX: usize = 256;
+
+const HEADER_BYTES: usize = 12;
+const CHECKSUM_BYTES: usize = 4;
+const MARK: [u8; 2] = [0xc0, 0x77];
+
+/// Stands for a handler in records: a hash of its filter and script.
+pub type HandlerKey = u64;
+
+/// A process that ran a handler, so that it is known again although numbers are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessId {
+    /// Its number, which is also that of its process group.
+    pub pid: u32,
+    /// When it was started, in the kernel's ticks since the boot.
+    pub start_ticks: u64,
+    /// A hash of the kernel's identifier of the boot.
+    pub boot: u64,
+}
+
+/// A user event in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its number in the journal: rising, never used twice.
+    pub number: u64,
+    /// When it was taken in, in microseconds since 1970.
+    pub taken_micros: u64,
+    /// The event.
+    pub event: UserEvent,
+    /// It has not been handed over yet and waits in the coalescer.
+    pub is_coalescing: bool,
+    /// The handlers that it is for.
+    pub handlers: Vec<HandlerKey>,
+}
+
+/// What the journal says, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A user event was taken in.
+    Event(Recorded),
+    /// The event with this number has left the coalescer.
+    HandedOver(u64),
+    /// A handler is about to be run for an event.
+    Begun {
+        /// The event's number.
+        number: u64,
+        /// Which handler.
+        handler: HandlerKey,
+        /// From 1.
+        attempt: u32,
+        /// Microseconds since 1970.
+        at_micros: u64,
+    },
+    /// The process of the run that has begun.
+    Process {
+        /// The event's number.
+        number: u64,
+        /// Which handler.
+        handler: HandlerKey,
+        /// The process.
+        process: ProcessId,
+    },
+    /// A handler is done with an event, however that went. Others may not be.
+    Done {
+        /// The event's number.
+        number: u64,
+        /// Which handler.
+        handler: HandlerKey,
+    },
+    /// All is done for the events with these numbers.
+    Finished {
+        /// The first number.
+        first: u64,
+        /// The last number.
+        last: u64,
+    },
+    /// The operator has given up what waited for a handler.
+    Dropped {
+        /// Which handler.
+        handler: HandlerKey,
+        /// Events up to this number.
+        last: u64,
+    },
+    /// What a key stands for.
+    Handler {
+        /// The key.
+        key: HandlerKey,
+        /// Filter and script as the operator wrote them, cut to [`TEXT_BYTES_MAX`].
+        text: Vec<u8>,
+    },
+}
+
+/// What the bytes at an offset are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Decoded {
+    /// A record, and how many bytes it takes. `None`: a kind that this version does not know.
+    Record(usize, Option<Record>),
+    /// The bytes end before the record does.
+    Short,
+    /// No record begins here.
+    Damaged,
+}
+
+impl Record {
+    const fn kind(&self) -> u8 {
+        match self {
+            Record::Event(_) => 1,
+            Record::HandedOver(_) => 2,
+            Record::Begun { .. } => 3,
+            Record::Process { .. } => 4,
+            Record::Done { .. } => 5,
+            Record::Finished { .. } => 6,
+            Record::Handler { .. } => 7,
+            Record::Dropped { .. } => 8,
+        }
+    }
+
+    /// Appends the record; `offset` is its place in the segment with this salt.
+    pub(super) fn encode(&self, salt: u64, offset: u64, output: &mut Vec<u8>) {
+        let start = output.len();
+        output.extend_from_slice(&MARK);
+        output.extend_from_slice(&[self.kind(), 0]);
+        output.extend_from_slice(&[0; 8]);
+        self.encode_body(output);
+        let body_bytes = output.len() - start - HEADER_BYTES;
+        debug_assert!(body_bytes + FRAME_BYTES <= RECORD_BYTES_MAX);
+        let length = u32::try_from(body_bytes).unwrap_or(u32::MAX).to_le_bytes();
+        let (header, body) = output[start..].split_at_mut(HEADER_BYTES);
+        header[4..8].copy_from_slice(&length);
+        let check = checksum(salt, offset, &header[..8]);
+        header[8..].copy_from_slice(&check);
+        let check = checksum(salt, offset, body);
+        output.extend_from_slice(&check);
+    }
+
+    fn encode_body(&self, output: &mut Vec<u8>) {
+        let mut put = |numbers: &[u64]| {
+            for number in numbers {
+                output.extend_from_slice(&number.to_le_bytes());
+            }
+        };
+        match self {
+            Record::Event(recorded) => recorded.encode(output),
+            Record::HandedOver(number) => put(&[*number]),
+            Record::Begun {
+                number,
+                handler,
+                attempt,
+                at_micros,
+            } => put(&[*number, *handler, u64::from(*attempt), *at_micros]),
+            Record::Process {
+                number,
+                handler,
+                process,
+            } => put(&[
+                *number,
+                *handler,
+                u64::from(process.pid),
+                process.start_ticks,
+                process.boot,
+            ]),
+            Record::Done { number, handler } => put(&[*number, *handler]),
+            Record::Finished { first, last } => put(&[*first, *last]),
+            Record::Dropped { handler, last } => put(&[*handler, *last]),
+            Record::Handler { key, text } => {
+                put(&[*key]);
+                output.extend_from_slice(text);
+            }
+        }
+    }
+
+    /// Reads what begins at the start of `bytes`, which are from `offset` on in their segment.
+    pub(super) fn decode(salt: u64, offset: u64, bytes: &[u8]) -> Decoded {
+        let Some((header, rest)) = bytes.split_at_checked(HEADER_BYTES) else {
+            return match bytes.first() {
+                Some(byte) if *byte != MARK[0] => Decoded::Damaged,
+                _ => Decoded::Short,
+            };
+        };
+        if header[..2] != MARK || header[8..] != checksum(salt, offset, &header[..8]) {
+            return Decoded::Damaged;
+        }
+        let length = header[4..8].iter().rev();
+        let length = length.fold(0, |length, &byte| (length << 8) | usize::from(byte));
+        // Checked before anything is allocated by it.
+        if length + FRAME_BYTES > RECORD_BYTES_MAX {
+            return Decoded::Damaged;
+        }
+        let Some((body, check)) = rest.split_at_checked(length) else {
+            return Decoded::Short;
+        };
+        let Some(check) = check.get(..CHECKSUM_BYTES) else {
+            return Decoded::Short;
+        };
+        if *check != checksum(salt, offset, body) {
+            return Decoded::Damaged;
+        }
+        match decode_body(header[2], &mut Body(body)) {
+            Some(record) => Decoded::Record(length + FRAME_BYTES, record),
+            None => Decoded::Damaged,
+        }
+    }
+}
+
+impl Recorded {
+    const COALESCE: u8 = 1;
+    const COALESCING: u8 = 2;
+
+    /// Bytes of the whole record.
+    pub(super) fn record_bytes(&self) -> usize {
+        let fixed = 3 * 8 + 1 + 2 + 4;
+        let lists = 8 * self.handlers.len() + self.event.name.len() + self.event.payload.len();
+        FRAME_BYTES + fixed + lists
+    }
+
+    fn encode(&self, output: &mut Vec<u8>) {
+        for number in [self.number, self.taken_micros, self.event.ltime.0] {
+            output.extend_from_slice(&number.to_le_bytes());
+        }
+        let coalesce = u8::from(self.event.coalesce) * Self::COALESCE;
+        output.push(coalesce | (u8::from(self.is_coalescing) * Self::COALESCING));
+        let handlers = u16::try_from(self.handlers.len()).unwrap_or(u16::MAX);
+        output.extend_from_slice(&handlers.to_le_bytes());
+        let name = u32::try_from(self.event.name.len()).unwrap_or(u32::MAX);
+        output.extend_from_slice(&name.to_le_bytes());
+        for handler in &self.handlers {
+            output.extend_from_slice(&handler.to_le_bytes());
+        }
+        output.extend_from_slice(&self.event.name);
+        output.extend_from_slice(&self.event.payload);
+    }
+
+    fn decode(body: &mut Body<'_>) -> Option<Self> {
+        let (number, taken_micros, ltime) = (body.number()?, body.number()?, body.number()?);
+        let flags = body.take(1)?[0];
+        let handlers = body.take(2)?.try_into().ok().map(u16::from_le_bytes)?;
+        let name = body.take(4)?.try_into().ok().map(u32::from_le_bytes)?;
+        let handlers = (0..handlers).map(|_| body.number());
+        Some(Recorded {
+            number,
+            taken_micros,
+            is_coalescing: flags & Self::COALESCING != 0,
+            handlers: handlers.collect::<Option<_>>()?,
+            event: UserEvent {
+                ltime: LamportTime(ltime),
+                name: body.take(usize::try_from(name).ok()?)?.to_vec(),
+                payload: std::mem::take(&mut body.0).to_vec(),
+                coalesce: flags & Self::COALESCE != 0,
+            },
+        })
+    }
+}
+
+/// What is left of a body.
+struct Body<'a>(&'a [u8]);
+
+impl<'a> Body<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+}
+
+/// `Some(None)`: a kind that this version does not know, but no damage.
+fn decode_body(kind: u8, body: &mut Body<'_>) -> Option<Option<Record>> {
+    let record = match kind {
+        1 => Record::Event(Recorded::decode(body)?),
+        2 => Record::HandedOver(body.number()?),
+        3 => Record::Begun {
+            number: body.number()?,
+            handler: body.number()?,
+            attempt: u32::try_from(body.number()?).ok()?,
+            at_micros: body.number()?,
+        },
+        4 => Record::Process {
+            number: body.number()?,
+            handler: body.number()?,
+            process: ProcessId {
+                pid: u32::try_from(body.number()?).ok()?,
+                start_ticks: body.number()?,
+                boot: body.number()?,
+            },
+        },
+        5 => Record::Done {
+            number: body.number()?,
+            handler: body.number()?,
+        },
+        6 => Record::Finished {
+            first: body.number()?,
+            last: body.number()?,
+        },
+        7 => Record::Handler {
+            key: body.number()?,
+            text: std::mem::take(&mut body.0).to_vec(),
+        },
+        8 => Record::Dropped {
+            handler: body.number()?,
+            last: body.number()?,
+        },
+        _ => return Some(None),
+    };
+    body.0.is_empty().then_some(Some(record))
+}
+
+fn checksum(salt: u64, offset: u64, bytes: &[u8]) -> [u8; 4] {
+    crc32_of(&[&salt.to_le_bytes(), &offset.to_le_bytes(), bytes]).to_le_bytes()
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

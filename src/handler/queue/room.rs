@@ -1,0 +1,216 @@
+//! What happens when the queue is full.
+//!
+//! Nothing leaves the queue silently. When it is full,
+//!
+//! - events that no handler wants make room first (they would be handled by running nothing);
+//! - user events that the journal has wait on the disk alone;
+//! - other user events and queries are dropped, logged and counted;
+//! - member events are merged, for each node: its news that still wait give way to the newest one, as in
+//!   the coalescer. An update only refreshes the record in a join (or update) that waits, or a handler
+//!   for joins would never hear of the node. So a full queue holds each node at most once, and the bound
+//!   is exceeded by no more than one record for each node that there is.
+
+use std::mem;
+
+use super::{HandlerQueue, Slot, Waiting, note_handled};
+use crate::handler::Described;
+use crate::handler::journal::Stored;
+use crate::ordered::OrderedMap;
+use crate::serf::{Event, Member, MemberEvent, MemberEventKind};
+use crate::time::{Duration, Instant};
+use crate::wire::NodeName;
+
+/// A flood of drops is logged once in this time.
+const DROP_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// What an allocation costs beyond its bytes, roughly.
+const ALLOCATION_BYTES: usize = 16;
+
+/// Drops that the operator was not told of yet.
+#[derive(Debug, Default)]
+pub(super) struct DropLog {
+    told: Option<Instant>,
+    pub(super) untold: u64,
+    last: String,
+}
+
+impl HandlerQueue {
+    pub(super) fn has_room(&self, cost: usize) -> bool {
+        self.bytes.saturating_add(cost) <= self.bytes_max
+    }
+
+    pub(super) fn forget_unwanted(&mut self) {
+        let (bytes, handled) = (&mut self.bytes, &mut self.handled_queries);
+        self.waiting.retain(|slot| match slot {
+            Slot::Event(waiting) if !waiting.wanted => {
+                note_handled(handled, &waiting.event);
+                *bytes = bytes.saturating_sub(waiting.cost);
+                false
+            }
+            _ => true,
+        });
+    }
+
+    /// Lets the newest user events that the journal has wait on the disk alone, as many as it takes to
+    /// get back within the bound. To be called when all records are written.
+    pub fn spill(&mut self) {
+        let Some(journal) = self.journal.as_mut().filter(|j| !j.is_failing()) else {
+            return;
+        };
+        if self.bytes <= self.bytes_max || journal.is_behind() {
+            return;
+        }
+        let mut tail: Vec<Slot> = Vec::new();
+        while self.bytes > self.bytes_max {
+            let Some(slot) = self.waiting.pop_back() else {
+                break;
+            };
+            let stored = match slot {
+                Slot::Stored(stored) => stored,
+                Slot::Event(waiting) => match waiting.number.filter(|&n| journal.contains(n)) {
+                    Some(number) => {
+                        self.bytes = self.bytes.saturating_sub(waiting.cost);
+                        journal.unload(number);
+                        Stored::new(number, number)
+                    }
+                    None => {
+                        tail.push(Slot::Event(waiting));
+                        continue;
+                    }
+                },
+            };
+            match tail.last_mut() {
+                Some(Slot::Stored(later)) => later.add_all(&stored),
+                _ => tail.push(Slot::Stored(stored)),
+            }
+        }
+        // What stood before the first of them may be of the same kind.
+        if let (Some(Slot::Stored(_)), Some(Slot::Stored(before))) =
+            (tail.last(), self.waiting.back_mut())
+        {
+            if let Some(Slot::Stored(first)) = tail.pop() {
+                before.add_all(&first);
+            }
+        }
+        self.waiting.extend(tail.into_iter().rev());
+    }
+
+    /// Takes in member news although there is no room, at the cost of older news of the same nodes.
+    pub(super) fn merge(&mut self, news: MemberEvent, mut template: Waiting) {
+        let kind = news.kind;
+        let named = news.members.into_iter().map(|m| (m.name.clone(), Some(m)));
+        let mut news: OrderedMap<NodeName, Option<Member>> = named.collect();
+        for slot in self.waiting.iter_mut().rev() {
+            let Slot::Event(waiting) = slot else {
+                continue;
+            };
+            if let Event::Member(old) = &mut waiting.event {
+                self.counters.merged_members += give_way(old, kind, &mut news);
+                self.bytes = self.bytes.saturating_sub(waiting.cost);
+                waiting.cost = cost(&waiting.event);
+                self.bytes = self.bytes.saturating_add(waiting.cost);
+            }
+        }
+        let bytes = &mut self.bytes;
+        self.waiting.retain(|slot| match slot {
+            Slot::Event(waiting) => match &waiting.event {
+                Event::Member(event) if event.members.is_empty() => {
+                    *bytes = bytes.saturating_sub(waiting.cost);
+                    false
+                }
+                _ => true,
+            },
+            Slot::Stored(_) => true,
+        });
+        let members: Vec<Member> = news.into_values().flatten().collect();
+        if !members.is_empty() {
+            template.event = Event::Member(MemberEvent { kind, members });
+            template.cost = cost(&template.event);
+            self.append(template);
+        }
+        self.check_invariants();
+    }
+
+    pub(super) fn note_drop(&mut self, event: &Event, now: Instant) {
+        self.drops.untold += 1;
+        self.drops.last = Described(event).to_string();
+        self.drops.tell_in_time(self.bytes_max, now);
+    }
+
+    /// Panics in debug builds if the sums are wrong.
+    pub(super) fn check_invariants(&self) {
+        debug_assert_eq!(self.bytes, self.in_memory().map(|w| w.cost).sum::<usize>());
+    }
+}
+
+/// Removes from older news the nodes that there are newer ones of; tells how many. What an update says
+/// goes into a join or update that waits, and is taken from the news then.
+fn give_way(
+    old: &mut MemberEvent,
+    kind: MemberEventKind,
+    news: &mut OrderedMap<NodeName, Option<Member>>,
+) -> u64 {
+    let before = old.members.len();
+    let refreshes = kind == MemberEventKind::Update
+        && matches!(old.kind, MemberEventKind::Join | MemberEventKind::Update);
+    let mut refreshed = 0;
+    old.members.retain_mut(|member| {
+        let Some(newer) = news.get_mut(&member.name) else {
+            return true;
+        };
+        match newer.take_if(|_| refreshes) {
+            Some(newer) => {
+                *member = newer;
+                refreshed += 1;
+                true
+            }
+            None => false,
+        }
+    });
+    (before - old.members.len() + refreshed) as u64
+}
+
+impl DropLog {
+    pub(super) fn tell_in_time(&mut self, bytes_max: usize, now: Instant) {
+        let due = |told: Instant| now.since(told) >= DROP_LOG_INTERVAL;
+        if self.untold > 0 && self.told.is_none_or(due) {
+            self.told = Some(now);
+            self.tell(bytes_max);
+        }
+    }
+
+    pub(super) fn tell(&mut self, bytes_max: usize) {
+        let untold = mem::take(&mut self.untold);
+        if untold > 0 {
+            log::warn!(
+                target: "agent",
+                "Handler queue is full ({bytes_max} bytes of events wait): dropped {untold} events, \
+                 the last one '{}'",
+                mem::take(&mut self.last)
+            );
+        }
+    }
+}
+
+/// What an event takes in memory, roughly.
+pub(super) fn cost(event: &Event) -> usize {
+    let own = mem::size_of::<Waiting>();
+    let bytes = match event {
+        Event::Member(event) => event.members.iter().map(member_cost).sum(),
+        Event::User(event) => named_cost(&event.name, &event.payload),
+        Event::Query(query) => named_cost(&query.name, &query.payload),
+    };
+    own.saturating_add(bytes)
+}
+
+fn named_cost(name: &[u8], payload: &[u8]) -> usize {
+    name.len() + payload.len() + 2 * ALLOCATION_BYTES
+}
+
+fn member_cost(member: &Member) -> usize {
+    let pair = 2 * (mem::size_of::<Box<[u8]>>() + ALLOCATION_BYTES);
+    let tags = member
+        .tags
+        .iter()
+        .map(|(key, value)| key.len() + value.len() + pair);
+    mem::size_of::<Member>() + member.name.as_bytes().len() + tags.sum::<usize>()
+}

@@ -1,0 +1,167 @@
+//! The replies to `cottar-handler-queue`, `cottar-handler-drop` and `cottar-event`, commands that the
+//! reference does not have. Documented in cottar-handler(7), for those who write clients.
+
+use crate::wire::msgpack::{Error, Reader, Writer};
+
+/// A run of a handler that is still to come, or under way.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct QueueEntry {
+    /// The event's id.
+    pub id: Vec<u8>,
+    /// When the agent took the event in, in microseconds since 1970.
+    pub taken_micros: u64,
+    /// How long ago that was, in microseconds.
+    pub age_micros: u64,
+    /// The event as log lines name it.
+    pub event: Vec<u8>,
+    /// The handler's name; if the agent has it no more, its filter and script.
+    pub handler: Vec<u8>,
+    /// How often the run has begun.
+    pub attempts: u64,
+    /// `running`, `waiting`, `paused` or `missing`.
+    pub state: Vec<u8>,
+}
+
+const FIELDS: [&str; 7] = [
+    "Age", "Attempts", "Event", "Handler", "ID", "State", "Taken",
+];
+
+/// The body of the reply: the entries, first things first, and how many events more wait.
+pub fn write_queue(w: &mut Writer, entries: &[QueueEntry], more: u64) {
+    w.map(2).key("Entries").array(entries.len());
+    for entry in entries {
+        w.map(FIELDS.len());
+        w.key("Age").uint(entry.age_micros);
+        w.key("Attempts").uint(entry.attempts);
+        w.key("Event").text(&entry.event);
+        w.key("Handler").text(&entry.handler);
+        w.key("ID").text(&entry.id);
+        w.key("State").text(&entry.state);
+        w.key("Taken").uint(entry.taken_micros);
+    }
+    w.key("More").uint(more);
+}
+
+/// Reads the body of the reply.
+///
+/// # Errors
+/// If it is not one.
+pub fn decode_queue(value: &[u8]) -> Result<(Vec<QueueEntry>, u64), Error> {
+    let (mut entries, mut more) = (Vec::new(), 0);
+    Reader::new(value).fields(&["Entries", "More"], |field, reader| {
+        if field == 1 {
+            more = reader.u64()?;
+            return Ok::<_, Error>(());
+        }
+        let count = reader.array()?;
+        entries = (0..count)
+            .map(|_| decode_entry(reader))
+            .collect::<Result<_, _>>()?;
+        Ok(())
+    })?;
+    Ok((entries, more))
+}
+
+fn decode_entry(reader: &mut Reader<'_>) -> Result<QueueEntry, Error> {
+    let mut entry = QueueEntry::default();
+    reader.fields(&FIELDS, |field, r| {
+        match field {
+            0 => entry.age_micros = r.u64()?,
+            1 => entry.attempts = r.u64()?,
+            2 => entry.event = r.text()?.to_vec(),
+            3 => entry.handler = r.text()?.to_vec(),
+            4 => entry.id = r.text()?.to_vec(),
+            5 => entry.state = r.text()?.to_vec(),
+            _ => entry.taken_micros = r.u64()?,
+        }
+        Ok::<_, Error>(())
+    })?;
+    Ok(entry)
+}
+
+/// The body of the reply to `cottar-handler-drop`: how many runs were given up.
+pub fn write_dropped(w: &mut Writer, count: u64) {
+    w.map(1).key("Dropped").uint(count);
+}
+
+/// Reads that body.
+///
+/// # Errors
+/// If it is not one.
+pub fn decode_dropped(value: &[u8]) -> Result<u64, Error> {
+    let mut count = 0;
+    let read = |_, r: &mut Reader<'_>| r.u64().map(|n| count = n);
+    Reader::new(value).fields(&["Dropped"], read)?;
+    Ok(count)
+}
+
+/// A user event that was fired.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Fired {
+    /// Its Lamport time.
+    pub ltime: u64,
+    /// Its id.
+    pub id: Vec<u8>,
+}
+
+/// The body of the reply to `cottar-event`.
+pub fn write_fired(w: &mut Writer, fired: &Fired) {
+    w.map(2).key("ID").text(&fired.id);
+    w.key("LTime").uint(fired.ltime);
+}
+
+/// Reads that body.
+///
+/// # Errors
+/// If it is not one.
+pub fn decode_fired(value: &[u8]) -> Result<Fired, Error> {
+    let mut fired = Fired::default();
+    Reader::new(value).fields(&["ID", "LTime"], |field, r| {
+        match field {
+            0 => fired.id = r.text()?.to_vec(),
+            _ => fired.ltime = r.u64()?,
+        }
+        Ok::<_, Error>(())
+    })?;
+    Ok(fired)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::msgpack::Dialect;
+
+    fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+        let mut writer = Writer::new(Dialect::Rpc);
+        write(&mut writer);
+        writer.into_bytes()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let entry = QueueEntry {
+            id: b"user:1:00".to_vec(),
+            taken_micros: u64::MAX,
+            age_micros: 7,
+            event: b"user-event: \xff".to_vec(),
+            handler: b"sh".to_vec(),
+            attempts: 2,
+            state: b"running".to_vec(),
+        };
+        let entries = [entry, QueueEntry::default()];
+        let bytes = written(|w| write_queue(w, &entries, 3));
+        assert_eq!(decode_queue(&bytes), Ok((entries.to_vec(), 3)));
+        for end in 1..bytes.len() {
+            assert!(decode_queue(bytes.get(..end).unwrap_or_default()).is_err());
+        }
+        assert_eq!(decode_dropped(&written(|w| write_dropped(w, 9))), Ok(9));
+        let fired = Fired {
+            ltime: 5,
+            id: b"user:5:0".to_vec(),
+        };
+        assert_eq!(
+            decode_fired(&written(|w| write_fired(w, &fired))),
+            Ok(fired)
+        );
+    }
+}

@@ -1,0 +1,345 @@
+//! The journal of live agents: what handlers are to be run for survives the agent.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, dead_code)]
+
+mod live;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use cottar::cli::client::Client;
+use cottar::rpc::Request;
+use live::{Agent, COTTAR, content, free, refused, wait_on, wait_until};
+
+/// A place for one agent's files.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Place {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.path("journal")
+    }
+
+    /// The flags of an agent that keeps a journal here, with one handler. `$D` is the place.
+    fn flags(&self, handler: &str) -> Vec<String> {
+        let shown = self.dir.path().display();
+        let handler = handler.replace("$D", &shown.to_string());
+        vec![
+            "-node=me".to_owned(),
+            "-profile=local".to_owned(),
+            format!("-snapshot={shown}/snapshot"),
+            format!("-journal={shown}/journal"),
+            format!("-event-handler={handler}"),
+        ]
+    }
+
+    fn start(&self, handler: &str) -> Agent {
+        let flags = self.flags(handler);
+        Agent::start(&flags.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn lines(&self, name: &str) -> Vec<String> {
+        content(&self.path(name))
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn segments(&self) -> usize {
+        let entries = fs::read_dir(self.journal()).unwrap().flatten();
+        let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".journal")).count()
+    }
+}
+
+/// Fires many events over one connection.
+struct Caller(Client);
+
+impl Caller {
+    fn new(agent: &Agent) -> Self {
+        Caller(Client::connect(&agent.rpc().to_string(), "").unwrap())
+    }
+
+    fn event(&mut self, name: &str) {
+        self.event_with(name, b"");
+    }
+
+    fn event_with(&mut self, name: &str, payload: &[u8]) {
+        let request = Request::Event {
+            name: name.as_bytes().to_vec(),
+            payload: Some(payload.to_vec()),
+            coalesce: false,
+        };
+        self.0.order(&request).unwrap();
+    }
+}
+
+fn fire(agent: &Agent, name: &str) {
+    let (worked, text) = agent.call("event", &["-coalesce=false", name]);
+    assert!(worked, "{text}");
+}
+
+/// Names, times run, and whether any run was a repetition.
+fn counted(lines: &[String], name: &str) -> (usize, usize) {
+    let of_name = lines
+        .iter()
+        .filter(|line| line.split(' ').next() == Some(name));
+    let repeated = of_name
+        .clone()
+        .filter(|line| line.ends_with(" replay"))
+        .count();
+    (of_name.count(), repeated)
+}
+
+const WRITES: &str = "user=echo $SERF_USER_EVENT $COTTAR_ATTEMPT ${COTTAR_REPLAY:+replay} >>$D/ran; \
+                      while test -e $D/hold; do read x <$D/fifo; done";
+
+fn hold(place: &Place) {
+    fs::write(place.path("hold"), "").unwrap();
+    let fifo = Command::new("mkfifo").arg(place.path("fifo")).status();
+    assert!(fifo.unwrap().success());
+}
+
+/// Lets the handler that is held go on, wherever it belongs.
+fn release(place: &Place) {
+    fs::remove_file(place.path("hold")).unwrap();
+    let fifo = place.path("fifo");
+    let open = format!("timeout 5 sh -c 'echo >{}'", fifo.display());
+    let _ = Command::new("sh").args(["-c", &open]).status();
+}
+
+#[test]
+fn what_waits_when_the_agent_is_killed_is_run_in_order_and_once() {
+    let place = Place::new();
+    hold(&place);
+    let mut agent = place.start(WRITES);
+    let mut client = Caller::new(&agent);
+    for number in 0..200 {
+        client.event(&format!("e{number}"));
+    }
+    wait_on(&agent, "all are taken in", || {
+        agent.text().contains("Received event: user-event: e199")
+    });
+    wait_on(&agent, "the first runs", || !place.lines("ran").is_empty());
+    let first = content(&place.path("ran"));
+    assert_eq!(first, "e0 1\n");
+    agent.end("KILL");
+    // The handler that had begun goes on without its agent: the next one waits for it.
+    let agent = place.start(WRITES);
+    agent.wait_for("user events wait from before");
+    agent.wait_for("still runs as process");
+    fire(&agent, "new");
+    assert_eq!(content(&place.path("ran")), first);
+    release(&place);
+    wait_on(&agent, "all have run", || place.lines("ran").len() == 202);
+    let lines = place.lines("ran");
+    assert_eq!(lines[1], "e0 2 replay");
+    let rest: Vec<String> = (1..200).map(|n| format!("e{n} 1")).collect();
+    assert_eq!(lines[2..201], rest[..]);
+    assert_eq!(lines[201], "new 1");
+}
+
+#[test]
+fn an_orderly_end_keeps_what_waits_and_a_leave_drops_it() {
+    let place = Place::new();
+    hold(&place);
+    let mut agent = place.start(WRITES);
+    for name in ["a", "b", "c"] {
+        fire(&agent, name);
+    }
+    wait_on(&agent, "the first runs", || !place.lines("ran").is_empty());
+    agent.end("TERM");
+    assert!(
+        agent
+            .text()
+            .contains("Stopping with 3 user events in the journal"),
+        "{}",
+        agent.text()
+    );
+    release(&place);
+    let mut agent = place.start(WRITES);
+    wait_on(&agent, "all have run", || place.lines("ran").len() == 4);
+    assert_eq!(place.lines("ran"), ["a 1", "a 2 replay", "b 1", "c 1"]);
+    agent.end("TERM");
+    assert_eq!(place.segments(), 0, "nothing waits");
+
+    fs::write(place.path("hold"), "").unwrap();
+    let mut agent = place.start(WRITES);
+    for name in ["d", "e", "f"] {
+        fire(&agent, name);
+    }
+    wait_on(&agent, "d runs", || place.lines("ran").len() == 5);
+    agent.end("INT");
+    let text = agent.text();
+    assert!(text.contains("Leaving: dropping 3 user events"), "{text}");
+    release(&place);
+    let agent = place.start(WRITES);
+    fire(&agent, "g");
+    wait_on(&agent, "the new one", || place.lines("ran").len() == 6);
+    assert_eq!(place.lines("ran")[4..], ["d 1", "g 1"]);
+}
+
+#[test]
+fn a_handler_that_ends_its_agent_is_repeated_once() {
+    let place = Place::new();
+    let handler = "user=echo $SERF_USER_EVENT $COTTAR_ATTEMPT ${COTTAR_REPLAY:+replay} >>$D/ran; \
+                   test $SERF_USER_EVENT != die || \
+                   { until test -e $D/go; do sleep 0.02; done; kill -KILL $PPID; }";
+    let mut agent = place.start(handler);
+    let mut client = Caller::new(&agent);
+    client.event("die");
+    client.event("after");
+    fs::write(place.path("go"), "").unwrap();
+    agent.exit_code();
+    for life in 2..4 {
+        wait_until("it has died", || place.lines("ran").len() == life - 1);
+        wait_until("its files are free", || {
+            // Locks end with the process.
+            let flags = place.flags(handler);
+            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            let agent = Agent::spawn(&flags);
+            agent.wait("start or refusal", |text| {
+                text.contains("Log data will now stream") || text.contains("is in use by")
+            });
+            if agent.text().contains("is in use by") {
+                return false;
+            }
+            match life {
+                2 => wait_until("the second death", || place.lines("ran").len() == 2),
+                _ => {
+                    agent.wait_for("[ERR] agent: Giving up handler");
+                    wait_on(&agent, "the next event", || place.lines("ran").len() == 3);
+                }
+            }
+            true
+        });
+    }
+    assert_eq!(place.lines("ran"), ["die 1", "die 2 replay", "after 1"]);
+}
+
+/// At any moment at all: what was accepted runs, and nothing twice without being told so.
+#[test]
+fn an_agent_killed_at_random_moments_loses_nothing() {
+    let rounds: usize = std::env::var("COTTAR_JOURNAL_ROUNDS").map_or(4, |n| n.parse().unwrap());
+    let place = Place::new();
+    let handler = "user=echo $SERF_USER_EVENT $COTTAR_ATTEMPT ${COTTAR_REPLAY:+replay} >>$D/ran";
+    let mut fired = Vec::new();
+    for round in 0..rounds {
+        let mut agent = place.start(handler);
+        let mut client = Caller::new(&agent);
+        // The moment differs from round to round, in a way that can be repeated.
+        let count = 3 + (round * 7919) % 40;
+        for number in 0..count {
+            let name = format!("r{round}e{number}");
+            client.event(&name);
+            fired.push(name);
+        }
+        agent.end("KILL");
+    }
+    let agent = place.start(handler);
+    fire(&agent, "last");
+    wait_on(&agent, "the last", || {
+        place
+            .lines("ran")
+            .last()
+            .is_some_and(|l| l.starts_with("last"))
+    });
+    let lines = place.lines("ran");
+    for name in &fired {
+        let (times, repeated) = counted(&lines, name);
+        assert!(times >= 1, "{name} is lost");
+        assert_eq!(
+            times - 1,
+            repeated,
+            "{name} ran again without a word: {times}"
+        );
+    }
+    let repeated = lines
+        .iter()
+        .filter(|line| line.ends_with(" replay"))
+        .count();
+    assert!(repeated <= rounds, "one run at a time had begun");
+}
+
+#[test]
+fn a_full_disk_is_got_over() {
+    // RLIMIT_FSIZE stands for a full disk: writes beyond it fail.
+    let place = Place::new();
+    let flags = place.flags(WRITES);
+    let mut command = Command::new("sh");
+    let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
+    command.args(["-c", script, COTTAR]);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let agent = Agent::from_command(command, free(), &flags);
+    agent.wait_for("Log data will now stream in as it occurs:");
+    hold(&place);
+    let mut client = Caller::new(&agent);
+    for number in 0..90 {
+        client.event_with(&format!("e{number}"), &[b'x'; 400]);
+    }
+    agent.wait_for("Failed to write journal");
+    // A new segment has room again: what waits in memory is recorded with it.
+    agent.wait_for("is written again");
+    release(&place);
+    wait_on(&agent, "all have run", || place.lines("ran").len() == 90);
+    assert_eq!(agent.text().matches("Failed to write journal").count(), 1);
+}
+
+#[test]
+fn a_journal_has_one_agent_and_a_snapshot() {
+    let place = Place::new();
+    let agent = place.start(WRITES);
+    let journal = format!("-journal={}", place.journal().display());
+    let other = format!("-snapshot={}", place.path("other").display());
+    let (code, output) = refused(&[&journal, &other]);
+    assert_eq!(code, 1);
+    let process = format!("journal is in use by process {}", agent.pid());
+    assert!(output.contains(&process), "{output}");
+    let (code, output) = refused(&[&journal]);
+    assert_eq!(code, 1);
+    assert!(
+        output.contains("==> A journal needs a snapshot file: see -snapshot"),
+        "{output}"
+    );
+}
+
+#[test]
+fn damage_never_keeps_an_agent_from_starting() {
+    let place = Place::new();
+    hold(&place);
+    let mut agent = place.start(WRITES);
+    for name in ["a", "b", "c"] {
+        fire(&agent, name);
+    }
+    agent.end("KILL");
+    let segment = fs::read_dir(place.journal()).unwrap().flatten();
+    let segment = segment.map(|entry| entry.path());
+    let segment = segment.filter(|path| path.extension().is_some_and(|e| e == "journal"));
+    for path in segment {
+        let mut bytes = fs::read(&path).unwrap();
+        let end = bytes.len() - 3;
+        bytes[5] ^= 0xff;
+        fs::write(&path, &bytes[..end]).unwrap();
+    }
+    fs::write(place.journal().join("0000000000000001-xx.journal"), "noise").unwrap();
+    release(&place);
+    let agent = place.start(WRITES);
+    agent.wait_for("are no records, they are kept in");
+    fire(&agent, "new");
+    wait_on(&agent, "the new one", || {
+        place.lines("ran").last().is_some_and(|l| l == "new 1")
+    });
+    let (worked, info) = agent.call("info", &[]);
+    assert!(worked && info.contains("damaged = "), "{info}");
+}
