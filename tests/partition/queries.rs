@@ -77,9 +77,9 @@ fn lost_datagrams_cost_no_answers_of_our_own() {
     }
     // To the reference a repetition is no event at all.
     let log = cluster.nodes[4].log();
-    let complaints: Vec<&str> = log
-        .lines()
-        .filter(|line| line.contains("[ERR]") || line.contains("uery") && line.contains("[WARN]"))
-        .collect();
-    assert!(complaints.is_empty(), "{complaints:#?}");
+    let about_queries: Vec<&str> = log.lines().filter(|line| line.contains("uery")).collect();
+    println!("the reference on queries: {:#?}", about_queries.get(..6));
+    let harmless = |line: &str| line.contains("[DEBUG]") || line.contains("[INFO]");
+    let mut complaints = about_queries.iter().filter(|line| !harmless(line));
+    assert_eq!(complaints.next(), None);
 }
