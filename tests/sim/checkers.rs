@@ -45,6 +45,7 @@ pub fn check_all(history: &[Record], limits: &Limits) -> Verdict {
     lists_agree(history)?;
     events_come_at_most_once(history)?;
     events_reach_the_connected(history)?;
+    queries_come_at_most_once(history)?;
     queries_end_once_and_in_time(history)?;
     answers_are_on_time_or_counted(history)?;
     answers_arrive_in_calm(history)?;

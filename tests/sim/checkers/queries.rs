@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cottar::serf::{CommandId, QueryRecord};
+use cottar::serf::{CommandId, Event, QueryRecord};
 use cottar::time::{Duration, Instant};
 
 use super::{Life, Verdict, life, lives_at_the_end};
@@ -61,6 +61,24 @@ pub fn queries_end_once_and_in_time(history: &[Record]) -> Verdict {
                 "node {}: the query {command:?} is never done",
                 who.0
             ));
+        }
+    }
+    Ok(())
+}
+
+/// No life of a node has a query handed to its handlers twice, however often it is repeated.
+pub fn queries_come_at_most_once(history: &[Record]) -> Verdict {
+    let mut seen = BTreeSet::new();
+    for record in history {
+        if let What::Delivered {
+            event: Event::Query(query),
+            ..
+        } = &record.what
+        {
+            if !seen.insert((life(record), query.ltime, query.id)) {
+                let (at, node) = (record.at, record.node);
+                return Err(format!("{at:?}: node {node}: {query:?} came twice"));
+            }
         }
     }
     Ok(())

@@ -183,6 +183,26 @@ fn an_event_that_misses_a_node_is_seen() {
 }
 
 #[test]
+fn a_query_that_comes_twice_is_seen() {
+    let query = |node, id| {
+        let event = Event::Query(Query {
+            ltime: LamportTime(1),
+            id,
+            name: b"load".to_vec(),
+            payload: Vec::new(),
+            source_node: None,
+            deadline: Instant::from_millis(5),
+        });
+        at(1, node, What::Delivered { order: 0, event })
+    };
+    queries_come_at_most_once(&[query(0, 1), query(0, 2), query(1, 1)]).unwrap();
+    assert!(queries_come_at_most_once(&[query(0, 1), query(1, 1), query(0, 1)]).is_err());
+    let mut later = query(0, 1);
+    later.life = 1;
+    queries_come_at_most_once(&[query(0, 1), later]).unwrap();
+}
+
+#[test]
 fn query_faults_are_seen() {
     let command = CommandId(4);
     let asked = What::Asked {

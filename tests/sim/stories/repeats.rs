@@ -1,14 +1,12 @@
 //! Queries whose datagrams get lost are repeated, and answered once more.
 
-use std::collections::BTreeMap;
-
-use cottar::serf::{Event, QueryParams, QueryRecord};
+use cottar::serf::{QueryParams, QueryRecord};
 use cottar::time::Duration;
 
 use super::{cluster, secs};
+use crate::checkers::queries_come_at_most_once;
 use crate::cluster::{Sim, Spec, host_addr};
 use crate::handlers::Pace;
-use crate::history::What;
 use crate::network::Weather;
 
 const NODES: usize = 10;
@@ -45,25 +43,6 @@ fn repeats(sim: &Sim) -> (u64, u64) {
     })
 }
 
-/// Panics if a node's handlers saw a query twice.
-fn assert_each_once(sim: &Sim) {
-    let mut seen = BTreeMap::new();
-    for record in &sim.history {
-        if let What::Delivered {
-            event: Event::Query(query),
-            ..
-        } = &record.what
-        {
-            *seen
-                .entry((record.node, query.ltime, query.id))
-                .or_insert(0) += 1;
-        }
-    }
-    assert!(!seen.is_empty());
-    let twice: Vec<_> = seen.iter().filter(|(_, count)| **count > 1).collect();
-    assert!(twice.is_empty(), "{twice:?}");
-}
-
 /// Of a thousand acks and of a thousand answers so many are missing, at most.
 fn assert_missing(seed: u64, loss: f64, queries: usize, per_thousand_max: f64) {
     let mut sim = cluster(seed, NODES);
@@ -76,7 +55,7 @@ fn assert_missing(seed: u64, loss: f64, queries: usize, per_thousand_max: f64) {
         acks += NODES - heard_acks;
         answers += NODES - heard_answers;
     }
-    assert_each_once(&sim);
+    queries_come_at_most_once(&sim.history).unwrap();
     let of = (queries * NODES) as f64 / 1000.0;
     let missing = [acks as f64 / of, answers as f64 / of];
     println!(
@@ -138,7 +117,7 @@ fn a_slow_handler_runs_once_and_is_waited_for() {
         sim.run_for(TIMEOUT * 2);
         missing += NODES - heard(&sim, query).1;
     }
-    assert_each_once(&sim);
+    queries_come_at_most_once(&sim.history).unwrap();
     // Three rounds come behind the end of the handler.
     assert!(missing <= 2, "{missing} of 200 answers are missing");
     // None is sent more than eight times to each of nine nodes.
