@@ -6,6 +6,7 @@
 //! checked), `COTTAR_PATIENCE=n` stretches every deadline by that (by four unless set).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod afterwards;
 mod cli;
 mod encryption;
 mod events;
