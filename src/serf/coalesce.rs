@@ -3,7 +3,6 @@
 //! A batch ends when nothing new came for the quiescent period, or when its first event is one
 //! coalesce period old.
 
-use super::events::Source;
 use super::{Event, LamportTime, Member, MemberEvent, MemberEventKind, Output, Serf, UserEvent};
 use crate::ordered::OrderedMap;
 use crate::time::{Duration, Instant};
@@ -222,18 +221,18 @@ impl Serf {
     }
 
     /// A user event on its way to handlers.
-    pub(super) fn deliver_user_event(&mut self, event: UserEvent, source: Source, now: Instant) {
+    pub(super) fn deliver_user_event(&mut self, event: UserEvent, now: Instant) {
         self.note_taken(&event);
-        self.deliver_taken(event, source, now);
+        self.deliver_taken(event, now);
     }
 
     /// The same for one that the journal has already.
-    pub(super) fn deliver_taken(&mut self, event: UserEvent, source: Source, now: Instant) {
+    pub(super) fn deliver_taken(&mut self, event: UserEvent, now: Instant) {
         if !event.coalesce || self.user_coalescer.window.is_off() {
-            self.deliver_in_order(event, source, now);
+            self.deliver_in_order(event, now);
             return;
         }
-        let patience = self.gap_patience(source);
+        let patience = self.gap_patience();
         self.event_order.skip(event.ltime, patience, now);
         self.hand_over_ready_events(now);
         for replaced in self.user_coalescer.put(event, now) {

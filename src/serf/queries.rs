@@ -132,7 +132,7 @@ impl Serf {
         if for_us {
             self.accept_query(message, source, now);
         } else {
-            self.skip_query(ltime, source, now);
+            self.skip_query(ltime, now);
         }
         self.queries.pass_on(ltime, id, spread)
     }
@@ -165,7 +165,7 @@ impl Serf {
         }
         if internal {
             self.handle_internal_query(&message, &route, deadline, now);
-            self.skip_query(ltime, source, now);
+            self.skip_query(ltime, now);
             return;
         }
         let query = Query {

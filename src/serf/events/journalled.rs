@@ -1,7 +1,6 @@
 //! User events and the journal: the core tells of each event as soon as it takes it in, long before the
 //! coalescer hands it over, and takes back what a journal from an earlier life holds.
 
-use super::Source;
 use crate::serf::{Output, Serf, UserEvent};
 use crate::time::Instant;
 
@@ -31,7 +30,12 @@ impl Serf {
         self.events
             .put(clock, ltime, &event.name, payload, event.coalesce);
         if is_coalescing {
-            self.deliver_taken(event, Source::Own, now);
+            self.deliver_taken(event, now);
+        } else {
+            // It runs from the journal: later ones need not wait for it.
+            let patience = self.gap_patience();
+            self.event_order.skip(event.ltime, patience, now);
+            self.hand_over_ready_events(now);
         }
     }
 }

@@ -22,7 +22,7 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 pub(in crate::serf) enum Newcomer {
     /// No state was merged yet.
     Waiting {
-        events: Vec<(UserEvent, Source)>,
+        events: Vec<UserEvent>,
         bytes: usize,
         /// When the events go without an exchange; `None`: there are none.
         due: Option<Instant>,
@@ -55,7 +55,7 @@ impl Newcomer {
             Newcomer::Waiting { events, bytes, due } if source != Source::Own => {
                 due.get_or_insert(now + WAIT_MAX);
                 *bytes += event.name.len() + event.payload.len();
-                events.push((event, source));
+                events.push(event);
                 None
             }
             _ => Some(event),
@@ -76,7 +76,7 @@ impl Newcomer {
         }
     }
 
-    fn settle(&mut self) -> Vec<(UserEvent, Source)> {
+    fn settle(&mut self) -> Vec<UserEvent> {
         match std::mem::replace(self, Newcomer::Settled) {
             Newcomer::Waiting { events, .. } => events,
             Newcomer::Settled => Vec::new(),
@@ -93,7 +93,7 @@ impl Serf {
         now: Instant,
     ) {
         if let Some(event) = self.newcomer.hold(event, source, now) {
-            self.deliver_user_event(event, source, now);
+            self.deliver_user_event(event, now);
         } else if self.newcomer.is_full() {
             self.release_held_events(now);
         }
@@ -120,11 +120,11 @@ impl Serf {
     /// first.
     pub(in crate::serf) fn release_held_events(&mut self, now: Instant) {
         let mut events = self.newcomer.settle();
-        events.sort_by_key(|(event, _)| event.ltime);
+        events.sort_by_key(|event| event.ltime);
         let first: LamportTime = self.events.minimum();
-        for (event, source) in events {
+        for event in events {
             if event.ltime >= first {
-                self.deliver_user_event(event, source, now);
+                self.deliver_user_event(event, now);
             }
         }
         self.hand_over_ready_events(now);

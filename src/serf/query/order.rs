@@ -16,20 +16,20 @@ impl Serf {
     pub(in crate::serf) fn deliver_query(&mut self, query: Query, source: Source, now: Instant) {
         let left = query.deadline.since(now) / PART_OF_TIMEOUT;
         if source == Source::Own || left.is_zero() {
-            self.skip_query(query.ltime, source, now);
+            self.skip_query(query.ltime, now);
             self.hand_over_query(query);
             return;
         }
         let bytes = query.name.len() + query.payload.len() + QUERY_OVERHEAD_BYTES;
-        let patience = self.gap_patience(source).min(left);
+        let patience = self.gap_patience().min(left);
         self.query_order
             .offer(query.ltime, query, bytes, patience, now);
         self.hand_over_ready_queries(now);
     }
 
     /// A query that no handler sees here: later ones need not wait for it.
-    pub(in crate::serf) fn skip_query(&mut self, ltime: LamportTime, source: Source, now: Instant) {
-        let patience = self.gap_patience(source);
+    pub(in crate::serf) fn skip_query(&mut self, ltime: LamportTime, now: Instant) {
+        let patience = self.gap_patience();
         self.query_order.skip(ltime, patience, now);
         self.hand_over_ready_queries(now);
     }

@@ -51,11 +51,6 @@ impl Serf {
         self.repair.peers.is_cottar(name)
     }
 
-    /// Whether the member at an address has shown that it is a node of this program.
-    pub(in crate::serf) fn is_known_cottar_at(&self, addr: SocketAddr) -> bool {
-        self.repair.peers.is_cottar_at(addr)
-    }
-
     pub(in crate::serf) fn repair_deadline(&self) -> Option<Instant> {
         let is_alive = self.state == State::Alive;
         is_alive.then(|| self.repair.deadline()).flatten()

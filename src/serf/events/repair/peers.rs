@@ -35,8 +35,6 @@ pub(in crate::serf) struct Peer {
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Peers {
     by_name: OrderedMap<NodeName, Peer>,
-    /// Nodes of this program.
-    by_addr: OrderedMap<SocketAddr, NodeName>,
 }
 
 impl Peers {
@@ -45,13 +43,6 @@ impl Peers {
         let before = self.by_name.get(name);
         if before.is_some_and(|peer| peer.addr == addr && peer.is_cottar == is_cottar) {
             return;
-        }
-        self.forget(name);
-        if is_cottar {
-            if let Some(other) = self.by_addr.insert(addr, name.clone()) {
-                // Two members claim one address.
-                self.by_name.remove(&other);
-            }
         }
         let peer = Peer {
             addr,
@@ -67,9 +58,7 @@ impl Peers {
     }
 
     pub(in crate::serf) fn forget(&mut self, name: &NodeName) {
-        if let Some(peer) = self.by_name.remove(name).filter(|peer| peer.is_cottar) {
-            self.by_addr.remove(&peer.addr);
-        }
+        self.by_name.remove(name);
     }
 
     pub(in crate::serf) fn get(&self, name: &NodeName) -> Option<&Peer> {
@@ -84,11 +73,6 @@ impl Peers {
         self.get(name).is_some_and(|peer| peer.is_cottar)
     }
 
-    /// Whether a node of this program has that address.
-    pub(in crate::serf) fn is_cottar_at(&self, addr: SocketAddr) -> bool {
-        self.by_addr.contains_key(&addr)
-    }
-
     /// Whom to compare with, of some members: a node of this program, else somebody who may be one.
     pub(in crate::serf) fn partner(&self, among: &[NodeName]) -> Option<NodeName> {
         let known = among.iter().find(|name| self.is_cottar(name));
@@ -96,15 +80,9 @@ impl Peers {
         known.or_else(unknown).cloned()
     }
 
-    /// Panics if the tables contradict each other, or hold one that `is_member` does not know.
+    /// Panics if the table holds one that `is_member` does not know.
     pub(in crate::serf) fn check_invariants(&self, is_member: impl Fn(&NodeName) -> bool) {
         assert!(self.by_name.keys().all(is_member));
-        let cottars = self.by_name.values().filter(|peer| peer.is_cottar);
-        assert_eq!(cottars.count(), self.by_addr.len());
-        for (addr, name) in &self.by_addr {
-            let peer = self.by_name.get(name);
-            assert!(peer.is_some_and(|peer| peer.is_cottar && peer.addr == *addr));
-        }
     }
 }
 
@@ -133,7 +111,7 @@ mod tests {
         assert_eq!(partner(&["serf", "new", "ours"]), Some(name("ours")));
         assert_eq!(partner(&["serf", "new"]), Some(name("new")));
         assert_eq!(partner(&["serf"]), None);
-        assert!(peers.is_cottar_at(addr(1)) && !peers.is_cottar_at(addr(2)));
+        assert!(peers.is_cottar(&name("ours")) && !peers.is_cottar(&name("serf")));
     }
 
     #[test]
@@ -144,13 +122,12 @@ mod tests {
         peers.learn(&name("a"), addr(1), true);
         assert_eq!(peers.get(&name("a")).unwrap().mismatches, 3);
         peers.learn(&name("a"), addr(2), true);
-        assert!(!peers.is_cottar_at(addr(1)) && peers.is_cottar_at(addr(2)));
-        peers.learn(&name("b"), addr(2), true);
+        // Another address: another node.
+        assert_eq!(peers.get(&name("a")).unwrap().mismatches, 0);
+        peers.learn(&name("a"), addr(2), false);
+        assert!(!peers.is_cottar(&name("a")));
         peers.check_invariants(|_| true);
-        assert!(!peers.is_cottar(&name("a")) && peers.is_cottar(&name("b")));
-        peers.learn(&name("b"), addr(2), false);
-        assert!(!peers.is_cottar_at(addr(2)));
-        peers.forget(&name("b"));
+        peers.forget(&name("a"));
         peers.check_invariants(|_| false);
     }
 }
