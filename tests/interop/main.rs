@@ -16,4 +16,5 @@ mod handlers;
 mod harness;
 mod keys;
 mod membership;
+mod order;
 mod queries;

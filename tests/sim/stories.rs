@@ -3,6 +3,7 @@
 mod failures;
 mod farewells;
 mod news;
+mod order;
 mod queries;
 mod repair;
 mod repeats;

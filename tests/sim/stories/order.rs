@@ -1,0 +1,105 @@
+//! User events come to handlers in the order of their times.
+
+use cottar::serf::Event;
+use cottar::time::Duration;
+
+use super::{agree, close, cluster, secs};
+use crate::cluster::{NodeId, Sim};
+use crate::history::What;
+use crate::network::Weather;
+
+/// The times of the user events that a node has handed over, in this order.
+fn handed_over(sim: &Sim, id: NodeId) -> Vec<u64> {
+    let records = sim.history.iter().filter(|record| record.node == id);
+    let times = records.filter_map(|record| match &record.what {
+        What::Delivered {
+            event: Event::User(event),
+            ..
+        } => Some(event.ltime.0),
+        _ => None,
+    });
+    times.collect()
+}
+
+/// Fires events, some of them at once, then waits a while.
+fn fire(
+    sim: &mut Sim,
+    by: impl Fn(usize) -> NodeId,
+    bursts: usize,
+    at_once: usize,
+    pause: Duration,
+) {
+    for burst in 0..bursts {
+        for n in 0..at_once {
+            sim.user_event(by(burst), "deploy", &format!("{burst} {n}"));
+        }
+        sim.run_for(pause);
+    }
+    sim.run_for(secs(2));
+}
+
+#[test]
+fn one_sender_is_heard_in_its_order() {
+    let mut sim = cluster(61, 5);
+    // 500 events a second, one by one; then bursts that take several packets.
+    fire(&mut sim, |_| 0, 500, 1, Duration::from_millis(2));
+    fire(&mut sim, |_| 0, 5, 60, Duration::from_millis(300));
+    for id in 0..5 {
+        let times = handed_over(&sim, id);
+        assert_eq!(times.len(), 800, "{id}");
+        assert!(times.is_sorted(), "{id}: {times:?}");
+        let counters = sim.serf(id).counters();
+        assert_eq!(
+            (counters.events_out_of_order, counters.order_pushed_out),
+            (0, 0)
+        );
+    }
+    close(sim);
+}
+
+#[test]
+fn many_senders_are_heard_in_the_order_of_the_clock() {
+    let mut sim = cluster(62, 9);
+    // So far apart that each has heard of the one before: what has one time has no order.
+    let pause = Duration::from_millis(500);
+    fire(&mut sim, |burst| burst % 9, 60, 3, pause);
+    for id in 0..9 {
+        let times = handed_over(&sim, id);
+        assert_eq!(times, Vec::from_iter(1..=180), "{id}");
+    }
+    close(sim);
+}
+
+#[test]
+fn packets_that_overtake_each_other_are_put_in_order() {
+    let mut sim = cluster(63, 4);
+    sim.network.weather = Weather {
+        reordering: 0.3,
+        duplication: 0.2,
+        hold_up: Duration::from_millis(40),
+        ..Weather::fair()
+    };
+    fire(&mut sim, |_| 0, 400, 1, Duration::from_millis(3));
+    for id in 0..4 {
+        let times = handed_over(&sim, id);
+        assert_eq!(times.len(), 400, "{id}");
+        assert!(times.is_sorted(), "{id}: {times:?}");
+    }
+    sim.network.weather = Weather::fair();
+    close(sim);
+}
+
+#[test]
+fn what_was_missed_comes_late_and_holds_nobody_up() {
+    let mut sim = cluster(64, 3);
+    sim.pause(2);
+    fire(&mut sim, |_| 0, 20, 1, Duration::from_millis(50));
+    sim.resume(2);
+    agree(&mut sim, secs(10));
+    fire(&mut sim, |_| 1, 20, 1, Duration::from_millis(50));
+    assert!(sim.run_until(secs(40), |sim| handed_over(sim, 2).len() == 40));
+    let times = handed_over(&sim, 2);
+    let (before, after): (Vec<u64>, Vec<u64>) = times.iter().partition(|time| **time <= 20);
+    assert!(before.is_sorted() && after.is_sorted(), "{times:?}");
+    close(sim);
+}
