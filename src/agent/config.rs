@@ -7,7 +7,9 @@ mod key;
 pub use checks::{check_level, node_name, parse_handlers};
 pub use key::decode_key;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use log::LevelFilter;
@@ -31,14 +33,16 @@ const DURATION_MIN: Duration = Duration::from_secs(1);
 pub trait FlagValues {
     /// All values of a flag in the order given.
     fn values(&self, name: &str) -> &[String];
+    /// The same for a flag whose values are paths, scripts, names or tags: bytes.
+    fn byte_values(&self, name: &str) -> &[Vec<u8>];
     /// The last value of a flag, if it was given.
     fn value(&self, name: &str) -> Option<&str>;
     /// Whether a switch is on.
     fn flag(&self, name: &str) -> bool;
     /// A whole number, if the flag was given.
     fn integer(&self, name: &str) -> Option<i64>;
-    /// The values of several flags in the order in which they were given.
-    fn values_of_any(&self, names: &[&str]) -> Vec<&str>;
+    /// The values of several such flags in the order in which they were given.
+    fn byte_values_of_any(&self, names: &[&str]) -> Vec<&[u8]>;
 }
 
 /// A set of timings.
@@ -293,10 +297,10 @@ impl AgentConfig {
             handler_grace: settings.handler_grace.unwrap_or(child::GRACE),
             handler_leave_wait: settings.handler_leave_wait.unwrap_or(HANDLER_LEAVE_WAIT),
             rpc_auth: said(settings.rpc_auth),
-            tags_file: said(settings.tags_file).map(PathBuf::from),
-            keyring_file: said(settings.keyring_file).map(PathBuf::from),
-            snapshot: said(settings.snapshot_path).map(PathBuf::from),
-            journal: said(settings.journal).map(PathBuf::from),
+            tags_file: path(settings.tags_file),
+            keyring_file: path(settings.keyring_file),
+            snapshot: path(settings.snapshot_path),
+            journal: path(settings.journal),
             journal_size_limit_bytes: match settings.journal_size_limit {
                 bytes if bytes > 0 => bytes.unsigned_abs(),
                 _ => SIZE_LIMIT_BYTES,
@@ -337,6 +341,11 @@ pub struct Refused {
 /// An empty text says nothing.
 fn said(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
+}
+
+/// A path as the system has it: bytes. An empty one says nothing.
+fn path(bytes: Vec<u8>) -> Option<PathBuf> {
+    (!bytes.is_empty()).then(|| OsString::from_vec(bytes).into())
 }
 
 fn nonzero(time: Option<Duration>) -> Option<Duration> {

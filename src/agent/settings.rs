@@ -14,28 +14,29 @@ use crate::go;
 use crate::ordered::OrderedMap;
 use crate::serf::Tags;
 use crate::time::Duration;
+use crate::wire::name::Escaped;
 
 /// One source of settings, as written. What a source does not say is empty, zero or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Settings {
-    pub node_name: String,
-    pub role: String,
-    pub tags: OrderedMap<String, String>,
-    pub tags_file: String,
+    pub node_name: Vec<u8>,
+    pub role: Vec<u8>,
+    pub tags: OrderedMap<Vec<u8>, Vec<u8>>,
+    pub tags_file: Vec<u8>,
     pub bind: String,
     pub interface: String,
     pub advertise: String,
     pub encrypt_key: String,
     pub encrypt_verify_incoming: Option<bool>,
     pub encrypt_verify_outgoing: Option<bool>,
-    pub keyring_file: String,
+    pub keyring_file: Vec<u8>,
     pub log_level: String,
     pub rpc_addr: String,
     pub rpc_auth: String,
     pub protocol: i64,
     pub profile: String,
-    pub event_handlers: Vec<String>,
+    pub event_handlers: Vec<Vec<u8>>,
     pub handler_timeout: Option<Duration>,
     pub handler_grace: Option<Duration>,
     pub handler_leave_wait: Option<Duration>,
@@ -44,9 +45,9 @@ pub struct Settings {
     pub retry_join: Vec<String>,
     pub retry_interval: Option<Duration>,
     pub retry_max: i64,
-    pub snapshot_path: String,
+    pub snapshot_path: Vec<u8>,
     pub rejoin_after_leave: Option<bool>,
-    pub journal: String,
+    pub journal: Vec<u8>,
     pub journal_size_limit: i64,
     pub discover: String,
     pub mdns_interface: String,
@@ -78,8 +79,12 @@ pub enum Slot<'a> {
     Text(&'a mut String),
     /// A list; sources add up.
     List(&'a mut Vec<String>),
-    /// Texts by name; sources add up, the later value of a name wins.
-    Map(&'a mut OrderedMap<String, String>),
+    /// A path or a name: bytes, as the system has them; an empty one says nothing.
+    Bytes(&'a mut Vec<u8>),
+    /// A list of such; sources add up.
+    ByteList(&'a mut Vec<Vec<u8>>),
+    /// Bytes by name; sources add up, the later value of a name wins.
+    Map(&'a mut OrderedMap<Vec<u8>, Vec<u8>>),
     /// True, false, or not said; the later word wins.
     Switch(&'a mut Option<bool>),
     /// A whole number; zero and less say nothing.
@@ -96,8 +101,8 @@ impl Slot<'_> {
     /// The type as the manual page names it.
     pub const fn type_name(&self) -> &'static str {
         match self {
-            Slot::Text(_) => "string",
-            Slot::List(_) => "list of strings",
+            Slot::Text(_) | Slot::Bytes(_) => "string",
+            Slot::List(_) | Slot::ByteList(_) => "list of strings",
             Slot::Map(_) => "map of strings",
             Slot::Switch(_) => "boolean",
             Slot::Number(_) => "integer",
@@ -112,7 +117,11 @@ impl Slot<'_> {
             (Slot::Text(value), Slot::Text(later)) if !later.is_empty() => {
                 **value = std::mem::take(later);
             }
+            (Slot::Bytes(value), Slot::Bytes(later)) if !later.is_empty() => {
+                **value = std::mem::take(later);
+            }
             (Slot::List(value), Slot::List(later)) => value.append(later),
+            (Slot::ByteList(value), Slot::ByteList(later)) => value.append(later),
             (Slot::Map(value), Slot::Map(later)) => value.extend(std::mem::take(later)),
             (Slot::Switch(value), Slot::Switch(later)) => **value = later.or(**value),
             (Slot::Number(value), Slot::Number(later)) if *later > 0 => **value = *later,
@@ -154,7 +163,9 @@ impl Key {
     pub fn copy(&self, from: &Settings, to: &mut Settings) {
         match (self.slot(to), self.slot(&mut from.clone())) {
             (Slot::Text(to), Slot::Text(from)) => to.clone_from(from),
+            (Slot::Bytes(to), Slot::Bytes(from)) => to.clone_from(from),
             (Slot::List(to), Slot::List(from)) => to.clone_from(from),
+            (Slot::ByteList(to), Slot::ByteList(from)) => to.clone_from(from),
             (Slot::Map(to), Slot::Map(from)) => to.clone_from(from),
             (Slot::Switch(to), Slot::Switch(from)) => *to = *from,
             (Slot::Number(to), Slot::Number(from)) => *to = *from,
@@ -203,21 +214,21 @@ pub const KEYS: &[Key] = &[
     key("encrypt_key", "encrypt", "", |s| Slot::Text(&mut s.encrypt_key)),
     key("encrypt_verify_incoming", "", "true", |s| Slot::Switch(&mut s.encrypt_verify_incoming)),
     key("encrypt_verify_outgoing", "", "true", |s| Slot::Switch(&mut s.encrypt_verify_outgoing)),
-    key("event_handlers", "event-handler", "", |s| Slot::List(&mut s.event_handlers)).reloaded(),
+    key("event_handlers", "event-handler", "", |s| Slot::ByteList(&mut s.event_handlers)).reloaded(),
     key("handler_grace", "handler-grace", "1s", |s| Slot::Limit(&mut s.handler_grace)).reloaded(),
     key("handler_leave_wait", "handler-leave-wait", "2s", |s| Slot::Limit(&mut s.handler_leave_wait)).reloaded(),
     key("handler_timeout", "handler-timeout", "0s", |s| Slot::Limit(&mut s.handler_timeout)).reloaded(),
     key("interface", "iface", "", |s| Slot::Text(&mut s.interface)),
-    key("journal", "journal", "", |s| Slot::Text(&mut s.journal)),
+    key("journal", "journal", "", |s| Slot::Bytes(&mut s.journal)),
     key("journal_size_limit", "journal-size-limit", "67108864", |s| Slot::Number(&mut s.journal_size_limit)),
-    key("keyring_file", "keyring-file", "", |s| Slot::Text(&mut s.keyring_file)),
+    key("keyring_file", "keyring-file", "", |s| Slot::Bytes(&mut s.keyring_file)),
     key("leave_on_terminate", "", "false", |s| Slot::Switch(&mut s.leave_on_terminate)).reloaded(),
     key("log_level", "log-level", "INFO", |s| Slot::Text(&mut s.log_level)).reloaded(),
     key("mdns.disable_ipv4", "mdns-disable-ipv4", "false", |s| Slot::Switch(&mut s.mdns_disable_ipv4)),
     key("mdns.disable_ipv6", "mdns-disable-ipv6", "false", |s| Slot::Switch(&mut s.mdns_disable_ipv6)),
     key("mdns.interface", "mdns-iface", "", |s| Slot::Text(&mut s.mdns_interface)),
     key("msgpackusenewtimeformat", "", "", |_| Slot::Ignored),
-    key("node_name", "node", "", |s| Slot::Text(&mut s.node_name)),
+    key("node_name", "node", "", |s| Slot::Bytes(&mut s.node_name)),
     key("profile", "profile", "lan", |s| Slot::Text(&mut s.profile)),
     key("protocol", "protocol", "5", |s| Slot::Number(&mut s.protocol)),
     key("query_response_size_limit", "", "1024", |s| Slot::Number(&mut s.query_response_size_limit)),
@@ -229,17 +240,17 @@ pub const KEYS: &[Key] = &[
     key("retry_interval", "retry-interval", "30s", |s| Slot::Duration(&mut s.retry_interval)),
     key("retry_join", "retry-join", "", |s| Slot::List(&mut s.retry_join)),
     key("retry_max_attempts", "retry-max", "0", |s| Slot::Number(&mut s.retry_max)),
-    key("role", "role", "", |s| Slot::Text(&mut s.role)).reloaded(),
+    key("role", "role", "", |s| Slot::Bytes(&mut s.role)).reloaded(),
     key("rpc_addr", "rpc-addr", "127.0.0.1:7373", |s| Slot::Text(&mut s.rpc_addr)),
     key("rpc_auth", "", "", |s| Slot::Text(&mut s.rpc_auth)),
     key("skip_leave_on_interrupt", "", "false", |s| Slot::Switch(&mut s.skip_leave_on_interrupt)).reloaded(),
-    key("snapshot_path", "snapshot", "", |s| Slot::Text(&mut s.snapshot_path)),
+    key("snapshot_path", "snapshot", "", |s| Slot::Bytes(&mut s.snapshot_path)),
     key("start_join", "join", "", |s| Slot::List(&mut s.start_join)),
     key("statsd_addr", "", "", |s| Slot::Text(&mut s.statsd_addr)),
     key("statsite_addr", "", "", |s| Slot::Text(&mut s.statsite_addr)),
     key("syslog_facility", "", "LOCAL0", |s| Slot::Text(&mut s.syslog_facility)),
     key("tags", "tag", "", |s| Slot::Map(&mut s.tags)).reloaded(),
-    key("tags_file", "tags-file", "", |s| Slot::Text(&mut s.tags_file)),
+    key("tags_file", "tags-file", "", |s| Slot::Bytes(&mut s.tags_file)),
     key("tombstone_timeout", "", "24h", |s| Slot::Duration(&mut s.tombstone_timeout)),
     key("user_event_size_limit", "", "512", |s| Slot::Number(&mut s.user_event_size_limit)),
     key("validate_node_names", "", "false", |s| Slot::Switch(&mut s.validate_node_names)),
@@ -253,20 +264,17 @@ impl Settings {
     pub fn from_flags(flags: &impl FlagValues) -> Result<Self, String> {
         let mut settings = Settings::default();
         for key in KEYS.iter().filter(|key| !key.flag.is_empty()) {
-            let values = flags.values(key.flag);
-            let Some(last) = values.last() else {
-                continue;
-            };
             match key.slot(&mut settings) {
-                Slot::Text(text) => text.clone_from(last),
-                Slot::List(list) => *list = values.to_vec(),
-                Slot::Map(map) => *map = parse_tags(values)?,
-                Slot::Switch(switch) => {
-                    *switch = Some(flags.flag(key.flag) != (key.flag == INVERTED));
+                Slot::Bytes(bytes) => {
+                    *bytes = flags
+                        .byte_values(key.flag)
+                        .last()
+                        .cloned()
+                        .unwrap_or_default();
                 }
-                Slot::Number(number) => *number = flags.integer(key.flag).unwrap_or(0),
-                Slot::Duration(time) | Slot::Limit(time) => *time = parse_time(last)?,
-                Slot::Ignored => {}
+                Slot::ByteList(list) => *list = flags.byte_values(key.flag).to_vec(),
+                Slot::Map(map) => *map = parse_tags(flags.byte_values(key.flag))?,
+                slot => set_from_text(slot, key, flags)?,
             }
         }
         Ok(settings)
@@ -276,10 +284,10 @@ impl Settings {
     pub fn all_tags(&self) -> Tags {
         let mut tags = Tags::new();
         for (key, value) in &self.tags {
-            tags.set(key.as_bytes(), value.as_bytes());
+            tags.set(key, value);
         }
         if !self.role.is_empty() {
-            tags.set(b"role", self.role.as_bytes());
+            tags.set(b"role", &self.role);
         }
         tags
     }
@@ -301,6 +309,23 @@ impl Settings {
     }
 }
 
+/// Sets the value of a key whose flag takes text.
+fn set_from_text(slot: Slot<'_>, key: &Key, flags: &impl FlagValues) -> Result<(), String> {
+    let values = flags.values(key.flag);
+    let Some(last) = values.last() else {
+        return Ok(());
+    };
+    match slot {
+        Slot::Text(text) => text.clone_from(last),
+        Slot::List(list) => *list = values.to_vec(),
+        Slot::Switch(switch) => *switch = Some(flags.flag(key.flag) != (key.flag == INVERTED)),
+        Slot::Number(number) => *number = flags.integer(key.flag).unwrap_or(0),
+        Slot::Duration(time) | Slot::Limit(time) => *time = parse_time(last)?,
+        Slot::Bytes(_) | Slot::ByteList(_) | Slot::Map(_) | Slot::Ignored => {}
+    }
+    Ok(())
+}
+
 fn parse_time(text: &str) -> Result<Option<Duration>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -309,14 +334,15 @@ fn parse_time(text: &str) -> Result<Option<Duration>, String> {
     Ok(Some(parsed))
 }
 
-fn parse_tags(list: &[String]) -> Result<OrderedMap<String, String>, String> {
+fn parse_tags(list: &[Vec<u8>]) -> Result<OrderedMap<Vec<u8>, Vec<u8>>, String> {
     let mut tags = OrderedMap::new();
     for tag in list {
-        match tag.split_once('=') {
-            Some((key, value)) if !key.is_empty() => {
-                tags.insert(key.to_owned(), value.to_owned());
+        let mut parts = tag.splitn(2, |byte| *byte == b'=');
+        match (parts.next(), parts.next()) {
+            (Some(key), Some(value)) if !key.is_empty() => {
+                tags.insert(key.to_vec(), value.to_vec());
             }
-            _ => return Err(format!("Error: Invalid tag: '{tag}'")),
+            _ => return Err(format!("Error: Invalid tag: '{}'", Escaped(tag))),
         }
     }
     Ok(tags)
@@ -334,7 +360,9 @@ mod tests {
             let mut marked = Settings::default();
             match key.slot(&mut marked) {
                 Slot::Text(text) => *text = "x".into(),
+                Slot::Bytes(bytes) => *bytes = b"x".to_vec(),
                 Slot::List(list) => list.push("x".into()),
+                Slot::ByteList(list) => list.push(b"x".to_vec()),
                 Slot::Map(map) => drop(map.insert("x".into(), "x".into())),
                 Slot::Switch(switch) => *switch = Some(true),
                 Slot::Number(number) => *number = 1,
@@ -374,10 +402,10 @@ mod tests {
         };
         second.tags.insert("a".into(), "2".into());
         let both = first.merged(second).merged(Settings::default());
-        assert_eq!(both.node_name, "n1");
-        assert_eq!(both.tags.get("a").unwrap(), "2");
-        assert_eq!(both.tags.get("b").unwrap(), "1");
-        assert_eq!(both.event_handlers, ["x", "y"]);
+        assert_eq!(both.node_name, b"n1");
+        assert_eq!(both.tags.get(&b"a"[..]).unwrap(), b"2");
+        assert_eq!(both.tags.get(&b"b"[..]).unwrap(), b"1");
+        assert_eq!(both.event_handlers, [b"x", b"y"]);
         assert_eq!(both.protocol, 4);
         assert_eq!(both.replay_on_join, Some(false));
         assert_eq!(both.leave_on_terminate, Some(true));

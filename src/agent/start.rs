@@ -1,7 +1,9 @@
 //! From settings to a running agent, in the reference's order (agent spec 4.4).
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -168,9 +170,10 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
 }
 
 fn sources(flags: &impl FlagValues) -> Result<Sources, String> {
-    let paths = flags.values_of_any(&["config-file", "config-dir"]);
+    let paths = flags.byte_values_of_any(&["config-file", "config-dir"]);
+    let paths = paths.into_iter().map(OsStr::from_bytes);
     Ok(Sources {
-        paths: paths.into_iter().map(PathBuf::from).collect(),
+        paths: paths.map(PathBuf::from).collect(),
         flags: Settings::from_flags(flags)?,
     })
 }

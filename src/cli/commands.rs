@@ -182,17 +182,23 @@ pub(super) fn failed(what: &str) -> impl Fn(client::Error) -> Failure {
 }
 
 /// `KEY=VALUE` flags as a map.
-pub(super) fn pairs(values: &[String]) -> Result<TextMap, Failure> {
-    let pair = |text: &String| match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
-        _ => Err(Failure::Message(format!("Error: Invalid tag: '{text}'"))),
+pub(super) fn pairs(values: &[Vec<u8>]) -> Result<TextMap, Failure> {
+    let pair = |text: &Vec<u8>| {
+        let mut parts = text.splitn(2, |byte| *byte == b'=');
+        match (parts.next(), parts.next()) {
+            (Some(key), Some(value)) if !key.is_empty() => Ok((key.into(), value.into())),
+            _ => {
+                let shown = Escaped(text);
+                Err(Failure::Message(format!("Error: Invalid tag: '{shown}'")))
+            }
+        }
     };
     values.iter().map(pair).collect()
 }
 
 /// Filters by tags, in as many maps as the filters for one key need: all of them must match, and an agent
 /// takes one filter for each key. At least one map, which may be empty.
-pub(super) fn tag_filters(values: &[String]) -> Result<Vec<TextMap>, Failure> {
+pub(super) fn tag_filters(values: &[Vec<u8>]) -> Result<Vec<TextMap>, Failure> {
     let mut maps = vec![TextMap::new()];
     for value in values {
         for (key, filter) in pairs(std::slice::from_ref(value))? {
@@ -334,13 +340,13 @@ fn leave(flags: &Flags, out: &mut dyn Write) -> Outcome {
 }
 
 fn tags(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    let (set, delete) = (flags.values("set"), flags.values("delete"));
+    let (set, delete) = (flags.byte_values("set"), flags.byte_values("delete"));
     if set.is_empty() && delete.is_empty() {
         return Err(Failure::Usage(String::new()));
     }
     let mut client = connect(flags)?;
     let set = pairs(set)?;
-    let delete: Vec<_> = delete.iter().map(|key| key.clone().into_bytes()).collect();
+    let delete = delete.to_vec();
     let json = vec![
         ("set", Json::map(&set, |value| Json::text(value))),
         ("deleted", Json::texts(&delete)),

@@ -13,7 +13,9 @@ use crate::ordered::OrderedMap;
 #[derive(Debug)]
 pub struct Flags {
     command: &'static Command,
-    values: OrderedMap<&'static str, Vec<String>>,
+    texts: OrderedMap<&'static str, Vec<String>>,
+    /// Of those for which [`Flag::takes_bytes`].
+    bytes: OrderedMap<&'static str, Vec<Vec<u8>>>,
     /// The flags in the order given.
     order: Vec<&'static str>,
     arguments: Vec<OsString>,
@@ -35,7 +37,8 @@ impl Flags {
     pub fn none(command: &'static Command) -> Self {
         Flags {
             command,
-            values: OrderedMap::new(),
+            texts: OrderedMap::new(),
+            bytes: OrderedMap::new(),
             order: Vec::new(),
             arguments: Vec::new(),
         }
@@ -81,6 +84,12 @@ impl Flags {
     }
 
     fn set(&mut self, flag: &'static Flag, value: OsString) -> Result<(), Stop> {
+        if flag.takes_bytes() {
+            let values = self.bytes.get_or_insert_with(flag.name, Vec::new);
+            values.push(value.into_vec());
+            self.order.push(flag.name);
+            return Ok(());
+        }
         let value = value.into_string().map_err(|value| {
             Stop::Error(format!(
                 "invalid value {} for flag -{}: not UTF-8",
@@ -108,17 +117,29 @@ impl Flags {
                 )
             }));
         }
-        self.values
-            .get_or_insert_with(flag.name, Vec::new)
-            .push(value);
+        let values = self.texts.get_or_insert_with(flag.name, Vec::new);
+        values.push(value);
         self.order.push(flag.name);
         Ok(())
     }
 
     /// All values of a flag in the order given; empty if it was not given.
     pub fn values(&self, name: &str) -> &[String] {
-        debug_assert!(self.command.flag(name).is_some(), "no flag -{name}");
-        self.values.get(name).map_or(&[], Vec::as_slice)
+        let takes_bytes = self.command.flag(name).map(Flag::takes_bytes);
+        debug_assert_eq!(takes_bytes, Some(false), "no text flag -{name}");
+        self.texts.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The same for a flag whose values are bytes.
+    pub fn byte_values(&self, name: &str) -> &[Vec<u8>] {
+        let takes_bytes = self.command.flag(name).map(Flag::takes_bytes);
+        debug_assert_eq!(takes_bytes, Some(true), "no flag for bytes -{name}");
+        self.bytes.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The last value of such a flag, if it was given.
+    pub fn byte_value(&self, name: &str) -> Option<&[u8]> {
+        self.byte_values(name).last().map(Vec::as_slice)
     }
 
     /// The last value of a flag, if it was given.
@@ -162,6 +183,9 @@ impl FlagValues for Flags {
     fn values(&self, name: &str) -> &[String] {
         Flags::values(self, name)
     }
+    fn byte_values(&self, name: &str) -> &[Vec<u8>] {
+        Flags::byte_values(self, name)
+    }
     fn value(&self, name: &str) -> Option<&str> {
         Flags::value(self, name)
     }
@@ -171,15 +195,15 @@ impl FlagValues for Flags {
     fn integer(&self, name: &str) -> Option<i64> {
         Flags::integer(self, name)
     }
-    fn values_of_any(&self, names: &[&str]) -> Vec<&str> {
-        let mut next: OrderedMap<&str, std::slice::Iter<'_, String>> = names
+    fn byte_values_of_any(&self, names: &[&str]) -> Vec<&[u8]> {
+        let mut next: OrderedMap<&str, std::slice::Iter<'_, Vec<u8>>> = names
             .iter()
-            .map(|&name| (name, self.values(name).iter()))
+            .map(|&name| (name, self.byte_values(name).iter()))
             .collect();
         let given = self.order.iter();
         given
             .filter_map(|name| next.get_mut(name)?.next())
-            .map(String::as_str)
+            .map(Vec::as_slice)
             .collect()
     }
 }
@@ -253,14 +277,14 @@ mod tests {
             "-tag a=1 --tag=b=2 -node x --node=y -retry-max=0x10 -replay -protocol 4 rest -tag c=3";
         let line: Vec<_> = line.split(' ').collect();
         let flags = parse("agent", &line).unwrap();
-        assert_eq!(flags.values("tag"), ["a=1", "b=2"]);
-        assert_eq!(flags.value("node"), Some("y"));
+        assert_eq!(flags.byte_values("tag"), [b"a=1", b"b=2"]);
+        assert_eq!(flags.byte_value("node"), Some(&b"y"[..]));
         assert_eq!(flags.integer("retry-max"), Some(16));
         assert_eq!(flags.integer("protocol"), Some(4));
         assert!(flags.flag("replay"));
         assert_eq!(flags.arguments(), ["rest", "-tag", "c=3"]);
         assert_eq!(
-            (flags.value("role"), flags.integer("protocol")),
+            (flags.byte_value("role"), flags.integer("protocol")),
             (None, Some(4))
         );
         assert!(flags.values("join").is_empty());
@@ -300,6 +324,19 @@ mod tests {
         assert!(matches!(refused, Err(Stop::Error(why)) if why.contains("\\xff")));
         let flags = Flags::parse(command, [bytes(b"\xff")]).unwrap();
         assert_eq!(flags.arguments(), [bytes(b"\xff")]);
+        // Paths, scripts, names and tags are what the system takes: bytes.
+        let command = table::command("agent").unwrap();
+        let line = [
+            b"-tag=a=\xff".as_slice(),
+            b"-snapshot",
+            b"/\xe9",
+            b"-config-dir=\xe9",
+        ];
+        let flags = Flags::parse(command, line.map(bytes)).unwrap();
+        assert_eq!(flags.byte_values("tag"), [b"a=\xff"]);
+        assert_eq!(flags.byte_value("snapshot"), Some(&b"/\xe9"[..]));
+        let any = ["config-file", "config-dir"];
+        assert_eq!(flags.byte_values_of_any(&any), [b"\xe9"]);
     }
 
     #[test]

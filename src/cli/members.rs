@@ -19,13 +19,13 @@ pub(super) const FIELDS: &[&str] = &[
 ];
 
 pub(super) fn members(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    let mut tags = flags.values("tag").to_vec();
-    if let Some(role) = flags.value("role").filter(|role| !role.is_empty()) {
+    let mut tags = flags.byte_values("tag").to_vec();
+    if let Some(role) = flags.byte_value("role").filter(|role| !role.is_empty()) {
         let _ = writeln!(
             io::stderr(),
             "Deprecation warning: 'Role' has been replaced with 'Tags'"
         );
-        tags.push(format!("role={role}"));
+        tags.push([b"role=", role].concat());
     }
     let fields = Fields::parse(flags, FIELDS)?;
     let requests = filtered(flags, &tags, flags.value("status").unwrap_or_default())?;
@@ -55,13 +55,13 @@ pub(super) fn members(flags: &Flags, out: &mut dyn Write) -> Outcome {
 /// The requests for members that pass the filters: who is in all answers does.
 pub(super) fn filtered(
     flags: &Flags,
-    tags: &[String],
+    tags: &[Vec<u8>],
     status: &str,
 ) -> Result<Vec<Request>, Failure> {
     let request = |tags| Request::MembersFiltered {
         tags,
         status: status.into(),
-        name: flags.value("name").unwrap_or_default().into(),
+        name: flags.byte_value("name").unwrap_or_default().into(),
     };
     Ok(tag_filters(tags)?.into_iter().map(request).collect())
 }

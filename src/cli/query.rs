@@ -27,12 +27,8 @@ pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
         .map_err(|_| Failure::Message("Relay factor must be between 0 and 255".to_owned()))?;
     let timeout = flags.value("timeout").unwrap_or("0");
     let query = Query {
-        filter_nodes: flags
-            .values("node")
-            .iter()
-            .map(|n| n.as_str().into())
-            .collect(),
-        filter_tags: one_a_key(flags.values("tag"))?,
+        filter_nodes: flags.byte_values("node").to_vec(),
+        filter_tags: one_a_key(flags.byte_values("tag"))?,
         request_ack: !flags.flag("no-ack"),
         relay_factor,
         timeout_nanos: go::parse_nanos(timeout).map_err(Failure::Message)?,
@@ -81,7 +77,7 @@ pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
 }
 
 /// Filters by tags. The agent takes one for each key.
-fn one_a_key(filters: &[String]) -> Result<TextMap, Failure> {
+fn one_a_key(filters: &[Vec<u8>]) -> Result<TextMap, Failure> {
     let map = pairs(filters)?;
     if map.len() < filters.len() {
         let words = "Only one -tag for each key allowed: join expressions for one key into one";

@@ -52,6 +52,31 @@ pub struct Flag {
     pub help: &'static str,
 }
 
+/// Flags whose values are paths, scripts, payloads, names of nodes or tags: any bytes, as the system has them.
+const BYTES: [&str; 14] = [
+    "config-dir",
+    "config-file",
+    "delete",
+    "event-handler",
+    "journal",
+    "keyring-file",
+    "name",
+    "node",
+    "payload",
+    "role",
+    "set",
+    "snapshot",
+    "tag",
+    "tags-file",
+];
+
+impl Flag {
+    /// Whether the value may be any bytes; others are UTF-8.
+    pub fn takes_bytes(&self) -> bool {
+        matches!(self.kind, Kind::Text | Kind::List) && BYTES.contains(&self.name)
+    }
+}
+
 /// One command.
 #[derive(Debug)]
 pub struct Command {

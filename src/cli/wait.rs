@@ -77,7 +77,7 @@ impl Waiting {
         Ok(Waiting {
             address,
             key,
-            requests: filtered(flags, flags.values("tag"), status)?,
+            requests: filtered(flags, flags.byte_values("tag"), status)?,
             names,
             count,
             deadline: patience.and_then(|patience| Instant::now().checked_add(patience)),

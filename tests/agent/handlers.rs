@@ -1,8 +1,9 @@
 //! Handlers that take their time.
 
 use std::fs;
+use std::process::Command;
 
-use crate::live::wait_until;
+use crate::live::{Agent, COTTAR, free, wait_until};
 use crate::{lines_of, serves_rpc, start};
 
 #[test]
@@ -44,4 +45,38 @@ fn a_handler_past_its_time_is_ended_and_the_next_one_runs() {
     let agent = start("n1", &[&handlers[..], &["-handler-timeout=3s"]].concat());
     agent.wait_for("[ERR] agent: Error invoking script 'sleep 600': time limit of 3s exceeded");
     wait_until("the next handler", || lines_of(&file) == ["member-join"]);
+}
+
+#[test]
+fn paths_scripts_names_and_tags_are_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    // As in Latin-1; no UTF-8.
+    let line = r#"
+        e=$(printf '\351'); mkdir "conf$e"; echo '{"tags": {"from": "file"}}' >"conf$e/a.json"
+        printf 'printf "%%s %%s" "$SERF_SELF_NAME" "$SERF_TAG_T" >ran' >"caf$e.sh"
+        exec "$@" -node="n$e" -tag="t=v$e" -snapshot="snap$e" -config-dir="conf$e" \
+            -event-handler="member-join=sh ./caf$e.sh"
+    "#;
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", line, "sh", COTTAR])
+        .current_dir(dir.path());
+    let agent = Agent::from_command(command, free(), &[]);
+    let ran = dir.path().join("ran");
+    wait_until("the handler", || {
+        fs::read(&ran).is_ok_and(|text| text == b"n\xe9 v\xe9")
+    });
+    let snapshot = fs::read_dir(dir.path()).unwrap().flatten();
+    let mut snapshot = snapshot.map(|entry| entry.file_name().into_encoded_bytes());
+    assert!(snapshot.any(|name| name == b"snap\xe9"));
+    // The command line asks for them as well.
+    let line = r#"
+        e=$(printf '\351'); "$0" members -rpc-addr="$1" -name="n$e" -tag="t=v$e" -tag=from=file
+    "#;
+    let members = Command::new("sh")
+        .args(["-c", line, COTTAR, &agent.rpc().to_string()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&members.stdout);
+    assert!(text.contains("alive  from=file,t=v\\xe9"), "{members:?}");
 }

@@ -181,7 +181,13 @@ fn monitor(agent: &Agent) {
         0,
         "Successfully updated agent tags\n",
     );
-    let event = next(r#"{"Event":"member-update""#);
+    // Soon after the start the change is a part of the join.
+    let event = loop {
+        let event = next(r#"{"Event":"member-"#);
+        if event.contains(r#""c":"1""#) {
+            break event;
+        }
+    };
     assert!(
         event.contains(r#""Members":[{"name":"n","addr":"#),
         "{event}"

@@ -13,13 +13,13 @@ use crate::wire::NodeName;
 ///
 /// # Errors
 /// What to print.
-pub fn node_name(text: &str) -> Result<NodeName, String> {
+pub fn node_name(text: &[u8]) -> Result<NodeName, String> {
     let host_name;
     let name = if text.is_empty() {
         host_name = sys::host_name();
         host_name.as_slice()
     } else {
-        text.as_bytes()
+        text
     };
     NodeName::new(name).map_err(|_| {
         "Invalid node name: it must have 1 to 255 bytes and no control characters; see -node"
@@ -105,10 +105,10 @@ pub(super) fn check_mdns(settings: &Settings) -> Result<(), String> {
 ///
 /// # Errors
 /// What to print about the first bad one.
-pub fn parse_handlers(list: &[String]) -> Result<Vec<EventScript>, String> {
+pub fn parse_handlers(list: &[Vec<u8>]) -> Result<Vec<EventScript>, String> {
     let mut handlers = Vec::new();
     for handler in list {
-        let scripts = EventScript::parse(handler.as_bytes()).map_err(|error| error.to_string())?;
+        let scripts = EventScript::parse(handler).map_err(|error| error.to_string())?;
         handlers.extend(scripts);
     }
     Ok(handlers)

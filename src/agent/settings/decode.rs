@@ -130,17 +130,24 @@ impl Reading {
             // As good as not there.
             (_, Value::Null) | (Slot::Ignored, _) => {}
             (Slot::Text(text), Value::String(value)) => *text = value,
+            (Slot::Bytes(bytes), Value::String(value)) => *bytes = value.into_bytes(),
             (Slot::List(list), Value::Array(values)) => {
                 for (at, value) in values.into_iter().enumerate() {
                     let name = || format!("{}[{at}]", key.name);
                     list.extend(element(value, name, complaints));
                 }
             }
+            (Slot::ByteList(list), Value::Array(values)) => {
+                for (at, value) in values.into_iter().enumerate() {
+                    let name = || format!("{}[{at}]", key.name);
+                    list.extend(element(value, name, complaints).map(String::into_bytes));
+                }
+            }
             (Slot::Map(map), Value::Object(entries)) => {
                 for (name, value) in entries {
                     let shown = || format!("{}[{name}]", key.name);
                     if let Some(value) = element(value, shown, complaints) {
-                        map.insert(name, value);
+                        map.insert(name.into_bytes(), value.into_bytes());
                     }
                 }
             }
@@ -155,7 +162,7 @@ impl Reading {
                     Err(why) => self.bad_time = self.bad_time.take().or(Some((why, key.name))),
                 }
             }
-            (Slot::List(_), value) => complaints.push(format!(
+            (Slot::List(_) | Slot::ByteList(_), value) => complaints.push(format!(
                 "'{}': source data must be an array or slice, got {}",
                 key.name,
                 kind_of(&value)
@@ -266,8 +273,8 @@ mod tests {
                 "mdns": {"Interface": "eth0", "disable_ipv4": true},
                 "MsgpackUseNewTimeFormat": 3, "profile": null}"#,
         );
-        assert_eq!(settings.node_name, "a");
-        assert_eq!(settings.tags, [("x".to_owned(), "1".to_owned())].into());
+        assert_eq!(settings.node_name, b"a");
+        assert_eq!(settings.tags, [(b"x".to_vec(), b"1".to_vec())].into());
         assert_eq!(settings.start_join, ["b", "c"]);
         assert_eq!(settings.protocol, 4);
         assert_eq!(settings.replay_on_join, Some(false));

@@ -136,7 +136,7 @@ mod tests {
         let mut notices = Vec::new();
         let both = sources(&[&single, dir.path()]);
         let settings = both.read(Waiting::Allowed, &mut notices).unwrap();
-        assert_eq!(settings.event_handlers, ["d", "a", "b", "c"]);
+        assert_eq!(settings.event_handlers, [b"d", b"a", b"b", b"c"]);
         assert_eq!(notices.len(), 1);
         assert!(notices[0].contains("last.conf"), "{}", notices[0]);
     }
@@ -149,7 +149,7 @@ mod tests {
         let mut sources = sources(&[&file]);
         sources.flags.node_name = "flag".into();
         let settings = sources.read(Waiting::Refused, &mut Vec::new()).unwrap();
-        assert_eq!(settings.node_name, "flag");
+        assert_eq!(settings.node_name, b"flag");
         assert_eq!(settings.profile, "wan");
     }
 

@@ -1,6 +1,6 @@
 //! The event that `handler test` makes up.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,7 +26,7 @@ const PORT: u16 = 7946;
 /// The event of this kind, with what the line says of it.
 pub(super) fn event(flags: &Flags, kind: &OsString, rest: &[OsString]) -> Result<Event, Failure> {
     if let Some(kind) = member_kind(kind.as_bytes()) {
-        if flags.value("payload").is_some() {
+        if flags.byte_value("payload").is_some() {
             return Err(wrong("A member event has no payload.".to_owned()));
         }
         return member_event(kind, rest);
@@ -43,7 +43,7 @@ pub(super) fn event(flags: &Flags, kind: &OsString, rest: &[OsString]) -> Result
         }
     };
     let (name, argument) = name_and_payload_of(rest, "The event needs a name.")?;
-    let payload = match (argument, flags.value("payload")) {
+    let payload = match (argument, flags.byte_value("payload")) {
         (Some(_), Some(_)) => {
             return Err(wrong(
                 "There are two payloads: one of the line and one of -payload.".to_owned(),
@@ -78,18 +78,19 @@ fn wrong(why: String) -> Failure {
     Failure::Message(why)
 }
 
-fn read_payload(path: &str) -> Result<Vec<u8>, Failure> {
+fn read_payload(path: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut payload = Vec::new();
     let read = match path {
-        "-" => io::stdin()
+        b"-" => io::stdin()
             .take(PAYLOAD_BYTES_MAX + 1)
             .read_to_end(&mut payload),
-        path => File::open(path)
+        path => File::open(OsStr::from_bytes(path))
             .and_then(|file| file.take(PAYLOAD_BYTES_MAX + 1).read_to_end(&mut payload)),
     };
     match read {
         Err(why) => Err(wrong(format!(
-            "Cannot read the payload from '{path}': {}",
+            "Cannot read the payload from '{}': {}",
+            Escaped(path),
             os_error(&why)
         ))),
         Ok(count) if count as u64 > PAYLOAD_BYTES_MAX => Err(wrong(format!(

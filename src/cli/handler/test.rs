@@ -92,13 +92,13 @@ fn obstacle(handlers: &[EventScript], event: &Event) -> Option<&'static str> {
 
 /// The node that the handler runs on.
 fn node(flags: &Flags) -> Result<(NodeName, Tags), Failure> {
-    let name = node_name(flags.value("node").unwrap_or_default()).map_err(Failure::Message)?;
+    let name = node_name(flags.byte_value("node").unwrap_or_default()).map_err(Failure::Message)?;
     let mut tags = Tags::new();
-    for (key, value) in pairs(flags.values("tag"))? {
+    for (key, value) in pairs(flags.byte_values("tag"))? {
         tags.set(&key, &value);
     }
-    if let Some(role) = flags.value("role").filter(|role| !role.is_empty()) {
-        tags.set(b"role", role.as_bytes());
+    if let Some(role) = flags.byte_value("role").filter(|role| !role.is_empty()) {
+        tags.set(b"role", role);
     }
     if tags.encode_meta(PROTOCOL_MAX).len() > META_BYTES_MAX {
         return Err(Failure::Message(TAGS_TOO_LONG.to_owned()));
