@@ -12,13 +12,13 @@ const BARE_CITATIONS: &[&str] = &["src/wire/", "src/swim/", "src/serf/"];
 /// The page that they mean.
 const BARE_PAGE: &str = "gossip";
 /// One number, or several: `5.8.3, 5.8.4 and 6`.
-const NUMBERS: &str = r"\d+(?:\.\d+)*(?:(?:,| and| or) \d+(?:\.\d+)*)*";
+const NUMBERS: &str = r"D?\d+(?:\.\d+)*(?:(?:,| and| or) D?\d+(?:\.\d+)*)*";
 
 /// The numbers of each page's sections, by the page's name.
 type Pages = BTreeMap<String, Vec<String>>;
 
 fn sections(page: &str) -> Vec<String> {
-    let heading = Regex::new(r"(?m)^#+ (\d+(?:\.\d+)*)\.? ").unwrap();
+    let heading = Regex::new(r"(?m)^#+ (D?\d+(?:\.\d+)*)\.? ").unwrap();
     let numbers = heading.captures_iter(page).map(|found| found[1].to_owned());
     numbers.collect()
 }
@@ -49,7 +49,7 @@ fn dangling(file: &str, source: &str, pages: &Pages) -> Vec<String> {
     let names = pages.keys().cloned().collect::<Vec<_>>().join("|");
     let named = Regex::new(&format!("(?i)({names}) spec,? ({NUMBERS})")).unwrap();
     let bare = Regex::new(&format!(r"\(([1-9]\d*\.{NUMBERS})[ )]")).unwrap();
-    let number = Regex::new(r"\d+(?:\.\d+)*").unwrap();
+    let number = Regex::new(r"D?\d+(?:\.\d+)*").unwrap();
     let is_core = BARE_CITATIONS.iter().any(|folder| file.starts_with(folder));
     let mut missing = Vec::new();
     for (line, text) in comments(source) {
@@ -85,7 +85,11 @@ fn pages() -> Pages {
 #[test]
 fn every_cited_section_exists() {
     let pages = pages();
-    assert!(pages.contains_key("gossip") && pages.contains_key("agent"));
+    assert!(
+        ["agent", "delivery", "gossip"]
+            .iter()
+            .all(|page| pages.contains_key(*page))
+    );
     let missing: Vec<String> = ["src", "tests", "benches"]
         .iter()
         .flat_map(|folder| read(folder))
