@@ -1,5 +1,6 @@
 //! Named stories: what a cluster does when one thing happens to it.
 
+mod afterwards;
 mod failures;
 mod farewells;
 mod news;
