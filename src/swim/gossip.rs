@@ -12,6 +12,11 @@
 //! it has to take 36 packets, about 83 KiB of a default socket buffer's 208 KiB as the kernel counts,
 //! and some 650 messages of the size of a small event: the reference's queue has 1,024 places.
 //!
+//! A user broadcast is for everybody or for those that are members when it is queued
+//! ([`super::Audience`]). Of the latter kind, each is numbered, and each node knows the number of the
+//! first one of its membership; in a small cluster each entry also has a bit for each node that it is
+//! for, that it was sent to, and that has sent it here, so that transmissions go where it may be lacking.
+//!
 //! News of members that have made all their transmissions make some more
 //! ([`Config::membership_retransmit_nodes_min`]). Those have no haste and no rights: they go at ticks or
 //! with what goes anyway, behind everything else, and cause no second packet to a target.
