@@ -1,11 +1,14 @@
 //! Events on their way to the scripts: one run at a time, in order, within a bound.
 //!
 //! What happens when the bound is reached is in `room`; what a journal adds (user events that outlive the
-//! agent, or wait on the disk alone) in `durable`; what an operator can do with what waits in `control`.
+//! agent) in `durable`, and `stored` reads back what waits on the disk alone; `parked` has what waits for
+//! handlers that are paused or missing; what an operator can do with what waits is in `control`.
 
 mod control;
 mod durable;
+mod parked;
 mod room;
+mod stored;
 
 pub use control::{Entry, EntryState};
 pub use durable::MAX_AGE;
@@ -462,3 +465,7 @@ fn note_handled(handled: &mut VecDeque<(LamportTime, u32)>, event: &Event) {
 #[cfg(test)]
 #[path = "queue_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "queue/durable_tests.rs"]
+mod durable_tests;

@@ -1,16 +1,15 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::handler::journal::{Recovered, Recovery, Settings};
 use crate::serf::{
     LamportTime, Member, MemberEvent, MemberEventKind, MemberStatus, Query, Tags, UserEvent,
 };
 use crate::time::{Duration, Instant};
 use crate::wire::{NodeName, VersionVector};
 
-const NOW: Instant = Instant::ORIGIN;
+pub(super) const NOW: Instant = Instant::ORIGIN;
 
-fn handlers(list: &[&str]) -> Vec<EventScript> {
+pub(super) fn handlers(list: &[&str]) -> Vec<EventScript> {
     let parsed = list
         .iter()
         .flat_map(|h| EventScript::parse(h.as_bytes()).unwrap());
@@ -37,7 +36,7 @@ fn query(name: &str) -> Event {
     })
 }
 
-fn members(kind: MemberEventKind, names: &[&str]) -> Event {
+pub(super) fn members(kind: MemberEventKind, names: &[&str]) -> Event {
     members_at(kind, names, "10.0.0.1:1")
 }
 
@@ -55,7 +54,7 @@ fn members_at(kind: MemberEventKind, names: &[&str], addr: &str) -> Event {
     })
 }
 
-fn ended(end: End, output: &[u8]) -> Outcome {
+pub(super) fn ended(end: End, output: &[u8]) -> Outcome {
     Outcome {
         end,
         output: output.to_vec(),
@@ -64,7 +63,7 @@ fn ended(end: End, output: &[u8]) -> Outcome {
     }
 }
 
-fn next(queue: &mut HandlerQueue) -> Option<Invocation> {
+pub(super) fn next(queue: &mut HandlerQueue) -> Option<Invocation> {
     let name = NodeName::new(b"self").unwrap();
     let tags = Tags::new();
     queue.poll_invocation(
@@ -76,7 +75,7 @@ fn next(queue: &mut HandlerQueue) -> Option<Invocation> {
     )
 }
 
-fn value(invocation: &Invocation, name: &str) -> String {
+pub(super) fn value(invocation: &Invocation, name: &str) -> String {
     let found = invocation.env.iter().find(|(n, _)| n == name.as_bytes());
     String::from_utf8(found.map_or(b"-".to_vec(), |(_, value)| value.clone())).unwrap()
 }
@@ -480,269 +479,4 @@ fn a_full_queue_holds_each_node_at_most_once() {
         assert_eq!(waiting.len(), count);
     }
     assert!(queue.counters().merged_members > 1_000);
-}
-
-/// A queue with a journal, and the journal's files in memory.
-struct Durable {
-    queue: HandlerQueue,
-    files: std::collections::BTreeMap<crate::handler::journal::SegmentId, Vec<u8>>,
-}
-
-impl Durable {
-    fn new(list: &[&str], bytes_max: usize) -> Self {
-        let mut queue = HandlerQueue::with_bytes_max(handlers(list), bytes_max);
-        queue.attach_journal(Journal::new(Settings::default(), 1), Recovered::default());
-        Durable {
-            queue,
-            files: Default::default(),
-        }
-    }
-
-    /// Another life, with these handlers.
-    fn restarted(self, list: &[&str]) -> Self {
-        let mut recovery = Recovery::default();
-        for (id, bytes) in &self.files {
-            recovery.segment(*id, bytes);
-        }
-        let (journal, recovered) = recovery.finish(Settings::default(), 2);
-        let mut queue = HandlerQueue::with_bytes_max(handlers(list), self.queue.bytes_max);
-        queue.attach_journal(journal, recovered);
-        Durable {
-            queue,
-            files: self.files,
-        }
-    }
-
-    fn fire(&mut self, number: u64, coalesce: bool) {
-        let event = Self::event(number, coalesce);
-        self.queue.take_in(&event, NOW);
-        if !coalesce {
-            self.queue.push(Event::User(event), NOW);
-        }
-        self.flush();
-    }
-
-    fn event(number: u64, coalesce: bool) -> UserEvent {
-        UserEvent {
-            ltime: LamportTime(number),
-            name: b"deploy".to_vec(),
-            payload: number.to_string().into(),
-            coalesce,
-        }
-    }
-
-    fn flush(&mut self) {
-        let journal = self.queue.journal_mut().unwrap();
-        while let Some(write) = journal.poll_write() {
-            let file = self.files.entry(write.segment).or_default();
-            file.extend_from_slice(write.bytes);
-            journal.handle_written(true);
-        }
-        while let Some(id) = journal.poll_unlink() {
-            self.files.remove(&id);
-        }
-        self.queue.spill();
-        self.queue.carry();
-    }
-
-    /// Begins the next run: script, payload, attempt.
-    fn begin(&mut self) -> Option<String> {
-        loop {
-            let run = next(&mut self.queue);
-            self.flush();
-            if let Some(run) = run {
-                let payload = String::from_utf8_lossy(&run.stdin).trim().to_owned();
-                let attempt = value(&run, "COTTAR_ATTEMPT");
-                let script = String::from_utf8_lossy(&run.script).into_owned();
-                return Some(format!("{script} {payload} {attempt}"));
-            }
-            let read = self.queue.poll_read()?;
-            let start = usize::try_from(read.offset).unwrap();
-            let bytes = self.files.get(&read.segment).unwrap().clone();
-            let bytes = bytes.get(start..start + read.bytes);
-            self.queue.handle_read(read, bytes);
-        }
-    }
-
-    fn run_all(&mut self) -> Vec<String> {
-        let mut ran = Vec::new();
-        while let Some(run) = self.begin() {
-            ran.push(run);
-            self.queue.handle_outcome(ended(End::Exited(0), b""));
-        }
-        self.flush();
-        ran
-    }
-}
-
-#[test]
-fn what_waits_outlives_the_queue() {
-    let mut durable = Durable::new(&["user=A", "user=B"], 1 << 20);
-    for number in 1..=3 {
-        durable.fire(number, false);
-    }
-    assert_eq!(durable.begin().unwrap(), "A 1 1");
-    durable.queue.handle_outcome(ended(End::Exited(0), b""));
-    assert_eq!(durable.begin().unwrap(), "B 1 1");
-    let mut durable = durable.restarted(&["user=A", "user=B"]);
-    assert_eq!(durable.queue.len(), 3);
-    assert_eq!(durable.begin().unwrap(), "B 1 2");
-    let mut durable = durable.restarted(&["user=A", "user=B"]);
-    assert_eq!(durable.run_all(), ["A 2 1", "B 2 1", "A 3 1", "B 3 1"]);
-    assert_eq!(durable.queue.counters().given_up, 1);
-    let mut durable = durable.restarted(&["user=A", "user=B"]);
-    assert_eq!(durable.run_all(), [""; 0]);
-}
-
-#[test]
-fn a_missing_handler_s_events_wait_for_it() {
-    let mut durable = Durable::new(&["user=A", "user=B"], 1 << 20);
-    for number in 1..=2 {
-        durable.fire(number, false);
-    }
-    let mut durable = durable.restarted(&["user=B", "user=C"]);
-    // A new handler is one of those that the events meet, unless others have been there before.
-    assert_eq!(durable.run_all(), ["B 1 1", "C 1 1", "B 2 1", "C 2 1"]);
-    assert_eq!((durable.queue.len(), durable.queue.is_idle()), (2, true));
-    let mut durable = durable.restarted(&["user=C", "user=D"]);
-    assert_eq!(durable.run_all(), [""; 0]);
-    durable.queue.replace_handlers(handlers(&["user=A"]));
-    assert_eq!(durable.run_all(), ["A 1 1", "A 2 1"]);
-    let durable = durable.restarted(&["user=A"]);
-    assert_eq!(durable.queue.len(), 0);
-}
-
-#[test]
-fn the_disk_takes_what_the_memory_cannot() {
-    let mut durable = Durable::new(&["user=A"], 20_000);
-    for number in 1..=5_000 {
-        durable.fire(number, false);
-        assert!(durable.queue.bytes() <= 20_000);
-        if number == 3_000 {
-            durable
-                .queue
-                .push(members(MemberEventKind::Join, &["n"]), NOW);
-        }
-    }
-    assert_eq!(durable.queue.counters().dropped_user_events, 0);
-    let expected: Vec<String> = (1..=5_000).map(|n| format!("A {n} 1")).collect();
-    assert_eq!(durable.run_all(), expected);
-    assert!(durable.queue.is_idle() && durable.queue.is_empty());
-    // Hundreds of kilobytes at a time are in memory on the way back, not all of it.
-    assert_eq!(durable.queue.bytes(), 0);
-}
-
-#[test]
-fn what_was_in_the_coalescer_goes_there_again() {
-    let mut durable = Durable::new(&["user=A"], 1 << 20);
-    durable.fire(1, true);
-    durable.fire(2, true);
-    let recovery = |durable: &Durable| {
-        let mut recovery = Recovery::default();
-        for (id, bytes) in &durable.files {
-            recovery.segment(*id, bytes);
-        }
-        recovery.finish(Settings::default(), 2).1
-    };
-    assert_eq!(recovery(&durable).coalescing.len(), 2);
-    // The batch ends: only the last of a name is handed over, and no other comes back.
-    durable
-        .queue
-        .push(Event::User(Durable::event(2, true)), NOW);
-    durable.flush();
-    let recovered = recovery(&durable);
-    assert_eq!((recovered.coalescing.len(), recovered.waiting), (0, 1));
-    let mut durable = durable.restarted(&["user=A"]);
-    assert_eq!(durable.run_all(), ["A 2 1"]);
-}
-
-#[test]
-fn a_paused_handler_is_held_back() {
-    let mut durable = Durable::new(&["user=/bin/a x", "user=b", "user=a"], 1 << 20);
-    let names: Vec<String> = durable
-        .queue
-        .handlers()
-        .iter()
-        .map(|r| r.name.clone())
-        .collect();
-    assert_eq!(names, ["a", "b", "a-2"]);
-    assert!(durable.queue.set_paused("a", true) && !durable.queue.set_paused("c", true));
-    for number in 1..=2 {
-        durable.fire(number, false);
-    }
-    assert_eq!(durable.run_all(), ["b 1 1", "a 1 1", "b 2 1", "a 2 1"]);
-    let (entries, more) = durable.queue.entries(10);
-    let shown: Vec<_> = entries
-        .iter()
-        .map(|e| (e.handler.as_slice(), e.state))
-        .collect();
-    assert_eq!(shown, [(&b"a"[..], EntryState::Paused); 2]);
-    assert_eq!(more, 0);
-    durable.queue.set_paused("a", false);
-    assert_eq!(durable.run_all(), ["/bin/a x 1 1", "/bin/a x 2 1"]);
-}
-
-#[test]
-fn what_waits_can_be_dropped() {
-    let start = || {
-        let mut durable = Durable::new(&["user=a", "user=b"], 1 << 20);
-        for number in 1..=3 {
-            durable.fire(number, false);
-        }
-        assert_eq!(durable.begin().unwrap(), "a 1 1");
-        durable
-    };
-    let mut durable = start();
-    assert_eq!(durable.queue.drop_handler("b"), Some(3));
-    assert_eq!(durable.queue.drop_handler("c"), None);
-    durable.flush();
-    let mut durable = durable.restarted(&["user=a", "user=b"]);
-    assert_eq!(durable.run_all(), ["a 1 2", "a 2 1", "a 3 1"]);
-    let mut durable = start();
-    assert_eq!(durable.queue.drop_all(), 2);
-    durable.flush();
-    let mut durable = durable.restarted(&["user=a", "user=b"]);
-    assert_eq!(durable.run_all(), ["a 1 2", "b 1 1"]);
-    let mut durable = start();
-    let id = crate::handler::moment::user_event_id(&Durable::event(2, false));
-    assert!(durable.queue.drop_event(&id) && !durable.queue.drop_event(&id));
-    durable.queue.handle_outcome(ended(End::Exited(0), b""));
-    assert_eq!(durable.run_all(), ["b 1 1", "a 3 1", "b 3 1"]);
-}
-
-#[test]
-fn old_events_do_not_keep_a_journal_from_shrinking() {
-    let mut durable = Durable::new(&["user=A", "user:gone=B"], 1 << 20);
-    let gone = UserEvent {
-        name: b"gone".to_vec(),
-        ..Durable::event(1, false)
-    };
-    durable.queue.take_in(&gone, NOW);
-    durable.queue.push(Event::User(gone), NOW);
-    durable.queue.replace_handlers(handlers(&["user=A"]));
-    for number in 2..60_000 {
-        durable.fire(number, false);
-        durable.run_all();
-        assert!(durable.files.len() <= 6);
-    }
-    let mut durable = durable.restarted(&["user:gone=B"]);
-    assert_eq!(durable.run_all(), ["B 1 1"]);
-}
-
-#[test]
-fn what_waited_too_long_is_dropped() {
-    let mut durable = Durable::new(&["user=A"], 1 << 20);
-    durable.fire(1, false);
-    let name = NodeName::new(b"self").unwrap();
-    let local = Local {
-        name: &name,
-        tags: &Tags::new(),
-    };
-    let day = NOW + MAX_AGE;
-    let late = day + Duration::from_millis(1);
-    assert_eq!(durable.queue.poll_invocation(local, late), None);
-    assert_eq!(
-        (durable.queue.counters().expired, durable.queue.len()),
-        (1, 0)
-    );
 }

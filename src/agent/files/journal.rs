@@ -270,6 +270,10 @@ impl JournalFiles {
         let written = file.write_all(bytes);
         if written.is_err() {
             let _ = file.set_len(offset);
+            // Each try is in a new segment: a disk that stays full would fill with empty ones.
+            if offset == 0 {
+                let _ = fs::remove_file(self.path_of(id));
+            }
         }
         written
     }

@@ -9,6 +9,7 @@
 //! oldest segment goes when no number in it waits. A later one cannot go before, because what it says
 //! to be finished may be in an older one.
 
+mod append;
 mod numbers;
 mod record;
 mod recovery;
@@ -320,9 +321,12 @@ impl Journal {
             segment, offset, ..
         }) = self.batches.front()
         {
-            self.segments.retain(|s| s.id.number <= segment.number);
-            if let Some(last) = self.segments.back_mut() {
-                last.bytes = *offset;
+            let (number, offset) = (segment.number, *offset);
+            // Those behind it were never begun, nor was it itself if nothing is in it.
+            self.segments
+                .retain(|s| s.id.number < number || (s.id.number == number && offset > 0));
+            if let Some(last) = self.segments.back_mut().filter(|s| s.id.number == number) {
+                last.bytes = offset;
             }
         }
         for batch in std::mem::take(&mut self.batches) {
@@ -418,130 +422,6 @@ impl Journal {
     pub fn waiting_below(&self, number: u64) -> usize {
         let first = self.live.first().unwrap_or(number);
         (first..number).filter(|&n| self.live.contains(n)).count()
-    }
-
-    fn has_room(&self, bytes: usize) -> bool {
-        let unwritten = self.unwritten_bytes();
-        let later = LATER_BYTES * (self.live.len() as u64 + 1);
-        let size = self.bytes() + bytes as u64 + later;
-        size <= self.settings.size_limit_bytes && unwritten + bytes <= UNWRITTEN_BYTES_MAX
-    }
-
-    fn declare(&mut self, key: HandlerKey) {
-        if self.is_open && self.declared.contains(&key) {
-            return;
-        }
-        if let Some(text) = self.texts.get(&key).cloned() {
-            self.append(Record::Handler { key, text });
-            self.declared.insert(key);
-        }
-    }
-
-    /// Records something about an event that is recorded itself.
-    fn mark(&mut self, number: u64, record: Record) {
-        if !self.live.contains(number) {
-            return;
-        }
-        if self.is_failing && self.batches.is_empty() {
-            return self.owe(record);
-        }
-        self.append(record);
-    }
-
-    /// Only what keeps a handler from being run again without need is worth saying late.
-    fn owe(&mut self, mark: Record) {
-        let has_room = self.owed.len() < OWED_MAX;
-        match (self.owed.back_mut(), mark) {
-            (Some(Record::Finished { last, .. }), Record::Finished { first, last: to })
-                if *last + 1 == first =>
-            {
-                *last = to;
-            }
-            (_, Record::HandedOver(_) | Record::Begun { .. } | Record::Process { .. }) => {}
-            (_, mark) if has_room => self.owed.push_back(mark),
-            _ => {}
-        }
-    }
-
-    fn append(&mut self, record: Record) {
-        let mut bytes = Vec::new();
-        // Encoded first without a place, to learn its length: most records are small.
-        record.encode(0, 0, &mut bytes);
-        let (id, offset) = self.place(bytes.len() as u64);
-        bytes.clear();
-        record.encode(id.salt, offset, &mut bytes);
-        if let Some(segment) = self.segments.back_mut() {
-            segment.bytes += bytes.len() as u64;
-        }
-        let fits = |batch: &&mut Batch| {
-            batch.segment == id && batch.bytes.len() + bytes.len() <= TURN_BYTES_MAX
-        };
-        let batch = match self.batches.back_mut().filter(fits) {
-            Some(batch) => {
-                batch.bytes.append(&mut bytes);
-                batch
-            }
-            None => {
-                self.batches.push_back(Batch {
-                    segment: id,
-                    offset,
-                    bytes,
-                    events: Vec::new(),
-                    marks: Vec::new(),
-                });
-                let Some(batch) = self.batches.back_mut() else {
-                    return;
-                };
-                batch
-            }
-        };
-        match record {
-            Record::Event(recorded) => batch.events.push(recorded.number),
-            mark => batch.marks.push(mark),
-        }
-    }
-
-    /// Where a record of so many bytes goes; begins a segment if the last one has no room.
-    fn place(&mut self, bytes: u64) -> (SegmentId, u64) {
-        if let Some(last) = self.segments.back().filter(|_| self.is_open) {
-            if last.bytes + bytes <= SEGMENT_BYTES_MAX {
-                return (last.id, last.bytes);
-            }
-        }
-        let number = self.next_segment;
-        self.next_segment += 1;
-        let mut rng = crate::rng::Rng::new(self.salt_seed ^ number);
-        let id = SegmentId {
-            number,
-            salt: rng.next_u64(),
-        };
-        self.segments.push_back(Segment {
-            id,
-            bytes: 0,
-            first: self.next_number,
-        });
-        self.is_open = true;
-        self.declared = OrderedSet::new();
-        (id, 0)
-    }
-
-    fn forget_finished_segments(&mut self) {
-        let lowest = self.live.first();
-        loop {
-            let next = self.segments.get(1).map(|next| next.first);
-            let is_needed = match next {
-                Some(next) => lowest.is_some_and(|lowest| lowest < next),
-                // The last one stays as long as it is written to.
-                None => lowest.is_some() || self.is_open,
-            };
-            if is_needed {
-                return;
-            }
-            let Some(segment) = self.segments.pop_front() else {
-                return;
-            };
-            self.unlinks.push_back(segment.id);
-        }
     }
 }
 

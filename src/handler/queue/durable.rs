@@ -6,14 +6,12 @@
 
 use std::collections::VecDeque;
 
-use super::{HandlerQueue, Run, Slot, Waiting, cost, note_handled};
+use super::{HandlerQueue, Run, Slot, Waiting, note_handled};
 use crate::handler::Described;
-use crate::handler::journal::{
-    HandlerKey, Journal, ProcessId, Progress, Read, Recorded, Recovered,
-};
-use crate::handler::moment::{Moment, user_event_id};
+use crate::handler::journal::{HandlerKey, Journal, ProcessId, Progress, Recovered};
+use crate::handler::moment::Moment;
 use crate::handler::registered::Durability;
-use crate::ordered::{OrderedMap, sort_by};
+use crate::ordered::OrderedMap;
 use crate::serf::{Event, LamportTime, UserEvent, event_hash};
 use crate::time::Duration;
 use crate::wire::name::Escaped;
@@ -22,8 +20,6 @@ use crate::wire::name::Escaped;
 pub const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 /// How often a run may begin: once, and once again if the agent ended during it.
 const ATTEMPTS_MAX: u32 = 2;
-/// Bytes of events that wait for handlers that are paused or missing, at most; the oldest give way.
-const PARKED_BYTES_MAX: usize = 16 << 20;
 /// Events that the journal has and that were not handed over, at most. The core holds 4,096 back for
 /// coalescing, and fewer for other reasons; one beyond is not recorded.
 const PENDING_MAX: usize = 8192;
@@ -337,169 +333,6 @@ impl HandlerQueue {
         let done = current.done;
         current.waiting.progress = Some(Box::new(Progress { done, begun: None }));
         self.park(current.waiting);
-    }
-
-    /// Puts an event aside until the handlers that are left for it can be run.
-    pub(super) fn park(&mut self, waiting: Waiting) {
-        self.parked_bytes += waiting.cost;
-        self.parked.push_back(waiting);
-        while self.parked_bytes > PARKED_BYTES_MAX {
-            let Some(oldest) = self.parked.pop_front() else {
-                break;
-            };
-            self.parked_bytes -= oldest.cost;
-            self.counters.dropped_user_events += u64::from(matches!(oldest.event, Event::User(_)));
-            log::warn!(
-                target: "agent",
-                "Too many events wait for handlers that are paused or missing: dropped '{}' ({})",
-                Described(&oldest.event),
-                oldest.id
-            );
-            self.finish(oldest.number);
-        }
-    }
-
-    /// Handlers came or go on: what was put aside is looked at again, before all else.
-    pub(super) fn unpark(&mut self) {
-        self.parked_bytes = 0;
-        while let Some(mut waiting) = self.parked.pop_back() {
-            waiting.wanted = true;
-            self.bytes = self.bytes.saturating_add(waiting.cost);
-            self.waiting.push_front(Slot::Event(waiting));
-        }
-    }
-
-    pub(super) fn is_expired(&self, waiting: &Waiting, at: Moment) -> bool {
-        let age = Duration::from_micros(at.unix_micros.saturating_sub(waiting.taken_micros));
-        waiting.number.is_some() && age > MAX_AGE
-    }
-
-    pub(super) fn expire(&mut self, waiting: &Waiting) {
-        self.counters.expired += 1;
-        log::warn!(
-            target: "agent",
-            "Dropping '{}' ({}): it has waited for more than {MAX_AGE:?}",
-            Described(&waiting.event),
-            waiting.id
-        );
-        self.finish(waiting.number);
-    }
-
-    pub(super) fn expire_parked(&mut self, at: Moment) {
-        while let Some(oldest) = self.parked.pop_front() {
-            if !self.is_expired(&oldest, at) {
-                self.parked.push_front(oldest);
-                return;
-            }
-            self.parked_bytes -= oldest.cost;
-            self.expire(&oldest);
-        }
-    }
-
-    /// Events that wait on the disk alone and whose turn has come: what to read. Whoever takes it owes
-    /// a [`Self::handle_read`].
-    pub fn poll_read(&mut self) -> Option<Read> {
-        let journal = self.journal.as_mut()?;
-        if journal.is_behind() || !self.awaited.is_empty() {
-            return None;
-        }
-        let is_busy = |c: &super::Current| c.running.is_some() || !c.scripts.is_empty();
-        if self.current.as_ref().is_some_and(is_busy) {
-            return None;
-        }
-        while let Some(Slot::Stored(stored)) = self.waiting.front() {
-            if let Some(read) = journal.next_read(stored) {
-                return Some(read);
-            }
-            let lost = journal.give_up_unfound(stored);
-            if lost > 0 {
-                log::error!(target: "agent", "{lost} user events that waited in the journal are lost: their records are damaged");
-            }
-            self.waiting.pop_front();
-        }
-        None
-    }
-
-    /// The bytes that [`Self::poll_read`] asked for, or `None` if they cannot be read.
-    pub fn handle_read(&mut self, read: Read, bytes: Option<&[u8]>) {
-        let (Some(journal), Some(Slot::Stored(stored))) =
-            (self.journal.as_mut(), self.waiting.front_mut())
-        else {
-            return;
-        };
-        let mut events = journal.handle_read(stored, read, bytes);
-        let progress = &self.progress;
-        let was_begun = |number| progress.get(&number).is_some_and(|p| p.begun.is_some());
-        sort_by(&mut events, |a, b| {
-            let key = |r: &Recorded| (!was_begun(r.number), r.event.ltime, r.number);
-            key(a).cmp(&key(b))
-        });
-        for recorded in events.into_iter().rev() {
-            let waiting = self.recovered(recorded);
-            self.bytes = self.bytes.saturating_add(waiting.cost);
-            self.waiting.push_front(Slot::Event(waiting));
-        }
-    }
-
-    fn recovered(&mut self, recorded: Recorded) -> Waiting {
-        let Recorded {
-            number,
-            taken_micros,
-            event,
-            handlers,
-            ..
-        } = recorded;
-        let id = user_event_id(&event).into();
-        let event = Event::User(event);
-        Waiting {
-            id,
-            taken_micros,
-            cost: cost(&event) + 8 * handlers.len(),
-            event,
-            wanted: true,
-            number: Some(number),
-            recorded: handlers.into(),
-            progress: self.progress.remove(&number).map(Box::new),
-        }
-    }
-
-    /// Old events that only wait for a handler that is missing or paused keep a journal from shrinking:
-    /// they are recorded anew. To be called now and then.
-    pub fn carry(&mut self) {
-        let Some(journal) = &mut self.journal else {
-            return;
-        };
-        let Some(below) = journal.carried_below() else {
-            return;
-        };
-        let old = |w: &&mut Waiting| w.number.is_some_and(|number| number < below);
-        let carried: Vec<&mut Waiting> = self.parked.iter_mut().filter(old).collect();
-        if carried.is_empty() || carried.len() < journal.waiting_below(below) {
-            return;
-        }
-        for waiting in carried {
-            let (Event::User(event), Some(old)) = (&waiting.event, waiting.number) else {
-                continue;
-            };
-            let done = waiting
-                .progress
-                .as_ref()
-                .map(|p| p.done.clone())
-                .unwrap_or_default();
-            let left = waiting
-                .recorded
-                .iter()
-                .copied()
-                .filter(|key| !done.contains(key));
-            let Some(new) = journal.take(event, waiting.taken_micros, false, left.collect()) else {
-                return;
-            };
-            for key in done {
-                journal.done(new, key);
-            }
-            journal.finished(old);
-            waiting.number = Some(new);
-        }
     }
 
     /// The node has left for good: what waits is given up.

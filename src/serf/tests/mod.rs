@@ -7,6 +7,7 @@ mod coordinates;
 mod doubts;
 mod failures;
 mod harness;
+mod journalled;
 mod keys;
 mod knobs;
 mod node;
