@@ -72,8 +72,10 @@ pub enum Input<'a> {
         /// It had not been handed over, because it was in the coalescer: it goes there again.
         is_coalescing: bool,
     },
-    /// The program ends now, whether the node has left or not: what waits for company (coalesced
-    /// events, the clock of the snapshot) comes out.
+    /// The program ends now, whether the node has left or not: the snapshot gets the clock.
+    ///
+    /// Events that wait for earlier ones or to be coalesced are not handed over: no handler runs any
+    /// more. As the snapshot does not note them, a node that goes on from it gets them again.
     Shutdown,
     /// Somebody on this side wants something.
     Command {

@@ -144,7 +144,7 @@ impl Serf {
                 log::error!(target: "serf", "minority in name conflict resolution, quitting [{matching} / {responses}]");
             }
         }
-        self.end_for_good();
+        self.record_clock();
         self.outputs.push_back(Output::Stop);
     }
 }

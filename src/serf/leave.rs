@@ -162,7 +162,8 @@ impl Serf {
         if self.leave_deadline().is_some_and(|until| until <= now) {
             self.leave_phase = None;
             self.state = State::Left;
-            self.end_for_good();
+            self.flush_events();
+            self.record_clock();
             for command in std::mem::take(&mut self.leave_commands) {
                 self.end_command(command, CommandResult::Done);
             }

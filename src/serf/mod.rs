@@ -245,7 +245,7 @@ impl Serf {
                 event,
                 is_coalescing,
             } => self.take_back(event, is_coalescing, now),
-            Input::Shutdown => self.end_for_good(),
+            Input::Shutdown => self.record_clock(),
             Input::Command { id, command } => self.handle_command(id, command, now),
         }
         self.settle(now);
@@ -566,12 +566,6 @@ impl Serf {
         self.arm_chores(now);
         self.arm_recorder(now);
         self.note_event_clock(now);
-    }
-
-    /// The program ends: nothing waits for company any longer.
-    fn end_for_good(&mut self) {
-        self.flush_events();
-        self.record_clock();
     }
 
     fn end_command(&mut self, id: CommandId, result: CommandResult) {

@@ -172,7 +172,7 @@ impl Court<'_> {
                 });
             }
             let is_open = one.closed.is_infinite() || one.running(accepted, one.closed) > under_way;
-            let is_expected = event.asked > one.joined && is_open;
+            let is_expected = event.asked > one.joined && is_open && !self.is_hidden(event, &one);
             if is_expected {
                 self.expected(event, node, &one, cause, runs.first().copied());
             }
@@ -230,7 +230,8 @@ impl Court<'_> {
         let lives = &self.history.nodes[node].lives[one.lives.clone()];
         let ltime = self.ltime(event);
         let was_handed = lives.iter().any(|life| {
-            let is_killed = matches!(life.end, Some((_, Some(Blow::Kill))));
+            let is_killed = matches!(life.end, Some((end, Some(Blow::Kill)))
+                if (life.start..end).contains(&event.asked));
             let is_noted = ltime.is_some_and(|ltime| life.noted.contains(&ltime));
             // Only KILL may come between the note and the line in the log.
             let is_handed = life.handed.contains(&event.name) || (is_noted && is_killed);
@@ -259,6 +260,18 @@ impl Court<'_> {
             });
             self.verdict.open += usize::from(self.history.nodes[node].kind == Kind::Cottar);
         }
+    }
+
+    /// Whether a join hid it: the node that fired it had not heard of a later time yet, which the join
+    /// told the newcomer to begin behind.
+    fn is_hidden(&self, event: &Event, one: &Membership) -> bool {
+        let youth = event.asked - one.joined;
+        if youth > self.under_way(event) {
+            return false;
+        }
+        let before = |run: &&Run| run.at <= one.joined;
+        let highest = self.history.runs.iter().filter(before).map(|run| run.ltime).max();
+        self.ltime(event) <= highest
     }
 
     /// Whether so many came while the node was away that its members may have forgotten this one.

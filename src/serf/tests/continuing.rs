@@ -356,3 +356,28 @@ fn a_node_without_a_snapshot_hears_events_until_its_end() {
     fire(&mut net, 1, "behind");
     assert_eq!(heard(&mut net, 2), ["behind"]);
 }
+
+#[test]
+fn what_waits_when_the_program_ends_comes_after_the_restart() {
+    for coalesce in [true, false] {
+        let mut net = Net::new(1);
+        net.add(recording(2, Snapshot::default()));
+        join(&mut net, 2, 1, true);
+        fire(&mut net, 1, "before");
+        // The one before it is missing for good.
+        let waits = UserEventMessage {
+            ltime: LamportTime(9),
+            name: "waits".into(),
+            payload: None,
+            coalesce,
+        };
+        for node in [1, 2] {
+            net.gossip_to(node, &SerfMessage::UserEvent(waits.clone()));
+        }
+        net.input(2, Input::Shutdown);
+        assert_eq!(heard(&mut net, 2), ["before"], "{coalesce}");
+        restart(&mut net, 2);
+        net.run_for(SECOND * 10);
+        assert_eq!(heard(&mut net, 2), ["waits"], "{coalesce}");
+    }
+}

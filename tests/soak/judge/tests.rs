@@ -180,6 +180,21 @@ fn a_newcomer_runs_nothing_from_before() {
 }
 
 #[test]
+fn a_newcomer_is_not_owed_what_its_join_hid() {
+    for (ltime, expected) in [(23, &[][..]), (24, &["D4"])] {
+        let found = broken(|history| {
+            history.nodes[2].has_snapshot = false;
+            (20..24).for_each(|second| remove(history, 2, &format!("e{second}")));
+            remove(history, 2, "e24");
+            for node in 0..2 {
+                run_of(history, node, "e24").ltime = ltime;
+            }
+        });
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
 fn a_leave_without_rejoin_begins_anew() {
     for rejoins in [true, false] {
         let found = broken(|history| {
