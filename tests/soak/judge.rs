@@ -270,7 +270,13 @@ impl Court<'_> {
             return false;
         }
         let before = |run: &&Run| run.at <= one.joined;
-        let highest = self.history.runs.iter().filter(before).map(|run| run.ltime).max();
+        let highest = self
+            .history
+            .runs
+            .iter()
+            .filter(before)
+            .map(|run| run.ltime)
+            .max();
         self.ltime(event) <= highest
     }
 
