@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::events::Source;
+use super::filters;
 use super::keys::KeyReport;
 use super::queries::INTERNAL_PREFIX;
 use super::query::repeat::{Awaited, Repetition};
@@ -196,6 +197,7 @@ impl Serf {
         if self.config.protocol < 4 {
             return Err("Feature not supported".to_owned());
         }
+        filters::check(&params.filter_tags)?;
         let timeout = params.timeout.unwrap_or(self.default_query_timeout());
         let wants_acks = params.request_ack;
         let message = self.query_message(params, timeout);

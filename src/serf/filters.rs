@@ -1,6 +1,9 @@
 //! Who a query is for (gossip spec 5.8.2). Expressions come from the network, so their size and the
 //! time that they take are bounded (8.8), and whatever goes wrong means "not for me".
 
+use std::fmt;
+
+use super::query::expression::rewrite_expression;
 use super::{Member, Tags};
 use crate::wire::limits::QUERY_FILTERS_MAX;
 use crate::wire::name::Escaped;
@@ -13,8 +16,14 @@ const EXPRESSIONS_BYTES_MAX: usize = 1024;
 /// What one expression may take when compiled; running it takes time in proportion.
 const COMPILED_BYTES_MAX: usize = 64 << 10;
 
-/// Whether a node of that name and with those tags matches all filters.
-pub(super) fn all_match(filters: &[Vec<u8>], name: &[u8], tags: &Tags) -> bool {
+/// Whether a node of that name and with those tags matches all filters. `asker` is who is named in the log
+/// if an expression cannot be used: a query that reaches fewer nodes than it should is otherwise silent.
+pub(super) fn all_match(
+    filters: &[Vec<u8>],
+    name: &[u8],
+    tags: &Tags,
+    asker: &dyn fmt::Display,
+) -> bool {
     if filters.len() > QUERY_FILTERS_MAX {
         log::debug!(target: "serf", "Ignoring query with {} filters", filters.len());
         return false;
@@ -24,8 +33,19 @@ pub(super) fn all_match(filters: &[Vec<u8>], name: &[u8], tags: &Tags) -> bool {
         Ok(Filter::Nodes(names)) => names.iter().any(|candidate| candidate == name),
         Ok(Filter::Tag { tag, expression }) => {
             expression_bytes = expression_bytes.saturating_add(expression.len());
-            expression_bytes <= EXPRESSIONS_BYTES_MAX
-                && tag_matches(&expression, tags.get(&tag).unwrap_or_default())
+            let compiled = match expression_bytes <= EXPRESSIONS_BYTES_MAX {
+                true => compile(&expression),
+                false => Err("the expressions are too long".to_owned()),
+            };
+            match compiled {
+                Ok(regex) => is_match(&regex, tags.get(&tag).unwrap_or_default()),
+                Err(why) => {
+                    let shown = Escaped(&expression);
+                    log::warn!(target: "serf",
+                        "Query of {asker} passes this node by, the expression '{shown}' cannot be used: {why}");
+                    false
+                }
+            }
         }
         Err(error) => {
             log::debug!(target: "serf", "Ignoring query with a bad filter: {error:?}");
@@ -54,7 +74,7 @@ impl CompiledFilters {
             Ok(Filter::Nodes(names)) => Some(Compiled::Nodes(names)),
             Ok(Filter::Tag { tag, expression }) => {
                 expression_bytes = expression_bytes.saturating_add(expression.len());
-                let regex = compile(&expression);
+                let regex = compile(&expression).ok();
                 let regex = regex.filter(|_| expression_bytes <= EXPRESSIONS_BYTES_MAX)?;
                 Some(Compiled::Tag(tag, regex))
             }
@@ -71,7 +91,7 @@ impl CompiledFilters {
             Compiled::Nodes(names) => names.iter().any(|name| name == member.name.as_bytes()),
             Compiled::Tag(tag, regex) => {
                 let value = member.tags.get(tag).unwrap_or_default();
-                regex.is_match(&String::from_utf8_lossy(value))
+                is_match(regex, value)
             }
         })
     }
@@ -80,23 +100,39 @@ impl CompiledFilters {
 /// Whether an expression is found anywhere in a tag's value. The engine knows no classes beyond
 /// ASCII, like the reference's.
 pub fn tag_matches(expression: &[u8], value: &[u8]) -> bool {
-    compile(expression).is_some_and(|regex| regex.is_match(&String::from_utf8_lossy(value)))
+    compile(expression).is_ok_and(|regex| is_match(&regex, value))
 }
 
-/// Compiles an expression, if it is one and within its bounds.
-fn compile(expression: &[u8]) -> Option<regex_lite::Regex> {
-    if expression.len() > EXPRESSION_BYTES_MAX {
-        return None;
+/// Checks the expressions of a query of this node.
+///
+/// # Errors
+/// Says which one cannot be used, and why.
+pub(super) fn check(expressions: &[(Vec<u8>, Vec<u8>)]) -> Result<(), String> {
+    for (tag, expression) in expressions {
+        let (tag, shown) = (Escaped(tag), Escaped(expression));
+        compile(expression)
+            .map_err(|why| format!("filter '{tag}={shown}' cannot be used: {why}"))?;
     }
-    let source = std::str::from_utf8(expression).ok()?;
-    let compiled = regex_lite::RegexBuilder::new(source)
+    Ok(())
+}
+
+fn is_match(regex: &regex_lite::Regex, value: &[u8]) -> bool {
+    regex.is_match(&String::from_utf8_lossy(value))
+}
+
+/// Compiles an expression.
+///
+/// # Errors
+/// If it is none, or beyond its bounds.
+fn compile(expression: &[u8]) -> Result<regex_lite::Regex, String> {
+    if expression.len() > EXPRESSION_BYTES_MAX {
+        return Err(format!("more than {EXPRESSION_BYTES_MAX} bytes"));
+    }
+    let source = std::str::from_utf8(expression).map_err(|_| "no UTF-8".to_owned())?;
+    regex_lite::RegexBuilder::new(&rewrite_expression(source))
         .size_limit(COMPILED_BYTES_MAX)
-        .build();
-    let failed = |error: &regex_lite::Error| {
-        let shown = Escaped(expression);
-        log::debug!(target: "serf", "Filter expression '{shown}' does not compile: {error}");
-    };
-    compiled.inspect_err(failed).ok()
+        .build()
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -152,7 +188,7 @@ mod tests {
     #[test]
     fn all_filters_must_match() {
         let tags = tags();
-        let matches = |filters: &[Vec<u8>]| all_match(filters, b"n1", &tags);
+        let matches = |filters: &[Vec<u8>]| all_match(filters, b"n1", &tags, &"n2");
         assert!(matches(&[]));
         assert!(matches(&[nodes(&["n2", "n1"])]));
         assert!(!matches(&[nodes(&["n2"])]));
@@ -169,13 +205,13 @@ mod tests {
     fn what_cannot_be_understood_matches_nobody() {
         let tags = tags();
         for bad in [&b""[..], b"\x02\xc0", b"\x01", b"\x00\x81", b"\x07"] {
-            assert!(!all_match(&[bad.to_vec()], b"n1", &tags), "{bad:?}");
+            assert!(!all_match(&[bad.to_vec()], b"n1", &tags, &"n2"), "{bad:?}");
         }
         let many = vec![nodes(&["n1"]); QUERY_FILTERS_MAX];
-        assert!(all_match(&many, b"n1", &tags));
+        assert!(all_match(&many, b"n1", &tags, &"n2"));
         let too_many = vec![nodes(&["n1"]); QUERY_FILTERS_MAX + 1];
-        assert!(!all_match(&too_many, b"n1", &tags));
+        assert!(!all_match(&too_many, b"n1", &tags, &"n2"));
         let long = "w".repeat(EXPRESSION_BYTES_MAX) + "|";
-        assert!(!all_match(&[tag("role", &long)], b"n1", &tags));
+        assert!(!all_match(&[tag("role", &long)], b"n1", &tags, &"n2"));
     }
 }

@@ -51,6 +51,7 @@ pub use events::event_hash;
 pub use filters::tag_matches;
 pub use keys::{KeyReport, KeyringChange, RawKey};
 pub use queries::{INTERNAL_PREFIX, encode_response};
+pub use query::expression::rewrite_expression;
 pub use query::handlers::QueryHandlers;
 
 use std::collections::VecDeque;

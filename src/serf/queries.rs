@@ -1,6 +1,8 @@
 //! Queries of others and of this node as its members see them: taking in, acking, answering (gossip
 //! spec 5.8.3, 5.8.4). Asking is in [`super::asking`].
 
+use std::fmt;
+
 use super::clock::Clock;
 use super::config::{BUFFER_SLOTS, RESPONSE_BYTES_MAX};
 use super::events::Source;
@@ -127,7 +129,12 @@ impl Serf {
         }
         self.swim.note(Sample::Query(message.name.clone()));
         let for_us = message.filters.as_ref().is_none_or(|filters| {
-            filters::all_match(filters, self.local_name().as_bytes(), &self.config.tags)
+            let asker: &dyn fmt::Display = match &message.source_node {
+                Some(name) => name,
+                None => &message.addr,
+            };
+            let name = self.local_name().as_bytes();
+            filters::all_match(filters, name, &self.config.tags, asker)
         });
         if for_us {
             self.accept_query(message, source, now);

@@ -355,3 +355,20 @@ fn an_answer_cannot_forge_lines_on_a_terminal() {
     let harmless = "Response from 'n1': a\n    Ack from 'b'\n    \\u{1b}[2J\n";
     assert!(text.contains(harmless), "{text:?}");
 }
+
+#[test]
+fn an_agent_refuses_a_query_that_it_would_not_understand_itself() {
+    let agent = Agent::start(ours().unwrap(), "n1", &["-tag=role=web"]);
+    for expression in ["(", r"\pL"] {
+        let tag = format!("-tag=role={expression}");
+        let got = agent.ask(&["query", &tag, "load"]);
+        let words = format!("Error sending query: filter 'role={expression}' cannot be used: ");
+        assert!(got.text().starts_with(&words), "{}", got.text());
+        assert_eq!(got.status, Some(1));
+    }
+    let quoted = ["query", "-timeout=200ms", r"-tag=role=^\Qweb\E$", "load"];
+    let got = agent.ask(&quoted);
+    assert!(got.text().contains("Ack from 'n1'"), "{}", got.text());
+    let members = agent.ask(&["members", r"-tag=role=\167e\Qb"]);
+    assert!(members.text().starts_with("n1 "), "{}", members.text());
+}

@@ -208,3 +208,19 @@ fn the_default_timeout_and_the_first_answer_hold_for_both() {
         nodes[1].await_log("response exceeds limit of 1024 bytes", 5.0);
     });
 }
+
+#[test]
+fn an_expression_that_ours_cannot_use_is_a_warning() {
+    scenario("Unicode class", &["SC"], |lab| {
+        let asker = lab.start(lab.spec(0));
+        let ours = lab.start(lab.spec(1).tag("t", "web").join(&asker));
+        await_members(&[&asker], &[&asker, &ours].map(Member::of), 10.0);
+        asker
+            .cli(&["query", "-timeout=1s", r"-tag=t=\pL+", "who"])
+            .success();
+        let words = r"Query of n1 passes this node by, the expression '\pL+' cannot be used: ";
+        ours.await_log(&format!("[WARN] serf: {words}"), 10.0);
+        let quoted = query(&asker, &[r"-tag=t=^\Qweb\E$", "who"]);
+        assert!(quoted.acks.contains("n2"), "{quoted:?}");
+    });
+}

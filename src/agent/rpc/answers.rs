@@ -10,7 +10,7 @@ use crate::rpc::TextMap;
 use crate::rpc::handlers::HandlerFigures;
 use crate::rpc::queue::QueueEntry;
 use crate::rpc::reply::Stats;
-use crate::serf::Member;
+use crate::serf::{Member, rewrite_expression};
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
@@ -62,7 +62,7 @@ impl MemberFilter {
 
 /// The expression must match as a whole; the group makes that true for alternations, too.
 fn compile(expression: &[u8]) -> Result<Regex, String> {
-    let expression = String::from_utf8_lossy(expression);
+    let expression = rewrite_expression(&String::from_utf8_lossy(expression));
     RegexBuilder::new(&format!("^(?:{expression})$"))
         .size_limit(EXPRESSION_BYTES_MAX)
         .build()

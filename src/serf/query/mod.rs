@@ -2,6 +2,7 @@
 //! asker repeats a query to members that it has not heard from, and who gets a query a second time
 //! repeats its ack and answer.
 
+pub(super) mod expression;
 pub(super) mod handlers;
 pub(super) mod kept;
 mod order;
