@@ -315,6 +315,66 @@ fn a_journal_has_one_agent_and_a_snapshot() {
 }
 
 #[test]
+fn an_operator_sees_what_waits_and_decides() {
+    let place = Place::new();
+    hold(&place);
+    let second = format!(
+        "-event-handler=user:b=/bin/echo other >>{}",
+        place.path("other").display()
+    );
+    let flags = [place.flags(WRITES), vec![second]].concat();
+    let agent = Agent::start(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    // Both are called `echo`.
+    assert!(agent.call("handler pause", &["echo-2"]).0);
+    for name in ["a", "b", "c", "d"] {
+        fire(&agent, name);
+    }
+    wait_on(&agent, "the first runs", || !place.lines("ran").is_empty());
+    let queue = || {
+        let (worked, text) = agent.call("handler queue", &[]);
+        assert!(worked, "{text}");
+        let lines = text.lines().skip(1).map(str::to_owned);
+        lines.collect::<Vec<String>>()
+    };
+    let lines = queue();
+    let states = ["running", "waiting", "paused", "waiting", "waiting"];
+    assert_eq!(lines.len(), states.len(), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .zip(states)
+            .all(|(line, state)| line.ends_with(state)),
+        "{lines:?}"
+    );
+    let id = lines[3].split(' ').next().unwrap();
+    assert!(id.starts_with("user:3:"), "{id}");
+    assert_eq!(
+        agent.call("handler drop", &[id]),
+        (true, "Dropped 1 event\n".to_owned())
+    );
+    let (worked, why) = agent.call("handler drop", &[id]);
+    assert!(!worked && why.contains("no event in memory"), "{why}");
+    assert!(!agent.call("handler pause", &["nobody"]).0);
+    release(&place);
+    wait_on(&agent, "the others run", || place.lines("ran").len() == 3);
+    assert_eq!(place.lines("ran"), ["a 1", "b 1", "d 1"]);
+    wait_on(&agent, "the paused one alone is left", || {
+        queue().len() == 1
+    });
+    assert!(!place.path("other").exists());
+    assert!(agent.call("handler resume", &["echo-2"]).0);
+    wait_on(&agent, "it runs", || {
+        content(&place.path("other")) == "other\n"
+    });
+    wait_on(&agent, "nothing is left", || queue().is_empty());
+    let (_, info) = agent.call("info", &[]);
+    assert!(
+        info.contains("journal:\n\tbytes = ") && info.contains("\twaiting = 0\n"),
+        "{info}"
+    );
+}
+
+#[test]
 fn damage_never_keeps_an_agent_from_starting() {
     let place = Place::new();
     hold(&place);

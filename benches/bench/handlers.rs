@@ -12,31 +12,56 @@ const ROUNDS: usize = 9;
 /// Rounds by turns. What else the machine does hits neighbours alike, so the shares are taken round by
 /// round before the median.
 pub fn runs_per_second() -> Vec<Row> {
-    let rounds: Vec<[f64; 3]> = (0..ROUNDS)
-        .map(|_| [bare_loop(), agent(Kind::Cottar), agent(Kind::Serf)])
+    let rounds: Vec<[f64; 4]> = (0..ROUNDS)
+        .map(|_| {
+            [
+                bare_loop(),
+                agent(Kind::Cottar, false),
+                agent(Kind::Serf, false),
+                agent(Kind::Cottar, true),
+            ]
+        })
         .collect();
     let median =
-        |of: &dyn Fn(&[f64; 3]) -> f64| crate::median(rounds.iter().map(of).collect::<Vec<f64>>());
+        |of: &dyn Fn(&[f64; 4]) -> f64| crate::median(rounds.iter().map(of).collect::<Vec<f64>>());
     let (bare, ours, theirs) = (median(&|r| r[0]), median(&|r| r[1]), median(&|r| r[2]));
     let (of_bare, of_theirs) = (median(&|r| r[1] / r[0]), median(&|r| r[1] / r[2]));
+    let (journalled, of_plain) = (median(&|r| r[3]), median(&|r| r[3] / r[1]));
     let reached = of_bare >= 0.85 && of_theirs > 1.0;
     let name = "handler runs per second";
-    vec![Row::numbers(name, ours, theirs, "85 % of the bare loop, ahead", reached).note(format!(
+    let plain = Row::numbers(name, ours, theirs, "85 % of the bare loop, ahead", reached);
+    let plain = plain.note(format!(
         "bare loop {bare:.0}; round by round cottar is at {:.0} % of it, and at {:.0} % of serf",
         100.0 * of_bare,
         100.0 * of_theirs
-    ))]
+    ));
+    let name = "handler runs per second, with a journal";
+    let goal = "90 % of those without it";
+    let journalled = Row::numbers(name, journalled, ours, goal, of_plain >= 0.9).note(format!(
+        "beside cottar without one; round by round at {:.0} % of it",
+        100.0 * of_plain
+    ));
+    vec![plain, journalled]
 }
 
-fn agent(kind: Kind) -> f64 {
+fn agent(kind: Kind, journal: bool) -> f64 {
     let lab = Lab::new("handlers", if kind == Kind::Cottar { "C" } else { "S" });
     let done = lab.path().join("done");
-    let node = lab.start(
-        lab.spec(0)
-            .log_level("info")
-            .handler("user:run=:")
-            .handler(&format!("user:done=:>{}", done.display())),
-    );
+    let mut spec = lab
+        .spec(0)
+        .log_level("info")
+        .handler("user:run=:")
+        .handler(&format!("user:done=:>{}", done.display()));
+    if journal {
+        let place = |name: &str| lab.path().join(name).display().to_string();
+        spec = spec.args([
+            "-snapshot",
+            &place("snapshot"),
+            "-journal",
+            &place("journal"),
+        ]);
+    }
+    let node = lab.start(spec);
     let mut client = Client::connect(node.rpc).expect("an RPC connection");
     let started = Instant::now();
     for run in 0..RUNS {
