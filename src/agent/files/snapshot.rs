@@ -20,6 +20,9 @@ use crate::time::{Duration, Instant};
 const RETRY: Duration = Duration::from_secs(5);
 /// The same for a new file that only was to be shorter (agent spec 4.10).
 const COMPACTION_RETRY: Duration = Duration::from_secs(30);
+/// Time from the first note of a user event to the disk, or a power cut would have more of them run
+/// again than those of the last second.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// Lines that may wait for a new file to get to the disk; a disk that takes longer has other troubles.
 const BEHIND_BYTES_MAX: usize = 4 << 20;
 /// Remarks on one file that are logged line by line.
@@ -35,6 +38,8 @@ struct Pending {
     last: Option<(usize, std::mem::Discriminant<SnapshotLine>)>,
     /// The event clock, for a line behind those of the events: each of these moves it.
     event_clock: Option<SnapshotLine>,
+    /// There are notes of user events.
+    has_notes: bool,
 }
 
 impl Pending {
@@ -45,7 +50,7 @@ impl Pending {
                 self.event_clock = Some(line.clone());
                 return;
             }
-            SnapshotLine::Seen { .. } => {}
+            SnapshotLine::Seen { .. } => self.has_notes = true,
             _ => self.write_event_clock(),
         }
         let kind = std::mem::discriminant(line);
@@ -68,6 +73,7 @@ impl Pending {
     fn take(&mut self) -> Vec<u8> {
         self.write_event_clock();
         self.last = None;
+        self.has_notes = false;
         std::mem::take(&mut self.bytes)
     }
 }
@@ -103,6 +109,8 @@ pub struct SnapshotFile {
     /// Lines are not recorded, and that has been said.
     is_failing: bool,
     retry_at: Option<Instant>,
+    /// When notes that were written go to the disk.
+    sync_at: Option<Instant>,
     no_compaction_until: Option<Instant>,
     /// A new file could not be made, and that has been said.
     compaction_failed: bool,
@@ -161,6 +169,7 @@ impl SnapshotFile {
             children: Vec::new(),
             is_failing: false,
             retry_at: None,
+            sync_at: None,
             no_compaction_until: None,
             compaction_failed: false,
         };
@@ -194,8 +203,12 @@ impl SnapshotFile {
     /// written.
     pub fn flush(&mut self, now: Instant) -> bool {
         let before = self.size_bytes;
+        let has_notes = self.pending.has_notes;
         self.append();
         let written = self.size_bytes > before;
+        if written && has_notes && self.is_regular {
+            self.sync_at.get_or_insert(now + SYNC_INTERVAL);
+        }
         if self.is_failing && self.retry_at.is_none() {
             self.retry_at = Some(now + RETRY);
         }
@@ -209,15 +222,25 @@ impl SnapshotFile {
     }
 
     /// When [`Self::handle_timeout`] is due. [`Self::flush`] and a child's end can change that.
-    pub const fn poll_timeout(&self) -> Option<Instant> {
-        self.retry_at
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        // One child waits for the disk at a time.
+        let sync = self.sync_at.filter(|_| self.children.is_empty());
+        [self.retry_at, sync].into_iter().flatten().min()
     }
 
-    /// Tries again after a failure.
+    /// Tries again after a failure, and has notes brought to the disk.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.retry_at = None;
-        if self.is_failing {
-            self.begin_rewrite(now);
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(self.retry_at) {
+            self.retry_at = None;
+            if self.is_failing {
+                self.begin_rewrite(now);
+            }
+        }
+        if is_due(self.sync_at) && self.children.is_empty() {
+            self.sync_at = None;
+            // Without a child the system writes them in its own time.
+            self.children.extend(sync::spawn(&self.file).ok());
         }
     }
 
@@ -515,6 +538,13 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         let clocks = "clock: 1\nevent-clock: 5\nquery-clock: 0\n";
         assert_eq!(text, format!("{clocks}{notes}"));
+        // They get to the disk within a second or so.
+        let (ltime, hash) = (LamportTime(6), 6);
+        file.record(&SnapshotLine::Seen { ltime, hash });
+        file.flush(NOW);
+        assert_eq!(file.poll_timeout(), Some(NOW + SYNC_INTERVAL));
+        file.handle_timeout(NOW + SYNC_INTERVAL);
+        assert_eq!(file.poll_timeout(), None);
         // A leave drops them.
         file.record(&SnapshotLine::Leave);
         let (_, found) = open(&path);
