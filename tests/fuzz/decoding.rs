@@ -1,6 +1,8 @@
 //! Hostile input to each decoder.
 
 use cottar::rng::Rng;
+use cottar::wire::coordinate::Coordinate;
+use cottar::wire::event_digest::{EventDigest, EventSummary, SUMMARY_TIMES_MAX};
 use cottar::wire::msgpack::Reader;
 use cottar::wire::serf::*;
 use cottar::wire::*;
@@ -301,6 +303,41 @@ fn bodies_of_the_serf_layer() {
             let _ = Reader::new(&bytes).skip();
         });
         assert!(peak < limit, "{peak} bytes held for {}", bytes.len());
+    });
+}
+
+/// What follows the coordinate of an ack, and the body of a ping.
+#[test]
+fn what_nodes_compare() {
+    fuzz(20_000, |rng| {
+        let digest = EventDigest {
+            upto: rng.next_u32(),
+            digest: std::array::from_fn(|_| rng.next_u32() as u8),
+        };
+        let mut bytes = Vec::new();
+        digest.encode(&mut bytes);
+        assert_eq!(EventDigest::decode(&bytes), Some(digest));
+        let summary = EventSummary {
+            is_answer: rng.chance(0.5),
+            salt: rng.next_u32() as u8,
+            first: rng.next_u32(),
+            marks: random_bytes(rng, SUMMARY_TIMES_MAX),
+        };
+        assert_eq!(EventSummary::decode(&summary.encode()), Ok(summary.clone()));
+        let mut bytes = match rng.below(3) {
+            0 => random_bytes(rng, 600),
+            1 => bytes,
+            _ => summary.encode(),
+        };
+        mutate(rng, &mut bytes);
+        let (peak, ()) = peak_bytes(|| {
+            let _ = EventDigest::decode(&bytes);
+            if let Ok(summary) = EventSummary::decode(&bytes) {
+                assert!(summary.marks.len() <= SUMMARY_TIMES_MAX);
+            }
+            let _ = Coordinate::decode_first(&bytes);
+        });
+        assert!(peak < 4096, "{peak} bytes held for {}", bytes.len());
     });
 }
 

@@ -153,3 +153,41 @@ fn old_events_are_replayed_only_on_request() {
         assert_eq!(names(&calm), ["after"], "{}", calm_node.log());
     });
 }
+
+/// Acks carry more for a minute after an event, and pings do for some seconds. The reference must
+/// neither drop nor mention what it does not know.
+#[test]
+fn serf_neither_logs_nor_minds_what_follows() {
+    scenario("digests", &["SC", "CS", "SCS"], |lab| {
+        let nodes = lab.start_all(|_, spec| spec.log_level("debug"));
+        let viewers: Vec<&Node> = nodes.iter().collect();
+        let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+        await_members(&viewers, &members, 5.0);
+        for (index, node) in nodes.iter().enumerate() {
+            node.event(&format!("deploy-{index}"), "payload");
+        }
+        // Its probes, one a second, are answered with what it does not know, and what it answers is
+        // understood: the distance is known at both ends.
+        let places =
+            |node: &Node, other: &Node| node.cli(&["rtt", &node.spec.name, &other.spec.name]);
+        for (node, other) in [(0, 1), (1, 0)] {
+            let (node, other) = (&nodes[node], &nodes[other]);
+            eventually(20.0, "a round trip", || {
+                let found = places(node, other);
+                match found.code == 0 {
+                    true => Ok(()),
+                    false => Err(format!("{found:?}")),
+                }
+            });
+        }
+        await_members(&viewers, &members, 5.0);
+        for node in &nodes {
+            let log = node.log();
+            for word in ["[WARN]", "[ERR]", "unsupported", "Rejected", "Suspect"] {
+                let lines = log.lines().filter(|line| line.contains(word));
+                let lines: Vec<_> = lines.filter(|line| !line.contains("mDNS")).collect();
+                assert!(lines.is_empty(), "{}: {lines:?}", node.spec.name);
+            }
+        }
+    });
+}

@@ -3,6 +3,9 @@
 mod bytes;
 mod looking;
 mod turn;
+mod twist;
+
+pub use twist::Twist;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -255,6 +258,8 @@ pub struct Sim {
     pub traffic: Traffic,
     /// Keep a history and look into the nodes after each input. Off for very large clusters.
     pub observing: bool,
+    /// Nodes that behave as another program would.
+    pub twists: BTreeMap<NodeId, Twist>,
     by_addr: BTreeMap<SocketAddr, NodeId>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     sequence: u64,
@@ -276,6 +281,7 @@ impl Sim {
             returned: BTreeMap::new(),
             traffic: Traffic::default(),
             observing: true,
+            twists: BTreeMap::new(),
             by_addr: BTreeMap::new(),
             queue: BinaryHeap::new(),
             sequence: 0,

@@ -166,6 +166,21 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
         let shown = repeated.map(|(name, count)| (name, count.to_string()));
         group("queries", shown.into());
     }
+    let repaired = [
+        ("events_sent", counters.repair_events_sent),
+        ("events_fetched", counters.repair_events_fetched),
+        ("exchanges_for_gaps", counters.repair_exchanges_for_gaps),
+        (
+            "exchanges_for_digests",
+            counters.repair_exchanges_for_digests,
+        ),
+        ("exchanges_for_jumps", counters.repair_exchanges_for_jumps),
+        ("times_given_up", counters.repair_times_given_up),
+    ];
+    if repaired.iter().any(|(_, count)| *count > 0) {
+        let shown = repaired.map(|(name, count)| (name, count.to_string()));
+        group("repair", shown.into());
+    }
     let own_name = view.serf.local_name().as_bytes().to_vec();
     stats.insert(b"agent".to_vec(), [(b"name".to_vec(), own_name)].into());
     stats.insert(

@@ -14,5 +14,6 @@ mod node;
 mod noise;
 mod order;
 mod queries;
+mod repair;
 mod repeats;
 mod snapshot;

@@ -82,6 +82,16 @@ impl Sim {
         let Some(&host) = self.by_addr.get(&to) else {
             return;
         };
+        let mut bytes = Some(bytes);
+        if let Some(twist) = self.twists.get(&id) {
+            bytes = bytes.and_then(|bytes| twist.outgoing(&bytes, &mut self.rng));
+        }
+        if let Some(twist) = self.twists.get(&host) {
+            bytes = bytes.and_then(|bytes| twist.incoming(&bytes));
+        }
+        let Some(bytes) = bytes else {
+            return;
+        };
         let from = self.nodes[id].spec.config.addr;
         let delays = self.network.datagram_delays(&mut self.rng, id, host);
         if let [Some(first), second] = delays {

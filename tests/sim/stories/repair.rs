@@ -6,7 +6,7 @@ use cottar::serf::{Event, Serf};
 use cottar::time::{Duration, Instant};
 
 use super::{cluster, secs};
-use crate::cluster::{NodeId, Sim};
+use crate::cluster::{NodeId, Sim, Twist};
 use crate::history::What;
 
 /// How late events were handed over, counted in pairs of event and node.
@@ -132,4 +132,74 @@ fn a_quarter_lost_is_made_good_in_five_seconds() {
             assert_eq!(found.later_than_5s, 0, "{what}");
         }
     }
+}
+
+#[test]
+fn half_of_the_nodes_compare_nothing() {
+    for (seed, loss) in [(221, 0.0), (222, 0.1)] {
+        let mut sim = cluster(seed, 10);
+        sim.network.weather.loss = loss;
+        sim.twists = (5..10).map(|id| (id, Twist::Silent)).collect();
+        let ours: Vec<NodeId> = (0..5).collect();
+        let found = fire(&mut sim, 1_000, 200, &ours);
+        let what = format!("half compares, loss {loss}");
+        print(&sim, &what, &found);
+        assert_eq!(found.later_than_2s, 0, "{what}");
+    }
+}
+
+#[test]
+fn one_alone_among_nodes_that_compare_nothing() {
+    let mut sim = cluster(223, 9);
+    sim.network.weather.loss = 0.1;
+    sim.twists = (1..9).map(|id| (id, Twist::Silent)).collect();
+    let found = fire(&mut sim, 500, 15, &[0]);
+    print(&sim, "one alone", &found);
+    assert!(counted(&sim, |serf| serf.counters().repair_exchanges_for_gaps) > 0);
+    assert!(found.later_than_5s * 200 <= found.pairs);
+}
+
+#[test]
+fn a_liar_costs_little_and_stops_nothing() {
+    let mut sim = cluster(231, 9);
+    let honest: Vec<NodeId> = (0..8).collect();
+    sim.twists.insert(8, Twist::Liar);
+    // Only the liar is of another opinion: an event keeps digests on the acks.
+    sim.user_event(0, "deploy", "first");
+    let before = sim.traffic;
+    sim.run_for(secs(55));
+    let spent = sim.traffic;
+    let exchanges = |sim: &Sim, id: NodeId| {
+        let counters = sim.serf(id).counters();
+        counters.repair_exchanges_for_digests + counters.repair_exchanges_for_gaps
+    };
+    for &id in &honest {
+        // At 1, 3, 7, 15, 31 seconds and after that every 30, if it is asked that often.
+        assert!(exchanges(&sim, id) <= 7, "{id}: {}", exchanges(&sim, id));
+    }
+    let per_node = (spent.datagrams - before.datagrams) / 9 / 55;
+    println!("with a liar: {per_node} datagrams a second and node");
+    assert!(per_node <= 16, "{per_node}");
+    sim.network.weather.loss = 0.1;
+    let found = fire(&mut sim, 500, 50, &honest);
+    print(&sim, "with a liar", &found);
+    assert_eq!(found.later_than_2s, 0);
+}
+
+#[test]
+fn without_events_nothing_is_compared() {
+    let mut sim = cluster(241, 9);
+    sim.run_for(secs(90));
+    sim.user_event(0, "deploy", "first");
+    sim.run_for(secs(62));
+    let (pings, before) = (
+        counted(&sim, |serf| serf.counters().repair_pings),
+        sim.traffic,
+    );
+    sim.run_for(secs(60));
+    assert_eq!(counted(&sim, |serf| serf.counters().repair_pings), pings);
+    let idle = sim.traffic.datagram_bytes - before.datagram_bytes;
+    // A ping and an ack a second and node; neither has a byte more than without events.
+    assert_eq!(sim.traffic.datagrams - before.datagrams, 2 * 9 * 60);
+    println!("at rest: {} bytes a datagram", idle / (2 * 9 * 60));
 }
