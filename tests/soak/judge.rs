@@ -90,6 +90,11 @@ pub fn judge(history: &History) -> Verdict {
     let mut court = Court {
         history,
         memberships: history.nodes.iter().map(Membership::all).collect(),
+        times: history
+            .runs
+            .iter()
+            .map(|run| (run.event.as_str(), run.ltime))
+            .collect(),
         verdict: Verdict::default(),
     };
     let mut runs: BTreeMap<(&str, usize), Vec<&Run>> = BTreeMap::new();
@@ -112,6 +117,8 @@ pub fn judge(history: &History) -> Verdict {
 struct Court<'a> {
     history: &'a History,
     memberships: Vec<Vec<Membership>>,
+    /// The Lamport times of the events that anybody ran.
+    times: BTreeMap<&'a str, u64>,
     verdict: Verdict,
 }
 
@@ -269,14 +276,12 @@ impl Court<'_> {
         if youth > self.under_way(event) {
             return false;
         }
-        let before = |run: &&Run| run.at <= one.joined;
-        let highest = self
+        let before = self
             .history
-            .runs
+            .events
             .iter()
-            .filter(before)
-            .map(|run| run.ltime)
-            .max();
+            .filter(|other| other.asked <= one.joined);
+        let highest = before.filter_map(|other| self.ltime(other)).max();
         self.ltime(event) <= highest
     }
 
@@ -292,8 +297,7 @@ impl Court<'_> {
 
     /// The Lamport time of an event, if anybody ran it.
     fn ltime(&self, event: &Event) -> Option<u64> {
-        let run = self.history.runs.iter().find(|run| run.event == event.name);
-        run.map(|run| run.ltime)
+        self.times.get(event.name.as_str()).copied()
     }
 
     fn cause(&self, event: &Event, node: usize, one: &Membership) -> Cause {

@@ -31,14 +31,12 @@ use settings::Settings;
 
 /// A short chaos of cottars alone that lose datagrams.
 #[test]
-#[ignore = "not all promises are kept yet"]
 fn cottars_keep_their_promises_under_loss() {
     short(&Settings::short("CCCCCCCC"), 10);
 }
 
 /// A short chaos of cottars among the reference.
 #[test]
-#[ignore = "not all promises are kept yet"]
 fn cottars_keep_their_promises_among_serfs() {
     short(&Settings::short("CSCSCSCS"), 0);
 }

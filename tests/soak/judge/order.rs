@@ -7,8 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// So long an event waits at least for an earlier time that is missing, in seconds, less what clocks and
 /// scripts may differ by.
 const WAIT: f64 = 0.045;
-/// So long after its event was fired nobody has given up a time yet, in seconds.
-const GIVEN_UP: f64 = 0.5;
 
 /// Pairs of runs, the later one with the lower time.
 #[derive(Clone, Debug, Default)]
@@ -56,14 +54,15 @@ pub fn judge(court: &mut Court) {
         } else {
             order.late += 1;
         }
-        // The wait begins with the first later time that arrives, coalesced or not.
+        // The wait begins with the first later time that is heard of: in an event, coalesced or not, or
+        // in the clock of another node, at the earliest when this one was fired.
         let later = by_time.range(run.ltime + 1..).flat_map(|(_, names)| names);
         let asked = later.map(|name| events.get(name).map_or(first.at, |event| event.asked));
-        let waited = first.at - asked.fold(first.at, f64::min);
-        let is_young = fired < first.at && first.at < fired + GIVEN_UP;
+        let noticed = asked.fold(fired, f64::min);
+        let has_waited = first.at < fired || first.at > noticed + WAIT;
         let memberships = &court.memberships[run.node];
         let is_settled = memberships.iter().any(|one| one.is_settled(fired, run.at));
-        if waited < WAIT && is_young && is_settled {
+        if !has_waited && is_settled {
             court.broken(run.node, || {
                 format!("D8 n{} ran {event} behind {first:?}: {run:?}", run.node)
             });
