@@ -55,6 +55,8 @@ pub(in crate::serf) struct InOrder<T> {
     latest: LamportTime,
     /// Since something was taken last, all times up to this one have turned out not to be missing.
     passed: Option<LamportTime>,
+    /// Something has been taken in since: more may follow in this turn.
+    arriving: bool,
 }
 
 impl<T> Default for InOrder<T> {
@@ -67,6 +69,7 @@ impl<T> Default for InOrder<T> {
             due: None,
             latest: LamportTime(0),
             passed: None,
+            arriving: false,
         }
     }
 }
@@ -86,6 +89,7 @@ impl<T> InOrder<T> {
         patience: Duration,
         now: Instant,
     ) {
+        self.arriving = true;
         let slot = self.slot(time, patience, now);
         let was_empty = slot.items.is_empty();
         slot.items.push(item);
@@ -97,6 +101,7 @@ impl<T> InOrder<T> {
     /// A time is not missing, although nothing of it is handed over here. [`Self::take_ready`] has
     /// to follow.
     pub(in crate::serf) fn skip(&mut self, time: LamportTime, patience: Duration, now: Instant) {
+        self.arriving = true;
         if time >= self.next {
             self.slot(time, patience, now);
         }
@@ -124,6 +129,7 @@ impl<T> InOrder<T> {
 
     /// No time below is missing any more. [`Self::take_ready`] has to follow.
     pub(in crate::serf) fn skip_below(&mut self, time: LamportTime) {
+        self.arriving = true;
         if time > self.next {
             self.next = time;
             self.passed = time.0.checked_sub(1).map(LamportTime);
@@ -156,12 +162,14 @@ impl<T> InOrder<T> {
         self.due
     }
 
-    /// Takes what need not wait any longer.
+    /// Takes what need not wait any longer. Patience ends only when nothing was taken in since the last
+    /// call, at a timeout: what is missing may come next in the same turn, if the loop was held up.
     pub(in crate::serf) fn take_ready(&mut self, now: Instant) -> Ready<T> {
         let full = self.count > WAITING_MAX || self.bytes > WAITING_BYTES_MAX;
+        let timeout = !std::mem::take(&mut self.arriving);
         let over = |slot: &Slot<T>| full || slot.due <= now;
         let mut last = None;
-        if full || self.due.is_some_and(|due| due <= now) {
+        if full || (timeout && self.due.is_some_and(|due| due <= now)) {
             let slots = self.waiting.iter().filter(|(_, slot)| over(slot));
             last = slots.last().map(|(time, _)| *time);
         }
@@ -280,6 +288,24 @@ mod tests {
     }
 
     #[test]
+    fn a_loop_that_was_held_up_reads_before_it_gives_up() {
+        let mut order = from(1);
+        offer(&mut order, &[3], 1);
+        assert_eq!(take(&mut order, 1), NONE);
+        // Long after its patience: what is missing is among what the turn reads.
+        offer(&mut order, &[4], 9_000);
+        assert_eq!(order.take_ready(at(9_000)).items, NONE);
+        offer(&mut order, &[2], 9_000);
+        assert_eq!(order.take_ready(at(9_000)).items, NONE);
+        offer(&mut order, &[1], 9_000);
+        assert_eq!(take(&mut order, 9_000), [1, 2, 3, 4]);
+        // Nothing more came.
+        offer(&mut order, &[6], 9_001);
+        assert_eq!(order.take_ready(at(9_900)).items, NONE);
+        assert_eq!(take(&mut order, 9_900), [6]);
+    }
+
+    #[test]
     fn a_burst_backwards_comes_out_forwards() {
         let mut order = InOrder::default();
         for time in (2..=5).rev() {
@@ -311,6 +337,7 @@ mod tests {
         order.offer(t(11), 11, 1, PATIENCE * 5, at(0));
         order.offer(t(13), 13, 1, PATIENCE, at(0));
         order.offer(t(15), 15, 1, PATIENCE * 5, at(0));
+        assert_eq!(take(&mut order, 0), NONE);
         assert_eq!(take(&mut order, 50), [11, 13]);
         assert_eq!(take(&mut order, 249), NONE);
         assert_eq!(take(&mut order, 250), [15]);
@@ -409,6 +436,7 @@ mod tests {
     fn the_last_time_there_is_does_not_block() {
         let mut order = InOrder::default();
         offer(&mut order, &[u64::MAX, u64::MAX - 1], 0);
+        assert_eq!(take(&mut order, 0), NONE);
         assert_eq!(take(&mut order, 50), [u64::MAX - 1, u64::MAX]);
         offer(&mut order, &[u64::MAX], 60);
         assert_eq!(take(&mut order, 60), [u64::MAX]);
