@@ -3,13 +3,19 @@
 
 mod events;
 mod limits;
+mod lives;
 mod membership;
 mod queries;
+mod soon;
+mod truth;
 
 pub use events::*;
 pub use limits::*;
+pub use lives::*;
 pub use membership::*;
 pub use queries::*;
+pub use soon::*;
+pub use truth::*;
 
 use std::collections::BTreeSet;
 
@@ -21,6 +27,8 @@ use crate::cluster::NodeId;
 use crate::history::{Record, What};
 
 type Verdict = Result<(), String>;
+/// An event's name and payload.
+type EventKey<'a> = (&'a [u8], &'a [u8]);
 /// One run of a node's program.
 type Life = (NodeId, u32);
 
@@ -51,7 +59,10 @@ pub fn check_all(history: &[Record], limits: &Limits) -> Verdict {
     answers_arrive_in_calm(history)?;
     handlers_run_one_at_a_time_in_order(history)?;
     queues_stay_within_limits(history, limits)?;
-    streams_end(history, limits)
+    streams_end(history, limits)?;
+    events_come_in_order(history)?;
+    a_nodes_events_come_in_order(history)?;
+    members_are_told_of_as_they_are(history)
 }
 
 fn final_lists(history: &[Record]) -> impl Iterator<Item = (NodeId, &Vec<Member>)> {
@@ -88,5 +99,7 @@ pub fn runs_are_the_same(first: u64, second: u64) -> Verdict {
     }
 }
 
+#[cfg(test)]
+mod delivery_tests;
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,8 @@ pub struct Spec {
     pub verify_incoming: bool,
     pub verify_outgoing: bool,
     pub pace: Pace,
+    /// A leave does not make the snapshot forget.
+    pub rejoin_after_leave: bool,
 }
 
 impl Spec {
@@ -54,6 +56,7 @@ impl Spec {
             verify_incoming: true,
             verify_outgoing: true,
             pace: Pace::Fixed(Duration::from_millis(5)),
+            rejoin_after_leave: false,
         }
     }
 }
@@ -71,6 +74,11 @@ pub struct Disk {
 
 /// Time that a write of the keyring file takes.
 const WRITE_TIME: Duration = Duration::from_millis(3);
+
+/// Whether a node goes on from what it knew of events, according to its snapshot.
+fn continues(snapshot: &Snapshot) -> bool {
+    snapshot.event_clock.0 > 0
+}
 
 /// A name that is known to be good.
 pub fn node_name(name: &str) -> NodeName {
@@ -117,14 +125,18 @@ enum Incoming {
 enum Asked {
     Join {
         retry: Option<Command>,
+        targets: Vec<SocketAddr>,
         ignore_old: bool,
+        at: Instant,
     },
     Leave,
     UserEvent {
         name: Vec<u8>,
         payload: Vec<u8>,
     },
-    Query,
+    Query {
+        acks: Vec<NodeId>,
+    },
     Respond(cottar::serf::Query),
     Other,
 }
@@ -146,6 +158,10 @@ pub struct Node {
     /// Every stream of this life: connection and side.
     streams: BTreeMap<StreamId, (u64, usize)>,
     next_inbound: u64,
+    /// Whether somebody has opened a stream to it.
+    called: bool,
+    /// Whom it tries to join until somebody answers.
+    calling: Vec<NodeId>,
     started_at: Instant,
     resumed_at: Instant,
     stopping: Option<Stop>,
@@ -311,6 +327,8 @@ impl Sim {
             wake: None,
             streams: BTreeMap::new(),
             next_inbound: 0,
+            called: false,
+            calling: Vec::new(),
             started_at: self.now,
             resumed_at: self.now,
             stopping: None,
@@ -338,7 +356,10 @@ impl Sim {
         envelope.verify_outgoing = node.spec.verify_outgoing;
         envelope.keyring = node.keyring();
         let mut config = node.spec.config.clone();
-        config.snapshot = (node.disk.snapshot.as_ref()).map(|file| Snapshot::decode(file, false).0);
+        let rejoin = node.spec.rejoin_after_leave;
+        config.snapshot =
+            (node.disk.snapshot.as_ref()).map(|file| Snapshot::decode(file, rejoin).0);
+        let continues = config.snapshot.as_ref().is_some_and(continues);
         let serf = Serf::new(config, envelope, seed, now).unwrap();
         node.before = node.stopped.take();
         if node.before.is_some() {
@@ -354,7 +375,12 @@ impl Sim {
         node.resumed_at = now;
         let (name, addr) = (node.spec.config.name.clone(), node.spec.config.addr);
         self.by_addr.insert(addr, id);
-        self.record(id, What::Started { name, addr });
+        let started = What::Started {
+            name,
+            addr,
+            continues,
+        };
+        self.record(id, started);
         self.after_input(id);
     }
 
@@ -372,18 +398,15 @@ impl Sim {
     /// Gives a node a command; its end is found in [`Self::results`].
     pub fn command(&mut self, id: NodeId, command: Command) -> CommandId {
         let asked = match &command {
-            Command::Join {
-                ignore_old_events, ..
-            } => Asked::Join {
-                retry: None,
-                ignore_old: *ignore_old_events,
-            },
+            Command::Join { .. } => self.asked_join(&command, false),
             Command::Leave => Asked::Leave,
             Command::UserEvent { name, payload, .. } => Asked::UserEvent {
                 name: name.clone(),
                 payload: payload.clone().unwrap_or_default(),
             },
-            Command::Query(_) => Asked::Query,
+            Command::Query(params) => Asked::Query {
+                acks: self.who_acks(params),
+            },
             _ => Asked::Other,
         };
         self.command_as(id, command, asked)
@@ -421,8 +444,28 @@ impl Sim {
             ignore_old_events: ignore_old,
             announce: true,
         };
-        let retry = retry.then(|| command.clone());
-        self.command_as(id, command, Asked::Join { retry, ignore_old })
+        if retry {
+            self.nodes[id].calling.extend(others);
+        }
+        let asked = self.asked_join(&command, retry);
+        self.command_as(id, command, asked)
+    }
+
+    fn asked_join(&self, command: &Command, retry: bool) -> Asked {
+        let Command::Join {
+            targets,
+            ignore_old_events,
+            ..
+        } = command
+        else {
+            return Asked::Other;
+        };
+        Asked::Join {
+            retry: retry.then(|| command.clone()),
+            targets: targets.iter().map(|target| target.addr).collect(),
+            ignore_old: *ignore_old_events,
+            at: self.now,
+        }
     }
 
     pub fn user_event(&mut self, id: NodeId, name: &str, payload: &str) -> CommandId {
@@ -476,6 +519,8 @@ impl Sim {
         node.statuses.clear();
         node.deepest = Depths::default();
         node.next_inbound = 0;
+        node.called = false;
+        node.calling.clear();
         let streams = std::mem::take(&mut node.streams);
         let host_up = node.host_up;
         self.record(id, What::Stopped(why));
@@ -508,10 +553,11 @@ impl Sim {
         }
         self.nodes[id].resumed_at = self.now;
         self.record(id, What::Resumed);
+        // One turn reads all that waits before anything else is done.
         while let Some(input) = self.nodes[id].inbox.pop_front() {
-            self.feed(id, input);
+            self.give(id, input);
         }
-        self.schedule_wake(id);
+        self.after_input(id);
     }
 
     // --- time --------------------------------------------------------------------------------
@@ -585,16 +631,8 @@ impl Sim {
                 command,
             } => {
                 if self.nodes[node].life == life && self.is_up(node) {
-                    let command = *command;
-                    let ignore_old = matches!(
-                        command,
-                        Command::Join {
-                            ignore_old_events: true,
-                            ..
-                        }
-                    );
-                    let retry = Some(command.clone());
-                    self.command_as(node, command, Asked::Join { retry, ignore_old });
+                    let asked = self.asked_join(&command, true);
+                    self.command_as(node, *command, asked);
                 }
             }
         }

@@ -36,6 +36,21 @@ pub struct Depths {
     pub event: usize,
 }
 
+/// What is promised while nobody comes, goes or is cut off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Steady {
+    /// Chance that a datagram is lost.
+    pub loss: f64,
+    /// By then an event has reached everybody, if that is promised.
+    pub bound: Option<Duration>,
+    /// And nearly always by then.
+    pub hoped: Duration,
+    /// Whether each query reaches everybody by its deadline, not only nearly always.
+    pub queries_reach_all: bool,
+    /// Whether the events of one node come in order.
+    pub in_order: bool,
+}
+
 /// What happened. Some of it is only for who reads a history.
 #[derive(Clone, Debug)]
 #[allow(dead_code)]
@@ -43,6 +58,8 @@ pub enum What {
     Started {
         name: NodeName,
         addr: SocketAddr,
+        /// With a memory of the life before this one.
+        continues: bool,
     },
     Stopped(Stop),
     Paused,
@@ -78,6 +95,12 @@ pub enum What {
     /// as it asked for.
     Joined {
         skipped_before: u64,
+        /// Who answered.
+        contacts: Vec<NodeId>,
+        asked_at: Instant,
+        ignores_old: bool,
+        /// Somebody opened a stream to it before.
+        called: bool,
     },
     /// A user event was accepted from a command.
     Fired {
@@ -90,6 +113,8 @@ pub enum What {
         ltime: LamportTime,
         id: u32,
         deadline: Instant,
+        /// Who should acknowledge it, as far as it runs; nobody if the asker does not care.
+        acks: Vec<NodeId>,
     },
     /// Something came back for a query.
     Returned {
@@ -105,6 +130,8 @@ pub enum What {
     },
     /// The chaos is over: no loss, no cuts, nobody crashes any more.
     Calm,
+    /// From here on, or no more, events and queries are all that happens.
+    Steady(Option<Steady>),
     /// A queue got deeper than ever, or this is the end.
     Queues {
         depths: Depths,

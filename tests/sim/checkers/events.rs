@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use cottar::serf::Event;
 use cottar::time::Instant;
 
-use super::{Life, Verdict, life, lives_at_the_end};
+use super::lives::{first_lives, first_of};
+use super::{EventKey, Life, Verdict, life, lives_at_the_end};
 use crate::history::{Record, What};
-
-/// An event's name and payload.
-type EventKey<'a> = (&'a [u8], &'a [u8]);
 
 /// No life of a node gets the same user event twice.
 pub fn events_come_at_most_once(history: &[Record]) -> Verdict {
@@ -35,6 +33,8 @@ pub fn events_come_at_most_once(history: &[Record]) -> Verdict {
 /// was joined when it was fired, and runs still. (Names and payloads are unique in a run.)
 pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
     let living = lives_at_the_end(history);
+    let first = first_lives(history);
+    let mut skipped: BTreeMap<Life, u64> = BTreeMap::new();
     let mut joined: BTreeMap<Life, (Instant, u64)> = BTreeMap::new();
     let mut got: BTreeMap<EventKey<'_>, (u64, BTreeSet<Life>)> = BTreeMap::new();
     for record in history {
@@ -43,9 +43,18 @@ pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
             What::Started { .. } if life(record) == (0, 0) => {
                 joined.insert((0, 0), (record.at, 0));
             }
-            What::Joined { skipped_before } => {
+            // It may have joined before and ended before it could say so; what it skipped is unknown.
+            What::Started {
+                continues: true, ..
+            } if !joined.contains_key(&(record.node, record.life - 1)) => {
+                skipped.insert(first_of(&first, life(record)), u64::MAX);
+            }
+            What::Joined { skipped_before, .. } => {
                 let entry = joined.entry(life(record)).or_insert((record.at, 0));
                 entry.1 = entry.1.max(*skipped_before);
+                // What was skipped once stays skipped in the lives that go on from there.
+                let skipped = skipped.entry(first_of(&first, life(record))).or_insert(0);
+                *skipped = (*skipped).max(*skipped_before);
             }
             What::Delivered {
                 event: Event::User(event),
@@ -69,6 +78,8 @@ pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
             continue; // died with those who knew
         }
         for (who, (since, skipped_before)) in &joined {
+            let earlier = skipped.get(&first_of(&first, *who)).unwrap_or(&0);
+            let skipped_before = skipped_before.max(earlier);
             let connected = living.contains(who) && *since <= record.at && skipped_before <= ltime;
             if connected && !by.contains(who) {
                 return Err(format!(

@@ -123,6 +123,7 @@ pub fn answers_arrive_in_calm(history: &[Record]) -> Verdict {
                 ltime,
                 id,
                 deadline,
+                ..
             } if living.contains(&life(record)) => {
                 asked.insert((*ltime, *id), (*command, *deadline));
             }
@@ -136,7 +137,11 @@ pub fn answers_arrive_in_calm(history: &[Record]) -> Verdict {
         }
     }
     let way = Duration::from_millis(50);
+    let mut lossy = false;
     for record in history {
+        if let What::Steady(steady) = record.what {
+            lossy = steady.is_some_and(|steady| steady.loss > 0.0);
+        }
         let What::Answered {
             ltime,
             id,
@@ -151,7 +156,7 @@ pub fn answers_arrive_in_calm(history: &[Record]) -> Verdict {
         else {
             continue;
         };
-        let matters = record.at >= calm.at && record.at + way < *deadline;
+        let matters = !lossy && record.at >= calm.at && record.at + way < *deadline;
         if matters && !heard.contains(&(*command, *name)) {
             return Err(format!(
                 "{:?}: {name}'s answer to {command:?} got lost in calm",

@@ -2,18 +2,19 @@ use super::*;
 use crate::cluster::{host_addr, node_name};
 use crate::history::Depths;
 use cottar::serf::{
-    CommandId, Event, LamportTime, MemberStatus, Query, QueryRecord, Tags, UserEvent,
+    CommandId, Event, LamportTime, MemberEvent, MemberEventKind, MemberStatus, Query, QueryRecord,
+    Tags, UserEvent,
 };
 use cottar::swim::NodeState;
 use cottar::time::Instant;
 use cottar::wire::VersionVector;
 
-const LIMITS: Limits = Limits {
+pub(super) const LIMITS: Limits = Limits {
     queue_messages_max: 4096,
     stream_age_max: Duration::from_secs(30),
 };
 
-fn at(millis: u64, node: NodeId, what: What) -> Record {
+pub(super) fn at(millis: u64, node: NodeId, what: What) -> Record {
     Record {
         at: Instant::from_millis(millis),
         node,
@@ -31,14 +32,15 @@ fn known(about: &str, incarnation: u32, state: NodeState) -> What {
     }
 }
 
-fn started(name: &str) -> What {
+pub(super) fn started(name: &str) -> What {
     What::Started {
         name: node_name(name),
         addr: host_addr(0),
+        continues: false,
     }
 }
 
-fn member(name: &str, status: MemberStatus) -> Member {
+pub(super) fn member(name: &str, status: MemberStatus) -> Member {
     Member {
         name: node_name(name),
         addr: host_addr(1),
@@ -48,34 +50,44 @@ fn member(name: &str, status: MemberStatus) -> Member {
     }
 }
 
+pub(super) fn joined(skipped_before: u64, contacts: &[NodeId]) -> What {
+    What::Joined {
+        skipped_before,
+        contacts: contacts.to_vec(),
+        asked_at: Instant::from_millis(1),
+        ignores_old: skipped_before > 0,
+        called: false,
+    }
+}
+
 /// Two nodes that run, with these lists in the end.
-fn ending(first: Vec<Member>, second: Vec<Member>) -> Vec<Record> {
+pub(super) fn ending(first: Vec<Member>, second: Vec<Member>) -> Vec<Record> {
     vec![
         at(0, 0, started("a")),
         at(0, 1, started("b")),
-        at(1, 1, What::Joined { skipped_before: 0 }),
+        at(1, 1, joined(0, &[0])),
         at(9_000, 0, What::Members(first)),
         at(9_000, 1, What::Members(second)),
     ]
 }
 
-fn both() -> Vec<Member> {
+pub(super) fn both() -> Vec<Member> {
     vec![
         member("a", MemberStatus::Alive),
         member("b", MemberStatus::Alive),
     ]
 }
 
-fn with(mut history: Vec<Record>, news: Vec<Record>) -> Vec<Record> {
+pub(super) fn with(mut history: Vec<Record>, news: Vec<Record>) -> Vec<Record> {
     history.splice(3..3, news);
     history
 }
 
-fn delivered(millis: u64, node: NodeId, order: u64, event: Event) -> Record {
+pub(super) fn delivered(millis: u64, node: NodeId, order: u64, event: Event) -> Record {
     at(millis, node, What::Delivered { order, event })
 }
 
-fn user(ltime: u64, payload: &str) -> Event {
+pub(super) fn user(ltime: u64, payload: &str) -> Event {
     Event::User(UserEvent {
         ltime: LamportTime(ltime),
         name: b"deploy".to_vec(),
@@ -86,7 +98,12 @@ fn user(ltime: u64, payload: &str) -> Event {
 
 #[test]
 fn a_good_history_passes() {
-    check_all(&ending(both(), both()), &LIMITS).unwrap();
+    let told = |node| {
+        let (kind, members) = (MemberEventKind::Join, both());
+        delivered(5, node, 0, Event::Member(MemberEvent { kind, members }))
+    };
+    let history = with(ending(both(), both()), vec![told(0), told(1)]);
+    check_all(&history, &LIMITS).unwrap();
 }
 
 #[test]
@@ -178,7 +195,7 @@ fn an_event_that_misses_a_node_is_seen() {
     events_reach_the_connected(&with(ending(both(), both()), news.clone())).unwrap();
     // One that joined later, and asked to skip what was before, need not get it.
     news.pop();
-    news.push(at(8, 1, What::Joined { skipped_before: 8 }));
+    news.push(at(8, 1, joined(8, &[0])));
     events_reach_the_connected(&with(ending(both(), both()), news)).unwrap();
 }
 
@@ -210,6 +227,7 @@ fn query_faults_are_seen() {
         ltime: LamportTime(1),
         id: 9,
         deadline: Instant::from_millis(1000),
+        acks: Vec::new(),
     };
     let back = |millis, record| at(millis, 0, What::Returned { command, record });
     let ack = || QueryRecord::Ack {
@@ -259,6 +277,7 @@ fn answers_out_of_time_are_seen() {
             ltime: LamportTime(1),
             id: 9,
             deadline: Instant::from_millis(1000),
+            acks: Vec::new(),
         };
         let mut news = vec![
             at(5, 0, What::Calm),

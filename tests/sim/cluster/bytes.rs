@@ -317,6 +317,7 @@ impl Sim {
         let stream = StreamId::Inbound(node.next_inbound);
         node.next_inbound += 1;
         node.streams.insert(stream, (connection, 1));
+        node.called = true;
         let life = node.life;
         let end = End {
             node: Some(to),

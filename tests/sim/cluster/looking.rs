@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cottar::serf::{CommandId, CommandResult, MemberStatus, Serf};
+use cottar::serf::{CommandId, CommandResult, MemberStatus, QueryParams, Serf};
 use cottar::time::Instant;
 use cottar::wire::NodeName;
 
@@ -64,6 +64,48 @@ impl Sim {
             }
         }
         None
+    }
+
+    /// The nodes that run, in groups that know nothing of each other: nobody in one holds a member of
+    /// another that it would call, or still tries to join one.
+    pub fn islands(&self) -> Vec<Vec<NodeId>> {
+        let knows = |one: NodeId, other: NodeId| {
+            let status = self.status(one, &self.nodes[other].spec.config.name.to_string());
+            let lists = status.is_some_and(|status| status != MemberStatus::Left);
+            lists || self.nodes[one].calling.contains(&other)
+        };
+        let mut islands: Vec<Vec<NodeId>> = Vec::new();
+        for id in self.up() {
+            let touches = |island: &Vec<NodeId>| {
+                let mut on_it = island.iter();
+                on_it.any(|&other| knows(id, other) || knows(other, id))
+            };
+            let (near, far): (Vec<_>, Vec<_>) = islands.into_iter().partition(touches);
+            let mut island = near.concat();
+            island.push(id);
+            islands = far;
+            islands.push(island);
+        }
+        islands
+    }
+
+    /// The nodes that run and that a query is for, if it asks for acks.
+    pub(super) fn who_acks(&self, params: &QueryParams) -> Vec<NodeId> {
+        let matches = |&id: &NodeId| {
+            let config = &self.nodes[id].spec.config;
+            let nodes = &params.filter_nodes;
+            let named = nodes.is_empty() || nodes.iter().any(|name| name == config.name.as_bytes());
+            let tagged = params.filter_tags.iter().all(|(key, pattern)| {
+                let value = config.tags.get(key).unwrap_or_default();
+                let [value, pattern] =
+                    [value, pattern].map(|text| std::str::from_utf8(text).unwrap());
+                regex_lite::Regex::new(pattern).unwrap().is_match(value)
+            });
+            named && tagged
+        };
+        let mut up = self.up();
+        up.retain(|id| params.request_ack && matches(id));
+        up
     }
 
     pub fn result(&self, id: CommandId) -> Option<&CommandResult> {

@@ -55,13 +55,20 @@ impl Sim {
         }
     }
 
+    /// Something reaches a node, which does with it what is to be done.
     pub(super) fn feed(&mut self, id: NodeId, incoming: Incoming) {
-        let now = self.now;
-        let node = &mut self.nodes[id];
-        if node.paused {
-            node.inbox.push_back(incoming);
+        if self.nodes[id].paused {
+            self.nodes[id].inbox.push_back(incoming);
             return;
         }
+        self.give(id, incoming);
+        self.after_input(id);
+    }
+
+    /// A node takes something in.
+    pub(super) fn give(&mut self, id: NodeId, incoming: Incoming) {
+        let now = self.now;
+        let node = &mut self.nodes[id];
         let Some(serf) = node.serf.as_mut() else {
             return;
         };
@@ -91,7 +98,6 @@ impl Sim {
             }
             Incoming::HandlerEnded => self.handler_ended(id),
         }
-        self.after_input(id);
     }
 
     /// Drains the outputs, then looks at the node. Asking must change nothing.
@@ -173,12 +179,31 @@ impl Sim {
         let asked = asked.unwrap_or_else(|| panic!("{command:?} ended twice: {result:?}"));
         let worked = !matches!(result, CommandResult::Failed(_));
         match (asked, &result) {
-            (Asked::Join { ignore_old, .. }, CommandResult::Joined { contacted, .. })
-                if *contacted > 0 =>
-            {
+            (
+                Asked::Join {
+                    targets,
+                    ignore_old,
+                    at,
+                    ..
+                },
+                CommandResult::Joined {
+                    contacted,
+                    failures,
+                },
+            ) if *contacted > 0 => {
+                self.nodes[id].calling.clear();
+                let failed = |addr| failures.iter().any(|(target, _)| target.addr == addr);
+                let answered = targets.into_iter().filter(|addr| !failed(*addr));
+                let contacts = answered.filter_map(|addr| self.by_addr.get(&addr).copied());
                 let event_time = self.serf(id).stats().event_time;
-                let skipped_before = if ignore_old { event_time } else { 0 };
-                self.record(id, What::Joined { skipped_before });
+                let joined = What::Joined {
+                    skipped_before: if ignore_old { event_time } else { 0 },
+                    contacts: contacts.collect(),
+                    asked_at: at,
+                    ignores_old: ignore_old,
+                    called: self.nodes[id].called,
+                };
+                self.record(id, joined);
             }
             (
                 Asked::Join {
@@ -206,7 +231,7 @@ impl Sim {
                 self.record(id, What::Fired { name, payload });
             }
             (
-                Asked::Query,
+                Asked::Query { acks },
                 CommandResult::Queried {
                     ltime,
                     id: query,
@@ -218,6 +243,7 @@ impl Sim {
                     ltime: *ltime,
                     id: *query,
                     deadline: *deadline,
+                    acks,
                 };
                 self.record(id, asked);
             }

@@ -193,3 +193,21 @@ fn joining_nobody_says_why() {
     );
     assert!(!why(unanswered).is_empty());
 }
+
+#[test]
+fn two_that_nobody_introduces_stay_apart() {
+    let mut sim = cluster(31, 4);
+    (0..4).for_each(|id| sim.crash(id, false));
+    for (id, gone) in [(0, 2), (1, 3)] {
+        sim.start(id);
+        sim.join(id, &[gone], true, true);
+    }
+    // Both have forgotten whom they knew, and call only who is gone.
+    sim.run_for(secs(300));
+    assert_eq!(sim.islands(), [[0], [1]]);
+    assert!(all(&sim, &[0], "n1", None) && all(&sim, &[1], "n0", None));
+    sim.join(1, &[0], false, true);
+    agree(&mut sim, secs(10));
+    assert_eq!(sim.islands().len(), 1);
+    close(sim);
+}

@@ -1,0 +1,207 @@
+//! What the lives of a node have in common: user events over restarts (delivery spec D1 to D3).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cottar::serf::Event;
+use cottar::time::{Duration, Instant};
+
+use super::{EventKey, Life, Verdict, life, lives_at_the_end};
+use crate::cluster::NodeId;
+use crate::history::{Record, What};
+
+/// For each life the first of those that it goes on from, each with the memory of the one before:
+/// itself, if it began with none.
+pub(super) fn first_lives(history: &[Record]) -> BTreeMap<Life, Life> {
+    let mut first: BTreeMap<Life, Life> = BTreeMap::new();
+    for record in history {
+        if let What::Started { continues, .. } = record.what {
+            let (node, number) = life(record);
+            let before = number.checked_sub(1).map(|before| (node, before));
+            let before = before.filter(|_| continues).and_then(|b| first.get(&b));
+            let found = before.copied().unwrap_or((node, number));
+            first.insert((node, number), found);
+        }
+    }
+    first
+}
+
+pub(super) fn first_of(first: &BTreeMap<Life, Life>, life: Life) -> Life {
+    first.get(&life).copied().unwrap_or(life)
+}
+
+fn delivered(record: &Record) -> Option<(EventKey<'_>, u64)> {
+    match &record.what {
+        What::Delivered {
+            event: Event::User(event),
+            ..
+        } => Some(((&event.name, &event.payload), event.ltime.0)),
+        _ => None,
+    }
+}
+
+/// Over all lives that go on from one another a node gets each user event once. (Names and payloads
+/// are unique in a run.)
+pub fn nothing_comes_twice_over_all_lives(history: &[Record]) -> Verdict {
+    let first = first_lives(history);
+    let mut got = BTreeSet::new();
+    for record in history {
+        let Some((key, ltime)) = delivered(record) else {
+            continue;
+        };
+        if !got.insert((first_of(&first, life(record)), key)) {
+            return Err(format!(
+                "{:?}: node {} got {:?} of time {ltime} again, in life {}",
+                record.at,
+                record.node,
+                String::from_utf8_lossy(key.1),
+                record.life
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Events whose times are this far below the newest are forgotten by those who got them.
+const REMEMBERED_TIMES: u64 = 512;
+
+/// A node that runs in the end and goes on from an earlier life has got, in one of its lives, each
+/// user event that was fired since it was first joined and that somebody else who runs in the end
+/// got in the life that still runs.
+pub fn what_was_missed_comes_afterwards(history: &[Record]) -> Verdict {
+    let living = lives_at_the_end(history);
+    let first = first_lives(history);
+    // By first life: since when it was joined, and what it skipped by that.
+    let mut joined: BTreeMap<Life, (Instant, u64)> = BTreeMap::new();
+    let mut got: BTreeMap<EventKey<'_>, (u64, BTreeSet<Life>)> = BTreeMap::new();
+    let mut newest = 0;
+    for record in history {
+        match &record.what {
+            What::Started { .. } if life(record) == (0, 0) => {
+                joined.insert((0, 0), (record.at, 0));
+            }
+            What::Joined { skipped_before, .. }
+                if first_of(&first, life(record)) == life(record) =>
+            {
+                let entry = joined.entry(life(record)).or_insert((record.at, 0));
+                entry.1 = entry.1.max(*skipped_before);
+            }
+            _ => {
+                if let Some((key, ltime)) = delivered(record) {
+                    newest = newest.max(ltime);
+                    let by = &mut got.entry(key).or_insert((ltime, BTreeSet::new())).1;
+                    by.insert(life(record));
+                }
+            }
+        }
+    }
+    for record in history {
+        let What::Fired { name, payload } = &record.what else {
+            continue;
+        };
+        let Some((ltime, by)) = got.get(&(&name[..], &payload[..])) else {
+            continue;
+        };
+        if ltime + REMEMBERED_TIMES <= newest {
+            continue;
+        }
+        for who in &living {
+            let beginning = first_of(&first, *who);
+            let Some((since, skipped_before)) = joined.get(&beginning) else {
+                continue;
+            };
+            let due = beginning != *who
+                && record.node != who.0
+                && *since <= record.at
+                && skipped_before <= ltime;
+            let someone = by
+                .iter()
+                .any(|life| life.0 != who.0 && living.contains(life));
+            let got_it = by.iter().any(|life| first_of(&first, *life) == beginning);
+            if due && someone && !got_it {
+                return Err(format!(
+                    "the event {:?} of time {ltime}, fired at {:?} by node {}, was missed by node {} for good, which goes on from its life {}; got by {by:?}",
+                    String::from_utf8_lossy(payload),
+                    record.at,
+                    record.node,
+                    who.0,
+                    beginning.1
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// For so long a node that has merged no state yet keeps back what gossip brings.
+const HELD_MAX: Duration = Duration::from_secs(5);
+
+/// A node that joins without replay, and goes on from no earlier life, gets no user event that all of
+/// those whom it joined had got before it asked.
+pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
+    let first = first_lives(history);
+    let mut started: BTreeMap<NodeId, (u32, Instant)> = BTreeMap::new();
+    let mut got: BTreeMap<Life, BTreeMap<EventKey<'_>, Instant>> = BTreeMap::new();
+    // What must not come any more.
+    let mut banned: BTreeMap<Life, BTreeSet<EventKey<'_>>> = BTreeMap::new();
+    let mut had_joined: BTreeSet<Life> = BTreeSet::new();
+    for record in history {
+        let who = life(record);
+        let fault = |key: EventKey<'_>, ltime: &str| {
+            let payload = String::from_utf8_lossy(key.1).into_owned();
+            let at = record.at;
+            Err(format!(
+                "node {} got {payload:?}{ltime} although whom it joined had got it before, judged at {at:?}",
+                who.0
+            ))
+        };
+        if let Some((key, ltime)) = delivered(record) {
+            if banned.get(&who).is_some_and(|banned| banned.contains(&key)) {
+                return fault(key, &format!(" of time {ltime}"));
+            }
+            got.entry(who).or_default().entry(key).or_insert(record.at);
+        }
+        match &record.what {
+            What::Started { .. } => {
+                started.insert(record.node, (record.life, record.at));
+            }
+            What::Joined {
+                contacts,
+                asked_at,
+                ignores_old: true,
+                called,
+                ..
+            } if had_joined.insert(who) && first_of(&first, who) == who => {
+                let lives = contacts.iter().map(|&node| {
+                    let (number, since) = started.get(&node)?;
+                    (since < asked_at).then_some((node, *number))
+                });
+                let Some(lives) = lives.collect::<Option<Vec<Life>>>() else {
+                    continue;
+                };
+                let Some((one, others)) = lives.split_first() else {
+                    continue;
+                };
+                let before = |life: &Life, key: &EventKey<'_>| {
+                    let at = got.get(life).and_then(|got| got.get(key));
+                    at.is_some_and(|at| at < asked_at)
+                };
+                let of_one = got.get(one).into_iter().flat_map(BTreeMap::keys);
+                let known: BTreeSet<EventKey<'_>> = of_one
+                    .filter(|key| before(one, key) && others.iter().all(|o| before(o, key)))
+                    .copied()
+                    .collect();
+                // Somebody may have exchanged states with it first, or it waited too long.
+                let since = started.get(&record.node).map_or(record.at, |s| s.1);
+                if !called && record.at.since(since) <= HELD_MAX {
+                    let already = got.get(&who).into_iter().flat_map(BTreeMap::keys);
+                    if let Some(&key) = already.into_iter().find(|key| known.contains(*key)) {
+                        return fault(key, "");
+                    }
+                }
+                banned.insert(who, known);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! How soon, and in which order, user events and queries come while nobody comes, goes or is cut off
+//! (delivery spec D4, D5 and D8).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cottar::serf::{CommandId, Event, QueryRecord};
+use cottar::time::Instant;
+use cottar::wire::NodeName;
+
+use super::{EventKey, Life, Verdict, life, lives_at_the_end};
+use crate::cluster::NodeId;
+use crate::history::{Record, Steady, What};
+
+/// How many (event, node) pairs there were in steady times, and how many of them took longer than
+/// was hoped for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lateness {
+    pub pairs: u64,
+    pub late: u64,
+}
+
+/// What was going on at each record.
+fn with_steady(history: &[Record]) -> impl Iterator<Item = (Option<Steady>, &Record)> {
+    let mut steady = None;
+    history.iter().map(move |record| {
+        if let What::Steady(now) = record.what {
+            steady = now;
+        }
+        (steady, record)
+    })
+}
+
+type Arrivals<'a> = BTreeMap<EventKey<'a>, BTreeMap<Life, Instant>>;
+
+fn arrivals(history: &[Record]) -> Arrivals<'_> {
+    let mut got: Arrivals<'_> = BTreeMap::new();
+    for record in history {
+        if let What::Delivered {
+            event: Event::User(event),
+            ..
+        } = &record.what
+        {
+            let by = got.entry((&event.name, &event.payload)).or_default();
+            by.entry(life(record)).or_insert(record.at);
+        }
+    }
+    got
+}
+
+/// Each user event fired in a steady time comes to every node that runs to the end within the time
+/// that the steady time gives. Returns how many took longer than it hopes for.
+pub fn everybody_gets_it_soon(history: &[Record]) -> Result<Lateness, String> {
+    let living = lives_at_the_end(history);
+    let got = arrivals(history);
+    let nobody = BTreeMap::new();
+    let mut lateness = Lateness::default();
+    for (steady, record) in with_steady(history) {
+        let (Some(steady), What::Fired { name, payload }) = (steady, &record.what) else {
+            continue;
+        };
+        let by = got.get(&(&name[..], &payload[..])).unwrap_or(&nobody);
+        for who in &living {
+            let took = by.get(who).map(|at| at.since(record.at));
+            lateness.pairs += 1;
+            lateness.late += u64::from(took.is_none_or(|took| took > steady.hoped));
+            if steady
+                .bound
+                .is_some_and(|bound| took.is_none_or(|took| took > bound))
+            {
+                return Err(format!(
+                    "the event {:?}, fired at {:?} by node {} at a loss of {}, came to node {} {}",
+                    String::from_utf8_lossy(payload),
+                    record.at,
+                    record.node,
+                    steady.loss,
+                    who.0,
+                    took.map_or("never".to_owned(), |took| format!("after {took:?}"))
+                ));
+            }
+        }
+    }
+    Ok(lateness)
+}
+
+/// Each node that a query of a steady time is for, and that runs to the end, acknowledges it, if
+/// the asker wants to know and runs to the end too. Returns how many did not where that can happen.
+pub fn queries_reach_everybody(history: &[Record]) -> Result<Lateness, String> {
+    let living = lives_at_the_end(history);
+    let mut names: BTreeMap<NodeId, &NodeName> = BTreeMap::new();
+    let mut acked: BTreeSet<(CommandId, &NodeName)> = BTreeSet::new();
+    for record in history {
+        match &record.what {
+            What::Started { name, .. } => {
+                names.insert(record.node, name);
+            }
+            What::Returned {
+                command,
+                record: QueryRecord::Ack { from },
+            } => {
+                acked.insert((*command, from));
+            }
+            _ => {}
+        }
+    }
+    let mut lateness = Lateness::default();
+    for (steady, record) in with_steady(history) {
+        let (Some(steady), What::Asked { command, acks, .. }) = (steady, &record.what) else {
+            continue;
+        };
+        if !living.contains(&life(record)) {
+            continue;
+        }
+        for (node, _) in living.iter().filter(|who| acks.contains(&who.0)) {
+            let reached = acked.contains(&(*command, names[node]));
+            lateness.pairs += 1;
+            lateness.late += u64::from(!reached);
+            if !reached && steady.queries_reach_all {
+                return Err(format!(
+                    "the query {command:?}, asked at {:?} by node {} at a loss of {}, has no ack of node {node}",
+                    record.at, record.node, steady.loss
+                ));
+            }
+        }
+    }
+    Ok(lateness)
+}
+
+/// What a node hands over at one instant goes by time, user events and queries each.
+pub fn events_come_in_order(history: &[Record]) -> Verdict {
+    let mut last: BTreeMap<(Life, bool), (Instant, u64)> = BTreeMap::new();
+    // A leave, too, may have waited while the process was stopped: it ends all waiting.
+    let mut resumed = BTreeSet::new();
+    for record in history {
+        let (is_query, ltime) = match &record.what {
+            What::Resumed => {
+                resumed.insert((life(record), record.at));
+                continue;
+            }
+            What::Delivered {
+                event: Event::User(event),
+                ..
+            } => (false, event.ltime.0),
+            What::Delivered {
+                event: Event::Query(query),
+                ..
+            } => (true, query.ltime.0),
+            _ => continue,
+        };
+        let before = last.insert((life(record), is_query), (record.at, ltime));
+        if let Some((at, before)) = before.filter(|(at, _)| *at == record.at) {
+            if before > ltime && !resumed.contains(&(life(record), at)) {
+                return Err(format!(
+                    "{at:?}: node {} handed {} {ltime} over behind {before}",
+                    record.node,
+                    if is_query { "query" } else { "event" }
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In steady times in which that is promised, the events of one node come to each other node in
+/// order.
+pub fn a_nodes_events_come_in_order(history: &[Record]) -> Verdict {
+    let living = lives_at_the_end(history);
+    let got = arrivals(history);
+    let mut latest: BTreeMap<(Life, NodeId), Instant> = BTreeMap::new();
+    for (steady, record) in with_steady(history) {
+        if let What::Steady(_) = record.what {
+            latest.clear();
+        }
+        let (Some(steady), What::Fired { name, payload }) = (steady, &record.what) else {
+            continue;
+        };
+        let Some(by) = got.get(&(&name[..], &payload[..])) else {
+            continue;
+        };
+        for (who, at) in by.iter().filter(|(who, _)| living.contains(who)) {
+            let before = latest.insert((*who, record.node), *at);
+            if before.is_some_and(|before| before > *at) && steady.in_order {
+                return Err(format!(
+                    "{at:?}: node {} got {:?} of node {} before an earlier one",
+                    who.0,
+                    String::from_utf8_lossy(payload),
+                    record.node
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Whether handlers are told of members what really happened (delivery spec D7).
+
+use std::collections::BTreeMap;
+
+use cottar::serf::{Event, Member, MemberEventKind, MemberStatus};
+use cottar::wire::NodeName;
+
+use super::{Life, Verdict, final_lists, life, lives_at_the_end};
+use crate::history::{Record, What};
+
+/// Whether handlers that were told this last hold the member to be there.
+fn is_present(kind: MemberEventKind) -> bool {
+    matches!(kind, MemberEventKind::Join | MemberEventKind::Update)
+}
+
+/// The last that a node's handlers were told of a member.
+struct Told<'a> {
+    kind: MemberEventKind,
+    member: &'a Member,
+}
+
+/// No join follows a join of the same member, and nothing but a join brings back one that is gone.
+/// In the end the last of join, leave, failed and reap fits the status, and the newest tags were told.
+pub fn members_are_told_of_as_they_are(history: &[Record]) -> Verdict {
+    let mut told: BTreeMap<(Life, &NodeName), Told<'_>> = BTreeMap::new();
+    for record in history {
+        let What::Delivered {
+            event: Event::Member(event),
+            ..
+        } = &record.what
+        else {
+            continue;
+        };
+        for member in &event.members {
+            let key = (life(record), &member.name);
+            let before = told.get(&key).map(|told| told.kind);
+            let fits = match event.kind {
+                MemberEventKind::Join => before != Some(MemberEventKind::Join),
+                MemberEventKind::Update => before.is_some_and(is_present),
+                _ => true,
+            };
+            if !fits {
+                return Err(format!(
+                    "{:?}: node {} was told {} of {} after {before:?}",
+                    record.at,
+                    record.node,
+                    event.kind.as_str(),
+                    member.name
+                ));
+            }
+            let kind = event.kind;
+            told.insert(key, Told { kind, member });
+        }
+    }
+    let living = lives_at_the_end(history);
+    let at_the_end = |node| living.iter().find(|life| life.0 == node).copied();
+    for (node, members) in final_lists(history) {
+        let Some(who) = at_the_end(node) else {
+            continue;
+        };
+        for member in members {
+            let last = told.get(&(who, &member.name));
+            let expected = match member.status {
+                MemberStatus::Alive | MemberStatus::Leaving => MemberEventKind::Join,
+                MemberStatus::Left => MemberEventKind::Leave,
+                MemberStatus::Failed => MemberEventKind::Failed,
+                MemberStatus::None => continue,
+            };
+            let alive = is_present(expected);
+            // Of one that is gone a node may have been told by the exchange that first named it,
+            // without an event.
+            let fits = match last {
+                Some(told) => {
+                    let same = told.kind == expected || (alive && is_present(told.kind));
+                    same && (!alive || told.member.tags == member.tags)
+                }
+                None => !alive,
+            };
+            if !fits {
+                return Err(format!(
+                    "in the end node {node} holds {member:?}, but was last told {:?}",
+                    last.map(|told| (told.kind, told.member))
+                ));
+            }
+        }
+    }
+    Ok(())
+}
