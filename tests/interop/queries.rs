@@ -1,7 +1,7 @@
 //! Queries through mixed clusters: acks, answers, filters, relays.
 
 use crate::events::recorded;
-use crate::harness::{Member, Node, await_members, scenario};
+use crate::harness::{Kind, Member, Node, await_members, scenario};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// So long an asker waits, whoever has answered; a handler on a busy machine may need its time.
@@ -53,6 +53,17 @@ fn query(node: &Node, args: &[&str]) -> Answers {
     answers
 }
 
+/// Asks; and once more if the reference has spoiled its own query: two that it sends at the same moment
+/// can get the same time, and it hears no answers to the first then.
+fn query_fairly(node: &Node, args: &[&str], expected: &Answers) -> Answers {
+    let answers = query(node, args);
+    let spoiled = || node.log().contains("query reply ID mismatch");
+    if answers != *expected && node.spec.kind == Kind::Serf && spoiled() {
+        return query(node, args);
+    }
+    answers
+}
+
 fn all_of(names: &[&str], query: &str) -> Answers {
     Answers {
         acks: names.iter().map(|name| (*name).to_owned()).collect(),
@@ -89,7 +100,7 @@ fn queries_are_acked_answered_and_filtered_across_kinds() {
         ];
         // From each kind once; the roles alternate with the kinds.
         all_at_once(&nodes[..2], lines, |node, (args, expected)| {
-            assert_eq!(query(node, args), *expected, "{args:?}");
+            assert_eq!(query_fairly(node, args, expected), *expected, "{args:?}");
         });
     });
 }
@@ -101,10 +112,9 @@ fn relayed_answers_arrive_once() {
         let everyone = ["n1", "n2", "n3", "n4"];
         let factors = ["-relay-factor=1", "-relay-factor=2"];
         all_at_once(&nodes[..2], &factors, |node, factor| {
-            assert_eq!(
-                query(node, &[factor, "relayed"]),
-                all_of(&everyone, "relayed")
-            );
+            let expected = all_of(&everyone, "relayed");
+            let answers = query_fairly(node, &[factor, "relayed"], &expected);
+            assert_eq!(answers, expected);
             // The text form counts what came, so that a duplicate would show in the totals.
             let text = node.cli(&["query", TIMEOUT, factor, "count"]).success();
             assert!(
