@@ -51,8 +51,8 @@ fn jq_reads_what_every_command_prints() {
         (
             "event",
             "x y",
-            "[.name,.coalesce,.ltime,(.id|startswith(\"user:\\(.ltime):\"))]",
-            r#"["x",true,1,true]"#,
+            r#"[.name,.coalesce,(.ltime>0),(.ltime as $t|.id|startswith("user:\($t):"))]"#,
+            r#"["x",true,true,true]"#,
         ),
         (
             "force-leave",
