@@ -198,7 +198,6 @@ fn bytes_are_the_same_where_their_order_is_fixed() {
         "event",
         "stream-bad-filter",
         "query-timeout-as-int32",
-        "join-failure",
         "list-keys-unencrypted",
         "install-key-bad-base64",
         "get-coordinate",
