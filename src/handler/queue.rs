@@ -9,6 +9,7 @@ mod durable;
 mod parked;
 mod room;
 mod stored;
+mod storm;
 
 pub use control::{Entry, EntryState};
 pub use durable::MAX_AGE;
@@ -28,6 +29,7 @@ use crate::serf::{Command, Event, LamportTime, QueryHandlers};
 use crate::wire::name::Escaped;
 use durable::Pending;
 use room::{DropLog, cost};
+use storm::Storm;
 
 /// Bytes of events that wait at most: more than 50,000 small ones, or 10,000 with a kilobyte each.
 pub const QUEUE_BYTES_MAX: usize = 16 << 20;
@@ -72,6 +74,7 @@ pub struct HandlerQueue {
     current: Option<Current>,
     counters: Counters,
     drops: DropLog,
+    storm: Storm,
     /// Tags that were last complained about.
     refused_tags: Vec<Vec<u8>>,
     /// Queries for which no handler runs any more.
@@ -155,6 +158,7 @@ impl HandlerQueue {
             current: None,
             counters: Counters::default(),
             drops: DropLog::default(),
+            storm: Storm::default(),
             refused_tags: Vec::new(),
             handled_queries: VecDeque::new(),
             last_local: 0,
@@ -375,6 +379,7 @@ impl HandlerQueue {
                 }
                 None => {
                     self.drops.tell(self.bytes_max);
+                    self.storm.note_idle(at.now);
                     if self.waiting.capacity() > IDLE_CAPACITY {
                         self.waiting.shrink_to(IDLE_CAPACITY);
                     }
@@ -396,6 +401,7 @@ impl HandlerQueue {
                 }
                 continue;
             }
+            self.storm.watch(&waiting.event, scripts.iter(), at.now);
             let done = waiting.progress.as_ref().map(|p| p.done.clone());
             self.current = Some(Current {
                 scripts,

@@ -1,0 +1,146 @@
+//! Notices when events of one name keep the queue busy: most often a handler fires the event that it is
+//! run for.
+
+use super::Run;
+use crate::handler::Described;
+use crate::handler::outcome::Shown;
+use crate::ordered::OrderedMap;
+use crate::serf::Event;
+use crate::time::{Duration, Instant};
+
+/// A queue that was empty for so long has not been kept busy.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long the queue has to be busy for a warning. The next one comes after twice the time.
+const WARN_AFTER: Duration = Duration::from_secs(30);
+/// Events that are too few to be worth a warning: a long series of long handlers is work, no storm.
+const EVENTS_MIN: u64 = 100;
+/// Names that are counted; of more than these none has a large share.
+const NAMES_MAX: usize = 16;
+
+/// What the queue has been busy with.
+#[derive(Debug)]
+pub(super) struct Storm {
+    since: Instant,
+    idle_since: Option<Instant>,
+    warn_after: Duration,
+    events: u64,
+    by_name: OrderedMap<(bool, Vec<u8>), u64>,
+}
+
+impl Default for Storm {
+    fn default() -> Self {
+        Storm::starting(Instant::ORIGIN)
+    }
+}
+
+impl Storm {
+    fn starting(now: Instant) -> Self {
+        Storm {
+            since: now,
+            idle_since: Some(now),
+            warn_after: WARN_AFTER,
+            events: 0,
+            by_name: OrderedMap::new(),
+        }
+    }
+
+    /// Nothing waits.
+    pub(super) fn note_idle(&mut self, now: Instant) {
+        self.idle_since.get_or_insert(now);
+    }
+
+    /// The turn of an event has come. Returns how long the queue has been busy, and with how many events
+    /// of this name, if that is worth a warning.
+    fn note(&mut self, event: &Event, now: Instant) -> Option<(Duration, u64)> {
+        if self.idle_since.is_some_and(|idle| now >= idle + PAUSE) || self.events == 0 {
+            *self = Storm::starting(now);
+        }
+        self.idle_since = None;
+        self.events += 1;
+        let name = match event {
+            Event::User(event) => (false, &event.name),
+            Event::Query(query) => (true, &query.name),
+            Event::Member(_) => return None,
+        };
+        let key = (name.0, name.1.clone());
+        if self.by_name.get(&key).is_none() && self.by_name.len() >= NAMES_MAX {
+            return None;
+        }
+        let count = self.by_name.get_or_insert_with(key, || 0);
+        *count += 1;
+        let (count, busy) = (*count, now.since(self.since));
+        if busy < self.warn_after || count < EVENTS_MIN || count * 2 < self.events {
+            return None;
+        }
+        self.warn_after = busy.saturating_mul(2);
+        Some((busy, count))
+    }
+
+    /// The turn of an event has come, for these runs: warns if its name keeps the queue busy.
+    pub(super) fn watch<'a>(
+        &mut self,
+        event: &Event,
+        mut runs: impl Iterator<Item = &'a Run>,
+        now: Instant,
+    ) {
+        let (Some((busy, count)), Some(run)) = (self.note(event, now), runs.next()) else {
+            return;
+        };
+        log::warn!(
+            target: "agent",
+            "Events '{}' have kept the handlers busy for {}s, {count} of them, with script '{}': does \
+             a handler fire the event that it runs for?",
+            Described(event),
+            busy.as_nanos() / 1_000_000_000,
+            Shown(&run.script)
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serf::{LamportTime, UserEvent};
+
+    fn event(name: &str) -> Event {
+        Event::User(UserEvent {
+            ltime: LamportTime(1),
+            name: name.into(),
+            payload: Vec::new(),
+            coalesce: false,
+        })
+    }
+
+    /// Warnings of a queue that handles one event after the other, this far apart.
+    fn warnings(names: &[&str], every: Duration, total: Duration) -> Vec<u64> {
+        let (mut storm, mut now) = (Storm::default(), Instant::ORIGIN);
+        let mut warned = Vec::new();
+        for name in names.iter().cycle() {
+            if now.since(Instant::ORIGIN) > total {
+                return warned;
+            }
+            warned.extend(storm.note(&event(name), now).map(|(_, count)| count));
+            // For a moment nothing waits.
+            storm.note_idle(now + every / 2);
+            now += every;
+        }
+        warned
+    }
+
+    #[test]
+    fn a_name_that_keeps_the_queue_busy_is_named_less_and_less_often() {
+        let (every, minutes) = (Duration::from_millis(10), Duration::from_secs(250));
+        assert_eq!(warnings(&["x"], every, minutes), [3001, 6001, 12001, 24001]);
+        let mixed = warnings(&["x", "x", "y"], every, Duration::from_secs(40));
+        assert_eq!(mixed, [2001]);
+    }
+
+    #[test]
+    fn ordinary_work_is_not_a_storm() {
+        let (millis, minute) = (Duration::from_millis, Duration::from_secs(60));
+        // Pauses, few events, many names.
+        assert!(warnings(&["x"], millis(3000), minute).is_empty());
+        assert!(warnings(&["x"], millis(900), minute).is_empty());
+        assert!(warnings(&["a", "b", "c"], millis(10), minute).is_empty());
+    }
+}
