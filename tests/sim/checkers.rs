@@ -60,6 +60,9 @@ pub fn check_all(history: &[Record], limits: &Limits) -> Verdict {
     handlers_run_one_at_a_time_in_order(history)?;
     queues_stay_within_limits(history, limits)?;
     streams_end(history, limits)?;
+    nothing_comes_twice_over_all_lives(history)?;
+    what_was_missed_comes_afterwards(history)?;
+    nothing_comes_from_before_a_join(history)?;
     events_come_in_order(history)?;
     a_nodes_events_come_in_order(history)?;
     members_are_told_of_as_they_are(history)
