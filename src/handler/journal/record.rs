@@ -103,7 +103,7 @@ pub enum Record {
     Handler {
         /// The key.
         key: HandlerKey,
-        /// Filter and script as the operator wrote them, cut to [`TEXT_BYTES_MAX`].
+        /// Filter and script as the operator wrote them, cut to 256 bytes.
         text: Vec<u8>,
     },
 }
