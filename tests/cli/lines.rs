@@ -240,6 +240,18 @@ fn what_is_wrong_is_said_before_anybody_is_called() {
 }
 
 #[test]
+fn what_is_wrong_with_a_line_of_our_own_is_said_on_stderr() {
+    for (line, complaint) in [
+        (&["handler", "list", NOBODY, "x"][..], "Too many arguments."),
+        (&["handler", "queue", NOBODY, "x"], "Too many arguments."),
+    ] {
+        let got = run(line);
+        assert_eq!((got.status, got.text()), (Some(1), String::new()));
+        assert_eq!(got.stderr.lines().next(), Some(complaint), "{line:?}");
+    }
+}
+
+#[test]
 fn every_way_to_write_a_flag() {
     for line in [
         &["members", "-rpc-addr", "127.0.0.1:1"][..],
