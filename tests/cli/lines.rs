@@ -244,6 +244,10 @@ fn what_is_wrong_with_a_line_of_our_own_is_said_on_stderr() {
     for (line, complaint) in [
         (&["handler", "list", NOBODY, "x"][..], "Too many arguments."),
         (&["handler", "queue", NOBODY, "x"], "Too many arguments."),
+        (
+            &["handler", "drop", NOBODY, ""],
+            "The name or id is empty. To drop all that waits, leave it out.",
+        ),
     ] {
         let got = run(line);
         assert_eq!((got.status, got.text()), (Some(1), String::new()));

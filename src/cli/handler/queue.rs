@@ -91,8 +91,15 @@ fn argument(flags: &Flags) -> Result<Option<&OsString>, Failure> {
 }
 
 pub(in crate::cli) fn drop(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    let target = argument(flags)?.map_or(&b""[..], |target| target.as_bytes());
-    let target = target.to_vec();
+    let target = match argument(flags)? {
+        None => Vec::new(),
+        // A variable that is not set, perhaps. The agent would take it for all.
+        Some(target) if target.is_empty() => {
+            let words = "The name or id is empty. To drop all that waits, leave it out.";
+            return Err(Failure::Message(words.to_owned()));
+        }
+        Some(target) => target.as_bytes().to_vec(),
+    };
     let count = connect(flags)?
         .handler_drop(target)
         .map_err(failed("Error dropping events"))?
