@@ -9,6 +9,7 @@ use super::commands::{Failure, NO_CONNECTION, Outcome, bytes, failed, format, pl
 use super::fields::Fields;
 use super::flags::Flags;
 use super::members::{FIELDS, fetch, filtered, listed, show_fields};
+use crate::go;
 use crate::ordered::OrderedSet;
 use crate::rpc::Request;
 use crate::rpc::reply::Member;
@@ -34,6 +35,17 @@ pub(super) fn wait(flags: &Flags, out: &mut dyn Write) -> Outcome {
         writeln!(out, "{}", listed(&members).print())?;
     }
     Ok(())
+}
+
+/// How long to wait; `None` for ever. What a script has computed and is negative cannot mean that.
+fn patience(flags: &Flags) -> Result<Option<Duration>, Failure> {
+    let nanos = flags.value("timeout").map(go::parse_nanos).transpose();
+    if nanos.is_ok_and(|nanos| nanos.is_some_and(i64::is_negative)) {
+        let words = "-timeout must not be negative";
+        return Err(Failure::Message(words.to_owned()));
+    }
+    let patience = flags.duration("timeout").map_err(Failure::Message)?;
+    Ok(patience.filter(|patience| !patience.is_zero()))
 }
 
 struct Waiting {
@@ -70,8 +82,7 @@ impl Waiting {
                 return Err(Failure::Message(words));
             }
         };
-        let patience = flags.duration("timeout").map_err(Failure::Message)?;
-        let patience = patience.filter(|patience| !patience.is_zero());
+        let patience = patience(flags)?;
         let (address, key) = place(flags);
         let status = flags.value("status").unwrap_or("alive");
         Ok(Waiting {

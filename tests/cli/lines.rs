@@ -248,6 +248,11 @@ fn what_is_wrong_with_a_line_of_our_own_is_said_on_stderr() {
             &["handler", "drop", NOBODY, ""],
             "The name or id is empty. To drop all that waits, leave it out.",
         ),
+        (
+            &["wait", NOBODY, "-timeout=-1ns"],
+            "-timeout must not be negative",
+        ),
+        (&["wait", NOBODY, "-timeout=-0s"], REFUSED.trim_end()),
     ] {
         let got = run(line);
         assert_eq!((got.status, got.text()), (Some(1), String::new()));
