@@ -135,14 +135,17 @@ pub fn what_was_missed_comes_afterwards(history: &[Record]) -> Verdict {
 /// For so long a node that has merged no state yet keeps back what gossip brings.
 const HELD_MAX: Duration = Duration::from_secs(5);
 
+/// For so long at most an event waits for earlier ones to be handed over first, with any profile.
+const ORDER_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// A node that joins without replay, and goes on from no earlier life, gets no user event that all of
 /// those whom it joined had got before it asked.
 pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
     let first = first_lives(history);
     let mut started: BTreeMap<NodeId, (u32, Instant)> = BTreeMap::new();
     let mut got: BTreeMap<Life, BTreeMap<EventKey<'_>, Instant>> = BTreeMap::new();
-    // What must not come any more.
-    let mut banned: BTreeMap<Life, BTreeSet<EventKey<'_>>> = BTreeMap::new();
+    // What must not come any more, and since when.
+    let mut banned: BTreeMap<Life, (Instant, BTreeSet<EventKey<'_>>)> = BTreeMap::new();
     let mut had_joined: BTreeSet<Life> = BTreeSet::new();
     for record in history {
         let who = life(record);
@@ -155,7 +158,10 @@ pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
             ))
         };
         if let Some((key, ltime)) = delivered(record) {
-            if banned.get(&who).is_some_and(|banned| banned.contains(&key)) {
+            if banned
+                .get(&who)
+                .is_some_and(|(since, banned)| record.at >= *since && banned.contains(&key))
+            {
                 return fault(key, &format!(" of time {ltime}"));
             }
             got.entry(who).or_default().entry(key).or_insert(record.at);
@@ -198,7 +204,13 @@ pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
                         return fault(key, "");
                     }
                 }
-                banned.insert(who, known);
+                // What an earlier caller has brought may still wait for its turn.
+                let wait = if *called {
+                    ORDER_WAIT_MAX
+                } else {
+                    Duration::ZERO
+                };
+                banned.insert(who, (record.at + wait, known));
             }
             _ => {}
         }
