@@ -222,11 +222,11 @@ fn is_gone(pid: &str) -> bool {
 fn an_interrupt_ends_the_handler_too() {
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
-    let mut child = tool(
+    let child = tool(
         dir.path(),
         &["echo $$ >p && mv p pid; exec sleep 60", "user", "x"],
     )
-    .stdout(Stdio::null())
+    .stdout(Stdio::piped())
     .spawn()
     .unwrap();
     wait_until("the handler runs", || pid.exists());
@@ -234,7 +234,13 @@ fn an_interrupt_ends_the_handler_too() {
         .args(["-INT", &child.id().to_string()])
         .status();
     assert!(interrupt.unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130));
+    let shown = text(&ended.stdout);
+    assert!(
+        shown.contains("\nEnd: stopped by signal: interrupt after "),
+        "{shown}"
+    );
     assert!(is_gone(content(&pid).trim()));
 }
 

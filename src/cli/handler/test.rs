@@ -63,7 +63,10 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
     let mut status = 0;
     while let Some(invocation) = queue.poll_invocation(local, alone.moment()) {
         report.given(&invocation, out)?;
-        let (outcome, signal) = alone.run(invocation.clone()).map_err(failed)?;
+        let (mut outcome, signal) = alone.run(invocation.clone()).map_err(failed)?;
+        if let Some(signal) = signal {
+            outcome.end = stopped(signal.as_str());
+        }
         let code = match signal {
             Some(signal) => signalled(signal.number()),
             None => exit_status(&outcome.end),
@@ -133,6 +136,11 @@ fn judge(name: &NodeName, answer: Answer, limit: usize) -> Verdict {
         payload: Some(payload),
     };
     encode_response(&reply, limit).map(|encoded| encoded.len())
+}
+
+/// The end of a run that this command has cut short, in the same way as for a time limit.
+fn stopped(signal: &str) -> End {
+    End::Failed(format!("stopped by signal: {signal}"))
 }
 
 fn exit_status(end: &End) -> u8 {
