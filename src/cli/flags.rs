@@ -19,6 +19,8 @@ pub struct Flags {
     /// The flags in the order given.
     order: Vec<&'static str>,
     arguments: Vec<OsString>,
+    /// `--` stands between the flags and the arguments.
+    ended: bool,
 }
 
 /// Why there is nothing to run.
@@ -41,6 +43,7 @@ impl Flags {
             bytes: OrderedMap::new(),
             order: Vec::new(),
             arguments: Vec::new(),
+            ended: false,
         }
     }
 
@@ -58,6 +61,7 @@ impl Flags {
             line.next_if(|next| next.len() > 1 && next.as_bytes().starts_with(b"-"))
         {
             if argument == "--" {
+                flags.ended = true;
                 break;
             }
             if argument == "-v" || argument == "--version" {
@@ -171,6 +175,14 @@ impl Flags {
     /// What follows the flags.
     pub fn arguments(&self) -> &[OsString] {
         &self.arguments
+    }
+
+    /// The first argument that looks like a flag, unless `--` says that it is none.
+    pub fn late_flag(&self) -> Option<&OsStr> {
+        let looks_like_one =
+            |argument: &&OsString| argument.len() > 1 && argument.as_bytes().starts_with(b"-");
+        let late = self.arguments.iter().find(looks_like_one);
+        late.filter(|_| !self.ended).map(OsString::as_os_str)
     }
 
     /// The command that the flags are for.

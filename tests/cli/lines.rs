@@ -253,6 +253,15 @@ fn what_is_wrong_with_a_line_of_our_own_is_said_on_stderr() {
             "-timeout must not be negative",
         ),
         (&["wait", NOBODY, "-timeout=-0s"], REFUSED.trim_end()),
+        (
+            &["wait", NOBODY, "a", "-timeout=9s"],
+            "'-timeout=9s' comes after a name; flags come first, and '--' before names that begin with '-'",
+        ),
+        (
+            &["wait", NOBODY, "a", "--", "-b"],
+            "'--' comes after a name; flags come first, and '--' before names that begin with '-'",
+        ),
+        (&["wait", NOBODY, "--", "a", "-b"], REFUSED.trim_end()),
     ] {
         let got = run(line);
         assert_eq!((got.status, got.text()), (Some(1), String::new()));
