@@ -357,6 +357,25 @@ fn pipe() -> (Stdio, Stdio) {
 }
 
 #[test]
+fn a_closed_output_counts_as_dev_null() {
+    let program = env!("CARGO_BIN_EXE_cottar");
+    for (line, status) in [("version >&-", 0), ("members -bogus >&- 2>&-", 1)] {
+        let child = std::process::Command::new("sh")
+            .args(["-c", &format!("exec '{program}' {line}")])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), stderr.as_str()),
+            (Some(status), ""),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn a_full_disk_is_an_error() {
     let full = std::fs::OpenOptions::new()
         .write(true)
