@@ -401,6 +401,10 @@ fn what_cannot_be_run_is_told() {
         (&["cat", "user"], "The event needs a name."),
         (&["cat", "member-join"], "A member event needs a member."),
         (
+            &["cat", "member-join", "a", "-quiet"],
+            "'-quiet' comes after a name; flags come first",
+        ),
+        (
             &["cat", "member-join", "a,b"],
             "Invalid member 'a,b': after its name",
         ),

@@ -8,6 +8,7 @@ use super::table::{Command, Flag, Kind};
 use crate::agent::config::FlagValues;
 use crate::go;
 use crate::ordered::OrderedMap;
+use crate::wire::name::Escaped;
 
 /// What a command line said after the command's name.
 #[derive(Debug)]
@@ -177,12 +178,20 @@ impl Flags {
         &self.arguments
     }
 
-    /// The first argument that looks like a flag, unless `--` says that it is none.
-    pub fn late_flag(&self) -> Option<&OsStr> {
-        let looks_like_one =
+    /// For commands that take any number of names, where a flag behind them would count as one.
+    ///
+    /// # Errors
+    /// Names the first argument that looks like a flag, unless `--` says that it is none.
+    pub fn refuse_late_flags(&self) -> Result<(), String> {
+        let is_late =
             |argument: &&OsString| argument.len() > 1 && argument.as_bytes().starts_with(b"-");
-        let late = self.arguments.iter().find(looks_like_one);
-        late.filter(|_| !self.ended).map(OsString::as_os_str)
+        match self.arguments.iter().find(is_late) {
+            Some(late) if !self.ended => Err(format!(
+                "'{}' comes after a name; flags come first, and '--' before names that begin with '-'",
+                Escaped(late.as_bytes())
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The command that the flags are for.

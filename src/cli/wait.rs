@@ -1,7 +1,6 @@
 //! `wait`: until so many members match.
 
 use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,6 @@ use crate::go;
 use crate::ordered::OrderedSet;
 use crate::rpc::Request;
 use crate::rpc::reply::Member;
-use crate::wire::name::Escaped;
 
 /// What changes the list of members.
 const EVENTS: &[u8] = b"member-join,member-leave,member-failed,member-update,member-reap";
@@ -68,13 +66,7 @@ struct Waiting {
 impl Waiting {
     fn begin(flags: &Flags) -> Result<Self, Failure> {
         // As a name it would be waited for, perhaps for ever, for -timeout stands there, too.
-        if let Some(late) = flags.late_flag() {
-            let shown = Escaped(late.as_bytes());
-            let words = format!(
-                "'{shown}' comes after a name; flags come first, and '--' before names that begin with '-'"
-            );
-            return Err(Failure::Message(words));
-        }
+        flags.refuse_late_flags().map_err(Failure::Message)?;
         let names: OrderedSet<_> = flags.arguments().iter().map(|name| bytes(name)).collect();
         let count_max = match names.len() {
             0 => usize::MAX,

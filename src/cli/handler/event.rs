@@ -29,6 +29,7 @@ pub(super) fn event(flags: &Flags, kind: &OsString, rest: &[OsString]) -> Result
         if flags.byte_value("payload").is_some() {
             return Err(wrong("A member event has no payload.".to_owned()));
         }
+        flags.refuse_late_flags().map_err(wrong)?;
         return member_event(kind, rest);
     }
     let is_query = match kind.as_bytes() {
