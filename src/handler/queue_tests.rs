@@ -25,7 +25,7 @@ fn user(name: &str) -> Event {
     })
 }
 
-fn query(name: &str) -> Event {
+pub(super) fn query(name: &str) -> Event {
     Event::Query(Query {
         ltime: LamportTime(3),
         id: 44,

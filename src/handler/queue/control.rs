@@ -61,8 +61,12 @@ impl HandlerQueue {
             entries.extend(self.entries_of(waiting));
             shown += 1;
         }
-        let unwanted = self.in_memory().filter(|w| !w.wanted).count();
-        (entries, self.len() - unwanted - shown)
+        (entries, self.wanted_len() - shown)
+    }
+
+    /// Events that wait for some handler. Others wait, too, until it is their turn to be passed over.
+    fn wanted_len(&self) -> usize {
+        self.len() - self.in_memory().filter(|w| !w.wanted).count()
     }
 
     fn current_entries(&self) -> Vec<Entry> {
@@ -118,9 +122,10 @@ impl HandlerQueue {
         journal.is_dropped(key, number)
     }
 
-    /// Gives up all that waits; the run under way goes on. Returns the number of events.
+    /// Gives up all that waits; the run under way goes on. Returns the number of events that some
+    /// handler would have run for.
     pub fn drop_all(&mut self) -> usize {
-        let count = self.len();
+        let count = self.wanted_len();
         let kept = self.current.as_ref().and_then(|c| c.waiting.number);
         let pending = self.pending_numbers();
         if let Some(journal) = &mut self.journal {
