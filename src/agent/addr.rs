@@ -56,7 +56,8 @@ pub fn parse_port(text: &str) -> Result<u16, String> {
 }
 
 /// Resolves `host[:port]`, IPv4 preferred. Asks the system's resolver for names, and waits for it: only
-/// before the agent runs. An empty host is every address.
+/// before the agent runs. An empty host is every address. An IPv4 address in its IPv6 form is an IPv4 one:
+/// a socket that is bound to the IPv6 form sends no datagram to an IPv4 address.
 ///
 /// # Errors
 /// The reference's words.
@@ -67,11 +68,11 @@ pub fn resolve(text: &str, default_port: u16) -> Result<SocketAddr, String> {
         return Ok((Ipv4Addr::UNSPECIFIED, port).into());
     }
     if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok((ip, port).into());
+        return Ok(canonical((ip, port).into()));
     }
     let mut found = lookup::first(host)?;
     found.set_port(port);
-    Ok(found)
+    Ok(canonical(found))
 }
 
 /// An IPv4 address that came in its IPv6 form, as what it is.
@@ -253,6 +254,13 @@ mod tests {
             "[::1]:7".parse::<SocketAddr>().unwrap()
         );
         assert_eq!(resolve(":9", 7).unwrap().to_string(), "0.0.0.0:9");
+        for (mapped, plain) in [
+            ("::ffff:127.0.0.2", "127.0.0.2:7"),
+            ("[::ffff:127.0.0.2]:9", "127.0.0.2:9"),
+            ("[::ffff:0.0.0.0]", "0.0.0.0:7"),
+        ] {
+            assert_eq!(resolve(mapped, 7).unwrap().to_string(), plain);
+        }
         assert_eq!(resolve("localhost", 7).unwrap().to_string(), "127.0.0.1:7");
         assert_eq!(
             resolve("localhost:x", 7).unwrap_err(),
