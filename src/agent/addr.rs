@@ -75,6 +75,13 @@ pub fn resolve(text: &str, default_port: u16) -> Result<SocketAddr, String> {
     Ok(canonical(found))
 }
 
+/// Whether an address may belong to one host: it is neither a wildcard, nor multicast, nor broadcast. Other
+/// nodes refuse a member with such an address.
+pub fn is_of_one_host(ip: IpAddr) -> bool {
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    !(ip.is_unspecified() || ip.is_multicast() || broadcast)
+}
+
 /// An IPv4 address that came in its IPv6 form, as what it is.
 pub fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr {
@@ -266,6 +273,17 @@ mod tests {
             resolve("localhost:x", 7).unwrap_err(),
             "address tcp/x: unknown port"
         );
+    }
+
+    #[test]
+    fn hosts_have_neither_wildcards_nor_addresses_of_many() {
+        let of_one = |text: &str| is_of_one_host(text.parse().unwrap());
+        for text in ["127.0.0.1", "192.0.2.255", "240.0.0.1", "::1", "fe80::1"] {
+            assert!(of_one(text), "{text}");
+        }
+        for text in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"] {
+            assert!(!of_one(text), "{text}");
+        }
     }
 
     #[test]

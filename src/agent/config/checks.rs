@@ -64,10 +64,16 @@ pub(super) fn check_addresses(
                 .map_err(|why| format!("Invalid advertise address: {why}"))?,
         ),
     };
-    if advertise.is_some_and(|addr| addr.ip().is_unspecified()) {
+    if advertise.is_some_and(|addr| !addr::is_of_one_host(addr.ip())) {
         return Err(format!(
             "Invalid advertise address: {} is not an address that others can reach",
             settings.advertise
+        ));
+    }
+    if !bind.ip().is_unspecified() && !addr::is_of_one_host(bind.ip()) {
+        return Err(format!(
+            "Invalid bind address: {} is not an address of this host",
+            settings.bind
         ));
     }
     let interface = settings.interface.as_str();

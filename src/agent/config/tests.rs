@@ -55,6 +55,24 @@ fn what_is_wrong_is_said_in_the_references_words() {
         refused(advertise),
         "Invalid advertise address: address foo:bar:1: too many colons in address"
     );
+    for text in [
+        "224.0.0.1",
+        "255.255.255.255:7946",
+        "[::ffff:0.0.0.0]:7946",
+        "ff02::1",
+    ] {
+        let mut advertise = named();
+        advertise.advertise = text.into();
+        let words =
+            format!("Invalid advertise address: {text} is not an address that others can reach");
+        assert_eq!(refused(advertise), words);
+    }
+    for text in ["224.0.0.1", "255.255.255.255:7946", "[ff02::1]:7946"] {
+        let mut bind = named();
+        bind.bind = text.into();
+        let words = format!("Invalid bind address: {text} is not an address of this host");
+        assert_eq!(refused(bind), words);
+    }
     let mut name = named();
     name.node_name = "a\nb".into();
     assert!(refused(name).starts_with("Invalid node name"));
