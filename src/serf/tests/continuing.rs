@@ -90,7 +90,8 @@ fn fire(net: &mut Net, n: u16, name: &str) {
         payload: None,
         coalesce: false,
     };
-    assert_eq!(net.command_now(n, command), CommandResult::Done);
+    let result = net.command_now(n, command);
+    assert!(matches!(result, CommandResult::Fired(_)), "{result:?}");
     net.run_for(SECOND / 2);
 }
 
