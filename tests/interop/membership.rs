@@ -121,6 +121,15 @@ fn a_changed_tag_reaches_the_other_kind() {
                 .recorded(&watchers[index])
         });
         await_members(&refs(&nodes), &everyone(&nodes), AGREEMENT);
+        // A change that comes with a join is part of the join.
+        for watcher in &watchers {
+            for node in &nodes {
+                watcher.await_records(1, 6.0, |record| {
+                    let members = String::from_utf8_lossy(&record.stdin);
+                    record.event() == "member-join" && members.contains(&node.spec.name)
+                });
+            }
+        }
         for changed in 0..2 {
             nodes[changed]
                 .cli(&["tags", "-set", "role=db", "-set", "x=y", "-delete", "old"])
