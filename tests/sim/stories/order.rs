@@ -29,9 +29,11 @@ fn fire(
     at_once: usize,
     pause: Duration,
 ) {
+    // The checkers tell events by name and payload.
+    let first = sim.history.len();
     for burst in 0..bursts {
         for n in 0..at_once {
-            sim.user_event(by(burst), "deploy", &format!("{burst} {n}"));
+            sim.user_event(by(burst), "deploy", &format!("{first} {burst} {n}"));
         }
         sim.run_for(pause);
     }
