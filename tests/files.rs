@@ -697,3 +697,17 @@ fn keys_on_their_way_are_there_after_the_end() {
     assert_eq!(files_and_locks(dir.path()), (1, 1));
     let _ = running.0.wait();
 }
+
+#[test]
+fn a_signal_ends_a_start_that_waits_for_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    for (flag, signal) in [("-tags-file", "INT"), ("-keyring-file", "TERM")] {
+        let mut agent = Agent::spawn(&["-node=t", &format!("{flag}={}", path.display())]);
+        agent.wait_for("==> Starting Serf agent...");
+        // By the signal: there is no exit status.
+        assert_eq!(agent.end(signal), -1, "{flag}");
+    }
+}

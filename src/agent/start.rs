@@ -89,19 +89,21 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let telemetry = Telemetry::new(&config);
     let rpc_addr = Clients::resolve(&config.rpc_addr);
 
-    // Until here there is nothing to leave, and a signal may end a slow resolver at once. From here on
-    // none ends the process half way.
     let clock = Clock::new();
     let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
-    let poll = Poll::new().map_err(setup)?;
-    let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
-    sys::isolate_children();
 
     logger.print("==> Starting Serf agent...");
     let locks =
         lock_files(&config).map_err(|why| format!("Failed to setup the Serf agent: {why}"))?;
     let keyring =
         restore(&mut config).map_err(|why| format!("Failed to setup the Serf agent: {why}"))?;
+
+    // Until here there is nothing to leave, and a signal ends a slow resolver at once, or the wait for
+    // somebody to write to a pipe that stands for a file. From here on none ends the process half way.
+    let poll = Poll::new().map_err(setup)?;
+    let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
+    sys::isolate_children();
+
     let failed =
         |why: String| format!("Failed to start the Serf agent: Error creating Serf: {why}");
     let protocol = check_protocol(config.protocol).map_err(failed)?;
