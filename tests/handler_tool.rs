@@ -199,7 +199,8 @@ fn a_time_limit_ends_the_handler_as_the_agent_would() {
     let script = "trap '' TERM; sleep 60 & echo $!; while :; do sleep 1; done";
     let output = run(&["-quiet", "-handler-timeout", "200ms", script, "user", "x"]);
     assert_eq!(output.status.code(), Some(124));
-    assert!(is_gone(text(&output.stdout).trim()), "{output:?}");
+    let started = text(&output.stdout);
+    wait_until("the end of what it has started", || is_gone(started.trim()));
     // Output that is left open holds it for the grace.
     let report = json(&["-handler-grace=300ms", "sleep 20 & echo $!", "user", "x"]);
     let took = report["runs"][0]["duration_nanos"].as_u64().unwrap();
