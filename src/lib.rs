@@ -22,12 +22,13 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`os`] | system calls, clocks, signals, the texts of errors |
 //! | [`agent`] | one loop: gossip sockets, RPC clients, one handler at a time, signals, settings, log |
 //! | [`cli`] | one table of commands and flags, a blocking RPC client, output as text and JSON |
 //!
-//! Dependence goes one way: `time`, `rng`, `ordered` ← `wire` ← `swim` ← `serf` ← `handler` ← `agent` ← `cli`, with
-//! `rpc` beside `handler`. Nothing in the core names a socket, file, process, thread or clock, and `unsafe`
-//! is found in `agent::sys` alone.
+//! Dependence goes one way: `time`, `rng`, `ordered` ← `wire` ← `swim` ← `serf` ← `handler` ← `os` ← `agent` ←
+//! `cli`, with `rpc` beside `handler`. Nothing in the core names a socket, file, process, thread or clock, and `unsafe`
+//! is found in `os::sys` alone.
 //!
 //! # The way of the data
 //!
@@ -41,6 +42,7 @@ pub mod cli;
 pub mod go;
 pub mod handler;
 pub mod ordered;
+pub mod os;
 pub mod rng;
 pub mod rpc;
 pub mod serf;

@@ -7,8 +7,8 @@ use std::process;
 use std::sync::{Mutex, MutexGuard};
 
 use cottar::agent::child::{KILL_AFTER, Limits, Process, Runner, Tokens};
-use cottar::agent::sys;
 use cottar::handler::{End, Invocation, Outcome};
+use cottar::os::sys;
 use cottar::time::{Duration, Instant};
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};

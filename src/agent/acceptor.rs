@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 use mio::net::{TcpListener, TcpStream};
 
 use super::addr::canonical;
-use super::sys;
-use super::words::os_error;
+use crate::os::error::os_error;
+use crate::os::sys;
 use crate::time::{Duration, Instant};
 
 /// First and longest pause after an error, which most likely means that the descriptors have run out.

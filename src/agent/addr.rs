@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::lookup;
-use super::sys::{self, InterfaceAddress};
+use crate::os::sys::{self, InterfaceAddress};
 
 /// The gossip port if none is given.
 pub const DEFAULT_PORT: u16 = 7946;

@@ -23,12 +23,12 @@ use mio::{Registry, Token};
 
 use super::notify;
 use super::process::drain;
-use super::words::os_error;
 use crate::handler::invocation::is_stale;
 use crate::handler::outcome::{
     OUTPUT_BYTES_MAX, SLOW_AFTER, STOPPED_AFTER, Shown, warn_slow, warn_stopped,
 };
 use crate::handler::{End, Invocation, Outcome};
+use crate::os::error::os_error;
 use crate::time::{Duration, Instant};
 
 /// What scripts are handed to.

@@ -11,9 +11,9 @@ use mio::{Interest, Registry, Token};
 
 use super::acceptor::Acceptor;
 use super::rpc::{RpcServer, SessionId};
-use super::words::os_error;
 use super::{addr, net};
 use crate::ordered::OrderedMap;
+use crate::os::error::os_error;
 use crate::time::{Duration, Instant};
 
 /// Connections at a time, those that are being closed included: as many tokens are kept for them.

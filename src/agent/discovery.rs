@@ -6,8 +6,8 @@ use super::config::AgentConfig;
 use super::joining::Joiner;
 use super::mdns;
 pub(super) use super::mdns::Mdns;
-use super::sys;
 use super::turn::{Agent, tokens};
+use crate::os::sys;
 use crate::serf::{JoinTarget, MemberStatus};
 use crate::time::Instant;
 

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::signals::Caught;
 use super::turn::{Agent, Waiting};
+use crate::os::signals::Caught;
 use crate::serf::{
     Command, CommandResult, Event, Input, MemberEvent, MemberEventKind, Output, State,
 };

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter};
 
-use super::sys;
 use super::syslog::Syslog;
+use crate::os::sys;
 
 /// Lines that `monitor` shows from before it was asked (agent spec 2.4).
 pub const RING_LINES_MAX: usize = 512;

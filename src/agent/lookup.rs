@@ -9,8 +9,8 @@ use std::ffi::CString;
 use std::net::SocketAddr;
 use std::{fmt, io};
 
-use super::sys;
-use super::words::os_error;
+use crate::os::error::os_error;
+use crate::os::sys;
 
 /// Addresses kept of one name and family.
 pub const ADDRESSES_MAX: usize = 256;

@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use super::words::os_error;
 use crate::ordered::OrderedSet;
+use crate::os::error::os_error;
 use crate::time::{Duration, Instant};
 use interval::{Aggregate, Interval};
 use sinks::{Statsd, Statsite};

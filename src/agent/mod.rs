@@ -8,7 +8,6 @@ mod acceptor;
 pub mod addr;
 pub mod child;
 mod clients;
-mod clock;
 pub mod config;
 #[cfg_attr(not(feature = "mdns"), path = "without/discovery.rs")]
 mod discovery;
@@ -32,15 +31,12 @@ pub mod resolver;
 pub mod rpc;
 mod saving;
 pub mod settings;
-mod signals;
 mod start;
-pub mod sys;
 #[cfg_attr(not(feature = "syslog"), path = "without/syslog.rs")]
 pub mod syslog;
 #[cfg_attr(not(feature = "telemetry"), path = "without/telemetry.rs")]
 mod telemetry;
 mod turn;
-pub mod words;
 
 pub use start::run;
 pub use turn::Agent;

@@ -22,8 +22,8 @@ use mio::{Interest, Registry, Token};
 
 use super::acceptor::Acceptor;
 use super::rpc::Lost;
-use super::words::os_error;
 use crate::ordered::OrderedMap;
+use crate::os::error::os_error;
 use crate::serf::{StreamEnd, StreamId};
 use crate::time::Instant;
 use crate::wire::limits::DATAGRAM_BYTES_MAX;

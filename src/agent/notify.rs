@@ -11,7 +11,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use super::sys;
+use crate::os::sys;
 use crate::time::{Duration, Instant};
 
 /// The variable of the environment that names the socket. It is for the agent alone: a handler that

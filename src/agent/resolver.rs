@@ -11,10 +11,10 @@ use mio::{Registry, Token};
 
 use super::child::{Limits, Process, Tokens};
 use super::lookup::{self, Failures, Family};
-use super::sys;
-use super::words::os_error;
 use crate::handler::End;
 use crate::ordered::OrderedMap;
+use crate::os::error::os_error;
+use crate::os::sys;
 use crate::time::{Duration, Instant};
 
 /// `argv[0]` of the process that looks a name up.

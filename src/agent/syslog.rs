@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use log::Level;
 use mio::net::UnixStream;
 
-use super::sys::LocalTime;
+use crate::os::sys::LocalTime;
 
 /// Where the system's log may listen.
 pub const PATHS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];

@@ -7,14 +7,15 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::clock::Clock;
+use super::addr;
 use super::config::AgentConfig;
 use super::metrics::{Metrics, Moment, Sink};
 use super::net::Traffic;
 use super::resolver::{Answer, Ticket};
 use super::turn::Agent;
-use super::{addr, sys};
 use crate::ordered::OrderedMap;
+use crate::os::clock::Clock;
+use crate::os::sys;
 use crate::serf;
 use crate::swim::{self, NodeState, Sample, UserQueue};
 use crate::time::{Duration, Instant};

@@ -8,7 +8,6 @@ use mio::{Events, Poll, Token};
 
 use super::child::Runner;
 use super::clients::Clients;
-use super::clock::Clock;
 use super::config::{AgentConfig, Settings};
 use super::discovery::Mdns;
 use super::files::journal::JournalFiles;
@@ -25,12 +24,13 @@ use super::resolver::Resolver;
 use super::rpc::{Action, QueueChange, RpcServer, View};
 use super::saving::Saving;
 use super::settings::Sources;
-use super::signals::{Caught, Signals};
 use super::telemetry::{self, Telemetry};
-use super::words::os_error;
 use crate::handler::outcome::Answer;
 use crate::handler::{HandlerQueue, Local};
 use crate::ordered::OrderedMap;
+use crate::os::clock::Clock;
+use crate::os::error::os_error;
+use crate::os::signals::{Caught, Signals};
 use crate::serf::{Command, CommandId, CommandResult, Event, Input, MemberEventKind, Output, Serf};
 use crate::time::{Duration, Instant};
 

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::dial::dial;
-use crate::agent::sys;
-use crate::agent::words::os_error;
 use crate::ordered::OrderedSet;
+use crate::os::error::os_error;
+use crate::os::sys;
 use crate::rpc::cluster::{KeyReply, decode_coordinate};
 use crate::rpc::handlers::{HandlerFigures, decode_handlers};
 use crate::rpc::queue::{Fired, QueueEntry, decode_dropped, decode_fired, decode_queue};

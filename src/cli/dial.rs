@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::client::Error;
 use crate::agent::lookup::{self, Failures, Family};
-use crate::agent::words::os_error;
+use crate::os::error::os_error;
 
 /// For connecting, as the reference does it.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(10);

@@ -177,7 +177,7 @@ fn answers_are_those_of_the_reference() {
     if lacks_namespaces(test) || is_missing(test, "`serf` on the path", serf.is_some()) {
         return;
     }
-    let host = String::from_utf8(cottar::agent::sys::host_name()).unwrap();
+    let host = String::from_utf8(cottar::os::sys::host_name()).unwrap();
     let kind = "_serf_cl1._tcp.local";
     let instance = format!("n1.{kind}");
     let mut questions: Vec<(String, Vec<u8>)> = Vec::new();

@@ -86,7 +86,7 @@ fn sinks_get_lines() {
         folder.path(),
     );
     run(&node, &["event", "deploy", "now"]);
-    let host = String::from_utf8(cottar::agent::sys::host_name()).unwrap();
+    let host = String::from_utf8(cottar::os::sys::host_name()).unwrap();
     let gauge = format!("serf-agent.{host}.memberlist.node.instances.alive:1.000000|g\n");
     for text in heard {
         for line in [

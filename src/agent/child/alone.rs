@@ -5,11 +5,11 @@ use std::io;
 use mio::{Events, Poll, Token};
 
 use super::Runner;
-use crate::agent::clock::Clock;
-use crate::agent::signals::{Caught, Signals};
-use crate::agent::sys;
 use crate::handler::Moment;
 use crate::handler::{Invocation, Outcome};
+use crate::os::clock::Clock;
+use crate::os::signals::{Caught, Signals};
+use crate::os::sys;
 use crate::time::{Duration, Instant};
 
 const SIGNALS: usize = 0;

@@ -12,10 +12,10 @@ use mio::{Interest, Registry, Token};
 
 use super::tail::Tail;
 use super::{KILL_AFTER, Limits, Tokens};
-use crate::agent::process::own_child::OwnChild;
-use crate::agent::sys;
-use crate::agent::words::os_error;
 use crate::handler::{End, Outcome};
+use crate::os::error::os_error;
+use crate::os::own_child::OwnChild;
+use crate::os::sys;
 use crate::time::{Duration, Instant};
 
 /// An empty pipe takes this much without blocking, whatever the system's limits (POSIX PIPE_BUF).

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use log::LevelFilter;
 
 use super::Settings;
-use crate::agent::{addr, log as agent_log, sys};
+use crate::agent::{addr, log as agent_log};
 use crate::handler::EventScript;
+use crate::os::sys;
 use crate::wire::NodeName;
 
 /// The name of the node: this text or, if it is empty, the name of the host.

@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 
 use super::lock::FileLock;
 use super::sync;
-use crate::agent::process::own_child::OwnChild;
-use crate::agent::words::os_error;
 use crate::handler::HandlerQueue;
 use crate::handler::journal::{
     Damage, Journal, Read, Recovered, Recovery, SEGMENT_BYTES_MAX, SegmentId, Settings,
     TURN_BYTES_MAX,
 };
+use crate::os::error::os_error;
+use crate::os::own_child::OwnChild;
 use crate::time::{Duration, Instant};
 
 /// Time between tries to write again after a failure.

@@ -11,8 +11,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::atomic;
-use crate::agent::sys::{self, Locked};
-use crate::agent::words::os_error;
+use crate::os::error::os_error;
+use crate::os::sys::{self, Locked};
 
 /// A lock that this process holds. It ends when this is dropped, and also when any other descriptor of
 /// the same lock file is closed: nothing else may open that file.

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::words::os_error;
+use crate::os::error::os_error;
 
 /// Largest tags or keyring file; real ones have a few hundred bytes.
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;

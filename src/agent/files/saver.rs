@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::atomic::Replacement;
 use super::sync;
-use crate::agent::process::own_child::OwnChild;
-use crate::agent::words::os_error;
+use crate::os::error::os_error;
+use crate::os::own_child::OwnChild;
 
 /// New content on its way to the disk.
 #[derive(Debug)]

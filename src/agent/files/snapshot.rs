@@ -11,8 +11,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{atomic, sync};
-use crate::agent::process::own_child::OwnChild;
-use crate::agent::words::os_error;
+use crate::os::error::os_error;
+use crate::os::own_child::OwnChild;
 use crate::serf::snapshot::{Remark, Snapshot, SnapshotLine};
 use crate::time::{Duration, Instant};
 

@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{ExitCode, ExitStatus, Stdio};
 
-use crate::agent::process::own_child::OwnChild;
-use crate::agent::sys;
+use crate::os::own_child::OwnChild;
+use crate::os::sys;
 
 /// The name under which the agent starts its own binary to wait for the disk.
 pub const ARGV0: &str = "cottar: sync";

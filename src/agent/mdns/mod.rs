@@ -13,9 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 
-use super::sys;
-use super::words::os_error;
 use crate::ordered::OrderedSet;
+use crate::os::error::os_error;
+use crate::os::sys;
 use crate::time::{Duration, Instant};
 use dns::{Message, Name, Question, number};
 use found::Found;

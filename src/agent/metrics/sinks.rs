@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 
-use crate::agent::sys;
-use crate::agent::words::os_error;
+use crate::os::error::os_error;
+use crate::os::sys;
 use crate::time::{Duration, Instant};
 
 /// Bytes of one datagram.

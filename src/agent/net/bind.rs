@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 
 use mio::net::{TcpListener, UdpSocket};
 
-use crate::agent::sys;
-use crate::agent::words::os_error;
+use crate::os::error::os_error;
+use crate::os::sys;
 
 /// Wished size of the UDP receive buffer, halved until the kernel grants it (gossip spec 2.1).
 const RECEIVE_BUFFER_BYTES: i32 = 2 << 20;

@@ -11,9 +11,9 @@ use mio::net::TcpStream;
 use super::Gossip;
 use super::stream::Phase;
 use crate::agent::addr::canonical;
-use crate::agent::clock::Clock;
-use crate::agent::sys;
-use crate::agent::words::os_error;
+use crate::os::clock::Clock;
+use crate::os::error::os_error;
+use crate::os::sys;
 use crate::serf::{Input, StreamEnd, StreamId};
 use crate::time::Instant;
 

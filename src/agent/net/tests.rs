@@ -1,5 +1,5 @@
 use super::*;
-use crate::agent::clock::Clock;
+use crate::os::clock::Clock;
 use crate::serf::{Input, Transmit};
 use mio::{Events, Poll};
 use std::io::{Read, Write};

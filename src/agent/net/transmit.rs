@@ -9,8 +9,8 @@ use mio::net::TcpStream;
 
 use super::Gossip;
 use super::stream::Phase;
-use crate::agent::sys;
-use crate::agent::words::os_error;
+use crate::os::error::os_error;
+use crate::os::sys;
 use crate::serf::{StreamEnd, StreamId, Transmit};
 use crate::time::{Duration, Instant};
 

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{ExitCode, Stdio};
 
-use super::own_child::OwnChild;
-use crate::agent::sys;
+use crate::os::own_child::OwnChild;
+use crate::os::sys;
 
 /// The name under which the agent starts its own binary to drain a pipe.
 pub const ARGV0: &str = "cottar: drain";

@@ -4,8 +4,8 @@ use std::fs;
 use std::sync::OnceLock;
 
 use crate::agent::child::KILL_AFTER;
-use crate::agent::sys;
 use crate::handler::journal::ProcessId;
+use crate::os::sys;
 use crate::serf::event_hash;
 use crate::time::{Duration, Instant};
 

@@ -4,4 +4,3 @@
 pub mod drain;
 pub mod earlier;
 pub mod orphans;
-pub mod own_child;

@@ -2,8 +2,8 @@
 //! subreaper. In a container without an init that is the agent, and somebody has to reap them: a zombie
 //! keeps its place in the process table.
 
-use super::own_child::is_own;
-use crate::agent::sys;
+use crate::os::own_child::is_own;
+use crate::os::sys;
 
 /// Orphans reaped in one turn of the loop; more wait for the next one.
 const REAPED_PER_TURN: usize = 256;

@@ -8,8 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Settings, decode};
-use crate::agent::words::os_error;
 use crate::ordered::OrderedSet;
+use crate::os::error::os_error;
 
 /// Largest file that is read; a configuration has a few thousand bytes.
 const FILE_BYTES_MAX: u64 = 8 << 20;

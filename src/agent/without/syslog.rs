@@ -4,7 +4,7 @@ use std::path::Path;
 
 use log::Level;
 
-use super::sys::LocalTime;
+use crate::os::sys::LocalTime;
 
 /// Where the system's log would listen.
 pub const PATHS: [&str; 0] = [];

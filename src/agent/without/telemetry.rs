@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::clock::Clock;
 use super::config::AgentConfig;
 use super::resolver::{Answer, Ticket};
 use super::turn::Agent;
 use crate::ordered::OrderedMap;
+use crate::os::clock::Clock;
 use crate::time::{Duration, Instant};
 
 /// Never used: there are no names to look up.

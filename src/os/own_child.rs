@@ -10,7 +10,7 @@ thread_local! {
     static OWN: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A child of our own. While it exists and is not reaped, [`super::orphans`] leaves it alone.
+/// A child of our own. While it exists and is not reaped, `agent::process::orphans` leaves it alone.
 ///
 /// Dropping it neither ends nor reaps the process: it becomes an orphan like any other.
 #[derive(Debug)]
@@ -68,6 +68,6 @@ impl Drop for OwnChild {
 }
 
 /// Whether a process id is that of a child of our own.
-pub(super) fn is_own(pid: u32) -> bool {
+pub(crate) fn is_own(pid: u32) -> bool {
     OWN.with_borrow(|own| own.contains(&pid))
 }
