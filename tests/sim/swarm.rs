@@ -375,28 +375,17 @@ impl Swarm {
         self.undo_due(true);
         self.sim.network.mend_all();
         self.sim.network.weather = Weather::fair();
-        // A node that left and came back while nobody heard it is held left, and nobody calls
-        // members that left: its operator's retry-join list does. The same for who was thrown out while
-        // nobody heard it.
-        for id in self.sim.up() {
-            let thrown_out = self.throws_out.is_some();
-            if thrown_out || self.sim.nodes[id].before == Some(Stop::Left) {
-                let others = self.sim.up().into_iter().filter(|&other| other != id);
-                let others: Vec<NodeId> = others.collect();
-                self.sim.join(id, &others, false, true);
-            }
-        }
         self.introduce();
         let first = self.sim.up()[0];
         self.sim.record(first, What::Calm);
     }
 
     /// Joins parts of the cluster that nobody could find by what the nodes know: nodes that restarted
-    /// without a snapshot, or forgot in a restart who was failed, and whose lists of whom to join name
-    /// only nodes that are gone. An operator has to name somebody who runs.
+    /// without a snapshot, or forgot in a restart who was failed, or are held for left, and whose
+    /// lists of whom to join name only nodes that are gone. An operator has to name somebody who runs.
     fn introduce(&mut self) {
         let islands = self.sim.islands();
-        for island in &islands[1..] {
+        for island in islands.iter().skip(1) {
             self.sim.join(island[0], &[islands[0][0]], false, true);
         }
     }

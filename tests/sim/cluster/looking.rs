@@ -1,8 +1,8 @@
 //! Looks into the nodes, for the stories and for the history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cottar::serf::{CommandId, CommandResult, MemberStatus, QueryParams, Serf};
+use cottar::serf::{CommandId, CommandResult, MemberStatus, QueryParams, Serf, State};
 use cottar::time::Instant;
 use cottar::wire::NodeName;
 
@@ -66,16 +66,26 @@ impl Sim {
         None
     }
 
-    /// The nodes that run, in groups that know nothing of each other: nobody in one holds a member of
-    /// another that it would call, or still tries to join one.
+    /// The nodes that stay, in groups that know nothing of each other: nobody in one holds a member of
+    /// another that it would call, or still tries to join one. Who leaves answers nobody any more, and
+    /// whom one holds for left all may soon hold for left (seed 1801).
     pub fn islands(&self) -> Vec<Vec<NodeId>> {
+        let status = |one: NodeId, other: NodeId| {
+            self.status(one, &self.nodes[other].spec.config.name.to_string())
+        };
+        let mut stay = self.up();
+        stay.retain(|&id| self.serf(id).state() == State::Alive);
+        let is_left = |&other: &NodeId| {
+            let mut viewers = stay.iter();
+            viewers.any(|&one| status(one, other) == Some(MemberStatus::Left))
+        };
+        let left: BTreeSet<NodeId> = stay.iter().copied().filter(is_left).collect();
         let knows = |one: NodeId, other: NodeId| {
-            let status = self.status(one, &self.nodes[other].spec.config.name.to_string());
-            let lists = status.is_some_and(|status| status != MemberStatus::Left);
+            let lists = status(one, other).is_some() && !left.contains(&other);
             lists || self.nodes[one].calling.contains(&other)
         };
         let mut islands: Vec<Vec<NodeId>> = Vec::new();
-        for id in self.up() {
+        for &id in &stay {
             let touches = |island: &Vec<NodeId>| {
                 let mut on_it = island.iter();
                 on_it.any(|&other| knows(id, other) || knows(other, id))

@@ -211,3 +211,26 @@ fn two_that_nobody_introduces_stay_apart() {
     assert_eq!(sim.islands().len(), 1);
     close(sim);
 }
+
+/// The swarm's seed 1801: a node has left and comes back where nobody hears it, and then nobody calls
+/// it, because the others hold it for left. Who is on his way out as well is no bridge to them.
+#[test]
+fn a_member_that_is_held_for_left_has_to_be_introduced() {
+    let mut sim = cluster(32, 4);
+    let leave = sim.command(3, Command::Leave);
+    assert!(sim.run_until(secs(12), |sim| sim.result(leave).is_some()));
+    sim.crash(2, false);
+    sim.start(3);
+    sim.join(3, &[2], true, true);
+    sim.run_for(secs(100));
+    assert!(all(&sim, &[0, 1], "n3", Some(MemberStatus::Left)));
+    assert_eq!(sim.islands(), [vec![0, 1], vec![3]]);
+    sim.start(2);
+    let leave = sim.command(2, Command::Leave);
+    assert_eq!(sim.islands(), [vec![0, 1], vec![3]]);
+    assert!(sim.run_until(secs(12), |sim| sim.result(leave).is_some()));
+    sim.join(3, &[0], true, true);
+    agree(&mut sim, secs(10));
+    assert_eq!(sim.islands().len(), 1);
+    close(sim);
+}
