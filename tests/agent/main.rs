@@ -6,9 +6,14 @@
 #[path = "../live/mod.rs"]
 mod live;
 
-mod handlers;
+mod config;
+mod files;
+mod handler_runs;
 mod joining;
+mod journal;
+mod processes;
 mod readers;
+mod slow_handlers;
 mod starts;
 
 use std::io::{Read, Write};

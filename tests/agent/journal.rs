@@ -1,15 +1,12 @@
 //! The journal of live agents: what handlers are to be run for survives the agent.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, dead_code)]
-
-mod live;
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::live::{Agent, COTTAR, content, free, refused, wait_on, wait_until};
 use cottar::cli::client::Client;
 use cottar::rpc::Request;
-use live::{Agent, COTTAR, content, free, refused, wait_on, wait_until};
 
 /// A place for one agent's files.
 struct Place {

@@ -1,7 +1,4 @@
 //! Tags, keyring and snapshot files of live agents (agent spec 4.10), alone and shared with the reference.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, dead_code)]
-
-mod live;
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +6,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use live::{Agent, COTTAR, SERF, content, has_reference, refused, wait_on, wait_until};
+use crate::live::{
+    Agent, COTTAR, SERF, content, free, has_reference, refused, wait_on, wait_until,
+};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
@@ -188,7 +187,7 @@ fn keys_changed_by_the_reference_are_kept() {
     }
     let serf = Agent::of(
         SERF,
-        live::free(),
+        free(),
         &["-node=serf", &format!("-keyring-file={}", theirs.display())],
     );
     let flag = format!("-keyring-file={}", ours.display());
@@ -248,7 +247,7 @@ fn a_killed_agent_finds_back_and_handles_nothing_twice() {
             "-event-handler=user=echo $SERF_USER_EVENT >> {}",
             ran.display()
         ),
-        format!("-bind={}", live::free()),
+        format!("-bind={}", free()),
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let mut agent = Agent::start(&[&flags[..], &[&join(&peer), "-replay"]].concat());
@@ -347,7 +346,7 @@ fn snapshots_are_shared_with_the_reference() {
     for (first, second) in [(SERF, COTTAR), (COTTAR, SERF)] {
         let dir = tempfile::tempdir().unwrap();
         let (snap, ran) = (dir.path().join("snap"), dir.path().join("ran"));
-        let address = live::free();
+        let address = free();
         // The peer still believes in the last one for a while.
         let me = format!("me-{}", address.port());
         let flags = [
@@ -458,7 +457,7 @@ fn a_full_disk_is_said_once_and_survived() {
     let mut shell = Command::new("/bin/sh");
     // The soft limit only, so that it can be raised again.
     shell.args(["-c", "ulimit -S -f 1; exec \"$@\"", "sh", COTTAR]);
-    let address = live::free();
+    let address = free();
     let mut agent = Agent::from_command(shell, address, &["-node=me", "-profile=local", &flag]);
     agent.wait_for("Log data will now stream in as it occurs:");
     let peer = Agent::start(&["-node=peer", "-profile=local", &join(&agent)]);

@@ -1,12 +1,9 @@
 //! Handlers as processes: signals, terminals, orphans, and what they write when the agent is gone.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, dead_code)]
-
-mod live;
 
 use std::fs;
 use std::process::{Command, Stdio};
 
-use live::{Agent, COTTAR, arg, content, free, wait_on, wait_until};
+use crate::live::{Agent, COTTAR, arg, content, free, wait_on, wait_until};
 
 /// A shell that does this, then becomes the command behind it.
 fn after(first: &str) -> Command {

@@ -1,12 +1,9 @@
 //! Configuration files and reloads of live agents (agent spec 4.1 to 4.3, 4.11).
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, dead_code)]
-
-mod live;
 
 use std::fs;
 use std::path::Path;
 
-use live::{Agent, arg, content, refused, wait_until};
+use crate::live::{Agent, arg, content, refused, wait_until};
 
 fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();

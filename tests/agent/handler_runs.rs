@@ -1,5 +1,4 @@
 //! Handlers of a live agent: what they get, in what order they run, and what the agent does meanwhile.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
