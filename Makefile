@@ -176,7 +176,7 @@ bench: static
 
 demo:
 	@$(CARGO) build --locked --quiet
-	@sh tests/demo.sh $(TARGET_DIR)/debug/cottar
+	@sh tests/dist/demo.sh $(TARGET_DIR)/debug/cottar
 
 include dist/install.mk
 include dist/checks.mk

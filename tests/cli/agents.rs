@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::ports;
+use crate::live::ports;
 use crate::run::{Finished, cottar, finish};
 pub use crate::running::Agent;
 

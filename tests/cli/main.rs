@@ -4,13 +4,14 @@
 
 mod agents;
 mod exits;
+mod handler_tool;
 mod json;
 mod lines;
+#[allow(dead_code)]
+#[path = "../live/mod.rs"]
+mod live;
 mod mock;
 mod output;
-#[allow(dead_code)]
-#[path = "../live/ports.rs"]
-mod ports;
 mod recorded;
 #[path = "../data/rpc_vectors.rs"]
 mod rpc_vectors;

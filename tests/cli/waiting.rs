@@ -5,8 +5,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::agents::{Agent, ours, reference};
+use crate::live::ports;
 use crate::mock::{header, listen};
-use crate::ports;
 use crate::run::{cottar, finish, run};
 
 /// Begins to wait at that agent.

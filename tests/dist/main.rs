@@ -5,6 +5,7 @@
 #[path = "../live/mod.rs"]
 mod live;
 
+mod anywhere;
 mod bash;
 mod completions;
 mod fish;
@@ -12,5 +13,6 @@ mod install;
 mod licences;
 mod notify;
 mod procd;
+mod readme;
 mod words;
 mod zsh;

@@ -4,7 +4,6 @@
 //! ports are exchanged for free ones. A command that ends in `&` runs on to the end of the session.
 //! Commands that merely ask are repeated until they show what is expected, since gossip takes its time;
 //! all others run once, apart from finding no agent yet.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
@@ -12,8 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-#[path = "live/ports.rs"]
-mod ports;
+use crate::live::ports;
 
 /// How long a command may take to show what is expected.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,7 +62,7 @@ fn with_free_ports(readme: &str) -> String {
     ports.dedup();
     let mut text = readme.to_owned();
     for port in ports {
-        let free = self::ports::free().port();
+        let free = ports::free().port();
         text = text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{free}"));
         text = text.replace(&format!("\"port\": {port}"), &format!("\"port\": {free}"));
     }
@@ -194,7 +192,7 @@ fn follow(step: &Step, folder: &Path, rpc: &str) {
 
 #[test]
 fn the_demo_shows_handlers_fire_and_ends() {
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/demo.sh");
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dist/demo.sh");
     let output = Command::new("sh")
         .arg(demo)
         .args([

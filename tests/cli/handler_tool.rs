@@ -1,7 +1,4 @@
 //! `handler test` beside a live agent, and `handler list`.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, dead_code)]
-
-mod live;
 
 use std::fs;
 use std::io::Write;
@@ -9,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::live::{Agent, COTTAR, SERF, arg, content, free, has_reference, wait_on, wait_until};
 use cottar::cli::client::Client;
 use cottar::rpc::Request;
-use live::{Agent, COTTAR, SERF, arg, content, free, has_reference, wait_on, wait_until};
 use serde_json::Value;
 
 /// `handler test` with these arguments; stale variables are in its environment.

@@ -1,6 +1,5 @@
 //! The program runs in a root directory that has nothing but a shell and itself. The script does the
 //! same with the static binary; here it is the one under test, with its libraries beside it.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
