@@ -1,5 +1,5 @@
-//! Clusters of cottar and the reference agent on loopback: one suite, and every scenario says which
-//! of the two plays which node.
+//! Clusters of cottar and the reference agent: one suite, and every scenario says which of the two plays
+//! which node.
 //!
 //! `COTTAR_INTEROP=require` turns a missing reference into a failure, `COTTAR_SERF` names its binary,
 //! `COTTAR_INTEROP_CAST=serf` lets the reference play every part (that is how the suite itself is
@@ -15,6 +15,10 @@ mod garbage;
 mod handlers;
 mod harness;
 mod keys;
+mod life;
 mod membership;
 mod order;
+mod partition;
 mod queries;
+mod scale;
+mod surroundings;

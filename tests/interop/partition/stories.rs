@@ -1,8 +1,8 @@
 //! Six nodes, three on either side of a cut; afterwards all must be as if nothing had happened.
 
-use crate::cluster::{Cluster, is_impossible};
+use super::cluster::{Cluster, is_impossible};
+use super::world::{Fate, World};
 use crate::harness::{Kind, Member, Node, Recorder, await_members, eventually};
-use crate::world::{Fate, World};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

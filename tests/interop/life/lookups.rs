@@ -1,8 +1,8 @@
 //! Names of hosts, asked of name servers that answer badly or not at all.
 
+use super::own_network::{own_network, replace_file, system};
 use crate::harness::process::Finished;
 use crate::harness::{Kind, Lab, Node, eventually, patience, run};
-use crate::own_network::{own_network, replace_file, system};
 use std::net::UdpSocket;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -104,7 +104,7 @@ fn await_line(node: &Node, text: &str) {
 
 #[test]
 fn what_one_family_gives_is_used() {
-    own_network("lookups::what_one_family_gives_is_used", || {
+    own_network("life::lookups::what_one_family_gives_is_used", || {
         let lab = Lab::new("one family", "CC");
         serve_names(&lab);
         let first = start_at_loopback(&lab, 0);
@@ -137,57 +137,63 @@ fn what_one_family_gives_is_used() {
 
 #[test]
 fn the_command_line_has_the_agents_words() {
-    own_network("lookups::the_command_line_has_the_agents_words", || {
-        let lab = Lab::new("words", "C");
-        serve_names(&lab);
-        let node = start_at_loopback(&lab, 0);
-        for (name, words) in [
-            (
-                "broken.example",
-                "lookup broken.example: server misbehaving",
-            ),
-            ("unknown.example", "lookup unknown.example: no such host"),
-        ] {
-            let target = format!("{name}:1");
-            let joined = ask(&node, &["join", &target]);
-            assert_eq!(joined.code, 1);
-            assert!(joined.stdout.contains(words), "{joined:?}");
-            let rpc = format!("-rpc-addr={target}");
-            let command = &mut Command::new(Kind::Cottar.program());
-            let members = run(command.args(["members", &rpc]), patience(20.0)).unwrap();
-            assert_eq!(members.code, 1);
-            assert!(members.stdout.contains(words), "{members:?}");
-        }
-    });
+    own_network(
+        "life::lookups::the_command_line_has_the_agents_words",
+        || {
+            let lab = Lab::new("words", "C");
+            serve_names(&lab);
+            let node = start_at_loopback(&lab, 0);
+            for (name, words) in [
+                (
+                    "broken.example",
+                    "lookup broken.example: server misbehaving",
+                ),
+                ("unknown.example", "lookup unknown.example: no such host"),
+            ] {
+                let target = format!("{name}:1");
+                let joined = ask(&node, &["join", &target]);
+                assert_eq!(joined.code, 1);
+                assert!(joined.stdout.contains(words), "{joined:?}");
+                let rpc = format!("-rpc-addr={target}");
+                let command = &mut Command::new(Kind::Cottar.program());
+                let members = run(command.args(["members", &rpc]), patience(20.0)).unwrap();
+                assert_eq!(members.code, 1);
+                assert!(members.stdout.contains(words), "{members:?}");
+            }
+        },
+    );
 }
 
 #[test]
 fn a_good_name_is_used_beside_lost_ones() {
-    own_network("lookups::a_good_name_is_used_beside_lost_ones", || {
-        let lab = Lab::new("lost names", "CC");
-        serve_names(&lab);
-        let first = start_at_loopback(&lab, 0);
-        let second = start_at_loopback(&lab, 1);
-        let mut targets: Vec<String> = (1..9).map(|n| format!("lost{n}.example:1")).collect();
-        targets.push(format!("nodata.example:{}", first.gossip.port()));
-        let mut args = vec!["join"];
-        args.extend(targets.iter().map(String::as_str));
-        let asked = Instant::now();
-        let joined = ask(&second, &args);
-        assert_eq!(joined.code, 0, "{joined:?}");
-        // Each of the lost ones takes two seconds for each family.
-        assert!(
-            asked.elapsed() < Duration::from_secs(12),
-            "{:?}",
-            asked.elapsed()
-        );
-        await_line(&second, "n1 ");
-    });
+    own_network(
+        "life::lookups::a_good_name_is_used_beside_lost_ones",
+        || {
+            let lab = Lab::new("lost names", "CC");
+            serve_names(&lab);
+            let first = start_at_loopback(&lab, 0);
+            let second = start_at_loopback(&lab, 1);
+            let mut targets: Vec<String> = (1..9).map(|n| format!("lost{n}.example:1")).collect();
+            targets.push(format!("nodata.example:{}", first.gossip.port()));
+            let mut args = vec!["join"];
+            args.extend(targets.iter().map(String::as_str));
+            let asked = Instant::now();
+            let joined = ask(&second, &args);
+            assert_eq!(joined.code, 0, "{joined:?}");
+            // Each of the lost ones takes two seconds for each family.
+            assert!(
+                asked.elapsed() < Duration::from_secs(12),
+                "{:?}",
+                asked.elapsed()
+            );
+            await_line(&second, "n1 ");
+        },
+    );
 }
 
 #[test]
 fn names_are_looked_up_without_a_proc() {
-    own_network("lookups::names_are_looked_up_without_a_proc", || {
+    own_network("life::lookups::names_are_looked_up_without_a_proc", || {
         let lab = Lab::new("no proc", "CC");
         replace_file(
             lab.path(),

@@ -1,8 +1,8 @@
 //! Queries on hosts that lose datagrams.
 
-use crate::cluster::{Cluster, is_impossible};
+use super::cluster::{Cluster, is_impossible};
+use super::world::Fate;
 use crate::harness::Kind;
-use crate::world::Fate;
 use std::collections::BTreeMap;
 
 /// Queries that are asked at the same time, and how often.

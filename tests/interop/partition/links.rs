@@ -1,8 +1,8 @@
 //! Single links that are cut or lossy: whoever is alive is held alive.
 
-use crate::cluster::{Cluster, is_impossible};
+use super::cluster::{Cluster, is_impossible};
+use super::world::Fate;
 use crate::harness::{Kind, Node};
-use crate::world::Fate;
 use std::time::Duration;
 
 /// So long every node probes every other one several times, and a suspicion of five nodes that nobody

@@ -3,7 +3,6 @@
 //!
 //! What needs root or a missing program is skipped with a line that says so, unless
 //! `COTTAR_INTEROP=require`.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 // Each of the files needs a part of the harness, and a build may have any of them.
 #![cfg_attr(
     not(all(feature = "mdns", feature = "syslog", feature = "telemetry")),

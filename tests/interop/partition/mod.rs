@@ -3,12 +3,8 @@
 //!
 //! `COTTAR_INTEROP=require` turns a missing reference or missing rights into a failure;
 //! `COTTAR_PARTITION_PROFILE=lan` runs the whole with the usual, slower profile.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod cluster;
-#[allow(dead_code, unused_imports)]
-#[path = "../interop/harness/mod.rs"]
-mod harness;
 mod links;
 mod queries;
 mod stories;
