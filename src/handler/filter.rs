@@ -20,6 +20,8 @@ pub enum EventFilter {
     User(Vec<u8>),
     /// `query` or `query:NAME`; an empty name stands for all of them.
     Query(Vec<u8>),
+    /// `sync`: not an event of the cluster, and no part of `*`.
+    Sync,
 }
 
 /// A filter list with an unknown token; shown in the reference's words.
@@ -69,6 +71,25 @@ impl EventFilter {
             .collect()
     }
 
+    /// Reads the comma list of a handler's settings: the words of [`Self::parse`], and `sync`. An empty
+    /// one stands for `*`.
+    ///
+    /// # Errors
+    /// Names a token that is no filter, and what there is.
+    pub fn parse_on(list: &[u8]) -> Result<Vec<Self>, String> {
+        if list.is_empty() {
+            return Ok(vec![EventFilter::All]);
+        }
+        let filter = |token: &[u8]| match token {
+            b"sync" => Ok(EventFilter::Sync),
+            token => EventFilter::parse(token).ok_or_else(|| {
+                let token = Escaped(token);
+                format!("'{token}' is no event; these are: {FILTERS_ALLOWED}, sync")
+            }),
+        };
+        list.split(|&byte| byte == b',').map(filter).collect()
+    }
+
     /// Whether the filter lets the event through. Names are compared as bytes.
     pub fn matches(&self, event: &Event) -> bool {
         match (self, event) {
@@ -89,6 +110,7 @@ impl EventFilter {
             EventFilter::Member(kind) => kind.as_str(),
             EventFilter::User(_) => "user",
             EventFilter::Query(_) => "query",
+            EventFilter::Sync => "sync",
         }
     }
 
@@ -106,7 +128,7 @@ impl EventFilter {
     pub fn name(&self) -> &[u8] {
         match self {
             EventFilter::User(name) | EventFilter::Query(name) => name,
-            EventFilter::All | EventFilter::Member(_) => b"",
+            EventFilter::All | EventFilter::Member(_) | EventFilter::Sync => b"",
         }
     }
 }

@@ -11,17 +11,21 @@ pub mod invocation;
 pub mod journal;
 pub mod moment;
 pub mod outcome;
+pub mod pattern;
 pub mod queue;
 pub mod registered;
 pub mod script;
+pub mod settings;
 
 pub use filter::{EventFilter, InvalidEventFilter};
 pub use invocation::{Invocation, Local};
 pub use moment::Moment;
 pub use outcome::{Answer, End, Outcome};
+pub use pattern::Pattern;
 pub use queue::{Counters, HandlerQueue};
 pub use registered::{Durability, Registered, Tally};
 pub use script::{EventScript, InvalidEventScript};
+pub use settings::{Action, HandlerSettings, Input, InvalidSetting};
 
 use std::fmt;
 

@@ -192,7 +192,7 @@ impl Registry {
                 EventFilter::Query(name) => {
                     wanted.names.insert(name.clone());
                 }
-                EventFilter::User(_) | EventFilter::Member(_) => {}
+                EventFilter::User(_) | EventFilter::Member(_) | EventFilter::Sync => {}
             }
         }
         wanted

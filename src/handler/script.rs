@@ -42,6 +42,21 @@ impl EventScript {
     /// # Errors
     /// If what looks like a filter is none, or the script holds a NUL byte.
     pub fn parse(handler: &[u8]) -> Result<Vec<Self>, InvalidEventScript> {
+        let (filters, script) = EventScript::split(handler)?;
+        let parts = filters.into_iter().map(|filter| EventScript {
+            filter,
+            script: Arc::clone(&script),
+        });
+        Ok(parts.collect())
+    }
+
+    /// The filters of a handler, and its script.
+    ///
+    /// # Errors
+    /// See [`Self::parse`].
+    pub(super) fn split(
+        handler: &[u8],
+    ) -> Result<(Vec<EventFilter>, Arc<[u8]>), InvalidEventScript> {
         let equals = handler.iter().position(|&byte| byte == b'=');
         let (filter, script) = match equals.map(|at| handler.split_at(at)) {
             Some((filter, rest)) if looks_like_filter(filter) => {
@@ -58,17 +73,11 @@ impl EventScript {
         if script.contains(&0) {
             return Err(refuse(filter, Problem::Nul));
         }
-        let script: Arc<[u8]> = script.into();
-        filter
-            .split(|&byte| byte == b',')
-            .map(|token| match EventFilter::parse(token) {
-                Some(filter) => Ok(EventScript {
-                    filter,
-                    script: Arc::clone(&script),
-                }),
-                None => Err(refuse(token, Problem::Filter)),
-            })
-            .collect()
+        let tokens = filter.split(|&byte| byte == b',');
+        let filters = tokens
+            .map(|token| EventFilter::parse(token).ok_or_else(|| refuse(token, Problem::Filter)))
+            .collect::<Result<_, _>>()?;
+        Ok((filters, script.into()))
     }
 
     /// Whether the script is to be run for the event.
