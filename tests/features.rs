@@ -1,7 +1,6 @@
 //! What a build has, what it says that it has, and what it says to those who ask for more.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[allow(dead_code)]
 mod live;
 
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! User events through ten agents of a kind with the LAN profile.
 
-use crate::harness::{Kind, Lab, Member, Node, await_members};
+use crate::live::{Kind, Lab, Member, Node, await_members};
 use crate::noise::Rng;
 use crate::rpc::Client;
 use crate::table::Row;

@@ -1,6 +1,6 @@
 //! How long a cluster takes to know itself.
 
-use crate::harness::{Kind, Lab, Node};
+use crate::live::{Kind, Lab, Node};
 use crate::rpc::Client;
 use crate::table::Row;
 use std::time::{Duration, Instant};

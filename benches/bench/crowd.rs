@@ -3,8 +3,8 @@
 //! The members are played by one thread: a node, written with our own wire code, that has them all in its
 //! state and answers the probes of all of them at one address.
 
-use crate::harness::lab::free_addresses;
-use crate::harness::{Kind, Lab};
+use crate::live::free_addresses;
+use crate::live::{Kind, Lab};
 use crate::peers::{self, envelope};
 use crate::proc;
 use crate::rpc::Client;

@@ -6,7 +6,7 @@
 //! how many there are.
 
 use crate::cluster::{Seen, listen};
-use crate::harness::{Kind, Lab, Member, Node, await_members};
+use crate::live::{Kind, Lab, Member, Node, await_members};
 use crate::network;
 use crate::noise::Rng;
 use crate::rpc::Client;

@@ -1,7 +1,7 @@
 //! Garbage at full rate, datagrams and streams.
 
-use crate::harness::process::Process;
-use crate::harness::{Kind, Lab, Member, Node, await_members, until};
+use crate::live::Process;
+use crate::live::{Kind, Lab, Member, Node, await_members, until};
 use crate::noise::{Noise, Rng};
 use crate::proc;
 use crate::table::Row;

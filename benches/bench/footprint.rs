@@ -1,6 +1,6 @@
 //! What a node costs that has nothing to do: bytes on disk and in memory, processor time, wake-ups.
 
-use crate::harness::{Kind, Lab, Node};
+use crate::live::{Kind, Lab, Node};
 use crate::proc;
 use crate::rpc::Client;
 use crate::table::Row;

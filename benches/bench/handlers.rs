@@ -1,6 +1,6 @@
 //! How fast handlers are run, beside a loop that does nothing but run them.
 
-use crate::harness::{Kind, Lab};
+use crate::live::{Kind, Lab};
 use crate::rpc::Client;
 use crate::table::Row;
 use std::ffi::CString;

@@ -11,14 +11,13 @@ mod delivery;
 mod flood;
 mod footprint;
 mod handlers;
-#[path = "../../tests/interop/harness/mod.rs"]
-#[allow(dead_code, unused_imports)]
-mod harness;
+#[path = "../../tests/live/mod.rs"]
+mod live;
 #[path = "../../tests/soak/network.rs"]
 #[allow(dead_code)]
 mod network;
-#[path = "../../tests/interop/noise.rs"]
 #[allow(dead_code)]
+#[path = "../../tests/data/noise.rs"]
 mod noise;
 mod peers;
 mod proc;
@@ -28,7 +27,7 @@ mod startup;
 mod table;
 mod traffic;
 
-use harness::{Kind, reference};
+use live::{Kind, reference};
 use std::time::Instant;
 use table::{Figure, Row};
 

@@ -1,6 +1,6 @@
 //! Round trips: of RPC, and of queries to ten agents.
 
-use crate::harness::{Kind, Lab, Member, Node, await_members};
+use crate::live::{Kind, Lab, Member, Node, await_members};
 use crate::noise::Rng;
 use crate::rpc::Client;
 use crate::table::Row;

@@ -1,8 +1,8 @@
 //! From the start of the process to the first answer on its RPC port.
 
-use crate::harness::Kind;
-use crate::harness::lab::free_addresses;
-use crate::harness::process::Process;
+use crate::live::Kind;
+use crate::live::Process;
+use crate::live::free_addresses;
 use crate::rpc::Client;
 use crate::table::Row;
 use std::process::{Command, Stdio};

@@ -1,6 +1,6 @@
 //! What an idle cluster sends.
 
-use crate::harness::{Kind, Lab, Member, Node, await_members};
+use crate::live::{Kind, Lab, Member, Node, await_members};
 use crate::proc;
 use crate::table::Row;
 use std::time::{Duration, Instant};

@@ -2,7 +2,6 @@
 //! stop reading.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[allow(dead_code)]
 #[path = "../live/mod.rs"]
 mod live;
 

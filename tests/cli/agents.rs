@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::live::ports;
+pub use crate::live::running::Agent;
 use crate::run::{Finished, cottar, finish};
-pub use crate::running::Agent;
 
 /// The reference's agent, or nothing if it is not there and not required.
 pub fn reference() -> Option<Command> {

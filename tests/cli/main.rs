@@ -7,7 +7,6 @@ mod exits;
 mod handler_tool;
 mod json;
 mod lines;
-#[allow(dead_code)]
 #[path = "../live/mod.rs"]
 mod live;
 mod mock;
@@ -16,7 +15,5 @@ mod recorded;
 #[path = "../data/rpc_vectors.rs"]
 mod rpc_vectors;
 mod run;
-#[path = "../live/running.rs"]
-mod running;
 mod scripts;
 mod waiting;

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use crate::harness::node::Spec;
-use crate::harness::{Kind, Lab, Member, Node, await_members, eventually, scenario};
+use crate::live::Spec;
+use crate::live::{Kind, Lab, Member, Node, await_members, eventually, scenario};
 
 /// A file with a line for each user event that a node has run, over all its lives.
 struct Heard(PathBuf);

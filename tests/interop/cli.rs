@@ -1,7 +1,7 @@
 //! The reference's command line on our agents, ours on its agents: the same answers everywhere.
 
-use crate::harness::process::Finished;
-use crate::harness::{Kind, Lab, Member, Node, await_members, eventually, patience, run, scenario};
+use crate::live::Finished;
+use crate::live::{Kind, Lab, Member, Node, await_members, eventually, patience, run, scenario};
 use serde_json::Value;
 use std::process::Command;
 
@@ -242,7 +242,7 @@ fn bare(kind: Kind, args: &[&str], env: &[(&str, &str)]) -> Finished {
 fn errors_without_an_agent_are_the_same() {
     scenario("no agent", &["S"], |lab| {
         // Nobody listens there: the address was free a moment ago and its octet is this lab's own.
-        let (_, nobody) = crate::harness::lab::free_addresses();
+        let (_, nobody) = crate::live::free_addresses();
         let flag = format!("-rpc-addr={nobody}");
         for args in [
             &["members", &flag][..],
@@ -312,7 +312,7 @@ fn agents_refuse_a_bad_start_in_the_same_words() {
         let free = lab.start(lab.spec(0));
         let taken = free.gossip.to_string();
         let rpc_taken = free.rpc.to_string();
-        let (gossip, rpc) = crate::harness::lab::free_addresses();
+        let (gossip, rpc) = crate::live::free_addresses();
         let (gossip, rpc) = (gossip.to_string(), rpc.to_string());
         let here = ["-bind", &gossip, "-rpc-addr", &rpc];
         let cases: &[(&[&str], &str)] = &[

@@ -1,6 +1,6 @@
 //! Encrypted clusters of both kinds, and keys that do not fit.
 
-use crate::harness::{Member, Node, await_members, eventually, scenario};
+use crate::live::{Member, Node, await_members, eventually, scenario};
 
 const KEY_16: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
 const KEY_24: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";

@@ -3,7 +3,7 @@
 use cottar::cli::client::Client;
 use cottar::rpc::Request;
 
-use crate::harness::{Lab, Member, Node, Recorder, await_members, eventually, scenario};
+use crate::live::{Lab, Member, Node, Recorder, await_members, eventually, scenario};
 
 /// A cluster whose every node records, each joined to the first.
 pub fn recorded(lab: &Lab) -> (Vec<Node>, Vec<Recorder>) {

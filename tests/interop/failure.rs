@@ -1,6 +1,6 @@
 //! Crashes: found out in time, undone by a restart, tidied up by force-leave.
 
-use crate::harness::{Kind, Member, Node, Recorder, await_members, await_status, scenario};
+use crate::live::{Kind, Member, Node, Recorder, await_members, await_status, scenario};
 use std::time::Instant;
 
 /// The longest that finding a crash may take on the LAN profile, in seconds (gossip spec 4.4 and 4.7):
@@ -15,7 +15,7 @@ fn detection(nodes: usize) -> f64 {
     turn + 2.0 * probe_interval + suspicion + 2.0
 }
 
-fn cluster(lab: &crate::harness::Lab, watcher: &Recorder) -> Vec<Node> {
+fn cluster(lab: &crate::live::Lab, watcher: &Recorder) -> Vec<Node> {
     let nodes = lab.start_all(|index, spec| {
         let spec = spec.tag("role", "web");
         if index == 0 {

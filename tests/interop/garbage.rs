@@ -1,6 +1,7 @@
 //! Bad input at full rate: the agent stays, its list stays right, its memory stays.
 
-use crate::harness::{Lab, Member, Node, Process, await_members, eventually, patience, scenario};
+use crate::live::{Lab, Member, Node, Process, await_members, eventually, patience, scenario};
+use crate::noise::{Noise, Rng};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,11 +11,6 @@ use std::time::{Duration, Instant};
 const FLOOD: Duration = Duration::from_secs(20);
 /// What the agent's resident memory may gain.
 const GROWTH_MAX_KB: u64 = 8 * 1024;
-
-#[path = "noise.rs"]
-pub mod noise;
-
-use noise::{Noise, Rng};
 
 fn flood(lab: &Lab, nodes: &[Node], noise: &Noise) {
     let viewers: Vec<&Node> = nodes.iter().collect();

@@ -1,7 +1,7 @@
 //! What handlers are given by either kind, for the very same events.
 
-use crate::harness::recorder::{Record, Recorder};
-use crate::harness::{Member, Node, await_members, await_status, scenario};
+use crate::live::{Member, Node, await_members, await_status, scenario};
+use crate::live::{Record, Recorder};
 use std::collections::BTreeSet;
 
 /// What a run was about: the event, its variables, its input or one line of it.
@@ -53,7 +53,7 @@ fn both_kinds_give_handlers_the_same() {
                 .recorded(&recorders[index])
                 .env("SERF_INHERITED", "kept")
         };
-        let subject = |lab: &crate::harness::Lab| {
+        let subject = |lab: &crate::live::Lab| {
             lab.spec(2)
                 .name("sub ject")
                 .tag("role", "r\to")

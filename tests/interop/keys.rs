@@ -1,6 +1,6 @@
 //! Gossip keys in mixed clusters, asked for with either command line at either kind of agent.
 
-use crate::harness::{Kind, Lab, Member, Node, await_members, eventually, scenario};
+use crate::live::{Kind, Lab, Member, Node, await_members, eventually, scenario};
 use base64::Engine as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -173,7 +173,7 @@ fn round(lab: &Lab, round: usize) -> String {
 fn a_cluster_moves_from_plaintext_to_encryption() {
     scenario("transition", &["S"], |lab| {
         let file = |number| ["-config-file".to_owned(), round(lab, number)];
-        let ours = |name: &str| crate::harness::node::Spec::new(Kind::Cottar, name);
+        let ours = |name: &str| crate::live::Spec::new(Kind::Cottar, name);
         let joined = |nodes: &[&Node]| {
             let members: Vec<Member> = nodes.iter().map(|node| Member::of(node)).collect();
             await_members(nodes, &members, 10.0);

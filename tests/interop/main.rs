@@ -13,10 +13,13 @@ mod events;
 mod failure;
 mod garbage;
 mod handlers;
-mod harness;
 mod keys;
 mod life;
+#[path = "../live/mod.rs"]
+mod live;
 mod membership;
+#[path = "../data/noise.rs"]
+mod noise;
 mod order;
 mod partition;
 mod queries;

@@ -1,6 +1,6 @@
 //! Joining in both directions, member lists, tags, leaving, names.
 
-use crate::harness::{
+use crate::live::{
     Kind, Member, Node, Recorder, await_members, await_status, eventually, scenario,
 };
 

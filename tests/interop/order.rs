@@ -4,7 +4,7 @@ use cottar::cli::client::Client;
 use cottar::rpc::Request;
 
 use crate::events::recorded;
-use crate::harness::{Kind, Lab, Member, Node, Recorder, await_members, scenario};
+use crate::live::{Kind, Lab, Member, Node, Recorder, await_members, scenario};
 
 fn numbered(n: usize) -> String {
     format!("e{n:02}")

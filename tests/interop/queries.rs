@@ -1,7 +1,7 @@
 //! Queries through mixed clusters: acks, answers, filters, relays.
 
 use crate::events::recorded;
-use crate::harness::{Kind, Member, Node, await_members, scenario};
+use crate::live::{Kind, Member, Node, await_members, scenario};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use super::PATIENCE;
+use super::agent::PATIENCE;
 
 /// Everything a process has written to stdout, as it comes.
 #[derive(Clone, Default)]

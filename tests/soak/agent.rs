@@ -1,7 +1,7 @@
 //! One node: its agent of the moment, what is being done to it, and what its lives have been.
 
-use crate::harness::{Kind, Process};
 use crate::history::{Life, NodeHistory};
+use crate::live::{Kind, Process};
 use crate::plan::{Blow, Disturbance, Return};
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -2,9 +2,9 @@
 
 use crate::agent::Agent;
 use crate::askers::{Fired, Firer};
-use crate::harness::Kind;
 use crate::history::History;
 use crate::judge::judge;
+use crate::live::Kind;
 use crate::network;
 use crate::noise::Rng;
 use crate::plan::{Blow, Disturbance, Return, draw};

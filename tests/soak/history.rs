@@ -1,7 +1,7 @@
 //! What happened in a soak: the agents' lives, the events, and the handlers' runs. All times are seconds
 //! since the soak began.
 
-use crate::harness::Kind;
+use crate::live::Kind;
 use crate::plan::Blow;
 use std::collections::BTreeSet;
 use std::fmt;

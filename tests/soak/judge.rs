@@ -5,8 +5,8 @@ mod questions;
 #[cfg(test)]
 mod tests;
 
-use crate::harness::Kind;
 use crate::history::{Event, History, NodeHistory, Run};
+use crate::live::Kind;
 use crate::membership::Membership;
 use crate::plan::Blow;
 use std::collections::BTreeMap;

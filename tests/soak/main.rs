@@ -9,15 +9,14 @@
 mod agent;
 mod askers;
 mod chaos;
-#[allow(dead_code, unused_imports)]
-#[path = "../interop/harness/mod.rs"]
-mod harness;
 mod history;
 mod judge;
+#[path = "../live/mod.rs"]
+mod live;
 mod membership;
 mod network;
 #[allow(dead_code)]
-#[path = "../interop/noise.rs"]
+#[path = "../data/noise.rs"]
 mod noise;
 mod plan;
 mod report;

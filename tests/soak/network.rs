@@ -1,6 +1,6 @@
 //! A network of the soak's own: nothing but loopback, and a firewall that drops datagrams.
 
-use crate::harness::{reference, run};
+use crate::live::{reference, run};
 use std::io::Write as _;
 use std::process::Command;
 use std::time::Duration;

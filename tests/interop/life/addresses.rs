@@ -1,7 +1,7 @@
 //! Which address a node advertises and where it can be reached, on hosts with several addresses.
 
 use super::own_network::{own_network, system};
-use crate::harness::{Kind, Lab, Process, eventually, reference};
+use crate::live::{Kind, Lab, Process, eventually, reference};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,6 +1,6 @@
 //! A process that is stopped for long, and goes on.
 
-use crate::harness::{Member, Node, await_members, await_status, scenario};
+use crate::live::{Member, Node, await_members, await_status, scenario};
 use std::time::{Duration, Instant};
 
 /// More than the pause in which the others still gossip to the dead in this profile (15 s), so that it
@@ -11,7 +11,7 @@ const ASLEEP: Duration = Duration::from_secs(60);
 fn for_a_minute_is_failed_comes_back_and_accuses_nobody() {
     scenario("sleep", &["SCCS", "CSSC"], |lab| {
         let sleeper = lab.size()
-            - if lab.kind(1) == crate::harness::Kind::Cottar {
+            - if lab.kind(1) == crate::live::Kind::Cottar {
                 3
             } else {
                 1

@@ -1,11 +1,11 @@
 //! A minute of ten agents of both kinds to whom nothing happens, but garbage from a stranger: nobody is
 //! doubted, nothing grows, and the coordinates settle.
 
-use crate::garbage::noise::{Noise, Rng};
-use crate::harness::node::Spec;
-use crate::harness::{
+use crate::live::Spec;
+use crate::live::{
     Kind, Lab, Member, Node, Process, await_members, await_status, eventually, reference,
 };
+use crate::noise::{Noise, Rng};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,6 @@
 //! A wall clock that jumps: log lines show it, nothing else cares.
 
-use crate::harness::{Lab, Member, await_members, eventually, run};
+use crate::live::{Lab, Member, await_members, eventually, run};
 use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Descriptors that run out: accepting pauses, everything else goes on, and all is well afterwards.
 
-use crate::harness::{Kind, Lab, Member, Node, Recorder, await_members, await_status, eventually};
+use crate::live::{Kind, Lab, Member, Node, Recorder, await_members, await_status, eventually};
 use std::net::TcpStream;
 
 fn descriptors(node: &Node) -> usize {

@@ -1,8 +1,6 @@
 //! Ends: signals in every phase, and leaves in the time that their profile needs.
 
-use crate::harness::{
-    Lab, Member, Node, Recorder, await_members, await_status, reference, scenario,
-};
+use crate::live::{Lab, Member, Node, Recorder, await_members, await_status, reference, scenario};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -79,13 +77,13 @@ fn signals_during_a_leave() {
         // A leave that a client asked for is not hurried by the polite signal, and still succeeds.
         let mut node = lab.start(lab.spec(4).join(&peer));
         await_status(&[&peer], "n5", "alive", 10.0);
-        let mut leave = node.command(crate::harness::Kind::Cottar, &["leave"]);
-        let mut leave = crate::harness::Process::spawn(&mut leave).unwrap();
+        let mut leave = node.command(crate::live::Kind::Cottar, &["leave"]);
+        let mut leave = crate::live::Process::spawn(&mut leave).unwrap();
         node.await_log("requesting graceful leave from Serf", 5.0);
         node.signal(libc::SIGINT);
         node.await_log("==> Gracefully shutting down agent...", 5.0);
         assert_eq!(node.await_exit(10.0).code(), Some(0), "{}", node.log());
-        crate::harness::eventually(5.0, "the end of the client", || {
+        crate::live::eventually(5.0, "the end of the client", || {
             leave
                 .status()
                 .map(|status| assert!(status.success()))
@@ -111,7 +109,7 @@ fn interrupted_farewell() -> Duration {
     let handler = format!("member-leave=touch '{}'; sleep 60", mark.display());
     let mut node = lab.start(lab.spec(0).handler(&handler));
     node.signal(libc::SIGINT);
-    crate::harness::eventually(10.0, "the farewell's handler", || {
+    crate::live::eventually(10.0, "the farewell's handler", || {
         if mark.exists() {
             Ok(())
         } else {
@@ -153,7 +151,7 @@ fn a_leave_is_through_in_time_in_every_profile() {
                 leaver.spec.kind,
                 asked.elapsed()
             );
-            if leaver.spec.kind == crate::harness::Kind::Cottar {
+            if leaver.spec.kind == crate::live::Kind::Cottar {
                 assert_eq!(status.code(), Some(0), "{profile}: {}", leaver.log());
                 assert!(
                     !leaver.log().contains("without a Leave"),
@@ -186,7 +184,7 @@ fn a_leave_with_nobody_left_to_tell_ends_in_time() {
         }
         for node in &mut nodes {
             let status = node.await_exit(15.0);
-            if node.spec.kind == crate::harness::Kind::Cottar {
+            if node.spec.kind == crate::live::Kind::Cottar {
                 assert_eq!(status.code(), Some(0), "{}", node.log());
             }
         }

@@ -1,8 +1,8 @@
 //! Names of hosts, asked of name servers that answer badly or not at all.
 
 use super::own_network::{own_network, replace_file, system};
-use crate::harness::process::Finished;
-use crate::harness::{Kind, Lab, Node, eventually, patience, run};
+use crate::live::Finished;
+use crate::live::{Kind, Lab, Node, eventually, patience, run};
 use std::net::UdpSocket;
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! Names: of hosts, looked up afresh for each attempt, and slowly; of nodes, lost to another.
 
 use super::own_network::may_unshare;
-use crate::harness::{Kind, Lab, Member, Node, await_members, eventually, scenario};
+use crate::live::{Kind, Lab, Member, Node, await_members, eventually, scenario};
 use std::io::Read as _;
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Starts that fail: the reference's words on stdout, the whole log on stderr, status 1.
 
-use crate::harness::process::Finished;
-use crate::harness::{Kind, Lab, reference, run, scenario};
+use crate::live::Finished;
+use crate::live::{Kind, Lab, reference, run, scenario};
 use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
@@ -91,7 +91,7 @@ fn what_prevents_a_start_is_on_stdout_and_the_log_on_stderr() {
 fn a_second_agent_on_the_port_ends_and_the_first_goes_on() {
     scenario("same port", &["CC", "SC", "CS"], |lab: &Lab| {
         let first = lab.start(lab.spec(0));
-        let mut second = crate::harness::Node::launch(
+        let mut second = crate::live::Node::launch(
             lab.path(),
             lab.spec(1)
                 .addresses(first.gossip, ([127, 0, 0, 1], 0).into()),
@@ -102,7 +102,7 @@ fn a_second_agent_on_the_port_ends_and_the_first_goes_on() {
             "{}",
             second.log()
         );
-        let mut third = crate::harness::Node::launch(
+        let mut third = crate::live::Node::launch(
             lab.path(),
             lab.spec(1).addresses(([127, 0, 0, 1], 0).into(), first.rpc),
         );

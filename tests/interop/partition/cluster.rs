@@ -1,7 +1,7 @@
 //! A cluster in a world of its own, and whether there can be one.
 
 use super::world::World;
-use crate::harness::{Lab, Member, Node, Recorder, await_members, reference};
+use crate::live::{Lab, Member, Node, Recorder, await_members, reference};
 use std::io::Write as _;
 
 /// Agents on hosts of their own that know each other, each with a handler that records.

@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, is_impossible};
 use super::world::Fate;
-use crate::harness::{Kind, Node};
+use crate::live::{Kind, Node};
 use std::time::Duration;
 
 /// So long every node probes every other one several times, and a suspicion of five nodes that nobody

@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, is_impossible};
 use super::world::Fate;
-use crate::harness::Kind;
+use crate::live::Kind;
 use std::collections::BTreeMap;
 
 /// Queries that are asked at the same time, and how often.

@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, is_impossible};
 use super::world::{Fate, World};
-use crate::harness::{Kind, Member, Node, Recorder, await_members, eventually};
+use crate::live::{Kind, Member, Node, Recorder, await_members, eventually};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

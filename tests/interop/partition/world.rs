@@ -2,7 +2,7 @@
 //! lives as long as a child of the test and has no name, so nothing is left behind, however the test
 //! ends, and no packet leaves it.
 
-use crate::harness::{Process, eventually, run};
+use crate::live::{Process, eventually, run};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Every limit, and one byte more, in the reference's words.
 
-use crate::harness::process::Finished;
-use crate::harness::{Kind, Lab, Member, Node, Recorder, await_members, scenario};
+use crate::live::Finished;
+use crate::live::{Kind, Lab, Member, Node, Recorder, await_members, scenario};
 
 /// The greatest size from a range that a command takes, by halving.
 fn greatest(mut taken: usize, mut refused: usize, ask: impl Fn(usize) -> Finished) -> usize {
@@ -73,7 +73,7 @@ fn tags_at_their_limit_and_over_it() {
         for kind in [Kind::Cottar, Kind::Serf] {
             let spec = |size: usize| {
                 let name = format!("{kind:?}-{size}").to_lowercase();
-                let spec = crate::harness::node::Spec::new(kind, &name);
+                let spec = crate::live::Spec::new(kind, &name);
                 spec.tag("k", &"v".repeat(size))
             };
             let node = lab.start(spec(limit).join(&nodes[0]));

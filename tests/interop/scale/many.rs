@@ -1,7 +1,7 @@
 //! Sixty agents on one machine.
 
-use crate::harness::node::Spec;
-use crate::harness::{Kind, Lab, Member, Node, Process, eventually, patience, reference, run};
+use crate::live::Spec;
+use crate::live::{Kind, Lab, Member, Node, Process, eventually, patience, reference, run};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::Command;

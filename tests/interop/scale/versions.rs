@@ -1,6 +1,6 @@
 //! Protocol numbers, names, address families.
 
-use crate::harness::{Kind, Member, Node, Recorder, await_members, eventually, scenario};
+use crate::live::{Kind, Member, Node, Recorder, await_members, eventually, scenario};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 fn protocol_number(member: Member, spoken: u64) -> Member {
@@ -116,7 +116,7 @@ fn names_up_to_their_limit() {
             "-node",
             name,
         ]);
-        let ended = crate::harness::run(&mut command, std::time::Duration::from_secs(10)).unwrap();
+        let ended = crate::live::run(&mut command, std::time::Duration::from_secs(10)).unwrap();
         assert_eq!(ended.code, 1, "{ended:?}");
         ended.stdout
     };
@@ -183,7 +183,7 @@ fn a_cluster_on_ipv6() {
         let mut victim = nodes.pop().unwrap();
         victim.crash();
         let left: Vec<&Node> = nodes.iter().collect();
-        crate::harness::await_status(&left, "n4", "failed", 45.0);
+        crate::live::await_status(&left, "n4", "failed", 45.0);
         let back = victim.restart(&nodes[0]);
         let all: Vec<&Node> = nodes.iter().chain([&back]).collect();
         await_members(&all, &members, 15.0);

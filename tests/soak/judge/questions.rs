@@ -2,7 +2,7 @@
 
 use super::Court;
 use crate::askers::QUERY_TIMEOUT;
-use crate::harness::Kind;
+use crate::live::Kind;
 use crate::membership::Membership;
 
 /// What settled nodes owed to settled askers.

@@ -1,8 +1,8 @@
 //! That the judge finds each kind of breach, and nothing where there is none.
 
 use super::{Cause, Verdict, judge};
-use crate::harness::Kind;
 use crate::history::{Event, History, Life, NodeHistory, Query, Run};
+use crate::live::Kind;
 use crate::plan::Blow;
 
 /// Three cottars with snapshots; the last one is killed at 20 and back at 24, an event every second.

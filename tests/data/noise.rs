@@ -1,6 +1,6 @@
 //! Bad input: random bytes behind every type byte, and captured messages, damaged.
 
-#[path = "../data/hex.rs"]
+#[path = "hex.rs"]
 mod hex;
 
 use std::path::Path;
