@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use cottar::agent::{files::sync, process::drain, resolver};
+use cottar::agent::files::sync;
+use cottar::agent::process::{drain, resolver};
 
 fn main() -> ExitCode {
     // The agent starts its own binary under these names: to look host names up, to wait for a disk, and to

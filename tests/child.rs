@@ -6,7 +6,7 @@ use std::io::Read;
 use std::process;
 use std::sync::{Mutex, MutexGuard};
 
-use cottar::agent::child::{KILL_AFTER, Limits, Process, Runner, Tokens};
+use cottar::agent::process::{KILL_AFTER, Limits, Process, Runner, Tokens};
 use cottar::handler::{End, Invocation, Outcome};
 use cottar::os::sys;
 use cottar::time::{Duration, Instant};
@@ -347,7 +347,7 @@ fn very_many_holders_of_output_are_bounded() {
     // They all end when the pipe has a writer.
     lp.run(&format!("mkfifo {}", stop.display()));
     let script = format!("(read x <{}) &", stop.display());
-    let max = cottar::agent::child::LEFTOVERS_MAX;
+    let max = cottar::agent::process::LEFTOVERS_MAX;
     for number in 0..max + 20 {
         assert_eq!(lp.run(&script).end, End::Exited(0));
         assert!(lp.runner.leftovers() <= max, "{number}");

@@ -1,7 +1,7 @@
 //! The manual pages against the tables of flags and of keys: neither may know one that the other does not.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use cottar::agent::settings::KEYS;
+use cottar::agent::config::settings::KEYS;
 use cottar::cli::table;
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -10,7 +10,7 @@ use super::flags::Flags;
 use super::help::help;
 use super::json::Json;
 use super::table::Command;
-use crate::agent::features::{self, FEATURES};
+use crate::agent::config::features::{self, FEATURES};
 use crate::go;
 use crate::rpc::queue::Fired;
 use crate::rpc::{Request, TextMap};

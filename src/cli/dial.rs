@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::client::Error;
-use crate::agent::lookup::{self, Failures, Family};
+use crate::agent::net::lookup::{self, Failures, Family};
 use crate::os::error::os_error;
 
 /// For connecting, as the reference does it.

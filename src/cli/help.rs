@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::table::{COMMANDS, Command, Flag};
-use crate::agent::features::missing_for_flag;
+use crate::agent::config::features::missing_for_flag;
 
 /// Width of the text.
 const COLUMNS: usize = 80;

@@ -2,7 +2,8 @@
 
 use crate::live::{Agent, COTTAR, arg, content, free};
 use cottar::agent::config::AgentConfig;
-use cottar::agent::settings::{Settings, Sources, Waiting};
+use cottar::agent::config::settings::Settings;
+use cottar::agent::config::sources::{Sources, Waiting};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use log::LevelFilter;
 
-use super::Settings;
-use crate::agent::{addr, log as agent_log};
+use super::settings::Settings;
+use crate::agent::net::addr;
+use crate::agent::observe::log as agent_log;
 use crate::handler::EventScript;
 use crate::os::sys;
 use crate::wire::NodeName;

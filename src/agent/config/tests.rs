@@ -108,7 +108,7 @@ fn the_table_names_the_defaults_that_hold() {
             "" => entry,
             object => format!("{{\"{object}\": {entry}}}"),
         };
-        let (mut settings, _) = crate::agent::settings::decode(text.as_bytes()).expect(&text);
+        let (mut settings, _) = super::decode(text.as_bytes()).expect(&text);
         if settings.node_name.is_empty() {
             settings.node_name = "n1".into();
         }
@@ -117,11 +117,11 @@ fn the_table_names_the_defaults_that_hold() {
     let core = |config: &AgentConfig| {
         let swim = config.profile.swim();
         let mut core = crate::serf::Config::new(config.node.clone(), config.bind, swim);
-        crate::agent::start::apply_limits(config, &mut core);
+        crate::agent::run::start::apply_limits(config, &mut core);
         format!("{core:?}")
     };
     let unsaid = AgentConfig::check(named()).unwrap();
-    for key in crate::agent::settings::KEYS {
+    for key in super::settings::KEYS {
         // Nothing, or what depends on another key.
         if key.default.is_empty() || key.name == "syslog_facility" {
             continue;

@@ -9,8 +9,8 @@ use mio::Registry;
 use mio::net::TcpStream;
 
 use super::Gossip;
+use super::addr::canonical;
 use super::stream::Phase;
-use crate::agent::addr::canonical;
 use crate::os::clock::Clock;
 use crate::os::error::os_error;
 use crate::os::sys;

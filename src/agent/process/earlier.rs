@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::OnceLock;
 
-use crate::agent::child::KILL_AFTER;
+use super::KILL_AFTER;
 use crate::handler::journal::ProcessId;
 use crate::os::sys;
 use crate::serf::event_hash;

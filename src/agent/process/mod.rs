@@ -1,6 +1,15 @@
-//! Child processes: which are our own, which were left behind by others, and what reads the output of
-//! handlers when the agent is gone.
+//! Child processes: handlers and what they leave behind, look-ups, what was left behind by others, and
+//! what reads the output of handlers when the agent is gone.
 
+mod child;
 pub mod drain;
 pub mod earlier;
 pub mod orphans;
+mod output_tail;
+pub mod resolver;
+mod runner;
+mod standalone;
+
+pub use child::{Leftover, Process};
+pub use runner::{GRACE, KILL_AFTER, LEFTOVERS_MAX, Limits, Runner, Tokens};
+pub use standalone::Alone;

@@ -13,6 +13,7 @@
 //! None of these answers anything by itself: drain [`RpcServer::poll_action`] afterwards, once a turn is enough.
 
 mod answers;
+pub mod connections;
 mod execute;
 mod session;
 
@@ -21,8 +22,8 @@ use std::net::SocketAddr;
 
 use log::LevelFilter;
 
-use super::join::join_failure;
-use super::log::Logger;
+use super::net::targets::join_failure;
+use super::observe::log::Logger;
 use crate::go;
 use crate::handler::HandlerQueue;
 use crate::ordered::{OrderedMap, OrderedSet};

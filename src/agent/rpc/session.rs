@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::SessionId;
-use crate::agent::log::{Cursor, Logger, parse_level};
+use crate::agent::observe::log::{Cursor, Logger, parse_level};
 use log::LevelFilter;
 
 use crate::handler::EventFilter;

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::event::event;
 use super::report::{Limits, Report, Style, Verdict};
-use crate::agent::child::{Alone, GRACE};
 use crate::agent::config::node_name;
+use crate::agent::process::{Alone, GRACE};
 use crate::cli::commands::{Failure, format, pairs, unknown_format};
 use crate::cli::flags::Flags;
 use crate::handler::outcome::{Answer, output_bytes_kept};

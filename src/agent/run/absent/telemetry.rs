@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::config::AgentConfig;
-use super::resolver::{Answer, Ticket};
-use super::turn::Agent;
+use super::Agent;
+use crate::agent::config::AgentConfig;
+use crate::agent::process::resolver::{Answer, Ticket};
 use crate::ordered::OrderedMap;
 use crate::os::clock::Clock;
 use crate::time::{Duration, Instant};
@@ -14,25 +14,25 @@ pub(super) const TICKET: Ticket = Ticket(0);
 
 /// Telemetry that keeps nothing.
 #[derive(Debug)]
-pub(super) struct Telemetry;
+pub(in crate::agent) struct Telemetry;
 
 impl Telemetry {
-    pub(super) fn new(_: &AgentConfig) -> Self {
+    pub(in crate::agent) fn new(_: &AgentConfig) -> Self {
         Telemetry
     }
     pub(super) fn names_resolved(&mut self, _: &OrderedMap<String, Answer>, _: Instant) {}
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(in crate::agent) fn poll_timeout(&self) -> Option<Instant> {
         None
     }
     pub(super) fn handler_starts(&mut self, _: &Arc<[u8]>) {}
     pub(super) fn handler_ended(&mut self, _: Duration, _: &Clock) {}
-    pub(super) fn gossiped(&mut self, _: Duration, _: &Clock) {}
+    pub(in crate::agent) fn gossiped(&mut self, _: Duration, _: &Clock) {}
     pub(super) fn snapshot_written(&mut self, _: Duration, _: &Clock) {}
 }
 
 impl Agent {
     /// The core notes samples for whoever takes them; nobody does.
-    pub(super) fn measure(&mut self) {
+    pub(in crate::agent) fn measure(&mut self) {
         drop(self.serf.take_samples());
     }
 

@@ -1,10 +1,10 @@
 //! The journal in the loop: when its files are written and read, and what is done with what an earlier
 //! life has left.
 
-use super::config::AgentConfig;
-use super::files::journal::JournalFiles;
-use super::process::earlier::{self, EarlierRun};
-use super::turn::Agent;
+use super::Agent;
+use crate::agent::config::AgentConfig;
+use crate::agent::files::journal::JournalFiles;
+use crate::agent::process::earlier::{self, EarlierRun};
 use crate::handler::HandlerQueue;
 use crate::handler::journal::Settings;
 use crate::serf::{Input, Serf, State};
@@ -14,7 +14,7 @@ use crate::time::Instant;
 ///
 /// # Errors
 /// See [`JournalFiles::open`].
-pub(super) fn open(
+pub(in crate::agent) fn open(
     config: &AgentConfig,
     serf: &mut Serf,
     queue: &mut HandlerQueue,
@@ -79,7 +79,7 @@ impl Agent {
 
     /// Whether a handler's beginning can be written in this turn, and nothing of an earlier life is in
     /// its way.
-    pub(super) fn may_begin_run(&self) -> bool {
+    pub(in crate::agent) fn may_begin_run(&self) -> bool {
         match (&self.journal, self.handlers.journal()) {
             (Some(files), Some(journal)) => files.may_begin_run(journal),
             _ => true,

@@ -2,17 +2,17 @@
 
 use std::net::SocketAddr;
 
-use super::config::AgentConfig;
-use super::joining::Joiner;
-use super::mdns;
-pub(super) use super::mdns::Mdns;
-use super::turn::{Agent, tokens};
+use super::join::Joiner;
+use super::{Agent, tokens};
+use crate::agent::config::AgentConfig;
+use crate::agent::mdns;
+pub(in crate::agent) use crate::agent::mdns::Mdns;
 use crate::os::sys;
 use crate::serf::{JoinTarget, MemberStatus};
 use crate::time::Instant;
 
 /// Starts discovery if the settings ask for it.
-pub(super) fn start(
+pub(in crate::agent) fn start(
     config: &AgentConfig,
     advertised: SocketAddr,
     registry: &mio::Registry,

@@ -1,17 +1,18 @@
 //! Reading the configuration again (agent spec 4.11).
 
-use super::child;
-use super::config::{AgentConfig, Settings, check_level, parse_handlers};
-use super::life::HANDLER_LEAVE_WAIT;
-use super::settings::Waiting as ReadWaiting;
-use super::turn::{Agent, Waiting};
+use super::shutdown::HANDLER_LEAVE_WAIT;
+use super::{Agent, Waiting};
+use crate::agent::config::settings::Settings;
+use crate::agent::config::sources::Waiting as ReadWaiting;
+use crate::agent::config::{AgentConfig, check_level, parse_handlers};
+use crate::agent::process;
 use crate::handler::EventScript;
 use crate::serf::Command;
 
 impl Agent {
     /// Reads all files again, with the flags over them, and applies what a running agent can take; an
     /// error changes nothing.
-    pub(super) fn reload(&mut self) {
+    pub(in crate::agent) fn reload(&mut self) {
         self.logger.print("==> Reloading configuration...");
         self.notifier.reloading(self.clock.now());
         let mut notices = Vec::new();
@@ -83,6 +84,6 @@ fn apply_options(config: &mut AgentConfig, settings: &Settings) {
     config.leave_on_terminate = settings.leave_on_terminate.unwrap_or(false);
     config.skip_leave_on_interrupt = settings.skip_leave_on_interrupt.unwrap_or(false);
     config.handler_timeout = settings.handler_timeout.filter(|limit| !limit.is_zero());
-    config.handler_grace = settings.handler_grace.unwrap_or(child::GRACE);
+    config.handler_grace = settings.handler_grace.unwrap_or(process::GRACE);
     config.handler_leave_wait = settings.handler_leave_wait.unwrap_or(HANDLER_LEAVE_WAIT);
 }

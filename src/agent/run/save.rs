@@ -6,11 +6,11 @@
 
 use std::collections::VecDeque;
 
-use super::config::AgentConfig;
-use super::files::saver::Saver;
-use super::files::{keyring, tags};
-use super::rpc::TagChange;
-use super::turn::Agent;
+use super::Agent;
+use crate::agent::config::AgentConfig;
+use crate::agent::files::saver::Saver;
+use crate::agent::files::{keyring, tags};
+use crate::agent::rpc::TagChange;
 use crate::serf::{Command, CommandId, CommandResult, Input, KeyringChange, State, Tags};
 use crate::wire::Key;
 use crate::wire::limits::META_BYTES_MAX;
@@ -40,7 +40,7 @@ impl Saving {
     }
 
     /// The end of the process. Keys are in use already; tags that wait were not promised to anybody.
-    pub(super) fn finish(&mut self, config: &AgentConfig) {
+    pub(in crate::agent) fn finish(&mut self, config: &AgentConfig) {
         let mut results = Vec::new();
         results.extend(self.keyring.take().map(|(saver, _)| saver.finish()));
         if let (Some((keys, _)), Some(path)) = (self.next_keyring.take(), &config.keyring_file) {

@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Settings, decode};
+use super::decode;
+use super::settings::Settings;
 use crate::ordered::OrderedSet;
 use crate::os::error::os_error;
 

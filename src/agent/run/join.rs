@@ -1,9 +1,9 @@
 //! Joins that somebody waits for: at the start, again and again, or for an RPC client (agent spec 4.8).
 
-use super::join::{Attempt, verdict};
-use super::resolver::{Answer, Ticket};
-use super::rpc::RpcServer;
-use super::turn::Agent;
+use super::Agent;
+use crate::agent::net::targets::{Attempt, verdict};
+use crate::agent::process::resolver::{Answer, Ticket};
+use crate::agent::rpc::RpcServer;
 use crate::go;
 use crate::ordered::OrderedMap;
 use crate::serf::{Command, CommandId, CommandResult, Input, JoinTarget};
@@ -28,7 +28,7 @@ struct Join {
 
 /// Joins under way, by their command; the same number is their ticket at the resolver.
 #[derive(Debug, Default)]
-pub(super) struct Joining(OrderedMap<CommandId, Join>);
+pub(in crate::agent) struct Joining(OrderedMap<CommandId, Join>);
 
 /// The state of `-retry-join`.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) struct RetryJoin {
 
 impl RetryJoin {
     /// The first attempt is due at once.
-    pub(super) const fn new(now: Instant) -> Self {
+    pub(in crate::agent) const fn new(now: Instant) -> Self {
         RetryJoin {
             failed: 0,
             next: Some(now),
@@ -49,14 +49,14 @@ impl RetryJoin {
     }
 
     /// When the next attempt is due.
-    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+    pub(in crate::agent) const fn poll_timeout(&self) -> Option<Instant> {
         self.next
     }
 }
 
 impl Agent {
     /// Starts the join that must work for the agent to go on.
-    pub(super) fn start_join(&mut self) {
+    pub(in crate::agent) fn start_join(&mut self) {
         let replay = self.config.replay_on_join;
         self.logger
             .print(&format!("==> Joining cluster...(replay: {replay})"));
@@ -133,7 +133,7 @@ impl Agent {
     }
 
     /// Takes the end of a command if it was a join.
-    pub(super) fn join_ended(&mut self, id: CommandId, result: &CommandResult) -> bool {
+    pub(in crate::agent) fn join_ended(&mut self, id: CommandId, result: &CommandResult) -> bool {
         if !self.joining.0.contains_key(&id) {
             return false;
         }

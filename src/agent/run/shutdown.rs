@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::turn::{Agent, Waiting};
+use super::{Agent, Waiting};
 use crate::os::signals::Caught;
 use crate::serf::{
     Command, CommandResult, Event, Input, MemberEvent, MemberEventKind, Output, State,
@@ -14,13 +14,13 @@ use crate::time::{Duration, Instant};
 const PROPAGATE_DELAY: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for the handlers of the node's own member-leave, unless told
 /// otherwise; and for RPC clients to take their last reply. The event comes up to a second after the leave.
-pub(super) const HANDLER_LEAVE_WAIT: Duration = Duration::from_secs(2);
+pub(in crate::agent) const HANDLER_LEAVE_WAIT: Duration = Duration::from_secs(2);
 /// How long it waits for whoever reads stdout.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
+pub(in crate::agent) enum Life {
     /// All is well.
     Running,
     /// A signal asked for a leave, which may take until then.
@@ -33,7 +33,7 @@ pub(super) enum Life {
 
 impl Life {
     /// When [`Agent::advance_life`] has something to do.
-    pub(super) const fn poll_timeout(self) -> Option<Instant> {
+    pub(in crate::agent) const fn poll_timeout(self) -> Option<Instant> {
         match self {
             Life::Leaving(end) | Life::Ending(end) => Some(end),
             Life::Running | Life::Over(_) => None,
@@ -49,14 +49,14 @@ impl Life {
     }
 
     /// Whether nobody has asked for an end yet.
-    pub(super) const fn is_running(self) -> bool {
+    pub(in crate::agent) const fn is_running(self) -> bool {
         matches!(self, Life::Running)
     }
 }
 
 impl Agent {
     /// A signal came.
-    pub(super) fn caught(&mut self, signal: Caught) {
+    pub(in crate::agent) fn caught(&mut self, signal: Caught) {
         self.logger
             .print(&format!("==> Caught signal: {}", signal.as_str()));
         match (self.life, signal) {
@@ -165,7 +165,7 @@ impl Agent {
     }
 
     /// The last words, and the status.
-    pub(super) fn finish(&mut self, code: u8) -> ExitCode {
+    pub(in crate::agent) fn finish(&mut self, code: u8) -> ExitCode {
         log::info!(target: "agent", "requesting serf shutdown");
         self.notifier.stopping("Ending", self.clock.now());
         self.finish_journal();

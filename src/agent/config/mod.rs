@@ -2,10 +2,16 @@
 //! then checked, all before a socket is opened.
 
 mod checks;
+mod decode;
+pub mod features;
 mod key;
+pub mod settings;
+pub mod sources;
 
 pub use checks::{check_level, node_name, parse_handlers};
+pub use decode::{DecodeError, decode};
 pub use key::decode_key;
+pub use settings::Settings;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -14,8 +20,8 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
-use super::life::HANDLER_LEAVE_WAIT;
-use super::{child, features};
+use super::process;
+use super::run::shutdown::HANDLER_LEAVE_WAIT;
 use crate::handler::EventScript;
 use crate::handler::journal::SIZE_LIMIT_BYTES;
 use crate::serf::Tags;
@@ -23,8 +29,6 @@ use crate::swim;
 use crate::time::Duration;
 use crate::wire::NodeName;
 use checks::{check_addresses, check_mdns, check_name};
-
-pub use super::settings::Settings;
 
 /// The least time between attempts to join, and the least broadcast timeout (agent spec 4.2).
 const DURATION_MIN: Duration = Duration::from_secs(1);
@@ -294,7 +298,7 @@ impl AgentConfig {
             broadcast_timeout,
             compression: settings.enable_compression.unwrap_or(true),
             handler_timeout: settings.handler_timeout.filter(|limit| !limit.is_zero()),
-            handler_grace: settings.handler_grace.unwrap_or(child::GRACE),
+            handler_grace: settings.handler_grace.unwrap_or(process::GRACE),
             handler_leave_wait: settings.handler_leave_wait.unwrap_or(HANDLER_LEAVE_WAIT),
             rpc_auth: said(settings.rpc_auth),
             tags_file: path(settings.tags_file),

@@ -9,8 +9,8 @@ use std::time::{Duration as WallDuration, Instant as WallInstant};
 
 use mio::{Registry, Token};
 
-use super::child::{Limits, Process, Tokens};
-use super::lookup::{self, Failures, Family};
+use super::{Limits, Process, Tokens};
+use crate::agent::net::lookup::{self, Failures, Family};
 use crate::handler::End;
 use crate::ordered::OrderedMap;
 use crate::os::error::os_error;

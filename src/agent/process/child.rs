@@ -10,7 +10,7 @@ use std::sync::Arc;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
-use super::tail::Tail;
+use super::output_tail::Tail;
 use super::{KILL_AFTER, Limits, Tokens};
 use crate::handler::{End, Outcome};
 use crate::os::error::os_error;

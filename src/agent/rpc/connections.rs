@@ -1,4 +1,4 @@
-//! The RPC port: connections of clients between the kernel and the sessions in [`super::rpc`].
+//! The RPC port: connections of clients between the kernel and the sessions in [`crate::agent::rpc`].
 //!
 //! What a client does not read waits in its session, within the session's bound; here nothing is kept.
 
@@ -9,9 +9,9 @@ use mio::event::Event as Readiness;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use super::acceptor::Acceptor;
-use super::rpc::{RpcServer, SessionId};
-use super::{addr, net};
+use super::{RpcServer, SessionId};
+use crate::agent::net::acceptor::Acceptor;
+use crate::agent::net::{self, addr};
 use crate::ordered::OrderedMap;
 use crate::os::error::os_error;
 use crate::time::{Duration, Instant};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::{KEYS, Key, Settings, Slot};
+use super::settings::{KEYS, Key, Settings, Slot};
 use crate::go;
 use crate::ordered::sort_by;
 

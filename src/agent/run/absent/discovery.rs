@@ -5,38 +5,38 @@ use std::net::SocketAddr;
 
 use mio::{Registry, Token};
 
-use super::config::AgentConfig;
-use super::turn::Agent;
+use super::Agent;
+use crate::agent::config::AgentConfig;
 use crate::serf::JoinTarget;
 use crate::time::Instant;
 
 /// Discovery that does not exist.
 #[derive(Debug)]
-pub(super) enum Mdns {}
+pub(in crate::agent) enum Mdns {}
 
 impl Mdns {
-    pub(super) const TOKENS: usize = 0;
+    pub(in crate::agent) const TOKENS: usize = 0;
 
-    pub(super) fn owns(&self, _: Token) -> bool {
+    pub(in crate::agent) fn owns(&self, _: Token) -> bool {
         match *self {}
     }
-    pub(super) fn handle_readiness(&mut self, _: Token) {
+    pub(in crate::agent) fn handle_readiness(&mut self, _: Token) {
         match *self {}
     }
-    pub(super) fn has_more(&self) -> bool {
+    pub(in crate::agent) fn has_more(&self) -> bool {
         match *self {}
     }
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(in crate::agent) fn poll_timeout(&self) -> Option<Instant> {
         match *self {}
     }
-    pub(super) fn receive(&mut self, _: Instant) {
+    pub(in crate::agent) fn receive(&mut self, _: Instant) {
         match *self {}
     }
 }
 
 /// Settings that ask for discovery have been refused before.
 #[allow(clippy::unnecessary_wraps)]
-pub(super) fn start(
+pub(in crate::agent) fn start(
     _: &AgentConfig,
     _: SocketAddr,
     _: &Registry,

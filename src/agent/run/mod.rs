@@ -1,30 +1,39 @@
 //! The agent and the turn of its loop, known in one place.
 
+#[cfg_attr(not(feature = "mdns"), path = "absent/discovery.rs")]
+mod discovery;
+mod join;
+mod journal;
+mod reload;
+mod save;
+pub(super) mod shutdown;
+pub(super) mod start;
+#[cfg_attr(not(feature = "telemetry"), path = "absent/telemetry.rs")]
+mod telemetry;
+
+pub use start::run;
+
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration as WaitTime;
 
 use mio::{Events, Poll, Token};
 
-use super::child::Runner;
-use super::clients::Clients;
-use super::config::{AgentConfig, Settings};
-use super::discovery::Mdns;
+use super::config::AgentConfig;
+use super::config::settings::Settings;
+use super::config::sources::Sources;
 use super::files::journal::JournalFiles;
 use super::files::lock::FileLock;
 use super::files::snapshot::SnapshotFile;
-use super::joining::{Joining, RetryJoin};
-use super::life::Life;
-use super::log::Logger;
 use super::net::{self, Gossip};
-use super::notify::Notifier;
+use super::observe::log::Logger;
+use super::observe::notify::Notifier;
+use super::process::Runner;
 use super::process::earlier::EarlierRun;
 use super::process::orphans::Orphans;
-use super::resolver::Resolver;
+use super::process::resolver::Resolver;
+use super::rpc::connections::Clients;
 use super::rpc::{Action, QueueChange, RpcServer, View};
-use super::saving::Saving;
-use super::settings::Sources;
-use super::telemetry::{self, Telemetry};
 use crate::handler::outcome::Answer;
 use crate::handler::{HandlerQueue, Local};
 use crate::ordered::OrderedMap;
@@ -33,6 +42,11 @@ use crate::os::error::os_error;
 use crate::os::signals::{Caught, Signals};
 use crate::serf::{Command, CommandId, CommandResult, Event, Input, MemberEventKind, Output, Serf};
 use crate::time::{Duration, Instant};
+use discovery::Mdns;
+use join::{Joining, RetryJoin};
+use save::Saving;
+use shutdown::Life;
+use telemetry::Telemetry;
 
 /// Tokens of the sockets and pipes, one block for each part.
 pub(super) mod tokens {
@@ -71,42 +85,42 @@ pub(super) enum Waiting {
 
 /// A running agent.
 pub struct Agent {
-    pub(super) clock: Clock,
-    pub(super) poll: Poll,
-    pub(super) signals: Signals,
-    pub(super) gossip: Gossip,
-    pub(super) clients: Clients,
-    pub(super) server: RpcServer,
-    pub(super) serf: Serf,
-    pub(super) handlers: HandlerQueue,
-    pub(super) runner: Runner,
-    pub(super) orphans: Orphans,
-    pub(super) resolver: Resolver,
-    pub(super) mdns: Option<Mdns>,
-    pub(super) telemetry: Telemetry,
-    pub(super) logger: Logger,
-    pub(super) notifier: Notifier,
-    pub(super) config: AgentConfig,
+    clock: Clock,
+    poll: Poll,
+    signals: Signals,
+    gossip: Gossip,
+    clients: Clients,
+    server: RpcServer,
+    serf: Serf,
+    handlers: HandlerQueue,
+    runner: Runner,
+    orphans: Orphans,
+    resolver: Resolver,
+    mdns: Option<Mdns>,
+    telemetry: Telemetry,
+    logger: Logger,
+    notifier: Notifier,
+    config: AgentConfig,
     /// Where the settings come from, for a reload.
-    pub(super) sources: Sources,
+    sources: Sources,
     /// The settings as they are in effect.
-    pub(super) settings: Settings,
-    pub(super) snapshot: Option<SnapshotFile>,
-    pub(super) journal: Option<JournalFiles>,
+    settings: Settings,
+    snapshot: Option<SnapshotFile>,
+    journal: Option<JournalFiles>,
     /// A handler of an earlier life that still runs.
-    pub(super) earlier: Option<EarlierRun>,
+    earlier: Option<EarlierRun>,
     /// Held until the end of the process.
-    pub(super) _locks: Vec<FileLock>,
-    pub(super) saving: Saving,
-    pub(super) waiting: OrderedMap<CommandId, Waiting>,
-    pub(super) joining: Joining,
-    pub(super) retry_join: Option<RetryJoin>,
-    pub(super) next_command: u64,
-    pub(super) life: Life,
+    _locks: Vec<FileLock>,
+    saving: Saving,
+    waiting: OrderedMap<CommandId, Waiting>,
+    joining: Joining,
+    retry_join: Option<RetryJoin>,
+    next_command: u64,
+    life: Life,
     /// The node's own farewell has been handed to the handlers.
-    pub(super) own_leave_seen: bool,
+    own_leave_seen: bool,
     /// Something was left undone in this turn for want of rounds.
-    pub(super) unfinished: bool,
+    unfinished: bool,
 }
 
 impl Agent {
@@ -427,7 +441,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn run_for_client(&mut self, id: CommandId, command: Command) {
+    fn run_for_client(&mut self, id: CommandId, command: Command) {
         if command == Command::Leave {
             log::info!(target: "agent", "requesting graceful leave from Serf");
             self.retry_join = None;
@@ -437,7 +451,7 @@ impl Agent {
     }
 
     /// Hands a command of the loop's own to the core.
-    pub(super) fn run_own(&mut self, waiting: Waiting, command: Command) {
+    fn run_own(&mut self, waiting: Waiting, command: Command) {
         let id = self.new_command_id();
         self.waiting.insert(id, waiting);
         let now = self.clock.now();
@@ -445,12 +459,12 @@ impl Agent {
     }
 
     /// Tells the core for which queries there are handlers.
-    pub(super) fn announce_query_handlers(&mut self) {
+    fn announce_query_handlers(&mut self) {
         let input = Input::QueryHandlers(self.handlers.query_handlers());
         self.serf.handle_input(input, self.clock.now());
     }
 
-    pub(super) fn new_command_id(&mut self) -> CommandId {
+    fn new_command_id(&mut self) -> CommandId {
         let id = CommandId(self.next_command);
         self.next_command += 1;
         id

@@ -3,9 +3,13 @@
 //! Readiness is edge-triggered: whatever was not read to its end is remembered here and read on in the
 //! next turn. Reading has a budget for each turn, so that no peer can keep the loop to itself.
 
+pub mod acceptor;
+pub mod addr;
 mod bind;
+pub mod lookup;
 mod receive;
 mod stream;
+pub mod targets;
 mod traffic;
 mod transmit;
 
@@ -20,13 +24,13 @@ use mio::event::Event as Readiness;
 use mio::net::{TcpStream, UdpSocket};
 use mio::{Interest, Registry, Token};
 
-use super::acceptor::Acceptor;
 use super::rpc::Lost;
 use crate::ordered::OrderedMap;
 use crate::os::error::os_error;
 use crate::serf::{StreamEnd, StreamId};
 use crate::time::Instant;
 use crate::wire::limits::DATAGRAM_BYTES_MAX;
+use acceptor::Acceptor;
 use bind::{bind_both, grow_receive_buffer};
 use stream::{Phase, Stream};
 use traffic::Dropped;

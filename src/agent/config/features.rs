@@ -64,7 +64,7 @@ pub fn missing_for_flag(flag: &str) -> Option<&'static Feature> {
 ///
 /// # Errors
 /// What to print.
-pub(super) fn check(settings: &Settings) -> Result<(), String> {
+pub(in crate::agent) fn check(settings: &Settings) -> Result<(), String> {
     for feature in FEATURES.iter().filter(|feature| !feature.present) {
         let Some(asked) = (feature.asked_by)(settings) else {
             continue;
@@ -136,7 +136,7 @@ mod tests {
                 r#"{"statsite_addr": "x"}"#,
             ),
         ] {
-            let (mut settings, _) = crate::agent::settings::decode(text.as_bytes()).unwrap();
+            let (mut settings, _) = crate::agent::config::decode(text.as_bytes()).unwrap();
             settings.node_name = "n1".into();
             let present = FEATURES.iter().find(|f| f.name == feature).unwrap().present;
             match AgentConfig::check(settings) {
@@ -148,7 +148,7 @@ mod tests {
                 }
             }
         }
-        let (quiet, _) = crate::agent::settings::decode(
+        let (quiet, _) = crate::agent::config::decode(
             br#"{"node_name": "n1", "discover": "", "mdns": {"disable_ipv4": true},
                  "enable_syslog": false, "syslog_facility": "LOCAL3", "statsd_addr": ""}"#,
         )

@@ -3,13 +3,7 @@
 //! [`KEYS`] is the one table of them. It drives decoding, merging, and what a reload says about keys
 //! that it cannot apply; the manual page is held to it by a test.
 
-mod decode;
-mod sources;
-
-pub use decode::{DecodeError, decode};
-pub use sources::{Sources, Waiting};
-
-use super::config::FlagValues;
+use super::FlagValues;
 use crate::go;
 use crate::ordered::OrderedMap;
 use crate::serf::Tags;

@@ -4,13 +4,6 @@
 //! Nothing here blocks but the start of a process itself. The loop hands in readiness, SIGCHLD and time,
 //! and asks for the next deadline and the outcome. Dropping either leaves the children alone.
 
-mod alone;
-mod process;
-mod tail;
-
-pub use alone::Alone;
-pub use process::{Leftover, Process};
-
 use std::collections::VecDeque;
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -21,8 +14,8 @@ use std::sync::Arc;
 
 use mio::{Registry, Token};
 
-use super::notify;
-use super::process::drain;
+use super::{Leftover, Process, drain};
+use crate::agent::observe::notify;
 use crate::handler::invocation::is_stale;
 use crate::handler::outcome::{
     OUTPUT_BYTES_MAX, SLOW_AFTER, STOPPED_AFTER, Shown, warn_slow, warn_stopped,

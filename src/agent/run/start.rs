@@ -10,25 +10,28 @@ use std::process::ExitCode;
 use ::log::LevelFilter;
 use mio::{Poll, Token};
 
-use super::child::Runner;
-use super::clients::Clients;
-use super::config::{AgentConfig, FlagValues, Refused, Settings};
-use super::files::lock::FileLock;
-use super::files::snapshot::SnapshotFile;
-use super::joining::{Joining, RetryJoin};
-use super::life::Life;
-use super::log::Logger;
-use super::net::{Gossip, Tokens};
-use super::notify::Notifier;
-use super::process::orphans::Orphans;
-use super::resolver::Resolver;
-use super::rpc::{self, RpcServer};
-use super::saving::Saving;
-use super::settings::{Sources, Waiting};
-use super::syslog::{self, Syslog};
+use super::join::{Joining, RetryJoin};
+use super::save::Saving;
+use super::shutdown::Life;
 use super::telemetry::Telemetry;
-use super::turn::{Agent, tokens};
-use super::{addr, discovery, files, journalling};
+use super::{Agent, tokens};
+use super::{discovery, journal};
+use crate::agent::config::settings::Settings;
+use crate::agent::config::sources::{Sources, Waiting};
+use crate::agent::config::{AgentConfig, FlagValues, Refused};
+use crate::agent::files;
+use crate::agent::files::lock::FileLock;
+use crate::agent::files::snapshot::SnapshotFile;
+use crate::agent::net::addr;
+use crate::agent::net::{Gossip, Tokens};
+use crate::agent::observe::log::Logger;
+use crate::agent::observe::notify::Notifier;
+use crate::agent::observe::syslog::{self, Syslog};
+use crate::agent::process::Runner;
+use crate::agent::process::orphans::Orphans;
+use crate::agent::process::resolver::Resolver;
+use crate::agent::rpc::connections::Clients;
+use crate::agent::rpc::{self, RpcServer};
 use crate::handler::HandlerQueue;
 use crate::handler::outcome::output_bytes_kept;
 use crate::os::clock::Clock;
@@ -120,8 +123,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     logger.print("==> Starting Serf agent RPC...");
 
     let mut handlers = HandlerQueue::new(config.event_handlers.clone());
-    let journal =
-        journalling::open(&config, &mut serf, &mut handlers, clock.now()).map_err(failed)?;
+    let journal = journal::open(&config, &mut serf, &mut handlers, clock.now()).map_err(failed)?;
 
     let mut runner = Runner::new(tokens::RUNNER, config.handler_timeout);
     runner.set_limits(config.handler_timeout, config.handler_grace);
@@ -281,7 +283,7 @@ fn open_gossip(
 }
 
 /// Numbers that a file may change; the core's own defaults hold otherwise.
-pub(super) fn apply_limits(config: &AgentConfig, core: &mut serf::Config) {
+pub(in crate::agent) fn apply_limits(config: &AgentConfig, core: &mut serf::Config) {
     fn set<T: Copy>(value: &mut T, said: Option<T>) {
         *value = said.unwrap_or(*value);
     }
@@ -359,7 +361,7 @@ impl Agent {
     }
 
     /// The start is through: the log may be seen, and the tries to join begin.
-    pub(super) fn started(&mut self) {
+    pub(in crate::agent) fn started(&mut self) {
         self.logger
             .print("\n==> Log data will now stream in as it occurs:\n");
         self.logger.open_gate();

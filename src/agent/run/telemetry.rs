@@ -7,12 +7,12 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::addr;
-use super::config::AgentConfig;
-use super::metrics::{Metrics, Moment, Sink};
-use super::net::Traffic;
-use super::resolver::{Answer, Ticket};
-use super::turn::Agent;
+use super::Agent;
+use crate::agent::config::AgentConfig;
+use crate::agent::net::Traffic;
+use crate::agent::net::addr;
+use crate::agent::observe::metrics::{Metrics, Moment, Sink};
+use crate::agent::process::resolver::{Answer, Ticket};
 use crate::ordered::OrderedMap;
 use crate::os::clock::Clock;
 use crate::os::sys;
@@ -57,7 +57,7 @@ struct NamedSink {
 
 /// Metrics and where they come from.
 #[derive(Debug)]
-pub(super) struct Telemetry {
+pub(in crate::agent) struct Telemetry {
     metrics: Metrics,
     named: Vec<NamedSink>,
     /// The resolver has been asked.
@@ -86,7 +86,7 @@ const fn word(sink: Sink) -> &'static str {
 
 impl Telemetry {
     /// Telemetry as the settings ask for it. Names are looked up while the agent runs.
-    pub(super) fn new(config: &AgentConfig) -> Self {
+    pub(in crate::agent) fn new(config: &AgentConfig) -> Self {
         let mut telemetry = Telemetry {
             metrics: Metrics::default(),
             named: Vec::new(),
@@ -173,7 +173,7 @@ impl Telemetry {
     }
 
     /// When [`Agent::measure`] has something to do by itself: only if somebody is to be told.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(in crate::agent) fn poll_timeout(&self) -> Option<Instant> {
         let look = self.metrics.sends().then_some(self.next_look);
         [look, self.metrics.poll_timeout()]
             .into_iter()
@@ -194,7 +194,7 @@ impl Telemetry {
     }
 
     /// The core took so long for a round of gossip.
-    pub(super) fn gossiped(&mut self, duration: Duration, clock: &Clock) {
+    pub(in crate::agent) fn gossiped(&mut self, duration: Duration, clock: &Clock) {
         self.metrics
             .time("memberlist.gossip", duration, moment(clock));
     }
@@ -322,7 +322,7 @@ impl Telemetry {
 
 impl Agent {
     /// Takes what the parts have counted in this turn, and sends what is due.
-    pub(super) fn measure(&mut self) {
+    pub(in crate::agent) fn measure(&mut self) {
         let seen = Seen {
             traffic: self.gossip.traffic(),
             swim: *self.serf.swim().counters(),
