@@ -6,7 +6,7 @@ use super::commands::{Failure, Outcome, bytes, connect, failed, tell};
 use super::flags::Flags;
 use super::json::Json;
 use crate::go;
-use crate::serf::coordinate::distance;
+use crate::serf::coordinates::distance;
 
 pub(super) fn rtt(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let mut client = connect(flags)?;

@@ -3,7 +3,7 @@
 use super::TextMap;
 use super::request::text_map;
 use crate::ordered::OrderedMap;
-use crate::serf::keys::KeyReport;
+use crate::serf::KeyReport;
 use crate::wire::coordinate::{Coordinate, DIMENSIONS};
 use crate::wire::msgpack::{Error, Reader, Writer};
 

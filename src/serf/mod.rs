@@ -7,37 +7,17 @@
 //! Within a call, whatever the membership layer has to say is handled in its order before the call
 //! ends, so that no state of it waits between calls.
 
-mod asking;
-mod clock;
-mod coalesce;
 mod command;
 pub mod config;
-pub mod coordinate;
-mod doubt;
+pub mod coordinates;
 pub mod event;
 mod events;
-mod filters;
-mod intents;
-mod internal;
-mod join;
-mod keyring;
-pub mod keys;
-mod leave;
-mod members;
+mod lamport;
 mod membership;
-mod places;
-mod push_pull;
-mod queries;
 mod query;
-mod reaper;
-mod recorder;
-mod rejoin;
-mod relay;
 pub mod snapshot;
-mod tags;
 #[cfg(test)]
 mod tests;
-mod user_events;
 
 pub use crate::swim::{StreamEnd, StreamId, Transmit};
 pub use crate::wire::serf::{LamportTime, Tags};
@@ -48,11 +28,11 @@ pub use command::{
 pub use config::Config;
 pub use event::{Event, Member, MemberEvent, MemberEventKind, MemberStatus, Query, UserEvent};
 pub use events::event_hash;
-pub use filters::tag_matches;
-pub use keys::{KeyReport, KeyringChange, RawKey};
-pub use queries::{INTERNAL_PREFIX, encode_response};
 pub use query::expression::rewrite_expression;
+pub use query::filters::tag_matches;
 pub use query::handlers::QueryHandlers;
+pub use query::key_command::{KeyReport, KeyringChange, RawKey};
+pub use query::receive::{INTERNAL_PREFIX, encode_response};
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -65,9 +45,13 @@ use crate::time::Instant;
 use crate::wire::coordinate::Coordinate;
 use crate::wire::serf::SerfMessage;
 use crate::wire::{Envelope, NodeName, VersionVector};
-use clock::Clock;
-use coalesce::{MemberCoalescer, UserCoalescer};
-use events::Source;
+use coordinates::places;
+use events::coalesce::{MemberCoalescer, UserCoalescer};
+use events::{Source, user};
+use lamport::Clock;
+use membership::{intents, join, leave, members, push_pull, reaper, stale_leave, tags};
+use query::{ask, internal, key_answer, receive, relay};
+use snapshot::{recorder, rejoin};
 
 /// A node of a Serf cluster.
 pub struct Serf {
@@ -84,13 +68,13 @@ pub struct Serf {
 
     members: members::Members,
     intents: intents::IntentBuffer,
-    events: user_events::UserEventRing,
+    events: user::UserEventRing,
     event_order: events::InOrder<UserEvent>,
-    queries: queries::QueryRing,
+    queries: receive::QueryRing,
     query_order: events::InOrder<Query>,
     taken: query::kept::TakenQueries,
     query_handlers: QueryHandlers,
-    asked: asking::AskedQueries,
+    asked: ask::AskedQueries,
     pace: query::schedule::Pace,
     member_coalescer: MemberCoalescer,
     user_coalescer: UserCoalescer,
@@ -107,7 +91,7 @@ pub struct Serf {
     /// Members to look at again, the next first.
     prunes: VecDeque<(Instant, NodeName)>,
     conflicts: internal::Conflicts,
-    writes: keyring::Writes,
+    writes: key_answer::Writes,
     places: Option<places::Places>,
     repair: events::Repair,
     recorder: Option<recorder::Recorder>,
@@ -118,7 +102,7 @@ pub struct Serf {
     restored_addrs: OrderedSet<SocketAddr>,
     newcomer: events::Newcomer,
     chores: reaper::Chores,
-    doubts: doubt::Doubts,
+    doubts: stale_leave::Doubts,
     reconnect: reaper::Reconnect,
     relays_in: relay::RateLimit,
     strangers: relay::RateLimit,
@@ -170,13 +154,13 @@ impl Serf {
             query_clock: Clock::new(),
             members: members::Members::default(),
             intents: intents::IntentBuffer::default(),
-            events: user_events::UserEventRing::default(),
+            events: user::UserEventRing::default(),
             event_order: events::InOrder::default(),
-            queries: queries::QueryRing::default(),
+            queries: receive::QueryRing::default(),
             query_order: events::InOrder::default(),
             taken: query::kept::TakenQueries::default(),
             query_handlers: QueryHandlers::default(),
-            asked: asking::AskedQueries::default(),
+            asked: ask::AskedQueries::default(),
             pace: query::schedule::Pace::default(),
             member_coalescer,
             user_coalescer,
@@ -190,7 +174,7 @@ impl Serf {
             leave_commands: Vec::new(),
             prunes: VecDeque::new(),
             conflicts: internal::Conflicts::default(),
-            writes: keyring::Writes::default(),
+            writes: key_answer::Writes::default(),
             places,
             repair,
             recorder: None,
@@ -199,7 +183,7 @@ impl Serf {
             restored_addrs: OrderedSet::new(),
             newcomer: events::Newcomer::default(),
             chores: reaper::Chores::default(),
-            doubts: doubt::Doubts::default(),
+            doubts: stale_leave::Doubts::default(),
             reconnect: reaper::Reconnect::default(),
             relays_in: relay::RateLimit::relays(),
             strangers: relay::RateLimit::strangers(),
@@ -389,12 +373,14 @@ impl Serf {
             Command::Query(params) => return self.start_query(id, params, now),
             Command::SetTags(tags) => return self.set_tags(id, tags, now),
             Command::InstallKey(key) => {
-                return self.start_key_query(id, keyring::INSTALL, key, now);
+                return self.start_key_query(id, key_answer::INSTALL, key, now);
             }
-            Command::UseKey(key) => return self.start_key_query(id, keyring::USE, key, now),
-            Command::RemoveKey(key) => return self.start_key_query(id, keyring::REMOVE, key, now),
+            Command::UseKey(key) => return self.start_key_query(id, key_answer::USE, key, now),
+            Command::RemoveKey(key) => {
+                return self.start_key_query(id, key_answer::REMOVE, key, now);
+            }
             Command::ListKeys => {
-                return self.start_key_query(id, keyring::LIST, RawKey(Vec::new()), now);
+                return self.start_key_query(id, key_answer::LIST, RawKey(Vec::new()), now);
             }
             Command::UserEvent {
                 name,

@@ -1,11 +1,13 @@
 //! User events between their arrival and the handlers (gossip spec 5.7, 5.15), and their identity.
 
+pub(super) mod coalesce;
 mod hand_over;
 mod identity;
 mod journalled;
 mod newcomer;
 mod order;
 mod repair;
+pub(super) mod user;
 
 pub use identity::event_hash;
 pub(super) use newcomer::Newcomer;

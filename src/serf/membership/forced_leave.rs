@@ -5,7 +5,7 @@
 //! the order to prune first, and whoever gave the command hears that the member is alive. Only if no
 //! objection comes within the broadcast timeout the member is taken for gone.
 
-use crate::serf::leave::Waiter;
+use super::leave::Waiter;
 use crate::serf::{CommandId, CommandResult, MemberStatus, Serf};
 use crate::swim::{BroadcastId, NodeState};
 use crate::time::Instant;

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
+use super::relay::RateLimit;
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::serf::events::Source;
-use crate::serf::relay::RateLimit;
 use crate::serf::{LamportTime, Serf};
 use crate::time::Instant;
 use crate::wire::NodeName;

@@ -2,10 +2,17 @@
 //! asker repeats a query to members that it has not heard from, and who gets a query a second time
 //! repeats its ack and answer.
 
+pub(super) mod ask;
 pub(super) mod expression;
+pub(super) mod filters;
 pub(super) mod handlers;
+pub(super) mod internal;
 pub(super) mod kept;
+pub(super) mod key_answer;
+pub(super) mod key_command;
 mod order;
+pub(super) mod receive;
+pub(super) mod relay;
 pub(super) mod repeat;
 pub(super) mod schedule;
 pub(super) mod vote;

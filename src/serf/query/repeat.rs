@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
+use super::ask::Asked;
+use super::filters::CompiledFilters;
 use super::schedule::Rounds;
 use crate::ordered::OrderedSet;
-use crate::serf::asking::Asked;
-use crate::serf::filters::CompiledFilters;
 use crate::serf::{LamportTime, MemberStatus, Serf};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::relay::same_addr;
 use crate::serf::MemberStatus;
-use crate::serf::relay::same_addr;
 use crate::swim::Encounter;
 use crate::wire::serf::ConflictMember;
 

@@ -3,7 +3,7 @@
 
 use crate::ordered::OrderedMap;
 use crate::serf::config::BUFFER_SLOTS;
-use crate::serf::user_events::RING_EVENTS_MAX;
+use crate::serf::events::user::RING_EVENTS_MAX;
 use crate::wire::serf::LamportTime;
 
 /// User events that were handed over, by time, as hashes ([`crate::serf::event_hash`]).

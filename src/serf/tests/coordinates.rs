@@ -26,7 +26,7 @@ fn probes_tell_where_nodes_are() {
         let own = serf.coordinate(own.as_bytes()).unwrap();
         assert!(own.error < 1.5, "it has learnt");
         let other = serf.coordinate(other.as_bytes()).unwrap();
-        coordinate::distance(own, other)
+        coordinates::distance(own, other)
     };
     // A round trip here takes two milliseconds.
     for n in 1..=2 {

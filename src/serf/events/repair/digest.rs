@@ -3,8 +3,8 @@
 use crate::serf::LamportTime;
 use crate::wire::event_digest::{EventDigest, EventSummary, SUMMARY_TIMES_MAX};
 
-use crate::serf::clock::Clock;
-use crate::serf::user_events::UserEventRing;
+use crate::serf::events::user::UserEventRing;
+use crate::serf::lamport::Clock;
 
 /// Times that a digest covers.
 pub(in crate::serf) const DIGEST_TIMES: u64 = 256;

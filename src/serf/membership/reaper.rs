@@ -1,8 +1,8 @@
 //! Forgetting who is long gone, trying to reach who failed, and keeping queues short (gossip spec
 //! 5.14, 5.16). Each timer is armed only while there is something to do.
 
-use super::config::BUFFER_SLOTS;
-use super::{MemberStatus, Serf, State};
+use crate::serf::config::BUFFER_SLOTS;
+use crate::serf::{MemberStatus, Serf, State};
 use crate::swim::{JoinId, UserQueue};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -15,7 +15,7 @@ const QUEUES: [(UserQueue, &str); 3] = [
 
 /// The three periodic tasks.
 #[derive(Debug, Default)]
-pub(super) struct Chores {
+pub(in crate::serf) struct Chores {
     reap_at: Option<Instant>,
     reconnect_at: Option<Instant>,
     queue_check_at: Option<Instant>,
@@ -26,8 +26,8 @@ pub(super) struct Chores {
 
 /// The attempt to reach a failed member.
 #[derive(Debug, Default)]
-pub(super) struct Reconnect {
-    pub(super) join: Option<JoinId>,
+pub(in crate::serf) struct Reconnect {
+    pub(in crate::serf) join: Option<JoinId>,
 }
 
 /// Keeps a timer as it is if it runs, starts it if it is needed, and stops it if not.
@@ -50,7 +50,7 @@ fn take_due(timer: &mut Option<Instant>, now: Instant) -> bool {
 }
 
 impl Serf {
-    pub(super) fn chores_deadline(&self) -> Option<Instant> {
+    pub(in crate::serf) fn chores_deadline(&self) -> Option<Instant> {
         let Chores {
             reap_at,
             reconnect_at,
@@ -64,7 +64,7 @@ impl Serf {
     }
 
     /// Starts the timers that have become needed, and stops the others.
-    pub(super) fn arm_chores(&mut self, now: Instant) {
+    pub(in crate::serf) fn arm_chores(&mut self, now: Instant) {
         let reap = self.members.has_departed() || !self.intents.is_empty();
         let reconnect = self.members.failed() > 0 && self.state == State::Alive;
         let warning = self.config.queue_depth_warning.max(1);
@@ -80,7 +80,7 @@ impl Serf {
         arm(&mut chores.queue_check_at, look, interval, now);
     }
 
-    pub(super) fn do_due_chores(&mut self, now: Instant) {
+    pub(in crate::serf) fn do_due_chores(&mut self, now: Instant) {
         if take_due(&mut self.chores.reap_at, now) {
             self.reap(now);
         }
@@ -175,7 +175,7 @@ impl Serf {
     }
 
     /// Between two looks a queue may grow, but not without end.
-    pub(super) fn bound_queue(&mut self, queue: UserQueue) {
+    pub(in crate::serf) fn bound_queue(&mut self, queue: UserQueue) {
         let depth = self.swim.queue_len(queue);
         if depth > self.config.queue_depth_max.saturating_mul(2) {
             let name = QUEUES.iter().find(|(other, _)| *other == queue);

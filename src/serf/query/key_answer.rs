@@ -3,18 +3,18 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::query::kept::Route;
-use super::{KeyringChange, Output, Serf};
+use super::kept::Route;
 use crate::ordered::OrderedMap;
+use crate::serf::{KeyringChange, Output, Serf};
 use crate::time::Instant;
 use crate::wire::serf::{KeyRequest, KeyResponse, LamportTime, QueryMessage};
 use crate::wire::{Key, Keyring, NodeName};
 
 /// Names of the four queries.
-pub(super) const INSTALL: &[u8] = b"_serf_install-key";
-pub(super) const USE: &[u8] = b"_serf_use-key";
-pub(super) const REMOVE: &[u8] = b"_serf_remove-key";
-pub(super) const LIST: &[u8] = b"_serf_list-keys";
+pub(in crate::serf) const INSTALL: &[u8] = b"_serf_install-key";
+pub(in crate::serf) const USE: &[u8] = b"_serf_use-key";
+pub(in crate::serf) const REMOVE: &[u8] = b"_serf_remove-key";
+pub(in crate::serf) const LIST: &[u8] = b"_serf_list-keys";
 
 /// Keys that a ring holds at most: each is tried on every packet that the others do not open.
 const KEYS_MAX: usize = 256;
@@ -34,7 +34,7 @@ struct Write {
 
 /// The answers that wait for the keyring file.
 #[derive(Debug, Default)]
-pub(super) struct Writes {
+pub(in crate::serf) struct Writes {
     last: u64,
     waiting: OrderedMap<KeyringChange, Write>,
 }
@@ -165,7 +165,7 @@ impl Serf {
 
     /// The keyring file was written, or could not be. The ring stays changed: other members may
     /// encrypt with its keys.
-    pub(super) fn handle_keyring_written(
+    pub(in crate::serf) fn handle_keyring_written(
         &mut self,
         change: KeyringChange,
         result: Result<(), String>,

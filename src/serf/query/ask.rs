@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::events::Source;
 use super::filters;
-use super::keys::KeyReport;
-use super::queries::INTERNAL_PREFIX;
-use super::query::repeat::{Awaited, Repetition};
-use super::query::vote::Vote;
-use super::{CommandId, CommandResult, LamportTime, Output, QueryParams, QueryRecord, Serf};
+use super::key_command::KeyReport;
+use super::receive::INTERNAL_PREFIX;
+use super::repeat::{Awaited, Repetition};
+use super::vote::Vote;
 use crate::ordered::{OrderedMap, OrderedSet};
+use crate::serf::events::Source;
+use crate::serf::{CommandId, CommandResult, LamportTime, Output, QueryParams, QueryRecord, Serf};
 use crate::swim::{Encounter, UserQueue};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -25,7 +25,7 @@ const SPARE_ANSWERS: usize = 64;
 
 /// What a query is for.
 #[derive(Debug)]
-pub(super) enum Purpose {
+pub(in crate::serf) enum Purpose {
     Command(CommandId),
     Conflict(Vote),
     Keys(CommandId, Box<KeyReport>),
@@ -33,29 +33,29 @@ pub(super) enum Purpose {
 
 /// A query that collects answers.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(in crate::serf) struct Asked {
     id: u32,
     purpose: Purpose,
-    pub(super) deadline: Instant,
+    pub(in crate::serf) deadline: Instant,
     wants_acks: bool,
     /// Answers that are taken, acks and replies counted apart.
     capacity: usize,
-    pub(super) acks: OrderedSet<NodeName>,
-    pub(super) replies: OrderedSet<NodeName>,
+    pub(in crate::serf) acks: OrderedSet<NodeName>,
+    pub(in crate::serf) replies: OrderedSet<NodeName>,
     /// `None`: it is not repeated.
-    pub(super) repetition: Option<Repetition>,
+    pub(in crate::serf) repetition: Option<Repetition>,
 }
 
 /// The queries that collect answers, by time.
 #[derive(Debug, Default)]
-pub(super) struct AskedQueries {
+pub(in crate::serf) struct AskedQueries {
     by_time: OrderedMap<LamportTime, Asked>,
     by_deadline: OrderedSet<(Instant, LamportTime)>,
     by_repetition: OrderedSet<(Instant, LamportTime)>,
 }
 
 impl AskedQueries {
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
         self.by_deadline.first().map(|(deadline, _)| *deadline)
     }
 
@@ -76,11 +76,11 @@ impl AskedQueries {
         });
     }
 
-    pub(super) fn get(&self, ltime: LamportTime) -> Option<&Asked> {
+    pub(in crate::serf) fn get(&self, ltime: LamportTime) -> Option<&Asked> {
         self.by_time.get(&ltime)
     }
 
-    pub(super) fn get_mut(&mut self, ltime: LamportTime) -> Option<&mut Asked> {
+    pub(in crate::serf) fn get_mut(&mut self, ltime: LamportTime) -> Option<&mut Asked> {
         self.by_time.get_mut(&ltime)
     }
 
@@ -122,7 +122,7 @@ impl AskedQueries {
         self.remove(ltime)
     }
 
-    pub(super) fn check_invariants(&self) {
+    pub(in crate::serf) fn check_invariants(&self) {
         assert_eq!(self.by_time.len(), self.by_deadline.len());
         assert!(self.by_time.len() <= ASKED_MAX);
         let repeated = self.by_time.iter().filter_map(|(ltime, asked)| {
@@ -135,10 +135,10 @@ impl AskedQueries {
 }
 
 /// A query that was sent.
-pub(super) struct Sent {
-    pub(super) ltime: LamportTime,
-    pub(super) id: u32,
-    pub(super) deadline: Instant,
+pub(in crate::serf) struct Sent {
+    pub(in crate::serf) ltime: LamportTime,
+    pub(in crate::serf) id: u32,
+    pub(in crate::serf) deadline: Instant,
 }
 
 /// The smallest k with 10^k >= n + 1: the number of decimal digits of n.
@@ -155,7 +155,12 @@ impl Serf {
     }
 
     /// Somebody on this side asks.
-    pub(super) fn start_query(&mut self, command: CommandId, params: QueryParams, now: Instant) {
+    pub(in crate::serf) fn start_query(
+        &mut self,
+        command: CommandId,
+        params: QueryParams,
+        now: Instant,
+    ) {
         let reserved = params.name.starts_with(INTERNAL_PREFIX);
         let has_payload = params.payload.as_ref().is_some_and(|p| !p.is_empty());
         if reserved && (params.name != b"_serf_ping" || has_payload) {
@@ -188,7 +193,7 @@ impl Serf {
     ///
     /// # Errors
     /// The reference's words; nothing has happened then.
-    pub(super) fn ask(
+    pub(in crate::serf) fn ask(
         &mut self,
         params: QueryParams,
         purpose: Purpose,
@@ -279,7 +284,11 @@ impl Serf {
     }
 
     /// Somebody answered a query.
-    pub(super) fn handle_query_response(&mut self, message: QueryResponseMessage, now: Instant) {
+    pub(in crate::serf) fn handle_query_response(
+        &mut self,
+        message: QueryResponseMessage,
+        now: Instant,
+    ) {
         let QueryResponseMessage { ltime, id, .. } = message;
         let asked = self.asked.by_time.get_mut(&ltime);
         let Some(asked) = asked.filter(|asked| asked.id == id && now <= asked.deadline) else {
@@ -341,7 +350,7 @@ impl Serf {
         }
     }
 
-    pub(super) fn end_due_queries(&mut self, now: Instant) {
+    pub(in crate::serf) fn end_due_queries(&mut self, now: Instant) {
         while let Some(asked) = self.asked.take_due(now) {
             self.end_query(asked, now);
         }
@@ -365,7 +374,7 @@ impl Serf {
     }
 
     /// Nobody wants the answers any more.
-    pub(super) fn forget_query(&mut self, command: CommandId) {
+    pub(in crate::serf) fn forget_query(&mut self, command: CommandId) {
         let is_its = |asked: &Asked| matches!(asked.purpose, Purpose::Command(id) if id == command);
         let mut asked = self.asked.by_time.iter();
         if let Some(ltime) = asked.find(|(_, asked)| is_its(asked)).map(|(t, _)| *t) {

@@ -1,7 +1,7 @@
 //! Leaving, and forgetting members that were pruned (gossip spec 5.12). Making others leave is in
-//! [`super::membership::forced_leave`].
+//! [`super::forced_leave`].
 
-use super::{CommandId, CommandResult, LamportTime, MemberStatus, Serf, State};
+use crate::serf::{CommandId, CommandResult, LamportTime, MemberStatus, Serf, State};
 use crate::swim::{BroadcastId, NodeState, UserQueue};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -12,7 +12,7 @@ const PRUNES_MAX: usize = 4096;
 
 /// How far the leave is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LeavePhase {
+pub(in crate::serf) enum LeavePhase {
     /// The intent is being spread.
     Intent,
     /// The membership layer says farewell.
@@ -26,15 +26,15 @@ pub(super) enum LeavePhase {
 
 /// Who waits for an intent to be spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiter {
+pub(in crate::serf) enum Waiter {
     Leave,
     ForceLeave(CommandId),
-    /// A [`super::membership::forced_leave::Challenge`].
+    /// A [`super::forced_leave::Challenge`].
     Challenge,
 }
 
 impl Serf {
-    pub(super) fn start_leave(&mut self, command: CommandId, now: Instant) {
+    pub(in crate::serf) fn start_leave(&mut self, command: CommandId, now: Instant) {
         if self.state == State::Left {
             self.end_command(command, CommandResult::Done);
             return;
@@ -98,7 +98,7 @@ impl Serf {
     }
 
     /// A broadcast that somebody waits for was spread.
-    pub(super) fn handle_broadcast_finished(&mut self, id: BroadcastId, now: Instant) {
+    pub(in crate::serf) fn handle_broadcast_finished(&mut self, id: BroadcastId, now: Instant) {
         match self.waiters.remove(&id) {
             Some((_, Waiter::Leave)) => self.say_farewell(now),
             Some((_, Waiter::ForceLeave(command))) => {
@@ -109,7 +109,7 @@ impl Serf {
         }
     }
 
-    pub(super) fn end_overdue_waits(&mut self, now: Instant) {
+    pub(in crate::serf) fn end_overdue_waits(&mut self, now: Instant) {
         while let Some((_, (due, _))) = self.waiters.first_key_value() {
             if *due > now {
                 return;
@@ -138,7 +138,7 @@ impl Serf {
     }
 
     /// The membership layer is through with the farewell.
-    pub(super) fn handle_leave_ended(&mut self, in_time: bool, now: Instant) {
+    pub(in crate::serf) fn handle_leave_ended(&mut self, in_time: bool, now: Instant) {
         if self.leave_phase != Some(LeavePhase::Farewell) {
             return;
         }
@@ -151,14 +151,14 @@ impl Serf {
         self.flush_events();
     }
 
-    pub(super) fn leave_deadline(&self) -> Option<Instant> {
+    pub(in crate::serf) fn leave_deadline(&self) -> Option<Instant> {
         match self.leave_phase {
             Some(LeavePhase::Propagate { until }) => Some(until),
             _ => None,
         }
     }
 
-    pub(super) fn finish_due_leave(&mut self, now: Instant) {
+    pub(in crate::serf) fn finish_due_leave(&mut self, now: Instant) {
         if self.leave_deadline().is_some_and(|until| until <= now) {
             self.leave_phase = None;
             self.state = State::Left;
@@ -172,7 +172,7 @@ impl Serf {
 
     /// Forgets a member that leaves or left: at once if it is gone, else after it had the time to
     /// go.
-    pub(super) fn prune(&mut self, node: &NodeName, now: Instant) {
+    pub(in crate::serf) fn prune(&mut self, node: &NodeName, now: Instant) {
         if node == self.local_name() {
             return;
         }
@@ -193,7 +193,7 @@ impl Serf {
     }
 
     /// Looks again at the members whose time to go is over.
-    pub(super) fn finish_due_prunes(&mut self, now: Instant) {
+    pub(in crate::serf) fn finish_due_prunes(&mut self, now: Instant) {
         while self.prunes.front().is_some_and(|(due, _)| *due <= now) {
             let Some((_, node)) = self.prunes.pop_front() else {
                 return;

@@ -1,13 +1,13 @@
 //! Change of the own tags (gossip spec 4.14, 5.2).
 
-use super::{CommandId, CommandResult, Serf, State, Tags};
+use crate::serf::{CommandId, CommandResult, Serf, State, Tags};
 use crate::time::Instant;
 use crate::wire::limits::META_BYTES_MAX;
 use crate::wire::serf::TAGS_TOO_LONG;
 
 /// Commands that wait until new tags are spread.
 #[derive(Debug, Default)]
-pub(super) struct TagChanges {
+pub(in crate::serf) struct TagChanges {
     /// Those whose tags are being spread.
     spreading: Vec<CommandId>,
     /// Those that came meanwhile; the newest tags are spread for all of them.
@@ -18,7 +18,7 @@ pub(super) struct TagChanges {
 ///
 /// # Errors
 /// The reference's words if it is too long.
-pub(super) fn encode_meta(tags: &Tags, protocol: u8) -> Result<Vec<u8>, String> {
+pub(in crate::serf) fn encode_meta(tags: &Tags, protocol: u8) -> Result<Vec<u8>, String> {
     let meta = tags.encode_meta(protocol);
     if meta.len() > META_BYTES_MAX {
         return Err(TAGS_TOO_LONG.to_owned());
@@ -27,7 +27,7 @@ pub(super) fn encode_meta(tags: &Tags, protocol: u8) -> Result<Vec<u8>, String> 
 }
 
 impl Serf {
-    pub(super) fn set_tags(&mut self, command: CommandId, tags: Tags, now: Instant) {
+    pub(in crate::serf) fn set_tags(&mut self, command: CommandId, tags: Tags, now: Instant) {
         let checked = match self.state {
             State::Alive => encode_meta(&tags, self.config.protocol).map(drop),
             State::Leaving | State::Left => Err("Serf can't change tags after Leave".to_owned()),
@@ -42,7 +42,7 @@ impl Serf {
     }
 
     /// The membership layer is through with the last change.
-    pub(super) fn handle_meta_updated(&mut self, in_time: bool, now: Instant) {
+    pub(in crate::serf) fn handle_meta_updated(&mut self, in_time: bool, now: Instant) {
         for command in std::mem::take(&mut self.tag_changes.spreading) {
             let result = if in_time {
                 CommandResult::Done

@@ -3,16 +3,16 @@
 
 use std::net::SocketAddr;
 
+use super::Snapshot;
 use super::recorder::Recorder;
-use super::snapshot::Snapshot;
-use super::{LamportTime, Serf, State};
+use crate::serf::{LamportTime, Serf, State};
 use crate::swim::JoinId;
 use crate::time::Instant;
 use crate::wire::NodeName;
 
 /// The attempts to find back, one at a time.
 #[derive(Debug)]
-pub(super) struct Rejoin {
+pub(in crate::serf) struct Rejoin {
     current: JoinId,
     name: NodeName,
     addr: SocketAddr,
@@ -21,7 +21,7 @@ pub(super) struct Rejoin {
 }
 
 impl Rejoin {
-    pub(super) fn is_current(&self, join: JoinId) -> bool {
+    pub(in crate::serf) fn is_current(&self, join: JoinId) -> bool {
         self.current == join
     }
 }
@@ -29,7 +29,7 @@ impl Rejoin {
 impl Serf {
     /// Takes over what a snapshot says, and records from there on. Returns the members that it
     /// knows.
-    pub(super) fn restore(&mut self, snapshot: Snapshot) -> Vec<(NodeName, SocketAddr)> {
+    pub(in crate::serf) fn restore(&mut self, snapshot: Snapshot) -> Vec<(NodeName, SocketAddr)> {
         self.continues = snapshot.continues();
         let first = snapshot.first_event_time();
         let Snapshot {
@@ -76,7 +76,11 @@ impl Serf {
     }
 
     /// Starts looking for a member that is still there. Nobody waits for it, nobody is told.
-    pub(super) fn start_rejoin(&mut self, mut known: Vec<(NodeName, SocketAddr)>, now: Instant) {
+    pub(in crate::serf) fn start_rejoin(
+        &mut self,
+        mut known: Vec<(NodeName, SocketAddr)>,
+        now: Instant,
+    ) {
         // Under another name this node may have had its present address.
         let (local, own) = (self.local_name(), self.swim.local().addr);
         known.retain(|(name, addr)| name != local && *addr != own);
@@ -97,7 +101,11 @@ impl Serf {
         });
     }
 
-    pub(super) fn handle_rejoin_ended(&mut self, result: Result<(), String>, now: Instant) {
+    pub(in crate::serf) fn handle_rejoin_ended(
+        &mut self,
+        result: Result<(), String>,
+        now: Instant,
+    ) {
         let Some(rejoin) = self.rejoin.take() else {
             return;
         };

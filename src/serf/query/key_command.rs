@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use super::asking::Purpose;
-use super::{CommandId, CommandResult, QueryParams, Serf};
+use super::ask::Purpose;
 use crate::ordered::OrderedMap;
+use crate::serf::{CommandId, CommandResult, QueryParams, Serf};
 use crate::time::Instant;
 use crate::wire::NodeName;
 use crate::wire::serf::{KeyRequest, KeyResponse};
@@ -32,7 +32,7 @@ pub struct KeyReport {
     pub error: Option<String>,
     /// What members had to say, if anything.
     pub messages: OrderedMap<NodeName, Vec<u8>>,
-    /// For [`super::Command::ListKeys`]: keys in base64, and how many members have each.
+    /// For [`crate::serf::Command::ListKeys`]: keys in base64, and how many members have each.
     pub keys: OrderedMap<Vec<u8>, usize>,
     /// Likewise, how many members encrypt with each.
     pub primary_keys: OrderedMap<Vec<u8>, usize>,
@@ -65,7 +65,7 @@ impl KeyReport {
     }
 
     /// Counts a member's answer. Tells whether all have answered.
-    pub(super) fn count(&mut self, from: NodeName, payload: Option<&[u8]>) -> bool {
+    pub(in crate::serf) fn count(&mut self, from: NodeName, payload: Option<&[u8]>) -> bool {
         self.num_resp += 1;
         let response = KeyResponse::decode(payload.unwrap_or_default());
         let response = response.unwrap_or_else(|error| KeyResponse {
@@ -105,7 +105,7 @@ impl KeyReport {
 
 impl Serf {
     /// Asks all members to do something about keys. `key` is empty to list them.
-    pub(super) fn start_key_query(
+    pub(in crate::serf) fn start_key_query(
         &mut self,
         command: CommandId,
         name: &[u8],

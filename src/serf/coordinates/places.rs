@@ -1,9 +1,10 @@
 //! Where nodes are in the space of round trips, as learnt from the acks of probes (gossip spec 5.13).
 
-use super::Serf;
-use super::coordinate::{self, CoordinateClient, Latencies};
-use super::members::Members;
+use super::{CoordinateClient, Latencies};
 use crate::ordered::OrderedMap;
+use crate::serf::Serf;
+use crate::serf::coordinates;
+use crate::serf::membership::members::Members;
 use crate::swim::Sample;
 use crate::time::Duration;
 use crate::wire::coordinate::Coordinate;
@@ -11,7 +12,7 @@ use crate::wire::{DecodeError, NodeName};
 
 /// The own coordinate and what is known of the members that were probed.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(in crate::serf) struct Places {
     client: CoordinateClient,
     others: OrderedMap<NodeName, Box<Probed>>,
 }
@@ -24,18 +25,18 @@ struct Probed {
 }
 
 impl Places {
-    pub(super) fn resets(&self) -> u64 {
+    pub(in crate::serf) fn resets(&self) -> u64 {
         self.client.resets()
     }
 
-    pub(super) fn place(&self, name: &[u8], local: &NodeName) -> Option<&Coordinate> {
+    pub(in crate::serf) fn place(&self, name: &[u8], local: &NodeName) -> Option<&Coordinate> {
         if name == local.as_bytes() {
             return Some(self.client.own());
         }
         self.others.get(name).map(|probed| &probed.coordinate)
     }
 
-    pub(super) fn check_invariants(&self, members: &Members) {
+    pub(in crate::serf) fn check_invariants(&self, members: &Members) {
         let mut names = self.others.keys();
         assert!(names.all(|name| members.record(name.as_bytes()).is_some()));
     }
@@ -43,7 +44,7 @@ impl Places {
 
 impl Serf {
     /// A member has answered a ping and said where it is, or something that is no place.
-    pub(super) fn learn_place(
+    pub(in crate::serf) fn learn_place(
         &mut self,
         node: &NodeName,
         rtt: Duration,
@@ -71,7 +72,7 @@ impl Serf {
             self.counters.refused_coordinates += 1;
             return;
         }
-        let moved = coordinate::distance(&before, places.client.own());
+        let moved = coordinates::distance(&before, places.client.own());
         self.swim.note(Sample::Moved(moved));
         let probed = Probed {
             coordinate: place,
@@ -82,12 +83,12 @@ impl Serf {
     }
 
     /// What acks of this node carry from now on.
-    pub(super) fn tell_own_place(&mut self) {
+    pub(in crate::serf) fn tell_own_place(&mut self) {
         let own = self.places.as_ref().map(|places| places.client.own());
         self.repair.set_coordinate(own.map(Coordinate::encode));
     }
 
-    pub(super) fn forget_place(&mut self, node: &NodeName) {
+    pub(in crate::serf) fn forget_place(&mut self, node: &NodeName) {
         if let Some(places) = &mut self.places {
             places.others.remove(node);
         }

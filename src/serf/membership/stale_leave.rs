@@ -9,8 +9,8 @@
 //! So the node itself is asked, with what the protocol has for it: a leave intent at the current time,
 //! to it alone. A node that lives and does not leave answers with a join intent to all (5.6).
 
-use super::{MemberStatus, Serf, State};
 use crate::ordered::OrderedMap;
+use crate::serf::{MemberStatus, Serf, State};
 use crate::swim::NodeState;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -24,7 +24,7 @@ const PATIENCE_MIN: Duration = Duration::from_secs(1);
 
 /// The members that are said to leave: exactly those, but for the local one.
 #[derive(Debug, Default)]
-pub(super) struct Doubts {
+pub(in crate::serf) struct Doubts {
     /// How often each was asked, and when it will be again. Who was asked in vain stays here until it
     /// goes or comes back: the questions of others must not start ours again.
     leaving: OrderedMap<NodeName, (u32, Option<Instant>)>,
@@ -33,7 +33,7 @@ pub(super) struct Doubts {
 }
 
 impl Doubts {
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
         self.next
     }
 
@@ -48,7 +48,11 @@ impl Doubts {
         self.next = Some(self.next.map_or(until, |next| next.min(until)));
     }
 
-    pub(super) fn check_invariants(&self, members: &super::members::Members, local: &NodeName) {
+    pub(in crate::serf) fn check_invariants(
+        &self,
+        members: &super::members::Members,
+        local: &NodeName,
+    ) {
         let leaving = members.iter().map(|record| &record.member);
         let leaving = leaving.filter(|m| m.status == MemberStatus::Leaving && m.name != *local);
         assert!(leaving.map(|member| &member.name).eq(self.leaving.keys()));
@@ -75,7 +79,7 @@ impl Serf {
     }
 
     /// Asks those whose leave should be over.
-    pub(super) fn ask_the_doubted(&mut self, now: Instant) {
+    pub(in crate::serf) fn ask_the_doubted(&mut self, now: Instant) {
         if self.doubts.next.is_none_or(|next| next > now) {
             return;
         }

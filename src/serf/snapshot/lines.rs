@@ -1,13 +1,10 @@
 //! The snapshot: a log of text lines from which a node finds back into its cluster (gossip spec 5.17,
 //! agent spec 4.10). The codec alone; the file is the shell's.
 
-mod seen;
-
-pub use seen::SeenEvents;
-
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::SeenEvents;
 use crate::ordered::OrderedMap;
 use crate::wire::NodeName;
 use crate::wire::name::Escaped;
@@ -40,7 +37,7 @@ pub enum SnapshotLine {
     Seen {
         /// Its time.
         ltime: LamportTime,
-        /// Of its name and payload ([`super::event_hash`]).
+        /// Of its name and payload ([`crate::serf::event_hash`]).
         hash: u64,
     },
     /// The node is a member of a cluster, and user events of times before this one are not for it:

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::events::Source;
-use super::user_events::RING_EVENTS_MAX;
-use super::{LamportTime, MemberStatus, Serf};
 use crate::ordered::OrderedMap;
+use crate::serf::events::Source;
+use crate::serf::events::user::RING_EVENTS_MAX;
+use crate::serf::{LamportTime, MemberStatus, Serf};
 use crate::swim::JoinId;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -18,7 +18,7 @@ const STATES_MAX: usize = 4;
 
 /// Large states on their way in.
 #[derive(Debug, Default)]
-pub(super) struct UserStates {
+pub(in crate::serf) struct UserStates {
     pending: VecDeque<UserState>,
     /// When to go on with the first.
     due: Option<Instant>,
@@ -70,11 +70,11 @@ impl UserState {
 
 impl UserStates {
     /// Whether one waits that was asked for to repair events.
-    pub(super) fn has_asked(&self) -> bool {
+    pub(in crate::serf) fn has_asked(&self) -> bool {
         self.pending.iter().any(|state| state.asked)
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
         self.due
     }
 
@@ -83,7 +83,7 @@ impl UserStates {
     }
 
     /// A join has ended: keeps that for later while a state of it is on its way in; else gives it back.
-    pub(super) fn hold_back(
+    pub(in crate::serf) fn hold_back(
         &mut self,
         join: JoinId,
         result: Result<(), String>,
@@ -101,7 +101,7 @@ impl UserStates {
 
 impl Serf {
     /// What this node tells another.
-    pub(super) fn user_state(&self) -> Vec<u8> {
+    pub(in crate::serf) fn user_state(&self) -> Vec<u8> {
         let members = || self.members.iter();
         let status_ltimes = members().map(|r| (r.member.name.clone(), r.status_ltime));
         let left = members().filter(|r| r.member.status == MemberStatus::Left);
@@ -118,7 +118,7 @@ impl Serf {
 
     /// What another node told. Nothing of it is passed on. `initiated`: the join of this node that
     /// it belongs to; `asked`: this node wanted it to repair its events.
-    pub(super) fn handle_user_state(
+    pub(in crate::serf) fn handle_user_state(
         &mut self,
         bytes: &[u8],
         initiated: Option<JoinId>,
@@ -162,7 +162,7 @@ impl Serf {
     }
 
     /// The next piece of a large state.
-    pub(super) fn continue_user_state(&mut self, now: Instant) {
+    pub(in crate::serf) fn continue_user_state(&mut self, now: Instant) {
         if self.user_states.due.is_none_or(|due| due > now) {
             return;
         }

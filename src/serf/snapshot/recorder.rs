@@ -1,7 +1,7 @@
 //! What goes into the snapshot file, and when (gossip spec 5.17, agent spec 4.10).
 
-use super::snapshot::SnapshotLine;
-use super::{LamportTime, Member, MemberEventKind, Output, Serf, UserEvent, event_hash};
+use super::SnapshotLine;
+use crate::serf::{LamportTime, Member, MemberEventKind, Output, Serf, UserEvent, event_hash};
 use crate::time::{Duration, Instant};
 
 /// Time between looks whether the member clock has advanced.
@@ -9,13 +9,13 @@ const CLOCK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the file says already.
 #[derive(Debug)]
-pub(super) struct Recorder {
-    pub(super) clock: LamportTime,
-    pub(super) event_clock: LamportTime,
-    pub(super) query_clock: LamportTime,
+pub(in crate::serf) struct Recorder {
+    pub(in crate::serf) clock: LamportTime,
+    pub(in crate::serf) event_clock: LamportTime,
+    pub(in crate::serf) query_clock: LamportTime,
     /// The first time of which user events are for this node; `None`: the file does not say yet that
     /// it is a member of a cluster.
-    pub(super) member: Option<LamportTime>,
+    pub(in crate::serf) member: Option<LamportTime>,
     /// Only the member clock is recorded after a leave.
     has_left: bool,
     /// When the clock, which has advanced, is recorded.
@@ -24,7 +24,7 @@ pub(super) struct Recorder {
 
 impl Recorder {
     /// For a file with these times.
-    pub(super) fn new(
+    pub(in crate::serf) fn new(
         clock: LamportTime,
         event_clock: LamportTime,
         query_clock: LamportTime,
@@ -42,7 +42,7 @@ impl Recorder {
 
 impl Serf {
     /// Something happened to a member.
-    pub(super) fn record_member(&mut self, kind: MemberEventKind, member: &Member) {
+    pub(in crate::serf) fn record_member(&mut self, kind: MemberEventKind, member: &Member) {
         if self.recorder.as_ref().is_none_or(|r| r.has_left) {
             return;
         }
@@ -60,7 +60,7 @@ impl Serf {
     }
 
     /// A user event is handed over, or a newer one of its coalesced batch took its place.
-    pub(super) fn record_event(&mut self, event: &UserEvent) {
+    pub(in crate::serf) fn record_event(&mut self, event: &UserEvent) {
         let ltime = event.ltime;
         let Some(recorder) = self.recorder.as_mut().filter(|r| !r.has_left) else {
             return;
@@ -78,7 +78,7 @@ impl Serf {
 
     /// A state was merged, so this node is a member of a cluster; events of times below `first` are
     /// not for it.
-    pub(super) fn record_membership(&mut self, first: LamportTime) {
+    pub(in crate::serf) fn record_membership(&mut self, first: LamportTime) {
         let recorder = self.recorder.as_mut().filter(|r| !r.has_left);
         let Some(recorder) = recorder.filter(|r| r.member < Some(first)) else {
             return;
@@ -96,12 +96,12 @@ impl Serf {
     }
 
     /// Whether the file says that this node has left, so that nothing else can be recorded.
-    pub(super) fn has_recorded_leave(&self) -> bool {
+    pub(in crate::serf) fn has_recorded_leave(&self) -> bool {
         self.recorder.as_ref().is_some_and(|r| r.has_left)
     }
 
     /// A query was taken in.
-    pub(super) fn record_query(&mut self, ltime: LamportTime) {
+    pub(in crate::serf) fn record_query(&mut self, ltime: LamportTime) {
         let recorder = self.recorder.as_mut().filter(|r| !r.has_left);
         if let Some(recorder) = recorder.filter(|r| ltime > r.query_clock) {
             recorder.query_clock = ltime;
@@ -111,7 +111,7 @@ impl Serf {
     }
 
     /// This node leaves on purpose.
-    pub(super) fn record_leave(&mut self) {
+    pub(in crate::serf) fn record_leave(&mut self) {
         if let Some(recorder) = self.recorder.as_mut().filter(|r| !r.has_left) {
             recorder.has_left = true;
             self.outputs
@@ -127,7 +127,7 @@ impl Serf {
     }
 
     /// Records the member clock, if it has advanced.
-    pub(super) fn record_clock(&mut self) {
+    pub(in crate::serf) fn record_clock(&mut self) {
         let unrecorded = self.unrecorded_clock();
         if let (Some(seen), Some(recorder)) = (unrecorded, &mut self.recorder) {
             recorder.clock = seen;
@@ -137,12 +137,12 @@ impl Serf {
         }
     }
 
-    pub(super) fn recorder_deadline(&self) -> Option<Instant> {
+    pub(in crate::serf) fn recorder_deadline(&self) -> Option<Instant> {
         self.recorder.as_ref().and_then(|r| r.clock_due)
     }
 
     /// A node at rest needs no timer.
-    pub(super) fn arm_recorder(&mut self, now: Instant) {
+    pub(in crate::serf) fn arm_recorder(&mut self, now: Instant) {
         let advanced = self.unrecorded_clock().is_some();
         if let Some(recorder) = &mut self.recorder {
             if advanced && recorder.clock_due.is_none() {
@@ -151,7 +151,7 @@ impl Serf {
         }
     }
 
-    pub(super) fn record_due_clock(&mut self, now: Instant) {
+    pub(in crate::serf) fn record_due_clock(&mut self, now: Instant) {
         if self.recorder_deadline().is_some_and(|due| due <= now) {
             self.record_clock();
         }

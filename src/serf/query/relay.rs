@@ -3,8 +3,8 @@
 
 use std::net::SocketAddr;
 
-use super::query::kept::Route;
-use super::{MemberStatus, Serf};
+use super::kept::Route;
+use crate::serf::{MemberStatus, Serf};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{RelayMessage, SerfMessage, message_type};
@@ -14,7 +14,7 @@ const RELAY_PROTOCOL: u8 = 5;
 
 /// Lets a burst through, then a steady rate.
 #[derive(Debug)]
-pub(super) struct RateLimit {
+pub(in crate::serf) struct RateLimit {
     burst: u32,
     /// Time for one more.
     interval: Duration,
@@ -24,12 +24,12 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     /// A thousand relayed replies at once is what a query in a large cluster asks for.
-    pub(super) fn relays() -> Self {
+    pub(in crate::serf) fn relays() -> Self {
         RateLimit::new(1024, 256)
     }
 
     /// Replies to addresses that belong to no member: somebody who joins just now may ask already.
-    pub(super) fn strangers() -> Self {
+    pub(in crate::serf) fn strangers() -> Self {
         RateLimit::new(64, 16)
     }
 
@@ -51,7 +51,7 @@ impl RateLimit {
         }
     }
 
-    pub(super) fn allows(&mut self, now: Instant) -> bool {
+    pub(in crate::serf) fn allows(&mut self, now: Instant) -> bool {
         self.allows_many(1, now)
     }
 
@@ -75,7 +75,7 @@ pub(super) fn same_addr(a: SocketAddr, b: SocketAddr) -> bool {
 
 impl Serf {
     /// Passes a reply on to its asker.
-    pub(super) fn handle_relay(&mut self, relay: RelayMessage, now: Instant) {
+    pub(in crate::serf) fn handle_relay(&mut self, relay: RelayMessage, now: Instant) {
         let RelayMessage {
             destination,
             destination_name,

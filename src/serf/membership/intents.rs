@@ -1,8 +1,8 @@
 //! Intents about nodes that this node does not know yet (gossip spec 5.6).
 
 use super::members::IntentOutcome;
-use super::{LamportTime, MemberEventKind, Serf, State};
 use crate::ordered::{OrderedMap, OrderedSet};
+use crate::serf::{LamportTime, MemberEventKind, Serf, State};
 use crate::swim::UserQueue;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -13,7 +13,7 @@ const ENTRIES_MAX: usize = 4096;
 
 /// What somebody said about a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IntentKind {
+pub(in crate::serf) enum IntentKind {
     Join,
     Leave,
 }
@@ -27,14 +27,14 @@ struct Buffered {
 
 /// The newest intent for each unknown name.
 #[derive(Debug, Default)]
-pub(super) struct IntentBuffer {
+pub(in crate::serf) struct IntentBuffer {
     entries: OrderedMap<NodeName, Buffered>,
     by_age: OrderedSet<(Instant, NodeName)>,
 }
 
 impl IntentBuffer {
     /// Keeps an intent unless one as new is there. Tells whether it was kept.
-    pub(super) fn put(
+    pub(in crate::serf) fn put(
         &mut self,
         node: &NodeName,
         kind: IntentKind,
@@ -58,12 +58,12 @@ impl IntentBuffer {
     }
 
     /// Takes out what is known of a node that has appeared.
-    pub(super) fn take(&mut self, node: &NodeName) -> Option<(IntentKind, LamportTime)> {
+    pub(in crate::serf) fn take(&mut self, node: &NodeName) -> Option<(IntentKind, LamportTime)> {
         self.remove(node).map(|entry| (entry.kind, entry.ltime))
     }
 
     /// Drops what is older than `age_max`.
-    pub(super) fn reap(&mut self, age_max: Duration, now: Instant) {
+    pub(in crate::serf) fn reap(&mut self, age_max: Duration, now: Instant) {
         while let Some((at, _)) = self.by_age.first() {
             if now.since(*at) <= age_max {
                 return;
@@ -74,11 +74,11 @@ impl IntentBuffer {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::serf) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    pub(super) fn contains(&self, node: &NodeName) -> bool {
+    pub(in crate::serf) fn contains(&self, node: &NodeName) -> bool {
         self.entries.contains_key(node)
     }
 
@@ -88,7 +88,7 @@ impl IntentBuffer {
         Some(entry)
     }
 
-    pub(super) fn check_invariants(&self) {
+    pub(in crate::serf) fn check_invariants(&self) {
         assert_eq!(self.entries.len(), self.by_age.len());
         assert!(self.entries.len() <= ENTRIES_MAX);
     }
@@ -96,7 +96,11 @@ impl IntentBuffer {
 
 impl Serf {
     /// Somebody says that a node leaves. Tells whether others should hear of it.
-    pub(super) fn handle_leave_intent(&mut self, intent: &LeaveIntent, now: Instant) -> bool {
+    pub(in crate::serf) fn handle_leave_intent(
+        &mut self,
+        intent: &LeaveIntent,
+        now: Instant,
+    ) -> bool {
         let LeaveIntent { ltime, node, prune } = intent;
         if !self.member_clock.witness(*ltime) {
             self.refuse("leave intent with an absurd time");
@@ -128,7 +132,11 @@ impl Serf {
     }
 
     /// Somebody says that a node has joined. Tells whether others should hear of it.
-    pub(super) fn handle_join_intent(&mut self, intent: &JoinIntent, now: Instant) -> bool {
+    pub(in crate::serf) fn handle_join_intent(
+        &mut self,
+        intent: &JoinIntent,
+        now: Instant,
+    ) -> bool {
         let JoinIntent { ltime, node } = intent;
         if !self.member_clock.witness(*ltime) {
             self.refuse("join intent with an absurd time");

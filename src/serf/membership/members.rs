@@ -1,8 +1,8 @@
 //! The members and what changes their status (gossip spec 5.5, 5.6).
 
-use super::{LamportTime, Member, MemberEventKind, MemberStatus, Serf, Tags};
+use super::intents::IntentKind;
 use crate::ordered::{OrderedMap, OrderedSet};
-use crate::serf::intents::IntentKind;
+use crate::serf::{LamportTime, Member, MemberEventKind, MemberStatus, Serf, Tags};
 use crate::swim::Node;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -12,17 +12,17 @@ const FLAP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A member and what others need not know of it.
 #[derive(Clone, Debug)]
-pub(super) struct Record {
-    pub(super) member: Member,
+pub(in crate::serf) struct Record {
+    pub(in crate::serf) member: Member,
     /// Time of the last intent about it.
-    pub(super) status_ltime: LamportTime,
+    pub(in crate::serf) status_ltime: LamportTime,
     /// When it left or failed.
     departed_at: Instant,
 }
 
 /// What became of an intent about a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IntentOutcome {
+pub(in crate::serf) enum IntentOutcome {
     /// No member of that name.
     Unknown,
     /// As old as what is known.
@@ -38,7 +38,7 @@ pub(super) enum IntentOutcome {
 /// Invariants: a record is in `departed` exactly if its status is failed or left, and the two
 /// counters count those statuses.
 #[derive(Debug, Default)]
-pub(super) struct Members {
+pub(in crate::serf) struct Members {
     // Boxed: the nodes of the map are half empty when names come in order, as they do in a push/pull.
     table: OrderedMap<NodeName, Box<Record>>,
     departed: OrderedSet<(Instant, NodeName)>,
@@ -51,25 +51,25 @@ const fn is_departed(status: MemberStatus) -> bool {
 }
 
 impl Members {
-    pub(super) fn record(&self, name: &[u8]) -> Option<&Record> {
+    pub(in crate::serf) fn record(&self, name: &[u8]) -> Option<&Record> {
         self.table.get(name).map(|record| &**record)
     }
 
-    pub(super) fn member(&self, name: &[u8]) -> Option<&Member> {
+    pub(in crate::serf) fn member(&self, name: &[u8]) -> Option<&Member> {
         self.table.get(name).map(|record| &record.member)
     }
 
-    pub(super) fn status(&self, name: &[u8]) -> MemberStatus {
+    pub(in crate::serf) fn status(&self, name: &[u8]) -> MemberStatus {
         self.member(name)
             .map_or(MemberStatus::None, |member| member.status)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Record> {
+    pub(in crate::serf) fn iter(&self) -> impl Iterator<Item = &Record> {
         self.table.values().map(|record| &**record)
     }
 
     /// The members behind a name; all of them for `None`.
-    pub(super) fn after(&self, name: Option<&NodeName>) -> impl Iterator<Item = &Record> {
+    pub(in crate::serf) fn after(&self, name: Option<&NodeName>) -> impl Iterator<Item = &Record> {
         let rest = match name {
             Some(name) => self.table.range_from(name),
             None => self.table.iter(),
@@ -78,20 +78,20 @@ impl Members {
         behind.filter(move |record| name != Some(&record.member.name))
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::serf) fn len(&self) -> usize {
         self.table.len()
     }
 
-    pub(super) fn failed(&self) -> usize {
+    pub(in crate::serf) fn failed(&self) -> usize {
         self.failed
     }
 
-    pub(super) fn left(&self) -> usize {
+    pub(in crate::serf) fn left(&self) -> usize {
         self.left
     }
 
     /// Those that left or failed, the longest gone first: when, and the record.
-    pub(super) fn departed(&self) -> impl Iterator<Item = (Instant, &Record)> {
+    pub(in crate::serf) fn departed(&self) -> impl Iterator<Item = (Instant, &Record)> {
         self.departed
             .iter()
             .filter_map(|(at, name)| self.record(name.as_bytes()).map(|record| (*at, record)))
@@ -102,7 +102,7 @@ impl Members {
     }
 
     /// The membership layer says that a node is alive. `intent` is what was buffered about it.
-    pub(super) fn joined(
+    pub(in crate::serf) fn joined(
         &mut self,
         node: &Node,
         tags: Tags,
@@ -134,7 +134,7 @@ impl Members {
     }
 
     /// The membership layer has new facts about a node. Tells whether it is a member.
-    pub(super) fn updated(&mut self, node: &Node, tags: Tags) -> bool {
+    pub(in crate::serf) fn updated(&mut self, node: &Node, tags: Tags) -> bool {
         let Some(record) = self.table.get_mut(&node.name) else {
             return false;
         };
@@ -146,7 +146,11 @@ impl Members {
     }
 
     /// The membership layer lost a node. The last intent decides whether it left or failed.
-    pub(super) fn gone(&mut self, name: &NodeName, now: Instant) -> Option<MemberEventKind> {
+    pub(in crate::serf) fn gone(
+        &mut self,
+        name: &NodeName,
+        now: Instant,
+    ) -> Option<MemberEventKind> {
         let (status, kind) = match self.status(name.as_bytes()) {
             MemberStatus::Leaving => (MemberStatus::Left, MemberEventKind::Leave),
             MemberStatus::Alive => (MemberStatus::Failed, MemberEventKind::Failed),
@@ -166,7 +170,11 @@ impl Members {
     }
 
     /// A leave intent.
-    pub(super) fn leave_intent(&mut self, name: &NodeName, ltime: LamportTime) -> IntentOutcome {
+    pub(in crate::serf) fn leave_intent(
+        &mut self,
+        name: &NodeName,
+        ltime: LamportTime,
+    ) -> IntentOutcome {
         let (outcome, status) = self.take_intent(name, ltime);
         if outcome != IntentOutcome::Taken {
             return outcome;
@@ -212,7 +220,7 @@ impl Members {
     }
 
     /// Forgets a member.
-    pub(super) fn remove(&mut self, name: &NodeName) -> Option<Member> {
+    pub(in crate::serf) fn remove(&mut self, name: &NodeName) -> Option<Member> {
         self.set_status(name, MemberStatus::Alive, Instant::ORIGIN);
         self.table.remove(name).map(|record| record.member)
     }
@@ -237,7 +245,7 @@ impl Members {
         self.left += usize::from(status == MemberStatus::Left);
     }
 
-    pub(super) fn check_invariants(&self) {
+    pub(in crate::serf) fn check_invariants(&self) {
         let count = |status| {
             let of_status = |record: &&Record| record.member.status == status;
             self.iter().filter(of_status).count()
@@ -255,7 +263,7 @@ impl Members {
 
 impl Serf {
     /// The membership layer says that a node is alive.
-    pub(super) fn handle_joined(&mut self, node: &Node, now: Instant) {
+    pub(in crate::serf) fn handle_joined(&mut self, node: &Node, now: Instant) {
         let known = self.members.record(node.name.as_bytes()).is_some();
         if !known && self.members.len() >= self.config.swim.nodes_max && !self.make_room(now) {
             log::warn!(target: "serf", "Ignoring node {}: the member table is full", node.name);
@@ -278,7 +286,7 @@ impl Serf {
     }
 
     /// The membership layer lost a node.
-    pub(super) fn handle_gone(&mut self, node: &Node, now: Instant) {
+    pub(in crate::serf) fn handle_gone(&mut self, node: &Node, now: Instant) {
         let Some(kind) = self.members.gone(&node.name, now) else {
             return;
         };
@@ -297,7 +305,7 @@ impl Serf {
     }
 
     /// The membership layer has new facts about a node.
-    pub(super) fn handle_updated(&mut self, node: &Node, now: Instant) {
+    pub(in crate::serf) fn handle_updated(&mut self, node: &Node, now: Instant) {
         if self.members.updated(node, decode_tags(node)) {
             self.counters.updated += 1;
             log::info!(target: "serf", "EventMemberUpdate: {}", node.name);

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::query::expression::rewrite_expression;
-use super::{Member, Tags};
+use super::expression::rewrite_expression;
+use crate::serf::{Member, Tags};
 use crate::wire::limits::QUERY_FILTERS_MAX;
 use crate::wire::name::Escaped;
 use crate::wire::serf::Filter;
@@ -64,7 +64,7 @@ enum Compiled {
 }
 
 impl CompiledFilters {
-    pub(super) fn new(filters: Option<&[Vec<u8>]>) -> Self {
+    pub(in crate::serf) fn new(filters: Option<&[Vec<u8>]>) -> Self {
         let filters = filters.unwrap_or_default();
         if filters.len() > QUERY_FILTERS_MAX {
             return CompiledFilters(None);
@@ -107,7 +107,7 @@ pub fn tag_matches(expression: &[u8], value: &[u8]) -> bool {
 ///
 /// # Errors
 /// Says which one cannot be used, and why.
-pub(super) fn check(expressions: &[(Vec<u8>, Vec<u8>)]) -> Result<(), String> {
+pub(in crate::serf) fn check(expressions: &[(Vec<u8>, Vec<u8>)]) -> Result<(), String> {
     for (tag, expression) in expressions {
         let (tag, shown) = (Escaped(tag), Escaped(expression));
         compile(expression)

@@ -1,15 +1,16 @@
 //! Queries of others and of this node as its members see them: taking in, acking, answering (gossip
-//! spec 5.8.3, 5.8.4). Asking is in [`super::asking`].
+//! spec 5.8.3, 5.8.4). Asking is in [`super::ask`].
 
 use std::fmt;
 
-use super::clock::Clock;
-use super::config::{BUFFER_SLOTS, RESPONSE_BYTES_MAX};
-use super::events::Source;
-use super::query::kept::{Route, Taken};
-use super::user_events::Verdict;
-use super::{LamportTime, Query, Serf, filters};
+use super::filters;
+use super::kept::{Route, Taken};
 use crate::ordered::OrderedMap;
+use crate::serf::config::{BUFFER_SLOTS, RESPONSE_BYTES_MAX};
+use crate::serf::events::Source;
+use crate::serf::events::user::Verdict;
+use crate::serf::lamport::Clock;
+use crate::serf::{LamportTime, Query, Serf};
 use crate::swim::Sample;
 use crate::time::{Duration, Instant};
 use crate::wire::name::Escaped;
@@ -32,7 +33,7 @@ struct Known {
 
 /// The queries of the last 512 times, by time and id.
 #[derive(Debug, Default)]
-pub(super) struct QueryRing {
+pub(in crate::serf) struct QueryRing {
     slots: OrderedMap<LamportTime, Vec<Known>>,
     /// Times below are ignored.
     minimum: LamportTime,
@@ -40,7 +41,7 @@ pub(super) struct QueryRing {
 
 impl QueryRing {
     /// Ignores all times below from now on.
-    pub(super) fn raise_minimum(&mut self, minimum: LamportTime) {
+    pub(in crate::serf) fn raise_minimum(&mut self, minimum: LamportTime) {
         self.minimum = self.minimum.max(minimum);
     }
 
@@ -99,7 +100,7 @@ pub fn encode_response(reply: &QueryResponseMessage, limit: usize) -> Result<Vec
 
 impl Serf {
     /// Takes a query in. Tells whether others should hear of it.
-    pub(super) fn handle_query(
+    pub(in crate::serf) fn handle_query(
         &mut self,
         message: QueryMessage,
         source: Source,
@@ -190,7 +191,7 @@ impl Serf {
     ///
     /// # Errors
     /// The reference's words; nothing was sent then.
-    pub(super) fn respond(
+    pub(in crate::serf) fn respond(
         &mut self,
         ltime: LamportTime,
         id: u32,
@@ -219,7 +220,7 @@ impl Serf {
     }
 
     /// A reply or an ack of this node.
-    pub(super) fn response(
+    pub(in crate::serf) fn response(
         &self,
         ltime: LamportTime,
         id: u32,
@@ -240,7 +241,10 @@ impl Serf {
     ///
     /// # Errors
     /// The reference's words.
-    pub(super) fn encode_response(&self, reply: &QueryResponseMessage) -> Result<Vec<u8>, String> {
+    pub(in crate::serf) fn encode_response(
+        &self,
+        reply: &QueryResponseMessage,
+    ) -> Result<Vec<u8>, String> {
         encode_response(reply, self.config.query_response_size_limit_bytes)
     }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::clock::Clock;
-use super::config::{BUFFER_SLOTS, USER_EVENT_SIZE_MAX_BYTES};
-use super::events::{Source, event_hash, mix};
-use super::snapshot::SeenEvents;
-use super::{LamportTime, Serf, UserEvent};
+use super::{Source, event_hash, mix};
 use crate::ordered::OrderedMap;
+use crate::serf::config::{BUFFER_SLOTS, USER_EVENT_SIZE_MAX_BYTES};
+use crate::serf::lamport::Clock;
+use crate::serf::snapshot::SeenEvents;
+use crate::serf::{LamportTime, Serf, UserEvent};
 use crate::swim::{Sample, UserQueue};
 use crate::time::Instant;
 use crate::wire::name::Escaped;
@@ -20,13 +20,13 @@ const SLOT_BYTES_MAX: usize = 1 << 20;
 /// Bytes that the whole memory takes. Beyond it the oldest times are given up for good.
 const RING_BYTES_MAX: usize = 4 << 20;
 /// Events that the whole memory holds, so also events of one push/pull: 32 at each of 512 times.
-pub(super) const RING_EVENTS_MAX: usize = 16_384;
+pub(in crate::serf) const RING_EVENTS_MAX: usize = 16_384;
 /// What an event costs beside its name and payload.
 const EVENT_OVERHEAD_BYTES: usize = 48;
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::serf) enum Verdict {
     New,
     /// Too old for anybody to tell whether it was seen before.
     Old,
@@ -72,7 +72,7 @@ impl Slot {
 /// Kept by time instead of in a ring of slots: whatever a slot would still hold from the round
 /// before is too old to matter, and a quiet node pays nothing.
 #[derive(Debug, Default)]
-pub(super) struct UserEventRing {
+pub(in crate::serf) struct UserEventRing {
     slots: OrderedMap<LamportTime, Slot>,
     bytes: usize,
     count: usize,
@@ -84,17 +84,17 @@ pub(super) struct UserEventRing {
 
 impl UserEventRing {
     /// Ignores all times below from now on.
-    pub(super) fn raise_minimum(&mut self, minimum: LamportTime) {
+    pub(in crate::serf) fn raise_minimum(&mut self, minimum: LamportTime) {
         self.minimum = self.minimum.max(minimum);
     }
 
     /// The first time that is not ignored.
-    pub(super) fn minimum(&self) -> LamportTime {
+    pub(in crate::serf) fn minimum(&self) -> LamportTime {
         self.minimum
     }
 
     /// Remembers events of which only time and hash are known.
-    pub(super) fn note_seen(&mut self, seen: &SeenEvents) {
+    pub(in crate::serf) fn note_seen(&mut self, seen: &SeenEvents) {
         for (ltime, hash) in seen.iter() {
             let slot = self.slots.get_or_insert_with(ltime, Slot::default);
             let is_known = slot.events.iter().any(|stored| stored.hash == hash);
@@ -115,7 +115,7 @@ impl UserEventRing {
     }
 
     /// Judges an event whose time was witnessed, and remembers it.
-    pub(super) fn put(
+    pub(in crate::serf) fn put(
         &mut self,
         clock: Clock,
         ltime: LamportTime,
@@ -163,7 +163,7 @@ impl UserEventRing {
 
     /// The marks of the times from `first` to `last` of which an event was seen, in their order. Two
     /// marks of one time are equal if the events are.
-    pub(super) fn marks(
+    pub(in crate::serf) fn marks(
         &self,
         first: LamportTime,
         last: LamportTime,
@@ -175,7 +175,10 @@ impl UserEventRing {
     }
 
     /// The events of a time that may be sent to others.
-    pub(super) fn messages(&self, ltime: LamportTime) -> impl Iterator<Item = UserEventMessage> {
+    pub(in crate::serf) fn messages(
+        &self,
+        ltime: LamportTime,
+    ) -> impl Iterator<Item = UserEventMessage> {
         let slot = self.slots.get(&ltime);
         let events = slot.map_or(&[][..], |slot| &slot.events);
         events.iter().filter_map(move |stored| {
@@ -190,7 +193,7 @@ impl UserEventRing {
     }
 
     /// What a push/pull tells others.
-    pub(super) fn recent(&self) -> Vec<Option<RecentEvents>> {
+    pub(in crate::serf) fn recent(&self) -> Vec<Option<RecentEvents>> {
         let event = |stored: &StoredEvent| {
             let (name, payload) = stored.body.as_ref()?;
             let payload = payload.as_deref().map(<[u8]>::to_vec);
@@ -231,7 +234,7 @@ impl UserEventRing {
         }
     }
 
-    pub(super) fn check_invariants(&self) {
+    pub(in crate::serf) fn check_invariants(&self) {
         let bytes: usize = self.slots.values().map(|slot| slot.bytes).sum();
         let count: usize = self.slots.values().map(|slot| slot.events.len()).sum();
         assert_eq!((bytes, count), (self.bytes, self.count));
@@ -246,7 +249,7 @@ impl Serf {
     ///
     /// # Errors
     /// The reference's words; nothing has happened then.
-    pub(super) fn fire_user_event(
+    pub(in crate::serf) fn fire_user_event(
         &mut self,
         name: Vec<u8>,
         payload: Option<Vec<u8>>,
@@ -274,7 +277,7 @@ impl Serf {
     }
 
     /// Takes an event in. Tells whether it is new, so that others should hear of it.
-    pub(super) fn handle_user_event(
+    pub(in crate::serf) fn handle_user_event(
         &mut self,
         message: UserEventMessage,
         source: Source,

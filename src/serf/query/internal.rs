@@ -1,13 +1,13 @@
 //! Queries that nodes ask each other on their own behalf (gossip spec 5.10), and the votes on who
-//! may keep a name (5.11), which are counted in [`super::query::vote`].
+//! may keep a name (5.11), which are counted in [`super::vote`].
 
 use std::net::SocketAddr;
 
-use super::asking::Purpose;
-use super::query::kept::Route;
-use super::query::vote::{Outcome, Vote};
+use super::ask::Purpose;
+use super::kept::Route;
 use super::relay::RateLimit;
-use super::{Output, QueryParams, Serf, State};
+use super::vote::{Outcome, Vote};
+use crate::serf::{Output, QueryParams, Serf, State};
 use crate::swim::{Encounter, Node};
 use crate::time::{Duration, Instant};
 use crate::wire::name::Escaped;
@@ -21,7 +21,7 @@ const VOTE_PAUSE: Duration = Duration::from_secs(10);
 
 /// Whether and when votes on the own name may run.
 #[derive(Debug)]
-pub(super) struct Conflicts {
+pub(in crate::serf) struct Conflicts {
     running: bool,
     paused_until: Instant,
     lines: RateLimit,
@@ -79,7 +79,7 @@ impl Serf {
     }
 
     /// Two nodes claim one name.
-    pub(super) fn handle_conflict(
+    pub(in crate::serf) fn handle_conflict(
         &mut self,
         existing: &Node,
         other: SocketAddr,

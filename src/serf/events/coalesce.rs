@@ -3,8 +3,10 @@
 //! A batch ends when nothing new came for the quiescent period, or when its first event is one
 //! coalesce period old.
 
-use super::{Event, LamportTime, Member, MemberEvent, MemberEventKind, Output, Serf, UserEvent};
 use crate::ordered::OrderedMap;
+use crate::serf::{
+    Event, LamportTime, Member, MemberEvent, MemberEventKind, Output, Serf, UserEvent,
+};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
@@ -62,7 +64,7 @@ struct Change {
 
 /// The changes of each member since the last batch.
 #[derive(Debug)]
-pub(super) struct MemberCoalescer {
+pub(in crate::serf) struct MemberCoalescer {
     window: Window,
     batch: OrderedMap<NodeName, Change>,
     /// What was delivered last about each member; forgotten with the member.
@@ -87,7 +89,7 @@ fn is_same(a: &Member, b: &Member) -> bool {
 }
 
 impl MemberCoalescer {
-    pub(super) fn new(period: Duration, quiescent: Duration) -> Self {
+    pub(in crate::serf) fn new(period: Duration, quiescent: Duration) -> Self {
         MemberCoalescer {
             window: Window::new(period, quiescent),
             batch: OrderedMap::new(),
@@ -141,7 +143,7 @@ impl MemberCoalescer {
 
 /// The newest user events of each name since the last batch.
 #[derive(Debug)]
-pub(super) struct UserCoalescer {
+pub(in crate::serf) struct UserCoalescer {
     window: Window,
     batch: OrderedMap<Vec<u8>, (LamportTime, Vec<UserEvent>)>,
     events: usize,
@@ -149,7 +151,7 @@ pub(super) struct UserCoalescer {
 }
 
 impl UserCoalescer {
-    pub(super) fn new(period: Duration, quiescent: Duration) -> Self {
+    pub(in crate::serf) fn new(period: Duration, quiescent: Duration) -> Self {
         UserCoalescer {
             window: Window::new(period, quiescent),
             batch: OrderedMap::new(),
@@ -203,7 +205,7 @@ fn size_of_event(event: &UserEvent) -> usize {
 
 impl Serf {
     /// A member event on its way to handlers.
-    pub(super) fn deliver_member_event(
+    pub(in crate::serf) fn deliver_member_event(
         &mut self,
         kind: MemberEventKind,
         member: Member,
@@ -244,14 +246,14 @@ impl Serf {
     }
 
     /// Delivers all that is held back.
-    pub(super) fn flush_events(&mut self) {
+    pub(in crate::serf) fn flush_events(&mut self) {
         self.flush_ordered_events();
         self.flush_ordered_queries();
         self.flush_user_events();
         self.flush_member_events();
     }
 
-    pub(super) fn flush_due_events(&mut self, now: Instant) {
+    pub(in crate::serf) fn flush_due_events(&mut self, now: Instant) {
         if self.user_coalescer.window.is_due(now) {
             self.flush_user_events();
         }
@@ -260,7 +262,7 @@ impl Serf {
         }
     }
 
-    pub(super) fn coalescers_deadline(&self) -> Option<Instant> {
+    pub(in crate::serf) fn coalescers_deadline(&self) -> Option<Instant> {
         let member = self.member_coalescer.window.deadline();
         let user = self.user_coalescer.window.deadline();
         [member, user].into_iter().flatten().min()
@@ -272,7 +274,7 @@ impl Serf {
         }
     }
 
-    pub(super) fn flush_user_events(&mut self) {
+    pub(in crate::serf) fn flush_user_events(&mut self) {
         for event in self.user_coalescer.flush() {
             self.hand_over_event(event);
         }

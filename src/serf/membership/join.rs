@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::{CommandId, CommandResult, JoinTarget, Serf, State};
 use crate::ordered::OrderedSet;
+use crate::serf::{CommandId, CommandResult, JoinTarget, Serf, State};
 use crate::swim::JoinId;
 use crate::time::Instant;
 
@@ -13,7 +13,7 @@ const LEFT: &str = "Serf can't Join after Leave or Shutdown";
 
 /// A join command under way.
 #[derive(Debug)]
-pub(super) struct Join {
+pub(in crate::serf) struct Join {
     command: CommandId,
     /// The exchange that runs.
     current: JoinId,
@@ -30,13 +30,13 @@ pub(super) struct Join {
 
 impl Join {
     /// Whether the exchange that runs ignores the user events from before it.
-    pub(super) fn ignores_old_events(&self) -> bool {
+    pub(in crate::serf) fn ignores_old_events(&self) -> bool {
         self.ignore_old_events && !self.members.contains(&self.target.addr)
     }
 }
 
 impl Serf {
-    pub(super) fn start_join(
+    pub(in crate::serf) fn start_join(
         &mut self,
         command: CommandId,
         targets: Vec<JoinTarget>,
@@ -86,7 +86,7 @@ impl Serf {
     }
 
     /// The exchange with one address ended.
-    pub(super) fn handle_join_ended(
+    pub(in crate::serf) fn handle_join_ended(
         &mut self,
         ended: JoinId,
         result: Result<(), String>,
@@ -128,7 +128,7 @@ impl Serf {
         self.end_command(join.command, result);
     }
 
-    pub(super) fn join_ignores_old_events(&self, id: JoinId) -> bool {
+    pub(in crate::serf) fn join_ignores_old_events(&self, id: JoinId) -> bool {
         let of_command = |join: &&Join| join.current == id;
         self.joins
             .iter()

@@ -253,7 +253,7 @@ mod tests {
 
     fn vectors() -> Value {
         let all: Value =
-            serde_json::from_str(include_str!("../../tests/data/gossip-vectors.json")).unwrap();
+            serde_json::from_str(include_str!("../../../tests/data/gossip-vectors.json")).unwrap();
         all["algorithms"].clone()
     }
 

@@ -1,0 +1,6 @@
+//! Network coordinates (gossip spec 5.13): the formulas, and what is kept of each member.
+
+pub(super) mod places;
+mod vivaldi;
+
+pub use vivaldi::{CoordinateClient, ERROR_MAX, HEIGHT_MIN, Latencies, RTT_MAX, Refused, distance};
