@@ -7,7 +7,7 @@ use std::process;
 use std::sync::{Mutex, MutexGuard};
 
 use cottar::agent::process::{KILL_AFTER, Limits, Process, Runner, Tokens};
-use cottar::handler::{End, Invocation, Outcome};
+use cottar::handler::{Action, End, HandlerSettings, Invocation, Outcome};
 use cottar::os::sys;
 use cottar::time::{Duration, Instant};
 use mio::net::UnixStream;
@@ -137,6 +137,7 @@ impl Loop {
 fn invocation(script: &str, stdin: &[u8]) -> Invocation {
     Invocation {
         script: script.as_bytes().into(),
+        settings: HandlerSettings::new(Action::Run(script.as_bytes().into())).into(),
         env: vec![(b"SERF_EVENT".to_vec(), b"user".to_vec())],
         stdin: stdin.into(),
     }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::event_type;
 use super::moment::Rfc3339;
+use super::{HandlerSettings, event_type};
 use crate::ordered::OrderedMap;
 use crate::serf::{Event, Member, MemberEvent, Tags};
 use crate::wire::NodeName;
@@ -21,8 +21,10 @@ pub struct Local<'a> {
 /// One run of one script for one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// Shell text.
+    /// What is run, as log lines show it.
     pub script: Arc<[u8]>,
+    /// What is run, and how.
+    pub settings: Arc<HandlerSettings>,
     /// Variables to set, in byte order of their names, none twice; no NUL anywhere.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// Bytes for standard input.

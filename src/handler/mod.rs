@@ -24,7 +24,7 @@ pub use outcome::{Answer, End, Outcome};
 pub use pattern::Pattern;
 pub use queue::{Counters, HandlerQueue};
 pub use registered::{Durability, Registered, Tally};
-pub use script::{EventScript, InvalidEventScript};
+pub use script::InvalidEventScript;
 pub use settings::{Action, HandlerSettings, Input, InvalidSetting};
 
 use std::fmt;

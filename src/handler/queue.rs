@@ -22,7 +22,7 @@ use super::journal::{HandlerKey, Journal, ProcessId, Progress, Stored};
 use super::moment::{Moment, event_id};
 use super::outcome::warn_failed;
 use super::registered::{Registered, Registry};
-use super::{Answer, Described, EventScript, Invocation, Local, Outcome};
+use super::{Answer, Described, HandlerSettings, Invocation, Local, Outcome};
 use crate::handler::End;
 use crate::ordered::OrderedMap;
 use crate::serf::{Command, Event, LamportTime, QueryHandlers};
@@ -134,18 +134,19 @@ struct Run {
     /// The handler's number.
     id: u64,
     key: HandlerKey,
+    settings: Arc<HandlerSettings>,
     script: Arc<[u8]>,
     attempt: u32,
 }
 
 impl HandlerQueue {
     /// An empty queue of [`QUEUE_BYTES_MAX`].
-    pub fn new(handlers: Vec<EventScript>) -> Self {
+    pub fn new(handlers: Vec<HandlerSettings>) -> Self {
         HandlerQueue::with_bytes_max(handlers, QUEUE_BYTES_MAX)
     }
 
     /// An empty queue with its own bound.
-    pub fn with_bytes_max(handlers: Vec<EventScript>, bytes_max: usize) -> Self {
+    pub fn with_bytes_max(handlers: Vec<HandlerSettings>, bytes_max: usize) -> Self {
         let mut registry = Registry::default();
         registry.replace(handlers);
         HandlerQueue {
@@ -171,7 +172,7 @@ impl HandlerQueue {
 
     /// Replaces the handlers (reload). The next event to be handled meets the new list; the rest of
     /// the runs of the event being handled stay as they are.
-    pub fn replace_handlers(&mut self, handlers: Vec<EventScript>) {
+    pub fn replace_handlers(&mut self, handlers: Vec<HandlerSettings>) {
         self.handlers.replace(handlers);
         for slot in &mut self.waiting {
             if let Slot::Event(waiting) = slot {
@@ -427,6 +428,7 @@ impl HandlerQueue {
             Ok(environment) => {
                 let invocation = Invocation {
                     script: Arc::clone(&run.script),
+                    settings: Arc::clone(&run.settings),
                     env: environment.variables,
                     stdin: Arc::clone(&current.stdin),
                 };

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::journal::HandlerKey;
-use super::{End, EventFilter, EventScript, Outcome};
+use super::settings::{HandlerSettings, name_all};
+use super::{End, EventFilter, Outcome};
 use crate::serf::{Event, QueryHandlers, event_hash};
 use crate::time::Duration;
 
@@ -37,38 +38,45 @@ pub enum Durability {
 }
 
 /// One handler.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Registered {
     /// Never used twice.
     pub(super) id: u64,
-    /// What it is called in the journal: the same as long as filter and script are.
+    /// What it is called in the journal: the same as long as its name is, if it was given one, or else
+    /// its filter and script.
     pub key: HandlerKey,
-    /// What operators call it: the base name of the script's first word, with a number if that is
-    /// taken. All parts of one filter list have the same.
+    /// What operators call it.
     pub name: String,
-    /// What the journal does for it.
-    pub durability: Durability,
     /// Its runs are held back.
     pub is_paused: bool,
-    /// The configured handler that this is a part of: equal for all words of one filter list.
-    entry: usize,
     /// What it is.
-    pub handler: EventScript,
+    pub settings: Arc<HandlerSettings>,
     /// What became of its runs.
     pub tally: Tally,
 }
 
 impl Registered {
+    /// Whether it wants the event.
+    pub fn wants(&self, event: &Event) -> bool {
+        self.settings.on.iter().any(|filter| filter.matches(event))
+    }
+
+    /// Its filter as it would stand in front of a script.
+    pub fn filter(&self) -> Vec<u8> {
+        self.settings.filter()
+    }
+
     /// Filter and script, as an operator would write them.
     pub(super) fn text(&self) -> Vec<u8> {
-        let mut text = self.handler.filter.as_given();
-        text.push(b'=');
-        text.extend_from_slice(&self.handler.script);
-        text
+        [&self.filter()[..], b"=", &self.settings.action.text()[..]].concat()
     }
 
     pub(super) fn is_once(&self) -> bool {
-        self.durability == Durability::Once
+        self.settings.journal == Durability::Once
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.settings.journal != Durability::Off
     }
 }
 
@@ -80,18 +88,19 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Takes a new list. Each handler that was in the old one, too, keeps its number and its tally.
-    pub(super) fn replace(&mut self, handlers: Vec<EventScript>) {
+    /// Takes a new list. Each handler that was in the old one, too, keeps its number and its tally, and
+    /// so does one of the same given name whose settings have changed.
+    pub(super) fn replace(&mut self, handlers: Vec<HandlerSettings>) {
         let mut old = std::mem::take(&mut self.list);
-        let mut entry = 0;
-        let mut script_before: Option<Arc<[u8]>> = None;
-        for handler in handlers {
-            // The parts of one filter list share their script, see `EventScript::parse`.
-            let script = Arc::clone(&handler.script);
-            let same = script_before.is_some_and(|before| Arc::ptr_eq(&before, &script));
-            entry += usize::from(!same);
-            script_before = Some(script);
-            let kept = old.iter().position(|r| r.handler == handler);
+        let names = name_all(&handlers);
+        debug_assert!(names.is_ok(), "names are checked with the settings");
+        let mut names = names.unwrap_or_default().into_iter();
+        for settings in handlers {
+            let is_same = |r: &Registered| *r.settings == settings;
+            let is_named =
+                |r: &Registered| r.settings.name.is_some() && r.settings.name == settings.name;
+            let kept = old.iter().position(is_same);
+            let kept = kept.or_else(|| old.iter().position(is_named));
             let (id, tally, is_paused) = match kept.map(|at| old.remove(at)) {
                 Some(r) => (r.id, r.tally, r.is_paused),
                 None => {
@@ -99,52 +108,42 @@ impl Registry {
                     (self.next_id, Tally::default(), false)
                 }
             };
-            let before = self.list.last().filter(|_| same);
-            let name = before.map(|r| r.name.clone());
             self.list.push(Registered {
                 id,
-                key: self.free_key(&handler),
-                name: name.unwrap_or_else(|| self.free_name(&handler.script)),
-                durability: Durability::default(),
+                key: self.free_key(&settings),
+                name: names.next().unwrap_or_default(),
                 is_paused,
-                entry,
-                handler,
+                settings: Arc::new(settings),
                 tally,
             });
         }
     }
 
     /// The same handler a second time has a key of its own.
-    fn free_key(&self, handler: &EventScript) -> HandlerKey {
-        let twins = self.list.iter().filter(|r| r.handler == *handler).count();
-        let mut filter = handler.filter.as_given();
+    fn free_key(&self, settings: &HandlerSettings) -> HandlerKey {
+        if let Some(name) = &settings.name {
+            return event_hash(b"name", name.as_bytes());
+        }
+        let text = settings.action.text();
+        let is_twin = |r: &&Registered| {
+            let other = &r.settings;
+            other.name.is_none() && other.on == settings.on && other.action.text() == text
+        };
+        let twins = self.list.iter().filter(is_twin).count();
+        let mut filter = settings.filter();
         if twins > 0 {
             filter.extend_from_slice(format!("#{twins}").as_bytes());
         }
-        event_hash(&filter, &handler.script)
-    }
-
-    fn free_name(&self, script: &[u8]) -> String {
-        let words = script.split(u8::is_ascii_whitespace);
-        let word = words.into_iter().find(|word| !word.is_empty());
-        let base = word.and_then(|word| word.rsplit(|&byte| byte == b'/').next());
-        let base = match base.unwrap_or_default() {
-            [] => "handler".into(),
-            base => String::from_utf8_lossy(base),
-        };
-        let is_free = |name: &String| self.list.iter().all(|r| r.name != *name);
-        let numbered = (2..).map(|number| format!("{base}-{number}"));
-        let mut names = std::iter::once(base.to_string()).chain(numbered);
-        names.find(is_free).unwrap_or_default()
+        event_hash(&filter, &text)
     }
 
     pub(super) fn has_key(&self, key: HandlerKey) -> bool {
         self.list.iter().any(|r| r.key == key)
     }
 
-    pub(super) fn keys_of(&self, name: &str) -> Vec<HandlerKey> {
-        let named = self.list.iter().filter(|r| r.name == name);
-        named.map(|r| r.key).collect()
+    pub(super) fn key_of(&self, name: &str) -> Option<HandlerKey> {
+        let named = self.list.iter().find(|r| r.name == name);
+        named.map(|r| r.key)
     }
 
     /// The name of the handler with that number; it may be gone by now.
@@ -159,34 +158,27 @@ impl Registry {
 
     /// Tells whether there is one of that name.
     pub(super) fn set_paused(&mut self, name: &str, is_paused: bool) -> bool {
-        let mut found = false;
-        for registered in self.list.iter_mut().filter(|r| r.name == name) {
-            registered.is_paused = is_paused;
-            found = true;
-        }
-        found
+        let named = self.list.iter_mut().find(|r| r.name == name);
+        named.map(|r| r.is_paused = is_paused).is_some()
     }
 
     pub(super) fn list(&self) -> &[Registered] {
         &self.list
     }
 
-    /// Those that the event is for: of the parts of one filter list the first that matches, so that
-    /// the script runs once.
+    /// Those that want the event.
     pub(super) fn matching<'a>(
         &'a self,
         event: &'a Event,
     ) -> impl Iterator<Item = &'a Registered> + 'a {
-        let mut last_entry = 0;
-        let matching = self.list.iter().filter(|r| r.handler.matches(event));
-        matching.filter(move |r| std::mem::replace(&mut last_entry, r.entry) != r.entry)
+        self.list.iter().filter(|r| r.wants(event))
     }
 
     /// The queries that some of them want.
     pub(super) fn query_handlers(&self) -> QueryHandlers {
         let mut wanted = QueryHandlers::default();
-        for registered in &self.list {
-            match &registered.handler.filter {
+        for filter in self.list.iter().flat_map(|r| &r.settings.on) {
+            match filter {
                 EventFilter::All => wanted.all = true,
                 EventFilter::Query(name) if name.is_empty() => wanted.all = true,
                 EventFilter::Query(name) => {

@@ -4,17 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::filter::{EventFilter, FILTERS_ALLOWED};
-use crate::serf::Event;
 use crate::wire::name::Escaped;
-
-/// A script and the events that it is run for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventScript {
-    /// For which events.
-    pub filter: EventFilter,
-    /// Shell text, as given; may be empty.
-    pub script: Arc<[u8]>,
-}
 
 /// A handler that cannot be registered. Two lines: the reference's words, then what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,58 +22,36 @@ enum Problem {
     Nul,
 }
 
-impl EventScript {
-    /// Reads a handler. A comma list gives one registration for each token, all with the same script.
-    ///
-    /// What stands before the first `=` is taken as a filter if it looks like one (see
-    /// `looks_like_filter`) and must be valid then. Otherwise the whole string is a script for every
-    /// event, so that `curl -d a=b …` needs no `*=` in front.
-    ///
-    /// # Errors
-    /// If what looks like a filter is none, or the script holds a NUL byte.
-    pub fn parse(handler: &[u8]) -> Result<Vec<Self>, InvalidEventScript> {
-        let (filters, script) = EventScript::split(handler)?;
-        let parts = filters.into_iter().map(|filter| EventScript {
-            filter,
-            script: Arc::clone(&script),
-        });
-        Ok(parts.collect())
-    }
-
-    /// The filters of a handler, and its script.
-    ///
-    /// # Errors
-    /// See [`Self::parse`].
-    pub(super) fn split(
-        handler: &[u8],
-    ) -> Result<(Vec<EventFilter>, Arc<[u8]>), InvalidEventScript> {
-        let equals = handler.iter().position(|&byte| byte == b'=');
-        let (filter, script) = match equals.map(|at| handler.split_at(at)) {
-            Some((filter, rest)) if looks_like_filter(filter) => {
-                (filter, rest.strip_prefix(b"=").unwrap_or(rest))
-            }
-            _ => (&b"*"[..], handler),
-        };
-        let filter = if filter.is_empty() { b"*" } else { filter };
-        let refuse = |token: &[u8], problem| InvalidEventScript {
-            token: token.to_vec(),
-            script: script.to_vec(),
-            problem,
-        };
-        if script.contains(&0) {
-            return Err(refuse(filter, Problem::Nul));
+/// The filters of a handler, and its script.
+///
+/// What stands before the first `=` is taken as a filter if it looks like one (see
+/// `looks_like_filter`) and must be valid then. Otherwise the whole string is a script for every
+/// event, so that `curl -d a=b …` needs no `*=` in front.
+///
+/// # Errors
+/// If what looks like a filter is none, or the script holds a NUL byte.
+pub(super) fn split(handler: &[u8]) -> Result<(Vec<EventFilter>, Arc<[u8]>), InvalidEventScript> {
+    let equals = handler.iter().position(|&byte| byte == b'=');
+    let (filter, script) = match equals.map(|at| handler.split_at(at)) {
+        Some((filter, rest)) if looks_like_filter(filter) => {
+            (filter, rest.strip_prefix(b"=").unwrap_or(rest))
         }
-        let tokens = filter.split(|&byte| byte == b',');
-        let filters = tokens
-            .map(|token| EventFilter::parse(token).ok_or_else(|| refuse(token, Problem::Filter)))
-            .collect::<Result<_, _>>()?;
-        Ok((filters, script.into()))
+        _ => (&b"*"[..], handler),
+    };
+    let filter = if filter.is_empty() { b"*" } else { filter };
+    let refuse = |token: &[u8], problem| InvalidEventScript {
+        token: token.to_vec(),
+        script: script.to_vec(),
+        problem,
+    };
+    if script.contains(&0) {
+        return Err(refuse(filter, Problem::Nul));
     }
-
-    /// Whether the script is to be run for the event.
-    pub fn matches(&self, event: &Event) -> bool {
-        self.filter.matches(event)
-    }
+    let tokens = filter.split(|&byte| byte == b',');
+    let filters = tokens
+        .map(|token| EventFilter::parse(token).ok_or_else(|| refuse(token, Problem::Filter)))
+        .collect::<Result<_, _>>()?;
+    Ok((filters, script.into()))
 }
 
 /// Whether what stands before the first `=` was meant as a filter: each comma-separated part, blanks
@@ -148,16 +116,15 @@ mod tests {
 
     /// `filter|filter -> script`, or the first line of the error.
     fn parsed(handler: &str) -> String {
-        let scripts = match EventScript::parse(handler.as_bytes()) {
-            Ok(scripts) => scripts,
+        let (filters, script) = match split(handler.as_bytes()) {
+            Ok(parts) => parts,
             Err(error) => {
                 let text = error.to_string();
                 return text.lines().next().unwrap_or_default().to_owned();
             }
         };
-        let filters: Vec<_> = scripts.iter().map(|s| s.filter.to_string()).collect();
-        let text = scripts.first().map(|s| Escaped(&s.script).to_string());
-        format!("{} -> {}", filters.join("|"), text.unwrap_or_default())
+        let filters: Vec<_> = filters.iter().map(ToString::to_string).collect();
+        format!("{} -> {}", filters.join("|"), Escaped(&script))
     }
 
     #[test]
@@ -252,8 +219,7 @@ mod tests {
 
     #[test]
     fn the_error_says_what_to_do() {
-        let text =
-            EventScript::parse(b"FOO=1 env").map_or_else(|e| e.to_string(), |_| String::new());
+        let text = split(b"FOO=1 env").map_or_else(|e| e.to_string(), |_| String::new());
         let hint = text.lines().nth(1).unwrap_or_default();
         for word in [
             "member-join",
@@ -269,8 +235,7 @@ mod tests {
 
     #[test]
     fn a_script_with_a_nul_is_refused() {
-        let text =
-            EventScript::parse(b"user=a\0b").map_or_else(|e| e.to_string(), |_| String::new());
+        let text = split(b"user=a\0b").map_or_else(|e| e.to_string(), |_| String::new());
         assert!(text.contains("NUL"), "{text}");
     }
 }

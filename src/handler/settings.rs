@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::pattern::Pattern;
-use super::{Durability, EventFilter, EventScript, InvalidEventScript};
+use super::script::{InvalidEventScript, split};
+use super::{Durability, EventFilter};
 use crate::ordered::OrderedMap;
 use crate::time::Duration;
 
@@ -148,9 +149,9 @@ impl HandlerSettings {
     /// Reads a handler that is given as a string: `[FILTER=]SCRIPT`.
     ///
     /// # Errors
-    /// Those of [`EventScript::parse`].
+    /// If what looks like a filter is none, or the script holds a NUL byte.
     pub fn from_text(handler: &[u8]) -> Result<Self, InvalidEventScript> {
-        let (on, script) = EventScript::split(handler)?;
+        let (on, script) = split(handler)?;
         Ok(HandlerSettings {
             on,
             ..HandlerSettings::new(Action::Run(script))
@@ -174,6 +175,12 @@ impl HandlerSettings {
         pairs: &[(String, String)],
     ) -> Result<Self, Vec<InvalidSetting>> {
         read::header(action, pairs)
+    }
+
+    /// The filter as it would stand in front of a script.
+    pub fn filter(&self) -> Vec<u8> {
+        let words: Vec<_> = self.on.iter().map(EventFilter::as_given).collect();
+        words.join(&b',')
     }
 
     /// Whether the events that wait are merged.

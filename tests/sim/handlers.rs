@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use cottar::handler::{
-    Answer, Counters, End, EventScript, HandlerQueue, Local, Outcome, event_type,
+    Answer, Counters, End, HandlerQueue, HandlerSettings, Local, Outcome, event_type,
 };
 use cottar::rng::Rng;
 use cottar::serf::{Event, LamportTime, QueryHandlers, Serf};
@@ -38,7 +38,7 @@ impl Handlers {
     pub fn new(pace: Pace) -> Self {
         Handlers {
             pace,
-            queue: HandlerQueue::new(EventScript::parse(b"*=handle").unwrap()),
+            queue: HandlerQueue::new(vec![HandlerSettings::from_text(b"*=handle").unwrap()]),
             expected: VecDeque::new(),
             running: None,
             next_order: 0,

@@ -7,7 +7,6 @@ use log::LevelFilter;
 use super::settings::Settings;
 use crate::agent::net::addr;
 use crate::agent::observe::log as agent_log;
-use crate::handler::EventScript;
 use crate::os::sys;
 use crate::wire::NodeName;
 
@@ -107,19 +106,6 @@ pub(super) fn check_mdns(settings: &Settings) -> Result<(), String> {
         return Err("Invalid mDNS configuration: both IPv4 and IPv6 are disabled".to_owned());
     }
     Ok(())
-}
-
-/// Reads a list of handlers.
-///
-/// # Errors
-/// What to print about the first bad one.
-pub fn parse_handlers(list: &[Vec<u8>]) -> Result<Vec<EventScript>, String> {
-    let mut handlers = Vec::new();
-    for handler in list {
-        let scripts = EventScript::parse(handler).map_err(|error| error.to_string())?;
-        handlers.extend(scripts);
-    }
-    Ok(handlers)
 }
 
 /// Reads a log level; an empty one is the default.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::handlers::HandlerEntry;
 use super::settings::{KEYS, Key, Settings, Slot};
 use crate::go;
 use crate::ordered::sort_by;
@@ -137,10 +138,18 @@ impl Reading {
                     list.extend(element(value, name, complaints));
                 }
             }
-            (Slot::ByteList(list), Value::Array(values)) => {
+            (Slot::Handlers(list), Value::Array(values)) => {
                 for (at, value) in values.into_iter().enumerate() {
-                    let name = || format!("{}[{at}]", key.name);
-                    list.extend(element(value, name, complaints).map(String::into_bytes));
+                    if let Value::Object(object) = value {
+                        match HandlerEntry::object(at, &object) {
+                            Ok(entry) => list.push(entry),
+                            Err(faults) => complaints.extend(faults),
+                        }
+                        continue;
+                    }
+                    let name = format!("{}[{at}]", key.name);
+                    let text = element(value, || name.clone(), complaints);
+                    list.extend(text.map(|text| HandlerEntry::in_file(name, text)));
                 }
             }
             (Slot::Map(map), Value::Object(entries)) => {
@@ -162,7 +171,7 @@ impl Reading {
                     Err(why) => self.bad_time = self.bad_time.take().or(Some((why, key.name))),
                 }
             }
-            (Slot::List(_) | Slot::ByteList(_), value) => complaints.push(format!(
+            (Slot::List(_) | Slot::Handlers(_), value) => complaints.push(format!(
                 "'{}': source data must be an array or slice, got {}",
                 key.name,
                 kind_of(&value)
@@ -253,6 +262,7 @@ fn whole(number: &serde_json::Number) -> i64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::agent::config::parse_handlers;
     use crate::time::Duration;
 
     fn read(text: &str) -> Settings {
@@ -350,6 +360,40 @@ mod tests {
             "3 error(s) decoding:\n\n* '' has invalid keys: nope\n\
              * 'protocol' expected type 'int', got unconvertible type 'bool', value: 'true'\n\
              * 'start_join[0]' expected type 'string', got unconvertible type 'float64', value: '1'"
+        );
+    }
+
+    #[test]
+    fn handlers_are_strings_or_objects() {
+        let settings = read(
+            r#"{"event_handlers": ["user=a", {"run": "b", "name": "x", "hold": "5s"}, null]}"#,
+        );
+        let places: Vec<_> = settings
+            .event_handlers
+            .iter()
+            .map(|h| &h.place[..])
+            .collect();
+        assert_eq!(
+            places,
+            [
+                "event_handlers[0]",
+                "event_handlers[1] (x)",
+                "event_handlers[2]"
+            ]
+        );
+        let handlers = parse_handlers(&settings.event_handlers).unwrap();
+        assert_eq!(handlers[1].hold, Duration::from_secs(5));
+        let text = r#"{"event_handlers": ["a", {"name": "x"}, {"run": "", "hold": 1}, 5]}"#;
+        assert_eq!(
+            refused(text),
+            "3 error(s) decoding:\n\n* 'event_handlers[1] (x)' key 'run': missing: a handler has \
+             'run' or 'exec'\n* 'event_handlers[2]' key 'hold': must be a duration such as \"10s\"\n\
+             * 'event_handlers[3]' expected type 'string', got unconvertible type 'float64', value: '5'"
+        );
+        let twice = r#"{"event_handlers": [{"run": "a", "name": "x"}, {"run": "b", "name": "x"}]}"#;
+        assert_eq!(
+            parse_handlers(&read(twice).event_handlers).unwrap_err(),
+            "Invalid event handler: event_handlers[1] (x): key 'name': event_handlers[0] (x) has it, too"
         );
     }
 

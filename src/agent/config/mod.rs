@@ -4,12 +4,14 @@
 mod checks;
 mod decode;
 pub mod features;
+pub mod handlers;
 mod key;
 pub mod settings;
 pub mod sources;
 
-pub use checks::{check_level, node_name, parse_handlers};
+pub use checks::{check_level, node_name};
 pub use decode::{DecodeError, decode};
+pub use handlers::parse_handlers;
 pub use key::decode_key;
 pub use settings::Settings;
 
@@ -22,7 +24,7 @@ use log::LevelFilter;
 
 use super::process;
 use super::run::shutdown::HANDLER_LEAVE_WAIT;
-use crate::handler::EventScript;
+use crate::handler::HandlerSettings;
 use crate::handler::journal::SIZE_LIMIT_BYTES;
 use crate::serf::Tags;
 use crate::swim;
@@ -113,7 +115,7 @@ pub struct AgentConfig {
     /// Timings.
     pub profile: Profile,
     /// Handlers in the order of registration.
-    pub event_handlers: Vec<EventScript>,
+    pub event_handlers: Vec<HandlerSettings>,
     /// Addresses that must be joined at the start.
     pub start_join: Vec<String>,
     /// Take old user events when joining.

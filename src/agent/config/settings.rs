@@ -4,6 +4,7 @@
 //! that it cannot apply; the manual page is held to it by a test.
 
 use super::FlagValues;
+use super::handlers::HandlerEntry;
 use crate::go;
 use crate::ordered::OrderedMap;
 use crate::serf::Tags;
@@ -30,7 +31,7 @@ pub struct Settings {
     pub rpc_auth: String,
     pub protocol: i64,
     pub profile: String,
-    pub event_handlers: Vec<Vec<u8>>,
+    pub event_handlers: Vec<HandlerEntry>,
     pub handler_timeout: Option<Duration>,
     pub handler_grace: Option<Duration>,
     pub handler_leave_wait: Option<Duration>,
@@ -75,8 +76,8 @@ pub enum Slot<'a> {
     List(&'a mut Vec<String>),
     /// A path or a name: bytes, as the system has them; an empty one says nothing.
     Bytes(&'a mut Vec<u8>),
-    /// A list of such; sources add up.
-    ByteList(&'a mut Vec<Vec<u8>>),
+    /// A list of handlers; sources add up.
+    Handlers(&'a mut Vec<HandlerEntry>),
     /// Bytes by name; sources add up, the later value of a name wins.
     Map(&'a mut OrderedMap<Vec<u8>, Vec<u8>>),
     /// True, false, or not said; the later word wins.
@@ -96,7 +97,8 @@ impl Slot<'_> {
     pub const fn type_name(&self) -> &'static str {
         match self {
             Slot::Text(_) | Slot::Bytes(_) => "string",
-            Slot::List(_) | Slot::ByteList(_) => "list of strings",
+            Slot::List(_) => "list of strings",
+            Slot::Handlers(_) => "list of strings and objects",
             Slot::Map(_) => "map of strings",
             Slot::Switch(_) => "boolean",
             Slot::Number(_) => "integer",
@@ -115,7 +117,7 @@ impl Slot<'_> {
                 **value = std::mem::take(later);
             }
             (Slot::List(value), Slot::List(later)) => value.append(later),
-            (Slot::ByteList(value), Slot::ByteList(later)) => value.append(later),
+            (Slot::Handlers(value), Slot::Handlers(later)) => value.append(later),
             (Slot::Map(value), Slot::Map(later)) => value.extend(std::mem::take(later)),
             (Slot::Switch(value), Slot::Switch(later)) => **value = later.or(**value),
             (Slot::Number(value), Slot::Number(later)) if *later > 0 => **value = *later,
@@ -159,7 +161,7 @@ impl Key {
             (Slot::Text(to), Slot::Text(from)) => to.clone_from(from),
             (Slot::Bytes(to), Slot::Bytes(from)) => to.clone_from(from),
             (Slot::List(to), Slot::List(from)) => to.clone_from(from),
-            (Slot::ByteList(to), Slot::ByteList(from)) => to.clone_from(from),
+            (Slot::Handlers(to), Slot::Handlers(from)) => to.clone_from(from),
             (Slot::Map(to), Slot::Map(from)) => to.clone_from(from),
             (Slot::Switch(to), Slot::Switch(from)) => *to = *from,
             (Slot::Number(to), Slot::Number(from)) => *to = *from,
@@ -208,7 +210,7 @@ pub const KEYS: &[Key] = &[
     key("encrypt_key", "encrypt", "", |s| Slot::Text(&mut s.encrypt_key)),
     key("encrypt_verify_incoming", "", "true", |s| Slot::Switch(&mut s.encrypt_verify_incoming)),
     key("encrypt_verify_outgoing", "", "true", |s| Slot::Switch(&mut s.encrypt_verify_outgoing)),
-    key("event_handlers", "event-handler", "", |s| Slot::ByteList(&mut s.event_handlers)).reloaded(),
+    key("event_handlers", "event-handler", "", |s| Slot::Handlers(&mut s.event_handlers)).reloaded(),
     key("handler_grace", "handler-grace", "1s", |s| Slot::Limit(&mut s.handler_grace)).reloaded(),
     key("handler_leave_wait", "handler-leave-wait", "2s", |s| Slot::Limit(&mut s.handler_leave_wait)).reloaded(),
     key("handler_timeout", "handler-timeout", "0s", |s| Slot::Limit(&mut s.handler_timeout)).reloaded(),
@@ -266,7 +268,10 @@ impl Settings {
                         .cloned()
                         .unwrap_or_default();
                 }
-                Slot::ByteList(list) => *list = flags.byte_values(key.flag).to_vec(),
+                Slot::Handlers(list) => {
+                    let texts = flags.byte_values(key.flag).iter();
+                    *list = texts.map(|text| HandlerEntry::text(text)).collect();
+                }
                 Slot::Map(map) => *map = parse_tags(flags.byte_values(key.flag))?,
                 slot => set_from_text(slot, key, flags)?,
             }
@@ -315,7 +320,7 @@ fn set_from_text(slot: Slot<'_>, key: &Key, flags: &impl FlagValues) -> Result<(
         Slot::Switch(switch) => *switch = Some(flags.flag(key.flag) != (key.flag == INVERTED)),
         Slot::Number(number) => *number = flags.integer(key.flag).unwrap_or(0),
         Slot::Duration(time) | Slot::Limit(time) => *time = parse_time(last)?,
-        Slot::Bytes(_) | Slot::ByteList(_) | Slot::Map(_) | Slot::Ignored => {}
+        Slot::Bytes(_) | Slot::Handlers(_) | Slot::Map(_) | Slot::Ignored => {}
     }
     Ok(())
 }
@@ -356,7 +361,7 @@ mod tests {
                 Slot::Text(text) => *text = "x".into(),
                 Slot::Bytes(bytes) => *bytes = b"x".to_vec(),
                 Slot::List(list) => list.push("x".into()),
-                Slot::ByteList(list) => list.push(b"x".to_vec()),
+                Slot::Handlers(list) => list.push(HandlerEntry::text(b"x")),
                 Slot::Map(map) => drop(map.insert("x".into(), "x".into())),
                 Slot::Switch(switch) => *switch = Some(true),
                 Slot::Number(number) => *number = 1,
@@ -377,7 +382,7 @@ mod tests {
     fn layers_merge() {
         let mut first = Settings {
             node_name: "n1".into(),
-            event_handlers: vec!["x".into()],
+            event_handlers: vec![HandlerEntry::text(b"x")],
             protocol: 4,
             replay_on_join: Some(true),
             leave_on_terminate: Some(true),
@@ -388,7 +393,7 @@ mod tests {
         first.tags.insert("a".into(), "1".into());
         first.tags.insert("b".into(), "1".into());
         let mut second = Settings {
-            event_handlers: vec!["y".into()],
+            event_handlers: vec![HandlerEntry::text(b"y")],
             replay_on_join: Some(false),
             retry_interval: Some(Duration::ZERO),
             handler_timeout: Some(Duration::ZERO),
@@ -399,7 +404,8 @@ mod tests {
         assert_eq!(both.node_name, b"n1");
         assert_eq!(both.tags.get(&b"a"[..]).unwrap(), b"2");
         assert_eq!(both.tags.get(&b"b"[..]).unwrap(), b"1");
-        assert_eq!(both.event_handlers, [b"x", b"y"]);
+        let handlers = [b"x", b"y"].map(|text| HandlerEntry::text(text));
+        assert_eq!(both.event_handlers, handlers);
         assert_eq!(both.protocol, 4);
         assert_eq!(both.replay_on_join, Some(false));
         assert_eq!(both.leave_on_terminate, Some(true));

@@ -43,13 +43,16 @@ impl Sources {
         for path in self.files()? {
             let failed = |why: String| format!("Error reading '{}': {why}", path.display());
             let text = read_file(&path, waiting).map_err(failed)?;
-            let (layer, followed) = decode(&text)
+            let (mut layer, followed) = decode(&text)
                 .map_err(|why| format!("Error decoding '{}': {why}", path.display()))?;
             if followed {
                 notices.push(format!(
                     "Warning: '{}' goes on after its first JSON value; the rest is ignored",
                     path.display()
                 ));
+            }
+            for entry in &mut layer.event_handlers {
+                entry.place = format!("{}: {}", path.display(), entry.place);
             }
             settings = settings.merged(layer);
         }
@@ -113,6 +116,7 @@ fn read_file(path: &Path, waiting: Waiting) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::handlers::Said;
     use super::*;
 
     fn sources(paths: &[&Path]) -> Sources {
@@ -137,7 +141,16 @@ mod tests {
         let mut notices = Vec::new();
         let both = sources(&[&single, dir.path()]);
         let settings = both.read(Waiting::Allowed, &mut notices).unwrap();
-        assert_eq!(settings.event_handlers, [b"d", b"a", b"b", b"c"]);
+        let handlers = settings.event_handlers.iter();
+        let said: Vec<_> = handlers.clone().map(|h| h.said.clone()).collect();
+        let text = |text: &[u8; 1]| Said::Text(text.to_vec());
+        assert_eq!(said, [b"d", b"a", b"b", b"c"].map(text));
+        let places: Vec<_> = handlers.map(|h| h.place.clone()).collect();
+        let place = |name: &str| format!("{}: event_handlers[0]", at(name).display());
+        assert_eq!(
+            places,
+            ["last.conf", "10.json", "20.json", "9.json"].map(place)
+        );
         assert_eq!(notices.len(), 1);
         assert!(notices[0].contains("last.conf"), "{}", notices[0]);
     }

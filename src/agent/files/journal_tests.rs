@@ -1,14 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::handler::EventScript;
+use crate::handler::HandlerSettings;
 use crate::serf::{LamportTime, UserEvent};
 use std::os::unix::fs::PermissionsExt;
 
 const NOW: Instant = Instant::ORIGIN;
 
 fn queue() -> HandlerQueue {
-    HandlerQueue::new(EventScript::parse(b"user=handle").unwrap())
+    HandlerQueue::new(vec![HandlerSettings::from_text(b"user=handle").unwrap()])
 }
 
 fn open(path: &Path) -> (JournalFiles, HandlerQueue, usize) {

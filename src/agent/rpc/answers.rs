@@ -227,15 +227,18 @@ fn handler_figures(view: &View<'_>) -> Vec<(&'static str, String)> {
 /// follow with a number.
 fn handlers(handlers: &[Registered]) -> TextMap {
     let mut shown = TextMap::new();
-    for Registered { handler, .. } in handlers {
-        let filter = handler.filter.to_string();
+    let parts = handlers
+        .iter()
+        .flat_map(|r| r.settings.on.iter().map(move |on| (on, r)));
+    for (filter, registered) in parts {
+        let filter = filter.to_string();
         let mut key = filter.clone();
         let mut number = 1;
         while shown.contains_key(key.as_bytes()) {
             number += 1;
             key = format!("{filter} ({number})");
         }
-        shown.insert(key.into_bytes(), handler.script.to_vec());
+        shown.insert(key.into_bytes(), registered.settings.action.text().to_vec());
     }
     shown
 }
@@ -252,13 +255,13 @@ fn handler_row(
     registered: &Registered,
     nanos: &dyn Fn(Duration) -> u64,
 ) -> HandlerFigures {
-    let Registered { handler, tally, .. } = registered;
+    let tally = &registered.tally;
     HandlerFigures {
         name: registered.name.clone().into_bytes(),
         is_paused: registered.is_paused,
         waiting: view.handlers.waiting_for(registered.key) as u64,
-        filter: handler.filter.as_given(),
-        script: handler.script.to_vec(),
+        filter: registered.filter(),
+        script: registered.settings.action.text().to_vec(),
         runs: tally.runs,
         failures: tally.failures,
         timeouts: tally.timeouts,

@@ -6,7 +6,7 @@ use crate::agent::config::settings::Settings;
 use crate::agent::config::sources::Waiting as ReadWaiting;
 use crate::agent::config::{AgentConfig, check_level, parse_handlers};
 use crate::agent::process;
-use crate::handler::EventScript;
+use crate::handler::HandlerSettings;
 use crate::serf::Command;
 
 impl Agent {
@@ -38,7 +38,7 @@ impl Agent {
         }
     }
 
-    fn apply(&mut self, settings: Settings, handlers: Vec<EventScript>) {
+    fn apply(&mut self, settings: Settings, handlers: Vec<HandlerSettings>) {
         let changed = self.settings.changed_keys(&settings);
         for key in changed.iter().filter(|key| !key.reload) {
             log::warn!(

@@ -145,7 +145,7 @@ impl Agent {
             members: Vec::new(),
         });
         let mut handlers = self.handlers.handlers().iter();
-        let wanted = handlers.any(|r| r.handler.matches(&farewell));
+        let wanted = handlers.any(|r| r.wants(&farewell));
         !wanted || (self.own_leave_seen && self.handlers.is_idle())
     }
 

@@ -9,7 +9,7 @@ use crate::agent::process::{Alone, GRACE};
 use crate::cli::commands::{Failure, format, pairs, unknown_format};
 use crate::cli::flags::Flags;
 use crate::handler::outcome::{Answer, output_bytes_kept};
-use crate::handler::{Described, End, EventScript, HandlerQueue, Local};
+use crate::handler::{Described, End, HandlerQueue, HandlerSettings, Local};
 use crate::os::error::os_error;
 use crate::serf::config::PROTOCOL_MAX;
 use crate::serf::{Command, Event, INTERNAL_PREFIX, Tags, encode_response};
@@ -38,13 +38,13 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
         "json" => Style::Json,
         other => return Err(unknown_format(other)),
     };
-    let handlers = EventScript::parse(handler.as_encoded_bytes())
+    let handler = HandlerSettings::from_text(handler.as_encoded_bytes())
         .map_err(|why| Failure::Message(why.to_string()))?;
     let event = event(flags, kind, rest)?;
     let (name, tags) = node(flags)?;
     let limits = limits(flags)?;
     let described = Described(&event).to_string();
-    if let Some(why) = obstacle(&handlers, &event) {
+    if let Some(why) = obstacle(&handler, &event) {
         let _ = writeln!(io::stderr(), "Not run for '{described}': {why}");
         return Ok(NOT_RUN);
     }
@@ -54,7 +54,7 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
     let Limits { time, grace, .. } = report.limits;
     let kept = output_bytes_kept(report.limits.answer_bytes);
     let mut alone = Alone::new(time, grace, kept).map_err(failed)?;
-    let mut queue = HandlerQueue::new(handlers);
+    let mut queue = HandlerQueue::new(vec![handler]);
     let local = Local {
         name: &name,
         tags: &tags,
@@ -84,12 +84,12 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
 }
 
 /// Why no agent would run the handler for the event.
-fn obstacle(handlers: &[EventScript], event: &Event) -> Option<&'static str> {
+fn obstacle(handler: &HandlerSettings, event: &Event) -> Option<&'static str> {
     let is_internal = matches!(event, Event::Query(q) if q.name.starts_with(INTERNAL_PREFIX));
     if is_internal {
         return Some("queries whose names begin with _serf_ are for the agents alone");
     }
-    let wanted = handlers.iter().any(|handler| handler.matches(event));
+    let wanted = handler.on.iter().any(|filter| filter.matches(event));
     (!wanted).then_some("the filter of the handler does not let this event through")
 }
 

@@ -146,14 +146,9 @@ impl HandlerQueue {
     /// Gives up what waits for the handler of that name; the run under way goes on. Returns the number
     /// of events in memory; `None`: there is no such handler.
     pub fn drop_handler(&mut self, name: &str) -> Option<usize> {
-        let keys = self.handlers.keys_of(name);
-        if keys.is_empty() {
-            return None;
-        }
-        for key in &keys {
-            if let Some(journal) = &mut self.journal {
-                journal.drop_handler(*key);
-            }
+        let key = self.handlers.key_of(name)?;
+        if let Some(journal) = &mut self.journal {
+            journal.drop_handler(key);
         }
         let mut count = 0;
         let events = self.waiting.iter_mut().filter_map(|slot| match slot {
@@ -162,16 +157,15 @@ impl HandlerQueue {
         });
         for waiting in events.chain(&mut self.parked) {
             let mut matching = self.handlers.matching(&waiting.event);
-            let matching = matching.find(|r| keys.contains(&r.key));
-            if let Some(registered) = matching {
+            if matching.any(|r| r.key == key) {
                 let progress = waiting.progress.get_or_insert_default();
-                count += usize::from(!progress.done.contains(&registered.key));
-                progress.done.push(registered.key);
+                count += usize::from(!progress.done.contains(&key));
+                progress.done.push(key);
             }
         }
         if let Some(current) = &mut self.current {
             let before = current.scripts.len();
-            current.scripts.retain(|run| !keys.contains(&run.key));
+            current.scripts.retain(|run| run.key != key);
             count += before - current.scripts.len();
         }
         Some(count)

@@ -5,12 +5,12 @@
 //! are read back a piece at a time when it is their turn. A run that had begun is repeated once.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::{HandlerQueue, Run, Slot, Waiting, note_handled};
 use crate::handler::Described;
 use crate::handler::journal::{HandlerKey, Journal, ProcessId, Progress, Recovered};
 use crate::handler::moment::Moment;
-use crate::handler::registered::Durability;
 use crate::ordered::OrderedMap;
 use crate::serf::{Event, LamportTime, UserEvent, event_hash};
 use crate::time::Duration;
@@ -92,7 +92,7 @@ impl HandlerQueue {
         };
         let event = Event::User(event.clone());
         let durable = self.handlers.matching(&event);
-        let durable = durable.filter(|r| r.durability != Durability::Off);
+        let durable = durable.filter(|r| r.is_durable());
         let mut keys = Vec::new();
         for registered in durable {
             journal.describe(registered.key, &registered.text());
@@ -224,7 +224,8 @@ impl HandlerQueue {
             runs.push_back(Run {
                 id: registered.id,
                 key,
-                script: registered.handler.script.clone(),
+                settings: Arc::clone(&registered.settings),
+                script: registered.settings.action.text(),
                 attempt,
             });
         }
@@ -369,7 +370,7 @@ impl HandlerQueue {
                 continue;
             };
             let durable = self.handlers.matching(&waiting.event);
-            let durable = durable.filter(|r| r.durability != Durability::Off);
+            let durable = durable.filter(|r| r.is_durable());
             let keys: Vec<HandlerKey> = durable.map(|r| r.key).collect();
             if !keys.is_empty() {
                 waiting.number = journal.take(event, waiting.taken_micros, false, keys.clone());
