@@ -1,0 +1,83 @@
+//! The file that this process runs, to be run again.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::{fs, io, ptr};
+
+use super::check;
+
+/// The file that this process runs, kept open for children that run it, too.
+static OWN_FILE: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Where Linux shows a process its own file.
+const OWN_FILE_IN_PROC: &str = "/proc/self/exe";
+
+/// To be called once at the start, before anything changes the directory: finds the file that this
+/// process runs, so that [`own_program`] can do without a /proc.
+pub fn keep_own_file() {
+    let open = |path: &CStr| -> io::Result<OwnedFd> {
+        // SAFETY: `path` is a C string. O_PATH asks for no right to read, which a program need not give.
+        let fd = unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
+        check(fd)?;
+        // SAFETY: the descriptor was just made and belongs to nobody else.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    let shown = CString::new(OWN_FILE_IN_PROC).map_err(io::Error::from);
+    let found = shown.and_then(|path| open(&path)).or_else(|why| {
+        // SAFETY: takes and returns integers.
+        let path = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+        if path.is_null() {
+            return Err(why);
+        }
+        // SAFETY: the kernel puts a C string there that lives as long as the process.
+        open(unsafe { CStr::from_ptr(path) })
+    });
+    if let Ok(found) = found {
+        let _ = OWN_FILE.set(found);
+    }
+}
+
+/// A command that runs the program of this process under another name.
+///
+/// # Errors
+/// If there is no /proc and [`keep_own_file`] has not found the file.
+pub fn own_program(argv0: &str) -> io::Result<Command> {
+    let mut command = Command::new(OWN_FILE_IN_PROC);
+    command.arg0(argv0);
+    if fs::metadata(OWN_FILE_IN_PROC).is_ok() {
+        return Ok(command);
+    }
+    let Some(file) = OWN_FILE.get() else {
+        let why = "there is no /proc, and the program's own file is not known";
+        return Err(io::Error::other(why));
+    };
+    let fd = file.as_raw_fd();
+    let argv0 = CString::new(argv0)?;
+    let run = move || {
+        let argv = [argv0.as_ptr(), ptr::null()];
+        // By number, because musl has no wrapper. Returns only when it fails.
+        // SAFETY: descriptor, C string and the null-terminated lists live until the call ends.
+        unsafe {
+            let (path, env) = (c"".as_ptr(), environ);
+            libc::syscall(
+                libc::SYS_execveat,
+                fd,
+                path,
+                argv.as_ptr(),
+                env,
+                libc::AT_EMPTY_PATH,
+            )
+        };
+        Err(io::Error::last_os_error())
+    };
+    // SAFETY: between fork and exec `run` neither allocates nor locks.
+    unsafe { command.pre_exec(run) };
+    Ok(command)
+}
+
+unsafe extern "C" {
+    static environ: *const *const libc::c_char;
+}

@@ -1,0 +1,195 @@
+//! Sockets that the standard library cannot make, and their options.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::{io, mem};
+
+use libc::{c_int, c_void, socklen_t};
+
+use super::address::raw_addr;
+use super::check;
+
+/// Starts to connect a non-blocking TCP socket, from the address `source` if one is given.
+///
+/// # Errors
+/// The operating system's; a connection that is under way is none.
+pub fn connect_from(source: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+    let family = if to.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(family, kind, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    if let Some(source) = source.filter(|source| source.is_ipv4() == to.is_ipv4()) {
+        let (raw, len) = raw_addr(SocketAddr::new(source, 0));
+        // SAFETY: `raw` is a socket address of `len` bytes.
+        if unsafe { libc::bind(fd, (&raw const raw).cast(), len) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    let (raw, len) = raw_addr(to);
+    // SAFETY: `raw` is a socket address of `len` bytes.
+    if unsafe { libc::connect(fd, (&raw const raw).cast(), len) } != 0 {
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINPROGRESS) {
+            return Err(error);
+        }
+    }
+    Ok(TcpStream::from(owned))
+}
+
+/// Connections that wait to be accepted, at most. The system may allow fewer.
+const BACKLOG: c_int = 1024;
+
+/// A listening socket at all addresses of both families.
+///
+/// # Errors
+/// The operating system's; it may be without IPv6.
+pub fn dual_stack_listener(port: u16) -> io::Result<TcpListener> {
+    let socket = dual_stack_socket(libc::SOCK_STREAM, port)?;
+    // SAFETY: takes and returns integers; the descriptor is open.
+    check(unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) })?;
+    Ok(TcpListener::from(socket))
+}
+
+/// A socket for datagrams at all addresses of both families.
+///
+/// # Errors
+/// The operating system's; it may be without IPv6.
+pub fn dual_stack_datagrams(port: u16) -> io::Result<UdpSocket> {
+    dual_stack_socket(libc::SOCK_DGRAM, port).map(UdpSocket::from)
+}
+
+fn dual_stack_socket(kind: c_int, port: u16) -> io::Result<OwnedFd> {
+    let kind_and_flags = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(libc::AF_INET6, kind_and_flags, 0) };
+    check(fd)?;
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // The system's default is for both, unless net.ipv6.bindv6only says otherwise.
+    set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0_i32)?;
+    if kind == libc::SOCK_STREAM {
+        // A restart need not wait until old connections have timed out.
+        set_option(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1_i32)?;
+    }
+    let (raw, len) = raw_addr(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    // SAFETY: `raw` is a socket address of `len` bytes.
+    check(unsafe { libc::bind(fd, (&raw const raw).cast(), len) })?;
+    Ok(socket)
+}
+
+pub(super) fn datagram_socket(group: SocketAddr) -> io::Result<UdpSocket> {
+    let family = if group.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(family, kind, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let socket = UdpSocket::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    if group.is_ipv6() {
+        set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1_i32)?;
+    }
+    Ok(socket)
+}
+
+pub(super) fn set_option<T: Copy>(
+    socket: &impl AsRawFd,
+    level: c_int,
+    name: c_int,
+    value: T,
+) -> io::Result<()> {
+    let len = mem::size_of::<T>() as socklen_t;
+    let value = (&raw const value).cast::<c_void>();
+    // SAFETY: `value` points to `len` readable bytes; the kernel checks that the option has that size.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, len) })
+}
+
+/// Asks for a receive buffer of so many bytes. The kernel may grant less.
+///
+/// # Errors
+/// The operating system's.
+pub fn set_receive_buffer(socket: BorrowedFd<'_>, bytes: c_int) -> io::Result<()> {
+    let len = mem::size_of::<c_int>() as socklen_t;
+    // SAFETY: the option's value is an int of `len` bytes.
+    let set = unsafe {
+        let value = (&raw const bytes).cast::<c_void>();
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUF,
+            value,
+            len,
+        )
+    };
+    if set == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Datagrams that the kernel had no room for at a socket since it was opened, modulo 2^32. `None`: it
+/// does not tell.
+pub fn receive_drops(socket: BorrowedFd<'_>) -> Option<u32> {
+    /// Place of the number among those of `SO_MEMINFO`.
+    const DROPS: usize = 8;
+    let mut figures = [0u32; DROPS + 1];
+    let mut len = mem::size_of_val(&figures) as socklen_t;
+    // SAFETY: the kernel writes `len` bytes at most, which `figures` has, and then how many they were.
+    let told = unsafe {
+        let figures = (&raw mut figures).cast::<c_void>();
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_MEMINFO);
+        libc::getsockopt(socket.as_raw_fd(), level, name, figures, &raw mut len)
+    };
+    (told == 0 && len as usize >= mem::size_of_val(&figures)).then_some(figures[DROPS])
+}
+
+/// Writes to a socket without blocking and without a SIGPIPE.
+///
+/// # Errors
+/// The operating system's; `WouldBlock` if the socket is full, ENOTSOCK if it is no socket.
+pub fn send_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: pointer and length are those of a live slice.
+    let sent = unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_connection_comes_from_the_source_asked_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let source: IpAddr = "127.0.0.3".parse().unwrap();
+        let stream = connect_from(Some(source), listener.local_addr().unwrap()).unwrap();
+        let (mut accepted, peer) = listener.accept().unwrap();
+        assert_eq!(peer.ip(), source);
+        drop(stream);
+        assert_eq!(accepted.read(&mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn receive_buffers_can_be_asked_for() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        set_receive_buffer(socket.as_fd(), 4096).unwrap();
+    }
+}
