@@ -102,8 +102,8 @@ fn settings_that_ask_for_nothing_and_signals_suit_every_build() {
     let text = r#"{"enable_syslog": false, "syslog_facility": "LOCAL3", "discover": "",
                    "mdns": {"disable_ipv4": true}, "statsd_addr": "", "statsite_addr": ""}"#;
     std::fs::write(&file, text).unwrap();
-    let mut agent = Agent::start(&["-node=quiet", "-config-file", arg(&file)]);
-    agent.signal("USR1");
+    let agent = Agent::start(&["-node=quiet", "-config-file", arg(&file)]);
+    agent.signal(libc::SIGUSR1);
     if !cfg!(feature = "telemetry") {
         agent.wait_for("made without telemetry");
     }
@@ -114,5 +114,5 @@ fn settings_that_ask_for_nothing_and_signals_suit_every_build() {
         agent.reload("made without");
         assert!(agent.sees("quiet", "alive"));
     }
-    assert_eq!(agent.end("INT"), 0);
+    assert_eq!(agent.end(libc::SIGINT), 0);
 }

@@ -1,6 +1,6 @@
 //! User events through ten agents of a kind with the LAN profile.
 
-use crate::live::{Kind, Lab, Member, Node, await_members};
+use crate::live::{Agent, Kind, Lab, Member, await_members};
 use crate::noise::Rng;
 use crate::rpc::Client;
 use crate::table::Row;
@@ -30,7 +30,7 @@ pub struct Seen {
 struct Ten {
     sender: Client,
     seen: Receiver<Seen>,
-    _nodes: Vec<Node>,
+    _nodes: Vec<Agent>,
     _lab: Lab,
 }
 
@@ -39,7 +39,7 @@ fn ten(kind: Kind) -> Ten {
     let letter = if kind == Kind::Cottar { "C" } else { "S" };
     let lab = Lab::new("ten agents", &letter.repeat(AGENTS));
     let nodes = lab.start_all(|_, spec| spec.log_level("info"));
-    let viewers: Vec<&Node> = nodes.iter().collect();
+    let viewers: Vec<&Agent> = nodes.iter().collect();
     await_members(
         &viewers,
         &nodes.iter().map(Member::of).collect::<Vec<_>>(),
@@ -56,7 +56,7 @@ fn ten(kind: Kind) -> Ten {
 }
 
 /// Subscribes to the events of all agents.
-pub fn listen(nodes: &[Node]) -> Receiver<Seen> {
+pub fn listen(nodes: &[Agent]) -> Receiver<Seen> {
     let (tell, seen) = channel();
     for (agent, node) in nodes.iter().enumerate() {
         let (tell, rpc) = (tell.clone(), node.rpc);

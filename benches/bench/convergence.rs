@@ -1,6 +1,6 @@
 //! How long a cluster takes to know itself.
 
-use crate::live::{Kind, Lab, Node};
+use crate::live::{Agent, Kind, Lab};
 use crate::rpc::Client;
 use crate::table::Row;
 use std::time::{Duration, Instant};
@@ -33,8 +33,8 @@ pub fn all_at_once() -> Vec<Row> {
 fn once(kind: Kind, size: usize) -> f64 {
     let letter = if kind == Kind::Cottar { "C" } else { "S" };
     let lab = Lab::new("convergence", &letter.repeat(size));
-    let nodes: Vec<Node> = (0..size)
-        .map(|index| Node::launch(lab.path(), lab.spec(index).log_level("warn")))
+    let nodes: Vec<Agent> = (0..size)
+        .map(|index| lab.launch(lab.spec(index).log_level("warn")))
         .collect();
     for node in &nodes {
         node.await_log("Log data will now stream in", 60.0);

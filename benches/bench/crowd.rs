@@ -3,8 +3,7 @@
 //! The members are played by one thread: a node, written with our own wire code, that has them all in its
 //! state and answers the probes of all of them at one address.
 
-use crate::live::free_addresses;
-use crate::live::{Kind, Lab};
+use crate::live::{Kind, Lab, free};
 use crate::peers::{self, envelope};
 use crate::proc;
 use crate::rpc::Client;
@@ -69,7 +68,7 @@ pub fn costs() -> Vec<Row> {
 }
 
 fn learn(kind: Kind) -> Learnt {
-    let (peer, _) = free_addresses();
+    let peer = free();
     let sockets = (
         UdpSocket::bind(peer).expect("a socket"),
         TcpListener::bind(peer).expect("a listener"),
@@ -93,7 +92,7 @@ fn watch(kind: Kind, peer: SocketAddr) -> Learnt {
     let mut client = Client::connect(node.rpc).expect("an RPC connection");
     assert_eq!(client.members().expect("a list"), 1);
     std::thread::sleep(Duration::from_secs(2));
-    let before = proc::memory(node.id());
+    let before = proc::memory(node.pid());
     let mut joining = Client::connect(node.rpc).expect("an RPC connection");
     joining
         .read_timeout(Duration::from_secs(60))
@@ -116,7 +115,7 @@ fn watch(kind: Kind, peer: SocketAddr) -> Learnt {
     }
     assert_eq!(client.known().expect("figures"), MEMBERS + 1);
     let joined = join.join().expect("a join");
-    let after = proc::memory(node.id());
+    let after = proc::memory(node.pid());
     let lists = (0..LISTS).map(|_| {
         let asked = Instant::now();
         assert_eq!(client.members().expect("a list"), MEMBERS + 1);

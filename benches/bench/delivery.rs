@@ -6,7 +6,7 @@
 //! how many there are.
 
 use crate::cluster::{Seen, listen};
-use crate::live::{Kind, Lab, Member, Node, await_members};
+use crate::live::{Agent, Kind, Lab, Member, await_members};
 use crate::network;
 use crate::noise::Rng;
 use crate::rpc::Client;
@@ -122,7 +122,7 @@ fn measure(cast: &str, loss: u8) -> Result<BTreeMap<Kind, Lacks>, String> {
 
 struct Cluster {
     seen: Receiver<Seen>,
-    nodes: Vec<Node>,
+    nodes: Vec<Agent>,
     lab: Lab,
 }
 
@@ -130,7 +130,7 @@ impl Cluster {
     fn start(cast: &str) -> Cluster {
         let lab = Lab::new("delivery", cast);
         let nodes = lab.start_all(|_, spec| spec.log_level("info").handler("query:hello=echo hi"));
-        let viewers: Vec<&Node> = nodes.iter().collect();
+        let viewers: Vec<&Agent> = nodes.iter().collect();
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
         await_members(&viewers, &members, 30.0);
         let seen = listen(&nodes);

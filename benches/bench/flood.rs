@@ -1,7 +1,7 @@
 //! Garbage at full rate, datagrams and streams.
 
 use crate::live::Process;
-use crate::live::{Kind, Lab, Member, Node, await_members, until};
+use crate::live::{Agent, Kind, Lab, Member, await_members, until};
 use crate::noise::{Noise, Rng};
 use crate::proc;
 use crate::table::Row;
@@ -53,7 +53,7 @@ fn paced(kind: Kind) -> f64 {
     let lab = Lab::new("flood", if kind == Kind::Cottar { "CC" } else { "SS" });
     let nodes = lab.start_all(|_, spec| spec.log_level("info"));
     let members: Vec<Member> = nodes.iter().map(Member::of).collect();
-    await_members(&nodes.iter().collect::<Vec<&Node>>(), &members, 15.0);
+    await_members(&nodes.iter().collect::<Vec<&Agent>>(), &members, 15.0);
     let victim = &nodes[0];
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let mut rng = Rng::new(3);
@@ -65,7 +65,7 @@ fn paced(kind: Kind) -> f64 {
             bytes
         })
         .collect();
-    let (before, started) = (proc::processor_time(victim.id()), Instant::now());
+    let (before, started) = (proc::processor_time(victim.pid()), Instant::now());
     let count = (PACED_RATE * PACED.as_secs_f64()) as usize;
     for index in 0..count {
         let due = Duration::from_secs_f64(index as f64 / PACED_RATE);
@@ -75,7 +75,7 @@ fn paced(kind: Kind) -> f64 {
         let _ = socket.send_to(&datagrams[index % datagrams.len()], victim.gossip);
     }
     let seconds = started.elapsed().as_secs_f64();
-    let spent = proc::processor_time(victim.id()).saturating_sub(before);
+    let spent = proc::processor_time(victim.pid()).saturating_sub(before);
     // The list is still right, or the time was spent on something else.
     let list = victim.members().expect("a member list");
     assert_eq!(
@@ -90,9 +90,9 @@ fn endure(kind: Kind) -> (String, bool) {
     let lab = Lab::new("flood", if kind == Kind::Cottar { "CC" } else { "SS" });
     let mut nodes = lab.start_all(|_, spec| spec.log_level("info"));
     let members: Vec<Member> = nodes.iter().map(Member::of).collect();
-    await_members(&nodes.iter().collect::<Vec<&Node>>(), &members, 5.0);
-    let mut victim = nodes.remove(0);
-    let before = Process::resident_kb(victim.id()) as i64;
+    await_members(&nodes.iter().collect::<Vec<&Agent>>(), &members, 5.0);
+    let victim = nodes.remove(0);
+    let before = Process::resident_kb(victim.pid()) as i64;
     let started = Instant::now();
     let (target, noise, ended) = (
         victim.gossip,
@@ -123,7 +123,7 @@ fn endure(kind: Kind) -> (String, bool) {
             Err(format!("{} members", seen.len()))
         }
     });
-    let gained = Process::resident_kb(victim.id()) as i64 - before;
+    let gained = Process::resident_kb(victim.pid()) as i64 - before;
     let verdict = list
         .clone()
         .map_or_else(|why| why, |()| "right list".into());

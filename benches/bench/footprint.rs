@@ -1,6 +1,6 @@
 //! What a node costs that has nothing to do: bytes on disk and in memory, processor time, wake-ups.
 
-use crate::live::{Kind, Lab, Node};
+use crate::live::{Agent, Kind, Lab};
 use crate::proc;
 use crate::rpc::Client;
 use crate::table::Row;
@@ -35,7 +35,7 @@ pub fn idle() -> Vec<Row> {
         node
     });
     std::thread::sleep(SETTLE);
-    let [ours, theirs] = nodes.each_ref().map(|node| proc::memory(node.id()));
+    let [ours, theirs] = nodes.each_ref().map(|node| proc::memory(node.pid()));
     let before = nodes.each_ref().map(Counted::of);
     let started = Instant::now();
     std::thread::sleep(WATCHED);
@@ -67,10 +67,10 @@ struct Counted {
 }
 
 impl Counted {
-    fn of(node: &Node) -> Counted {
+    fn of(node: &Agent) -> Counted {
         Counted {
-            time: proc::processor_time(node.id()),
-            sleeps: proc::sleeps(node.id()),
+            time: proc::processor_time(node.pid()),
+            sleeps: proc::sleeps(node.pid()),
         }
     }
 

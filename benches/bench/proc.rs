@@ -74,21 +74,3 @@ pub fn loopback_traffic() -> (f64, f64) {
         .collect();
     (numbers[0], numbers[1])
 }
-
-/// Runs `story` in a network of its own with nothing but loopback, which what it starts inherits;
-/// `None` without the right to make one.
-pub fn in_own_network<T: Send>(story: impl FnOnce() -> T + Send) -> Option<T> {
-    std::thread::scope(|scope| {
-        let alone = scope.spawn(|| {
-            // SAFETY: a plain system call; it takes this thread alone into the new network.
-            if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-                return None;
-            }
-            let up = std::process::Command::new("ip")
-                .args(["link", "set", "lo", "up"])
-                .status();
-            up.is_ok_and(|status| status.success()).then(story)
-        });
-        alone.join().expect("a story that ends well")
-    })
-}

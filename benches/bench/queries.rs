@@ -1,6 +1,6 @@
 //! Round trips: of RPC, and of queries to ten agents.
 
-use crate::live::{Kind, Lab, Member, Node, await_members};
+use crate::live::{Agent, Kind, Lab, Member, await_members};
 use crate::noise::Rng;
 use crate::rpc::Client;
 use crate::table::Row;
@@ -43,7 +43,7 @@ pub fn answers() -> Vec<Row> {
         let letter = if kind == Kind::Cottar { "C" } else { "S" };
         let lab = Lab::new("queries", &letter.repeat(AGENTS));
         let nodes = lab.start_all(|_, spec| spec.log_level("info").handler("query:hello=echo hi"));
-        let viewers: Vec<&Node> = nodes.iter().collect();
+        let viewers: Vec<&Agent> = nodes.iter().collect();
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
         await_members(&viewers, &members, 30.0);
         let mut rng = Rng::new(11);
@@ -67,7 +67,7 @@ pub fn answers() -> Vec<Row> {
 }
 
 /// An answer whose datagram was lost counts as late as the query's end.
-fn once(node: &Node, name: &str, record: &str, rng: &mut Rng) -> f64 {
+fn once(node: &Agent, name: &str, record: &str, rng: &mut Rng) -> f64 {
     // Away from the beat of the gossip ticks.
     std::thread::sleep(Duration::from_millis(50 + rng.below(250) as u64));
     // A connection of its own: what comes later is nobody's business.

@@ -1,11 +1,8 @@
 //! From the start of the process to the first answer on its RPC port.
 
-use crate::live::Kind;
-use crate::live::Process;
-use crate::live::free_addresses;
+use crate::live::{Kind, Spec, free};
 use crate::rpc::Client;
 use crate::table::Row;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 11;
@@ -24,18 +21,11 @@ pub fn first_answer() -> Vec<Row> {
 }
 
 fn once(kind: Kind) -> f64 {
-    let (gossip, rpc) = free_addresses();
-    let mut command = Command::new(kind.program());
-    command
-        .args(["agent", "-node", "start", "-bind", &gossip.to_string()])
-        .args(["-rpc-addr", &rpc.to_string()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    let spec = Spec::bare(kind).name("start").addresses(free(), free());
     let started = Instant::now();
-    let _agent = Process::spawn(&mut command).expect("an agent");
+    let agent = spec.launch();
     loop {
-        if let Ok(mut client) = Client::connect(rpc) {
+        if let Ok(mut client) = Client::connect(agent.rpc) {
             assert_eq!(client.members().expect("a member list"), 1);
             return started.elapsed().as_secs_f64() * 1e3;
         }

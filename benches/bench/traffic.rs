@@ -1,6 +1,7 @@
 //! What an idle cluster sends.
 
-use crate::live::{Kind, Lab, Member, Node, await_members};
+use crate::live::namespace::in_own_network;
+use crate::live::{Agent, Kind, Lab, Member, await_members};
 use crate::proc;
 use crate::table::Row;
 use std::time::{Duration, Instant};
@@ -23,10 +24,10 @@ pub fn idle() -> Vec<Row> {
     ];
     let measured = std::thread::scope(|scope| {
         [Kind::Cottar, Kind::Serf]
-            .map(|kind| scope.spawn(move || proc::in_own_network(|| watch(kind))))
+            .map(|kind| scope.spawn(move || in_own_network(|| watch(kind))))
             .map(|thread| thread.join().expect("a measurement"))
     });
-    let [Some(ours), Some(theirs)] = measured else {
+    let [Ok(ours), Ok(theirs)] = measured else {
         println!("    no right to make network namespaces");
         return names.map(|name| Row::missing(name, "needs root")).into();
     };
@@ -46,7 +47,7 @@ fn watch(kind: Kind) -> (f64, f64) {
     let letter = if kind == Kind::Cottar { "C" } else { "S" };
     let lab = Lab::new("traffic", &letter.repeat(AGENTS));
     let nodes = lab.start_all(|_, spec| spec.log_level("info"));
-    let viewers: Vec<&Node> = nodes.iter().collect();
+    let viewers: Vec<&Agent> = nodes.iter().collect();
     let members: Vec<Member> = nodes.iter().map(Member::of).collect();
     await_members(&viewers, &members, 30.0);
     std::thread::sleep(SETTLE);

@@ -29,7 +29,7 @@ fn files_directories_and_flags_are_laid_over_each_other() {
     );
     let last = dir.path().join("last");
     write(&last, r#"{"leave_on_terminate": false}"#);
-    let mut agent = Agent::start(&[
+    let agent = Agent::start(&[
         "-config-file",
         arg(&first),
         "-config-dir",
@@ -59,7 +59,7 @@ fn files_directories_and_flags_are_laid_over_each_other() {
         at(handler);
     }
     // Switched off again by the last file.
-    assert_eq!(agent.end("TERM"), 1);
+    assert_eq!(agent.end(libc::SIGTERM), 1);
     assert!(agent.text().contains("Shutdown without a Leave"));
 }
 
@@ -163,15 +163,15 @@ fn options_for_signals_count() {
         &file,
         r#"{"leave_on_terminate": true, "skip_leave_on_interrupt": true, "profile": "local"}"#,
     );
-    let mut leaves = Agent::start(&["-config-file", arg(&file)]);
-    assert_eq!(leaves.end("TERM"), 0);
+    let leaves = Agent::start(&["-config-file", arg(&file)]);
+    assert_eq!(leaves.end(libc::SIGTERM), 0);
     let text = leaves.text();
     assert!(
         text.contains("==> Caught signal: terminated\n==> Gracefully shutting down agent...\n"),
         "{text}"
     );
-    let mut stays = Agent::start(&["-config-file", arg(&file)]);
-    assert_eq!(stays.end("INT"), 1);
+    let stays = Agent::start(&["-config-file", arg(&file)]);
+    assert_eq!(stays.end(libc::SIGINT), 1);
     assert!(stays.text().contains("Shutdown without a Leave"));
 }
 
@@ -184,7 +184,7 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
         &file,
         r#"{"node_name": "old", "tags": {"a": "1", "b": "1"}, "profile": "local"}"#,
     );
-    let mut agent = Agent::start(&["-config-file", arg(&file), "-tag=f=flag"]);
+    let agent = Agent::start(&["-config-file", arg(&file), "-tag=f=flag"]);
     assert!(agent.member("old").ends_with("a=1,b=1,f=flag"));
 
     let handler = format!("user:go=echo ran >> {}", ran.display());
@@ -256,9 +256,13 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
         &file,
         r#"{"leave_on_terminate": true, "tags": {"a": "5"}, "profile": "local"}"#,
     );
-    agent.signal("HUP");
+    agent.signal(libc::SIGHUP);
     wait_until("the last tags", || {
         agent.member("old").ends_with("a=5,f=flag")
     });
-    assert_eq!(agent.end("TERM"), 0, "leave_on_terminate was reloaded");
+    assert_eq!(
+        agent.end(libc::SIGTERM),
+        0,
+        "leave_on_terminate was reloaded"
+    );
 }

@@ -6,9 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use crate::live::{
-    Agent, COTTAR, SERF, content, free, has_reference, refused, wait_on, wait_until,
-};
+use crate::live::{Agent, COTTAR, Kind, Spec, content, free, lacks_reference, refused, wait_until};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
@@ -20,7 +18,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 /// The flag that lets an agent find another one.
 fn join(other: &Agent) -> String {
-    format!("-retry-join={}", other.gossip())
+    format!("-retry-join={}", other.gossip)
 }
 
 #[test]
@@ -29,7 +27,7 @@ fn tags_survive_in_their_file() {
     let path = dir.path().join("tags");
     let flag = format!("-tags-file={}", path.display());
     let args = ["-node=t", "-profile=local", &flag];
-    let mut agent = Agent::start(&args);
+    let agent = Agent::start(&args);
     assert!(!path.exists(), "not before the first change");
     let (worked, text) = agent.call("tags", &["-set=role=web", "-set=b=2"]);
     assert!(worked, "{text}");
@@ -40,7 +38,7 @@ fn tags_survive_in_their_file() {
     let (worked, text) = agent.call("tags", &[&format!("-set=x={}", "x".repeat(512))]);
     assert!(!worked && text.contains("exceeds limit"), "{text}");
     assert!(!content(&path).contains("xxx"));
-    agent.end("KILL");
+    agent.end(libc::SIGKILL);
 
     let agent = Agent::start(&args);
     let line = format!("[INFO] agent: Restored 2 tag(s) from {}", path.display());
@@ -127,7 +125,7 @@ fn a_second_agent_on_the_same_file_is_refused() {
             "keyring-file" => keys.clone(),
             _ => dir.path().join(name),
         };
-        let mut agent = Agent::start(&[&format!("-{name}={}", file.display())]);
+        let agent = Agent::start(&[&format!("-{name}={}", file.display())]);
         let other = link.join(file.file_name().unwrap());
         let flag = format!("-{name}={}", other.display());
         let before = fs::read(&file).ok();
@@ -144,7 +142,7 @@ fn a_second_agent_on_the_same_file_is_refused() {
         if name != "snapshot" {
             assert_eq!(fs::read(&file).ok(), before);
         }
-        agent.end("KILL");
+        agent.end(libc::SIGKILL);
         drop(Agent::start(&[&flag]));
     }
 }
@@ -159,10 +157,10 @@ fn handlers_do_not_inherit_locks() {
         "-event-handler=user=echo $$ > {}; sleep 60",
         stays.display()
     );
-    let mut agent = Agent::start(&[&flag, &handler]);
+    let agent = Agent::start(&[&flag, &handler]);
     assert!(agent.call("event", &["-coalesce=false", "x"]).0);
     wait_until("it runs", || content(&stays).ends_with('\n'));
-    agent.end("KILL");
+    agent.end(libc::SIGKILL);
     drop(Agent::start(&[&flag]));
     let pid = content(&stays);
     let ended = Command::new("/bin/sh")
@@ -176,7 +174,7 @@ const NEW_KEY: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
 
 #[test]
 fn keys_changed_by_the_reference_are_kept() {
-    if !has_reference("keys_changed_by_the_reference_are_kept") {
+    if lacks_reference("keys_changed_by_the_reference_are_kept") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -185,13 +183,12 @@ fn keys_changed_by_the_reference_are_kept() {
         fs::write(path, format!("[\"{OLD_KEY}\"]")).unwrap();
         set_mode(path, 0o640);
     }
-    let serf = Agent::of(
-        SERF,
-        free(),
-        &["-node=serf", &format!("-keyring-file={}", theirs.display())],
-    );
+    let serf = Spec::bare(Kind::Serf)
+        .name("serf")
+        .args([format!("-keyring-file={}", theirs.display())])
+        .start();
     let flag = format!("-keyring-file={}", ours.display());
-    let mut agent = Agent::start(&["-node=cottar", &flag, &join(&serf)]);
+    let agent = Agent::start(&["-node=cottar", &flag, &join(&serf)]);
     let text = agent.wait_for(&format!(
         "[INFO] agent: Restored keyring with 1 keys from {}",
         ours.display()
@@ -201,13 +198,7 @@ fn keys_changed_by_the_reference_are_kept() {
         serf.sees("cottar", "alive") && agent.sees("serf", "alive")
     });
     let keys = |args: &[&str]| {
-        let output = Command::new(SERF)
-            .args(["keys", &format!("-rpc-addr={}", serf.rpc())])
-            .args(args)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{text}");
+        serf.cli(&[&["keys"], args].concat()).success();
     };
     keys(&["-install", NEW_KEY]);
     assert_eq!(
@@ -223,7 +214,7 @@ fn keys_changed_by_the_reference_are_kept() {
     assert_eq!(content(&ours), format!("[\n  \"{NEW_KEY}\"\n]"));
     assert_eq!(content(&theirs), content(&ours), "byte for byte");
     assert_eq!(mode(&ours), 0o640);
-    agent.end("KILL");
+    agent.end(libc::SIGKILL);
     // Without the new key it would not be let in.
     let agent = Agent::start(&["-node=cottar2", &flag, &join(&serf)]);
     wait_until("it is back", || agent.sees("serf", "alive"));
@@ -250,24 +241,24 @@ fn a_killed_agent_finds_back_and_handles_nothing_twice() {
         format!("-bind={}", free()),
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let mut agent = Agent::start(&[&flags[..], &[&join(&peer), "-replay"]].concat());
+    let agent = Agent::start(&[&flags[..], &[&join(&peer), "-replay"]].concat());
     assert!(agent.text().contains("Snapshot: true"));
     wait_until("joined", || peer.sees("me", "alive"));
     for event in ["one", "two", "three"] {
         assert!(peer.call("event", &["-coalesce=false", event]).0);
     }
     wait_until("handled", || content(&ran) == "one\ntwo\nthree\n");
-    agent.end("KILL");
+    agent.end(libc::SIGKILL);
     let text = content(&snap);
     assert!(
-        text.contains(&format!("alive: peer {}\n", peer.gossip())),
+        text.contains(&format!("alive: peer {}\n", peer.gossip)),
         "{text}"
     );
     assert!(text.contains("event-clock: "), "{text}");
 
     // No -join: the snapshot is enough. Old events are wanted, but not those already seen.
     assert!(peer.call("event", &["-coalesce=false", "four"]).0);
-    let mut agent = Agent::start(&[&flags[..], &["-replay"]].concat());
+    let agent = Agent::start(&[&flags[..], &["-replay"]].concat());
     agent.wait_for("[INFO] serf: Attempting re-join to previously known node: peer: ");
     agent.wait_for("[INFO] serf: Re-joined to previously known node: peer: ");
     assert!(peer.call("event", &["-coalesce=false", "five"]).0);
@@ -279,17 +270,17 @@ fn a_killed_agent_finds_back_and_handles_nothing_twice() {
     }
 
     // After a leave it stays away,
-    assert_eq!(agent.end("INT"), 0);
+    assert_eq!(agent.end(libc::SIGINT), 0);
     let text = content(&snap);
     assert!(text.contains("\nleave\n"), "{text}");
-    let mut agent = Agent::start(&flags);
+    let agent = Agent::start(&flags);
     agent.wait_for("EventMemberJoin: me");
     assert!(agent.call("event", &["alone"]).0);
     assert!(!agent.text().contains("Attempting re-join"));
-    agent.end("KILL");
+    agent.end(libc::SIGKILL);
 
     // unless it is told to come back all the same.
-    let leave = format!("alive: peer {}\nleave\n", peer.gossip());
+    let leave = format!("alive: peer {}\nleave\n", peer.gossip);
     fs::write(&snap, leave).unwrap();
     let agent = Agent::start(&[&flags[..], &["-rejoin"]].concat());
     agent.wait_for("[INFO] serf: Ignoring previous leave in snapshot");
@@ -307,7 +298,7 @@ fn damage_is_passed_over_and_said() {
     )
     .unwrap();
     let flag = format!("-snapshot={}", snap.display());
-    let mut agent = Agent::start(&["-node=me", &flag]);
+    let agent = Agent::start(&["-node=me", &flag]);
     for line in [
         "[WARN] serf: Failed to parse address: lost",
         "[WARN] serf: Failed to convert clock time: x",
@@ -321,7 +312,7 @@ fn damage_is_passed_over_and_said() {
         agent.wait_for(line);
     }
     wait_until("new lines", || content(&snap).contains("alive: me "));
-    agent.end("TERM");
+    agent.end(libc::SIGTERM);
     let text = content(&snap);
     assert!(!text.contains("n3"), "{text}");
     let lines = text.lines().skip(9);
@@ -339,11 +330,12 @@ fn damage_is_passed_over_and_said() {
 /// One agent leaves a file behind, the other kind continues from it, both ways.
 #[test]
 fn snapshots_are_shared_with_the_reference() {
-    if !has_reference("snapshots_are_shared_with_the_reference") {
+    if lacks_reference("snapshots_are_shared_with_the_reference") {
         return;
     }
     let peer = Agent::start(&["-node=peer number 1"]);
-    for (first, second) in [(SERF, COTTAR), (COTTAR, SERF)] {
+    let kinds = [Kind::Serf, Kind::Cottar];
+    for (first, second) in [(kinds[0], kinds[1]), (kinds[1], kinds[0])] {
         let dir = tempfile::tempdir().unwrap();
         let (snap, ran) = (dir.path().join("snap"), dir.path().join("ran"));
         let address = free();
@@ -359,39 +351,42 @@ fn snapshots_are_shared_with_the_reference() {
                 ran.display()
             ),
         ];
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let mut agent = Agent::of(first, address, &[&flags[..], &[&join(&peer)]].concat());
+        let start = |kind: Kind, more: &[&str]| {
+            let spec = Spec::bare(kind).gossip(address).args(&flags);
+            spec.args(more).start()
+        };
+        let agent = start(first, &[&join(&peer)]);
         wait_until("joined", || peer.sees(&me, "alive"));
         let mark = format!("seen-{}", address.port());
         assert!(peer.call("event", &["-coalesce=false", &mark]).0);
         wait_until("handled", || content(&ran).contains(&mark));
-        agent.end("TERM");
+        agent.end(libc::SIGTERM);
         drop(agent);
         fs::write(&ran, "").unwrap();
 
-        let mut agent = Agent::of(second, address, &flags);
+        let agent = start(second, &[]);
         agent.wait_for("Re-joined to previously known node: peer number 1: ");
         wait_until("back", || peer.sees(&me, "alive"));
         let mark = format!("next-{}", address.port());
         assert!(peer.call("event", &["-coalesce=false", &mark]).0);
-        wait_on(&agent, "the new one", || content(&ran).contains(&mark));
+        wait_until("the new one", || content(&ran).contains(&mark));
         assert!(!content(&ran).contains("seen-"), "{}", content(&ran));
 
         // A leave by the one is a leave for the other.
-        assert_eq!(agent.end("INT"), 0);
+        assert_eq!(agent.end(libc::SIGINT), 0);
         drop(agent);
-        let mut agent = Agent::of(first, address, &flags);
+        let agent = start(first, &[]);
         agent.wait_for(&format!("EventMemberJoin: {me}"));
         assert!(agent.call("event", &["alone"]).0);
         assert!(!agent.text().contains("Attempting re-join"));
-        agent.end("KILL");
+        agent.end(libc::SIGKILL);
         drop(agent);
         fs::write(
             &snap,
-            format!("alive: peer number 1 {}\nleave\n", peer.gossip()),
+            format!("alive: peer number 1 {}\nleave\n", peer.gossip),
         )
         .unwrap();
-        let agent = Agent::of(second, address, &[&flags[..], &["-rejoin"]].concat());
+        let agent = start(second, &["-rejoin"]);
         agent.wait_for("Re-joined to previously known node: peer number 1: ");
     }
 }
@@ -409,7 +404,7 @@ fn a_long_snapshot_is_compacted() {
     let before = fs::metadata(&snap).unwrap();
     assert!(before.len() > 128 << 10);
     let flag = format!("-snapshot={}", snap.display());
-    let mut agent = Agent::start(&["-node=me", "-profile=local", &flag]);
+    let agent = Agent::start(&["-node=me", "-profile=local", &flag]);
     wait_until("compaction", || fs::metadata(&snap).unwrap().len() < 1000);
     assert_ne!(fs::metadata(&snap).unwrap().ino(), before.ino());
     assert_eq!(mode(&snap), 0o640);
@@ -430,7 +425,7 @@ fn a_long_snapshot_is_compacted() {
             .is_some_and(|line| line.starts_with("event-clock: "))
             && content(&snap).len() > text.len()
     });
-    assert_eq!(agent.end("INT"), 0);
+    assert_eq!(agent.end(libc::SIGINT), 0);
     assert!(content(&snap).contains("leave\n"));
     assert_eq!(files_and_locks(dir.path()), (1, 1), "no leftovers");
 }
@@ -454,12 +449,12 @@ fn a_full_disk_is_said_once_and_survived() {
     let snap = dir.path().join("snap");
     fs::write(&snap, format!("#{}\n", "x".repeat(500))).unwrap();
     let flag = format!("-snapshot={}", snap.display());
-    let mut shell = Command::new("/bin/sh");
-    // The soft limit only, so that it can be raised again.
-    shell.args(["-c", "ulimit -S -f 1; exec \"$@\"", "sh", COTTAR]);
-    let address = free();
-    let mut agent = Agent::from_command(shell, address, &["-node=me", "-profile=local", &flag]);
-    agent.wait_for("Log data will now stream in as it occurs:");
+    let agent = Spec::bare(Kind::Cottar)
+        .args(["-node=me", "-profile=local", &flag])
+        // The soft limit only, so that it can be raised again.
+        .after("ulimit -S -f 1")
+        .piped()
+        .start();
     let peer = Agent::start(&["-node=peer", "-profile=local", &join(&agent)]);
     wait_until("joined", || agent.sees("peer", "alive"));
     let mut lost = 0;
@@ -489,14 +484,14 @@ fn a_full_disk_is_said_once_and_survived() {
     assert_eq!(complaints(&agent), 1, "{}", agent.text());
     let text = content(&snap);
     assert!(
-        text.contains(&format!("alive: peer {}\n", peer.gossip())),
+        text.contains(&format!("alive: peer {}\n", peer.gossip)),
         "{text}"
     );
     assert!(!text.contains("xxx"), "a new file: {text}");
     // And it goes on.
     assert!(agent.call("event", &["-coalesce=false", "again"]).0);
     wait_until("new lines", || content(&snap).len() > text.len());
-    assert_eq!(agent.end("INT"), 0);
+    assert_eq!(agent.end(libc::SIGINT), 0);
 }
 
 #[test]
@@ -532,7 +527,7 @@ fn old_events_are_replayed_where_that_was_asked_for() {
     let config = dir.path().join("config.json");
     let text = format!(
         "{{\"replay_on_join\": true, \"retry_join\": [\"{}\"]}}",
-        peer.gossip()
+        peer.gossip
     );
     fs::write(&config, text).unwrap();
     let (by_file, by_flag) = (format!("-config-file={}", config.display()), join(&peer));
@@ -556,9 +551,9 @@ fn old_events_are_replayed_where_that_was_asked_for() {
         (agent, ran, replay)
     });
     assert!(peer.call("event", &["-coalesce=false", "new"]).0);
-    for (agent, ran, replay) in agents {
+    for (_agent, ran, replay) in agents {
         let expected = if replay { "old\nnew\n" } else { "new\n" };
-        wait_on(&agent, expected, || content(&ran).ends_with("new\n"));
+        wait_until(expected, || content(&ran).ends_with("new\n"));
         assert_eq!(content(&ran), expected);
     }
 }
@@ -625,9 +620,7 @@ struct Running(std::process::Child);
 impl Running {
     fn start(agent: &Agent, args: &[&str]) -> Running {
         let mut command = Command::new(COTTAR);
-        command
-            .arg(args[0])
-            .arg(format!("-rpc-addr={}", agent.rpc()));
+        command.arg(args[0]).arg(format!("-rpc-addr={}", agent.rpc));
         command
             .args(&args[1..])
             .stdout(std::process::Stdio::null())
@@ -678,7 +671,7 @@ fn keys_on_their_way_are_there_after_the_end() {
     fs::write(&path, format!("[\"{OLD_KEY}\"]")).unwrap();
     set_mode(&path, 0o600);
     let flag = format!("-keyring-file={}", path.display());
-    let mut agent = Agent::start(&["-node=t", "-profile=local", &flag]);
+    let agent = Agent::start(&["-node=t", "-profile=local", &flag]);
     let mut installs = false;
     let (_disk, mut running) = SlowDisk::catch(&agent, || {
         installs = !installs;
@@ -690,7 +683,7 @@ fn keys_on_their_way_are_there_after_the_end() {
     let (_, listed) = agent.call("keys", &["-list"]);
     assert_eq!(listed.contains(NEW_KEY), installs, "{listed}");
     assert_eq!(content(&path).contains(NEW_KEY), !installs);
-    agent.end("TERM");
+    agent.end(libc::SIGTERM);
     assert_eq!(content(&path).contains(NEW_KEY), installs);
     assert_eq!(mode(&path), 0o600);
     assert_eq!(files_and_locks(dir.path()), (1, 1));
@@ -703,8 +696,11 @@ fn a_signal_ends_a_start_that_waits_for_a_file() {
     let path = dir.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.unwrap().success());
-    for (flag, signal) in [("-tags-file", "INT"), ("-keyring-file", "TERM")] {
-        let mut agent = Agent::spawn(&["-node=t", &format!("{flag}={}", path.display())]);
+    for (flag, signal) in [
+        ("-tags-file", libc::SIGINT),
+        ("-keyring-file", libc::SIGTERM),
+    ] {
+        let agent = Agent::spawn(&["-node=t", &format!("{flag}={}", path.display())]);
         agent.wait_for("==> Starting Serf agent...");
         // By the signal: there is no exit status.
         assert_eq!(agent.end(signal), -1, "{flag}");

@@ -1,116 +1,58 @@
 //! Handlers of a live agent: what they get, in what order they run, and what the agent does meanwhile.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use cottar::cli::client::Client;
 use cottar::rpc::Request;
 use cottar::rpc::request::Query;
 use tempfile::TempDir;
 
-/// No test waits longer for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::live::{Agent, COTTAR, Kind, Spec, arg, content, eventually};
 
-fn cottar() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cottar"));
-    command
-        .env_remove("SERF_RPC_ADDR")
-        .env_remove("SERF_RPC_AUTH");
-    command
-}
-
-/// A running agent, a folder for its handlers, and its log.
-struct Agent {
-    child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
-    rpc: String,
+/// A running agent, a folder for its handlers, and how far its log has been looked through.
+struct Handling {
+    agent: Agent,
     dir: TempDir,
+    at: usize,
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Agent {
+impl Handling {
     /// Starts an agent; handlers find their folder in `$DIR` and the program in `$COTTAR`.
-    fn start(arguments: &[&str]) -> Agent {
+    fn start(arguments: &[&str]) -> Handling {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = cottar()
-            .args([
-                "agent",
-                "-node=n1",
-                "-bind=127.0.0.1:0",
-                "-rpc-addr=127.0.0.1:0",
-            ])
-            .args(["-log-level=debug", "-profile=local"])
+        let agent = Spec::new(Kind::Cottar, "n1")
+            .args(["-profile=local"])
             .args(arguments)
             .current_dir(dir.path())
-            .env("DIR", dir.path())
-            .env("COTTAR", env!("CARGO_BIN_EXE_cottar"))
+            .env("DIR", arg(dir.path()))
+            .env("COTTAR", COTTAR)
             .env("SERF_USER_EVENT", "stale")
             .env("SERF_TAG_OLD", "stale")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut agent = Agent {
-            child,
-            lines,
-            seen: Vec::new(),
-            rpc: String::new(),
-            dir,
-        };
-        let banner = agent.line("RPC addr: ");
-        agent.rpc = banner.split('\'').nth(1).unwrap().to_owned();
-        agent.line("Received event: member-join");
-        agent
+            .start();
+        let mut handling = Handling { agent, dir, at: 0 };
+        handling.line("Received event: member-join");
+        handling
     }
 
-    /// Waits for a line of the log, from where the last one was found.
-    fn line(&mut self, what: &str) -> String {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(what) {
-                        return line;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => panic!("no {what:?} in {:#?}", self.seen),
-                Err(RecvTimeoutError::Disconnected) => {
-                    panic!("the agent ended before {what:?}: {:#?}", self.seen)
-                }
-            }
-        }
+    /// Waits for a line of the log, behind the one that was found last.
+    #[track_caller]
+    fn line(&mut self, what: &str) {
+        let at = self.at;
+        let text = self.agent.wait(what, |text| text[at..].contains(what));
+        let found = at + text[at..].find(what).unwrap();
+        let end = text[found..].find('\n');
+        self.at = end.map_or(text.len(), |end| found + end + 1);
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = cottar();
-        command.args(arguments.first());
-        command.arg(format!("-rpc-addr={}", self.rpc));
-        let output = command.args(&arguments[1..]).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        output
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> String {
+        self.agent.ask(Kind::Cottar, arguments).success().stdout
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&self.agent.rpc.to_string(), "").unwrap()
     }
 
     /// Sends a user event that is not coalesced.
@@ -120,28 +62,17 @@ impl Agent {
 
     /// The first line of the node's answer to a query; not waited for longer than it takes to come.
     fn answer(&self, name: &str) -> String {
-        let mut asking = cottar()
-            .args(["query", "-timeout=60s", &format!("-rpc-addr={}", self.rpc)])
-            .arg(name)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(asking.stdout.take().unwrap()).lines();
-        let answer = lines.find_map(|line| {
-            let answer = line.unwrap();
-            answer
-                .strip_prefix("Response from 'n1': ")
-                .map(str::to_owned)
-        });
-        asking.kill().unwrap();
-        asking.wait().unwrap();
-        answer.expect("an answer")
+        let line = ["query", "-timeout=60s", "-no-ack", "-expect=1", name];
+        let printed = self.run(&line);
+        let answer = printed
+            .lines()
+            .find_map(|line| line.strip_prefix("Response from 'n1': "));
+        answer.expect("an answer").to_owned()
     }
 
     /// Asks, and waits in vain.
     fn gives_no_answer(&self, name: &str) {
-        let output = self.run(&["query", "-timeout=2s", name]);
-        let text = String::from_utf8(output.stdout).unwrap();
+        let text = self.run(&["query", "-timeout=2s", name]);
         assert!(text.contains("Total Responses: 0\n"), "{text}");
     }
 
@@ -150,32 +81,24 @@ impl Agent {
     }
 
     /// Waits until a handler has written this to a file.
+    #[track_caller]
     fn file_is(&self, name: &str, expected: &str) {
         self.file_meets(name, |text| text == expected, expected);
     }
 
+    #[track_caller]
     fn file_meets(&self, name: &str, met: impl Fn(&str) -> bool, expected: &str) {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let text = fs::read_to_string(self.file(name)).unwrap_or_default();
-            if met(&text) {
-                return;
-            }
-            assert!(Instant::now() < end, "{name} is {text:?}, not {expected:?}");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn interrupt(&mut self) {
-        let pid = self.child.id().to_string();
-        let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
-        assert!(killed.success());
+        let what = format!("{name}, which is to be {expected:?}");
+        eventually(15.0, &what, || {
+            let text = content(&self.file(name));
+            if met(&text) { Ok(()) } else { Err(text) }
+        });
     }
 }
 
 #[test]
 fn environment_and_input_of_each_event() {
-    let mut agent = Agent::start(&[
+    let mut agent = Handling::start(&[
         "-tag=role=web",
         "-tag=data-center=a\tb",
         "-event-handler={ env | grep ^SERF_ | sort; echo -; cat; echo .; } >>$DIR/all; echo done",
@@ -205,16 +128,16 @@ fn environment_and_input_of_each_event() {
     agent.file_is("all", update);
 
     fs::remove_file(agent.file("all")).unwrap();
-    agent.interrupt();
+    agent.agent.signal(libc::SIGINT);
     agent.line("Received event: member-leave");
-    assert_eq!(agent.child.wait().unwrap().code(), Some(0));
+    assert_eq!(agent.agent.exit_code(), 0);
     let leave = update.replace("member-update", "member-leave");
     agent.file_is("all", &leave);
 }
 
 #[test]
 fn the_first_good_answer_wins_and_the_others_are_told_of() {
-    let mut agent = Agent::start(&[
+    let mut agent = Handling::start(&[
         "-event-handler=query:two=echo no; exit 1",
         "-event-handler=query:two=:",
         "-event-handler=query:two=echo first >&2",
@@ -248,7 +171,7 @@ fn the_first_good_answer_wins_and_the_others_are_told_of() {
 fn a_raised_limit_lets_large_answers_pass_whole() {
     let settings = tempfile::NamedTempFile::with_suffix(".json").unwrap();
     fs::write(&settings, r#"{"query_response_size_limit": 20000}"#).unwrap();
-    let mut agent = Agent::start(&[
+    let mut agent = Handling::start(&[
         &format!("-config-file={}", settings.path().display()),
         "-event-handler=query:large=head -c 15000 /dev/zero | tr '\\0' x",
         "-event-handler=query:huge=head -c 30000 /dev/zero | tr '\\0' x",
@@ -261,7 +184,7 @@ fn a_raised_limit_lets_large_answers_pass_whole() {
 
 #[test]
 fn a_late_answer_is_refused() {
-    let mut agent = Agent::start(&["-event-handler=query=sleep 3; echo late"]);
+    let mut agent = Handling::start(&["-event-handler=query=sleep 3; echo late"]);
     agent.gives_no_answer("q");
     agent.line("[WARN] agent: Script 'sleep 3; echo late' slow, execution exceeding 1s");
     agent.line(
@@ -272,14 +195,14 @@ fn a_late_answer_is_refused() {
 
 #[test]
 fn ten_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
-    let mut agent = Agent::start(&[
+    let mut agent = Handling::start(&[
         // Ends when the test says so.
         "-event-handler=user:slow=while [ ! -e $DIR/go ]; do sleep 0.05; done",
         "-event-handler=user:fast=echo $SERF_USER_LTIME >>$DIR/order",
     ]);
     agent.event("slow", "");
     agent.line("slow, execution exceeding 1s");
-    let mut client = Client::connect(&agent.rpc, "").unwrap();
+    let mut client = agent.client();
     for _ in 0..10_000 {
         let event = Request::Event {
             name: b"fast".to_vec(),
@@ -290,7 +213,7 @@ fn ten_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
     }
     // The node has its mind free meanwhile.
     let members = agent.run(&["members"]);
-    assert!(String::from_utf8_lossy(&members.stdout).contains("alive"));
+    assert!(members.contains("alive"), "{members}");
     assert!(!agent.file("order").exists());
     fs::write(agent.file("go"), "").unwrap();
     let expected: String = (2..10_002).map(|time| format!("{time}\n")).collect();
@@ -304,7 +227,7 @@ fn ten_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
 
 #[test]
 fn handlers_run_where_the_agent_was_started() {
-    let agent = Agent::start(&["-event-handler=user=pwd -P >here"]);
+    let agent = Handling::start(&["-event-handler=user=pwd -P >here"]);
     agent.event("where", "");
     let folder = fs::canonicalize(agent.dir.path()).unwrap();
     agent.file_is("here", &format!("{}\n", folder.display()));
@@ -312,12 +235,12 @@ fn handlers_run_where_the_agent_was_started() {
 
 #[test]
 fn payloads_and_answers_may_be_any_bytes() {
-    let mut agent = Agent::start(&[
+    let mut agent = Handling::start(&[
         "-event-handler=user=cat >user; echo >user.done",
         "-event-handler=query=cat >query; printf 'b\\000\\377'",
     ]);
     let payload = b"a\0\xff\n\0".to_vec();
-    let mut client = Client::connect(&agent.rpc, "").unwrap();
+    let mut client = agent.client();
     let event = Request::Event {
         name: b"raw".to_vec(),
         payload: Some(payload.clone()),
@@ -347,7 +270,7 @@ fn payloads_and_answers_may_be_any_bytes() {
 
 #[test]
 fn a_time_limit_ends_a_handler_and_the_next_runs() {
-    let mut agent = Agent::start(&[
+    let mut agent = Handling::start(&[
         "-handler-timeout=3s",
         "-event-handler=user:hang=trap '' TERM; while :; do sleep 1; done",
         "-event-handler=user=echo $SERF_USER_EVENT >>$DIR/order",
@@ -356,8 +279,8 @@ fn a_time_limit_ends_a_handler_and_the_next_runs() {
     agent.event("next", "");
     agent.line("': time limit of 3s exceeded");
     agent.file_is("order", "hang\nnext\n");
-    let info = agent.run(&["info", "-format=json"]).stdout;
-    let info: serde_json::Value = serde_json::from_slice(&info).unwrap();
+    let info = agent.run(&["info", "-format=json"]);
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
     let figures = &info["handlers"];
     assert_eq!(figures["timeouts"], "1");
     assert_eq!(figures["failures"], "1");
@@ -366,7 +289,7 @@ fn a_time_limit_ends_a_handler_and_the_next_runs() {
 
 #[test]
 fn detached_children_do_not_hold_the_queue() {
-    let agent = Agent::start(&[
+    let agent = Handling::start(&[
         "-event-handler=query:a=sleep 300 >/dev/null 2>&1 & echo $! >>$DIR/pids; echo a",
         // The form that dash takes for something else.
         "-event-handler=query:b=sleep 300 &>/dev/null & echo $! >>$DIR/pids; echo b",
@@ -383,12 +306,12 @@ fn detached_children_do_not_hold_the_queue() {
 
 #[test]
 fn a_handler_may_talk_to_its_own_agent() {
-    let mut agent = Agent::start(&[
+    let mut agent = Handling::start(&[
         "-event-handler=user:ask=$COTTAR members -rpc-addr=$(cat) >$DIR/members; echo asked",
         "-event-handler=user:tell=$COTTAR event -rpc-addr=$(cat) told",
         "-event-handler=user:told=echo told >$DIR/told",
     ]);
-    let rpc = agent.rpc.clone();
+    let rpc = agent.agent.rpc.to_string();
     agent.event("ask", &rpc);
     agent.line("script output: asked");
     agent.file_meets("members", |text| text.starts_with("n1"), "a member list");
@@ -405,7 +328,7 @@ fn a_bad_handler_stops_the_agent_before_it_opens_anything() {
         ("user:a,b=x", "b", "x"),
     ] {
         let flag = format!("-event-handler={handler}");
-        let output = cottar()
+        let output = Command::new(COTTAR)
             .args(["agent", "-bind=nonsense", &flag])
             .output()
             .unwrap();

@@ -15,10 +15,10 @@ fn two_agents_join_and_their_handlers_run() {
         events.display()
     );
     let first = start("first", &["-event-handler", &script]);
-    let port = first.gossip().port();
+    let port = first.gossip.port();
     // By name: through the resolver's process.
     let join = format!("localhost:{port}");
-    let mut second = start("second", &["-join", &join, "-tag", "role=web"]);
+    let second = start("second", &["-join", &join, "-tag", "role=web"]);
     let text = second.wait_for("agent: joined: 1 nodes");
     assert!(text.contains(
         "\n==> Joining cluster...(replay: false)\n    Join completed. Synced with 1 initial agents\n\n\
@@ -27,7 +27,7 @@ fn two_agents_join_and_their_handlers_run() {
     first.wait_for("[INFO] serf: EventMemberJoin: second 127.0.0.1");
     let line = "member-join second\t127.0.0.1\tweb\trole=web".to_owned();
     wait_until("the handler's line", || lines_of(&events).contains(&line));
-    second.signal("INT");
+    second.signal(libc::SIGINT);
     assert_eq!(second.exit_code(), 0);
     first.wait_for("[INFO] serf: EventMemberLeave: second 127.0.0.1");
     let line = "member-leave second\t127.0.0.1\tweb\trole=web".to_owned();
@@ -61,13 +61,13 @@ fn during_the_start_join_rpc_answers_and_signals_work() {
     // Takes connections and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = silent.local_addr().unwrap().to_string();
-    let mut agent = Agent::spawn(&["-node=n1", "-join", &addr]);
+    let agent = Agent::spawn(&["-node=n1", "-join", &addr]);
     agent.wait_for("==> Joining cluster...(replay: false)");
     let (_held, _) = silent.accept().unwrap();
-    assert!(serves_rpc(agent.rpc()));
+    assert!(serves_rpc(agent.rpc));
     // The log is held back until the join is over.
     assert!(!agent.text().contains("Serf agent starting"));
-    agent.signal("INT");
+    agent.signal(libc::SIGINT);
     assert_eq!(agent.exit_code(), 0);
     let text = agent.wait_for("[INFO] agent: shutdown complete");
     assert!(text.contains("[INFO] agent: requesting graceful leave from Serf"));
@@ -95,7 +95,7 @@ fn retry_join_goes_on_until_somebody_answers() {
 #[test]
 fn retry_join_gives_up_after_one_attempt_more_than_the_limit() {
     let addr = free().to_string();
-    let mut agent = Agent::spawn(&[
+    let agent = Agent::spawn(&[
         "-node=n1",
         "-retry-join",
         &addr,
@@ -110,17 +110,17 @@ fn retry_join_gives_up_after_one_attempt_more_than_the_limit() {
 #[test]
 fn a_stopped_agent_is_failed_and_comes_back() {
     let watcher = start("watcher", &["-profile=local"]);
-    let join = watcher.gossip().to_string();
+    let join = watcher.gossip.to_string();
     let sleeper = start("sleeper", &["-profile=local", "-join", &join]);
     sleeper.wait_for("joined: 1 nodes");
     watcher.wait_for("EventMemberJoin: sleeper");
-    sleeper.signal("STOP");
+    sleeper.signal(libc::SIGSTOP);
     watcher.wait_for("EventMemberFailed: sleeper");
-    sleeper.signal("CONT");
+    sleeper.signal(libc::SIGCONT);
     watcher.wait("the return", |text| {
         text.matches("EventMemberJoin: sleeper").count() >= 2
     });
-    assert!(serves_rpc(sleeper.rpc()));
+    assert!(serves_rpc(sleeper.rpc));
 }
 
 #[test]
@@ -128,13 +128,13 @@ fn keys_separate_clusters() {
     let key = "-encrypt=MDEyMzQ1Njc4OWFiY2RlZg==";
     let first = start("first", &[key]);
     assert!(first.text().contains("Encrypted: true"));
-    let join = first.gossip().to_string();
+    let join = first.gossip.to_string();
     let second = start("second", &[key, "-join", &join]);
     second.wait_for("joined: 1 nodes");
     first.wait_for("EventMemberJoin: second");
     for other in [&["-encrypt=MTEyMzQ1Njc4OWFiY2RlZg=="][..], &[]] {
         let stranger = ["-node=stranger", "-join", &join];
-        let mut stranger = Agent::spawn(&[other, &stranger].concat());
+        let stranger = Agent::spawn(&[other, &stranger].concat());
         assert_eq!(stranger.exit_code(), 1);
     }
     assert!(!first.text().contains("stranger 127.0.0.1"));

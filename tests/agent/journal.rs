@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::live::{Agent, COTTAR, content, free, refused, wait_on, wait_until};
+use crate::live::{Agent, Kind, Spec, content, refused, wait_until};
 use cottar::cli::client::Client;
 use cottar::rpc::Request;
 
@@ -65,7 +65,7 @@ struct Caller(Client);
 
 impl Caller {
     fn new(agent: &Agent) -> Self {
-        Caller(Client::connect(&agent.rpc().to_string(), "").unwrap())
+        Caller(Client::connect(&agent.rpc.to_string(), "").unwrap())
     }
 
     fn event(&mut self, name: &str) {
@@ -120,18 +120,18 @@ fn release(place: &Place) {
 fn what_waits_when_the_agent_is_killed_is_run_in_order_and_once() {
     let place = Place::new();
     hold(&place);
-    let mut agent = place.start(WRITES);
+    let agent = place.start(WRITES);
     let mut client = Caller::new(&agent);
     for number in 0..200 {
         client.event(&format!("e{number}"));
     }
-    wait_on(&agent, "all are taken in", || {
+    wait_until("all are taken in", || {
         agent.text().contains("Received event: user-event: e199")
     });
-    wait_on(&agent, "the first runs", || !place.lines("ran").is_empty());
+    wait_until("the first runs", || !place.lines("ran").is_empty());
     let first = content(&place.path("ran"));
     assert_eq!(first, "e0 1\n");
-    agent.end("KILL");
+    agent.end(libc::SIGKILL);
     // The handler that had begun goes on without its agent: the next one waits for it.
     let agent = place.start(WRITES);
     agent.wait_for("user events wait from before");
@@ -139,7 +139,7 @@ fn what_waits_when_the_agent_is_killed_is_run_in_order_and_once() {
     fire(&agent, "new");
     assert_eq!(content(&place.path("ran")), first);
     release(&place);
-    wait_on(&agent, "all have run", || place.lines("ran").len() == 202);
+    wait_until("all have run", || place.lines("ran").len() == 202);
     let lines = place.lines("ran");
     assert_eq!(lines[1], "e0 2 replay");
     let rest: Vec<String> = (1..200).map(|n| format!("e{n} 1")).collect();
@@ -151,12 +151,12 @@ fn what_waits_when_the_agent_is_killed_is_run_in_order_and_once() {
 fn an_orderly_end_keeps_what_waits_and_a_leave_drops_it() {
     let place = Place::new();
     hold(&place);
-    let mut agent = place.start(WRITES);
+    let agent = place.start(WRITES);
     for name in ["a", "b", "c"] {
         fire(&agent, name);
     }
-    wait_on(&agent, "the first runs", || !place.lines("ran").is_empty());
-    agent.end("TERM");
+    wait_until("the first runs", || !place.lines("ran").is_empty());
+    agent.end(libc::SIGTERM);
     assert!(
         agent
             .text()
@@ -165,25 +165,25 @@ fn an_orderly_end_keeps_what_waits_and_a_leave_drops_it() {
         agent.text()
     );
     release(&place);
-    let mut agent = place.start(WRITES);
-    wait_on(&agent, "all have run", || place.lines("ran").len() == 4);
+    let agent = place.start(WRITES);
+    agent.wait_for("ran for 'user-event: c'");
     assert_eq!(place.lines("ran"), ["a 1", "a 2 replay", "b 1", "c 1"]);
-    agent.end("TERM");
+    agent.end(libc::SIGTERM);
     assert_eq!(place.segments(), 0, "nothing waits");
 
     fs::write(place.path("hold"), "").unwrap();
-    let mut agent = place.start(WRITES);
+    let agent = place.start(WRITES);
     for name in ["d", "e", "f"] {
         fire(&agent, name);
     }
-    wait_on(&agent, "d runs", || place.lines("ran").len() == 5);
-    agent.end("INT");
+    wait_until("d runs", || place.lines("ran").len() == 5);
+    agent.end(libc::SIGINT);
     let text = agent.text();
     assert!(text.contains("Leaving: dropping 3 user events"), "{text}");
     release(&place);
     let agent = place.start(WRITES);
     fire(&agent, "g");
-    wait_on(&agent, "the new one", || place.lines("ran").len() == 6);
+    wait_until("the new one", || place.lines("ran").len() == 6);
     assert_eq!(place.lines("ran")[4..], ["d 1", "g 1"]);
 }
 
@@ -193,7 +193,7 @@ fn a_handler_that_ends_its_agent_is_repeated_once() {
     let handler = "user=echo $SERF_USER_EVENT $COTTAR_ATTEMPT ${COTTAR_REPLAY:+replay} >>$D/ran; \
                    test $SERF_USER_EVENT != die || \
                    { until test -e $D/go; do sleep 0.02; done; kill -KILL $PPID; }";
-    let mut agent = place.start(handler);
+    let agent = place.start(handler);
     let mut client = Caller::new(&agent);
     client.event("die");
     client.event("after");
@@ -216,7 +216,7 @@ fn a_handler_that_ends_its_agent_is_repeated_once() {
                 2 => wait_until("the second death", || place.lines("ran").len() == 2),
                 _ => {
                     agent.wait_for("[ERR] agent: Giving up handler");
-                    wait_on(&agent, "the next event", || place.lines("ran").len() == 3);
+                    wait_until("the next event", || place.lines("ran").len() == 3);
                 }
             }
             true
@@ -233,7 +233,7 @@ fn an_agent_killed_at_random_moments_loses_nothing() {
     let handler = "user=echo $SERF_USER_EVENT $COTTAR_ATTEMPT ${COTTAR_REPLAY:+replay} >>$D/ran";
     let mut fired = Vec::new();
     for round in 0..rounds {
-        let mut agent = place.start(handler);
+        let agent = place.start(handler);
         let mut client = Caller::new(&agent);
         // The moment differs from round to round, in a way that can be repeated.
         let count = 3 + (round * 7919) % 40;
@@ -242,11 +242,11 @@ fn an_agent_killed_at_random_moments_loses_nothing() {
             client.event(&name);
             fired.push(name);
         }
-        agent.end("KILL");
+        agent.end(libc::SIGKILL);
     }
     let agent = place.start(handler);
     fire(&agent, "last");
-    wait_on(&agent, "the last", || {
+    wait_until("the last", || {
         place
             .lines("ran")
             .last()
@@ -274,12 +274,8 @@ fn a_full_disk_is_got_over() {
     // RLIMIT_FSIZE stands for a full disk: writes beyond it fail.
     let place = Place::new();
     let flags = place.flags(WRITES);
-    let mut command = Command::new("sh");
-    let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
-    command.args(["-c", script, COTTAR]);
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let agent = Agent::from_command(command, free(), &flags);
-    agent.wait_for("Log data will now stream in as it occurs:");
+    let spec = Spec::bare(Kind::Cottar).args(&flags).piped();
+    let agent = spec.after("trap '' XFSZ; ulimit -f 64").start();
     hold(&place);
     let mut client = Caller::new(&agent);
     for number in 0..90 {
@@ -289,7 +285,7 @@ fn a_full_disk_is_got_over() {
     // A new segment has room again: what waits in memory is recorded with it.
     agent.wait_for("is written again");
     release(&place);
-    wait_on(&agent, "all have run", || place.lines("ran").len() == 90);
+    wait_until("all have run", || place.lines("ran").len() == 90);
     assert_eq!(agent.text().matches("Failed to write journal").count(), 1);
 }
 
@@ -326,7 +322,7 @@ fn an_operator_sees_what_waits_and_decides() {
     for name in ["a", "b", "c", "d"] {
         fire(&agent, name);
     }
-    wait_on(&agent, "the first runs", || !place.lines("ran").is_empty());
+    wait_until("the first runs", || !place.lines("ran").is_empty());
     let queue = || {
         let (worked, text) = agent.call("handler queue", &[]);
         assert!(worked, "{text}");
@@ -353,17 +349,13 @@ fn an_operator_sees_what_waits_and_decides() {
     assert!(!worked && why.contains("no event in memory"), "{why}");
     assert!(!agent.call("handler pause", &["nobody"]).0);
     release(&place);
-    wait_on(&agent, "the others run", || place.lines("ran").len() == 3);
+    wait_until("the others run", || place.lines("ran").len() == 3);
     assert_eq!(place.lines("ran"), ["a 1", "b 1", "d 1"]);
-    wait_on(&agent, "the paused one alone is left", || {
-        queue().len() == 1
-    });
+    wait_until("the paused one alone is left", || queue().len() == 1);
     assert!(!place.path("other").exists());
     assert!(agent.call("handler resume", &["echo-2"]).0);
-    wait_on(&agent, "it runs", || {
-        content(&place.path("other")) == "other\n"
-    });
-    wait_on(&agent, "nothing is left", || queue().is_empty());
+    wait_until("it runs", || content(&place.path("other")) == "other\n");
+    wait_until("nothing is left", || queue().is_empty());
     let (_, info) = agent.call("info", &[]);
     assert!(
         info.contains("journal:\n\tbytes = ") && info.contains("\twaiting = 0\n"),
@@ -375,11 +367,11 @@ fn an_operator_sees_what_waits_and_decides() {
 fn damage_never_keeps_an_agent_from_starting() {
     let place = Place::new();
     hold(&place);
-    let mut agent = place.start(WRITES);
+    let agent = place.start(WRITES);
     for name in ["a", "b", "c"] {
         fire(&agent, name);
     }
-    agent.end("KILL");
+    agent.end(libc::SIGKILL);
     let segment = fs::read_dir(place.journal()).unwrap().flatten();
     let segment = segment.map(|entry| entry.path());
     let segment = segment.filter(|path| path.extension().is_some_and(|e| e == "journal"));
@@ -394,7 +386,7 @@ fn damage_never_keeps_an_agent_from_starting() {
     let agent = place.start(WRITES);
     agent.wait_for("are no records, they are kept in");
     fire(&agent, "new");
-    wait_on(&agent, "the new one", || {
+    wait_until("the new one", || {
         place.lines("ran").last().is_some_and(|l| l == "new 1")
     });
     let (worked, info) = agent.call("info", &[]);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::live::{Agent, COTTAR, arg, content, free, wait_on, wait_until};
+use crate::live::{Agent, COTTAR, Kind, Spec, arg, content, lacks_namespaces, wait_until};
 
 /// A shell that does this, then becomes the command behind it.
 fn after(first: &str) -> Command {
@@ -39,17 +39,15 @@ fn a_handler_starts_with_default_signals() {
 
 #[test]
 fn an_agent_that_ignores_quit_goes_on_to_do_so() {
-    let mut agent = Agent::start(&["-node=a"]);
-    agent.signal("QUIT");
+    let agent = Agent::start(&["-node=a"]);
+    agent.signal(libc::SIGQUIT);
     // By the signal: there is no exit status.
     assert_eq!(agent.exit_code(), -1, "{}", agent.text());
 
-    let mut command = after("trap '' QUIT ALRM");
-    command.arg(COTTAR);
-    let agent = Agent::from_command(command, free(), &["-node=b"]);
-    agent.wait_for("Log data will now stream in as it occurs:");
-    agent.signal("QUIT");
-    agent.signal("ALRM");
+    let spec = Spec::bare(Kind::Cottar).name("b");
+    let agent = spec.after("trap '' QUIT ALRM").start();
+    agent.signal(libc::SIGQUIT);
+    agent.signal(libc::SIGALRM);
     // Signals are handled before what comes later, so a turn of its loop is proof.
     agent.reload("");
     assert!(agent.sees("b", "alive"), "{}", agent.text());
@@ -108,26 +106,22 @@ fn pid_of(stat: &str) -> u32 {
 #[test]
 fn process_one_reaps_orphans() {
     let namespace = ["--pid", "--fork", "--mount-proc", "--kill-child"];
-    let tried = Command::new("unshare").args(namespace).arg("true").output();
-    if !tried.is_ok_and(|output| output.status.success()) {
-        let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-        assert!(!required, "COTTAR_INTEROP=require, but no namespaces");
-        eprintln!("SKIPPED process_one_reaps_orphans: no right to make namespaces");
+    if lacks_namespaces("process one", &namespace) {
         return;
     }
-    let mut command = Command::new("unshare");
-    command.args(namespace).arg(COTTAR);
     let handler =
         "-event-handler=user:bg=sleep 0.05 >/dev/null 2>&1 & sleep 0.05 >/dev/null 2>&1 &";
-    let agent = Agent::from_command(command, free(), &["-node=a", handler]);
-    agent.wait_for("Log data will now stream in as it occurs:");
+    let agent = Spec::bare(Kind::Cottar)
+        .args(["-node=a", handler])
+        .launcher(&[&["unshare"], &namespace[..]].concat())
+        .start();
     for _ in 0..20 {
         fire(&agent, "bg");
     }
     let ended = "exit status 0";
     agent.wait("20 runs", |text| text.matches(ended).count() == 20);
     let process_one = pid_of(&children(agent.pid())[0]);
-    wait_on(&agent, "the end of all orphans", || {
+    wait_until("the end of all orphans", || {
         children(process_one).is_empty()
     });
 }
@@ -144,13 +138,13 @@ fn a_handler_outlives_the_agent() {
     );
     let background = format!("-event-handler=user:first=({write}) &");
     let foreground = format!("-event-handler=user:second={write}");
-    let mut agent = Agent::start(&["-node=a", "-handler-grace=1ms", &background, &foreground]);
+    let agent = Agent::start(&["-node=a", "-handler-grace=1ms", &background, &foreground]);
     fire(&agent, "first");
     agent.wait_for("ran for 'user-event: first'");
     fire(&agent, "second");
     agent.wait_for("Received event: user-event: second");
     agent.reload("");
-    assert_eq!(agent.end("TERM"), 1);
+    assert_eq!(agent.end(libc::SIGTERM), 1);
     let text = agent.text();
     assert!(
         text.contains("Stopping while script 'until test -e"),
@@ -167,8 +161,8 @@ fn a_leave_waits_for_handlers_as_long_as_it_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let done = dir.path().join("done");
     let handler = format!("-event-handler=member-leave=sleep 3; touch {}", arg(&done));
-    let mut agent = Agent::start(&["-node=a", "-handler-leave-wait=30s", &handler]);
-    assert_eq!(agent.end("INT"), 0, "{}", agent.text());
+    let agent = Agent::start(&["-node=a", "-handler-leave-wait=30s", &handler]);
+    assert_eq!(agent.end(libc::SIGINT), 0, "{}", agent.text());
     assert!(done.exists(), "{}", agent.text());
 }
 

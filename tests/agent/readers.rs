@@ -1,50 +1,54 @@
 //! Readers and clients that stop reading, or are too many.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::live::{Agent, COTTAR, PATIENCE, free};
+use crate::live::{COTTAR, Kind, Output, PATIENCE, Process, Spec, wait_until};
 use crate::{handshake, serves_rpc, start};
 
 /// An agent that says much, and whose stdout is the test's to read: it has come as far as to say where it
 /// listens for gossip and for RPC.
-fn talkative() -> (Child, BufReader<ChildStdout>, (SocketAddr, SocketAddr)) {
-    let mut child = Command::new(COTTAR)
+fn talkative() -> (Process, BufReader<ChildStdout>, (SocketAddr, SocketAddr)) {
+    let mut command = Command::new(COTTAR);
+    command
         .args(["agent", "-node=n1", "-log-level=trace"])
         .args(["-bind=127.0.0.1:0", "-rpc-addr=127.0.0.1:0"])
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut reader = BufReader::new(child.stdout.take().unwrap());
+        .stdout(Stdio::piped());
+    let process = Process::spawn(&mut command).unwrap();
+    let mut reader = BufReader::new(process.child().stdout.take().unwrap());
     let mut text = String::new();
     while !text.contains("RPC addr") {
         assert!(reader.read_line(&mut text).unwrap() > 0, "{text}");
     }
     let quoted: Vec<&str> = text.split('\'').collect();
     let addrs = (quoted[3].parse().unwrap(), quoted[5].parse().unwrap());
-    (child, reader, addrs)
+    (process, reader, addrs)
+}
+
+#[track_caller]
+fn interrupt(process: &Process) {
+    process.signal(libc::SIGINT);
+    wait_until("the end", || process.status().is_some());
+    assert_eq!(process.status().unwrap().code(), Some(0));
 }
 
 #[test]
 fn a_closed_stdout_is_no_reason_to_stop() {
-    let (child, reader, addrs) = talkative();
+    let (process, reader, (_, rpc)) = talkative();
     drop(reader);
     for _ in 0..20 {
-        assert!(serves_rpc(addrs.1));
+        assert!(serves_rpc(rpc));
     }
-    let mut agent = Agent::follow(child, std::io::empty(), addrs);
-    agent.signal("INT");
-    assert_eq!(agent.exit_code(), 0);
+    interrupt(&process);
 }
 
 #[test]
 fn a_reader_of_stdout_that_stops_does_not_stop_the_agent() {
-    let (child, reader, (gossip, rpc)) = talkative();
+    let (process, reader, (gossip, rpc)) = talkative();
     // Far more lines than a pipe holds, then than the agent keeps: each client and each bad datagram
     // is worth one.
     let junk = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -56,11 +60,13 @@ fn a_reader_of_stdout_that_stops_does_not_stop_the_agent() {
     }
     // What was kept arrives as soon as somebody reads again, then how much was not, and from then on
     // there is room.
-    let mut agent = Agent::follow(child, reader, (gossip, rpc));
-    agent.wait_for("lines were lost: nobody read stdout in time\n");
-    agent.signal("INT");
-    agent.wait_for("==> Caught signal: interrupt");
-    assert_eq!(agent.exit_code(), 0);
+    let output = Output::copy_of(reader);
+    let has = |line: &str| output.look(|text| text.contains(line));
+    wait_until("how much was lost", || {
+        has("lines were lost: nobody read stdout in time\n")
+    });
+    interrupt(&process);
+    wait_until("the last lines", || has("==> Caught signal: interrupt"));
 }
 
 #[test]
@@ -69,12 +75,12 @@ fn packets_that_the_kernel_had_no_room_for_are_told() {
     let info = || agent.call("info", &[]).1;
     assert!(!info().contains("lost:"), "{}", info());
     // More than any receive buffer holds, while nobody reads it.
-    agent.signal("STOP");
+    agent.signal(libc::SIGSTOP);
     let flood = UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..10_000 {
-        flood.send_to(&[255; 1400], agent.gossip()).unwrap();
+        flood.send_to(&[255; 1400], agent.gossip).unwrap();
     }
-    agent.signal("CONT");
+    agent.signal(libc::SIGCONT);
     agent.wait_for("lost before they were read");
     let info = info();
     assert!(info.contains("lost:\n"), "{info}");
@@ -84,11 +90,9 @@ fn packets_that_the_kernel_had_no_room_for_are_told() {
 
 #[test]
 fn descriptors_that_run_out_pause_the_accepting() {
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", COTTAR]);
-    let agent = Agent::from_command(command, free(), &["-node=n1"]);
-    agent.wait_for("Log data will now stream");
-    let rpc = agent.rpc();
+    let spec = Spec::bare(Kind::Cottar).name("n1");
+    let agent = spec.after("ulimit -n 40").start();
+    let rpc = agent.rpc;
     let clients: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(rpc).unwrap()).collect();
     agent.wait_for("too many open files");
     drop(clients);
@@ -98,7 +102,7 @@ fn descriptors_that_run_out_pause_the_accepting() {
 #[test]
 fn a_client_that_does_not_read_harms_nobody() {
     let agent = start("n1", &[]);
-    let mut deaf = TcpStream::connect(agent.rpc()).unwrap();
+    let mut deaf = TcpStream::connect(agent.rpc).unwrap();
     handshake(&mut deaf).unwrap();
     deaf.set_nonblocking(true).unwrap();
     // Asks for the members again and again and takes no answer, until the agent takes no more either.
@@ -117,21 +121,15 @@ fn a_client_that_does_not_read_harms_nobody() {
             Err(_) => break,
         }
     }
-    assert!(serves_rpc(agent.rpc()));
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let resident: u64 = resident
-        .and_then(|text| text.trim().strip_suffix(" kB"))
-        .unwrap()
-        .parse()
-        .unwrap();
+    assert!(serves_rpc(agent.rpc));
+    let resident = Process::resident_kb(agent.pid());
     assert!(resident < 64 << 10, "{resident} kB");
 }
 
 #[test]
 fn a_client_that_closes_its_side_early_gets_its_answers() {
     let agent = start("n1", &[]);
-    let mut client = TcpStream::connect(agent.rpc()).unwrap();
+    let mut client = TcpStream::connect(agent.rpc).unwrap();
     client
         .write_all(b"\x82\xa7Command\xa9handshake\xa3Seq\x01\x81\xa7Version\x01")
         .unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::live::{Agent, COTTAR, free, wait_until};
+use crate::live::{COTTAR, Kind, Spec, wait_until};
 use crate::{lines_of, serves_rpc, start};
 
 #[test]
@@ -11,9 +11,9 @@ fn the_own_farewell_reaches_a_handler_before_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("left");
     let handler = format!("member-leave=sleep 0.3; cat > {}", file.display());
-    let mut agent = start("n1", &["-event-handler", &handler]);
+    let agent = start("n1", &["-event-handler", &handler]);
     agent.wait_for("Received event: member-join");
-    agent.signal("INT");
+    agent.signal(libc::SIGINT);
     assert_eq!(agent.exit_code(), 0);
     assert_eq!(lines_of(&file), ["n1\t127.0.0.1\t\t"]);
 }
@@ -23,15 +23,15 @@ fn a_handler_that_hangs_holds_up_nothing_but_other_handlers() {
     let dir = tempfile::tempdir().unwrap();
     let release = dir.path().join("release");
     let hang = format!("while [ ! -e {} ]; do sleep 0.1; done", release.display());
-    let mut first = start("first", &["-event-handler", &hang]);
+    let first = start("first", &["-event-handler", &hang]);
     first.wait_for("Received event: member-join");
-    let join = first.gossip().to_string();
+    let join = first.gossip.to_string();
     let _second = start("second", &["-join", &join]);
     first.wait_for("EventMemberJoin: second");
     first.wait_for("slow, execution exceeding 1s");
-    assert!(serves_rpc(first.rpc()));
+    assert!(serves_rpc(first.rpc));
     // It does not hold up the end either.
-    first.signal("INT");
+    first.signal(libc::SIGINT);
     assert_eq!(first.exit_code(), 0);
     fs::write(release, "").unwrap();
 }
@@ -54,14 +54,11 @@ fn paths_scripts_names_and_tags_are_bytes() {
     let line = r#"
         e=$(printf '\351'); mkdir "conf$e"; echo '{"tags": {"from": "file"}}' >"conf$e/a.json"
         printf 'printf "%%s %%s" "$SERF_SELF_NAME" "$SERF_TAG_T" >ran' >"caf$e.sh"
-        exec "$@" -node="n$e" -tag="t=v$e" -snapshot="snap$e" -config-dir="conf$e" \
+        exec "$0" "$@" -node="n$e" -tag="t=v$e" -snapshot="snap$e" -config-dir="conf$e" \
             -event-handler="member-join=sh ./caf$e.sh"
     "#;
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", line, "sh", COTTAR])
-        .current_dir(dir.path());
-    let agent = Agent::from_command(command, free(), &[]);
+    let spec = Spec::bare(Kind::Cottar).current_dir(dir.path());
+    let agent = spec.launcher(&["sh", "-c", line]).start();
     let ran = dir.path().join("ran");
     wait_until("the handler", || {
         fs::read(&ran).is_ok_and(|text| text == b"n\xe9 v\xe9")
@@ -74,7 +71,7 @@ fn paths_scripts_names_and_tags_are_bytes() {
         e=$(printf '\351'); "$0" members -rpc-addr="$1" -name="n$e" -tag="t=v$e" -tag=from=file
     "#;
     let members = Command::new("sh")
-        .args(["-c", line, COTTAR, &agent.rpc().to_string()])
+        .args(["-c", line, COTTAR, &agent.rpc.to_string()])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&members.stdout);

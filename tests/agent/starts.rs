@@ -8,7 +8,7 @@ use crate::{handshake, serves_rpc, shown, start};
 
 #[test]
 fn the_banner_is_the_references() {
-    let mut agent = start(
+    let agent = start(
         "n1",
         &[
             "-bind=127.0.0.1:0",
@@ -20,7 +20,7 @@ fn the_banner_is_the_references() {
         ],
     );
     let text = agent.wait_for("[INFO] serf: EventMemberJoin: n1 127.0.0.2");
-    let (gossip, rpc) = (shown(&agent), agent.rpc());
+    let (gossip, rpc) = (shown(&agent), agent.rpc);
     let expected = format!(
         "==> Starting Serf agent...
 ==> Starting Serf agent RPC...
@@ -54,7 +54,7 @@ fn the_banner_is_the_references() {
     );
     assert_ne!(gossip.port(), 0);
     assert!(serves_rpc(rpc));
-    agent.signal("TERM");
+    agent.signal(libc::SIGTERM);
     assert_eq!(agent.exit_code(), 1);
 }
 
@@ -182,45 +182,45 @@ fn warnings_come_before_the_start() {
 
 #[test]
 fn signals_end_the_agent_as_they_should() {
-    let mut graceful = start("n1", &[]);
-    graceful.signal("INT");
+    let graceful = start("n1", &[]);
+    graceful.signal(libc::SIGINT);
     assert_eq!(graceful.exit_code(), 0);
     let text = graceful.wait_for("shutdown complete");
     assert!(text.contains("==> Caught signal: interrupt\n==> Gracefully shutting down agent...\n"));
     assert!(text.contains("[INFO] agent: requesting graceful leave from Serf"));
     assert!(!text.contains("Shutdown without a Leave"));
 
-    let mut killed = start("n2", &[]);
+    let killed = start("n2", &[]);
     // These two mean nothing.
-    killed.signal("USR2");
-    killed.signal("PIPE");
-    assert!(serves_rpc(killed.rpc()));
-    killed.signal("TERM");
+    killed.signal(libc::SIGUSR2);
+    killed.signal(libc::SIGPIPE);
+    assert!(serves_rpc(killed.rpc));
+    killed.signal(libc::SIGTERM);
     assert_eq!(killed.exit_code(), 1);
     let text = killed.wait_for("shutdown complete");
     assert!(text.contains("==> Caught signal: terminated\n"));
     assert!(text.contains("[WARN] serf: Shutdown without a Leave"));
 
-    let mut hurried = start("n3", &[]);
-    hurried.signal("INT");
+    let hurried = start("n3", &[]);
+    hurried.signal(libc::SIGINT);
     hurried.wait_for("Gracefully shutting down");
-    hurried.signal("INT");
+    hurried.signal(libc::SIGINT);
     assert_eq!(hurried.exit_code(), 1);
 
-    let mut reloaded = start("n4", &[]);
-    reloaded.signal("HUP");
+    let reloaded = start("n4", &[]);
+    reloaded.signal(libc::SIGHUP);
     reloaded.wait_for("==> Caught signal: hangup\n==> Reloading configuration...\n");
-    assert!(serves_rpc(reloaded.rpc()));
-    reloaded.signal("INT");
+    assert!(serves_rpc(reloaded.rpc));
+    reloaded.signal(libc::SIGINT);
     reloaded.wait_for("Gracefully shutting down");
-    reloaded.signal("HUP");
+    reloaded.signal(libc::SIGHUP);
     assert_eq!(reloaded.exit_code(), 1);
 }
 
 #[test]
 fn a_leave_over_rpc_is_answered_before_the_end() {
-    let mut agent = start("n1", &[]);
-    let mut client = TcpStream::connect(agent.rpc()).unwrap();
+    let agent = start("n1", &[]);
+    let mut client = TcpStream::connect(agent.rpc).unwrap();
     handshake(&mut client).unwrap();
     client
         .write_all(b"\x82\xa7Command\xa5leave\xa3Seq\x02")

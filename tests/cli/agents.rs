@@ -4,35 +4,18 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::live::ports;
-pub use crate::live::running::Agent;
+use crate::live::{Agent, COTTAR, Kind, PATIENCE, Spec, free, lacks_program, lacks_reference};
 use crate::run::{Finished, cottar, finish};
 
-/// The reference's agent, or nothing if it is not there and not required.
-pub fn reference() -> Option<Command> {
-    let there = Command::new("serf")
-        .arg("version")
-        .stdout(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-    assert!(
-        there || !required,
-        "COTTAR_INTEROP=require, but no `serf` on the path"
-    );
-    there.then(|| Command::new("serf"))
-}
-
-pub fn ours() -> Option<Command> {
-    Some(Command::new(env!("CARGO_BIN_EXE_cottar")))
+/// An agent of that kind, once it serves.
+#[track_caller]
+pub fn start(kind: Kind, name: &str, flags: &[&str]) -> Agent {
+    Spec::bare(kind).name(name).args(flags).start()
 }
 
 impl Agent {
-    pub fn start(program: Command, name: &str, flags: &[&str]) -> Agent {
-        Agent::start_at(program, name, (ports::free(), ports::free()), flags)
-    }
-
-    pub fn ask(&self, line: &[&str]) -> Finished {
+    /// Runs a command of ours that finds the agent by its environment.
+    pub fn run(&self, line: &[&str]) -> Finished {
         let mut command = cottar(line);
         command.env("SERF_RPC_ADDR", self.rpc.to_string());
         finish(command.spawn().unwrap())
@@ -40,7 +23,7 @@ impl Agent {
 
     #[track_caller]
     pub fn says(&self, line: &[&str], status: i32, stdout: &str) {
-        let got = self.ask(line);
+        let got = self.run(line);
         assert_eq!(
             (got.text().as_str(), got.stderr.as_str(), got.status),
             (stdout, "", Some(status)),
@@ -51,9 +34,9 @@ impl Agent {
     /// Repeats the command until it prints what it should.
     #[track_caller]
     pub fn comes_to_say(&self, line: &[&str], stdout: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let got = self.ask(line);
+            let got = self.run(line);
             if got.text() == stdout {
                 return;
             }
@@ -63,17 +46,14 @@ impl Agent {
     }
 }
 
-fn samples(program: impl Fn() -> Option<Command>) {
-    let Some(first) = program() else {
-        return;
-    };
+fn samples(kind: Kind) {
     let handler = "-event-handler=query:load=cat";
-    let n1 = Agent::start(first, "n1", &["-tag", "role=web", "-tag", "a=<&>", handler]);
+    let n1 = start(kind, "n1", &["-tag", "role=web", "-tag", "a=<&>", handler]);
     members(&n1);
     queries(&n1);
     orders(&n1);
     info(&n1);
-    let n2 = Agent::start(program().unwrap(), "n2", &[]);
+    let n2 = start(kind, "n2", &[]);
     let contact = n2.gossip.to_string();
     n1.says(
         &["join", &contact, &contact],
@@ -122,7 +102,7 @@ fn members(n1: &Agent) {
         n1.says(&line, 0, "\n");
     }
     assert_eq!(
-        n1.ask(&["members", "-role=web", "-tag=role=x"]).text(),
+        n1.run(&["members", "-role=web", "-tag=role=x"]).text(),
         "\n"
     );
     n1.says(
@@ -163,7 +143,7 @@ fn members(n1: &Agent) {
         1,
         "Encoding error: Invalid output format \"xml\"\n",
     );
-    let got = n1.ask(&["members", "-name=("]);
+    let got = n1.run(&["members", "-name=("]);
     assert!(got.text().starts_with("Error retrieving members: ") && got.status == Some(1));
 }
 
@@ -225,7 +205,7 @@ fn orders(n1: &Agent) {
         ("-coalesce", "hello", "true"),
         ("-coalesce=false", "-", "false"),
     ] {
-        let got = n1.ask(&["event", flag, "deploy", payload]);
+        let got = n1.run(&["event", flag, "deploy", payload]);
         let line = format!("Event 'deploy' dispatched! Coalescing enabled: {coalesce}\n");
         let rest = got.text().strip_prefix(&line).map(str::to_owned);
         // The reference's agent does not tell more.
@@ -260,8 +240,8 @@ fn orders(n1: &Agent) {
         1,
         "Error setting tags: Encoded length of tags exceeds limit of 512 bytes\n",
     );
-    let nobody = ports::free();
-    let failed = n1.ask(&["join", &nobody.to_string()]);
+    let nobody = free();
+    let failed = n1.run(&["join", &nobody.to_string()]);
     // The reference of today leaves the port out.
     let text = failed.text().replace(
         &format!("join {}: dial", nobody.ip()),
@@ -290,7 +270,7 @@ fn orders(n1: &Agent) {
 }
 
 fn info(n1: &Agent) {
-    let got = n1.ask(&["info"]);
+    let got = n1.run(&["info"]);
     assert_eq!((got.stderr.as_str(), got.status), ("", Some(0)));
     let text = got.text();
     // Counters of the handlers are ours alone.
@@ -312,7 +292,7 @@ fn info(n1: &Agent) {
     ] {
         assert!(text.contains(line), "{line:?} is missing in {text}");
     }
-    let got = n1.ask(&["info", "-format=json"]);
+    let got = n1.run(&["info", "-format=json"]);
     let json: serde_json::Value = serde_json::from_slice(&got.stdout).unwrap();
     assert_eq!(json["tags"]["b"], "2");
     assert_eq!(json["serf"].as_object().unwrap().len(), 12);
@@ -320,55 +300,57 @@ fn info(n1: &Agent) {
 
 #[test]
 fn samples_on_the_references_agent() {
-    samples(reference);
+    if !lacks_reference("samples on the reference's agent") {
+        samples(Kind::Serf);
+    }
 }
 
 #[test]
 fn samples_on_our_agent() {
-    samples(ours);
+    samples(Kind::Cottar);
 }
 
-/// What `cottar` prints to a terminal; `None` if there is no `script`, which makes one.
-fn on_a_terminal(agent: &Agent, line: &str) -> Option<String> {
-    let program = env!("CARGO_BIN_EXE_cottar");
+/// What `cottar` prints to a terminal, which `script` makes.
+fn on_a_terminal(agent: &Agent, line: &str) -> String {
     let child = Command::new("script")
-        .args(["-qec", &format!("{program} {line}"), "/dev/null"])
+        .args(["-qec", &format!("{COTTAR} {line}"), "/dev/null"])
         .env("SERF_RPC_ADDR", agent.rpc.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .ok()?;
-    Some(finish(child).text().replace("\r\n", "\n"))
+        .unwrap();
+    finish(child).text().replace("\r\n", "\n")
 }
 
 #[test]
 fn an_answer_cannot_forge_lines_on_a_terminal() {
     let handler = r"-event-handler=query:forge=printf 'a\nAck from \047b\047\n\033[2J'";
-    let agent = Agent::start(ours().unwrap(), "n1", &[handler]);
+    let agent = start(Kind::Cottar, "n1", &[handler]);
     let forged = "Response from 'n1': a\nAck from 'b'\n\u{1b}[2J\n";
-    let got = agent.ask(&["query", "-no-ack", "-expect=1", "forge"]);
+    let got = agent.run(&["query", "-no-ack", "-expect=1", "forge"]);
     assert!(got.text().contains(forged), "{}", got.text());
-    let Some(text) = on_a_terminal(&agent, "query -no-ack -expect=1 forge") else {
+    if lacks_program("an answer on a terminal", "script") {
         return;
-    };
+    }
+    let text = on_a_terminal(&agent, "query -no-ack -expect=1 forge");
     let harmless = "Response from 'n1': a\n    Ack from 'b'\n    \\u{1b}[2J\n";
     assert!(text.contains(harmless), "{text:?}");
 }
 
 #[test]
 fn an_agent_refuses_a_query_that_it_would_not_understand_itself() {
-    let agent = Agent::start(ours().unwrap(), "n1", &["-tag=role=web"]);
+    let agent = start(Kind::Cottar, "n1", &["-tag=role=web"]);
     for expression in ["(", r"\pL"] {
         let tag = format!("-tag=role={expression}");
-        let got = agent.ask(&["query", &tag, "load"]);
+        let got = agent.run(&["query", &tag, "load"]);
         let words = format!("Error sending query: filter 'role={expression}' cannot be used: ");
         assert!(got.text().starts_with(&words), "{}", got.text());
         assert_eq!(got.status, Some(1));
     }
     let quoted = ["query", "-timeout=200ms", r"-tag=role=^\Qweb\E$", "load"];
-    let got = agent.ask(&quoted);
+    let got = agent.run(&quoted);
     assert!(got.text().contains("Ack from 'n1'"), "{}", got.text());
-    let members = agent.ask(&["members", r"-tag=role=\167e\Qb"]);
+    let members = agent.run(&["members", r"-tag=role=\167e\Qb"]);
     assert!(members.text().starts_with("n1 "), "{}", members.text());
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::live::{Agent, COTTAR, SERF, arg, content, free, has_reference, wait_on, wait_until};
+use crate::live::{Agent, COTTAR, Kind, Spec, arg, content, free, lacks_reference, wait_until};
 use cottar::cli::client::Client;
 use cottar::rpc::Request;
 use serde_json::Value;
@@ -14,21 +14,19 @@ use serde_json::Value;
 /// `handler test` with these arguments; stale variables are in its environment.
 fn tool(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(COTTAR);
-    surround(&mut command, dir);
+    command.current_dir(dir).envs(STALE);
     command.args(["handler", "test"]).args(arguments);
     command.stdin(Stdio::null());
     command
 }
 
-/// What an agent and the tool have in common.
-fn surround(command: &mut Command, dir: &Path) {
-    command
-        .current_dir(dir)
-        .env("SERF_USER_EVENT", "stale")
-        .env("SERF_QUERY_LTIME", "stale")
-        .env("SERF_TAG_OLD", "stale")
-        .env("SERF_OTHER", "kept");
-}
+/// In the environment of an agent and of the tool, and not for handlers.
+const STALE: [(&str, &str); 4] = [
+    ("SERF_USER_EVENT", "stale"),
+    ("SERF_QUERY_LTIME", "stale"),
+    ("SERF_TAG_OLD", "stale"),
+    ("SERF_OTHER", "kept"),
+];
 
 fn run(arguments: &[&str]) -> Output {
     tool(Path::new("/"), arguments).output().unwrap()
@@ -53,9 +51,9 @@ const WITNESS: &str =
     "{ env | LC_ALL=C sort; echo -; cat; } >seen && mv seen $SERF_EVENT; echo done";
 
 /// Waits for what the witness has written of an event that was about this, and takes it away.
-fn witnessed(agent: &Agent, dir: &Path, event: &str, about: &str) -> String {
+fn witnessed(dir: &Path, event: &str, about: &str) -> String {
     let path = dir.join(event);
-    wait_on(agent, &format!("{event} about {about}"), || {
+    wait_until(&format!("{event} about {about}"), || {
         content(&path).contains(about)
     });
     let text = content(&path);
@@ -75,15 +73,16 @@ fn without_own(seen: &str) -> String {
 fn every_event_is_given_as_an_agent_gives_it() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let mut command = Command::new(COTTAR);
-    surround(&mut command, dir);
     let own = ["-node=n1", "-tag=role=web", "-tag=data-center=a\tb"];
     let handler = format!("-event-handler={WITNESS}");
-    let args = [&own[..], &["-profile=local", &handler]].concat();
-    let agent = Agent::from_command(command, free(), &args);
-    agent.wait_for("Log data will now stream in as it occurs:");
+    let mut spec = Spec::bare(Kind::Cottar).args(own);
+    for (name, value) in STALE {
+        spec = spec.env(name, value);
+    }
+    let spec = spec.args(["-profile=local", &handler]).current_dir(dir);
+    let agent = spec.start();
     let check = |event: &str, about: &str, made_up: &[&str]| {
-        let live = witnessed(&agent, dir, event, about);
+        let live = witnessed(dir, event, about);
         // Flags come first.
         let (flags, words): (Vec<&str>, Vec<&str>) = made_up
             .iter()
@@ -95,7 +94,7 @@ fn every_event_is_given_as_an_agent_gives_it() {
         let output = with("-quiet");
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert_eq!(text(&output.stdout), "done\n");
-        let given = witnessed(&agent, dir, event, "");
+        let given = witnessed(dir, event, "");
         assert_eq!(without_own(&given), without_own(&live), "{event}");
         // What it shows is what it gives.
         let output = with("-format=json");
@@ -122,13 +121,13 @@ fn every_event_is_given_as_an_agent_gives_it() {
 
     let me = "n1,127.0.0.1,role=web,data-center=a\tb";
     check("member-join", "n1\t", &[me]);
-    let join = format!("-join={}", agent.gossip());
+    let join = format!("-join={}", agent.gossip);
     let peer = ["-node=n2", "-tag=k=a,b=c\nd", "-profile=local", &join];
-    let mut peer = Agent::start(&peer);
+    let peer = Agent::start(&peer);
     check("member-join", "n2\t", &["n2,127.0.0.1,k=a\\,b=c\nd"]);
     peer.call("tags", &["-set=role=db", "-delete=k"]);
     check("member-update", "n2\t", &["n2,127.0.0.1,role=db"]);
-    peer.end("KILL");
+    peer.end(libc::SIGKILL);
     check("member-failed", "n2\t", &["n2,127.0.0.1,role=db"]);
     assert!(agent.call("force-leave", &["n2"]).0);
     check("member-leave", "n2\t", &["n2,127.0.0.1,role=db"]);
@@ -542,8 +541,8 @@ fn the_list_has_what_became_of_each_handler() {
     );
 
     write("\"user:new=true\", \"user:ok=:\"");
-    agent.signal("HUP");
-    wait_on(&agent, "the new list", || {
+    agent.signal(libc::SIGHUP);
+    wait_until("the new list", || {
         listed(&agent, "true")["filter"] == "user:new"
     });
     assert_eq!(counts(&agent, ":"), [2, 0, 0, 0]);
@@ -556,7 +555,7 @@ fn the_list_needs_the_key() {
     let config = dir.path().join("c.json");
     fs::write(&config, "{\"rpc_auth\": \"key\"}").unwrap();
     let agent = Agent::start(&["-node=n1", &format!("-config-file={}", arg(&config))]);
-    let refused = no_list(agent.rpc());
+    let refused = no_list(agent.rpc);
     assert!(refused.contains("Authentication required"), "{refused}");
     let (worked, text) = agent.call("handler list", &["-rpc-auth=key", "-format=json"]);
     assert!(worked && text == "{\n  \"handlers\": []\n}\n", "{text}");
@@ -577,7 +576,7 @@ fn the_list_counts_what_was_dropped() {
     let agent = Agent::start(&["-node=n1", &file, &handlers[0], &handlers[1]]);
     assert!(agent.call("event", &["-coalesce=false", "slow"]).0);
     agent.wait_for("slow, execution exceeding 1s");
-    let mut client = Client::connect(&agent.rpc().to_string(), "").unwrap();
+    let mut client = Client::connect(&agent.rpc.to_string(), "").unwrap();
     let sent = 2_000;
     for _ in 0..sent {
         let event = Request::Event {
@@ -592,9 +591,7 @@ fn the_list_counts_what_was_dropped() {
     assert!(runs == 0 && dropped > 0, "{dropped}");
     assert_eq!(counts(&agent, &slow)[3], 0);
     fs::write(&go, "").unwrap();
-    wait_on(&agent, "the rest runs", || {
-        counts(&agent, ":")[0] == sent - dropped
-    });
+    wait_until("the rest runs", || counts(&agent, ":")[0] == sent - dropped);
     assert_eq!(counts(&agent, ":")[3], dropped);
     let (_, info) = agent.call("info", &[]);
     assert!(
@@ -605,11 +602,11 @@ fn the_list_counts_what_was_dropped() {
 
 #[test]
 fn an_agent_of_serf_cannot_list() {
-    if !has_reference("an_agent_of_serf_cannot_list") {
+    if lacks_reference("an_agent_of_serf_cannot_list") {
         return;
     }
-    let agent = Agent::of(SERF, free(), &["-node=n1"]);
-    let refused = no_list(agent.rpc());
+    let agent = Spec::bare(Kind::Serf).name("n1").start();
+    let refused = no_list(agent.rpc);
     let words = "This agent does not support 'handler list': ";
     assert!(refused.starts_with(words), "{refused}");
 }

@@ -2,38 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 
 use cottar::cli::table::COMMANDS;
 
-use crate::agents::{Agent, ours};
+use crate::agents::start;
+use crate::live::{Agent, Kind, lacks_program};
 use crate::run::finish;
 use crate::scripts::shell;
-
-/// Whether `jq` is there; says so if not.
-pub fn has_jq() -> bool {
-    let there = Command::new("jq").arg("-V").stdout(Stdio::null()).status();
-    let there = there.is_ok_and(|status| status.success());
-    let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-    assert!(
-        there || !required,
-        "COTTAR_INTEROP=require, but no `jq` on the path"
-    );
-    if !there {
-        eprintln!("SKIPPED: no jq");
-    }
-    there
-}
 
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 #[test]
 fn jq_reads_what_every_command_prints() {
-    if !has_jq() {
+    if lacks_program("JSON read by jq", "jq") {
         return;
     }
-    let agent = Agent::start(
-        ours().unwrap(),
+    let agent = start(
+        Kind::Cottar,
         "n",
         &[
             "-tag=a=<\">",
@@ -167,7 +152,7 @@ fn monitor(agent: &Agent) {
     };
     next(r#"{"Log":"#);
     // The log is asked for after the events are.
-    let got = agent.ask(&["event", "-coalesce=false", "deploy", "1\n"]);
+    let got = agent.run(&["event", "-coalesce=false", "deploy", "1\n"]);
     let line = "Event 'deploy' dispatched! Coalescing enabled: false\nTime: ";
     assert!(got.text().starts_with(line), "{}", got.text());
     let event = next(r#"{"Event":"user""#);
@@ -199,7 +184,7 @@ fn monitor(agent: &Agent) {
 
 #[test]
 fn a_failure_leaves_stdout_to_the_answer() {
-    let agent = Agent::start(ours().unwrap(), "n", &["-profile=local"]);
+    let agent = start(Kind::Cottar, "n", &["-profile=local"]);
     for (line, json, why) in [
         (
             &["keys", "-list"][..],
@@ -229,7 +214,7 @@ fn a_failure_leaves_stdout_to_the_answer() {
     ] {
         let mut line = line.to_vec();
         line.insert(1, "-format=json");
-        let got = agent.ask(&line);
+        let got = agent.run(&line);
         assert_eq!(
             (got.text().is_empty(), got.status),
             (!json, Some(1)),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod agents;
+mod clients;
 mod exits;
 mod handler_tool;
 mod json;

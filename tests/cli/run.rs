@@ -1,9 +1,10 @@
 //! Running the program.
 
-use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+
+use crate::live::process::collect;
+use crate::live::{COTTAR, PATIENCE};
 
 /// What a run left behind.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ impl Finished {
 
 /// The program with these arguments and nothing of the environment that could change its mind.
 pub fn cottar(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cottar"));
+    let mut command = Command::new(COTTAR);
     command
         .args(arguments)
         .env_remove("SERF_RPC_ADDR")
@@ -38,30 +39,13 @@ pub fn run(arguments: &[&str]) -> Finished {
 }
 
 /// Waits for the end, but not for ever.
+#[track_caller]
 pub fn finish(mut child: Child) -> Finished {
-    fn reader(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
-        thread::spawn(move || {
-            let mut bytes = Vec::new();
-            from.read_to_end(&mut bytes).unwrap();
-            bytes
-        })
-    }
-    let stdout = reader(child.stdout.take().unwrap());
-    let stderr = reader(child.stderr.take().unwrap());
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            panic!("the program does not end");
-        }
-        thread::sleep(Duration::from_millis(5));
-    };
+    let (status, stdout, stderr) = collect(&mut child, PATIENCE);
+    assert_ne!(status.signal(), Some(libc::SIGKILL), "it does not end");
     Finished {
         status: status.code(),
-        stdout: stdout.join().unwrap(),
-        stderr: String::from_utf8(stderr.join().unwrap()).unwrap(),
+        stdout,
+        stderr: String::from_utf8(stderr).unwrap(),
     }
 }

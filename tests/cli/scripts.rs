@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::agents::{Agent, ours};
-use crate::json::has_jq;
+use crate::agents::start;
+use crate::live::{Agent, COTTAR, Kind, lacks_program};
 use crate::run::{Finished, finish};
 
 /// The literal displays of the section, as a reader sees them.
@@ -26,7 +26,7 @@ fn one_liners() -> Vec<String> {
 
 /// A shell that ends at the first failure, with our program on its path.
 pub fn shell(line: &str, agent: &Agent) -> Command {
-    let bin = Path::new(env!("CARGO_BIN_EXE_cottar")).parent().unwrap();
+    let bin = Path::new(COTTAR).parent().unwrap();
     let path = std::env::var("PATH").unwrap_or_default();
     let mut shell = Command::new("/bin/sh");
     shell
@@ -46,13 +46,13 @@ fn run(line: &str, agent: &Agent) -> Finished {
 
 #[test]
 fn the_one_liners_of_the_page_work() {
-    if !has_jq() {
+    if lacks_program("one-liners with jq", "jq") {
         return;
     }
     let local = ["-profile=local", "-tag=role=web"];
     let handler = |load: &str| format!("-event-handler=query:load=echo {load}");
-    let a = Agent::start(
-        ours().unwrap(),
+    let a = start(
+        Kind::Cottar,
         "a",
         &[&local[..], &[&handler("0.7")]].concat(),
     );
@@ -61,9 +61,9 @@ fn the_one_liners_of_the_page_work() {
         "-event-handler=query:load=echo 0.5",
     );
     let flags = [&local[..], &[&join, half]].concat();
-    let b = Agent::start(ours().unwrap(), "b", &flags);
+    let b = start(Kind::Cottar, "b", &flags);
     // And one that does not answer any more.
-    let c = Agent::start(ours().unwrap(), "c c", &["-profile=local", &join]);
+    let c = start(Kind::Cottar, "c c", &["-profile=local", &join]);
     a.says(&["wait", "-timeout=50s", "a", "b", "c c"], 0, "");
     drop(c);
     a.says(&["wait", "-timeout=50s", "-status=failed", "c c"], 0, "");
@@ -99,7 +99,7 @@ fn the_one_liners_of_the_page_work() {
 
 #[test]
 fn every_answer_goes_where_it_is_sent() {
-    let agent = Agent::start(ours().unwrap(), "n", &["-event-handler=query:q=echo yes"]);
+    let agent = start(Kind::Cottar, "n", &["-event-handler=query:q=echo yes"]);
     for line in [
         "event x",
         "force-leave nobody",

@@ -1,11 +1,11 @@
 //! `wait`, on the reference's agent and on ours.
 
-use std::process::{Child, Command};
+use std::process::Child;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::agents::{Agent, ours, reference};
-use crate::live::ports;
+use crate::agents::start;
+use crate::live::{Kind, Spec, free, lacks_reference};
 use crate::mock::{header, listen};
 use crate::run::{cottar, finish, run};
 
@@ -25,31 +25,28 @@ fn ends(child: Child, status: i32, stdout: &str, stderr: &str) {
     );
 }
 
-fn stories(program: impl Fn() -> Option<Command>) {
-    let Some(first) = program() else {
-        return;
-    };
-    let places = (ports::free(), ports::free());
-    let rpc = places.1;
+fn stories(kind: Kind) {
+    let (gossip, rpc) = (free(), free());
+    let spec = Spec::bare(kind).name("a").addresses(gossip, rpc);
+    let spec = spec.args(["-profile=local"]);
     // Before there is an agent, and over its end and its start.
     let early = begin(rpc, &["-retry", "-name=a", "-fields=name,status"]);
     let late = begin(rpc, &["-retry", "-tag=role=db", "-fields=name,tag:role"]);
-    let mut a = Agent::start_at(first, "a", places, &["-profile=local"]);
+    let a = spec.clone().start();
     ends(early, 0, "a\talive\n", "");
     let hopeful = begin(rpc, &["-retry", "-count=2"]);
     let strict = begin(rpc, &["b"]);
-    let got = a.ask(&["wait", "-timeout=1s", "-count=2"]);
+    let got = a.run(&["wait", "-timeout=1s", "-count=2"]);
     let words = "Timed out: 1 of 2 members match\n";
     assert_eq!((got.stderr.as_str(), got.status), (words, Some(2)));
-    a.process.kill().unwrap();
-    a.process.wait().unwrap();
+    a.crash();
     let got = finish(strict);
     assert_eq!((got.text().as_str(), got.status), ("", Some(1)));
     assert!(got.stderr.starts_with("Error "), "{}", got.stderr);
-    let a = Agent::start_at(program().unwrap(), "a", places, &["-profile=local"]);
+    let a = spec.start();
     let join = format!("-join={}", a.gossip);
     let flags = ["-profile=local", "-tag=role=db", &join];
-    let mut b = Agent::start(program().unwrap(), "b", &flags);
+    let b = start(kind, "b", &flags);
     ends(late, 0, "b\tdb\n", "");
     ends(hopeful, 0, "", "");
 
@@ -62,8 +59,7 @@ fn stories(program: impl Fn() -> Option<Command>) {
     );
     ends(tagged, 0, "", "");
     let failed = begin(rpc, &["-status=failed", "b"]);
-    b.process.kill().unwrap();
-    b.process.wait().unwrap();
+    b.crash();
     ends(failed, 0, "", "");
     let healed = begin(rpc, &["-status=failed", "-count=0"]);
     a.says(&["force-leave", "b"], 0, "");
@@ -73,24 +69,26 @@ fn stories(program: impl Fn() -> Option<Command>) {
 
 #[test]
 fn waiting_at_the_references_agent() {
-    stories(reference);
+    if !lacks_reference("waiting at the reference's agent") {
+        stories(Kind::Serf);
+    }
 }
 
 #[test]
 fn waiting_at_our_agent() {
-    stories(ours);
+    stories(Kind::Cottar);
 }
 
 #[test]
 fn what_is_missing_is_told_when_the_time_is_over() {
-    let agent = Agent::start(ours().unwrap(), "n", &[]);
+    let agent = start(Kind::Cottar, "n", &[]);
     for (line, why) in [
         (&["-count=3"][..], "Timed out: 1 of 3 members match\n"),
         (&["n", "m"], "Timed out: 1 of 2 members match\n"),
         (&["-count=0"], "Timed out: 1 members still match\n"),
     ] {
         let line = [&["wait", "-timeout=1s"], line].concat();
-        let got = agent.ask(&line);
+        let got = agent.run(&line);
         assert_eq!(
             (got.text().as_str(), got.stderr.as_str(), got.status),
             ("", why, Some(2)),
@@ -110,7 +108,7 @@ fn what_is_missing_is_told_when_the_time_is_over() {
         ),
     ] {
         let line = [&["wait", "-retry", "-timeout=50s"], line].concat();
-        let got = agent.ask(&line);
+        let got = agent.run(&line);
         assert_eq!(
             (got.text().as_str(), got.stderr.as_str(), got.status),
             ("", why, Some(1)),

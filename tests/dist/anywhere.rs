@@ -1,6 +1,7 @@
 //! The program runs in a root directory that has nothing but a shell and itself. The script does the
 //! same with the static binary; here it is the one under test, with its libraries beside it.
 
+use crate::live::{COTTAR, lacks};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -19,18 +20,15 @@ fn may_change_root() -> bool {
 
 #[test]
 fn an_empty_root_with_a_shell_is_enough() {
-    if !may_change_root() {
-        let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-        assert!(!required, "no way to change the root");
-        eprintln!("SKIPPED an_empty_root_with_a_shell_is_enough: no way to change the root");
+    if lacks(
+        "an empty root",
+        "right to change the root",
+        may_change_root(),
+    ) {
         return;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/anywhere.sh");
-    let output = Command::new("sh")
-        .arg(script)
-        .arg(env!("CARGO_BIN_EXE_cottar"))
-        .output()
-        .unwrap();
+    let output = Command::new("sh").arg(script).arg(COTTAR).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{errors}");

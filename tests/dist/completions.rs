@@ -1,6 +1,6 @@
 //! The completions are those of the table, and the shells make of them what they should.
 
-use crate::live::COTTAR;
+use crate::live::{COTTAR, lacks_program};
 use crate::{bash, fish, zsh};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,20 +12,6 @@ fn directory() -> PathBuf {
 
 fn path(name: &str) -> String {
     directory().join(name).to_str().unwrap().to_owned()
-}
-
-/// Whether a program is there; says so if not.
-fn has(program: &str) -> bool {
-    let found = Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    let there = found.is_ok_and(|status| status.success());
-    if !there {
-        eprintln!("SKIPPED: no {program}");
-    }
-    there
 }
 
 #[track_caller]
@@ -232,7 +218,7 @@ fn bash_knows_every_command_and_flag_of_the_help() {
 
 #[test]
 fn zsh_completes() {
-    if !has("zsh") {
+    if lacks_program("completion in zsh", "zsh") {
         return;
     }
     run("zsh", &["-n", &path("_cottar")]);
@@ -294,7 +280,7 @@ fn zsh_completes() {
 
 #[test]
 fn fish_completes() {
-    if !has("fish") {
+    if lacks_program("completion in fish", "fish") {
         return;
     }
     run("fish", &["--no-config", "-n", &path("cottar.fish")]);

@@ -1,6 +1,6 @@
 //! `make install` and `make uninstall`, into a directory of the test.
 
-use crate::live::{Agent, COTTAR, arg, content, free};
+use crate::live::{Agent, COTTAR, Kind, Spec, arg, content};
 use cottar::agent::config::AgentConfig;
 use cottar::agent::config::settings::Settings;
 use cottar::agent::config::sources::{Sources, Waiting};
@@ -190,8 +190,9 @@ fn under_the_name_of_the_reference_it_does_the_same() {
     assert_eq!(said(&serf), said(Path::new(COTTAR)));
     // The agent starts its own binary again to look names up.
     let peer = Agent::start(&["-node=peer"]);
-    let join = format!("-join=localhost:{}", peer.gossip().port());
-    let agent = Agent::of(arg(&serf), free(), &["-node=linked", &join]);
+    let join = format!("-join=localhost:{}", peer.gossip.port());
+    let spec = Spec::bare(Kind::Cottar).program(&serf);
+    let agent = spec.args(["-node=linked", &join]).start();
     assert!(agent.sees("peer", "alive"), "{}", agent.text());
     drop(agent);
     root.make("uninstall", &[]);
@@ -219,10 +220,10 @@ fn the_configuration_of_a_fresh_install_is_safe_and_works() {
     assert!(config.event_handlers.is_empty());
 
     let flag = format!("-config-dir={}", directory.display());
-    let mut agent = Agent::start(&["-node=fresh", &flag]);
+    let agent = Agent::start(&["-node=fresh", &flag]);
     assert!(agent.sees("fresh", "alive"));
     // TERM leaves with it, which is all that some service managers can send.
-    assert_eq!(agent.end("TERM"), 0);
+    assert_eq!(agent.end(libc::SIGTERM), 0);
     let snapshot = content(&state.join("cottar/snapshot"));
     assert!(snapshot.contains("leave"), "{snapshot}");
 }

@@ -1,15 +1,11 @@
 //! The agent's messages to a service manager, which here is a socket of the test.
 
-use crate::live::{Agent, COTTAR, content, free, wait_on};
+use crate::live::{Agent, Kind, PATIENCE, Spec, content, free, wait_until};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Manager {
     socket: UnixDatagram,
@@ -34,9 +30,8 @@ impl Manager {
     }
 
     fn start(&self, args: &[&str]) -> Agent {
-        let mut command = Command::new(COTTAR);
-        command.env("NOTIFY_SOCKET", &self.name);
-        Agent::from_command(command, free(), args)
+        let spec = Spec::bare(Kind::Cottar).args(args);
+        spec.env("NOTIFY_SOCKET", &self.name).launch()
     }
 
     /// The next message, an assignment a line.
@@ -73,12 +68,12 @@ fn a_life_is_reported_to_an_abstract_socket() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("agent.json");
     fs::write(&file, "{}").unwrap();
-    let mut agent = manager.start(&["-config-file", file.to_str().unwrap()]);
+    let agent = manager.start(&["-config-file", file.to_str().unwrap()]);
     assert_eq!(manager.next(), ["READY=1", "STATUS=Serving"]);
     // Ready means that clients are served.
     assert!(agent.call("members", &[]).0);
 
-    agent.signal("HUP");
+    agent.signal(libc::SIGHUP);
     let reloading = manager.next();
     assert_eq!(reloading[0], "RELOADING=1");
     let at = reloading[1].strip_prefix("MONOTONIC_USEC=").unwrap();
@@ -88,7 +83,7 @@ fn a_life_is_reported_to_an_abstract_socket() {
     assert_eq!(manager.next(), ["READY=1", "STATUS=Serving"]);
 
     fs::write(&file, "{\"no_such_key\": 1}").unwrap();
-    agent.signal("HUP");
+    agent.signal(libc::SIGHUP);
     assert_eq!(manager.next()[0], "RELOADING=1");
     let failed = manager.next();
     assert_eq!(failed[0], "READY=1");
@@ -97,7 +92,7 @@ fn a_life_is_reported_to_an_abstract_socket() {
         "{failed:?}"
     );
 
-    assert_eq!(agent.end("INT"), 0);
+    assert_eq!(agent.end(libc::SIGINT), 0);
     assert_eq!(manager.next(), ["STOPPING=1", "STATUS=Leaving the cluster"]);
     manager.assert_silent();
 }
@@ -115,16 +110,16 @@ fn readiness_comes_with_the_join_and_handlers_know_nothing_of_it() {
         "user:look=env >'{0}.new' && mv '{0}.new' '{0}'",
         seen.display()
     );
-    let mut agent = manager.start(&[
+    let agent = manager.start(&[
         "-node=joiner",
         &format!("-join={slow}"),
-        &format!("-join={}", peer.gossip()),
+        &format!("-join={}", peer.gossip),
         &format!("-event-handler={handler}"),
     ]);
     assert_eq!(manager.next(), ["STATUS=Joining the cluster"]);
     let (connection, _) = silent.accept().unwrap();
     // A reload now must not make the agent look as if it served.
-    agent.signal("HUP");
+    agent.signal(libc::SIGHUP);
     agent.wait_for("==> Reloading configuration...");
     assert!(agent.call("members", &[]).0, "the reload is over");
     manager.assert_silent();
@@ -133,13 +128,13 @@ fn readiness_comes_with_the_join_and_handlers_know_nothing_of_it() {
     assert!(agent.sees("peer", "alive"), "{}", agent.text());
 
     assert!(agent.call("event", &["look"]).0);
-    wait_on(&agent, "the handler", || seen.exists());
+    wait_until("the handler", || seen.exists());
     let environment = content(&seen);
     assert!(environment.contains("SERF_USER_EVENT=look"));
     assert!(!environment.contains("NOTIFY_SOCKET"), "{environment}");
 
     // However it ends, it says so.
-    assert_eq!(agent.end("TERM"), 1);
+    assert_eq!(agent.end(libc::SIGTERM), 1);
     assert_eq!(manager.next(), ["STOPPING=1", "STATUS=Ending"]);
     manager.assert_silent();
 }
@@ -148,7 +143,7 @@ fn readiness_comes_with_the_join_and_handlers_know_nothing_of_it() {
 fn a_leave_over_rpc_is_the_end_too() {
     let directory = tempfile::tempdir().unwrap();
     let manager = Manager::at(&directory.path().join("notify"));
-    let mut agent = manager.start(&[]);
+    let agent = manager.start(&[]);
     assert_eq!(manager.next()[0], "READY=1");
     assert!(agent.call("leave", &[]).0);
     assert_eq!(agent.exit_code(), 0);
@@ -160,7 +155,7 @@ fn a_start_that_fails_is_never_ready() {
     let directory = tempfile::tempdir().unwrap();
     let manager = Manager::at(&directory.path().join("notify"));
     let nobody = free();
-    let mut agent = manager.start(&[&format!("-join={nobody}")]);
+    let agent = manager.start(&[&format!("-join={nobody}")]);
     assert_eq!(agent.exit_code(), 1);
     assert_eq!(manager.next(), ["STATUS=Joining the cluster"]);
     assert_eq!(manager.next(), ["STOPPING=1", "STATUS=Ending"]);
@@ -175,9 +170,8 @@ fn a_socket_that_is_of_no_use_stops_nothing() {
         "@nobody listens here",
         "",
     ] {
-        let mut command = Command::new(COTTAR);
-        command.env("NOTIFY_SOCKET", name).stdin(Stdio::null());
-        let mut agent = Agent::from_command(command, free(), &[]);
+        let spec = Spec::bare(Kind::Cottar).env("NOTIFY_SOCKET", name);
+        let agent = spec.launch();
         let text = agent.wait_for("Log data will now stream in");
         assert!(agent.call("members", &[]).0, "{name:?}: {text}");
         let complaint = "Cannot tell the service manager";
@@ -186,6 +180,6 @@ fn a_socket_that_is_of_no_use_stops_nothing() {
         } else {
             agent.wait_for(complaint);
         }
-        assert_eq!(agent.end("INT"), 0);
+        assert_eq!(agent.end(libc::SIGINT), 0);
     }
 }

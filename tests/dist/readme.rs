@@ -6,15 +6,11 @@
 //! all others run once, apart from finding no agent yet.
 
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::live::ports;
-
-/// How long a command may take to show what is expected.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::live::{COTTAR, PATIENCE, Process, free, ports};
 
 #[derive(Debug)]
 struct Step {
@@ -62,29 +58,15 @@ fn with_free_ports(readme: &str) -> String {
     ports.dedup();
     let mut text = readme.to_owned();
     for port in ports {
-        let free = ports::free().port();
+        let free = free().port();
         text = text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{free}"));
         text = text.replace(&format!("\"port\": {port}"), &format!("\"port\": {free}"));
     }
     text
 }
 
-/// An agent of the session, killed with its handlers at the end.
-struct Background(Child);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        // SAFETY: a plain system call on the process group that this child leads and that is not
-        // reaped before the next line.
-        unsafe { libc::kill(-(self.0.id() as i32), libc::SIGKILL) };
-        let _ = self.0.wait();
-    }
-}
-
 fn shell(folder: &Path, command: &str, rpc: &str) -> Command {
-    let bin = Path::new(env!("CARGO_BIN_EXE_cottar"))
-        .parent()
-        .expect("a folder");
+    let bin = Path::new(COTTAR).parent().expect("a folder");
     let path = std::env::var("PATH").unwrap_or_default();
     let mut shell = Command::new("/bin/sh");
     shell
@@ -92,8 +74,7 @@ fn shell(folder: &Path, command: &str, rpc: &str) -> Command {
         .current_dir(folder)
         .env("PATH", format!("{}:{path}", bin.display()))
         .env("SERF_RPC_ADDR", rpc)
-        .stdin(Stdio::null())
-        .process_group(0);
+        .stdin(Stdio::null());
     shell
 }
 
@@ -127,8 +108,8 @@ fn the_examples_of_the_readme_work() {
     let mut agents = Vec::new();
     for step in &steps {
         if let Some(command) = step.command.strip_suffix('&') {
-            let agent = shell(folder.path(), &format!("exec {command}"), &rpc).spawn();
-            agents.push(Background(agent.expect("a shell")));
+            let mut agent = shell(folder.path(), &format!("exec {command}"), &rpc);
+            agents.push(Process::spawn(&mut agent).expect("a shell"));
             await_agent(command);
         } else {
             follow(step, folder.path(), &rpc);
@@ -195,10 +176,7 @@ fn the_demo_shows_handlers_fire_and_ends() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dist/demo.sh");
     let output = Command::new("sh")
         .arg(demo)
-        .args([
-            env!("CARGO_BIN_EXE_cottar"),
-            &ports::row(4).port().to_string(),
-        ])
+        .args([COTTAR, &ports::row(4).port().to_string()])
         .output()
         .expect("a shell");
     let printed = String::from_utf8_lossy(&output.stdout);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use crate::live::Spec;
-use crate::live::{Kind, Lab, Member, Node, await_members, eventually, scenario};
+use crate::live::{Agent, Kind, Lab, Member, await_members, eventually, scenario};
 
 /// A file with a line for each user event that a node has run, over all its lives.
 struct Heard(PathBuf);
@@ -41,14 +41,14 @@ fn recording(lab: &Lab, index: usize, heard: &Heard) -> Spec {
 }
 
 #[track_caller]
-fn fire(node: &Node, names: &[&str]) {
+fn fire(node: &Agent, names: &[&str]) {
     for name in names {
         node.event(name, "");
     }
 }
 
 #[track_caller]
-fn await_all(nodes: &[&Node]) {
+fn await_all(nodes: &[&Agent]) {
     let members: Vec<Member> = nodes.iter().map(|node| Member::of(node)).collect();
     await_members(nodes, &members, 10.0);
 }

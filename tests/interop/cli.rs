@@ -1,7 +1,9 @@
 //! The reference's command line on our agents, ours on its agents: the same answers everywhere.
 
 use crate::live::Finished;
-use crate::live::{Kind, Lab, Member, Node, await_members, eventually, patience, run, scenario};
+use crate::live::{
+    Agent, Kind, Lab, Member, await_members, eventually, free, patience, run, scenario,
+};
 use serde_json::Value;
 use std::process::Command;
 
@@ -62,7 +64,7 @@ fn sort_lists(json: &mut Value) {
 }
 
 /// Runs one command line with both programs against `node` and compares.
-fn compare(node: &Node, same: Same, args: &[&str]) {
+fn compare(node: &Agent, same: Same, args: &[&str]) {
     let both = || {
         let [theirs, ours] = [Kind::Serf, Kind::Cottar].map(|kind| node.ask(kind, args));
         is_same(same, args, &theirs, &ours)
@@ -109,7 +111,7 @@ fn is_same(same: Same, args: &[&str], theirs: &Finished, ours: &Finished) -> Res
     }
 }
 
-fn pair(lab: &Lab) -> Vec<Node> {
+fn pair(lab: &Lab) -> Vec<Agent> {
     let nodes = lab.start_all(|index, spec| {
         let spec = spec.tag("role", if index == 0 { "web" } else { "a-longer-role" });
         let spec = spec
@@ -121,7 +123,7 @@ fn pair(lab: &Lab) -> Vec<Node> {
             spec
         }
     });
-    let viewers: Vec<&Node> = nodes.iter().collect();
+    let viewers: Vec<&Agent> = nodes.iter().collect();
     await_members(
         &viewers,
         &nodes.iter().map(Member::of).collect::<Vec<_>>(),
@@ -216,7 +218,7 @@ fn every_command_answers_alike_on_both_kinds_of_agents() {
 fn leave_by_either_command_line_ends_either_agent() {
     scenario("leave by command line", &["CS", "SC"], |lab| {
         for (kind, other) in [(Kind::Serf, 0), (Kind::Cottar, 1)] {
-            let mut node = lab.start(lab.spec(other));
+            let node = lab.start(lab.spec(other));
             let left = node.ask(kind, &["leave"]);
             assert_eq!(
                 (left.code, left.stdout.as_str()),
@@ -241,8 +243,8 @@ fn bare(kind: Kind, args: &[&str], env: &[(&str, &str)]) -> Finished {
 #[test]
 fn errors_without_an_agent_are_the_same() {
     scenario("no agent", &["S"], |lab| {
-        // Nobody listens there: the address was free a moment ago and its octet is this lab's own.
-        let (_, nobody) = crate::live::free_addresses();
+        // Nobody listens there: the address was free a moment ago and is given only once.
+        let nobody = free();
         let flag = format!("-rpc-addr={nobody}");
         for args in [
             &["members", &flag][..],
@@ -309,10 +311,10 @@ fn errors_without_an_agent_are_the_same() {
 #[test]
 fn agents_refuse_a_bad_start_in_the_same_words() {
     scenario("bad starts", &["S"], |lab| {
-        let free = lab.start(lab.spec(0));
-        let taken = free.gossip.to_string();
-        let rpc_taken = free.rpc.to_string();
-        let (gossip, rpc) = crate::live::free_addresses();
+        let running = lab.start(lab.spec(0));
+        let taken = running.gossip.to_string();
+        let rpc_taken = running.rpc.to_string();
+        let (gossip, rpc) = (free(), free());
         let (gossip, rpc) = (gossip.to_string(), rpc.to_string());
         let here = ["-bind", &gossip, "-rpc-addr", &rpc];
         let cases: &[(&[&str], &str)] = &[

@@ -1,14 +1,14 @@
 //! Encrypted clusters of both kinds, and keys that do not fit.
 
-use crate::live::{Member, Node, await_members, eventually, scenario};
+use crate::live::{Agent, Member, await_members, eventually, scenario};
 
 const KEY_16: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
 const KEY_24: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
 const KEY_32: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const WRONG: &str = "ZmVkY2JhOTg3NjU0MzIxMA==";
 
-fn converse(nodes: &[Node]) {
-    let viewers: Vec<&Node> = nodes.iter().collect();
+fn converse(nodes: &[Agent]) {
+    let viewers: Vec<&Agent> = nodes.iter().collect();
     let members: Vec<Member> = nodes.iter().map(Member::of).collect();
     await_members(&viewers, &members, 5.0);
     for (index, sender) in nodes.iter().enumerate() {

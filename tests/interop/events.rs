@@ -3,10 +3,10 @@
 use cottar::cli::client::Client;
 use cottar::rpc::Request;
 
-use crate::live::{Lab, Member, Node, Recorder, await_members, eventually, scenario};
+use crate::live::{Agent, Lab, Member, Recorder, await_members, eventually, scenario};
 
 /// A cluster whose every node records, each joined to the first.
-pub fn recorded(lab: &Lab) -> (Vec<Node>, Vec<Recorder>) {
+pub fn recorded(lab: &Lab) -> (Vec<Agent>, Vec<Recorder>) {
     let recorders: Vec<Recorder> = (0..lab.size())
         .map(|index| Recorder::new(lab.path(), &format!("n{}", index + 1)))
         .collect();
@@ -15,7 +15,7 @@ pub fn recorded(lab: &Lab) -> (Vec<Node>, Vec<Recorder>) {
             .tag("place", &index.to_string())
             .recorded(&recorders[index])
     });
-    let viewers: Vec<&Node> = nodes.iter().collect();
+    let viewers: Vec<&Agent> = nodes.iter().collect();
     let members: Vec<Member> = nodes.iter().map(Member::of).collect();
     await_members(&viewers, &members, 5.0);
     (nodes, recorders)
@@ -160,7 +160,7 @@ fn old_events_are_replayed_only_on_request() {
 fn serf_neither_logs_nor_minds_what_follows() {
     scenario("digests", &["SC", "CS", "SCS"], |lab| {
         let nodes = lab.start_all(|_, spec| spec.log_level("debug"));
-        let viewers: Vec<&Node> = nodes.iter().collect();
+        let viewers: Vec<&Agent> = nodes.iter().collect();
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
         await_members(&viewers, &members, 5.0);
         for (index, node) in nodes.iter().enumerate() {
@@ -169,7 +169,7 @@ fn serf_neither_logs_nor_minds_what_follows() {
         // Its probes, one a second, are answered with what it does not know, and what it answers is
         // understood: the distance is known at both ends.
         let places =
-            |node: &Node, other: &Node| node.cli(&["rtt", &node.spec.name, &other.spec.name]);
+            |node: &Agent, other: &Agent| node.cli(&["rtt", &node.spec.name, &other.spec.name]);
         for (node, other) in [(0, 1), (1, 0)] {
             let (node, other) = (&nodes[node], &nodes[other]);
             eventually(20.0, "a round trip", || {

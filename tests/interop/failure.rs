@@ -1,6 +1,6 @@
 //! Crashes: found out in time, undone by a restart, tidied up by force-leave.
 
-use crate::live::{Kind, Member, Node, Recorder, await_members, await_status, scenario};
+use crate::live::{Agent, Kind, Member, Recorder, await_members, await_status, scenario};
 use std::time::Instant;
 
 /// The longest that finding a crash may take on the LAN profile, in seconds (gossip spec 4.4 and 4.7):
@@ -15,7 +15,7 @@ fn detection(nodes: usize) -> f64 {
     turn + 2.0 * probe_interval + suspicion + 2.0
 }
 
-fn cluster(lab: &crate::live::Lab, watcher: &Recorder) -> Vec<Node> {
+fn cluster(lab: &crate::live::Lab, watcher: &Recorder) -> Vec<Agent> {
     let nodes = lab.start_all(|index, spec| {
         let spec = spec.tag("role", "web");
         if index == 0 {
@@ -24,7 +24,7 @@ fn cluster(lab: &crate::live::Lab, watcher: &Recorder) -> Vec<Node> {
             spec
         }
     });
-    let viewers: Vec<&Node> = nodes.iter().collect();
+    let viewers: Vec<&Agent> = nodes.iter().collect();
     let members: Vec<Member> = nodes.iter().map(Member::of).collect();
     await_members(&viewers, &members, 5.0);
     nodes
@@ -35,7 +35,7 @@ fn a_crash_shows_as_failed_in_time_and_a_restart_as_alive() {
     scenario("crash", &["CSC", "SCS", "CCS", "SSC"], |lab| {
         let watcher = Recorder::new(lab.path(), "n1");
         let mut nodes = cluster(lab, &watcher);
-        let mut victim = nodes.pop().expect("three nodes");
+        let victim = nodes.pop().expect("three nodes");
         // Its own join must have left the watcher's coalescer, or the failure would cancel it out.
         watcher.await_records(1, 5.0, |record| {
             record.event() == "member-join" && record.stdin.starts_with(b"n") && {
@@ -45,7 +45,7 @@ fn a_crash_shows_as_failed_in_time_and_a_restart_as_alive() {
         });
         let crashed = Instant::now();
         victim.crash();
-        let viewers: Vec<&Node> = nodes.iter().collect();
+        let viewers: Vec<&Agent> = nodes.iter().collect();
         await_status(&viewers, "n3", "failed", detection(3));
         println!(
             "{:?} called n3 failed after {:.1?}",
@@ -69,9 +69,9 @@ fn force_leave_and_prune_work_from_both_sides() {
     scenario("force-leave", &["CSS", "SCC", "CSC", "SCS"], |lab| {
         let watcher = Recorder::new(lab.path(), "n1");
         let mut nodes = cluster(lab, &watcher);
-        let mut victim = nodes.pop().expect("three nodes");
+        let victim = nodes.pop().expect("three nodes");
         victim.crash();
-        let viewers: Vec<&Node> = nodes.iter().collect();
+        let viewers: Vec<&Agent> = nodes.iter().collect();
         await_status(&viewers, "n3", "failed", detection(3));
         let forced = viewers[0].cli(&["force-leave", "n3"]).success();
         assert_eq!(forced.stdout, "");
@@ -98,14 +98,14 @@ fn a_live_node_refutes_a_forced_leave() {
     scenario("refute", &["CSC", "SCS", "CS", "CC"], |lab| {
         let watcher = Recorder::new(lab.path(), "n1");
         let nodes = cluster(lab, &watcher);
-        let viewers: Vec<&Node> = nodes.iter().collect();
+        let viewers: Vec<&Agent> = nodes.iter().collect();
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
         // A leave intent with the very time of the join that it chases would be ignored by its
         // subject: intents about nobody move the clocks past that.
         for node in &nodes {
             node.cli(&["force-leave", "nobody"]).success();
         }
-        let force = |by: &Node, options: &[&str], other: &str| {
+        let force = |by: &Agent, options: &[&str], other: &str| {
             let line = [&["force-leave"][..], options, &[other]].concat();
             let ended = by.cli(&line);
             match by.spec.kind {

@@ -1,6 +1,6 @@
 //! Bad input at full rate: the agent stays, its list stays right, its memory stays.
 
-use crate::live::{Lab, Member, Node, Process, await_members, eventually, patience, scenario};
+use crate::live::{Agent, Lab, Member, Process, await_members, eventually, patience, scenario};
 use crate::noise::{Noise, Rng};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -12,12 +12,12 @@ const FLOOD: Duration = Duration::from_secs(20);
 /// What the agent's resident memory may gain.
 const GROWTH_MAX_KB: u64 = 8 * 1024;
 
-fn flood(lab: &Lab, nodes: &[Node], noise: &Noise) {
-    let viewers: Vec<&Node> = nodes.iter().collect();
+fn flood(lab: &Lab, nodes: &[Agent], noise: &Noise) {
+    let viewers: Vec<&Agent> = nodes.iter().collect();
     let members: Vec<Member> = nodes.iter().map(Member::of).collect();
     await_members(&viewers, &members, 5.0);
     let victim = &nodes[0];
-    let before = Process::resident_kb(victim.id());
+    let before = Process::resident_kb(victim.pid());
     let (ended, datagrams, streams) =
         (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -53,11 +53,11 @@ fn flood(lab: &Lab, nodes: &[Node], noise: &Noise) {
         datagrams.load(Ordering::Relaxed),
         streams.load(Ordering::Relaxed),
         before,
-        Process::resident_kb(victim.id())
+        Process::resident_kb(victim.pid())
     );
     await_members(&viewers, &members, 15.0);
     eventually(10.0, "the resident memory", || {
-        let after = Process::resident_kb(victim.id());
+        let after = Process::resident_kb(victim.pid());
         if after <= before + GROWTH_MAX_KB {
             Ok(())
         } else {

@@ -1,6 +1,6 @@
 //! What handlers are given by either kind, for the very same events.
 
-use crate::live::{Member, Node, await_members, await_status, scenario};
+use crate::live::{Agent, Member, await_members, await_status, scenario};
 use crate::live::{Record, Recorder};
 use std::collections::BTreeSet;
 
@@ -65,7 +65,7 @@ fn both_kinds_give_handlers_the_same() {
         let node = lab.start(subject(lab).join(&observers[0]));
         let mut everyone: Vec<Member> = observers.iter().map(Member::of).collect();
         everyone.push(Member::of(&node));
-        let viewers: Vec<&Node> = observers.iter().collect();
+        let viewers: Vec<&Agent> = observers.iter().collect();
         await_members(&viewers, &everyone, 5.0);
         let settled = |kind: &str, count: usize| {
             for recorder in &recorders {
@@ -96,7 +96,7 @@ fn both_kinds_give_handlers_the_same() {
         node.cli(&["tags", "-set", "k=new", "-delete", "backslash"])
             .success();
         settled("member-update", 1);
-        let mut node = node;
+        let node = node;
         node.crash();
         await_status(&viewers, "sub ject", "failed", 12.0);
         settled("member-failed", 1);

@@ -1,6 +1,6 @@
 //! Gossip keys in mixed clusters, asked for with either command line at either kind of agent.
 
-use crate::live::{Kind, Lab, Member, Node, await_members, eventually, scenario};
+use crate::live::{Agent, Kind, Lab, Member, await_members, eventually, scenario};
 use base64::Engine as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -11,14 +11,14 @@ const THIRD: &str = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
 
 const BOTH: [Kind; 2] = [Kind::Serf, Kind::Cottar];
 
-fn await_all(nodes: &[Node]) {
-    let viewers: Vec<&Node> = nodes.iter().collect();
+fn await_all(nodes: &[Agent]) {
+    let viewers: Vec<&Agent> = nodes.iter().collect();
     let members: Vec<Member> = nodes.iter().map(Member::of).collect();
     await_members(&viewers, &members, 10.0);
 }
 
 /// The keys as `keys -list` shows them, each with the nodes that have it.
-fn listed(node: &Node, kind: Kind) -> BTreeSet<(String, String)> {
+fn listed(node: &Agent, kind: Kind) -> BTreeSet<(String, String)> {
     let output = node.ask(kind, &["keys", "-list"]).success();
     let head = "==> Asking all members for installed keys...\n\
                 ==> Keys gathered, listing cluster keys...\n\n";
@@ -132,7 +132,7 @@ fn forty_keys() -> Vec<String> {
     (1..=40).map(|byte| encode([byte; 32])).collect()
 }
 
-fn start_with_keyring(lab: &Lab, keys: &[String]) -> Vec<Node> {
+fn start_with_keyring(lab: &Lab, keys: &[String]) -> Vec<Agent> {
     let text = serde_json::to_string(keys).expect("JSON");
     lab.start_all(|index, spec| {
         let path = lab.path().join(format!("keyring-{index}"));
@@ -174,7 +174,7 @@ fn a_cluster_moves_from_plaintext_to_encryption() {
     scenario("transition", &["S"], |lab| {
         let file = |number| ["-config-file".to_owned(), round(lab, number)];
         let ours = |name: &str| crate::live::Spec::new(Kind::Cottar, name);
-        let joined = |nodes: &[&Node]| {
+        let joined = |nodes: &[&Agent]| {
             let members: Vec<Member> = nodes.iter().map(|node| Member::of(node)).collect();
             await_members(nodes, &members, 10.0);
         };

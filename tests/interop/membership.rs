@@ -1,18 +1,18 @@
 //! Joining in both directions, member lists, tags, leaving, names.
 
 use crate::live::{
-    Kind, Member, Node, Recorder, await_members, await_status, eventually, scenario,
+    Agent, Kind, Member, Recorder, await_members, await_status, eventually, scenario,
 };
 
 /// Seconds within which all lists agree.
 const AGREEMENT: f64 = 5.0;
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
 
-fn everyone(nodes: &[Node]) -> Vec<Member> {
+fn everyone(nodes: &[Agent]) -> Vec<Member> {
     nodes.iter().map(Member::of).collect()
 }
 
-fn refs(nodes: &[Node]) -> Vec<&Node> {
+fn refs(nodes: &[Agent]) -> Vec<&Agent> {
     nodes.iter().collect()
 }
 
@@ -57,7 +57,7 @@ fn three_and_three_agree() {
                 .enumerate()
         {
             // Each joins its predecessor, so that both kinds are joined by the other.
-            let mut nodes: Vec<Node> = Vec::new();
+            let mut nodes: Vec<Agent> = Vec::new();
             for index in 0..lab.size() {
                 let mut spec = lab
                     .spec(index)
@@ -159,8 +159,8 @@ fn a_graceful_leave_shows_as_left_and_the_node_may_return() {
         let mut nodes = lab.start_all(|_, spec| spec);
         await_members(&refs(&nodes), &everyone(&nodes), AGREEMENT);
         // The odd one out leaves by command, the second by signal; each is of another kind than a viewer.
-        let mut by_command = nodes.pop().expect("three nodes");
-        let mut by_signal = nodes.pop().expect("three nodes");
+        let by_command = nodes.pop().expect("three nodes");
+        let by_signal = nodes.pop().expect("three nodes");
         let stays = nodes.pop().expect("three nodes");
         by_command.cli(&["leave"]).success();
         assert_eq!(
@@ -209,7 +209,7 @@ fn the_newcomer_loses_a_name_conflict() {
         let owner = lab.start(owner.join(&voter));
         let all = [voter, other_voter, owner];
         await_members(&refs(&all), &everyone(&all), AGREEMENT);
-        let mut newcomer = lab.start(lab.spec(3).name("n3").join(&all[0]));
+        let newcomer = lab.start(lab.spec(3).name("n3").join(&all[0]));
         let ended = newcomer.await_exit(25.0).code();
         let expected = match newcomer.spec.kind {
             Kind::Cottar => 1,

@@ -4,14 +4,14 @@ use cottar::cli::client::Client;
 use cottar::rpc::Request;
 
 use crate::events::recorded;
-use crate::live::{Kind, Lab, Member, Node, Recorder, await_members, scenario};
+use crate::live::{Agent, Kind, Lab, Member, Recorder, await_members, scenario};
 
 fn numbered(n: usize) -> String {
     format!("e{n:02}")
 }
 
 /// Fires events `e01` to `e(count)` on one connection.
-fn burst(node: &Node, count: usize) {
+fn burst(node: &Agent, count: usize) {
     let mut client = Client::connect(&node.rpc.to_string(), "").expect("a connection");
     for n in 1..=count {
         let event = Request::Event {

@@ -1,7 +1,7 @@
 //! Queries through mixed clusters: acks, answers, filters, relays.
 
 use crate::events::recorded;
-use crate::live::{Kind, Member, Node, await_members, scenario};
+use crate::live::{Agent, Kind, Member, await_members, scenario};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ const TIMEOUT: &str = "-timeout=8s";
 
 /// Asks each of the nodes everything, side by side: what takes time is the waiting. A node is asked the next
 /// thing once it has begun to send the last: the reference gives two queries of one moment the same time.
-fn all_at_once<T: Sync>(nodes: &[Node], lines: &[T], ask: impl Fn(&Node, &T) + Sync) {
+fn all_at_once<T: Sync>(nodes: &[Agent], lines: &[T], ask: impl Fn(&Agent, &T) + Sync) {
     let ask = &ask;
     std::thread::scope(|scope| {
         for node in nodes {
@@ -27,11 +27,11 @@ fn all_at_once<T: Sync>(nodes: &[Node], lines: &[T], ask: impl Fn(&Node, &T) + S
     });
 }
 
-fn sent_by(node: &Node) -> usize {
+fn sent_by(node: &Agent) -> usize {
     node.log().matches("Requesting query send: ").count()
 }
 
-fn await_sent(node: &Node, queries: usize) {
+fn await_sent(node: &Agent, queries: usize) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while sent_by(node) < queries && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
@@ -44,7 +44,7 @@ struct Answers {
     responses: BTreeMap<String, String>,
 }
 
-fn query(node: &Node, args: &[&str]) -> Answers {
+fn query(node: &Agent, args: &[&str]) -> Answers {
     let mut line = vec!["query", "-format=json", TIMEOUT];
     line.extend(args);
     let finished = node.cli(&line).success();
@@ -74,7 +74,7 @@ fn query(node: &Node, args: &[&str]) -> Answers {
 
 /// Asks; and once more if the reference has spoiled its own query: two that it sends at the same moment
 /// can get the same time, and it drops the answers to the first of them then.
-fn query_fairly(node: &Node, args: &[&str], as_expected: impl Fn(&Answers) -> bool) -> Answers {
+fn query_fairly(node: &Agent, args: &[&str], as_expected: impl Fn(&Answers) -> bool) -> Answers {
     let answers = query(node, args);
     let spoiled = || node.log().contains("query reply ID mismatch");
     if !as_expected(&answers) && node.spec.kind == Kind::Serf && spoiled() {
@@ -190,7 +190,7 @@ fn reachability_and_reserved_names() {
 #[test]
 fn reachability_names_who_does_not_answer() {
     scenario("unreachable", &["CS", "SC", "CC"], |lab| {
-        let mut nodes = lab.start_all(|_, spec| spec);
+        let nodes = lab.start_all(|_, spec| spec);
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
         await_members(&[&nodes[0]], &members, 10.0);
         // It is not called failed before it was suspected for four seconds.

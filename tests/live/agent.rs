@@ -1,112 +1,128 @@
-//! Agents on loopback: start, talk to, end; nothing sleeps for luck.
+//! One agent: its output, its command line, its end.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use super::Kind;
+use super::members::Member;
+use super::output::{Output, tail};
+use super::process::{Finished, Process, run};
+use super::spec::Spec;
+use super::wait::{PATIENCE, patience};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::seen::Seen;
-use super::{COTTAR, free};
+/// The line after which an agent serves, and has joined whom it was to join.
+const READY: &str = "Log data will now stream in as it occurs:";
+/// How much of its output an agent shows when a test fails.
+const SHOWN_BYTES_MAX: usize = 20_000;
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The reference, where it is installed.
-pub const SERF: &str = "/usr/bin/serf";
-
-/// Whether the reference is there; says so if not.
-pub fn has_reference(test: &str) -> bool {
-    let there = Path::new(SERF).exists();
-    let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-    assert!(there || !required, "{test}: no {SERF}");
-    if !there {
-        eprintln!("SKIPPED {test}: no {SERF}");
+/// Shows what an agent printed last in a test that fails.
+pub(super) fn show(title: &str, text: &str) {
+    // The command lines of the test itself are noise here.
+    let told = text.split_inclusive('\n');
+    let told: String = told
+        .filter(|line| !line.contains("Accepted client"))
+        .collect();
+    if !told.is_empty() {
+        println!("--- {title}\n{}", tail(&told, SHOWN_BYTES_MAX));
     }
-    there
 }
 
-/// A running agent.
+/// A running agent, which ends with its owner. What it printed last is shown when the test fails.
+#[derive(Debug)]
 pub struct Agent {
-    child: Child,
-    seen: Seen,
-    gossip: SocketAddr,
-    rpc: SocketAddr,
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    /// How it was started.
+    pub spec: Spec,
+    /// Its gossip address.
+    pub gossip: SocketAddr,
+    /// Its RPC address.
+    pub rpc: SocketAddr,
+    process: Process,
+    stdout: Output,
+    stderr: Output,
 }
 
 impl Agent {
-    /// Our own agent, once it runs.
-    pub fn start(args: &[&str]) -> Self {
-        Agent::of(COTTAR, free(), args)
+    /// Our agent with these flags, once it serves.
+    #[track_caller]
+    pub fn start(args: &[&str]) -> Agent {
+        Spec::bare(Kind::Cottar).args(args).start()
     }
 
-    /// Our own agent, whether it will run or not.
-    pub fn spawn(args: &[&str]) -> Self {
-        Agent::from_command(Command::new(COTTAR), free(), args)
+    /// Our agent with these flags, whether it will serve or not.
+    pub fn spawn(args: &[&str]) -> Agent {
+        Spec::bare(Kind::Cottar).args(args).launch()
     }
 
-    /// An agent of `program` on a gossip address of its own choice.
-    pub fn of(program: &str, gossip: SocketAddr, args: &[&str]) -> Self {
-        let agent = Agent::from_command(Command::new(program), gossip, args);
-        agent.wait_for("Log data will now stream in as it occurs:");
-        agent
-    }
-
-    /// The command may be a shell that runs `"$@"`.
-    pub fn from_command(mut command: Command, gossip: SocketAddr, args: &[&str]) -> Self {
-        let rpc = free();
-        command.arg("agent").args(args).stdin(Stdio::null());
-        if !args.iter().any(|arg| arg.starts_with("-bind")) {
-            command.arg(format!("-bind={gossip}"));
+    /// Starts an agent and waits until it serves; another process that takes its port in between is
+    /// no failure.
+    #[track_caller]
+    pub(super) fn start_spec(spec: Spec) -> Agent {
+        let mut attempts_left = 5;
+        loop {
+            let agent = Agent::launch(spec.clone());
+            let why = match agent.look_for(READY, PATIENCE, |text| text.contains(READY)) {
+                Ok(_) => return agent,
+                Err(why) => why,
+            };
+            attempts_left -= 1;
+            let taken = agent.log().contains("address already in use");
+            assert!(
+                taken && spec.is_anywhere() && attempts_left > 0,
+                "{:?} does not start: {why}",
+                spec.name
+            );
         }
-        command.arg(format!("-rpc-addr={rpc}"));
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = child.stdout.take().unwrap();
-        Agent::follow(child, stdout, (gossip, rpc))
     }
 
-    /// An agent that was started with these addresses for gossip and for RPC, and what is still to be
-    /// read of its stdout.
-    pub fn follow(
-        child: Child,
-        stdout: impl Read + Send + 'static,
-        (gossip, rpc): (SocketAddr, SocketAddr),
-    ) -> Self {
-        let seen = Seen::follow(stdout);
+    /// Starts an agent that may well refuse to start.
+    pub(super) fn launch(spec: Spec) -> Agent {
+        let (gossip, rpc) = spec.places();
+        let [stdout, stderr] =
+            ["log", "err"].map(|end| Output::new(spec.output_path(gossip, end).as_deref()));
+        let mut command = spec.agent_command(gossip, rpc);
+        command.stdin(Stdio::null()).stderr(stderr.writer());
+        match spec.is_piped {
+            true => command.stdout(Stdio::piped()),
+            false => command.stdout(stdout.writer()),
+        };
+        let process = Process::spawn(&mut command).expect("an agent");
+        if let Some(pipe) = process.child().stdout.take() {
+            stdout.copy(pipe);
+        }
         Agent {
-            child,
-            seen,
+            process,
+            spec,
             gossip,
             rpc,
+            stdout,
+            stderr,
         }
-    }
-
-    /// Where it gossips.
-    pub fn gossip(&self) -> SocketAddr {
-        self.gossip
-    }
-
-    /// Where it serves RPC clients.
-    pub fn rpc(&self) -> SocketAddr {
-        self.rpc
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// Its stdout so far.
     pub fn text(&self) -> String {
-        self.seen.text()
+        self.stdout.text()
+    }
+
+    /// Its stderr so far.
+    pub fn errors(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// Takes the complete lines out of its stdout that have come.
+    pub fn take_lines(&self) -> String {
+        self.stdout.take_lines()
+    }
+
+    /// Everything that it has printed so far, on stdout and then on stderr.
+    pub fn log(&self) -> String {
+        self.text() + &self.errors()
     }
 
     /// Waits until stdout contains that, and returns all of it.
@@ -115,24 +131,57 @@ impl Agent {
         self.wait(needle, |text| text.contains(needle))
     }
 
+    /// The same, not longer than so many seconds of a machine that is not busy.
+    #[track_caller]
+    pub fn await_log(&self, needle: &str, seconds: f64) {
+        let found = self.look_for(needle, patience(seconds), |text| text.contains(needle));
+        found.unwrap_or_else(|why| panic!("{why}"));
+    }
+
     /// Waits until stdout is as it should be, and returns all of it.
     #[track_caller]
     pub fn wait(&self, what: &str, done: impl Fn(&str) -> bool) -> String {
-        self.seen.wait(what, done)
+        let found = self.look_for(what, PATIENCE, done);
+        found.unwrap_or_else(|why| panic!("{why}"));
+        self.text()
+    }
+
+    /// Waits until stdout is as it should be; why it never was, if so.
+    fn look_for(
+        &self,
+        what: &str,
+        limit: Duration,
+        done: impl Fn(&str) -> bool,
+    ) -> Result<(), String> {
+        let deadline = Instant::now() + limit;
+        loop {
+            // What it printed before its end is there by then.
+            let ended = self.process.status();
+            if self.stdout.look(&done) {
+                return Ok(());
+            }
+            if ended.is_some() || Instant::now() >= deadline {
+                let state = ended.map_or("still runs".to_owned(), |status| status.to_string());
+                let log = self.log();
+                let shown = tail(&log, SHOWN_BYTES_MAX);
+                return Err(format!(
+                    "no {what:?} within {limit:?} ({state}) in:\n{shown}"
+                ));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Sends a signal.
-    pub fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.pid());
-        let status = Command::new("/bin/sh").args(["-c", &kill]).status();
-        assert!(status.unwrap().success());
+    pub fn signal(&self, signal: i32) {
+        self.process.signal(signal);
     }
 
     /// Reloads and waits for the end of that: the next line of stdout that says so, or `mark`.
     #[track_caller]
     pub fn reload(&self, mark: &str) -> String {
         let before = self.text().len();
-        self.signal("HUP");
+        self.signal(libc::SIGHUP);
         let text = self.wait(mark, |text| {
             text[before..]
                 .split_once("==> Reloading configuration...\n")
@@ -141,19 +190,99 @@ impl Agent {
         text[before..].to_owned()
     }
 
-    /// Runs one of our commands on it: success, and what it printed, its errors last.
-    pub fn call(&self, command: &str, args: &[&str]) -> (bool, String) {
-        let output = Command::new(COTTAR)
-            .args(command.split(' '))
+    /// Whether the process has ended.
+    pub fn is_over(&self) -> bool {
+        self.process.status().is_some()
+    }
+
+    /// Waits for its end, not longer than so many seconds of a machine that is not busy.
+    #[track_caller]
+    pub fn await_exit(&self, seconds: f64) -> ExitStatus {
+        self.exit_within(patience(seconds))
+    }
+
+    /// Waits for its end; its exit code, or -1 if a signal ended it.
+    #[track_caller]
+    pub fn exit_code(&self) -> i32 {
+        self.exit_within(PATIENCE).code().unwrap_or(-1)
+    }
+
+    #[track_caller]
+    fn exit_within(&self, limit: Duration) -> ExitStatus {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.process.status() {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{:?} still runs after {limit:?}:\n{}",
+                self.spec.name,
+                tail(&self.log(), SHOWN_BYTES_MAX)
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it and returns its exit code, or -1 if the signal ended it.
+    #[track_caller]
+    pub fn end(&self, signal: i32) -> i32 {
+        self.signal(signal);
+        self.exit_code()
+    }
+
+    /// Kills the agent as a power cut would.
+    #[track_caller]
+    pub fn crash(&self) {
+        self.end(libc::SIGKILL);
+    }
+
+    /// A new life for an agent that has ended: same name, same addresses, joining `other`.
+    #[track_caller]
+    pub fn restart(self, other: &Agent) -> Agent {
+        let spec = self.spec.clone().addresses(self.gossip, self.rpc);
+        drop(self);
+        spec.join_only(other).start()
+    }
+
+    /// A command of the given kind's command line, aimed at this agent: its name of one or two words,
+    /// then flags, then the rest.
+    pub fn command(&self, kind: Kind, args: &[&str]) -> Command {
+        let mut command = self.spec.command(&kind.program());
+        let (name, rest) = args.split_first().expect("a command");
+        command
+            .args(name.split(' '))
             .arg(format!("-rpc-addr={}", self.rpc))
-            .args(args)
-            .output()
-            .unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&text).into_owned(),
-        )
+            .args(rest)
+            .env_remove("SERF_RPC_ADDR")
+            .env_remove("SERF_RPC_AUTH");
+        command
+    }
+
+    /// Runs a command of the given kind's command line against this agent.
+    #[track_caller]
+    pub fn ask(&self, kind: Kind, args: &[&str]) -> Finished {
+        run(&mut self.command(kind, args), patience(30.0)).expect("a command that ends")
+    }
+
+    /// Runs a command of the reference's command line, as every scenario does unless the command line
+    /// is its subject.
+    #[track_caller]
+    pub fn cli(&self, args: &[&str]) -> Finished {
+        self.ask(Kind::Serf, args)
+    }
+
+    /// Runs a command of ours: success, and what it printed, its errors last.
+    #[track_caller]
+    pub fn call(&self, command: &str, args: &[&str]) -> (bool, String) {
+        let finished = self.ask(Kind::Cottar, &[&[command], args].concat());
+        (finished.code == 0, finished.stdout + &finished.stderr)
+    }
+
+    /// The member list as this agent sees it.
+    pub fn members(&self) -> Result<Vec<Member>, String> {
+        let mut command = self.command(Kind::Serf, &["members", "-format=json"]);
+        Member::list(&run(&mut command, patience(10.0))?)
     }
 
     /// The line of `members` about a node; empty if there is none.
@@ -169,79 +298,38 @@ impl Agent {
         line.split_whitespace().nth(2) == Some(status)
     }
 
-    /// Ends it and returns its exit status.
+    /// Fires a user event that is not coalesced.
     #[track_caller]
-    pub fn end(&mut self, signal: &str) -> i32 {
-        self.signal(signal);
-        self.exit_code()
-    }
-
-    /// Waits for its end, and for all that it said: [`Self::text`] is complete from here on.
-    #[track_caller]
-    pub fn exit_code(&mut self) -> i32 {
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "still runs:\n{}", self.text());
-            thread::sleep(Duration::from_millis(5));
-        };
-        // What it wrote last may still be in the pipe.
-        self.seen.wait_for_end();
-        status.code().unwrap_or(-1)
+    pub fn event(&self, name: &str, payload: &str) {
+        self.cli(&["event", "-coalesce=false", name, payload])
+            .success();
     }
 }
 
-/// Runs an agent that is not expected to start: its exit status and stdout.
-pub fn refused(args: &[&str]) -> (i32, String) {
-    let mut child = Command::new(COTTAR)
-        .args(["agent", "-bind=127.0.0.1:0", "-rpc-addr=127.0.0.1:0"])
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut text = String::new();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while stdout.read_line(&mut line).unwrap() > 0 {
-        if line.contains("agent running") {
-            let _ = child.kill();
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // What is left in a folder is shown by its owner.
+        if !thread::panicking() || self.spec.folder.is_some() {
+            return;
         }
-        text.push_str(&line);
-        line.clear();
-    }
-    let _ = stdout.read_to_string(&mut text);
-    (child.wait().unwrap().code().unwrap_or(-1), text)
-}
-
-/// Waits for a condition.
-#[track_caller]
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(10));
+        for (what, output) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            let title = format!("{what} of {:?} at {}", self.spec.name, self.gossip);
+            show(&title, &output.text());
+        }
     }
 }
 
-/// Waits for a condition on what an agent does; shows its log if that does not come.
-#[track_caller]
-pub fn wait_on(agent: &Agent, what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}:\n{}", agent.text());
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// The text of a file; empty if there is none.
-pub fn content(path: &Path) -> String {
-    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
-}
-
-/// A path as an argument.
-pub fn arg(path: &Path) -> &str {
-    path.to_str().unwrap()
+/// Runs an agent of ours that is not expected to start: its exit code and stdout.
+pub fn refused(args: &[&str]) -> (i32, String) {
+    let agent = Spec::bare(Kind::Cottar)
+        .addresses(([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into())
+        .args(args)
+        .launch();
+    super::wait_until("a refusal", || {
+        if agent.text().contains("agent running") {
+            agent.signal(libc::SIGKILL);
+        }
+        agent.is_over()
+    });
+    (agent.exit_code(), agent.text())
 }

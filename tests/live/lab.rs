@@ -1,12 +1,11 @@
-//! One scenario's surroundings: its casts, its folder, its free addresses.
+//! One scenario's surroundings: its casts and its folder.
 
-use super::node::{Node, Spec};
-use super::{Kind, reference};
+use super::Kind;
+use super::agent::{Agent, show};
+use super::skip::lacks_reference;
+use super::spec::Spec;
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Condvar, Mutex};
 use tempfile::TempDir;
 
@@ -16,14 +15,7 @@ const NODES_AT_ONCE_MAX: usize = 24;
 /// Runs `story` once for each cast, side by side. A cast is a letter a node: `S` for the reference,
 /// `C` for cottar.
 pub fn scenario(name: &str, casts: &[&str], story: impl Fn(&Lab) + Sync) {
-    if reference().is_none() {
-        let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-        assert!(
-            !required,
-            "{name}: COTTAR_INTEROP=require, but no `serf` on the path"
-        );
-        // Past the test harness's capture, so that a skipped scenario is seen.
-        let _ = writeln!(std::io::stderr(), "SKIPPED {name}: no `serf` on the path");
+    if lacks_reference(name) {
         return;
     }
     let only_reference = std::env::var("COTTAR_INTEROP_CAST").is_ok_and(|value| value == "serf");
@@ -134,14 +126,19 @@ impl Lab {
 
     /// Starts an agent and waits until it serves.
     #[track_caller]
-    pub fn start(&self, spec: Spec) -> Node {
-        Node::start(self.path(), spec)
+    pub fn start(&self, spec: Spec) -> Agent {
+        spec.folder(self.path()).start()
+    }
+
+    /// Starts an agent that may well refuse to start.
+    pub fn launch(&self, spec: Spec) -> Agent {
+        spec.folder(self.path()).launch()
     }
 
     /// Starts the whole cast as `prepare` describes it; everyone joins the first.
     #[track_caller]
-    pub fn start_all(&self, prepare: impl Fn(usize, Spec) -> Spec) -> Vec<Node> {
-        let mut nodes: Vec<Node> = Vec::new();
+    pub fn start_all(&self, prepare: impl Fn(usize, Spec) -> Spec) -> Vec<Agent> {
+        let mut nodes: Vec<Agent> = Vec::new();
         for index in 0..self.size() {
             let mut spec = prepare(index, self.spec(index));
             if let Some(first) = nodes.first() {
@@ -166,46 +163,13 @@ impl Drop for Lab {
             })
             .unwrap_or_default();
         logs.sort();
-        for log in logs
-            .iter()
-            .filter(|path| path.extension().is_some_and(|end| end == "log"))
-        {
-            let bytes = std::fs::read(log).unwrap_or_default();
-            // The command lines of the test itself are noise here.
-            let text: String = String::from_utf8_lossy(&bytes)
-                .split_inclusive('\n')
-                .filter(|line| !line.contains("Accepted client"))
-                .collect();
-            let name = log.file_stem().unwrap_or_default().to_string_lossy();
-            println!("--- {}: log of {name}\n{}", self.title, tail(&text, 20_000));
-        }
-    }
-}
-
-/// The end of a long text.
-fn tail(text: &str, bytes_max: usize) -> &str {
-    let mut start = text.len().saturating_sub(bytes_max);
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    &text[start..]
-}
-
-/// A loopback address for one node: its own last octet, so that no outgoing connection of another
-/// process sits on the port, and two ports that were free a moment ago.
-pub fn free_addresses() -> (SocketAddr, SocketAddr) {
-    static LAST: AtomicU8 = AtomicU8::new(0);
-    let octet = LAST.fetch_add(1, Ordering::Relaxed) % 200 + 10;
-    let ip = Ipv4Addr::new(127, 0, 0, octet);
-    loop {
-        let gossip = TcpListener::bind((ip, 0)).expect("a loopback address");
-        let rpc = TcpListener::bind((ip, 0)).expect("a loopback address");
-        let (gossip_addr, rpc_addr) = (
-            gossip.local_addr().expect("bound"),
-            rpc.local_addr().expect("bound"),
-        );
-        if UdpSocket::bind(gossip_addr).is_ok() {
-            return (gossip_addr, rpc_addr);
+        for path in logs {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.ends_with(".log") || name.ends_with(".err") {
+                let bytes = std::fs::read(&path).unwrap_or_default();
+                let title = format!("{}: {name}", self.title);
+                show(&title, &String::from_utf8_lossy(&bytes));
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Member lists: reading them and waiting until they say what they should.
 
-use super::node::Node;
+use super::agent::Agent;
 use super::process::Finished;
 use super::wait::eventually;
 use std::collections::BTreeMap;
@@ -22,12 +22,12 @@ pub struct Member {
 
 impl Member {
     /// What a running node is expected to look like to everybody.
-    pub fn of(node: &Node) -> Member {
+    pub fn of(node: &Agent) -> Member {
         Member::with_status(node, "alive")
     }
 
     /// What a node is expected to look like, with a status.
-    pub fn with_status(node: &Node, status: &str) -> Member {
+    pub fn with_status(node: &Agent, status: &str) -> Member {
         Member {
             name: node.spec.name.clone(),
             addr: node.gossip.to_string(),
@@ -70,7 +70,7 @@ impl Member {
 
 /// Waits until each of `viewers` has exactly the `expected` members.
 #[track_caller]
-pub fn await_members(viewers: &[&Node], expected: &[Member], seconds: f64) {
+pub fn await_members(viewers: &[&Agent], expected: &[Member], seconds: f64) {
     let mut expected = expected.to_vec();
     expected.sort();
     for viewer in viewers {
@@ -91,7 +91,7 @@ pub fn await_members(viewers: &[&Node], expected: &[Member], seconds: f64) {
 
 /// Waits until each of `viewers` holds the node `name` to be of `status`.
 #[track_caller]
-pub fn await_status(viewers: &[&Node], name: &str, status: &str, seconds: f64) {
+pub fn await_status(viewers: &[&Agent], name: &str, status: &str, seconds: f64) {
     for viewer in viewers {
         let what = format!(
             "{name} as {status} in the list of {} ({:?})",

@@ -3,51 +3,51 @@
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// A child in a process group of its own; the whole group is killed when this is dropped.
 #[derive(Debug)]
 pub struct Process {
-    child: Child,
-    status: Option<ExitStatus>,
+    id: u32,
+    child: Mutex<Child>,
 }
 
 impl Process {
     /// Starts `command` so that it ends with this thread, however that ends.
     pub fn spawn(command: &mut Command) -> std::io::Result<Process> {
         command.process_group(0);
-        // SAFETY: both calls only set a flag of the new process; they neither allocate nor lock, so
+        // SAFETY: the calls only set attributes of the new process; they neither allocate nor lock, so
         // they may run between fork and exec.
         unsafe {
             command.pre_exec(|| {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                // Ignored where the tests themselves are a job in some shell's background.
+                // Both are ignored where the tests themselves are a job in some shell's background.
                 libc::signal(libc::SIGINT, libc::SIG_DFL);
+                libc::signal(libc::SIGQUIT, libc::SIG_DFL);
                 Ok(())
             });
         }
+        let child = command.spawn()?;
         Ok(Process {
-            child: command.spawn()?,
-            status: None,
+            id: child.id(),
+            child: Mutex::new(child),
         })
     }
 
     /// The process id.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.id
     }
 
-    /// The child's ends of pipes.
-    pub fn child(&mut self) -> &mut Child {
-        &mut self.child
+    /// The child itself, for its ends of pipes.
+    pub fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().expect("never poisoned")
     }
 
     /// The exit status, if it has ended.
-    pub fn status(&mut self) -> Option<ExitStatus> {
-        if self.status.is_none() {
-            self.status = self.child.try_wait().expect("waiting for a child");
-        }
-        self.status
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.child().try_wait().expect("waiting for a child")
     }
 
     /// The resident memory of a process, in KiB.
@@ -64,10 +64,11 @@ impl Process {
     }
 
     /// Sends a signal to the process itself.
-    pub fn signal(&mut self, signal: i32) {
-        if self.status().is_none() {
+    pub fn signal(&self, signal: i32) {
+        let mut child = self.child();
+        if child.try_wait().expect("waiting for a child").is_none() {
             // SAFETY: a plain system call; the child is not reaped yet, so the id is still its own.
-            unsafe { libc::kill(self.child.id() as i32, signal) };
+            unsafe { libc::kill(self.id as i32, signal) };
         }
     }
 }
@@ -76,9 +77,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         let reaped = self.status().is_some();
         // SAFETY: a plain system call. The group may hold handlers that outlived the agent.
-        unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
+        unsafe { libc::kill(-(self.id as i32), libc::SIGKILL) };
         if !reaped {
-            let _ = self.child.wait();
+            let _ = self.child().wait();
         }
     }
 }
@@ -86,7 +87,7 @@ impl Drop for Process {
 /// What a command printed, and how it ended.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// The exit code; -1 after a signal.
+    /// The exit code.
     pub code: i32,
     /// Standard output.
     pub stdout: String,
@@ -109,38 +110,52 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Finished, String> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut process = Process::spawn(command).map_err(|error| format!("{command:?}: {error}"))?;
-    let mut stdout = process.child().stdout.take().expect("piped");
-    let mut stderr = process.child().stderr.take().expect("piped");
-    let (out, err) = std::thread::scope(|scope| {
-        let out = scope.spawn(move || drain(&mut stdout));
-        let err = scope.spawn(move || drain(&mut stderr));
-        let deadline = Instant::now() + limit;
-        let mut nap = Duration::from_millis(1);
-        while process.status().is_none() {
-            if Instant::now() >= deadline {
-                process.signal(libc::SIGKILL);
-            }
-            std::thread::sleep(nap);
-            nap = (nap * 2).min(Duration::from_millis(20));
-        }
-        (out.join().expect("reader"), err.join().expect("reader"))
-    });
-    let status = process.status().expect("ended");
+    let process = Process::spawn(command).map_err(|error| format!("{command:?}: {error}"))?;
+    let (status, stdout, stderr) = collect(&mut process.child(), limit);
+    let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into());
     match status.code() {
         Some(code) => Ok(Finished {
             code,
-            stdout: out,
-            stderr: err,
+            stdout,
+            stderr,
         }),
         None => Err(format!(
-            "{command:?} ended by {status} (limit {limit:?}): {out}{err}"
+            "{command:?} ended by {status} (limit {limit:?}): {stdout}{stderr}"
         )),
     }
 }
 
-fn drain(pipe: &mut impl Read) -> String {
+/// Waits for the end of a child with pipes, and kills it after the given time: how it ended, and what it
+/// printed on stdout and on stderr.
+pub fn collect(child: &mut Child, limit: Duration) -> (ExitStatus, Vec<u8>, Vec<u8>) {
+    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+    std::thread::scope(|scope| {
+        let out = scope.spawn(move || drain(&mut stdout));
+        let err = scope.spawn(move || drain(&mut stderr));
+        let deadline = Instant::now() + limit;
+        let mut nap = Duration::from_millis(1);
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("waiting for a child") {
+                break status;
+            }
+            if Instant::now() >= deadline {
+                let _ = child.kill();
+            }
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(20));
+        };
+        (
+            status,
+            out.join().expect("a reader"),
+            err.join().expect("a reader"),
+        )
+    })
+}
+
+fn drain(pipe: &mut Option<impl Read>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let _ = pipe.read_to_end(&mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
+    if let Some(pipe) = pipe {
+        let _ = pipe.read_to_end(&mut bytes);
+    }
+    bytes
 }

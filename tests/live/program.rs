@@ -26,13 +26,18 @@ impl Kind {
     }
 }
 
-/// The reference's binary: `COTTAR_SERF`, or `serf` on the path.
+/// The reference's binary, if it is there: `COTTAR_SERF`, or `serf` on the path.
 pub fn reference() -> Option<PathBuf> {
-    if let Some(given) = std::env::var_os("COTTAR_SERF") {
-        return Some(given.into());
+    match std::env::var_os("COTTAR_SERF") {
+        Some(given) => Some(PathBuf::from(given)).filter(|file| file.is_file()),
+        None => on_path("serf"),
     }
+}
+
+/// A program on the path.
+pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
-        .map(|folder| folder.join("serf"))
+        .map(|folder| folder.join(name))
         .find(|file| file.is_file())
 }

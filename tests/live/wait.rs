@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// How long a condition may take whose time says nothing.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How much longer than on an idle machine things may take: what is waited for is the condition, the
 /// deadline only ends a wait in vain.
 const BUSY: f64 = 4.0;
@@ -36,5 +39,15 @@ pub fn until<T>(seconds: f64, mut probe: impl FnMut() -> Result<T, String>) -> R
             Err(last) if Instant::now() >= deadline => return Err(last),
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
+    }
+}
+
+/// Waits for a condition.
+#[track_caller]
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -1,14 +1,11 @@
 //! One node: its agent of the moment, what is being done to it, and what its lives have been.
 
 use crate::history::{Life, NodeHistory};
-use crate::live::{Kind, Process};
+use crate::live::{self, Kind, Spec, arg};
 use crate::plan::{Blow, Disturbance, Return};
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// How long an agent may take to end, in seconds, until it is killed: a leave is allowed ten.
 const ENDING_MAX: f64 = 15.0;
@@ -31,8 +28,7 @@ pub struct Agent {
     index: usize,
     folder: PathBuf,
     log_level: String,
-    process: Option<Process>,
-    log: LogTail,
+    process: Option<live::Agent>,
     /// Whether its present life joins nobody.
     is_first: bool,
     phase: Phase,
@@ -55,7 +51,6 @@ impl Agent {
             folder: folder.to_owned(),
             log_level: log_level.to_owned(),
             process: None,
-            log: LogTail::default(),
             is_first: false,
             phase: Phase::Gone {
                 until: f64::INFINITY,
@@ -96,30 +91,21 @@ impl Agent {
     /// Starts a life with further flags.
     pub fn start(&mut self, now: f64, handler: &str, flags: &[String]) {
         let life = self.history.lives.len();
-        let log = self.path(&format!("{life}.log"));
-        let output = File::create(&log).expect("a log file");
-        let mut command = Command::new(self.history.kind.program());
-        command
-            .args(["agent", "-node", &self.history.name])
-            .args(["-bind", &Agent::gossip(self.index).to_string()])
-            .args(["-rpc-addr", &self.rpc().to_string()])
+        let mut spec = Spec::bare(self.history.kind)
+            .name(&self.history.name)
+            .addresses(Agent::gossip(self.index), self.rpc())
             .args(["-log-level", &self.log_level])
-            .args(["-event-handler", handler])
-            .args(["-event-handler", "query:probe=echo here"])
-            .args(flags)
-            .env_remove("SERF_RPC_ADDR")
-            .env_remove("SERF_RPC_AUTH")
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a log file"))
-            .stderr(output);
+            .handler(handler)
+            .handler("query:probe=echo here")
+            .args(flags);
         if self.history.has_snapshot {
-            command.arg("-snapshot").arg(self.path("snapshot"));
+            let snapshot = self.path("snapshot");
+            spec = spec.args(["-snapshot", arg(&snapshot)]);
         }
         if self.history.rejoins {
-            command.arg("-rejoin");
+            spec = spec.args(["-rejoin"]);
         }
-        self.process = Some(Process::spawn(&mut command).expect("an agent"));
-        self.log = LogTail::new(&log);
+        self.process = Some(spec.folder(&self.folder).launch());
         self.is_first = life == 0 && flags.is_empty();
         self.phase = Phase::Running;
         self.history.lives.push(Life {
@@ -132,12 +118,18 @@ impl Agent {
         self.folder.join(format!("{}.{end}", self.history.name))
     }
 
+    /// What its log has said since it was last asked.
+    fn heard(&self) -> Words {
+        let process = self.process.as_ref();
+        process.map_or_else(Words::default, |agent| Words::of(&agent.take_lines()))
+    }
+
     /// Does what was planned; not to an agent that is in trouble already.
     pub fn strike(&mut self, disturbance: Disturbance, now: f64) -> bool {
         if !self.is_back() {
             return false;
         }
-        let process = self.process.as_mut().expect("a running agent");
+        let process = self.process.as_ref().expect("a running agent");
         self.trouble = Some(disturbance);
         let signal = match disturbance.blow {
             Blow::Kill => libc::SIGKILL,
@@ -159,14 +151,14 @@ impl Agent {
 
     /// Notices what has changed; how it wants to be started again, if it is time.
     pub fn poll(&mut self, now: f64, is_over: bool) -> Option<Return> {
-        let words = self.log.read();
+        let words = self.heard();
         if let Some(life) = self.history.lives.last_mut() {
             words.apply(life, self.is_first, now);
         }
         match self.phase {
             Phase::Running | Phase::Ending { .. } => self.watch(now),
             Phase::Frozen { until } if now >= until || is_over => {
-                let process = self.process.as_mut().expect("a frozen agent");
+                let process = self.process.as_ref().expect("a frozen agent");
                 process.signal(libc::SIGCONT);
                 self.now_living().pauses.last_mut().expect("a pause").1 = now;
                 self.phase = Phase::Running;
@@ -181,8 +173,8 @@ impl Agent {
     }
 
     fn watch(&mut self, now: f64) {
-        let process = self.process.as_mut().expect("an agent");
-        if process.status().is_some() {
+        let process = self.process.as_ref().expect("an agent");
+        if process.is_over() {
             self.bury(now);
         } else if let Phase::Ending { since } = self.phase {
             if now > since + ENDING_MAX {
@@ -192,7 +184,7 @@ impl Agent {
     }
 
     fn bury(&mut self, now: f64) {
-        let words = self.log.read();
+        let words = self.heard();
         let noted = noted(&self.path("snapshot"));
         let was_told = matches!(self.phase, Phase::Ending { .. });
         let life = self.history.lives.last_mut().expect("a life");
@@ -226,13 +218,6 @@ fn noted(snapshot: &Path) -> BTreeSet<u64> {
         .collect()
 }
 
-/// The end of a growing file.
-#[derive(Default)]
-struct LogTail {
-    file: Option<File>,
-    at: u64,
-}
-
 /// What a log has said since it was last read.
 #[derive(Default)]
 struct Words {
@@ -241,28 +226,11 @@ struct Words {
     handed: BTreeSet<String>,
 }
 
-impl LogTail {
-    fn new(path: &Path) -> LogTail {
-        LogTail {
-            file: File::open(path).ok(),
-            at: 0,
-        }
-    }
-
-    /// Reads the complete lines that have come.
-    fn read(&mut self) -> Words {
+impl Words {
+    /// Of some lines.
+    fn of(lines: &str) -> Words {
         let mut words = Words::default();
-        let Some(file) = &mut self.file else {
-            return words;
-        };
-        let mut bytes = Vec::new();
-        if file.seek(SeekFrom::Start(self.at)).is_err() || file.read_to_end(&mut bytes).is_err() {
-            return words;
-        }
-        let end = bytes.iter().rposition(|byte| *byte == b'\n');
-        let complete = &bytes[..end.map_or(0, |end| end + 1)];
-        self.at += complete.len() as u64;
-        for line in String::from_utf8_lossy(complete).lines() {
+        for line in lines.lines() {
             if let Some((_, name)) = line.split_once("Received event: user-event: ") {
                 words.handed.insert(name.to_owned());
             }
@@ -273,9 +241,7 @@ impl LogTail {
         }
         words
     }
-}
 
-impl Words {
     fn apply(self, life: &mut Life, is_first: bool, now: f64) {
         if self.joined || (self.serves && is_first) {
             life.back.get_or_insert(now);

@@ -1,6 +1,6 @@
 //! Which address a node advertises and where it can be reached, on hosts with several addresses.
 
-use super::own_network::{own_network, system};
+use crate::live::namespace::{own_network, system};
 use crate::live::{Kind, Lab, Process, eventually, reference};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -33,7 +33,7 @@ fn advertised(folder: &Path, program: &Path, args: &[&str]) -> Result<String, St
         .stdin(Stdio::null())
         .stdout(output.try_clone().unwrap())
         .stderr(output);
-    let mut process = Process::spawn(&mut command).expect("an agent");
+    let process = Process::spawn(&mut command).expect("an agent");
     eventually(20.0, "an address", || {
         let text = std::fs::read_to_string(&log).unwrap();
         let joined = text
@@ -187,7 +187,7 @@ fn a_wildcard_is_reached_by_both_families() {
                     let target = SocketAddr::new(ip, 17946).to_string();
                     let rpc = ([127, 0, 0, 1], 17374).into();
                     let peer = lab.spec(0).name("peer").addresses(gossip, rpc);
-                    let mut peer = lab.start(peer.args([&advertised, "-retry-join", &target]));
+                    let peer = lab.start(peer.args([&advertised, "-retry-join", &target]));
                     peer.await_log("Synced with 1 initial agents", 20.0);
                     node.await_log(&format!("EventMemberJoin: peer {ip}"), 20.0);
                     peer.signal(libc::SIGINT);

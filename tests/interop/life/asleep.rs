@@ -1,6 +1,6 @@
 //! A process that is stopped for long, and goes on.
 
-use crate::live::{Member, Node, await_members, await_status, scenario};
+use crate::live::{Agent, Member, await_members, await_status, scenario};
 use std::time::{Duration, Instant};
 
 /// More than the pause in which the others still gossip to the dead in this profile (15 s), so that it
@@ -16,24 +16,24 @@ fn for_a_minute_is_failed_comes_back_and_accuses_nobody() {
             } else {
                 1
             };
-        let mut nodes = lab.start_all(|_, spec| spec.args(["-profile=local"]));
+        let nodes = lab.start_all(|_, spec| spec.args(["-profile=local"]));
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
         {
-            let all: Vec<&Node> = nodes.iter().collect();
+            let all: Vec<&Agent> = nodes.iter().collect();
             await_members(&all, &members, 45.0);
         }
         let name = nodes[sleeper].spec.name.clone();
         nodes[sleeper].signal(libc::SIGSTOP);
         let stopped = Instant::now();
         {
-            let awake: Vec<&Node> = nodes.iter().filter(|node| node.spec.name != name).collect();
+            let awake: Vec<&Agent> = nodes.iter().filter(|node| node.spec.name != name).collect();
             await_status(&awake, &name, "failed", 60.0);
             // What happens meanwhile has to reach the sleeper later.
             awake[0].event("meanwhile", "you slept");
         }
         std::thread::sleep(ASLEEP.saturating_sub(stopped.elapsed()));
         nodes[sleeper].signal(libc::SIGCONT);
-        let all: Vec<&Node> = nodes.iter().collect();
+        let all: Vec<&Agent> = nodes.iter().collect();
         await_members(&all, &members, 60.0);
         nodes[sleeper].await_log("meanwhile", 45.0);
         await_members(&all, &members, 1.0);

@@ -1,16 +1,16 @@
 //! Descriptors that run out: accepting pauses, everything else goes on, and all is well afterwards.
 
-use crate::live::{Kind, Lab, Member, Node, Recorder, await_members, await_status, eventually};
+use crate::live::{Agent, Kind, Lab, Member, Recorder, await_members, await_status, eventually};
 use std::net::TcpStream;
 
-fn descriptors(node: &Node) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", node.id()))
+fn descriptors(node: &Agent) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", node.pid()))
         .unwrap()
         .count()
 }
 
 /// Opens connections until the agent takes no more.
-fn exhaust(node: &Node, address: std::net::SocketAddr) -> Vec<TcpStream> {
+fn exhaust(node: &Agent, address: std::net::SocketAddr) -> Vec<TcpStream> {
     let clients: Vec<TcpStream> = (0..80)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();

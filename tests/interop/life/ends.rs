@@ -1,6 +1,6 @@
 //! Ends: signals in every phase, and leaves in the time that their profile needs.
 
-use crate::live::{Lab, Member, Node, Recorder, await_members, await_status, reference, scenario};
+use crate::live::{Agent, Lab, Member, Recorder, await_members, await_status, reference, scenario};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,12 @@ fn signals_during_the_start_join() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = silent.local_addr().unwrap().to_string();
     let joining = || {
-        let node = Node::launch(lab.path(), lab.spec(0).args(["-join", &target]));
+        let node = lab.launch(lab.spec(0).args(["-join", &target]));
         node.await_log("==> Joining cluster...(replay: false)", 15.0);
         node
     };
     // A reload does not disturb it.
-    let mut node = joining();
+    let node = joining();
     node.signal(libc::SIGHUP);
     node.await_log("==> Reloading configuration...", 5.0);
     node.signal(libc::SIGTERM);
@@ -28,13 +28,13 @@ fn signals_during_the_start_join() {
     assert!(node.log().contains("==> Caught signal: terminated"));
     assert!(node.log().contains("Shutdown without a Leave"));
     // A leave ends it.
-    let mut node = joining();
+    let node = joining();
     node.signal(libc::SIGINT);
     node.await_log("==> Gracefully shutting down agent...", 5.0);
     assert_eq!(node.await_exit(10.0).code(), Some(0), "{}", node.log());
     assert!(!node.log().contains("Join completed"));
     // Two signals before the loop had its first turn, or after: whatever they meet, they end it.
-    let mut node = Node::launch(lab.path(), lab.spec(0).args(["-join", &target]));
+    let node = lab.launch(lab.spec(0).args(["-join", &target]));
     node.signal(libc::SIGINT);
     node.signal(libc::SIGTERM);
     let status = node.await_exit(5.0);
@@ -58,7 +58,7 @@ fn signals_during_a_leave() {
             (3, libc::SIGHUP, "hangup"),
         ];
         for (index, second, word) in signals {
-            let mut node = lab.start(lab.spec(index).join(&peer));
+            let node = lab.start(lab.spec(index).join(&peer));
             node.signal(libc::SIGINT);
             node.await_log("==> Gracefully shutting down agent...", 5.0);
             node.signal(second);
@@ -75,10 +75,10 @@ fn signals_during_a_leave() {
             );
         }
         // A leave that a client asked for is not hurried by the polite signal, and still succeeds.
-        let mut node = lab.start(lab.spec(4).join(&peer));
+        let node = lab.start(lab.spec(4).join(&peer));
         await_status(&[&peer], "n5", "alive", 10.0);
         let mut leave = node.command(crate::live::Kind::Cottar, &["leave"]);
-        let mut leave = crate::live::Process::spawn(&mut leave).unwrap();
+        let leave = crate::live::Process::spawn(&mut leave).unwrap();
         node.await_log("requesting graceful leave from Serf", 5.0);
         node.signal(libc::SIGINT);
         node.await_log("==> Gracefully shutting down agent...", 5.0);
@@ -107,7 +107,7 @@ fn interrupted_farewell() -> Duration {
     let lab = lab("last handlers");
     let mark = lab.path().join("farewell");
     let handler = format!("member-leave=touch '{}'; sleep 60", mark.display());
-    let mut node = lab.start(lab.spec(0).handler(&handler));
+    let node = lab.start(lab.spec(0).handler(&handler));
     node.signal(libc::SIGINT);
     crate::live::eventually(10.0, "the farewell's handler", || {
         if mark.exists() {
@@ -139,7 +139,7 @@ fn a_leave_is_through_in_time_in_every_profile() {
                     .args(["-profile", profile])
             };
             let peer = lab.start(prepare(0));
-            let mut leaver = lab.start(prepare(1).join(&peer));
+            let leaver = lab.start(prepare(1).join(&peer));
             let other = lab.start(prepare(2).join(&peer));
             let all = [&peer, &leaver, &other];
             await_members(&all, &all.map(Member::of), 30.0);
@@ -176,7 +176,7 @@ fn a_leave_with_nobody_left_to_tell_ends_in_time() {
                 spec
             }
         });
-        let views: Vec<&Node> = nodes.iter().collect();
+        let views: Vec<&Agent> = nodes.iter().collect();
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
         await_members(&views, &members, 15.0);
         for node in &mut nodes {

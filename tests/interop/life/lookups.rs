@@ -1,8 +1,8 @@
 //! Names of hosts, asked of name servers that answer badly or not at all.
 
-use super::own_network::{own_network, replace_file, system};
 use crate::live::Finished;
-use crate::live::{Kind, Lab, Node, eventually, patience, run};
+use crate::live::namespace::{own_network, replace_file, system};
+use crate::live::{Agent, Kind, Lab, eventually, patience, run};
 use std::net::UdpSocket;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -80,7 +80,7 @@ fn reply_to(query: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Starts a node that can be reached at the usual loopback address.
-fn start_at_loopback(lab: &Lab, index: usize) -> Node {
+fn start_at_loopback(lab: &Lab, index: usize) -> Agent {
     let mut addresses = [0; 2].map(|_| {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         socket.local_addr().unwrap()
@@ -89,12 +89,12 @@ fn start_at_loopback(lab: &Lab, index: usize) -> Node {
     lab.start(lab.spec(index).addresses(addresses[0], addresses[1]))
 }
 
-fn ask(node: &Node, args: &[&str]) -> Finished {
+fn ask(node: &Agent, args: &[&str]) -> Finished {
     run(&mut node.command(Kind::Cottar, args), patience(60.0)).expect("a command that ends")
 }
 
 /// Waits for a line in the list of members that holds `text`.
-fn await_line(node: &Node, text: &str) {
+fn await_line(node: &Agent, text: &str) {
     eventually(10.0, "a member", || {
         let members = ask(node, &["members"]).stdout;
         let is_there = members.contains(text) && members.contains("n1 ");
@@ -129,7 +129,7 @@ fn what_one_family_gives_is_used() {
         assert!(failed.stdout.contains("dial tcp [::1]"), "{failed:?}");
         // A start looks names up in place.
         for flag in ["-bind=servfail.example:0", "-bind=nxdomain.example:0"] {
-            let node = Node::launch(lab.path(), lab.spec(0).name("bound").args([flag]));
+            let node = lab.launch(lab.spec(0).name("bound").args([flag]));
             node.await_log("Serf agent running", 20.0);
         }
     });

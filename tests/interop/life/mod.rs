@@ -9,5 +9,4 @@ mod descriptors;
 mod ends;
 mod lookups;
 mod names;
-mod own_network;
 mod starts;

@@ -1,7 +1,7 @@
 //! Names: of hosts, looked up afresh for each attempt, and slowly; of nodes, lost to another.
 
-use super::own_network::may_unshare;
-use crate::live::{Kind, Lab, Member, Node, await_members, eventually, scenario};
+use crate::live::namespace::lacks_networks;
+use crate::live::{Agent, Kind, Lab, Member, await_members, eventually, scenario};
 use std::io::Read as _;
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ fn with_file(lab: &Lab, name: &str, target: &str, text: &str) -> (PathBuf, Vec<S
 
 #[test]
 fn retry_join_looks_names_up_afresh() {
-    if !may_unshare() {
+    if lacks_networks("retry-join by name") {
         return;
     }
     scenario("retry-join by name", &["SC", "CC"], |lab| {
@@ -60,7 +60,7 @@ fn settings(lab: &Lab, settings: &serde_json::Value) -> String {
 
 #[test]
 fn telemetry_finds_names_that_come_up_later() {
-    if !may_unshare() {
+    if lacks_networks("sink by name") {
         return;
     }
     let lab = Lab::new("sink by name", "C");
@@ -117,10 +117,10 @@ fn with_a_dead_name_server(lab: &Lab) -> [String; 7] {
 }
 
 /// Waits until a process in a network of its own has asked the dead name server.
-fn await_question(node: &Node, what: &str) {
+fn await_question(node: &Agent, what: &str) {
     eventually(20.0, what, || {
         let sockets =
-            std::fs::read_to_string(format!("/proc/{}/net/udp", node.id())).unwrap_or_default();
+            std::fs::read_to_string(format!("/proc/{}/net/udp", node.pid())).unwrap_or_default();
         if sockets.contains("02004E0A:0035") {
             Ok(())
         } else {
@@ -131,7 +131,7 @@ fn await_question(node: &Node, what: &str) {
 
 #[test]
 fn a_start_does_not_wait_for_the_names_of_sinks() {
-    if !may_unshare() {
+    if lacks_networks("slow sink") {
         return;
     }
     let lab = Lab::new("slow sink", "C");
@@ -139,7 +139,7 @@ fn a_start_does_not_wait_for_the_names_of_sinks() {
     let flag = settings(&lab, &sinks);
     let spec = lab.spec(0).wrapper(with_a_dead_name_server(&lab));
     let spec = spec.addresses(([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into());
-    let mut node = Node::launch(lab.path(), spec.args([flag.as_str()]));
+    let node = lab.launch(spec.args([flag.as_str()]));
     await_question(&node, "the sinks");
     node.await_log("Serf agent running", 20.0);
     assert!(!node.log().contains("No telemetry"), "{}", node.log());
@@ -151,7 +151,7 @@ fn a_start_does_not_wait_for_the_names_of_sinks() {
 
 #[test]
 fn a_signal_ends_a_start_that_waits_for_a_name_server() {
-    if !may_unshare() {
+    if lacks_networks("slow resolver") {
         return;
     }
     let lab = Lab::new("slow resolver", "C");
@@ -163,7 +163,7 @@ fn a_signal_ends_a_start_that_waits_for_a_name_server() {
     ] {
         let spec = lab.spec(0).wrapper(wrapper.clone());
         let spec = spec.addresses(([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into());
-        let mut node = Node::launch(lab.path(), spec.args([flag]));
+        let node = lab.launch(spec.args([flag]));
         await_question(&node, flag);
         let asked = Instant::now();
         node.signal(libc::SIGINT);
@@ -185,7 +185,7 @@ fn a_name_conflict_is_decided_by_the_others() {
         let owner = lab.start(lab.spec(2).join(&voter));
         let all = [&voter, &other, &owner];
         await_members(&all, &all.map(Member::of), 15.0);
-        let mut newcomer = lab.start(lab.spec(3).name("n3").join(&voter));
+        let newcomer = lab.start(lab.spec(3).name("n3").join(&voter));
         let ended = newcomer.await_exit(30.0).code();
         // A supervisor is to see it; the reference ends as if all was well.
         let expected = match newcomer.spec.kind {
@@ -210,8 +210,8 @@ fn a_name_conflict_is_decided_by_the_others() {
 #[test]
 fn without_others_the_newcomer_gives_the_name_up() {
     let lab = Lab::new("two of one name", "CC");
-    let mut holder = lab.start(lab.spec(0).name("twin"));
-    let mut newcomer = lab.start(lab.spec(1).name("twin").join(&holder));
+    let holder = lab.start(lab.spec(0).name("twin"));
+    let newcomer = lab.start(lab.spec(1).name("twin").join(&holder));
     let ended = newcomer.await_exit(30.0).code();
     assert_eq!(ended, Some(1), "{}", newcomer.log());
     let words = "nobody voted in name conflict resolution";

@@ -91,8 +91,7 @@ fn what_prevents_a_start_is_on_stdout_and_the_log_on_stderr() {
 fn a_second_agent_on_the_port_ends_and_the_first_goes_on() {
     scenario("same port", &["CC", "SC", "CS"], |lab: &Lab| {
         let first = lab.start(lab.spec(0));
-        let mut second = crate::live::Node::launch(
-            lab.path(),
+        let second = lab.launch(
             lab.spec(1)
                 .addresses(first.gossip, ([127, 0, 0, 1], 0).into()),
         );
@@ -102,10 +101,7 @@ fn a_second_agent_on_the_port_ends_and_the_first_goes_on() {
             "{}",
             second.log()
         );
-        let mut third = crate::live::Node::launch(
-            lab.path(),
-            lab.spec(1).addresses(([127, 0, 0, 1], 0).into(), first.rpc),
-        );
+        let third = lab.launch(lab.spec(1).addresses(([127, 0, 0, 1], 0).into(), first.rpc));
         assert_eq!(third.await_exit(10.0).code(), Some(1));
         let refused = format!(
             "==> Error starting RPC listener: listen tcp {}: bind: address already in use",

@@ -1,12 +1,12 @@
 //! A cluster in a world of its own, and whether there can be one.
 
 use super::world::World;
-use crate::live::{Lab, Member, Node, Recorder, await_members, reference};
-use std::io::Write as _;
+use crate::live::skip::{lacks_reference, skip};
+use crate::live::{Agent, Lab, Member, Recorder, await_members};
 
 /// Agents on hosts of their own that know each other, each with a handler that records.
 pub struct Cluster {
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<Agent>,
     pub recorders: Vec<Recorder>,
     // Behind the nodes, which end first.
     lab: Lab,
@@ -49,7 +49,7 @@ impl Cluster {
     }
 
     /// All nodes, to be asked.
-    pub fn all(&self) -> Vec<&Node> {
+    pub fn all(&self) -> Vec<&Agent> {
         self.nodes.iter().collect()
     }
 
@@ -61,21 +61,12 @@ impl Cluster {
     }
 }
 
-/// Whether this machine has no hosts for the test, which is then said.
+/// Whether this machine has no hosts for the test, which is then noted.
 pub fn is_impossible(name: &str) -> bool {
-    let Some(why) = obstacle() else {
-        return false;
-    };
-    let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-    assert!(!required, "{name}: COTTAR_INTEROP=require, but {why}");
-    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
-    true
-}
-
-/// What stands in the way of namespaces and firewalls, if anything.
-fn obstacle() -> Option<String> {
-    if reference().is_none() {
-        return Some("there is no `serf` on the path".to_owned());
-    }
-    World::new(1).err()
+    let obstacle = || World::new(1).err();
+    lacks_reference(name)
+        || obstacle().is_some_and(|why| {
+            skip(name, &why);
+            true
+        })
 }

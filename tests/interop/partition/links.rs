@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, is_impossible};
 use super::world::Fate;
-use crate::live::{Kind, Node};
+use crate::live::{Agent, Kind};
 use std::time::Duration;
 
 /// So long every node probes every other one several times, and a suspicion of five nodes that nobody
@@ -10,7 +10,7 @@ use std::time::Duration;
 const WATCHED: Duration = Duration::from_secs(24);
 
 /// Spoils what the first two nodes get from each other, watches, and gives the nodes back.
-fn watch(name: &str, cast: &str, fate: Fate, judge: impl Fn(&[Node])) {
+fn watch(name: &str, cast: &str, fate: Fate, judge: impl Fn(&[Agent])) {
     if is_impossible(name) {
         return;
     }
@@ -38,8 +38,8 @@ fn side_by_side(casts: &[&str], story: impl Fn(&str) + Sync) {
 }
 
 /// Lines in which a node says that it doubts the life of another one.
-fn doubts(nodes: &[Node]) -> Vec<String> {
-    let logs = nodes.iter().map(Node::log);
+fn doubts(nodes: &[Agent]) -> Vec<String> {
+    let logs = nodes.iter().map(Agent::log);
     logs.flat_map(|log| {
         let lines = log.lines().filter(|line| line.contains("no acks received"));
         lines.map(str::to_owned).collect::<Vec<_>>()

@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, is_impossible};
 use super::world::{Fate, World};
-use crate::live::{Kind, Member, Node, Recorder, await_members, eventually};
+use crate::live::{Agent, Kind, Member, Recorder, await_members, eventually};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -121,8 +121,8 @@ fn story(name: &str, cast: &str, cut: &impl Fn(&World)) -> Seen {
 }
 
 /// Waits until each node of one side holds its own side alive and the other failed.
-fn await_split(nodes: &[Node], near: &[usize], far: &[usize]) {
-    let viewers: Vec<&Node> = near.iter().map(|index| &nodes[*index]).collect();
+fn await_split(nodes: &[Agent], near: &[usize], far: &[usize]) {
+    let viewers: Vec<&Agent> = near.iter().map(|index| &nodes[*index]).collect();
     let of = |side: &[usize], status: &'static str| -> Vec<Member> {
         side.iter()
             .map(|index| Member::with_status(&nodes[*index], status))
@@ -133,7 +133,7 @@ fn await_split(nodes: &[Node], near: &[usize], far: &[usize]) {
 }
 
 /// Waits until all three clocks are the same on all nodes.
-fn await_equal_clocks(nodes: &[&Node]) {
+fn await_equal_clocks(nodes: &[&Agent]) {
     eventually(SPREADING, "clocks that agree", || {
         let times: Vec<Vec<String>> = nodes.iter().map(|node| times(node)).collect();
         if times.iter().all(|each| *each == times[0]) {
@@ -144,7 +144,7 @@ fn await_equal_clocks(nodes: &[&Node]) {
     });
 }
 
-fn times(node: &Node) -> Vec<String> {
+fn times(node: &Agent) -> Vec<String> {
     let info = node.ask(Kind::Serf, &["info", "-format=json"]).success();
     let info: serde_json::Value = serde_json::from_str(&info.stdout).expect("JSON");
     ["member_time", "event_time", "query_time"]

@@ -1,7 +1,7 @@
 //! Every limit, and one byte more, in the reference's words.
 
 use crate::live::Finished;
-use crate::live::{Kind, Lab, Member, Node, Recorder, await_members, scenario};
+use crate::live::{Agent, Kind, Lab, Member, Recorder, await_members, scenario};
 
 /// The greatest size from a range that a command takes, by halving.
 fn greatest(mut taken: usize, mut refused: usize, ask: impl Fn(usize) -> Finished) -> usize {
@@ -18,9 +18,9 @@ fn greatest(mut taken: usize, mut refused: usize, ask: impl Fn(usize) -> Finishe
     taken
 }
 
-fn pair(lab: &Lab, recorders: &[Recorder]) -> Vec<Node> {
+fn pair(lab: &Lab, recorders: &[Recorder]) -> Vec<Agent> {
     let nodes = lab.start_all(|index, spec| spec.recorded(&recorders[index]));
-    let all: Vec<&Node> = nodes.iter().collect();
+    let all: Vec<&Agent> = nodes.iter().collect();
     let members: Vec<Member> = nodes.iter().map(Member::of).collect();
     await_members(&all, &members, 15.0);
     nodes
@@ -43,7 +43,7 @@ fn tags_at_their_limit_and_over_it() {
         // The greatest that the reference takes at run time.
         let recorders = recorders(lab);
         let nodes = pair(lab, &recorders);
-        let set = |node: &Node, size: usize| {
+        let set = |node: &Agent, size: usize| {
             node.cli(&["tags", "-set", &format!("k={}", "v".repeat(size))])
         };
         let limits: Vec<usize> = nodes
@@ -67,7 +67,7 @@ fn tags_at_their_limit_and_over_it() {
             tags: tags(limit),
             ..Member::of(node)
         });
-        let all: Vec<&Node> = nodes.iter().collect();
+        let all: Vec<&Agent> = nodes.iter().collect();
         await_members(&all, &members.collect::<Vec<_>>(), 15.0);
         // The same at the start.
         for kind in [Kind::Cottar, Kind::Serf] {
@@ -78,7 +78,7 @@ fn tags_at_their_limit_and_over_it() {
             };
             let node = lab.start(spec(limit).join(&nodes[0]));
             assert!(node.members().unwrap().contains(&Member::of(&node)));
-            let mut refused = Node::launch(lab.path(), spec(limit + 1));
+            let refused = lab.launch(spec(limit + 1));
             assert_eq!(refused.await_exit(10.0).code(), Some(1));
             let error = "==> Failed to start the Serf agent: Error creating Serf: Encoded length of tags exceeds limit of 512 bytes\n";
             assert!(refused.log().contains(error), "{}", refused.log());
@@ -91,7 +91,7 @@ fn events_at_their_limit_and_over_it() {
     scenario("event limit", &["SC"], |lab| {
         let recorders = recorders(lab);
         let nodes = pair(lab, &recorders);
-        let fire = |node: &Node, name: &str, size: usize| {
+        let fire = |node: &Agent, name: &str, size: usize| {
             node.cli(&["event", "-coalesce=false", name, &"p".repeat(size)])
         };
         let limits: Vec<usize> = nodes
@@ -142,7 +142,7 @@ fn queries_at_their_limit_and_over_it() {
     scenario("query limit", &["SC"], |lab| {
         let recorders = recorders(lab);
         let nodes = pair(lab, &recorders);
-        let ask = |node: &Node, name: &str, size: usize| {
+        let ask = |node: &Agent, name: &str, size: usize| {
             node.cli(&["query", "-timeout=1ms", name, &"p".repeat(size)])
         };
         // The id is random and may take a byte or two less than it usually does.

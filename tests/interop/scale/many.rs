@@ -1,45 +1,36 @@
 //! Sixty agents on one machine.
 
 use crate::live::Spec;
-use crate::live::{Kind, Lab, Member, Node, Process, eventually, patience, reference, run};
+use crate::live::{Agent, Kind, Lab, Member, Process, eventually, lacks_reference, patience, run};
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 const OF_EACH_KIND: usize = 30;
 /// From the last join to one list everywhere.
 const AGREEMENT: f64 = 15.0;
+
 #[test]
 fn sixty_agents_agree() {
-    if reference().is_none() {
-        let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-        assert!(
-            !required,
-            "COTTAR_INTEROP=require, but no `serf` on the path"
-        );
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED sixty agents: no `serf` on the path"
-        );
+    if lacks_reference("sixty agents") {
         return;
     }
     let cast = "CS".repeat(OF_EACH_KIND);
     let lab = Lab::new("sixty", &cast);
     // Quiet logs: what is measured is the cluster.
     let spec = |index: usize| -> Spec { lab.spec(index).log_level("warn") };
-    let mut nodes: Vec<Node> = vec![lab.start(spec(0))];
+    let mut nodes: Vec<Agent> = vec![lab.start(spec(0))];
     for index in 1..cast.len() {
         // Everybody knows somebody else, of either kind.
         let other = &nodes[index / 2];
-        let node = Node::launch(lab.path(), spec(index).join(other));
+        let node = lab.launch(spec(index).join(other));
         node.await_log("Log data will now stream in", 30.0);
         nodes.push(node);
     }
     let joined = Instant::now();
     let mut expected: Vec<Member> = nodes.iter().map(Member::of).collect();
     expected.sort();
-    let mut behind: Vec<&Node> = nodes.iter().collect();
+    let mut behind: Vec<&Agent> = nodes.iter().collect();
     // Push/pull among sixty comes after a minute or two: gossip alone must reach everybody.
     eventually(AGREEMENT, "sixty lists that agree", || {
         behind.retain(|node| list(node).as_ref() != Ok(&expected));
@@ -72,7 +63,7 @@ fn sixty_agents_agree() {
     }
     let mut memory: BTreeMap<Kind, u64> = BTreeMap::new();
     for node in &nodes {
-        *memory.entry(node.spec.kind).or_default() += Process::resident_kb(node.id());
+        *memory.entry(node.spec.kind).or_default() += Process::resident_kb(node.pid());
     }
     for (kind, sum) in memory {
         println!("{kind:?}: {} KiB resident each", sum / OF_EACH_KIND as u64);
@@ -81,7 +72,7 @@ fn sixty_agents_agree() {
 
 /// The list of one node. Our command line asks: sixty runs of the other one a round would be the load
 /// that is measured.
-fn list(node: &Node) -> Result<Vec<Member>, String> {
+fn list(node: &Agent) -> Result<Vec<Member>, String> {
     let mut command: Command = node.command(Kind::Cottar, &["members", "-format=json"]);
     Member::list(&run(
         &mut command,

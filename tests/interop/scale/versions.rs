@@ -1,7 +1,9 @@
 //! Protocol numbers, names, address families.
 
-use crate::live::{Kind, Member, Node, Recorder, await_members, eventually, scenario};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use crate::live::{
+    Agent, Kind, Member, Recorder, await_members, eventually, free_at, lacks, scenario,
+};
+use std::net::{Ipv6Addr, TcpListener};
 
 fn protocol_number(member: Member, spoken: u64) -> Member {
     Member {
@@ -25,7 +27,7 @@ fn protocols_two_to_five_meet() {
                 spec
             }
         });
-        let all: Vec<&Node> = nodes.iter().collect();
+        let all: Vec<&Agent> = nodes.iter().collect();
         let expected: Vec<Member> = (0..nodes.len())
             .map(|index| protocol_number(Member::of(&nodes[index]), number(index)))
             .collect();
@@ -89,7 +91,7 @@ fn names_up_to_their_limit() {
             format!("{} ünï/=,\"", "ü".repeat(120)),
         ];
         let nodes = lab.start_all(|index, spec| spec.name(&names[index]));
-        let all: Vec<&Node> = nodes.iter().collect();
+        let all: Vec<&Agent> = nodes.iter().collect();
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
         await_members(&all, &members, 15.0);
         // Asked by name, each answers.
@@ -126,31 +128,16 @@ fn names_up_to_their_limit() {
     }
 }
 
-/// Addresses on `::1` that were free a moment ago.
-fn free_ipv6() -> Option<(SocketAddr, SocketAddr)> {
-    for _ in 0..100 {
-        let gossip = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).ok()?;
-        let rpc = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).ok()?;
-        let (gossip, rpc) = (gossip.local_addr().ok()?, rpc.local_addr().ok()?);
-        if UdpSocket::bind(gossip).is_ok() {
-            return Some((gossip, rpc));
-        }
-    }
-    None
-}
-
 #[test]
 fn a_cluster_on_ipv6() {
-    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-        assert!(!required, "COTTAR_INTEROP=require, but no IPv6");
-        eprintln!("SKIPPED: no IPv6 on this machine");
+    let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    if lacks("IPv6", "IPv6 on this machine", has_ipv6) {
         return;
     }
     scenario("IPv6", &["SCSC", "CSCS"], |lab| {
         let recorder = Recorder::new(lab.path(), "n4");
         let mut nodes = lab.start_all(|index, spec| {
-            let (gossip, rpc) = free_ipv6().expect("two free ports");
+            let [gossip, rpc] = [(); 2].map(|()| free_at(Ipv6Addr::LOCALHOST.into()));
             let spec = spec.addresses(gossip, rpc);
             if index == 3 {
                 spec.recorded(&recorder)
@@ -158,7 +145,7 @@ fn a_cluster_on_ipv6() {
                 spec
             }
         });
-        let all: Vec<&Node> = nodes.iter().collect();
+        let all: Vec<&Agent> = nodes.iter().collect();
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
         // `members` has the address in brackets for both.
         await_members(&all, &members, 15.0);
@@ -180,12 +167,12 @@ fn a_cluster_on_ipv6() {
             .collect();
         assert!(lines.contains("n4\t::1\t"), "{lines}");
         // A crash is found out and told like any other.
-        let mut victim = nodes.pop().unwrap();
+        let victim = nodes.pop().unwrap();
         victim.crash();
-        let left: Vec<&Node> = nodes.iter().collect();
+        let left: Vec<&Agent> = nodes.iter().collect();
         crate::live::await_status(&left, "n4", "failed", 45.0);
         let back = victim.restart(&nodes[0]);
-        let all: Vec<&Node> = nodes.iter().chain([&back]).collect();
+        let all: Vec<&Agent> = nodes.iter().chain([&back]).collect();
         await_members(&all, &members, 15.0);
     });
 }

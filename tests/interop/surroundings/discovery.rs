@@ -1,85 +1,70 @@
 //! Nodes that find each other by multicast DNS on a cable between two network namespaces.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::harness::{
-    Agent, COTTAR, Namespace, eventually, is_missing, lacks_namespaces, reference,
-};
+use super::cable::Pair;
+use crate::live::namespace::lacks_networks;
+use crate::live::{Agent, Kind, Spec, eventually, lacks_reference, refused};
 
 const GROUP: &str = "224.0.0.251:5353";
 
-fn start(
-    namespace: &Namespace,
-    program: &Path,
-    number: u8,
-    bind: &str,
-    args: &[&str],
-    folder: &Path,
-) -> Agent {
-    let name = format!("n{number}");
-    let mut command = namespace.command(program);
-    command
-        .args(["agent", "-node", &name, "-bind", bind])
-        .args(["-log-level=debug", "-discover=cl1"])
-        .args(args);
-    let agent = Agent::start(command, folder, &name);
-    agent.await_text("mDNS cluster: cl1");
+fn start(pair: &Pair, number: usize, kind: Kind, bind: &str, args: &[&str]) -> Agent {
+    let agent = Spec::new(kind, &format!("n{number}"))
+        .args(["-bind", bind, "-discover=cl1"])
+        .args(args)
+        .wrapper(pair[number - 1].wrapper())
+        .start();
+    agent.wait_for("mDNS cluster: cl1");
     agent
 }
 
 #[track_caller]
-fn await_both(namespaces: &[Namespace; 2]) {
-    for namespace in namespaces {
-        eventually("both nodes", || {
-            let run = namespace.command(COTTAR).arg("members").output().unwrap();
-            let text = String::from_utf8_lossy(&run.stdout).into_owned();
+fn await_both(agents: [&Agent; 2]) {
+    for agent in agents {
+        eventually(15.0, "both nodes", || {
+            let text = agent.ask(Kind::Cottar, &["members"]).stdout;
             let lines = text.lines().filter(|line| line.contains("alive")).count();
             if lines == 2 { Ok(()) } else { Err(text) }
         });
     }
 }
 
-fn find_each_other(programs: [&Path; 2]) {
-    let namespaces = Namespace::pair();
-    let folder = tempfile::tempdir().unwrap();
+fn find_each_other(kinds: [Kind; 2]) {
+    let pair = Pair::new();
     let bind = ["10.99.0.1", "10.99.0.2"];
-    let first = start(&namespaces[0], programs[0], 1, bind[0], &[], folder.path());
-    let second = start(&namespaces[1], programs[1], 2, bind[1], &[], folder.path());
-    await_both(&namespaces);
-    second.await_text("[INFO] agent.mdns: Joined ");
-    for (agent, (program, bind)) in [&first, &second].iter().zip(programs.iter().zip(bind)) {
-        if program.ends_with("cottar") {
+    let first = start(&pair, 1, kinds[0], bind[0], &[]);
+    let second = start(&pair, 2, kinds[1], bind[1], &[]);
+    await_both([&first, &second]);
+    second.wait_for("[INFO] agent.mdns: Joined ");
+    for (agent, bind) in [&first, &second].iter().zip(bind) {
+        if agent.spec.kind == Kind::Cottar {
             // The reference joins itself, too.
             let own = format!("joining: [{bind}");
-            assert!(!agent.stdout().contains(&own), "{}", agent.stdout());
+            assert!(!agent.text().contains(&own), "{}", agent.text());
         }
     }
 }
 
 #[test]
 fn two_of_ours_find_each_other() {
-    if !lacks_namespaces("two_of_ours_find_each_other") {
-        find_each_other([Path::new(COTTAR); 2]);
+    if !lacks_networks("two of ours find each other") {
+        find_each_other([Kind::Cottar; 2]);
     }
 }
 
 #[test]
 fn ours_and_the_reference_find_each_other_both_ways() {
-    let test = "ours_and_the_reference_find_each_other_both_ways";
-    let serf = reference();
-    if lacks_namespaces(test) || is_missing(test, "`serf` on the path", serf.is_some()) {
-        return;
+    let scenario = "ours and the reference find each other";
+    if !lacks_networks(scenario) && !lacks_reference(scenario) {
+        find_each_other([Kind::Serf, Kind::Cottar]);
+        find_each_other([Kind::Cottar, Kind::Serf]);
     }
-    let serf = serf.unwrap();
-    find_each_other([&serf, Path::new(COTTAR)]);
-    find_each_other([Path::new(COTTAR), &serf]);
 }
 
 #[test]
 fn one_family_and_one_interface_are_enough() {
-    if lacks_namespaces("one_family_and_one_interface_are_enough") {
+    if lacks_networks("one family and one interface are enough") {
         return;
     }
     for args in [
@@ -87,94 +72,59 @@ fn one_family_and_one_interface_are_enough() {
         ["-mdns-disable-ipv4"].as_slice(),
         ["-mdns-disable-ipv6", "-iface=v0"].as_slice(),
     ] {
-        let namespaces = Namespace::pair();
-        let folder = tempfile::tempdir().unwrap();
+        let pair = Pair::new();
         let binds = match args[0] {
             "-mdns-disable-ipv4" => ["[fd99::1]", "[fd99::2]"],
             _ => ["10.99.0.1", "10.99.0.2"],
         };
-        let agents: Vec<Agent> = (1..)
-            .zip(namespaces.iter().zip(binds))
-            .map(|(number, (namespace, bind))| {
-                start(
-                    namespace,
-                    Path::new(COTTAR),
-                    number,
-                    bind,
-                    args,
-                    folder.path(),
-                )
-            })
-            .collect();
-        await_both(&namespaces);
+        let agents = [1, 2].map(|n| start(&pair, n, Kind::Cottar, binds[n - 1], args));
+        await_both([&agents[0], &agents[1]]);
         if args.len() > 1 {
-            agents[0].await_text("[INFO] agent: Starting mDNS listener on interface v0");
+            agents[0].wait_for("[INFO] agent: Starting mDNS listener on interface v0");
         }
     }
 }
 
 /// Two hosts on a cable that have no route for multicast.
-fn pair_without_routes() -> [Namespace; 2] {
-    let namespaces = Namespace::pair();
-    for namespace in &namespaces {
-        namespace.ip(&["route", "del", "224.0.0.0/4"]);
+fn pair_without_routes() -> Pair {
+    let pair = Pair::new();
+    for host in pair.iter() {
+        let line = ["ip", "route", "del", "224.0.0.0/4"];
+        host.call(&line).unwrap();
     }
-    namespaces
+    pair
 }
 
 #[test]
 fn the_interface_of_the_nodes_address_needs_no_route() {
-    if lacks_namespaces("the_interface_of_the_nodes_address_needs_no_route") {
+    if lacks_networks("the interface of the nodes address needs no route") {
         return;
     }
     for binds in [["10.99.0.1", "10.99.0.2"], ["0.0.0.0", "0.0.0.0"]] {
-        let namespaces = pair_without_routes();
-        let folder = tempfile::tempdir().unwrap();
-        let start = |number: u8| {
-            let at = usize::from(number - 1);
-            let flags = ["-mdns-disable-ipv6"];
-            let program = Path::new(COTTAR);
-            start(
-                &namespaces[at],
-                program,
-                number,
-                binds[at],
-                &flags,
-                folder.path(),
-            )
-        };
-        let _agents = [start(1), start(2)];
-        await_both(&namespaces);
+        let pair = pair_without_routes();
+        let flags = ["-mdns-disable-ipv6"];
+        let agents = [1, 2].map(|n| start(&pair, n, Kind::Cottar, binds[n - 1], &flags));
+        await_both([&agents[0], &agents[1]]);
     }
 }
 
 #[test]
 fn one_family_that_fails_is_a_warning() {
-    if lacks_namespaces("one_family_that_fails_is_a_warning") {
+    if lacks_networks("one family that fails is a warning") {
         return;
     }
     // No interface of this host has the advertised address, and the system has no choice for IPv4.
-    let namespaces = pair_without_routes();
-    let folder = tempfile::tempdir().unwrap();
+    let pair = pair_without_routes();
     let flags = ["-advertise=192.0.2.7"];
-    let agent = start(
-        &namespaces[0],
-        Path::new(COTTAR),
-        1,
-        "0.0.0.0",
-        &flags,
-        folder.path(),
-    );
-    agent
-        .await_text("[WARN] agent.mdns: Listening without one family: 224.0.0.251: no such device");
+    let agent = start(&pair, 1, Kind::Cottar, "0.0.0.0", &flags);
+    agent.wait_for("[WARN] agent.mdns: Listening without one family: 224.0.0.251: no such device");
 }
 
 /// What a host that is no node of ours sees: the same bytes from both.
 #[test]
 fn answers_are_those_of_the_reference() {
-    let test = "answers_are_those_of_the_reference";
-    let serf = reference();
-    if lacks_namespaces(test) || is_missing(test, "`serf` on the path", serf.is_some()) {
+    let scenario = "answers are those of the reference";
+    if lacks_networks(scenario) || lacks_reference(scenario) {
         return;
     }
     let host = String::from_utf8(cottar::os::sys::host_name()).unwrap();
@@ -194,20 +144,15 @@ fn answers_are_those_of_the_reference() {
         }
         questions.push((format!("{name} multicast"), question(name, 12, 0)));
     }
-    let heard: Vec<Vec<(String, Option<String>)>> = [serf.unwrap(), PathBuf::from(COTTAR)]
-        .iter()
-        .map(|program| {
-            let namespaces = Namespace::pair();
-            let folder = tempfile::tempdir().unwrap();
-            let _agent = start(&namespaces[0], program, 1, "10.99.0.1", &[], folder.path());
-            namespaces[1].enter(|| {
-                questions
-                    .iter()
-                    .map(|(what, question)| (what.clone(), ask(question)))
-                    .collect()
-            })
+    let heard = [Kind::Serf, Kind::Cottar].map(|kind| {
+        let pair = Pair::new();
+        let _agent = start(&pair, 1, kind, "10.99.0.1", &[]);
+        pair[1].enter(|| {
+            let asked = questions.iter();
+            let answers = asked.map(|(what, question)| (what.clone(), ask(question)));
+            answers.collect::<Vec<_>>()
         })
-        .collect();
+    });
     assert_eq!(heard[0], heard[1]);
     let answered = heard[0].iter().filter(|(_, answer)| answer.is_some());
     assert!(answered.count() >= 9, "{:#?}", heard[0]);
@@ -253,54 +198,38 @@ fn ask(question: &[u8]) -> Option<String> {
 /// Somebody who answers with a node that is not there.
 #[test]
 fn a_node_that_is_not_there_is_told() {
-    if lacks_namespaces("a_node_that_is_not_there_is_told") {
+    if lacks_networks("a node that is not there is told") {
         return;
     }
-    let namespaces = Namespace::pair();
-    let folder = tempfile::tempdir().unwrap();
+    let pair = Pair::new();
     // A real answer, of a node that is killed before anybody can join it.
-    let ghost = start(
-        &namespaces[0],
-        Path::new(COTTAR),
-        1,
-        "10.99.0.1",
-        &[],
-        folder.path(),
-    );
-    let answer = namespaces[1].enter(|| ask(&question("_serf_cl1._tcp.local", 12, 0)).unwrap());
+    let ghost = start(&pair, 1, Kind::Cottar, "10.99.0.1", &[]);
+    let answer = pair[1].enter(|| ask(&question("_serf_cl1._tcp.local", 12, 0)).unwrap());
     drop(ghost);
     let answer: Vec<u8> = (0..answer.len() / 2)
         .map(|at| u8::from_str_radix(&answer[2 * at..2 * at + 2], 16).unwrap())
         .collect();
-    let agent = namespaces[0].enter(|| {
+    let socket = pair[0].enter(|| {
         let socket = UdpSocket::bind("0.0.0.0:5353").unwrap();
         let group = "224.0.0.251".parse().unwrap();
         socket
             .join_multicast_v4(&group, &"10.99.0.1".parse().unwrap())
             .unwrap();
-        let args = ["-mdns-disable-ipv6"];
-        let agent = start(
-            &namespaces[1],
-            Path::new(COTTAR),
-            2,
-            "10.99.0.2",
-            &args,
-            folder.path(),
-        );
         socket
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        let (_, asker) = socket.recv_from(&mut [0; 9000]).unwrap();
-        socket.send_to(&answer, asker).unwrap();
-        agent
     });
-    agent.await_text("[INFO] agent: joining: [10.99.0.1:7946] replay: false");
-    agent.await_text("[ERR] agent.mdns: Failed to join: 1 error occurred:");
+    let flags = ["-mdns-disable-ipv6"];
+    let agent = start(&pair, 2, Kind::Cottar, "10.99.0.2", &flags);
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let (_, asker) = socket.recv_from(&mut [0; 9000]).unwrap();
+    socket.send_to(&answer, asker).unwrap();
+    agent.wait_for("[INFO] agent: joining: [10.99.0.1:7946] replay: false");
+    agent.wait_for("[ERR] agent.mdns: Failed to join: 1 error occurred:");
 }
 
 #[test]
 fn what_cannot_work_is_refused_at_the_start() {
-    let folder = tempfile::tempdir().unwrap();
     let both = ["-discover=c", "-mdns-disable-ipv4", "-mdns-disable-ipv6"];
     for (args, why) in [
         (
@@ -316,25 +245,15 @@ fn what_cannot_work_is_refused_at_the_start() {
             "==> Invalid mDNS configuration: both IPv4 and IPv6 are disabled\n",
         ),
     ] {
-        let mut command = std::process::Command::new(COTTAR);
-        command.args(["agent", "-bind=127.0.0.1:0"]).args(args);
-        let mut agent = Agent::start(command, folder.path(), "refused");
-        assert_eq!(agent.await_end(), Some(1));
-        assert_eq!(agent.stdout(), why);
+        assert_eq!(refused(args), (1, why.to_owned()));
     }
-    if lacks_namespaces("what_cannot_work_is_refused_at_the_start, without a network") {
+    if lacks_networks("mDNS without a network") {
         return;
     }
-    let [alone, other] = Namespace::pair();
-    drop(other);
-    let mut command = alone.command(COTTAR);
-    command.args([
-        "agent",
-        "-bind=127.0.0.1:0",
-        "-discover=c",
-        "-mdns-disable-ipv6",
-    ]);
-    command.args(["-mdns-iface=lo", "-rpc-addr=127.0.0.1:0"]);
-    let agent = Agent::start(command, folder.path(), "alone");
-    agent.await_text("Starting mDNS listener on interface lo");
+    let alone = Pair::only_one();
+    let agent = Spec::bare(Kind::Cottar)
+        .args(["-discover=c", "-mdns-disable-ipv6", "-mdns-iface=lo"])
+        .wrapper(alone.wrapper())
+        .launch();
+    agent.wait_for("Starting mDNS listener on interface lo");
 }

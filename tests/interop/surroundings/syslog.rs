@@ -1,20 +1,15 @@
 //! The system's log, played by the test in a mount namespace of its own.
 
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
 
-use super::harness::{Agent, COTTAR, PATIENCE, is_missing, is_root, program};
+use crate::live::{Kind, PATIENCE, Spec, arg, lacks, lacks_namespaces, refused};
 
 #[test]
 fn lines_reach_the_systems_log() {
-    let here = is_root() && program("unshare").is_some();
-    let taken = std::path::Path::new("/dev/log").exists();
-    if is_missing("lines_reach_the_systems_log", "root with unshare", here)
-        || is_missing(
-            "lines_reach_the_systems_log",
-            "machine without /dev/log",
-            !taken,
-        )
+    let scenario = "lines reach the system's log";
+    let is_free = !std::path::Path::new("/dev/log").exists();
+    if lacks_namespaces(scenario, &["--mount"])
+        || lacks(scenario, "machine without /dev/log", is_free)
     {
         return;
     }
@@ -24,22 +19,13 @@ fn lines_reach_the_systems_log() {
     let log = UnixDatagram::bind(run.join("log")).unwrap();
     log.set_read_timeout(Some(PATIENCE)).unwrap();
     // /var/run is this folder for the agent alone.
-    let mut command = Command::new("unshare");
-    command
-        .args(["--mount", "sh", "-c"])
-        .arg("mount --bind \"$1\" /var/run/ && shift && exec \"$@\"")
-        .args(["sh".as_ref(), run.as_os_str()])
-        .args([
-            COTTAR,
-            "agent",
-            "-bind=127.0.0.1:0",
-            "-rpc-addr=127.0.0.1:0",
-        ])
-        .args(["-syslog", "-node=logger", "-log-level=warn"]);
-    let mut agent = Agent::start(command, folder.path(), "logger");
-    agent.await_text("Serf agent running!");
-    agent.signal(libc::SIGTERM);
-    assert_eq!(agent.await_end(), Some(1));
+    let script = "mount --bind \"$1\" /var/run/ && shift && exec \"$@\"";
+    let agent = Spec::bare(Kind::Cottar)
+        .name("logger")
+        .args(["-syslog", "-log-level=warn"])
+        .launcher(&["unshare", "--mount", "sh", "-c", script, "sh", arg(&run)])
+        .start();
+    assert_eq!(agent.end(libc::SIGTERM), 1);
     let mut bytes = [0; 9000];
     let len = log.recv(&mut bytes).unwrap();
     let frame = String::from_utf8_lossy(&bytes[..len]).into_owned();
@@ -54,24 +40,17 @@ fn lines_reach_the_systems_log() {
 
 #[test]
 fn a_log_that_is_not_there_yet_is_a_warning() {
-    let test = "a_log_that_is_not_there_yet_is_a_warning";
-    let here = is_root() && program("unshare").is_some();
-    if is_missing(test, "root with unshare", here) {
+    if lacks_namespaces("a log that is not there yet", &["--mount"]) {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
     // Whatever listens on this machine, the agent does not see it.
-    let mut command = Command::new("unshare");
-    command
-        .args(["--mount", "sh", "-c"])
-        .arg("mount -t tmpfs none /dev && mount -t tmpfs none /var/run/ && exec \"$@\"")
-        .args(["sh", COTTAR, "agent"])
-        .args(["-bind=127.0.0.1:0", "-rpc-addr=127.0.0.1:0", "-syslog"]);
-    let mut agent = Agent::start(command, folder.path(), "early");
-    agent.await_text("[WARN] agent: No syslog at /dev/log, /var/run/syslog, /var/run/log");
-    agent.await_text("Serf agent running!");
-    agent.signal(libc::SIGINT);
-    assert_eq!(agent.await_end(), Some(0));
+    let script = "mount -t tmpfs none /dev && mount -t tmpfs none /var/run/ && exec \"$@\"";
+    let agent = Spec::bare(Kind::Cottar)
+        .args(["-syslog"])
+        .launcher(&["unshare", "--mount", "sh", "-c", script, "sh"])
+        .start();
+    agent.wait_for("[WARN] agent: No syslog at /dev/log, /var/run/syslog, /var/run/log");
+    assert_eq!(agent.end(libc::SIGINT), 0);
 }
 
 #[test]
@@ -83,14 +62,6 @@ fn a_wrong_facility_is_refused() {
         r#"{"enable_syslog": true, "syslog_facility": "NOPE"}"#,
     )
     .unwrap();
-    let mut command = Command::new(COTTAR);
-    command
-        .args(["agent", "-bind=127.0.0.1:0", "-config-file"])
-        .arg(file);
-    let mut agent = Agent::start(command, folder.path(), "refused");
-    assert_eq!(agent.await_end(), Some(1));
-    assert_eq!(
-        agent.stdout(),
-        "==> Syslog setup failed: invalid syslog facility: NOPE\n"
-    );
+    let why = "==> Syslog setup failed: invalid syslog facility: NOPE\n";
+    assert_eq!(refused(&["-config-file", arg(&file)]), (1, why.to_owned()));
 }

@@ -3,46 +3,18 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
-use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use super::harness::{Agent, COTTAR, eventually, is_missing, reference};
+use crate::live::{Agent, Kind, Spec, eventually, lacks_reference};
 
-/// Free a moment ago, on an address of its own.
-fn free_port(ip: &str) -> u16 {
-    let listener = TcpListener::bind((ip, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+fn start(kind: Kind, name: &str, args: &[&str]) -> Agent {
+    let spec = Spec::bare(kind).name(name).args(args);
+    spec.handler("user=echo a:b c").start()
 }
 
-struct Node {
-    agent: Agent,
-    gossip: String,
-    rpc: String,
-}
-
-fn start(program: &Path, name: &str, ip: &str, args: &[&str], folder: &Path) -> Node {
-    let gossip = format!("{ip}:{}", free_port(ip));
-    let rpc = format!("{ip}:{}", free_port(ip));
-    let mut command = Command::new(program);
-    command
-        .args(["agent", "-node", name, "-bind", &gossip, "-rpc-addr", &rpc])
-        .args(["-event-handler", "user=echo a:b c"])
-        .args(args);
-    let agent = Agent::start(command, folder, name);
-    agent.await_text("Log data will now stream in");
-    Node { agent, gossip, rpc }
-}
-
-fn run(node: &Node, args: &[&str]) {
-    let flag = format!("-rpc-addr={}", node.rpc);
-    let (command, rest) = args.split_first().unwrap();
-    let run = Command::new(COTTAR)
-        .args([command, flag.as_str()])
-        .args(rest)
-        .output()
-        .unwrap();
-    assert!(run.status.success(), "{run:?}");
+#[track_caller]
+fn run(agent: &Agent, args: &[&str]) {
+    agent.ask(Kind::Cottar, args).success();
 }
 
 #[test]
@@ -78,13 +50,7 @@ fn sinks_get_lines() {
         }
     });
     let flag = format!("-config-file={}", file.display());
-    let node = start(
-        Path::new(COTTAR),
-        "sinks",
-        "127.0.0.33",
-        &[&flag],
-        folder.path(),
-    );
+    let node = start(Kind::Cottar, "sinks", &[&flag]);
     run(&node, &["event", "deploy", "now"]);
     let host = String::from_utf8(cottar::os::sys::host_name()).unwrap();
     let gauge = format!("serf-agent.{host}.memberlist.node.instances.alive:1.000000|g\n");
@@ -97,7 +63,7 @@ fn sinks_get_lines() {
             "serf-agent.agent.invoke.echo_a_b_c:",
             gauge.as_str(),
         ] {
-            eventually(line, || {
+            eventually(15.0, line, || {
                 let text = text.lock().unwrap();
                 if text.contains(line) {
                     Ok(())
@@ -116,10 +82,10 @@ fn names(dump: &str) -> BTreeSet<String> {
 }
 
 #[track_caller]
-fn dump(node: &Node) -> String {
-    eventually("a finished interval with the handler in it", || {
-        node.agent.signal(libc::SIGUSR1);
-        let text = node.agent.stderr();
+fn dump(agent: &Agent) -> String {
+    eventually(15.0, "a finished interval with the handler in it", || {
+        agent.signal(libc::SIGUSR1);
+        let text = agent.errors();
         match text.contains("'serf-agent.agent.invoke.echo_a:b_c'") {
             true => Ok(text),
             false => Err(text),
@@ -134,17 +100,14 @@ fn is_elsewhere(name: &str) -> bool {
 
 #[test]
 fn the_dump_has_the_references_names() {
-    let test = "the_dump_has_the_references_names";
-    let serf = reference();
-    if is_missing(test, "`serf` on the path", serf.is_some()) {
+    if lacks_reference("the dump has the reference's names") {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let theirs = start(&serf.unwrap(), "theirs", "127.0.0.31", &[], folder.path());
-    let ours = start(Path::new(COTTAR), "ours", "127.0.0.32", &[], folder.path());
+    let theirs = start(Kind::Serf, "theirs", &[]);
+    let ours = start(Kind::Cottar, "ours", &[]);
     // The same on both sides.
-    run(&ours, &["join", &theirs.gossip]);
-    run(&theirs, &["join", &ours.gossip]);
+    run(&ours, &["join", &theirs.gossip.to_string()]);
+    run(&theirs, &["join", &ours.gossip.to_string()]);
     for node in [&theirs, &ours] {
         run(node, &["event", "deploy", "now"]);
         run(node, &["query", "-timeout=1s", "load"]);
@@ -152,7 +115,7 @@ fn the_dump_has_the_references_names() {
     let theirs = names(&dump(&theirs));
     assert!(theirs.len() > 15, "{theirs:#?}");
     // What happens only now and then may come in a later interval.
-    eventually("every name of the reference", || {
+    eventually(15.0, "every name of the reference", || {
         let ours = names(&dump(&ours));
         let missing = theirs.difference(&ours).filter(|name| !is_elsewhere(name));
         let missing: Vec<&String> = missing.collect();

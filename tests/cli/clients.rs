@@ -4,23 +4,15 @@
 //!
 //! What is missing here (a program, the registry) makes a test say so and pass, unless COTTAR_INTEROP is
 //! `require`.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
-
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-#[allow(dead_code)]
-#[path = "live/ports.rs"]
-mod ports;
-#[path = "live/running.rs"]
-mod running;
-
-use running::Agent;
+use crate::agents::start;
+use crate::live::skip::skip;
+use crate::live::{Agent, Kind, Output, Process, eventually, lacks_reference, wait_until};
 
 const SERFCLIENT: &str = "serfclient==1.2.0";
 const SERF_RPC: &str = "serf-rpc@0.2.1";
@@ -28,38 +20,8 @@ const SERF_RPC: &str = "serf-rpc@0.2.1";
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
 const NEW_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
-const OURS: &str = env!("CARGO_BIN_EXE_cottar");
-const THEIRS: &str = "serf";
-
-/// Says what is missing, and that this is not allowed if it is not.
-fn skip(test: &str, why: &str) {
-    let required = std::env::var("COTTAR_INTEROP").is_ok_and(|value| value == "require");
-    assert!(!required, "COTTAR_INTEROP=require, but {test}: {why}");
-    eprintln!("skipped: {test}: {why}");
-}
-
-/// Runs a program for at most two minutes; why it did not work, if it did not.
-fn run(command: &mut Command) -> Result<Output, String> {
-    let shown = format!("{command:?}");
-    let child = command
-        .env_remove("SERF_RPC_ADDR")
-        .env_remove("SERF_RPC_AUTH")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|why| format!("{shown}: {why}"))?;
-    let id = child.id();
-    let (done, ended) = mpsc::channel();
-    thread::spawn(move || done.send(child.wait_with_output()));
-    match ended.recv_timeout(Duration::from_secs(120)) {
-        Ok(output) => output.map_err(|why| why.to_string()),
-        Err(_) => {
-            let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
-            Err(format!("{shown} does not end"))
-        }
-    }
-}
+/// Longer than any of the programs takes.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs a program that fetches from a registry, which does not always answer.
 fn fetched(command: &mut Command) -> Result<String, String> {
@@ -70,63 +32,25 @@ fn fetched(command: &mut Command) -> Result<String, String> {
 
 /// Runs a program that must succeed; what it printed.
 fn printed(command: &mut Command) -> Result<String, String> {
-    let shown = format!("{command:?}");
-    let output = run(command)?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    match output.status.success() {
-        true => Ok(text),
-        false => {
-            let why = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{shown}: {}: {text}{why}", output.status))
-        }
-    }
-}
-
-fn there_is_the_reference() -> bool {
-    printed(Command::new(THEIRS).arg("version")).is_ok()
-}
-
-impl Agent {
-    fn start(program: &str, name: &str, flags: &[&str]) -> Agent {
-        let places = (ports::free(), ports::free());
-        Agent::start_at(Command::new(program), name, places, flags)
-    }
-
-    /// What a command line says about the agent: exit code and standard output.
-    fn ask(&self, program: &str, line: &[&str]) -> (Option<i32>, String) {
-        let mut command = Command::new(program);
-        let (name, rest) = line.split_first().unwrap();
-        command.arg(name).arg(format!("-rpc-addr={}", self.rpc));
-        let output = run(command.args(rest)).unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.code(), text)
-    }
-
-    /// Waits until the agent knows that many live members.
-    fn await_members(&self, count: usize) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let (_, text) = self.ask(OURS, &["members", "-status=alive"]);
-            if text.lines().filter(|line| !line.is_empty()).count() == count {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{count} members: {text}");
-            thread::sleep(Duration::from_millis(50));
-        }
+    command
+        .env_remove("SERF_RPC_ADDR")
+        .env_remove("SERF_RPC_AUTH");
+    let ended = crate::live::run(command, LIMIT)?;
+    match ended.code {
+        0 => Ok(ended.stdout),
+        _ => Err(format!("{command:?}: {ended:?}")),
     }
 }
 
 fn scripts() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/clients"))
 }
 
 /// Runs the same on our agents and on the reference's; the two answers must be the same.
-fn same_on_both(test: &str, drive: impl Fn(&str) -> Value) -> Value {
-    let ours = drive(OURS);
-    if there_is_the_reference() {
-        assert_eq!(ours, drive(THEIRS), "{test}: ours, theirs");
-    } else {
-        skip(test, "there is no `serf` to compare with");
+fn same_on_both(test: &str, drive: impl Fn(Kind) -> Value) -> Value {
+    let ours = drive(Kind::Cottar);
+    if !lacks_reference(test) {
+        assert_eq!(ours, drive(Kind::Serf), "{test}: ours, theirs");
     }
     ours
 }
@@ -146,9 +70,9 @@ fn serfclient_from_pypi() {
     let settings = packages.path().join("auth.json");
     std::fs::write(&settings, r#"{"rpc_auth": "s3"}"#).unwrap();
     let with_key = format!("-config-file={}", settings.display());
-    let seen = same_on_both("serfclient_from_pypi", |program| {
-        let c1 = Agent::start(program, "c1", &["-tag", "role=web"]);
-        let c2 = Agent::start(program, "c2", &[&with_key]);
+    let seen = same_on_both("serfclient_from_pypi", |kind| {
+        let c1 = start(kind, "c1", &["-tag", "role=web"]);
+        let c2 = start(kind, "c2", &[&with_key]);
         let mut command = Command::new("python3");
         command.arg(scripts().join("serfclient_run.py"));
         command.arg(packages.path());
@@ -187,15 +111,15 @@ fn serf_rpc_from_npm() {
     if let Err(why) = runs {
         return skip("serf_rpc_from_npm", &why);
     }
-    let seen = same_on_both("serf_rpc_from_npm", |program| {
-        let mut agent = Agent::start(program, "c1", &["-tag", "role=web"]);
+    let seen = same_on_both("serf_rpc_from_npm", |kind| {
+        let agent = start(kind, "c1", &["-tag", "role=web"]);
         let mut command = Command::new("node");
         command.env("NODE_PATH", packages.path().join("node_modules"));
         command.arg(scripts().join("serf_rpc.js"));
         command.arg(agent.rpc.ip().to_string());
         let text = printed(command.arg(agent.rpc.port().to_string())).unwrap();
         // The client told it to leave.
-        assert!(agent.process.wait().unwrap().success());
+        assert_eq!(agent.exit_code(), 0);
         let mut seen: Value = serde_json::from_str(&text).unwrap();
         let line = seen["line"].take();
         assert!(line.as_str().unwrap().contains(" [INFO] "), "{line}");
@@ -225,27 +149,28 @@ fn settled(text: &str) -> String {
 /// Each command line on an agent of each kind, in a cluster of both kinds.
 #[test]
 fn both_command_lines_on_both_kinds_of_agents() {
-    if !there_is_the_reference() {
-        return skip(
-            "both_command_lines_on_both_kinds_of_agents",
-            "there is no `serf`",
-        );
+    if lacks_reference("both command lines on both kinds of agents") {
+        return;
     }
     let flags = ["-encrypt", KEY, "-profile=local"];
-    let ours = Agent::start(OURS, "n1", &flags);
-    let theirs = Agent::start(THEIRS, "node-2", &flags);
-    let (status, text) = ours.ask(THEIRS, &["join", &theirs.gossip.to_string()]);
-    assert_eq!(status, Some(0), "{text}");
+    let ours = start(Kind::Cottar, "n1", &flags);
+    let theirs = start(Kind::Serf, "node-2", &flags);
+    ours.cli(&["join", &theirs.gossip.to_string()]).success();
     for agent in [&ours, &theirs] {
-        agent.await_members(2);
+        wait_until("two members", || {
+            agent.sees("n1", "alive") && agent.sees("node-2", "alive")
+        });
     }
     // Both must have probed each other.
     for (agent, other) in [(&ours, "node-2"), (&theirs, "n1")] {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while agent.ask(OURS, &["rtt", other]).0 != Some(0) {
-            assert!(Instant::now() < deadline, "no coordinate of {other}");
-            thread::sleep(Duration::from_millis(50));
-        }
+        eventually(15.0, "a coordinate", || {
+            let asked = agent.ask(Kind::Cottar, &["rtt", other]);
+            if asked.code == 0 {
+                Ok(())
+            } else {
+                Err(format!("{asked:?}"))
+            }
+        });
     }
     let lines: &[(&[&str], i32, &str)] = &[
         (&["keys", "-list"], 0, "  [2/2]"),
@@ -308,10 +233,11 @@ fn both_command_lines_on_both_kinds_of_agents() {
     ];
     for agent in [&ours, &theirs] {
         for &(line, expected, part) in lines {
-            let answers = [THEIRS, OURS].map(|program| {
-                let (status, text) = agent.ask(program, line);
-                assert_eq!(status, Some(expected), "{program} {line:?}: {text}");
-                assert!(text.contains(part), "{program} {line:?}: {text}");
+            let answers = [Kind::Serf, Kind::Cottar].map(|kind| {
+                let asked = agent.ask(kind, line);
+                assert_eq!(asked.code, expected, "{kind:?} {line:?}: {asked:?}");
+                let text = asked.stdout;
+                assert!(text.contains(part), "{kind:?} {line:?}: {text}");
                 settled(&text)
             });
             assert_eq!(answers[0], answers[1], "{line:?}");
@@ -322,16 +248,12 @@ fn both_command_lines_on_both_kinds_of_agents() {
 /// A monitor of each kind on an agent of each kind: history, new lines, events, and the end.
 #[test]
 fn monitors_of_both_kinds_on_both_kinds_of_agents() {
-    let mut kinds = vec![OURS];
-    match there_is_the_reference() {
-        true => kinds.push(THEIRS),
-        false => skip(
-            "monitors_of_both_kinds_on_both_kinds_of_agents",
-            "there is no `serf`",
-        ),
+    let mut kinds = vec![Kind::Cottar];
+    if !lacks_reference("monitors of both kinds on both kinds of agents") {
+        kinds.push(Kind::Serf);
     }
-    for server in &kinds {
-        for client in &kinds {
+    for &server in &kinds {
+        for &client in &kinds {
             for end in [End::Interrupt, End::AgentGone] {
                 watch(server, client, end);
             }
@@ -345,75 +267,61 @@ enum End {
     AgentGone,
 }
 
-fn watch(server: &str, client: &str, end: End) {
-    let mut agent = Agent::start(server, "n1", &["-log-level=err"]);
-    let mut monitor = Command::new(client)
-        .args(["monitor", "-log-level=info"])
-        .arg(format!("-rpc-addr={}", agent.rpc))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stdout = monitor.stdout.take().unwrap();
-    let (line_sender, lines) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            let _ = line_sender.send(line);
-        }
-    });
-    let mut seen = Vec::new();
-    let mut wait_for = |what: &str| {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !seen.iter().any(|line: &String| line.contains(what)) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match lines.recv_timeout(left) {
-                Ok(line) => seen.push(line),
-                Err(_) => panic!("{client} on {server}: no {what:?} in {seen:#?}"),
+/// A command of that kind's command line with a pipe that nobody reads yet.
+fn piped(agent: &Agent, kind: Kind, line: &[&str]) -> Process {
+    let mut command = agent.command(kind, line);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    Process::spawn(command.stderr(Stdio::piped())).unwrap()
+}
+
+fn watch(server: Kind, client: Kind, end: End) {
+    let agent = start(server, "n1", &["-log-level=err"]);
+    let monitor = piped(&agent, client, &["monitor", "-log-level=info"]);
+    let seen = Output::copy_of(monitor.child().stdout.take().unwrap());
+    let wait_for = |what: &str| {
+        eventually(15.0, &format!("{client:?} on {server:?}: {what}"), || {
+            let text = seen.text();
+            if text.contains(what) {
+                Ok(())
+            } else {
+                Err(text)
             }
-        }
+        });
     };
     // From before it was asked.
     wait_for("EventMemberJoin: n1");
-    let fired = agent.ask(OURS, &["event", "-coalesce=false", "deploy", "now"]);
-    assert_eq!(fired.0, Some(0));
+    let line = ["event", "-coalesce=false", "deploy", "now"];
+    agent.ask(Kind::Cottar, &line).success();
     wait_for("Event Info:");
     wait_for("\tName: \"deploy\"");
     wait_for("[INFO] agent: Received event: user-event: deploy");
-    let (signalled, status) = match end {
-        End::Interrupt => (monitor.id(), 0),
-        End::AgentGone => (agent.process.id(), 1),
+    let expected = match end {
+        End::Interrupt => {
+            monitor.signal(libc::SIGINT);
+            0
+        }
+        End::AgentGone => {
+            agent.signal(libc::SIGTERM);
+            wait_for("Remote side ended the monitor!");
+            1
+        }
     };
-    let signal = if end == End::Interrupt {
-        "-INT"
-    } else {
-        "-TERM"
-    };
-    let signalled = signalled.to_string();
-    let killed = Command::new("kill").args([signal, &signalled]).status();
-    assert!(killed.unwrap().success());
-    if end == End::AgentGone {
-        wait_for("Remote side ended the monitor!");
-        let _ = agent.process.wait();
-    }
-    assert_eq!(
-        monitor.wait().unwrap().code(),
-        Some(status),
-        "{client} on {server}"
-    );
+    assert_eq!(ended(&monitor), Some(expected), "{client:?} on {server:?}");
+}
+
+/// The exit code, once there is one.
+#[track_caller]
+fn ended(process: &Process) -> Option<i32> {
+    wait_until("the end", || process.status().is_some());
+    process.status().unwrap().code()
 }
 
 /// Interrupted while it waits for answers.
 #[test]
 fn an_interrupted_reachability_test_says_so() {
-    let agent = Agent::start(OURS, "n1", &["-profile=wan"]);
-    let mut test = Command::new(OURS)
-        .arg("reachability")
-        .arg(format!("-rpc-addr={}", agent.rpc))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(test.stdout.take().unwrap()).lines();
+    let agent = start(Kind::Cottar, "n1", &["-profile=wan"]);
+    let test = piped(&agent, Kind::Cottar, &["reachability"]);
+    let mut lines = BufReader::new(test.child().stdout.take().unwrap()).lines();
     assert_eq!(
         lines.next().unwrap().unwrap(),
         "Total members: 1, live members: 1"
@@ -422,31 +330,20 @@ fn an_interrupted_reachability_test_says_so() {
         lines.next().unwrap().unwrap(),
         "Starting reachability test..."
     );
-    let killed = Command::new("kill")
-        .arg("-INT")
-        .arg(test.id().to_string())
-        .status();
-    assert!(killed.unwrap().success());
+    test.signal(libc::SIGINT);
     assert_eq!(lines.next().unwrap().unwrap(), "Test interrupted");
     assert!(lines.next().is_none());
-    assert_eq!(test.wait().unwrap().code(), Some(1));
+    assert_eq!(ended(&test), Some(1));
 }
 
 /// Nobody reads what it prints any more: it ends, in peace.
 #[test]
 fn a_monitor_whose_reader_has_gone_ends() {
-    let agent = Agent::start(OURS, "n1", &[]);
-    let mut monitor = Command::new(OURS)
-        .arg("monitor")
-        .arg(format!("-rpc-addr={}", agent.rpc))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
+    let agent = start(Kind::Cottar, "n1", &[]);
+    let monitor = piped(&agent, Kind::Cottar, &["monitor"]);
+    let mut lines = BufReader::new(monitor.child().stdout.take().unwrap()).lines();
     lines.next().unwrap().unwrap();
-    agent.ask(OURS, &["event", "-coalesce=false", "last"]);
+    agent.ask(Kind::Cottar, &["event", "-coalesce=false", "last"]);
     // The event and the line of the log about it, in whatever order: nothing follows by itself.
     let mut awaited = vec!["\"last\"", "user-event: last"];
     while !awaited.is_empty() {
@@ -454,11 +351,9 @@ fn a_monitor_whose_reader_has_gone_ends() {
         awaited.retain(|text| !line.contains(text));
     }
     drop(lines);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while monitor.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "it goes on for nobody");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let output = monitor.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
+    assert_eq!(ended(&monitor), Some(0));
+    let mut errors = String::new();
+    let stderr = monitor.child().stderr.take();
+    stderr.unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(errors, "");
 }
