@@ -236,7 +236,7 @@ fn the_example_of_a_cluster_is_accepted() {
     let config = AgentConfig::check(settings).map_err(|refused| refused.error);
     let config = config.unwrap();
     assert_eq!(config.retry_join.len(), 2);
-    assert_eq!(config.event_handlers.len(), 5, "one for each event named");
+    assert_eq!(config.event_handlers.len(), 3);
     assert!(config.notices.is_empty(), "{:?}", config.notices);
 }
 
