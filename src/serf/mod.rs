@@ -96,6 +96,7 @@ pub struct Serf {
     repair: events::Repair,
     recorder: Option<recorder::Recorder>,
     rejoin: Option<rejoin::Rejoin>,
+    lost: membership::lost::LostMembers,
     /// The snapshot says that this node was a member of a cluster before.
     continues: bool,
     /// Where the members of the snapshot were.
@@ -179,6 +180,7 @@ impl Serf {
             repair,
             recorder: None,
             rejoin: None,
+            lost: membership::lost::LostMembers::default(),
             continues: false,
             restored_addrs: OrderedSet::new(),
             newcomer: events::Newcomer::default(),
@@ -191,7 +193,7 @@ impl Serf {
             counters: Counters::default(),
         };
         serf.tell_own_place();
-        let known = snapshot.map(|snapshot| serf.restore(snapshot));
+        let known = snapshot.map(|snapshot| serf.restore(snapshot, now));
         serf.settle(now);
         serf.start_rejoin(known.unwrap_or_default(), now);
         serf.settle(now);

@@ -114,6 +114,7 @@ impl Serf {
         }
         match self.members.leave_intent(node, *ltime) {
             IntentOutcome::Unknown => {
+                self.forget_lost(node);
                 return self.intents.put(node, IntentKind::Leave, *ltime, now);
             }
             IntentOutcome::Stale => return false,

@@ -279,6 +279,7 @@ impl Serf {
         let tags = decode_tags(node);
         let intent = self.intents.take(&node.name);
         self.members.joined(node, tags, intent);
+        self.find_lost(&node.name);
         self.doubt_leaving(&node.name, now);
         self.swim.set_user_member_count(self.members.len());
         log::info!(target: "serf", "EventMemberJoin: {} {}", node.name, node.addr.ip());
@@ -315,7 +316,11 @@ impl Serf {
 
     /// Forgets a member, and tells.
     pub(super) fn erase_member(&mut self, name: &NodeName, now: Instant) {
+        let failed = self.members.status(name.as_bytes()) == MemberStatus::Failed;
         if let Some(member) = self.members.remove(name) {
+            if failed {
+                self.record_member(MemberEventKind::Reap, &member);
+            }
             self.doubt_leaving(name, now);
             self.forget_place(name);
             self.repair.forget_peer(name);

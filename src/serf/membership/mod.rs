@@ -4,6 +4,7 @@ pub(super) mod forced_leave;
 pub(super) mod intents;
 pub(super) mod join;
 pub(super) mod leave;
+pub(super) mod lost;
 pub(super) mod members;
 pub(super) mod push_pull;
 pub(super) mod reaper;

@@ -66,7 +66,8 @@ impl Serf {
     /// Starts the timers that have become needed, and stops the others.
     pub(in crate::serf) fn arm_chores(&mut self, now: Instant) {
         let reap = self.members.has_departed() || !self.intents.is_empty();
-        let reconnect = self.members.failed() > 0 && self.state == State::Alive;
+        let missing = self.members.failed() + self.lost.len();
+        let reconnect = missing > 0 && self.state == State::Alive;
         let warning = self.config.queue_depth_warning.max(1);
         let deep = QUEUES.map(|(queue, _)| self.swim.queue_len(queue) >= warning);
         let look = deep.contains(&true)
@@ -117,25 +118,27 @@ impl Serf {
         self.intents.reap(self.config.recent_intent_timeout, now);
     }
 
-    /// Tries one failed member, the likelier the more have failed.
+    /// Tries one member that failed or was lost in a restart, the likelier the more there are.
     fn reconnect(&mut self, now: Instant) {
+        self.give_up_lost(now);
         let (failed, left) = (self.members.failed(), self.members.left());
-        if failed == 0 || self.state != State::Alive || self.reconnect.join.is_some() {
+        let missing = failed + self.lost.len();
+        if missing == 0 || self.state != State::Alive || self.reconnect.join.is_some() {
             return;
         }
         let others = self.members.len().saturating_sub(failed + left).max(1);
-        if self.rng.unit_f64() > failed as f64 / others as f64 {
+        if self.rng.unit_f64() > missing as f64 / others as f64 {
             log::debug!(target: "serf", "Leaving failed members alone this time");
             return;
         }
-        let pick = self.rng.below(failed);
-        let is_failed = |status| status == MemberStatus::Failed;
-        let mut candidates = self.members.departed().map(|(_, record)| &record.member);
-        let picked = candidates
-            .by_ref()
-            .filter(|m| is_failed(m.status))
-            .nth(pick);
-        let Some((name, addr)) = picked.map(|member| (member.name.clone(), member.addr)) else {
+        let pick = self.rng.below(missing);
+        let failed_members = self.members.departed().map(|(_, record)| &record.member);
+        let mut failed_members = failed_members.filter(|m| m.status == MemberStatus::Failed);
+        let picked = match pick.checked_sub(failed) {
+            None => failed_members.nth(pick).map(|m| (m.name.clone(), m.addr)),
+            Some(number) => self.lost.nth(number),
+        };
+        let Some((name, addr)) = picked else {
             return;
         };
         log::info!(target: "serf", "Attempting to reconnect to {name} {addr}");

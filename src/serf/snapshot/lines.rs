@@ -14,6 +14,8 @@ use crate::wire::serf::LamportTime;
 const SEEN: &[u8] = b"# cottar-seen ";
 /// What the lines of [`SnapshotLine::Member`] begin with.
 const MEMBER: &[u8] = b"# cottar-member ";
+/// What the lines of [`SnapshotLine::Failed`] begin with.
+const FAILED: &[u8] = b"# cottar-failed ";
 
 /// One line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +27,16 @@ pub enum SnapshotLine {
         /// Where it is.
         addr: SocketAddr,
     },
-    /// A member left or failed.
+    /// A member left, failed, or was forgotten.
     NotAlive(NodeName),
+    /// A member failed, and is worth a call. Follows [`SnapshotLine::NotAlive`], because the reference
+    /// takes the line for a comment.
+    Failed {
+        /// Which.
+        name: NodeName,
+        /// Where it was.
+        addr: SocketAddr,
+    },
     /// The last member time seen: the clock - 1.
     Clock(LamportTime),
     /// The time of the last user event seen.
@@ -51,11 +61,8 @@ impl SnapshotLine {
     /// Appends the line, its line feed included.
     pub fn encode(&self, output: &mut Vec<u8>) {
         match self {
-            SnapshotLine::Alive { name, addr } => {
-                output.extend_from_slice(b"alive: ");
-                output.extend_from_slice(name.as_bytes());
-                output.extend_from_slice(format!(" {addr}").as_bytes());
-            }
+            SnapshotLine::Alive { name, addr } => encode_member(b"alive: ", name, *addr, output),
+            SnapshotLine::Failed { name, addr } => encode_member(FAILED, name, *addr, output),
             SnapshotLine::NotAlive(name) => {
                 output.extend_from_slice(b"not-alive: ");
                 output.extend_from_slice(name.as_bytes());
@@ -88,6 +95,8 @@ impl SnapshotLine {
 pub struct Snapshot {
     /// Members that were alive, with their addresses.
     pub alive: OrderedMap<NodeName, SocketAddr>,
+    /// Members that had failed, with the addresses that they had.
+    pub failed: OrderedMap<NodeName, SocketAddr>,
     /// Last member time seen.
     pub clock: LamportTime,
     /// Last event time seen.
@@ -169,10 +178,14 @@ impl Snapshot {
 
     fn apply(&mut self, line: &[u8], rejoin_after_leave: bool) -> Result<(), Remark> {
         if let Some(rest) = line.strip_prefix(b"alive: ") {
-            let (name, addr) = parse_alive(rest).ok_or_else(|| Remark::Address(rest.to_vec()))?;
-            self.alive.insert(name, addr);
+            let (name, addr) = parse_member(rest).ok_or_else(|| Remark::Address(rest.to_vec()))?;
+            self.note_alive(name, addr);
         } else if let Some(name) = line.strip_prefix(b"not-alive: ") {
             self.alive.remove(name);
+            self.failed.remove(name);
+        } else if let Some(rest) = line.strip_prefix(FAILED) {
+            let (name, addr) = parse_member(rest).ok_or_else(|| Remark::Address(rest.to_vec()))?;
+            self.failed.insert(name, addr);
         } else if let Some(time) = line.strip_prefix(b"clock: ") {
             self.clock = parse_time("clock", time)?;
         } else if let Some(time) = line.strip_prefix(b"event-clock: ") {
@@ -193,6 +206,11 @@ impl Snapshot {
             return Err(Remark::Unrecognized(line.to_vec()));
         }
         Ok(())
+    }
+
+    fn note_alive(&mut self, name: NodeName, addr: SocketAddr) {
+        self.failed.remove(&name);
+        self.alive.insert(name, addr);
     }
 
     fn note_seen(&mut self, ltime: LamportTime, hash: u64) {
@@ -237,6 +255,14 @@ impl Snapshot {
                 SnapshotLine::EventClock(self.event_clock),
                 SnapshotLine::QueryClock(self.query_clock),
             ])
+            .chain(
+                self.failed
+                    .iter()
+                    .map(|(name, &addr)| SnapshotLine::Failed {
+                        name: name.clone(),
+                        addr,
+                    }),
+            )
             .chain(self.member.map(SnapshotLine::Member))
             .chain(
                 self.seen
@@ -249,10 +275,14 @@ impl Snapshot {
     pub fn follow(&mut self, line: &SnapshotLine) {
         match line {
             SnapshotLine::Alive { name, addr } => {
-                self.alive.insert(name.clone(), *addr);
+                self.note_alive(name.clone(), *addr);
             }
             SnapshotLine::NotAlive(name) => {
                 self.alive.remove(name);
+                self.failed.remove(name);
+            }
+            SnapshotLine::Failed { name, addr } => {
+                self.failed.insert(name.clone(), *addr);
             }
             SnapshotLine::Clock(time) => self.clock = *time,
             SnapshotLine::EventClock(time) => self.event_clock = *time,
@@ -267,12 +297,18 @@ impl Snapshot {
     pub fn compaction_threshold_bytes(&self) -> u64 {
         const LEAST: u64 = 128 << 10;
         const PER_MEMBER: u64 = 2 * 128;
-        LEAST.max(PER_MEMBER * self.alive.len() as u64)
+        LEAST.max(PER_MEMBER * (self.alive.len() + self.failed.len()) as u64)
     }
 }
 
+fn encode_member(kind: &[u8], name: &NodeName, addr: SocketAddr, output: &mut Vec<u8>) {
+    output.extend_from_slice(kind);
+    output.extend_from_slice(name.as_bytes());
+    output.extend_from_slice(format!(" {addr}").as_bytes());
+}
+
 /// Names may hold spaces: the address stands behind the last one.
-fn parse_alive(rest: &[u8]) -> Option<(NodeName, SocketAddr)> {
+fn parse_member(rest: &[u8]) -> Option<(NodeName, SocketAddr)> {
     let space = rest.iter().rposition(|&byte| byte == b' ')?;
     let name = NodeName::new(rest.get(..space)?).ok()?;
     let addr = std::str::from_utf8(rest.get(space + 1..)?).ok()?;

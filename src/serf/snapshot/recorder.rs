@@ -43,20 +43,27 @@ impl Recorder {
 impl Serf {
     /// Something happened to a member.
     pub(in crate::serf) fn record_member(&mut self, kind: MemberEventKind, member: &Member) {
-        if self.recorder.as_ref().is_none_or(|r| r.has_left) {
-            return;
+        let (name, addr) = (member.name.clone(), member.addr);
+        let gone = SnapshotLine::NotAlive(name.clone());
+        match kind {
+            MemberEventKind::Join => self.record_line(SnapshotLine::Alive { name, addr }),
+            MemberEventKind::Leave | MemberEventKind::Reap => self.record_line(gone),
+            MemberEventKind::Failed => {
+                self.record_line(gone);
+                self.record_line(SnapshotLine::Failed { name, addr });
+            }
+            MemberEventKind::Update => return,
         }
-        let name = member.name.clone();
-        let line = match kind {
-            MemberEventKind::Join => SnapshotLine::Alive {
-                name,
-                addr: member.addr,
-            },
-            MemberEventKind::Leave | MemberEventKind::Failed => SnapshotLine::NotAlive(name),
-            MemberEventKind::Update | MemberEventKind::Reap => return,
-        };
-        self.outputs.push_back(Output::Snapshot(line));
-        self.record_clock();
+        if self.recorder.as_ref().is_some_and(|r| !r.has_left) {
+            self.record_clock();
+        }
+    }
+
+    /// Of members nothing is recorded after a leave.
+    pub(in crate::serf) fn record_line(&mut self, line: SnapshotLine) {
+        if self.recorder.as_ref().is_some_and(|r| !r.has_left) {
+            self.outputs.push_back(Output::Snapshot(line));
+        }
     }
 
     /// A user event is handed over, or a newer one of its coalesced batch took its place.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::Snapshot;
 use super::recorder::Recorder;
+use crate::serf::membership::lost::LostMembers;
 use crate::serf::{LamportTime, Serf, State};
 use crate::swim::JoinId;
 use crate::time::Instant;
@@ -28,12 +29,23 @@ impl Rejoin {
 
 impl Serf {
     /// Takes over what a snapshot says, and records from there on. Returns the members that it
-    /// knows.
-    pub(in crate::serf) fn restore(&mut self, snapshot: Snapshot) -> Vec<(NodeName, SocketAddr)> {
+    /// knows, those that it is to try first last.
+    pub(in crate::serf) fn restore(
+        &mut self,
+        mut snapshot: Snapshot,
+        now: Instant,
+    ) -> Vec<(NodeName, SocketAddr)> {
+        // Under another name this node may have had its present address.
+        let own = self.swim.local();
+        for members in [&mut snapshot.alive, &mut snapshot.failed] {
+            members.retain(|name, addr| *name != own.name && *addr != own.addr);
+        }
+        self.lost = LostMembers::of(&snapshot, self.config.reconnect_timeout, now);
         self.continues = snapshot.continues();
         let first = snapshot.first_event_time();
         let Snapshot {
             alive,
+            failed,
             clock,
             event_clock,
             query_clock,
@@ -71,24 +83,22 @@ impl Serf {
             // So that it still holds when there are notes of later times.
             self.record_membership(self.events.minimum());
         }
-        self.restored_addrs = alive.values().copied().collect();
-        alive.into_iter().collect()
+        self.restored_addrs = alive.values().chain(failed.values()).copied().collect();
+        let [mut known, alive] = [failed, alive].map(|members| {
+            let mut members: Vec<_> = members.into_iter().collect();
+            self.rng.shuffle(&mut members);
+            members
+        });
+        known.extend(alive);
+        known
     }
 
     /// Starts looking for a member that is still there. Nobody waits for it, nobody is told.
     pub(in crate::serf) fn start_rejoin(
         &mut self,
-        mut known: Vec<(NodeName, SocketAddr)>,
+        mut rest: Vec<(NodeName, SocketAddr)>,
         now: Instant,
     ) {
-        // Under another name this node may have had its present address.
-        let (local, own) = (self.local_name(), self.swim.local().addr);
-        known.retain(|(name, addr)| name != local && *addr != own);
-        self.rng.shuffle(&mut known);
-        self.try_next_known(known, now);
-    }
-
-    fn try_next_known(&mut self, mut rest: Vec<(NodeName, SocketAddr)>, now: Instant) {
         self.rejoin = rest.pop().map(|(name, addr)| {
             log::info!(target: "serf", "Attempting re-join to previously known node: {name}: {addr}");
             let current = self.swim.join(addr, now);
@@ -122,7 +132,7 @@ impl Serf {
                 if rest.is_empty() {
                     log::warn!(target: "serf", "Failed to re-join any previously known node");
                 }
-                self.try_next_known(rest, now);
+                self.start_rejoin(rest, now);
             }
         }
     }

@@ -10,6 +10,7 @@ mod harness;
 mod journalled;
 mod keys;
 mod knobs;
+mod lost;
 mod node;
 mod noise;
 mod order;

@@ -75,6 +75,10 @@ fn what_is_written_is_read_back() {
             addr: "10.0.0.1:7946".parse().unwrap(),
         },
         SnapshotLine::NotAlive(name("c")),
+        SnapshotLine::Failed {
+            name: name("c"),
+            addr: "10.0.0.1:7946".parse().unwrap(),
+        },
         SnapshotLine::Clock(LamportTime(9)),
         SnapshotLine::EventClock(LamportTime(u64::MAX)),
         SnapshotLine::QueryClock(LamportTime(1)),
@@ -108,6 +112,24 @@ fn what_is_written_is_read_back() {
     SnapshotLine::Leave.encode(&mut file);
     snapshot.follow(&SnapshotLine::Leave);
     assert_eq!(Snapshot::decode(&file, false), (snapshot, Vec::new()));
+}
+
+#[test]
+fn who_failed_is_noted_until_it_is_heard_of_again() {
+    let failed = |text: &str| {
+        let (snapshot, remarks) = decode(text);
+        assert!(remarks.is_empty() && snapshot.alive.is_empty());
+        snapshot.failed.get(&name("n 1")).copied()
+    };
+    let text = "alive: n 1 10.0.0.1:1\nnot-alive: n 1\n# cottar-failed n 1 10.0.0.1:1\n";
+    assert_eq!(failed(text), Some("10.0.0.1:1".parse().unwrap()));
+    for gone in ["not-alive: n 1", "leave"] {
+        assert_eq!(failed(&format!("{text}{gone}\n")), None);
+    }
+    let (back, _) = decode(&format!("{text}alive: n 1 10.0.0.1:2\n"));
+    assert!(back.failed.is_empty() && back.alive.len() == 1);
+    let (_, remarks) = decode("# cottar-failed n 1\n");
+    assert_eq!(remarks, [Remark::Address(b"n 1".to_vec())]);
 }
 
 #[test]
