@@ -7,7 +7,7 @@ use cottar::serf::{Command, CommandResult, Event};
 use crate::cluster::{NodeId, Sim, Spec, host_addr};
 use crate::history::{Record, Stop, What};
 use crate::network::Weather;
-use crate::stories::{agree, close, secs};
+use crate::stories::{agree, close, cut_both_ways, secs};
 
 /// `n0` to `n(size - 1)`, all joined, all with a snapshot.
 pub fn recording_cluster(
@@ -53,8 +53,14 @@ fn all_heard(sim: &Sim, event: &str) -> bool {
 }
 
 fn fire(sim: &mut Sim, id: NodeId, event: &str) {
+    let all = sim.up();
+    fire_within(sim, id, event, &all);
+}
+
+fn fire_within(sim: &mut Sim, id: NodeId, event: &str, ids: &[NodeId]) {
     sim.user_event(id, event, "");
-    let reached = sim.run_until(secs(30), |sim| all_heard(sim, event));
+    let all_heard = |sim: &Sim| ids.iter().all(|&id| heard(sim, id).contains_key(event));
+    let reached = sim.run_until(secs(30), all_heard);
     assert!(reached, "{event} does not reach all");
 }
 
@@ -184,6 +190,51 @@ fn who_left_on_purpose_stays_away() {
     sim.run_for(secs(30));
     assert_eq!(sim.serf(2).members().count(), 1);
     assert_eq!(sim.serf(0).stats().left, 1);
+}
+
+/// The swarm's seeds 1656, 1799 and 2550: the cluster is split, both halves hold the other failed, and
+/// all restart. Their files say who had failed.
+#[test]
+fn halves_that_restart_apart_find_each_other() {
+    for seed in 0..4 {
+        let mut sim = recording_cluster(seed, 6, Weather::fair(), &|_| {});
+        fire(&mut sim, 0, "before");
+        let (one, other) = ([0, 1, 2], [3, 4, 5]);
+        cut_both_ways(&mut sim, &one, &other);
+        let apart = |sim: &Sim| (0..6).all(|id| sim.serf(id).stats().failed == 3);
+        assert!(sim.run_until(secs(120), apart));
+        for id in 0..6 {
+            sim.crash(id, false);
+            sim.start(id);
+        }
+        sim.run_for(secs(60));
+        let forgotten = |sim: &Sim| (0..6).all(|id| sim.serf(id).members().count() == 3);
+        assert!(forgotten(&sim));
+        fire_within(&mut sim, 0, "apart", &one);
+        sim.network.mend_all();
+        // Each of six draws one of three with certainty every 30 s.
+        agree(&mut sim, secs(60));
+        assert!(sim.run_until(secs(60), |sim| all_heard(sim, "apart")));
+        nothing_twice(&sim);
+        close(sim);
+    }
+}
+
+/// The hosts of a whole cluster come up before its network does.
+#[test]
+fn a_network_that_comes_up_last_leaves_nobody_alone() {
+    let mut sim = recording_cluster(11, 4, Weather::fair(), &|_| {});
+    let all = [0, 1, 2, 3];
+    for id in all {
+        sim.crash(id, true);
+        cut_both_ways(&mut sim, &[id], &all);
+    }
+    all.iter().for_each(|&id| sim.start(id));
+    sim.run_for(secs(300));
+    assert!(all.iter().all(|&id| sim.serf(id).members().count() == 1));
+    sim.network.mend_all();
+    agree(&mut sim, secs(60));
+    close(sim);
 }
 
 #[test]

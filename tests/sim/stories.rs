@@ -90,7 +90,7 @@ fn got(sim: &Sim, id: NodeId, payload: &str) -> usize {
     of_node.filter(|record| matches(&record.what)).count()
 }
 
-fn cut_both_ways(sim: &mut Sim, one: &[NodeId], other: &[NodeId]) {
+pub fn cut_both_ways(sim: &mut Sim, one: &[NodeId], other: &[NodeId]) {
     for &a in one {
         for &b in other {
             sim.network.cut(a, b);

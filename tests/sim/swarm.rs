@@ -381,8 +381,8 @@ impl Swarm {
     }
 
     /// Joins parts of the cluster that nobody could find by what the nodes know: nodes that restarted
-    /// without a snapshot, or forgot in a restart who was failed, or are held for left, and whose
-    /// lists of whom to join name only nodes that are gone. An operator has to name somebody who runs.
+    /// without a snapshot or are held for left, and whose lists of whom to join name only nodes that
+    /// are gone. An operator has to name somebody who runs.
     fn introduce(&mut self) {
         let islands = self.sim.islands();
         for island in islands.iter().skip(1) {
@@ -396,10 +396,9 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
     swarm.form()?;
     swarm.chaos();
     swarm.calm();
-    let up = swarm.sim.up().len();
     let config = swarm.sim.nodes[0].spec.config.clone();
     let hosts = swarm.sim.nodes.len();
-    let bound = convergence_bound(&config, hosts, hosts - up);
+    let bound = convergence_bound(&config, hosts);
     let settled_in = swarm.settle(bound)?;
     // It must hold: through the next rounds of probing and exchanging, and with something going on.
     swarm.fire();

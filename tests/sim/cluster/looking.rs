@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cottar::serf::snapshot::Snapshot;
 use cottar::serf::{CommandId, CommandResult, MemberStatus, QueryParams, Serf, State};
 use cottar::time::Instant;
 use cottar::wire::NodeName;
@@ -67,8 +68,8 @@ impl Sim {
     }
 
     /// The nodes that stay, in groups that know nothing of each other: nobody in one holds a member of
-    /// another that it would call, or still tries to join one. Who leaves answers nobody any more, and
-    /// whom one holds for left all may soon hold for left (seed 1801).
+    /// another that it would call, remembers one, or still tries to join one. Who leaves answers nobody
+    /// any more, and whom one holds for left all may soon hold for left (seed 1801).
     pub fn islands(&self) -> Vec<Vec<NodeId>> {
         let status = |one: NodeId, other: NodeId| {
             self.status(one, &self.nodes[other].spec.config.name.to_string())
@@ -80,9 +81,17 @@ impl Sim {
             viewers.any(|&one| status(one, other) == Some(MemberStatus::Left))
         };
         let left: BTreeSet<NodeId> = stay.iter().copied().filter(is_left).collect();
+        let remembered = |&one: &NodeId| {
+            let file = self.nodes[one].disk.snapshot.as_deref().unwrap_or_default();
+            let snapshot = Snapshot::decode(file, self.nodes[one].spec.rejoin_after_leave).0;
+            let members = snapshot.alive.into_iter().chain(snapshot.failed);
+            (one, members.map(|(name, _)| name).collect::<Vec<_>>())
+        };
+        let files: BTreeMap<NodeId, Vec<NodeName>> = stay.iter().map(remembered).collect();
         let knows = |one: NodeId, other: NodeId| {
-            let lists = status(one, other).is_some() && !left.contains(&other);
-            lists || self.nodes[one].calling.contains(&other)
+            let lists = status(one, other).is_some()
+                || files[&one].contains(&self.nodes[other].spec.config.name);
+            lists && !left.contains(&other) || self.nodes[one].calling.contains(&other)
         };
         let mut islands: Vec<Vec<NodeId>> = Vec::new();
         for &id in &stay {

@@ -13,15 +13,15 @@ pub(super) const BAD_LUCK: f64 = 1e-6;
 ///
 /// Each summand is the worst case of a step that the protocol takes by its own timers; where a step
 /// is a random choice, it is given as many attempts as make missing it less likely than
-/// [`BAD_LUCK`]. `n` is the number of hosts, `gone` that of those that do not run.
+/// [`BAD_LUCK`]. `n` is the number of hosts, those that do not run included.
 ///
 /// 1. *Rejoining*: a started node tries again after `RETRY_JOIN`; an attempt that hangs ends within
 ///    the phases of a stream (dial, write, read).
-/// 2. *Reconnecting* (gossip spec 5.14): of two halves that hold each other failed, the smaller
-///    one's nodes each draw a failed member every reconnect interval, with probability 1, because
-///    at least as many are failed as are alive there. A draw hits a running one with
-///    `q = live / (live + gone)` at least, live being half of the running ones; misses add up to
-///    (1 - q)^k. More than two islands merge two by two: log2 rounds of it.
+/// 2. *Reconnecting* (gossip spec 5.14): of two halves at least one node of one knows one of the
+///    other as failed or from before a restart. Each reconnect interval it calls a certain one of those
+///    with a probability of `1 / others` at least, the others being those who are alive for it or those
+///    whom it may call, if these are more; misses add up to (1 - 1 / n)^k. More than two islands merge
+///    two by two: log2 rounds of it.
 /// 3. *Detection* of those that died last: the probe list is walked through, in the worst case from
 ///    the front of one shuffle to the end of the next, 2n - 1 probes, each as long as the worst
 ///    health score makes it; then the longest suspicion (4.7).
@@ -31,18 +31,12 @@ pub(super) const BAD_LUCK: f64 = 1e-6;
 ///    from it spreads once more in the same way.
 /// 5. *Asking* those who are said to leave and do not: as long as a leave takes, doubled with each
 ///    question; at the end of the chaos five may have been lost.
-pub(super) fn convergence_bound(config: &Config, n: usize, gone: usize) -> Duration {
+pub(super) fn convergence_bound(config: &Config, n: usize) -> Duration {
     let swim = &config.swim;
     let rejoin = RETRY_JOIN + swim.stream_timeout * 3;
 
-    let live = (n - gone) as f64;
-    let hit = (live / 2.0).max(1.0) / ((live / 2.0).max(1.0) + gone as f64);
-    let misses = if hit >= 1.0 {
-        1.0
-    } else {
-        (BAD_LUCK.ln() / (1.0 - hit).ln()).ceil()
-    };
-    let mergers = live.log2().ceil().max(1.0);
+    let misses = (BAD_LUCK.ln() / (1.0 - 1.0 / n as f64).ln()).ceil();
+    let mergers = (n as f64).log2().ceil().max(1.0);
     let draws = (misses + mergers) as u32;
     let reconnect = (config.reconnect_interval + swim.stream_timeout * 3) * draws;
 
@@ -70,10 +64,9 @@ pub(super) fn convergence_bound(config: &Config, n: usize, gone: usize) -> Durat
 #[test]
 fn the_bound_is_what_the_timers_say() {
     let config = Config::new(node_name("a"), host_addr(0), swim::Config::lan());
-    // 35 s to rejoin; one lucky draw and two mergers of 60 s each; 5 probes of 8 s and 24 s of
+    // 35 s to rejoin; 35 draws and two mergers of 60 s each; 5 probes of 8 s and 24 s of
     // suspicion; twice 18 rounds of 30 s; 32 times the 11 s of a leave.
-    let expected = Duration::from_secs(35 + 3 * 60 + 5 * 8 + 24 + 2 * 18 * 30 + 32 * 11);
-    assert_eq!(convergence_bound(&config, 3, 0), expected);
-    assert!(convergence_bound(&config, 3, 1) > expected);
-    assert!(convergence_bound(&config, 12, 0) > expected);
+    let expected = Duration::from_secs(35 + 37 * 60 + 5 * 8 + 24 + 2 * 18 * 30 + 32 * 11);
+    assert_eq!(convergence_bound(&config, 3), expected);
+    assert!(convergence_bound(&config, 12) > expected);
 }
