@@ -46,6 +46,7 @@ complete -c cottar -n __fish_cottar_is -a wait -d 'Waits until members are there
 
 # cottar agent
 complete -c cottar -n '__fish_cottar_begins agent' -o advertise -x -d 'Address under which the other nodes reach this one, if it is not the one of -bind'
+complete -c cottar -n '__fish_cottar_begins agent' -o allow -x -d 'Exchange gossip with addresses in this network only, such as 192.0.2.0/24; may be given several times'
 complete -c cottar -n '__fish_cottar_begins agent' -o bind -x -d 'Address for gossip, over UDP and TCP'
 complete -c cottar -n '__fish_cottar_begins agent' -o broadcast-timeout -x -d 'How long a leave, a forced leave or a change of tags may take to spread'
 complete -c cottar -n '__fish_cottar_begins agent' -o config-dir -x -a '(__fish_complete_directories)' -d 'Read the configuration files of this directory, those whose names end in \'.json\'; may be given several times'

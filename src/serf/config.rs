@@ -21,6 +21,8 @@ pub struct Config {
     pub protocol: u8,
     /// The membership layer's numbers.
     pub swim: swim::Config,
+    /// Gossip is exchanged with addresses in these networks only; empty: with all.
+    pub allowed_networks: Vec<swim::Network>,
     /// Limit for spreading an intent before a command ends.
     pub broadcast_timeout: Duration,
     /// Time on the network after the farewell was spread.
@@ -91,6 +93,7 @@ impl Config {
             tags: Tags::new(),
             protocol: PROTOCOL_MAX,
             swim,
+            allowed_networks: Vec::new(),
             broadcast_timeout: Duration::from_secs(5),
             leave_propagate_delay: Duration::from_secs(1),
             reap_interval: Duration::from_secs(15),

@@ -136,7 +136,8 @@ impl Serf {
             meta: meta.into(),
             versions: VersionVector::serf(config.protocol),
         };
-        let swim = Swim::new(config.swim.clone(), local, envelope, rng.fork(), now);
+        let mut swim = Swim::new(config.swim.clone(), local, envelope, rng.fork(), now);
+        swim.allow_networks(config.allowed_networks.clone());
         let member_coalescer =
             MemberCoalescer::new(config.coalesce_period, config.quiescent_period);
         let user_coalescer =

@@ -13,6 +13,9 @@ use crate::wire::{Ack, DecodeError, Message, NodeName, Ping};
 impl Swim {
     pub(super) fn receive_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
         self.counters.datagrams_in += 1;
+        if self.refuse_sender("datagram", from) {
+            return;
+        }
         self.forget_senders();
         match self.envelope.open_datagram(bytes) {
             Ok(packet) => {
@@ -133,6 +136,10 @@ impl Swim {
         target: Option<NodeId>,
         now: Instant,
     ) {
+        // Here, too, so that no broadcast counts as transmitted.
+        if self.refuse_receiver(to) {
+            return;
+        }
         let message = message.encode();
         let space = self
             .envelope
@@ -178,6 +185,9 @@ impl Swim {
         messages: &[M],
         checksum: bool,
     ) {
+        if self.refuse_receiver(to) {
+            return;
+        }
         let bytes = self.envelope.seal_datagram(messages, checksum);
         self.counters.datagrams_out += 1;
         self.outputs

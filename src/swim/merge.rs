@@ -21,6 +21,9 @@ impl Swim {
         if about_self && self.announcements.leaving() {
             return;
         }
+        if self.refuse_subject(&alive.node, alive.addr) {
+            return;
+        }
         if let Err(reason) = self.check_alive(&mut alive) {
             self.counters.dropped_refused += 1;
             log::debug!(target: "memberlist", "Refusing an alive message about {}: {reason}", alive.node);

@@ -5,6 +5,7 @@
 
 mod announce;
 mod awareness;
+mod border;
 mod broadcast;
 mod bucket;
 pub mod config;
@@ -24,6 +25,7 @@ mod test_support;
 #[cfg(test)]
 mod tests;
 
+pub use border::Network;
 pub use broadcast::{BroadcastQueue, Packing, Selection, Ticket};
 pub use bucket::TokenBucket;
 pub use config::Config;
@@ -278,6 +280,12 @@ pub struct Counters {
     pub dropped_undecryptable: u64,
     /// Well-formed messages dropped by a rule of section 8.6 or 8.7.
     pub dropped_refused: u64,
+    /// Datagrams and streams dropped because they came from outside the allowed networks.
+    pub foreign_in: u64,
+    /// Datagrams not sent because a peer named a receiver outside the allowed networks.
+    pub foreign_out: u64,
+    /// Messages and entries of states dropped because the node's address is outside the allowed networks.
+    pub foreign_nodes: u64,
     /// News that a node is alive, the local one's own included.
     pub alive_news: u64,
     /// News that a node is suspect.
@@ -307,6 +315,8 @@ const IDLE_OUTPUTS: usize = 256;
 pub struct Swim {
     config: Config,
     envelope: Envelope,
+    /// Gossip is exchanged with addresses in these only; empty: with all.
+    allowed_networks: Vec<Network>,
     rng: Rng,
     table: Table,
     awareness: Awareness,
@@ -364,6 +374,7 @@ impl Swim {
         };
         let mut swim = Swim {
             envelope,
+            allowed_networks: Vec::new(),
             awareness: Awareness::new(config.awareness_max),
             suspicions: OrderedSet::new(),
             sequence: rng.next_u32(),
@@ -548,6 +559,10 @@ impl Swim {
     /// reported as finished.
     pub fn prune_queue(&mut self, queue: UserQueue, messages_max: usize) -> (usize, usize) {
         self.prune_user_queue(queue, messages_max)
+    }
+    /// Confines gossip to these networks from now on; none: to no network in particular.
+    pub fn allow_networks(&mut self, networks: Vec<Network>) {
+        self.allowed_networks = networks;
     }
     /// How this node wraps and unwraps: the ring may be changed.
     pub fn envelope_mut(&mut self) -> &mut Envelope {

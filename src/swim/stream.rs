@@ -193,6 +193,10 @@ impl Swim {
     }
 
     pub(super) fn accept_stream(&mut self, id: StreamId, peer: SocketAddr, now: Instant) {
+        if self.refuse_sender("stream", peer) {
+            self.transmit(Transmit::Abort { stream: id });
+            return;
+        }
         let room = self.streams.make_room(peer);
         let Some(silent) = room.filter(|_| matches!(id, StreamId::Inbound(_))) else {
             self.counters.dropped_refused += 1;

@@ -89,7 +89,12 @@ impl Swim {
     pub(super) fn start_join(&mut self, addr: SocketAddr, now: Instant) -> JoinId {
         let join = JoinId(self.streams.next_join);
         self.streams.next_join += 1;
-        self.open_sync(addr, Exchange::Join(join), now);
+        if self.permits(addr) {
+            self.open_sync(addr, Exchange::Join(join), now);
+        } else {
+            let why = format!("{} is not in an allowed network, see -allow", addr.ip());
+            self.end_sync(Exchange::Join(join), Err(why));
+        }
         join
     }
 
@@ -162,6 +167,7 @@ impl Swim {
             self.counters.dropped_refused += 1;
             log::debug!(target: "memberlist", "Ignoring an entry of a push/pull: {reason:?}");
         }
+        entries.retain(|entry| !self.refuse_subject(&entry.name, entry.addr));
         self.check_versions(&mut entries)?;
         let merge = Merge {
             entries: entries.into_iter(),

@@ -3,7 +3,7 @@
 use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
 
-use crate::live::{Agent, COTTAR, free, wait_until};
+use crate::live::{Agent, COTTAR, free, refused, wait_until};
 use crate::{lines_of, serves_rpc, shown, start};
 
 #[test]
@@ -160,4 +160,46 @@ fn ipv6_agents_join() {
     let four = format!("127.0.0.1:{}", shown(&both).port());
     let last = start("last", &["-join", &four]);
     last.wait_for("joined: 1 nodes");
+}
+
+#[test]
+fn only_allowed_networks_are_let_in_and_asked() {
+    let at = |host: &str| format!("-bind={host}:{}", free().port());
+    let bounded = start("bounded", &["-allow=127.7.0.0/16", &at("127.7.0.1")]);
+    let banner = bounded.text();
+    let (_, addr) = banner.split_once("Bind addr: '").unwrap();
+    let (addr, _) = addr.split_once('\'').unwrap();
+    let near = start("near", &["-join", addr, &at("127.7.0.2")]);
+    wait_until("the neighbour", || bounded.sees("near", "alive"));
+    // It joins the neighbour, who tells the other one of it, and cannot reach that one.
+    let far = start("far", &[&at("127.8.0.1")]);
+    let (joined, text) = far.call("join", &[addr]);
+    assert!(!joined, "{text}");
+    let neighbour = near.text();
+    let (_, neighbour) = neighbour.split_once("Bind addr: '").unwrap();
+    let (neighbour, _) = neighbour.split_once('\'').unwrap();
+    let (joined, text) = far.call("join", &[neighbour]);
+    assert!(joined, "{text}");
+    wait_until("the far one", || near.sees("far", "alive"));
+    wait_until("what was dropped", || {
+        let (_, info) = bounded.call("info", &[]);
+        let count = |key: &str| {
+            let line = info.lines().find_map(|line| line.trim().strip_prefix(key));
+            line.is_some_and(|count| count != " = 0")
+        };
+        count("packets_foreign") && count("nodes_foreign")
+    });
+    assert_eq!(bounded.member("far"), "");
+    let (joined, text) = bounded.call("join", &["127.8.0.1:7946"]);
+    assert!(!joined);
+    let why = "127.8.0.1 is not in an allowed network, see -allow";
+    assert!(text.contains(why), "{text}");
+}
+
+#[test]
+fn networks_that_are_none_refuse_the_start() {
+    let (code, text) = refused(&["-node=n", "-allow=10.0.0.0/8", "-allow=10.0.0.0/33"]);
+    assert_eq!(code, 1);
+    let why = "==> Invalid network '10.0.0.0/33': it must read like 192.0.2.0/24 or 2001:db8::/32; see -allow";
+    assert!(text.contains(why), "{text}");
 }

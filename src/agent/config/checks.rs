@@ -8,6 +8,7 @@ use super::settings::Settings;
 use crate::agent::net::addr;
 use crate::agent::observe::log as agent_log;
 use crate::os::sys;
+use crate::swim::Network;
 use crate::wire::NodeName;
 
 /// The name of the node: this text or, if it is empty, the name of the host.
@@ -106,6 +107,19 @@ pub(super) fn check_mdns(settings: &Settings) -> Result<(), String> {
         return Err("Invalid mDNS configuration: both IPv4 and IPv6 are disabled".to_owned());
     }
     Ok(())
+}
+
+/// Reads a list of networks.
+///
+/// # Errors
+/// What to print about the first bad one.
+pub(super) fn parse_networks(list: &[String]) -> Result<Vec<Network>, String> {
+    let parse = |text: &String| {
+        Network::parse(text).ok_or_else(|| {
+            format!("Invalid network '{text}': it must read like 192.0.2.0/24 or 2001:db8::/32; see -allow")
+        })
+    };
+    list.iter().map(parse).collect()
 }
 
 /// Reads a log level; an empty one is the default.

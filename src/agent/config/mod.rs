@@ -27,10 +27,10 @@ use super::run::shutdown::HANDLER_LEAVE_WAIT;
 use crate::handler::HandlerSettings;
 use crate::handler::journal::SIZE_LIMIT_BYTES;
 use crate::serf::Tags;
-use crate::swim;
+use crate::swim::{self, Network};
 use crate::time::Duration;
 use crate::wire::NodeName;
-use checks::{check_addresses, check_mdns, check_name};
+use checks::{check_addresses, check_mdns, check_name, parse_networks};
 
 /// The least time between attempts to join, and the least broadcast timeout (agent spec 4.2).
 const DURATION_MIN: Duration = Duration::from_secs(1);
@@ -100,6 +100,8 @@ pub struct AgentConfig {
     pub bind: SocketAddr,
     /// What others are told instead, if anything; port 0 for that of `bind`.
     pub advertise: Option<SocketAddr>,
+    /// The only networks with which gossip is exchanged; empty for all.
+    pub allowed_networks: Vec<Network>,
     /// The gossip key, of any length still.
     pub encrypt_key: Option<Vec<u8>>,
     /// Refuse plaintext although there is a key.
@@ -234,6 +236,7 @@ impl AgentConfig {
             key => Some(decode_key(key).map_err(|why| format!("Invalid encryption key: {why}"))?),
         };
         let (bind, advertise) = check_addresses(&settings, notices)?;
+        let allowed_networks = parse_networks(&settings.allow_gossip)?;
         features::check(&settings)?;
         check_mdns(&settings)?;
         let log_level = check_level(&settings.log_level)?;
@@ -278,6 +281,7 @@ impl AgentConfig {
             tags: settings.all_tags(),
             bind,
             advertise,
+            allowed_networks,
             encrypt_key,
             verify_incoming: settings.encrypt_verify_incoming.unwrap_or(true),
             verify_outgoing: settings.encrypt_verify_outgoing.unwrap_or(true),

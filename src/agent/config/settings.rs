@@ -22,6 +22,7 @@ pub struct Settings {
     pub bind: String,
     pub interface: String,
     pub advertise: String,
+    pub allow_gossip: Vec<String>,
     pub encrypt_key: String,
     pub encrypt_verify_incoming: Option<bool>,
     pub encrypt_verify_outgoing: Option<bool>,
@@ -200,6 +201,7 @@ const INVERTED: &str = "disable-compression";
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
     key("advertise", "advertise", "", |s| Slot::Text(&mut s.advertise)),
+    key("allow_gossip", "allow", "", |s| Slot::List(&mut s.allow_gossip)),
     key("bind", "bind", "0.0.0.0:7946", |s| Slot::Text(&mut s.bind)),
     key("broadcast_timeout", "broadcast-timeout", "5s", |s| Slot::Duration(&mut s.broadcast_timeout)),
     key("disable_coordinates", "", "false", |s| Slot::Switch(&mut s.disable_coordinates)),

@@ -137,10 +137,14 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
     }
     // Likewise: nothing is lost without a word, and who has lost nothing need not read of it.
     let counters = view.serf.counters();
+    let swim = view.serf.swim().counters();
     let lost = [
+        ("answers_foreign", swim.foreign_out),
         ("broadcasts_unsent", counters.dropped_unsent),
         ("events_crowded", counters.dropped_crowded_events),
         ("events_too_late", counters.dropped_old_events),
+        ("nodes_foreign", swim.foreign_nodes),
+        ("packets_foreign", swim.foreign_in),
         ("packets_unread", view.lost.unread),
         ("packets_unsent", view.lost.unsent),
         ("records_unread", unread_records),

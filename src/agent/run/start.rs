@@ -39,6 +39,7 @@ use crate::os::error::os_error;
 use crate::os::signals::Signals;
 use crate::os::sys;
 use crate::serf::{self, Serf};
+use crate::swim::Network;
 use crate::time::Duration;
 use crate::wire::{Envelope, Key, Keyring, NonceSource};
 
@@ -264,6 +265,7 @@ fn open_gossip(
     serf_config.tags = config.tags.clone();
     serf_config.protocol = protocol;
     serf_config.broadcast_timeout = config.broadcast_timeout;
+    serf_config.allowed_networks = allowed_networks(config, addr);
     apply_limits(config, &mut serf_config);
     // Not before the port is ours: the file may belong to an agent that runs.
     let (snapshot, restored) = match &config.snapshot {
@@ -280,6 +282,26 @@ fn open_gossip(
     serf_config.journal = config.journal.is_some();
     let serf = Serf::new(serf_config, envelope, choice_seed, clock.now())?;
     Ok((gossip, serf, snapshot))
+}
+
+/// The networks that were asked for, and the address where the node is bound, in case it is not the one
+/// that it advertises. `addr` is that one.
+fn allowed_networks(config: &AgentConfig, addr: SocketAddr) -> Vec<Network> {
+    let mut allowed = config.allowed_networks.clone();
+    if allowed.is_empty() {
+        return allowed;
+    }
+    if !allowed.iter().any(|network| network.contains(addr.ip())) {
+        ::log::warn!(
+            target: "agent",
+            "This node's address {} is not in an allowed network: nodes with the same networks refuse it",
+            addr.ip()
+        );
+    }
+    if !config.bind.ip().is_unspecified() {
+        allowed.push(Network::of_one(config.bind.ip()));
+    }
+    allowed
 }
 
 /// Numbers that a file may change; the core's own defaults hold otherwise.

@@ -11,6 +11,13 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
         "Address under which the other nodes reach this one, if it is not the one of -bind.",
     ),
     flag(
+        "allow",
+        Kind::List,
+        "CIDR",
+        "",
+        "Exchange gossip with addresses in this network only, such as 192.0.2.0/24; may be given several times.",
+    ),
+    flag(
         "bind",
         Kind::Text,
         "HOST[:PORT]",

@@ -261,6 +261,10 @@ impl Serf {
             return;
         }
         self.keep_answer(&message, &encoded);
+        // Neither by this node nor through relays.
+        if self.swim.refuse_receiver(route.addr) {
+            return;
+        }
         if self.may_answer_to(route.addr, route.name.as_ref(), now) {
             self.swim.send_user_message(route.addr, &encoded);
             self.relay_response(route, encoded);

@@ -379,6 +379,35 @@ fn relays_serve_members_only() {
 }
 
 #[test]
+fn foreign_addresses_get_no_answers_neither_directly_nor_through_relays() {
+    let mut net = Net::joined(3);
+    let mut bounded = config(4);
+    bounded.allowed_networks = vec![swim::Network::of_one(addr(4).ip())];
+    net.add(bounded);
+    net.join(4, 1);
+    net.run_for(SECOND);
+    net.host(4).answer = Some(b"yes".to_vec());
+    for ip in [[10, 0, 0, 1], [10, 0, 0, 2]] {
+        let from = SocketAddr::from((ip, 1));
+        let message = QueryMessage {
+            addr: from,
+            relay_factor: 2,
+            flags: query_flag::ACK | query_flag::NO_BROADCAST,
+            ..query(50, 1, 1000 + u64::from(ip[3]))
+        };
+        net.host(4).sent.clear();
+        net.gossip_to(4, &SerfMessage::Query(message));
+        net.run_for(SECOND / 2);
+        let sent = &net.host(4).sent;
+        let has_answered = sent.windows(3).any(|bytes| bytes == b"yes");
+        assert_eq!(has_answered, ip[3] == 1, "{from}");
+    }
+    // The handlers of both have run; an ack and an answer were for nobody.
+    assert_eq!(net.host(4).take_queries().len(), 2);
+    assert_eq!(net.serf(4).swim().counters().foreign_out, 2);
+}
+
+#[test]
 fn strangers_are_answered_at_a_limited_rate() {
     let mut net = Net::new(1);
     for id in 0..1000 {

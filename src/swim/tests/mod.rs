@@ -1,6 +1,7 @@
 //! Scripts with explicit time for one node, and small clusters in virtual time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod border;
 mod cluster;
 mod extra;
 mod gossip;
