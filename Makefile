@@ -31,7 +31,7 @@ HAS_STD_SOURCE = $(and $(wildcard $(MUSL_CRT)),$(wildcard /usr/bin/musl-gcc),$(w
 	$(wildcard /usr/lib/rustlib/src/rust/library/std))
 STATIC_KIND ?= $(if $(HAS_MUSL),musl,$(if $(HAS_STD_SOURCE),musl-from-source,glibc))
 
-.PHONY: all static static-musl static-musl-from-source static-glibc dynamic-from-source check fmt clippy features doc lint-man test interop sim soak bench demo
+.PHONY: all help quick static static-musl static-musl-from-source static-glibc dynamic-from-source check fmt clippy features doc lint-man test interop sim soak bench demo
 
 # Builds are the same in every folder and for everybody: paths of this machine stay out of the binary.
 # (Cargo leaves all flags out of its hashes when it sees such a prefix.)
@@ -56,10 +56,10 @@ links = dir=$$(mktemp -d) && echo 'fn main() {}' | \
 try_folding = $(shell $(call links,$(1),$(2) $(3),$(3)))
 folding = $(or $(call try_folding,$(1),$(2),$(FOLD)),$(call try_folding,$(1),$(2),$(FOLD_BY_LLD)))
 
-all:
+all: ## build the release binary, target/release/cottar
 	RUSTFLAGS="$(FLAGS) $(RELR) $(call folding,rustc,$(RELR))" $(CARGO) $(BUILD)
 
-static: static-$(STATIC_KIND)
+static: static-$(STATIC_KIND) ## build the static binary, target/static/cottar
 	@if readelf -d $(STATIC) | grep NEEDED; then echo "$(STATIC) is not static" >&2; exit 1; fi
 	@$(STATIC) version
 	@ls -l $(STATIC)
@@ -103,8 +103,16 @@ define keep_static
 	cp $(TARGET_DIR)/$(1)/release/cottar $(STATIC)
 endef
 
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# What needs no agents and no clusters: for the minute between two edits.
+quick: fmt ## formatting, lints and the tests that start nothing
+	$(CARGO) clippy --locked --lib --bins -- -D warnings
+	$(CARGO) test --locked --lib $(QUICK:%=--test %)
+
 # Everything that must pass. The tests come last: their result is the last thing said.
-check: fmt clippy features doc lint-man lint-dist test
+check: fmt clippy features doc lint-man lint-dist test ## formatting, lints, documentation, manual pages and all tests
 
 fmt:
 	$(CARGO) fmt --check
@@ -144,10 +152,11 @@ lint-man:
 # compute run beside them; what they print comes at the end.
 COMPUTING = architecture fuzz manual rpc sim vectors
 SUITES = $(basename $(notdir $(wildcard tests/*.rs))) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs))
+QUICK = architecture fuzz rpc vectors
 WAITING = $(filter-out $(COMPUTING),$(SUITES))
 
 test: export RUST_TEST_THREADS ?= 8
-test:
+test: ## all tests alone
 	$(CARGO) test --locked --no-run
 	@log=$$(mktemp); trap 'kill $$computing 2>/dev/null; rm -f "$$log"' EXIT; \
 	$(CARGO) test --locked --lib --bins $(COMPUTING:%=--test %) >"$$log" 2>&1 & computing=$$!; \
@@ -156,25 +165,25 @@ test:
 	[ $$waiting -eq 0 ] && [ $$computed -eq 0 ]
 	$(CARGO) test --locked --doc
 
-interop:
+interop: ## the tests of clusters mixed with Serf, which must be installed
 	COTTAR_INTEROP=require $(CARGO) test --locked --test interop
 
-sim:
+sim: ## simulated clusters: SEEDS=1000 of them, FROM=0
 	COTTAR_SIM_SEEDS=$(SEEDS) COTTAR_SIM_FROM=$(FROM) $(CARGO) test --locked --test sim
 
 # Eight agents that are killed, frozen, told to leave and started again at random while events are fired;
 # the counts say which promises of delivery held.
-soak:
+soak: ## live agents under chaos: SECONDS=60, LOSS="0 10 25", SEED, MIXED (root)
 	COTTAR_SOAK_SECONDS=$(SECONDS) COTTAR_SOAK_LOSS="$(LOSS)" COTTAR_SOAK_SEED=$(SEED) COTTAR_SOAK_MIXED=$(MIXED) \
 		$(CARGO) test --locked --test soak -- --ignored --exact soak --nocapture
 
 # Every figure beside the reference's, measured with the static binary, then the single steps of the core.
 # Or only some: make bench FIGURES="idle members".
-bench: static
+bench: static ## figures beside the reference's, all or FIGURES="idle members"
 	COTTAR_BIN=$(abspath $(STATIC)) $(CARGO) bench --locked --bench bench -- $(FIGURES)
 	$(if $(FIGURES),,$(CARGO) bench --locked --bench micro)
 
-demo:
+demo: ## two agents and their handlers, on loopback
 	@$(CARGO) build --locked --quiet
 	@sh tests/dist/demo.sh $(TARGET_DIR)/debug/cottar
 

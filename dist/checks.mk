@@ -6,15 +6,15 @@ GOALS ?= all
 
 .PHONY: size reproducible vendored anywhere
 
-size:
+size: ## the static binary's bytes by crate
 	CARGO_PROFILE_RELEASE_STRIP=false $(MAKE) static
 	sh dist/size.sh $(STATIC)
 
-reproducible:
+reproducible: ## whether two builds in two folders are identical
 	sh dist/reproducible.sh $(GOALS)
 
-vendored:
+vendored: ## a build from vendored crates alone
 	sh dist/vendored.sh $(GOALS)
 
-anywhere: static
+anywhere: static ## whether the static binary runs in an empty root
 	sh dist/anywhere.sh $(STATIC)

@@ -55,7 +55,7 @@ licences:
 .PHONY: install uninstall install-serf-link install-systemd install-openrc install-openwrt install-none
 
 # A BINARY that was named on the command line is installed as it is.
-install: $(if $(filter command%,$(origin BINARY)),,all) install-$(INIT_SYSTEM) $(if $(SERF_LINK),install-serf-link)
+install: $(if $(filter command%,$(origin BINARY)),,all) install-$(INIT_SYSTEM) $(if $(SERF_LINK),install-serf-link) ## install under PREFIX=/usr/local and DESTDIR
 	install -d "$(DESTDIR)$(BINDIR)"
 	install -m 755 "$(BINARY)" "$(DESTDIR)$(BINDIR)/cottar"
 	for page in $(PAGES); do \
@@ -107,7 +107,7 @@ install-serf-link:
 
 # What the administrator has changed or added stays: the configuration unless it is as it was
 # installed, the user, the state. The link is removed if it is ours.
-uninstall:
+uninstall: ## remove what install put there
 	for link in "$(BINDIR)/serf" "$(MANDIR)/man1/serf.1" "$(BASHCOMPDIR)/serf" "$(FISHCOMPDIR)/serf.fish"; do \
 		case "$$(readlink "$(DESTDIR)$$link")" in \
 			cottar|cottar.1|cottar.fish) rm -f "$(DESTDIR)$$link" ;; \
@@ -151,7 +151,7 @@ lint-dist:
 # A Debian package, in the directory debian of the target directory; see dist/README.md.
 DEB_VERSION ?=
 .PHONY: deb check-deb
-deb: $(if $(filter command%,$(origin BINARY)),,all)
+deb: $(if $(filter command%,$(origin BINARY)),,all) ## a Debian package
 	CARGO="$(CARGO)" sh dist/debian/build.sh "$(BINARY)" "$(TARGET_DIR)/debian" $(DEB_VERSION)
 
 # Installs, starts, upgrades, removes and purges packages in a fresh tree of Debian's. Needs
