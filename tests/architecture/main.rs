@@ -2,6 +2,7 @@
 //! modules do not count.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod guide;
 mod papers;
 mod paths;
 mod tokens;

@@ -1,0 +1,70 @@
+//! What the pages for contributors name: paths that exist, and goals that make knows.
+
+use std::fs;
+use std::path::Path;
+
+use regex_lite::Regex;
+
+const PAGES: [&str; 3] = [
+    ".github/CONTRIBUTING.md",
+    ".github/SECURITY.md",
+    "README.md",
+];
+const MAKEFILES: [&str; 3] = ["Makefile", "dist/checks.mk", "dist/install.mk"];
+/// Where a path begins that a page names in full.
+const FOLDERS: &str = "src|tests|man|benches|dist";
+
+/// Paths in a page that do not exist. Those of the tables that say what to change begin inside of `src`, too.
+fn missing_paths(page: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let path = Regex::new(&format!(
+        r"`((?:{FOLDERS}|agent|cli|handler|rpc|wire)/[\w./-]+)`"
+    ))
+    .unwrap();
+    path.captures_iter(page)
+        .map(|found| found[1].to_owned())
+        .filter(|path| !exists(path) && !exists(&format!("src/{path}")))
+        .collect()
+}
+
+/// Goals after `make` in a page's code that no makefile has.
+fn missing_goals(page: &str, makefiles: &str) -> Vec<String> {
+    let goal =
+        Regex::new(r"(?m)(?:`|^    |^`?[A-Z_]+=\w+ |`[A-Z_]+=\w+ )make ([a-z][a-z-]*)").unwrap();
+    goal.captures_iter(page)
+        .map(|found| found[1].to_owned())
+        .filter(|goal| {
+            let rule = Regex::new(&format!(r"(?m)^(?:[a-z-]+ )*{goal}(?: [a-z-]+)*:")).unwrap();
+            !rule.is_match(makefiles)
+        })
+        .collect()
+}
+
+#[test]
+fn what_the_pages_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
+    let makefiles = MAKEFILES.map(read).concat();
+    for name in PAGES {
+        let page = read(name);
+        // What a build makes is not there yet.
+        let exists = |path: &str| root.join(path).exists();
+        assert_eq!(missing_paths(&page, exists), [""; 0], "{name}");
+        assert_eq!(missing_goals(&page, &makefiles), [""; 0], "{name}");
+    }
+    assert!(!missing_goals("`make check`", "").is_empty());
+}
+
+#[test]
+fn what_does_not_exist_is_found() {
+    let exists = |path: &str| path == "src/cli/table.rs";
+    let page = "`cli/table.rs`, `src/cli/table.rs`, `src/cli/tables.rs` and `rpc/x.rs`";
+    assert_eq!(
+        missing_paths(page, exists),
+        ["src/cli/tables.rs", "rpc/x.rs"]
+    );
+    let page = "Run `make check`, `X=1 make ask` or\n\n    make demo PREFIX=/usr\n";
+    assert_eq!(
+        missing_goals(page, "check demos: fmt\nall:\n"),
+        ["ask", "demo"]
+    );
+}
