@@ -136,7 +136,8 @@ uninstall: ## remove what install put there
 # The scripts and units, as far as the tools are installed.
 SCRIPTS = dist/openrc/cottar.initd dist/openwrt/cottar.init dist/examples/members \
 	dist/debian/build.sh dist/debian/check.sh dist/debian/postinst dist/debian/prerm dist/debian/postrm \
-	dist/boot/common.sh dist/boot/enter.sh dist/boot/probe.sh dist/boot/systemd.sh dist/boot/openrc.sh
+	dist/boot/common.sh dist/boot/enter.sh dist/boot/probe.sh dist/boot/systemd.sh dist/boot/openrc.sh \
+	tests/live/skipped.sh
 .PHONY: lint-dist
 lint-dist:
 	for script in $(SCRIPTS); do sh -n $$script || exit 1; done
@@ -145,7 +146,7 @@ lint-dist:
 		echo "shellcheck"; \
 		shellcheck -x -s sh -e SC2034 $(SCRIPTS) && shellcheck -s bash dist/completions/cottar.bash; \
 	else \
-		echo "shellcheck is not installed: scripts not checked further"; \
+		sh tests/live/skipped.sh note "shell scripts" "no \`shellcheck\`"; \
 	fi
 
 # A Debian package, in the directory debian of the target directory; see dist/README.md.

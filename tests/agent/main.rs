@@ -8,6 +8,7 @@ mod live;
 mod config;
 mod files;
 mod handler_runs;
+mod harness;
 mod joining;
 mod journal;
 mod processes;
