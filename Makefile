@@ -56,6 +56,12 @@ links = dir=$$(mktemp -d) && echo 'fn main() {}' | \
 try_folding = $(shell $(call links,$(1),$(2) $(3),$(3)))
 folding = $(or $(call try_folding,$(1),$(2),$(FOLD)),$(call try_folding,$(1),$(2),$(FOLD_BY_LLD)))
 
+# Relocations are packed in the static binary, too, if the linker is lld. Code of our own applies them,
+# because musl cannot before 1.2.4.
+PACK = -C link-arg=-Wl,--pack-dyn-relocs=relr
+APPLY = -C link-arg=$(abspath $(TARGET_DIR))/static/apply-relr.o -C link-arg=-Wl,--wrap=__libc_start_main
+packing = $(if $(call try_folding,$(1),$(2),$(PACK)),$(PACK) $(APPLY))
+
 all: ## build the release binary, target/release/cottar
 	RUSTFLAGS="$(FLAGS) $(RELR) $(call folding,rustc,$(RELR))" $(CARGO) $(BUILD)
 
@@ -76,14 +82,16 @@ static-musl static-glibc:
 # feature that only a bootstrapping compiler may use. Its unwinder is looked for under LLVM's name, where
 # one stands that finds nothing, and musl-gcc has no start file for a static position-independent
 # program. What the standard library does in two ways it does in the smaller one.
+static-musl-from-source: FOLDING = $(call folding,/usr/bin/rustc)
 static-musl-from-source:
 	@mkdir -p $(TARGET_DIR)/static
 	musl-gcc -Os -c -o $(TARGET_DIR)/static/no-unwinder.o dist/no-unwinder.c
+	musl-gcc -Os -fPIE -fno-stack-protector -c -o $(TARGET_DIR)/static/apply-relr.o dist/apply-relr.c
 	ar rcsD $(TARGET_DIR)/static/libunwind.a $(TARGET_DIR)/static/no-unwinder.o
 	RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
 		RUSTFLAGS="$(STATIC_FLAGS) -C linker=musl-gcc -C link-self-contained=no \
 		-C link-arg=-nostartfiles -C link-arg=$(MUSL_CRT) -C link-arg=-Wl,-Bstatic -C link-arg=-lc \
-		-C link-arg=-Wl,--no-dynamic-linker $(call folding,/usr/bin/rustc) \
+		-C link-arg=-Wl,--no-dynamic-linker $(FOLDING) $(call packing,/usr/bin/rustc,$(FOLDING)) \
 		-L native=$(abspath $(TARGET_DIR))/static" \
 		/usr/bin/cargo $(BUILD) --target $(MUSL) \
 		-Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
