@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::query::key_command::{KeyReport, KeyringChange, RawKey};
+use super::query::key_report::{KeyReport, KeyringChange, RawKey};
 use super::snapshot::SnapshotLine;
 use super::{Event, LamportTime, QueryHandlers, StreamEnd, StreamId, Tags, Transmit, UserEvent};
 use crate::time::{Duration, Instant};

@@ -72,8 +72,6 @@ pub struct Config {
     pub user_quiescent_period: Duration,
 }
 
-/// Slots of the event ring and of the query ring (gossip spec 5.7).
-pub const BUFFER_SLOTS: u64 = 512;
 /// Hard limit of [`Config::user_event_size_limit_bytes`].
 pub const USER_EVENT_SIZE_MAX_BYTES: usize = 9216;
 /// Largest encoded response whatever [`Config::query_response_size_limit_bytes`] says: what a UDP

@@ -13,6 +13,7 @@ pub mod coordinates;
 pub mod event;
 mod events;
 mod lamport;
+mod limits;
 mod membership;
 mod query;
 pub mod snapshot;
@@ -31,7 +32,7 @@ pub use events::event_hash;
 pub use query::expression::rewrite_expression;
 pub use query::filters::tag_matches;
 pub use query::handlers::QueryHandlers;
-pub use query::key_command::{KeyReport, KeyringChange, RawKey};
+pub use query::key_report::{KeyReport, KeyringChange, RawKey};
 pub use query::receive::{INTERNAL_PREFIX, encode_response};
 
 use std::collections::VecDeque;
@@ -50,7 +51,7 @@ use events::coalesce::{MemberCoalescer, UserCoalescer};
 use events::{Source, user};
 use lamport::Clock;
 use membership::{intents, join, leave, members, push_pull, reaper, stale_leave, tags};
-use query::{ask, internal, key_answer, receive, relay};
+use query::{ask, internal, key_answer, rate_limit, receive};
 use snapshot::{recorder, rejoin};
 
 /// A node of a Serf cluster.
@@ -105,8 +106,8 @@ pub struct Serf {
     chores: reaper::Chores,
     doubts: stale_leave::Doubts,
     reconnect: reaper::Reconnect,
-    relays_in: relay::RateLimit,
-    strangers: relay::RateLimit,
+    relays_in: rate_limit::RateLimit,
+    strangers: rate_limit::RateLimit,
 
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -188,8 +189,8 @@ impl Serf {
             chores: reaper::Chores::default(),
             doubts: stale_leave::Doubts::default(),
             reconnect: reaper::Reconnect::default(),
-            relays_in: relay::RateLimit::relays(),
-            strangers: relay::RateLimit::strangers(),
+            relays_in: rate_limit::RateLimit::relays(),
+            strangers: rate_limit::RateLimit::strangers(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
         };

@@ -21,6 +21,14 @@ pub fn event_hash(name: &[u8], payload: &[u8]) -> u64 {
     })
 }
 
+/// Mixes all bits of a number into all bits of the result: the finalizer of SplitMix64.
+pub(in crate::serf) const fn mix(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,9 +10,10 @@ mod repair;
 pub(super) mod user;
 
 pub use identity::event_hash;
+pub(super) use identity::mix;
 pub(super) use newcomer::Newcomer;
 pub(super) use order::{InOrder, Ready};
-pub(super) use repair::{Repair, mix};
+pub(super) use repair::Repair;
 
 use std::net::SocketAddr;
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{Source, event_hash, mix};
 use crate::ordered::OrderedMap;
-use crate::serf::config::{BUFFER_SLOTS, USER_EVENT_SIZE_MAX_BYTES};
+use crate::serf::config::USER_EVENT_SIZE_MAX_BYTES;
 use crate::serf::lamport::Clock;
+use crate::serf::limits::{BUFFER_SLOTS, RING_EVENTS_MAX};
 use crate::serf::snapshot::SeenEvents;
 use crate::serf::{LamportTime, Serf, UserEvent};
 use crate::swim::{Sample, UserQueue};
@@ -19,8 +20,6 @@ const SLOT_EVENTS_MAX: usize = 1024;
 const SLOT_BYTES_MAX: usize = 1 << 20;
 /// Bytes that the whole memory takes. Beyond it the oldest times are given up for good.
 const RING_BYTES_MAX: usize = 4 << 20;
-/// Events that the whole memory holds, so also events of one push/pull: 32 at each of 512 times.
-pub(in crate::serf) const RING_EVENTS_MAX: usize = 16_384;
 /// What an event costs beside its name and payload.
 const EVENT_OVERHEAD_BYTES: usize = 48;
 

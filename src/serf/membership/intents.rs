@@ -1,6 +1,6 @@
 //! Intents about nodes that this node does not know yet (gossip spec 5.6).
 
-use super::members::IntentOutcome;
+use super::outcome::{IntentKind, IntentOutcome};
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::serf::{LamportTime, MemberEventKind, Serf, State};
 use crate::swim::UserQueue;
@@ -10,13 +10,6 @@ use crate::wire::serf::{JoinIntent, LeaveIntent, SerfMessage};
 
 /// Names that the buffer holds; beyond it the oldest goes (gossip spec 8.7).
 const ENTRIES_MAX: usize = 4096;
-
-/// What somebody said about a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::serf) enum IntentKind {
-    Join,
-    Leave,
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Buffered {

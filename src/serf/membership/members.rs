@@ -1,6 +1,6 @@
 //! The members and what changes their status (gossip spec 5.5, 5.6).
 
-use super::intents::IntentKind;
+use super::outcome::{IntentKind, IntentOutcome};
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::serf::{LamportTime, Member, MemberEventKind, MemberStatus, Serf, Tags};
 use crate::swim::Node;
@@ -18,19 +18,6 @@ pub(in crate::serf) struct Record {
     pub(in crate::serf) status_ltime: LamportTime,
     /// When it left or failed.
     departed_at: Instant,
-}
-
-/// What became of an intent about a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::serf) enum IntentOutcome {
-    /// No member of that name.
-    Unknown,
-    /// As old as what is known.
-    Stale,
-    /// Taken over; the member has left by it.
-    Left,
-    /// Taken over without an event.
-    Taken,
 }
 
 /// All members, in byte order of their names.

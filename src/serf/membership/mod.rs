@@ -6,6 +6,7 @@ pub(super) mod join;
 pub(super) mod leave;
 pub(super) mod lost;
 pub(super) mod members;
+pub(super) mod outcome;
 pub(super) mod push_pull;
 pub(super) mod reaper;
 pub(super) mod stale_leave;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::ordered::OrderedMap;
 use crate::serf::events::Source;
-use crate::serf::events::user::RING_EVENTS_MAX;
+use crate::serf::limits::RING_EVENTS_MAX;
 use crate::serf::{LamportTime, MemberStatus, Serf};
 use crate::swim::JoinId;
 use crate::time::{Duration, Instant};

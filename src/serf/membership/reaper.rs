@@ -1,7 +1,7 @@
 //! Forgetting who is long gone, trying to reach who failed, and keeping queues short (gossip spec
 //! 5.14, 5.16). Each timer is armed only while there is something to do.
 
-use crate::serf::config::BUFFER_SLOTS;
+use crate::serf::limits::BUFFER_SLOTS;
 use crate::serf::{MemberStatus, Serf, State};
 use crate::swim::{JoinId, UserQueue};
 use crate::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::filters;
-use super::key_command::KeyReport;
+use super::key_report::KeyReport;
 use super::receive::INTERNAL_PREFIX;
 use super::repeat::{Awaited, Repetition};
 use super::vote::Vote;

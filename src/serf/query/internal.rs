@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::ask::Purpose;
 use super::kept::Route;
-use super::relay::RateLimit;
+use super::rate_limit::RateLimit;
 use super::vote::{Outcome, Vote};
 use crate::serf::{Output, QueryParams, Serf, State};
 use crate::swim::{Encounter, Node};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::relay::RateLimit;
+use super::rate_limit::RateLimit;
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::serf::events::Source;
 use crate::serf::{LamportTime, Serf};

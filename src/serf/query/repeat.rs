@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use super::ask::Asked;
 use super::filters::CompiledFilters;
 use super::schedule::Rounds;
 use crate::ordered::OrderedSet;
@@ -74,25 +73,25 @@ impl Repetition {
         self.pending.remove(from);
     }
 
+    /// Whether a member owes the query something, given who has acked and answered it.
+    fn waits_for(
+        &self,
+        member: &NodeName,
+        acks: &OrderedSet<NodeName>,
+        replies: &OrderedSet<NodeName>,
+    ) -> bool {
+        match self.awaited {
+            Awaited::Ack => !acks.contains(member) || self.pending.contains(member),
+            Awaited::Answer => !replies.contains(member),
+        }
+    }
+
     /// The round has reached the last member.
     fn end_round(&mut self, now: Instant) {
         self.at = None;
         let found = std::mem::take(&mut self.found);
         // Who joins later hears of the query by gossip or not at all.
         self.due = if found { self.rounds.next(now) } else { None };
-    }
-}
-
-impl Asked {
-    /// Whether a member owes this query something.
-    fn waits_for(&self, member: &NodeName) -> bool {
-        let Some(repetition) = &self.repetition else {
-            return false;
-        };
-        match repetition.awaited {
-            Awaited::Ack => !self.acks.contains(member) || repetition.pending.contains(member),
-            Awaited::Answer => !self.replies.contains(member),
-        }
     }
 }
 
@@ -133,7 +132,10 @@ impl Serf {
             self.pace.look();
             let member = &record.member;
             let alive = member.status == MemberStatus::Alive && member.name != *local;
-            if alive && asked.waits_for(&member.name) && filters.match_member(member) {
+            if alive
+                && repetition.waits_for(&member.name, &asked.acks, &asked.replies)
+                && filters.match_member(member)
+            {
                 found = true;
                 self.pace.send(bytes.len());
                 targets.push(member.addr);

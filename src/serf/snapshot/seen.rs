@@ -2,8 +2,7 @@
 //! so that after a restart the node tells those that it missed from those that it had.
 
 use crate::ordered::OrderedMap;
-use crate::serf::config::BUFFER_SLOTS;
-use crate::serf::events::user::RING_EVENTS_MAX;
+use crate::serf::limits::{BUFFER_SLOTS, RING_EVENTS_MAX};
 use crate::wire::serf::LamportTime;
 
 /// User events that were handed over, by time, as hashes ([`crate::serf::event_hash`]).

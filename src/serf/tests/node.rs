@@ -445,7 +445,7 @@ fn a_push_pull_is_merged() {
     assert_eq!(times, (40, 50, 60));
     let taken = serf.members.record(b"n1").unwrap();
     assert_eq!(taken.status_ltime, LamportTime(12));
-    use crate::serf::membership::intents::IntentKind::{Join, Leave};
+    use crate::serf::membership::outcome::IntentKind::{Join, Leave};
     for (node, expected) in [
         ("n8", Some((Join, LamportTime(30)))),
         ("n9", Some((Leave, LamportTime(32)))),
@@ -511,7 +511,7 @@ fn a_large_state_is_taken_in_piece_by_piece() {
         pieces += 1;
     }
     assert_eq!(pieces, 6);
-    use crate::serf::membership::intents::IntentKind::{Join, Leave};
+    use crate::serf::membership::outcome::IntentKind::{Join, Leave};
     for (n, node) in (0..).zip(&names) {
         let expected = match n {
             0..1_500 => (Leave, LamportTime(n + 2)),

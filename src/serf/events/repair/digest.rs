@@ -3,19 +3,12 @@
 use crate::serf::LamportTime;
 use crate::wire::event_digest::{EventDigest, EventSummary, SUMMARY_TIMES_MAX};
 
+use crate::serf::events::identity::mix;
 use crate::serf::events::user::UserEventRing;
 use crate::serf::lamport::Clock;
 
 /// Times that a digest covers.
 pub(in crate::serf) const DIGEST_TIMES: u64 = 256;
-
-/// Mixes all bits of a number into all bits of the result: the finalizer of SplitMix64.
-pub(in crate::serf) const fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
 
 /// Completes the low bits of a time to the time that is nearest to this node's clock.
 pub(in crate::serf) fn complete(low: u32, clock: Clock) -> LamportTime {

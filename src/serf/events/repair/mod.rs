@@ -25,8 +25,6 @@ mod gaps;
 mod history;
 mod peers;
 
-pub(in crate::serf) use digest::mix;
-
 use exchanges::{Cause, Exchanges};
 use gaps::Gaps;
 use history::ClockHistory;
