@@ -5,15 +5,13 @@ mod checks;
 mod decode;
 pub mod features;
 pub mod handlers;
-mod key;
 pub mod settings;
 pub mod sources;
 
 pub use checks::{check_level, node_name};
 pub use decode::{DecodeError, decode};
 pub use handlers::parse_handlers;
-pub use key::decode_key;
-pub use settings::Settings;
+pub use settings::{FlagValues, Settings};
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -22,8 +20,8 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
+use super::files::key::decode_key;
 use super::process;
-use super::run::shutdown::HANDLER_LEAVE_WAIT;
 use crate::handler::HandlerSettings;
 use crate::handler::journal::SIZE_LIMIT_BYTES;
 use crate::serf::Tags;
@@ -35,21 +33,9 @@ use checks::{check_addresses, check_mdns, check_name, parse_networks};
 /// The least time between attempts to join, and the least broadcast timeout (agent spec 4.2).
 const DURATION_MIN: Duration = Duration::from_secs(1);
 
-/// The flags of a command line, parsed.
-pub trait FlagValues {
-    /// All values of a flag in the order given.
-    fn values(&self, name: &str) -> &[String];
-    /// The same for a flag whose values are paths, scripts, names or tags: bytes.
-    fn byte_values(&self, name: &str) -> &[Vec<u8>];
-    /// The last value of a flag, if it was given.
-    fn value(&self, name: &str) -> Option<&str>;
-    /// Whether a switch is on.
-    fn flag(&self, name: &str) -> bool;
-    /// A whole number, if the flag was given.
-    fn integer(&self, name: &str) -> Option<i64>;
-    /// The values of several such flags in the order in which they were given.
-    fn byte_values_of_any(&self, names: &[&str]) -> Vec<&[u8]>;
-}
+/// How long the end of the process waits for the handlers of the node's own member-leave, unless told
+/// otherwise; and for RPC clients to take their last reply. The event comes up to a second after the leave.
+pub const HANDLER_LEAVE_WAIT: Duration = Duration::from_secs(2);
 
 /// A set of timings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,13 +3,28 @@
 //! [`KEYS`] is the one table of them. It drives decoding, merging, and what a reload says about keys
 //! that it cannot apply; the manual page is held to it by a test.
 
-use super::FlagValues;
 use super::handlers::HandlerEntry;
 use crate::go;
 use crate::ordered::OrderedMap;
 use crate::serf::Tags;
 use crate::time::Duration;
 use crate::wire::name::Escaped;
+
+/// The flags of a command line, parsed.
+pub trait FlagValues {
+    /// All values of a flag in the order given.
+    fn values(&self, name: &str) -> &[String];
+    /// The same for a flag whose values are paths, scripts, names or tags: bytes.
+    fn byte_values(&self, name: &str) -> &[Vec<u8>];
+    /// The last value of a flag, if it was given.
+    fn value(&self, name: &str) -> Option<&str>;
+    /// Whether a switch is on.
+    fn flag(&self, name: &str) -> bool;
+    /// A whole number, if the flag was given.
+    fn integer(&self, name: &str) -> Option<i64>;
+    /// The values of several such flags in the order in which they were given.
+    fn byte_values_of_any(&self, names: &[&str]) -> Vec<&[u8]>;
+}
 
 /// One source of settings, as written. What a source does not say is empty, zero or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::key::decode_key;
 use super::read_small;
-use crate::agent::config::decode_key;
 use crate::wire::{Key, Keyring};
 
 /// The ring in the file, and the number of keys that it lists.

@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod journal;
+pub mod key;
 pub mod keyring;
 pub mod lock;
 pub mod saver;

@@ -6,7 +6,7 @@
 //! for at once, and the address is lost.
 
 use std::ffi::CString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::{fmt, io};
 
 use crate::os::error::os_error;
@@ -14,6 +14,9 @@ use crate::os::sys;
 
 /// Addresses kept of one name and family.
 pub const ADDRESSES_MAX: usize = 256;
+
+/// What a name stands for, or why that is not known.
+pub type Answer = Result<Vec<IpAddr>, String>;
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

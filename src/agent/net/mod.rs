@@ -24,7 +24,6 @@ use mio::event::Event as Readiness;
 use mio::net::{TcpStream, UdpSocket};
 use mio::{Interest, Registry, Token};
 
-use super::rpc::Lost;
 use crate::ordered::OrderedMap;
 use crate::os::error::os_error;
 use crate::serf::{StreamEnd, StreamId};
@@ -61,6 +60,15 @@ impl Tokens {
     const fn stream(self, index: usize) -> Token {
         Token(self.first + 2 + index)
     }
+}
+
+/// Datagrams lost at this node since the start, as far as the kernel says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Not taken by the kernel at once.
+    pub unsent: u64,
+    /// They came faster than they were read.
+    pub unread: u64,
 }
 
 /// The sockets of the gossip port.

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::addr::split_host_port;
-use crate::agent::process::resolver::Answer;
+use super::lookup::Answer;
 use crate::go;
 use crate::ordered::{OrderedMap, sort_by};
 use crate::serf::JoinTarget;

@@ -11,7 +11,6 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use super::output_tail::Tail;
-use super::{KILL_AFTER, Limits, Tokens};
 use crate::handler::{End, Outcome};
 use crate::os::error::os_error;
 use crate::os::own_child::OwnChild;
@@ -24,6 +23,27 @@ const PIPE_BYTES_SURE: usize = 4096;
 const READ_BYTES_PER_TURN: usize = 256 << 10;
 /// Of one read: most handlers say less, and the room is cleared each time.
 const READ_BYTES: usize = 4 << 10;
+/// From TERM to KILL.
+pub const KILL_AFTER: Duration = Duration::from_secs(2);
+
+/// Limits of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Ends a run that lasts longer: TERM to its process group, KILL after [`KILL_AFTER`].
+    pub time: Option<Duration>,
+    /// How long output may stay open after the end of the process itself.
+    pub grace: Duration,
+    /// Bytes of output kept, the last ones.
+    pub output_bytes_max: usize,
+}
+
+/// The tokens of a process's pipes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Tokens {
+    pub stdin: Token,
+    pub output: Token,
+}
 
 /// One child in its own process group: bytes go to its stdin, what it writes to stdout and stderr is
 /// kept up to a bound.

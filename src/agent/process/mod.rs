@@ -10,6 +10,6 @@ pub mod resolver;
 mod runner;
 mod standalone;
 
-pub use child::{Leftover, Process};
-pub use runner::{GRACE, KILL_AFTER, LEFTOVERS_MAX, Limits, Runner, Tokens};
+pub use child::{KILL_AFTER, Leftover, Limits, Process, Tokens};
+pub use runner::{GRACE, LEFTOVERS_MAX, Runner};
 pub use standalone::Alone;

@@ -10,7 +10,7 @@ use std::time::{Duration as WallDuration, Instant as WallInstant};
 use mio::{Registry, Token};
 
 use super::{Limits, Process, Tokens};
-use crate::agent::net::lookup::{self, Failures, Family};
+use crate::agent::net::lookup::{self, Answer, Failures, Family};
 use crate::handler::End;
 use crate::ordered::OrderedMap;
 use crate::os::error::os_error;
@@ -32,9 +32,6 @@ const OUTPUT_BYTES_MAX: usize = 32 << 10;
 /// Names a request, chosen by who makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
-
-/// What a name stands for, or why that is not known.
-pub type Answer = Result<Vec<IpAddr>, String>;
 
 /// Names that are answered together.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use mio::{Registry, Token};
 
-use super::{Leftover, Process, drain};
+use super::{Leftover, Limits, Process, Tokens, drain};
 use crate::agent::observe::notify;
 use crate::handler::invocation::is_stale;
 use crate::handler::outcome::{
@@ -28,32 +28,11 @@ use crate::time::{Duration, Instant};
 const SHELL: &str = "/bin/sh";
 /// How long output may stay open after the end of the process itself, unless told otherwise.
 pub const GRACE: Duration = Duration::from_secs(1);
-/// From TERM to KILL.
-pub const KILL_AFTER: Duration = Duration::from_secs(2);
 /// Pipes of finished handlers that background children still hold, at most.
 ///
 /// One more, and the oldest is closed: its holder gets SIGPIPE at its next write. A quarter of the usual
 /// limit of 1,024 descriptors, which belong to the network first.
 pub const LEFTOVERS_MAX: usize = 256;
-
-/// Limits of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Ends a run that lasts longer: TERM to its process group, KILL after [`KILL_AFTER`].
-    pub time: Option<Duration>,
-    /// How long output may stay open after the end of the process itself.
-    pub grace: Duration,
-    /// Bytes of output kept, the last ones.
-    pub output_bytes_max: usize,
-}
-
-/// The tokens of a process's pipes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Tokens {
-    pub stdin: Token,
-    pub output: Token,
-}
 
 /// Runs handlers, one at a time, and drains what their background children write afterwards.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::answers::{self, MemberFilter};
 use super::{Action, Kind, QueueChange, RpcServer, Running, SessionId, TagChange, View};
-use crate::agent::config::decode_key;
+use crate::agent::files::key::decode_key;
 use crate::go;
 use crate::rpc::{Request, VERSION, cluster, handlers, queue, reply, request};
 use crate::serf::{Command, CommandId, KeyReport, QueryParams, RawKey, event_hash};

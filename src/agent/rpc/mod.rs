@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 
 use log::LevelFilter;
 
+use super::net::Lost;
 use super::net::targets::join_failure;
 use super::observe::log::Logger;
 use crate::go;
@@ -70,15 +71,6 @@ pub struct View<'a> {
     pub logger: &'a Logger,
     /// What the gossip port has lost.
     pub lost: Lost,
-}
-
-/// Datagrams lost at this node since the start, as far as the kernel says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lost {
-    /// Not taken by the kernel at once.
-    pub unsent: u64,
-    /// They came faster than they were read.
-    pub unread: u64,
 }
 
 /// A change of some tags.

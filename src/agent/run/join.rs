@@ -1,8 +1,9 @@
 //! Joins that somebody waits for: at the start, again and again, or for an RPC client (agent spec 4.8).
 
 use super::Agent;
+use crate::agent::net::lookup::Answer;
 use crate::agent::net::targets::{Attempt, verdict};
-use crate::agent::process::resolver::{Answer, Ticket};
+use crate::agent::process::resolver::Ticket;
 use crate::agent::rpc::RpcServer;
 use crate::go;
 use crate::ordered::OrderedMap;

@@ -6,7 +6,7 @@ mod join;
 mod journal;
 mod reload;
 mod save;
-pub(super) mod shutdown;
+mod shutdown;
 pub(super) mod start;
 #[cfg_attr(not(feature = "telemetry"), path = "absent/telemetry.rs")]
 mod telemetry;

@@ -1,10 +1,9 @@
 //! Reading the configuration again (agent spec 4.11).
 
-use super::shutdown::HANDLER_LEAVE_WAIT;
 use super::{Agent, Waiting};
 use crate::agent::config::settings::Settings;
 use crate::agent::config::sources::Waiting as ReadWaiting;
-use crate::agent::config::{AgentConfig, check_level, parse_handlers};
+use crate::agent::config::{AgentConfig, HANDLER_LEAVE_WAIT, check_level, parse_handlers};
 use crate::agent::process;
 use crate::handler::HandlerSettings;
 use crate::serf::Command;

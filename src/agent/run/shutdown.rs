@@ -12,9 +12,6 @@ use crate::time::{Duration, Instant};
 
 /// The core's own wait at the end of a leave (gossip spec 6.2).
 const PROPAGATE_DELAY: Duration = Duration::from_secs(1);
-/// How long the end of the process waits for the handlers of the node's own member-leave, unless told
-/// otherwise; and for RPC clients to take their last reply. The event comes up to a second after the leave.
-pub(in crate::agent) const HANDLER_LEAVE_WAIT: Duration = Duration::from_secs(2);
 /// How long it waits for whoever reads stdout.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Agent;
 use crate::agent::config::AgentConfig;
-use crate::agent::process::resolver::{Answer, Ticket};
+use crate::agent::net::lookup::Answer;
+use crate::agent::process::resolver::Ticket;
 use crate::ordered::OrderedMap;
 use crate::os::clock::Clock;
 use crate::time::{Duration, Instant};
