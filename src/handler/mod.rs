@@ -23,9 +23,9 @@ pub use moment::Moment;
 pub use outcome::{Answer, End, Outcome};
 pub use pattern::Pattern;
 pub use queue::{Counters, HandlerQueue};
-pub use registered::{Durability, Registered, Tally};
+pub use registered::{Registered, Tally};
 pub use script::InvalidEventScript;
-pub use settings::{Action, HandlerSettings, Input, InvalidSetting};
+pub use settings::{Action, Durability, HandlerSettings, Input, InvalidSetting};
 
 use std::fmt;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::journal::HandlerKey;
-use super::settings::{HandlerSettings, name_all};
+use super::settings::{Durability, HandlerSettings, name_all};
 use super::{End, EventFilter, Outcome};
 use crate::serf::{Event, QueryHandlers, event_hash};
 use crate::time::Duration;
@@ -23,18 +23,6 @@ pub struct Tally {
     pub last: Duration,
     /// How long the longest run took.
     pub longest: Duration,
-}
-
-/// What the journal does for a handler's runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// They outlive the agent; one that it did not see the end of is repeated once.
-    #[default]
-    Full,
-    /// They outlive the agent; one that has begun counts as done.
-    Once,
-    /// They do not outlive the agent.
-    Off,
 }
 
 /// One handler.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::EventFilter;
 use super::pattern::Pattern;
 use super::script::{InvalidEventScript, split};
-use super::{Durability, EventFilter};
 use crate::ordered::OrderedMap;
 use crate::time::Duration;
 
@@ -72,6 +72,18 @@ pub struct Retry {
     pub times: u32,
     /// Before the first of them; doubled each time, up to [`RETRY_WAIT_MAX`].
     pub wait: Duration,
+}
+
+/// What the journal does for a handler's runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// They outlive the agent; one that it did not see the end of is repeated once.
+    #[default]
+    Full,
+    /// They outlive the agent; one that has begun counts as done.
+    Once,
+    /// They do not outlive the agent.
+    Off,
 }
 
 /// A handler's settings. What is not said is as in a handler that is given as a string.
