@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::client::Error;
+use super::error::Error;
 use crate::agent::net::lookup::{self, Failures, Family};
 use crate::os::error::os_error;
 

@@ -5,6 +5,7 @@ pub mod client;
 mod columns;
 mod commands;
 mod dial;
+mod error;
 mod expected;
 mod fields;
 pub mod flags;
