@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::columns::columns;
 use super::commands::{Failure, Outcome, connect, is_json, tell};
 use super::flags::Flags;
-use super::json::Json;
+use crate::json::Json;
 use crate::rpc::Request;
 use crate::rpc::cluster::KeyReply;
 use crate::wire::name::Escaped;

@@ -7,7 +7,7 @@ use super::columns::columns;
 use super::commands::{Failure, Outcome, connect, failed, format, tag_filters, unknown_format};
 use super::fields::Fields;
 use super::flags::Flags;
-use super::json::Json;
+use crate::json::Json;
 use crate::ordered::{OrderedSet, sort_by};
 use crate::rpc::Request;
 use crate::rpc::reply::Member;

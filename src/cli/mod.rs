@@ -11,7 +11,6 @@ mod fields;
 pub mod flags;
 mod handler;
 pub mod help;
-mod json;
 mod keys;
 mod members;
 mod monitor;

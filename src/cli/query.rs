@@ -8,9 +8,9 @@ use super::commands::{Failure, Outcome, connect, failed, format, name_and_payloa
 use super::expected::Expected;
 use super::fields::Fields;
 use super::flags::Flags;
-use super::json::Json;
 use super::terminal::Foreign;
 use crate::go;
+use crate::json::Json;
 use crate::ordered::OrderedSet;
 use crate::rpc::TextMap;
 use crate::rpc::reply::Record;

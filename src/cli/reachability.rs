@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::client::Error;
 use super::commands::{Failure, Outcome, connect, failed, is_json};
 use super::flags::Flags;
-use super::json::Json;
+use crate::json::Json;
 use crate::ordered::OrderedSet;
 use crate::rpc::Request;
 use crate::rpc::request::Query;

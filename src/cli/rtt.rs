@@ -4,8 +4,8 @@ use std::io::Write;
 
 use super::commands::{Failure, Outcome, bytes, connect, failed, tell};
 use super::flags::Flags;
-use super::json::Json;
 use crate::go;
+use crate::json::Json;
 use crate::serf::coordinates::distance;
 
 pub(super) fn rtt(flags: &Flags, out: &mut dyn Write) -> Outcome {

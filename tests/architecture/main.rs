@@ -20,13 +20,16 @@ const MODULES: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("rng", &["time"]),
     ("ordered", &[]),
+    ("json", &[]),
     ("go", &["time"]),
     ("wire", &["time", "rng", "ordered"]),
     ("swim", &["time", "rng", "ordered", "wire"]),
     ("serf", &["time", "rng", "ordered", "go", "wire", "swim"]),
     (
         "handler",
-        &["time", "rng", "ordered", "go", "wire", "swim", "serf"],
+        &[
+            "time", "rng", "ordered", "go", "json", "wire", "swim", "serf",
+        ],
     ),
     ("rpc", &["time", "ordered", "go", "wire", "serf"]),
     ("os", &["time", "handler"]),
@@ -39,7 +42,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "time", "rng", "ordered", "go", "wire", "swim", "serf", "handler", "rpc", "os", "agent",
+            "time", "rng", "ordered", "go", "json", "wire", "swim", "serf", "handler", "rpc", "os",
+            "agent",
         ],
     ),
 ];

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::number;
-use crate::cli::json::Json;
 use crate::handler::outcome::{Millis, output_bytes_kept};
 use crate::handler::{End, Invocation, Outcome};
+use crate::json::Json;
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
