@@ -7,6 +7,7 @@ use super::columns::columns;
 use super::commands::{Failure, Outcome, connect, failed, format, tag_filters, unknown_format};
 use super::fields::Fields;
 use super::flags::Flags;
+use crate::handler;
 use crate::json::Json;
 use crate::ordered::{OrderedSet, sort_by};
 use crate::rpc::Request;
@@ -161,17 +162,16 @@ pub(super) fn listed(members: &[Member]) -> Json {
 
 /// A member as an object.
 pub(super) fn object(member: &Member) -> Json {
-    let protocol = vec![
-        ("max", Json::Number(member.delegate_max.into())),
-        ("min", Json::Number(member.delegate_min.into())),
-        ("version", Json::Number(member.delegate_current.into())),
-    ];
-    Json::object(vec![
-        ("name", Json::text(&member.name)),
-        ("addr", Json::text(address(member))),
-        ("port", Json::Number(member.port.into())),
-        ("tags", Json::map(&member.tags, |value| Json::text(value))),
-        ("status", Json::text(&member.status)),
-        ("protocol", Json::object(protocol)),
-    ])
+    handler::json::member(
+        &member.name,
+        member.socket_addr(),
+        member.port,
+        Json::map(&member.tags, |value| Json::text(value)),
+        &member.status,
+        [
+            member.delegate_max,
+            member.delegate_min,
+            member.delegate_current,
+        ],
+    )
 }

@@ -9,6 +9,7 @@
 pub mod filter;
 pub mod invocation;
 pub mod journal;
+pub mod json;
 pub mod moment;
 pub mod outcome;
 pub mod pattern;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::serf::{Event, UserEvent, event_hash};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// A point in time on both clocks. The core reads neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,18 @@ pub struct Moment {
     pub now: Instant,
     /// The time of day: microseconds since 1970 in UTC. It may jump.
     pub unix_micros: u64,
+}
+
+impl Moment {
+    /// The time of day at an instant of the other clock.
+    pub fn unix_micros_of(&self, instant: Instant) -> u64 {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let ahead = micros(instant.since(self.now));
+        let behind = micros(self.now.since(instant));
+        self.unix_micros
+            .saturating_add(ahead)
+            .saturating_sub(behind)
+    }
 }
 
 /// For whoever has one clock only: 1970 is the origin of the monotonic one.

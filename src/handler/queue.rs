@@ -22,7 +22,7 @@ use super::journal::{HandlerKey, Journal, ProcessId, Progress, Stored};
 use super::moment::{Moment, event_id};
 use super::outcome::warn_failed;
 use super::registered::{Registered, Registry};
-use super::{Answer, Described, HandlerSettings, Invocation, Local, Outcome};
+use super::{Answer, Described, HandlerSettings, Input, Invocation, Local, Outcome, json};
 use crate::handler::End;
 use crate::ordered::OrderedMap;
 use crate::serf::{Command, Event, LamportTime, QueryHandlers};
@@ -430,7 +430,10 @@ impl HandlerQueue {
                     script: Arc::clone(&run.script),
                     settings: Arc::clone(&run.settings),
                     env: environment.variables,
-                    stdin: Arc::clone(&current.stdin),
+                    stdin: match run.settings.input {
+                        Input::Lines => Arc::clone(&current.stdin),
+                        Input::Json => json::stdin(&current.waiting.event, local, &info, at),
+                    },
                 };
                 current.running = Some(run.clone());
                 self.note_refused_tags(environment.refused_tags);

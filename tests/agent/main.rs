@@ -11,6 +11,7 @@ mod handler_runs;
 mod harness;
 mod joining;
 mod journal;
+mod json;
 mod processes;
 mod readers;
 mod slow_handlers;

@@ -13,6 +13,7 @@ use crate::handler::{Described, End, HandlerQueue, HandlerSettings, Local};
 use crate::os::error::os_error;
 use crate::serf::config::PROTOCOL_MAX;
 use crate::serf::{Command, Event, INTERNAL_PREFIX, Tags, encode_response};
+use crate::time::Duration;
 use crate::wire::NodeName;
 use crate::wire::limits::META_BYTES_MAX;
 use crate::wire::serf::{QueryResponseMessage, TAGS_TOO_LONG};
@@ -23,6 +24,8 @@ const TIMED_OUT: u8 = 124;
 const NOT_RUN: u8 = 125;
 /// The handler could not be started.
 const NOT_STARTED: u8 = 126;
+/// How long answers to a query are collected in a cluster of one node, unless the asker says otherwise.
+const QUERY_TIME: Duration = Duration::from_millis(3200);
 /// The reference's default.
 const ANSWER_BYTES_MAX: usize = 1024;
 
@@ -40,7 +43,7 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
     };
     let handler = HandlerSettings::from_text(handler.as_encoded_bytes())
         .map_err(|why| Failure::Message(why.to_string()))?;
-    let event = event(flags, kind, rest)?;
+    let mut event = event(flags, kind, rest)?;
     let (name, tags) = node(flags)?;
     let limits = limits(flags)?;
     let described = Described(&event).to_string();
@@ -59,6 +62,9 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
         name: &name,
         tags: &tags,
     };
+    if let Event::Query(query) = &mut event {
+        query.deadline = alone.now() + QUERY_TIME;
+    }
     queue.push(event, alone.moment());
     let mut status = 0;
     while let Some(invocation) = queue.poll_invocation(local, alone.moment()) {
