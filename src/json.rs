@@ -53,7 +53,7 @@ impl Json {
     }
 
     /// The value over several lines, without a line end behind it.
-    pub fn print(&self) -> String {
+    pub fn indented(&self) -> String {
         let mut text = String::new();
         self.write(&mut text, Some(0));
         text
@@ -157,7 +157,7 @@ mod tests {
             "{\"a\": null, \"b\": [], \"c\": {}, \"d\": [-1, \"x\"]}"
         );
         assert_eq!(
-            value.print(),
+            value.indented(),
             "{\n  \"a\": null,\n  \"b\": [],\n  \"c\": {},\n  \"d\": [\n    -1,\n    \"x\"\n  ]\n}"
         );
     }
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn text_is_escaped_as_the_reference_does() {
         assert_eq!(
-            Json::text(b"<a>&\"\\\n\r\t\x01\x7f\xff\xfe\xe2\x80\xa8k\xc3\xb6").print(),
+            Json::text(b"<a>&\"\\\n\r\t\x01\x7f\xff\xfe\xe2\x80\xa8k\xc3\xb6").indented(),
             "\"\\u003ca\\u003e\\u0026\\\"\\\\\\n\\r\\t\\u0001\x7f\\ufffd\\ufffd\\u2028k\u{f6}\""
         );
     }

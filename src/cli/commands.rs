@@ -389,7 +389,7 @@ pub(super) fn tell(
     out: &mut dyn Write,
 ) -> Outcome {
     match is_json(flags) {
-        true => out.write_all(Json::object(json).print().as_bytes())?,
+        true => out.write_all(Json::object(json).indented().as_bytes())?,
         false => out.write_all(text)?,
     }
     Ok(out.write_all(b"\n")?)
@@ -422,7 +422,7 @@ fn info(flags: &Flags, out: &mut dyn Write) -> Outcome {
         "json" => Json::map(&stats, |figures| {
             Json::map(figures, |figure| Json::text(figure))
         })
-        .print(),
+        .indented(),
         "text" => {
             let mut text = String::new();
             for (group, figures) in &stats {

@@ -94,7 +94,7 @@ fn json(handlers: &[HandlerFigures]) -> String {
         ])
     };
     let list = Json::List(handlers.iter().map(one).collect());
-    Json::object(vec![("handlers", list)]).print()
+    Json::object(vec![("handlers", list)]).indented()
 }
 
 fn number(number: u64) -> Json {

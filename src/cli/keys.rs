@@ -96,7 +96,7 @@ pub(super) fn keys(flags: &Flags, out: &mut dyn Write) -> Outcome {
         .keys(&task.request)
         .map_err(|why| Failure::Message(failed(&why)))?;
     if is_json(flags) {
-        writeln!(out, "{}", json(&reply).print())?;
+        writeln!(out, "{}", json(&reply).indented())?;
         // The empty line sets a table apart that is not there.
         let failed = |why: String| Failure::Message(failed(&why).trim_start().to_owned());
         return error.map_or(Ok(()), |why| Err(failed(why)));

@@ -37,7 +37,7 @@ pub(super) fn members(flags: &Flags, out: &mut dyn Write) -> Outcome {
         show_fields(&members, &fields, out)?;
     } else {
         match format(flags) {
-            "json" => writeln!(out, "{}", listed(&members).print())?,
+            "json" => writeln!(out, "{}", listed(&members).indented())?,
             "text" if lacking => {}
             "text" => {
                 let detailed = flags.flag("detailed");

@@ -220,6 +220,6 @@ impl Answers for Collected {
         };
         let responses = Json::map(&self.responses, |payload| Json::text(payload));
         let object = Json::object(vec![("Acks", acks), ("Responses", responses)]);
-        writeln!(out, "{}", object.print())
+        writeln!(out, "{}", object.indented())
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn reachability(flags: &Flags, out: &mut dyn Write) -> Outcome {
         return test(flags, out).and_then(|found| judge(&found, flags, out));
     }
     let found = test(flags, &mut io::sink())?;
-    writeln!(out, "{}", found.json().print())?;
+    writeln!(out, "{}", found.json().indented())?;
     judge(&found, flags, &mut io::sink())
 }
 

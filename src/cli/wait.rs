@@ -32,7 +32,7 @@ pub(super) fn wait(flags: &Flags, out: &mut dyn Write) -> Outcome {
     if let Some(fields) = fields {
         show_fields(&members, &fields, out)?;
     } else if format(flags) == "json" {
-        writeln!(out, "{}", listed(&members).print())?;
+        writeln!(out, "{}", listed(&members).indented())?;
     }
     Ok(())
 }

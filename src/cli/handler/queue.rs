@@ -78,7 +78,7 @@ fn json(entries: &[QueueEntry], more: u64) -> String {
         ])
     };
     let entries = Json::List(entries.iter().map(one).collect());
-    Json::object(vec![("entries", entries), ("more", number(more))]).print()
+    Json::object(vec![("entries", entries), ("more", number(more))]).indented()
 }
 
 /// The one argument; none if it may be left out.

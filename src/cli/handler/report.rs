@@ -171,7 +171,7 @@ impl Report {
             ("limits", limits),
             ("runs", Json::List(self.runs)),
         ]);
-        writeln!(out, "{}", report.print())
+        writeln!(out, "{}", report.indented())
     }
 }
 
