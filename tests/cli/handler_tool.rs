@@ -525,7 +525,7 @@ fn the_list_has_what_became_of_each_handler() {
         "{hung}"
     );
     assert_eq!(hung["last_nanos"], hung["longest_nanos"]);
-    // The text has them in order; one with two filters is two.
+    // The text has them in order; one with two filters is one.
     let (_, table) = agent.call("handler list", &[]);
     let filters: Vec<&str> = table
         .lines()
@@ -533,7 +533,7 @@ fn the_list_has_what_became_of_each_handler() {
         .collect();
     assert_eq!(
         filters,
-        ["FILTER", "user:ok", "user:bad", "user:hang", "query"]
+        ["FILTER", "user:ok", "user:bad", "user:hang,query"]
     );
     assert!(
         table.lines().nth(2).unwrap().ends_with("  exit 3"),
