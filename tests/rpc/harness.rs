@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use cottar::agent::observe::log::Logger;
+use cottar::agent::observe::logger::Logger;
 use cottar::agent::rpc::{Action, Config as RpcConfig, RpcServer, SessionId, View};
 use cottar::handler::HandlerQueue;
 use cottar::rpc::boundary::{Boundary, ByteQueue};

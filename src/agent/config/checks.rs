@@ -6,7 +6,7 @@ use log::LevelFilter;
 
 use super::settings::Settings;
 use crate::agent::net::addr;
-use crate::agent::observe::log as agent_log;
+use crate::agent::observe::logger as agent_log;
 use crate::os::sys;
 use crate::swim::Network;
 use crate::wire::NodeName;

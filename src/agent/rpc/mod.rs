@@ -24,7 +24,7 @@ use log::LevelFilter;
 
 use super::net::Lost;
 use super::net::targets::join_failure;
-use super::observe::log::Logger;
+use super::observe::logger::Logger;
 use crate::go;
 use crate::handler::HandlerQueue;
 use crate::ordered::{OrderedMap, OrderedSet};

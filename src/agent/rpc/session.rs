@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::SessionId;
-use crate::agent::observe::log::{Cursor, Logger, parse_level};
+use crate::agent::observe::logger::{Logger, parse_level};
+use crate::agent::observe::ring::Cursor;
 use log::LevelFilter;
 
 use crate::handler::EventFilter;

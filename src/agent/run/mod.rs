@@ -26,7 +26,7 @@ use super::files::journal::JournalFiles;
 use super::files::lock::FileLock;
 use super::files::snapshot::SnapshotFile;
 use super::net::{self, Gossip};
-use super::observe::log::Logger;
+use super::observe::logger::Logger;
 use super::observe::notify::Notifier;
 use super::process::Runner;
 use super::process::earlier::EarlierRun;

@@ -24,7 +24,7 @@ use crate::agent::files::lock::FileLock;
 use crate::agent::files::snapshot::SnapshotFile;
 use crate::agent::net::addr;
 use crate::agent::net::{Gossip, Tokens};
-use crate::agent::observe::log::Logger;
+use crate::agent::observe::logger::Logger;
 use crate::agent::observe::notify::Notifier;
 use crate::agent::observe::syslog::{self, Syslog};
 use crate::agent::process::Runner;

@@ -1,4 +1,8 @@
+use super::super::console::CONSOLE_BYTES_MAX;
+use super::super::ring::{RING_BYTES_MAX, RING_LINES_MAX};
 use super::*;
+use std::fs::File;
+use std::os::fd::OwnedFd;
 
 fn logger(room: usize) -> Logger {
     let sink = Sink::Memory {

@@ -1,30 +1,19 @@
-//! Log lines and the console (agent spec 4.5).
+//! Log lines and where they go (agent spec 4.5).
 //!
 //! Every line goes to a ring that RPC `monitor` reads, and those of the chosen level to stdout, held
-//! back until the agent says that it runs. Nothing here waits for whoever reads stdout: what a full
-//! pipe does not take is kept up to a bound, then dropped and counted; a closed one is forgotten.
+//! back until the agent says that it runs. Nothing here waits for whoever reads stdout.
 
-use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter};
 
+use super::console::{Console, Sink};
+use super::ring::{Cursor, Line, Ring};
 use super::syslog::Syslog;
 use crate::os::sys;
 
-/// Lines that `monitor` shows from before it was asked (agent spec 2.4).
-pub const RING_LINES_MAX: usize = 512;
-/// Bytes of these lines, at most: a handler's output can make a line of 8 KiB.
-const RING_BYTES_MAX: usize = 1 << 20;
-/// Bytes that wait for a reader of stdout.
-const CONSOLE_BYTES_MAX: usize = 256 << 10;
-/// Bytes that one write to a pipe takes whole as soon as poll(2) calls it writable.
-const PIPE_CHUNK_BYTES: usize = 4096;
 /// In front of each log message on the console.
 const INDENT: &str = "    ";
 /// The levels, as the error for a wrong one lists them.
@@ -66,201 +55,6 @@ fn level_of(line: &str) -> Level {
         _ => Level::Error,
     }
 }
-
-/// A log line without its end.
-#[derive(Clone, Debug)]
-pub struct Line {
-    /// Its level.
-    pub level: Level,
-    /// Date, level, component, text.
-    pub text: Arc<str>,
-}
-
-/// Where a reader of the log stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor(u64);
-
-/// The last lines, numbered since the start.
-#[derive(Debug, Default)]
-struct Ring {
-    lines: VecDeque<Line>,
-    bytes: usize,
-    /// Lines that were pushed out.
-    gone: u64,
-}
-
-impl Ring {
-    fn push(&mut self, line: Line) {
-        self.bytes += line.text.len();
-        self.lines.push_back(line);
-        while self.lines.len() > RING_LINES_MAX || self.bytes > RING_BYTES_MAX {
-            let Some(old) = self.lines.pop_front() else {
-                break;
-            };
-            self.bytes -= old.text.len();
-            self.gone += 1;
-        }
-    }
-
-    fn end(&self) -> Cursor {
-        Cursor(self.gone + self.lines.len() as u64)
-    }
-}
-
-/// What takes the console's bytes.
-#[derive(Debug)]
-enum Sink {
-    /// Opened anew without blocking, so that nobody else who shares stdout notices.
-    Reopened(File),
-    /// A socket.
-    Socket(OwnedFd),
-    /// Something that never makes a writer wait for a reader: a file.
-    Plain(File),
-    /// A pipe or terminal that could not be opened anew: asked with poll(2) before each write.
-    Polled(File),
-    /// For tests.
-    #[cfg(test)]
-    Memory { taken: Vec<u8>, room: usize },
-    /// Nobody reads any more.
-    Gone,
-}
-
-/// Standard output.
-#[derive(Debug)]
-struct Console {
-    sink: Sink,
-    pending: VecDeque<u8>,
-    dropped_lines: u64,
-}
-
-impl Sink {
-    fn stdout() -> Sink {
-        Sink::open(io::stdout().as_fd(), "/proc/self/fd/1")
-    }
-
-    fn stderr() -> Sink {
-        Sink::open(io::stderr().as_fd(), "/proc/self/fd/2")
-    }
-
-    fn open(fd: BorrowedFd<'_>, path: &str) -> Sink {
-        let Ok(fd) = fd.try_clone_to_owned() else {
-            return Sink::Gone;
-        };
-        let file = File::from(fd);
-        let kind = match file.metadata() {
-            Ok(metadata) => metadata.file_type(),
-            Err(_) => return Sink::Gone,
-        };
-        if kind.is_socket() {
-            return Sink::Socket(file.into());
-        }
-        if !kind.is_fifo() && !kind.is_char_device() {
-            return Sink::Plain(file);
-        }
-        let reopened = OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open(path);
-        match reopened {
-            Ok(reopened) => Sink::Reopened(reopened),
-            Err(_) => Sink::Polled(file),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Sink::Reopened(file) | Sink::Plain(file) => file.write(bytes),
-            Sink::Socket(socket) => sys::send_now(socket.as_fd(), bytes),
-            Sink::Polled(file) => {
-                if !sys::is_writable(file.as_fd(), 0) {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                file.write(bytes.get(..PIPE_CHUNK_BYTES).unwrap_or(bytes))
-            }
-            #[cfg(test)]
-            Sink::Memory { taken, room } => {
-                let count = bytes.len().min(*room);
-                if count == 0 {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                taken.extend_from_slice(&bytes[..count]);
-                *room -= count;
-                Ok(count)
-            }
-            Sink::Gone => Ok(bytes.len()),
-        }
-    }
-
-    fn wait_writable(&self, timeout_ms: i32) -> bool {
-        match self {
-            Sink::Reopened(file) | Sink::Polled(file) => sys::is_writable(file.as_fd(), timeout_ms),
-            Sink::Socket(socket) => sys::is_writable(socket.as_fd(), timeout_ms),
-            Sink::Plain(_) | Sink::Gone => true,
-            #[cfg(test)]
-            Sink::Memory { .. } => false,
-        }
-    }
-}
-
-impl Console {
-    fn new(sink: Sink) -> Self {
-        Console {
-            sink,
-            pending: VecDeque::new(),
-            dropped_lines: 0,
-        }
-    }
-
-    /// Writes what the reader takes and keeps the rest, in whole pieces or not at all.
-    fn write(&mut self, bytes: &[u8]) {
-        self.flush();
-        if matches!(self.sink, Sink::Gone) {
-            return;
-        }
-        if self.pending.len() + bytes.len() > CONSOLE_BYTES_MAX {
-            self.dropped_lines += 1;
-            return;
-        }
-        self.pending.extend(bytes);
-        self.flush();
-    }
-
-    /// Whether everything is written.
-    fn flush(&mut self) -> bool {
-        loop {
-            let (front, _) = self.pending.as_slices();
-            if front.is_empty() {
-                if self.dropped_lines > 0 {
-                    let lost = std::mem::take(&mut self.dropped_lines);
-                    let note = format!("==> {lost} lines were lost: nobody read stdout in time\n");
-                    self.pending.extend(note.as_bytes());
-                    continue;
-                }
-                // A burst must not hold its memory for ever.
-                self.pending.shrink_to(PIPE_CHUNK_BYTES);
-                return true;
-            }
-            match self.sink.write(front) {
-                Ok(0) => return false,
-                Ok(count) => {
-                    self.pending.drain(..count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
-                    // The disk may have room again later; this text is lost.
-                    self.pending.clear();
-                }
-                Err(_) => {
-                    self.sink = Sink::Gone;
-                    self.pending = VecDeque::new();
-                    self.dropped_lines = 0;
-                }
-            }
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Hub {
     ring: Ring,
