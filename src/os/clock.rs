@@ -1,6 +1,6 @@
 //! The one place where the agent reads the clocks.
 
-use std::time::{Instant as SystemInstant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant as SystemInstant, SystemTime, UNIX_EPOCH};
 
 use crate::handler::Moment;
 use crate::time::Instant;
@@ -27,11 +27,15 @@ impl Clock {
 
     /// The time, and the time of day.
     pub fn moment(&self) -> Moment {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let micros = since.map_or(0, |since| since.as_micros());
         Moment {
             now: self.now(),
-            unix_micros: u64::try_from(micros).unwrap_or(u64::MAX),
+            unix_micros: u64::try_from(unix_time().as_micros()).unwrap_or(u64::MAX),
         }
     }
+}
+
+/// Time since 1970, zero before it.
+pub fn unix_time() -> Duration {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default()
 }

@@ -1,8 +1,10 @@
 //! `monitor`, and clients that do not say who they are.
 
+use cottar::agent::observe::ring::Line;
 use cottar::agent::rpc::SessionId;
 use cottar::rpc::{Request, STRANGER_BYTES_MAX};
 use cottar::time::Duration;
+use log::Level;
 
 use crate::commands::{event, headers, stream};
 use crate::harness::Agent;
@@ -14,10 +16,12 @@ fn monitor(level: &str) -> Request {
     }
 }
 
-fn note(agent: &mut Agent, level: &str, text: &str) {
-    agent
-        .logger
-        .note(&format!("2026/01/01 00:00:00 [{level}] agent: {text}"));
+fn line(level: Level, text: &str) -> Line {
+    Line::now(level, "agent", format_args!("{text}"))
+}
+
+fn note(agent: &mut Agent, level: Level, text: &str) {
+    agent.logger.note(line(level, text));
     agent.run();
 }
 
@@ -34,7 +38,14 @@ fn lines(agent: &mut Agent, session: SessionId) -> Vec<String> {
 #[test]
 fn history_and_then_what_comes_each_by_the_monitors_own_level() {
     let mut agent = Agent::new(None);
-    for (number, level) in ["TRACE", "DEBUG", "INFO", "WARN", "ERR"].iter().enumerate() {
+    let written = [
+        Level::Trace,
+        Level::Debug,
+        Level::Info,
+        Level::Warn,
+        Level::Error,
+    ];
+    for (number, level) in written.into_iter().enumerate() {
         note(&mut agent, level, &format!("old{number}"));
     }
     let levels = [
@@ -52,8 +63,8 @@ fn history_and_then_what_comes_each_by_the_monitors_own_level() {
         assert_eq!(lines(&mut agent, session), expected, "{level}");
         sessions.push(session);
     }
-    note(&mut agent, "DEBUG", "new");
-    note(&mut agent, "ERR", "newer");
+    note(&mut agent, Level::Debug, "new");
+    note(&mut agent, Level::Error, "newer");
     for (session, (level, first)) in sessions.into_iter().zip(levels) {
         let expected: &[&str] = if first <= 1 {
             &["new", "newer"]
@@ -67,7 +78,7 @@ fn history_and_then_what_comes_each_by_the_monitors_own_level() {
 #[test]
 fn the_answer_comes_before_the_lines_and_a_second_monitor_is_refused() {
     let mut agent = Agent::new(None);
-    note(&mut agent, "INFO", "x");
+    note(&mut agent, Level::Info, "x");
     let session = agent.client();
     agent.send(session, &monitor("info").encode(3));
     let got = agent.take(session);
@@ -86,7 +97,7 @@ fn the_answer_comes_before_the_lines_and_a_second_monitor_is_refused() {
     for stopped in [77, 3] {
         agent.send(session, &Request::Stop { seq: stopped }.encode(5));
         agent.take(session);
-        note(&mut agent, "INFO", "y");
+        note(&mut agent, Level::Info, "y");
         let count = usize::from(stopped == 77);
         assert_eq!(lines(&mut agent, session).len(), count);
     }
@@ -98,13 +109,13 @@ fn the_answer_comes_before_the_lines_and_a_second_monitor_is_refused() {
 fn the_history_has_512_lines_and_a_line_may_have_several() {
     let mut agent = Agent::new(None);
     for number in 0..600 {
-        agent.logger.note(&format!("D [INFO] agent: n{number}"));
+        agent.logger.note(line(Level::Info, &format!("n{number}")));
     }
     let session = agent.client();
     agent.send(session, &monitor("info").encode(3));
     let got = lines(&mut agent, session);
     assert_eq!((got.len(), &*got[0], &*got[511]), (512, "n88", "n599"));
-    note(&mut agent, "INFO", "two\nlines");
+    note(&mut agent, Level::Info, "two\nlines");
     assert_eq!(lines(&mut agent, session), ["two\nlines"]);
 }
 
@@ -119,7 +130,7 @@ fn a_monitor_that_nobody_reads_loses_lines_and_counts_them() {
     agent.peers.get_mut(&sleeper).unwrap().stalled = true;
     const NOTED: usize = 5000;
     for number in 0..NOTED {
-        note(&mut agent, "INFO", &format!("{number:0200}"));
+        note(&mut agent, Level::Info, &format!("{number:0200}"));
     }
     assert_eq!(lines(&mut agent, other).len(), NOTED, "the other one reads");
     assert!(agent.rpc.output(sleeper).len() < 200 << 10);
@@ -128,7 +139,7 @@ fn a_monitor_that_nobody_reads_loses_lines_and_counts_them() {
     let dropped = agent.rpc.dropped_count() as usize;
     assert!(dropped > 0 && got.len() > 512);
     assert_eq!(got.len() + dropped, NOTED, "every loss is counted");
-    note(&mut agent, "INFO", "again");
+    note(&mut agent, Level::Info, "again");
     assert_eq!(lines(&mut agent, sleeper), ["again"]);
 }
 
@@ -139,7 +150,7 @@ fn a_monitor_does_not_hold_up_streams_and_commands() {
     agent.send(session, &monitor("info").encode(3));
     agent.send(session, &stream("user").encode(4));
     agent.send(session, &event("deploy").encode(5));
-    note(&mut agent, "INFO", "x");
+    note(&mut agent, Level::Info, "x");
     let got = headers(&agent.take(session));
     let numbers: Vec<_> = got.iter().map(|(seq, _)| *seq).collect();
     for seq in [3, 4, 5] {

@@ -1,7 +1,9 @@
 //! Exchanges captured between real clients and real agents, replayed: the answers must be equivalent.
 
+use log::Level;
 use std::collections::BTreeMap;
 
+use cottar::agent::observe::ring::Line;
 use cottar::time::Duration;
 
 use crate::harness::Agent;
@@ -103,10 +105,14 @@ fn replay(driver: &str) {
         }
         if name == "monitor" {
             // What the shell of an agent logs; the node without one is silent.
-            for line in ["agent: Serf agent starting", "serf: x", "agent: y"] {
-                agent
-                    .logger
-                    .note(&format!("2026/11/22 15:57:41 [INFO] {line}"));
+            let lines = [
+                ("agent", "Serf agent starting"),
+                ("serf", "x"),
+                ("agent", "y"),
+            ];
+            for (target, message) in lines {
+                let message = format_args!("{message}");
+                agent.logger.note(Line::now(Level::Info, target, message));
             }
         }
         if BETTER.contains(&name) {

@@ -3,16 +3,15 @@
 //! Every line goes to a ring that RPC `monitor` reads, and those of the chosen level to stdout, held
 //! back until the agent says that it runs. Nothing here waits for whoever reads stdout.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use log::{Level, LevelFilter};
+use log::LevelFilter;
 
 use super::console::{Console, Sink};
 use super::ring::{Cursor, Line, Ring};
 use super::syslog::Syslog;
-use crate::os::sys;
 
 /// In front of each log message on the console.
 const INDENT: &str = "    ";
@@ -31,30 +30,6 @@ pub fn parse_level(name: &str) -> Option<LevelFilter> {
     }
 }
 
-const fn level_word(level: Level) -> &'static str {
-    match level {
-        Level::Error => "ERR",
-        Level::Warn => "WARN",
-        Level::Info => "INFO",
-        Level::Debug => "DEBUG",
-        Level::Trace => "TRACE",
-    }
-}
-
-/// The level that the first bracketed word of a line names; lines without one pass every filter.
-fn level_of(line: &str) -> Level {
-    let word = line
-        .split_once('[')
-        .and_then(|(_, rest)| rest.split_once(']'))
-        .map(|(word, _)| word);
-    match word {
-        Some("TRACE") => Level::Trace,
-        Some("DEBUG") => Level::Debug,
-        Some("INFO") => Level::Info,
-        Some("WARN") => Level::Warn,
-        _ => Level::Error,
-    }
-}
 #[derive(Debug)]
 struct Hub {
     ring: Ring,
@@ -76,17 +51,13 @@ impl Hub {
         self.level.max(self.watched).max(LevelFilter::Debug)
     }
 
-    fn line(&mut self, text: &str) {
-        let line = Line {
-            level: level_of(text),
-            text: text.into(),
-        };
+    fn take(&mut self, line: Line) {
         self.ring.push(line.clone());
         if line.level > self.level {
             return;
         }
         if let Some(syslog) = &mut self.syslog {
-            syslog.send(line.level, &line.text, Stamp::now().0);
+            syslog.send(&line);
         }
         match &mut self.gate {
             Some(gate) => gate.push(line),
@@ -95,7 +66,7 @@ impl Hub {
     }
 
     fn show(&mut self, line: &Line) {
-        let text = format!("{INDENT}{}\n", line.text);
+        let text = format!("{INDENT}{line}\n");
         let console = self.aside.as_mut().unwrap_or(&mut self.console);
         console.write(text.as_bytes());
     }
@@ -104,23 +75,6 @@ impl Hub {
 /// The log and the console; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Logger(Arc<Mutex<Hub>>);
-
-/// Takes formatted lines from env_logger, one in each call of `write`.
-struct Tap(Logger);
-
-impl Write for Tap {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(bytes);
-        let line = text.strip_suffix('\n').unwrap_or(&text);
-        // A message that brings its own end of line gets no second one.
-        self.0.hub().line(line.strip_suffix('\n').unwrap_or(line));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 impl Logger {
     fn new(level: LevelFilter, sink: Sink) -> Self {
@@ -141,26 +95,22 @@ impl Logger {
     }
 
     /// Takes a line as though it had been logged.
-    pub fn note(&self, line: &str) {
-        self.hub().line(line);
+    pub fn note(&self, line: Line) {
+        self.hub().take(line);
     }
 
     /// A logger on stdout that takes all that the program logs from here on.
     pub fn install(level: LevelFilter) -> Self {
         let logger = Logger::new(level, Sink::stdout());
+        let taker = logger.clone();
         let env = env_logger::Builder::new()
             .filter_level(LevelFilter::Trace)
-            .format(|out, record| {
-                let stamp = Stamp::now();
-                let level = level_word(record.level());
-                writeln!(
-                    out,
-                    "{stamp} [{level}] {}: {}",
-                    record.target(),
-                    record.args()
-                )
+            // Lines stay structured: nothing is written to env_logger's own target.
+            .format(move |_, record| {
+                taker.note(Line::now(record.level(), record.target(), *record.args()));
+                Ok(())
             })
-            .target(env_logger::Target::Pipe(Box::new(Tap(logger.clone()))))
+            .target(env_logger::Target::Pipe(Box::new(io::sink())))
             .build();
         // It fails only if there is a logger already: then its owner sees the lines.
         let _ = log::set_boxed_logger(Box::new(env));
@@ -182,7 +132,7 @@ impl Logger {
         log::set_max_level(hub.max_level());
     }
 
-    /// Says what the most curious monitor shows.
+    /// Sets the most verbose level that any monitor wants.
     pub fn set_watched(&self, level: LevelFilter) {
         let mut hub = self.hub();
         if hub.watched != level {
@@ -259,43 +209,14 @@ impl Logger {
 
     /// The lines of that level since `cursor`, which moves on, and how many were missed by a reader who
     /// came too late.
-    pub fn lines_since(&self, cursor: &mut Cursor, level: LevelFilter) -> (Vec<Arc<str>>, u64) {
+    pub fn lines_since(&self, cursor: &mut Cursor, level: LevelFilter) -> (Vec<Line>, u64) {
         let hub = self.hub();
         let missed = hub.ring.gone.saturating_sub(cursor.0);
         let skip = usize::try_from(cursor.0.saturating_sub(hub.ring.gone)).unwrap_or(usize::MAX);
         let lines = hub.ring.lines.iter().skip(skip);
-        let lines = lines.filter(|line| line.level <= level);
-        let lines = lines.map(|line| Arc::clone(&line.text)).collect();
+        let lines = lines.filter(|line| line.level <= level).cloned().collect();
         *cursor = hub.ring.end();
         (lines, missed)
-    }
-}
-
-/// `YYYY/MM/DD HH:MM:SS`.
-struct Stamp(sys::LocalTime);
-
-impl Stamp {
-    fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let seconds = since.map_or(0, |since| since.as_secs());
-        Stamp(sys::local_time(i64::try_from(seconds).unwrap_or(i64::MAX)))
-    }
-}
-
-impl std::fmt::Display for Stamp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let sys::LocalTime {
-            year,
-            month,
-            day,
-            hour,
-            minute,
-            second,
-        } = self.0;
-        write!(
-            f,
-            "{year:04}/{month:02}/{day:02} {hour:02}:{minute:02}:{second:02}"
-        )
     }
 }
 

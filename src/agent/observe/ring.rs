@@ -1,22 +1,69 @@
 //! The ring buffer of the last log lines, which RPC `monitor` reads (agent spec 2.4).
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use log::Level;
+
+use crate::os::clock;
+use crate::os::sys::{self, LocalTime};
 
 /// Lines that `monitor` shows from before it was asked (agent spec 2.4).
 pub const RING_LINES_MAX: usize = 512;
 /// Bytes of these lines, at most: a handler's output can make a line of 8 KiB.
 pub(super) const RING_BYTES_MAX: usize = 1 << 20;
 
-/// A log line without its end.
+/// A log line. Each sink shows what it needs of it; as text it is what console and monitors show,
+/// without the end of the line.
 #[derive(Clone, Debug)]
 pub struct Line {
     /// Its level.
     pub level: Level,
-    /// Date, level, component, text.
+    /// When it was logged.
+    pub time: LocalTime,
+    /// The component and the message: `agent: Serf agent starting`.
     pub text: Arc<str>,
+}
+
+impl Line {
+    /// A line of this moment.
+    pub fn now(level: Level, target: &str, message: fmt::Arguments<'_>) -> Self {
+        let text = format!("{target}: {message}");
+        // A message that brings its own end of line gets no second one.
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let unix_seconds = i64::try_from(clock::unix_time().as_secs());
+        Line {
+            level,
+            time: sys::local_time(unix_seconds.unwrap_or(i64::MAX)),
+            text: text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LocalTime {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        } = self.time;
+        let level = match self.level {
+            Level::Error => "ERR",
+            Level::Warn => "WARN",
+            Level::Info => "INFO",
+            Level::Debug => "DEBUG",
+            Level::Trace => "TRACE",
+        };
+        write!(
+            f,
+            "{year:04}/{month:02}/{day:02} {hour:02}:{minute:02}:{second:02} [{level}] {}",
+            self.text
+        )
+    }
 }
 
 /// Where a reader of the log stands.
@@ -47,5 +94,36 @@ impl Ring {
 
     pub(super) fn end(&self) -> Cursor {
         Cursor(self.gone + self.lines.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_shown_as_the_reference_shows_them() {
+        let mut line = Line::now(Level::Error, "agent", format_args!("two\nlines\n"));
+        line.time = LocalTime {
+            year: 2026,
+            month: 1,
+            day: 2,
+            hour: 3,
+            minute: 4,
+            second: 5,
+        };
+        let shown = line.to_string();
+        assert_eq!(shown, "2026/01/02 03:04:05 [ERR] agent: two\nlines");
+        // A level in the text changes nothing.
+        let line = Line::now(
+            Level::Debug,
+            "agent",
+            format_args!("script output: [ERR] x"),
+        );
+        assert_eq!(line.level, Level::Debug);
+        assert!(
+            line.to_string()
+                .ends_with(" [DEBUG] agent: script output: [ERR] x")
+        );
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use log::Level;
 use mio::net::UnixStream;
 
+use super::ring::Line;
 use crate::os::sys::LocalTime;
 
 /// Where the system's log may listen.
@@ -108,15 +109,15 @@ impl Syslog {
         self.lost
     }
 
-    /// Sends a log line, which begins with date and level, or drops it.
-    pub fn send(&mut self, level: Level, line: &str, time: LocalTime) {
+    /// Sends a log line, or drops it.
+    pub fn send(&mut self, line: &Line) {
         if self.lost > 0 {
             let note = format!("agent: {} lines did not reach syslog", self.lost);
-            if self.deliver(&self.frame(Level::Warn, &note, time)) {
+            if self.deliver(&self.frame(Level::Warn, &note, line.time)) {
                 self.lost = 0;
             }
         }
-        let frame = self.frame(level, body(line), time);
+        let frame = self.frame(line.level, &line.text, line.time);
         if !self.deliver(&frame) {
             self.lost += 1;
         }
@@ -227,11 +228,6 @@ const fn severity(level: Level) -> u8 {
     }
 }
 
-/// What follows date and level.
-fn body(line: &str) -> &str {
-    line.split_once("] ").map_or(line, |(_, text)| text)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -247,6 +243,14 @@ mod tests {
         minute: 46,
         second: 24,
     };
+
+    fn line(level: Level, text: &str) -> Line {
+        Line {
+            level,
+            time: TIME,
+            text: text.into(),
+        }
+    }
 
     fn receive(socket: &UnixDatagram) -> String {
         let mut bytes = [0; 1 << 16];
@@ -268,8 +272,7 @@ mod tests {
         let server = UnixDatagram::bind(&path).unwrap();
         let missing = folder.path().join("missing");
         let mut syslog = Syslog::new(&[&missing, &path], "local0").unwrap();
-        let line = "2026/11/02 05:46:24 [INFO] agent: Serf agent starting";
-        syslog.send(Level::Info, line, TIME);
+        syslog.send(&line(Level::Info, "agent: Serf agent starting"));
         assert_eq!(
             receive(&server),
             format!("<133>{}agent: Serf agent starting\n", head())
@@ -280,11 +283,8 @@ mod tests {
             (Level::Warn, 132),
             (Level::Error, 131),
         ] {
-            syslog.send(level, "D no level", TIME);
-            assert_eq!(
-                receive(&server),
-                format!("<{priority}>{}D no level\n", head())
-            );
+            syslog.send(&line(level, "serf: x"));
+            assert_eq!(receive(&server), format!("<{priority}>{}serf: x\n", head()));
         }
     }
 
@@ -304,11 +304,11 @@ mod tests {
         let path = folder.path().join("log");
         let mut syslog = Syslog::new(&[&path], "USER").unwrap();
         assert!(!syslog.is_connected());
-        syslog.send(Level::Info, "early", TIME);
+        syslog.send(&line(Level::Info, "early"));
         assert_eq!(syslog.lost(), 1);
         let server = UnixDatagram::bind(&path).unwrap();
         syslog.missed_at = None;
-        syslog.send(Level::Info, "late", TIME);
+        syslog.send(&line(Level::Info, "late"));
         assert!(syslog.is_connected());
         assert!(receive(&server).ends_with("agent: 1 lines did not reach syslog\n"));
         assert!(receive(&server).ends_with(": late\n"));
@@ -320,8 +320,8 @@ mod tests {
         let path = folder.path().join("log");
         let server = UnixListener::bind(&path).unwrap();
         let mut syslog = Syslog::new(&[&path], "USER").unwrap();
-        syslog.send(Level::Warn, "D [WARN] serf: a", TIME);
-        syslog.send(Level::Warn, "D [WARN] serf: b", TIME);
+        syslog.send(&line(Level::Warn, "serf: a"));
+        syslog.send(&line(Level::Warn, "serf: b"));
         drop(syslog);
         let mut text = String::new();
         server
@@ -343,12 +343,12 @@ mod tests {
         while syslog.lost() == 0 {
             sent += 1;
             assert!(sent < 100_000, "the socket takes everything");
-            syslog.send(Level::Info, "x", TIME);
+            syslog.send(&line(Level::Info, "x"));
         }
         for _ in 1..sent {
             receive(&server);
         }
-        syslog.send(Level::Info, "y", TIME);
+        syslog.send(&line(Level::Info, "y"));
         assert!(receive(&server).ends_with("agent: 1 lines did not reach syslog\n"));
         assert!(receive(&server).ends_with(": y\n"));
         assert_eq!(syslog.lost(), 0);
@@ -364,16 +364,16 @@ mod tests {
         drop(server);
         std::fs::remove_file(&path).unwrap();
         let server = UnixDatagram::bind(&path).unwrap();
-        syslog.send(Level::Info, "again", TIME);
+        syslog.send(&line(Level::Info, "again"));
         assert!(receive(&server).ends_with(": again\n"));
         // Away for longer: what came meanwhile is counted.
         drop(server);
         std::fs::remove_file(&path).unwrap();
-        syslog.send(Level::Info, "lost", TIME);
+        syslog.send(&line(Level::Info, "lost"));
         assert_eq!(syslog.lost(), 1);
         let server = UnixDatagram::bind(&path).unwrap();
         syslog.missed_at = None;
-        syslog.send(Level::Info, "back", TIME);
+        syslog.send(&line(Level::Info, "back"));
         assert!(receive(&server).contains("1 lines did not reach"));
         assert!(receive(&server).ends_with(": back\n"));
     }

@@ -350,7 +350,9 @@ impl Session {
         let (lines, lost) = logger.lines_since(&mut monitor.cursor, monitor.level);
         let seq = monitor.seq;
         for line in lines {
-            self.reply_with(seq, "", |writer| record::write_line(writer, &line));
+            self.reply_with(seq, "", |writer| {
+                record::write_line(writer, &line.to_string())
+            });
         }
         // Said after the lines were taken: this one waits for the next time, and is not lost then.
         if lost > 0 {

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use log::Level;
-
-use crate::os::sys::LocalTime;
+use super::ring::Line;
 
 /// Where the system's log would listen.
 pub const PATHS: [&str; 0] = [];
@@ -28,7 +26,7 @@ impl Syslog {
     }
 
     /// Is never called.
-    pub fn send(&mut self, _: Level, _: &str, _: LocalTime) {
+    pub fn send(&mut self, _: &Line) {
         match *self {}
     }
 }

@@ -1,6 +1,7 @@
 use super::super::console::CONSOLE_BYTES_MAX;
 use super::super::ring::{RING_BYTES_MAX, RING_LINES_MAX};
 use super::*;
+use log::Level;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
@@ -25,25 +26,32 @@ fn give_room(logger: &Logger, more: usize) {
     }
 }
 
-fn log(logger: &Logger, text: &str) {
-    let mut tap = Tap(logger.clone());
-    tap.write_all(format!("{text}\n").as_bytes()).unwrap();
+fn log(logger: &Logger, level: Level, text: &str) {
+    logger.note(Line::now(level, "agent", format_args!("{text}")));
+}
+
+/// What the console shows, without the dates.
+fn shown(logger: &Logger) -> String {
+    let undated = |line: &str| match line.strip_prefix(INDENT) {
+        Some(line) => line[20..].to_owned() + "\n",
+        None => line.to_owned() + "\n",
+    };
+    taken(logger).lines().map(undated).collect()
 }
 
 #[test]
 fn lines_wait_for_the_gate_and_prints_do_not() {
     let logger = logger(usize::MAX);
-    log(&logger, "D [INFO] agent: one");
+    log(&logger, Level::Info, "one");
     logger.print("==> up");
-    log(&logger, "D [DEBUG] agent: hidden");
-    log(&logger, "no level");
+    log(&logger, Level::Debug, "hidden");
     assert_eq!(taken(&logger), "==> up\n");
     logger.open_gate();
-    log(&logger, "D [WARN] serf: two");
+    log(&logger, Level::Warn, "two");
     logger.open_gate();
     assert_eq!(
-        taken(&logger),
-        "==> up\n    D [INFO] agent: one\n    no level\n    D [WARN] serf: two\n"
+        shown(&logger),
+        "==> up\n[INFO] agent: one\n[WARN] agent: two\n"
     );
 }
 
@@ -52,20 +60,24 @@ fn the_ring_keeps_the_last_lines_of_all_levels() {
     let logger = logger(usize::MAX);
     let mut cursor = logger.oldest();
     for number in 0..600 {
-        let level = if number % 2 == 0 { "INFO" } else { "DEBUG" };
-        log(&logger, &format!("D [{level}] agent: {number}"));
+        let level = if number % 2 == 0 {
+            Level::Info
+        } else {
+            Level::Debug
+        };
+        log(&logger, level, &number.to_string());
     }
     let mut late = cursor;
     let (all, missed) = logger.lines_since(&mut cursor, LevelFilter::Debug);
     assert_eq!((all.len(), missed), (RING_LINES_MAX, 88));
-    assert_eq!(&*all[0], "D [DEBUG] agent: 88".replace("DEBUG", "INFO"));
+    assert_eq!((all[0].level, &*all[0].text), (Level::Info, "agent: 88"));
     let (info, _) = logger.lines_since(&mut late, LevelFilter::Info);
     assert_eq!(info.len(), RING_LINES_MAX / 2);
-    log(&logger, "D [INFO] agent: fresh");
+    log(&logger, Level::Info, "fresh");
     let (fresh, missed) = logger.lines_since(&mut cursor, LevelFilter::Trace);
     assert_eq!((fresh.len(), missed), (1, 0));
     for _ in 0..300 {
-        log(&logger, &"x".repeat(8192));
+        log(&logger, Level::Info, &"x".repeat(8192));
     }
     assert!(logger.hub().ring.bytes <= RING_BYTES_MAX);
 }
@@ -75,7 +87,7 @@ fn a_reader_who_stops_costs_lines_and_bounded_memory() {
     let logger = logger(10);
     logger.open_gate();
     for number in 0..20_000 {
-        log(&logger, &format!("D [INFO] agent: line {number}"));
+        log(&logger, Level::Info, &format!("line {number}"));
     }
     assert!(!logger.flush());
     assert!(logger.hub().console.pending.len() <= CONSOLE_BYTES_MAX);
@@ -94,7 +106,7 @@ fn a_slow_reader_gets_the_last_words_too() {
     let logger = Logger::new(LevelFilter::Info, Sink::Reopened(writer));
     logger.open_gate();
     for number in 0..5_000 {
-        log(&logger, &format!("D [INFO] agent: line {number}"));
+        log(&logger, Level::Info, &format!("line {number}"));
     }
     assert!(!logger.flush(), "more than a pipe takes");
     logger.print("==> the end");
@@ -117,19 +129,4 @@ fn level_names_are_the_references() {
     assert_eq!(parse_level("info"), Some(LevelFilter::Info));
     assert_eq!(parse_level("Err"), Some(LevelFilter::Error));
     assert_eq!(parse_level("error"), None);
-    assert_eq!(level_of("2026/11/22 15:27:44 [ERR] agent: x"), Level::Error);
-    assert_eq!(level_of("2026/11/22 [TRACE] [ERR]"), Level::Trace);
-}
-
-#[test]
-fn stamps_are_padded() {
-    let time = sys::LocalTime {
-        year: 2026,
-        month: 1,
-        day: 2,
-        hour: 3,
-        minute: 4,
-        second: 5,
-    };
-    assert_eq!(Stamp(time).to_string(), "2026/01/02 03:04:05");
 }
