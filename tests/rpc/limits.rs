@@ -176,7 +176,7 @@ fn deep_nesting_is_stepped_over_or_refused() {
     let mut agent = Agent::new(None);
     let session = agent.client();
     let mut bytes = b"\x82\xa7Command\xa5event\xa3Seq\x02\x81\xa1x".to_vec();
-    bytes.extend([0x91; 500_000]);
+    bytes.resize(bytes.len() + 500_000, 0x91);
     bytes.push(0xc0);
     agent.send(session, &bytes);
     assert!(agent.peers[&session].closed);
