@@ -63,6 +63,7 @@ complete -c cottar -n '__fish_cottar_begins agent' -o join -x -d 'Node to join a
 complete -c cottar -n '__fish_cottar_begins agent' -o journal -x -a '(__fish_complete_directories)' -d 'Keep user events in this directory until all handlers have run for them, so that an end of the agent loses none'
 complete -c cottar -n '__fish_cottar_begins agent' -o journal-size-limit -x -d 'Bytes that the files of -journal may take'
 complete -c cottar -n '__fish_cottar_begins agent' -o keyring-file -r -F -d 'Keep the keys of gossip encryption in this file, which must exist'
+complete -c cottar -n '__fish_cottar_begins agent' -o label -x -d 'Label of this cluster\'s gossip, 255 bytes at most: gossip with another one or none is refused'
 complete -c cottar -n '__fish_cottar_begins agent' -o log-level -x -a 'TRACE DEBUG INFO WARN ERR' -d 'Least level that is logged: TRACE, DEBUG, INFO, WARN or ERR'
 complete -c cottar -n '__fish_cottar_begins agent' -o mdns-disable-ipv4 -d 'Do not use IPv4 for -discover'
 complete -c cottar -n '__fish_cottar_begins agent' -o mdns-disable-ipv6 -d 'Do not use IPv6 for -discover'

@@ -53,13 +53,14 @@ pub struct Flag {
 }
 
 /// Flags whose values are paths, scripts, payloads, names of nodes or tags: any bytes, as the system has them.
-const BYTES: [&str; 14] = [
+const BYTES: [&str; 15] = [
     "config-dir",
     "config-file",
     "delete",
     "event-handler",
     "journal",
     "keyring-file",
+    "label",
     "name",
     "node",
     "payload",

@@ -6,9 +6,12 @@ use super::broadcast::{Packing, Selection};
 use super::gossip::{MESSAGE_OVERHEAD_BYTES, as_user_message};
 use super::table::NodeId;
 use super::{Output, Sample, Swim, Transmit};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::limits::COMPOUND_PARTS_SENT_MAX;
-use crate::wire::{Ack, DecodeError, Message, NodeName, Ping};
+use crate::wire::{Ack, DecodeError, Label, Message, NodeName, Ping};
+
+/// Time between warnings of foreign labels, whoever they come from.
+const LABEL_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Swim {
     pub(super) fn receive_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
@@ -22,19 +25,32 @@ impl Swim {
                 for message in packet.messages {
                     match message {
                         Ok(message) => self.handle_message(from, message, now),
-                        Err(error) => self.drop_input("message", from, &error),
+                        Err(error) => self.drop_input("message", from, &error, now),
                     }
                 }
             }
-            Err(error) => self.drop_input("datagram", from, &error),
+            Err(error) => self.drop_input("datagram", from, &error, now),
         }
     }
 
     /// Counts and logs what could not be read. A key that does not fit is a fault of the set-up that an
     /// operator must see, but anybody can send any amount of it: so the log gets louder only each time
     /// that the count has doubled.
-    pub(super) fn drop_input(&mut self, what: &str, from: SocketAddr, error: &DecodeError) {
+    pub(super) fn drop_input(
+        &mut self,
+        what: &str,
+        from: SocketAddr,
+        error: &DecodeError,
+        now: Instant,
+    ) {
         match error {
+            DecodeError::OtherLabel(label) => {
+                self.counters.dropped_mislabelled += 1;
+                if now >= self.next_label_warning {
+                    self.next_label_warning = now + LABEL_WARNING_INTERVAL;
+                    return self.warn_of_label(from, label);
+                }
+            }
             DecodeError::NotEncrypted | DecodeError::NoKeyring | DecodeError::Decryption => {
                 self.counters.dropped_undecryptable += 1;
                 let count = self.counters.dropped_undecryptable;
@@ -49,6 +65,22 @@ impl Swim {
             _ => self.counters.dropped_malformed += 1,
         }
         log::debug!(target: "memberlist", "Dropping a {what} from {from}: {error}");
+    }
+
+    /// Two clusters meet, or one of the two changes its label.
+    fn warn_of_label(&self, from: SocketAddr, found: &Label) {
+        let named = |label: &Label, with: &str, without: &str| match label.is_empty() {
+            true => without.to_owned(),
+            false => format!("{with} {label}"),
+        };
+        let found = named(found, "the label", "no label");
+        let ours = named(
+            &self.envelope.label,
+            "this cluster's is",
+            "this cluster has none",
+        );
+        let count = self.counters.dropped_mislabelled;
+        log::warn!(target: "memberlist", "Gossip from {from} has {found}, {ours} ({count} such so far)");
     }
 
     fn handle_message(&mut self, from: SocketAddr, message: Message, now: Instant) {

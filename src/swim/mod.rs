@@ -278,6 +278,8 @@ pub struct Counters {
     pub dropped_malformed: u64,
     /// Datagrams and streams dropped because they were not encrypted or no key opened them.
     pub dropped_undecryptable: u64,
+    /// Datagrams and streams dropped because of their label.
+    pub dropped_mislabelled: u64,
     /// Well-formed messages dropped by a rule of section 8.6 or 8.7.
     pub dropped_refused: u64,
     /// Datagrams and streams dropped because they came from outside the allowed networks.
@@ -335,6 +337,8 @@ pub struct Swim {
     sync: SyncTimer,
     announcements: Announcements,
     strangers: TokenBucket,
+    /// From when on a foreign label is worth a warning again.
+    next_label_warning: Instant,
     /// Where the message that is being handled came from.
     encounter: Encounter,
     outputs: VecDeque<Output>,
@@ -388,6 +392,7 @@ impl Swim {
             sync: SyncTimer::default(),
             announcements: Announcements::default(),
             strangers: TokenBucket::new(STRANGERS_AT_ONCE, STRANGER_INTERVAL, now),
+            next_label_warning: now,
             encounter: Encounter::Elsewhere,
             outputs: VecDeque::from([Output::Joined(local.clone())]),
             counters: Counters {

@@ -295,7 +295,9 @@ impl Swim {
     }
 
     fn write(&mut self, id: StreamId, message: &StreamMessage, side: StreamSide) {
-        let bytes = self.envelope.seal_stream(message, side);
+        let stream = self.streams.open.get(&id);
+        let label = stream.and_then(|stream| stream.decoder.label());
+        let bytes = self.envelope.seal_stream_as(message, side, label);
         self.transmit(Transmit::Write { stream: id, bytes });
     }
 
@@ -328,7 +330,7 @@ impl Swim {
                 Some(end) => self.fail_stream(id, end.into_words()),
             },
             Ok(Some(message)) => self.stream_message(id, message, now),
-            Err(error) => self.stream_unreadable(id, &error),
+            Err(error) => self.stream_unreadable(id, &error, now),
         }
     }
 
@@ -463,7 +465,7 @@ impl Swim {
         self.close_stream(id);
     }
 
-    fn stream_unreadable(&mut self, id: StreamId, error: &DecodeError) {
+    fn stream_unreadable(&mut self, id: StreamId, error: &DecodeError, now: Instant) {
         let Some(stream) = self.streams.open.get(&id) else {
             return;
         };
@@ -472,7 +474,7 @@ impl Swim {
             Purpose::Serve => stream.decoder.error_report(),
             Purpose::Sync(_) | Purpose::Ping { .. } => None,
         };
-        self.drop_input("stream", peer, error);
+        self.drop_input("stream", peer, error, now);
         if let Some(text) = report {
             let report = StreamMessage::Error(text.into());
             self.write(id, &report, StreamSide::Responder);
@@ -587,11 +589,12 @@ impl Swim {
                 (join, StreamSide::Responder)
             }
         };
+        let label = stream.decoder.label().cloned();
         let too_much = request
             .as_ref()
             .is_some_and(|request| self.streams.is_too_much(request));
         let state = self.own_state(join, user_state);
-        let sealer = Box::new(self.envelope.begin_push_pull(state, side));
+        let sealer = Box::new(self.envelope.begin_push_pull(state, side, label));
         let at_once = too_much || sealer.is_short();
         let Some(stream) = self.streams.open.get_mut(&id) else {
             return;

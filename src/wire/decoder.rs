@@ -8,7 +8,7 @@ use super::lzw::Expander;
 use super::membership::message_type;
 use super::plain::{Plain, Progress};
 use super::stream::{StreamMessage, StreamSide};
-use super::{DecodeError, Envelope, cipher, compress, limits, msgpack};
+use super::{DecodeError, Envelope, Label, cipher, compress, limits, msgpack};
 
 /// Bytes that are expanded, decrypted or decoded in one go. A larger message is worked off in pieces,
 /// so that nobody else waits for the end of ten thousand entries. Only decryption is never cut up:
@@ -19,6 +19,8 @@ const BYTES_AT_ONCE: usize = 256 << 10;
 #[derive(Debug)]
 pub struct StreamDecoder {
     side: StreamSide,
+    /// What the initiator has put in front, once it is read.
+    label: Option<Label>,
     stage: Stage,
     /// Arrived, or what was inside of it.
     buffer: Vec<u8>,
@@ -78,6 +80,7 @@ impl StreamDecoder {
     pub fn new(side: StreamSide) -> Self {
         StreamDecoder {
             side,
+            label: None,
             stage: match side {
                 StreamSide::Initiator => Stage::Type,
                 StreamSide::Responder => Stage::Label,
@@ -148,6 +151,11 @@ impl StreamDecoder {
         self.unfinished
     }
 
+    /// The initiator's label, once it is read: what is answered is sealed with it.
+    pub fn label(&self) -> Option<&Label> {
+        self.label.as_ref()
+    }
+
     /// Bytes held: all that arrived, whether decoded already or not.
     pub fn buffered_bytes(&self) -> usize {
         self.received_bytes
@@ -215,8 +223,11 @@ impl StreamDecoder {
     fn step(&mut self, at_once: usize, envelope: &Envelope) -> Result<Step, DecodeError> {
         let input = self.buffer.get(self.done..).unwrap_or_default();
         match &mut self.stage {
-            Stage::Label => Ok(match envelope.label.match_header(input)? {
-                Some(header_bytes) => Step::Next(header_bytes, Stage::Type),
+            Stage::Label => Ok(match envelope.accept_label(input)? {
+                Some(label) => {
+                    self.label = Some(label.clone());
+                    Step::Next(label.header_bytes(), Stage::Type)
+                }
                 None => Step::Wait,
             }),
             Stage::Type => {
@@ -233,7 +244,8 @@ impl StreamDecoder {
             }
             &mut Stage::Frame(length) => match input.get(..length) {
                 Some(payload) => {
-                    let plain = open_frame(payload, envelope);
+                    let label = self.label.as_ref().unwrap_or(&envelope.label);
+                    let plain = open_frame(payload, label, envelope);
                     self.finish(plain)
                 }
                 None => Ok(Step::Wait),
@@ -341,10 +353,10 @@ const DECRYPTION_REPORT: &str = "No key of the ring decrypts the remote state";
 const COMPRESSION_REPORT: &str = "Remote state does not decompress";
 
 /// Decrypts a frame; its header, with the label behind it, is authenticated too.
-fn open_frame(payload: &[u8], envelope: &Envelope) -> Result<Vec<u8>, DecodeError> {
+fn open_frame(payload: &[u8], label: &Label, envelope: &Envelope) -> Result<Vec<u8>, DecodeError> {
     let ring = envelope.keyring.as_ref().ok_or(DecodeError::NoKeyring)?;
     let header = frame_header(payload.len());
-    cipher::open(ring, &frame_aad(header, envelope), payload)
+    cipher::open(ring, &frame_aad(header, label), payload)
 }
 
 /// Type byte and length of an encrypted frame.
@@ -354,9 +366,9 @@ fn frame_header(payload_bytes: usize) -> [u8; 1 + FRAME_LENGTH_BYTES] {
     header
 }
 
-fn frame_aad(header: [u8; 1 + FRAME_LENGTH_BYTES], envelope: &Envelope) -> Vec<u8> {
+fn frame_aad(header: [u8; 1 + FRAME_LENGTH_BYTES], label: &Label) -> Vec<u8> {
     let mut aad = header.to_vec();
-    aad.extend_from_slice(envelope.label.as_bytes());
+    aad.extend_from_slice(label.as_bytes());
     aad
 }
 
@@ -364,15 +376,31 @@ impl Envelope {
     /// The bytes that `side` writes for a message: compressed, encrypted, label in front, as
     /// configured. An error report is encrypted too.
     pub fn seal_stream(&mut self, message: &StreamMessage, side: StreamSide) -> Vec<u8> {
+        self.seal_stream_as(message, side, None)
+    }
+
+    /// The same; an answer to an initiator with this label.
+    pub fn seal_stream_as(
+        &mut self,
+        message: &StreamMessage,
+        side: StreamSide,
+        label: Option<&Label>,
+    ) -> Vec<u8> {
         let mut plain = message.encode();
         if self.compression {
             plain = compress::encode(&plain);
         }
-        self.seal_layer(plain, side)
+        self.seal_layer(plain, side, label)
     }
 
-    /// The outer layers around a message that is compressed, if it is to be.
-    pub(super) fn seal_layer(&mut self, plain: Vec<u8>, side: StreamSide) -> Vec<u8> {
+    /// The outer layers around a message that is compressed, if it is to be. `label`: the initiator's, if it
+    /// is another.
+    pub(super) fn seal_layer(
+        &mut self,
+        plain: Vec<u8>,
+        side: StreamSide,
+        label: Option<&Label>,
+    ) -> Vec<u8> {
         let is_encrypted = self.keyring.is_some() && self.verify_outgoing;
         if side == StreamSide::Responder && !is_encrypted {
             return plain;
@@ -386,7 +414,7 @@ impl Envelope {
             return output;
         }
         let header = frame_header(plain.len().saturating_add(cipher::OVERHEAD_BYTES));
-        let aad = frame_aad(header, self);
+        let aad = frame_aad(header, label.unwrap_or(&self.label));
         output.extend_from_slice(&header);
         let nonce = self.nonces.next_nonce();
         if let Some(ring) = &self.keyring {
@@ -499,11 +527,45 @@ mod tests {
             let whole = (Ok(Some(ack())), None);
             assert_eq!(read(&first, &envelope, StreamSide::Responder), whole);
             assert_eq!(read(&second, &envelope, StreamSide::Initiator), whole);
-            let label = (Err(DecodeError::Label), None);
-            assert_eq!(read(&second, &envelope, StreamSide::Responder), label);
-            assert_eq!(read(b"\xf4\x00", &envelope, StreamSide::Responder), label);
+            let other = |label: &[u8]| {
+                let label = Label::new(label).unwrap();
+                (Err(DecodeError::OtherLabel(label)), None)
+            };
+            let malformed = (Err(DecodeError::Label), None);
+            assert_eq!(read(&second, &envelope, StreamSide::Responder), other(b""));
+            assert_eq!(
+                read(b"\xf4\x00", &envelope, StreamSide::Responder),
+                malformed
+            );
             envelope.label = Label::default();
-            assert_eq!(read(&first, &envelope, StreamSide::Responder), label);
+            assert_eq!(
+                read(&first, &envelope, StreamSide::Responder),
+                other(b"blue")
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_has_the_label_of_its_request() {
+        let label = |text: &[u8]| Label::new(text).unwrap();
+        for ours in [plain, with_ring] {
+            let (mut asker, mut answerer) = (ours(), ours());
+            asker.label = label(b"new");
+            answerer.label = label(b"old");
+            answerer.labels_accepted = vec![label(b""), label(b"new")];
+            let request = asker.seal_stream(&ack(), StreamSide::Initiator);
+            let mut decoder = StreamDecoder::new(StreamSide::Responder);
+            let got = decoder.push(&request, &answerer);
+            assert_eq!(got, Ok(Some(ack())));
+            assert_eq!(decoder.label(), Some(&asker.label));
+            let side = StreamSide::Responder;
+            let answer = answerer.seal_stream_as(&ack(), side, decoder.label());
+            let whole = (Ok(Some(ack())), None);
+            assert_eq!(read(&answer, &asker, StreamSide::Initiator), whole);
+            // In the other direction there is nothing that says so.
+            let request = answerer.seal_stream(&ack(), StreamSide::Initiator);
+            let other = Err(DecodeError::OtherLabel(label(b"old")));
+            assert_eq!(read(&request, &asker, StreamSide::Responder), (other, None));
         }
     }
 
@@ -606,7 +668,7 @@ mod tests {
                 };
                 let whole = StreamMessage::PushPull(state(entries));
                 let whole = twins[0].seal_stream(&whole, side);
-                let mut sealer = twins[1].begin_push_pull(state(entries), side);
+                let mut sealer = twins[1].begin_push_pull(state(entries), side, None);
                 let short = sealer.is_short();
                 let mut turns = 1;
                 let sealed = loop {

@@ -3,6 +3,7 @@
 
 use super::checksum::crc32;
 use super::membership::message_type;
+use super::name::Escaped;
 use super::{DecodeError, Keyring, Message, NonceSource, cipher, compress, limits};
 
 /// A cluster label, 0 to 255 bytes; empty for none.
@@ -35,35 +36,38 @@ impl Label {
     }
 
     /// How many bytes the header takes.
-    fn header_bytes(&self) -> usize {
+    pub(super) fn header_bytes(&self) -> usize {
         match self.0.len() {
             0 => 0,
             length => 2 + length,
         }
     }
 
-    /// The length of the header that begins `bytes` and fits this label; `None`: more bytes are
-    /// needed to tell.
-    pub(super) fn match_header(&self, bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
-        match *bytes {
-            [] => Ok(None),
-            [message_type::LABEL] => Ok(None),
-            [message_type::LABEL, 0, ..] => Err(DecodeError::Label),
-            [message_type::LABEL, length, ref rest @ ..] => match rest.get(..usize::from(length)) {
-                Some(label) if label == self.0 => Ok(Some(2 + label.len())),
-                Some(_) => Err(DecodeError::Label),
-                None => Ok(None),
-            },
-            _ if self.0.is_empty() => Ok(Some(0)),
-            _ => Err(DecodeError::Label),
+    /// Whether it is the empty one, which is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Bytes of a label that are shown.
+const LABEL_BYTES_SHOWN: usize = 64;
+
+impl core::fmt::Display for Label {
+    /// In quotes, escaped and cut.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.0.get(..LABEL_BYTES_SHOWN) {
+            Some(cut) if cut.len() < self.0.len() => write!(f, "'{}...'", Escaped(cut)),
+            _ => write!(f, "'{}'", Escaped(&self.0)),
         }
     }
 }
 
 /// How this node wraps and unwraps.
 pub struct Envelope {
-    /// Separates clusters on one network.
+    /// Separates clusters on one network: stands in front of all that is sent.
     pub label: Label,
+    /// Further labels that what is received may have; for the change to another one.
+    pub labels_accepted: Vec<Label>,
     /// Encrypts and decrypts; `None`: plaintext.
     pub keyring: Option<Keyring>,
     /// Off: undecryptable datagrams and plaintext streams are taken as plaintext (gossip spec 6.3).
@@ -88,6 +92,7 @@ impl Envelope {
     pub fn plain(nonces: NonceSource) -> Self {
         Envelope {
             label: Label::default(),
+            labels_accepted: Vec::new(),
             keyring: None,
             verify_incoming: true,
             verify_outgoing: true,
@@ -102,28 +107,46 @@ impl Envelope {
     /// Label, decryption or checksum failed, or messages are nested too deep: nothing of the
     /// datagram may be used.
     pub fn open_datagram(&self, bytes: &[u8]) -> Result<Packet, DecodeError> {
-        let header = self.label.match_header(bytes)?.ok_or(match bytes {
+        let label = self.accept_label(bytes)?.ok_or(match bytes {
             [] => DecodeError::Empty,
             _ => DecodeError::Label,
         })?;
-        let body = bytes.get(header..).unwrap_or_default();
+        let body = bytes.get(label.header_bytes()..).unwrap_or_default();
         let mut packet = Opening {
             packet: Packet::default(),
             expanded_bytes_left: limits::DATAGRAM_EXPANDED_BYTES_MAX,
         };
-        match self.decrypt_datagram(body)? {
+        match self.decrypt_datagram(label, body)? {
             Some(plain) => packet.open(checked(&plain)?, 0)?,
             None => packet.open(checked(body)?, 0)?,
         }
         Ok(packet.packet)
     }
 
+    /// The label of what begins with `bytes`, if it is accepted. `None`: more bytes are needed to tell.
+    pub(super) fn accept_label(&self, bytes: &[u8]) -> Result<Option<&Label>, DecodeError> {
+        let found = match *bytes {
+            [] | [message_type::LABEL] => return Ok(None),
+            [message_type::LABEL, 0, ..] => return Err(DecodeError::Label),
+            [message_type::LABEL, length, ref rest @ ..] => match rest.get(..usize::from(length)) {
+                Some(label) => label,
+                None => return Ok(None),
+            },
+            _ => &[],
+        };
+        let mut accepted = core::iter::once(&self.label).chain(&self.labels_accepted);
+        match accepted.find(|label| label.0 == found) {
+            Some(label) => Ok(Some(label)),
+            None => Err(DecodeError::OtherLabel(Label(found.to_vec()))),
+        }
+    }
+
     /// `None`: the bytes are plaintext already, and may be.
-    fn decrypt_datagram(&self, body: &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
+    fn decrypt_datagram(&self, label: &Label, body: &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
         let Some(ring) = &self.keyring else {
             return Ok(None);
         };
-        match cipher::open(ring, self.label.as_bytes(), body) {
+        match cipher::open(ring, label.as_bytes(), body) {
             Ok(plain) => Ok(Some(plain)),
             Err(_) if !self.verify_incoming => Ok(None),
             Err(error) => Err(error),
@@ -321,19 +344,54 @@ mod tests {
         assert_eq!(blue.open_datagram(&datagram).unwrap().messages.len(), 1);
         let mut red = plain();
         red.label = Label::new(b"red").unwrap();
-        for (envelope, bytes) in [
-            (&red, &datagram[..]),
-            (&plain(), &datagram),
-            (&blue, &datagram[6..]),
-            (&blue, &datagram[..5]),
-            (&blue, &datagram[..1]),
-            (&blue, b"\xf4\x00blue"),
-            (&plain(), b"\xf4\x00\x0b"),
+        let other = |label: &[u8]| DecodeError::OtherLabel(Label::new(label).unwrap());
+        for (envelope, bytes, why) in [
+            (&red, &datagram[..], other(b"blue")),
+            (&plain(), &datagram, other(b"blue")),
+            (&blue, &datagram[6..], other(b"")),
+            (&blue, &datagram[..5], DecodeError::Label),
+            (&blue, &datagram[..1], DecodeError::Label),
+            (&blue, b"\xf4\x00blue", DecodeError::Label),
+            (&plain(), b"\xf4\x00\x0b", DecodeError::Label),
+            (&blue, b"", DecodeError::Empty),
         ] {
             let refused = envelope.open_datagram(bytes).unwrap_err();
-            assert_eq!(refused, DecodeError::Label, "{bytes:02x?}");
+            assert_eq!(refused, why, "{bytes:02x?}");
         }
         assert!(Label::new(&[0; 256]).is_err());
+    }
+
+    #[test]
+    fn further_labels_are_accepted_with_and_without_a_ring() {
+        for ring in [None, Some(Keyring::new(Key::new(&[5; 16]).unwrap()))] {
+            let with = |label: &[u8], accepted: &[&[u8]]| {
+                let mut envelope = plain();
+                envelope.keyring.clone_from(&ring);
+                envelope.label = Label::new(label).unwrap();
+                let accepted = accepted.iter().map(|label| Label::new(label).unwrap());
+                envelope.labels_accepted = accepted.collect();
+                envelope
+            };
+            let changing = with(b"new", &[b"", b"old"]);
+            for label in [&b"new"[..], b"", b"old"] {
+                let datagram = with(label, &[]).seal_datagram(&[nack(1).encode()], false);
+                let opened = changing.open_datagram(&datagram).unwrap().messages;
+                assert_eq!(opened, [Ok(nack(1))], "{label:?}");
+            }
+            let datagram = with(b"third", &[]).seal_datagram(&[nack(1).encode()], false);
+            let refused = changing.open_datagram(&datagram).unwrap_err();
+            let third = Label::new(b"third").unwrap();
+            assert_eq!(refused, DecodeError::OtherLabel(third));
+        }
+    }
+
+    #[test]
+    fn labels_are_shown_escaped_and_cut() {
+        let shown = |bytes: &[u8]| Label::new(bytes).unwrap().to_string();
+        assert_eq!(shown(b"blue"), "'blue'");
+        assert_eq!(shown(b"\x1b[2J\n\xff"), "'\\u{1b}[2J\\n\\xff'");
+        assert_eq!(shown(&[b'a'; 64]), format!("'{}'", "a".repeat(64)));
+        assert_eq!(shown(&[b'a'; 255]), format!("'{}...'", "a".repeat(64)));
     }
 
     #[test]

@@ -53,8 +53,10 @@ pub enum DecodeError {
     TruncatedCompound,
     /// The checksum does not match.
     Checksum,
-    /// A label header that is malformed, or a label that is not ours.
+    /// A label header that is malformed.
     Label,
+    /// A label that is not accepted; the empty one if there is no header.
+    OtherLabel(Label),
     /// An unknown compression, an invalid LZW stream.
     Compression,
     /// A length that exceeds a limit; names the limit.
@@ -77,7 +79,8 @@ impl core::fmt::Display for DecodeError {
             DecodeError::TooDeep => f.write_str("messages nested too deep"),
             DecodeError::TruncatedCompound => f.write_str("truncated compound message"),
             DecodeError::Checksum => f.write_str("checksum does not match"),
-            DecodeError::Label => f.write_str("label is malformed or not ours"),
+            DecodeError::Label => f.write_str("malformed label"),
+            DecodeError::OtherLabel(label) => write!(f, "label {label} is not accepted"),
             DecodeError::Compression => f.write_str("does not decompress"),
             DecodeError::TooLarge(what) => write!(f, "{what} too large"),
             // These three in the reference's words: operators look for them (gossip spec 2.7.4).

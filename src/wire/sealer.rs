@@ -3,7 +3,7 @@
 use super::lzw::Compressor;
 use super::msgpack::{Dialect, Writer};
 use super::stream::{PushPull, PushPullNode, StreamSide};
-use super::{Envelope, compress};
+use super::{Envelope, Label, compress};
 
 /// Entries that are encoded and compressed in one go.
 const ENTRIES_AT_ONCE: usize = 512;
@@ -14,6 +14,7 @@ const USER_STATE_AT_ONCE: usize = 128 << 10;
 /// waits for the end of ten thousand entries.
 pub struct PushPullSealer {
     side: StreamSide,
+    label: Option<Label>,
     entries: std::vec::IntoIter<PushPullNode>,
     user_state: Vec<u8>,
     user_state_done: usize,
@@ -29,10 +30,16 @@ impl core::fmt::Debug for PushPullSealer {
 }
 
 impl Envelope {
-    /// Starts on what `side` writes for a push/pull.
-    pub fn begin_push_pull(&self, state: PushPull, side: StreamSide) -> PushPullSealer {
+    /// Starts on what `side` writes for a push/pull. `label`: the initiator's, if it is another.
+    pub fn begin_push_pull(
+        &self,
+        state: PushPull,
+        side: StreamSide,
+        label: Option<Label>,
+    ) -> PushPullSealer {
         PushPullSealer {
             side,
+            label,
             plain: state.encode_head(),
             entries: state.nodes.into_iter(),
             user_state: state.user_state,
@@ -77,6 +84,6 @@ impl PushPullSealer {
             Some(compressor) => compress::wrap(&compressor.finish()),
             None => std::mem::take(&mut self.plain),
         };
-        Some(envelope.seal_layer(plain, self.side))
+        Some(envelope.seal_layer(plain, self.side, self.label.as_ref()))
     }
 }

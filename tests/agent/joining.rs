@@ -166,19 +166,14 @@ fn ipv6_agents_join() {
 fn only_allowed_networks_are_let_in_and_asked() {
     let at = |host: &str| format!("-bind={host}:{}", free().port());
     let bounded = start("bounded", &["-allow=127.7.0.0/16", &at("127.7.0.1")]);
-    let banner = bounded.text();
-    let (_, addr) = banner.split_once("Bind addr: '").unwrap();
-    let (addr, _) = addr.split_once('\'').unwrap();
+    let addr = &shown(&bounded).to_string();
     let near = start("near", &["-join", addr, &at("127.7.0.2")]);
     wait_until("the neighbour", || bounded.sees("near", "alive"));
     // It joins the neighbour, who tells the other one of it, and cannot reach that one.
     let far = start("far", &[&at("127.8.0.1")]);
     let (joined, text) = far.call("join", &[addr]);
     assert!(!joined, "{text}");
-    let neighbour = near.text();
-    let (_, neighbour) = neighbour.split_once("Bind addr: '").unwrap();
-    let (neighbour, _) = neighbour.split_once('\'').unwrap();
-    let (joined, text) = far.call("join", &[neighbour]);
+    let (joined, text) = far.call("join", &[&shown(&near).to_string()]);
     assert!(joined, "{text}");
     wait_until("the far one", || near.sees("far", "alive"));
     wait_until("what was dropped", || {

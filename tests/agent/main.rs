@@ -12,6 +12,7 @@ mod harness;
 mod joining;
 mod journal;
 mod json;
+mod labels;
 mod processes;
 mod readers;
 mod slow_handlers;

@@ -92,3 +92,23 @@ fn a_wrong_key_and_no_key_are_refused_and_logged() {
         }
     });
 }
+
+#[test]
+fn a_labelled_node_and_the_reference_refuse_each_other() {
+    scenario("label", &["CS"], |lab| {
+        let labelled = lab.start(lab.spec(0).args(["-label=blue"]));
+        let reference = lab.start(lab.spec(1));
+        let joined = reference.cli(&["join", &labelled.gossip.to_string()]);
+        assert_eq!(joined.code, 1, "{joined:?}");
+        labelled.await_log("has no label, this cluster's is 'blue'", 5.0);
+        let joined = labelled.cli(&["join", &reference.gossip.to_string()]);
+        assert_eq!(joined.code, 1, "{joined:?}");
+        // Older ones know no labels.
+        reference.wait("a refusal", |text| {
+            text.contains("label") || text.contains("invalid msgType (244)")
+        });
+        for node in [&labelled, &reference] {
+            await_members(&[node], &[Member::of(node)], 2.0);
+        }
+    });
+}

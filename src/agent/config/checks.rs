@@ -9,7 +9,8 @@ use crate::agent::net::addr;
 use crate::agent::observe::logger as agent_log;
 use crate::os::sys;
 use crate::swim::Network;
-use crate::wire::NodeName;
+use crate::wire::limits::LABEL_BYTES_MAX;
+use crate::wire::{Label, NodeName};
 
 /// The name of the node: this text or, if it is empty, the name of the host.
 ///
@@ -107,6 +108,17 @@ pub(super) fn check_mdns(settings: &Settings) -> Result<(), String> {
         return Err("Invalid mDNS configuration: both IPv4 and IPv6 are disabled".to_owned());
     }
     Ok(())
+}
+
+/// Reads a label of gossip.
+///
+/// # Errors
+/// What to print.
+pub(super) fn check_label(text: &[u8]) -> Result<Label, String> {
+    Label::new(text).map_err(|_| {
+        let (bytes, most) = (text.len(), LABEL_BYTES_MAX);
+        format!("Invalid label: it has {bytes} bytes, {most} are the most; see -label")
+    })
 }
 
 /// Reads a list of networks.

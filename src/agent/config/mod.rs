@@ -27,8 +27,8 @@ use crate::handler::journal::SIZE_LIMIT_BYTES;
 use crate::serf::Tags;
 use crate::swim::{self, Network};
 use crate::time::Duration;
-use crate::wire::NodeName;
-use checks::{check_addresses, check_mdns, check_name, parse_networks};
+use crate::wire::{Label, NodeName};
+use checks::{check_addresses, check_label, check_mdns, check_name, parse_networks};
 
 /// The least time between attempts to join, and the least broadcast timeout (agent spec 4.2).
 const DURATION_MIN: Duration = Duration::from_secs(1);
@@ -88,6 +88,10 @@ pub struct AgentConfig {
     pub advertise: Option<SocketAddr>,
     /// The only networks with which gossip is exchanged; empty for all.
     pub allowed_networks: Vec<Network>,
+    /// The label of all gossip that is sent.
+    pub label: Label,
+    /// Further labels that gossip of others may have.
+    pub labels_accepted: Vec<Label>,
     /// The gossip key, of any length still.
     pub encrypt_key: Option<Vec<u8>>,
     /// Refuse plaintext although there is a key.
@@ -222,6 +226,11 @@ impl AgentConfig {
             key => Some(decode_key(key).map_err(|why| format!("Invalid encryption key: {why}"))?),
         };
         let (bind, advertise) = check_addresses(&settings, notices)?;
+        let label = check_label(&settings.label)?;
+        let accepted = settings.label_accept.iter();
+        let labels_accepted = accepted
+            .map(|text| check_label(text.as_bytes()))
+            .collect::<Result<_, _>>()?;
         let allowed_networks = parse_networks(&settings.allow_gossip)?;
         features::check(&settings)?;
         check_mdns(&settings)?;
@@ -268,6 +277,8 @@ impl AgentConfig {
             bind,
             advertise,
             allowed_networks,
+            label,
+            labels_accepted,
             encrypt_key,
             verify_incoming: settings.encrypt_verify_incoming.unwrap_or(true),
             verify_outgoing: settings.encrypt_verify_outgoing.unwrap_or(true),

@@ -145,6 +145,7 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
         ("events_too_late", counters.dropped_old_events),
         ("nodes_foreign", swim.foreign_nodes),
         ("packets_foreign", swim.foreign_in),
+        ("packets_mislabelled", swim.dropped_mislabelled),
         ("packets_unread", view.lost.unread),
         ("packets_unsent", view.lost.unsent),
         ("records_unread", unread_records),

@@ -245,6 +245,8 @@ fn open_gossip(
     let (nonce_seed, choice_seed) = split_seed(seed);
     let mut envelope = Envelope::plain(NonceSource::new(nonce_seed));
     envelope.compression = config.compression;
+    envelope.label = config.label.clone();
+    envelope.labels_accepted.clone_from(&config.labels_accepted);
     envelope.keyring = keyring;
     envelope.verify_incoming = config.verify_incoming;
     envelope.verify_outgoing = config.verify_outgoing;
@@ -372,6 +374,9 @@ impl Agent {
         line("RPC addr", &quoted(&self.clients.local_addr()));
         let encrypted = self.config.encrypt_key.is_some() || self.config.keyring_file.is_some();
         line("Encrypted", &encrypted);
+        if !self.config.label.is_empty() {
+            line("Label", &self.config.label);
+        }
         line("Snapshot", &self.snapshot.is_some());
         line("Profile", &self.config.profile.as_str());
         line("Message Compression Enabled", &self.config.compression);

@@ -130,6 +130,13 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
         "Keep the keys of gossip encryption in this file, which must exist. Not together with -encrypt.",
     ),
     flag(
+        "label",
+        Kind::Text,
+        "TEXT",
+        "",
+        "Label of this cluster's gossip, 255 bytes at most: gossip with another one or none is refused.",
+    ),
+    flag(
         "log-level",
         Kind::Text,
         "LEVEL",

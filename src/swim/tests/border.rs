@@ -2,7 +2,10 @@
 
 use super::streams::{INBOUND, answer, entry, failure, join, push_pull, receive};
 use super::*;
-use crate::wire::{IndirectPing, PushPullNode, RemoteState, StreamMessage};
+use crate::wire::{
+    IndirectPing, Key, Keyring, Label, PushPullNode, RemoteState, StreamDecoder, StreamMessage,
+    StreamSide,
+};
 
 /// Outside of what is allowed: every other host is `addr(host)`.
 fn foreign() -> SocketAddr {
@@ -172,6 +175,72 @@ fn a_join_elsewhere_says_why_it_fails() {
     script.drain();
     let why = "198.51.100.1 is not in an allowed network, see -allow";
     assert_eq!(failure(&mut script, join), why);
+}
+
+#[test]
+fn other_labels_are_counted_and_named_once_a_minute() {
+    let mut script = Script::new();
+    let second = Duration::from_secs(1);
+    let mut other = plain_envelope();
+    other.label = Label::new(b"other").unwrap();
+    let mut warned = Vec::new();
+    for (count, pause) in [0, 1, 58, 1, 59, 1].into_iter().enumerate() {
+        script.now += second * pause;
+        let due = script.swim.next_label_warning;
+        let now = script.now;
+        let ping = ping_from(2, 1).encode();
+        if count % 2 == 0 {
+            let bytes = other.seal_datagram(&[ping], false);
+            script.swim.handle_datagram(addr(2), &bytes, now);
+        } else {
+            let message = push_pull(false, Vec::new(), b"");
+            let bytes = other.seal_stream(&message, StreamSide::Initiator);
+            script.swim.handle_stream_accepted(INBOUND, addr(2), now);
+            script.swim.handle_stream_data(INBOUND, &bytes, now);
+        }
+        script.drain();
+        assert!(script.take_datagrams().is_empty());
+        assert_eq!(script.swim.counters().dropped_mislabelled, count as u64 + 1);
+        warned.push(script.swim.next_label_warning > due);
+    }
+    assert_eq!(warned, [true, false, false, true, false, true]);
+    // Such a stream is closed without an answer.
+    let ends = script.take_events();
+    assert_eq!(ends.len(), 3, "{ends:?}");
+    let aborted = Output::Transmit(Transmit::Abort { stream: INBOUND });
+    assert!(ends.iter().all(|end| *end == aborted), "{ends:?}");
+}
+
+#[test]
+fn a_state_is_answered_under_the_label_of_its_request() {
+    let label = |text: &[u8]| Label::new(text).unwrap();
+    let mut script = Script::new();
+    let envelope = script.swim.envelope_mut();
+    envelope.keyring = Some(Keyring::new(Key::new(&[5; 16]).unwrap()));
+    envelope.labels_accepted = vec![label(b"new")];
+    let mut peer = plain_envelope();
+    peer.keyring.clone_from(&envelope.keyring);
+    peer.label = label(b"new");
+    let message = push_pull(true, Vec::new(), b"");
+    let bytes = peer.seal_stream(&message, StreamSide::Initiator);
+    let now = script.now;
+    script.swim.handle_stream_accepted(INBOUND, addr(2), now);
+    script.swim.handle_stream_data(INBOUND, &bytes, now);
+    script.swim.send_push_pull(INBOUND, b"", now);
+    script.drain();
+    let written = script
+        .take_events()
+        .into_iter()
+        .find_map(|output| match output {
+            Output::Transmit(Transmit::Write { bytes, .. }) => Some(bytes),
+            _ => None,
+        });
+    let mut decoder = StreamDecoder::new(StreamSide::Initiator);
+    let answer = decoder.push(&written.unwrap(), &peer);
+    assert!(
+        matches!(answer, Ok(Some(StreamMessage::PushPull(_)))),
+        "{answer:?}"
+    );
 }
 
 #[test]
