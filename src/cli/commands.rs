@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use super::client::{self, Client};
-use super::flags::Flags;
+use super::command::flags::Flags;
 use super::help::help;
 use super::table::Command;
 use crate::agent::config::features::{self, FEATURES};

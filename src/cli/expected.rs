@@ -1,8 +1,8 @@
 //! `-expect`: how many nodes, or which, a query waits for.
 
 use super::client::Client;
+use super::command::flags::{Flags, parse_integer};
 use super::commands::{Failure, failed};
-use super::flags::{Flags, parse_integer};
 use crate::ordered::OrderedSet;
 use crate::rpc::Request;
 use crate::rpc::reply::{Member, Record};

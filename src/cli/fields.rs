@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
+use super::command::flags::Flags;
 use super::commands::{Failure, is_json};
-use super::flags::Flags;
 use crate::wire::name::Escaped;
 
 /// What to print of each record.

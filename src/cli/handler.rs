@@ -9,8 +9,8 @@ pub(super) mod test;
 use std::io::Write;
 
 use super::columns::columns;
+use super::command::flags::Flags;
 use super::commands::{Failure, Outcome, connect, failed, format, unknown_format};
-use super::flags::Flags;
 use crate::handler::outcome::Millis;
 use crate::json::Json;
 use crate::rpc::handlers::HandlerFigures;

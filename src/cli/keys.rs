@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::columns::columns;
+use super::command::flags::Flags;
 use super::commands::{Failure, Outcome, connect, is_json, tell};
-use super::flags::Flags;
 use crate::json::Json;
 use crate::rpc::Request;
 use crate::rpc::cluster::KeyReply;

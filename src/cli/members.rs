@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use super::client::{self, Client};
 use super::columns::columns;
+use super::command::flags::Flags;
 use super::commands::{Failure, Outcome, connect, failed, format, tag_filters, unknown_format};
 use super::fields::Fields;
-use super::flags::Flags;
 use crate::handler;
 use crate::json::Json;
 use crate::ordered::{OrderedSet, sort_by};

@@ -3,12 +3,12 @@
 
 pub mod client;
 mod columns;
+pub mod command;
 mod commands;
 mod dial;
 mod error;
 mod expected;
 mod fields;
-pub mod flags;
 mod handler;
 pub mod help;
 mod keys;
@@ -21,13 +21,13 @@ pub mod table;
 mod terminal;
 mod wait;
 
-pub use flags::Flags;
+pub use command::flags::Flags;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use flags::Stop;
+use command::flags::Stop;
 use table::Command;
 
 /// Exit status when there is no command to run.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::client::Error;
+use super::command::flags::Flags;
 use super::commands::{Failure, Outcome, connect, failed, is_json};
-use super::flags::Flags;
 use super::members::object;
 use super::terminal::Foreign;
 use crate::go;

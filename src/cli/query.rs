@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::command::flags::Flags;
 use super::commands::{Failure, Outcome, connect, failed, format, name_and_payload, pairs};
 use super::expected::Expected;
 use super::fields::Fields;
-use super::flags::Flags;
 use super::terminal::Foreign;
 use crate::go;
 use crate::json::Json;

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::client::Error;
+use super::command::flags::Flags;
 use super::commands::{Failure, Outcome, connect, failed, is_json};
-use super::flags::Flags;
 use crate::json::Json;
 use crate::ordered::OrderedSet;
 use crate::rpc::Request;

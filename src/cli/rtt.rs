@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
+use super::command::flags::Flags;
 use super::commands::{Failure, Outcome, bytes, connect, failed, tell};
-use super::flags::Flags;
 use crate::go;
 use crate::json::Json;
 use crate::serf::coordinates::distance;

@@ -5,9 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Error};
+use super::command::flags::Flags;
 use super::commands::{Failure, NO_CONNECTION, Outcome, bytes, failed, format, place};
 use super::fields::Fields;
-use super::flags::Flags;
 use super::members::{FIELDS, fetch, filtered, listed, show_fields};
 use crate::go;
 use crate::ordered::OrderedSet;

@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::cli::command::flags::Flags;
 use crate::cli::commands::{Failure, name_and_payload_of};
-use crate::cli::flags::Flags;
 use crate::ordered::sort_by;
 use crate::os::error::os_error;
 use crate::serf::config::PROTOCOL_MAX;

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::{TOO_MANY, no_arguments, number};
 use crate::cli::columns::columns;
+use crate::cli::command::flags::Flags;
 use crate::cli::commands::{Failure, Outcome, connect, failed, format, tell, unknown_format};
-use crate::cli::flags::Flags;
 use crate::handler::moment::Rfc3339;
 use crate::json::Json;
 use crate::rpc::Request;

@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
-use super::table::{Command, Flag, Kind};
 use crate::agent::config::FlagValues;
+use crate::cli::table::{Command, Flag, Kind};
 use crate::go;
 use crate::ordered::OrderedMap;
 use crate::wire::name::Escaped;

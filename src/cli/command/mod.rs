@@ -1,0 +1,3 @@
+//! A command and its line.
+
+pub mod flags;
