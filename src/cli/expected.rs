@@ -2,7 +2,8 @@
 
 use super::client::Client;
 use super::command::flags::{Flags, parse_integer};
-use super::commands::{Failure, failed};
+use super::common::failed;
+use super::failure::Failure;
 use crate::ordered::OrderedSet;
 use crate::rpc::Request;
 use crate::rpc::reply::{Member, Record};

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use super::command::flags::Flags;
-use super::commands::{Failure, is_json};
+use super::common::is_json;
+use super::failure::Failure;
 use crate::wire::name::Escaped;
 
 /// What to print of each record.

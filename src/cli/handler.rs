@@ -10,7 +10,8 @@ use std::io::Write;
 
 use super::columns::columns;
 use super::command::flags::Flags;
-use super::commands::{Failure, Outcome, connect, failed, format, unknown_format};
+use super::common::{connect, failed, format, unknown_format};
+use super::failure::{Failure, Outcome};
 use crate::handler::outcome::Millis;
 use crate::json::Json;
 use crate::rpc::handlers::HandlerFigures;

@@ -1,24 +1,12 @@
-//! Help texts, made from the table.
+//! The help of a command.
 
 use std::fmt::Write;
 
-use super::table::{COMMANDS, Command, Flag};
+use super::command::{Command, Flag};
 use crate::agent::config::features::missing_for_flag;
 
 /// Width of the text.
 const COLUMNS: usize = 80;
-
-/// The list of commands.
-pub fn usage() -> String {
-    let mut text =
-        "Usage: cottar [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n"
-            .to_owned();
-    let width = COMMANDS.iter().map(|c| c.name.len()).max().unwrap_or(0);
-    for command in COMMANDS {
-        let _ = writeln!(text, "    {:width$}    {}", command.name, command.summary);
-    }
-    text
-}
 
 /// The help of one command.
 pub fn help(command: &Command) -> String {
@@ -92,6 +80,7 @@ fn wrap(text: &mut String, indent: &str, paragraph: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::table::COMMANDS;
 
     #[test]
     fn commands_are_sorted_and_flags_complete() {
@@ -106,14 +95,6 @@ mod tests {
                 assert!(flag.help.ends_with('.'));
             }
             assert!(text.lines().all(|line| line.chars().count() <= COLUMNS));
-        }
-    }
-
-    #[test]
-    fn usage_lists_every_command() {
-        let text = usage();
-        for command in COMMANDS {
-            assert!(text.contains(&format!("\n    {} ", command.name)));
         }
     }
 }

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::columns::columns;
 use super::command::flags::Flags;
-use super::commands::{Failure, Outcome, connect, is_json, tell};
+use super::common::{connect, is_json, tell};
+use super::failure::{Failure, Outcome};
 use crate::json::Json;
 use crate::rpc::Request;
 use crate::rpc::cluster::KeyReply;

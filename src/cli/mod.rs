@@ -5,9 +5,11 @@ pub mod client;
 mod columns;
 pub mod command;
 mod commands;
+mod common;
 mod dial;
 mod error;
 mod expected;
+mod failure;
 mod fields;
 mod handler;
 pub mod help;
@@ -28,10 +30,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use command::flags::Stop;
-use table::Command;
+use command::{Command, Run};
+use common::format;
+use failure::Failure;
+use help::help;
 
-/// Exit status when there is no command to run.
-const NO_COMMAND: u8 = 127;
+/// Exit status of [`Failure::Incomplete`].
+const INCOMPLETE: u8 = 2;
 
 /// Runs the command line `line`, the program's name first.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -60,10 +65,10 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
                 "Flags stand before the command. Write them behind it: cottar {} [options]\n",
                 command.name
             ),
-            &help::help(command),
+            &help(command),
         ),
         Some(command) if command.name != "help" => run(command, line),
-        _ => usage(ExitCode::from(NO_COMMAND)),
+        _ => table::command("help").map_or(ExitCode::FAILURE, |help| finish(&Flags::none(help))),
     }
 }
 
@@ -72,69 +77,104 @@ fn run(command: &'static Command, line: impl Iterator<Item = OsString>) -> ExitC
         Ok(flags) => flags,
         Err(Stop::Version) => return version(),
         Err(Stop::Help) => {
-            let _ = io::stderr().write_all(help::help(command).as_bytes());
+            let _ = io::stderr().write_all(help(command).as_bytes());
             return ExitCode::SUCCESS;
         }
         // As the reference has it: this one passes over what it does not know.
         Err(Stop::Error(_)) if command.name == "keygen" => Flags::none(command),
-        Err(Stop::Error(why)) if !commands::is_own(command) => {
+        Err(Stop::Error(why)) if !command.own => {
             let _ = writeln!(io::stderr(), "{why}");
-            print(&help::help(command));
+            print(&help(command));
             return ExitCode::FAILURE;
         }
-        Err(Stop::Error(why)) => return complain(&why, &help::help(command)),
+        Err(Stop::Error(why)) => return complain(&why, &help(command)),
     };
-    if command.name == "agent" {
-        warn_of_arguments(&flags);
-        return crate::agent::run(&flags);
-    }
-    run_to_end(&flags)
+    finish(&flags)
 }
 
-fn run_to_end(flags: &Flags) -> ExitCode {
-    let mut out = io::stdout().lock();
-    let done = match flags.command().name {
-        "handler test" => handler::test::test(flags, &mut out),
-        _ => commands::run(flags, &mut out).map(|()| 0),
+/// Runs a command whose line is read.
+fn finish(flags: &Flags) -> ExitCode {
+    let run: &dyn Fn(&mut dyn Write) -> Result<u8, Failure> = match flags.command().run {
+        Run::Alone(run) => return run(flags),
+        Run::Print(run) => &move |out| {
+            check_format(flags)?;
+            run(flags, out).map(|()| 0)
+        },
+        Run::Status(run) => &move |out| run(flags, out),
     };
+    let mut out = io::stdout().lock();
+    let done = run(&mut out);
     match done.and_then(|code| out.flush().map(|()| code).map_err(Into::into)) {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => commands::report(failure, flags, &mut out),
+        Err(failure) => report(failure, flags, &mut out),
     }
 }
 
 /// Prints the version in whatever words `version` has for it.
 fn version() -> ExitCode {
-    table::command("version").map_or(ExitCode::FAILURE, |command| {
-        run_to_end(&Flags::none(command))
-    })
-}
-
-/// The reference passes over them, and over all flags behind them, in silence.
-fn warn_of_arguments(flags: &Flags) {
-    if let Some(first) = flags.arguments().first() {
-        let _ = writeln!(
-            io::stderr(),
-            "Warning: the agent takes no arguments: '{}' and what follows is ignored",
-            first.to_string_lossy()
-        );
-    }
+    table::command("version").map_or(ExitCode::FAILURE, |command| finish(&Flags::none(command)))
 }
 
 fn print(text: &str) -> ExitCode {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => commands::output_failed(&why),
+        Err(why) => output_failed(&why),
     }
 }
 
 fn usage(status: ExitCode) -> ExitCode {
-    let _ = io::stderr().write_all(help::usage().as_bytes());
+    let _ = io::stderr().write_all(table::usage().as_bytes());
     status
 }
 
 fn complain(why: &str, help: &str) -> ExitCode {
     let _ = writeln!(io::stderr(), "{why}\n{help}");
+    ExitCode::FAILURE
+}
+
+/// Refuses what is no format. Commands that have formats in the reference look for themselves.
+fn check_format(flags: &Flags) -> Result<(), Failure> {
+    let format = format(flags);
+    let is_own = flags.command().flag("format").is_some_and(|flag| flag.own);
+    match format {
+        "json" | "text" => Ok(()),
+        _ if !is_own => Ok(()),
+        _ => Err(Failure::Message(format!("Invalid format: {format}"))),
+    }
+}
+
+/// Prints what went wrong. Whether anybody still reads that changes nothing: the command has failed.
+fn report(failure: Failure, flags: &Flags, out: &mut dyn Write) -> ExitCode {
+    let mut stderr = io::stderr();
+    let out: &mut dyn Write = match failure {
+        Failure::Incomplete(_) => &mut stderr,
+        _ if flags.command().is_beyond_reference(flags) => &mut stderr,
+        _ => out,
+    };
+    let mut status = ExitCode::FAILURE;
+    let printed = match failure {
+        Failure::Message(text) => writeln!(out, "{text}"),
+        Failure::Usage(text) if text.is_empty() => write!(out, "{}", help(flags.command())),
+        Failure::Usage(text) => write!(out, "{text}\n\n{}", help(flags.command())),
+        Failure::Silent => Ok(()),
+        Failure::Incomplete(why) => {
+            status = ExitCode::from(INCOMPLETE);
+            writeln!(out, "{why}")
+        }
+        Failure::Output(why) => return output_failed(&why),
+    };
+    if let Err(why) = printed.and_then(|()| out.flush()) {
+        output_failed(&why);
+    }
+    status
+}
+
+/// The exit status when the output cannot be written. A reader that has gone away is no error.
+fn output_failed(why: &io::Error) -> ExitCode {
+    if why.kind() == io::ErrorKind::BrokenPipe {
+        return ExitCode::SUCCESS;
+    }
+    let _ = writeln!(io::stderr(), "cottar: cannot write the output: {why}");
     ExitCode::FAILURE
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::client::Error;
 use super::command::flags::Flags;
-use super::commands::{Failure, Outcome, connect, failed, is_json};
+use super::common::{connect, failed, is_json};
+use super::failure::{Failure, Outcome};
 use super::members::object;
 use super::terminal::Foreign;
 use crate::go;

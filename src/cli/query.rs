@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::command::flags::Flags;
-use super::commands::{Failure, Outcome, connect, failed, format, name_and_payload, pairs};
+use super::common::{connect, failed, format, name_and_payload, pairs};
 use super::expected::Expected;
+use super::failure::{Failure, Outcome};
 use super::fields::Fields;
 use super::terminal::Foreign;
 use crate::go;

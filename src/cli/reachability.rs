@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::client::Error;
 use super::command::flags::Flags;
-use super::commands::{Failure, Outcome, connect, failed, is_json};
+use super::common::{connect, failed, is_json};
+use super::failure::{Failure, Outcome};
 use crate::json::Json;
 use crate::ordered::OrderedSet;
 use crate::rpc::Request;

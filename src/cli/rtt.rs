@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use super::command::flags::Flags;
-use super::commands::{Failure, Outcome, bytes, connect, failed, tell};
+use super::common::{bytes, connect, failed, tell};
+use super::failure::{Failure, Outcome};
 use crate::go;
 use crate::json::Json;
 use crate::serf::coordinates::distance;

@@ -2,110 +2,25 @@
 //! are held to it by a test (agent spec 3, 4.2).
 
 mod agent;
-mod handler;
+mod handler_flags;
 mod scripts;
 
+pub use super::command::{Command, Flag, Kind, RPC_FLAGS, Run};
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use super::command::flags::Flags;
+use super::command::{flag, own};
+use super::handler::{self, queue};
+use super::{commands, keys, members, monitor, query, reachability, rtt, wait};
 use agent::AGENT_FLAGS;
-use handler::HANDLER_TEST_FLAGS;
+use handler_flags::HANDLER_TEST_FLAGS;
 use scripts::{MEMBERS_FLAGS, QUERY_FLAGS, REACHABILITY_FLAGS, WAIT_FLAGS};
 
-/// What follows a flag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Nothing, or `=true`/`=false`.
-    Switch,
-    /// Any text; of several the last one counts.
-    Text,
-    /// Any text; several are collected.
-    List,
-    /// A whole number, checked when the flag is parsed.
-    Integer,
-    /// A duration, checked when the flag is parsed.
-    Duration,
-    /// A duration, checked by the command: the reference reads it as text and complains later.
-    LateDuration,
-}
-
-impl Kind {
-    /// Whether the flag may stand alone.
-    pub const fn is_switch(self) -> bool {
-        matches!(self, Kind::Switch)
-    }
-    /// Whether several of it add up.
-    pub const fn is_repeatable(self) -> bool {
-        matches!(self, Kind::List)
-    }
-}
-
-/// One flag.
-#[derive(Debug)]
-pub struct Flag {
-    /// Its name, without dashes.
-    pub name: &'static str,
-    /// What follows it.
-    pub kind: Kind,
-    /// What its value is called in the help; empty for a switch.
-    pub value: &'static str,
-    /// The effective value when it is not given; empty if there is none.
-    pub default: &'static str,
-    /// What it does, in one or more sentences.
-    pub help: &'static str,
-}
-
-/// Flags whose values are paths, scripts, payloads, names of nodes or tags: any bytes, as the system has them.
-const BYTES: [&str; 15] = [
-    "config-dir",
-    "config-file",
-    "delete",
-    "event-handler",
-    "journal",
-    "keyring-file",
-    "label",
-    "name",
-    "node",
-    "payload",
-    "role",
-    "set",
-    "snapshot",
-    "tag",
-    "tags-file",
-];
-
-impl Flag {
-    /// Whether the value may be any bytes; others are UTF-8.
-    pub fn takes_bytes(&self) -> bool {
-        matches!(self.kind, Kind::Text | Kind::List) && BYTES.contains(&self.name)
-    }
-}
-
-/// One command.
-#[derive(Debug)]
-pub struct Command {
-    /// Its name.
-    pub name: &'static str,
-    /// Its positional arguments, as in a usage line.
-    pub arguments: &'static str,
-    /// One line for the list of commands.
-    pub summary: &'static str,
-    /// More about it.
-    pub description: &'static str,
-    /// Its flags.
-    pub flags: &'static [Flag],
-    /// Whether it talks to an agent and so has `-rpc-addr` and `-rpc-auth` too.
-    pub calls_agent: bool,
-}
-
-impl Command {
-    /// All flags of the command, the common ones last.
-    pub fn all_flags(&self) -> impl Iterator<Item = &'static Flag> + use<> {
-        let common: &'static [Flag] = if self.calls_agent { RPC_FLAGS } else { &[] };
-        self.flags.iter().chain(common)
-    }
-    /// The flag of that name.
-    pub fn flag(&self, name: &str) -> Option<&'static Flag> {
-        self.all_flags().find(|flag| flag.name == name)
-    }
-}
+/// Exit status when there is no command to run.
+const NO_COMMAND: u8 = 127;
 
 /// The command of that name; names must be complete. Some have two words, with one blank in between.
 pub fn command(name: &str) -> Option<&'static Command> {
@@ -118,47 +33,20 @@ pub fn is_group(word: &str) -> bool {
     groups.any(|(group, _)| group == word)
 }
 
-const fn flag(
-    name: &'static str,
-    kind: Kind,
-    value: &'static str,
-    default: &'static str,
-    help: &'static str,
-) -> Flag {
-    Flag {
-        name,
-        kind,
-        value,
-        default,
-        help,
-    }
-}
-
-/// Flags of every command that calls an agent.
-pub const RPC_FLAGS: &[Flag] = &[
-    flag(
-        "rpc-addr",
-        Kind::Text,
-        "HOST:PORT",
-        "127.0.0.1:7373",
-        "RPC address of the agent. SERF_RPC_ADDR in the environment changes the default.",
-    ),
-    flag(
-        "rpc-auth",
-        Kind::Text,
-        "KEY",
-        "",
-        "Key that the agent asks for. The default is SERF_RPC_AUTH from the environment; an empty value here switches that off.",
-    ),
-];
-
-const FORMAT: Flag = flag(
+/// Of commands that have none in the reference.
+const FORMAT: Flag = own(flag(
     "format",
     Kind::Text,
     "FORMAT",
     "text",
     "Output as 'text' or as 'json'.",
-);
+));
+
+/// Of commands that have one in the reference, and words of their own for what is no format.
+const KNOWN_FORMAT: Flag = Flag {
+    own: false,
+    ..FORMAT
+};
 
 /// Every command, sorted by name.
 pub const COMMANDS: &[Command] = &[
@@ -169,6 +57,8 @@ pub const COMMANDS: &[Command] = &[
         description: "Runs until it is told to leave or gets a signal: INT leaves the cluster first, TERM does not.",
         flags: AGENT_FLAGS,
         calls_agent: false,
+        own: false,
+        run: Run::Alone(commands::agent),
     },
     Command {
         name: "event",
@@ -186,6 +76,8 @@ pub const COMMANDS: &[Command] = &[
             FORMAT,
         ],
         calls_agent: true,
+        own: false,
+        run: Run::Print(commands::event),
     },
     Command {
         name: "force-leave",
@@ -203,6 +95,8 @@ pub const COMMANDS: &[Command] = &[
             ),
         ],
         calls_agent: true,
+        own: false,
+        run: Run::Print(commands::force_leave),
     },
     Command {
         name: "handler drop",
@@ -211,6 +105,8 @@ pub const COMMANDS: &[Command] = &[
         description: "Without an argument all that waits; else what waits for the handler of that name, or the event of that id. A run under way goes on.",
         flags: &[FORMAT],
         calls_agent: true,
+        own: true,
+        run: Run::Print(queue::drop),
     },
     Command {
         name: "handler list",
@@ -219,6 +115,8 @@ pub const COMMANDS: &[Command] = &[
         description: "One line a handler, in the order of registration: its name, filter and state, how much waits for it, its runs, failures, time-outs and drops, how long the last and the longest run took, and its script.",
         flags: &[FORMAT],
         calls_agent: true,
+        own: true,
+        run: Run::Print(handler::list),
     },
     Command {
         name: "handler pause",
@@ -227,6 +125,8 @@ pub const COMMANDS: &[Command] = &[
         description: "Events wait for the handler until it is resumed, or the agent ends. Other handlers go on.",
         flags: &[FORMAT],
         calls_agent: true,
+        own: true,
+        run: Run::Print(queue::pause),
     },
     Command {
         name: "handler queue",
@@ -235,6 +135,8 @@ pub const COMMANDS: &[Command] = &[
         description: "One line for each event and handler, first things first: the event's id, how long it has waited, the event, the handler, how often the run has begun, and its state.",
         flags: &[FORMAT],
         calls_agent: true,
+        own: true,
+        run: Run::Print(queue::queue),
     },
     Command {
         name: "handler resume",
@@ -243,6 +145,8 @@ pub const COMMANDS: &[Command] = &[
         description: "What has waited for the handler is run, before all else.",
         flags: &[FORMAT],
         calls_agent: true,
+        own: true,
+        run: Run::Print(queue::resume),
     },
     Command {
         name: "handler test",
@@ -251,6 +155,8 @@ pub const COMMANDS: &[Command] = &[
         description: "SCRIPT may have a filter in front, FILTER=SCRIPT. EVENT is 'user' or 'query' with a NAME and perhaps a PAYLOAD, or a member event such as member-join with one MEMBER or more: NAME[,ADDRESS][,TAG=VALUE]... It ends with the exit status of the handler.",
         flags: HANDLER_TEST_FLAGS,
         calls_agent: false,
+        own: true,
+        run: Run::Status(handler::test::test),
     },
     Command {
         name: "help",
@@ -259,14 +165,18 @@ pub const COMMANDS: &[Command] = &[
         description: "Prints the list of commands.",
         flags: &[],
         calls_agent: false,
+        own: false,
+        run: Run::Alone(help),
     },
     Command {
         name: "info",
         arguments: "",
         summary: "Shows an agent's figures for operators",
         description: "Prints what the agent tells about itself: runtime, counters, tags, event handlers.",
-        flags: &[FORMAT],
+        flags: &[KNOWN_FORMAT],
         calls_agent: true,
+        own: false,
+        run: Run::Print(commands::info),
     },
     Command {
         name: "join",
@@ -284,6 +194,8 @@ pub const COMMANDS: &[Command] = &[
             ),
         ],
         calls_agent: true,
+        own: false,
+        run: Run::Print(commands::join),
     },
     Command {
         name: "keygen",
@@ -292,6 +204,8 @@ pub const COMMANDS: &[Command] = &[
         description: "Prints 32 random bytes in base64, for -encrypt, for a keyring file or for keys -install.",
         flags: &[FORMAT],
         calls_agent: false,
+        own: false,
+        run: Run::Print(keys::keygen),
     },
     Command {
         name: "keys",
@@ -330,6 +244,8 @@ pub const COMMANDS: &[Command] = &[
             ),
         ],
         calls_agent: true,
+        own: false,
+        run: Run::Print(keys::keys),
     },
     Command {
         name: "leave",
@@ -338,6 +254,8 @@ pub const COMMANDS: &[Command] = &[
         description: "Tells the other nodes that this one leaves on purpose, then ends the agent.",
         flags: &[FORMAT],
         calls_agent: true,
+        own: false,
+        run: Run::Print(commands::leave),
     },
     Command {
         name: "members",
@@ -346,6 +264,8 @@ pub const COMMANDS: &[Command] = &[
         description: "One line a member: name, address, status, tags. Expressions must match as a whole.",
         flags: MEMBERS_FLAGS,
         calls_agent: true,
+        own: false,
+        run: Run::Print(members::members),
     },
     Command {
         name: "monitor",
@@ -363,6 +283,8 @@ pub const COMMANDS: &[Command] = &[
             ),
         ],
         calls_agent: true,
+        own: false,
+        run: Run::Print(monitor::monitor),
     },
     Command {
         name: "query",
@@ -371,6 +293,8 @@ pub const COMMANDS: &[Command] = &[
         description: "Sends a query and collects acks and answers until its time is over.",
         flags: QUERY_FLAGS,
         calls_agent: true,
+        own: false,
+        run: Run::Print(query::query),
     },
     Command {
         name: "reachability",
@@ -379,6 +303,8 @@ pub const COMMANDS: &[Command] = &[
         description: "Sends a query that every node confirms and compares who did with who is alive.",
         flags: REACHABILITY_FLAGS,
         calls_agent: true,
+        own: false,
+        run: Run::Print(reachability::reachability),
     },
     Command {
         name: "rtt",
@@ -387,6 +313,8 @@ pub const COMMANDS: &[Command] = &[
         description: "Uses the coordinates of the nodes and sends nothing to them. Without NODE2: to the node of the agent.",
         flags: &[FORMAT],
         calls_agent: true,
+        own: false,
+        run: Run::Print(rtt::rtt),
     },
     Command {
         name: "tags",
@@ -411,6 +339,8 @@ pub const COMMANDS: &[Command] = &[
             ),
         ],
         calls_agent: true,
+        own: false,
+        run: Run::Print(commands::tags),
     },
     Command {
         name: "version",
@@ -419,6 +349,8 @@ pub const COMMANDS: &[Command] = &[
         description: "Prints the version, the Serf protocols that it speaks, and the features of this build.",
         flags: &[FORMAT],
         calls_agent: false,
+        own: false,
+        run: Run::Print(commands::version),
     },
     Command {
         name: "wait",
@@ -427,5 +359,38 @@ pub const COMMANDS: &[Command] = &[
         description: "Blocks until so many members match: as told by the agent's events, without asking all the time. With names all of these must. Ends with 2 when the time is over.",
         flags: WAIT_FLAGS,
         calls_agent: true,
+        own: true,
+        run: Run::Print(wait::wait),
     },
 ];
+
+/// The list of commands.
+pub fn usage() -> String {
+    let mut text =
+        "Usage: cottar [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n"
+            .to_owned();
+    let width = COMMANDS.iter().map(|c| c.name.len()).max().unwrap_or(0);
+    for command in COMMANDS {
+        let _ = writeln!(text, "    {:width$}    {}", command.name, command.summary);
+    }
+    text
+}
+
+/// Lists the commands; as the reference has it, that is not what was wanted.
+fn help(_: &Flags) -> ExitCode {
+    let _ = io::stderr().write_all(usage().as_bytes());
+    ExitCode::from(NO_COMMAND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_lists_every_command() {
+        let text = usage();
+        for command in COMMANDS {
+            assert!(text.contains(&format!("\n    {} ", command.name)));
+        }
+    }
+}

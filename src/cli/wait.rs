@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, Error};
 use super::command::flags::Flags;
-use super::commands::{Failure, NO_CONNECTION, Outcome, bytes, failed, format, place};
+use super::common::{NO_CONNECTION, bytes, failed, format, place};
+use super::failure::{Failure, Outcome};
 use super::fields::Fields;
 use super::members::{FIELDS, fetch, filtered, listed, show_fields};
 use crate::go;

@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::cli::command::flags::Flags;
-use crate::cli::commands::{Failure, name_and_payload_of};
+use crate::cli::common::name_and_payload_of;
+use crate::cli::failure::Failure;
 use crate::ordered::sort_by;
 use crate::os::error::os_error;
 use crate::serf::config::PROTOCOL_MAX;

@@ -1,6 +1,6 @@
 //! The flags of `agent` (agent spec 4.2).
 
-use super::{Flag, Kind, flag};
+use crate::cli::command::{Flag, Kind, flag};
 
 pub(super) const AGENT_FLAGS: &[Flag] = &[
     flag(

@@ -1,14 +1,15 @@
 //! The flags of the commands that scripts ask (agent spec 3.2, 3.4, 3.9).
 
-use super::{FORMAT, Flag, Kind, flag};
+use super::{FORMAT, KNOWN_FORMAT};
+use crate::cli::command::{Flag, Kind, flag, own};
 
-const NUL: Flag = flag(
+const NUL: Flag = own(flag(
     "0",
     Kind::Switch,
     "",
     "false",
     "With -fields: bytes as they are, and NUL instead of a line end.",
-);
+));
 
 pub(super) const MEMBERS_FLAGS: &[Flag] = &[
     NUL,
@@ -19,14 +20,14 @@ pub(super) const MEMBERS_FLAGS: &[Flag] = &[
         "false",
         "Show protocol versions, too; for text output.",
     ),
-    flag(
+    own(flag(
         "fields",
         Kind::Text,
         "FIELD,...",
         "",
         "Print only these, a line each member, with tabs in between: name, addr, ip, port, status, tags, tag:KEY, protocol.",
-    ),
-    FORMAT,
+    )),
+    KNOWN_FORMAT,
     flag(
         "name",
         Kind::Text,
@@ -48,13 +49,13 @@ pub(super) const MEMBERS_FLAGS: &[Flag] = &[
         "",
         "Only members whose status matches: alive, leaving, left or failed.",
     ),
-    flag(
+    own(flag(
         "strict",
         Kind::Switch,
         "",
         "false",
         "End with 2 if no member matches.",
-    ),
+    )),
     flag(
         "tag",
         Kind::List,
@@ -66,21 +67,21 @@ pub(super) const MEMBERS_FLAGS: &[Flag] = &[
 
 pub(super) const QUERY_FLAGS: &[Flag] = &[
     NUL,
-    flag(
+    own(flag(
         "expect",
         Kind::Text,
         "NUMBER|all",
         "",
         "Stop as soon as so many nodes have answered, or all live members that the query is for.",
-    ),
-    flag(
+    )),
+    own(flag(
         "fields",
         Kind::Text,
         "FIELD,...",
         "",
         "Print only these, a line each answer, with tabs in between, at the end: node, payload; or a line each ack: ack.",
-    ),
-    FORMAT,
+    )),
+    KNOWN_FORMAT,
     flag(
         "no-ack",
         Kind::Switch,
@@ -102,13 +103,13 @@ pub(super) const QUERY_FLAGS: &[Flag] = &[
         "0",
         "Number of other nodes, 0 to 255, through which copies of each answer travel.",
     ),
-    flag(
+    own(flag(
         "strict",
         Kind::Switch,
         "",
         "false",
         "End with 2 if nobody answers, or not all that -expect names.",
-    ),
+    )),
     flag(
         "tag",
         Kind::List,
@@ -127,13 +128,13 @@ pub(super) const QUERY_FLAGS: &[Flag] = &[
 
 pub(super) const REACHABILITY_FLAGS: &[Flag] = &[
     FORMAT,
-    flag(
+    own(flag(
         "strict",
         Kind::Switch,
         "",
         "false",
         "End with 2, not with 1, if not exactly the live members have confirmed.",
-    ),
+    )),
     flag(
         "verbose",
         Kind::Switch,
@@ -152,13 +153,13 @@ pub(super) const WAIT_FLAGS: &[Flag] = &[
         "1",
         "How many members must match, at least; 0: none at all. With names the default is their number.",
     ),
-    flag(
+    own(flag(
         "fields",
         Kind::Text,
         "FIELD,...",
         "",
         "Print of the members that match only these, a line each member, with tabs in between: name, addr, ip, port, status, tags, tag:KEY, protocol.",
-    ),
+    )),
     FORMAT,
     flag(
         "name",

@@ -1,6 +1,7 @@
 //! The flags of `handler test`.
 
-use super::{FORMAT, Flag, Kind, flag};
+use super::FORMAT;
+use crate::cli::command::{Flag, Kind, flag};
 
 pub(super) const HANDLER_TEST_FLAGS: &[Flag] = &[
     flag(
