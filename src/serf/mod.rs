@@ -12,6 +12,7 @@ pub mod config;
 pub mod coordinates;
 pub mod event;
 mod events;
+pub mod gossip;
 mod lamport;
 mod limits;
 mod membership;
@@ -41,7 +42,7 @@ use std::sync::Arc;
 
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::rng::Rng;
-use crate::swim::{self, Audience, BroadcastId, LocalNode, Swim, UserQueue};
+use crate::swim::{self, Audience, BroadcastId, LocalNode, Priority, Samples, Swim};
 use crate::time::Instant;
 use crate::wire::coordinate::Coordinate;
 use crate::wire::serf::SerfMessage;
@@ -49,6 +50,7 @@ use crate::wire::{Envelope, NodeName, VersionVector};
 use coordinates::places;
 use events::coalesce::{MemberCoalescer, UserCoalescer};
 use events::{Source, user};
+use gossip::{EVENTS, INTENTS, QUERIES, Sample};
 use lamport::Clock;
 use membership::{intents, join, leave, members, push_pull, reaper, stale_leave, tags};
 use query::{ask, internal, key_answer, rate_limit, receive};
@@ -58,6 +60,7 @@ use snapshot::{recorder, rejoin};
 pub struct Serf {
     config: Config,
     swim: Swim,
+    samples: Samples<Sample>,
     rng: Rng,
     state: State,
     /// A ring is in use; it never comes or goes during a run.
@@ -149,6 +152,7 @@ impl Serf {
         let mut serf = Serf {
             config,
             swim,
+            samples: Samples::default(),
             rng,
             state: State::Alive,
             encrypted,
@@ -316,17 +320,19 @@ impl Serf {
             member_time: self.member_clock.now().0,
             event_time: self.event_clock.now().0,
             query_time: self.query_clock.now().0,
-            intent_queue: self.swim.queue_len(UserQueue::Intent),
-            event_queue: self.swim.queue_len(UserQueue::Event),
-            query_queue: self.swim.queue_len(UserQueue::Query),
+            intent_queue: self.swim.queue_len(INTENTS),
+            event_queue: self.swim.queue_len(EVENTS),
+            query_queue: self.swim.queue_len(QUERIES),
             encrypted: self.encrypted,
             coordinate_resets: self.places.as_ref().map(places::Places::resets),
         }
     }
 
     /// Values since the last call, those of the membership layer included.
-    pub fn take_samples(&mut self) -> Vec<crate::swim::Sample> {
-        self.swim.take_samples()
+    pub fn take_samples(&mut self) -> Vec<Sample> {
+        let mut samples = self.samples.take();
+        samples.extend(self.swim.take_samples().into_iter().map(Sample::Swim));
+        samples
     }
 
     /// Counters of this layer since the start.
@@ -474,24 +480,21 @@ impl Serf {
             }
         };
         let (spread, queue) = match message {
-            SerfMessage::Leave(intent) => {
-                (self.handle_leave_intent(&intent, now), UserQueue::Intent)
-            }
+            SerfMessage::Leave(intent) => (self.handle_leave_intent(&intent, now), INTENTS),
             SerfMessage::Join(intent) => {
                 let news = self.handle_join_intent(&intent, now);
                 if news {
                     self.challenge_refuted(&intent.node);
                 }
-                (news, UserQueue::Intent)
+                (news, INTENTS)
             }
             SerfMessage::UserEvent(event) => (
                 self.handle_user_event(event, Source::Gossip(from), now),
-                UserQueue::Event,
+                EVENTS,
             ),
-            SerfMessage::Query(query) => (
-                self.handle_query(query, Source::Gossip(from), now),
-                UserQueue::Query,
-            ),
+            SerfMessage::Query(query) => {
+                (self.handle_query(query, Source::Gossip(from), now), QUERIES)
+            }
             SerfMessage::QueryResponse(response) => {
                 return self.handle_query_response(response, now);
             }
@@ -505,7 +508,7 @@ impl Serf {
     /// Queues a message for gossip. `false`: it is too large for a gossip packet and was not queued.
     fn broadcast(
         &mut self,
-        queue: UserQueue,
+        priority: Priority,
         message: Arc<[u8]>,
         id: Option<BroadcastId>,
         now: Instant,
@@ -513,15 +516,15 @@ impl Serf {
         if !self.fits_gossip(message.len()) {
             return false;
         }
-        let audience = match queue {
+        let audience = match priority {
             // Who has joined since must hear who leaves.
-            UserQueue::Intent => Audience::All,
+            INTENTS => Audience::All,
             // What was fired or asked before a node came is not meant for it. It hears of events in the
             // exchange of its join, and a cottar that asks repeats its query to each member.
-            UserQueue::Query | UserQueue::Event => Audience::Present,
+            QUERIES | EVENTS => Audience::Present,
         };
-        self.swim.broadcast(queue, audience, message, id, now);
-        self.bound_queue(queue);
+        self.swim.broadcast(priority, audience, message, id, now);
+        self.bound_queue(priority);
         true
     }
 

@@ -29,7 +29,7 @@ use super::broadcast::{
 };
 use super::bucket::TokenBucket;
 use super::table::NodeId;
-use super::{Audience, BroadcastId, Config, NodeState, Output, Sample, Swim, UserQueue};
+use super::{Audience, BroadcastId, Config, NodeState, Output, Priority, Sample, Swim};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::limits::COMPOUND_PARTS_SENT_MAX;
@@ -100,7 +100,7 @@ impl Gossip {
         }
     }
 
-    pub(super) fn user_queue(&self, queue: UserQueue) -> &BroadcastQueue {
+    pub(super) fn user_queue(&self, queue: Priority) -> &BroadcastQueue {
         &self.user[index(queue)]
     }
 
@@ -150,11 +150,11 @@ impl Gossip {
     }
 }
 
-fn index(queue: UserQueue) -> usize {
+fn index(queue: Priority) -> usize {
     match queue {
-        UserQueue::Intent => 0,
-        UserQueue::Query => 1,
-        UserQueue::Event => 2,
+        Priority::First => 0,
+        Priority::Second => 1,
+        Priority::Third => 2,
     }
 }
 
@@ -195,7 +195,7 @@ impl Swim {
 
     pub(super) fn queue_user_message(
         &mut self,
-        queue: UserQueue,
+        queue: Priority,
         audience: Audience,
         message: &[u8],
         id: Option<BroadcastId>,
@@ -301,7 +301,7 @@ impl Swim {
 
     pub(super) fn prune_user_queue(
         &mut self,
-        queue: UserQueue,
+        queue: Priority,
         messages_max: usize,
     ) -> (usize, usize) {
         let mut finished = Vec::new();

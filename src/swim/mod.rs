@@ -135,14 +135,14 @@ pub struct Node {
     pub state: NodeState,
 }
 
-/// The queues of user broadcasts, in the order in which packets are filled from them (gossip spec
-/// 4.11): after the membership queue, intents first.
+/// Classes of user broadcasts, each with a queue. Packets are filled from the membership queue and then
+/// from these, in this order (gossip spec 4.11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
-pub enum UserQueue {
-    Intent,
-    Query,
-    Event,
+pub enum Priority {
+    First,
+    Second,
+    Third,
 }
 
 /// Who is to get a user broadcast by gossip.
@@ -343,7 +343,7 @@ pub struct Swim {
     encounter: Encounter,
     outputs: VecDeque<Output>,
     counters: Counters,
-    samples: Samples,
+    samples: Samples<Sample>,
 }
 
 /// What the local node announces of itself.
@@ -510,13 +510,13 @@ impl Swim {
     /// What fits into no packet is not queued, and reported as finished.
     pub fn broadcast(
         &mut self,
-        queue: UserQueue,
+        priority: Priority,
         audience: Audience,
         message: Arc<[u8]>,
         id: Option<BroadcastId>,
         now: Instant,
     ) {
-        self.queue_user_message(queue, audience, &message, id, now);
+        self.queue_user_message(priority, audience, &message, id, now);
         self.arm(now);
     }
     /// Sends a user message directly to an address, by UDP, without checksum (query replies, relays).
@@ -562,8 +562,8 @@ impl Swim {
     /// Drops the user broadcasts beyond `messages_max` from the end of a queue's order (5.16);
     /// returns how many, and how many of these had not been sent to anybody. Those with ids are
     /// reported as finished.
-    pub fn prune_queue(&mut self, queue: UserQueue, messages_max: usize) -> (usize, usize) {
-        self.prune_user_queue(queue, messages_max)
+    pub fn prune_queue(&mut self, priority: Priority, messages_max: usize) -> (usize, usize) {
+        self.prune_user_queue(priority, messages_max)
     }
     /// Confines gossip to these networks from now on; none: to no network in particular.
     pub fn allow_networks(&mut self, networks: Vec<Network>) {
@@ -601,9 +601,9 @@ impl Swim {
     pub fn health_score(&self) -> u32 {
         self.awareness.score()
     }
-    /// Messages waiting in a user queue.
-    pub fn queue_len(&self, queue: UserQueue) -> usize {
-        self.gossip.user_queue(queue).len()
+    /// User broadcasts of a class that wait.
+    pub fn queue_len(&self, priority: Priority) -> usize {
+        self.gossip.user_queue(priority).len()
     }
     /// Messages waiting in the membership queue.
     pub fn membership_queue_len(&self) -> usize {
@@ -612,10 +612,6 @@ impl Swim {
     /// Values since the last call.
     pub fn take_samples(&mut self) -> Vec<Sample> {
         self.samples.take()
-    }
-    /// A value of the upper layer.
-    pub fn note(&mut self, sample: Sample) {
-        self.samples.push(sample);
     }
     /// Counters since the start.
     pub fn counters(&self) -> &Counters {

@@ -16,28 +16,28 @@ pub enum Sample {
     MessageIn(usize),
     /// Bytes of a user message that was put into a packet.
     MessageOut(usize),
-    /// The node's coordinate has moved so far. The upper layer's.
-    Moved(Duration),
-    /// A user event of this name was taken for the first time. The upper layer's.
-    Event(Vec<u8>),
-    /// A query of this name was taken for the first time. The upper layer's.
-    Query(Vec<u8>),
 }
 
 /// Values that nobody has taken yet; those beyond a bound are lost.
-#[derive(Clone, Debug, Default)]
-pub struct Samples(Vec<Sample>);
+#[derive(Clone, Debug)]
+pub struct Samples<T>(Vec<T>);
 
-impl Samples {
+impl<T> Default for Samples<T> {
+    fn default() -> Self {
+        Samples(Vec::new())
+    }
+}
+
+impl<T> Samples<T> {
     /// Adds a value.
-    pub fn push(&mut self, sample: Sample) {
+    pub fn push(&mut self, sample: T) {
         if self.0.len() < SAMPLES_MAX {
             self.0.push(sample);
         }
     }
 
     /// Takes all values, in their order.
-    pub fn take(&mut self) -> Vec<Sample> {
+    pub fn take(&mut self) -> Vec<T> {
         std::mem::take(&mut self.0)
     }
 }

@@ -18,7 +18,8 @@ use crate::ordered::OrderedMap;
 use crate::os::clock::Clock;
 use crate::os::sys;
 use crate::serf;
-use crate::swim::{self, NodeState, Sample, UserQueue};
+use crate::serf::gossip::{EVENTS, INTENTS, QUERIES, Sample};
+use crate::swim::{self, NodeState};
 use crate::time::{Duration, Instant};
 
 /// Time between looks at what there is; queues are looked at each third time (agent spec 4.12).
@@ -210,12 +211,18 @@ impl Telemetry {
         let metrics = &mut self.metrics;
         for sample in samples {
             match sample {
-                Sample::Probe(duration) => metrics.time("memberlist.probeNode", duration, at),
-                Sample::PushPull(duration) => metrics.time("memberlist.pushPullNode", duration, at),
-                Sample::MessageIn(bytes) => {
+                Sample::Swim(swim::Sample::Probe(duration)) => {
+                    metrics.time("memberlist.probeNode", duration, at)
+                }
+                Sample::Swim(swim::Sample::PushPull(duration)) => {
+                    metrics.time("memberlist.pushPullNode", duration, at)
+                }
+                Sample::Swim(swim::Sample::MessageIn(bytes)) => {
                     metrics.sample("serf.msgs.received", bytes as f64, at);
                 }
-                Sample::MessageOut(bytes) => metrics.sample("serf.msgs.sent", bytes as f64, at),
+                Sample::Swim(swim::Sample::MessageOut(bytes)) => {
+                    metrics.sample("serf.msgs.sent", bytes as f64, at)
+                }
                 Sample::Moved(far) => metrics.time("serf.coordinate.adjustment-ms", far, at),
                 Sample::Event(name) => {
                     metrics.count("serf.events", 1.0, at);
@@ -380,9 +387,9 @@ impl Agent {
             return;
         }
         for (name, len) in [
-            ("serf.queue.Intent", swim.queue_len(UserQueue::Intent)),
-            ("serf.queue.Event", swim.queue_len(UserQueue::Event)),
-            ("serf.queue.Query", swim.queue_len(UserQueue::Query)),
+            ("serf.queue.Intent", swim.queue_len(INTENTS)),
+            ("serf.queue.Event", swim.queue_len(EVENTS)),
+            ("serf.queue.Query", swim.queue_len(QUERIES)),
             ("memberlist.queue.broadcasts", swim.membership_queue_len()),
         ] {
             metrics.sample(name, len as f64, at);

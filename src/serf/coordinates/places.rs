@@ -4,8 +4,8 @@ use super::{CoordinateClient, Latencies};
 use crate::ordered::OrderedMap;
 use crate::serf::Serf;
 use crate::serf::coordinates;
+use crate::serf::gossip::Sample;
 use crate::serf::membership::members::Members;
-use crate::swim::Sample;
 use crate::time::Duration;
 use crate::wire::coordinate::Coordinate;
 use crate::wire::{DecodeError, NodeName};
@@ -73,7 +73,7 @@ impl Serf {
             return;
         }
         let moved = coordinates::distance(&before, places.client.own());
-        self.swim.note(Sample::Moved(moved));
+        self.samples.push(Sample::Moved(moved));
         let probed = Probed {
             coordinate: place,
             latencies,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::{Source, event_hash, mix};
 use crate::ordered::OrderedMap;
 use crate::serf::config::USER_EVENT_SIZE_MAX_BYTES;
+use crate::serf::gossip::{EVENTS, Sample};
 use crate::serf::lamport::Clock;
 use crate::serf::limits::{BUFFER_SLOTS, RING_EVENTS_MAX};
 use crate::serf::snapshot::SeenEvents;
 use crate::serf::{LamportTime, Serf, UserEvent};
-use crate::swim::{Sample, UserQueue};
 use crate::time::Instant;
 use crate::wire::name::Escaped;
 use crate::wire::serf::{RecentEvents, SerfMessage, UserEventMessage};
@@ -269,7 +269,7 @@ impl Serf {
         check_size(encoded.len(), limit, "encoded user event", "after")?;
         self.event_clock.tick();
         self.handle_user_event(message, Source::Own, now);
-        if !self.broadcast(UserQueue::Event, encoded, None, now) {
+        if !self.broadcast(EVENTS, encoded, None, now) {
             log::warn!(target: "serf", "User event is too large for a gossip packet, it spreads by push/pull only");
         }
         Ok(ltime)
@@ -316,7 +316,7 @@ impl Serf {
                 return false;
             }
         }
-        self.swim.note(Sample::Event(message.name.clone()));
+        self.samples.push(Sample::Event(message.name.clone()));
         self.note_event_for_repair(message.ltime, now);
         let event = UserEvent {
             ltime: message.ltime,

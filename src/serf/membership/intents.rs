@@ -2,8 +2,8 @@
 
 use super::outcome::{IntentKind, IntentOutcome};
 use crate::ordered::{OrderedMap, OrderedSet};
+use crate::serf::gossip::INTENTS;
 use crate::serf::{LamportTime, MemberEventKind, Serf, State};
-use crate::swim::UserQueue;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{JoinIntent, LeaveIntent, SerfMessage};
@@ -158,7 +158,7 @@ impl Serf {
         };
         self.handle_join_intent(&intent, now);
         let encoded = SerfMessage::Join(intent).encode();
-        self.broadcast(UserQueue::Intent, encoded.into(), None, now);
+        self.broadcast(INTENTS, encoded.into(), None, now);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Leaving, and forgetting members that were pruned (gossip spec 5.12). Making others leave is in
 //! [`super::forced_leave`].
 
+use crate::serf::gossip::INTENTS;
 use crate::serf::{CommandId, CommandResult, LamportTime, MemberStatus, Serf, State};
-use crate::swim::{BroadcastId, NodeState, UserQueue};
+use crate::swim::{BroadcastId, NodeState};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{LeaveIntent, SerfMessage};
@@ -92,7 +93,7 @@ impl Serf {
         // Ids rise and the time is the same for all, so the first entry is due first.
         let deadline = now + self.config.broadcast_timeout;
         self.waiters.insert(id, (deadline, waiter));
-        if !self.broadcast(UserQueue::Intent, encoded.into(), Some(id), now) {
+        if !self.broadcast(INTENTS, encoded.into(), Some(id), now) {
             self.handle_broadcast_finished(id, now);
         }
     }

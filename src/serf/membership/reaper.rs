@@ -1,17 +1,14 @@
 //! Forgetting who is long gone, trying to reach who failed, and keeping queues short (gossip spec
 //! 5.14, 5.16). Each timer is armed only while there is something to do.
 
+use crate::serf::gossip::{EVENTS, INTENTS, QUERIES};
 use crate::serf::limits::BUFFER_SLOTS;
 use crate::serf::{MemberStatus, Serf, State};
-use crate::swim::{JoinId, UserQueue};
+use crate::swim::{JoinId, Priority};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
-const QUEUES: [(UserQueue, &str); 3] = [
-    (UserQueue::Intent, "Intent"),
-    (UserQueue::Query, "Query"),
-    (UserQueue::Event, "Event"),
-];
+const QUEUES: [(Priority, &str); 3] = [(INTENTS, "Intent"), (QUERIES, "Query"), (EVENTS, "Event")];
 
 /// The three periodic tasks.
 #[derive(Debug, Default)]
@@ -178,7 +175,7 @@ impl Serf {
     }
 
     /// Between two looks a queue may grow, but not without end.
-    pub(in crate::serf) fn bound_queue(&mut self, queue: UserQueue) {
+    pub(in crate::serf) fn bound_queue(&mut self, queue: Priority) {
         let depth = self.swim.queue_len(queue);
         if depth > self.config.queue_depth_max.saturating_mul(2) {
             let name = QUEUES.iter().find(|(other, _)| *other == queue);
@@ -186,7 +183,7 @@ impl Serf {
         }
     }
 
-    fn cut_queue(&mut self, queue: UserQueue, name: &str, depth: usize) {
+    fn cut_queue(&mut self, queue: Priority, name: &str, depth: usize) {
         let max = self.config.queue_depth_max;
         if depth > max {
             let (dropped, unsent) = self.swim.prune_queue(queue, max);

@@ -9,8 +9,9 @@ use super::repeat::{Awaited, Repetition};
 use super::vote::Vote;
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::serf::events::Source;
+use crate::serf::gossip::QUERIES;
 use crate::serf::{CommandId, CommandResult, LamportTime, Output, QueryParams, QueryRecord, Serf};
-use crate::swim::{Encounter, UserQueue};
+use crate::swim::Encounter;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{
@@ -278,7 +279,7 @@ impl Serf {
     pub(super) fn spread_query(&mut self, message: QueryMessage, now: Instant) {
         let encoded: Arc<[u8]> = SerfMessage::Query(message.clone()).encode().into();
         self.handle_query(message, Source::Own, now);
-        if !self.broadcast(UserQueue::Query, encoded, None, now) {
+        if !self.broadcast(QUERIES, encoded, None, now) {
             log::warn!(target: "serf", "Query is too large for a gossip packet, nobody else gets it");
         }
     }

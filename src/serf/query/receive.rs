@@ -9,10 +9,10 @@ use crate::ordered::OrderedMap;
 use crate::serf::config::RESPONSE_BYTES_MAX;
 use crate::serf::events::Source;
 use crate::serf::events::user::Verdict;
+use crate::serf::gossip::Sample;
 use crate::serf::lamport::Clock;
 use crate::serf::limits::BUFFER_SLOTS;
 use crate::serf::{LamportTime, Query, Serf};
-use crate::swim::Sample;
 use crate::time::{Duration, Instant};
 use crate::wire::name::Escaped;
 use crate::wire::serf::{QueryMessage, QueryResponseMessage, SerfMessage, query_flag};
@@ -129,7 +129,7 @@ impl Serf {
                 return false;
             }
         }
-        self.swim.note(Sample::Query(message.name.clone()));
+        self.samples.push(Sample::Query(message.name.clone()));
         let for_us = message.filters.as_ref().is_none_or(|filters| {
             let asker: &dyn fmt::Display = match &message.source_node {
                 Some(name) => name,

@@ -125,7 +125,7 @@ impl Cluster {
         heard.0 += 1;
         if heard.0 == 1 {
             self.nodes[index].broadcast(
-                UserQueue::Event,
+                Priority::Third,
                 Audience::Present,
                 bytes.into(),
                 None,

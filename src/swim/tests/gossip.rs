@@ -18,7 +18,7 @@ fn broadcast(script: &mut Script, number: u32, id: Option<u64>) {
     let id = id.map(BroadcastId);
     let now = script.now;
     script.swim.broadcast(
-        UserQueue::Event,
+        Priority::Third,
         Audience::Present,
         event(number).into(),
         id,
@@ -47,7 +47,7 @@ fn news_go_out_in_their_turn_and_the_rest_at_ticks() {
     let first: Vec<SocketAddr> = script.take_datagrams().iter().map(|d| d.0).collect();
     assert_eq!(first.len(), 3);
     let mut targets = first;
-    while script.swim.queue_len(UserQueue::Event) > 0 {
+    while script.swim.queue_len(Priority::Third) > 0 {
         assert_eq!(targets.len() % 3, 0, "the rest comes in ticks");
         assert!(script.swim.poll_timeout().unwrap() > script.now);
         script.run_until(script.swim.poll_timeout().unwrap());
@@ -92,10 +92,10 @@ fn alone_nothing_is_sent_and_no_timer_runs() {
     let (now, message) = (script.now, event(1).into());
     script
         .swim
-        .broadcast(UserQueue::Event, Audience::All, message, None, now);
+        .broadcast(Priority::Third, Audience::All, message, None, now);
     script.drain();
     assert_eq!(script.swim.poll_timeout(), None);
-    assert_eq!(script.swim.queue_len(UserQueue::Event), 1);
+    assert_eq!(script.swim.queue_len(Priority::Third), 1);
     // A stranger's ping takes it along, and the own alive message.
     script.hear(2, &[ping_from(2, 1)]);
     let sent = script.take_datagrams();
@@ -114,19 +114,19 @@ fn what_fits_into_no_packet_is_not_queued() {
         let now = script.now;
         let message = vec![1; bytes].into();
         script.swim.broadcast(
-            UserQueue::Query,
+            Priority::Second,
             Audience::All,
             message,
             Some(BroadcastId(9)),
             now,
         );
         script.drain();
-        assert_eq!(script.swim.queue_len(UserQueue::Query), taken);
+        assert_eq!(script.swim.queue_len(Priority::Second), taken);
         let finished = script
             .take_events()
             .contains(&Output::BroadcastFinished(BroadcastId(9)));
         assert_eq!(finished, taken == 0);
-        script.swim.prune_queue(UserQueue::Query, 0);
+        script.swim.prune_queue(Priority::Second, 0);
         script.drain();
         script.outputs.clear();
     }
@@ -138,9 +138,9 @@ fn packets_carry_membership_then_intents_queries_events() {
     script.meet([2]);
     let now = script.now;
     for (queue, byte) in [
-        (UserQueue::Event, 3),
-        (UserQueue::Query, 2),
-        (UserQueue::Intent, 1),
+        (Priority::Third, 3),
+        (Priority::Second, 2),
+        (Priority::First, 1),
     ] {
         script
             .swim
@@ -222,7 +222,7 @@ fn flood(per_second: u32, seconds: u32, loss: f64) -> Vec<Duration> {
     let queued: usize = cluster
         .nodes
         .iter()
-        .map(|n| n.queue_len(UserQueue::Event))
+        .map(|n| n.queue_len(Priority::Third))
         .sum();
     assert_eq!(queued, 0);
     let mut took = Vec::new();

@@ -18,7 +18,7 @@ fn fire(script: &mut Script, number: u8) {
     let now = script.now;
     script
         .swim
-        .broadcast(UserQueue::Event, Audience::Present, message, id, now);
+        .broadcast(Priority::Third, Audience::Present, message, id, now);
     script.drain();
 }
 
@@ -36,7 +36,7 @@ fn sent_to(script: &mut Script, number: u8) -> Vec<SocketAddr> {
 }
 
 fn queued(script: &Script) -> usize {
-    script.swim.queue_len(UserQueue::Event)
+    script.swim.queue_len(Priority::Third)
 }
 
 #[test]

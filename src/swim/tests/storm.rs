@@ -130,13 +130,13 @@ fn happen(script: &mut Script, rng: &mut Rng, number: u64, open: &mut Vec<Stream
         }
         1 => swim.update_meta(vec![0; rng.below(4)].into(), Duration::from_secs(5), now),
         2 => {
-            let queue = [UserQueue::Intent, UserQueue::Query, UserQueue::Event][rng.below(3)];
+            let queue = [Priority::First, Priority::Second, Priority::Third][rng.below(3)];
             let message = vec![2; rng.below(1_500)].into();
             let audience = [Audience::All, Audience::Present][rng.below(2)];
             swim.broadcast(queue, audience, message, Some(BroadcastId(number)), now);
         }
         3 => {
-            swim.prune_queue(UserQueue::Event, rng.below(4));
+            swim.prune_queue(Priority::Third, rng.below(4));
         }
         4 | 5 => {
             swim.handle_stream_accepted(StreamId::Inbound(number), any_addr(rng), now);
