@@ -2,6 +2,7 @@
 //! modules do not count.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod arrows;
 mod guide;
 mod papers;
 mod paths;
@@ -51,6 +52,11 @@ const SHELL: &[&str] = &["os", "agent", "cli"];
 
 /// Finer than whole modules: what the first may not use of another.
 const CLOSED: &[(&str, &str)] = &[("swim", "crate::wire::serf")];
+
+/// What only the layer above knows: SWIM carries bytes. Parts of names, in the singular.
+const SERF_WORDS: &[&str] = &[
+    "coalesce", "event", "intent", "lamport", "query", "serf", "tag",
+];
 
 /// The only folder with `unsafe`.
 const UNSAFE_FOLDER: &str = "src/os/sys/";
@@ -127,6 +133,13 @@ fn breaches(file: &str, source: &str) -> Vec<String> {
             report(*line, format!("{tree} where crate::ordered is smaller"));
         }
     }
+    if top == "swim" {
+        for (line, token) in &tokens {
+            if let Some(word) = token.word().filter(|word| is_serfs(word)) {
+                report(*line, format!("swim names {word}"));
+            }
+        }
+    }
     let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == top) else {
         return found;
     };
@@ -175,6 +188,27 @@ fn breaches(file: &str, source: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether a name has a part of [`SERF_WORDS`], as in `UserEvent`, `event_queue` or `QUERIES`.
+fn is_serfs(name: &str) -> bool {
+    let mut parts = vec![String::new()];
+    for (index, c) in name.char_indices() {
+        let after_small = name[..index].ends_with(|before: char| before.is_lowercase());
+        if c == '_' || c.is_uppercase() && after_small {
+            parts.push(String::new());
+        }
+        if let Some(part) = parts.last_mut().filter(|_| c != '_') {
+            part.extend(c.to_lowercase());
+        }
+    }
+    parts.iter().any(|part| {
+        let singular = match part.strip_suffix("ies") {
+            Some(stem) => format!("{stem}y"),
+            None => part.trim_end_matches('s').to_owned(),
+        };
+        SERF_WORDS.contains(&&*singular)
+    })
 }
 
 /// `src/swim/table.rs` is `["swim", "table"]`.
@@ -320,6 +354,10 @@ fn a_breach_is_found() {
         ("src/swim/x.rs", "pub(crate) use crate::serf::Tags as T;"),
         ("src/swim/x.rs", "use crate::wire::serf::Tags;"),
         ("src/swim/x.rs", "use crate::wire::{limits, serf::{Tags}};"),
+        ("src/swim/x.rs", "enum Sample { Event(u8) }"),
+        ("src/swim/x.rs", "fn f(queries: u8) {}"),
+        ("src/swim/x.rs", "struct UserEvent;"),
+        ("src/swim/x.rs", "const INTENT_QUEUE: u8 = 0;"),
         ("src/serf/x.rs", "type A = crate::handler::Queue;"),
         ("src/handler/x.rs", "use crate::agent::net;"),
         ("src/handler/x.rs", "use crate::*;"),
@@ -397,7 +435,8 @@ fn what_is_allowed_is_not_found() {
             "src/swim/x.rs",
             "const A: &str = r#\"crate::agent \" unsafe\"#;",
         ),
-        ("src/swim/x.rs", "fn f() { VersionVector::serf(4); }"),
+        ("src/swim/x.rs", "fn f(stage: Stage, serve: u8) {}"),
+        ("src/serf/x.rs", "fn f() { VersionVector::serf(4); }"),
         (
             "src/swim/x.rs",
             "use crate::time::{Duration, Instant}; use std::net::SocketAddr;",

@@ -1,0 +1,301 @@
+//! Which file uses which: no circles, and each room of the agent uses only those below it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{module_of, sources, test_files};
+use crate::paths::uses;
+use crate::tokens::{Token, tokens, without_tests};
+
+/// The agent's floors, from below. A room uses itself and the rooms of lower floors.
+const FLOORS: &[&[&str]] = &[
+    &["observe", "files", "mdns", "net"],
+    &["process"],
+    &["config"],
+    &["rpc"],
+    &["run"],
+];
+
+/// Names that a module hands on may lead to others; no real chain is as long.
+const STEPS_MAX: usize = 8;
+
+/// `agent::net` as `["agent", "net"]`.
+type Module = Vec<String>;
+
+/// The sources as a graph of files.
+struct Tree {
+    /// The file of each module; tests and stand-ins for what a build leaves out are not looked at.
+    files: BTreeMap<Module, String>,
+    /// What stands behind a name that a module hands on with `pub use`.
+    aliases: BTreeMap<(Module, String), Module>,
+    /// The paths that a file uses, with their lines.
+    paths: BTreeMap<Module, Vec<(usize, Module)>>,
+}
+
+/// One file uses another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Arrow {
+    from: Module,
+    to: Module,
+    line: usize,
+}
+
+impl Arrow {
+    /// What a file takes from those that it lies in is its own business.
+    fn is_to_parent(&self) -> bool {
+        self.from.starts_with(&self.to)
+    }
+}
+
+impl Tree {
+    fn new(sources: &[(String, String)]) -> Tree {
+        let exempt = test_files(sources);
+        let is_counted = |file: &str| {
+            let is_top = matches!(file, "src/lib.rs" | "src/main.rs");
+            !(is_top || exempt.contains(file) || file.contains("/absent/"))
+        };
+        let counted: Vec<_> = sources
+            .iter()
+            .filter(|(file, _)| is_counted(file))
+            .collect();
+        let files = counted
+            .iter()
+            .map(|(file, _)| (module_of(file), file.clone()))
+            .collect();
+        let mut tree = Tree {
+            files,
+            aliases: BTreeMap::new(),
+            paths: BTreeMap::new(),
+        };
+        for (file, source) in counted {
+            let module = module_of(file);
+            let (tokens, _) = without_tests(&tokens(source));
+            for path in handed_on(&tokens)
+                .flat_map(|at| tree.paths_of(&tokens[at..], &module, true))
+                .map(|(_, path)| path)
+                .collect::<Vec<_>>()
+            {
+                if let Some(name) = path.last() {
+                    tree.aliases.insert((module.clone(), name.clone()), path);
+                }
+            }
+            let paths = tree.paths_of(&tokens, &module, false);
+            tree.paths.insert(module, paths);
+        }
+        tree
+    }
+
+    /// Paths within the package, from its root; of one statement or of all.
+    fn paths_of(
+        &self,
+        tokens: &[(usize, Token)],
+        module: &[String],
+        one_statement: bool,
+    ) -> Vec<(usize, Module)> {
+        let end = tokens.iter().position(|(_, token)| token.is(';'));
+        let end = end.filter(|_| one_statement).unwrap_or(tokens.len());
+        let mut paths = Vec::new();
+        for found in uses(&tokens[..end], module) {
+            let path: Module = found.path.split("::").map(str::to_owned).collect();
+            let child = [module, &path[..1]].concat();
+            if path[0] == "crate" {
+                paths.push((found.line, path[1..].to_vec()));
+            } else if self.files.contains_key(&child) {
+                paths.push((found.line, [module, &path].concat()));
+            }
+        }
+        paths
+    }
+
+    /// The module in whose file the end of a path is defined, as far as names lead.
+    fn home(&self, path: &[String]) -> Option<Module> {
+        let mut path = path.to_vec();
+        for _ in 0..STEPS_MAX {
+            let lengths = (1..=path.len()).rev();
+            let mut known = lengths.filter(|len| self.files.contains_key(&path[..*len]));
+            let (module, rest) = path.split_at(known.next()?);
+            let Some((name, rest)) = rest.split_first() else {
+                return Some(module.to_vec());
+            };
+            match self.aliases.get(&(module.to_vec(), name.clone())) {
+                Some(target) => path = [target, rest].concat(),
+                None => return Some(module.to_vec()),
+            }
+        }
+        None
+    }
+
+    fn arrows(&self) -> BTreeSet<Arrow> {
+        let mut lines = BTreeMap::new();
+        for (from, paths) in &self.paths {
+            for (line, path) in paths {
+                if let Some(to) = self.home(path).filter(|to| to != from) {
+                    lines.entry((from.clone(), to)).or_insert(*line);
+                }
+            }
+        }
+        let arrow = |((from, to), line)| Arrow { from, to, line };
+        lines.into_iter().map(arrow).collect()
+    }
+
+    fn list<'a>(&self, arrows: impl IntoIterator<Item = &'a Arrow>) -> Vec<String> {
+        arrows
+            .into_iter()
+            .map(|Arrow { from, to, line }| {
+                format!("{}:{line} uses {}", self.files[from], to.join("::"))
+            })
+            .collect()
+    }
+}
+
+/// Where `pub use` statements begin, at the word `use`.
+fn handed_on(tokens: &[(usize, Token)]) -> impl Iterator<Item = usize> {
+    (1..tokens.len()).filter(|at| {
+        let before = &tokens[at - 1].1;
+        let is_public = before.word() == Some("pub") || before.is(')');
+        tokens[*at].1.word() == Some("use") && is_public
+    })
+}
+
+/// The arrows that lie on circles of files, or between circles.
+fn circles(arrows: &BTreeSet<Arrow>) -> Vec<&Arrow> {
+    let mut left: Vec<&Arrow> = arrows
+        .iter()
+        .filter(|arrow| !arrow.is_to_parent())
+        .collect();
+    loop {
+        // A file that nobody uses, or that uses nobody, is on no circle.
+        let users: BTreeSet<&Module> = left.iter().map(|arrow| &arrow.from).collect();
+        let used: BTreeSet<&Module> = left.iter().map(|arrow| &arrow.to).collect();
+        let before = left.len();
+        left.retain(|arrow| used.contains(&arrow.from) && users.contains(&arrow.to));
+        if left.len() == before {
+            return left;
+        }
+    }
+}
+
+/// The floor of a module of the agent, and its room.
+fn floor(module: &[String]) -> Option<(usize, &str)> {
+    let room = module.get(1).filter(|_| module[0] == "agent")?;
+    let floor = FLOORS.iter().position(|floor| floor.contains(&&**room))?;
+    Some((floor, room))
+}
+
+/// The arrows between rooms of the agent that do not go down.
+fn climbing(arrows: &BTreeSet<Arrow>) -> Vec<&Arrow> {
+    let climbs = |arrow: &&Arrow| match (floor(&arrow.from), floor(&arrow.to)) {
+        (Some((from, room)), Some((to, other))) => to >= from && room != other,
+        _ => false,
+    };
+    arrows.iter().filter(climbs).collect()
+}
+
+#[test]
+fn no_files_use_each_other() {
+    let tree = Tree::new(&sources());
+    let found = tree.list(circles(&tree.arrows()));
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn rooms_of_the_agent_use_those_below() {
+    let tree = Tree::new(&sources());
+    let found = tree.list(climbing(&tree.arrows()));
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn every_room_of_the_agent_has_a_floor() {
+    let tree = Tree::new(&sources());
+    let rooms = tree.files.keys().filter(|module| module[0] == "agent");
+    let homeless: Vec<_> = rooms
+        .filter(|module| module.len() > 1 && floor(module).is_none())
+        .collect();
+    assert!(homeless.is_empty(), "{homeless:?}");
+    let rooms: BTreeSet<_> = tree
+        .files
+        .keys()
+        .filter_map(|module| floor(module))
+        .collect();
+    assert_eq!(rooms.len(), FLOORS.iter().map(|floor| floor.len()).sum());
+}
+
+fn made_up(sources: &[(&str, &str)]) -> Tree {
+    let owned = |(file, source): &(&str, &str)| ((*file).to_owned(), (*source).to_owned());
+    Tree::new(&sources.iter().map(owned).collect::<Vec<_>>())
+}
+
+#[test]
+fn circles_are_found() {
+    let between = |a: &str, b: &str| {
+        let parent = "mod a; mod b; mod c; pub use c::C; pub struct Swim;";
+        let c = ("src/swim/c.rs", "use super::Swim; pub struct C;");
+        let tree = made_up(&[
+            ("src/swim/mod.rs", parent),
+            ("src/swim/a.rs", a),
+            ("src/swim/b.rs", b),
+            c,
+        ]);
+        tree.list(circles(&tree.arrows()))
+    };
+    let both = [
+        "src/swim/a.rs:1 uses swim::b",
+        "src/swim/b.rs:1 uses swim::a",
+    ];
+    assert_eq!(between("use super::b::B;", "use super::a::A;"), both);
+    assert_eq!(
+        between("use crate::swim::{Swim, b};", "fn f() { super::a::f() }"),
+        both
+    );
+    // By way of a third one, and under a name that their parent hands on.
+    let c = |a: &str, b: &str| {
+        let tree = made_up(&[
+            ("src/swim/mod.rs", "mod a; mod b; mod c; pub use c::C;"),
+            ("src/swim/a.rs", a),
+            ("src/swim/b.rs", b),
+            ("src/swim/c.rs", "use super::a;"),
+        ]);
+        circles(&tree.arrows()).len()
+    };
+    assert_eq!(c("use super::b;", "use super::C;"), 3);
+    // Child and parent may, others and tests of theirs not.
+    assert_eq!(between("use super::Swim;", "use super::C;"), [""; 0]);
+    let in_test = "#[cfg(test)] mod tests { use super::super::a::A; }";
+    assert_eq!(between("use super::b::B;", in_test), [""; 0]);
+    // Folders are as good as files.
+    let tree = made_up(&[
+        ("src/serf/x/mod.rs", "mod a; use a::A;"),
+        ("src/serf/x/a.rs", "use crate::serf::y::Y;"),
+        ("src/serf/y.rs", "use super::x::X;"),
+    ]);
+    assert_eq!(circles(&tree.arrows()).len(), 3);
+}
+
+#[test]
+fn climbing_is_found() {
+    for (file, source, climbs) in [
+        ("src/agent/net/x.rs", "use crate::agent::rpc::Lost;", true),
+        ("src/agent/net/x.rs", "use super::super::rpc;", true),
+        ("src/agent/net/x.rs", "use crate::agent::files::f;", true),
+        ("src/agent/config/x.rs", "use crate::agent::run;", true),
+        (
+            "src/agent/config/x.rs",
+            "fn f() { crate::agent::run::f() }",
+            true,
+        ),
+        ("src/agent/net/x.rs", "use super::y;", false),
+        ("src/agent/run/x.rs", "use crate::agent::{net, rpc};", false),
+        ("src/agent/rpc/x.rs", "use crate::rpc::Request;", false),
+    ] {
+        let tree = made_up(&[
+            ("src/agent/net/mod.rs", ""),
+            ("src/agent/files/mod.rs", ""),
+            ("src/agent/rpc/mod.rs", ""),
+            ("src/agent/run/mod.rs", ""),
+            ("src/rpc/mod.rs", ""),
+            (file, source),
+        ]);
+        let found = tree.list(climbing(&tree.arrows()));
+        assert_eq!(!found.is_empty(), climbs, "{file}: {source}: {found:?}");
+    }
+}
