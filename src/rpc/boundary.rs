@@ -122,49 +122,6 @@ impl Head {
     }
 }
 
-/// Bytes that come in at the back and go out at the front.
-#[derive(Clone, Debug, Default)]
-pub struct ByteQueue {
-    bytes: Vec<u8>,
-    start: usize,
-}
-
-impl ByteQueue {
-    /// What is in it.
-    pub fn as_slice(&self) -> &[u8] {
-        &self.bytes[self.start..]
-    }
-    /// Number of bytes in it.
-    pub fn len(&self) -> usize {
-        self.bytes.len() - self.start
-    }
-    /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// Appends.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-    /// Removes from the front; more than there is empties it.
-    pub fn consume(&mut self, count: usize) {
-        self.start = self.start.saturating_add(count).min(self.bytes.len());
-        if self.start == self.bytes.len() {
-            // One big message does not hold its memory for the life of the connection.
-            self.bytes.clear();
-            self.bytes.shrink_to(4096);
-            self.start = 0;
-        } else if self.start > self.bytes.len() / 2 {
-            self.bytes.drain(..self.start);
-            self.start = 0;
-        }
-    }
-    /// Empties it.
-    pub fn clear(&mut self) {
-        self.consume(usize::MAX);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -252,18 +209,5 @@ mod tests {
         assert_eq!(Boundary::default().find(&huge), Ok(None));
         assert_eq!(Boundary::default().find(&[0x91; 100_000]), Ok(None));
         assert!(Boundary::default().find(&[0x92, 1, 0xc1]).is_err());
-    }
-
-    #[test]
-    fn queue_keeps_order_and_gives_memory_back() {
-        let mut queue = ByteQueue::default();
-        queue.push(&[1; 100_000]);
-        queue.consume(99_998);
-        queue.push(&[2, 3]);
-        assert_eq!(queue.as_slice(), [1, 1, 2, 3]);
-        queue.consume(3);
-        assert_eq!((queue.as_slice(), queue.len()), (&[3][..], 1));
-        queue.consume(7);
-        assert!(queue.is_empty() && queue.bytes.capacity() <= 4096);
     }
 }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boundary;
+pub mod byte_queue;
 pub mod cluster;
 pub mod handlers;
 pub mod queue;
@@ -14,7 +15,8 @@ pub mod record;
 pub mod reply;
 pub mod request;
 
-pub use boundary::{Boundary, ByteQueue};
+pub use boundary::Boundary;
+pub use byte_queue::ByteQueue;
 pub use reply::{Member, Record, ReplyHeader};
 pub use request::{Header, Request};
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use cottar::agent::observe::logger::Logger;
 use cottar::agent::rpc::{Action, Config as RpcConfig, RpcServer, SessionId, View};
 use cottar::handler::HandlerQueue;
-use cottar::rpc::boundary::{Boundary, ByteQueue};
+use cottar::rpc::{Boundary, ByteQueue};
 use cottar::serf::{
     Command, CommandId, Config, Input, JoinTarget, Output, Serf, StreamEnd, Transmit,
 };
