@@ -1,7 +1,7 @@
 //! A small RPC client, for measuring: pipelined events, and streams with the time of arrival.
 
-use cottar::rpc::Boundary;
-use cottar::wire::msgpack::{Dialect, Error, Reader, Writer};
+use cottar::wire::msgpack::{Boundary, Dialect, Error, Reader, Writer};
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -73,7 +73,7 @@ impl Client {
         let body = self.value()?;
         let mut count = 0;
         Reader::new(&body)
-            .fields(&["Members"], |_, reader| {
+            .fields::<Error>(&["Members"], |_, reader| {
                 count = reader.array()?;
                 (0..count).try_for_each(|_| reader.skip())
             })
@@ -88,8 +88,8 @@ impl Client {
         let body = self.value()?;
         let mut count = 0;
         Reader::new(&body)
-            .fields(&["serf"], |_, reader| {
-                reader.fields(&["members"], |_, reader| {
+            .fields::<Error>(&["serf"], |_, reader| {
+                reader.fields::<Error>(&["members"], |_, reader| {
                     let text = String::from_utf8_lossy(reader.text()?).into_owned();
                     count = text.parse().unwrap_or(0);
                     Ok(())
@@ -162,7 +162,7 @@ impl Client {
         let body = self.value()?;
         let mut fields = [String::new(), String::new()];
         Reader::new(&body)
-            .fields(&["Type", "From"], |index, reader| {
+            .fields::<Error>(&["Type", "From"], |index, reader| {
                 fields[index] = String::from_utf8_lossy(reader.text()?).into_owned();
                 Ok(())
             })
@@ -207,7 +207,7 @@ impl Client {
         let body = self.value()?;
         let mut name = String::new();
         Reader::new(&body)
-            .fields(&["Name"], |_, reader| {
+            .fields::<Error>(&["Name"], |_, reader| {
                 name = String::from_utf8_lossy(reader.text()?).into_owned();
                 Ok(())
             })
@@ -220,7 +220,7 @@ impl Client {
         let header = self.value()?;
         let mut error = Vec::new();
         Reader::new(&header)
-            .fields(&["Error"], |_, reader| {
+            .fields::<Error>(&["Error"], |_, reader| {
                 error = reader.text()?.to_vec();
                 Ok(())
             })
@@ -239,7 +239,7 @@ impl Client {
         let mut boundary = Boundary::default();
         loop {
             let arrived = &self.arrived[self.consumed..];
-            if let Some(length) = boundary.find(arrived).map_err(broken)? {
+            if let Some(length) = boundary.find(arrived, usize::MAX).map_err(broken)? {
                 let value = arrived[..length].to_vec();
                 self.consumed += length;
                 return Ok(value);
@@ -255,6 +255,6 @@ impl Client {
     }
 }
 
-fn broken(error: Error) -> io::Error {
+fn broken(error: impl Display) -> io::Error {
     io::Error::other(error.to_string())
 }

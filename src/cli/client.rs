@@ -18,8 +18,9 @@ use crate::rpc::handlers::{HandlerFigures, decode_handlers};
 use crate::rpc::queue::{Fired, QueueEntry, decode_dropped, decode_fired, decode_queue};
 use crate::rpc::reply::{self, Member, Record, ReplyHeader, Stats};
 use crate::rpc::request::Query;
-use crate::rpc::{Boundary, ByteQueue, Request, VERSION};
+use crate::rpc::{ByteQueue, Request, VERSION};
 use crate::wire::coordinate::Coordinate;
+use crate::wire::msgpack::Boundary;
 
 /// For one request to be taken.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
@@ -327,14 +328,12 @@ impl Client {
         let mut boundary = Boundary::default();
         let mut chunk = [0; 16 << 10];
         loop {
-            if let Some(length) = boundary.find(self.input.as_slice()).map_err(garbage)? {
+            let found = boundary.find(self.input.as_slice(), REPLY_BYTES_MAX);
+            if let Some(length) = found.map_err(garbage)? {
                 let value = self.input.as_slice().get(..length).unwrap_or_default();
                 let value = value.to_vec();
                 self.input.consume(length);
                 return Ok(value);
-            }
-            if self.input.len() > REPLY_BYTES_MAX {
-                return Err(Error::Garbage(format!("more than {REPLY_BYTES_MAX} bytes")));
             }
             let mut wait = None;
             if let Some((deadline, patience)) = deadline {

@@ -1,12 +1,11 @@
 //! The agent's RPC protocol: requests, replies and records as bytes (agent spec 2). Used by the agent's
 //! server and by the command line's client.
 //!
-//! Values follow each other on the connection without a length in front. [`Boundary`] finds where one
-//! ends, so that everything else here works on complete values.
+//! Values follow each other on the connection without a length in front.
+//! [`Boundary`](crate::wire::msgpack::Boundary) finds where one ends, so that everything else here works on complete values.
 
 #![forbid(unsafe_code)]
 
-pub mod boundary;
 pub mod byte_queue;
 pub mod cluster;
 pub mod handlers;
@@ -15,7 +14,6 @@ pub mod record;
 pub mod reply;
 pub mod request;
 
-pub use boundary::Boundary;
 pub use byte_queue::ByteQueue;
 pub use reply::{Member, Record, ReplyHeader};
 pub use request::{Header, Request};

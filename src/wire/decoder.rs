@@ -3,12 +3,12 @@
 
 use std::borrow::Cow;
 
-use super::boundary::Boundary;
 use super::lzw::Expander;
 use super::membership::message_type;
+use super::msgpack::{self, Boundary};
 use super::plain::{Plain, Progress};
 use super::stream::{StreamMessage, StreamSide};
-use super::{DecodeError, Envelope, Label, cipher, compress, limits, msgpack};
+use super::{DecodeError, Envelope, Label, cipher, compress, limits};
 
 /// Bytes that are expanded, decrypted or decoded in one go. A larger message is worked off in pieces,
 /// so that nobody else waits for the end of ten thousand entries. Only decryption is never cut up:
@@ -250,7 +250,7 @@ impl StreamDecoder {
                 }
                 None => Ok(Step::Wait),
             },
-            Stage::Compressed(boundary) => match boundary.find(input)? {
+            Stage::Compressed(boundary) => match boundary.find(input, limits::STREAM_BYTES_MAX)? {
                 Some(size) => {
                     let body = input.get(..size).unwrap_or_default();
                     let compressed = compress::unwrap(body).map(Cow::into_owned);
@@ -292,9 +292,7 @@ impl StreamDecoder {
         Ok(Step::Next(
             1,
             match kind {
-                message_type::COMPRESS => {
-                    Stage::Compressed(Boundary::new(limits::STREAM_BYTES_MAX))
-                }
+                message_type::COMPRESS => Stage::Compressed(Boundary::default()),
                 kind => Stage::Plain(Plain::new(kind)?),
             },
         ))

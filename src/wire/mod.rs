@@ -7,7 +7,6 @@
 
 mod address;
 mod bodies;
-mod boundary;
 mod checksum;
 mod cipher;
 mod compress;

@@ -1,8 +1,7 @@
 //! The innermost layer of a stream: one message, neither encrypted nor compressed.
 
-use super::boundary::Boundary;
 use super::membership::message_type;
-use super::msgpack::{self, Reader};
+use super::msgpack::{self, Boundary, Reader};
 use super::stream::{PushPull, PushPullNode, StreamMessage};
 use super::{Ack, DecodeError, Ping, limits};
 
@@ -67,7 +66,7 @@ impl Plain {
             | message_type::ERROR => Ok(Plain {
                 kind,
                 stage: Stage::Head,
-                boundary: Boundary::new(limits::STREAM_OBJECT_BYTES_MAX),
+                boundary: Boundary::default(),
             }),
             other => Err(DecodeError::UnexpectedType(other)),
         }
@@ -127,10 +126,11 @@ impl Plain {
             };
             return Ok(Step::Took(0));
         }
-        let Some(size) = self.boundary.find(input)? else {
+        let found = self.boundary.find(input, limits::STREAM_OBJECT_BYTES_MAX)?;
+        let Some(size) = found else {
             return Ok(Step::Wait);
         };
-        self.boundary = Boundary::new(limits::STREAM_OBJECT_BYTES_MAX);
+        self.boundary = Boundary::default();
         let (object, rest) = input.split_at(size);
         let reader = &mut Reader::new(object);
         match &mut self.stage {

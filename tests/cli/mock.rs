@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use cottar::rpc::{Boundary, ByteQueue};
+use cottar::rpc::{ByteQueue, REQUEST_BYTES_MAX};
+use cottar::wire::msgpack::Boundary;
 
 /// Serves connections with `serve`, one after the other, until the test ends.
 pub fn listen(serve: impl Fn(Connection) + Send + 'static) -> SocketAddr {
@@ -30,7 +31,8 @@ impl Connection {
     /// The next value of the client, as sent; `None` when it hangs up.
     pub fn value(&mut self) -> Option<Vec<u8>> {
         loop {
-            if let Some(length) = Boundary::default().find(self.input.as_slice()).unwrap() {
+            let found = Boundary::default().find(self.input.as_slice(), REQUEST_BYTES_MAX);
+            if let Some(length) = found.unwrap() {
                 let value = self.input.as_slice()[..length].to_vec();
                 self.input.consume(length);
                 return Some(value);

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use cottar::agent::observe::logger::Logger;
 use cottar::agent::rpc::{Action, Config as RpcConfig, RpcServer, SessionId, View};
 use cottar::handler::HandlerQueue;
-use cottar::rpc::{Boundary, ByteQueue};
+use cottar::rpc::ByteQueue;
 use cottar::serf::{
     Command, CommandId, Config, Input, JoinTarget, Output, Serf, StreamEnd, Transmit,
 };
 use cottar::time::{Duration, Instant};
+use cottar::wire::msgpack::Boundary;
 use cottar::wire::{Envelope, Key, Keyring, NodeName, NonceSource};
 
 use crate::value::{Value, decode};
@@ -119,7 +120,10 @@ impl Agent {
     pub fn take(&mut self, session: SessionId) -> Vec<Value> {
         let peer = self.peers.get_mut(&session).unwrap();
         let mut values = Vec::new();
-        while let Some(length) = Boundary::default().find(peer.bytes.as_slice()).unwrap() {
+        while let Some(length) = Boundary::default()
+            .find(peer.bytes.as_slice(), usize::MAX)
+            .unwrap()
+        {
             values.push(decode(&peer.bytes.as_slice()[..length]));
             peer.bytes.consume(length);
         }

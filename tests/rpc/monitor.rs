@@ -2,7 +2,7 @@
 
 use cottar::agent::observe::ring::Line;
 use cottar::agent::rpc::SessionId;
-use cottar::rpc::{Request, STRANGER_BYTES_MAX};
+use cottar::rpc::Request;
 use cottar::time::Duration;
 use log::Level;
 
@@ -184,16 +184,22 @@ fn who_does_not_say_who_it_is_is_cut_off_and_who_does_may_stay() {
 #[test]
 fn strangers_may_say_less_at_a_time() {
     let mut agent = Agent::new(Some("s3"));
+    let header = b"\x82\xa7Command\xa4auth\xa3Seq\x02";
+    // As soon as it announces too much.
     let session = agent.client();
-    let long = Request::Auth {
-        key: vec![b'x'; 2 * STRANGER_BYTES_MAX],
-    };
-    let long = long.encode(2);
-    agent.send(session, &long[..STRANGER_BYTES_MAX / 2]);
+    agent.send(session, header);
+    agent.send(session, &[0xdb, 0, 1, 0]);
     assert!(!agent.peers[&session].closed);
-    for part in long[STRANGER_BYTES_MAX / 2..].chunks(4096).take(12) {
-        agent.send(session, part);
-    }
+    agent.send(session, &[0]);
+    assert!(agent.peers[&session].closed);
+    // As soon as what has come and what must follow are too much: a byte for each of 60,000 values, then
+    // two.
+    let session = agent.client();
+    agent.send(session, header);
+    agent.send(session, &[0xdc, 0xea, 0x60]);
+    agent.send(session, &[0xa1; 10_000]);
+    assert!(!agent.peers[&session].closed);
+    agent.send(session, &[0xa1; 10_000]);
     assert!(agent.peers[&session].closed);
 }
 

@@ -13,12 +13,10 @@ use crate::handler::EventFilter;
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::rpc::reply;
 use crate::rpc::request::Body;
-use crate::rpc::{
-    Boundary, ByteQueue, Header, REQUEST_BYTES_MAX, Request, STRANGER_BYTES_MAX, record,
-};
+use crate::rpc::{ByteQueue, Header, REQUEST_BYTES_MAX, Request, STRANGER_BYTES_MAX, record};
 use crate::serf::{CommandId, Event, LamportTime, Query};
 use crate::time::Instant;
-use crate::wire::msgpack::Writer;
+use crate::wire::msgpack::{Boundary, Writer};
 
 /// Input that is kept while a command runs; the operating system keeps the rest.
 const INPUT_BYTES_MAX: usize = 64 << 10;
@@ -238,15 +236,12 @@ impl Session {
         &mut self,
         decode: impl FnOnce(&[u8]) -> Result<T, E>,
     ) -> Result<Option<T>, String> {
-        let found = self.boundary.find(self.input.as_slice());
+        let bytes_max = match self.is_admitted() {
+            true => REQUEST_BYTES_MAX,
+            false => STRANGER_BYTES_MAX,
+        };
+        let found = self.boundary.find(self.input.as_slice(), bytes_max);
         let Some(length) = found.map_err(|why| why.to_string())? else {
-            let bytes_max = match self.is_admitted() {
-                true => REQUEST_BYTES_MAX,
-                false => STRANGER_BYTES_MAX,
-            };
-            if self.input.len() > bytes_max {
-                return Err(format!("more than {bytes_max} bytes"));
-            }
             self.incomplete = true;
             return Ok(None);
         };

@@ -4,9 +4,12 @@
 //! writes str8 and bin. Reading is one and the same: both accept everything that any reference
 //! version emits, and fail, without a panic and without allocating by a header's word, on the rest.
 
+mod boundary;
+mod head;
 mod reader;
 mod writer;
 
+pub use boundary::Boundary;
 pub use reader::{Reader, Structure};
 pub use writer::{Dialect, Writer};
 
@@ -16,7 +19,7 @@ pub const DEPTH_MAX: usize = 16;
 /// Why a value could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The input ends inside the value. On a stream: wait for more.
+    /// The input ends inside the value.
     Truncated,
     /// The value has another type than its field; names the type that was due.
     WrongType(&'static str),
@@ -135,7 +138,6 @@ mod tests {
     fn counts_are_held_against_what_is_left() {
         let huge = [0xdf, 0xff, 0xff, 0xff, 0xff, 0];
         assert_eq!(Reader::new(&huge).structure(), Err(Error::TooMany));
-        assert_eq!(Reader::streaming(&huge).structure(), Err(Error::Truncated));
         assert_eq!(
             Reader::new(&[0xdb, 0xff, 0xff, 0xff, 0xff]).text(),
             Err(Error::Truncated)

@@ -1,7 +1,5 @@
 //! Writing values.
 
-use rmp::Marker;
-
 /// Which families of text and bytes a [`Writer`] may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -10,6 +8,40 @@ pub enum Dialect {
     /// The RPC port: text with str8, bytes as bin.
     Rpc,
 }
+
+/// Values of a kind whose length or number, if small, is a part of the marker, and else follows it.
+struct Family {
+    /// The marker of 0, and the first number that it does not hold.
+    fixed: (u8, u64),
+    /// The markers of numbers of 1, 2, 4 and 8 bytes.
+    wide: [Option<u8>; 4],
+}
+
+const UINT: Family = Family {
+    fixed: (0, 0x80),
+    wide: [Some(0xcc), Some(0xcd), Some(0xce), Some(0xcf)],
+};
+/// The family that is text and bytes in gossip.
+const RAW: Family = Family {
+    fixed: (0xa0, 32),
+    wide: [None, Some(0xda), Some(0xdb), None],
+};
+const TEXT: Family = Family {
+    fixed: RAW.fixed,
+    wide: [Some(0xd9), Some(0xda), Some(0xdb), None],
+};
+const BYTES: Family = Family {
+    fixed: (0, 0),
+    wide: [Some(0xc4), Some(0xc5), Some(0xc6), None],
+};
+const MAP: Family = Family {
+    fixed: (0x80, 16),
+    wide: [None, Some(0xde), Some(0xdf), None],
+};
+const ARRAY: Family = Family {
+    fixed: (0x90, 16),
+    wide: [None, Some(0xdc), Some(0xdd), None],
+};
 
 /// Appends values to a buffer.
 #[derive(Clone, Debug)]
@@ -45,76 +77,54 @@ impl Writer {
 
     /// Nil.
     pub fn nil(&mut self) -> &mut Self {
-        self.output.push(Marker::Null.to_u8());
-        self
+        self.verbatim(&[0xc0])
     }
 
     /// A boolean.
     pub fn bool(&mut self, value: bool) -> &mut Self {
-        self.output
-            .push(if value { Marker::True } else { Marker::False }.to_u8());
-        self
+        self.verbatim(&[if value { 0xc3 } else { 0xc2 }])
     }
 
     /// An unsigned integer in its shortest unsigned form.
     pub fn uint(&mut self, value: u64) -> &mut Self {
-        match value {
-            0..=0x7f => self.output.push(value as u8),
-            0x80..=0xff => self
-                .output
-                .extend_from_slice(&[Marker::U8.to_u8(), value as u8]),
-            0x100..=0xffff => self.marked(Marker::U16, &(value as u16).to_be_bytes()),
-            0x1_0000..=0xffff_ffff => self.marked(Marker::U32, &(value as u32).to_be_bytes()),
-            _ => self.marked(Marker::U64, &value.to_be_bytes()),
-        }
-        self
+        self.head(&UINT, value)
     }
 
     /// A signed integer: unsigned forms from 0 up, as codec 0.5.x writes them, else the shortest
     /// signed form.
     pub fn int(&mut self, value: i64) -> &mut Self {
-        match value {
+        let (marker, width) = match value {
             0.. => return self.uint(value as u64),
-            -32..=-1 => self.output.push(value as i8 as u8),
-            -128..=-33 => self.marked(Marker::I8, &(value as i8).to_be_bytes()),
-            -32_768..=-129 => self.marked(Marker::I16, &(value as i16).to_be_bytes()),
-            -2_147_483_648..=-32_769 => self.marked(Marker::I32, &(value as i32).to_be_bytes()),
-            _ => self.marked(Marker::I64, &value.to_be_bytes()),
-        }
-        self
+            -32..=-1 => return self.verbatim(&[value as u8]),
+            -128..=-33 => (0xd0, 1),
+            -32_768..=-129 => (0xd1, 2),
+            -2_147_483_648..=-32_769 => (0xd2, 4),
+            _ => (0xd3, 8),
+        };
+        self.marked(marker, value as u64, width)
     }
 
     /// A floating-point number, always 64 bits.
     pub fn f64(&mut self, value: f64) -> &mut Self {
-        self.marked(Marker::F64, &value.to_be_bytes());
-        self
+        self.marked(0xcb, value.to_bits(), 8)
     }
 
     /// Text; not checked for UTF-8.
     pub fn text(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
-        let text = text.as_ref();
-        match text.len() {
-            0..=31 => self.output.push(Marker::FixStr(text.len() as u8).to_u8()),
-            32..=255 if self.dialect == Dialect::Rpc => {
-                self.marked(Marker::Str8, &[text.len() as u8]);
-            }
-            32..=65_535 => self.marked(Marker::Str16, &(text.len() as u16).to_be_bytes()),
-            _ => self.marked(Marker::Str32, &length_u32(text).to_be_bytes()),
-        }
-        self.verbatim(text)
+        let family = match self.dialect {
+            Dialect::Gossip => &RAW,
+            Dialect::Rpc => &TEXT,
+        };
+        self.content(family, text.as_ref())
     }
 
     /// Bytes.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        if self.dialect == Dialect::Gossip {
-            return self.text(bytes);
-        }
-        match bytes.len() {
-            0..=255 => self.marked(Marker::Bin8, &[bytes.len() as u8]),
-            256..=65_535 => self.marked(Marker::Bin16, &(bytes.len() as u16).to_be_bytes()),
-            _ => self.marked(Marker::Bin32, &length_u32(bytes).to_be_bytes()),
-        }
-        self.verbatim(bytes)
+        let family = match self.dialect {
+            Dialect::Gossip => &RAW,
+            Dialect::Rpc => &BYTES,
+        };
+        self.content(family, bytes)
     }
 
     /// Bytes, or nil for `None`.
@@ -127,22 +137,12 @@ impl Writer {
 
     /// The header of a map of `pairs` pairs.
     pub fn map(&mut self, pairs: usize) -> &mut Self {
-        match pairs {
-            0..=15 => self.output.push(Marker::FixMap(pairs as u8).to_u8()),
-            16..=65_535 => self.marked(Marker::Map16, &(pairs as u16).to_be_bytes()),
-            _ => self.marked(Marker::Map32, &(pairs as u32).to_be_bytes()),
-        }
-        self
+        self.head(&MAP, pairs as u64)
     }
 
     /// The header of a list of `elements` elements.
     pub fn array(&mut self, elements: usize) -> &mut Self {
-        match elements {
-            0..=15 => self.output.push(Marker::FixArray(elements as u8).to_u8()),
-            16..=65_535 => self.marked(Marker::Array16, &(elements as u16).to_be_bytes()),
-            _ => self.marked(Marker::Array32, &(elements as u32).to_be_bytes()),
-        }
-        self
+        self.head(&ARRAY, elements as u64)
     }
 
     /// A key of a structure; its value must follow.
@@ -150,14 +150,39 @@ impl Writer {
         self.text(name)
     }
 
-    fn marked(&mut self, marker: Marker, bytes: &[u8]) {
-        self.output.push(marker.to_u8());
-        self.output.extend_from_slice(bytes);
+    fn content(&mut self, family: &Family, content: &[u8]) -> &mut Self {
+        self.head(family, content.len() as u64).verbatim(content)
     }
-}
 
-/// Lengths come from our own buffers, which never reach 4 GiB.
-fn length_u32(bytes: &[u8]) -> u32 {
-    debug_assert!(u32::try_from(bytes.len()).is_ok());
-    bytes.len() as u32
+    fn head(&mut self, family: &Family, number: u64) -> &mut Self {
+        let (marker, end) = family.fixed;
+        if number < end {
+            self.output.push(marker | number as u8);
+            return self;
+        }
+        // Lengths are those of our own buffers, which never reach 4 GiB.
+        for (marker, width) in family.wide.iter().zip([1, 2, 4, 8]) {
+            match *marker {
+                Some(marker) if width == 8 || number >> (8 * width) == 0 => {
+                    return self.marked(marker, number, width);
+                }
+                _ => {}
+            }
+        }
+        debug_assert!(false, "{number} is no length");
+        self
+    }
+
+    /// A marker and the last so many bytes of a number.
+    fn marked(&mut self, marker: u8, number: u64, width: usize) -> &mut Self {
+        let mut bytes = [marker; 9];
+        for (byte, digit) in bytes
+            .iter_mut()
+            .skip(1)
+            .zip(number.to_be_bytes().iter().skip(8 - width))
+        {
+            *byte = *digit;
+        }
+        self.verbatim(bytes.get(..=width).unwrap_or_default())
+    }
 }
