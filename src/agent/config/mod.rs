@@ -5,6 +5,7 @@ mod checks;
 mod decode;
 pub mod features;
 pub mod handlers;
+mod limits;
 pub mod settings;
 pub mod sources;
 

@@ -117,7 +117,7 @@ fn the_table_names_the_defaults_that_hold() {
     let core = |config: &AgentConfig| {
         let swim = config.profile.swim();
         let mut core = crate::serf::Config::new(config.node.clone(), config.bind, swim);
-        crate::agent::run::start::apply_limits(config, &mut core);
+        config.apply_limits(&mut core);
         format!("{core:?}")
     };
     let unsaid = AgentConfig::check(named()).unwrap();

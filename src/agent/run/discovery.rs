@@ -6,13 +6,13 @@ use super::join::Joiner;
 use super::{Agent, tokens};
 use crate::agent::config::AgentConfig;
 use crate::agent::mdns;
-pub(in crate::agent) use crate::agent::mdns::Mdns;
+pub(super) use crate::agent::mdns::Mdns;
 use crate::os::sys;
 use crate::serf::{JoinTarget, MemberStatus};
 use crate::time::Instant;
 
 /// Starts discovery if the settings ask for it.
-pub(in crate::agent) fn start(
+pub(super) fn start(
     config: &AgentConfig,
     advertised: SocketAddr,
     registry: &mio::Registry,

@@ -29,7 +29,7 @@ struct Join {
 
 /// Joins under way, by their command; the same number is their ticket at the resolver.
 #[derive(Debug, Default)]
-pub(in crate::agent) struct Joining(OrderedMap<CommandId, Join>);
+pub(super) struct Joining(OrderedMap<CommandId, Join>);
 
 /// The state of `-retry-join`.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(super) struct RetryJoin {
 
 impl RetryJoin {
     /// The first attempt is due at once.
-    pub(in crate::agent) const fn new(now: Instant) -> Self {
+    pub(super) const fn new(now: Instant) -> Self {
         RetryJoin {
             failed: 0,
             next: Some(now),
@@ -50,14 +50,14 @@ impl RetryJoin {
     }
 
     /// When the next attempt is due.
-    pub(in crate::agent) const fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
         self.next
     }
 }
 
 impl Agent {
     /// Starts the join that must work for the agent to go on.
-    pub(in crate::agent) fn start_join(&mut self) {
+    pub(super) fn start_join(&mut self) {
         let replay = self.config.replay_on_join;
         self.logger
             .print(&format!("==> Joining cluster...(replay: {replay})"));
@@ -134,7 +134,7 @@ impl Agent {
     }
 
     /// Takes the end of a command if it was a join.
-    pub(in crate::agent) fn join_ended(&mut self, id: CommandId, result: &CommandResult) -> bool {
+    pub(super) fn join_ended(&mut self, id: CommandId, result: &CommandResult) -> bool {
         if !self.joining.0.contains_key(&id) {
             return false;
         }

@@ -14,7 +14,7 @@ use crate::time::Instant;
 ///
 /// # Errors
 /// See [`JournalFiles::open`].
-pub(in crate::agent) fn open(
+pub(super) fn open(
     config: &AgentConfig,
     serf: &mut Serf,
     queue: &mut HandlerQueue,
@@ -79,7 +79,7 @@ impl Agent {
 
     /// Whether a handler's beginning can be written in this turn, and nothing of an earlier life is in
     /// its way.
-    pub(in crate::agent) fn may_begin_run(&self) -> bool {
+    pub(super) fn may_begin_run(&self) -> bool {
         match (&self.journal, self.handlers.journal()) {
             (Some(files), Some(journal)) => files.may_begin_run(journal),
             _ => true,

@@ -1,13 +1,16 @@
 //! The agent and the turn of its loop, known in one place.
 
+mod clients;
 #[cfg_attr(not(feature = "mdns"), path = "absent/discovery.rs")]
 mod discovery;
+mod handlers;
 mod join;
 mod journal;
+mod outputs;
 mod reload;
 mod save;
 mod shutdown;
-pub(super) mod start;
+mod start;
 #[cfg_attr(not(feature = "telemetry"), path = "absent/telemetry.rs")]
 mod telemetry;
 
@@ -32,15 +35,14 @@ use super::process::Runner;
 use super::process::earlier::EarlierRun;
 use super::process::orphans::Orphans;
 use super::process::resolver::Resolver;
+use super::rpc::RpcServer;
 use super::rpc::connections::Clients;
-use super::rpc::{Action, QueueChange, RpcServer, View};
-use crate::handler::outcome::Answer;
-use crate::handler::{HandlerQueue, Local};
+use crate::handler::HandlerQueue;
 use crate::ordered::OrderedMap;
 use crate::os::clock::Clock;
 use crate::os::error::os_error;
 use crate::os::signals::{Caught, Signals};
-use crate::serf::{Command, CommandId, CommandResult, Event, Input, MemberEventKind, Output, Serf};
+use crate::serf::{Command, CommandId, Input, Serf};
 use crate::time::{Duration, Instant};
 use discovery::Mdns;
 use join::{Joining, RetryJoin};
@@ -49,7 +51,7 @@ use shutdown::Life;
 use telemetry::Telemetry;
 
 /// Tokens of the sockets and pipes, one block for each part.
-pub(super) mod tokens {
+mod tokens {
     use super::{Mdns, Resolver, Runner, net};
     pub const SIGNALS: usize = 0;
     pub const RESOLVER: usize = 1;
@@ -74,7 +76,7 @@ const CONSOLE_RETRY: Duration = Duration::from_millis(250);
 
 /// Who waits for a command of the loop's own.
 #[derive(Clone, Debug)]
-pub(super) enum Waiting {
+enum Waiting {
     /// A handler's answer; the query as log lines name it, and the size of the output.
     Answer(std::sync::Arc<str>, u64),
     /// The leave that a signal asked for.
@@ -125,7 +127,7 @@ pub struct Agent {
 
 impl Agent {
     /// Runs until the end.
-    pub(super) fn run(mut self) -> ExitCode {
+    fn run(mut self) -> ExitCode {
         let mut events = Events::with_capacity(EVENTS_A_TURN);
         loop {
             if let Err(error) = self.turn(&mut events) {
@@ -299,7 +301,7 @@ impl Agent {
     }
 
     /// Passes work between the parts until none has any left, or the rounds are used up.
-    pub(super) fn settle(&mut self) {
+    fn settle(&mut self) {
         for _ in 0..ROUNDS_A_TURN {
             let mut busy = self.drain_core();
             busy |= self.drain_clients();
@@ -317,139 +319,6 @@ impl Agent {
         self.unfinished = true;
     }
 
-    fn drain_core(&mut self) -> bool {
-        for step in 0..STEPS_A_ROUND {
-            let Some(output) = self.serf.poll_output() else {
-                return step > 0;
-            };
-            self.handle_output(output);
-        }
-        true
-    }
-
-    fn handle_output(&mut self, output: Output) {
-        match output {
-            Output::Transmit(transmit) => {
-                let now = self.clock.now();
-                self.gossip.transmit(transmit, self.poll.registry(), now);
-            }
-            Output::Taken(event) => self.handlers.take_in(&event, self.clock.moment()),
-            Output::Event(event) => self.handle_event(event),
-            Output::CommandEnded { id, result } => self.command_ended(id, result),
-            Output::QueryRecord { id, record } => {
-                debug_assert!(RpcServer::owns(id), "the loop asks no queries of its own");
-                self.server.query_record(id, record);
-            }
-            Output::Snapshot(line) => {
-                if let Some(snapshot) = &mut self.snapshot {
-                    snapshot.record(&line);
-                }
-            }
-            Output::KeyringChanged { change, keys } => self.saving.keyring_changed(change, keys),
-            Output::Stop => self.name_lost(),
-        }
-    }
-
-    /// Streams see an event at once; the handlers when it is its turn.
-    fn handle_event(&mut self, event: Event) {
-        self.server.event(&event);
-        if let Event::Member(news) = &event {
-            self.own_leave_seen |= news.kind == MemberEventKind::Leave
-                && news
-                    .members
-                    .iter()
-                    .any(|m| m.name == *self.serf.local_name());
-        }
-        self.handlers.push(event, self.clock.moment());
-    }
-
-    fn command_ended(&mut self, id: CommandId, result: CommandResult) {
-        if self.join_ended(id, &result) {
-            return;
-        }
-        if RpcServer::owns(id) {
-            return self.server.command_ended(id, result);
-        }
-        match (self.waiting.remove(&id), result) {
-            (Some(Waiting::Answer(query, output_bytes)), CommandResult::Failed(why)) => {
-                Answer::warn_refused(&query, output_bytes, &why);
-            }
-            (Some(Waiting::Tags), CommandResult::Failed(why)) => {
-                self.logger
-                    .print(&format!("==> Failed to update tags: {why}"));
-            }
-            (Some(Waiting::Leave), result) => self.leave_ended(&result),
-            _ => {}
-        }
-    }
-
-    fn drain_clients(&mut self) -> bool {
-        for step in 0..STEPS_A_ROUND {
-            let at = self.clock.moment();
-            let view = View {
-                now: at.now,
-                unix_micros: at.unix_micros,
-                serf: &self.serf,
-                handlers: &self.handlers,
-                logger: &self.logger,
-                lost: self.gossip.lost(),
-            };
-            let Some(action) = self.server.poll_action(&view) else {
-                return step > 0;
-            };
-            self.handle_action(action);
-        }
-        true
-    }
-
-    fn handle_action(&mut self, action: Action) {
-        match action {
-            // Whatever there is gets written at the end of the turn.
-            Action::Flush(_) => {}
-            Action::Read(session) => self.clients.read_again(session),
-            Action::Close(session) => self.clients.close(session, self.clock.now()),
-            Action::Run { id, command } => self.run_for_client(id, command),
-            Action::Tags { id, change } => self.saving.tags_wanted(id, change),
-            Action::Join {
-                id,
-                addresses,
-                replay,
-            } => self.join_for_client(id, addresses, replay),
-            Action::Queue { id, change } => {
-                let result = change.apply(&mut self.handlers);
-                if let (Ok(count), QueueChange::Drop(_)) = (&result, &change) {
-                    log::warn!(target: "agent", "Dropped {count} events from the queue, on demand");
-                }
-                self.server.queue_changed(id, result);
-            }
-            Action::Shutdown => self.left_by_client(),
-        }
-    }
-
-    /// Writes what the core had to say for the snapshot, before handlers hear of it: an event that a
-    /// handler has seen does not come again after a crash.
-    fn flush_snapshot(&mut self) {
-        if self.is_journal_behind() {
-            return;
-        }
-        if let Some(snapshot) = &mut self.snapshot {
-            let start = self.clock.now();
-            if snapshot.flush(start) {
-                let took = self.clock.now().since(start);
-                self.telemetry.snapshot_written(took, &self.clock);
-            }
-        }
-    }
-
-    fn run_for_client(&mut self, id: CommandId, command: Command) {
-        if command == Command::Leave {
-            log::info!(target: "agent", "requesting graceful leave from Serf");
-            self.retry_join = None;
-        }
-        let now = self.clock.now();
-        self.serf.handle_input(Input::Command { id, command }, now);
-    }
-
     /// Hands a command of the loop's own to the core.
     fn run_own(&mut self, waiting: Waiting, command: Command) {
         let id = self.new_command_id();
@@ -458,52 +327,10 @@ impl Agent {
         self.serf.handle_input(Input::Command { id, command }, now);
     }
 
-    /// Tells the core for which queries there are handlers.
-    fn announce_query_handlers(&mut self) {
-        let input = Input::QueryHandlers(self.handlers.query_handlers());
-        self.serf.handle_input(input, self.clock.now());
-    }
-
     fn new_command_id(&mut self) -> CommandId {
         let id = CommandId(self.next_command);
         self.next_command += 1;
         id
-    }
-
-    /// Takes the end of a handler and starts the next one.
-    fn step_handlers(&mut self) -> bool {
-        let mut busy = false;
-        if let Some(outcome) = self.runner.poll_outcome() {
-            busy = true;
-            self.telemetry.handler_ended(outcome.duration, &self.clock);
-            if let Some(answer) = self.handlers.handle_outcome(outcome) {
-                let waiting = Waiting::Answer(answer.query, answer.output_bytes);
-                self.run_own(waiting, answer.command);
-            }
-        }
-        if self.runner.is_running() || !self.may_begin_run() {
-            return busy;
-        }
-        let at = self.clock.moment();
-        let local = Local {
-            name: self.serf.local_name(),
-            tags: self.serf.tags(),
-        };
-        if let Some(invocation) = self.handlers.poll_invocation(local, at) {
-            busy = true;
-            self.telemetry.handler_starts(&invocation.script);
-            // That it begins is written before it does: it may be the end of this process.
-            self.flush_journal();
-            self.runner.start(invocation, self.poll.registry(), at.now);
-            self.record_process();
-        } else if let Some(journal) = &mut self.journal {
-            busy |= journal.read_for(&mut self.handlers);
-        }
-        while let Some((ltime, id)) = self.handlers.poll_handled_query() {
-            self.serf
-                .handle_input(Input::QueryHandled { ltime, id }, at.now);
-        }
-        busy
     }
 
     fn drain_resolver(&mut self) -> bool {

@@ -11,7 +11,7 @@ use crate::serf::Command;
 impl Agent {
     /// Reads all files again, with the flags over them, and applies what a running agent can take; an
     /// error changes nothing.
-    pub(in crate::agent) fn reload(&mut self) {
+    pub(super) fn reload(&mut self) {
         self.logger.print("==> Reloading configuration...");
         self.notifier.reloading(self.clock.now());
         let mut notices = Vec::new();

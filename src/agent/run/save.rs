@@ -40,7 +40,7 @@ impl Saving {
     }
 
     /// The end of the process. Keys are in use already; tags that wait were not promised to anybody.
-    pub(in crate::agent) fn finish(&mut self, config: &AgentConfig) {
+    pub(super) fn finish(&mut self, config: &AgentConfig) {
         let mut results = Vec::new();
         results.extend(self.keyring.take().map(|(saver, _)| saver.finish()));
         if let (Some((keys, _)), Some(path)) = (self.next_keyring.take(), &config.keyring_file) {

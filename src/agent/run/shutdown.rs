@@ -17,7 +17,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::agent) enum Life {
+pub(super) enum Life {
     /// All is well.
     Running,
     /// A signal asked for a leave, which may take until then.
@@ -30,7 +30,7 @@ pub(in crate::agent) enum Life {
 
 impl Life {
     /// When [`Agent::advance_life`] has something to do.
-    pub(in crate::agent) const fn poll_timeout(self) -> Option<Instant> {
+    pub(super) const fn poll_timeout(self) -> Option<Instant> {
         match self {
             Life::Leaving(end) | Life::Ending(end) => Some(end),
             Life::Running | Life::Over(_) => None,
@@ -46,14 +46,14 @@ impl Life {
     }
 
     /// Whether nobody has asked for an end yet.
-    pub(in crate::agent) const fn is_running(self) -> bool {
+    pub(super) const fn is_running(self) -> bool {
         matches!(self, Life::Running)
     }
 }
 
 impl Agent {
     /// A signal came.
-    pub(in crate::agent) fn caught(&mut self, signal: Caught) {
+    pub(super) fn caught(&mut self, signal: Caught) {
         self.logger
             .print(&format!("==> Caught signal: {}", signal.as_str()));
         match (self.life, signal) {
@@ -162,7 +162,7 @@ impl Agent {
     }
 
     /// The last words, and the status.
-    pub(in crate::agent) fn finish(&mut self, code: u8) -> ExitCode {
+    pub(super) fn finish(&mut self, code: u8) -> ExitCode {
         log::info!(target: "agent", "requesting serf shutdown");
         self.notifier.stopping("Ending", self.clock.now());
         self.finish_journal();

@@ -268,7 +268,7 @@ fn open_gossip(
     serf_config.protocol = protocol;
     serf_config.broadcast_timeout = config.broadcast_timeout;
     serf_config.allowed_networks = allowed_networks(config, addr);
-    apply_limits(config, &mut serf_config);
+    config.apply_limits(&mut serf_config);
     // Not before the port is ours: the file may belong to an agent that runs.
     let (snapshot, restored) = match &config.snapshot {
         None => (None, None),
@@ -304,30 +304,6 @@ fn allowed_networks(config: &AgentConfig, addr: SocketAddr) -> Vec<Network> {
         allowed.push(Network::of_one(config.bind.ip()));
     }
     allowed
-}
-
-/// Numbers that a file may change; the core's own defaults hold otherwise.
-pub(in crate::agent) fn apply_limits(config: &AgentConfig, core: &mut serf::Config) {
-    fn set<T: Copy>(value: &mut T, said: Option<T>) {
-        *value = said.unwrap_or(*value);
-    }
-    set(&mut core.reconnect_interval, config.reconnect_interval);
-    set(&mut core.reconnect_timeout, config.reconnect_timeout);
-    set(&mut core.tombstone_timeout, config.tombstone_timeout);
-    set(
-        &mut core.query_size_limit_bytes,
-        config.query_size_limit_bytes,
-    );
-    set(
-        &mut core.query_response_size_limit_bytes,
-        config.query_response_size_limit_bytes,
-    );
-    set(
-        &mut core.user_event_size_limit_bytes,
-        config.user_event_size_limit_bytes,
-    );
-    core.name_conflict_resolution = config.name_conflict_resolution;
-    core.coordinates = config.coordinates;
 }
 
 fn split_seed(seed: [u8; 40]) -> ([u8; 32], u64) {
@@ -388,7 +364,7 @@ impl Agent {
     }
 
     /// The start is through: the log may be seen, and the tries to join begin.
-    pub(in crate::agent) fn started(&mut self) {
+    pub(super) fn started(&mut self) {
         self.logger
             .print("\n==> Log data will now stream in as it occurs:\n");
         self.logger.open_gate();

@@ -59,7 +59,7 @@ struct NamedSink {
 
 /// Metrics and where they come from.
 #[derive(Debug)]
-pub(in crate::agent) struct Telemetry {
+pub(super) struct Telemetry {
     metrics: Metrics,
     named: Vec<NamedSink>,
     /// The resolver has been asked.
@@ -88,7 +88,7 @@ const fn word(sink: Sink) -> &'static str {
 
 impl Telemetry {
     /// Telemetry as the settings ask for it. Names are looked up while the agent runs.
-    pub(in crate::agent) fn new(config: &AgentConfig) -> Self {
+    pub(super) fn new(config: &AgentConfig) -> Self {
         let mut telemetry = Telemetry {
             metrics: Metrics::default(),
             named: Vec::new(),
@@ -175,7 +175,7 @@ impl Telemetry {
     }
 
     /// When [`Agent::measure`] has something to do by itself: only if somebody is to be told.
-    pub(in crate::agent) fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let look = self.metrics.sends().then_some(self.next_look);
         [look, self.metrics.poll_timeout()]
             .into_iter()
@@ -196,7 +196,7 @@ impl Telemetry {
     }
 
     /// The core took so long for a round of gossip.
-    pub(in crate::agent) fn gossiped(&mut self, duration: Duration, clock: &Clock) {
+    pub(super) fn gossiped(&mut self, duration: Duration, clock: &Clock) {
         self.metrics
             .time("memberlist.gossip", duration, moment(clock));
     }
@@ -330,7 +330,7 @@ impl Telemetry {
 
 impl Agent {
     /// Takes what the parts have counted in this turn, and sends what is due.
-    pub(in crate::agent) fn measure(&mut self) {
+    pub(super) fn measure(&mut self) {
         let seen = Seen {
             traffic: self.gossip.traffic(),
             swim: *self.serf.swim().counters(),

@@ -12,31 +12,31 @@ use crate::time::Instant;
 
 /// Discovery that does not exist.
 #[derive(Debug)]
-pub(in crate::agent) enum Mdns {}
+pub(super) enum Mdns {}
 
 impl Mdns {
-    pub(in crate::agent) const TOKENS: usize = 0;
+    pub(super) const TOKENS: usize = 0;
 
-    pub(in crate::agent) fn owns(&self, _: Token) -> bool {
+    pub(super) fn owns(&self, _: Token) -> bool {
         match *self {}
     }
-    pub(in crate::agent) fn handle_readiness(&mut self, _: Token) {
+    pub(super) fn handle_readiness(&mut self, _: Token) {
         match *self {}
     }
-    pub(in crate::agent) fn has_more(&self) -> bool {
+    pub(super) fn has_more(&self) -> bool {
         match *self {}
     }
-    pub(in crate::agent) fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match *self {}
     }
-    pub(in crate::agent) fn receive(&mut self, _: Instant) {
+    pub(super) fn receive(&mut self, _: Instant) {
         match *self {}
     }
 }
 
 /// Settings that ask for discovery have been refused before.
 #[allow(clippy::unnecessary_wraps)]
-pub(in crate::agent) fn start(
+pub(super) fn start(
     _: &AgentConfig,
     _: SocketAddr,
     _: &Registry,

@@ -15,25 +15,25 @@ pub(super) const TICKET: Ticket = Ticket(0);
 
 /// Telemetry that keeps nothing.
 #[derive(Debug)]
-pub(in crate::agent) struct Telemetry;
+pub(super) struct Telemetry;
 
 impl Telemetry {
-    pub(in crate::agent) fn new(_: &AgentConfig) -> Self {
+    pub(super) fn new(_: &AgentConfig) -> Self {
         Telemetry
     }
     pub(super) fn names_resolved(&mut self, _: &OrderedMap<String, Answer>, _: Instant) {}
-    pub(in crate::agent) fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         None
     }
     pub(super) fn handler_starts(&mut self, _: &Arc<[u8]>) {}
     pub(super) fn handler_ended(&mut self, _: Duration, _: &Clock) {}
-    pub(in crate::agent) fn gossiped(&mut self, _: Duration, _: &Clock) {}
+    pub(super) fn gossiped(&mut self, _: Duration, _: &Clock) {}
     pub(super) fn snapshot_written(&mut self, _: Duration, _: &Clock) {}
 }
 
 impl Agent {
     /// The core notes samples for whoever takes them; nobody does.
-    pub(in crate::agent) fn measure(&mut self) {
+    pub(super) fn measure(&mut self) {
         drop(self.serf.take_samples());
     }
 

@@ -1,0 +1,59 @@
+//! What RPC clients ask for.
+
+use super::{Agent, STEPS_A_ROUND};
+use crate::agent::rpc::{Action, QueueChange, View};
+use crate::serf::{Command, CommandId, Input};
+
+impl Agent {
+    pub(super) fn drain_clients(&mut self) -> bool {
+        for step in 0..STEPS_A_ROUND {
+            let at = self.clock.moment();
+            let view = View {
+                now: at.now,
+                unix_micros: at.unix_micros,
+                serf: &self.serf,
+                handlers: &self.handlers,
+                logger: &self.logger,
+                lost: self.gossip.lost(),
+            };
+            let Some(action) = self.server.poll_action(&view) else {
+                return step > 0;
+            };
+            self.handle_action(action);
+        }
+        true
+    }
+
+    fn handle_action(&mut self, action: Action) {
+        match action {
+            // Whatever there is gets written at the end of the turn.
+            Action::Flush(_) => {}
+            Action::Read(session) => self.clients.read_again(session),
+            Action::Close(session) => self.clients.close(session, self.clock.now()),
+            Action::Run { id, command } => self.run_for_client(id, command),
+            Action::Tags { id, change } => self.saving.tags_wanted(id, change),
+            Action::Join {
+                id,
+                addresses,
+                replay,
+            } => self.join_for_client(id, addresses, replay),
+            Action::Queue { id, change } => {
+                let result = change.apply(&mut self.handlers);
+                if let (Ok(count), QueueChange::Drop(_)) = (&result, &change) {
+                    log::warn!(target: "agent", "Dropped {count} events from the queue, on demand");
+                }
+                self.server.queue_changed(id, result);
+            }
+            Action::Shutdown => self.left_by_client(),
+        }
+    }
+
+    pub(super) fn run_for_client(&mut self, id: CommandId, command: Command) {
+        if command == Command::Leave {
+            log::info!(target: "agent", "requesting graceful leave from Serf");
+            self.retry_join = None;
+        }
+        let now = self.clock.now();
+        self.serf.handle_input(Input::Command { id, command }, now);
+    }
+}

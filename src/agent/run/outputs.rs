@@ -1,0 +1,89 @@
+//! What the core has to say, and who hears it.
+
+use super::{Agent, STEPS_A_ROUND, Waiting};
+use crate::agent::rpc::RpcServer;
+use crate::handler::outcome::Answer;
+use crate::serf::{CommandId, CommandResult, Event, MemberEventKind, Output};
+
+impl Agent {
+    pub(super) fn drain_core(&mut self) -> bool {
+        for step in 0..STEPS_A_ROUND {
+            let Some(output) = self.serf.poll_output() else {
+                return step > 0;
+            };
+            self.handle_output(output);
+        }
+        true
+    }
+
+    fn handle_output(&mut self, output: Output) {
+        match output {
+            Output::Transmit(transmit) => {
+                let now = self.clock.now();
+                self.gossip.transmit(transmit, self.poll.registry(), now);
+            }
+            Output::Taken(event) => self.handlers.take_in(&event, self.clock.moment()),
+            Output::Event(event) => self.handle_event(event),
+            Output::CommandEnded { id, result } => self.command_ended(id, result),
+            Output::QueryRecord { id, record } => {
+                debug_assert!(RpcServer::owns(id), "the loop asks no queries of its own");
+                self.server.query_record(id, record);
+            }
+            Output::Snapshot(line) => {
+                if let Some(snapshot) = &mut self.snapshot {
+                    snapshot.record(&line);
+                }
+            }
+            Output::KeyringChanged { change, keys } => self.saving.keyring_changed(change, keys),
+            Output::Stop => self.name_lost(),
+        }
+    }
+
+    /// Streams see an event at once; the handlers when it is its turn.
+    fn handle_event(&mut self, event: Event) {
+        self.server.event(&event);
+        if let Event::Member(news) = &event {
+            self.own_leave_seen |= news.kind == MemberEventKind::Leave
+                && news
+                    .members
+                    .iter()
+                    .any(|m| m.name == *self.serf.local_name());
+        }
+        self.handlers.push(event, self.clock.moment());
+    }
+
+    fn command_ended(&mut self, id: CommandId, result: CommandResult) {
+        if self.join_ended(id, &result) {
+            return;
+        }
+        if RpcServer::owns(id) {
+            return self.server.command_ended(id, result);
+        }
+        match (self.waiting.remove(&id), result) {
+            (Some(Waiting::Answer(query, output_bytes)), CommandResult::Failed(why)) => {
+                Answer::warn_refused(&query, output_bytes, &why);
+            }
+            (Some(Waiting::Tags), CommandResult::Failed(why)) => {
+                self.logger
+                    .print(&format!("==> Failed to update tags: {why}"));
+            }
+            (Some(Waiting::Leave), result) => self.leave_ended(&result),
+            _ => {}
+        }
+    }
+
+    /// Writes what the core had to say for the snapshot, before handlers hear of it: an event that a
+    /// handler has seen does not come again after a crash.
+    pub(super) fn flush_snapshot(&mut self) {
+        if self.is_journal_behind() {
+            return;
+        }
+        if let Some(snapshot) = &mut self.snapshot {
+            let start = self.clock.now();
+            if snapshot.flush(start) {
+                let took = self.clock.now().since(start);
+                self.telemetry.snapshot_written(took, &self.clock);
+            }
+        }
+    }
+}
