@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`time`], [`rng`], [`go`] | instants, seeded choices, durations and quoting as the reference writes them |
 //! | [`json`] | JSON as the reference prints it |
+//! | [`count`] | numbers of things in messages |
 //! | [`ordered`] | maps and sets in the order of their keys, in little machine code |
 //! | [`wire`] | bytes and messages, in both directions, and every limit on what a peer may send |
 //! | [`swim`] | who is in the cluster and who answers: SWIM with Lifeguard |
@@ -27,7 +28,7 @@
 //! | [`agent`] | one loop: gossip sockets, RPC clients, one handler at a time, signals, settings, log |
 //! | [`cli`] | one table of commands and flags, a blocking RPC client, output as text and JSON |
 //!
-//! Dependence goes one way: `time`, `rng`, `json`, `ordered` ← `wire` ← `swim` ← `serf` ← `handler` ← `os` ← `agent` ←
+//! Dependence goes one way: `time`, `rng`, `json`, `ordered`, `count` ← `wire` ← `swim` ← `serf` ← `handler` ← `os` ← `agent` ←
 //! `cli`, with `rpc` beside `handler`. Nothing in the core names a socket, file, process, thread or clock, and `unsafe`
 //! is found in `os::sys` alone.
 //!
@@ -40,6 +41,7 @@
 
 pub mod agent;
 pub mod cli;
+pub mod count;
 pub mod go;
 pub mod handler;
 pub mod json;

@@ -4,6 +4,7 @@ use super::client::Client;
 use super::command::flags::{Flags, parse_integer};
 use super::common::failed;
 use super::failure::Failure;
+use crate::count::Count;
 use crate::ordered::OrderedSet;
 use crate::rpc::Request;
 use crate::rpc::reply::{Member, Record};
@@ -91,7 +92,8 @@ impl Expected {
         match &self.goal {
             Goal::Count(count) if self.from.len() < *count => {
                 let came = self.from.len();
-                Some(format!("Incomplete: a {kind} from {came} of {count} nodes"))
+                let count = Count(*count as u64, "node");
+                Some(format!("Incomplete: a {kind} from {came} of {count}"))
             }
             Goal::All(nodes) if !nodes.is_empty() => {
                 let names: Vec<_> = nodes.iter().map(|n| format!("'{}'", Escaped(n))).collect();

@@ -10,7 +10,7 @@ use super::common::{NO_CONNECTION, bytes, failed, format, place};
 use super::failure::{Failure, Outcome};
 use super::fields::Fields;
 use super::members::{FIELDS, fetch, filtered, listed, show_fields};
-use crate::go;
+use crate::count::Count;
 use crate::ordered::OrderedSet;
 use crate::rpc::Request;
 use crate::rpc::reply::Member;
@@ -166,8 +166,15 @@ impl Waiting {
             members.retain(|member| self.names.contains(&member.name));
         }
         self.state = match self.count {
-            0 => format!("{} members still match", members.len()),
-            count => format!("{} of {count} members match", members.len()),
+            0 => match members.len() {
+                1 => "1 member still matches".to_owned(),
+                some => format!("{some} members still match"),
+            },
+            count => format!(
+                "{} of {} match",
+                members.len(),
+                Count(count as u64, "member")
+            ),
         };
         Ok(members)
     }

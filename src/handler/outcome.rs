@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Described, event_type};
+use crate::count::Count;
 use crate::serf::config::RESPONSE_BYTES_MAX;
 use crate::serf::{Command, Event};
 use crate::time::Duration;
@@ -69,7 +70,8 @@ impl Answer {
     pub fn warn_refused(query: &str, output_bytes: u64, reason: &str) {
         log::warn!(
             target: "agent",
-            "Failed to respond to query '{query}': {reason} ({output_bytes} bytes of output)"
+            "Failed to respond to query '{query}': {reason} ({} of output)",
+            Count(output_bytes, "byte")
         );
     }
 }

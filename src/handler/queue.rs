@@ -23,6 +23,7 @@ use super::moment::{Moment, event_id};
 use super::outcome::warn_failed;
 use super::registered::{Registered, Registry};
 use super::{Answer, Described, HandlerSettings, Input, Invocation, Local, Outcome, json};
+use crate::count::Count;
 use crate::handler::End;
 use crate::ordered::OrderedMap;
 use crate::serf::{Command, Event, LamportTime, QueryHandlers};
@@ -304,7 +305,7 @@ impl HandlerQueue {
     pub fn abandon(&mut self) {
         let kept = self.journal.as_ref().map_or(0, Journal::len);
         if kept > 0 {
-            log::info!(target: "agent", "Stopping with {kept} user events in the journal, for the next start");
+            log::info!(target: "agent", "Stopping with {} in the journal, for the next start", Count(kept as u64, "user event"));
         }
         let unrecorded = |w: &&Waiting| w.wanted && w.number.is_none();
         let lost = self
@@ -313,7 +314,7 @@ impl HandlerQueue {
             .filter(unrecorded)
             .count();
         if lost > 0 {
-            log::warn!(target: "agent", "Stopping with {lost} events that no handler was run for");
+            log::warn!(target: "agent", "Stopping with {} that no handler was run for", Count(lost as u64, "event"));
         }
         self.waiting = VecDeque::new();
         self.bytes = 0;

@@ -30,6 +30,7 @@ use super::broadcast::{
 use super::bucket::TokenBucket;
 use super::table::NodeId;
 use super::{Audience, BroadcastId, Config, NodeState, Output, Priority, Sample, Swim};
+use crate::count::Count;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::limits::COMPOUND_PARTS_SENT_MAX;
@@ -205,7 +206,8 @@ impl Swim {
         if message.len() + MESSAGE_OVERHEAD_BYTES > self.envelope.packet_budget_bytes() {
             log::warn!(
                 target: "memberlist",
-                "A broadcast of {} bytes fits into no packet and is not sent", message.len()
+                "A broadcast of {} fits into no packet and is not sent",
+                Count(message.len() as u64, "byte")
             );
             self.outputs.extend(id.map(Output::BroadcastFinished));
             return;

@@ -134,7 +134,7 @@ fn what_waits_when_the_agent_is_killed_is_run_in_order_and_once() {
     agent.end(libc::SIGKILL);
     // The handler that had begun goes on without its agent: the next one waits for it.
     let agent = place.start(WRITES);
-    agent.wait_for("user events wait from before");
+    agent.wait_for("user events waiting from before");
     agent.wait_for("still runs as process");
     fire(&agent, "new");
     assert_eq!(content(&place.path("ran")), first);
@@ -384,7 +384,7 @@ fn damage_never_keeps_an_agent_from_starting() {
     fs::write(place.journal().join("0000000000000001-xx.journal"), "noise").unwrap();
     release(&place);
     let agent = place.start(WRITES);
-    agent.wait_for("are no records, they are kept in");
+    agent.wait_for("bytes kept in");
     fire(&agent, "new");
     wait_until("the new one", || {
         place.lines("ran").last().is_some_and(|l| l == "new 1")

@@ -22,29 +22,33 @@ const MODULES: &[(&str, &[&str])] = &[
     ("rng", &["time"]),
     ("ordered", &[]),
     ("json", &[]),
+    ("count", &[]),
     ("go", &["time"]),
     ("wire", &["time", "rng", "ordered"]),
-    ("swim", &["time", "rng", "ordered", "wire"]),
-    ("serf", &["time", "rng", "ordered", "go", "wire", "swim"]),
+    ("swim", &["time", "rng", "ordered", "count", "wire"]),
+    (
+        "serf",
+        &["time", "rng", "ordered", "count", "go", "wire", "swim"],
+    ),
     (
         "handler",
         &[
-            "time", "rng", "ordered", "go", "json", "wire", "swim", "serf",
+            "time", "rng", "ordered", "count", "go", "json", "wire", "swim", "serf",
         ],
     ),
     ("rpc", &["time", "ordered", "go", "wire", "serf"]),
-    ("os", &["time", "handler"]),
+    ("os", &["time", "wire", "handler"]),
     (
         "agent",
         &[
-            "time", "rng", "ordered", "go", "wire", "swim", "serf", "handler", "rpc", "os",
+            "time", "rng", "ordered", "count", "go", "wire", "swim", "serf", "handler", "rpc", "os",
         ],
     ),
     (
         "cli",
         &[
-            "time", "rng", "ordered", "go", "json", "wire", "swim", "serf", "handler", "rpc", "os",
-            "agent",
+            "time", "rng", "ordered", "count", "go", "json", "wire", "swim", "serf", "handler",
+            "rpc", "os", "agent",
         ],
     ),
 ];

@@ -270,7 +270,7 @@ fn what_is_cut_or_refused_is_told() {
     let big = "query:big=head -c 10000 /dev/zero | tr '\\0' a; printf END";
     let shown = text(&run(&[big, "query", "big"]).stdout);
     assert!(
-        shown.contains("\nOutput: 10003 bytes, the last 8192 are kept, no newline"),
+        shown.contains("\nOutput: 10003 bytes, the last 8192 kept, no newline"),
         "{shown}"
     );
     assert!(
@@ -280,11 +280,11 @@ fn what_is_cut_or_refused_is_told() {
     let quiet = run(&["-quiet", big, "query", "big"]);
     assert_eq!((quiet.stdout.len(), quiet.status.code()), (8192, Some(0)));
     assert!(quiet.stdout.ends_with(b"aEND"));
-    let notes = "The last 8192 bytes of 10003\nNo answer: response exceeds limit of 1024 bytes\n";
+    let notes = "The last 8192 of 10003 bytes\nNo answer: response exceeds limit of 1024 bytes\n";
     assert_eq!(text(&quiet.stderr), notes);
     // The end of an answer is no answer, whatever the limit.
     let more = text(&run(&["-query-response-size-limit=9000", big, "query", "big"]).stdout);
-    assert!(more.contains(", the last 9000 are kept"), "{more}");
+    assert!(more.contains(", the last 9000 kept"), "{more}");
     assert!(
         more.contains("\nAnswer: not sent: response exceeds limit of 9000 bytes\n"),
         "{more}"

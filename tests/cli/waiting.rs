@@ -85,7 +85,7 @@ fn what_is_missing_is_told_when_the_time_is_over() {
     for (line, why) in [
         (&["-count=3"][..], "Timed out: 1 of 3 members match\n"),
         (&["n", "m"], "Timed out: 1 of 2 members match\n"),
-        (&["-count=0"], "Timed out: 1 members still match\n"),
+        (&["-count=0"], "Timed out: 1 member still matches\n"),
     ] {
         let line = [&["wait", "-timeout=1s"], line].concat();
         let got = agent.run(&line);

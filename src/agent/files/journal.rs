@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::lock::FileLock;
 use super::sync;
+use crate::count::Count;
 use crate::handler::HandlerQueue;
 use crate::handler::journal::{
     Damage, Journal, Read, Recovered, Recovery, SEGMENT_BYTES_MAX, SegmentId, Settings,
@@ -137,9 +138,10 @@ impl JournalFiles {
             let path = self.directory.join(name);
             log::warn!(
                 target: "agent",
-                "Journal {}: {count} bytes at {offset} are no records, they are kept in {}",
-                self.path_of(id).display(),
-                path.display()
+                "Journal {}: no record at {offset}, {} kept in {}",
+                shown(&self.path_of(id)),
+                Count(count as u64, "byte"),
+                shown(&path)
             );
             let written = OpenOptions::new()
                 .write(true)

@@ -11,7 +11,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{atomic, sync};
-use crate::os::error::os_error;
+use crate::count::Count;
+use crate::os::error::{os_error, shown};
 use crate::os::own_child::OwnChild;
 use crate::serf::snapshot::{Remark, Snapshot, SnapshotLine};
 use crate::time::{Duration, Instant};
@@ -472,7 +473,7 @@ fn log_remarks(remarks: &[Remark]) {
     }
     let more = remarks.len().saturating_sub(REMARKS_MAX);
     if more > 0 {
-        log::warn!(target: "serf", "{more} more lines of the snapshot were passed over");
+        log::warn!(target: "serf", "Passed over {} of the snapshot", Count(more as u64, "more line"));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What has passed the gossip port, and what has not.
 
+use crate::count::Count;
 use crate::time::{Duration, Instant};
 
 /// Time between reports of what was dropped.
@@ -55,8 +56,9 @@ impl Dropped {
         }
         log::warn!(
             target: "memberlist",
-            "Overload: {datagrams} packets not sent, {unread} lost before they were read, \
-             {streams} connections refused"
+            "Overload: {} not sent, {unread} lost before they were read, {} refused",
+            Count(datagrams, "packet"),
+            Count(streams, "connection")
         );
         *self = Dropped {
             quiet_until: now + REPORT_INTERVAL,

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
+use crate::count::Count;
 use crate::os::sys;
 
 /// Bytes that wait for a reader of stdout.
@@ -139,7 +140,10 @@ impl Console {
             if front.is_empty() {
                 if self.dropped_lines > 0 {
                     let lost = std::mem::take(&mut self.dropped_lines);
-                    let note = format!("==> {lost} lines were lost: nobody read stdout in time\n");
+                    let note = format!(
+                        "==> {} lost: nobody read stdout in time\n",
+                        Count(lost, "line")
+                    );
                     self.pending.extend(note.as_bytes());
                     continue;
                 }

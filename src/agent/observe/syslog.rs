@@ -12,6 +12,7 @@ use log::Level;
 use mio::net::UnixStream;
 
 use super::ring::Line;
+use crate::count::Count;
 use crate::os::sys::LocalTime;
 
 /// Where the system's log may listen.
@@ -112,7 +113,7 @@ impl Syslog {
     /// Sends a log line, or drops it.
     pub fn send(&mut self, line: &Line) {
         if self.lost > 0 {
-            let note = format!("agent: {} lines did not reach syslog", self.lost);
+            let note = format!("agent: {} did not reach syslog", Count(self.lost, "line"));
             if self.deliver(&self.frame(Level::Warn, &note, line.time)) {
                 self.lost = 0;
             }
@@ -310,7 +311,7 @@ mod tests {
         syslog.missed_at = None;
         syslog.send(&line(Level::Info, "late"));
         assert!(syslog.is_connected());
-        assert!(receive(&server).ends_with("agent: 1 lines did not reach syslog\n"));
+        assert!(receive(&server).ends_with("agent: 1 line did not reach syslog\n"));
         assert!(receive(&server).ends_with(": late\n"));
     }
 
@@ -349,7 +350,7 @@ mod tests {
             receive(&server);
         }
         syslog.send(&line(Level::Info, "y"));
-        assert!(receive(&server).ends_with("agent: 1 lines did not reach syslog\n"));
+        assert!(receive(&server).ends_with("agent: 1 line did not reach syslog\n"));
         assert!(receive(&server).ends_with(": y\n"));
         assert_eq!(syslog.lost(), 0);
     }
@@ -374,7 +375,7 @@ mod tests {
         let server = UnixDatagram::bind(&path).unwrap();
         syslog.missed_at = None;
         syslog.send(&line(Level::Info, "back"));
-        assert!(receive(&server).contains("1 lines did not reach"));
+        assert!(receive(&server).contains("1 line did not reach"));
         assert!(receive(&server).ends_with(": back\n"));
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::SessionId;
 use crate::agent::observe::logger::{Logger, parse_level};
 use crate::agent::observe::ring::Cursor;
+use crate::count::Count;
 use log::LevelFilter;
 
 use crate::handler::EventFilter;
@@ -353,7 +354,7 @@ impl Session {
         if lost > 0 {
             log::warn!(
                 target: "agent.ipc",
-                "Dropping logs to ipc.client: {}: {lost} lines", self.peer
+                "Dropping logs to ipc.client: {}: {}", self.peer, Count(lost, "line")
             );
         }
         lost
@@ -387,8 +388,8 @@ impl Session {
             if stream.dropped > 0 {
                 log::warn!(
                     target: "agent.ipc",
-                    "Dropped {} events to ipc.client: {}, which reads again",
-                    stream.dropped,
+                    "Dropped {} to ipc.client: {}, which reads again",
+                    Count(stream.dropped, "event"),
                     self.peer
                 );
                 stream.dropped = 0;

@@ -5,8 +5,10 @@ use super::Agent;
 use crate::agent::config::AgentConfig;
 use crate::agent::files::journal::JournalFiles;
 use crate::agent::process::earlier::{self, EarlierRun};
+use crate::count::Count;
 use crate::handler::HandlerQueue;
 use crate::handler::journal::Settings;
+use crate::os::error::shown;
 use crate::serf::{Input, Serf, State};
 use crate::time::Instant;
 
@@ -32,9 +34,10 @@ pub(super) fn open(
     if waiting > 0 {
         log::info!(
             target: "agent",
-            "Journal {}: {waiting} user events wait from before. Member events and queries that \
-             waited with them are dropped",
-            directory.display()
+            "Journal {}: {} waiting from before. Member events and queries that waited with them \
+             are dropped",
+            shown(directory),
+            Count(waiting as u64, "user event")
         );
     }
     let seen = std::mem::take(&mut recovered.seen).into_iter();

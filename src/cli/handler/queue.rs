@@ -9,6 +9,7 @@ use crate::cli::columns::columns;
 use crate::cli::command::flags::Flags;
 use crate::cli::common::{connect, failed, format, tell, unknown_format};
 use crate::cli::failure::{Failure, Outcome};
+use crate::count::Count;
 use crate::handler::moment::Rfc3339;
 use crate::json::Json;
 use crate::rpc::Request;
@@ -51,7 +52,7 @@ fn table(entries: &[QueueEntry], more: u64) -> String {
     }
     let mut text = columns(&rows);
     if more > 0 {
-        text += &format!("\n{more} more events wait");
+        text += &format!("\nand {}", Count(more, "more event"));
     }
     text
 }
@@ -105,8 +106,7 @@ pub(in crate::cli) fn drop(flags: &Flags, out: &mut dyn Write) -> Outcome {
         .handler_drop(target)
         .map_err(failed("Error dropping events"))?
         .ok_or_else(|| unsupported("handler drop"))?;
-    let plural = if count == 1 { "" } else { "s" };
-    let text = format!("Dropped {count} event{plural}");
+    let text = format!("Dropped {}", Count(count, "event"));
     tell(
         flags,
         text.as_bytes(),
@@ -171,7 +171,7 @@ mod tests {
             table(&entries, 2),
             "ID           AGE   EVENT             HANDLER  ATTEMPTS  STATE\n\
              user:7:0123  1m1s  user-event: a\\tb  echo     1         running\n\
-             2 more events wait"
+             and 2 more events"
         );
         let text = json(&entries, 0);
         assert!(

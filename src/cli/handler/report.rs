@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::number;
+use crate::count::Count;
 use crate::handler::outcome::{Millis, output_bytes_kept};
 use crate::handler::{End, Invocation, Outcome};
 use crate::json::Json;
@@ -78,15 +79,15 @@ impl Report {
         }
         let _ = write!(
             text,
-            ", {:?} more for open output, {} bytes of output",
+            ", {:?} more for open output, {} of output",
             limits.grace,
-            output_bytes_kept(limits.answer_bytes)
+            Count(output_bytes_kept(limits.answer_bytes) as u64, "byte")
         );
         if self.is_query {
             let _ = write!(
                 text,
-                ", {} bytes for an answer's message",
-                limits.answer_bytes
+                ", {} for an answer's message",
+                Count(limits.answer_bytes as u64, "byte")
             );
         }
         text.push('\n');
@@ -132,9 +133,9 @@ impl Report {
         if outcome.output_bytes > outcome.output.len() as u64 {
             let _ = writeln!(
                 notes,
-                "The last {} bytes of {}",
+                "The last {} of {}",
                 outcome.output.len(),
-                outcome.output_bytes
+                Count(outcome.output_bytes, "byte")
             );
         }
         if !matches!(outcome.end, End::Exited(_)) {
@@ -213,10 +214,9 @@ fn answer(outcome: &Outcome, verdict: Option<Verdict>) -> String {
 
 /// How many bytes there are or were, and what is left of them line by line. Tabs stand for themselves.
 fn block(text: &mut String, bytes: &[u8], total: u64) {
-    let plural = if total == 1 { "" } else { "s" };
-    let _ = write!(text, " {total} byte{plural}");
+    let _ = write!(text, " {}", Count(total, "byte"));
     if total > bytes.len() as u64 {
-        let _ = write!(text, ", the last {} are kept", bytes.len());
+        let _ = write!(text, ", the last {} kept", bytes.len());
     }
     let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     if lines.len() == bytes.len() && !bytes.is_empty() {
@@ -250,7 +250,7 @@ mod tests {
             (
                 b"a\nb",
                 9,
-                " 9 bytes, the last 3 are kept, no newline at the end\n    a\n    b\n",
+                " 9 bytes, the last 3 kept, no newline at the end\n    a\n    b\n",
             ),
         ] {
             let mut text = String::new();

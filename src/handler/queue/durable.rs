@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{HandlerQueue, Run, Slot, Waiting, note_handled};
+use crate::count::Count;
 use crate::handler::Described;
 use crate::handler::journal::{HandlerKey, Journal, ProcessId, Progress, Recovered};
 use crate::handler::moment::Moment;
@@ -343,7 +344,7 @@ impl HandlerQueue {
         };
         let count = journal.len();
         if count > 0 {
-            log::warn!(target: "agent", "Leaving: dropping {count} user events that waited in the journal");
+            log::warn!(target: "agent", "Leaving: dropping {} that waited in the journal", Count(count as u64, "user event"));
         }
         journal.clear();
         self.waiting

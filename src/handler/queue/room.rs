@@ -13,6 +13,7 @@
 use std::mem;
 
 use super::{HandlerQueue, Slot, Waiting, note_handled};
+use crate::count::Count;
 use crate::handler::Described;
 use crate::handler::journal::Stored;
 use crate::ordered::OrderedMap;
@@ -183,8 +184,9 @@ impl DropLog {
         if untold > 0 {
             log::warn!(
                 target: "agent",
-                "Handler queue is full ({bytes_max} bytes of events wait): dropped {untold} events, \
-                 the last one '{}'",
+                "Handler queue is full ({bytes_max} bytes of events wait): dropped {}, the last one \
+                 '{}'",
+                Count(untold, "event"),
                 mem::take(&mut self.last)
             );
         }

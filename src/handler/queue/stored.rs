@@ -1,6 +1,7 @@
 //! User events of the queue that wait on the disk alone, on their way back into memory.
 
 use super::{HandlerQueue, Slot, Waiting, cost};
+use crate::count::Count;
 use crate::handler::journal::{Read, Recorded};
 use crate::handler::moment::user_event_id;
 use crate::ordered::sort_by;
@@ -24,7 +25,7 @@ impl HandlerQueue {
             }
             let lost = journal.give_up_unfound(stored);
             if lost > 0 {
-                log::error!(target: "agent", "{lost} user events that waited in the journal are lost: their records are damaged");
+                log::error!(target: "agent", "Lost {} that waited in the journal: damaged records", Count(lost as u64, "user event"));
             }
             self.waiting.pop_front();
         }

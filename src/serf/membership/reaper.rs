@@ -2,6 +2,7 @@
 //! 5.14, 5.16). Each timer is armed only while there is something to do.
 
 use crate::serf::gossip::{EVENTS, INTENTS, QUERIES};
+use crate::count::Count;
 use crate::serf::limits::BUFFER_SLOTS;
 use crate::serf::{MemberStatus, Serf, State};
 use crate::swim::{JoinId, Priority};
@@ -156,14 +157,15 @@ impl Serf {
             self.chores.old_events_told += old;
             log::warn!(
                 target: "serf",
-                "Ignored {old} user events that came more than {BUFFER_SLOTS} events late: those not \
-                 seen before are lost"
+                "Ignored {} that came more than {BUFFER_SLOTS} events late: those not seen before \
+                 are lost",
+                Count(old, "user event")
             );
         }
         let crowded = self.counters.dropped_crowded_events - self.chores.crowded_events_told;
         if crowded > 0 {
             self.chores.crowded_events_told += crowded;
-            log::warn!(target: "serf", "Lost {crowded} user events: too many of one time, or at once");
+            log::warn!(target: "serf", "Lost {}: too many of one time, or at once", Count(crowded, "user event"));
         }
         for (queue, name) in QUEUES {
             let depth = self.swim.queue_len(queue);
@@ -189,14 +191,14 @@ impl Serf {
             let (dropped, unsent) = self.swim.prune_queue(queue, max);
             if !self.has_alive_peers() {
                 // Nobody misses them.
-                log::debug!(target: "serf", "{name} queue too deep ({depth}), dropped {dropped} messages");
+                log::debug!(target: "serf", "{name} queue too deep ({depth}), dropped {}", Count(dropped as u64, "message"));
                 return;
             }
             self.counters.dropped_unsent += unsent as u64;
             log::warn!(
                 target: "serf",
-                "{name} queue too deep ({depth}), dropped {dropped} messages, {unsent} of them not sent \
-                 to anybody yet"
+                "{name} queue too deep ({depth}), dropped {}, {unsent} of them not sent to anybody yet",
+                Count(dropped as u64, "message")
             );
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::SeenEvents;
+use crate::count::Count;
 use crate::ordered::OrderedMap;
 use crate::wire::NodeName;
 use crate::wire::name::Escaped;
@@ -145,7 +146,8 @@ impl fmt::Display for Remark {
             Remark::TornTail(bytes) => {
                 write!(
                     f,
-                    "Snapshot ends inside a line: dropping its last {bytes} bytes"
+                    "Snapshot ends inside a line: dropping its last {}",
+                    Count(*bytes as u64, "byte")
                 )
             }
         }

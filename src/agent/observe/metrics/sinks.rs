@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 
+use crate::count::Count;
 use crate::os::error::os_error;
 use crate::os::sys;
 use crate::time::{Duration, Instant};
@@ -165,7 +166,7 @@ impl Statsite {
         self.reported = false;
         if self.dropped_lines > 0 {
             let count = std::mem::take(&mut self.dropped_lines);
-            log::warn!(target: "agent", "{count} lines of telemetry did not reach statsite");
+            log::warn!(target: "agent", "{} of telemetry did not reach statsite", Count(count, "line"));
         }
     }
 

@@ -6,6 +6,7 @@ use super::digest::{compare, complete, digest, digest_from, summary};
 use super::exchanges::{Cause, Current, EXCHANGE_INTERVAL};
 use super::peers::Peer;
 use super::{ANSWER_PACKETS_MAX, CANDIDATES, DIGEST_TIME, JUMP_TIMES, Repair};
+use crate::count::Count;
 use crate::serf::{LamportTime, Serf, State};
 use crate::time::{Duration, Instant};
 use crate::wire::coordinate::Coordinate;
@@ -251,7 +252,7 @@ impl Serf {
         if may_ask && self.repair.pings.take(now) {
             log::debug!(
                 target: "serf",
-                "Asking {node} for user events at {} times", found.we_lack.len()
+                "Asking {node} for user events at {}", Count(found.we_lack.len() as u64, "time")
             );
             self.ping_with_summary(node, found.first, found.last, true, now);
         }
@@ -310,9 +311,9 @@ impl Serf {
         }
         log::debug!(
             target: "serf",
-            "Sending {node} user events that it lacks: {} of {} times",
+            "Sending {node} user events that it lacks: {} of {}",
             messages.len(),
-            times.len()
+            Count(times.len() as u64, "time")
         );
         self.counters.repair_events_sent += messages.len() as u64;
         self.swim.send_user_messages(addr, &messages);
@@ -425,7 +426,7 @@ impl Serf {
             started,
             brought,
         } = current;
-        log::debug!(target: "serf", "The exchange with {node} has brought {brought} user events");
+        log::debug!(target: "serf", "The exchange with {node} has brought {}", Count(brought, "user event"));
         self.counters.repair_events_fetched += brought;
         let repair = &mut self.repair;
         let backoff = match &cause {
