@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::dial::dial;
 pub use super::error::Error;
+use super::terminal::readable;
 use crate::ordered::OrderedSet;
 use crate::os::sys;
 use crate::rpc::cluster::{KeyReply, decode_coordinate};
@@ -301,8 +302,7 @@ impl Client {
         } else {
             Vec::new()
         };
-        let why = String::from_utf8_lossy(&header.error).into_owned();
-        Ok((why, body))
+        Ok((readable(&header.error, ""), body))
     }
 
     fn header(&mut self, patience: Option<Duration>) -> Result<ReplyHeader> {

@@ -19,7 +19,7 @@ pub(super) fn place(flags: &Flags) -> (String, String) {
         Some(address) => address.to_owned(),
         None => match from_environment("SERF_RPC_ADDR") {
             unset if unset.is_empty() => default(flags, "rpc-addr").to_owned(),
-            address => address.to_string_lossy().into_owned(),
+            address => Escaped(address.as_bytes()).to_string(),
         },
     };
     let key = match flags.value("rpc-auth") {

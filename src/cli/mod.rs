@@ -29,6 +29,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::wire::name::Escaped;
 use command::flags::Stop;
 use command::{Command, Run};
 use common::format;
@@ -113,6 +114,26 @@ fn finish(flags: &Flags) -> ExitCode {
 /// Prints the version in whatever words `version` has for it.
 fn version() -> ExitCode {
     table::command("version").map_or(ExitCode::FAILURE, |command| finish(&Flags::none(command)))
+}
+
+/// What the reference passes over in silence: arguments of a command that has none, and flags behind the
+/// first argument, which are arguments themselves.
+fn warn_of_arguments(flags: &Flags) {
+    let command = flags.command();
+    let words = match (flags.arguments().first(), flags.late_flag()) {
+        (Some(first), _) if command.arguments.is_empty() => format!(
+            "{} takes no arguments: '{}' and what follows is ignored",
+            command.name,
+            Escaped(first.as_bytes())
+        ),
+        (_, Some(late)) if !command.own => format!(
+            "'{}' comes after an argument and is taken for one: flags come first, and '--' before \
+             arguments that begin with '-'",
+            Escaped(late.as_bytes())
+        ),
+        _ => return,
+    };
+    let _ = writeln!(io::stderr(), "Warning: {words}");
 }
 
 fn print(text: &str) -> ExitCode {

@@ -1,5 +1,6 @@
 //! Text that others have written, shown to people.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use crate::wire::name::Escaped;
@@ -31,20 +32,27 @@ impl Foreign {
     /// # Errors
     /// Those of `out`.
     pub(super) fn write(self, text: &[u8], out: &mut dyn Write) -> io::Result<()> {
-        if self == Foreign::Raw {
-            return out.write_all(text);
+        match self {
+            Foreign::Raw => out.write_all(text),
+            Foreign::Escaped => out.write_all(readable(text, INDENT).as_bytes()),
         }
-        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            if number > 0 {
-                write!(out, "\n{INDENT}")?;
-            }
-            for (number, part) in line.split(|byte| *byte == b'\t').enumerate() {
-                let tab = if number > 0 { "\t" } else { "" };
-                write!(out, "{tab}{}", Escaped(part))?;
-            }
-        }
-        Ok(())
     }
+}
+
+/// The text with everything escaped but tabs and line ends; `indent` is put in front of later lines.
+pub(super) fn readable(text: &[u8], indent: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        if number > 0 {
+            shown.push('\n');
+            shown.push_str(indent);
+        }
+        for (number, part) in line.split(|byte| *byte == b'\t').enumerate() {
+            let tab = if number > 0 { "\t" } else { "" };
+            let _ = write!(shown, "{tab}{}", Escaped(part));
+        }
+    }
+    shown
 }
 
 #[cfg(test)]

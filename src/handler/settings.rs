@@ -14,6 +14,7 @@ use super::pattern::Pattern;
 use super::script::{InvalidEventScript, split};
 use crate::ordered::OrderedMap;
 use crate::time::Duration;
+use crate::wire::name::Escaped;
 
 pub use read::{InvalidSetting, header_pairs};
 
@@ -50,7 +51,7 @@ impl Action {
         let base = word.and_then(|word| word.rsplit(|&byte| byte == b'/').next());
         match base.unwrap_or_default() {
             [] => "handler".to_owned(),
-            base => String::from_utf8_lossy(base).into_owned(),
+            base => Escaped(base).to_string(),
         }
     }
 }

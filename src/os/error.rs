@@ -1,6 +1,15 @@
 //! Errors of the operating system in the reference's words, which scripts and people look for.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::wire::name::Escaped;
+
+/// A path in a message, which need be no text and may hold line ends.
+pub fn shown(path: &Path) -> Escaped<'_> {
+    Escaped(path.as_os_str().as_bytes())
+}
 
 /// The text of an error, whatever the C library calls it.
 pub fn os_error(error: &io::Error) -> String {

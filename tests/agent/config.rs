@@ -130,6 +130,86 @@ fn what_cannot_be_used_is_refused_with_file_key_and_reason() {
 }
 
 #[test]
+fn times_and_numbers_out_of_range_are_refused_or_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("conf");
+    let negative = "time: negative duration \"-5s\"";
+    for (flag, key) in [
+        ("handler-timeout", "handler_timeout"),
+        ("handler-grace", "handler_grace"),
+        ("handler-leave-wait", "handler_leave_wait"),
+        ("", "reconnect_interval"),
+        ("", "reconnect_timeout"),
+        ("", "tombstone_timeout"),
+    ] {
+        if !flag.is_empty() {
+            for (value, why) in [
+                ("-5s", negative),
+                ("5", "time: missing unit in duration \"5\""),
+                ("9999999h", "time: invalid duration \"9999999h\""),
+            ] {
+                let (code, output) = refused(&[&format!("-{flag}={value}")]);
+                assert_eq!(output, format!("==> Error: {why} (-{flag})\n"));
+                assert_eq!(code, 1);
+            }
+        }
+        write(&file, &format!("{{\"{key}\": \"-5s\"}}"));
+        let (code, output) = refused(&["-config-file", arg(&file)]);
+        let shown = file.display();
+        assert_eq!(
+            output,
+            format!("==> Error decoding '{shown}': {negative} (key '{key}')\n")
+        );
+        assert_eq!(code, 1);
+    }
+    // As the reference has it.
+    let (code, output) = refused(&["-retry-interval=5"]);
+    let why = "==> Error: time: missing unit in duration \"5\"\n";
+    assert_eq!((code, output.as_str()), (1, why));
+    for flag in ["-journal-size-limit=-1", "-journal-size-limit=100"] {
+        let (code, output) = refused(&[flag]);
+        assert!(output.starts_with("==> "), "{output}");
+        assert!(output.contains("journal") && code == 1, "{output}");
+    }
+    write(&file, r#"{"journal_size_limit": -1}"#);
+    let (code, output) = refused(&["-config-file", arg(&file)]);
+    assert!(output.ends_with("* journal_size_limit must not be negative\n") && code == 1);
+    // The longest times there are, and what is empty or raised.
+    let longest = "2562047h47m16.854775807s";
+    let agent = Agent::start(&[
+        &format!("-handler-timeout={longest}"),
+        &format!("-handler-grace={longest}"),
+        &format!("-retry-interval={longest}"),
+        "-handler-leave-wait=",
+        "-broadcast-timeout=-5s",
+        "-retry-max=-1",
+        "-retry-join=127.0.0.1:1",
+        "-event-handler=user=echo $SERF_USER_EVENT",
+        "-log-level=debug",
+    ]);
+    agent.wait_for("'BroadcastTimeout' is too low. Setting to 1s");
+    agent.wait_for("retrying in 2562047h47m16.854775807s");
+    assert!(agent.call("event", &["-coalesce=false", "ran"]).0);
+    agent.wait_for("Event 'user' script output: ran");
+    let timeout = format!("-timeout={longest}");
+    let line = [
+        timeout.as_str(),
+        "-expect=all",
+        "-fields=ack",
+        "-strict",
+        "x",
+    ];
+    let (worked, text) = agent.call("query", &line);
+    assert!(worked && text.lines().count() == 1, "{text}");
+    let (worked, text) = agent.call("query", &["-timeout=-1s", "x"]);
+    assert_eq!(
+        (worked, text.as_str()),
+        (false, "-timeout must not be negative\n")
+    );
+    assert_eq!(agent.end(libc::SIGTERM), 1);
+}
+
+#[test]
 fn limits_and_the_rpc_key_are_passed_on() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("conf");

@@ -366,6 +366,7 @@ fn a_breach_is_found() {
         ("src/handler/x.rs", "use crate::agent::net;"),
         ("src/handler/x.rs", "use crate::*;"),
         ("src/rpc.rs", "use crate::cli::flags;"),
+        ("src/agent/x.rs", "fn f() { path.display() }"),
         ("src/rpc/x.rs", "use crate::swim::Node;"),
         ("src/agent/x.rs", "use crate::cli;"),
         ("src/swim/x.rs", "use std::fs;"),

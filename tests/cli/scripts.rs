@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::agents::start;
-use crate::live::{Agent, COTTAR, Kind, lacks_program};
+use crate::live::{Agent, COTTAR, Kind, Spec, lacks_program};
 use crate::run::{Finished, finish};
 
 /// The literal displays of the section, as a reader sees them.
@@ -147,4 +147,52 @@ fn every_answer_goes_where_it_is_sent() {
         assert_eq!(got.status, Some(status), "{line}");
         assert!(!got.stderr.is_empty(), "{line}");
     }
+}
+
+#[test]
+fn names_that_are_no_text_are_shown_byte_by_byte() {
+    let script = r#"exec "$@" -event-handler "$(printf '/caf\351.sh')""#;
+    let wrapper = ["/bin/sh", "-c", script, "sh"];
+    let agent = Spec::new(Kind::Cottar, "n").wrapper(wrapper).start();
+    for (line, status, stdout, stderr) in [
+        (
+            r#"handler pause "$(printf '\377')""#,
+            1,
+            "",
+            "Error changing the handler: no handler has the name '\\xff'\n",
+        ),
+        (
+            r#"handler drop "$(printf '\377')""#,
+            1,
+            "",
+            "Error dropping events: no handler has the name and no event in memory the id '\\xff'\n",
+        ),
+        // As it is, and as the list shows it.
+        (
+            r#"handler pause "$(printf 'caf\351.sh')""#,
+            0,
+            "Paused handler 'caf\\xe9.sh'\n",
+            "",
+        ),
+        (
+            r"handler resume 'caf\xe9.sh'",
+            0,
+            "Resumed handler 'caf\\xe9.sh'\n",
+            "",
+        ),
+    ] {
+        let got = run(&format!("cottar {line}"), &agent);
+        assert_eq!(
+            (got.text().as_str(), got.stderr.as_str(), got.status),
+            (stdout, stderr, Some(status)),
+            "{line}"
+        );
+    }
+    let got = run(r#"cottar members "-$(printf '\377')=1""#, &agent);
+    let why = "flag provided but not defined: -\\xff\n";
+    assert_eq!((got.stderr.as_str(), got.status), (why, Some(1)));
+    let line = r#"SERF_RPC_ADDR="$(printf '\377:1')" cottar members"#;
+    let got = run(line, &agent);
+    let why = "Error connecting to Serf agent: dial tcp: lookup \\xff: no such host\n";
+    assert_eq!((got.text().as_str(), got.status), (why, Some(1)));
 }

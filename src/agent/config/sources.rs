@@ -41,18 +41,18 @@ impl Sources {
     pub fn read(&self, waiting: Waiting, notices: &mut Vec<String>) -> Result<Settings, String> {
         let mut settings = Settings::default();
         for path in self.files()? {
-            let failed = |why: String| format!("Error reading '{}': {why}", path.display());
+            let failed = |why: String| format!("Error reading '{}': {why}", shown(&path));
             let text = read_file(&path, waiting).map_err(failed)?;
-            let (mut layer, followed) = decode(&text)
-                .map_err(|why| format!("Error decoding '{}': {why}", path.display()))?;
+            let (mut layer, followed) =
+                decode(&text).map_err(|why| format!("Error decoding '{}': {why}", shown(&path)))?;
             if followed {
                 notices.push(format!(
                     "Warning: '{}' goes on after its first JSON value; the rest is ignored",
-                    path.display()
+                    shown(&path)
                 ));
             }
             for entry in &mut layer.event_handlers {
-                entry.place = format!("{}: {}", path.display(), entry.place);
+                entry.place = format!("{}: {}", shown(&path), entry.place);
             }
             settings = settings.merged(layer);
         }
@@ -66,7 +66,7 @@ impl Sources {
             if path.is_dir() {
                 let listed = list(path).map_err(|why| {
                     let why = os_error(&why);
-                    let path = path.display();
+                    let path = shown(path);
                     format!("Error reading '{path}': open {path}: {why}")
                 })?;
                 files.extend(listed);
@@ -92,8 +92,7 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn read_file(path: &Path, waiting: Waiting) -> Result<Vec<u8>, String> {
-    let words =
-        |what: &str, why: &io::Error| format!("{what} {}: {}", path.display(), os_error(why));
+    let words = |what: &str, why: &io::Error| format!("{what} {}: {}", shown(path), os_error(why));
     let flags = match waiting {
         Waiting::Allowed => 0,
         Waiting::Refused => libc::O_NONBLOCK,
@@ -107,7 +106,7 @@ fn read_file(path: &Path, waiting: Waiting) -> Result<Vec<u8>, String> {
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(format!(
             "{} is larger than {FILE_BYTES_MAX} bytes",
-            path.display()
+            shown(path)
         ));
     }
     Ok(text)
@@ -172,7 +171,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing");
         let read = |path: &Path| sources(&[path]).read(Waiting::Allowed, &mut Vec::new());
-        let shown = missing.display();
+        let shown = shown(&missing);
         assert_eq!(
             read(&missing),
             Err(format!(

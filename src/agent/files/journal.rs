@@ -62,9 +62,8 @@ impl JournalFiles {
         directory: &Path,
         settings: Settings,
     ) -> Result<(Self, Journal, Recovered), String> {
-        let failed = |what: &str, why: &io::Error| {
-            format!("{what} {}: {}", directory.display(), os_error(why))
-        };
+        let failed =
+            |what: &str, why: &io::Error| format!("{what} {}: {}", shown(directory), os_error(why));
         match DirBuilder::new().mode(0o700).create(directory) {
             Err(why) if why.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(failed("create", &why));
@@ -112,7 +111,7 @@ impl JournalFiles {
         let (file, bytes) = match read {
             Ok(read) => read,
             Err(why) => {
-                let path = path.display();
+                let path = shown(&path);
                 let why = os_error(&why);
                 log::error!(target: "agent", "Cannot read journal {path}: {why}. What waits in it is not handled");
                 return;
@@ -122,7 +121,7 @@ impl JournalFiles {
         self.keep_damaged(id, &bytes, &damage);
         if let Some(end) = damage.torn_at {
             if let Err(why) = file.set_len(end) {
-                let path = path.display();
+                let path = shown(&path);
                 log::warn!(target: "agent", "Cannot cut journal {path}: {}", os_error(&why));
             }
         }
@@ -152,7 +151,7 @@ impl JournalFiles {
                 .and_then(|mut file| file.write_all(span));
             match written {
                 Err(why) if why.kind() != io::ErrorKind::AlreadyExists => {
-                    let (path, why) = (path.display(), os_error(&why));
+                    let (path, why) = (shown(&path), os_error(&why));
                     log::warn!(target: "agent", "Cannot write {path}: {why}");
                 }
                 _ => {}
@@ -225,7 +224,7 @@ impl JournalFiles {
                 Ok(()) => {
                     self.retry_at = None;
                     if is_news {
-                        let path = self.directory.display();
+                        let path = shown(&self.directory);
                         log::info!(target: "agent", "Journal {path} is written again");
                         queue.record_unrecorded();
                     }
@@ -246,7 +245,7 @@ impl JournalFiles {
         log::error!(
             target: "agent",
             "Failed to write journal {}: {}. User events are not recorded until that works again",
-            self.directory.display(),
+            shown(&self.directory),
             os_error(why)
         );
     }
@@ -319,7 +318,7 @@ impl JournalFiles {
         let bytes = self.read(read);
         if let Err(why) = &bytes {
             let path = self.path_of(read.segment);
-            log::error!(target: "agent", "Cannot read journal {}: {}", path.display(), os_error(why));
+            log::error!(target: "agent", "Cannot read journal {}: {}", shown(&path), os_error(why));
         }
         queue.handle_read(read, bytes.ok().as_deref());
         true

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::key::decode_key;
 use super::read_small;
+use crate::os::error::shown;
 use crate::wire::{Key, Keyring};
 
 /// The ring in the file, and the number of keys that it lists.
@@ -15,7 +16,7 @@ use crate::wire::{Key, Keyring};
 /// What to print.
 pub fn read(path: &Path) -> Result<(Keyring, usize), String> {
     let text = read_small(path).map_err(|why| format!("Failed to read keyring file: {why}"))?;
-    let missing = || format!("stat {}: no such file or directory", path.display());
+    let missing = || format!("stat {}: no such file or directory", shown(path));
     decode(&text.ok_or_else(missing)?)
 }
 

@@ -36,7 +36,7 @@ impl FileLock {
         match lock(&lock_path) {
             Ok((file, Locked::Ours)) => Ok(Some(FileLock { _file: file })),
             Ok((_, Locked::By(pid))) => {
-                let path = path.display();
+                let path = shown(&path);
                 // A process in another PID namespace or on another host has no number here.
                 let holder = match pid {
                     pid if pid > 0 => format!("process {pid}"),
@@ -44,7 +44,7 @@ impl FileLock {
                 };
                 Err(format!(
                     "{path} is in use by {holder}, which holds {}",
-                    lock_path.display()
+                    shown(&lock_path)
                 ))
             }
             // Whoever opens the file itself has the better words for it.
@@ -53,7 +53,7 @@ impl FileLock {
                 log::warn!(
                     target: "agent",
                     "Cannot lock {}: {}. A second agent on the same file would not be noticed",
-                    lock_path.display(),
+                    shown(&lock_path),
                     os_error(&why)
                 );
                 Ok(None)

@@ -14,15 +14,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::os::error::os_error;
+use crate::os::error::{os_error, shown};
 
 /// Largest tags or keyring file; real ones have a few hundred bytes.
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads a small file; the text of an error other than a missing file completes `Failed to read ...: `.
 fn read_small(path: &Path) -> Result<Option<Vec<u8>>, String> {
-    let failed =
-        |what: &str, why: &io::Error| format!("{what} {}: {}", path.display(), os_error(why));
+    let failed = |what: &str, why: &io::Error| format!("{what} {}: {}", shown(path), os_error(why));
     let file = match File::open(path) {
         Ok(file) => file,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -35,7 +34,7 @@ fn read_small(path: &Path) -> Result<Option<Vec<u8>>, String> {
     if text.len() as u64 > SMALL_FILE_BYTES_MAX {
         return Err(format!(
             "{} is larger than {SMALL_FILE_BYTES_MAX} bytes",
-            path.display()
+            shown(path)
         ));
     }
     Ok(Some(text))

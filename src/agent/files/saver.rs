@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::atomic::Replacement;
 use super::sync;
-use crate::os::error::os_error;
+use crate::os::error::{os_error, shown};
 use crate::os::own_child::OwnChild;
 
 /// New content on its way to the disk.
@@ -72,7 +72,7 @@ impl Saver {
 }
 
 fn failed(path: &Path, why: &std::io::Error) -> String {
-    format!("open {}: {}", path.display(), os_error(why))
+    format!("open {}: {}", shown(path), os_error(why))
 }
 
 #[cfg(test)]

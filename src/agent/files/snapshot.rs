@@ -124,7 +124,7 @@ impl SnapshotFile {
     /// Completes `failed to open snapshot: `.
     pub fn open(path: &Path, rejoin: bool) -> Result<(Self, Snapshot), String> {
         let failed =
-            |what: &str, why: &io::Error| format!("{what} {}: {}", path.display(), os_error(why));
+            |what: &str, why: &io::Error| format!("{what} {}: {}", shown(path), os_error(why));
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -139,7 +139,7 @@ impl SnapshotFile {
             if metadata.len() > FILE_BYTES_MAX {
                 return Err(format!(
                     "{} is larger than {FILE_BYTES_MAX} bytes",
-                    path.display()
+                    shown(path)
                 ));
             }
             file.read_to_end(&mut text)
@@ -280,7 +280,7 @@ impl SnapshotFile {
             Ok(()) => atomic::sync_directory_of(&self.path),
             Err(why) => {
                 let _ = fs::remove_file(&aside);
-                let (path, why) = (self.path.display(), os_error(&why));
+                let (path, why) = (shown(&self.path), os_error(&why));
                 log::error!(target: "serf", "Snapshot {path} is not up to date: {why}");
             }
         }
@@ -308,7 +308,7 @@ impl SnapshotFile {
 
     fn fail(&mut self, why: &str) {
         if !self.is_failing {
-            let path = self.path.display();
+            let path = shown(&self.path);
             log::error!(
                 target: "serf",
                 "Failed to write snapshot {path}: {why}. \
@@ -430,7 +430,7 @@ impl SnapshotFile {
             return;
         }
         if !self.compaction_failed {
-            let path = self.path.display();
+            let path = shown(&self.path);
             log::warn!(target: "serf", "Failed to compact snapshot {path}: {why}");
         }
         self.compaction_failed = true;
@@ -455,7 +455,7 @@ impl SnapshotFile {
 
     fn works_again(&mut self) {
         if self.is_failing {
-            let path = self.path.display();
+            let path = shown(&self.path);
             log::info!(target: "serf", "Snapshot {path} is written again");
         }
         self.is_failing = false;

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::read_small;
-use crate::ordered::OrderedMap;
 use crate::serf::Tags;
+use crate::wire::name::Escaped;
 
 /// The tags in the file; `None` if there is no file yet.
 ///
@@ -37,21 +37,28 @@ fn decode(text: &[u8]) -> Result<Tags, String> {
     Ok(tags)
 }
 
-/// The file's content. JSON holds text: what is no UTF-8 is replaced.
-pub fn encode(tags: &Tags) -> Vec<u8> {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let tags: OrderedMap<String, String> = tags.iter().map(|(k, v)| (text(k), text(v))).collect();
-    // Text can always be written.
-    let json = |text: &str| serde_json::to_vec_pretty(text).unwrap_or_default();
+/// The file's content.
+///
+/// # Errors
+/// If a tag is not UTF-8, which is all that JSON can hold.
+pub fn encode(tags: &Tags) -> Result<Vec<u8>, String> {
     let mut file = b"{".to_vec();
-    for (tag, value) in &tags {
+    for (tag, value) in tags.iter() {
+        let json = |text: &[u8]| {
+            let text = std::str::from_utf8(text).map_err(|_| {
+                let (tag, value) = (Escaped(tag), Escaped(value));
+                format!("the tag '{tag}={value}' is not UTF-8")
+            })?;
+            // Text can always be written.
+            Ok::<_, String>(serde_json::to_vec_pretty(text).unwrap_or_default())
+        };
         file.extend_from_slice(if file.len() > 1 { b",\n  " } else { b"\n  " });
-        file.extend(json(tag));
+        file.extend(json(tag)?);
         file.extend_from_slice(b": ");
-        file.extend(json(value));
+        file.extend(json(value)?);
     }
-    file.extend_from_slice(if tags.is_empty() { b"}" } else { b"\n}" });
-    file
+    file.extend_from_slice(if file.len() > 1 { b"\n}" } else { b"}" });
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -67,14 +74,17 @@ mod tests {
         let mut tags = Tags::new();
         tags.set(b"role", b"web");
         tags.set(b"a", "\"\u{e9}\n".as_bytes());
-        let text = encode(&tags);
+        let text = encode(&tags).unwrap();
         std::fs::write(&path, &text).unwrap();
         assert_eq!(
             String::from_utf8(text).unwrap(),
             "{\n  \"a\": \"\\\"\u{e9}\\n\",\n  \"role\": \"web\"\n}"
         );
-        assert_eq!(read(&path), Ok(Some(tags)));
-        assert_eq!(encode(&Tags::new()), b"{}");
+        assert_eq!(read(&path), Ok(Some(tags.clone())));
+        assert_eq!(encode(&Tags::new()).unwrap(), b"{}");
+        tags.set(b"a", b"caf\xe9");
+        let why = encode(&tags).unwrap_err();
+        assert_eq!(why, "the tag 'a=caf\\xe9' is not UTF-8");
     }
 
     #[test]

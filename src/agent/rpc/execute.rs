@@ -212,7 +212,7 @@ impl RpcServer {
             id,
             addresses: existing
                 .iter()
-                .map(|address| String::from_utf8_lossy(address).into_owned())
+                .map(|address| Escaped(address).to_string())
                 .collect(),
             replay,
         });

@@ -34,6 +34,7 @@ use crate::serf::{
 };
 use crate::time::{Duration, Instant};
 use crate::wire::msgpack::Writer;
+use crate::wire::name::Escaped;
 use session::{Ending, Next, Session};
 
 /// Connections at a time; the reference knows no limit.
@@ -117,7 +118,7 @@ impl QueueChange {
         match self {
             QueueChange::Drop(target) if target.is_empty() => Ok(queue.drop_all()),
             QueueChange::Drop(target) => {
-                let name = String::from_utf8_lossy(target);
+                let name = Escaped(target).to_string();
                 let dropped = queue.drop_handler(&name);
                 let dropped = dropped.or_else(|| queue.drop_event(&name).then_some(1));
                 dropped.ok_or_else(|| {
@@ -125,7 +126,7 @@ impl QueueChange {
                 })
             }
             QueueChange::Pause { name, is_paused } => {
-                let name = String::from_utf8_lossy(name);
+                let name = Escaped(name).to_string();
                 let found = queue.set_paused(&name, *is_paused);
                 let missing = || format!("no handler has the name '{name}'");
                 found.then_some(0).ok_or_else(missing)

@@ -17,7 +17,8 @@ use crate::rpc::request::Body;
 use crate::rpc::{ByteQueue, Header, REQUEST_BYTES_MAX, Request, STRANGER_BYTES_MAX, record};
 use crate::serf::{CommandId, Event, LamportTime, Query};
 use crate::time::Instant;
-use crate::wire::msgpack::{Boundary, Writer};
+use crate::wire::msgpack::Writer;
+use crate::wire::name::Escaped;
 
 /// Input that is kept while a command runs; the operating system keeps the rest.
 const INPUT_BYTES_MAX: usize = 64 << 10;
@@ -308,7 +309,7 @@ impl Session {
 
     /// Opens the monitor; it begins with the lines that the ring still has.
     pub fn watch(&mut self, seq: u64, level: &[u8], logger: &Logger) -> Result<(), String> {
-        let level = String::from_utf8_lossy(level).to_uppercase();
+        let level = Escaped(level).to_string().to_uppercase();
         let Some(filter) = parse_level(&level) else {
             return Err(format!("Unknown log level: {level}"));
         };

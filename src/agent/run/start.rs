@@ -214,7 +214,7 @@ fn restore(config: &mut AgentConfig) -> Result<Option<Keyring>, String> {
             return Err("Tags config not allowed while using tag files".to_owned());
         }
         if let Some(tags) = files::tags::read(path)? {
-            let (count, path) = (tags.len(), path.display());
+            let (count, path) = (tags.len(), shown(path));
             ::log::info!(target: "agent", "Restored {count} tag(s) from {path}");
             config.tags = tags;
         }
@@ -226,7 +226,7 @@ fn restore(config: &mut AgentConfig) -> Result<Option<Keyring>, String> {
         return Err("Encryption key not allowed while using a keyring".to_owned());
     }
     let (keyring, count) = files::keyring::read(path)?;
-    let path = path.display();
+    let path = shown(path);
     ::log::info!(target: "agent", "Restored keyring with {count} keys from {path}");
     Ok(Some(keyring))
 }

@@ -72,7 +72,7 @@ impl Flags {
             let Some(flag) = command.flag(&name) else {
                 return Err(match &*name {
                     "h" | "help" => Stop::Help,
-                    _ => Stop::Error(format!("flag provided but not defined: -{name}")),
+                    _ => undefined(name.as_bytes()),
                 });
             };
             let value = match attached {
@@ -229,6 +229,11 @@ impl FlagValues for Flags {
     }
 }
 
+fn undefined(name: &[u8]) -> Stop {
+    let name = Escaped(name);
+    Stop::Error(format!("flag provided but not defined: -{name}"))
+}
+
 /// Splits `-name`, `--name`, `-name=value`.
 fn split(argument: &OsStr) -> Result<(String, Option<OsString>), Stop> {
     let bytes = argument.as_bytes();
@@ -236,9 +241,13 @@ fn split(argument: &OsStr) -> Result<(String, Option<OsString>), Stop> {
         .strip_prefix(b"--")
         .or_else(|| bytes.strip_prefix(b"-"))
         .unwrap_or(bytes);
-    let bad_syntax = || Stop::Error(format!("bad flag syntax: {}", argument.to_string_lossy()));
+    let bad_syntax = || Stop::Error(format!("bad flag syntax: {}", Escaped(bytes)));
     if matches!(bare.first(), None | Some(b'-' | b'=')) {
         return Err(bad_syntax());
+    }
+    let name = bare.split(|byte| *byte == b'=').next().unwrap_or_default();
+    if std::str::from_utf8(name).is_err() {
+        return Err(undefined(name));
     }
     // Here one dash is as good as two; the parser knows long flags by two.
     let long = OsString::from_vec([b"--", bare].concat());
