@@ -17,19 +17,7 @@ use crate::wire::name::Escaped;
 
 /// The agent itself.
 pub(super) fn agent(flags: &Flags) -> ExitCode {
-    warn_of_arguments(flags);
     crate::agent::run(flags)
-}
-
-/// The reference passes over them, and over all flags behind them, in silence.
-fn warn_of_arguments(flags: &Flags) {
-    if let Some(first) = flags.arguments().first() {
-        let _ = writeln!(
-            io::stderr(),
-            "Warning: the agent takes no arguments: '{}' and what follows is ignored",
-            first.to_string_lossy()
-        );
-    }
 }
 
 pub(super) fn event(flags: &Flags, out: &mut dyn Write) -> Outcome {

@@ -21,29 +21,18 @@ use crate::wire::name::Escaped;
 const UNSUPPORTED: &str = "This agent does not support 'handler list': \
      it is Serf's, or one of an older cottar";
 
-const TOO_MANY: &str = "Too many arguments.";
-
 pub(super) fn list(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let show = match format(flags) {
         "json" => json,
         "text" => table,
         other => return Err(unknown_format(other)),
     };
-    no_arguments(flags)?;
     let handlers = connect(flags)?
         .handlers()
         .map_err(failed("Error listing handlers"))?
         .ok_or_else(|| Failure::Message(UNSUPPORTED.to_owned()))?;
     writeln!(out, "{}", show(&handlers))?;
     Ok(())
-}
-
-/// For commands that show everything: whoever names something expects less.
-fn no_arguments(flags: &Flags) -> Result<(), Failure> {
-    match flags.arguments() {
-        [] => Ok(()),
-        _ => Err(Failure::Usage(TOO_MANY.to_owned())),
-    }
 }
 
 fn table(handlers: &[HandlerFigures]) -> String {

@@ -27,12 +27,13 @@ pub use command::flags::Flags;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use crate::wire::name::Escaped;
 use command::flags::Stop;
 use command::{Command, Run};
-use common::format;
+use common::{format, is_json};
 use failure::Failure;
 use help::help;
 
@@ -90,6 +91,10 @@ fn run(command: &'static Command, line: impl Iterator<Item = OsString>) -> ExitC
         }
         Err(Stop::Error(why)) => return complain(&why, &help(command)),
     };
+    if command.own && command.arguments.is_empty() && !flags.arguments().is_empty() {
+        return complain("Too many arguments.", &help(command));
+    }
+    warn_of_arguments(&flags);
     finish(&flags)
 }
 

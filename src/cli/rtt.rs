@@ -10,24 +10,22 @@ use crate::json::Json;
 use crate::serf::coordinates::distance;
 
 pub(super) fn rtt(flags: &Flags, out: &mut dyn Write) -> Outcome {
+    if !(1..=2).contains(&flags.arguments().len()) {
+        let words = "One or two node names must be specified";
+        return Err(Failure::Usage(words.to_owned()));
+    }
     let mut client = connect(flags)?;
-    let names: Vec<Vec<u8>> = match flags.arguments() {
-        [one] => {
-            let stats = client.stats().map_err(failed("Error querying agent"))?;
-            let own = stats
-                .get(&b"agent"[..])
-                .and_then(|agent| agent.get(&b"name"[..]));
-            let own = own.ok_or_else(|| {
-                Failure::Message("Error querying agent: it does not tell its name".to_owned())
-            })?;
-            vec![bytes(one), own.clone()]
-        }
-        [one, other] => vec![bytes(one), bytes(other)],
-        _ => {
-            let words = "One or two node names must be specified";
-            return Err(Failure::Usage(words.to_owned()));
-        }
-    };
+    let mut names: Vec<Vec<u8>> = flags.arguments().iter().map(|name| bytes(name)).collect();
+    if names.len() == 1 {
+        let stats = client.stats().map_err(failed("Error querying agent"))?;
+        let own = stats
+            .get(&b"agent"[..])
+            .and_then(|agent| agent.get(&b"name"[..]));
+        let own = own.ok_or_else(|| {
+            Failure::Message("Error querying agent: it does not tell its name".to_owned())
+        })?;
+        names.push(own.clone());
+    }
     let mut places = Vec::new();
     for name in &names {
         let place = client

@@ -70,7 +70,6 @@ fn version_of_the_program() {
         &["-v"][..],
         &["--version"],
         &["version"],
-        &["version", "more", "arguments"],
         &["members", "--version"],
         &["event", "-v", "x"],
         &["-rpc-addr=x", "--version"],
@@ -224,7 +223,10 @@ fn what_is_wrong_is_said_before_anybody_is_called() {
             &["query", NOBODY, "-relay-factor=-1", "q"],
             "Relay factor must be between 0 and 255\n",
         ),
-        (&["tags", NOBODY, "-set", "=x"], REFUSED),
+        (
+            &["tags", NOBODY, "-set", "=x"],
+            "Error: Invalid tag: '=x'\n",
+        ),
         (&["query", NOBODY, "-format=xml", "q"], REFUSED),
         (&["query", NOBODY, "-relay-factor=0xff", "q"], REFUSED),
         (&["query", NOBODY, "-relay-factor=0b101", "q"], REFUSED),
@@ -242,10 +244,8 @@ fn what_is_wrong_is_said_before_anybody_is_called() {
 #[test]
 fn what_is_wrong_with_a_line_of_our_own_is_said_on_stderr() {
     for (line, complaint) in [
-        (&["handler", "list", NOBODY, "x"][..], "Too many arguments."),
-        (&["handler", "queue", NOBODY, "x"], "Too many arguments."),
         (
-            &["handler", "drop", NOBODY, ""],
+            &["handler", "drop", NOBODY, ""][..],
             "The name or id is empty. To drop all that waits, leave it out.",
         ),
         (
@@ -280,7 +280,6 @@ fn every_way_to_write_a_flag() {
         &["members", "-detailed=T", NOBODY],
         &["members", "-detailed=FALSE", NOBODY],
         &["members", "-name", "-h", NOBODY],
-        &["members", NOBODY, "a", "-rpc-addr=127.0.0.1:9"],
     ] {
         assert_refused(line);
     }
@@ -295,6 +294,87 @@ fn arguments_of_the_agent_are_ignored_but_not_in_silence() {
         "{got:?}"
     );
     assert!(got.text().contains("Invalid log level: BOGUS"), "{got:?}");
+}
+
+#[test]
+fn surplus_arguments_are_ignored_with_a_warning_or_refused() {
+    // What follows the command's name, and what it says of that.
+    for (line, warning) in [
+        (
+            &["info", NOBODY, "x", "-format=json"][..],
+            "info takes no arguments: 'x' and what follows is ignored",
+        ),
+        (
+            &["members", NOBODY, "-", "x"],
+            "members takes no arguments: '-' and what follows is ignored",
+        ),
+        (
+            &["members", NOBODY, "--", "-strict"],
+            "members takes no arguments: '-strict' and what follows is ignored",
+        ),
+        (
+            &["tags", NOBODY, "-set=a=b", "x"],
+            "tags takes no arguments: 'x' and what follows is ignored",
+        ),
+        (
+            &["event", NOBODY, "x", "-coalesce=false"],
+            "'-coalesce=false' comes after an argument and is taken for one: flags come first, and '--' \
+             before arguments that begin with '-'",
+        ),
+        (
+            &["join", NOBODY, "127.0.0.1", "--replay"],
+            "'--replay' comes after an argument and is taken for one: flags come first, and '--' before \
+             arguments that begin with '-'",
+        ),
+        (&["event", NOBODY, "x", "-1"], ""),
+        (&["event", NOBODY, "x", "-bogus"], ""),
+        (&["event", NOBODY, "--", "x", "-coalesce=false"], ""),
+    ] {
+        let got = run(line);
+        assert_eq!((got.status, got.text().as_str()), (Some(1), REFUSED));
+        let expected = match warning {
+            "" => String::new(),
+            warning => format!("Warning: {warning}\n"),
+        };
+        assert_eq!(got.stderr, expected, "{line:?}");
+    }
+    for (line, complaint) in [
+        (&["handler", "list", NOBODY, "x"][..], "Too many arguments."),
+        (&["handler", "queue", NOBODY, "x"], "Too many arguments."),
+        (
+            &["handler", "pause", NOBODY, "x", "y"],
+            "Too many arguments.",
+        ),
+        (
+            &["handler", "drop", NOBODY, "x", "y"],
+            "Too many arguments.",
+        ),
+    ] {
+        let got = run(line);
+        assert_eq!((got.status, got.text()), (Some(1), String::new()));
+        assert_eq!(got.stderr.lines().next(), Some(complaint), "{line:?}");
+    }
+    // Counted before an agent is looked for.
+    for line in [
+        &["event", NOBODY, "x", "y", "z"][..],
+        &["query", NOBODY, "x", "y", "z"],
+        &["force-leave", NOBODY, "x", "y"],
+        &["rtt", NOBODY, "x", "y", "z"],
+        &["rtt", NOBODY],
+    ] {
+        let got = run(line);
+        assert!(
+            got.text().contains("\n\nUsage: cottar "),
+            "{line:?}: {got:?}"
+        );
+        assert_eq!((got.status, got.stderr.as_str()), (Some(1), ""));
+    }
+    let version = run(&["version", "x"]);
+    let words = "Warning: version takes no arguments: 'x' and what follows is ignored\n";
+    assert_eq!((version.status, version.stderr.as_str()), (Some(0), words));
+    assert!(version.text().starts_with(VERSION));
+    let key = run(&["keygen", "-bogus", "x"]);
+    assert_eq!((key.status, key.stdout.len()), (Some(0), 45));
 }
 
 #[test]

@@ -178,6 +178,16 @@ impl Flags {
         &self.arguments
     }
 
+    /// The first argument that is written like a flag of the command, unless `--` says that it is none.
+    pub fn late_flag(&self) -> Option<&OsString> {
+        let is_known = |argument: &&OsString| {
+            argument.as_bytes().starts_with(b"-")
+                && split(argument).is_ok_and(|(name, _)| self.command.flag(&name).is_some())
+        };
+        let arguments = self.arguments.iter();
+        arguments.filter(|_| !self.ended).find(is_known)
+    }
+
     /// For commands that take any number of names, where a flag behind them would count as one.
     ///
     /// # Errors

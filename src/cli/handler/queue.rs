@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use super::{TOO_MANY, no_arguments, number};
+use super::number;
 use crate::cli::columns::columns;
 use crate::cli::command::flags::Flags;
 use crate::cli::common::{connect, failed, format, tell, unknown_format};
@@ -28,7 +28,6 @@ pub(in crate::cli) fn queue(flags: &Flags, out: &mut dyn Write) -> Outcome {
         "text" => table,
         other => return Err(unknown_format(other)),
     };
-    no_arguments(flags)?;
     let (entries, more) = connect(flags)?
         .handler_queue()
         .map_err(failed("Error listing the queue"))?
@@ -88,7 +87,7 @@ fn argument(flags: &Flags) -> Result<Option<&OsString>, Failure> {
     match flags.arguments() {
         [] => Ok(None),
         [one] => Ok(Some(one)),
-        _ => Err(Failure::Usage(TOO_MANY.to_owned())),
+        _ => Err(Failure::Usage("Too many arguments.".to_owned())),
     }
 }
 
