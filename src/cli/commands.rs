@@ -124,8 +124,8 @@ pub(super) fn tags(flags: &Flags, out: &mut dyn Write) -> Outcome {
     if set.is_empty() && delete.is_empty() {
         return Err(Failure::Usage(String::new()));
     }
-    let mut client = connect(flags)?;
     let set = pairs(set)?;
+    let mut client = connect(flags)?;
     let delete = delete.to_vec();
     let json = vec![
         ("set", Json::map(&set, |value| Json::text(value))),

@@ -11,6 +11,8 @@ pub enum Failure {
     Message(String),
     /// The same, with the command's help behind it.
     Usage(String),
+    /// The answer breaks off; this goes to stderr if a program reads what is there of it.
+    Cut(String),
     /// The answer is there, but is empty or lacks something, and the user wants to know; this goes to
     /// stderr.
     Incomplete(String),

@@ -175,12 +175,13 @@ fn report(failure: Failure, flags: &Flags, out: &mut dyn Write) -> ExitCode {
     let mut stderr = io::stderr();
     let out: &mut dyn Write = match failure {
         Failure::Incomplete(_) => &mut stderr,
+        Failure::Cut(_) if is_json(flags) => &mut stderr,
         _ if flags.command().is_beyond_reference(flags) => &mut stderr,
         _ => out,
     };
     let mut status = ExitCode::FAILURE;
     let printed = match failure {
-        Failure::Message(text) => writeln!(out, "{text}"),
+        Failure::Message(text) | Failure::Cut(text) => writeln!(out, "{text}"),
         Failure::Usage(text) if text.is_empty() => write!(out, "{}", help(flags.command())),
         Failure::Usage(text) => write!(out, "{text}\n\n{}", help(flags.command())),
         Failure::Silent => Ok(()),

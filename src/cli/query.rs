@@ -66,7 +66,7 @@ pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
             Err(why) => {
                 // What came is shown all the same; that it is not all is said and told by the status.
                 answers.end(out)?;
-                return Err(Failure::Message(format!("Error receiving answers: {why}")));
+                return Err(Failure::Cut(format!("Error receiving answers: {why}")));
             }
         }
     }

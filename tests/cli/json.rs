@@ -7,7 +7,8 @@ use cottar::cli::table::COMMANDS;
 
 use crate::agents::start;
 use crate::live::{Agent, Kind, lacks_program};
-use crate::run::finish;
+use crate::mock::{header, listen, record};
+use crate::run::{finish, run};
 use crate::scripts::shell;
 
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -180,6 +181,65 @@ fn monitor(agent: &Agent) {
     // Its reader gone, the monitor ends with the agent, that is with the test.
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// The agent goes away after one ack.
+#[test]
+fn an_answer_that_breaks_off_is_whole_json() {
+    let address = listen(|mut client| {
+        client.greet();
+        client.value();
+        client.value();
+        client.send(&header(2));
+        client.send(&record("ack", b"a", None));
+    });
+    let address = format!("-rpc-addr={address}");
+    let why = "Error receiving answers: client closed\n";
+    let got = run(&["query", &address, "-format=json", "x"]);
+    assert_eq!(
+        got.text(),
+        "{\n  \"Acks\": [\n    \"a\"\n  ],\n  \"Responses\": {}\n}\n"
+    );
+    assert_eq!((got.stderr.as_str(), got.status), (why, Some(1)));
+    // People see it where scripts for Serf look for errors.
+    let got = run(&["query", &address, "x"]);
+    let text =
+        format!("Query 'x' dispatched\nAck from 'a'\nTotal Acks: 1\nTotal Responses: 0\n{why}");
+    assert_eq!((got.text(), got.status), (text, Some(1)));
+    // Whatever else can have JSON prints none or all of it, and nothing behind it.
+    let address = listen(|mut client| {
+        client.greet();
+        client.value();
+    });
+    let address = format!("-rpc-addr={address}");
+    for (command, rest) in [
+        ("event", &["x"][..]),
+        ("force-leave", &["x"]),
+        ("handler drop", &["x"]),
+        ("handler list", &[]),
+        ("handler pause", &["x"]),
+        ("handler queue", &[]),
+        ("handler resume", &["x"]),
+        ("join", &["x"]),
+        ("keys", &["-list"]),
+        ("leave", &[]),
+        ("monitor", &[]),
+        ("reachability", &[]),
+        ("rtt", &["x", "y"]),
+        ("tags", &["-set=a=b"]),
+        ("wait", &["x"]),
+    ] {
+        let mut line: Vec<_> = command.split(' ').collect();
+        line.extend([&address, "-format=json"]);
+        line.extend(rest);
+        let got = run(&line);
+        assert_eq!(
+            (got.text().as_str(), got.status),
+            ("", Some(1)),
+            "{command}"
+        );
+        assert!(!got.stderr.is_empty(), "{command}");
+    }
 }
 
 #[test]
