@@ -54,12 +54,14 @@ pub fn parse_nanos(text: &str) -> Result<i64, String> {
     Ok(if negative { -nanos } else { nanos })
 }
 
-/// A duration as above; negative ones count as zero, which every user of one raises to its minimum.
+/// A duration as above that is not negative.
 ///
 /// # Errors
 /// As for [`parse_nanos`].
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    parse_nanos(text).map(|nanos| Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
+    let nanos = u64::try_from(parse_nanos(text)?)
+        .map_err(|_| format!("time: negative duration {}", quote(text.as_bytes())))?;
+    Ok(Duration::from_nanos(nanos))
 }
 
 fn digits(text: &str) -> (&str, &str) {
@@ -212,7 +214,9 @@ mod tests {
         ] {
             assert_eq!(parse_nanos(text), Ok(nanos), "{text}");
         }
-        assert_eq!(parse_duration("-1h"), Ok(Duration::ZERO));
+        let why = "time: negative duration \"-1h\"";
+        assert_eq!(parse_duration("-1h"), Err(why.to_owned()));
+        assert_eq!(parse_duration("-0s"), Ok(Duration::ZERO));
     }
 
     #[test]

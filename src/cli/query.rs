@@ -10,7 +10,6 @@ use super::expected::Expected;
 use super::failure::{Failure, Outcome};
 use super::fields::Fields;
 use super::terminal::Foreign;
-use crate::go;
 use crate::json::Json;
 use crate::ordered::OrderedSet;
 use crate::rpc::TextMap;
@@ -26,13 +25,13 @@ pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let relay_factor = flags.integer("relay-factor").unwrap_or(0);
     let relay_factor = u8::try_from(relay_factor)
         .map_err(|_| Failure::Message("Relay factor must be between 0 and 255".to_owned()))?;
-    let timeout = flags.value("timeout").unwrap_or("0");
+    let timeout = flags.duration("timeout").map_err(Failure::Message)?;
     let query = Query {
         filter_nodes: flags.byte_values("node").to_vec(),
         filter_tags: one_a_key(flags.byte_values("tag"))?,
         request_ack: !flags.flag("no-ack"),
         relay_factor,
-        timeout_nanos: go::parse_nanos(timeout).map_err(Failure::Message)?,
+        timeout_nanos: timeout.map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)),
         name,
         payload,
     };

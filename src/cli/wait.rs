@@ -38,13 +38,8 @@ pub(super) fn wait(flags: &Flags, out: &mut dyn Write) -> Outcome {
     Ok(())
 }
 
-/// How long to wait; `None` for ever. What a script has computed and is negative cannot mean that.
+/// How long to wait; `None` for ever.
 fn patience(flags: &Flags) -> Result<Option<Duration>, Failure> {
-    let nanos = flags.value("timeout").map(go::parse_nanos).transpose();
-    if nanos.is_ok_and(|nanos| nanos.is_some_and(i64::is_negative)) {
-        let words = "-timeout must not be negative";
-        return Err(Failure::Message(words.to_owned()));
-    }
     let patience = flags.duration("timeout").map_err(Failure::Message)?;
     Ok(patience.filter(|patience| !patience.is_zero()))
 }

@@ -77,7 +77,7 @@ fn what_prevents_a_start_is_said_in_the_references_words() {
         ),
         (
             &["-handler-timeout=x"],
-            "Error: time: invalid duration \"x\"",
+            "Error: time: invalid duration \"x\" (-handler-timeout)",
         ),
         (
             &["-log-level", "foo"],

@@ -409,7 +409,22 @@ fn what_cannot_be_run_is_told() {
             &["FOO=1 env", "user", "x"],
             "Invalid event script: Event 'FOO' invoking '1 env'",
         ),
-        (&["-ltime=-1", "cat", "user", "x"], "No time is below 0"),
+        (
+            &["-ltime=-1", "cat", "user", "x"],
+            "-ltime must not be negative",
+        ),
+        (
+            &["-handler-timeout=-1s", "cat", "user", "x"],
+            "-handler-timeout must not be negative",
+        ),
+        (
+            &["-handler-grace=-1ns", "cat", "user", "x"],
+            "-handler-grace must not be negative",
+        ),
+        (
+            &["-query-response-size-limit=-1", "cat", "query", "x"],
+            "-query-response-size-limit must not be negative",
+        ),
         (&["-tag=x", "cat", "user", "x"], "Error: Invalid tag: 'x'"),
         (&["-node=a\nb", "cat", "user", "x"], "Invalid node name"),
         (

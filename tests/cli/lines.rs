@@ -230,7 +230,11 @@ fn what_is_wrong_is_said_before_anybody_is_called() {
         (&["query", NOBODY, "-format=xml", "q"], REFUSED),
         (&["query", NOBODY, "-relay-factor=0xff", "q"], REFUSED),
         (&["query", NOBODY, "-relay-factor=0b101", "q"], REFUSED),
-        (&["query", NOBODY, "-timeout=-1h3m0.5s", "q"], REFUSED),
+        (&["query", NOBODY, "-timeout=1h3m0.5s", "q"], REFUSED),
+        (
+            &["query", NOBODY, "-timeout=-1h3m0.5s", "q"],
+            "-timeout must not be negative\n",
+        ),
     ] {
         let got = run(line);
         assert_eq!(

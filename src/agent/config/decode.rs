@@ -5,8 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::handlers::HandlerEntry;
-use super::settings::{KEYS, Key, Settings, Slot};
-use crate::go;
+use super::settings::{KEYS, Key, Settings, Slot, check_number, parse_time};
 use crate::ordered::sort_by;
 
 /// Why a file cannot be used, in the reference's words where it has any.
@@ -161,13 +160,15 @@ impl Reading {
                 }
             }
             (Slot::Switch(switch), Value::Bool(value)) => *switch = Some(value),
-            (Slot::Number(number), Value::Number(value)) => *number = whole(&value),
-            (Slot::Duration(time) | Slot::Limit(time), Value::String(value)) => {
-                if value.is_empty() {
-                    return;
+            (Slot::Number(number), Value::Number(value)) => {
+                match check_number(key, whole(&value)) {
+                    Ok(value) => *number = value,
+                    Err(why) => complaints.push(why),
                 }
-                match go::parse_duration(&value) {
-                    Ok(value) => *time = Some(value),
+            }
+            (Slot::Duration(time) | Slot::Limit(time), Value::String(value)) => {
+                match parse_time(key, &value) {
+                    Ok(value) => *time = value.or(*time),
                     Err(why) => self.bad_time = self.bad_time.take().or(Some((why, key.name))),
                 }
             }

@@ -34,6 +34,8 @@ use checks::{check_addresses, check_label, check_mdns, check_name, parse_network
 /// The least time between attempts to join, and the least broadcast timeout (agent spec 4.2).
 const DURATION_MIN: Duration = Duration::from_secs(1);
 
+/// The least limit for a journal: one event of the largest size must have room.
+const JOURNAL_BYTES_MIN: i64 = 64 << 10;
 /// How long the end of the process waits for the handlers of the node's own member-leave, unless told
 /// otherwise; and for RPC clients to take their last reply. The event comes up to a second after the leave.
 pub const HANDLER_LEAVE_WAIT: Duration = Duration::from_secs(2);
@@ -267,6 +269,11 @@ impl AgentConfig {
         }
         if !settings.journal.is_empty() && settings.snapshot_path.is_empty() {
             return Err("A journal needs a snapshot file: see -snapshot".to_owned());
+        }
+        if (1..JOURNAL_BYTES_MIN).contains(&settings.journal_size_limit) {
+            return Err(format!(
+                "The journal's size limit must be at least {JOURNAL_BYTES_MIN} bytes"
+            ));
         }
         let syslog_facility = settings
             .enable_syslog

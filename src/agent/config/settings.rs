@@ -335,23 +335,48 @@ fn set_from_text(slot: Slot<'_>, key: &Key, flags: &impl FlagValues) -> Result<(
     let Some(last) = values.last() else {
         return Ok(());
     };
+    let failed = |why: String| match RAISED.contains(&key.name) {
+        // The reference's words.
+        true => format!("Error: {why}"),
+        false => format!("Error: {why} (-{})", key.flag),
+    };
     match slot {
         Slot::Text(text) => text.clone_from(last),
         Slot::List(list) => *list = values.to_vec(),
         Slot::Switch(switch) => *switch = Some(flags.flag(key.flag) != (key.flag == INVERTED)),
-        Slot::Number(number) => *number = flags.integer(key.flag).unwrap_or(0),
-        Slot::Duration(time) | Slot::Limit(time) => *time = parse_time(last)?,
+        Slot::Number(number) => {
+            let given = flags.integer(key.flag).unwrap_or(0);
+            *number = check_number(key, given).map_err(failed)?;
+        }
+        Slot::Duration(time) | Slot::Limit(time) => {
+            *time = parse_time(key, last).map_err(failed)?;
+        }
         Slot::Bytes(_) | Slot::Handlers(_) | Slot::Map(_) | Slot::Ignored => {}
     }
     Ok(())
 }
 
-fn parse_time(text: &str) -> Result<Option<Duration>, String> {
+/// Keys of which the reference takes negative values, and raises them with a warning like all that are
+/// too low.
+const RAISED: [&str; 2] = ["broadcast_timeout", "retry_interval"];
+
+/// A time; an empty text says nothing.
+pub(super) fn parse_time(key: &Key, text: &str) -> Result<Option<Duration>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let parsed = go::parse_duration(text).map_err(|why| format!("Error: {why}"))?;
-    Ok(Some(parsed))
+    if RAISED.contains(&key.name) && go::parse_nanos(text)? < 0 {
+        return Ok(Some(Duration::ZERO));
+    }
+    go::parse_duration(text).map(Some)
+}
+
+/// A number. Those of the reference mean the default when they are negative, as zero does.
+pub(super) fn check_number(key: &Key, number: i64) -> Result<i64, String> {
+    match key.name == "journal_size_limit" && number < 0 {
+        true => Err(format!("{} must not be negative", key.name)),
+        false => Ok(number),
+    }
 }
 
 fn parse_tags(list: &[Vec<u8>]) -> Result<OrderedMap<Vec<u8>, Vec<u8>>, String> {

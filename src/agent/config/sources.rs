@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::decode;
 use super::settings::Settings;
 use crate::ordered::OrderedSet;
-use crate::os::error::os_error;
+use crate::os::error::{os_error, shown};
 
 /// Largest file that is read; a configuration has a few thousand bytes.
 const FILE_BYTES_MAX: u64 = 8 << 20;

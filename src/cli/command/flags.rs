@@ -165,12 +165,17 @@ impl Flags {
         self.value(name).and_then(parse_integer)
     }
 
-    /// A duration, if the flag was given; negative ones count as zero.
+    /// A duration, if the flag was given. What a script has computed and is negative is none.
     ///
     /// # Errors
-    /// The words of [`go::parse_nanos`].
+    /// If it is negative; else the words of [`go::parse_nanos`].
     pub fn duration(&self, name: &str) -> Result<Option<Duration>, String> {
-        self.value(name).map(go::parse_duration).transpose()
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        let nanos = u64::try_from(go::parse_nanos(value)?)
+            .map_err(|_| format!("-{name} must not be negative"))?;
+        Ok(Some(Duration::from_nanos(nanos)))
     }
 
     /// What follows the flags.

@@ -55,7 +55,8 @@ pub(super) fn event(flags: &Flags, kind: &OsString, rest: &[OsString]) -> Result
         (None, Some(path)) => read_payload(path)?,
     };
     let ltime = flags.integer("ltime").unwrap_or(1);
-    let ltime = u64::try_from(ltime).map_err(|_| wrong("No time is below 0: -ltime".to_owned()))?;
+    let ltime =
+        u64::try_from(ltime).map_err(|_| wrong("-ltime must not be negative".to_owned()))?;
     let ltime = LamportTime(ltime);
     Ok(match is_query {
         true => Event::Query(Query {

@@ -119,6 +119,10 @@ fn node(flags: &Flags) -> Result<(NodeName, Tags), Failure> {
 fn limits(flags: &Flags) -> Result<Limits, Failure> {
     let duration = |name| flags.duration(name).map_err(Failure::Message);
     let answer_bytes = flags.integer("query-response-size-limit");
+    if answer_bytes.is_some_and(i64::is_negative) {
+        let words = "-query-response-size-limit must not be negative";
+        return Err(Failure::Message(words.to_owned()));
+    }
     let answer_bytes = answer_bytes.filter(|&bytes| bytes > 0);
     Ok(Limits {
         time: duration("handler-timeout")?.filter(|limit| !limit.is_zero()),
