@@ -1,10 +1,11 @@
 //! Connecting to an agent, with the reference's words for what goes wrong.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::error::Error;
+use crate::agent::net::addr;
 use crate::agent::net::lookup::{self, Failures, Family};
 use crate::os::error::os_error;
 
@@ -25,8 +26,10 @@ pub(super) fn dial(address: &str, limit: Option<Instant>) -> Result<TcpStream, E
         "" => Some(Ipv4Addr::LOCALHOST.into()),
         host => host.parse::<IpAddr>().ok(),
     };
-    if let Some(ip) = ip {
-        let addresses = [SocketAddr::new(ip, port)];
+    let zoned = addr::zoned(host).map_err(|why| Error::Address(format!("dial tcp: {why}")))?;
+    let zoned = zoned.map(|(ip, zone)| SocketAddrV6::new(ip, port, 0, zone).into());
+    if let Some(address) = ip.map(|ip| SocketAddr::new(ip, port)).or(zoned) {
+        let addresses = [address];
         return connect_to_one(&addresses, deadline, 0).map_err(dial_error);
     }
     let mut failures = Failures::default();

@@ -395,6 +395,10 @@ fn addresses_that_lead_nowhere() {
         ("", "dial tcp: missing address"),
         ("127.0.0.1:99999", "dial tcp: address 99999: invalid port"),
         ("[::1", "dial tcp: address [::1: missing ']' in address"),
+        (
+            "[fe80::1%nope]:1",
+            "dial tcp: address fe80::1%nope: no such network interface",
+        ),
     ] {
         let got = run(&["info", "-rpc-addr", address]);
         let expected = format!("Error connecting to Serf agent: {why}\n");

@@ -62,12 +62,18 @@ pub(super) fn check_addresses(
     };
     let advertise = match settings.advertise.as_str() {
         "" => None,
-        text => Some(
-            addr::resolve(text, addr::DEFAULT_PORT)
-                .map_err(|why| format!("Invalid advertise address: {why}"))?,
-        ),
+        text => {
+            let addr = addr::resolve(text, addr::DEFAULT_PORT)
+                .map_err(|why| format!("Invalid advertise address: {why}"))?;
+            // The zone is this host's own affair.
+            Some(addr::without_zone(addr, addr::zone_of(addr)))
+        }
     };
-    if advertise.is_some_and(|addr| !addr::is_of_one_host(addr.ip())) {
+    let has_host =
+        |text| addr::split_host_port(text).is_ok_and(|(host, _): (&str, _)| !host.is_empty());
+    if advertise.is_some_and(|addr| !addr::is_of_one_host(addr.ip()))
+        && has_host(&settings.advertise)
+    {
         return Err(format!(
             "Invalid advertise address: {} is not an address that others can reach",
             settings.advertise
@@ -80,6 +86,16 @@ pub(super) fn check_addresses(
         ));
     }
     let interface = settings.interface.as_str();
+    if let Some(zone) = sys::interface_index(interface) {
+        bind = addr::in_zone(bind, zone);
+    }
+    if addr::is_link_local(bind.ip()) && bind.is_ipv6() && addr::zone_of(bind) == 0 {
+        return Err(format!(
+            "Invalid bind address: {} is link-local and needs a zone, as in [{}%eth0], or -iface",
+            settings.bind,
+            bind.ip()
+        ));
+    }
     if !interface.is_empty() {
         if bind.ip().is_unspecified() {
             let chosen = addr::interface_address(interface, bind.ip())?;

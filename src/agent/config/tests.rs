@@ -67,6 +67,12 @@ fn what_is_wrong_is_said_in_the_references_words() {
             format!("Invalid advertise address: {text} is not an address that others can reach");
         assert_eq!(refused(advertise), words);
     }
+    let mut bind = named();
+    bind.bind = "fe80::1".into();
+    assert_eq!(
+        refused(bind),
+        "Invalid bind address: fe80::1 is link-local and needs a zone, as in [fe80::1%eth0], or -iface"
+    );
     for text in ["224.0.0.1", "255.255.255.255:7946", "[ff02::1]:7946"] {
         let mut bind = named();
         bind.bind = text.into();
@@ -76,6 +82,16 @@ fn what_is_wrong_is_said_in_the_references_words() {
     let mut name = named();
     name.node_name = "a\nb".into();
     assert!(refused(name).starts_with("Invalid node name"));
+}
+
+#[test]
+fn an_advertised_port_needs_no_host() {
+    for (text, addr) in [(":9999", "0.0.0.0:9999"), ("[fe80::1%lo]:9", "[fe80::1]:9")] {
+        let mut settings = named();
+        settings.advertise = text.into();
+        let advertise = AgentConfig::check(settings).unwrap().advertise;
+        assert_eq!(advertise, Some(addr.parse().unwrap()));
+    }
 }
 
 #[test]

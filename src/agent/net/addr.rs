@@ -1,7 +1,7 @@
 //! Addresses in settings: `host[:port]`, interfaces, and the choice of the address to advertise
 //! (agent spec 4.2, 4.4).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
 use super::lookup;
 use crate::os::sys::{self, InterfaceAddress};
@@ -14,7 +14,8 @@ pub const DEFAULT_PORT: u16 = 7946;
 /// # Errors
 /// The reference's words.
 pub fn split_host_port(text: &str) -> Result<(&str, Option<&str>), String> {
-    if text.parse::<std::net::Ipv6Addr>().is_ok() {
+    let (ip, _zone) = text.split_once('%').unwrap_or((text, ""));
+    if ip.parse::<Ipv6Addr>().is_ok() {
         return Ok((text, None));
     }
     if let Some(rest) = text.strip_prefix('[') {
@@ -70,9 +71,62 @@ pub fn resolve(text: &str, default_port: u16) -> Result<SocketAddr, String> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(canonical((ip, port).into()));
     }
+    if let Some((ip, zone)) = zoned(host)? {
+        return Ok(SocketAddrV6::new(ip, port, 0, zone).into());
+    }
     let mut found = lookup::first(host)?;
     found.set_port(port);
     Ok(canonical(found))
+}
+
+/// Reads an address with a zone, `fe80::1%eth0`: the number of the interface tells on which network a
+/// link-local address is. Other addresses have one network, whatever the zone, and 0. `None`: it is
+/// something else.
+///
+/// # Errors
+/// If there is no such interface.
+pub fn zoned(host: &str) -> Result<Option<(Ipv6Addr, u32)>, String> {
+    let Some((ip, zone)) = host.split_once('%') else {
+        return Ok(None);
+    };
+    let Ok(ip) = ip.parse::<Ipv6Addr>() else {
+        return Ok(None);
+    };
+    if !is_link_local(ip.into()) {
+        return Ok(Some((ip, 0)));
+    }
+    let index =
+        sys::interface_index(zone).or_else(|| zone.parse().ok().filter(|&number| number > 0));
+    match index {
+        Some(index) => Ok(Some((ip, index))),
+        None => Err(format!("address {host}: no such network interface")),
+    }
+}
+
+/// The zone of an address, 0 if it has none.
+pub fn zone_of(addr: SocketAddr) -> u32 {
+    match addr {
+        SocketAddr::V6(v6) => v6.scope_id(),
+        SocketAddr::V4(_) => 0,
+    }
+}
+
+/// The same address in that zone, if it is a link-local one without a zone.
+pub fn in_zone(addr: SocketAddr, zone: u32) -> SocketAddr {
+    match addr {
+        SocketAddr::V6(v6) if v6.scope_id() == 0 && is_link_local(addr.ip()) => {
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, zone).into()
+        }
+        addr => addr,
+    }
+}
+
+/// The same address without that zone: as others know it.
+pub fn without_zone(addr: SocketAddr, zone: u32) -> SocketAddr {
+    match zone_of(addr) == zone {
+        true => SocketAddr::new(addr.ip(), addr.port()),
+        false => addr,
+    }
 }
 
 /// Whether an address may belong to one host: it is neither a wildcard, nor multicast, nor broadcast. Other
@@ -132,7 +186,8 @@ fn addresses_of(interface: &str) -> Result<Vec<InterfaceAddress>, String> {
     Ok(all)
 }
 
-fn is_link_local(addr: IpAddr) -> bool {
+/// Whether an address is meant for one network only.
+pub fn is_link_local(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
@@ -228,6 +283,8 @@ mod tests {
             ("[::1]", "::1", None),
             ("[::1]:5", "::1", Some("5")),
             ("::1", "::1", None),
+            ("fe80::1%lo", "fe80::1%lo", None),
+            ("[fe80::1%lo]:5", "fe80::1%lo", Some("5")),
         ] {
             assert_eq!(split_host_port(text), Ok((host, port)), "{text}");
         }
@@ -273,6 +330,25 @@ mod tests {
             resolve("localhost:x", 7).unwrap_err(),
             "address tcp/x: unknown port"
         );
+    }
+
+    #[test]
+    fn a_zone_names_the_network_of_a_link_local_address() {
+        let lo = sys::interface_index("lo").unwrap();
+        for text in ["[fe80::1%lo]:9".to_owned(), format!("[fe80::1%{lo}]:9")] {
+            let addr = resolve(&text, 7).unwrap();
+            assert_eq!((addr.port(), zone_of(addr)), (9, lo), "{text}");
+            let plain: SocketAddr = "[fe80::1]:9".parse().unwrap();
+            assert_eq!(without_zone(addr, lo), plain);
+            assert_eq!(without_zone(addr, lo + 1), addr);
+            assert_eq!(in_zone(plain, lo), addr);
+        }
+        assert_eq!(resolve("::1%lo", 7), Ok("[::1]:7".parse().unwrap()));
+        let why = "address fe80::1%nope: no such network interface";
+        assert_eq!(resolve("fe80::1%nope", 7), Err(why.to_owned()));
+        assert_eq!(zoned("a%b"), Ok(None));
+        let other: SocketAddr = "[fd00::1]:9".parse().unwrap();
+        assert_eq!(in_zone(other, lo), other);
     }
 
     #[test]

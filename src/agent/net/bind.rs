@@ -53,7 +53,8 @@ pub(super) fn bind_both(addr: SocketAddr) -> Result<(SocketAddr, TcpListener, Ud
     let mut last = String::new();
     for _ in 0..attempts {
         let failed = |word: &str, net: &str, port: u16, error: io::Error| {
-            let at = SocketAddr::new(addr.ip(), port);
+            let mut at = addr;
+            at.set_port(port);
             let (ip, why) = (addr.ip(), os_error(&error));
             format!(
                 "Failed to start {word} listener on \"{ip}\" port {port}: listen {net} {at}: bind: {why}"
@@ -64,7 +65,8 @@ pub(super) fn bind_both(addr: SocketAddr) -> Result<(SocketAddr, TcpListener, Ud
             .local_addr()
             .map_err(|error| os_error(&error))?
             .port();
-        let bound = SocketAddr::new(addr.ip(), port);
+        let mut bound = addr;
+        bound.set_port(port);
         match listen_for_datagrams(bound) {
             Ok(udp) => return Ok((bound, listener, udp)),
             Err(error) => last = failed("UDP", "udp", port, error),

@@ -30,6 +30,7 @@ use crate::serf::{StreamEnd, StreamId};
 use crate::time::Instant;
 use crate::wire::limits::DATAGRAM_BYTES_MAX;
 use acceptor::Acceptor;
+use addr::zone_of;
 use bind::{bind_both, grow_receive_buffer};
 use stream::{Phase, Stream};
 use traffic::Dropped;
@@ -144,6 +145,12 @@ impl Gossip {
     /// Where the sockets are bound. A wildcard is in the family in which it was asked for.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The network that the sockets are bound to, if that is by a link-local address: all peers are there.
+    /// Their addresses come and go without it, as they are known to others.
+    pub fn zone(&self) -> u32 {
+        zone_of(self.local)
     }
 
     /// Whether IPv6 peers reach this port.

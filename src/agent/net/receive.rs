@@ -9,7 +9,7 @@ use mio::Registry;
 use mio::net::TcpStream;
 
 use super::Gossip;
-use super::addr::canonical;
+use super::addr::{canonical, without_zone};
 use super::stream::Phase;
 use crate::os::clock::Clock;
 use crate::os::error::os_error;
@@ -74,7 +74,7 @@ impl Gossip {
                     self.traffic.datagrams_in.add(len);
                     self.unchecked = self.unchecked.saturating_add(1);
                     let bytes = self.buffer.get(..len).unwrap_or_default();
-                    let from = canonical(from);
+                    let from = without_zone(canonical(from), self.zone());
                     core(Input::Datagram { from, bytes }, clock.now());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -97,6 +97,7 @@ impl Gossip {
             let Some((socket, peer)) = self.acceptor.accept(clock.now()) else {
                 return;
             };
+            let peer = without_zone(peer, self.zone());
             if self.has_room_for(peer) {
                 self.add_inbound(socket, peer, clock, registry, core);
             } else {

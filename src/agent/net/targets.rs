@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::addr::split_host_port;
+use super::addr::{split_host_port, zoned};
 use super::lookup::Answer;
 use crate::go;
 use crate::ordered::{OrderedMap, sort_by};
@@ -30,7 +30,9 @@ pub struct Attempt {
 
 impl Attempt {
     /// Reads addresses; those without a port get `default_port`.
-    pub fn new(addresses: Vec<String>, default_port: u16) -> Self {
+    ///
+    /// A zone has to be the one of the gossip sockets, since members are known without.
+    pub fn new(addresses: Vec<String>, default_port: u16, zone: u32) -> Self {
         let mut attempt = Attempt {
             places: Vec::new(),
             failures: Vec::new(),
@@ -38,7 +40,7 @@ impl Attempt {
             addresses,
         };
         for (index, address) in attempt.addresses.iter().enumerate() {
-            match parse(address, default_port) {
+            match parse(address, default_port, zone) {
                 Ok(place) => attempt.places.push((index, place)),
                 Err(why) => {
                     let failure = failed_to_resolve(address, &why);
@@ -153,7 +155,7 @@ fn with_port(address: &str, default_port: u16) -> String {
     }
 }
 
-fn parse(address: &str, default_port: u16) -> Result<Place, String> {
+fn parse(address: &str, default_port: u16, zone: u32) -> Result<Place, String> {
     let (name, rest) = match address.split_once('/') {
         Some(("", _)) => return Err("empty node name provided".to_owned()),
         Some((name, rest)) => (Some(name), rest),
@@ -174,6 +176,15 @@ fn parse(address: &str, default_port: u16) -> Result<Place, String> {
             go::quote(port.as_bytes())
         )
     })?;
+    let host = match zoned(host)? {
+        Some((_, other)) if other != 0 && other != zone => {
+            return Err(format!(
+                "address {host}: gossip is not bound to a link-local address of that interface"
+            ));
+        }
+        Some((ip, _)) => ip.to_string(),
+        None => host.to_owned(),
+    };
     Ok(Place {
         // Only a label: one that no node could have is dropped.
         name: name.and_then(|name| NodeName::new(name.as_bytes()).ok()),
@@ -226,6 +237,23 @@ mod tests {
             addresses.iter().map(|&text| text.to_owned()).collect(),
             7000,
         )
+    }
+
+    #[test]
+    fn a_zone_is_that_of_the_socket() {
+        // The loopback interface has the first number.
+        let addresses = ["fe80::1%lo", "[fe80::1%1]:5", "fe80::1%9", "::1%9"];
+        let mut attempt = attempt(&addresses);
+        let targets = attempt.targets();
+        let shown: Vec<_> = targets.iter().map(|t| t.addr.to_string()).collect();
+        assert_eq!(shown, ["[fe80::1]:7000", "[fe80::1]:5", "[::1]:7000"]);
+        assert_eq!(
+            attempt.failures(&[]),
+            [
+                "Failed to resolve fe80::1%9: address fe80::1%9: gossip is not bound to a \
+                 link-local address of that interface"
+            ]
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use mio::Registry;
 use mio::net::TcpStream;
 
 use super::Gossip;
+use super::addr::in_zone;
 use super::stream::Phase;
 use crate::os::error::os_error;
 use crate::os::sys;
@@ -52,7 +53,7 @@ impl Gossip {
     }
 
     fn send_datagram(&mut self, to: SocketAddr, bytes: &[u8]) {
-        let to = match to {
+        let to = match in_zone(to, self.zone()) {
             SocketAddr::V4(v4) if self.maps_ipv4 => {
                 let ip = v4.ip().to_ipv6_mapped();
                 SocketAddr::V6(SocketAddrV6::new(ip, v4.port(), 0, 0))
@@ -83,8 +84,10 @@ impl Gossip {
 
     fn open(&mut self, id: StreamId, to: SocketAddr, registry: &Registry) {
         self.traffic.connects += 1;
-        let source = Some(self.local.ip()).filter(|ip| !ip.is_unspecified());
-        let opened = sys::connect_from(source, to).and_then(|socket| {
+        let mut source = self.local;
+        source.set_port(0);
+        let source = Some(source).filter(|source| !source.ip().is_unspecified());
+        let opened = sys::connect_from(source, in_zone(to, self.zone())).and_then(|socket| {
             let socket = TcpStream::from_std(socket);
             self.add(id, socket, to, Phase::Connecting, registry)
         });

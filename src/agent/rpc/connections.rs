@@ -82,7 +82,8 @@ impl Clients {
         let failed = |error: io::Error| format!("listen tcp {wanted}: bind: {}", os_error(&error));
         let mut listener = net::listen(wanted).map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
-        let local = SocketAddr::new(wanted.ip(), port);
+        let mut local = wanted;
+        local.set_port(port);
         registry
             .register(&mut listener, Token(first_token), Interest::READABLE)
             .map_err(failed)?;

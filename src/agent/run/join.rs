@@ -93,7 +93,11 @@ impl Agent {
     ) {
         let shown = addresses.join(" ");
         log::info!(target: "agent", "joining: [{shown}] replay: {replay}");
-        let attempt = Attempt::new(addresses, self.gossip.local_addr().port());
+        let attempt = Attempt::new(
+            addresses,
+            self.gossip.local_addr().port(),
+            self.gossip.zone(),
+        );
         let hosts = attempt.unknown_hosts();
         let join = Join {
             joiner,

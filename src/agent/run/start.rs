@@ -317,7 +317,7 @@ fn split_seed(seed: [u8; 40]) -> ([u8; 32], u64) {
 
 /// What the others are told: what was asked for, else where we are bound, else a private address.
 fn advertised(config: &AgentConfig, gossip: &Gossip) -> Result<SocketAddr, String> {
-    let bound = gossip.local_addr();
+    let bound = addr::without_zone(gossip.local_addr(), gossip.zone());
     let mut addr = config.advertise.unwrap_or(bound);
     if addr.port() == 0 {
         addr.set_port(bound.port());
@@ -338,10 +338,8 @@ impl Agent {
         let quoted = |value: &dyn std::fmt::Display| format!("'{value}'");
         line("Node name", &quoted(&self.config.node));
         line("Bind addr", &quoted(&self.gossip.local_addr()));
-        if let Some(mut advertised) = self.config.advertise {
-            if advertised.port() == 0 {
-                advertised.set_port(self.gossip.local_addr().port());
-            }
+        if self.config.advertise.is_some() {
+            let advertised = self.serf.swim().local().addr;
             let _ = writeln!(lines, "    Advertise addr: '{advertised}'");
         }
         let mut line = |label: &str, value: &dyn std::fmt::Display| {

@@ -1,6 +1,6 @@
 //! Sockets that the standard library cannot make, and their options.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::{io, mem};
 
@@ -13,7 +13,7 @@ use super::check;
 ///
 /// # Errors
 /// The operating system's; a connection that is under way is none.
-pub fn connect_from(source: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+pub fn connect_from(source: Option<SocketAddr>, to: SocketAddr) -> io::Result<TcpStream> {
     let family = if to.is_ipv4() {
         libc::AF_INET
     } else {
@@ -28,7 +28,7 @@ pub fn connect_from(source: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStr
     // SAFETY: the descriptor was just made and belongs to nobody else.
     let owned = unsafe { OwnedFd::from_raw_fd(fd) };
     if let Some(source) = source.filter(|source| source.is_ipv4() == to.is_ipv4()) {
-        let (raw, len) = raw_addr(SocketAddr::new(source, 0));
+        let (raw, len) = raw_addr(source);
         // SAFETY: `raw` is a socket address of `len` bytes.
         if unsafe { libc::bind(fd, (&raw const raw).cast(), len) } != 0 {
             return Err(io::Error::last_os_error());
@@ -179,10 +179,10 @@ mod tests {
     #[test]
     fn a_connection_comes_from_the_source_asked_for() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let source: IpAddr = "127.0.0.3".parse().unwrap();
+        let source: SocketAddr = "127.0.0.3:0".parse().unwrap();
         let stream = connect_from(Some(source), listener.local_addr().unwrap()).unwrap();
         let (mut accepted, peer) = listener.accept().unwrap();
-        assert_eq!(peer.ip(), source);
+        assert_eq!(peer.ip(), source.ip());
         drop(stream);
         assert_eq!(accepted.read(&mut [0; 1]).unwrap(), 0);
     }

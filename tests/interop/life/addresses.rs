@@ -1,7 +1,7 @@
 //! Which address a node advertises and where it can be reached, on hosts with several addresses.
 
 use crate::live::namespace::{own_network, system};
-use crate::live::{Kind, Lab, Process, eventually, reference};
+use crate::live::{Kind, Lab, Process, eventually, patience, reference, run};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -194,6 +194,46 @@ fn a_wildcard_is_reached_by_both_families() {
                     peer.await_exit(20.0);
                     node.await_log("EventMemberLeave: peer", 20.0);
                 }
+            }
+        },
+    );
+}
+
+#[test]
+fn link_local_addresses_make_a_cluster_on_one_network() {
+    own_network(
+        "life::addresses::link_local_addresses_make_a_cluster_on_one_network",
+        || {
+            make_interfaces();
+            for (name, address) in [("va", "fe80::a"), ("vb", "fe80::b")] {
+                system(&format!("ip -6 address add {address}/64 dev {name} nodad"));
+            }
+            let lab = Lab::new("zones", "CC");
+            let place = |address: &str| format!("-bind=[{address}]:17946");
+            let first = lab.spec(0).args([place("fe80::a%va")]);
+            let first = lab.start(first);
+            // The zone comes from the interface, too.
+            let args = [
+                &place("fe80::b"),
+                "-iface=vb",
+                "-advertise=:17946",
+                "-retry-join=[fe80::a%vb]:17946",
+                "-retry-join=[fe80::a%vc]:17946",
+            ];
+            let second = lab.start(lab.spec(1).args(args));
+            second.await_log("Synced with 1 initial agents", 20.0);
+            second.await_log("gossip is not bound to a link-local address", 20.0);
+            first.await_log("EventMemberJoin: n2 fe80::b", 20.0);
+            // Datagrams go both ways.
+            for node in [&first, &second] {
+                let args = ["query", "-expect=all", "-fields=ack", "-strict", "x"];
+                let mut command = node.command(Kind::Cottar, &args);
+                let asked = run(&mut command, patience(20.0)).unwrap();
+                assert_eq!(
+                    (asked.code, asked.stdout.as_str()),
+                    (0, "n1\nn2\n"),
+                    "{asked:?}"
+                );
             }
         },
     );
