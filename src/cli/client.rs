@@ -127,6 +127,18 @@ impl Client {
         self.call(&Request::Leave, None).map(drop)
     }
 
+    /// Waits for the agent to end, which lets go of its files and ports before it hangs up. Tells whether
+    /// it did.
+    pub fn await_end(&mut self) -> bool {
+        loop {
+            match self.value(Some(ANSWER_TIME_MAX)) {
+                Ok(_) => {}
+                Err(Error::Silent(_)) => return false,
+                Err(_) => return true,
+            }
+        }
+    }
+
     /// The members that pass the filter of a [`Request::MembersFiltered`].
     ///
     /// # Errors

@@ -114,7 +114,13 @@ pub(super) fn join(flags: &Flags, out: &mut dyn Write) -> Outcome {
 }
 
 pub(super) fn leave(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    connect(flags)?.leave().map_err(failed("Error leaving"))?;
+    let mut client = connect(flags)?;
+    client.leave().map_err(failed("Error leaving"))?;
+    // The agent may wait for the handler that this runs in, which has this variable.
+    let is_in_handler = std::env::var_os("COTTAR_ATTEMPT").is_some();
+    if !is_in_handler && !client.await_end() {
+        let _ = writeln!(io::stderr(), "Warning: the agent has left, but still runs");
+    }
     let json = vec![("left", Json::Bool(true))];
     tell(flags, b"Graceful leave complete", json, out)
 }

@@ -147,6 +147,79 @@ fn a_second_agent_on_the_same_file_is_refused() {
     }
 }
 
+/// Until a handler of the own leave has run, and all is written.
+#[test]
+fn after_a_leave_the_files_are_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = dir.path().join("left");
+    let flag = format!("-snapshot={}", dir.path().join("snap").display());
+    let handler = format!(
+        "-event-handler=member-leave=sleep 0.3; echo >> {}",
+        left.display()
+    );
+    for round in 1..=5 {
+        let agent = Agent::start(&["-profile=local", &flag, &handler]);
+        assert!(!agent.text().contains("is in use by"), "{}", agent.text());
+        assert!(agent.call("leave", &[]).0);
+        assert_eq!(content(&left).len(), round);
+        drop(Agent::start(&[&flag]));
+        assert_eq!(agent.exit_code(), 0);
+    }
+    // One that a handler gives is not waited for: the agent would wait for the handler in turn.
+    let address = dir.path().join("address");
+    let handler = format!(
+        "-event-handler=user={COTTAR} leave -rpc-addr=$(cat {}) && echo >> {}",
+        address.display(),
+        left.display()
+    );
+    let agent = Agent::start(&["-profile=local", &handler]);
+    fs::write(&address, agent.rpc.to_string()).unwrap();
+    assert!(agent.call("event", &["-coalesce=false", "x"]).0);
+    assert_eq!(agent.exit_code(), 0);
+    wait_until("the handler's end", || content(&left).len() == 6);
+}
+
+#[test]
+fn a_start_waits_for_an_agent_that_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let flag = format!("-tags-file={}", dir.path().join("tags").display());
+    let first = Agent::start(&[&flag]);
+    let second = Agent::spawn(&[&flag]);
+    second.wait_for(". Waiting for its end");
+    first.end(libc::SIGTERM);
+    second.wait_for("Log data will now stream in as it occurs:");
+}
+
+#[test]
+fn a_lock_that_was_removed_is_taken_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keyring");
+    fs::write(&keys, format!("[\"{OLD_KEY}\"]")).unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let (tags, snapshot) = (path("tags"), path("snapshot"));
+    let flag = |name: &str, path: &Path| format!("-{name}={}", path.display());
+    let flags = [
+        flag("tags-file", &tags),
+        flag("keyring-file", &keys),
+        flag("snapshot", &snapshot),
+    ];
+    let mut all: Vec<_> = flags.iter().map(String::as_str).collect();
+    all.push("-profile=local");
+    let agent = Agent::start(&all);
+    for name in ["tags.lock", "keyring.lock", "snapshot.lock", "snapshot"] {
+        fs::remove_file(path(name)).unwrap();
+    }
+    assert!(agent.call("tags", &["-set=a=b"]).0);
+    assert!(agent.call("keys", &["-install", NEW_KEY]).0);
+    assert!(agent.call("event", &["x"]).0);
+    wait_until("the snapshot", || snapshot.exists());
+    for flag in &flags {
+        let (code, output) = refused(&[flag]);
+        let holder = format!("is in use by process {}", agent.pid());
+        assert!(code == 1 && output.contains(&holder), "{output}");
+    }
+}
+
 /// A handler that stays when the agent ends does not keep the lock.
 #[test]
 fn handlers_do_not_inherit_locks() {

@@ -199,29 +199,15 @@ fn a_handler_that_ends_its_agent_is_repeated_once() {
     client.event("after");
     fs::write(place.path("go"), "").unwrap();
     agent.exit_code();
-    for life in 2..4 {
-        wait_until("it has died", || place.lines("ran").len() == life - 1);
-        wait_until("its files are free", || {
-            // Locks end with the process.
-            let flags = place.flags(handler);
-            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-            let agent = Agent::spawn(&flags);
-            agent.wait("start or refusal", |text| {
-                text.contains("Log data will now stream") || text.contains("is in use by")
-            });
-            if agent.text().contains("is in use by") {
-                return false;
-            }
-            match life {
-                2 => wait_until("the second death", || place.lines("ran").len() == 2),
-                _ => {
-                    agent.wait_for("[ERR] agent: Giving up handler");
-                    wait_until("the next event", || place.lines("ran").len() == 3);
-                }
-            }
-            true
-        });
-    }
+    wait_until("it has died", || place.lines("ran").len() == 1);
+    let flags = place.flags(handler);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let second = Agent::spawn(&flags);
+    second.exit_code();
+    assert_eq!(place.lines("ran").len(), 2);
+    let third = Agent::start(&flags);
+    third.wait_for("[ERR] agent: Giving up handler");
+    wait_until("the next event", || place.lines("ran").len() == 3);
     assert_eq!(place.lines("ran"), ["die 1", "die 2 replay", "after 1"]);
 }
 
@@ -287,6 +273,24 @@ fn a_full_disk_is_got_over() {
     release(&place);
     wait_until("all have run", || place.lines("ran").len() == 90);
     assert_eq!(agent.text().matches("Failed to write journal").count(), 1);
+}
+
+#[test]
+fn a_removed_journal_comes_back_with_its_lock() {
+    let place = Place::new();
+    let agent = place.start(WRITES);
+    hold(&place);
+    fs::remove_dir_all(place.journal()).unwrap();
+    fire(&agent, "e0");
+    wait_until("a segment", || {
+        place.journal().exists() && place.segments() == 1
+    });
+    let journal = format!("-journal={}", place.journal().display());
+    let other = format!("-snapshot={}", place.path("other").display());
+    let (code, output) = refused(&[&journal, &other]);
+    let process = format!("journal is in use by process {}", agent.pid());
+    assert!(code == 1 && output.contains(&process), "{output}");
+    release(&place);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::handler::journal::{
     Damage, Journal, Read, Recovered, Recovery, SEGMENT_BYTES_MAX, SegmentId, Settings,
     TURN_BYTES_MAX,
 };
-use crate::os::error::os_error;
+use crate::os::error::{os_error, shown};
 use crate::os::own_child::OwnChild;
 use crate::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ const RUN_BYTES: usize = 4 << 10;
 #[derive(Debug)]
 pub struct JournalFiles {
     directory: PathBuf,
-    _lock: Option<FileLock>,
+    lock: Option<FileLock>,
     current: Option<(SegmentId, File)>,
     /// Full segments, and the directory itself, on their way to the disk.
     unsynced: VecDeque<File>,
@@ -71,7 +71,10 @@ impl JournalFiles {
             _ => {}
         }
         let entries = fs::read_dir(directory).map_err(|why| failed("open", &why))?;
-        let lock = FileLock::acquire(&directory.join("journal"))?;
+        let lock = FileLock::await_turn(&directory.join("journal"), &mut |why| {
+            log::info!(target: "agent", "{why}");
+        })?;
+        check_writable(directory).map_err(|why| failed("write to", &why))?;
         let mut seed = [0; 8];
         getrandom::getrandom(&mut seed).map_err(|why| format!("no entropy: {why}"))?;
         let names = entries
@@ -81,7 +84,7 @@ impl JournalFiles {
         crate::ordered::sort_by(&mut segments, SegmentId::cmp);
         let files = JournalFiles {
             directory: directory.to_owned(),
-            _lock: lock,
+            lock,
             current: None,
             unsynced: VecDeque::new(),
             is_dirty: false,
@@ -279,16 +282,13 @@ impl JournalFiles {
         written
     }
 
-    fn create(&self, id: SegmentId) -> io::Result<File> {
-        let path = self.path_of(id);
-        match open_segment(&path, true) {
-            Err(why) if why.kind() == io::ErrorKind::NotFound => {
-                // The directory was removed.
-                DirBuilder::new().mode(0o700).create(&self.directory)?;
-                open_segment(&path, true)
-            }
-            result => result,
+    fn create(&mut self, id: SegmentId) -> io::Result<File> {
+        if !self.directory.exists() {
+            // It was removed, and the lock with it.
+            DirBuilder::new().mode(0o700).create(&self.directory)?;
         }
+        FileLock::hold(&mut self.lock).map_err(io::Error::other)?;
+        open_segment(&self.path_of(id), true)
     }
 
     fn sync_later(&mut self, file: File) {
@@ -404,6 +404,24 @@ impl JournalFiles {
     fn path_of(&self, id: SegmentId) -> PathBuf {
         let name = format!("{:016x}-{:016x}.journal", id.number, id.salt);
         self.directory.join(name)
+    }
+}
+
+/// Finds out at the start what would otherwise keep events from being recorded later. A full disk may
+/// have room again then.
+fn check_writable(directory: &Path) -> io::Result<()> {
+    let path = directory.join(format!("writable-{}", std::process::id()));
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path);
+    match made {
+        Ok(_) => fs::remove_file(&path),
+        Err(why) => match why.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Err(why),
+            _ => Ok(()),
+        },
     }
 }
 

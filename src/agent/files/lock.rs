@@ -7,21 +7,71 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::atomic;
-use crate::os::error::os_error;
+use crate::os::error::{os_error, shown};
 use crate::os::sys::{self, Locked};
 
 /// A lock that this process holds. It ends when this is dropped, and also when any other descriptor of
 /// the same lock file is closed: nothing else may open that file.
 #[derive(Debug)]
 pub struct FileLock {
-    _file: File,
+    file: File,
+    lock_path: PathBuf,
+    /// What it protects.
+    path: PathBuf,
 }
 
+/// How long a start waits for a process that has the lock: it may be ending.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(20);
+
 impl FileLock {
+    /// Like [`Self::acquire`], but gives a process that is ending a moment to let go. `note` gets a line
+    /// to print if it comes to that. Blocks: only before the agent runs.
+    ///
+    /// # Errors
+    /// As for [`Self::acquire`].
+    pub fn await_turn(path: &Path, note: &mut dyn FnMut(&str)) -> Result<Option<Self>, String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut is_noted = false;
+        loop {
+            match FileLock::acquire(path) {
+                Err(why) if Instant::now() < deadline => {
+                    if !std::mem::replace(&mut is_noted, true) {
+                        note(&format!("{why}. Waiting for its end"));
+                    }
+                    thread::sleep(PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Makes sure that a lock that is held is still one: if its file was removed, another process would
+    /// get a lock of the same name.
+    ///
+    /// # Errors
+    /// As for [`Self::acquire`].
+    pub fn hold(held: &mut Option<Self>) -> Result<(), String> {
+        let lost = held.as_ref().filter(|lock| !lock.is_in_place());
+        if let Some(lost) = lost {
+            if let Some(lock) = FileLock::acquire(&lost.path)? {
+                *held = Some(lock);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_in_place(&self) -> bool {
+        let identity = |found: io::Result<fs::Metadata>| found.map(|f| (f.dev(), f.ino())).ok();
+        identity(fs::symlink_metadata(&self.lock_path)) == identity(self.file.metadata())
+    }
+
     /// Locks `path`, which need not exist. `None`: there is nothing to protect (a device or a pipe), or
     /// the place has no locks or cannot be written to, which is logged.
     ///
@@ -34,7 +84,11 @@ impl FileLock {
         }
         let lock_path = atomic::beside(&path, ".lock");
         match lock(&lock_path) {
-            Ok((file, Locked::Ours)) => Ok(Some(FileLock { _file: file })),
+            Ok((file, Locked::Ours)) => Ok(Some(FileLock {
+                file,
+                lock_path,
+                path,
+            })),
             Ok((_, Locked::By(pid))) => {
                 let path = shown(&path);
                 // A process in another PID namespace or on another host has no number here.
@@ -108,6 +162,24 @@ mod tests {
         let missing = dir.path().join("missing");
         assert!(FileLock::acquire(&missing).unwrap().is_some());
         assert!(!missing.exists());
+    }
+
+    #[test]
+    fn a_lock_whose_file_was_removed_is_taken_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("file");
+        let mut lock = FileLock::acquire(&path).unwrap();
+        assert!(lock.as_ref().unwrap().is_in_place());
+        fs::remove_dir_all(&folder).unwrap();
+        // Without the folder there is nothing to lock, and the old lock is kept for another try.
+        FileLock::hold(&mut lock).unwrap();
+        assert!(!lock.as_ref().unwrap().is_in_place());
+        fs::create_dir(&folder).unwrap();
+        FileLock::hold(&mut lock).unwrap();
+        assert!(lock.as_ref().unwrap().is_in_place());
+        assert!(folder.join("file.lock").exists());
     }
 
     #[test]

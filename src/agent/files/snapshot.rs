@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::lock::FileLock;
 use super::{atomic, sync};
 use crate::count::Count;
 use crate::os::error::{os_error, shown};
@@ -95,6 +96,7 @@ struct Rewrite {
 pub struct SnapshotFile {
     path: PathBuf,
     file: File,
+    lock: Option<FileLock>,
     /// A device or a pipe is never replaced by a file.
     is_regular: bool,
     size_bytes: u64,
@@ -159,6 +161,7 @@ impl SnapshotFile {
         let file = SnapshotFile {
             path: fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
             file,
+            lock: None,
             is_regular: metadata.is_file(),
             size_bytes,
             compacted_bytes: 0,
@@ -175,6 +178,11 @@ impl SnapshotFile {
             compaction_failed: false,
         };
         Ok((file, state))
+    }
+
+    /// Holds the lock on the file from here on.
+    pub fn keep(&mut self, lock: Option<FileLock>) {
+        self.lock = lock;
     }
 
     /// Takes a line. It is written by [`Self::flush`], at the latest at the end of the turn.
@@ -272,7 +280,9 @@ impl SnapshotFile {
             return;
         }
         let aside = atomic::beside(&self.path, ".compact");
-        let written = self.write_aside(&aside).and_then(|(file, _)| {
+        let held = FileLock::hold(&mut self.lock).map_err(io::Error::other);
+        let written = held.and_then(|()| self.write_aside(&aside));
+        let written = written.and_then(|(file, _)| {
             file.sync_all()?;
             fs::rename(&aside, &self.path)
         });
@@ -335,6 +345,9 @@ impl SnapshotFile {
         }
         if !self.is_regular {
             return self.write_in_place(now);
+        }
+        if let Err(why) = FileLock::hold(&mut self.lock) {
+            return self.rewrite_failed(&why, now);
         }
         let aside = atomic::beside(&self.path, ".compact");
         match self.write_aside(&aside) {

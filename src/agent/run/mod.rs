@@ -26,7 +26,6 @@ use super::config::AgentConfig;
 use super::config::settings::Settings;
 use super::config::sources::Sources;
 use super::files::journal::JournalFiles;
-use super::files::lock::FileLock;
 use super::files::snapshot::SnapshotFile;
 use super::net::{self, Gossip};
 use super::observe::logger::Logger;
@@ -51,6 +50,7 @@ use discovery::Mdns;
 use join::{Joining, RetryJoin};
 use save::Saving;
 use shutdown::Life;
+use start::Locks;
 use telemetry::Telemetry;
 
 /// Tokens of the sockets and pipes, one block for each part.
@@ -114,8 +114,7 @@ pub struct Agent {
     journal: Option<JournalFiles>,
     /// A handler of an earlier life that still runs.
     earlier: Option<EarlierRun>,
-    /// Held until the end of the process.
-    _locks: Vec<FileLock>,
+    locks: Locks,
     saving: Saving,
     waiting: OrderedMap<CommandId, Waiting>,
     joining: Joining,

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use super::Agent;
 use crate::agent::config::AgentConfig;
+use crate::agent::files::lock::FileLock;
 use crate::agent::files::saver::Saver;
 use crate::agent::files::{keyring, tags};
 use crate::agent::rpc::TagChange;
@@ -78,7 +79,8 @@ impl Agent {
             self.keyring_written(changes, &Ok(()));
             return true;
         };
-        match Saver::begin(path, &keyring::encode(&keys)) {
+        let held = FileLock::hold(&mut self.locks.keyring);
+        match held.and_then(|()| Saver::begin(path, &keyring::encode(&keys))) {
             Ok(saver) => self.saving.keyring = Some((saver, changes)),
             Err(why) => self.keyring_written(changes, &Err(why)),
         }
@@ -116,7 +118,9 @@ impl Agent {
             self.run_for_client(id, Command::SetTags(tags));
             return true;
         };
-        match Saver::begin(path, &tags::encode(&tags)) {
+        let held = FileLock::hold(&mut self.locks.tags);
+        let content = held.and_then(|()| tags::encode(&tags));
+        match content.and_then(|content| Saver::begin(path, &content)) {
             Ok(saver) => self.saving.tags = Some((saver, id, tags)),
             Err(why) => self.tags_not_written(id, &why),
         }

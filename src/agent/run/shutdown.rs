@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::start::Locks;
 use super::{Agent, Waiting};
 use crate::os::signals::Caught;
 use crate::serf::{
@@ -172,6 +173,10 @@ impl Agent {
         }
         self.saving.finish(&self.config);
         self.finish_snapshot();
+        // Before the connection of a client that has asked for the end, who may start the next agent.
+        self.journal = None;
+        self.snapshot = None;
+        self.locks = Locks::default();
         log::info!(target: "agent", "shutdown complete");
         self.logger.open_gate();
         self.logger.finish(LAST_WORDS);

@@ -35,7 +35,7 @@ use crate::agent::rpc::{self, RpcServer};
 use crate::handler::HandlerQueue;
 use crate::handler::outcome::output_bytes_kept;
 use crate::os::clock::Clock;
-use crate::os::error::os_error;
+use crate::os::error::{os_error, shown};
 use crate::os::signals::Signals;
 use crate::os::sys;
 use crate::serf::{self, Serf};
@@ -98,8 +98,8 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
 
     logger.print("==> Starting Serf agent...");
-    let locks =
-        lock_files(&config).map_err(|why| format!("Failed to setup the Serf agent: {why}"))?;
+    let mut locks = lock_files(&config, logger)
+        .map_err(|why| format!("Failed to setup the Serf agent: {why}"))?;
     let keyring =
         restore(&mut config).map_err(|why| format!("Failed to setup the Serf agent: {why}"))?;
 
@@ -112,8 +112,12 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let failed =
         |why: String| format!("Failed to start the Serf agent: Error creating Serf: {why}");
     let protocol = check_protocol(config.protocol).map_err(failed)?;
-    let (gossip, mut serf, snapshot) =
+    let (gossip, mut serf, mut snapshot) =
         open_gossip(&config, keyring, protocol, &clock, &poll).map_err(failed)?;
+
+    if let Some(snapshot) = &mut snapshot {
+        snapshot.keep(locks.snapshot.take());
+    }
 
     let addr = serf.swim().local().addr;
     let mdns = discovery::start(&config, addr, poll.registry(), clock.now())?;
@@ -155,7 +159,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         snapshot,
         journal,
         earlier: None,
-        _locks: locks,
+        locks,
         saving: Saving::default(),
         waiting: crate::ordered::OrderedMap::new(),
         joining: Joining::default(),
@@ -198,13 +202,27 @@ fn check_protocol(protocol: i64) -> Result<u8, String> {
     })
 }
 
+/// The locks on the files that the agent writes.
+#[derive(Debug, Default)]
+pub(super) struct Locks {
+    pub(super) tags: Option<FileLock>,
+    pub(super) keyring: Option<FileLock>,
+    /// On its way to its file.
+    snapshot: Option<FileLock>,
+}
+
 /// Locks the files that the agent writes, before it reads any of them.
-fn lock_files(config: &AgentConfig) -> Result<Vec<FileLock>, String> {
-    let files = [&config.tags_file, &config.keyring_file, &config.snapshot];
-    let paths = files.into_iter().flatten();
-    let locks = paths.map(|path| FileLock::acquire(path));
-    let held: Result<Vec<_>, _> = locks.collect();
-    Ok(held?.into_iter().flatten().collect())
+fn lock_files(config: &AgentConfig, logger: &Logger) -> Result<Locks, String> {
+    let mut note = |why: &str| logger.print(&format!("==> {why}"));
+    let mut lock = |path: &Option<PathBuf>| match path {
+        Some(path) => FileLock::await_turn(path, &mut note),
+        None => Ok(None),
+    };
+    Ok(Locks {
+        tags: lock(&config.tags_file)?,
+        keyring: lock(&config.keyring_file)?,
+        snapshot: lock(&config.snapshot)?,
+    })
 }
 
 /// What files that the agent keeps have to say: the tags, and the keys if there is a file for them.
@@ -321,6 +339,10 @@ fn advertised(config: &AgentConfig, gossip: &Gossip) -> Result<SocketAddr, Strin
     let mut addr = config.advertise.unwrap_or(bound);
     if addr.port() == 0 {
         addr.set_port(bound.port());
+    }
+    if addr.ip().is_unspecified() {
+        // Only the port is another one.
+        addr.set_ip(bound.ip());
     }
     if addr.ip().is_unspecified() {
         addr.set_ip(addr::advertised_for_wildcard(gossip.speaks_ipv6())?);
