@@ -136,6 +136,8 @@ struct Run {
     id: u64,
     key: HandlerKey,
     settings: Arc<HandlerSettings>,
+    /// Missing handlers that are done with the event when this one is.
+    replaces: Vec<HandlerKey>,
     script: Arc<[u8]>,
     attempt: u32,
 }
@@ -282,7 +284,7 @@ impl HandlerQueue {
         self.counters.failures += u64::from(!outcome.is_success());
         self.counters.timeouts += u64::from(matches!(outcome.end, End::TimedOut(_)));
         outcome.log(&current.waiting.event, &current.waiting.id, &run.script);
-        self.run_is_done(run.key);
+        self.run_is_done(&run);
         let current = self.current.as_ref()?;
         let Event::Query(query) = &current.waiting.event else {
             return None;
@@ -446,7 +448,7 @@ impl HandlerQueue {
                 self.counters.refused += 1;
                 self.handlers
                     .count_drop(&current.waiting.event, Some(run.id));
-                self.run_is_done(run.key);
+                self.run_is_done(&run);
                 None
             }
         }

@@ -59,6 +59,21 @@ impl Registered {
         [&self.filter()[..], b"=", &self.settings.action.text()[..]].concat()
     }
 
+    /// Whether it comes in the place of a missing handler with that key and [`Self::text`]: it was made of
+    /// it by a change of the filter or of the script. One that had a name is another handler without it,
+    /// unless nothing else has changed.
+    pub(super) fn succeeds(&self, key: HandlerKey, text: &[u8]) -> bool {
+        let end = text.iter().position(|&byte| byte == b'=');
+        let (filter, script) = text.split_at(end.unwrap_or(text.len()));
+        let script = script.get(1..).unwrap_or_default();
+        let has_filter = *filter == *self.filter();
+        let has_script = *script == *self.settings.action.text();
+        match event_hash(filter, script) == key {
+            true => has_filter || has_script,
+            false => has_filter && has_script,
+        }
+    }
+
     pub(super) fn is_once(&self) -> bool {
         self.settings.journal == Durability::Once
     }

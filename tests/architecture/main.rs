@@ -148,6 +148,12 @@ fn breaches(file: &str, source: &str) -> Vec<String> {
         return found;
     };
     let core = !SHELL.contains(&&*top);
+    for (line, _) in tokens.iter().filter(|(_, t)| t.word() == Some("display")) {
+        report(
+            *line,
+            "Path::display replaces bytes: os::error::shown escapes them".into(),
+        );
+    }
     if core {
         for (line, token) in &tokens {
             match token.word() {

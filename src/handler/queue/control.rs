@@ -3,6 +3,7 @@
 use super::{HandlerQueue, Slot, Waiting, note_handled};
 use crate::handler::Described;
 use crate::handler::journal::HandlerKey;
+use crate::ordered::OrderedSet;
 
 /// Where an event stands with a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +86,9 @@ impl HandlerQueue {
     }
 
     fn entries_of(&self, waiting: &Waiting) -> Vec<Entry> {
-        let progress = waiting.progress.as_deref();
-        let is_done =
-            |key| progress.is_some_and(|p| p.done.contains(&key)) || self.is_dropped(waiting, key);
-        let begun = progress.and_then(|p| p.begun);
-        let matching = self.handlers.matching(&waiting.event);
-        let present = matching.filter(|r| !is_done(r.key)).map(|r| Entry {
+        let begun = waiting.progress.as_deref().and_then(|p| p.begun);
+        let owed = self.owed(waiting);
+        let present = owed.present.into_iter().map(|(r, _)| Entry {
             handler: r.name.clone().into_bytes(),
             attempts: begun
                 .filter(|b| b.handler == r.key)
@@ -101,9 +99,8 @@ impl HandlerQueue {
             },
             ..blank(waiting)
         });
-        let gone = |key: &&HandlerKey| !is_done(**key) && !self.handlers.has_key(**key);
-        let missing = waiting.recorded.iter().filter(gone).map(|key| Entry {
-            handler: self.text_of(*key),
+        let missing = owed.missing.into_iter().map(|key| Entry {
+            handler: self.text_of(key),
             state: EntryState::Missing,
             ..blank(waiting)
         });
@@ -147,20 +144,31 @@ impl HandlerQueue {
     /// of events in memory; `None`: there is no such handler.
     pub fn drop_handler(&mut self, name: &str) -> Option<usize> {
         let key = self.handlers.key_of(name)?;
-        if let Some(journal) = &mut self.journal {
-            journal.drop_handler(key);
-        }
         let mut count = 0;
-        let events = self.waiting.iter_mut().filter_map(|slot| match slot {
+        let mut given_up = OrderedSet::from([key]);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let mut parked = std::mem::take(&mut self.parked);
+        let events = waiting.iter_mut().filter_map(|slot| match slot {
             Slot::Event(waiting) => Some(waiting),
             Slot::Stored(_) => None,
         });
-        for waiting in events.chain(&mut self.parked) {
-            let mut matching = self.handlers.matching(&waiting.event);
-            if matching.any(|r| r.key == key) {
-                let progress = waiting.progress.get_or_insert_default();
-                count += usize::from(!progress.done.contains(&key));
-                progress.done.push(key);
+        for waiting in events.chain(&mut parked) {
+            let present = self.owed(waiting).present.into_iter();
+            let mut present = present.map(|(registered, replaces)| (registered.key, replaces));
+            let Some((_, replaces)) = present.find(|(present, _)| *present == key) else {
+                continue;
+            };
+            drop(present);
+            let progress = waiting.progress.get_or_insert_default();
+            progress.done.push(key);
+            progress.done.extend_from_slice(&replaces);
+            given_up.extend(replaces);
+            count += 1;
+        }
+        (self.waiting, self.parked) = (waiting, parked);
+        for key in &given_up {
+            if let Some(journal) = &mut self.journal {
+                journal.drop_handler(*key);
             }
         }
         if let Some(current) = &mut self.current {

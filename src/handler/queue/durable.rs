@@ -3,6 +3,12 @@
 //! A user event is recorded when the core takes it in ([`HandlerQueue::take_in`]), with the handlers that
 //! it is for; each run is recorded when it begins and when it ends. After a crash the events that wait
 //! are read back a piece at a time when it is their turn. A run that had begun is repeated once.
+//!
+//! An event is owed once to each handler that it was recorded for. A handler is its filter and script. If
+//! it is missing when the event's turn comes, one that was not there before takes its place if it has the
+//! same filter or the same script: it was edited. What that one has done is not done again by the old
+//! one, should it come back. Without such a successor the event waits for the missing handler. Other new
+//! handlers get an event only if none has had it before.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,6 +18,7 @@ use crate::count::Count;
 use crate::handler::Described;
 use crate::handler::journal::{HandlerKey, Journal, ProcessId, Progress, Recovered};
 use crate::handler::moment::Moment;
+use crate::handler::registered::Registered;
 use crate::ordered::OrderedMap;
 use crate::serf::{Event, LamportTime, UserEvent, event_hash};
 use crate::time::Duration;
@@ -41,6 +48,21 @@ struct Unhanded {
     number: u64,
     taken_micros: u64,
     handlers: Vec<HandlerKey>,
+}
+
+/// What an event is still for.
+pub(super) struct Owed<'a> {
+    /// Handlers, each with the missing ones that it replaces.
+    pub(super) present: Vec<(&'a Registered, Vec<HandlerKey>)>,
+    /// Missing ones that are waited for.
+    pub(super) missing: Vec<HandlerKey>,
+}
+
+impl Run {
+    /// The handlers that are done with the event when it is.
+    fn keys(&self) -> impl Iterator<Item = HandlerKey> + '_ {
+        std::iter::once(self.key).chain(self.replaces.iter().copied())
+    }
 }
 
 impl HandlerQueue {
@@ -198,19 +220,45 @@ impl HandlerQueue {
         }
     }
 
+    /// What an event is still for.
+    pub(super) fn owed<'a>(&'a self, waiting: &'a Waiting) -> Owed<'a> {
+        let done = waiting.progress.as_deref().map_or(&[][..], |p| &p.done);
+        let is_done = |key: HandlerKey| done.contains(&key) || self.is_dropped(waiting, key);
+        let text = |key| self.journal.as_ref().and_then(|journal| journal.text(key));
+        let is_missing = |key: &HandlerKey| !is_done(*key) && !self.handlers.has_key(*key);
+        let recorded = waiting.number.map_or(&[][..], |_| &waiting.recorded);
+        let missing: Vec<_> = recorded.iter().copied().filter(is_missing).collect();
+        let (mut present, mut replaced) = (Vec::new(), Vec::new());
+        for registered in self.handlers.matching(&waiting.event) {
+            let is_new = waiting.number.is_some() && !recorded.contains(&registered.key);
+            let succeeds = |key: &&HandlerKey| {
+                text(**key).is_some_and(|text| registered.succeeds(**key, text))
+            };
+            let replaces: Vec<_> = match is_new && registered.is_durable() {
+                true => missing.iter().filter(succeeds).copied().collect(),
+                false => Vec::new(),
+            };
+            replaced.extend_from_slice(&replaces);
+            let is_late = is_new && !done.is_empty() && replaces.is_empty();
+            if !is_late && !is_done(registered.key) {
+                present.push((registered, replaces));
+            }
+        }
+        let is_replaced = |key: &HandlerKey| replaced.contains(key);
+        Owed {
+            present,
+            missing: missing.into_iter().filter(|k| !is_replaced(k)).collect(),
+        }
+    }
+
     /// The handlers to be run for an event, and whether others are left for it that cannot be.
     pub(super) fn plan(&mut self, waiting: &mut Waiting) -> (VecDeque<Run>, bool) {
-        let progress = waiting.progress.as_deref().cloned().unwrap_or_default();
-        let Progress { done, begun } = progress;
-        let (mut runs, mut is_held) = (VecDeque::new(), false);
+        let begun = waiting.progress.as_deref().and_then(|p| p.begun);
+        let owed = self.owed(waiting);
+        let (mut runs, mut is_held) = (VecDeque::new(), !owed.missing.is_empty());
         let mut given_up = Vec::new();
-        for registered in self.handlers.matching(&waiting.event) {
+        for (registered, replaces) in owed.present {
             let key = registered.key;
-            // A handler that is new since then does not come in where others have been.
-            let is_new = !done.is_empty() && !waiting.recorded.contains(&key);
-            if done.contains(&key) || is_new || self.is_dropped(waiting, key) {
-                continue;
-            }
             if registered.is_paused {
                 // Nobody waits for the answer to a query so long.
                 is_held |= !matches!(waiting.event, Event::Query(_));
@@ -219,32 +267,30 @@ impl HandlerQueue {
             let begun = begun.filter(|begun| begun.handler == key);
             let attempt = begun.map_or(1, |begun| begun.attempt.saturating_add(1));
             if attempt > ATTEMPTS_MAX || (begun.is_some() && registered.is_once()) {
-                given_up.push((key, registered.text(), attempt));
+                given_up.push((key, replaces, registered.text(), attempt));
                 continue;
             }
             runs.push_back(Run {
                 id: registered.id,
                 key,
                 settings: Arc::clone(&registered.settings),
+                replaces,
                 script: registered.settings.action.text(),
                 attempt,
             });
         }
-        let missing = |key: &HandlerKey| {
-            let is_done = done.contains(key) || self.is_dropped(waiting, *key);
-            !is_done && !self.handlers.has_key(*key)
-        };
-        is_held |= waiting.number.is_some() && waiting.recorded.iter().any(missing);
         let is_last = runs.is_empty() && !is_held;
-        for (key, text, attempt) in given_up {
+        for (key, replaces, text, attempt) in given_up {
             self.give_up(waiting, &text, attempt);
-            if let (Some(journal), Some(number), false) =
-                (&mut self.journal, waiting.number, is_last)
-            {
-                journal.done(number, key);
-            }
             let progress = waiting.progress.get_or_insert_default();
-            progress.done.push(key);
+            for key in std::iter::once(key).chain(replaces) {
+                if let (Some(journal), Some(number), false) =
+                    (&mut self.journal, waiting.number, is_last)
+                {
+                    journal.done(number, key);
+                }
+                progress.done.push(key);
+            }
             progress.begun = None;
         }
         (runs, is_held)
@@ -280,7 +326,7 @@ impl HandlerQueue {
             return;
         };
         match is_once {
-            true => journal.done(number, run.key),
+            true => run.keys().for_each(|key| journal.done(number, key)),
             false => journal.begun(number, run.key, run.attempt, at.unix_micros),
         }
     }
@@ -307,11 +353,11 @@ impl HandlerQueue {
     }
 
     /// A handler is done with the current event.
-    pub(super) fn run_is_done(&mut self, key: HandlerKey) {
+    pub(super) fn run_is_done(&mut self, run: &Run) {
         let Some(current) = &mut self.current else {
             return;
         };
-        current.done.push(key);
+        current.done.extend(run.keys());
         let is_last = current.scripts.is_empty() && !current.is_held;
         let number = current.waiting.number;
         if is_last {
@@ -319,7 +365,7 @@ impl HandlerQueue {
             return self.finish(number);
         }
         if let (Some(number), Some(journal)) = (number, &mut self.journal) {
-            journal.done(number, key);
+            run.keys().for_each(|key| journal.done(number, key));
         }
     }
 

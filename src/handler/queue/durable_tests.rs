@@ -125,15 +125,54 @@ fn a_missing_handler_s_events_wait_for_it() {
     for number in 1..=2 {
         durable.fire(number, false);
     }
-    let mut durable = durable.restarted(&["user=B", "user=C"]);
+    let mut durable = durable.restarted(&["user=B", "user:deploy=C"]);
     // A new handler is one of those that the events meet, unless others have been there before.
     assert_eq!(durable.run_all(), ["B 1 1", "C 1 1", "B 2 1", "C 2 1"]);
     assert_eq!((durable.queue.len(), durable.queue.is_idle()), (2, true));
-    let mut durable = durable.restarted(&["user=C", "user=D"]);
+    let mut durable = durable.restarted(&["user:deploy=C", "*=D"]);
     assert_eq!(durable.run_all(), [""; 0]);
     durable.queue.replace_handlers(handlers(&["user=A"]));
     assert_eq!(durable.run_all(), ["A 1 1", "A 2 1"]);
     let durable = durable.restarted(&["user=A"]);
+    assert_eq!(durable.queue.len(), 0);
+}
+
+#[test]
+fn an_edited_handler_takes_the_place_of_the_old_one() {
+    let mut durable = Durable::new(&["user=A", "user=B"], 1 << 20);
+    for number in 1..=5 {
+        durable.fire(number, false);
+    }
+    let step = |durable: &mut Durable, list: &[&str], run: &str| {
+        durable.queue.replace_handlers(handlers(list));
+        assert_eq!(durable.begin().as_deref(), Some(run));
+        durable.queue.handle_outcome(ended(End::Exited(0), b""));
+    };
+    // Another script, another filter, and the old one again: nobody has what another had before.
+    step(&mut durable, &["user=A2", "user=B"], "A2 1 1");
+    step(&mut durable, &["user=A2", "user=B"], "B 1 1");
+    step(&mut durable, &["*=A", "user=B"], "A 2 1");
+    step(&mut durable, &["*=A", "user=B"], "B 2 1");
+    step(&mut durable, &["user=A", "user=B"], "A 3 1");
+    // One that comes while its predecessor's event waits for the next handler.
+    step(&mut durable, &["user=A2", "user=B"], "B 3 1");
+    durable.flush();
+    let mut durable = durable.restarted(&["user=B"]);
+    assert_eq!(durable.run_all(), ["B 4 1", "B 5 1"]);
+    let (entries, _) = durable.queue.entries(10);
+    assert!(entries.iter().all(|e| e.state == EntryState::Missing));
+    assert_eq!(entries.len(), 2);
+    // Where others have been before, too.
+    let mut durable = durable.restarted(&["user=A3", "user=B"]);
+    assert_eq!(durable.begin().as_deref(), Some("A3 4 1"));
+    durable.queue.handle_outcome(ended(End::Exited(0), b""));
+    durable.flush();
+    let mut durable = durable.restarted(&["user=A3", "user=B"]);
+    // What is given up for it is given up for the one that it replaces.
+    assert_eq!(durable.queue.drop_handler("A3"), Some(0));
+    assert_eq!(durable.begin().as_deref(), None);
+    let mut durable = durable.restarted(&["user=A", "user=B"]);
+    assert_eq!(durable.run_all(), [""; 0]);
     assert_eq!(durable.queue.len(), 0);
 }
 
