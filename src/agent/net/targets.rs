@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::addr::{split_host_port, zoned};
 use super::lookup::Answer;
 use crate::go;
-use crate::ordered::{OrderedMap, sort_by};
+use crate::ordered::sort_by;
 use crate::serf::JoinTarget;
 use crate::wire::NodeName;
 
@@ -62,17 +62,24 @@ impl Attempt {
         hosts
     }
 
-    /// What the core is to contact, once the unknown hosts are known.
-    pub fn targets(&mut self, answers: &OrderedMap<String, Answer>) -> Vec<JoinTarget> {
+    /// What the core is to contact without the resolver.
+    pub fn targets(&mut self) -> Vec<JoinTarget> {
+        self.take_places(|host| host.parse().ok().map(|ip: IpAddr| Ok(vec![ip])))
+    }
+
+    /// What it is to contact now that this host is known.
+    pub fn targets_at(&mut self, host: &str, answer: &Answer) -> Vec<JoinTarget> {
+        self.take_places(|other| (other == host).then(|| answer.clone()))
+    }
+
+    fn take_places(&mut self, known: impl Fn(&str) -> Option<Answer>) -> Vec<JoinTarget> {
+        let before = self.targets.len();
         for (index, place) in std::mem::take(&mut self.places) {
-            let ips = match place.host.parse::<IpAddr>() {
-                Ok(ip) => Ok(vec![ip]),
-                Err(_) => match answers.get(&place.host) {
-                    Some(answer) => answer.clone(),
-                    None => Err(format!("lookup {}: no such host", place.host)),
-                },
+            let Some(answer) = known(&place.host) else {
+                self.places.push((index, place));
+                continue;
             };
-            match ips {
+            match answer {
                 Ok(ips) => self.targets.extend(ips.into_iter().map(|ip| {
                     let target = JoinTarget {
                         name: place.name.clone(),
@@ -87,10 +94,8 @@ impl Attempt {
                 }
             }
         }
-        self.targets
-            .iter()
-            .map(|(_, target)| target.clone())
-            .collect()
+        let new = self.targets.get(before..).unwrap_or_default();
+        new.iter().map(|(_, target)| target.clone()).collect()
     }
 
     /// All that went wrong, in the order of the addresses, in the reference's words.
@@ -188,7 +193,7 @@ fn parse(address: &str, default_port: u16, zone: u32) -> Result<Place, String> {
     Ok(Place {
         // Only a label: one that no node could have is dropped.
         name: name.and_then(|name| NodeName::new(name.as_bytes()).ok()),
-        host: host.to_owned(),
+        host,
         port,
     })
 }
@@ -236,6 +241,7 @@ mod tests {
         Attempt::new(
             addresses.iter().map(|&text| text.to_owned()).collect(),
             7000,
+            1,
         )
     }
 
@@ -273,6 +279,7 @@ mod tests {
             shown(&attempt.targets_at("host", &Ok(ips))),
             ["10.0.0.1:5", "10.0.0.2:5", "10.0.0.1:6", "10.0.0.2:6"]
         );
+        assert_eq!(attempt.targets().len(), 0);
         assert_eq!(targets[0].name.as_ref().unwrap().as_bytes(), b"x");
     }
 
@@ -280,7 +287,8 @@ mod tests {
     fn failures_keep_the_order_of_the_addresses() {
         let mut attempt = attempt(&["127.0.0.1:1", "nohost", "/x", "1.2.3.4:abc", "127.0.0.1:2"]);
         let why = "lookup nohost: no such host".to_owned();
-        let targets = attempt.targets(&OrderedMap::from([("nohost".to_owned(), Err(why))]));
+        let targets = attempt.targets();
+        assert_eq!(attempt.targets_at("nohost", &Err(why)), []);
         let refused = "dial tcp 127.0.0.1:1: connect: connection refused".to_owned();
         let failures = attempt.failures(&[
             (targets[0].clone(), refused.clone()),

@@ -12,7 +12,6 @@ use mio::{Registry, Token};
 use super::{Limits, Process, Tokens};
 use crate::agent::net::lookup::{self, Answer, Failures, Family};
 use crate::handler::End;
-use crate::ordered::OrderedMap;
 use crate::os::error::os_error;
 use crate::os::sys;
 use crate::time::{Duration, Instant};
@@ -33,14 +32,6 @@ const OUTPUT_BYTES_MAX: usize = 32 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// Names that are answered together.
-#[derive(Debug)]
-struct Request {
-    ticket: Ticket,
-    unanswered: usize,
-    answers: OrderedMap<String, Answer>,
-}
-
 /// One name of a request.
 #[derive(Debug)]
 struct Name {
@@ -59,10 +50,9 @@ struct Job {
 #[derive(Debug)]
 pub struct Resolver {
     first_token: usize,
-    requests: Vec<Request>,
     waiting: VecDeque<Name>,
     jobs: Vec<Job>,
-    done: VecDeque<(Ticket, OrderedMap<String, Answer>)>,
+    done: VecDeque<(Ticket, String, Answer)>,
 }
 
 impl Resolver {
@@ -73,15 +63,14 @@ impl Resolver {
     pub fn new(first_token: usize) -> Self {
         Resolver {
             first_token,
-            requests: Vec::new(),
             waiting: VecDeque::new(),
             jobs: Vec::new(),
             done: VecDeque::new(),
         }
     }
 
-    /// Asks for the addresses of hosts: at least one, and none of them an address itself. Each has a time
-    /// limit of its own.
+    /// Asks for the addresses of hosts, none of them an address itself. Each has a time limit and an answer
+    /// of its own.
     pub fn resolve(
         &mut self,
         ticket: Ticket,
@@ -89,18 +78,13 @@ impl Resolver {
         registry: &Registry,
         now: Instant,
     ) {
-        self.requests.push(Request {
-            ticket,
-            unanswered: hosts.len(),
-            answers: OrderedMap::new(),
-        });
         let names = hosts.into_iter().map(|host| Name { ticket, host });
         self.waiting.extend(names);
         self.start_waiting(registry, now);
     }
 
-    /// The answer to a request: one for each host. Changed by `resolve` and every `handle_*`.
-    pub fn poll_answer(&mut self) -> Option<(Ticket, OrderedMap<String, Answer>)> {
+    /// The answer for one host of a request. Changed by `resolve` and every `handle_*`.
+    pub fn poll_answer(&mut self) -> Option<(Ticket, String, Answer)> {
         self.done.pop_front()
     }
 
@@ -156,7 +140,7 @@ impl Resolver {
                 Err(_) if !self.jobs.is_empty() => return self.waiting.push_front(name),
                 Err(error) => {
                     let why = format!("cannot start a resolver: {}", os_error(&error));
-                    self.answer(name, Err(why));
+                    self.done.push_back((name.ticket, name.host, Err(why)));
                 }
             }
         }
@@ -202,25 +186,9 @@ impl Resolver {
                 other => format!("resolver: {other}"),
             };
             let answer = read_answer(&name.host, &outcome.output, &unanswered);
-            self.answer(name, answer);
+            self.done.push_back((name.ticket, name.host, answer));
         }
         self.start_waiting(registry, now);
-    }
-
-    /// Keeps the answer for one name; the last one completes its request.
-    fn answer(&mut self, name: Name, answer: Answer) {
-        let mut requests = self.requests.iter();
-        let Some(index) = requests.position(|request| request.ticket == name.ticket) else {
-            return;
-        };
-        if let Some(request) = self.requests.get_mut(index) {
-            request.answers.insert(name.host, answer);
-            request.unanswered = request.unanswered.saturating_sub(1);
-            if request.unanswered == 0 {
-                let request = self.requests.remove(index);
-                self.done.push_back((request.ticket, request.answers));
-            }
-        }
     }
 }
 

@@ -25,11 +25,21 @@ struct Join {
     joiner: Joiner,
     attempt: Attempt,
     replay: bool,
+    /// Names that the resolver has not answered for, and commands that the core has not ended.
+    open: usize,
+    contacted: usize,
+    failures: Vec<(JoinTarget, String)>,
 }
 
-/// Joins under way, by their command; the same number is their ticket at the resolver.
+/// Joins under way. The core joins what is known of a list of addresses at once, and each further name when
+/// it is known: a name server that is silent about one does not keep the others waiting.
 #[derive(Debug, Default)]
-pub(super) struct Joining(OrderedMap<CommandId, Join>);
+pub(in crate::agent) struct Joining {
+    /// By the number of whoever waits for it, which is also the ticket at the resolver.
+    joins: OrderedMap<CommandId, Join>,
+    /// Commands of the core, and the join that each is a part of.
+    parts: OrderedMap<CommandId, CommandId>,
+}
 
 /// The state of `-retry-join`.
 #[derive(Debug)]
@@ -103,27 +113,34 @@ impl Agent {
             joiner,
             attempt,
             replay,
+            // One more until all are begun.
+            open: hosts.len() + 1,
+            contacted: 0,
+            failures: Vec::new(),
         };
-        self.joining.0.insert(id, join);
-        let ticket = Ticket(id.0);
-        if hosts.is_empty() {
-            self.names_resolved(ticket, &OrderedMap::new());
-        } else {
-            let now = self.clock.now();
-            self.resolver
-                .resolve(ticket, hosts, self.poll.registry(), now);
-        }
+        self.joining.joins.insert(id, join);
+        let now = self.clock.now();
+        let registry = self.poll.registry();
+        self.resolver.resolve(Ticket(id.0), hosts, registry, now);
+        self.join_part(id, Attempt::targets);
     }
 
-    /// The resolver is through with a join's hosts.
-    pub(super) fn names_resolved(&mut self, ticket: Ticket, answers: &OrderedMap<String, Answer>) {
-        let id = CommandId(ticket.0);
-        let Some(join) = self.joining.0.get_mut(&id) else {
+    /// The resolver is through with one host of a join.
+    pub(super) fn name_resolved(&mut self, ticket: Ticket, host: &str, answer: &Answer) {
+        self.join_part(CommandId(ticket.0), |attempt| {
+            attempt.targets_at(host, answer)
+        });
+    }
+
+    /// Begins with what of a join is known now, instead of one thing that was open.
+    fn join_part(&mut self, id: CommandId, known: impl FnOnce(&mut Attempt) -> Vec<JoinTarget>) {
+        let part = self.new_command_id();
+        let Some(join) = self.joining.joins.get_mut(&id) else {
             return;
         };
-        let targets = join.attempt.targets(answers);
+        let targets = known(&mut join.attempt);
         if targets.is_empty() {
-            return self.join_over(id, 0, &[]);
+            return self.part_over(id, 0, Vec::new());
         }
         // A node that goes on from its snapshot has missed what is older than such a join. Who asks for
         // a join now means what he says.
@@ -133,36 +150,57 @@ impl Agent {
             ignore_old_events: !(join.replay || goes_on),
             announce: true,
         };
+        self.joining.parts.insert(part, id);
         let now = self.clock.now();
-        self.serf.handle_input(Input::Command { id, command }, now);
+        self.serf
+            .handle_input(Input::Command { id: part, command }, now);
     }
 
     /// Takes the end of a command if it was a join.
-    pub(super) fn join_ended(&mut self, id: CommandId, result: &CommandResult) -> bool {
-        if !self.joining.0.contains_key(&id) {
+    pub(in crate::agent) fn join_ended(&mut self, id: CommandId, result: &CommandResult) -> bool {
+        let Some(id) = self.joining.parts.remove(&id) else {
             return false;
-        }
+        };
         match result {
             CommandResult::Joined {
                 contacted,
                 failures,
-            } => self.join_over(id, *contacted, failures),
+            } => self.part_over(id, *contacted, failures.clone()),
             CommandResult::Failed(why) => self.join_refused(id, why, result),
             CommandResult::Done
             | CommandResult::Fired(_)
             | CommandResult::Queried { .. }
             | CommandResult::Keys(_) => {
                 debug_assert!(false, "a join ends otherwise");
-                self.join_over(id, 0, &[]);
+                self.part_over(id, 0, Vec::new());
             }
         }
         true
     }
 
-    fn join_over(&mut self, id: CommandId, contacted: usize, of_targets: &[(JoinTarget, String)]) {
-        let Some(join) = self.joining.0.remove(&id) else {
+    /// One thing of a join is not open any more; the last one ends it.
+    fn part_over(
+        &mut self,
+        id: CommandId,
+        contacted: usize,
+        mut failures: Vec<(JoinTarget, String)>,
+    ) {
+        let Some(join) = self.joining.joins.get_mut(&id) else {
             return;
         };
+        join.open = join.open.saturating_sub(1);
+        join.contacted += contacted;
+        join.failures.append(&mut failures);
+        if join.open == 0 {
+            self.join_over(id);
+        }
+    }
+
+    fn join_over(&mut self, id: CommandId) {
+        let Some(join) = self.joining.joins.remove(&id) else {
+            return;
+        };
+        let (contacted, of_targets) = (join.contacted, &join.failures);
         let failures = join.attempt.failures(of_targets);
         let verdict = verdict(contacted, &failures);
         if RpcServer::owns(id) {
@@ -176,7 +214,7 @@ impl Agent {
 
     /// The core wants no joins any more.
     fn join_refused(&mut self, id: CommandId, why: &str, result: &CommandResult) {
-        let Some(join) = self.joining.0.remove(&id) else {
+        let Some(join) = self.joining.joins.remove(&id) else {
             return;
         };
         if RpcServer::owns(id) {

@@ -470,13 +470,13 @@ impl Agent {
 
     fn drain_resolver(&mut self) -> bool {
         let mut busy = false;
-        while let Some((ticket, answers)) = self.resolver.poll_answer() {
+        while let Some((ticket, host, answer)) = self.resolver.poll_answer() {
             busy = true;
             if ticket == telemetry::TICKET {
                 let now = self.clock.now();
-                self.telemetry.names_resolved(&answers, now);
+                self.telemetry.name_resolved(&host, &answer, now);
             } else {
-                self.names_resolved(ticket, &answers);
+                self.name_resolved(ticket, &host, &answer);
             }
         }
         busy

@@ -14,7 +14,6 @@ use crate::agent::net::addr;
 use crate::agent::net::lookup::Answer;
 use crate::agent::observe::metrics::{Metrics, Moment, Sink};
 use crate::agent::process::resolver::Ticket;
-use crate::ordered::OrderedMap;
 use crate::os::clock::Clock;
 use crate::os::sys;
 use crate::serf;
@@ -63,7 +62,7 @@ pub(super) struct Telemetry {
     metrics: Metrics,
     named: Vec<NamedSink>,
     /// The resolver has been asked.
-    asking: bool,
+    asking: usize,
     seen: Seen,
     next_look: Instant,
     looks: u32,
@@ -92,7 +91,7 @@ impl Telemetry {
         let mut telemetry = Telemetry {
             metrics: Metrics::default(),
             named: Vec::new(),
-            asking: false,
+            asking: 0,
             seen: Seen::default(),
             next_look: Instant::ORIGIN,
             looks: 0,
@@ -140,18 +139,18 @@ impl Telemetry {
         let again = self.looks % NAMES_EVERY == 1;
         let wanted = self.named.iter().filter(|named| {
             let missing = self.metrics.needs_address(named.sink);
-            !self.asking && (missing || (again && named.sink == Sink::Statsd))
+            self.asking == 0 && (missing || (again && named.sink == Sink::Statsd))
         });
         wanted.map(|named| named.host.clone()).collect()
     }
 
-    /// The resolver is through with the hosts of the sinks.
-    pub(super) fn names_resolved(&mut self, answers: &OrderedMap<String, Answer>, now: Instant) {
-        self.asking = false;
-        for named in &mut self.named {
+    /// The resolver is through with the host of a sink, or of both.
+    pub(super) fn name_resolved(&mut self, host: &str, answer: &Answer, now: Instant) {
+        self.asking = self.asking.saturating_sub(1);
+        for named in self.named.iter_mut().filter(|named| named.host == host) {
             let (kind, text) = (word(named.sink), &named.text);
-            match answers.get(&named.host) {
-                Some(Ok(ips)) => {
+            match answer {
+                Ok(ips) => {
                     let v4 = ips.iter().find(|ip| ip.is_ipv4());
                     let Some(ip) = v4.or(ips.first()) else {
                         continue;
@@ -161,7 +160,7 @@ impl Telemetry {
                         log::info!(target: "agent", "Telemetry for {kind} at {text} goes to {ip} now");
                     }
                 }
-                Some(Err(why)) if named.failure.as_ref() != Some(why) => {
+                Err(why) if named.failure.as_ref() != Some(why) => {
                     if self.metrics.needs_address(named.sink) {
                         log::error!(target: "agent", "No telemetry for {kind} at {text}: {why}");
                     } else {
@@ -169,7 +168,7 @@ impl Telemetry {
                     }
                     named.failure = Some(why.clone());
                 }
-                _ => {}
+                Err(_) => {}
             }
         }
     }
@@ -359,7 +358,7 @@ impl Agent {
         self.telemetry.looks = self.telemetry.looks.wrapping_add(1);
         let hosts = self.telemetry.unknown_hosts();
         if !hosts.is_empty() {
-            self.telemetry.asking = true;
+            self.telemetry.asking = hosts.len();
             let registry = self.poll.registry();
             self.resolver.resolve(TICKET, hosts, registry, now);
         }

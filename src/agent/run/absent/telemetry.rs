@@ -6,7 +6,6 @@ use super::Agent;
 use crate::agent::config::AgentConfig;
 use crate::agent::net::lookup::Answer;
 use crate::agent::process::resolver::Ticket;
-use crate::ordered::OrderedMap;
 use crate::os::clock::Clock;
 use crate::time::{Duration, Instant};
 
@@ -21,8 +20,8 @@ impl Telemetry {
     pub(super) fn new(_: &AgentConfig) -> Self {
         Telemetry
     }
-    pub(super) fn names_resolved(&mut self, _: &OrderedMap<String, Answer>, _: Instant) {}
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn name_resolved(&mut self, _: &str, _: &Answer, _: Instant) {}
+    pub(in crate::agent) fn poll_timeout(&self) -> Option<Instant> {
         None
     }
     pub(super) fn handler_starts(&mut self, _: &Arc<[u8]>) {}
