@@ -47,12 +47,12 @@ _cottar() {
         force-leave)
             flags=(-format -prune -rpc-addr -rpc-auth)
             takes=' format rpc-addr rpc-auth '
-            arguments='other'
+            arguments='nodes'
             ;;
         'handler drop')
             flags=(-format -rpc-addr -rpc-auth)
             takes=' format rpc-addr rpc-auth '
-            arguments='other'
+            arguments='handlers'
             ;;
         'handler list')
             flags=(-format -rpc-addr -rpc-auth)
@@ -62,7 +62,7 @@ _cottar() {
         'handler pause')
             flags=(-format -rpc-addr -rpc-auth)
             takes=' format rpc-addr rpc-auth '
-            arguments='other'
+            arguments='handlers'
             ;;
         'handler queue')
             flags=(-format -rpc-addr -rpc-auth)
@@ -72,7 +72,7 @@ _cottar() {
         'handler resume')
             flags=(-format -rpc-addr -rpc-auth)
             takes=' format rpc-addr rpc-auth '
-            arguments='other'
+            arguments='handlers'
             ;;
         'handler test')
             flags=(-coalesce=false -format -handler-grace -handler-timeout -ltime -node -payload -query-response-size-limit -quiet -role -tag)
@@ -132,7 +132,7 @@ _cottar() {
         rtt)
             flags=(-format -rpc-addr -rpc-auth)
             takes=' format rpc-addr rpc-auth '
-            arguments='other'
+            arguments='nodes'
             ;;
         tags)
             flags=(-delete -format -set -rpc-addr -rpc-auth)
@@ -147,24 +147,26 @@ _cottar() {
         wait)
             flags=(-0 -count -fields -format -name -retry -status -tag -timeout -rpc-addr -rpc-auth)
             takes=' count fields format name status tag timeout rpc-addr rpc-auth '
-            arguments='other'
+            arguments='nodes'
             ;;
         # End of what comes from the table.
         *) return ;;
     esac
 
     # Flags end at the first argument. Is the current word the value of the one before?
-    local name='' open=1 value=$cur
+    local name='' open=1 value=$cur agent=()
     for ((index = first; index < last; index++)); do
         word=${words[index]}
         name=''
         case $word in
             -- | - | [!-]* | '') open='' && break ;;
+            -rpc-*=* | --rpc-*=*) agent+=("$word") ;;
             *=*) ;;
             *)
                 name=${word#-} name=${name#-}
                 [[ $takes == *" $name "* ]] || name=''
                 [[ -z $name ]] || ((++index))
+                [[ $name != rpc-* ]] || ((index >= last)) || agent+=("$word" "${words[index]}")
                 ;;
         esac
     done
@@ -179,6 +181,8 @@ _cottar() {
             _cottar_words "$cur" "${flags[@]}"
         elif [[ $arguments == file ]]; then
             _cottar_files -f "$cur"
+        elif [[ -n $arguments && $arguments != other ]]; then
+            "_cottar_$arguments" "$cur"
         fi
         return
     fi
@@ -209,22 +213,32 @@ _cottar() {
         'join format') _cottar_words "$value" text json ;;
         'keygen format') _cottar_words "$value" text json ;;
         'keys format') _cottar_words "$value" text json ;;
+        'keys remove') _cottar_keys "$value" ;;
+        'keys use') _cottar_keys "$value" ;;
         'leave format') _cottar_words "$value" text json ;;
         'members fields') _cottar_list "$value" name addr ip port status tags protocol ;;
         'members format') _cottar_words "$value" text json ;;
+        'members name') _cottar_nodes "$value" ;;
         'members status') _cottar_words "$value" alive leaving left failed ;;
+        'members tag') _cottar_filters "$value" ;;
         'monitor format') _cottar_words "$value" text json ;;
         'monitor log-level') _cottar_words "$value" TRACE DEBUG INFO WARN ERR ;;
         'query expect') _cottar_words "$value" all ;;
         'query fields') _cottar_list "$value" node payload ack ;;
         'query format') _cottar_words "$value" text json ;;
+        'query node') _cottar_nodes "$value" ;;
+        'query tag') _cottar_filters "$value" ;;
         'reachability format') _cottar_words "$value" text json ;;
         'rtt format') _cottar_words "$value" text json ;;
+        'tags delete') _cottar_tags "$value" ;;
         'tags format') _cottar_words "$value" text json ;;
+        'tags set') _cottar_settings "$value" ;;
         'version format') _cottar_words "$value" text json ;;
         'wait fields') _cottar_list "$value" name addr ip port status tags protocol ;;
         'wait format') _cottar_words "$value" text json ;;
+        'wait name') _cottar_nodes "$value" ;;
         'wait status') _cottar_words "$value" alive leaving left failed ;;
+        'wait tag') _cottar_filters "$value" ;;
         # End of what comes from the table.
     esac
     [[ $value == "$cur" || $COMP_WORDBREAKS == *=* ]] || COMPREPLY=("${COMPREPLY[@]/#/${cur%%=*}=}")
@@ -260,6 +274,50 @@ _cottar_interfaces() {
         names+=("${path##*/}")
     done
     _cottar_words "$1" "${names[@]}"
+}
+
+# What a running agent knows, if it says so at once: its members, handlers, keys and tags.
+_cottar_ask() {
+    timeout 1 "${words[0]}" "$@" ${agent[@]+"${agent[@]}"} </dev/null 2>/dev/null
+}
+
+_cottar_nodes() {
+    _cottar_lines "$1" < <(_cottar_ask members -fields name)
+}
+
+_cottar_handlers() {
+    _cottar_lines "$1" < <(_cottar_ask handler list | sed '1d; s/  .*//')
+}
+
+_cottar_keys() {
+    _cottar_lines "$1" < <(_cottar_ask keys -list | sed -n 's,^\([A-Za-z0-9+/]*=*\)  \[.*,\1,p')
+}
+
+# Those of the agent itself.
+_cottar_tags() {
+    _cottar_lines "$1" < <(_cottar_ask info | sed -n '/^tags:/,$ s/^[[:blank:]]\([^=]*\) = .*/\1/p')
+}
+
+_cottar_settings() {
+    _cottar_lines "$1" < <(_cottar_ask info | sed -n '/^tags:/,$ s/^[[:blank:]]\([^=]*\) = .*/\1=/p')
+    compopt -o nospace 2>/dev/null
+}
+
+# Those of all members.
+_cottar_filters() {
+    _cottar_lines "$1" < <(_cottar_ask members -fields tags | tr , '\n' | sed -n 's/^\([^=]*=\).*/\1/p' | sort -u)
+    compopt -o nospace 2>/dev/null
+}
+
+# Proposes those of the lines that begin with the argument, as the shell has to read them.
+_cottar_lines() {
+    local found line quoted=()
+    mapfile -t found
+    for line in "${found[@]}"; do
+        printf -v line %q "$line"
+        quoted+=("$line")
+    done
+    _cottar_words "$1" ${quoted[@]+"${quoted[@]}"}
 }
 
 # The shell replaces only what follows the last character at which it splits.

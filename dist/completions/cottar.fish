@@ -13,6 +13,46 @@ function __fish_cottar_begins
     set -q words[$last]; and test "$words[2..$last]" = "$argv"
 end
 
+# What a running agent knows, if it says so at once: its members, handlers, keys and tags.
+function __fish_cottar_ask
+    set -l words (commandline -opc)
+    set -l agent
+    for index in (seq (count $words))
+        if string match -qr -- '^--?rpc-(addr|auth)=' $words[$index]
+            set -a agent $words[$index]
+        else if string match -qr -- '^--?rpc-(addr|auth)$' $words[$index]
+            set -a agent $words[$index] $words[(math $index + 1)]
+        end
+    end
+    timeout 1 $words[1] $argv $agent </dev/null 2>/dev/null
+end
+
+function __fish_cottar_nodes
+    __fish_cottar_ask members -fields name
+end
+
+function __fish_cottar_handlers
+    __fish_cottar_ask handler list | sed '1d; s/  .*//'
+end
+
+function __fish_cottar_keys
+    __fish_cottar_ask keys -list | sed -n 's,^\([A-Za-z0-9+/]*=*\)  \[.*,\1,p'
+end
+
+# Those of the agent itself.
+function __fish_cottar_tags
+    __fish_cottar_ask info | sed -n '/^tags:/,$ s/^[[:blank:]]\([^=]*\) = .*/\1/p'
+end
+
+function __fish_cottar_settings
+    __fish_cottar_tags | sed 's/$/=/'
+end
+
+# Those of all members.
+function __fish_cottar_filters
+    __fish_cottar_ask members -fields tags | tr , '\n' | sed -n 's/^\([^=]*=\).*/\1/p' | sort -u
+end
+
 complete -c cottar -f
 complete -c serf -w cottar
 complete -c cottar -n __fish_cottar_is -l help -d 'List the commands'
@@ -94,11 +134,13 @@ complete -c cottar -n '__fish_cottar_begins force-leave' -o format -x -a 'text j
 complete -c cottar -n '__fish_cottar_begins force-leave' -o prune -d 'Forget the member altogether'
 complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-auth -x -d 'Key that the agent asks for'
+complete -c cottar -n '__fish_cottar_begins force-leave' -a '(__fish_cottar_nodes)'
 
 # cottar handler drop
 complete -c cottar -n '__fish_cottar_begins handler drop' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins handler drop' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins handler drop' -o rpc-auth -x -d 'Key that the agent asks for'
+complete -c cottar -n '__fish_cottar_begins handler drop' -a '(__fish_cottar_handlers)'
 
 # cottar handler list
 complete -c cottar -n '__fish_cottar_begins handler list' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
@@ -109,6 +151,7 @@ complete -c cottar -n '__fish_cottar_begins handler list' -o rpc-auth -x -d 'Key
 complete -c cottar -n '__fish_cottar_begins handler pause' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins handler pause' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins handler pause' -o rpc-auth -x -d 'Key that the agent asks for'
+complete -c cottar -n '__fish_cottar_begins handler pause' -a '(__fish_cottar_handlers)'
 
 # cottar handler queue
 complete -c cottar -n '__fish_cottar_begins handler queue' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
@@ -119,6 +162,7 @@ complete -c cottar -n '__fish_cottar_begins handler queue' -o rpc-auth -x -d 'Ke
 complete -c cottar -n '__fish_cottar_begins handler resume' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins handler resume' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins handler resume' -o rpc-auth -x -d 'Key that the agent asks for'
+complete -c cottar -n '__fish_cottar_begins handler resume' -a '(__fish_cottar_handlers)'
 
 # cottar handler test
 complete -c cottar -n '__fish_cottar_begins handler test' -a '-coalesce=false' -d 'Whether the user event may be coalesced'
@@ -154,8 +198,8 @@ complete -c cottar -n '__fish_cottar_begins keygen' -o format -x -a 'text json' 
 complete -c cottar -n '__fish_cottar_begins keys' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins keys' -o install -x -d 'Add this key to the rings of all members, who then understand it'
 complete -c cottar -n '__fish_cottar_begins keys' -o list -d 'List the keys, each with the number of members that have it'
-complete -c cottar -n '__fish_cottar_begins keys' -o remove -x -d 'Take this key off the rings of all members; it must not be the primary one'
-complete -c cottar -n '__fish_cottar_begins keys' -o use -x -d 'Make this installed key the primary one, with which members encrypt'
+complete -c cottar -n '__fish_cottar_begins keys' -o remove -x -a '(__fish_cottar_keys)' -d 'Take this key off the rings of all members; it must not be the primary one'
+complete -c cottar -n '__fish_cottar_begins keys' -o use -x -a '(__fish_cottar_keys)' -d 'Make this installed key the primary one, with which members encrypt'
 complete -c cottar -n '__fish_cottar_begins keys' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins keys' -o rpc-auth -x -d 'Key that the agent asks for'
 
@@ -169,11 +213,11 @@ complete -c cottar -n '__fish_cottar_begins members' -o 0 -d 'With -fields: byte
 complete -c cottar -n '__fish_cottar_begins members' -o detailed -d 'Show protocol versions, too; for text output'
 complete -c cottar -n '__fish_cottar_begins members' -o fields -x -a '(__fish_append , name addr ip port status tags protocol)' -d 'Print only these, a line each member, with tabs in between: name, addr, ip, port, status, tags, tag:KEY, protocol'
 complete -c cottar -n '__fish_cottar_begins members' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
-complete -c cottar -n '__fish_cottar_begins members' -o name -x -d 'Only members whose name matches'
+complete -c cottar -n '__fish_cottar_begins members' -o name -x -a '(__fish_cottar_nodes)' -d 'Only members whose name matches'
 complete -c cottar -n '__fish_cottar_begins members' -o role -x -d 'Only members whose tag \'role\' matches'
 complete -c cottar -n '__fish_cottar_begins members' -o status -x -a 'alive leaving left failed' -d 'Only members whose status matches: alive, leaving, left or failed'
 complete -c cottar -n '__fish_cottar_begins members' -o strict -d 'End with 2 if no member matches'
-complete -c cottar -n '__fish_cottar_begins members' -o tag -x -d 'Only members whose tag KEY matches; may be given several times, then all must match'
+complete -c cottar -n '__fish_cottar_begins members' -o tag -x -a '(__fish_cottar_filters)' -d 'Only members whose tag KEY matches; may be given several times, then all must match'
 complete -c cottar -n '__fish_cottar_begins members' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins members' -o rpc-auth -x -d 'Key that the agent asks for'
 
@@ -189,10 +233,10 @@ complete -c cottar -n '__fish_cottar_begins query' -o expect -x -a 'all' -d 'Sto
 complete -c cottar -n '__fish_cottar_begins query' -o fields -x -a '(__fish_append , node payload ack)' -d 'Print only these, a line each answer, with tabs in between, at the end: node, payload; or a line each ack: ack'
 complete -c cottar -n '__fish_cottar_begins query' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins query' -o no-ack -d 'Do not ask nodes to confirm that they got the query'
-complete -c cottar -n '__fish_cottar_begins query' -o node -x -d 'Ask this node only; may be given several times'
+complete -c cottar -n '__fish_cottar_begins query' -o node -x -a '(__fish_cottar_nodes)' -d 'Ask this node only; may be given several times'
 complete -c cottar -n '__fish_cottar_begins query' -o relay-factor -x -d 'Number of other nodes, 0 to 255, through which copies of each answer travel'
 complete -c cottar -n '__fish_cottar_begins query' -o strict -d 'End with 2 if nobody answers, or not all that -expect names'
-complete -c cottar -n '__fish_cottar_begins query' -o tag -x -d 'Ask only nodes with a matching tag; may be given several times, then all must match'
+complete -c cottar -n '__fish_cottar_begins query' -o tag -x -a '(__fish_cottar_filters)' -d 'Ask only nodes with a matching tag; may be given several times, then all must match'
 complete -c cottar -n '__fish_cottar_begins query' -o timeout -x -d 'How long to collect answers; 0 leaves it to the agent, which goes by the size of the cluster'
 complete -c cottar -n '__fish_cottar_begins query' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins query' -o rpc-auth -x -d 'Key that the agent asks for'
@@ -208,11 +252,12 @@ complete -c cottar -n '__fish_cottar_begins reachability' -o rpc-auth -x -d 'Key
 complete -c cottar -n '__fish_cottar_begins rtt' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins rtt' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins rtt' -o rpc-auth -x -d 'Key that the agent asks for'
+complete -c cottar -n '__fish_cottar_begins rtt' -a '(__fish_cottar_nodes)'
 
 # cottar tags
-complete -c cottar -n '__fish_cottar_begins tags' -o delete -x -d 'Delete this tag; may be given several times'
+complete -c cottar -n '__fish_cottar_begins tags' -o delete -x -a '(__fish_cottar_tags)' -d 'Delete this tag; may be given several times'
 complete -c cottar -n '__fish_cottar_begins tags' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
-complete -c cottar -n '__fish_cottar_begins tags' -o set -x -d 'Set this tag; may be given several times'
+complete -c cottar -n '__fish_cottar_begins tags' -o set -x -a '(__fish_cottar_settings)' -d 'Set this tag; may be given several times'
 complete -c cottar -n '__fish_cottar_begins tags' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins tags' -o rpc-auth -x -d 'Key that the agent asks for'
 
@@ -224,11 +269,12 @@ complete -c cottar -n '__fish_cottar_begins wait' -o 0 -d 'With -fields: bytes a
 complete -c cottar -n '__fish_cottar_begins wait' -o count -x -d 'How many members must match, at least; 0: none at all'
 complete -c cottar -n '__fish_cottar_begins wait' -o fields -x -a '(__fish_append , name addr ip port status tags protocol)' -d 'Print of the members that match only these, a line each member, with tabs in between: name, addr, ip, port, status, tags, tag:KEY, protocol'
 complete -c cottar -n '__fish_cottar_begins wait' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
-complete -c cottar -n '__fish_cottar_begins wait' -o name -x -d 'Only members whose name matches'
+complete -c cottar -n '__fish_cottar_begins wait' -o name -x -a '(__fish_cottar_nodes)' -d 'Only members whose name matches'
 complete -c cottar -n '__fish_cottar_begins wait' -o retry -d 'Do not fail while no agent answers, as before it has started or while it starts anew, but try again'
 complete -c cottar -n '__fish_cottar_begins wait' -o status -x -a 'alive leaving left failed' -d 'Only members whose status matches: alive, leaving, left or failed'
-complete -c cottar -n '__fish_cottar_begins wait' -o tag -x -d 'Only members whose tag KEY matches; may be given several times, then all must match'
+complete -c cottar -n '__fish_cottar_begins wait' -o tag -x -a '(__fish_cottar_filters)' -d 'Only members whose tag KEY matches; may be given several times, then all must match'
 complete -c cottar -n '__fish_cottar_begins wait' -o timeout -x -d 'How long to wait; 0 for ever'
 complete -c cottar -n '__fish_cottar_begins wait' -o rpc-addr -x -d 'RPC address of the agent'
 complete -c cottar -n '__fish_cottar_begins wait' -o rpc-auth -x -d 'Key that the agent asks for'
+complete -c cottar -n '__fish_cottar_begins wait' -a '(__fish_cottar_nodes)'
 # End of what comes from the table.

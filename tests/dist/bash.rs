@@ -49,6 +49,7 @@ fn flags() -> String {
         let arguments = match (command.arguments, arguments_of(command)) {
             ("", _) => "",
             (_, Values::File) => "file",
+            (_, Values::Agent(what)) => what,
             _ => "other",
         };
         let _ = writeln!(text, "            arguments='{arguments}'");
@@ -68,6 +69,7 @@ fn values() -> String {
                 Values::File => "_cottar_files -f \"$value\"".to_owned(),
                 Values::Directory => "_cottar_files -d \"$value\"".to_owned(),
                 Values::Interface => "_cottar_interfaces \"$value\"".to_owned(),
+                Values::Agent(what) => format!("_cottar_{what} \"$value\""),
             };
             let at = format!("{path} {}", flag.name);
             let _ = writeln!(text, "        {}) {propose} ;;", quoted(&at));

@@ -1,6 +1,6 @@
 //! The completions are those of the table, and the shells make of them what they should.
 
-use crate::live::{COTTAR, lacks_program};
+use crate::live::{Agent, COTTAR, lacks_program, wait_until};
 use crate::{bash, fish, zsh};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,16 @@ fn path(name: &str) -> String {
     directory().join(name).to_str().unwrap().to_owned()
 }
 
+/// Runs a shell that finds our program, and with it the agent at that address.
 #[track_caller]
-fn run(program: &str, args: &[&str]) -> String {
+fn run_at(rpc: &str, program: &str, args: &[&str]) -> String {
+    let bin = Path::new(COTTAR).parent().unwrap().display();
+    let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new(program)
         .args(args)
+        .env("PATH", format!("{bin}:{path}"))
+        .env("SERF_RPC_ADDR", rpc)
+        .env_remove("SERF_RPC_AUTH")
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -26,6 +32,15 @@ fn run(program: &str, args: &[&str]) -> String {
     assert!(errors.is_empty(), "{program}: {errors}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// Likewise, without an agent.
+#[track_caller]
+fn run(program: &str, args: &[&str]) -> String {
+    run_at(NOBODY, program, args)
+}
+
+/// Nobody listens there.
+const NOBODY: &str = "127.0.0.1:1";
 
 /// Between such lines the scripts have what comes from the table; the rest of them is written by hand.
 const BEGIN: &str = "# From the table of flags, by \"make completions\":";
@@ -83,6 +98,10 @@ fn only_what_comes_from_the_table_is_replaced() {
 
 /// What bash proposes when the cursor is at the end of the line; `breaks` is its COMP_WORDBREAKS.
 fn bash_proposes(line: &str, breaks: &str, directory: &Path) -> Vec<String> {
+    bash_proposes_at(NOBODY, line, breaks, directory)
+}
+
+fn bash_proposes_at(rpc: &str, line: &str, breaks: &str, directory: &Path) -> Vec<String> {
     // The shell splits words as readline does: blanks, and each break character on its own.
     let script = r#"
         source "$1" || exit
@@ -108,7 +127,8 @@ fn bash_proposes(line: &str, breaks: &str, directory: &Path) -> Vec<String> {
     "#;
     let place = directory.to_str().unwrap();
     let file = path("cottar.bash");
-    let output = run(
+    let output = run_at(
+        rpc,
         "bash",
         &[
             "--norc",
@@ -146,6 +166,49 @@ const CASES: &[(&str, &str)] = &[
     ("cottar members -status al", "alive"),
     ("cottar force-leave -p", "-prune"),
 ];
+
+const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+/// Lines that a running agent helps with, and what is proposed then.
+const ASKED: &[(&str, &str)] = &[
+    ("cottar force-leave al", "alpha"),
+    ("cottar rtt alpha be", "beta"),
+    ("cottar wait -timeout 1s al", "alpha"),
+    ("cottar members -name al", "alpha"),
+    ("cottar query -node be", "beta"),
+    ("cottar handler pause de", "deploy.sh"),
+    ("cottar handler drop de", "deploy.sh"),
+    ("cottar keys -use MD", KEY),
+    ("cottar tags -delete ro", "role"),
+    ("cottar tags -set ro", "role="),
+    ("cottar members -tag zo", "zone="),
+    ("cottar query -tag ro", "role="),
+    ("cottar force-leave gam", ""),
+];
+
+/// Two agents, of which the first is asked.
+fn agents() -> [Agent; 2] {
+    let encrypt = format!("-encrypt={KEY}");
+    let handler = "-event-handler=user:deploy=/opt/deploy.sh now";
+    let first = Agent::start(&[
+        "-node=alpha",
+        "-profile=local",
+        &encrypt,
+        "-tag=role=web",
+        handler,
+    ]);
+    let join = format!("-join={}", first.gossip);
+    let flags = [
+        "-node=beta",
+        "-profile=local",
+        &encrypt,
+        "-tag=zone=a",
+        &join,
+    ];
+    let second = Agent::start(&flags);
+    wait_until("both", || first.sees("beta", "alive"));
+    [first, second]
+}
 
 /// A place with a file and a directory.
 fn place() -> tempfile::TempDir {
@@ -187,6 +250,30 @@ fn bash_completes() {
 }
 
 #[test]
+fn bash_asks_an_agent() {
+    let place = place();
+    let agents = agents();
+    let rpc = agents[0].rpc.to_string();
+    for (line, expected) in ASKED {
+        let found = bash_proposes_at(&rpc, line, "=:", place.path());
+        let expected: Vec<&str> = expected.split_whitespace().collect();
+        assert_eq!(found, expected, "{line}");
+        // Nothing, and no word of why, without one.
+        assert!(bash_proposes(line, "=:", place.path()).is_empty(), "{line}");
+    }
+    // The line may say which agent.
+    for flag in ["-rpc-addr ", "-rpc-addr=", "--rpc-addr="] {
+        let line = format!("cottar force-leave {flag}{rpc} al");
+        let found = bash_proposes(&line, "=:", place.path());
+        assert_eq!(found, ["alpha"], "{line}");
+    }
+    let odd = Agent::start(&["-node=a 'b", "-profile=local"]);
+    let rpc = odd.rpc.to_string();
+    let found = bash_proposes_at(&rpc, "cottar force-leave a", "=:", place.path());
+    assert_eq!(found, [r"a\ \'b"]);
+}
+
+#[test]
 fn bash_knows_every_command_and_flag_of_the_help() {
     let place = place();
     let usage = Command::new(COTTAR).arg("--help").output().unwrap();
@@ -216,13 +303,8 @@ fn bash_knows_every_command_and_flag_of_the_help() {
     }
 }
 
-#[test]
-fn zsh_completes() {
-    if lacks_program("completion in zsh", "zsh") {
-        return;
-    }
-    run("zsh", &["-n", &path("_cottar")]);
-    let place = place();
+/// What has become of each line in zsh when it was to be completed.
+fn zsh_completed(rpc: &str, place: &Path, lines: &[&str]) -> Vec<String> {
     // A shell on a terminal of its own completes each line; a key shows what has become of it.
     let script = r#"
         zmodload zsh/zpty
@@ -240,8 +322,6 @@ fn zsh_completes() {
         done
         zpty -d shell
     "#;
-    let unique = |case: &&(&str, &str)| case.1.split_whitespace().count() == 1;
-    let cases: Vec<_> = CASES.iter().filter(unique).collect();
     let completions = directory();
     let mut args = vec![
         "60",
@@ -251,12 +331,46 @@ fn zsh_completes() {
         "zsh",
         completions.to_str().unwrap(),
     ];
-    args.push(place.path().to_str().unwrap());
-    args.extend(cases.iter().map(|(line, _)| *line));
-    args.push("cottar members -format=j");
-    args.push("cottar event -coal");
-    let output = run("timeout", &args);
-    let found: Vec<&str> = output.lines().map(|line| line.trim_end()).collect();
+    args.push(place.to_str().unwrap());
+    args.extend(lines);
+    let output = run_at(rpc, "timeout", &args);
+    let found = output.lines().map(|line| line.trim_end().to_owned());
+    found.collect()
+}
+
+#[test]
+fn zsh_asks_an_agent() {
+    if lacks_program("completion in zsh", "zsh") {
+        return;
+    }
+    let place = place();
+    let agents = agents();
+    let rpc = agents[0].rpc.to_string();
+    let lines: Vec<&str> = ASKED.iter().map(|(line, _)| *line).collect();
+    let expected = ASKED.iter().map(|(line, word)| match *word {
+        "" => (*line).to_owned(),
+        word => format!("{} {word}", line.rsplit_once(' ').unwrap().0),
+    });
+    let expected: Vec<String> = expected.collect();
+    assert_eq!(zsh_completed(&rpc, place.path(), &lines), expected);
+    assert_eq!(zsh_completed(NOBODY, place.path(), &lines), lines);
+    let line = format!("cottar force-leave -rpc-addr {rpc} al");
+    let found = zsh_completed(NOBODY, place.path(), &[&line]);
+    assert_eq!(found, [format!("{line}pha")]);
+}
+
+#[test]
+fn zsh_completes() {
+    if lacks_program("completion in zsh", "zsh") {
+        return;
+    }
+    run("zsh", &["-n", &path("_cottar")]);
+    let place = place();
+    let unique = |case: &&(&str, &str)| case.1.split_whitespace().count() == 1;
+    let cases: Vec<_> = CASES.iter().filter(unique).collect();
+    let mut lines: Vec<&str> = cases.iter().map(|(line, _)| *line).collect();
+    lines.extend(["cottar members -format=j", "cottar event -coal"]);
+    let found = zsh_completed(NOBODY, place.path(), &lines);
     let mut expected: Vec<String> = cases
         .iter()
         .map(|(line, word)| {
@@ -272,10 +386,46 @@ fn zsh_completes() {
         .zip(&expected)
         .map(|(found, expected)| match found.strip_suffix('=') {
             Some(bare) if bare == expected => bare.to_owned(),
-            _ => (*found).to_owned(),
+            _ => found.clone(),
         })
         .collect();
     assert_eq!(found, expected);
+}
+
+fn fish_proposes(rpc: &str, line: &str, place: &Path) -> Vec<String> {
+    let script = "source $argv[1]; cd $argv[2]; complete -C $argv[3]";
+    let (file, place) = (path("cottar.fish"), place.to_str().unwrap());
+    let args = ["--no-config", "-c", script, &file, place, line];
+    let output = run_at(rpc, "fish", &args);
+    let word = |line: &str| line.split('\t').next().unwrap_or_default().to_owned();
+    output.lines().map(word).collect()
+}
+
+#[test]
+fn fish_asks_an_agent() {
+    if lacks_program("completion in fish", "fish") {
+        return;
+    }
+    let place = place();
+    let agents = agents();
+    let rpc = agents[0].rpc.to_string();
+    for (line, expected) in ASKED {
+        let found = fish_proposes(&rpc, line, place.path());
+        let expected: Vec<&str> = expected.split_whitespace().collect();
+        assert_eq!(found, expected, "{line}");
+        assert!(
+            fish_proposes(NOBODY, line, place.path()).is_empty(),
+            "{line}"
+        );
+    }
+    for flag in ["-rpc-addr ", "--rpc-addr="] {
+        let line = format!("cottar force-leave {flag}{rpc} al");
+        assert_eq!(
+            fish_proposes(NOBODY, &line, place.path()),
+            ["alpha"],
+            "{line}"
+        );
+    }
 }
 
 #[test]
@@ -285,14 +435,7 @@ fn fish_completes() {
     }
     run("fish", &["--no-config", "-n", &path("cottar.fish")]);
     let place = place();
-    let proposes = |line: &str| -> Vec<String> {
-        let script = "source $argv[1]; cd $argv[2]; complete -C $argv[3]";
-        let file = path("cottar.fish");
-        let place = place.path().to_str().unwrap();
-        let output = run("fish", &["--no-config", "-c", script, &file, place, line]);
-        let word = |line: &str| line.split('\t').next().unwrap_or_default().to_owned();
-        output.lines().map(word).collect()
-    };
+    let proposes = |line: &str| fish_proposes(NOBODY, line, place.path());
     for (line, expected) in CASES {
         let mut found = proposes(line);
         let mut expected: Vec<&str> = expected.split_whitespace().collect();

@@ -30,9 +30,11 @@ pub fn parts() -> Vec<String> {
         for flag in command.all_flags() {
             let _ = writeln!(text, "{here} {}", option(command, flag));
         }
-        if arguments_of(command) == Values::File {
-            let _ = writeln!(text, "{here} -F");
-        }
+        let _ = match arguments_of(command) {
+            Values::File => writeln!(text, "{here} -F"),
+            Values::Agent(what) => writeln!(text, "{here} -a '(__fish_cottar_{what})'"),
+            _ => Ok(()),
+        };
     }
     vec![text]
 }
@@ -52,6 +54,7 @@ fn option(command: &Command, flag: &Flag) -> String {
         Values::File => "-r -F".to_owned(),
         Values::Directory => "-x -a '(__fish_complete_directories)'".to_owned(),
         Values::Interface => "-x -a '(__fish_print_interfaces)'".to_owned(),
+        Values::Agent(what) => format!("-x -a '(__fish_cottar_{what})'"),
     };
     format!("-o {} {values} -d {help}", flag.name)
 }

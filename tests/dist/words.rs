@@ -17,6 +17,34 @@ pub enum Values {
     Directory,
     /// A network interface of this host.
     Interface,
+    /// What a running agent knows of this name: each shell has a function for it.
+    Agent(&'static str),
+}
+
+/// What a running agent is asked for: a command, a flag or nothing for the arguments, and the function.
+const ASKED: &[(&str, &str, &str)] = &[
+    ("force-leave", "", "nodes"),
+    ("handler drop", "", "handlers"),
+    ("handler pause", "", "handlers"),
+    ("handler resume", "", "handlers"),
+    ("keys", "remove", "keys"),
+    ("keys", "use", "keys"),
+    ("members", "name", "nodes"),
+    ("members", "tag", "filters"),
+    ("query", "node", "nodes"),
+    ("query", "tag", "filters"),
+    ("rtt", "", "nodes"),
+    ("tags", "delete", "tags"),
+    ("tags", "set", "settings"),
+    ("wait", "", "nodes"),
+    ("wait", "name", "nodes"),
+    ("wait", "tag", "filters"),
+];
+
+fn asked(command: &Command, flag: &str) -> Option<Values> {
+    let mut asked = ASKED.iter();
+    let found = asked.find(|(name, asked, _)| *name == command.name && *asked == flag);
+    found.map(|(_, _, function)| Values::Agent(function))
 }
 
 /// Values of which there are only a few, for flags of any command. Each must be named in the help.
@@ -47,7 +75,7 @@ pub fn values_of(command: &Command, flag: &Flag) -> Values {
     if let Some((_, words)) = WORDS.iter().find(|(name, _)| *name == flag.name) {
         return Values::Words(words);
     }
-    kind_of(flag.value)
+    asked(command, flag.name).unwrap_or_else(|| kind_of(flag.value))
 }
 
 /// What a placeholder in capitals stands for.
@@ -62,7 +90,7 @@ fn kind_of(placeholder: &str) -> Values {
 
 /// What the positional arguments of a command are.
 pub fn arguments_of(command: &Command) -> Values {
-    kind_of(command.arguments)
+    asked(command, "").unwrap_or_else(|| kind_of(command.arguments))
 }
 
 /// The first sentence of a help text, without its full stop.
@@ -143,6 +171,18 @@ fn enumerated_values_are_those_of_the_help() {
                 let named = flag.help.contains(word) || (flag.name == "protocol" && *word < "6");
                 assert!(named, "{} -{}: {word}", command.name, flag.name);
             }
+        }
+    }
+}
+
+#[test]
+fn agents_are_asked_for_what_there_is() {
+    for (command, flag, _) in ASKED {
+        let command = cottar::cli::table::command(command).unwrap();
+        assert!(command.calls_agent);
+        match *flag {
+            "" => assert!(!command.arguments.is_empty()),
+            flag => assert!(command.flag(flag).is_some(), "{flag}"),
         }
     }
 }

@@ -73,8 +73,13 @@ fn options(text: &mut String, command: &Command) {
             quoted(&option(command, flag))
         );
     }
-    if arguments_of(command) == Values::File {
-        text.push_str(" \\\n                        '*:file:_files'");
+    let arguments = match arguments_of(command) {
+        Values::File => "*:file:_files".to_owned(),
+        Values::Agent(what) => format!("*:{}:_cottar_{what}", what.trim_end_matches('s')),
+        _ => String::new(),
+    };
+    if !arguments.is_empty() {
+        let _ = write!(text, " \\\n                        '{arguments}'");
     }
     text.push_str(" && ret=0\n");
 }
@@ -101,6 +106,7 @@ fn option(command: &Command, flag: &Flag) -> String {
         Values::File => "_files".to_owned(),
         Values::Directory => "_files -/".to_owned(),
         Values::Interface => "_cottar_interfaces".to_owned(),
+        Values::Agent(what) => format!("_cottar_{what}"),
     };
     let value = flag.value.replace(':', "\\:");
     format!("{repeated}-{}=[{help}]:{value}:{action}", flag.name)

@@ -26,6 +26,17 @@ pub struct FileLock {
     path: PathBuf,
 }
 
+/// The locks on the files that an agent writes.
+#[derive(Debug, Default)]
+pub struct Locks {
+    /// On the tags file.
+    pub tags: Option<FileLock>,
+    /// On the keyring file.
+    pub keyring: Option<FileLock>,
+    /// On the snapshot, on its way to whoever writes that.
+    pub snapshot: Option<FileLock>,
+}
+
 /// How long a start waits for a process that has the lock: it may be ending.
 const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);

@@ -17,7 +17,7 @@ use crate::rpc::request::Body;
 use crate::rpc::{ByteQueue, Header, REQUEST_BYTES_MAX, Request, STRANGER_BYTES_MAX, record};
 use crate::serf::{CommandId, Event, LamportTime, Query};
 use crate::time::Instant;
-use crate::wire::msgpack::Writer;
+use crate::wire::msgpack::{Boundary, Writer};
 use crate::wire::name::Escaped;
 
 /// Input that is kept while a command runs; the operating system keeps the rest.

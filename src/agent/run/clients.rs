@@ -2,6 +2,7 @@
 
 use super::{Agent, STEPS_A_ROUND};
 use crate::agent::rpc::{Action, QueueChange, View};
+use crate::count::Count;
 use crate::serf::{Command, CommandId, Input};
 
 impl Agent {
@@ -40,7 +41,7 @@ impl Agent {
             Action::Queue { id, change } => {
                 let result = change.apply(&mut self.handlers);
                 if let (Ok(count), QueueChange::Drop(_)) = (&result, &change) {
-                    log::warn!(target: "agent", "Dropped {count} events from the queue, on demand");
+                    log::warn!(target: "agent", "Dropped {} from the queue, on demand", Count(*count as u64, "event"));
                 }
                 self.server.queue_changed(id, result);
             }

@@ -34,7 +34,7 @@ struct Join {
 /// Joins under way. The core joins what is known of a list of addresses at once, and each further name when
 /// it is known: a name server that is silent about one does not keep the others waiting.
 #[derive(Debug, Default)]
-pub(in crate::agent) struct Joining {
+pub(super) struct Joining {
     /// By the number of whoever waits for it, which is also the ticket at the resolver.
     joins: OrderedMap<CommandId, Join>,
     /// Commands of the core, and the join that each is a part of.
@@ -157,7 +157,7 @@ impl Agent {
     }
 
     /// Takes the end of a command if it was a join.
-    pub(in crate::agent) fn join_ended(&mut self, id: CommandId, result: &CommandResult) -> bool {
+    pub(super) fn join_ended(&mut self, id: CommandId, result: &CommandResult) -> bool {
         let Some(id) = self.joining.parts.remove(&id) else {
             return false;
         };

@@ -26,6 +26,7 @@ use super::config::AgentConfig;
 use super::config::settings::Settings;
 use super::config::sources::Sources;
 use super::files::journal::JournalFiles;
+use super::files::lock::Locks;
 use super::files::snapshot::SnapshotFile;
 use super::net::{self, Gossip};
 use super::observe::logger::Logger;
@@ -36,10 +37,7 @@ use super::process::orphans::Orphans;
 use super::process::resolver::Resolver;
 use super::rpc::RpcServer;
 use super::rpc::connections::Clients;
-use super::rpc::{Action, QueueChange, RpcServer, View};
-use crate::count::Count;
-use crate::handler::outcome::Answer;
-use crate::handler::{HandlerQueue, Local};
+use crate::handler::HandlerQueue;
 use crate::ordered::OrderedMap;
 use crate::os::clock::Clock;
 use crate::os::error::os_error;
@@ -50,7 +48,6 @@ use discovery::Mdns;
 use join::{Joining, RetryJoin};
 use save::Saving;
 use shutdown::Life;
-use start::Locks;
 use telemetry::Telemetry;
 
 /// Tokens of the sockets and pipes, one block for each part.
@@ -319,139 +316,6 @@ impl Agent {
             }
         }
         self.unfinished = true;
-    }
-
-    fn drain_core(&mut self) -> bool {
-        for step in 0..STEPS_A_ROUND {
-            let Some(output) = self.serf.poll_output() else {
-                return step > 0;
-            };
-            self.handle_output(output);
-        }
-        true
-    }
-
-    fn handle_output(&mut self, output: Output) {
-        match output {
-            Output::Transmit(transmit) => {
-                let now = self.clock.now();
-                self.gossip.transmit(transmit, self.poll.registry(), now);
-            }
-            Output::Taken(event) => self.handlers.take_in(&event, self.clock.moment()),
-            Output::Event(event) => self.handle_event(event),
-            Output::CommandEnded { id, result } => self.command_ended(id, result),
-            Output::QueryRecord { id, record } => {
-                debug_assert!(RpcServer::owns(id), "the loop asks no queries of its own");
-                self.server.query_record(id, record);
-            }
-            Output::Snapshot(line) => {
-                if let Some(snapshot) = &mut self.snapshot {
-                    snapshot.record(&line);
-                }
-            }
-            Output::KeyringChanged { change, keys } => self.saving.keyring_changed(change, keys),
-            Output::Stop => self.name_lost(),
-        }
-    }
-
-    /// Streams see an event at once; the handlers when it is its turn.
-    fn handle_event(&mut self, event: Event) {
-        self.server.event(&event);
-        if let Event::Member(news) = &event {
-            self.own_leave_seen |= news.kind == MemberEventKind::Leave
-                && news
-                    .members
-                    .iter()
-                    .any(|m| m.name == *self.serf.local_name());
-        }
-        self.handlers.push(event, self.clock.moment());
-    }
-
-    fn command_ended(&mut self, id: CommandId, result: CommandResult) {
-        if self.join_ended(id, &result) {
-            return;
-        }
-        if RpcServer::owns(id) {
-            return self.server.command_ended(id, result);
-        }
-        match (self.waiting.remove(&id), result) {
-            (Some(Waiting::Answer(query, output_bytes)), CommandResult::Failed(why)) => {
-                Answer::warn_refused(&query, output_bytes, &why);
-            }
-            (Some(Waiting::Tags), CommandResult::Failed(why)) => {
-                self.logger
-                    .print(&format!("==> Failed to update tags: {why}"));
-            }
-            (Some(Waiting::Leave), result) => self.leave_ended(&result),
-            _ => {}
-        }
-    }
-
-    fn drain_clients(&mut self) -> bool {
-        for step in 0..STEPS_A_ROUND {
-            let at = self.clock.moment();
-            let view = View {
-                now: at.now,
-                unix_micros: at.unix_micros,
-                serf: &self.serf,
-                handlers: &self.handlers,
-                logger: &self.logger,
-                lost: self.gossip.lost(),
-            };
-            let Some(action) = self.server.poll_action(&view) else {
-                return step > 0;
-            };
-            self.handle_action(action);
-        }
-        true
-    }
-
-    fn handle_action(&mut self, action: Action) {
-        match action {
-            // Whatever there is gets written at the end of the turn.
-            Action::Flush(_) => {}
-            Action::Read(session) => self.clients.read_again(session),
-            Action::Close(session) => self.clients.close(session, self.clock.now()),
-            Action::Run { id, command } => self.run_for_client(id, command),
-            Action::Tags { id, change } => self.saving.tags_wanted(id, change),
-            Action::Join {
-                id,
-                addresses,
-                replay,
-            } => self.join_for_client(id, addresses, replay),
-            Action::Queue { id, change } => {
-                let result = change.apply(&mut self.handlers);
-                if let (Ok(count), QueueChange::Drop(_)) = (&result, &change) {
-                    log::warn!(target: "agent", "Dropped {} from the queue, on demand", Count(*count as u64, "event"));
-                }
-                self.server.queue_changed(id, result);
-            }
-            Action::Shutdown => self.left_by_client(),
-        }
-    }
-
-    /// Writes what the core had to say for the snapshot, before handlers hear of it: an event that a
-    /// handler has seen does not come again after a crash.
-    fn flush_snapshot(&mut self) {
-        if self.is_journal_behind() {
-            return;
-        }
-        if let Some(snapshot) = &mut self.snapshot {
-            let start = self.clock.now();
-            if snapshot.flush(start) {
-                let took = self.clock.now().since(start);
-                self.telemetry.snapshot_written(took, &self.clock);
-            }
-        }
-    }
-
-    fn run_for_client(&mut self, id: CommandId, command: Command) {
-        if command == Command::Leave {
-            log::info!(target: "agent", "requesting graceful leave from Serf");
-            self.retry_join = None;
-        }
-        let now = self.clock.now();
-        self.serf.handle_input(Input::Command { id, command }, now);
     }
 
     /// Hands a command of the loop's own to the core.

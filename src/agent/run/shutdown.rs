@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::start::Locks;
 use super::{Agent, Waiting};
+use crate::agent::files::lock::Locks;
 use crate::os::signals::Caught;
 use crate::serf::{
     Command, CommandResult, Event, Input, MemberEvent, MemberEventKind, Output, State,

@@ -20,7 +20,7 @@ use crate::agent::config::settings::Settings;
 use crate::agent::config::sources::{Sources, Waiting};
 use crate::agent::config::{AgentConfig, FlagValues, Refused};
 use crate::agent::files;
-use crate::agent::files::lock::FileLock;
+use crate::agent::files::lock::{FileLock, Locks};
 use crate::agent::files::snapshot::SnapshotFile;
 use crate::agent::net::addr;
 use crate::agent::net::{Gossip, Tokens};
@@ -200,15 +200,6 @@ fn check_protocol(protocol: i64) -> Result<u8, String> {
         let (min, max) = (serf::config::PROTOCOL_MIN, serf::config::PROTOCOL_MAX);
         format!("Protocol version '{protocol}' too high. Must be in range: [{min}, {max}]")
     })
-}
-
-/// The locks on the files that the agent writes.
-#[derive(Debug, Default)]
-pub(super) struct Locks {
-    pub(super) tags: Option<FileLock>,
-    pub(super) keyring: Option<FileLock>,
-    /// On its way to its file.
-    snapshot: Option<FileLock>,
 }
 
 /// Locks the files that the agent writes, before it reads any of them.

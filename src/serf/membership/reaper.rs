@@ -1,8 +1,8 @@
 //! Forgetting who is long gone, trying to reach who failed, and keeping queues short (gossip spec
 //! 5.14, 5.16). Each timer is armed only while there is something to do.
 
-use crate::serf::gossip::{EVENTS, INTENTS, QUERIES};
 use crate::count::Count;
+use crate::serf::gossip::{EVENTS, INTENTS, QUERIES};
 use crate::serf::limits::BUFFER_SLOTS;
 use crate::serf::{MemberStatus, Serf, State};
 use crate::swim::{JoinId, Priority};

@@ -21,7 +21,7 @@ impl Telemetry {
         Telemetry
     }
     pub(super) fn name_resolved(&mut self, _: &str, _: &Answer, _: Instant) {}
-    pub(in crate::agent) fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         None
     }
     pub(super) fn handler_starts(&mut self, _: &Arc<[u8]>) {}
