@@ -5,11 +5,11 @@ use super::members::Member;
 use super::output::{Output, tail};
 use super::process::{Finished, Process, run};
 use super::spec::Spec;
-use super::wait::{PATIENCE, patience};
+use super::wait::{PATIENCE, Wait, patience};
 use std::net::SocketAddr;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The line after which an agent serves, and has joined whom it was to join.
 const READY: &str = "Log data will now stream in as it occurs:";
@@ -153,14 +153,14 @@ impl Agent {
         limit: Duration,
         done: impl Fn(&str) -> bool,
     ) -> Result<(), String> {
-        let deadline = Instant::now() + limit;
+        let wait = Wait::new(limit);
         loop {
             // What it printed before its end is there by then.
             let ended = self.process.status();
             if self.stdout.look(&done) {
                 return Ok(());
             }
-            if ended.is_some() || Instant::now() >= deadline {
+            if ended.is_some() || !wait.goes_on() {
                 let state = ended.map_or("still runs".to_owned(), |status| status.to_string());
                 let log = self.log();
                 let shown = tail(&log, SHOWN_BYTES_MAX);
@@ -168,7 +168,6 @@ impl Agent {
                     "no {what:?} within {limit:?} ({state}) in:\n{shown}"
                 ));
             }
-            thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -209,18 +208,17 @@ impl Agent {
 
     #[track_caller]
     fn exit_within(&self, limit: Duration) -> ExitStatus {
-        let deadline = Instant::now() + limit;
+        let wait = Wait::new(limit);
         loop {
             if let Some(status) = self.process.status() {
                 return status;
             }
             assert!(
-                Instant::now() < deadline,
+                wait.goes_on(),
                 "{:?} still runs after {limit:?}:\n{}",
                 self.spec.name,
                 tail(&self.log(), SHOWN_BYTES_MAX)
             );
-            thread::sleep(Duration::from_millis(5));
         }
     }
 

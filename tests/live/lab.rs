@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex};
 use tempfile::TempDir;
 
 /// Agents that may run at the same time, all scenarios together.
-const NODES_AT_ONCE_MAX: usize = 24;
+const NODES_AT_ONCE_MAX: usize = 40;
 
 /// Runs `story` once for each cast, side by side. A cast is a letter a node: `S` for the reference,
 /// `C` for cottar.

@@ -32,7 +32,7 @@ pub use program::{COTTAR, Kind, on_path, reference};
 pub use recorder::{Record, Recorder};
 pub use skip::{lacks, lacks_namespaces, lacks_program, lacks_reference};
 pub use spec::Spec;
-pub use wait::{PATIENCE, eventually, patience, until, wait_until};
+pub use wait::{PATIENCE, Wait, eventually, patience, until, wait_until};
 
 use std::path::Path;
 

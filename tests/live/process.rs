@@ -1,10 +1,11 @@
 //! Children that end with their owner, and commands with a deadline.
 
+use super::wait::Wait;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A child in a process group of its own; the whole group is killed when this is dropped.
 #[derive(Debug)]
@@ -132,17 +133,14 @@ pub fn collect(child: &mut Child, limit: Duration) -> (ExitStatus, Vec<u8>, Vec<
     std::thread::scope(|scope| {
         let out = scope.spawn(move || drain(&mut stdout));
         let err = scope.spawn(move || drain(&mut stderr));
-        let deadline = Instant::now() + limit;
-        let mut nap = Duration::from_millis(1);
+        let wait = Wait::new(limit);
         let status = loop {
             if let Some(status) = child.try_wait().expect("waiting for a child") {
                 break status;
             }
-            if Instant::now() >= deadline {
+            if !wait.goes_on() {
                 let _ = child.kill();
             }
-            std::thread::sleep(nap);
-            nap = (nap * 2).min(Duration::from_millis(20));
         };
         (
             status,

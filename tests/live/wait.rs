@@ -18,6 +18,34 @@ pub fn patience(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds * factor)
 }
 
+/// A wait with a deadline that looks often at first and more seldom later: who looks all the time keeps the
+/// others from what is waited for.
+pub struct Wait {
+    started: Instant,
+    limit: Duration,
+}
+
+impl Wait {
+    /// Not longer than that.
+    pub fn new(limit: Duration) -> Wait {
+        Wait {
+            started: Instant::now(),
+            limit,
+        }
+    }
+
+    /// Naps before the next look; `false` if there is none.
+    pub fn goes_on(&self) -> bool {
+        let elapsed = self.started.elapsed();
+        if elapsed >= self.limit {
+            return false;
+        }
+        let nap = (elapsed / 10).clamp(Duration::from_millis(2), Duration::from_millis(200));
+        std::thread::sleep(nap);
+        true
+    }
+}
+
 /// Asks `probe` again and again until it gives a value; its last refusal is the failure's text.
 #[track_caller]
 pub fn eventually<T>(seconds: f64, what: &str, probe: impl FnMut() -> Result<T, String>) -> T {
@@ -32,12 +60,12 @@ pub fn eventually<T>(seconds: f64, what: &str, probe: impl FnMut() -> Result<T, 
 
 /// Like [`eventually`], for a caller that wants to go on after a failure.
 pub fn until<T>(seconds: f64, mut probe: impl FnMut() -> Result<T, String>) -> Result<T, String> {
-    let deadline = Instant::now() + patience(seconds);
+    let wait = Wait::new(patience(seconds));
     loop {
         match probe() {
             Ok(value) => return Ok(value),
-            Err(last) if Instant::now() >= deadline => return Err(last),
-            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            Err(last) if !wait.goes_on() => return Err(last),
+            Err(_) => {}
         }
     }
 }
@@ -45,9 +73,8 @@ pub fn until<T>(seconds: f64, mut probe: impl FnMut() -> Result<T, String>) -> R
 /// Waits for a condition.
 #[track_caller]
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let wait = Wait::new(PATIENCE);
     while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
+        assert!(wait.goes_on(), "{what}");
     }
 }
