@@ -42,6 +42,7 @@ pub fn run(arguments: &[&str]) -> Finished {
 #[track_caller]
 pub fn finish(mut child: Child) -> Finished {
     let (status, stdout, stderr) = collect(&mut child, PATIENCE);
+    child.wait().unwrap();
     assert_ne!(status.signal(), Some(libc::SIGKILL), "it does not end");
     Finished {
         status: status.code(),

@@ -2,7 +2,7 @@
 
 use super::wait::Wait;
 use std::io::Read;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Process {
 
     /// The exit status, if it has ended.
     pub fn status(&self) -> Option<ExitStatus> {
-        self.child().try_wait().expect("waiting for a child")
+        peek(self.id)
     }
 
     /// The resident memory of a process, in KiB.
@@ -66,23 +66,36 @@ impl Process {
 
     /// Sends a signal to the process itself.
     pub fn signal(&self, signal: i32) {
-        let mut child = self.child();
-        if child.try_wait().expect("waiting for a child").is_none() {
-            // SAFETY: a plain system call; the child is not reaped yet, so the id is still its own.
-            unsafe { libc::kill(self.id as i32, signal) };
-        }
+        // SAFETY: a plain system call; the child is not reaped yet, so the id is still its own.
+        unsafe { libc::kill(self.id as i32, signal) };
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let reaped = self.status().is_some();
-        // SAFETY: a plain system call. The group may hold handlers that outlived the agent.
+        // SAFETY: a plain system call. The group may hold handlers that outlived the agent; it is not
+        // somebody else's, since its leader is reaped in the next line alone.
         unsafe { libc::kill(-(self.id as i32), libc::SIGKILL) };
-        if !reaped {
-            let _ = self.child().wait();
-        }
+        let _ = self.child().wait();
     }
+}
+
+/// How a child has ended, if it has. It is not reaped, so that nobody else gets its number.
+fn peek(id: u32) -> Option<ExitStatus> {
+    // SAFETY: all zeros are a value of this type.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: a plain system call, and the two that read what it has filled in.
+    let (result, pid, status) = unsafe {
+        let result = libc::waitid(libc::P_PID, id, &mut info, options);
+        (result, info.si_pid(), info.si_status())
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    let raw = match info.si_code {
+        libc::CLD_EXITED => status << 8,
+        _ => status,
+    };
+    (pid != 0).then(|| ExitStatus::from_raw(raw))
 }
 
 /// What a command printed, and how it ended.
@@ -127,7 +140,7 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Finished, String> {
 }
 
 /// Waits for the end of a child with pipes, and kills it after the given time: how it ended, and what it
-/// printed on stdout and on stderr.
+/// printed on stdout and on stderr. It is still to be reaped.
 pub fn collect(child: &mut Child, limit: Duration) -> (ExitStatus, Vec<u8>, Vec<u8>) {
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
@@ -135,7 +148,7 @@ pub fn collect(child: &mut Child, limit: Duration) -> (ExitStatus, Vec<u8>, Vec<
         let err = scope.spawn(move || drain(&mut stderr));
         let wait = Wait::new(limit);
         let status = loop {
-            if let Some(status) = child.try_wait().expect("waiting for a child") {
+            if let Some(status) = peek(child.id()) {
                 break status;
             }
             if !wait.goes_on() {
