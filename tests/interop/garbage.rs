@@ -7,8 +7,8 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long the flood lasts.
-const FLOOD: Duration = Duration::from_secs(20);
+/// How long the flood lasts: some hundred thousand datagrams. It takes all that the machine has.
+const FLOOD: Duration = Duration::from_secs(5);
 /// What the agent's resident memory may gain.
 const GROWTH_MAX_KB: u64 = 8 * 1024;
 
@@ -120,7 +120,7 @@ fn silent_connections_keep_nobody_out() {
 }
 
 #[test]
-fn twenty_seconds_of_garbage_change_nothing() {
+fn a_flood_of_garbage_changes_nothing() {
     scenario("garbage", &["CC"], |lab| {
         let nodes = lab.start_all(|_, spec| spec.log_level("info").tag("role", "web"));
         flood(lab, &nodes, &Noise::for_plaintext());

@@ -1,5 +1,5 @@
 //! The life of an agent's process: starts that fail, signals in every phase, leaves, lost names, lacking
-//! descriptors, clocks that jump, long sleeps, and a quiet minute; beside the reference where that says something.
+//! descriptors, clocks that jump, long sleeps, and a quiet while; beside the reference where that says something.
 
 mod addresses;
 mod asleep;

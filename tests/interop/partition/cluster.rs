@@ -2,7 +2,10 @@
 
 use super::world::World;
 use crate::live::skip::{lacks_reference, skip};
-use crate::live::{Agent, Lab, Member, Recorder, await_members};
+use crate::live::{Agent, Lab, Member, Recorder, Spec, arg, await_members};
+
+/// How often a node tries to reach one that has failed; 30 unless set.
+const RECONNECT_SECONDS: u32 = 5;
 
 /// Agents on hosts of their own that know each other, each with a handler that records.
 pub struct Cluster {
@@ -23,22 +26,31 @@ impl Cluster {
             .collect();
         let profile =
             std::env::var("COTTAR_PARTITION_PROFILE").unwrap_or_else(|_| "local".to_owned());
-        let nodes = lab.start_all(|index, spec| {
-            spec.addresses(
+        let settings = lab.path().join("settings.json");
+        let text = format!("{{\"reconnect_interval\": \"{RECONNECT_SECONDS}s\"}}");
+        std::fs::write(&settings, text).expect("a file");
+        let mut nodes: Vec<Agent> = Vec::new();
+        for (index, recorder) in recorders.iter().enumerate() {
+            let spec = lab.spec(index).addresses(
                 (World::ip(index), 7946).into(),
                 ([127, 0, 0, 1], 7373).into(),
-            )
-            .wrapper(world.wrapper(index))
-            .recorded(&recorders[index])
-            .args(["-profile", &profile])
-        });
+            );
+            let spec = spec.wrapper(world.wrapper(index)).recorded(recorder).args([
+                "-profile",
+                &profile,
+                "-config-file",
+                arg(&settings),
+            ]);
+            // Each exchanges states with all before it: gossip alone may leave some out, until the next
+            // exchange.
+            nodes.push(lab.start(nodes.iter().fold(spec, Spec::join)));
+        }
         let cluster = Cluster {
             nodes,
             recorders,
             lab,
             world,
         };
-        // What gossip has not brought by then comes with the second push/pull.
         cluster.await_all_alive(60.0);
         cluster
     }

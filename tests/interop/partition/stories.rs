@@ -13,7 +13,7 @@ const THERE: [usize; 3] = [3, 4, 5];
 const EVENTS: [(usize, &str); 4] = [(0, "here"), (3, "there"), (4, "there-too"), (5, "again")];
 /// For finding that three nodes have gone, one after the other, with few left to confirm it.
 const DETECTION: f64 = 60.0;
-/// For a reconnect attempt, every 30 s (gossip spec 5.14), to reach the other side and the news to spread.
+/// For a reconnect attempt (gossip spec 5.14) to reach the other side and the news to spread.
 const HEALING: f64 = 60.0;
 /// For what only push/pull brings to reach everybody: a handful of rounds of the slower profile.
 const SPREADING: f64 = 150.0;
@@ -74,7 +74,12 @@ fn play(name: &str, cut: impl Fn(&World) + Sync) {
 }
 
 fn story(name: &str, cast: &str, cut: &impl Fn(&World)) -> Seen {
+    let started = Instant::now();
     let cluster = Cluster::start(name, cast);
+    println!(
+        "{name} {cast}: together {:.1?} after the start",
+        started.elapsed()
+    );
     let (nodes, world) = (&cluster.nodes, &cluster.world);
 
     let lossy = name.contains("loss");
@@ -84,6 +89,7 @@ fn story(name: &str, cast: &str, cut: &impl Fn(&World)) -> Seen {
         for (near, far) in [(HERE, THERE), (THERE, HERE)] {
             await_split(nodes, &near, &far);
         }
+        println!("{name} {cast}: split {:.1?} after the cut", began.elapsed());
     }
     for (node, event) in EVENTS {
         nodes[node].event(event, "sent during the cut");
