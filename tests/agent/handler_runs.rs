@@ -194,7 +194,7 @@ fn a_late_answer_is_refused() {
 }
 
 #[test]
-fn ten_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
+fn a_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
     let mut agent = Handling::start(&[
         // Ends when the test says so.
         "-event-handler=user:slow=while [ ! -e $DIR/go ]; do sleep 0.05; done",
@@ -203,7 +203,7 @@ fn ten_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
     agent.event("slow", "");
     agent.line("slow, execution exceeding 1s");
     let mut client = agent.client();
-    for _ in 0..10_000 {
+    for _ in 0..1_000 {
         let event = Request::Event {
             name: b"fast".to_vec(),
             payload: None,
@@ -216,11 +216,11 @@ fn ten_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
     assert!(members.contains("alive"), "{members}");
     assert!(!agent.file("order").exists());
     fs::write(agent.file("go"), "").unwrap();
-    let expected: String = (2..10_002).map(|time| format!("{time}\n")).collect();
+    let expected: String = (2..1_002).map(|time| format!("{time}\n")).collect();
     agent.file_meets(
         "order",
         |text| text.len() >= expected.len(),
-        "ten thousand lines",
+        "a thousand lines",
     );
     assert!(fs::read_to_string(agent.file("order")).unwrap() == expected);
 }
