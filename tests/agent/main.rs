@@ -5,6 +5,7 @@
 #[path = "../live/mod.rs"]
 mod live;
 
+mod check;
 mod config;
 mod files;
 mod handler_runs;

@@ -137,17 +137,16 @@ pub(super) fn check_label(text: &[u8]) -> Result<Label, String> {
     })
 }
 
-/// Reads a list of networks.
+/// Reads a network of `-allow`.
 ///
 /// # Errors
-/// What to print about the first bad one.
-pub(super) fn parse_networks(list: &[String]) -> Result<Vec<Network>, String> {
-    let parse = |text: &String| {
-        Network::parse(text).ok_or_else(|| {
-            format!("Invalid network '{text}': it must read like 192.0.2.0/24 or 2001:db8::/32; see -allow")
-        })
-    };
-    list.iter().map(parse).collect()
+/// What to print.
+pub(super) fn parse_network(text: &str) -> Result<Network, String> {
+    Network::parse(text).ok_or_else(|| {
+        format!(
+            "Invalid network '{text}': it must read like 192.0.2.0/24 or 2001:db8::/32; see -allow"
+        )
+    })
 }
 
 /// Reads a log level; an empty one is the default.

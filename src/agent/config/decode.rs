@@ -37,12 +37,13 @@ impl fmt::Display for DecodeError {
     }
 }
 
-/// Reads a file's text. The flag tells whether anything but blanks follows the first JSON value; that is
+/// Reads a file's text: JSON, and comments from `//` or `#` to the end of a line. The flag tells whether anything but blanks follows the first JSON value; that is
 /// ignored.
 ///
 /// # Errors
 /// See [`DecodeError`].
 pub fn decode(text: &[u8]) -> Result<(Settings, bool), DecodeError> {
+    let text = &without_comments(text)[..];
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
     let value = match values.next() {
         None => return Err(DecodeError::Syntax("EOF".to_owned())),
@@ -60,6 +61,31 @@ pub fn decode(text: &[u8]) -> Result<(Settings, bool), DecodeError> {
         other => return Err(DecodeError::NoObject(kind_of(&other))),
     };
     Ok((settings, followed))
+}
+
+/// Blanks in the place of what stands behind `//` and `#` outside of strings, up to the end of the line: lines
+/// and columns in errors stay right.
+fn without_comments(text: &[u8]) -> Vec<u8> {
+    let mut text = text.to_vec();
+    let (mut is_string, mut is_comment, mut at) = (false, false, 0);
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'\n' => is_comment = false,
+            b'"' if !is_comment => is_string = !is_string,
+            // Whatever it is, it ends no string.
+            b'\\' if is_string => at += 1,
+            b'#' if !is_string => is_comment = true,
+            b'/' if !is_string && text.get(at + 1) == Some(&b'/') => is_comment = true,
+            _ => {}
+        }
+        if is_comment {
+            if let Some(byte) = text.get_mut(at) {
+                *byte = b' ';
+            }
+        }
+        at += 1;
+    }
+    text
 }
 
 fn decode_entries(entries: Map<String, Value>) -> Result<Settings, DecodeError> {
@@ -396,6 +422,26 @@ mod tests {
             parse_handlers(&read(twice).event_handlers).unwrap_err(),
             "Invalid event handler: event_handlers[1] (x): key 'name': event_handlers[0] (x) has it, too"
         );
+    }
+
+    #[test]
+    fn comments_are_passed_over_outside_of_strings() {
+        let settings = read(
+            "# one line \" { \\\n{ // to the end \" of it\n\"rpc_auth\": \"#a//b\\\"#\\\\\", // \r\n\
+             #\"rpc_addr\": \"no\",\n\t\"node_name\"://\n\"n\"#}\n}//\n# end",
+        );
+        assert_eq!(settings.rpc_auth, "#a//b\"#\\");
+        assert_eq!(settings.rpc_addr, "");
+        assert_eq!(settings.node_name, b"n");
+        assert_eq!(read("{}#"), Settings::default());
+        // A single slash is none, nor is what C has.
+        for text in ["{/}", "{ /* */ }", "{} / x"] {
+            let is_plain = decode(text.as_bytes()).is_ok_and(|(_, followed)| !followed);
+            assert!(!is_plain, "{text}");
+        }
+        // The place of an error is that in the file.
+        let why = refused("{ # comment\n// more\n  \"a\": oops}");
+        assert!(why.ends_with("at line 3 column 8"), "{why}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::serf::Tags;
 use crate::swim::{self, Network};
 use crate::time::Duration;
 use crate::wire::{Label, NodeName};
-use checks::{check_addresses, check_label, check_mdns, check_name, parse_networks};
+use checks::{check_addresses, check_label, check_mdns, check_name, parse_network};
 
 /// The least time between attempts to join, and the least broadcast timeout (agent spec 4.2).
 const DURATION_MIN: Duration = Duration::from_secs(1);
@@ -191,10 +191,15 @@ impl AgentConfig {
     /// # Errors
     /// What to print, and the notices to be printed before it.
     pub fn check(settings: Settings) -> Result<Self, Refused> {
-        let mut notices = Vec::new();
-        match Self::check_noting(settings, &mut notices) {
-            Ok(config) => Ok(AgentConfig { notices, ..config }),
-            Err(error) => Err(Refused { notices, error }),
+        let mut findings = Findings::default();
+        let config = Self::check_all(settings, &mut findings);
+        let Findings { notices, errors } = findings;
+        match (config, errors.into_iter().next()) {
+            (Some(config), None) => Ok(AgentConfig { notices, ..config }),
+            (_, error) => Err(Refused {
+                notices,
+                error: error.unwrap_or_default(),
+            }),
         }
     }
 
@@ -218,33 +223,37 @@ impl AgentConfig {
         }
     }
 
-    fn check_noting(settings: Settings, notices: &mut Vec<String>) -> Result<Self, String> {
-        let node = node_name(&settings.node_name)?;
+    /// The same, with all errors instead of the first one; `None` if there are any.
+    pub fn check_all(settings: Settings, findings: &mut Findings) -> Option<Self> {
+        let node = findings.keep(node_name(&settings.node_name));
         if !settings.role.is_empty() {
-            notices.push("Deprecation warning: 'Role' has been replaced with 'Tags'".to_owned());
+            let warning = "Deprecation warning: 'Role' has been replaced with 'Tags'";
+            findings.notices.push(warning.to_owned());
         }
-        let event_handlers = parse_handlers(&settings.event_handlers)?;
+        let event_handlers = check_handlers(&settings, findings);
         let encrypt_key = match settings.encrypt_key.as_str() {
             "" => None,
-            key => Some(decode_key(key).map_err(|why| format!("Invalid encryption key: {why}"))?),
+            key => {
+                let key = decode_key(key);
+                findings.keep(key.map_err(|why| format!("Invalid encryption key: {why}")))
+            }
         };
-        let (bind, advertise) = check_addresses(&settings, notices)?;
-        let label = check_label(&settings.label)?;
+        let addresses = check_addresses(&settings, &mut findings.notices);
+        let addresses = findings.keep(addresses);
+        let label = findings.keep(check_label(&settings.label));
         let accepted = settings.label_accept.iter();
-        let labels_accepted = accepted
-            .map(|text| check_label(text.as_bytes()))
-            .collect::<Result<_, _>>()?;
-        let allowed_networks = parse_networks(&settings.allow_gossip)?;
-        features::check(&settings)?;
-        check_mdns(&settings)?;
-        let log_level = check_level(&settings.log_level)?;
-        let profile = match settings.profile.as_str() {
-            "" => Profile::Lan,
-            name => Profile::parse(name).ok_or_else(|| format!("Unknown profile: {name}"))?,
-        };
+        let accepted = accepted.map(|text| check_label(text.as_bytes()));
+        let labels_accepted = accepted.filter_map(|label| findings.keep(label)).collect();
+        let networks = settings.allow_gossip.iter().map(|text| parse_network(text));
+        let allowed_networks = networks.filter_map(|n| findings.keep(n)).collect();
+        findings.keep(features::check(&settings));
+        findings.keep(check_mdns(&settings));
+        let log_level = findings.keep(check_level(&settings.log_level));
+        let profile = findings.keep(check_profile(&settings.profile));
         let mut at_least_a_second = |value: Option<Duration>, default, name: &str| match value {
             Some(value) if value < DURATION_MIN => {
-                notices.push(format!("Warning: '{name}' is too low. Setting to 1s"));
+                let warning = format!("Warning: '{name}' is too low. Setting to 1s");
+                findings.notices.push(warning);
                 DURATION_MIN
             }
             value => value.unwrap_or(default),
@@ -260,18 +269,20 @@ impl AgentConfig {
             "BroadcastTimeout",
         );
         let validate_node_names = settings.validate_node_names.unwrap_or(false);
-        if validate_node_names {
-            check_name(&node)?;
+        if let (true, Some(node)) = (validate_node_names, &node) {
+            findings.keep(check_name(node));
         }
         let rejoin = settings.rejoin_after_leave.unwrap_or(false);
         if rejoin && settings.snapshot_path.is_empty() {
-            notices.push("Warning: 'RejoinAfterLeave' enabled without snapshot file".to_owned());
+            let warning = "Warning: 'RejoinAfterLeave' enabled without snapshot file";
+            findings.notices.push(warning.to_owned());
         }
         if !settings.journal.is_empty() && settings.snapshot_path.is_empty() {
-            return Err("A journal needs a snapshot file: see -snapshot".to_owned());
+            let error = "A journal needs a snapshot file: see -snapshot";
+            findings.errors.push(error.to_owned());
         }
         if (1..JOURNAL_BYTES_MIN).contains(&settings.journal_size_limit) {
-            return Err(format!(
+            findings.errors.push(format!(
                 "The journal's size limit must be at least {JOURNAL_BYTES_MIN} bytes"
             ));
         }
@@ -279,18 +290,22 @@ impl AgentConfig {
             .enable_syslog
             .unwrap_or(false)
             .then(|| said(settings.syslog_facility.clone()).unwrap_or_else(|| "LOCAL0".to_owned()));
-        Ok(AgentConfig {
-            node,
+        if !findings.errors.is_empty() {
+            return None;
+        }
+        let (bind, advertise) = addresses?;
+        Some(AgentConfig {
+            node: node?,
             tags: settings.all_tags(),
             bind,
             advertise,
             allowed_networks,
-            label,
+            label: label?,
             labels_accepted,
             encrypt_key,
             verify_incoming: settings.encrypt_verify_incoming.unwrap_or(true),
             verify_outgoing: settings.encrypt_verify_outgoing.unwrap_or(true),
-            log_level,
+            log_level: log_level?,
             rpc_addr: match settings.rpc_addr.as_str() {
                 "" => "127.0.0.1:7373".to_owned(),
                 _ => settings.rpc_addr,
@@ -299,7 +314,7 @@ impl AgentConfig {
                 number if number > 0 => number,
                 _ => i64::from(crate::serf::config::PROTOCOL_MAX),
             },
-            profile,
+            profile: profile?,
             event_handlers,
             start_join: settings.start_join,
             replay_on_join: settings.replay_on_join.unwrap_or(false),
@@ -344,6 +359,42 @@ impl AgentConfig {
     }
 }
 
+/// What there is to say about settings.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Warnings, to be printed before the errors.
+    pub notices: Vec<String>,
+    /// Reasons not to start.
+    pub errors: Vec<String>,
+}
+
+impl Findings {
+    /// Returns the value, or keeps the error.
+    pub fn keep<T>(&mut self, result: Result<T, String>) -> Option<T> {
+        result.map_err(|why| self.errors.push(why)).ok()
+    }
+}
+
+/// The handlers, or, if one of them is wrong, none.
+fn check_handlers(settings: &Settings, findings: &mut Findings) -> Vec<HandlerSettings> {
+    let entries = &settings.event_handlers;
+    let before = findings.errors.len();
+    for entry in entries {
+        findings.keep(parse_handlers(std::slice::from_ref(entry)));
+    }
+    if findings.errors.len() > before {
+        return Vec::new();
+    }
+    findings.keep(parse_handlers(entries)).unwrap_or_default()
+}
+
+fn check_profile(name: &str) -> Result<Profile, String> {
+    match name {
+        "" => Ok(Profile::Lan),
+        name => Profile::parse(name).ok_or_else(|| format!("Unknown profile: {name}")),
+    }
+}
+
 /// Why the settings cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -359,7 +410,7 @@ fn said(text: String) -> Option<String> {
 }
 
 /// A path as the system has it: bytes. An empty one says nothing.
-fn path(bytes: Vec<u8>) -> Option<PathBuf> {
+pub(in crate::agent) fn path(bytes: Vec<u8>) -> Option<PathBuf> {
     (!bytes.is_empty()).then(|| OsString::from_vec(bytes).into())
 }
 

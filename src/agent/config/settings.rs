@@ -3,6 +3,7 @@
 //! [`KEYS`] is the one table of them. It drives decoding, merging, and what a reload says about keys
 //! that it cannot apply; the manual page is held to it by a test.
 
+use super::Findings;
 use super::handlers::HandlerEntry;
 use crate::go;
 use crate::ordered::OrderedMap;
@@ -274,11 +275,8 @@ pub const KEYS: &[Key] = &[
 ];
 
 impl Settings {
-    /// What the flags say.
-    ///
-    /// # Errors
-    /// What to print.
-    pub fn from_flags(flags: &impl FlagValues) -> Result<Self, String> {
+    /// What the flags say; values that cannot be read are noted.
+    pub fn from_flags(flags: &impl FlagValues, findings: &mut Findings) -> Self {
         let mut settings = Settings::default();
         for key in KEYS.iter().filter(|key| !key.flag.is_empty()) {
             match key.slot(&mut settings) {
@@ -293,11 +291,16 @@ impl Settings {
                     let texts = flags.byte_values(key.flag).iter();
                     *list = texts.map(|text| HandlerEntry::text(text)).collect();
                 }
-                Slot::Map(map) => *map = parse_tags(flags.byte_values(key.flag))?,
-                slot => set_from_text(slot, key, flags)?,
+                Slot::Map(map) => {
+                    let tags = parse_tags(flags.byte_values(key.flag));
+                    *map = findings.keep(tags).unwrap_or_default();
+                }
+                slot => {
+                    findings.keep(set_from_text(slot, key, flags));
+                }
             }
         }
-        Ok(settings)
+        settings
     }
 
     /// The tags, the role among them.

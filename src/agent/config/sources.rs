@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::decode;
 use super::settings::Settings;
+use super::{Findings, decode};
 use crate::ordered::OrderedSet;
 use crate::os::error::{os_error, shown};
 
@@ -39,28 +39,26 @@ impl Sources {
     /// # Errors
     /// What to print.
     pub fn read(&self, waiting: Waiting, notices: &mut Vec<String>) -> Result<Settings, String> {
+        let mut findings = Findings::default();
+        let settings = self.read_all(waiting, &mut findings);
+        notices.append(&mut findings.notices);
+        findings.errors.into_iter().next().map_or(Ok(settings), Err)
+    }
+
+    /// The same, past files that cannot be read.
+    pub fn read_all(&self, waiting: Waiting, findings: &mut Findings) -> Settings {
         let mut settings = Settings::default();
-        for path in self.files()? {
-            let failed = |why: String| format!("Error reading '{}': {why}", shown(&path));
-            let text = read_file(&path, waiting).map_err(failed)?;
-            let (mut layer, followed) =
-                decode(&text).map_err(|why| format!("Error decoding '{}': {why}", shown(&path)))?;
-            if followed {
-                notices.push(format!(
-                    "Warning: '{}' goes on after its first JSON value; the rest is ignored",
-                    shown(&path)
-                ));
+        for path in self.files(findings) {
+            let layer = read_layer(&path, waiting, &mut findings.notices);
+            if let Some(layer) = findings.keep(layer) {
+                settings = settings.merged(layer);
             }
-            for entry in &mut layer.event_handlers {
-                entry.place = format!("{}: {}", shown(&path), entry.place);
-            }
-            settings = settings.merged(layer);
         }
-        Ok(settings.merged(self.flags.clone()))
+        settings.merged(self.flags.clone())
     }
 
     /// The files, those of a directory in byte order of their names.
-    fn files(&self) -> Result<Vec<PathBuf>, String> {
+    fn files(&self, findings: &mut Findings) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for path in &self.paths {
             if path.is_dir() {
@@ -68,14 +66,36 @@ impl Sources {
                     let why = os_error(&why);
                     let path = shown(path);
                     format!("Error reading '{path}': open {path}: {why}")
-                })?;
-                files.extend(listed);
+                });
+                files.extend(findings.keep(listed).unwrap_or_default());
             } else {
                 files.push(path.clone());
             }
         }
-        Ok(files)
+        files
     }
+}
+
+/// The settings of one file.
+fn read_layer(
+    path: &Path,
+    waiting: Waiting,
+    notices: &mut Vec<String>,
+) -> Result<Settings, String> {
+    let failed = |why: String| format!("Error reading '{}': {why}", shown(path));
+    let text = read_file(path, waiting).map_err(failed)?;
+    let (mut layer, followed) =
+        decode(&text).map_err(|why| format!("Error decoding '{}': {why}", shown(path)))?;
+    if followed {
+        notices.push(format!(
+            "Warning: '{}' goes on after its first JSON value; the rest is ignored",
+            shown(path)
+        ));
+    }
+    for entry in &mut layer.event_handlers {
+        entry.place = format!("{}: {}", shown(path), entry.place);
+    }
+    Ok(layer)
 }
 
 fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {

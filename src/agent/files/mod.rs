@@ -10,7 +10,7 @@ pub mod snapshot;
 pub mod sync;
 pub mod tags;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -38,4 +38,31 @@ fn read_small(path: &Path) -> Result<Option<Vec<u8>>, String> {
         ));
     }
     Ok(Some(text))
+}
+
+/// Checks that a file or directory can be where it is to be created.
+///
+/// # Errors
+/// Completes `Failed to ...: `.
+pub fn check_place(path: &Path) -> Result<(), String> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    match fs::metadata(parent.unwrap_or(Path::new("."))) {
+        Ok(parent) if parent.is_dir() => Ok(()),
+        Ok(_) => Err(format!("create {}: not a directory", path.display())),
+        Err(why) => Err(format!("create {}: {}", path.display(), os_error(&why))),
+    }
+}
+
+/// Checks that a directory is there, or can be created.
+///
+/// # Errors
+/// Completes `Failed to ...: `.
+pub fn check_directory(path: &Path) -> Result<(), String> {
+    match fs::read_dir(path) {
+        Ok(_) => Ok(()),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => check_place(path),
+        Err(why) => Err(format!("open {}: {}", path.display(), os_error(&why))),
+    }
 }

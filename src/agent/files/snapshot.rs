@@ -136,17 +136,7 @@ impl SnapshotFile {
             .open(path)
             .map_err(|why| failed("open", &why))?;
         let metadata = file.metadata().map_err(|why| failed("stat", &why))?;
-        let mut text = Vec::new();
-        if metadata.is_file() {
-            if metadata.len() > FILE_BYTES_MAX {
-                return Err(format!(
-                    "{} is larger than {FILE_BYTES_MAX} bytes",
-                    shown(path)
-                ));
-            }
-            file.read_to_end(&mut text)
-                .map_err(|why| failed("read", &why))?;
-        }
+        let text = read_regular(&mut file, path)?;
         let (state, remarks) = Snapshot::decode(&text, rejoin);
         log_remarks(&remarks);
         let torn = remarks.iter().find_map(|remark| match remark {
@@ -183,6 +173,30 @@ impl SnapshotFile {
     /// Holds the lock on the file from here on.
     pub fn keep(&mut self, lock: Option<FileLock>) {
         self.lock = lock;
+    }
+
+    /// Reads the file, if there is one, and changes nothing: what [`Self::open`] would warn of.
+    ///
+    /// # Errors
+    /// Completes `failed to open snapshot: `.
+    pub fn inspect(path: &Path, rejoin: bool) -> Result<Vec<String>, String> {
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let mut file = match opened {
+            Ok(file) => file,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => {
+                return super::check_place(path).map(|()| Vec::new());
+            }
+            Err(why) => return Err(format!("open {}: {}", shown(path), os_error(&why))),
+        };
+        if file.metadata().is_ok_and(|found| found.is_dir()) {
+            return Err(format!("open {}: is a directory", shown(path)));
+        }
+        let text = read_regular(&mut file, path)?;
+        let (_, remarks) = Snapshot::decode(&text, rejoin);
+        let warnings = remarks.iter().filter(|remark| remark.is_warning());
+        let warnings = warnings.map(|remark| format!("Warning: '{}': {remark}", shown(path)));
+        Ok(warnings.take(REMARKS_MAX).collect())
     }
 
     /// Takes a line. It is written by [`Self::flush`], at the latest at the end of the turn.
@@ -474,6 +488,24 @@ impl SnapshotFile {
         self.is_failing = false;
         self.retry_at = None;
     }
+}
+
+/// What a regular file holds; of anything else nothing is read.
+fn read_regular(file: &mut File, path: &Path) -> Result<Vec<u8>, String> {
+    let failed = |what: &str, why: &io::Error| format!("{what} {}: {}", shown(path), os_error(why));
+    let metadata = file.metadata().map_err(|why| failed("stat", &why))?;
+    let mut text = Vec::new();
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(format!(
+            "{} is larger than {FILE_BYTES_MAX} bytes",
+            shown(path)
+        ));
+    }
+    if metadata.is_file() {
+        file.read_to_end(&mut text)
+            .map_err(|why| failed("read", &why))?;
+    }
+    Ok(text)
 }
 
 fn log_remarks(remarks: &[Remark]) {

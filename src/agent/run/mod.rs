@@ -1,5 +1,6 @@
 //! The agent and the turn of its loop, known in one place.
 
+mod check;
 mod clients;
 #[cfg_attr(not(feature = "mdns"), path = "absent/discovery.rs")]
 mod discovery;
@@ -14,17 +15,15 @@ mod start;
 #[cfg_attr(not(feature = "telemetry"), path = "absent/telemetry.rs")]
 mod telemetry;
 
-pub use start::run;
-
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration as WaitTime;
 
 use mio::{Events, Poll, Token};
 
-use super::config::AgentConfig;
 use super::config::settings::Settings;
 use super::config::sources::Sources;
+use super::config::{AgentConfig, FlagValues};
 use super::files::journal::JournalFiles;
 use super::files::lock::Locks;
 use super::files::snapshot::SnapshotFile;
@@ -83,6 +82,14 @@ enum Waiting {
     Leave,
     /// The tags of a reload.
     Tags,
+}
+
+/// Runs the agent until it ends; with `-check` finds out whether it would start.
+pub fn run(flags: &impl FlagValues) -> ExitCode {
+    match flags.flag("check") {
+        true => check::run(flags),
+        false => start::run(flags),
+    }
 }
 
 /// A running agent.

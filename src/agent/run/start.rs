@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ::log::LevelFilter;
@@ -14,11 +14,10 @@ use super::join::{Joining, RetryJoin};
 use super::save::Saving;
 use super::shutdown::Life;
 use super::telemetry::Telemetry;
-use super::{Agent, tokens};
-use super::{discovery, journal};
+use super::{Agent, discovery, journal, tokens};
 use crate::agent::config::settings::Settings;
 use crate::agent::config::sources::{Sources, Waiting};
-use crate::agent::config::{AgentConfig, FlagValues, Refused};
+use crate::agent::config::{AgentConfig, Findings, FlagValues, Refused};
 use crate::agent::files;
 use crate::agent::files::lock::{FileLock, Locks};
 use crate::agent::files::snapshot::SnapshotFile;
@@ -38,7 +37,7 @@ use crate::os::clock::Clock;
 use crate::os::error::{os_error, shown};
 use crate::os::signals::Signals;
 use crate::os::sys;
-use crate::serf::{self, Serf};
+use crate::serf::{self, Serf, Tags};
 use crate::swim::Network;
 use crate::time::Duration;
 use crate::wire::{Envelope, Key, Keyring, NonceSource};
@@ -47,7 +46,7 @@ use crate::wire::{Envelope, Key, Keyring, NonceSource};
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Runs the agent until it ends.
-pub fn run(flags: &impl FlagValues) -> ExitCode {
+pub(super) fn run(flags: &impl FlagValues) -> ExitCode {
     sys::keep_own_file();
     let logger = Logger::install(LevelFilter::Info);
     match start(flags, &logger) {
@@ -66,7 +65,11 @@ pub fn run(flags: &impl FlagValues) -> ExitCode {
 
 fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let mut notices = Vec::new();
-    let sources = sources(flags)?;
+    let mut findings = Findings::default();
+    let sources = sources(flags, &mut findings);
+    if let Some(why) = findings.errors.into_iter().next() {
+        return Err(why);
+    }
     let read = sources.read(Waiting::Allowed, &mut notices);
     print_notices(logger, &notices);
     let settings = read?;
@@ -80,8 +83,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     print_notices(logger, &config.notices);
     logger.set_level(config.log_level);
     if let Some(facility) = &config.syslog_facility {
-        let syslog = Syslog::new(&syslog::PATHS, facility)
-            .map_err(|why| format!("Syslog setup failed: {why}"))?;
+        let syslog = Syslog::new(&syslog::PATHS, facility).map_err(no_syslog)?;
         if !syslog.is_connected() {
             // It may start after us. Who looks at the console shall know where the lines are.
             ::log::warn!(target: "agent", "No syslog at {}; looking for it again with each line",
@@ -98,10 +100,8 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
 
     logger.print("==> Starting Serf agent...");
-    let mut locks = lock_files(&config, logger)
-        .map_err(|why| format!("Failed to setup the Serf agent: {why}"))?;
-    let keyring =
-        restore(&mut config).map_err(|why| format!("Failed to setup the Serf agent: {why}"))?;
+    let mut locks = lock_files(&config, logger).map_err(no_files)?;
+    let keyring = restore(&mut config).map_err(no_files)?;
 
     // Until here there is nothing to leave, and a signal ends a slow resolver at once, or the wait for
     // somebody to write to a pipe that stands for a file. From here on none ends the process half way.
@@ -109,11 +109,8 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
     sys::isolate_children();
 
-    let failed =
-        |why: String| format!("Failed to start the Serf agent: Error creating Serf: {why}");
-    let protocol = check_protocol(config.protocol).map_err(failed)?;
     let (gossip, mut serf, mut snapshot) =
-        open_gossip(&config, keyring, protocol, &clock, &poll).map_err(failed)?;
+        open_gossip(&config, keyring, &clock, &poll).map_err(no_core)?;
 
     if let Some(snapshot) = &mut snapshot {
         snapshot.keep(locks.snapshot.take());
@@ -124,11 +121,11 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
 
     let clients = rpc_addr
         .and_then(|addr| Clients::listen(addr, poll.registry(), tokens::CLIENTS))
-        .map_err(|why| format!("Error starting RPC listener: {why}"))?;
+        .map_err(no_rpc)?;
     logger.print("==> Starting Serf agent RPC...");
 
     let mut handlers = HandlerQueue::new(config.event_handlers.clone());
-    let journal = journal::open(&config, &mut serf, &mut handlers, clock.now()).map_err(failed)?;
+    let journal = journal::open(&config, &mut serf, &mut handlers, clock.now()).map_err(no_core)?;
 
     let mut runner = Runner::new(tokens::RUNNER, config.handler_timeout);
     runner.set_limits(config.handler_timeout, config.handler_grace);
@@ -179,13 +176,30 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     Ok(agent)
 }
 
-fn sources(flags: &impl FlagValues) -> Result<Sources, String> {
+// What each part of a start that fails is called.
+pub(super) fn no_syslog(why: String) -> String {
+    format!("Syslog setup failed: {why}")
+}
+pub(super) fn no_files(why: String) -> String {
+    format!("Failed to setup the Serf agent: {why}")
+}
+pub(super) fn no_core(why: String) -> String {
+    format!("Failed to start the Serf agent: Error creating Serf: {why}")
+}
+pub(super) fn no_snapshot(why: String) -> String {
+    format!("Failed to setup snapshot: failed to open snapshot: {why}")
+}
+pub(super) fn no_rpc(why: String) -> String {
+    format!("Error starting RPC listener: {why}")
+}
+
+pub(super) fn sources(flags: &impl FlagValues, findings: &mut Findings) -> Sources {
     let paths = flags.byte_values_of_any(&["config-file", "config-dir"]);
     let paths = paths.into_iter().map(OsStr::from_bytes);
-    Ok(Sources {
+    Sources {
         paths: paths.map(PathBuf::from).collect(),
-        flags: Settings::from_flags(flags)?,
-    })
+        flags: Settings::from_flags(flags, findings),
+    }
 }
 
 fn print_notices(logger: &Logger, notices: &[String]) {
@@ -219,10 +233,7 @@ fn lock_files(config: &AgentConfig, logger: &Logger) -> Result<Locks, String> {
 /// What files that the agent keeps have to say: the tags, and the keys if there is a file for them.
 fn restore(config: &mut AgentConfig) -> Result<Option<Keyring>, String> {
     if let Some(path) = &config.tags_file {
-        if !config.tags.is_empty() {
-            return Err("Tags config not allowed while using tag files".to_owned());
-        }
-        if let Some(tags) = files::tags::read(path)? {
+        if let Some(tags) = restored_tags(path, &config.tags)? {
             let (count, path) = (tags.len(), shown(path));
             ::log::info!(target: "agent", "Restored {count} tag(s) from {path}");
             config.tags = tags;
@@ -231,28 +242,39 @@ fn restore(config: &mut AgentConfig) -> Result<Option<Keyring>, String> {
     let Some(path) = &config.keyring_file else {
         return Ok(None);
     };
-    if config.encrypt_key.is_some() {
-        return Err("Encryption key not allowed while using a keyring".to_owned());
-    }
-    let (keyring, count) = files::keyring::read(path)?;
+    let (keyring, count) = restored_keyring(path, config.encrypt_key.is_some())?;
     let path = shown(path);
     ::log::info!(target: "agent", "Restored keyring with {count} keys from {path}");
     Ok(Some(keyring))
 }
 
-fn open_gossip(
+/// The tags of the file, if there is one, which allows no others.
+pub(super) fn restored_tags(path: &Path, others: &Tags) -> Result<Option<Tags>, String> {
+    if !others.is_empty() {
+        return Err("Tags config not allowed while using tag files".to_owned());
+    }
+    files::tags::read(path)
+}
+
+/// The keys of the file, which allows no other, and how many they are.
+pub(super) fn restored_keyring(path: &Path, has_key: bool) -> Result<(Keyring, usize), String> {
+    if has_key {
+        return Err("Encryption key not allowed while using a keyring".to_owned());
+    }
+    files::keyring::read(path)
+}
+
+fn no_memberlist(why: String) -> String {
+    format!("Failed to create memberlist: {why}")
+}
+
+/// How gossip is wrapped.
+pub(super) fn envelope(
     config: &AgentConfig,
     keyring: Option<Keyring>,
-    protocol: u8,
-    clock: &Clock,
-    poll: &Poll,
-) -> Result<(Gossip, Serf, Option<SnapshotFile>), String> {
-    let no_memberlist = |why: String| format!("Failed to create memberlist: {why}");
-    let mut seed = [0; 32 + 8];
-    getrandom::getrandom(&mut seed)
-        .map_err(|error| no_memberlist(format!("no entropy: {error}")))?;
-    let (nonce_seed, choice_seed) = split_seed(seed);
-    let mut envelope = Envelope::plain(NonceSource::new(nonce_seed));
+    nonces: NonceSource,
+) -> Result<Envelope, String> {
+    let mut envelope = Envelope::plain(nonces);
     envelope.compression = config.compression;
     envelope.label = config.label.clone();
     envelope.labels_accepted.clone_from(&config.labels_accepted);
@@ -263,6 +285,41 @@ fn open_gossip(
         let key = Key::new(key).map_err(|why| no_memberlist(why.to_owned()))?;
         envelope.keyring = Some(Keyring::new(key));
     }
+    Ok(envelope)
+}
+
+/// What the core is told, apart from the snapshot. `bound`: where the gossip port is, or will be.
+pub(super) fn core_config(
+    config: &AgentConfig,
+    bound: SocketAddr,
+    speaks_ipv6: bool,
+) -> Result<serf::Config, String> {
+    let protocol = check_protocol(config.protocol)?;
+    let addr = advertised(config, bound, speaks_ipv6)
+        .map_err(|why| no_memberlist(format!("Failed to get final advertise address: {why}")))?;
+    let mut core = serf::Config::new(config.node.clone(), addr, config.profile.swim());
+    core.tags = config.tags.clone();
+    core.protocol = protocol;
+    core.broadcast_timeout = config.broadcast_timeout;
+    core.allowed_networks = allowed_networks(config);
+    config.apply_limits(&mut core);
+    core.keyring_file = config.keyring_file.is_some();
+    core.journal = config.journal.is_some();
+    Ok(core)
+}
+
+fn open_gossip(
+    config: &AgentConfig,
+    keyring: Option<Keyring>,
+    clock: &Clock,
+    poll: &Poll,
+) -> Result<(Gossip, Serf, Option<SnapshotFile>), String> {
+    check_protocol(config.protocol)?;
+    let mut seed = [0; 32 + 8];
+    getrandom::getrandom(&mut seed)
+        .map_err(|error| no_memberlist(format!("no entropy: {error}")))?;
+    let (nonce_seed, choice_seed) = split_seed(seed);
+    let envelope = envelope(config, keyring, NonceSource::new(nonce_seed))?;
     let tokens = Tokens {
         first: tokens::GOSSIP,
     };
@@ -270,49 +327,47 @@ fn open_gossip(
         let why = format!("Could not set up network transport: failed to obtain an address: {why}");
         no_memberlist(why)
     })?;
-    let addr = advertised(config, &gossip)
-        .map_err(|why| no_memberlist(format!("Failed to get final advertise address: {why}")))?;
-    let mut serf_config = serf::Config::new(config.node.clone(), addr, config.profile.swim());
-    serf_config.tags = config.tags.clone();
-    serf_config.protocol = protocol;
-    serf_config.broadcast_timeout = config.broadcast_timeout;
-    serf_config.allowed_networks = allowed_networks(config, addr);
-    config.apply_limits(&mut serf_config);
+    let mut core = core_config(
+        config,
+        addr::without_zone(gossip.local_addr(), gossip.zone()),
+        gossip.speaks_ipv6(),
+    )?;
+    if let Some(warning) = foreign_to_itself(config, &core) {
+        ::log::warn!(target: "agent", "{warning}");
+    }
     // Not before the port is ours: the file may belong to an agent that runs.
-    let (snapshot, restored) = match &config.snapshot {
-        None => (None, None),
+    let snapshot = match &config.snapshot {
+        None => None,
         Some(path) => {
-            let (file, found) = SnapshotFile::open(path, config.rejoin).map_err(|why| {
-                format!("Failed to setup snapshot: failed to open snapshot: {why}")
-            })?;
-            (Some(file), Some(found))
+            let (file, found) = SnapshotFile::open(path, config.rejoin).map_err(no_snapshot)?;
+            core.snapshot = Some(found);
+            Some(file)
         }
     };
-    serf_config.snapshot = restored;
-    serf_config.keyring_file = config.keyring_file.is_some();
-    serf_config.journal = config.journal.is_some();
-    let serf = Serf::new(serf_config, envelope, choice_seed, clock.now())?;
+    let serf = Serf::new(core, envelope, choice_seed, clock.now())?;
     Ok((gossip, serf, snapshot))
 }
 
 /// The networks that were asked for, and the address where the node is bound, in case it is not the one
-/// that it advertises. `addr` is that one.
-fn allowed_networks(config: &AgentConfig, addr: SocketAddr) -> Vec<Network> {
+/// that it advertises.
+fn allowed_networks(config: &AgentConfig) -> Vec<Network> {
     let mut allowed = config.allowed_networks.clone();
-    if allowed.is_empty() {
-        return allowed;
-    }
-    if !allowed.iter().any(|network| network.contains(addr.ip())) {
-        ::log::warn!(
-            target: "agent",
-            "This node's address {} is not in an allowed network: nodes with the same networks refuse it",
-            addr.ip()
-        );
-    }
-    if !config.bind.ip().is_unspecified() {
-        allowed.push(Network::of_one(config.bind.ip()));
+    let bound = config.bind.ip();
+    if !allowed.is_empty() && !bound.is_unspecified() {
+        allowed.push(Network::of_one(bound));
     }
     allowed
+}
+
+/// A warning if nodes with the same networks would refuse this one.
+pub(super) fn foreign_to_itself(config: &AgentConfig, core: &serf::Config) -> Option<String> {
+    let (allowed, own) = (&config.allowed_networks, core.addr.ip());
+    let is_allowed = allowed.iter().any(|network| network.contains(own));
+    (!allowed.is_empty() && !is_allowed).then(|| {
+        format!(
+            "This node's address {own} is not in an allowed network: nodes with the same networks refuse it"
+        )
+    })
 }
 
 fn split_seed(seed: [u8; 40]) -> ([u8; 32], u64) {
@@ -325,8 +380,11 @@ fn split_seed(seed: [u8; 40]) -> ([u8; 32], u64) {
 }
 
 /// What the others are told: what was asked for, else where we are bound, else a private address.
-fn advertised(config: &AgentConfig, gossip: &Gossip) -> Result<SocketAddr, String> {
-    let bound = addr::without_zone(gossip.local_addr(), gossip.zone());
+fn advertised(
+    config: &AgentConfig,
+    bound: SocketAddr,
+    speaks_ipv6: bool,
+) -> Result<SocketAddr, String> {
     let mut addr = config.advertise.unwrap_or(bound);
     if addr.port() == 0 {
         addr.set_port(bound.port());
@@ -336,7 +394,7 @@ fn advertised(config: &AgentConfig, gossip: &Gossip) -> Result<SocketAddr, Strin
         addr.set_ip(bound.ip());
     }
     if addr.ip().is_unspecified() {
-        addr.set_ip(addr::advertised_for_wildcard(gossip.speaks_ipv6())?);
+        addr.set_ip(addr::advertised_for_wildcard(speaks_ipv6)?);
     }
     Ok(addr)
 }

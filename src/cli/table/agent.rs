@@ -32,6 +32,13 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
         "How long a leave, a forced leave or a change of tags may take to spread.",
     ),
     flag(
+        "check",
+        Kind::Switch,
+        "",
+        "false",
+        "Start nothing: print what is wrong with flags and files, and end with 0 if the agent would start, with 1 if not.",
+    ),
+    flag(
         "config-dir",
         Kind::List,
         "DIRECTORY",
