@@ -35,7 +35,7 @@ _cottar() {
     case $path in
         # From the table of flags, by "make completions":
         agent)
-            flags=(-advertise -allow -bind -broadcast-timeout -config-dir -config-file -disable-compression -discover -encrypt -event-handler -handler-grace -handler-leave-wait -handler-timeout -iface -join -journal -journal-size-limit -keyring-file -label -log-level -mdns-disable-ipv4 -mdns-disable-ipv6 -mdns-iface -node -profile -protocol -rejoin -replay -retry-interval -retry-join -retry-max -role -rpc-addr -snapshot -syslog -tag -tags-file)
+            flags=(-advertise -allow -bind -broadcast-timeout -check -config-dir -config-file -disable-compression -discover -encrypt -event-handler -handler-grace -handler-leave-wait -handler-timeout -iface -join -journal -journal-size-limit -keyring-file -label -log-level -mdns-disable-ipv4 -mdns-disable-ipv6 -mdns-iface -node -profile -protocol -rejoin -replay -retry-interval -retry-join -retry-max -role -rpc-addr -snapshot -syslog -tag -tags-file)
             takes=' advertise allow bind broadcast-timeout config-dir config-file discover encrypt event-handler handler-grace handler-leave-wait handler-timeout iface join journal journal-size-limit keyring-file label log-level mdns-iface node profile protocol retry-interval retry-join retry-max role rpc-addr snapshot tag tags-file '
             arguments=''
             ;;

@@ -89,6 +89,7 @@ complete -c cottar -n '__fish_cottar_begins agent' -o advertise -x -d 'Address u
 complete -c cottar -n '__fish_cottar_begins agent' -o allow -x -d 'Exchange gossip with addresses in this network only, such as 192.0.2.0/24; may be given several times'
 complete -c cottar -n '__fish_cottar_begins agent' -o bind -x -d 'Address for gossip, over UDP and TCP'
 complete -c cottar -n '__fish_cottar_begins agent' -o broadcast-timeout -x -d 'How long a leave, a forced leave or a change of tags may take to spread'
+complete -c cottar -n '__fish_cottar_begins agent' -o check -d 'Start nothing: print what is wrong with flags and files, and end with 0 if the agent would start, with 1 if not'
 complete -c cottar -n '__fish_cottar_begins agent' -o config-dir -x -a '(__fish_complete_directories)' -d 'Read the configuration files of this directory, those whose names end in \'.json\'; may be given several times'
 complete -c cottar -n '__fish_cottar_begins agent' -o config-file -r -F -d 'Read this configuration file; may be given several times'
 complete -c cottar -n '__fish_cottar_begins agent' -o disable-compression -d 'Send gossip uncompressed'
@@ -117,7 +118,7 @@ complete -c cottar -n '__fish_cottar_begins agent' -o retry-interval -x -d 'Time
 complete -c cottar -n '__fish_cottar_begins agent' -o retry-join -x -d 'Node to join; may be given several times'
 complete -c cottar -n '__fish_cottar_begins agent' -o retry-max -x -d 'Number of repetitions after which -retry-join gives up and the agent ends; 0 for no limit'
 complete -c cottar -n '__fish_cottar_begins agent' -o role -x -d 'Value of the tag \'role\''
-complete -c cottar -n '__fish_cottar_begins agent' -o rpc-addr -x -d 'Address on which this tool\'s other commands and RPC clients are served'
+complete -c cottar -n '__fish_cottar_begins agent' -o rpc-addr -x -d 'Address on which this tool\'s other commands and RPC clients are served, HOST:PORT or unix:PATH; may be given several times'
 complete -c cottar -n '__fish_cottar_begins agent' -o snapshot -r -F -d 'Keep members and clocks in this file, to find back into the cluster after a restart'
 complete -c cottar -n '__fish_cottar_begins agent' -o syslog -d 'Log to syslog, too'
 complete -c cottar -n '__fish_cottar_begins agent' -o tag -x -d 'Tag of this node; may be given several times'
@@ -126,41 +127,41 @@ complete -c cottar -n '__fish_cottar_begins agent' -o tags-file -r -F -d 'Keep t
 # cottar event
 complete -c cottar -n '__fish_cottar_begins event' -a '-coalesce=false' -d 'Let receivers run one handler for several events of this name within a short time'
 complete -c cottar -n '__fish_cottar_begins event' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
-complete -c cottar -n '__fish_cottar_begins event' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins event' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins event' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar force-leave
 complete -c cottar -n '__fish_cottar_begins force-leave' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins force-leave' -o prune -d 'Forget the member altogether'
-complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-auth -x -d 'Key that the agent asks for'
 complete -c cottar -n '__fish_cottar_begins force-leave' -a '(__fish_cottar_nodes)'
 
 # cottar handler drop
 complete -c cottar -n '__fish_cottar_begins handler drop' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
-complete -c cottar -n '__fish_cottar_begins handler drop' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins handler drop' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins handler drop' -o rpc-auth -x -d 'Key that the agent asks for'
 complete -c cottar -n '__fish_cottar_begins handler drop' -a '(__fish_cottar_handlers)'
 
 # cottar handler list
 complete -c cottar -n '__fish_cottar_begins handler list' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
-complete -c cottar -n '__fish_cottar_begins handler list' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins handler list' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins handler list' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar handler pause
 complete -c cottar -n '__fish_cottar_begins handler pause' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
-complete -c cottar -n '__fish_cottar_begins handler pause' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins handler pause' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins handler pause' -o rpc-auth -x -d 'Key that the agent asks for'
 complete -c cottar -n '__fish_cottar_begins handler pause' -a '(__fish_cottar_handlers)'
 
 # cottar handler queue
 complete -c cottar -n '__fish_cottar_begins handler queue' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
-complete -c cottar -n '__fish_cottar_begins handler queue' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins handler queue' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins handler queue' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar handler resume
 complete -c cottar -n '__fish_cottar_begins handler resume' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
-complete -c cottar -n '__fish_cottar_begins handler resume' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins handler resume' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins handler resume' -o rpc-auth -x -d 'Key that the agent asks for'
 complete -c cottar -n '__fish_cottar_begins handler resume' -a '(__fish_cottar_handlers)'
 
@@ -182,13 +183,13 @@ complete -c cottar -n '__fish_cottar_begins handler test' -F
 
 # cottar info
 complete -c cottar -n '__fish_cottar_begins info' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
-complete -c cottar -n '__fish_cottar_begins info' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins info' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins info' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar join
 complete -c cottar -n '__fish_cottar_begins join' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins join' -o replay -d 'Take user events from before the join, too'
-complete -c cottar -n '__fish_cottar_begins join' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins join' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins join' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar keygen
@@ -205,7 +206,7 @@ complete -c cottar -n '__fish_cottar_begins keys' -o rpc-auth -x -d 'Key that th
 
 # cottar leave
 complete -c cottar -n '__fish_cottar_begins leave' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
-complete -c cottar -n '__fish_cottar_begins leave' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins leave' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins leave' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar members
@@ -224,7 +225,7 @@ complete -c cottar -n '__fish_cottar_begins members' -o rpc-auth -x -d 'Key that
 # cottar monitor
 complete -c cottar -n '__fish_cottar_begins monitor' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins monitor' -o log-level -x -a 'TRACE DEBUG INFO WARN ERR' -d 'Least level of the lines: TRACE, DEBUG, INFO, WARN or ERR, whatever the agent itself prints'
-complete -c cottar -n '__fish_cottar_begins monitor' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins monitor' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins monitor' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar query
@@ -238,19 +239,19 @@ complete -c cottar -n '__fish_cottar_begins query' -o relay-factor -x -d 'Number
 complete -c cottar -n '__fish_cottar_begins query' -o strict -d 'End with 2 if nobody answers, or not all that -expect names'
 complete -c cottar -n '__fish_cottar_begins query' -o tag -x -a '(__fish_cottar_filters)' -d 'Ask only nodes with a matching tag; may be given several times, then all must match'
 complete -c cottar -n '__fish_cottar_begins query' -o timeout -x -d 'How long to collect answers; 0 leaves it to the agent, which goes by the size of the cluster'
-complete -c cottar -n '__fish_cottar_begins query' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins query' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins query' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar reachability
 complete -c cottar -n '__fish_cottar_begins reachability' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins reachability' -o strict -d 'End with 2, not with 1, if not exactly the live members have confirmed'
 complete -c cottar -n '__fish_cottar_begins reachability' -o verbose -d 'Show each answer and the times, too'
-complete -c cottar -n '__fish_cottar_begins reachability' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins reachability' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins reachability' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar rtt
 complete -c cottar -n '__fish_cottar_begins rtt' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
-complete -c cottar -n '__fish_cottar_begins rtt' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins rtt' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins rtt' -o rpc-auth -x -d 'Key that the agent asks for'
 complete -c cottar -n '__fish_cottar_begins rtt' -a '(__fish_cottar_nodes)'
 
@@ -274,7 +275,7 @@ complete -c cottar -n '__fish_cottar_begins wait' -o retry -d 'Do not fail while
 complete -c cottar -n '__fish_cottar_begins wait' -o status -x -a 'alive leaving left failed' -d 'Only members whose status matches: alive, leaving, left or failed'
 complete -c cottar -n '__fish_cottar_begins wait' -o tag -x -a '(__fish_cottar_filters)' -d 'Only members whose tag KEY matches; may be given several times, then all must match'
 complete -c cottar -n '__fish_cottar_begins wait' -o timeout -x -d 'How long to wait; 0 for ever'
-complete -c cottar -n '__fish_cottar_begins wait' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins wait' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins wait' -o rpc-auth -x -d 'Key that the agent asks for'
 complete -c cottar -n '__fish_cottar_begins wait' -a '(__fish_cottar_nodes)'
 # End of what comes from the table.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub use super::dial::Place;
 use super::dial::dial;
 pub use super::error::Error;
 use super::terminal::readable;
@@ -55,23 +56,22 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `HOST:PORT` and shakes hands; shows `key` if it is not empty.
+    /// Connects to `HOST:PORT` or `unix:PATH` and shakes hands; shows `key` if it is not empty.
     ///
     /// # Errors
     /// Says why there is no connection that can be used.
     pub fn connect(address: &str, key: &str) -> Result<Self> {
-        Client::connect_before(None, address, key)
+        Client::connect_before(None, &Place::At(address.to_owned()), key)
     }
 
     /// The same; this and all waiting later on ends at the deadline with [`Error::Interrupted`].
     ///
     /// # Errors
     /// Says why there is no connection that can be used.
-    pub fn connect_before(deadline: Option<Instant>, address: &str, key: &str) -> Result<Self> {
-        let stream = dial(address, deadline)?;
+    pub fn connect_before(deadline: Option<Instant>, place: &Place, key: &str) -> Result<Self> {
+        let stream = dial(place, deadline)?;
         stream
             .set_write_timeout(Some(WRITE_TIME_MAX))
-            .and_then(|()| stream.set_nodelay(true))
             .map_err(Error::Broken)?;
         let mut client = Client {
             stream,
@@ -308,8 +308,13 @@ impl Client {
         let header = self.header(patience)?;
         // The errors that come without a body where a body is due: of these the second one ends the
         // connection.
-        let bare = [&b"Authentication required"[..], b"Unsupported command"];
-        let body = if request.reply_has_body() && !bare.contains(&&*header.error) {
+        let bare = [
+            &b"Authentication required"[..],
+            b"Unsupported command",
+            b"Permission denied: ",
+        ];
+        let is_bare = bare.iter().any(|words| header.error.starts_with(words));
+        let body = if request.reply_has_body() && !is_bare {
             self.value(patience)?
         } else {
             Vec::new()

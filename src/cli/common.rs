@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use super::client::{self, Client};
+use super::client::{self, Client, Place};
 use super::command::flags::Flags;
 use super::failure::{Failure, Outcome};
 use crate::go;
@@ -13,34 +13,28 @@ use crate::rpc::TextMap;
 use crate::wire::name::Escaped;
 
 /// Where the agent is, and the key that it asks for.
-pub(super) fn place(flags: &Flags) -> (String, String) {
-    let from_environment = |name| std::env::var_os(name).unwrap_or_default();
-    let address = match flags.value("rpc-addr") {
-        Some(address) => address.to_owned(),
-        None => match from_environment("SERF_RPC_ADDR") {
-            unset if unset.is_empty() => default(flags, "rpc-addr").to_owned(),
-            address => Escaped(address.as_bytes()).to_string(),
-        },
+pub(super) fn place(flags: &Flags) -> (Place, String) {
+    let from_environment = |name| {
+        let value = std::env::var_os(name).unwrap_or_default();
+        Some(Escaped(value.as_bytes()).to_string()).filter(|value| !value.is_empty())
     };
+    let given = flags.value("rpc-addr").map(str::to_owned);
+    let address = given
+        .or_else(|| from_environment("COTTAR_RPC_ADDR"))
+        .or_else(|| from_environment("SERF_RPC_ADDR"));
     let key = match flags.value("rpc-auth") {
         Some(key) => key.to_owned(),
-        None => from_environment("SERF_RPC_AUTH")
-            .to_string_lossy()
-            .into_owned(),
+        None => from_environment("SERF_RPC_AUTH").unwrap_or_default(),
     };
-    (address, key)
+    (address.map_or(Place::Default, Place::At), key)
 }
 
 /// What stands before the reason why there is no connection.
 pub(super) const NO_CONNECTION: &str = "Error connecting to Serf agent";
 
 pub(super) fn connect(flags: &Flags) -> Result<Client, Failure> {
-    let (address, key) = place(flags);
-    Client::connect(&address, &key).map_err(failed(NO_CONNECTION))
-}
-
-fn default(flags: &Flags, name: &str) -> &'static str {
-    flags.command().flag(name).map_or("", |flag| flag.default)
+    let (place, key) = place(flags);
+    Client::connect_before(None, &place, &key).map_err(failed(NO_CONNECTION))
 }
 
 /// Puts words in front of a failed call.

@@ -2,26 +2,80 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, TcpStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::error::Error;
-use crate::agent::net::addr;
+use crate::agent::net::addr::{self, UNIX_PREFIX};
 use crate::agent::net::lookup::{self, Failures, Family};
 use crate::os::error::os_error;
+use crate::os::sys;
 
 /// For connecting, as the reference does it.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Connects to `HOST:PORT`, if given before the limit.
+/// Where the agents of packages serve RPC.
+const DEFAULT_SOCKET: &str = "/run/cottar/rpc.sock";
+/// Where others do.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:7373";
+/// What to do where the socket is not for everybody.
+const NO_PERMISSION_HINT: &str = "only root, the agent's user and the socket's group may connect, \
+     see rpc_socket_group in cottar.conf(5); -rpc-addr is for other agents";
+
+/// Where an agent is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At `unix:PATH` or `HOST:PORT`.
+    At(String),
+    /// Where agents are by default.
+    Default,
+}
+
+/// Connects, if given before the limit. By default to the socket of the packages if somebody listens there,
+/// else to the reference's address.
 ///
 /// # Errors
-/// Says why not, in the reference's words.
-pub(super) fn dial(address: &str, limit: Option<Instant>) -> Result<TcpStream, Error> {
+/// Says why not, in the reference's words if it has any.
+pub(super) fn dial(place: &Place, limit: Option<Instant>) -> Result<TcpStream, Error> {
+    let deadline = Instant::now() + DIAL_TIME_MAX;
+    let deadline = limit.map_or(deadline, |limit| limit.min(deadline));
+    let address = match place {
+        Place::At(address) => address,
+        Place::Default => match connect_to_socket(DEFAULT_SOCKET, deadline) {
+            Ok(stream) => return Ok(stream),
+            Err(why) if is_nobody_there(&why) => DEFAULT_ADDRESS,
+            Err(why) => return Err(socket_error(DEFAULT_SOCKET, &why)),
+        },
+    };
+    match address.strip_prefix(UNIX_PREFIX) {
+        Some(path) => connect_to_socket(path, deadline).map_err(|why| socket_error(path, &why)),
+        None => dial_tcp(address, deadline),
+    }
+}
+
+fn connect_to_socket(path: &str, deadline: Instant) -> io::Result<TcpStream> {
+    let patience = deadline.saturating_duration_since(Instant::now());
+    sys::connect_to_path(Path::new(path), patience)
+}
+
+fn is_nobody_there(why: &io::Error) -> bool {
+    let nobody = [libc::ENOENT, libc::ENOTDIR, libc::ECONNREFUSED];
+    nobody.map(Some).contains(&why.raw_os_error())
+}
+
+fn socket_error(path: &str, why: &io::Error) -> Error {
+    let hint = match why.raw_os_error() {
+        Some(libc::EACCES) => format!(": {NO_PERMISSION_HINT}"),
+        _ => String::new(),
+    };
+    Error::Dial(format!("dial unix {path}: {}{hint}", connect_words(why)))
+}
+
+/// Connects to `HOST:PORT`.
+fn dial_tcp(address: &str, deadline: Instant) -> Result<TcpStream, Error> {
     let dial_error = |why: String| Error::Dial(format!("dial tcp{why}"));
     let (host, port) =
         split_host_port(address).map_err(|why| Error::Address(format!("dial tcp: {why}")))?;
-    let deadline = Instant::now() + DIAL_TIME_MAX;
-    let deadline = limit.map_or(deadline, |limit| limit.min(deadline));
     let ip = match host {
         "" => Some(Ipv4Addr::LOCALHOST.into()),
         host => host.parse::<IpAddr>().ok(),
@@ -71,7 +125,10 @@ fn connect_to_one(
         let left = deadline.saturating_duration_since(Instant::now()) / untried;
         // Zero is refused by the call; a millisecond is over as soon.
         match TcpStream::connect_timeout(address, left.max(Duration::from_millis(1))) {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => {
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
             Err(why) => {
                 let why = format!(" {address}: {}", connect_words(&why));
                 failure = failure.or(Some(why));

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::client::{Client, Error};
+use super::client::{Client, Error, Place};
 use super::command::flags::Flags;
 use super::common::{NO_CONNECTION, bytes, failed, format, place};
 use super::failure::{Failure, Outcome};
@@ -45,7 +45,7 @@ fn patience(flags: &Flags) -> Result<Option<Duration>, Failure> {
 }
 
 struct Waiting {
-    address: String,
+    place: Place,
     key: String,
     requests: Vec<Request>,
     /// Only these; empty: any.
@@ -81,10 +81,10 @@ impl Waiting {
             }
         };
         let patience = patience(flags)?;
-        let (address, key) = place(flags);
+        let (place, key) = place(flags);
         let status = flags.value("status").unwrap_or("alive");
         Ok(Waiting {
-            address,
+            place,
             key,
             requests: filtered(flags, flags.byte_values("tag"), status)?,
             names,
@@ -123,7 +123,7 @@ impl Waiting {
     /// One connection, for as long as it lasts. Events are asked for before the list is, so that nothing
     /// is missed in between.
     fn attempt(&mut self) -> Result<Vec<Member>, (&'static str, Error)> {
-        let mut client = Client::connect_before(self.deadline, &self.address, &self.key)
+        let mut client = Client::connect_before(self.deadline, &self.place, &self.key)
             .map_err(|why| (NO_CONNECTION, why))?;
         let filter = EVENTS.to_vec();
         client

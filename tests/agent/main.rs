@@ -17,6 +17,7 @@ mod labels;
 mod processes;
 mod readers;
 mod slow_handlers;
+mod sockets;
 mod starts;
 
 use std::io::{Read, Write};

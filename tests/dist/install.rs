@@ -215,7 +215,7 @@ fn the_configuration_of_a_fresh_install_is_safe_and_works() {
     let config = AgentConfig::check(settings).map_err(|refused| refused.error);
     let config = config.unwrap();
     assert!(config.bind.ip().is_loopback(), "nobody reaches it at first");
-    assert!(config.rpc_addr.starts_with("127.0.0.1:"));
+    assert_eq!(config.rpc_addrs, ["127.0.0.1:7373"]);
     assert!(config.start_join.is_empty() && config.retry_join.is_empty());
     assert!(config.event_handlers.is_empty());
 

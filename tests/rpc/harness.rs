@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use cottar::agent::observe::logger::Logger;
-use cottar::agent::rpc::{Action, Config as RpcConfig, RpcServer, SessionId, View};
+use cottar::agent::rpc::{Action, Config as RpcConfig, Peer as Caller, RpcServer, SessionId, View};
 use cottar::handler::HandlerQueue;
 use cottar::rpc::ByteQueue;
 use cottar::serf::{
@@ -25,6 +25,20 @@ pub struct Peer {
     pub closed: bool,
     /// The client does not read: nothing is taken from the agent.
     pub stalled: bool,
+}
+
+/// Who comes by TCP.
+pub fn remote() -> Caller {
+    Caller::Remote("127.0.0.1:5".parse().unwrap())
+}
+
+/// A process of this host that came over a Unix socket.
+pub fn local(may_control: bool) -> Caller {
+    Caller::Local {
+        pid: 77,
+        uid: 1000,
+        may_control,
+    }
 }
 
 /// One agent.
@@ -70,6 +84,7 @@ impl Agent {
             serf,
             rpc: RpcServer::new(RpcConfig {
                 auth_key: auth_key.map(str::to_owned),
+                control_group: None,
             }),
             now: Instant::ORIGIN,
             peers: BTreeMap::new(),
@@ -88,17 +103,25 @@ impl Agent {
     }
 
     pub fn connect(&mut self) -> SessionId {
+        self.connect_as(remote())
+    }
+
+    fn connect_as(&mut self, caller: Caller) -> SessionId {
         self.next_session += 1;
         let session = SessionId(self.next_session);
-        let peer = "127.0.0.1:5".parse().unwrap();
-        assert!(self.rpc.accept(session, peer, self.now));
+        assert!(self.rpc.accept(session, caller, self.now));
         self.peers.insert(session, Peer::default());
         session
     }
 
     /// Connected and shaken hands.
     pub fn client(&mut self) -> SessionId {
-        let session = self.connect();
+        self.client_as(remote())
+    }
+
+    /// The same for somebody else than usual.
+    pub fn client_as(&mut self, caller: Caller) -> SessionId {
+        let session = self.connect_as(caller);
         let handshake = b"\x82\xa7Command\xa9handshake\xa3Seq\x01\x81\xa7Version\x01";
         self.send(session, handshake);
         assert_eq!(self.take(session).len(), 1);

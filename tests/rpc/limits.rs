@@ -5,7 +5,7 @@ use cottar::rpc::{REQUEST_BYTES_MAX, Request};
 use cottar::time::Duration;
 
 use crate::commands::{event, headers, stream};
-use crate::harness::Agent;
+use crate::harness::{Agent, remote};
 use crate::value::Value;
 
 fn names(values: &[Value]) -> Vec<String> {
@@ -187,21 +187,16 @@ fn there_is_a_limit_to_sessions_and_streams() {
     let mut agent = Agent::new(None);
     let first = agent.client();
     let mut count = 1;
-    while agent.rpc.accept(
-        SessionId(1000 + count),
-        "127.0.0.1:9".parse().unwrap(),
-        agent.now,
-    ) {
+    while agent
+        .rpc
+        .accept(SessionId(1000 + count), remote(), agent.now)
+    {
         count += 1;
         assert!(count < 10_000);
     }
     assert_eq!(agent.rpc.session_count() as u64, count);
     agent.rpc.closed(SessionId(1001));
-    assert!(
-        agent
-            .rpc
-            .accept(SessionId(999), "127.0.0.1:9".parse().unwrap(), agent.now)
-    );
+    assert!(agent.rpc.accept(SessionId(999), remote(), agent.now));
     let mut refused = None;
     for seq in 2..2000 {
         agent.send(first, &stream("user").encode(seq));

@@ -1,6 +1,7 @@
 //! RPC sessions over a real node, in virtual time and without sockets (agent spec 2).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod access;
 mod commands;
 mod harness;
 mod limits;

@@ -30,6 +30,9 @@ pub fn node_name(text: &[u8]) -> Result<NodeName, String> {
     })
 }
 
+/// Permissions of RPC's socket if nobody says which: its owner and its group may connect.
+const SOCKET_MODE: u32 = 0o660;
+
 /// Longest name that passes `validate_node_names`, in bytes (R10).
 const PLAIN_NAME_BYTES_MAX: usize = 128;
 
@@ -134,6 +137,21 @@ pub(super) fn check_label(text: &[u8]) -> Result<Label, String> {
     Label::new(text).map_err(|_| {
         let (bytes, most) = (text.len(), LABEL_BYTES_MAX);
         format!("Invalid label: it has {bytes} bytes, {most} are the most; see -label")
+    })
+}
+
+/// Reads the permissions of a socket; empty text stands for the default.
+///
+/// # Errors
+/// What to print.
+pub(super) fn check_mode(text: &str) -> Result<u32, String> {
+    if text.is_empty() {
+        return Ok(SOCKET_MODE);
+    }
+    let is_octal = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let mode = u32::from_str_radix(text, 8).ok();
+    mode.filter(|mode| is_octal && *mode <= 0o777).ok_or_else(|| {
+        format!("Invalid rpc_socket_mode '{text}': it must be octal digits such as 0660, 0777 at most")
     })
 }
 

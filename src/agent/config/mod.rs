@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use log::LevelFilter;
 
 use super::files::key::decode_key;
+use super::net::addr::UNIX_PREFIX;
 use super::process;
 use crate::handler::HandlerSettings;
 use crate::handler::journal::SIZE_LIMIT_BYTES;
@@ -29,7 +30,7 @@ use crate::serf::Tags;
 use crate::swim::{self, Network};
 use crate::time::Duration;
 use crate::wire::{Label, NodeName};
-use checks::{check_addresses, check_label, check_mdns, check_name, parse_network};
+use checks::{check_addresses, check_label, check_mdns, check_mode, check_name, parse_network};
 
 /// The least time between attempts to join, and the least broadcast timeout (agent spec 4.2).
 const DURATION_MIN: Duration = Duration::from_secs(1);
@@ -39,6 +40,8 @@ const JOURNAL_BYTES_MIN: i64 = 64 << 10;
 /// How long the end of the process waits for the handlers of the node's own member-leave, unless told
 /// otherwise; and for RPC clients to take their last reply. The event comes up to a second after the leave.
 pub const HANDLER_LEAVE_WAIT: Duration = Duration::from_secs(2);
+/// Where RPC is served if nobody says where.
+const RPC_ADDR: &str = "127.0.0.1:7373";
 
 /// A set of timings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +107,13 @@ pub struct AgentConfig {
     /// What the console shows.
     pub log_level: LevelFilter,
     /// Where RPC is served, as written.
-    pub rpc_addr: String,
+    pub rpc_addrs: Vec<String>,
+    /// Permissions of RPC's Unix sockets.
+    pub rpc_socket_mode: u32,
+    /// Their group, by name or number; `None`: the agent's.
+    pub rpc_socket_group: Option<String>,
+    /// The group that may do everything over them.
+    pub rpc_control_group: Option<String>,
     /// Serf protocol; out of range still possible.
     pub protocol: i64,
     /// Timings.
@@ -268,6 +277,8 @@ impl AgentConfig {
             Duration::from_secs(5),
             "BroadcastTimeout",
         );
+        let rpc_addrs = rpc_addrs(&settings, &mut findings.notices);
+        let rpc_socket_mode = findings.keep(check_mode(&settings.rpc_socket_mode));
         let validate_node_names = settings.validate_node_names.unwrap_or(false);
         if let (true, Some(node)) = (validate_node_names, &node) {
             findings.keep(check_name(node));
@@ -306,10 +317,10 @@ impl AgentConfig {
             verify_incoming: settings.encrypt_verify_incoming.unwrap_or(true),
             verify_outgoing: settings.encrypt_verify_outgoing.unwrap_or(true),
             log_level: log_level?,
-            rpc_addr: match settings.rpc_addr.as_str() {
-                "" => "127.0.0.1:7373".to_owned(),
-                _ => settings.rpc_addr,
-            },
+            rpc_addrs,
+            rpc_socket_mode: rpc_socket_mode?,
+            rpc_socket_group: said(settings.rpc_socket_group),
+            rpc_control_group: said(settings.rpc_control_group),
             protocol: match settings.protocol {
                 number if number > 0 => number,
                 _ => i64::from(crate::serf::config::PROTOCOL_MAX),
@@ -386,6 +397,26 @@ fn check_handlers(settings: &Settings, findings: &mut Findings) -> Vec<HandlerSe
         return Vec::new();
     }
     findings.keep(parse_handlers(entries)).unwrap_or_default()
+}
+
+/// Where RPC is served. By TCP anybody on the host may connect, whatever the rights of the socket beside it.
+fn rpc_addrs(settings: &Settings, notices: &mut Vec<String>) -> Vec<String> {
+    let addrs = settings.rpc_addr.clone();
+    if addrs.is_empty() {
+        return vec![RPC_ADDR.to_owned()];
+    }
+    let is_unix = |addr: &&String| addr.starts_with(UNIX_PREFIX);
+    let by_tcp = addrs.iter().find(|addr| !is_unix(addr));
+    match by_tcp {
+        Some(addr) if settings.rpc_auth.is_empty() && addrs.iter().any(|a| is_unix(&a)) => {
+            notices.push(format!(
+                "Warning: whoever can connect to RPC at {addr} controls the agent, whatever the rights \
+                 of the socket beside it; see rpc_auth"
+            ));
+        }
+        _ => {}
+    }
+    addrs
 }
 
 fn check_profile(name: &str) -> Result<Profile, String> {

@@ -46,8 +46,11 @@ pub struct Settings {
     pub label: Vec<u8>,
     pub label_accept: Vec<String>,
     pub log_level: String,
-    pub rpc_addr: String,
+    pub rpc_addr: Vec<String>,
     pub rpc_auth: String,
+    pub rpc_control_group: String,
+    pub rpc_socket_group: String,
+    pub rpc_socket_mode: String,
     pub protocol: i64,
     pub profile: String,
     pub event_handlers: Vec<HandlerEntry>,
@@ -91,6 +94,8 @@ pub struct Settings {
 pub enum Slot<'a> {
     /// Text; an empty one says nothing.
     Text(&'a mut String),
+    /// A text or a list of texts; files add up, and flags replace what files say.
+    Addresses(&'a mut Vec<String>),
     /// A list; sources add up.
     List(&'a mut Vec<String>),
     /// A path or a name: bytes, as the system has them; an empty one says nothing.
@@ -116,6 +121,7 @@ impl Slot<'_> {
     pub const fn type_name(&self) -> &'static str {
         match self {
             Slot::Text(_) | Slot::Bytes(_) => "string",
+            Slot::Addresses(_) => "string or list of strings",
             Slot::List(_) => "list of strings",
             Slot::Handlers(_) => "list of strings and objects",
             Slot::Map(_) => "map of strings",
@@ -135,7 +141,8 @@ impl Slot<'_> {
             (Slot::Bytes(value), Slot::Bytes(later)) if !later.is_empty() => {
                 **value = std::mem::take(later);
             }
-            (Slot::List(value), Slot::List(later)) => value.append(later),
+            (Slot::Addresses(value), Slot::Addresses(later))
+            | (Slot::List(value), Slot::List(later)) => value.append(later),
             (Slot::Handlers(value), Slot::Handlers(later)) => value.append(later),
             (Slot::Map(value), Slot::Map(later)) => value.extend(std::mem::take(later)),
             (Slot::Switch(value), Slot::Switch(later)) => **value = later.or(**value),
@@ -179,7 +186,9 @@ impl Key {
         match (self.slot(to), self.slot(&mut from.clone())) {
             (Slot::Text(to), Slot::Text(from)) => to.clone_from(from),
             (Slot::Bytes(to), Slot::Bytes(from)) => to.clone_from(from),
-            (Slot::List(to), Slot::List(from)) => to.clone_from(from),
+            (Slot::Addresses(to), Slot::Addresses(from)) | (Slot::List(to), Slot::List(from)) => {
+                to.clone_from(from);
+            }
             (Slot::Handlers(to), Slot::Handlers(from)) => to.clone_from(from),
             (Slot::Map(to), Slot::Map(from)) => to.clone_from(from),
             (Slot::Switch(to), Slot::Switch(from)) => *to = *from,
@@ -259,8 +268,11 @@ pub const KEYS: &[Key] = &[
     key("retry_join", "retry-join", "", |s| Slot::List(&mut s.retry_join)),
     key("retry_max_attempts", "retry-max", "0", |s| Slot::Number(&mut s.retry_max)),
     key("role", "role", "", |s| Slot::Bytes(&mut s.role)).reloaded(),
-    key("rpc_addr", "rpc-addr", "127.0.0.1:7373", |s| Slot::Text(&mut s.rpc_addr)),
+    key("rpc_addr", "rpc-addr", "127.0.0.1:7373", |s| Slot::Addresses(&mut s.rpc_addr)),
     key("rpc_auth", "", "", |s| Slot::Text(&mut s.rpc_auth)),
+    key("rpc_control_group", "", "", |s| Slot::Text(&mut s.rpc_control_group)),
+    key("rpc_socket_group", "", "", |s| Slot::Text(&mut s.rpc_socket_group)),
+    key("rpc_socket_mode", "", "0660", |s| Slot::Text(&mut s.rpc_socket_mode)),
     key("skip_leave_on_interrupt", "", "false", |s| Slot::Switch(&mut s.skip_leave_on_interrupt)).reloaded(),
     key("snapshot_path", "snapshot", "", |s| Slot::Bytes(&mut s.snapshot_path)),
     key("start_join", "join", "", |s| Slot::List(&mut s.start_join)),
@@ -315,6 +327,15 @@ impl Settings {
         tags
     }
 
+    /// Lays the flags over what files say.
+    #[must_use]
+    pub fn overruled_by(mut self, flags: Settings) -> Self {
+        if !flags.rpc_addr.is_empty() {
+            self.rpc_addr.clear();
+        }
+        self.merged(flags)
+    }
+
     /// Lays `later` over this, key by key as [`Slot`] says.
     #[must_use]
     pub fn merged(mut self, mut later: Settings) -> Self {
@@ -345,6 +366,8 @@ fn set_from_text(slot: Slot<'_>, key: &Key, flags: &impl FlagValues) -> Result<(
     };
     match slot {
         Slot::Text(text) => text.clone_from(last),
+        // An empty one says nothing, as always.
+        Slot::Addresses(list) => list.extend(values.iter().filter(|v| !v.is_empty()).cloned()),
         Slot::List(list) => *list = values.to_vec(),
         Slot::Switch(switch) => *switch = Some(flags.flag(key.flag) != (key.flag == INVERTED)),
         Slot::Number(number) => {
@@ -409,7 +432,7 @@ mod tests {
             match key.slot(&mut marked) {
                 Slot::Text(text) => *text = "x".into(),
                 Slot::Bytes(bytes) => *bytes = b"x".to_vec(),
-                Slot::List(list) => list.push("x".into()),
+                Slot::Addresses(list) | Slot::List(list) => list.push("x".into()),
                 Slot::Handlers(list) => list.push(HandlerEntry::text(b"x")),
                 Slot::Map(map) => drop(map.insert("x".into(), "x".into())),
                 Slot::Switch(switch) => *switch = Some(true),

@@ -54,7 +54,7 @@ impl Sources {
                 settings = settings.merged(layer);
             }
         }
-        settings.merged(self.flags.clone())
+        settings.overruled_by(self.flags.clone())
     }
 
     /// The files, those of a directory in byte order of their names.

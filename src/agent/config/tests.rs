@@ -15,7 +15,7 @@ fn named() -> Settings {
 fn defaults_are_the_references() {
     let config = AgentConfig::check(named()).unwrap();
     assert_eq!(config.bind.to_string(), "0.0.0.0:7946");
-    assert_eq!(config.rpc_addr, "127.0.0.1:7373");
+    assert_eq!(config.rpc_addrs, ["127.0.0.1:7373"]);
     assert_eq!(config.protocol, 5);
     assert_eq!(config.profile, Profile::Lan);
     assert_eq!(config.log_level, LevelFilter::Info);
@@ -116,7 +116,10 @@ fn the_table_names_the_defaults_that_hold() {
         let (key, last) = name.rsplit_once('.').map_or(("", name), |pair| pair);
         let value = match default {
             "true" | "false" => default.to_owned(),
-            number if number.parse::<i64>().is_ok() => number.to_owned(),
+            // Octal digits are text.
+            number if number.parse::<i64>().is_ok_and(|n| n.to_string() == number) => {
+                number.to_owned()
+            }
             text => format!("\"{text}\""),
         };
         let entry = format!("{{\"{last}\": {value}}}");
@@ -171,5 +174,74 @@ fn names_can_be_validated() {
     for bad in ["bad_name!", "a b", "\u{e9}", &"x".repeat(129)] {
         let why = check(bad).unwrap_err().error;
         assert!(why.starts_with("Invalid node name: "), "{why}");
+    }
+}
+
+#[test]
+fn addresses_of_rpc_add_up_within_a_source() {
+    let read = |text: &str| crate::agent::config::decode(text.as_bytes()).unwrap().0;
+    let one = read(r#"{"rpc_addr": "127.0.0.1:1"}"#);
+    let two = read(r#"{"rpc_addr": ["unix:/a", "", null, "unix:/b"]}"#);
+    let files = one.merged(read(r#"{"rpc_addr": ""}"#)).merged(two);
+    let both = ["127.0.0.1:1", "unix:/a", "unix:/b"];
+    assert_eq!(files.rpc_addr, both);
+    let silent = files.clone().overruled_by(Settings::default());
+    assert_eq!(silent.rpc_addr, both);
+    let mut flags = Settings::default();
+    flags.rpc_addr.push("unix:/c".to_owned());
+    assert_eq!(files.overruled_by(flags).rpc_addr, ["unix:/c"]);
+    let wrong = crate::agent::config::decode(br#"{"rpc_addr": 7373}"#);
+    let wrong = wrong.unwrap_err().to_string();
+    assert!(wrong.contains("'rpc_addr'"), "{wrong}");
+}
+
+#[test]
+fn an_open_port_beside_a_socket_is_a_warning() {
+    let notices = |text: &str| {
+        let (mut settings, _) = crate::agent::config::decode(text.as_bytes()).unwrap();
+        settings.node_name = "n1".into();
+        AgentConfig::check(settings).unwrap().notices
+    };
+    for (text, count) in [
+        (r#"{"rpc_addr": ["unix:/a", "127.0.0.1:1"]}"#, 1),
+        (
+            r#"{"rpc_addr": ["unix:/a", "127.0.0.1:1"], "rpc_auth": "x"}"#,
+            0,
+        ),
+        (r#"{"rpc_addr": ["unix:/a", "unix:/b"]}"#, 0),
+        (r#"{"rpc_addr": ["127.0.0.2:1", "127.0.0.1:1"]}"#, 0),
+        ("{}", 0),
+    ] {
+        let notices = notices(text);
+        assert_eq!(notices.len(), count, "{text}: {notices:?}");
+        assert!(
+            notices
+                .iter()
+                .all(|notice| notice.contains("127.0.0.1:1 controls the agent"))
+        );
+    }
+}
+
+#[test]
+fn modes_of_sockets_are_octal() {
+    let check = |text: &str| {
+        let mut settings = named();
+        settings.rpc_socket_mode = text.to_owned();
+        AgentConfig::check(settings).map(|config| config.rpc_socket_mode)
+    };
+    for (text, mode) in [("", 0o660), ("0660", 0o660), ("777", 0o777), ("0", 0)] {
+        assert_eq!(check(text).unwrap(), mode, "{text}");
+    }
+    for text in [
+        "0888",
+        "+660",
+        "1777",
+        "rw",
+        "0o660",
+        " 660",
+        "77777777777777",
+    ] {
+        let why = check(text).unwrap_err().error;
+        assert!(why.starts_with("Invalid rpc_socket_mode"), "{why}");
     }
 }

@@ -4,10 +4,10 @@
 //! lose a lock on the file itself. It is a record lock of fcntl(2), which ends with the process and is
 //! not inherited by handlers.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, FileType, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ impl FileLock {
     /// If another process holds the lock; the text names the file and the process.
     pub fn acquire(path: &Path) -> Result<Option<Self>, String> {
         let path = resolved(path);
-        if fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        if fs::metadata(&path).is_ok_and(|found| is_never_ours(found.file_type())) {
             return Ok(None);
         }
         let lock_path = atomic::beside(&path, ".lock");
@@ -125,6 +125,11 @@ impl FileLock {
             }
         }
     }
+}
+
+/// Whether the file is a device or a pipe.
+fn is_never_ours(kind: FileType) -> bool {
+    !(kind.is_file() || kind.is_dir() || kind.is_socket())
 }
 
 fn lock(path: &Path) -> io::Result<(File, Locked)> {

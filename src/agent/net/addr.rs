@@ -6,6 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use super::lookup;
 use crate::os::sys::{self, InterfaceAddress};
 
+/// What stands before the path of a Unix socket.
+pub const UNIX_PREFIX: &str = "unix:";
+
 /// The gossip port if none is given.
 pub const DEFAULT_PORT: u16 = 7946;
 

@@ -29,7 +29,7 @@ use crate::os::error::os_error;
 use crate::serf::{StreamEnd, StreamId};
 use crate::time::Instant;
 use crate::wire::limits::DATAGRAM_BYTES_MAX;
-use acceptor::Acceptor;
+use acceptor::{Acceptor, Listener};
 use addr::zone_of;
 use bind::{bind_both, grow_receive_buffer};
 use stream::{Phase, Stream};
@@ -113,7 +113,7 @@ impl Gossip {
             .map_err(|error| os_error(&error))?;
         Ok(Gossip {
             udp,
-            acceptor: Acceptor::new(listener, SPARED_DESCRIPTORS),
+            acceptor: Acceptor::new(Listener::Tcp(listener), SPARED_DESCRIPTORS),
             local,
             maps_ipv4: bound.is_ipv6(),
             tokens,

@@ -94,7 +94,7 @@ impl Gossip {
         core: &mut impl FnMut(Input<'_>, Instant),
     ) {
         for _ in 0..ACCEPTS_A_TURN {
-            let Some((socket, peer)) = self.acceptor.accept(clock.now()) else {
+            let Some((socket, Some(peer))) = self.acceptor.accept(clock.now()) else {
                 return;
             };
             let peer = without_zone(peer, self.zone());

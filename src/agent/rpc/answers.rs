@@ -76,7 +76,8 @@ fn processors() -> usize {
 }
 
 /// The figures that `info` shows. `unread_records`: events and log lines that clients were too slow for.
-pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
+/// Scripts are not for everybody: they may hold what is secret.
+pub(super) fn stats(view: &View<'_>, unread_records: u64, with_scripts: bool) -> Stats {
     let figures = view.serf.stats();
     let mut stats = Stats::new();
     let mut group = |name: &str, entries: Vec<(&str, String)>| {
@@ -122,7 +123,7 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
     group("serf", serf);
     // A group that the reference does not have; without handlers the answer is like its own.
     if !view.handlers.handlers().is_empty() {
-        group("handlers", handler_figures(view));
+        group("handlers", handler_figures(view, with_scripts));
     }
     if let Some(journal) = view.handlers.journal() {
         let counters = journal.counters();
@@ -196,17 +197,19 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64) -> Stats {
             .map(|(tag, value)| (tag.to_vec(), value.to_vec()))
             .collect(),
     );
-    stats.insert(
-        b"event_handlers".to_vec(),
-        handlers(view.handlers.handlers()),
-    );
+    let shown = if with_scripts {
+        handlers(view.handlers.handlers())
+    } else {
+        TextMap::new()
+    };
+    stats.insert(b"event_handlers".to_vec(), shown);
     stats
 }
 
 /// What became of the events for handlers.
-fn handler_figures(view: &View<'_>) -> Vec<(&'static str, String)> {
+fn handler_figures(view: &View<'_>, with_scripts: bool) -> Vec<(&'static str, String)> {
     let counters = view.handlers.counters();
-    let running = view.handlers.running();
+    let running = view.handlers.running().filter(|_| with_scripts);
     let running = running.map(|script| ("running", Escaped(script).to_string()));
     let figures = vec![
         ("queue", view.handlers.len().to_string()),

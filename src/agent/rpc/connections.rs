@@ -2,20 +2,28 @@
 //!
 //! What a client does not read waits in its session, within the session's bound; here nothing is kept.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
 use mio::event::Event as Readiness;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::peer::Peer;
+use super::socket::{self, Rights, SocketFile};
 use super::{RpcServer, SessionId};
-use crate::agent::net::acceptor::Acceptor;
-use crate::agent::net::{self, addr};
+use crate::agent::net;
+use crate::agent::net::acceptor::{Acceptor, Listener};
+use crate::agent::net::addr::{self, UNIX_PREFIX};
 use crate::ordered::OrderedMap;
-use crate::os::error::os_error;
+use crate::os::error::{os_error, shown};
 use crate::time::{Duration, Instant};
 
+/// Addresses that are listened at, at most: as many tokens are kept for them.
+pub const LISTENERS_MAX: usize = 16;
 /// Connections at a time, those that are being closed included: as many tokens are kept for them.
 const CONNECTIONS_MAX: usize = 1024;
 /// Connections accepted in one turn.
@@ -28,11 +36,22 @@ const CHUNK_BYTES: usize = 16 << 10;
 /// How long a closed connection waits for the client's end, so that no reset overtakes the last reply.
 const LINGER_LIMIT: Duration = Duration::from_secs(1);
 
-/// The listener and all connections.
+/// Where clients are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RpcAddr {
+    /// By TCP.
+    Tcp(SocketAddr),
+    /// At a socket in the file system.
+    Unix(PathBuf),
+}
+
+/// The listeners and all connections.
 #[derive(Debug)]
 pub struct Clients {
-    acceptor: Acceptor,
-    local: SocketAddr,
+    listeners: Vec<(Acceptor, RpcAddr)>,
+    sockets: Vec<SocketFile>,
+    /// Those who belong to it may do everything over a Unix socket.
+    control_group: Option<u32>,
     first_token: usize,
     buffer: Box<[u8]>,
     connections: Vec<Option<Connection>>,
@@ -54,48 +73,80 @@ struct Connection {
 
 impl Clients {
     /// Tokens that this uses.
-    pub const TOKENS: usize = CONNECTIONS_MAX + 1;
+    pub const TOKENS: usize = LISTENERS_MAX + CONNECTIONS_MAX;
 
-    /// Reads `host:port`; asks the system's resolver for a name, which may take its time.
+    /// Reads `unix:PATH` or `host:port`; asks the system's resolver for a name, which may take its time.
     ///
     /// # Errors
-    /// The reference's words.
-    pub fn resolve(text: &str) -> Result<SocketAddr, String> {
+    /// The reference's words, where it has any.
+    pub fn resolve(text: &str) -> Result<RpcAddr, String> {
+        if let Some(path) = text.strip_prefix(UNIX_PREFIX) {
+            let path = Path::new(path);
+            socket::check_path(path)
+                .map_err(|why| format!("listen unix {}: {why}", shown(path)))?;
+            return Ok(RpcAddr::Unix(path.to_owned()));
+        }
         let (_, port) = addr::split_host_port(text).map_err(|why| format!("listen tcp: {why}"))?;
         if port.is_none() {
             return Err(format!(
                 "listen tcp: address {text}: missing port in address"
             ));
         }
-        addr::resolve(text, 0).map_err(|why| format!("listen tcp: {why}"))
+        let addr = addr::resolve(text, 0).map_err(|why| format!("listen tcp: {why}"))?;
+        Ok(RpcAddr::Tcp(addr))
     }
 
-    /// Listens; at a wildcard of either family for both. `first_token` and the [`Self::TOKENS`] - 1 after it are its own.
-    ///
-    /// # Errors
-    /// The reference's words.
-    pub fn listen(
-        wanted: SocketAddr,
-        registry: &Registry,
-        first_token: usize,
-    ) -> Result<Self, String> {
-        let failed = |error: io::Error| format!("listen tcp {wanted}: bind: {}", os_error(&error));
-        let mut listener = net::listen(wanted).map_err(failed)?;
-        let port = listener.local_addr().map_err(failed)?.port();
-        let mut local = wanted;
-        local.set_port(port);
-        registry
-            .register(&mut listener, Token(first_token), Interest::READABLE)
-            .map_err(failed)?;
-        Ok(Clients {
-            acceptor: Acceptor::new(listener, SPARED_DESCRIPTORS),
-            local,
+    /// Listens nowhere yet. `first_token` and the [`Self::TOKENS`] - 1 after it are its own.
+    pub fn new(first_token: usize, control_group: Option<u32>) -> Self {
+        Clients {
+            listeners: Vec::new(),
+            sockets: Vec::new(),
+            control_group,
             first_token,
             buffer: vec![0; CHUNK_BYTES].into_boxed_slice(),
             connections: Vec::new(),
             index_of: OrderedMap::new(),
             accepted_count: 0,
-        })
+        }
+    }
+
+    /// Listens at one more address; at a wildcard of either family for both.
+    ///
+    /// # Errors
+    /// The reference's words, where it has any.
+    pub fn listen(
+        &mut self,
+        wanted: &RpcAddr,
+        rights: Rights,
+        registry: &Registry,
+    ) -> Result<(), String> {
+        let (mut listener, local) = match wanted {
+            RpcAddr::Tcp(wanted) => {
+                let failed =
+                    |error: io::Error| format!("listen tcp {wanted}: bind: {}", os_error(&error));
+                let listener = net::listen(*wanted).map_err(failed)?;
+                let port = listener.local_addr().map_err(failed)?.port();
+                let mut local = *wanted;
+                local.set_port(port);
+                (Listener::Tcp(listener), RpcAddr::Tcp(local))
+            }
+            RpcAddr::Unix(path) => {
+                let (listener, file) = socket::listen(path, rights)
+                    .map_err(|why| format!("listen unix {}: {why}", shown(path)))?;
+                self.sockets.push(file);
+                (Listener::Unix(listener), wanted.clone())
+            }
+        };
+        let index = self.listeners.len();
+        if index >= LISTENERS_MAX {
+            return Err(format!("more than {LISTENERS_MAX} addresses"));
+        }
+        listener
+            .register(registry, Token(self.first_token + index))
+            .map_err(|error| format!("listen {local}: {}", os_error(&error)))?;
+        let acceptor = Acceptor::new(listener, SPARED_DESCRIPTORS);
+        self.listeners.push((acceptor, local));
+        Ok(())
     }
 
     /// Clients since the start.
@@ -105,8 +156,8 @@ impl Clients {
     }
 
     /// Where it listens.
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.local
+    pub fn local_addrs(&self) -> impl Iterator<Item = &RpcAddr> {
+        self.listeners.iter().map(|(_, local)| local)
     }
 
     /// One of the sockets may be ready; tells whether the token was one of ours.
@@ -114,9 +165,13 @@ impl Clients {
         let Some(index) = event.token().0.checked_sub(self.first_token) else {
             return false;
         };
-        if index == 0 {
-            self.acceptor.set_ready();
-        } else if let Some(Some(connection)) = self.connections.get_mut(index - 1) {
+        let Some(index_of_connection) = index.checked_sub(LISTENERS_MAX) else {
+            if let Some((acceptor, _)) = self.listeners.get_mut(index) {
+                acceptor.set_ready();
+            }
+            return true;
+        };
+        if let Some(Some(connection)) = self.connections.get_mut(index_of_connection) {
             connection.readable |=
                 event.is_readable() || event.is_read_closed() || event.is_error();
             if event.is_writable() || event.is_write_closed() || event.is_error() {
@@ -135,7 +190,8 @@ impl Clients {
 
     /// Whether something is known to be ready that no event will announce.
     pub fn has_more(&self, server: &RpcServer) -> bool {
-        self.acceptor.has_more()
+        let mut listeners = self.listeners.iter();
+        listeners.any(|(acceptor, _)| acceptor.has_more())
             || self.connections.iter().flatten().any(|connection| {
                 connection.readable
                     && (connection.lingers.is_some() || server.wants_input(connection.session))
@@ -145,21 +201,17 @@ impl Clients {
     /// When [`Self::receive`] or [`Self::flush`] has something to do without an event.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let lingering = self.connections.iter().flatten();
+        let listeners = self.listeners.iter();
         lingering
             .filter_map(|connection| connection.lingers)
-            .chain(self.acceptor.poll_timeout())
+            .chain(listeners.filter_map(|(acceptor, _)| acceptor.poll_timeout()))
             .min()
     }
 
     /// Accepts and reads what is there, within the budget of a turn.
     pub fn receive(&mut self, server: &mut RpcServer, registry: &Registry, now: Instant) {
-        for _ in 0..ACCEPTS_A_TURN {
-            let Some((socket, peer)) = self.acceptor.accept(now) else {
-                break;
-            };
-            if let Err(error) = self.add(socket, peer, server, registry, now) {
-                log::warn!(target: "agent.ipc", "client {peer}: {}", os_error(&error));
-            }
+        for index in 0..self.listeners.len() {
+            self.accept(index, server, registry, now);
         }
         for index in 0..self.connections.len() {
             if let Err(error) = self.read(index, server) {
@@ -169,10 +221,37 @@ impl Clients {
         }
     }
 
+    fn accept(
+        &mut self,
+        listener: usize,
+        server: &mut RpcServer,
+        registry: &Registry,
+        now: Instant,
+    ) {
+        for _ in 0..ACCEPTS_A_TURN {
+            let accepted = self.listeners.get_mut(listener);
+            let accepted = accepted.and_then(|(acceptor, _)| acceptor.accept(now));
+            let Some((socket, addr)) = accepted else {
+                return;
+            };
+            let peer = match addr {
+                Some(addr) => Ok(Peer::Remote(addr)),
+                None => Peer::local(socket.as_fd(), self.control_group),
+            };
+            let added = peer.and_then(|peer| {
+                self.add(socket, peer, server, registry, now)
+                    .map_err(|why| io::Error::other(format!("{peer}: {}", os_error(&why))))
+            });
+            if let Err(why) = added {
+                log::warn!(target: "agent.ipc", "client {}", os_error(&why));
+            }
+        }
+    }
+
     fn add(
         &mut self,
         mut socket: TcpStream,
-        peer: SocketAddr,
+        peer: Peer,
         server: &mut RpcServer,
         registry: &Registry,
         now: Instant,
@@ -182,8 +261,9 @@ impl Clients {
         if index >= CONNECTIONS_MAX {
             return Err(io::Error::other("too many connections"));
         }
+        // A Unix socket delays nothing and knows no such option.
         let _ = socket.set_nodelay(true);
-        let token = Token(self.first_token + 1 + index);
+        let token = Token(self.first_token + LISTENERS_MAX + index);
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         let session = SessionId(self.accepted_count);
         self.accepted_count += 1;
@@ -301,6 +381,15 @@ impl Clients {
         connections
             .filter(|connection| connection.lingers.is_none())
             .all(|connection| server.output(connection.session).is_empty())
+    }
+}
+
+impl fmt::Display for RpcAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RpcAddr::Tcp(addr) => write!(f, "{addr}"),
+            RpcAddr::Unix(path) => write!(f, "{UNIX_PREFIX}{}", shown(path)),
+        }
     }
 }
 

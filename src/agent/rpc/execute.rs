@@ -24,6 +24,7 @@ impl RpcServer {
         let Some(state) = self.sessions.get_mut(&session) else {
             return;
         };
+        let with_scripts = state.may_control();
         match request {
             Request::Handshake { version } => {
                 let error = if version != VERSION {
@@ -37,7 +38,8 @@ impl RpcServer {
                 state.reply(seq, error);
             }
             Request::Auth { key } => {
-                let fits = answers::same_key(&key, auth_key.as_bytes());
+                let needed = state.peer.needs_key();
+                let fits = !needed || answers::same_key(&key, auth_key.as_bytes());
                 state.authenticated |= fits;
                 let error = if fits {
                     ""
@@ -47,6 +49,7 @@ impl RpcServer {
                 state.reply(seq, error);
             }
             _ if !state.authenticated => state.reply(seq, "Authentication required"),
+            _ if !state.peer.may(&request) => self.deny(session, seq, &request),
             Request::Members => state.reply_with(seq, "", |writer| {
                 reply::write_members(writer, &view.serf.members().collect::<Vec<_>>());
             }),
@@ -61,7 +64,7 @@ impl RpcServer {
                 state.reply_with(seq, &error, |writer| reply::write_members(writer, &members));
             }
             Request::Stats => state.reply_with(seq, "", |writer| {
-                reply::write_stats(writer, &answers::stats(view, self.dropped));
+                reply::write_stats(writer, &answers::stats(view, self.dropped, with_scripts));
             }),
             Request::Stream { filter } => {
                 let error = state.subscribe(seq, &filter).err().unwrap_or_default();
@@ -163,6 +166,26 @@ impl RpcServer {
                 self.actions.push_back(Action::Queue { id, change });
             }
         }
+    }
+
+    /// The command of a client that may only look.
+    fn deny(&mut self, session: SessionId, seq: u64, request: &Request) {
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let command = match request {
+            Request::Stream { .. } => "stream of more than member events",
+            other => other.command(),
+        };
+        log::warn!(target: "agent.ipc", "Permission denied: {command}: {}", state.peer);
+        let group = match &self.config.control_group {
+            Some(group) => format!(", the agent's user and the group '{group}'"),
+            None => " and the agent's user".to_owned(),
+        };
+        state.reply(
+            seq,
+            &format!("Permission denied: {command} is for root{group} only"),
+        );
     }
 
     fn fire(

@@ -15,10 +15,11 @@
 mod answers;
 pub mod connections;
 mod execute;
+mod peer;
 mod session;
+pub mod socket;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use log::LevelFilter;
 
@@ -35,10 +36,14 @@ use crate::serf::{
 use crate::time::{Duration, Instant};
 use crate::wire::msgpack::Writer;
 use crate::wire::name::Escaped;
+pub use peer::Peer;
 use session::{Ending, Next, Session};
 
 /// Connections at a time; the reference knows no limit.
 const SESSIONS_MAX: usize = 512;
+/// Of these, those of clients that may only look, or have not shown their key yet: a quarter is kept for
+/// who may control.
+const LOOKERS_MAX: usize = SESSIONS_MAX / 4 * 3;
 /// How long a client may take to shake hands and to show its key. Generous: a person may be typing.
 const ADMISSION_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a client may take to read its last reply.
@@ -55,6 +60,8 @@ pub struct SessionId(pub u64);
 pub struct Config {
     /// The key that clients must show, if any.
     pub auth_key: Option<String>,
+    /// The name of the group that may do everything over a Unix socket, for words.
+    pub control_group: Option<String>,
 }
 
 /// What replies are made of.
@@ -240,14 +247,22 @@ impl RpcServer {
     }
 
     /// A client connected. If this is `false` there are too many: close the connection.
-    pub fn accept(&mut self, session: SessionId, peer: SocketAddr, now: Instant) -> bool {
-        if self.sessions.len() >= SESSIONS_MAX {
-            log::warn!(target: "agent.ipc", "Refused client: {peer}: {SESSIONS_MAX} are connected");
+    pub fn accept(&mut self, session: SessionId, peer: Peer, now: Instant) -> bool {
+        let open = !peer.needs_key() || self.auth_key().is_none();
+        let state = Session::new(peer, open, now + ADMISSION_TIME_MAX);
+        let others = self.sessions.values();
+        let (count, most) = match state.may_control() {
+            true => (others.count(), SESSIONS_MAX),
+            false => (
+                others.filter(|other| !other.may_control()).count(),
+                LOOKERS_MAX,
+            ),
+        };
+        if count >= most || self.sessions.len() >= SESSIONS_MAX {
+            log::warn!(target: "agent.ipc", "Refused client: {peer}: {count} are connected");
             return false;
         }
         log::info!(target: "agent.ipc", "Accepted client: {peer}");
-        let open = self.auth_key().is_none();
-        let state = Session::new(peer, open, now + ADMISSION_TIME_MAX);
         let replaced = self.sessions.insert(session, state);
         debug_assert!(replaced.is_none(), "a session's id was used twice");
         true

@@ -1,10 +1,9 @@
 //! One client's connection: what it has sent, what it is still owed, what it listens to.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::SessionId;
+use super::{Peer, SessionId};
 use crate::agent::observe::logger::{Logger, parse_level};
 use crate::agent::observe::ring::Cursor;
 use crate::count::Count;
@@ -91,7 +90,7 @@ pub(super) enum Next {
 
 #[derive(Debug)]
 pub(super) struct Session {
-    pub peer: SocketAddr,
+    pub peer: Peer,
     input: ByteQueue,
     boundary: Boundary,
     header: Option<Header>,
@@ -121,7 +120,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub fn new(peer: SocketAddr, authenticated: bool, admission: Instant) -> Self {
+    pub fn new(peer: Peer, authenticated: bool, admission: Instant) -> Self {
         Session {
             peer,
             input: ByteQueue::default(),
@@ -149,6 +148,11 @@ impl Session {
     /// Whether the client may give orders.
     pub fn is_admitted(&self) -> bool {
         self.handshaken && self.authenticated
+    }
+
+    /// Whether the client may do everything that there is.
+    pub fn may_control(&self) -> bool {
+        self.authenticated && self.peer.may_control()
     }
 
     /// When something must happen even if the client does nothing.

@@ -10,7 +10,6 @@ use crate::agent::config::{AgentConfig, Findings, FlagValues, path};
 use crate::agent::files;
 use crate::agent::files::snapshot::SnapshotFile;
 use crate::agent::observe::syslog;
-use crate::agent::rpc::connections::Clients;
 use crate::serf::Serf;
 use crate::time::Instant;
 use crate::wire::{Keyring, NonceSource};
@@ -75,7 +74,7 @@ fn check_rest(config: &AgentConfig, keyring: Option<Keyring>, findings: &mut Fin
     if let Some(facility) = &config.syslog_facility {
         findings.keep(syslog::facility(facility).map_err(start::no_syslog));
     }
-    findings.keep(Clients::resolve(&config.rpc_addr).map_err(start::no_rpc));
+    findings.keep(start::resolve_rpc(config).map_err(start::no_rpc));
     // Nothing will be encrypted with these.
     let nonces = NonceSource::new([0; 32]);
     let envelope = start::envelope(config, keyring, nonces).map_err(start::no_core);

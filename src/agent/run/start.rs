@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ::log::LevelFilter;
-use mio::{Poll, Token};
+use mio::{Poll, Registry, Token};
 
 use super::join::{Joining, RetryJoin};
 use super::save::Saving;
@@ -29,7 +29,8 @@ use crate::agent::observe::syslog::{self, Syslog};
 use crate::agent::process::Runner;
 use crate::agent::process::orphans::Orphans;
 use crate::agent::process::resolver::Resolver;
-use crate::agent::rpc::connections::Clients;
+use crate::agent::rpc::connections::{Clients, RpcAddr};
+use crate::agent::rpc::socket::{self, Rights};
 use crate::agent::rpc::{self, RpcServer};
 use crate::handler::HandlerQueue;
 use crate::handler::outcome::output_bytes_kept;
@@ -94,7 +95,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     ::log::info!(target: "agent", "Serf agent starting");
 
     let telemetry = Telemetry::new(&config);
-    let rpc_addr = Clients::resolve(&config.rpc_addr);
+    let rpc = resolve_rpc(&config);
 
     let clock = Clock::new();
     let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
@@ -119,8 +120,8 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let addr = serf.swim().local().addr;
     let mdns = discovery::start(&config, addr, poll.registry(), clock.now())?;
 
-    let clients = rpc_addr
-        .and_then(|addr| Clients::listen(addr, poll.registry(), tokens::CLIENTS))
+    let clients = rpc
+        .and_then(|rpc| listen_for_rpc(&rpc, poll.registry()))
         .map_err(no_rpc)?;
     logger.print("==> Starting Serf agent RPC...");
 
@@ -140,6 +141,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         clients,
         server: RpcServer::new(rpc::Config {
             auth_key: config.rpc_auth.clone(),
+            control_group: config.rpc_control_group.clone(),
         }),
         serf,
         handlers,
@@ -200,6 +202,34 @@ pub(super) fn sources(flags: &impl FlagValues, findings: &mut Findings) -> Sourc
         paths: paths.map(PathBuf::from).collect(),
         flags: Settings::from_flags(flags, findings),
     }
+}
+
+/// What the RPC server needs of the system.
+pub(super) struct Rpc {
+    addrs: Vec<RpcAddr>,
+    rights: Rights,
+    control_group: Option<u32>,
+}
+
+/// Looks up names of hosts and groups.
+pub(super) fn resolve_rpc(config: &AgentConfig) -> Result<Rpc, String> {
+    let addrs = config.rpc_addrs.iter().map(|text| Clients::resolve(text));
+    Ok(Rpc {
+        addrs: addrs.collect::<Result<_, _>>()?,
+        rights: Rights {
+            mode: config.rpc_socket_mode,
+            group: socket::group("rpc_socket_group", config.rpc_socket_group.as_deref())?,
+        },
+        control_group: socket::group("rpc_control_group", config.rpc_control_group.as_deref())?,
+    })
+}
+
+fn listen_for_rpc(rpc: &Rpc, registry: &Registry) -> Result<Clients, String> {
+    let mut clients = Clients::new(tokens::CLIENTS, rpc.control_group);
+    for addr in &rpc.addrs {
+        clients.listen(addr, rpc.rights, registry)?;
+    }
+    Ok(clients)
 }
 
 fn print_notices(logger: &Logger, notices: &[String]) {
@@ -416,7 +446,9 @@ impl Agent {
         let mut line = |label: &str, value: &dyn std::fmt::Display| {
             let _ = writeln!(lines, "    {label:>27}: {value}");
         };
-        line("RPC addr", &quoted(&self.clients.local_addr()));
+        for addr in self.clients.local_addrs() {
+            line("RPC addr", &quoted(addr));
+        }
         let encrypted = self.config.encrypt_key.is_some() || self.config.keyring_file.is_some();
         line("Encrypted", &encrypted);
         if !self.config.label.is_empty() {

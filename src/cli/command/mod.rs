@@ -157,9 +157,9 @@ pub const RPC_FLAGS: &[Flag] = &[
     flag(
         "rpc-addr",
         Kind::Text,
-        "HOST:PORT",
+        "ADDRESS",
         "127.0.0.1:7373",
-        "RPC address of the agent. SERF_RPC_ADDR in the environment changes the default.",
+        "RPC address of the agent, HOST:PORT or unix:PATH. The default is COTTAR_RPC_ADDR or SERF_RPC_ADDR from the environment, else unix:/run/cottar/rpc.sock if an agent listens there.",
     ),
     flag(
         "rpc-auth",

@@ -236,10 +236,10 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
     ),
     flag(
         "rpc-addr",
-        Kind::Text,
-        "HOST:PORT",
+        Kind::List,
+        "ADDRESS",
         "127.0.0.1:7373",
-        "Address on which this tool's other commands and RPC clients are served.",
+        "Address on which this tool's other commands and RPC clients are served, HOST:PORT or unix:PATH; may be given several times.",
     ),
     flag(
         "snapshot",

@@ -10,6 +10,7 @@ mod names;
 mod processes;
 mod program;
 mod sockets;
+mod users;
 
 pub use descriptors::{
     Locked, descriptors_max, is_unread_before, is_writable, lock_whole, next_descriptor, pipe,
@@ -25,9 +26,10 @@ pub use processes::{
 };
 pub use program::{keep_own_file, own_program};
 pub use sockets::{
-    connect_from, dual_stack_datagrams, dual_stack_listener, receive_drops, send_now,
-    set_receive_buffer,
+    connect_from, connect_to_path, dual_stack_datagrams, dual_stack_listener, receive_drops,
+    send_now, set_receive_buffer,
 };
+pub use users::{PeerCredentials, effective_user, peer_credentials, peer_groups, with_umask};
 
 use std::io;
 

@@ -2,6 +2,9 @@
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
 use std::{io, mem};
 
 use libc::{c_int, c_void, socklen_t};
@@ -43,6 +46,36 @@ pub fn connect_from(source: Option<SocketAddr>, to: SocketAddr) -> io::Result<Tc
         }
     }
     Ok(TcpStream::from(owned))
+}
+
+/// Connects a blocking stream to the Unix socket at a path, without waiting for a listener that does not
+/// accept. A stream of this kind is read and written as one of TCP.
+///
+/// # Errors
+/// The operating system's; EAGAIN if the listener does not accept in time.
+pub fn connect_to_path(path: &Path, patience: Duration) -> io::Result<TcpStream> {
+    // SAFETY: all zeroes is a valid address: no path.
+    let mut raw: libc::sockaddr_un = unsafe { mem::zeroed() };
+    let bytes = path.as_os_str().as_bytes();
+    // One is left for the zero at the end.
+    if bytes.len() >= raw.sun_path.len() || bytes.contains(&0) {
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+    }
+    raw.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    for (place, byte) in raw.sun_path.iter_mut().zip(bytes) {
+        *place = *byte as libc::c_char;
+    }
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(libc::AF_UNIX, kind, 0) };
+    check(fd)?;
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    stream.set_write_timeout(Some(patience.max(Duration::from_millis(1))))?;
+    let len = mem::size_of_val(&raw) as socklen_t;
+    // SAFETY: `raw` is a socket address of `len` bytes.
+    check(unsafe { libc::connect(fd, (&raw const raw).cast(), len) })?;
+    Ok(stream)
 }
 
 /// Connections that wait to be accepted, at most. The system may allow fewer.

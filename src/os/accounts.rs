@@ -1,0 +1,101 @@
+//! Groups as group(5) has them. Read here, because the C library's look-ups may want to load modules, which
+//! a static binary cannot do.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use crate::os::error::os_error;
+
+/// Bytes of the files of users and groups that are read, at most.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// The number of a group: of the one of that name, or the number itself.
+///
+/// # Errors
+/// If there is no such group.
+pub fn group_id(name: &str) -> Result<u32, String> {
+    let groups = read("/etc/group").map_err(|why| format!("/etc/group: {}", os_error(&why)))?;
+    let named = entries(&groups).find(|fields| fields.first() == Some(&name.as_bytes()));
+    let found = named.and_then(|fields| number(fields.get(2)?));
+    found
+        .or_else(|| number(name.as_bytes()))
+        .ok_or_else(|| "there is no such group".to_owned())
+}
+
+/// Whether the files say that a user belongs to a group beside his own.
+pub fn is_member(uid: u32, gid: u32) -> bool {
+    match (read("/etc/passwd"), read("/etc/group")) {
+        (Ok(users), Ok(groups)) => is_member_in(&users, &groups, uid, gid),
+        _ => false,
+    }
+}
+
+fn is_member_in(users: &[u8], groups: &[u8], uid: u32, gid: u32) -> bool {
+    let is = |field: Option<&&[u8]>, wanted| field.and_then(|text| number(text)) == Some(wanted);
+    let mut users = entries(users).filter(|fields| is(fields.get(2), uid));
+    let mut groups = entries(groups).filter(|fields| is(fields.get(2), gid));
+    users.any(|user| {
+        groups.any(|group| {
+            let members = group.get(3).copied().unwrap_or_default();
+            let mut members = members.split(|&byte| byte == b',');
+            members.any(|member| !member.is_empty() && Some(&member) == user.first())
+        })
+    })
+}
+
+/// The fields of each line.
+fn entries(text: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
+    let lines = text.split(|&byte| byte == b'\n');
+    lines.map(|line| line.split(|&byte| byte == b':').collect())
+}
+
+/// The highest number stands for no user and no group.
+fn number(text: &[u8]) -> Option<u32> {
+    let number = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (number != u32::MAX).then_some(number)
+}
+
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?
+        .take(FILE_BYTES_MAX)
+        .read_to_end(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_found_by_name() {
+        let users = b"root:x:0:0::/:\nweb:x:33:33::/:\n\nodd:x:34\nweb2:x:35:35::/:\n";
+        let groups = b"ops:x:50:odd,web\nempty:x:51:\nshort:x:52\n:x:53:,\n";
+        for (uid, gid, expected) in [
+            (33, 50, true),
+            (34, 50, true),
+            (35, 50, false),
+            (0, 50, false),
+            (99, 50, false),
+            (33, 51, false),
+            (33, 52, false),
+            (33, 53, false),
+            (33, 99, false),
+        ] {
+            assert_eq!(
+                is_member_in(users, groups, uid, gid),
+                expected,
+                "{uid} {gid}"
+            );
+        }
+    }
+
+    #[test]
+    fn groups_have_names_or_numbers() {
+        assert_eq!(group_id("root"), Ok(0));
+        assert_eq!(group_id("12345"), Ok(12345));
+        for name in ["", "no-such-group", "-1", "4294967295", "1x"] {
+            assert!(group_id(name).is_err(), "{name}");
+        }
+    }
+}
