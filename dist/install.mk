@@ -4,6 +4,7 @@
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 STATEDIR ?= /var/lib
+RUNDIR ?= /run
 DESTDIR ?=
 
 BINDIR ?= $(PREFIX)/bin
@@ -37,7 +38,7 @@ ETC = $(SYSCONFDIR)/cottar
 define fill
 install -d "$(DESTDIR)$(dir $(3))"
 sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' -e 's|@STATEDIR@|$(STATEDIR)|g' \
-	"$(2)" >"$(DESTDIR)$(3).new"
+	-e 's|@RUNDIR@|$(RUNDIR)|g' "$(2)" >"$(DESTDIR)$(3).new"
 chmod $(1) "$(DESTDIR)$(3).new"
 mv -f "$(DESTDIR)$(3).new" "$(DESTDIR)$(3)"
 endef
@@ -128,7 +129,7 @@ uninstall: ## remove what install put there
 	done
 	rm -f $(foreach licence,$(LICENCES),"$(DESTDIR)$(DOCDIR)/$(notdir $(licence))")
 	rm -f $(foreach example,$(EXAMPLES) loosen.conf,"$(DESTDIR)$(DOCDIR)/examples/$(example)")
-	if sed 's|@STATEDIR@|$(STATEDIR)|g' dist/examples/cottar.json | cmp -s - "$(DESTDIR)$(ETC)/cottar.json"; then \
+	if sed -e 's|@STATEDIR@|$(STATEDIR)|g' -e 's|@RUNDIR@|$(RUNDIR)|g' dist/examples/cottar.json | cmp -s - "$(DESTDIR)$(ETC)/cottar.json"; then \
 		rm -f "$(DESTDIR)$(ETC)/cottar.json"; \
 	fi
 	-rmdir "$(DESTDIR)$(DOCDIR)/examples" "$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(ETC)" 2>/dev/null

@@ -171,5 +171,15 @@ probed() {
 	done
 }
 
+# RPC is served at the socket and by no port of the agent's.
+socket_only() {
+	[ "$(inside stat -c '%U %G %a' /run/cottar /run/cottar/rpc.sock | tr '\n' ' ')" = "cottar cottar 755 cottar cottar 660 " ] ||
+		fail "modes of the RPC socket"
+	# 127.0.0.1:7373, which listens.
+	if inside grep -q "0100007F:1CCD 00000000:0000 0A" /proc/net/tcp; then
+		fail "RPC by TCP"
+	fi
+}
+
 # The agent, as the peer sees it.
 seen() { inside serf members -rpc-addr=127.0.0.2:7373 -name=booted | grep -q "^booted  *127.0.0.1:7946  *$1"; }

@@ -59,6 +59,7 @@ await "node in the cluster" seen alive
 [ "$(inside ps -o comm= -p "$(inside ps -o ppid= -p "$(main)" | tr -d ' ')")" = supervise-daemo ] || fail "not supervised"
 [ "$(inside stat -c '%U %G %a' /etc/cottar /var/lib/cottar | tr '\n' ' ')" = "root cottar 750 cottar cottar 750 " ] ||
 	fail "modes of the directories"
+socket_only
 say "started: it serves as the user cottar, and is in the cluster"
 
 # Nothing hardens it, so handlers may do what the user may. PAM may widen the umask for the user's own group.

@@ -67,6 +67,7 @@ serves || fail "the installed service does not run"
 [ "$(inside ps -o user= -p "$(main)")" = cottar ] || fail "another user"
 [ "$(inside stat -c '%U %G %a' /etc/cottar /var/lib/cottar | tr '\n' ' ')" = "root cottar 750 cottar cottar 750 " ] ||
 	fail "modes of the directories"
+socket_only
 inside getent passwd cottar | grep -q ':/var/lib/cottar:/usr/sbin/nologin$' || fail "the user's entry"
 { problems=$(inside systemd-analyze verify --man=no cottar.service 2>&1) && [ -z "$problems" ]; } || fail "systemd-analyze: $problems"
 say "installed $old: it serves as the user cottar; $(inside systemd-analyze --no-pager security cottar.service |

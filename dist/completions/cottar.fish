@@ -201,7 +201,7 @@ complete -c cottar -n '__fish_cottar_begins keys' -o install -x -d 'Add this key
 complete -c cottar -n '__fish_cottar_begins keys' -o list -d 'List the keys, each with the number of members that have it'
 complete -c cottar -n '__fish_cottar_begins keys' -o remove -x -a '(__fish_cottar_keys)' -d 'Take this key off the rings of all members; it must not be the primary one'
 complete -c cottar -n '__fish_cottar_begins keys' -o use -x -a '(__fish_cottar_keys)' -d 'Make this installed key the primary one, with which members encrypt'
-complete -c cottar -n '__fish_cottar_begins keys' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins keys' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins keys' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar leave
@@ -219,7 +219,7 @@ complete -c cottar -n '__fish_cottar_begins members' -o role -x -d 'Only members
 complete -c cottar -n '__fish_cottar_begins members' -o status -x -a 'alive leaving left failed' -d 'Only members whose status matches: alive, leaving, left or failed'
 complete -c cottar -n '__fish_cottar_begins members' -o strict -d 'End with 2 if no member matches'
 complete -c cottar -n '__fish_cottar_begins members' -o tag -x -a '(__fish_cottar_filters)' -d 'Only members whose tag KEY matches; may be given several times, then all must match'
-complete -c cottar -n '__fish_cottar_begins members' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins members' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins members' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar monitor
@@ -259,7 +259,7 @@ complete -c cottar -n '__fish_cottar_begins rtt' -a '(__fish_cottar_nodes)'
 complete -c cottar -n '__fish_cottar_begins tags' -o delete -x -a '(__fish_cottar_tags)' -d 'Delete this tag; may be given several times'
 complete -c cottar -n '__fish_cottar_begins tags' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins tags' -o set -x -a '(__fish_cottar_settings)' -d 'Set this tag; may be given several times'
-complete -c cottar -n '__fish_cottar_begins tags' -o rpc-addr -x -d 'RPC address of the agent'
+complete -c cottar -n '__fish_cottar_begins tags' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins tags' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar version

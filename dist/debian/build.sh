@@ -34,6 +34,7 @@ else
 "
 	cat "$here/changelog"
 fi | gzip -9nc >"$doc/changelog.Debian.gz"
+gzip -9nc "$here/NEWS" >"$doc/NEWS.Debian.gz"
 
 # All licences are in this one file, with its lines indented as the format wants it. Where documentation is
 # left out of an installation, it is what stays.

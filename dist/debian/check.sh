@@ -72,6 +72,9 @@ stop() {
 	agent=
 }
 
+# What systemd does for the service.
+runtime() { inside install -d -o cottar -g cottar /run/cottar; }
+
 files >"$out/before"
 cp "$tree/etc/passwd" "$out/passwd"
 
@@ -81,10 +84,15 @@ inside dpkg --install "/tmp/cottar_${old}_$arch.deb" >/dev/null || fail "install
 inside test -L /etc/systemd/system/multi-user.target.wants/cottar.service || fail "not enabled"
 inside dpkg --verify cottar || fail "other files than packed"
 say "installed $old"
+runtime
 
 start one
 inside test -s /var/lib/cottar/snapshot || fail "no snapshot"
+[ "$(inside stat -c '%U %G %a' /run/cottar/rpc.sock)" = "cottar cottar 660" ] || fail "mode of the socket"
+# 7373 is 1CCD; the state of a socket that listens is 0A.
+! beside grep -q ":1CCD 00000000:0000 0A" /proc/net/tcp || fail "RPC by TCP"
 stop
+inside test ! -e /run/cottar/rpc.sock || fail "the socket is left"
 say "the agent started, answered and left"
 
 inside sed -i 's/"bind": "127.0.0.1"/"bind": "127.0.0.1", "tags": {"kept": "yes"}/' /etc/cottar/cottar.json
@@ -107,6 +115,7 @@ inside test -s /var/lib/cottar/snapshot || fail "the removal took the state"
 say "removed: configuration and state stay"
 
 inside dpkg --purge cottar >/dev/null || fail "purge"
+inside rm -r /run/cottar
 files >"$out/after"
 # The user stays, and tools keep a copy of the files that they changed.
 diff "$out/before" "$out/after" | grep '^[<>]' | grep -v ' \./etc/\(passwd\|group\|shadow\|gshadow\)-\?$' |

@@ -113,7 +113,7 @@ fn each_init_system_gets_its_service_and_uninstall_undoes_it() {
         for path in root.files() {
             let text = content(&root.at(&path));
             if path != "/usr/bin/cottar" {
-                let left = ["@BINDIR@", "@SYSCONFDIR@", "@STATEDIR@"];
+                let left = ["@BINDIR@", "@SYSCONFDIR@", "@STATEDIR@", "@RUNDIR@"];
                 assert!(!left.iter().any(|mark| text.contains(mark)), "{path}");
                 assert!(!text.contains(arg(root.0.path())), "{path} names DESTDIR");
             }
@@ -145,16 +145,28 @@ fn services_follow_the_directories() {
             "PREFIX=/opt",
             "SYSCONFDIR=/opt/etc",
             "STATEDIR=/opt/state",
+            "RUNDIR=/opt/run",
         ];
         root.make("install", &variables);
         let text = content(&root.at(service));
         let runs = text.contains("/opt/bin/cottar") && text.contains("-config-dir");
         assert!(runs && text.contains("/opt/etc/cottar"), "{text}");
         let config = content(&root.at("/opt/etc/cottar/cottar.json"));
-        assert!(
-            config.contains("\"/opt/state/cottar/snapshot\""),
-            "{config}"
-        );
+        for place in [
+            "\"/opt/state/cottar/snapshot\"",
+            "\"unix:/opt/run/cottar/rpc.sock\"",
+        ] {
+            assert!(config.contains(place), "{config}");
+        }
+        // The directory of the socket is made for the agent's user.
+        let makes = match system.as_str() {
+            "INIT_SYSTEM=systemd" => "RuntimeDirectory=cottar\n",
+            "INIT_SYSTEM=openrc" => {
+                "checkpath -d -m 0755 -o \"${cottar_user}:${cottar_group}\" \"/opt/run/cottar\""
+            }
+            _ => "chmod 0755 \"/opt/run/cottar\"",
+        };
+        assert!(text.contains(makes), "{text}");
         root.make("uninstall", &variables);
         assert!(root.files().is_empty(), "{:?}", root.files());
     }
@@ -215,7 +227,10 @@ fn the_configuration_of_a_fresh_install_is_safe_and_works() {
     let config = AgentConfig::check(settings).map_err(|refused| refused.error);
     let config = config.unwrap();
     assert!(config.bind.ip().is_loopback(), "nobody reaches it at first");
-    assert_eq!(config.rpc_addrs, ["127.0.0.1:7373"]);
+    // No port that every user of the host could command the agent by.
+    assert_eq!(config.rpc_addrs, ["unix:/run/cottar/rpc.sock"]);
+    assert_eq!(config.rpc_socket_mode, 0o660);
+    assert_eq!(config.rpc_control_group, None);
     assert!(config.start_join.is_empty() && config.retry_join.is_empty());
     assert!(config.event_handlers.is_empty());
 
@@ -229,6 +244,37 @@ fn the_configuration_of_a_fresh_install_is_safe_and_works() {
 }
 
 #[test]
+fn the_commented_line_serves_those_who_know_no_sockets() {
+    let root = Root::new();
+    let run = root.at("/run");
+    fs::create_dir_all(run.join("cottar")).unwrap();
+    root.make("install", &[&format!("RUNDIR={}", run.display())]);
+    let path = root.at("/etc/cottar/cottar.json");
+    let text = content(&path);
+    let commented = "// \"127.0.0.1:7373\",";
+    assert_eq!(text.matches(commented).count(), 1, "{text}");
+    let socket = format!("unix:{}/cottar/rpc.sock", run.display());
+    for (line, addrs) in [
+        (commented, vec![socket.clone()]),
+        (
+            &commented[3..],
+            vec!["127.0.0.1:7373".to_owned(), socket.clone()],
+        ),
+    ] {
+        fs::write(&path, text.replace(commented, line)).unwrap();
+        let config = AgentConfig::check(read(path.parent().unwrap())).unwrap();
+        assert_eq!(config.rpc_addrs, addrs);
+        // What opens the port says what that means.
+        assert_eq!(
+            config.notices.len(),
+            addrs.len() - 1,
+            "{:?}",
+            config.notices
+        );
+    }
+}
+
+#[test]
 fn the_example_of_a_cluster_is_accepted() {
     let root = Root::new();
     root.make("install", &[]);
@@ -237,6 +283,7 @@ fn the_example_of_a_cluster_is_accepted() {
     let config = config.unwrap();
     assert_eq!(config.retry_join.len(), 2);
     assert_eq!(config.event_handlers.len(), 3);
+    assert_eq!(config.rpc_addrs, ["unix:/run/cottar/rpc.sock"]);
     assert!(config.notices.is_empty(), "{:?}", config.notices);
 }
 
