@@ -58,17 +58,24 @@ impl EventFilter {
         })
     }
 
+    /// Reads a comma list; an empty one stands for `*`.
+    ///
+    /// # Errors
+    /// What `read` says of a token.
+    pub(super) fn read_list<E>(
+        list: &[u8],
+        read: impl FnMut(&[u8]) -> Result<Self, E>,
+    ) -> Result<Vec<Self>, E> {
+        let list = if list.is_empty() { b"*" } else { list };
+        list.split(|&byte| byte == b',').map(read).collect()
+    }
+
     /// Reads the comma list of an RPC stream; an empty one stands for `*`.
     ///
     /// # Errors
     /// If a token is not a filter.
     pub fn parse_list(list: &[u8]) -> Result<Vec<Self>, InvalidEventFilter> {
-        if list.is_empty() {
-            return Ok(vec![EventFilter::All]);
-        }
-        list.split(|&byte| byte == b',')
-            .map(|token| EventFilter::parse(token).ok_or(InvalidEventFilter))
-            .collect()
+        Self::read_list(list, |token| Self::parse(token).ok_or(InvalidEventFilter))
     }
 
     /// Reads the comma list of a handler's settings: the words of [`Self::parse`], and `sync`. An empty
@@ -77,17 +84,13 @@ impl EventFilter {
     /// # Errors
     /// Names a token that is no filter, and what there is.
     pub fn parse_on(list: &[u8]) -> Result<Vec<Self>, String> {
-        if list.is_empty() {
-            return Ok(vec![EventFilter::All]);
-        }
-        let filter = |token: &[u8]| match token {
+        Self::read_list(list, |token| match token {
             b"sync" => Ok(EventFilter::Sync),
             token => EventFilter::parse(token).ok_or_else(|| {
                 let token = Escaped(token);
                 format!("'{token}' is no event; these are: {FILTERS_ALLOWED}, sync")
             }),
-        };
-        list.split(|&byte| byte == b',').map(filter).collect()
+        })
     }
 
     /// Whether the filter lets the event through. Names are compared as bytes.

@@ -38,7 +38,6 @@ pub(super) fn split(handler: &[u8]) -> Result<(Vec<EventFilter>, Arc<[u8]>), Inv
         }
         _ => (&b"*"[..], handler),
     };
-    let filter = if filter.is_empty() { b"*" } else { filter };
     let refuse = |token: &[u8], problem| InvalidEventScript {
         token: token.to_vec(),
         script: script.to_vec(),
@@ -47,10 +46,9 @@ pub(super) fn split(handler: &[u8]) -> Result<(Vec<EventFilter>, Arc<[u8]>), Inv
     if script.contains(&0) {
         return Err(refuse(filter, Problem::Nul));
     }
-    let tokens = filter.split(|&byte| byte == b',');
-    let filters = tokens
-        .map(|token| EventFilter::parse(token).ok_or_else(|| refuse(token, Problem::Filter)))
-        .collect::<Result<_, _>>()?;
+    let filters = EventFilter::read_list(filter, |token| {
+        EventFilter::parse(token).ok_or_else(|| refuse(token, Problem::Filter))
+    })?;
     Ok((filters, script.into()))
 }
 
