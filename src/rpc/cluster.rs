@@ -129,13 +129,7 @@ pub fn decode_coordinate(value: &[u8]) -> Result<Option<Coordinate>, String> {
 mod tests {
     use super::*;
     use crate::wire::NodeName;
-    use crate::wire::msgpack::Dialect;
-
-    fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
-        let mut writer = Writer::new(Dialect::Rpc);
-        write(&mut writer);
-        writer.into_bytes()
-    }
+    use crate::wire::msgpack::{Dialect, written};
 
     #[test]
     fn key_replies_come_back_as_they_went() {
@@ -148,11 +142,13 @@ mod tests {
             num_err: 1,
             num_resp: 2,
         };
-        let list = KeyReply::decode(&written(|w| write_keys(w, &report, true))).unwrap();
+        let list =
+            KeyReply::decode(&written(Dialect::Rpc, |w| write_keys(w, &report, true))).unwrap();
         assert_eq!(list.keys, [(b"a2V5".to_vec(), 200)].into());
         assert_eq!(list.messages, [(b"n1".to_vec(), b"no".to_vec())].into());
         assert_eq!((list.num_nodes, list.num_err, list.num_resp), (3, 1, 2));
-        let other = KeyReply::decode(&written(|w| write_keys(w, &report, false))).unwrap();
+        let other =
+            KeyReply::decode(&written(Dialect::Rpc, |w| write_keys(w, &report, false))).unwrap();
         assert_eq!((other.keys.len(), other.messages), (0, list.messages));
     }
 
@@ -164,15 +160,15 @@ mod tests {
             height: 1.0e-5,
             vec: [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0],
         };
-        let body = written(|w| write_coordinate(w, Some(&place)));
+        let body = written(Dialect::Rpc, |w| write_coordinate(w, Some(&place)));
         assert_eq!(decode_coordinate(&body), Ok(Some(place.clone())));
-        let body = written(|w| write_coordinate(w, None));
+        let body = written(Dialect::Rpc, |w| write_coordinate(w, None));
         assert_eq!(decode_coordinate(&body), Ok(None));
         let infinite = Coordinate {
             height: f64::INFINITY,
             ..place
         };
-        let body = written(|w| write_coordinate(w, Some(&infinite)));
+        let body = written(Dialect::Rpc, |w| write_coordinate(w, Some(&infinite)));
         assert!(decode_coordinate(&body).is_err());
         assert!(decode_coordinate(b"\xc1").is_err());
     }

@@ -96,7 +96,7 @@ fn decode_handler(reader: &mut Reader<'_>) -> Result<HandlerFigures, Error> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::wire::msgpack::Dialect;
+    use crate::wire::msgpack::{Dialect, written};
 
     #[test]
     fn what_is_written_is_read() {
@@ -114,9 +114,7 @@ mod tests {
             longest_nanos: 1 << 40,
         };
         for handlers in [vec![], vec![some.clone(), HandlerFigures::default(), some]] {
-            let mut writer = Writer::new(Dialect::Rpc);
-            write_handlers(&mut writer, &handlers);
-            let bytes = writer.into_bytes();
+            let bytes = written(Dialect::Rpc, |w| write_handlers(w, &handlers));
             assert_eq!(decode_handlers(&bytes), Ok(handlers));
             for end in 1..bytes.len() {
                 assert!(decode_handlers(&bytes[..end]).is_err());

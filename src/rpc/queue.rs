@@ -129,13 +129,7 @@ pub fn decode_fired(value: &[u8]) -> Result<Fired, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::msgpack::Dialect;
-
-    fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
-        let mut writer = Writer::new(Dialect::Rpc);
-        write(&mut writer);
-        writer.into_bytes()
-    }
+    use crate::wire::msgpack::{Dialect, written};
 
     #[test]
     fn what_is_written_is_read() {
@@ -149,18 +143,21 @@ mod tests {
             state: b"running".to_vec(),
         };
         let entries = [entry, QueueEntry::default()];
-        let bytes = written(|w| write_queue(w, &entries, 3));
+        let bytes = written(Dialect::Rpc, |w| write_queue(w, &entries, 3));
         assert_eq!(decode_queue(&bytes), Ok((entries.to_vec(), 3)));
         for end in 1..bytes.len() {
             assert!(decode_queue(bytes.get(..end).unwrap_or_default()).is_err());
         }
-        assert_eq!(decode_dropped(&written(|w| write_dropped(w, 9))), Ok(9));
+        assert_eq!(
+            decode_dropped(&written(Dialect::Rpc, |w| write_dropped(w, 9))),
+            Ok(9)
+        );
         let fired = Fired {
             ltime: 5,
             id: b"user:5:0".to_vec(),
         };
         assert_eq!(
-            decode_fired(&written(|w| write_fired(w, &fired))),
+            decode_fired(&written(Dialect::Rpc, |w| write_fired(w, &fired))),
             Ok(fired)
         );
     }

@@ -47,15 +47,17 @@ impl core::error::Error for Error {}
 
 type Result<T> = core::result::Result<T, Error>;
 
+/// What `write` writes.
+#[cfg(test)]
+pub(crate) fn written(dialect: Dialect, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = Writer::new(dialect);
+    write(&mut writer);
+    writer.into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn written(dialect: Dialect, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
-        let mut writer = Writer::new(dialect);
-        write(&mut writer);
-        writer.into_bytes()
-    }
 
     #[test]
     fn integers_take_their_shortest_form_and_come_back() {
