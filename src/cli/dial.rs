@@ -143,37 +143,15 @@ fn split_host_port(address: &str) -> Result<(&str, u16), String> {
     if address.is_empty() {
         return Err("missing address".to_owned());
     }
-    let wrong = |what: &str| format!("address {address}: {what}");
-    let (host, port) = match address.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest
-                .split_once(']')
-                .ok_or_else(|| wrong("missing ']' in address"))?;
-            let port = after.strip_prefix(':').ok_or_else(|| {
-                wrong(if after.is_empty() {
-                    "missing port in address"
-                } else {
-                    "too many colons in address"
-                })
-            })?;
-            (host, port)
-        }
-        None => address
-            .rsplit_once(':')
-            .ok_or_else(|| wrong("missing port in address"))?,
-    };
-    if port.contains(':') || (host.contains(':') && !address.starts_with('[')) {
-        return Err(wrong("too many colons in address"));
-    }
-    let port = match port.parse::<u16>() {
-        Ok(port) => port,
-        Err(_) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            return Err(format!("address {port}: invalid port"));
-        }
-        Err(_) if port.is_empty() => 0,
-        Err(_) => return Err(format!("lookup tcp/{port}: unknown port")),
-    };
-    Ok((host, port))
+    let (host, port) = addr::split_host_port(address)?;
+    let port = port.ok_or_else(|| {
+        let what = match address.starts_with('[') || !host.contains(':') {
+            true => "missing port in address",
+            false => "too many colons in address",
+        };
+        format!("address {address}: {what}")
+    })?;
+    Ok((host, addr::parse_port(port, "lookup")?))
 }
 
 fn connect_words(why: &io::Error) -> String {

@@ -43,17 +43,18 @@ pub fn split_host_port(text: &str) -> Result<(&str, Option<&str>), String> {
     }
 }
 
-/// Reads a port; an empty one is 0.
+/// Reads a port; an empty one is 0. The reference says at which `step` it did not understand one: for its
+/// own addresses it is `address`, for those it connects to `lookup`.
 ///
 /// # Errors
 /// The reference's words.
-pub fn parse_port(text: &str) -> Result<u16, String> {
+pub fn parse_port(text: &str, step: &str) -> Result<u16, String> {
     if text.is_empty() {
         return Ok(0);
     }
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("address tcp/{text}: unknown port"));
+        return Err(format!("{step} tcp/{text}: unknown port"));
     }
     text.parse()
         .map_err(|_| format!("address {text}: invalid port"))
@@ -67,7 +68,7 @@ pub fn parse_port(text: &str) -> Result<u16, String> {
 /// The reference's words.
 pub fn resolve(text: &str, default_port: u16) -> Result<SocketAddr, String> {
     let (host, port) = split_host_port(text)?;
-    let port = port.map_or(Ok(default_port), parse_port)?;
+    let port = port.map_or(Ok(default_port), |port| parse_port(port, "address"))?;
     if host.is_empty() {
         return Ok((Ipv4Addr::UNSPECIFIED, port).into());
     }
@@ -302,16 +303,15 @@ mod tests {
 
     #[test]
     fn bad_ports_are_named() {
-        assert_eq!(
-            parse_port("99999"),
-            Err("address 99999: invalid port".into())
-        );
-        assert_eq!(parse_port("-1"), Err("address -1: invalid port".into()));
-        assert_eq!(
-            parse_port("abc"),
-            Err("address tcp/abc: unknown port".into())
-        );
-        assert_eq!(parse_port("7"), Ok(7));
+        for (port, expected) in [
+            ("99999", Err("address 99999: invalid port")),
+            ("-1", Err("address -1: invalid port")),
+            ("abc", Err("lookup tcp/abc: unknown port")),
+            ("7", Ok(7)),
+        ] {
+            let expected = expected.map_err(str::to_owned);
+            assert_eq!(parse_port(port, "lookup"), expected);
+        }
     }
 
     #[test]

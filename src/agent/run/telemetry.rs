@@ -114,7 +114,7 @@ impl Telemetry {
 
     fn add_sink(&mut self, sink: Sink, text: &str) -> Result<(), String> {
         let (host, port) = addr::split_host_port(text)?;
-        let port = port.map_or(Ok(SINK_PORT), addr::parse_port)?;
+        let port = port.map_or(Ok(SINK_PORT), |port| addr::parse_port(port, "address"))?;
         let ip = match host {
             "" => Ok(Ipv4Addr::UNSPECIFIED.into()),
             host => host.parse::<IpAddr>(),
