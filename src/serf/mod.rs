@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::rng::Rng;
-use crate::swim::{self, Audience, BroadcastId, LocalNode, Priority, Samples, Swim};
+use crate::swim::{self, Audience, BroadcastId, LocalNode, Priority, Samples, Swim, TokenBucket};
 use crate::time::Instant;
 use crate::wire::coordinate::Coordinate;
 use crate::wire::serf::SerfMessage;
@@ -109,8 +109,8 @@ pub struct Serf {
     chores: reaper::Chores,
     doubts: stale_leave::Doubts,
     reconnect: reaper::Reconnect,
-    relays_in: rate_limit::RateLimit,
-    strangers: rate_limit::RateLimit,
+    relays_in: TokenBucket,
+    strangers: TokenBucket,
 
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -193,8 +193,8 @@ impl Serf {
             chores: reaper::Chores::default(),
             doubts: stale_leave::Doubts::default(),
             reconnect: reaper::Reconnect::default(),
-            relays_in: rate_limit::RateLimit::relays(),
-            strangers: rate_limit::RateLimit::strangers(),
+            relays_in: rate_limit::relays(),
+            strangers: rate_limit::strangers(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
         };

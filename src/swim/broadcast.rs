@@ -7,15 +7,14 @@ use super::BroadcastId;
 use crate::ordered::OrderedMap;
 use crate::wire::NodeName;
 
-/// `multiplier * ceil(log10(nodes + 1))`, in whole numbers.
+/// The smallest k with 10^k >= n + 1: the number of decimal digits of n, none for 0.
+pub fn decimal_digits(n: usize) -> u32 {
+    n.checked_ilog10().map_or(0, |k| k + 1)
+}
+
+/// How often a message is sent among so many nodes: `multiplier * ceil(log10(nodes + 1))`.
 pub fn retransmit_limit(multiplier: u32, nodes: usize) -> u32 {
-    let mut digits = 0;
-    let mut reach: u128 = 1;
-    while reach < nodes as u128 + 1 {
-        reach *= 10;
-        digits += 1;
-    }
-    multiplier.saturating_mul(digits)
+    multiplier.saturating_mul(decimal_digits(nodes))
 }
 
 /// Who waits for the end of a broadcast.

@@ -5,50 +5,43 @@ use crate::time::{Duration, Instant};
 /// Tokens that come back one by one, up to a store.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenBucket {
-    tokens: u32,
-    tokens_max: u32,
+    /// Time in which an empty one gets full.
+    depth: Duration,
     every: Duration,
-    /// The last token came back then.
-    refilled: Instant,
+    /// When it is, or was, full again.
+    full: Instant,
 }
 
 impl TokenBucket {
     /// A full one.
-    pub fn new(tokens_max: u32, every: Duration, now: Instant) -> Self {
+    pub fn new(tokens_max: u32, every: Duration) -> Self {
+        let every = every.max(Duration::from_nanos(1));
         TokenBucket {
-            tokens: tokens_max,
-            tokens_max,
-            every: every.max(Duration::from_nanos(1)),
-            refilled: now,
-        }
-    }
-
-    fn refill(&mut self, now: Instant) {
-        let back = now.since(self.refilled).as_nanos() / self.every.as_nanos();
-        if back >= u128::from(self.tokens_max - self.tokens) {
-            self.tokens = self.tokens_max;
-            self.refilled = now;
-        } else {
-            // Both fit: `back` is smaller than a u32.
-            self.tokens += back as u32;
-            self.refilled += self.every.saturating_mul(back as u32);
+            depth: every.saturating_mul(tokens_max),
+            every,
+            full: Instant::ORIGIN,
         }
     }
 
     /// Takes a token if there is one.
     pub fn take(&mut self, now: Instant) -> bool {
-        self.refill(now);
-        if self.tokens == 0 {
-            return false;
-        }
-        self.tokens -= 1;
-        true
+        self.take_many(1, now)
     }
 
-    /// When the next token comes back; for an empty bucket, later than the time of the last
-    /// [`Self::take`].
+    /// Takes so many tokens, or none if there are fewer.
+    pub fn take_many(&mut self, count: usize, now: Instant) -> bool {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let full = self.full.max(now) + self.every.saturating_mul(count);
+        let has = full <= now + self.depth;
+        if has {
+            self.full = full;
+        }
+        has
+    }
+
+    /// When an empty bucket gets its next token: later than the time of the last [`Self::take`].
     pub fn next_refill(&self) -> Instant {
-        self.refilled + self.every
+        self.full + self.every - self.depth
     }
 }
 
@@ -59,14 +52,37 @@ mod tests {
     #[test]
     fn tokens_come_back_one_by_one() {
         let at = Instant::from_millis;
-        let mut bucket = TokenBucket::new(2, Duration::from_millis(10), at(0));
+        let mut bucket = TokenBucket::new(2, Duration::from_millis(10));
         assert!(bucket.take(at(5)));
         assert!(bucket.take(at(5)));
         assert!(!bucket.take(at(5)));
-        assert!(bucket.next_refill() > at(5));
+        assert_eq!(bucket.next_refill(), at(15));
         assert!(!bucket.take(at(14)));
         assert!(bucket.take(at(15)));
         assert!(!bucket.take(at(24)));
         assert!(bucket.take(at(1_000)) && bucket.take(at(1_000)) && !bucket.take(at(1_000)));
+    }
+
+    #[test]
+    fn a_burst_passes_then_a_rate() {
+        let mut bucket = TokenBucket::new(3, Duration::from_millis(100));
+        let passed = |bucket: &mut TokenBucket, millis| {
+            let now = Instant::from_millis(millis);
+            (0..10).filter(|_| bucket.take(now)).count()
+        };
+        for (millis, expected) in [(0, 3), (99, 0), (100, 1), (350, 2), (60_000, 3)] {
+            assert_eq!(passed(&mut bucket, millis), expected, "{millis}");
+        }
+    }
+
+    #[test]
+    fn several_are_taken_together_or_not_at_all() {
+        let at = Instant::from_millis;
+        let mut bucket = TokenBucket::new(3, Duration::from_millis(10));
+        assert!(!bucket.take_many(4, at(1_000)));
+        assert!(bucket.take_many(2, at(1_000)));
+        assert!(!bucket.take_many(2, at(1_000)));
+        assert!(bucket.take_many(1, at(1_000)));
+        assert!(!bucket.take_many(usize::MAX, at(9_000)));
     }
 }

@@ -92,7 +92,7 @@ impl Gossip {
             phase: now + rng.duration_below(interval),
             tick: None,
             news: None,
-            news_rounds: TokenBucket::new(NEWS_ROUNDS_AT_ONCE, interval / ROUNDS_PER_INTERVAL, now),
+            news_rounds: TokenBucket::new(NEWS_ROUNDS_AT_ONCE, interval / ROUNDS_PER_INTERVAL),
             visit: 0,
             stuck: false,
             turned: None,

@@ -26,7 +26,7 @@ mod test_support;
 mod tests;
 
 pub use border::Network;
-pub use broadcast::{BroadcastQueue, Packing, Selection, Ticket};
+pub use broadcast::{BroadcastQueue, Packing, Selection, Ticket, decimal_digits, retransmit_limit};
 pub use bucket::TokenBucket;
 pub use config::Config;
 pub use sample::{Sample, Samples};
@@ -391,7 +391,7 @@ impl Swim {
             streams: Streams::default(),
             sync: SyncTimer::default(),
             announcements: Announcements::default(),
-            strangers: TokenBucket::new(STRANGERS_AT_ONCE, STRANGER_INTERVAL, now),
+            strangers: TokenBucket::new(STRANGERS_AT_ONCE, STRANGER_INTERVAL),
             next_label_warning: now,
             encounter: Encounter::Elsewhere,
             outputs: VecDeque::from([Output::Joined(local.clone())]),

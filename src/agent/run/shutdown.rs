@@ -14,7 +14,7 @@ use crate::time::{Duration, Instant};
 /// The core's own wait at the end of a leave (gossip spec 6.2).
 const PROPAGATE_DELAY: Duration = Duration::from_secs(1);
 /// How long it waits for whoever reads stdout.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,8 +189,7 @@ impl Agent {
 /// retransmission limit says, one gossip interval apart (gossip spec 4.11, 5.12). And when all nodes leave
 /// together, the last ones find nobody to tell and wait for the broadcast timeout.
 fn leave_grace(swim: &swim::Config, members: usize, broadcast_timeout: Duration) -> Duration {
-    let digits = u32::try_from(members.max(1).to_string().len()).unwrap_or(u32::MAX);
-    let transmissions = swim.retransmit_multiplier.saturating_mul(digits);
+    let transmissions = swim::retransmit_limit(swim.retransmit_multiplier, members.max(1));
     let spread = swim.gossip_interval.saturating_mul(transmissions) * 2;
     spread.max(broadcast_timeout) + PROPAGATE_DELAY + Duration::from_secs(1)
 }

@@ -12,7 +12,7 @@ use mio::{Poll, Registry, Token};
 
 use super::join::{Joining, RetryJoin};
 use super::save::Saving;
-use super::shutdown::Life;
+use super::shutdown::{LAST_WORDS, Life};
 use super::telemetry::Telemetry;
 use super::{Agent, discovery, journal, tokens};
 use crate::agent::config::settings::Settings;
@@ -40,11 +40,7 @@ use crate::os::signals::Signals;
 use crate::os::sys;
 use crate::serf::{self, Serf, Tags};
 use crate::swim::Network;
-use crate::time::Duration;
 use crate::wire::{Envelope, Key, Keyring, NonceSource};
-
-/// How long a failed start waits for whoever reads stdout.
-const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Runs the agent until it ends.
 pub(super) fn run(flags: &impl FlagValues) -> ExitCode {

@@ -45,14 +45,24 @@ impl Serf {
 
     fn hand_over_events(&mut self, ready: Ready<UserEvent>) {
         self.counters.events_out_of_order += ready.out_of_order;
-        self.note_pushed_out("user events", ready.pushed_out);
-        for event in ready.items {
-            self.hand_over_event(event);
+        self.hand_over_each("user events", ready, Self::hand_over_event);
+    }
+
+    /// Hands over what is ready, one by one.
+    pub(in crate::serf) fn hand_over_each<T>(
+        &mut self,
+        what: &str,
+        ready: Ready<T>,
+        hand_over: fn(&mut Self, T),
+    ) {
+        self.note_pushed_out(what, ready.pushed_out);
+        for item in ready.items {
+            hand_over(self, item);
         }
     }
 
     /// Counts what had to go before what it waited for, and says so whenever the count has doubled.
-    pub(in crate::serf) fn note_pushed_out(&mut self, what: &str, count: u64) {
+    fn note_pushed_out(&mut self, what: &str, count: u64) {
         if count == 0 {
             return;
         }

@@ -11,7 +11,7 @@ use crate::ordered::{OrderedMap, OrderedSet};
 use crate::serf::events::Source;
 use crate::serf::gossip::QUERIES;
 use crate::serf::{CommandId, CommandResult, LamportTime, Output, QueryParams, QueryRecord, Serf};
-use crate::swim::Encounter;
+use crate::swim::{Encounter, decimal_digits};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{
@@ -142,15 +142,10 @@ pub(in crate::serf) struct Sent {
     pub(in crate::serf) deadline: Instant,
 }
 
-/// The smallest k with 10^k >= n + 1: the number of decimal digits of n.
-fn log10_ceil(n: usize) -> u32 {
-    n.checked_ilog10().map_or(0, |k| k + 1)
-}
-
 impl Serf {
     /// How long answers are collected unless the asker says otherwise (gossip spec 5.8.1).
     fn default_query_timeout(&self) -> Duration {
-        let scale = log10_ceil(self.swim.live_node_count());
+        let scale = decimal_digits(self.swim.live_node_count());
         let factor = self.config.query_timeout_multiplier.saturating_mul(scale);
         self.config.swim.gossip_interval.saturating_mul(factor)
     }
@@ -381,18 +376,5 @@ impl Serf {
         if let Some(ltime) = asked.find(|(_, asked)| is_its(asked)).map(|(t, _)| *t) {
             self.asked.remove(ltime);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_timeout_grows_with_the_digits_of_the_cluster() {
-        for (n, expected) in [(0, 0), (1, 1), (9, 1), (10, 2), (99, 2), (100, 3)] {
-            assert_eq!(log10_ceil(n), expected, "{n}");
-        }
-        assert_eq!(log10_ceil(usize::MAX), 20);
     }
 }

@@ -24,77 +24,82 @@ pub(super) fn all_match(
     tags: &Tags,
     asker: &dyn fmt::Display,
 ) -> bool {
-    if filters.len() > QUERY_FILTERS_MAX {
-        log::debug!(target: "serf", "Ignoring query with {} filters", filters.len());
-        return false;
-    }
-    let mut expression_bytes = 0usize;
-    filters.iter().all(|bytes| match Filter::decode(bytes) {
-        Ok(Filter::Nodes(names)) => names.iter().any(|candidate| candidate == name),
-        Ok(Filter::Tag { tag, expression }) => {
-            expression_bytes = expression_bytes.saturating_add(expression.len());
-            let compiled = match expression_bytes <= EXPRESSIONS_BYTES_MAX {
-                true => compile(&expression),
-                false => Err("the expressions are too long".to_owned()),
-            };
-            match compiled {
-                Ok(regex) => is_match(&regex, tags.get(&tag).unwrap_or_default()),
-                Err(why) => {
-                    let shown = Escaped(&expression);
-                    log::warn!(target: "serf",
-                        "Query of {asker} passes this node by, the expression '{shown}' cannot be used: {why}");
-                    false
-                }
-            }
+    compiled(filters).all(|filter| match filter {
+        Ok(filter) => filter.matches(name, tags),
+        Err(Unusable::Filter(why)) => {
+            log::debug!(target: "serf", "Ignoring query with {why}");
+            false
         }
-        Err(error) => {
-            log::debug!(target: "serf", "Ignoring query with a bad filter: {error:?}");
+        Err(Unusable::Expression(expression, why)) => {
+            let shown = Escaped(&expression);
+            log::warn!(target: "serf",
+                "Query of {asker} passes this node by, the expression '{shown}' cannot be used: {why}");
             false
         }
     })
 }
 
-/// The filters of a query of this node, read and compiled once to be matched with many members.
-/// Judges as [`all_match`] does.
+/// The filters of a query of this node, read and compiled once to be matched with many members; `None`
+/// if one of them cannot be used.
 pub(super) struct CompiledFilters(Option<Vec<Compiled>>);
+
+impl CompiledFilters {
+    pub(in crate::serf) fn new(filters: Option<&[Vec<u8>]>) -> Self {
+        let filters = compiled(filters.unwrap_or_default());
+        CompiledFilters(filters.collect::<Result<_, _>>().ok())
+    }
+
+    pub(super) fn match_member(&self, member: &Member) -> bool {
+        let matches = |filter: &Compiled| filter.matches(member.name.as_bytes(), &member.tags);
+        self.0.as_ref().is_some_and(|all| all.iter().all(matches))
+    }
+}
 
 enum Compiled {
     Nodes(Vec<Vec<u8>>),
     Tag(Vec<u8>, regex_lite::Regex),
 }
 
-impl CompiledFilters {
-    pub(in crate::serf) fn new(filters: Option<&[Vec<u8>]>) -> Self {
-        let filters = filters.unwrap_or_default();
-        if filters.len() > QUERY_FILTERS_MAX {
-            return CompiledFilters(None);
+/// Why a filter cannot be used.
+enum Unusable {
+    /// What is wrong with the filters.
+    Filter(String),
+    /// An expression, and what is wrong with it.
+    Expression(Vec<u8>, String),
+}
+
+impl Compiled {
+    fn matches(&self, name: &[u8], tags: &Tags) -> bool {
+        match self {
+            Compiled::Nodes(names) => names.iter().any(|candidate| candidate == name),
+            Compiled::Tag(tag, regex) => is_match(regex, tags.get(tag).unwrap_or_default()),
         }
-        let mut expression_bytes = 0usize;
-        let compiled = filters.iter().map(|bytes| match Filter::decode(bytes) {
-            Ok(Filter::Nodes(names)) => Some(Compiled::Nodes(names)),
+    }
+}
+
+/// Reads and compiles filters, each when it is asked for: a query for others costs little.
+fn compiled(filters: &[Vec<u8>]) -> impl Iterator<Item = Result<Compiled, Unusable>> {
+    let mut expression_bytes = 0usize;
+    filters.iter().map(move |bytes| {
+        if filters.len() > QUERY_FILTERS_MAX {
+            return Err(Unusable::Filter(format!("{} filters", filters.len())));
+        }
+        match Filter::decode(bytes) {
+            Ok(Filter::Nodes(names)) => Ok(Compiled::Nodes(names)),
             Ok(Filter::Tag { tag, expression }) => {
                 expression_bytes = expression_bytes.saturating_add(expression.len());
-                let regex = compile(&expression).ok();
-                let regex = regex.filter(|_| expression_bytes <= EXPRESSIONS_BYTES_MAX)?;
-                Some(Compiled::Tag(tag, regex))
+                let compiled = match expression_bytes <= EXPRESSIONS_BYTES_MAX {
+                    true => compile(&expression),
+                    false => Err("the expressions are too long".to_owned()),
+                };
+                match compiled {
+                    Ok(regex) => Ok(Compiled::Tag(tag, regex)),
+                    Err(why) => Err(Unusable::Expression(expression, why)),
+                }
             }
-            Err(_) => None,
-        });
-        CompiledFilters(compiled.collect())
-    }
-
-    pub(super) fn match_member(&self, member: &Member) -> bool {
-        let Some(filters) = &self.0 else {
-            return false;
-        };
-        filters.iter().all(|filter| match filter {
-            Compiled::Nodes(names) => names.iter().any(|name| name == member.name.as_bytes()),
-            Compiled::Tag(tag, regex) => {
-                let value = member.tags.get(tag).unwrap_or_default();
-                is_match(regex, value)
-            }
-        })
-    }
+            Err(error) => Err(Unusable::Filter(format!("a bad filter: {error}"))),
+        }
+    })
 }
 
 /// Whether an expression is found anywhere in a tag's value. The engine knows no classes beyond

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use super::ask::Purpose;
 use super::kept::Route;
-use super::rate_limit::RateLimit;
+use super::rate_limit;
 use super::vote::{Outcome, Vote};
 use crate::serf::{Output, QueryParams, Serf, State};
-use crate::swim::{Encounter, Node};
+use crate::swim::{Encounter, Node, TokenBucket};
 use crate::time::{Duration, Instant};
 use crate::wire::name::Escaped;
 use crate::wire::serf::{ConflictMember, QueryMessage};
@@ -24,7 +24,7 @@ const VOTE_PAUSE: Duration = Duration::from_secs(10);
 pub(in crate::serf) struct Conflicts {
     running: bool,
     paused_until: Instant,
-    lines: RateLimit,
+    lines: TokenBucket,
 }
 
 impl Default for Conflicts {
@@ -32,7 +32,7 @@ impl Default for Conflicts {
         Conflicts {
             running: false,
             paused_until: Instant::ORIGIN,
-            lines: RateLimit::conflict_lines(),
+            lines: rate_limit::conflict_lines(),
         }
     }
 }
@@ -87,7 +87,7 @@ impl Serf {
         now: Instant,
     ) {
         let (name, addr) = (&existing.name, existing.addr);
-        let may_log = self.conflicts.lines.allows(now);
+        let may_log = self.conflicts.lines.take(now);
         if name != self.local_name() {
             if may_log {
                 log::warn!(target: "serf", "Name conflict for '{name}': both {addr} and {other} claim it");

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::rate_limit::RateLimit;
+use super::rate_limit;
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::serf::events::Source;
 use crate::serf::{LamportTime, Serf};
+use crate::swim::TokenBucket;
 use crate::time::Instant;
 use crate::wire::NodeName;
 use crate::wire::serf::{
@@ -60,7 +61,7 @@ pub(in crate::serf) struct TakenQueries {
     by_key: OrderedMap<QueryKey, Taken>,
     by_deadline: OrderedSet<(Instant, QueryKey)>,
     bytes: usize,
-    rate: RateLimit,
+    rate: TokenBucket,
 }
 
 impl Default for TakenQueries {
@@ -69,7 +70,7 @@ impl Default for TakenQueries {
             by_key: OrderedMap::new(),
             by_deadline: OrderedSet::new(),
             bytes: 0,
-            rate: RateLimit::repeated_answers(),
+            rate: rate_limit::repeated_answers(),
         }
     }
 }
@@ -203,7 +204,7 @@ impl Serf {
         }
         let answer = query.answer.clone();
         let units = answer.as_ref().map_or(0, Vec::len) / RATE_UNIT_BYTES + 1;
-        if !self.taken.rate.allows_many(units, now) {
+        if !self.taken.rate.take_many(units, now) {
             self.refuse("repetition of a query beyond the rate limit");
             return;
         }

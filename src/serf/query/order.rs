@@ -48,10 +48,7 @@ impl Serf {
 
     fn hand_over_queries(&mut self, ready: Ready<Query>) {
         self.counters.queries_out_of_order += ready.out_of_order;
-        self.note_pushed_out("queries", ready.pushed_out);
-        for query in ready.items {
-            self.hand_over_query(query);
-        }
+        self.hand_over_each("queries", ready, Self::hand_over_query);
     }
 
     fn hand_over_query(&mut self, query: Query) {

@@ -27,7 +27,7 @@ impl Serf {
         } = relay;
         if message.first() != Some(&message_type::QUERY_RESPONSE) {
             self.refuse("relay of something that is no query response");
-        } else if !self.relays_in.allows(now) {
+        } else if !self.relays_in.take(now) {
             self.refuse("relay beyond the rate limit");
         } else if !self.is_member_addr(destination, destination_name.as_ref()) {
             self.refuse("relay to an address of no member");
@@ -85,7 +85,7 @@ impl Serf {
         name: Option<&NodeName>,
         now: Instant,
     ) -> bool {
-        self.is_member_addr(addr, name) || self.strangers.allows(now)
+        self.is_member_addr(addr, name) || self.strangers.take(now)
     }
 
     fn is_member_addr(&self, addr: SocketAddr, name: Option<&NodeName>) -> bool {

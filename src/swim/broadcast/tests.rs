@@ -10,6 +10,17 @@ fn number(value: &serde_json::Value) -> usize {
 }
 
 #[test]
+fn digits_are_counted() {
+    for (n, expected) in [(0, 0), (1, 1), (9, 1), (10, 2), (99, 2), (100, 3)] {
+        assert_eq!(decimal_digits(n), expected, "{n}");
+    }
+    assert_eq!(
+        decimal_digits(usize::MAX),
+        usize::MAX.to_string().len() as u32
+    );
+}
+
+#[test]
 fn the_limit_is_the_references() {
     for case in vectors("retransmitLimit").as_array().unwrap() {
         assert_eq!(
