@@ -115,8 +115,8 @@ _cottar() {
             arguments=''
             ;;
         monitor)
-            flags=(-format -log-level -rpc-addr -rpc-auth)
-            takes=' format log-level rpc-addr rpc-auth '
+            flags=(-count -event -format -log-level -timeout -rpc-addr -rpc-auth)
+            takes=' count event format log-level timeout rpc-addr rpc-auth '
             arguments=''
             ;;
         query)

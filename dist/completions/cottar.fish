@@ -223,8 +223,11 @@ complete -c cottar -n '__fish_cottar_begins members' -o rpc-addr -x -d 'RPC addr
 complete -c cottar -n '__fish_cottar_begins members' -o rpc-auth -x -d 'Key that the agent asks for'
 
 # cottar monitor
+complete -c cottar -n '__fish_cottar_begins monitor' -o count -x -d 'With -event: end with 0 after so many events; 0: go on'
+complete -c cottar -n '__fish_cottar_begins monitor' -o event -x -d 'Show only such events, and no log: filters as in front of a handler; may be given several times'
 complete -c cottar -n '__fish_cottar_begins monitor' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins monitor' -o log-level -x -a 'TRACE DEBUG INFO WARN ERR' -d 'Least level of the lines: TRACE, DEBUG, INFO, WARN or ERR, whatever the agent itself prints'
+complete -c cottar -n '__fish_cottar_begins monitor' -o timeout -x -d 'With -event: end with 2 after so long; 0: never'
 complete -c cottar -n '__fish_cottar_begins monitor' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins monitor' -o rpc-auth -x -d 'Key that the agent asks for'
 

@@ -34,6 +34,8 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
 const QUERY_SLACK: Duration = Duration::from_secs(30);
 /// Bytes of one value of an agent: more than the members of the largest cluster take.
 const REPLY_BYTES_MAX: usize = 256 << 20;
+/// The shortest wait for a read that there is.
+const INSTANT: Duration = Duration::from_millis(1);
 /// How often a client that may be interrupted looks whether it was: a signal that comes just before a
 /// wait does not end it.
 const INTERRUPT_CHECK: Duration = Duration::from_millis(200);
@@ -250,6 +252,18 @@ impl Client {
         Ok(self.seq)
     }
 
+    /// The same for a request that only agents of cottar know. `None`: this one does not, and has hung up.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn subscribe_own(&mut self, request: &Request) -> Result<Option<u64>> {
+        let is_known = self.call_own(request)?.is_some();
+        Ok(is_known.then(|| {
+            self.streams.insert(self.seq);
+            self.seq
+        }))
+    }
+
     /// The next record of any subscription, if one begins within that time; without one it waits for
     /// ever. No time at all looks only at what has been read already.
     ///
@@ -373,11 +387,12 @@ impl Client {
                 }
                 wait = Some(wait.map_or(INTERRUPT_CHECK, |wait| wait.min(INTERRUPT_CHECK)));
             }
-            if self.heeds_stdout
-                && wait.is_none()
-                && sys::is_unread_before(self.stream.as_fd(), io::stdout().as_fd())
-            {
-                return Err(Error::Unread);
+            if self.heeds_stdout {
+                if sys::is_unread_before(self.stream.as_fd(), io::stdout().as_fd(), wait) {
+                    return Err(Error::Unread);
+                }
+                // What there is to read is there by now, unless the time is over.
+                wait = wait.map(|_| INSTANT);
             }
             self.stream.set_read_timeout(wait).map_err(Error::Broken)?;
             match self.stream.read(&mut chunk) {

@@ -99,7 +99,7 @@ pub(super) fn show_fields(
     Ok(())
 }
 
-fn field(member: &Member, name: &str) -> Vec<u8> {
+pub(super) fn field(member: &Member, name: &str) -> Vec<u8> {
     match name {
         "name" => member.name.clone(),
         "addr" => address(member).into(),

@@ -1,4 +1,7 @@
-//! `monitor`: the log and the events of an agent as they come (agent spec 3.11).
+//! `monitor`: the log and the events of an agent as they come (agent spec 3.11); events alone in
+//! [`events`].
+
+mod events;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -16,14 +19,25 @@ use crate::rpc::Request;
 use crate::rpc::record::{EventRecord, decode_line};
 use crate::rpc::reply::Member;
 
+const NO_LOG: &str = "With -event the log is not shown: leave -log-level out";
 const AGENT_GONE: &str = "
 Remote side ended the monitor! This usually means that the
 agent has ended or that the network connection to it is lost.";
 
 pub(super) fn monitor(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    // An interrupt is how one leaves; each record is written as a whole before the next is waited for.
-    let always = Arc::new(AtomicBool::new(true));
-    signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 0, always)?;
+    if flags.is_given("event") {
+        return match flags.is_given("log-level") {
+            true => Err(Failure::Message(NO_LOG.to_owned())),
+            false => events::events(flags, out),
+        };
+    }
+    for name in ["count", "timeout"] {
+        if flags.is_given(name) {
+            let words = format!("-{name} needs -event: which events count");
+            return Err(Failure::Message(words));
+        }
+    }
+    leave_by_interrupt()?;
     let mut client = connect(flags)?;
     let filter = b"*".to_vec();
     let events = client
@@ -62,12 +76,19 @@ pub(super) fn monitor(flags: &Flags, out: &mut dyn Write) -> Outcome {
                 shown
             })
         };
-        let text = text.map_err(|why| {
-            let words = format!("Error receiving records: not a record: {why}");
-            Failure::Message(words)
-        })?;
-        write_whole(&text, out)?;
+        write_whole(&text.map_err(no_record)?, out)?;
     }
+}
+
+/// An interrupt is how one leaves; each record is written as a whole before the next is waited for.
+fn leave_by_interrupt() -> io::Result<()> {
+    let always = Arc::new(AtomicBool::new(true));
+    signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 0, always)?;
+    Ok(())
+}
+
+fn no_record(why: impl std::fmt::Display) -> Failure {
+    Failure::Message(format!("Error receiving records: not a record: {why}"))
 }
 
 fn write_whole(text: &[u8], out: &mut dyn Write) -> io::Result<()> {

@@ -17,7 +17,7 @@ use super::handler::{self, queue};
 use super::{commands, keys, members, monitor, query, reachability, rtt, wait};
 use agent::AGENT_FLAGS;
 use handler_flags::HANDLER_TEST_FLAGS;
-use scripts::{MEMBERS_FLAGS, QUERY_FLAGS, REACHABILITY_FLAGS, WAIT_FLAGS};
+use scripts::{MEMBERS_FLAGS, MONITOR_FLAGS, QUERY_FLAGS, REACHABILITY_FLAGS, WAIT_FLAGS};
 
 /// Exit status when there is no command to run.
 const NO_COMMAND: u8 = 127;
@@ -271,17 +271,8 @@ pub const COMMANDS: &[Command] = &[
         name: "monitor",
         arguments: "",
         summary: "Shows the log and the events of an agent as they come",
-        description: "Prints the last lines of the agent's log, then new ones and all events, until it is interrupted.",
-        flags: &[
-            FORMAT,
-            flag(
-                "log-level",
-                Kind::Text,
-                "LEVEL",
-                "info",
-                "Least level of the lines: TRACE, DEBUG, INFO, WARN or ERR, whatever the agent itself prints.",
-            ),
-        ],
+        description: "Prints the last lines of the agent's log, then new ones and all events, until it is interrupted. With -event only events, a line each, for scripts.",
+        flags: MONITOR_FLAGS,
         calls_agent: true,
         own: false,
         run: Run::Print(monitor::monitor),

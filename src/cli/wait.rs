@@ -39,7 +39,7 @@ pub(super) fn wait(flags: &Flags, out: &mut dyn Write) -> Outcome {
 }
 
 /// How long to wait; `None` for ever.
-fn patience(flags: &Flags) -> Result<Option<Duration>, Failure> {
+pub(super) fn patience(flags: &Flags) -> Result<Option<Duration>, Failure> {
     let patience = flags.duration("timeout").map_err(Failure::Message)?;
     Ok(patience.filter(|patience| !patience.is_zero()))
 }

@@ -211,9 +211,10 @@ impl HandlerQueue {
             Event::User(event) => self.handed_over(event, at),
             _ => (None, at.unix_micros, Box::default()),
         };
-        self.last_local = at.unix_micros.max(self.last_local + 1);
+        let id = self.next_id(&event, at);
+        self.last_local = self.next_local(at);
         let waiting = Waiting {
-            id: event_id(&event, self.last_local).into(),
+            id,
             taken_micros,
             cost: cost(&event) + 8 * recorded.len(),
             event,
@@ -244,6 +245,15 @@ impl HandlerQueue {
         note_handled(&mut self.handled_queries, &waiting.event);
         self.note_drop(&waiting.event, at.now);
         self.finish(waiting.number);
+    }
+
+    /// The id that [`Self::push`] is about to give the event.
+    pub fn next_id(&self, event: &Event, at: Moment) -> Arc<str> {
+        event_id(event, self.next_local(at)).into()
+    }
+
+    fn next_local(&self, at: Moment) -> u64 {
+        at.unix_micros.max(self.last_local + 1)
     }
 
     /// The next run, if none is under way. Whoever takes it owes a [`Self::handle_outcome`]; what the

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::TextMap;
+use super::record::Details;
 use super::request::text_map;
 use crate::ordered::OrderedMap;
 use crate::serf::{self, Event, MemberEvent, QueryRecord};
@@ -94,31 +95,35 @@ pub fn write_stats(w: &mut Writer, stats: &Stats) {
 }
 
 /// The body of an event stream's record. `query_id` is what the client answers a query with.
-pub fn event_record(event: &Event, query_id: u64) -> Vec<u8> {
+pub fn event_record(event: &Event, query_id: u64, details: Option<&Details<'_>>) -> Vec<u8> {
     let mut writer = Writer::new(Dialect::Rpc);
     let w = &mut writer;
+    let more = details.map_or(0, |_| Details::FIELDS);
     match event {
         Event::Member(MemberEvent { kind, members }) => {
-            w.map(2).key("Event").text(kind.as_str());
+            w.map(2 + more).key("Event").text(kind.as_str());
             w.key("Members").array(members.len());
             for member in members {
                 write_member(w, member);
             }
         }
         Event::User(event) => {
-            w.map(5).key("Coalesce").bool(event.coalesce);
+            w.map(5 + more).key("Coalesce").bool(event.coalesce);
             w.key("Event").text("user");
             w.key("LTime").uint(event.ltime.0);
             w.key("Name").text(&event.name);
             w.key("Payload").bytes(&event.payload);
         }
         Event::Query(query) => {
-            w.map(5).key("Event").text("query");
+            w.map(5 + more).key("Event").text("query");
             w.key("ID").uint(query_id);
             w.key("LTime").uint(query.ltime.0);
             w.key("Name").text(&query.name);
             w.key("Payload").bytes(&query.payload);
         }
+    }
+    if let Some(details) = details {
+        details.write(w, event);
     }
     writer.into_bytes()
 }

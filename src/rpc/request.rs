@@ -86,6 +86,10 @@ pub enum Request {
         payload: Option<Vec<u8>>,
         coalesce: bool,
     },
+    /// The events of [`Request::Stream`], whose records tell more.
+    OwnStream {
+        filter: Vec<u8>,
+    },
     /// What waits for handlers.
     HandlerQueue,
     /// Give up what waits: for the handler of that name, the event of that id, or, if it is empty, all.
@@ -173,6 +177,7 @@ impl Header {
             | b"remove-key"
             | b"get-coordinate"
             | b"cottar-event"
+            | b"cottar-stream"
             | b"cottar-handler-drop"
             | b"cottar-handler-pause"
             | b"cottar-handler-resume" => Body::Present,
@@ -273,6 +278,10 @@ impl Request {
                 let filter = text(body, "Type")?;
                 Request::Stream { filter }
             }
+            b"cottar-stream" => {
+                let filter = text(body, "Type")?;
+                Request::OwnStream { filter }
+            }
             b"monitor" => {
                 let level = text(body, "LogLevel")?;
                 Request::Monitor { level }
@@ -352,6 +361,7 @@ impl Request {
             Request::Coordinate { .. } => "get-coordinate",
             Request::Handlers => "cottar-handlers",
             Request::OwnEvent { .. } => "cottar-event",
+            Request::OwnStream { .. } => "cottar-stream",
             Request::HandlerQueue => "cottar-handler-queue",
             Request::DropQueue { .. } => "cottar-handler-drop",
             Request::PauseHandler {
@@ -435,7 +445,7 @@ impl Request {
                 w.key("Tags");
                 write_text_map(w, set);
             }
-            Request::Stream { filter } => {
+            Request::Stream { filter } | Request::OwnStream { filter } => {
                 w.map(1).key("Type").text(filter);
             }
             Request::Monitor { level } => {

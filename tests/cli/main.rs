@@ -4,6 +4,7 @@
 
 mod agents;
 mod clients;
+mod events;
 mod exits;
 mod handler_tool;
 mod json;

@@ -189,7 +189,7 @@ impl Agent {
                     | Output::KeyringChanged { .. }
                     | Output::Taken(_)
                     | Output::Stop => {}
-                    Output::Event(event) => self.rpc.event(&event),
+                    Output::Event(event) => self.rpc.event(&event, None),
                     Output::CommandEnded { id, result } if RpcServer::owns(id) => {
                         self.rpc.command_ended(id, result);
                     }

@@ -153,7 +153,7 @@ fn records_are_laid_out_as_ever() {
         payload: b"hi".to_vec(),
         coalesce: false,
     };
-    agent.rpc.event(&Event::User(user));
+    agent.rpc.event(&Event::User(user), None);
     let query = cottar::serf::Query {
         ltime: cottar::serf::LamportTime(1),
         id: 77,
@@ -162,7 +162,7 @@ fn records_are_laid_out_as_ever() {
         source_node: None,
         deadline: agent.now + Duration::from_secs(1),
     };
-    agent.rpc.event(&Event::Query(query));
+    agent.rpc.event(&Event::Query(query), None);
     agent.run();
     let expected = unhex(
         "82a54572726f72a0a353657105
@@ -180,10 +180,11 @@ fn member_events_carry_whole_members() {
     agent.send(session, &stream("member-update").encode(5));
     agent.take(session);
     let members = agent.serf.members().cloned().collect();
-    agent.rpc.event(&Event::Member(cottar::serf::MemberEvent {
+    let update = Event::Member(cottar::serf::MemberEvent {
         kind: cottar::serf::MemberEventKind::Update,
         members,
-    }));
+    });
+    agent.rpc.event(&update, None);
     agent.run();
     let got = agent.take_bytes(session);
     let record = decode(&got[13..]);

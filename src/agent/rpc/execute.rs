@@ -66,10 +66,8 @@ impl RpcServer {
             Request::Stats => state.reply_with(seq, "", |writer| {
                 reply::write_stats(writer, &answers::stats(view, self.dropped, with_scripts));
             }),
-            Request::Stream { filter } => {
-                let error = state.subscribe(seq, &filter).err().unwrap_or_default();
-                state.reply(seq, error);
-            }
+            Request::Stream { filter } => state.subscribe(seq, &filter, false),
+            Request::OwnStream { filter } => state.subscribe(seq, &filter, true),
             Request::Monitor { level } => {
                 let error = state.watch(seq, &level, view.logger);
                 state.reply(seq, error.as_ref().err().map_or("", String::as_str));

@@ -29,6 +29,7 @@ use super::observe::logger::Logger;
 use crate::go;
 use crate::handler::HandlerQueue;
 use crate::ordered::{OrderedMap, OrderedSet};
+use crate::rpc::record::Details;
 use crate::rpc::{TextMap, cluster, queue, reply};
 use crate::serf::{
     Command, CommandId, CommandResult, Event, JoinTarget, KeyReport, QueryRecord, Serf, Tags,
@@ -452,11 +453,16 @@ impl RpcServer {
         }
     }
 
+    /// Whether [`Self::event`] needs details.
+    pub fn wants_details(&self) -> bool {
+        self.sessions.values().any(Session::wants_details)
+    }
+
     /// Something happened; goes to every stream that wants it.
-    pub fn event(&mut self, event: &Event) {
-        let mut shared = None;
+    pub fn event(&mut self, event: &Event, details: Option<&Details<'_>>) {
+        let mut shared = [None, None];
         self.sessions.for_each_mut(|&session, state| {
-            if let Some(lost) = state.event(event, &mut shared) {
+            if let Some(lost) = state.event(event, details, &mut shared) {
                 self.dropped += lost;
                 state.look_at(session, &mut self.ready);
             }

@@ -11,6 +11,7 @@ use log::LevelFilter;
 
 use crate::handler::EventFilter;
 use crate::ordered::{OrderedMap, OrderedSet};
+use crate::rpc::record::Details;
 use crate::rpc::reply;
 use crate::rpc::request::Body;
 use crate::rpc::{ByteQueue, Header, REQUEST_BYTES_MAX, Request, STRANGER_BYTES_MAX, record};
@@ -38,6 +39,8 @@ const ANSWERABLE_MAX: usize = 4096;
 #[derive(Debug)]
 struct Stream {
     filters: Vec<EventFilter>,
+    /// Its records have details.
+    is_detailed: bool,
     /// Records of it that are in the session's queue.
     waiting: usize,
     /// Records lost since one was last accepted.
@@ -293,8 +296,18 @@ impl Session {
         self.ending = Some(ending.max_with(self.ending));
     }
 
-    /// Opens a stream.
-    pub fn subscribe(&mut self, seq: u64, filter: &[u8]) -> Result<(), &'static str> {
+    /// Opens a stream, or says why not.
+    pub fn subscribe(&mut self, seq: u64, filter: &[u8], is_detailed: bool) {
+        let opened = self.open_stream(seq, filter, is_detailed);
+        self.reply(seq, opened.err().unwrap_or_default());
+    }
+
+    fn open_stream(
+        &mut self,
+        seq: u64,
+        filter: &[u8],
+        is_detailed: bool,
+    ) -> Result<(), &'static str> {
         let filters = EventFilter::parse_list(filter).map_err(|_| "Invalid event filter")?;
         if self.streams.contains_key(&seq) {
             return Err("Stream with given sequence exists");
@@ -304,6 +317,7 @@ impl Session {
         }
         let stream = Stream {
             filters,
+            is_detailed,
             waiting: 0,
             dropped: 0,
         };
@@ -373,9 +387,19 @@ impl Session {
         }
     }
 
-    /// Queues a record in each stream that wants the event; `shared` keeps its bytes for the next one.
-    /// Tells how many streams lost it, or `None` if no stream wanted it.
-    pub fn event(&mut self, event: &Event, shared: &mut Option<Rc<[u8]>>) -> Option<u64> {
+    /// Whether one of its streams wants details of events.
+    pub fn wants_details(&self) -> bool {
+        self.streams.values().any(|stream| stream.is_detailed)
+    }
+
+    /// Queues a record in each stream that wants the event; `shared` keeps its bytes, without and with
+    /// details, for the next one. Tells how many streams lost it, or `None` if no stream wanted it.
+    pub fn event(
+        &mut self,
+        event: &Event,
+        details: Option<&Details<'_>>,
+        shared: &mut [Option<Rc<[u8]>>; 2],
+    ) -> Option<u64> {
         let mut lost = None;
         self.streams.for_each_mut(|&seq, stream| {
             if !stream.filters.iter().any(|filter| filter.matches(event)) {
@@ -399,14 +423,19 @@ impl Session {
                 );
                 stream.dropped = 0;
             }
+            let details = details.filter(|_| stream.is_detailed);
+            let [plain, detailed] = &mut *shared;
+            let shared = if stream.is_detailed { detailed } else { plain };
             let body = match event {
                 // Each stream has a number of its own to answer with.
                 Event::Query(query) => {
                     self.last_query_id += 1;
                     remember(&mut self.answerable, self.last_query_id, query);
-                    reply::event_record(event, self.last_query_id).into()
+                    reply::event_record(event, self.last_query_id, details).into()
                 }
-                _ => Rc::clone(shared.get_or_insert_with(|| reply::event_record(event, 0).into())),
+                _ => Rc::clone(
+                    shared.get_or_insert_with(|| reply::event_record(event, 0, details).into()),
+                ),
             };
             stream.waiting += 1;
             self.records.push_back(StreamRecord { seq, body });

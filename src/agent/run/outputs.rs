@@ -3,6 +3,7 @@
 use super::{Agent, STEPS_A_ROUND, Waiting};
 use crate::agent::rpc::RpcServer;
 use crate::handler::outcome::Answer;
+use crate::rpc::record::Details;
 use crate::serf::{CommandId, CommandResult, Event, MemberEventKind, Output};
 
 impl Agent {
@@ -41,7 +42,17 @@ impl Agent {
 
     /// Streams see an event at once; the handlers when it is its turn.
     fn handle_event(&mut self, event: Event) {
-        self.server.event(&event);
+        let at = self.clock.moment();
+        let details = self.server.wants_details().then(|| Details {
+            id: self.handlers.next_id(&event, at),
+            taken_micros: self.handlers.taken_micros(&event, at),
+            local: (self.serf.local_name().as_bytes(), self.serf.tags()),
+            deadline_micros: match &event {
+                Event::Query(query) => at.unix_micros_of(query.deadline),
+                _ => 0,
+            },
+        });
+        self.server.event(&event, details.as_ref());
         if let Event::Member(news) = &event {
             self.own_leave_seen |= news.kind == MemberEventKind::Leave
                 && news
@@ -49,7 +60,7 @@ impl Agent {
                     .iter()
                     .any(|m| m.name == *self.serf.local_name());
         }
-        self.handlers.push(event, self.clock.moment());
+        self.handlers.push(event, at);
     }
 
     fn command_ended(&mut self, id: CommandId, result: CommandResult) {

@@ -128,6 +128,11 @@ impl Flags {
         Ok(())
     }
 
+    /// Whether the flag was given.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.order.contains(&name)
+    }
+
     /// All values of a flag in the order given; empty if it was not given.
     pub fn values(&self, name: &str) -> &[String] {
         let takes_bytes = self.command.flag(name).map(Flag::takes_bytes);

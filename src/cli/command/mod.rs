@@ -54,10 +54,11 @@ pub struct Flag {
 }
 
 /// Flags whose values are paths, scripts, payloads, names of nodes or tags: any bytes, as the system has them.
-const BYTES: [&str; 15] = [
+const BYTES: [&str; 16] = [
     "config-dir",
     "config-file",
     "delete",
+    "event",
     "event-handler",
     "journal",
     "keyring-file",
@@ -116,7 +117,7 @@ impl Command {
     /// to stdout as there, where scripts look for them.
     pub fn is_beyond_reference(&self, flags: &Flags) -> bool {
         let mut own_flags = self.all_flags().filter(|flag| flag.own);
-        self.own || own_flags.any(|flag| flags.value(flag.name).is_some())
+        self.own || own_flags.any(|flag| flags.is_given(flag.name))
     }
     /// All flags of the command, the common ones last.
     pub fn all_flags(&self) -> impl Iterator<Item = &'static Flag> + use<> {

@@ -65,6 +65,38 @@ pub(super) const MEMBERS_FLAGS: &[Flag] = &[
     ),
 ];
 
+pub(super) const MONITOR_FLAGS: &[Flag] = &[
+    own(flag(
+        "count",
+        Kind::Integer,
+        "NUMBER",
+        "0",
+        "With -event: end with 0 after so many events; 0: go on.",
+    )),
+    own(flag(
+        "event",
+        Kind::List,
+        "FILTER",
+        "",
+        "Show only such events, and no log: filters as in front of a handler; may be given several times.",
+    )),
+    FORMAT,
+    flag(
+        "log-level",
+        Kind::Text,
+        "LEVEL",
+        "info",
+        "Least level of the lines: TRACE, DEBUG, INFO, WARN or ERR, whatever the agent itself prints.",
+    ),
+    own(flag(
+        "timeout",
+        Kind::Duration,
+        "DURATION",
+        "0s",
+        "With -event: end with 2 after so long; 0: never.",
+    )),
+];
+
 pub(super) const QUERY_FLAGS: &[Flag] = &[
     NUL,
     own(flag(

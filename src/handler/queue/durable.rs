@@ -160,6 +160,17 @@ impl HandlerQueue {
             .push(unhanded);
     }
 
+    /// When the agent took an event in that it is about to hand over, in microseconds since 1970.
+    pub fn taken_micros(&self, event: &Event, at: Moment) -> u64 {
+        let Event::User(event) = event else {
+            return at.unix_micros;
+        };
+        let hash = event_hash(&event.name, &event.payload);
+        let mut of_name = self.pending.by_name.get(&event.name).into_iter().flatten();
+        let it = of_name.find(|u| u.ltime == event.ltime && u.hash == hash);
+        it.map_or(at.unix_micros, |unhanded| unhanded.taken_micros)
+    }
+
     /// A user event is handed over: its number in the journal, when it came, and for which handlers.
     /// Those of its name that the coalescer has dropped for it are finished.
     pub(super) fn handed_over(

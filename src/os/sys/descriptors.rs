@@ -6,6 +6,7 @@ use std::{io, mem};
 use libc::c_int;
 
 use super::check;
+use crate::time::Duration;
 
 /// A pipe, read end first; neither end survives an exec.
 ///
@@ -108,8 +109,21 @@ pub fn is_writable(fd: BorrowedFd<'_>, timeout_ms: c_int) -> bool {
     unsafe { libc::poll(&mut poll, 1, timeout_ms) > 0 }
 }
 
-/// Waits until the one can be read or nobody reads the other any more; tells whether nobody does.
-pub fn is_unread_before(source: BorrowedFd<'_>, sink: BorrowedFd<'_>) -> bool {
+/// Waits until the one can be read, nobody reads the other any more, or the time is over; tells whether
+/// nobody does.
+pub fn is_unread_before(
+    source: BorrowedFd<'_>,
+    sink: BorrowedFd<'_>,
+    time: Option<Duration>,
+) -> bool {
+    // Rounded up, or the last fraction of a millisecond would be waited for by asking again.
+    let millis = time.map_or(-1, |time| {
+        time.as_millis()
+            .saturating_add(1)
+            .try_into()
+            .unwrap_or(i32::MAX)
+    });
+
     let poll = |fd: BorrowedFd<'_>, events| libc::pollfd {
         fd: fd.as_raw_fd(),
         events,
@@ -118,7 +132,7 @@ pub fn is_unread_before(source: BorrowedFd<'_>, sink: BorrowedFd<'_>) -> bool {
     // What went wrong is told of unasked.
     let mut both = [poll(source, libc::POLLIN), poll(sink, 0)];
     // SAFETY: `both` are two valid pollfds.
-    while unsafe { libc::poll(both.as_mut_ptr(), 2, -1) } < 0 {
+    while unsafe { libc::poll(both.as_mut_ptr(), 2, millis) } < 0 {
         if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             return false;
         }
