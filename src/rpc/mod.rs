@@ -8,6 +8,7 @@
 
 pub mod byte_queue;
 pub mod cluster;
+pub mod details;
 pub mod handlers;
 pub mod queue;
 pub mod record;

@@ -1,11 +1,8 @@
 //! What a client gets from its streams and its monitor (agent spec 2.4).
 
-use std::sync::Arc;
-
 use super::TextMap;
 use super::reply::Member;
 use super::request::text_map;
-use crate::serf::{Event, Tags};
 use crate::wire::msgpack::{Error, Reader, Writer};
 
 /// The body of a monitor's record.
@@ -24,41 +21,6 @@ pub fn decode_line(value: &[u8]) -> Result<Vec<u8>, Error> {
         Ok::<_, Error>(())
     })?;
     Ok(line)
-}
-
-/// What agents of cottar tell of an event beside what the reference does, to streams that ask for it.
-#[derive(Clone, Debug)]
-pub struct Details<'a> {
-    /// The event's id.
-    pub id: Arc<str>,
-    /// When the agent took it in, in microseconds since 1970.
-    pub taken_micros: u64,
-    /// The agent's node: name and tags.
-    pub local: (&'a [u8], &'a Tags),
-    /// Until when an answer to a query is of use, in microseconds since 1970.
-    pub deadline_micros: u64,
-}
-
-impl Details<'_> {
-    /// How many fields these are.
-    pub(super) const FIELDS: usize = 5;
-
-    pub(super) fn write(&self, w: &mut Writer, event: &Event) {
-        let (name, tags) = self.local;
-        let from = match event {
-            Event::Query(query) => query.source_node.as_ref().map(|node| node.as_bytes()),
-            _ => None,
-        };
-        w.key("Deadline").uint(self.deadline_micros);
-        w.key("EventID").text(&*self.id);
-        w.key("From").text(from.unwrap_or_default());
-        w.key("Self").map(2).key("Name").text(name);
-        w.key("Tags").map(tags.len());
-        for (key, value) in tags.iter() {
-            w.text(key).text(value);
-        }
-        w.key("Taken").uint(self.taken_micros);
-    }
 }
 
 /// The body of a stream's record; what an event of its kind does not have is `None`.
@@ -153,8 +115,9 @@ impl More {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::details::Details;
     use crate::rpc::reply::event_record;
-    use crate::serf::{LamportTime, Query};
+    use crate::serf::{Event, LamportTime, Query, Tags};
     use crate::time::Instant;
     use crate::wire::NodeName;
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::TextMap;
-use super::record::Details;
+use super::details::Details;
 use super::request::text_map;
 use crate::ordered::OrderedMap;
 use crate::serf::{self, Event, MemberEvent, QueryRecord};

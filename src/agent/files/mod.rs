@@ -50,8 +50,8 @@ pub fn check_place(path: &Path) -> Result<(), String> {
         .filter(|parent| !parent.as_os_str().is_empty());
     match fs::metadata(parent.unwrap_or(Path::new("."))) {
         Ok(parent) if parent.is_dir() => Ok(()),
-        Ok(_) => Err(format!("create {}: not a directory", path.display())),
-        Err(why) => Err(format!("create {}: {}", path.display(), os_error(&why))),
+        Ok(_) => Err(format!("create {}: not a directory", shown(path))),
+        Err(why) => Err(format!("create {}: {}", shown(path), os_error(&why))),
     }
 }
 
@@ -63,6 +63,6 @@ pub fn check_directory(path: &Path) -> Result<(), String> {
     match fs::read_dir(path) {
         Ok(_) => Ok(()),
         Err(why) if why.kind() == io::ErrorKind::NotFound => check_place(path),
-        Err(why) => Err(format!("open {}: {}", path.display(), os_error(&why))),
+        Err(why) => Err(format!("open {}: {}", shown(path), os_error(&why))),
     }
 }

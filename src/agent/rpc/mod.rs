@@ -29,7 +29,7 @@ use super::observe::logger::Logger;
 use crate::go;
 use crate::handler::HandlerQueue;
 use crate::ordered::{OrderedMap, OrderedSet};
-use crate::rpc::record::Details;
+use crate::rpc::details::Details;
 use crate::rpc::{TextMap, cluster, queue, reply};
 use crate::serf::{
     Command, CommandId, CommandResult, Event, JoinTarget, KeyReport, QueryRecord, Serf, Tags,

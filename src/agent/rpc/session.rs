@@ -11,7 +11,7 @@ use log::LevelFilter;
 
 use crate::handler::EventFilter;
 use crate::ordered::{OrderedMap, OrderedSet};
-use crate::rpc::record::Details;
+use crate::rpc::details::Details;
 use crate::rpc::reply;
 use crate::rpc::request::Body;
 use crate::rpc::{ByteQueue, Header, REQUEST_BYTES_MAX, Request, STRANGER_BYTES_MAX, record};

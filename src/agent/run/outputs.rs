@@ -3,7 +3,7 @@
 use super::{Agent, STEPS_A_ROUND, Waiting};
 use crate::agent::rpc::RpcServer;
 use crate::handler::outcome::Answer;
-use crate::rpc::record::Details;
+use crate::rpc::details::Details;
 use crate::serf::{CommandId, CommandResult, Event, MemberEventKind, Output};
 
 impl Agent {
