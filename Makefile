@@ -160,23 +160,27 @@ lint-man:
 		sh tests/live/skipped.sh note "manual pages" "no \`mandoc\`"; \
 	fi
 
-# Most suites wait for agents rather than for the processor, and can do so for many at a time. Those that
-# compute run beside them; what they print comes at the end.
+# Most suites wait for agents rather than for the processor, and can do so for many at a time, most of all
+# the mixed clusters. Those that compute run beside them and let them go first. What runs in the background
+# is printed at the end.
 COMPUTING = architecture fuzz manual rpc sim vectors
 SUITES = $(basename $(notdir $(wildcard tests/*.rs))) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs))
 QUICK = architecture fuzz rpc vectors
-WAITING = $(filter-out $(COMPUTING),$(SUITES))
+WAITING = $(filter-out $(COMPUTING) interop,$(SUITES))
 
 test: export RUST_TEST_THREADS ?= 8
 test: ## all tests alone
 	$(CARGO) test --locked --no-run
-	@log=$$(mktemp); trap 'kill $$computing 2>/dev/null; rm -f "$$log"' EXIT; \
-	$(CARGO) test --locked --lib --bins $(COMPUTING:%=--test %) >"$$log" 2>&1 & computing=$$!; \
-	$(CARGO) test --locked $(WAITING:%=--test %); waiting=$$?; \
-	wait $$computing; computed=$$? computing=; cat "$$log"; \
-	[ $$waiting -eq 0 ] && [ $$computed -eq 0 ]
+	@logs=$$(mktemp -d); trap 'kill $$computing $$mixed 2>/dev/null; rm -rf "$$logs"' EXIT; \
+	nice -n 5 $(CARGO) test --locked --lib --bins $(COMPUTING:%=--test %) >"$$logs/1" 2>&1 & computing=$$!; \
+	RUST_TEST_THREADS=$$((3 * RUST_TEST_THREADS)) $(CARGO) test --locked --test interop >"$$logs/2" 2>&1 & mixed=$$!; \
+	$(CARGO) test --locked $(WAITING:%=--test %); failed=$$?; \
+	wait $$mixed || failed=1; mixed=; cat "$$logs/2"; \
+	wait $$computing || failed=1; computing=; cat "$$logs/1"; \
+	[ $$failed -eq 0 ]
 	$(CARGO) test --locked --doc
 
+interop: export RUST_TEST_THREADS ?= 24
 interop: ## the tests of clusters mixed with Serf, which must be installed
 	COTTAR_INTEROP=require $(CARGO) test --locked --test interop
 

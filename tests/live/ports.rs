@@ -25,8 +25,9 @@ pub fn row(length: u16) -> SocketAddr {
 
 fn row_at(ip: IpAddr, length: u16) -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    // Other processes of the kind begin elsewhere.
-    let begin = std::process::id().wrapping_mul(97);
+    // Other processes of the kind begin elsewhere, those of the same moment as far away as can be: steps of
+    // the golden section.
+    let begin = std::process::id().wrapping_mul(12_361) % COUNT;
     loop {
         let step = NEXT.fetch_add(u32::from(length), Ordering::Relaxed);
         let port = FIRST + begin.wrapping_add(step) % COUNT;
