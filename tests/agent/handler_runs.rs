@@ -9,7 +9,7 @@ use cottar::rpc::Request;
 use cottar::rpc::request::Query;
 use tempfile::TempDir;
 
-use crate::live::{Agent, COTTAR, Kind, Spec, arg, content, eventually};
+use crate::live::{Agent, COTTAR, Hold, Kind, Spec, arg, content, eventually};
 
 /// A running agent, a folder for its handlers, and how far its log has been looked through.
 struct Handling {
@@ -195,9 +195,9 @@ fn a_late_answer_is_refused() {
 
 #[test]
 fn a_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
+    let hold = Hold::new();
     let mut agent = Handling::start(&[
-        // Ends when the test says so.
-        "-event-handler=user:slow=while [ ! -e $DIR/go ]; do sleep 0.05; done",
+        &format!("-event-handler=user:slow={}", hold.script()),
         "-event-handler=user:fast=echo $SERF_USER_LTIME >>$DIR/order",
     ]);
     agent.event("slow", "");
@@ -215,7 +215,7 @@ fn a_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
     let members = agent.run(&["members"]);
     assert!(members.contains("alive"), "{members}");
     assert!(!agent.file("order").exists());
-    fs::write(agent.file("go"), "").unwrap();
+    hold.release();
     let expected: String = (2..1_002).map(|time| format!("{time}\n")).collect();
     agent.file_meets(
         "order",

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::live::{Agent, Kind, Spec, content, refused, wait_until};
+use crate::live::{Agent, Hold, Kind, Spec, content, refused, wait_until};
 use cottar::cli::client::Client;
 use cottar::rpc::Request;
 
@@ -190,14 +190,18 @@ fn an_orderly_end_keeps_what_waits_and_a_leave_drops_it() {
 #[test]
 fn a_handler_that_ends_its_agent_is_repeated_once() {
     let place = Place::new();
-    let handler = "user=echo $SERF_USER_EVENT $COTTAR_ATTEMPT ${COTTAR_REPLAY:+replay} >>$D/ran; \
-                   test $SERF_USER_EVENT != die || \
-                   { until test -e $D/go; do sleep 0.02; done; kill -KILL $PPID; }";
+    let hold = Hold::new();
+    let handler = format!(
+        "user=echo $SERF_USER_EVENT $COTTAR_ATTEMPT ${{COTTAR_REPLAY:+replay}} >>$D/ran; \
+         test $SERF_USER_EVENT != die || {{ {}; kill -KILL $PPID; }}",
+        hold.script()
+    );
+    let handler = handler.as_str();
     let agent = place.start(handler);
     let mut client = Caller::new(&agent);
     client.event("die");
     client.event("after");
-    fs::write(place.path("go"), "").unwrap();
+    hold.release();
     agent.exit_code();
     wait_until("it has died", || place.lines("ran").len() == 1);
     let flags = place.flags(handler);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::live::{Agent, COTTAR, Kind, Spec, arg, content, lacks_namespaces, wait_until};
+use crate::live::{Agent, COTTAR, Hold, Kind, Spec, arg, content, lacks_namespaces, wait_until};
 
 /// A shell that does this, then becomes the command behind it.
 fn after(first: &str) -> Command {
@@ -129,11 +129,11 @@ fn process_one_reaps_orphans() {
 #[test]
 fn a_handler_outlives_the_agent() {
     let dir = tempfile::tempdir().unwrap();
-    let (go, done) = (dir.path().join("go"), dir.path().join("done"));
+    let (hold, done) = (Hold::new(), dir.path().join("done"));
     // Both the handler and a background process of an earlier one write when the agent is gone.
-    let wait = format!("until test -e {}; do sleep 0.05; done", arg(&go));
     let write = format!(
-        "{wait}; echo a; echo b; echo $SERF_USER_EVENT >>{}",
+        "{}; echo a; echo b; echo $SERF_USER_EVENT >>{}",
+        hold.script(),
         arg(&done)
     );
     let background = format!("-event-handler=user:first=({write}) &");
@@ -147,10 +147,10 @@ fn a_handler_outlives_the_agent() {
     assert_eq!(agent.end(libc::SIGTERM), 1);
     let text = agent.text();
     assert!(
-        text.contains("Stopping while script 'until test -e"),
+        text.contains("Stopping while script 'while test -e"),
         "{text}"
     );
-    fs::write(&go, "").unwrap();
+    hold.release();
     wait_until("the last lines of both", || {
         content(&done).contains("first") && content(&done).contains("second")
     });

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::live::{COTTAR, Kind, Spec, wait_until};
+use crate::live::{COTTAR, Hold, Kind, Spec, wait_until};
 use crate::{lines_of, serves_rpc, start};
 
 #[test]
@@ -20,10 +20,8 @@ fn the_own_farewell_reaches_a_handler_before_the_end() {
 
 #[test]
 fn a_handler_that_hangs_holds_up_nothing_but_other_handlers() {
-    let dir = tempfile::tempdir().unwrap();
-    let release = dir.path().join("release");
-    let hang = format!("while [ ! -e {} ]; do sleep 0.1; done", release.display());
-    let first = start("first", &["-event-handler", &hang]);
+    let hold = Hold::new();
+    let first = start("first", &["-event-handler", &hold.script()]);
     first.wait_for("Received event: member-join");
     let join = first.gossip.to_string();
     let _second = start("second", &["-join", &join]);
@@ -33,7 +31,6 @@ fn a_handler_that_hangs_holds_up_nothing_but_other_handlers() {
     // It does not hold up the end either.
     first.signal(libc::SIGINT);
     assert_eq!(first.exit_code(), 0);
-    fs::write(release, "").unwrap();
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::live::{Agent, COTTAR, Kind, Spec, arg, content, free, lacks_reference, wait_until};
+use crate::live::{
+    Agent, COTTAR, Hold, Kind, Spec, arg, content, free, lacks_reference, wait_until,
+};
 use cottar::cli::client::Client;
 use cottar::rpc::Request;
 use serde_json::Value;
@@ -582,8 +584,8 @@ fn the_list_counts_what_was_dropped() {
     let config = dir.path().join("c.json");
     fs::write(&config, "{\"user_event_size_limit\": 9216}").unwrap();
     let file = format!("-config-file={}", arg(&config));
-    let go = dir.path().join("go");
-    let slow = format!("while [ ! -e {} ]; do sleep 0.05; done", arg(&go));
+    let hold = Hold::new();
+    let slow = hold.script();
     let handlers = [
         format!("-event-handler=user:slow={slow}"),
         "-event-handler=user:much=:".into(),
@@ -605,7 +607,7 @@ fn the_list_counts_what_was_dropped() {
     let [runs, _, _, dropped] = counts(&agent, ":");
     assert!(runs == 0 && dropped > 0, "{dropped}");
     assert_eq!(counts(&agent, &slow)[3], 0);
-    fs::write(&go, "").unwrap();
+    hold.release();
     wait_until("the rest runs", || counts(&agent, ":")[0] == sent - dropped);
     assert_eq!(counts(&agent, ":")[3], dropped);
     let (_, info) = agent.call("info", &[]);

@@ -10,6 +10,7 @@
 #![allow(dead_code, unused_imports, reason = "each suite uses a part")]
 
 pub mod agent;
+mod hold;
 pub mod lab;
 pub mod members;
 pub mod namespace;
@@ -23,6 +24,7 @@ pub mod spec;
 pub mod wait;
 
 pub use agent::{Agent, refused};
+pub use hold::Hold;
 pub use lab::{Lab, scenario};
 pub use members::{Member, await_members, await_status};
 pub use output::Output;
