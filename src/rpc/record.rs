@@ -44,7 +44,7 @@ pub struct EventRecord {
     pub more: Option<More>,
 }
 
-/// [`Details`] as a client gets them.
+/// [`Details`](crate::rpc::details::Details) as a client gets them.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct More {
     /// The event's id.
