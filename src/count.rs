@@ -1,5 +1,7 @@
 //! Numbers of things in messages: "1 event", "2 events".
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 
 /// How many of what there is; the noun is given in the singular, and its plural ends in `s`.

@@ -1,6 +1,8 @@
 //! Notations of the reference's language that its users see: durations of flags and files, quoted text
 //! in messages (agent spec 3.1, 4.5).
 
+#![forbid(unsafe_code)]
+
 use std::time::Duration;
 
 /// Nanoseconds of a duration such as `300ms`, `1h3m0.5s`, `-2s` or `0`.

@@ -1,6 +1,8 @@
 //! JSON as the reference prints it (agent spec 3.1): two blanks a level, `<`, `>` and `&` escaped for the
 //! sake of HTML, U+FFFD for what is no UTF-8.
 
+#![forbid(unsafe_code)]
+
 use std::fmt::Write;
 
 /// A value to print.

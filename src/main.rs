@@ -1,5 +1,7 @@
 //! The `cottar` program: runs a command and turns its end into an exit code.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use cottar::agent::files::sync;

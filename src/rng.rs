@@ -4,6 +4,8 @@
 //! seeded through SplitMix64 (Blackman and Vigna, "Scrambled linear pseudorandom number
 //! generators", 2018): small, fast, and the same on every machine.
 
+#![forbid(unsafe_code)]
+
 use crate::time::Duration;
 
 /// A deterministic random generator.

@@ -3,6 +3,8 @@
 //! The core never reads a clock. Every entry point takes `now`, so that a run is a function of
 //! its inputs and a simulator can own time.
 
+#![forbid(unsafe_code)]
+
 use core::fmt;
 use core::ops::{Add, AddAssign, Sub};
 pub use core::time::Duration;

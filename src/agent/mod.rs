@@ -4,6 +4,8 @@
 //! readiness, signals and deadlines, and that never waits by itself. Parts that a build leaves out have
 //! stand-ins in the folders `absent`, so that the loop is the same in all builds.
 
+#![forbid(unsafe_code)]
+
 pub mod config;
 pub mod files;
 #[cfg(feature = "mdns")]

@@ -1,6 +1,8 @@
 //! The command line: one table of commands and flags, a blocking RPC client, output as text or JSON
 //! (agent spec 3).
 
+#![forbid(unsafe_code)]
+
 pub mod client;
 mod columns;
 pub mod command;

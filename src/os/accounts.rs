@@ -1,6 +1,8 @@
 //! Groups as group(5) has them. Read here, because the C library's look-ups may want to load modules, which
 //! a static binary cannot do.
 
+#![forbid(unsafe_code)]
+
 use std::fs::File;
 use std::io::{self, Read};
 

@@ -1,5 +1,7 @@
 //! The one place where the agent reads the clocks.
 
+#![forbid(unsafe_code)]
+
 use std::time::{Duration, Instant as SystemInstant, SystemTime, UNIX_EPOCH};
 
 use crate::handler::Moment;

@@ -1,5 +1,7 @@
 //! Errors of the operating system in the reference's words, which scripts and people look for.
 
+#![forbid(unsafe_code)]
+
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Children that this process has started itself, and is the only one to wait for.
 
+#![forbid(unsafe_code)]
+
 use std::cell::RefCell;
 use std::io;
 use std::process::{Child, Command, ExitStatus};

@@ -1,5 +1,7 @@
 //! Signals, as bytes in a pipe that the loop polls (agent spec 4.7).
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;

@@ -7,6 +7,8 @@
 //! Within a call, whatever the membership layer has to say is handled in its order before the call
 //! ends, so that no state of it waits between calls.
 
+#![forbid(unsafe_code)]
+
 mod command;
 pub mod config;
 pub mod coordinates;

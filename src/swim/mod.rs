@@ -3,6 +3,8 @@
 //! A pure state machine: bytes, time and choices come in, [`Output`]s come out in one ordered queue.
 //! It knows nothing of Serf: user messages, user state and node meta are bytes to it.
 
+#![forbid(unsafe_code)]
+
 mod announce;
 mod awareness;
 mod border;

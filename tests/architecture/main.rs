@@ -318,25 +318,35 @@ fn declares(source: &str, level: &str) -> bool {
     marks.windows(due.len()).any(|window| window == due)
 }
 
+/// Whether the compiler is to be told in this file that there is no unsafe code below it: at the root of each
+/// module, and for the one with the folder that has some, at the roots of that folder's neighbours.
+fn must_forbid(file: &str) -> bool {
+    let above = UNSAFE_FOLDER.trim_end_matches('/');
+    let (mixed, folder) = above.rsplit_once('/').unwrap();
+    match module_of(file).as_slice() {
+        [] => file == "src/main.rs",
+        [top] => format!("src/{top}") != mixed,
+        [top, name] => format!("src/{top}") == mixed && name != folder,
+        _ => false,
+    }
+}
+
 #[test]
 fn the_compiler_refuses_unsafe_code_too() {
     let sources = sources();
-    let lib = &sources
+    let lax: Vec<_> = sources
+        .iter()
+        .filter(|(file, source)| must_forbid(file) && !declares(source, "forbid"))
+        .map(|(file, _)| file)
+        .collect();
+    assert!(lax.is_empty(), "without #![forbid(unsafe_code)]: {lax:?}");
+    let roots = sources.iter().filter(|(file, _)| must_forbid(file)).count();
+    assert!(roots > MODULES.len(), "{roots} roots");
+    let (_, lib) = sources
         .iter()
         .find(|(file, _)| file == "src/lib.rs")
-        .unwrap()
-        .1;
-    let everywhere = declares(lib, "deny") || declares(lib, "forbid");
-    for (name, _) in MODULES {
-        let root = sources
-            .iter()
-            .find(|(file, _)| module_of(file)[..] == [*name]);
-        let Some((file, source)) = root else { continue };
-        assert!(
-            everywhere || SHELL.contains(name) || declares(source, "forbid"),
-            "{file} does not forbid unsafe code, nor does src/lib.rs"
-        );
-    }
+        .unwrap();
+    assert!(declares(lib, "deny"));
     for (file, source) in &sources {
         let allows = tokens(source).windows(3).any(|window| {
             window[0].1.word() == Some("allow")
@@ -348,6 +358,26 @@ fn the_compiler_refuses_unsafe_code_too() {
             "{file} allows unsafe code"
         );
     }
+}
+
+#[test]
+fn roots_are_told_from_what_lies_below_them() {
+    for (file, expected) in [
+        ("src/main.rs", true),
+        ("src/time.rs", true),
+        ("src/agent/mod.rs", true),
+        ("src/os/clock.rs", true),
+        ("src/os/mod.rs", false),
+        ("src/os/sys/mod.rs", false),
+        ("src/os/sys/users.rs", false),
+        ("src/agent/run/mod.rs", false),
+        ("src/lib.rs", false),
+    ] {
+        assert_eq!(must_forbid(file), expected, "{file}");
+    }
+    assert!(declares("#! [forbid( unsafe_code )]", "forbid"));
+    assert!(!declares("// #![forbid(unsafe_code)]", "forbid"));
+    assert!(!declares("#![deny(unsafe_code)]", "forbid"));
 }
 
 #[test]
