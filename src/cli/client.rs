@@ -7,13 +7,14 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use super::dial::Place;
 use super::dial::dial;
 pub use super::error::Error;
 use super::terminal::readable;
 use crate::ordered::OrderedSet;
+use crate::os::clock::Deadline;
 use crate::os::sys;
 use crate::rpc::cluster::{KeyReply, decode_coordinate};
 use crate::rpc::handlers::{HandlerFigures, decode_handlers};
@@ -53,7 +54,7 @@ pub struct Client {
     early: VecDeque<(u64, Vec<u8>)>,
     interrupt: Option<Arc<AtomicBool>>,
     /// When whoever waits does not want to wait any longer.
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     heeds_stdout: bool,
 }
 
@@ -70,7 +71,7 @@ impl Client {
     ///
     /// # Errors
     /// Says why there is no connection that can be used.
-    pub fn connect_before(deadline: Option<Instant>, place: &Place, key: &str) -> Result<Self> {
+    pub fn connect_before(deadline: Option<Deadline>, place: &Place, key: &str) -> Result<Self> {
         let stream = dial(place, deadline)?;
         stream
             .set_write_timeout(Some(WRITE_TIME_MAX))
@@ -355,7 +356,7 @@ impl Client {
 
     /// Waits for one complete value, for no longer than `patience`.
     fn value(&mut self, patience: Option<Duration>) -> Result<Vec<u8>> {
-        let deadline = patience.map(|patience| (Instant::now() + patience, patience));
+        let deadline = patience.map(|patience| (Deadline::after(patience), patience));
         let mut boundary = Boundary::default();
         let mut chunk = [0; 16 << 10];
         loop {
@@ -368,14 +369,14 @@ impl Client {
             }
             let mut wait = None;
             if let Some((deadline, patience)) = deadline {
-                let left = deadline.saturating_duration_since(Instant::now());
+                let left = deadline.left();
                 if left.is_zero() {
                     return Err(Error::Silent(patience));
                 }
                 wait = Some(left);
             }
             if let Some(deadline) = self.deadline {
-                let left = deadline.saturating_duration_since(Instant::now());
+                let left = deadline.left();
                 if left.is_zero() {
                     return Err(Error::Interrupted);
                 }

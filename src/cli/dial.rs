@@ -3,11 +3,12 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, TcpStream};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::Error;
 use crate::agent::net::addr::{self, UNIX_PREFIX};
 use crate::agent::net::lookup::{self, Failures, Family};
+use crate::os::clock::Deadline;
 use crate::os::error::os_error;
 use crate::os::sys;
 
@@ -36,8 +37,8 @@ pub enum Place {
 ///
 /// # Errors
 /// Says why not, in the reference's words if it has any.
-pub(super) fn dial(place: &Place, limit: Option<Instant>) -> Result<TcpStream, Error> {
-    let deadline = Instant::now() + DIAL_TIME_MAX;
+pub(super) fn dial(place: &Place, limit: Option<Deadline>) -> Result<TcpStream, Error> {
+    let deadline = Deadline::after(DIAL_TIME_MAX);
     let deadline = limit.map_or(deadline, |limit| limit.min(deadline));
     let address = match place {
         Place::At(address) => address,
@@ -53,8 +54,8 @@ pub(super) fn dial(place: &Place, limit: Option<Instant>) -> Result<TcpStream, E
     }
 }
 
-fn connect_to_socket(path: &str, deadline: Instant) -> io::Result<TcpStream> {
-    let patience = deadline.saturating_duration_since(Instant::now());
+fn connect_to_socket(path: &str, deadline: Deadline) -> io::Result<TcpStream> {
+    let patience = deadline.left();
     sys::connect_to_path(Path::new(path), patience)
 }
 
@@ -72,7 +73,7 @@ fn socket_error(path: &str, why: &io::Error) -> Error {
 }
 
 /// Connects to `HOST:PORT`.
-fn dial_tcp(address: &str, deadline: Instant) -> Result<TcpStream, Error> {
+fn dial_tcp(address: &str, deadline: Deadline) -> Result<TcpStream, Error> {
     let dial_error = |why: String| Error::Dial(format!("dial tcp{why}"));
     let (host, port) =
         split_host_port(address).map_err(|why| Error::Address(format!("dial tcp: {why}")))?;
@@ -116,13 +117,13 @@ fn dial_tcp(address: &str, deadline: Instant) -> Result<TcpStream, Error> {
 /// Why the first one did not.
 fn connect_to_one(
     addresses: &[SocketAddr],
-    deadline: Instant,
+    deadline: Deadline,
     later: usize,
 ) -> Result<TcpStream, String> {
     let mut failure = None;
     for (tried, address) in addresses.iter().enumerate() {
         let untried = u32::try_from(addresses.len() - tried + later).unwrap_or(u32::MAX);
-        let left = deadline.saturating_duration_since(Instant::now()) / untried;
+        let left = deadline.left() / untried;
         // Zero is refused by the call; a millisecond is over as soon.
         match TcpStream::connect_timeout(address, left.max(Duration::from_millis(1))) {
             Ok(stream) => {

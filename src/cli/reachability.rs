@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::client::Error;
 use super::command::flags::Flags;
@@ -11,6 +11,7 @@ use super::common::{connect, failed, is_json};
 use super::failure::{Failure, Outcome};
 use crate::json::Json;
 use crate::ordered::OrderedSet;
+use crate::os::clock::Clock;
 use crate::rpc::Request;
 use crate::rpc::request::Query;
 use crate::wire::name::Escaped;
@@ -92,7 +93,7 @@ fn test(flags: &Flags, out: &mut dyn Write) -> Result<Found, Failure> {
         request_ack: true,
         ..Query::default()
     };
-    let start = Instant::now();
+    let clock = Clock::new();
     let mut last = Duration::ZERO;
     let mut acks = OrderedSet::new();
     let mut records = client
@@ -105,7 +106,7 @@ fn test(flags: &Flags, out: &mut dyn Write) -> Result<Found, Failure> {
         if record.kind != b"ack" {
             continue;
         }
-        last = start.elapsed();
+        last = clock.elapsed();
         if flags.flag("verbose") {
             writeln!(out, "\tAck from '{}'", Escaped(&record.from))?;
             out.flush()?;
@@ -121,7 +122,7 @@ fn test(flags: &Flags, out: &mut dyn Write) -> Result<Found, Failure> {
         writeln!(
             out,
             "Query time: {:.2} sec, time to last response: {:.2} sec",
-            start.elapsed().as_secs_f64(),
+            clock.elapsed().as_secs_f64(),
             last.as_secs_f64()
         )?;
     }

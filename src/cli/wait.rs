@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::client::{Client, Error, Place};
 use super::command::flags::Flags;
@@ -12,6 +12,7 @@ use super::fields::Fields;
 use super::members::{FIELDS, fetch, filtered, listed, show_fields};
 use crate::count::Count;
 use crate::ordered::OrderedSet;
+use crate::os::clock::Deadline;
 use crate::rpc::Request;
 use crate::rpc::reply::Member;
 
@@ -52,7 +53,7 @@ struct Waiting {
     names: OrderedSet<Vec<u8>>,
     /// So many at least, or none at all.
     count: usize,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     retries: bool,
     /// What was seen last.
     state: String,
@@ -89,7 +90,7 @@ impl Waiting {
             requests: filtered(flags, flags.byte_values("tag"), status)?,
             names,
             count,
-            deadline: patience.and_then(|patience| Instant::now().checked_add(patience)),
+            deadline: patience.map(Deadline::after),
             retries: flags.flag("retry"),
             state: "no agent has answered".to_owned(),
             hang_ups: 0,
@@ -110,9 +111,7 @@ impl Waiting {
                 why => return Err(failed(what)(why)),
             }
             self.state = format!("{what}: {why}");
-            let left = self
-                .deadline
-                .map(|at| at.saturating_duration_since(Instant::now()));
+            let left = self.deadline.map(Deadline::left);
             thread::sleep(left.map_or(RETRY_PAUSE, |left| left.min(RETRY_PAUSE)));
             if left.is_some_and(|left| left <= RETRY_PAUSE) {
                 return Err(self.timed_out());

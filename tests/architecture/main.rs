@@ -113,6 +113,12 @@ const CORE_PATHS: &[&str] = &[
     "std::time::Instant",
 ];
 
+/// The only file that reads the clocks, with the system calls behind it.
+const CLOCK_FILE: &str = "src/os/clock.rs";
+/// What reads a clock, or leads to what does.
+const CLOCK_WORDS: &[&str] = &["SystemTime", "UNIX_EPOCH", "monotonic_micros"];
+const CLOCK_PATHS: &[&str] = &["std::time::Instant", "std::time::*"];
+
 /// Globs would hide what is taken.
 const CORE_GLOBS: &[&str] = &[
     "std",
@@ -141,6 +147,14 @@ fn breaches(file: &str, source: &str) -> Vec<String> {
         for (line, token) in &tokens {
             if let Some(word) = token.word().filter(|word| is_serfs(word)) {
                 report(*line, format!("swim names {word}"));
+            }
+        }
+    }
+    let reads_clock = file == CLOCK_FILE || file.starts_with(UNSAFE_FOLDER);
+    if !reads_clock {
+        for (line, token) in &tokens {
+            if let Some(word) = token.word().filter(|word| CLOCK_WORDS.contains(word)) {
+                report(*line, format!("{word} outside of {CLOCK_FILE}"));
             }
         }
     }
@@ -181,6 +195,9 @@ fn breaches(file: &str, source: &str) -> Vec<String> {
             if *from == top && within(&path, closed) {
                 report(line, format!("{top} uses {closed}"));
             }
+        }
+        if !reads_clock && CLOCK_PATHS.iter().any(|stem| within(&path, stem)) {
+            report(line, format!("{path} outside of {CLOCK_FILE}"));
         }
         if !core {
             continue;
@@ -447,6 +464,11 @@ fn a_breach_is_found() {
             "src/serf/x.rs",
             "/* a /* b */ c */ r#\"\"#; fn f() { std::process::abort() }",
         ),
+        ("src/agent/x.rs", "fn f() { std::time::Instant::now(); }"),
+        ("src/cli/x.rs", "use std::time::{Duration, Instant};"),
+        ("src/os/signals.rs", "use std::time::*;"),
+        ("src/agent/x.rs", "use std::time::SystemTime as T;"),
+        ("src/agent/x.rs", "use crate::os::sys::monotonic_micros;"),
         ("src/agent/net.rs", "fn f() { unsafe { g() } }"),
         ("src/os/sys.rs", "fn f() { unsafe { g() } }"),
         ("src/main.rs", "unsafe fn f() {}"),
@@ -464,6 +486,11 @@ fn what_is_allowed_is_not_found() {
             "#[cfg(test)]\nuse std::collections::BTreeMap;",
         ),
         ("src/rpc/x.rs", "use crate::ordered::OrderedMap;"),
+        (
+            "src/cli/x.rs",
+            "use std::time::Duration; use crate::time::Instant;",
+        ),
+        ("src/os/clock.rs", "use std::time::{Instant, SystemTime};"),
         (
             "src/swim/x.rs",
             "// use std::fs;\n/* HashMap */ /// TcpStream\nfn f() {}",

@@ -10,9 +10,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::atomic;
+use crate::os::clock::Deadline;
 use crate::os::error::{os_error, shown};
 use crate::os::sys::{self, Locked};
 
@@ -48,11 +49,11 @@ impl FileLock {
     /// # Errors
     /// As for [`Self::acquire`].
     pub fn await_turn(path: &Path, note: &mut dyn FnMut(&str)) -> Result<Option<Self>, String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Deadline::after(PATIENCE);
         let mut is_noted = false;
         loop {
             match FileLock::acquire(path) {
-                Err(why) if Instant::now() < deadline => {
+                Err(why) if !deadline.is_over() => {
                     if !std::mem::replace(&mut is_noted, true) {
                         note(&format!("{why}. Waiting for its end"));
                     }

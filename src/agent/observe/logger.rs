@@ -5,13 +5,14 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::LevelFilter;
 
 use super::console::{Console, Sink};
 use super::ring::{Cursor, Line, Ring};
 use super::syslog::Syslog;
+use crate::os::clock::Deadline;
 
 /// In front of each log message on the console.
 const INDENT: &str = "    ";
@@ -182,12 +183,12 @@ impl Logger {
 
     /// Before the end of the process: gives a slow reader a last chance.
     pub fn finish(&self, patience: Duration) {
-        let end = Instant::now() + patience;
+        let deadline = Deadline::after(patience);
         let mut hub = self.hub();
         let Hub { console, aside, .. } = &mut *hub;
         for console in aside.iter_mut().chain([console]) {
             while !console.flush() {
-                let left = end.saturating_duration_since(Instant::now());
+                let left = deadline.left();
                 if left.is_zero() {
                     break;
                 }

@@ -11,7 +11,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use crate::os::sys;
+use crate::os::clock;
 use crate::time::{Duration, Instant};
 
 /// The variable of the environment that names the socket. It is for the agent alone: a handler that
@@ -75,7 +75,7 @@ impl Notifier {
     /// time.
     pub fn reloading(&mut self, now: Instant) {
         if self.told == Told::Ready {
-            let micros = sys::monotonic_micros();
+            let micros = clock::manager_micros();
             let text = format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=Reloading");
             self.send(text, now);
         }

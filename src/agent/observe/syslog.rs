@@ -6,13 +6,14 @@
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::Level;
 use mio::net::UnixStream;
 
 use super::ring::Line;
 use crate::count::Count;
+use crate::os::clock::Deadline;
 use crate::os::sys::LocalTime;
 
 /// Where the system's log may listen.
@@ -78,8 +79,8 @@ pub struct Syslog {
     paths: Vec<PathBuf>,
     facility: u8,
     wire: Option<Wire>,
-    /// When the log was last looked for in vain.
-    missed_at: Option<Instant>,
+    /// Until when the log is not looked for again, because that was in vain.
+    absent_until: Option<Deadline>,
     lost: u64,
 }
 
@@ -93,7 +94,7 @@ impl Syslog {
             paths: paths.iter().map(|path| path.as_ref().to_owned()).collect(),
             facility: facility(facility_name)?,
             wire: None,
-            missed_at: None,
+            absent_until: None,
             lost: 0,
         };
         syslog.reconnect();
@@ -168,15 +169,12 @@ impl Syslog {
     }
 
     fn reconnect(&mut self) -> bool {
-        let now = Instant::now();
-        if self
-            .missed_at
-            .is_some_and(|at| now.duration_since(at) < RETRY)
-        {
+        if self.absent_until.is_some_and(|end| !end.is_over()) {
             return false;
         }
         self.wire = self.paths.iter().find_map(|path| Wire::open(path).ok());
-        self.missed_at = self.wire.is_none().then_some(now);
+        let is_absent = self.wire.is_none();
+        self.absent_until = is_absent.then(|| Deadline::after(RETRY));
         self.wire.is_some()
     }
 }
@@ -308,7 +306,7 @@ mod tests {
         syslog.send(&line(Level::Info, "early"));
         assert_eq!(syslog.lost(), 1);
         let server = UnixDatagram::bind(&path).unwrap();
-        syslog.missed_at = None;
+        syslog.absent_until = None;
         syslog.send(&line(Level::Info, "late"));
         assert!(syslog.is_connected());
         assert!(receive(&server).ends_with("agent: 1 line did not reach syslog\n"));
@@ -373,7 +371,7 @@ mod tests {
         syslog.send(&line(Level::Info, "lost"));
         assert_eq!(syslog.lost(), 1);
         let server = UnixDatagram::bind(&path).unwrap();
-        syslog.missed_at = None;
+        syslog.absent_until = None;
         syslog.send(&line(Level::Info, "back"));
         assert!(receive(&server).contains("1 line did not reach"));
         assert!(receive(&server).ends_with(": back\n"));

@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
-use std::time::{Duration as WallDuration, Instant as WallInstant};
 
 use mio::{Registry, Token};
 
 use super::{Limits, Process, Tokens};
 use crate::agent::net::lookup::{self, Answer, Failures, Family};
 use crate::handler::End;
+use crate::os::clock::Clock;
 use crate::os::error::os_error;
 use crate::os::sys;
 use crate::time::{Duration, Instant};
@@ -24,7 +24,7 @@ const PROCESSES_MAX: usize = 16;
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 /// Once one family has addresses, the other one has as long as that took, and this much more: a name
 /// server that drops the question for IPv6 addresses does not hold up the IPv4 ones.
-const SECOND_FAMILY: WallDuration = WallDuration::from_secs(2);
+const SECOND_FAMILY: Duration = Duration::from_secs(2);
 /// Output kept, in bytes: more than all addresses that [`lookup`] keeps of a name take.
 const OUTPUT_BYTES_MAX: usize = 32 << 10;
 
@@ -223,7 +223,7 @@ fn tell(host: &str, out: &mut impl Write) -> io::Result<()> {
     let mut failures = Failures::default();
     let mut is_known = false;
     for family in Family::ALL {
-        let asked = WallInstant::now();
+        let asking = Clock::new();
         match lookup::in_family(host, family) {
             Ok(found) => {
                 for addr in found {
@@ -231,7 +231,7 @@ fn tell(host: &str, out: &mut impl Write) -> io::Result<()> {
                 }
                 out.flush()?;
                 is_known = true;
-                let longest = asked.elapsed() + SECOND_FAMILY;
+                let longest = asking.elapsed() + SECOND_FAMILY;
                 sys::end_after(u32::try_from(longest.as_secs()).unwrap_or(u32::MAX));
             }
             Err(failure) => failures.add(failure),

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Agent;
 use crate::agent::config::AgentConfig;
@@ -14,7 +13,7 @@ use crate::agent::net::addr;
 use crate::agent::net::lookup::Answer;
 use crate::agent::observe::metrics::{Metrics, Moment, Sink};
 use crate::agent::process::resolver::Ticket;
-use crate::os::clock::Clock;
+use crate::os::clock::{self, Clock};
 use crate::os::sys;
 use crate::serf;
 use crate::serf::gossip::{EVENTS, INTENTS, QUERIES, Sample};
@@ -71,9 +70,8 @@ pub(super) struct Telemetry {
 }
 
 fn moment(clock: &Clock) -> Moment {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
     Moment {
-        unix: unix.unwrap_or_default(),
+        unix: clock::unix_time(),
         monotonic: clock.now(),
     }
 }

@@ -1,7 +1,6 @@
 //! `monitor -event`: events alone, a line each, for shell scripts.
 
 use std::io::{self, Write};
-use std::time::Instant;
 
 use super::{AGENT_GONE, leave_by_interrupt, no_record, write_whole};
 use crate::cli::client::{Client, Error};
@@ -14,6 +13,7 @@ use crate::handler::EventFilter;
 use crate::handler::filter::FILTERS_ALLOWED;
 use crate::handler::json::EventObject;
 use crate::json::Json;
+use crate::os::clock::Deadline;
 use crate::rpc::Request;
 use crate::rpc::record::EventRecord;
 use crate::wire::name::Escaped;
@@ -31,7 +31,7 @@ pub(super) fn events(flags: &Flags, out: &mut dyn Write) -> Outcome {
         leave_by_interrupt()?;
     }
     let patience = patience(flags)?;
-    let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
+    let deadline = patience.map(Deadline::after);
     let mut came = 0;
     let timed_out = |came| match wanted {
         0 => Failure::Incomplete(format!("Timed out: {came} events came")),
@@ -82,7 +82,7 @@ fn filter(flags: &Flags) -> Result<Vec<u8>, Failure> {
 /// hangs up on it, so that the other one takes a second connection.
 fn subscribe(
     flags: &Flags,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     filter: Vec<u8>,
 ) -> Result<Client, (&'static str, Error)> {
     let (address, key) = place(flags);
