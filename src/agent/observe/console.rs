@@ -133,7 +133,12 @@ impl Console {
         self.flush();
     }
 
-    /// Whether everything is written.
+    /// Whether something waits for a reader.
+    pub(super) fn has_unwritten(&self) -> bool {
+        !self.pending.is_empty() || self.dropped_lines > 0
+    }
+
+    /// Writes what the reader takes; whether that is everything.
     pub(super) fn flush(&mut self) -> bool {
         loop {
             let (front, _) = self.pending.as_slices();

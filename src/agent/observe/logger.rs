@@ -181,6 +181,13 @@ impl Logger {
         hub.console.flush() && aside
     }
 
+    /// Whether text waits for a reader.
+    pub fn has_unwritten(&self) -> bool {
+        let hub = self.hub();
+        let mut consoles = hub.aside.iter().chain([&hub.console]);
+        consoles.any(Console::has_unwritten)
+    }
+
     /// Before the end of the process: gives a slow reader a last chance.
     pub fn finish(&self, patience: Duration) {
         let deadline = Deadline::after(patience);

@@ -182,7 +182,7 @@ impl Agent {
         Ok(())
     }
 
-    /// How long nothing needs to be done.
+    /// How long nothing needs to be done. Asking changes nothing.
     fn wait_time(&self, now: Instant) -> Option<WaitTime> {
         let unread = self.gossip.has_more()
             || self.clients.has_more(&self.server)
@@ -191,7 +191,7 @@ impl Agent {
         if self.unfinished || unread {
             return Some(WaitTime::ZERO);
         }
-        let console = (!self.logger.flush()).then(|| now + CONSOLE_RETRY);
+        let console = self.logger.has_unwritten().then(|| now + CONSOLE_RETRY);
         let deadlines = [
             self.serf.poll_timeout(),
             self.runner.poll_timeout(),

@@ -89,10 +89,11 @@ fn a_reader_who_stops_costs_lines_and_bounded_memory() {
     for number in 0..20_000 {
         log(&logger, Level::Info, &format!("line {number}"));
     }
-    assert!(!logger.flush());
+    assert!(!logger.flush() && logger.has_unwritten());
     assert!(logger.hub().console.pending.len() <= CONSOLE_BYTES_MAX);
     give_room(&logger, usize::MAX / 2);
-    assert!(logger.flush());
+    assert!(logger.has_unwritten(), "asking writes nothing");
+    assert!(logger.flush() && !logger.has_unwritten());
     let shown = taken(&logger);
     assert!(shown.contains("lines lost"), "{}", shown.len());
     assert!(shown.lines().next_back().unwrap().starts_with("==> "));
