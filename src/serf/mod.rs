@@ -208,8 +208,10 @@ impl Serf {
         Ok(serf)
     }
 
-    /// Something happened. Poll outputs until empty afterwards.
+    /// Something happened. Poll outputs until empty afterwards. After [`Input::Timeout`] the next timeout is
+    /// later than `now`.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        let is_timeout = matches!(input, Input::Timeout);
         match input {
             Input::Datagram { from, bytes } => {
                 self.renew_ack_payload(now);
@@ -244,6 +246,7 @@ impl Serf {
             Input::Command { id, command } => self.handle_command(id, command, now),
         }
         self.settle(now);
+        debug_assert!(!is_timeout || self.poll_timeout().is_none_or(|due| due > now));
     }
 
     /// The next thing to do.
