@@ -5,17 +5,20 @@
 use std::process::ExitCode;
 
 use cottar::agent::files::sync;
-use cottar::agent::process::{drain, resolver};
+use cottar::agent::process::{drain, resolver, run_as};
 
 fn main() -> ExitCode {
-    // The agent starts its own binary under these names: to look host names up, to wait for a disk, and to
-    // read what handlers write after its end.
+    // The agent starts its own binary under these names: to look host names up, to sync files, to run a handler
+    // as another user, and to read what handlers write after its end.
     let name = std::env::args_os().next().unwrap_or_default();
     if name == resolver::ARGV0 {
         return resolver::child_main();
     }
     if name == sync::ARGV0 {
         return sync::child_main();
+    }
+    if name == run_as::ARGV0 {
+        return run_as::child_main();
     }
     if name == drain::ARGV0 {
         return drain::child_main();

@@ -59,6 +59,8 @@ pub(super) struct Run<'a> {
     pub(super) taken_micros: u64,
     /// From 1; more than that is a repetition.
     pub(super) attempt: u32,
+    /// The handler's own variables.
+    pub(super) environment: &'a OrderedMap<Vec<u8>, Vec<u8>>,
 }
 
 /// The variables for an event, without those that no environment can hold.
@@ -89,7 +91,8 @@ pub(super) fn environment(
     local: Local<'_>,
     run: &Run<'_>,
 ) -> Result<Environment, NulInName> {
-    let mut variables = OrderedMap::new();
+    let own = run.environment.iter();
+    let mut variables: OrderedMap<_, _> = own.map(|(k, v)| (k.clone(), v.clone())).collect();
     let mut refused_tags = Vec::new();
     let mut role = Vec::new();
     // In byte order of the tags' own names, so that of two with the same variable the last one wins.

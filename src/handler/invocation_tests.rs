@@ -9,6 +9,7 @@ const RUN: Run<'_> = Run {
     id: "user:7:00",
     taken_micros: 1_700_000_000_123_456,
     attempt: 1,
+    environment: &OrderedMap::new(),
 };
 
 fn tags(pairs: &[(&[u8], &[u8])]) -> Tags {

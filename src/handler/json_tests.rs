@@ -3,6 +3,7 @@
 use serde_json::{Value, from_slice, json};
 
 use super::*;
+use crate::ordered::OrderedMap;
 use crate::rng::Rng;
 use crate::serf::{LamportTime, MemberEvent, MemberEventKind, MemberStatus, Query, UserEvent};
 use crate::time::{Duration, Instant};
@@ -183,6 +184,7 @@ fn what_is_written_parses_field_by_field() {
             id: "user:7:00",
             taken_micros: at.unix_micros,
             attempt: 1 + rng.next_u32() % 3,
+            environment: &OrderedMap::new(),
         };
         let line = stdin(&event, local, &run, at);
         let (last, body) = line.split_last().unwrap();
@@ -225,6 +227,7 @@ fn an_object_has_its_fields_in_one_order() {
         id: "query:3:4",
         taken_micros: at.unix_micros,
         attempt: 2,
+        environment: &OrderedMap::new(),
     };
     let line = |query: &Query| {
         let stdin = stdin(&Event::Query(query.clone()), local, &run, at);

@@ -436,6 +436,7 @@ impl HandlerQueue {
             id: &current.waiting.id,
             taken_micros: current.waiting.taken_micros,
             attempt: run.attempt,
+            environment: &run.settings.environment,
         };
         match environment(&current.waiting.event, local, &info) {
             Ok(environment) => {

@@ -16,6 +16,7 @@ mod json;
 mod labels;
 mod processes;
 mod readers;
+mod settings;
 mod slow_handlers;
 mod sockets;
 mod starts;

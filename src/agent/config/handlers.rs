@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::agent::process::program::check;
 use crate::handler::settings::name_all;
 use crate::handler::{HandlerSettings, InvalidSetting};
 
@@ -67,7 +68,10 @@ impl HandlerEntry {
 pub fn parse_handlers(list: &[HandlerEntry]) -> Result<Vec<HandlerSettings>, String> {
     let parse = |entry: &HandlerEntry| match &entry.said {
         Said::Text(text) => HandlerSettings::from_text(text).map_err(|error| error.to_string()),
-        Said::Settings(settings) => Ok(HandlerSettings::clone(settings)),
+        Said::Settings(settings) => match check(settings) {
+            Ok(()) => Ok(HandlerSettings::clone(settings)),
+            Err(fault) => Err(format!("Invalid event handler: {}: {fault}", entry.place)),
+        },
     };
     let handlers: Vec<_> = list.iter().map(parse).collect::<Result<_, _>>()?;
     if let Err((first, second)) = name_all(&handlers) {

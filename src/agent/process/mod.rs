@@ -6,7 +6,9 @@ pub mod drain;
 pub mod earlier;
 pub mod orphans;
 mod output_tail;
+pub mod program;
 pub mod resolver;
+pub mod run_as;
 mod runner;
 mod standalone;
 

@@ -5,27 +5,20 @@
 //! and asks for the next deadline and the outcome. Dropping either leaves the children alone.
 
 use std::collections::VecDeque;
-use std::env;
-use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::process::Command;
 use std::sync::Arc;
 
 use mio::{Registry, Token};
 
+use super::program::{Programs, cannot_start};
 use super::{Leftover, Limits, Process, Tokens, drain};
-use crate::agent::observe::notify;
-use crate::handler::invocation::is_stale;
 use crate::handler::outcome::{
     OUTPUT_BYTES_MAX, SLOW_AFTER, STOPPED_AFTER, Shown, warn_slow, warn_stopped,
 };
-use crate::handler::{End, Invocation, Outcome};
+use crate::handler::{End, HandlerSettings, Invocation, Outcome};
 use crate::os::error::os_error;
 use crate::time::{Duration, Instant};
 
-/// What scripts are handed to.
-const SHELL: &str = "/bin/sh";
 /// How long output may stay open after the end of the process itself, unless told otherwise.
 pub const GRACE: Duration = Duration::from_secs(1);
 /// Pipes of finished handlers that background children still hold, at most.
@@ -42,7 +35,7 @@ pub struct Runner {
     /// Tokens for output that are not in use.
     free: Vec<Token>,
     limits: Limits,
-    stale_variables: Vec<OsString>,
+    programs: Programs,
     running: Option<Running>,
     ended: Option<Outcome>,
     /// Oldest first.
@@ -67,11 +60,7 @@ impl Runner {
     pub const TOKENS: usize = LEFTOVERS_MAX + 2;
 
     /// A runner with nothing to do. `first_token` and the [`Self::TOKENS`] - 1 after it are its own.
-    ///
-    /// Reads the environment of the agent once, to know which stale variables handlers must not see, and
-    /// that a service manager's socket is there, which is not theirs.
     pub fn new(first_token: usize, time_limit: Option<Duration>) -> Self {
-        let names = env::vars_os().map(|(name, _)| name);
         Runner {
             first_token,
             free: (first_token + 1..first_token + Self::TOKENS)
@@ -83,9 +72,7 @@ impl Runner {
                 grace: GRACE,
                 output_bytes_max: OUTPUT_BYTES_MAX,
             },
-            stale_variables: names
-                .filter(|name| is_stale(name.as_bytes()) || name == notify::VARIABLE)
-                .collect(),
+            programs: Programs::new(),
             running: None,
             ended: None,
             leftovers: VecDeque::new(),
@@ -103,12 +90,34 @@ impl Runner {
         self.limits.output_bytes_max = bytes;
     }
 
+    /// The limits of a handler's runs.
+    pub fn limits_of(&self, handler: Option<&HandlerSettings>) -> Limits {
+        let time = match handler.and_then(|settings| settings.timeout) {
+            Some(limit) => (!limit.is_zero()).then_some(limit),
+            None => self.limits.time,
+        };
+        let grace = handler.and_then(|settings| settings.grace);
+        Limits {
+            time,
+            grace: grace.unwrap_or(self.limits.grace),
+            ..self.limits
+        }
+    }
+
     /// Runs a script. If that cannot be done, the outcome is there at once.
     ///
     /// The one before must have ended and its outcome been polled.
     pub fn start(&mut self, invocation: Invocation, registry: &Registry, now: Instant) {
         debug_assert!(self.running.is_none() && self.ended.is_none());
-        let command = self.command(&invocation);
+        let command = match self.programs.command(&invocation) {
+            Ok(command) => command,
+            Err(why) => {
+                self.ended = Some(not_started(why));
+                return;
+            }
+        };
+        let program = command.get_program().to_owned();
+        let limits = self.limits_of(Some(&invocation.settings));
         let Some(output) = self.free.pop() else {
             // There is one token more than leftovers.
             self.ended = Some(not_started("no token is free".to_owned()));
@@ -118,14 +127,7 @@ impl Runner {
             stdin: Token(self.first_token),
             output,
         };
-        match Process::start(
-            command,
-            invocation.stdin,
-            self.limits,
-            tokens,
-            registry,
-            now,
-        ) {
+        match Process::start(command, invocation.stdin, limits, tokens, registry, now) {
             Ok(process) => {
                 self.running = Some(Running {
                     process,
@@ -138,22 +140,10 @@ impl Runner {
             }
             Err(error) => {
                 self.free.push(output);
-                let why = format!("cannot start {SHELL}: {}", os_error(&error));
+                let why = cannot_start(&program, &os_error(&error));
                 self.ended = Some(not_started(why));
             }
         }
-    }
-
-    fn command(&self, invocation: &Invocation) -> Command {
-        let mut command = Command::new(SHELL);
-        command.arg("-c").arg(OsStr::from_bytes(&invocation.script));
-        for name in &self.stale_variables {
-            command.env_remove(name);
-        }
-        for (name, value) in &invocation.env {
-            command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
-        }
-        command
     }
 
     /// Whether a token is one of the runner's.

@@ -3,6 +3,7 @@
 
 mod address;
 mod descriptors;
+mod identity;
 mod interfaces;
 mod machine;
 mod multicast;
@@ -16,6 +17,7 @@ pub use descriptors::{
     Locked, descriptors_max, is_unread_before, is_writable, lock_whole, next_descriptor, pipe,
     set_blocking, set_nonblocking,
 };
+pub use identity::{is_root, take_identity};
 pub use interfaces::{InterfaceAddress, interface_addresses, interface_exists, interface_index};
 pub use machine::{LocalTime, local_time, monotonic_micros, page_bytes};
 pub use multicast::{multicast_listener, multicast_sender};
@@ -24,7 +26,7 @@ pub use processes::{
     adopts_orphans, any_ended_child, end_after, group_exists, has_ended, is_stopped,
     isolate_children, kill_group, reap,
 };
-pub use program::{keep_own_file, own_program};
+pub use program::{keep_own_file, own_program, own_program_in};
 pub use sockets::{
     connect_from, connect_to_path, dual_stack_datagrams, dual_stack_listener, receive_drops,
     send_now, set_receive_buffer,

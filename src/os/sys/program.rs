@@ -1,7 +1,8 @@
 //! The file that this process runs, to be run again.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -45,6 +46,42 @@ pub fn keep_own_file() {
 /// # Errors
 /// If there is no /proc and [`keep_own_file`] has not found the file.
 pub fn own_program(argv0: &str) -> io::Result<Command> {
+    own_command(argv0, None)
+}
+
+/// The same with these variables in its environment, and no others.
+///
+/// # Errors
+/// As for [`own_program`], and if a variable has a NUL in it.
+pub fn own_program_in(argv0: &str, variables: Vec<(OsString, OsString)>) -> io::Result<Command> {
+    let pair = |(name, value): &(OsString, OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
+    };
+    let texts = variables.iter().map(pair).collect::<Result<Vec<_>, _>>()?;
+    let mut pointers: Vec<_> = texts.iter().map(|text| text.as_ptr()).collect();
+    pointers.push(ptr::null());
+    let environment = Environment {
+        _texts: texts,
+        pointers,
+    };
+    let mut command = own_command(argv0, Some(environment))?;
+    command.env_clear().envs(variables);
+    Ok(command)
+}
+
+/// An environment as the kernel takes it. The closure that runs before an exec does not see the variables
+/// that were set for the command.
+struct Environment {
+    _texts: Vec<CString>,
+    pointers: Vec<*const libc::c_char>,
+}
+
+// SAFETY: the pointers are to the texts, which live as long and are not changed.
+unsafe impl Send for Environment {}
+// SAFETY: as above.
+unsafe impl Sync for Environment {}
+
+fn own_command(argv0: &str, environment: Option<Environment>) -> io::Result<Command> {
     let mut command = Command::new(OWN_FILE_IN_PROC);
     command.arg0(argv0);
     if fs::metadata(OWN_FILE_IN_PROC).is_ok() {
@@ -58,10 +95,11 @@ pub fn own_program(argv0: &str) -> io::Result<Command> {
     let argv0 = CString::new(argv0)?;
     let run = move || {
         let argv = [argv0.as_ptr(), ptr::null()];
+        let given = environment.as_ref().map(|given| given.pointers.as_ptr());
         // By number, because musl has no wrapper. Returns only when it fails.
-        // SAFETY: descriptor, C string and the null-terminated lists live until the call ends.
+        // SAFETY: descriptor, C strings and the null-terminated lists live until the call ends.
         unsafe {
-            let (path, env) = (c"".as_ptr(), environ);
+            let (path, env) = (c"".as_ptr(), given.unwrap_or(environ));
             libc::syscall(
                 libc::SYS_execveat,
                 fd,
