@@ -88,7 +88,7 @@ pub(super) fn cannot_start(program: &OsStr, why: &str) -> String {
     format!("cannot start {}: {why}", shown(program))
 }
 
-pub(super) fn shown(text: &OsStr) -> Escaped<'_> {
+fn shown(text: &OsStr) -> Escaped<'_> {
     Escaped(text.as_bytes())
 }
 

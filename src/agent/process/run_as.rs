@@ -10,10 +10,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use super::program::shown;
 use crate::handler::HandlerSettings;
 use crate::os::error::os_error;
 use crate::os::sys;
+use crate::wire::name::Escaped;
 
 /// The name under which the agent starts its own binary to run a handler as another user.
 pub const ARGV0: &str = "cottar: run as";
@@ -94,21 +94,13 @@ fn run() -> String {
         }
     }
     if !directory.is_empty() {
-        let directory = OsStr::from_bytes(directory);
-        if let Err(why) = env::set_current_dir(directory) {
-            return format!(
-                "cannot use the directory {}: {}",
-                shown(directory),
-                os_error(&why)
-            );
+        if let Err(why) = env::set_current_dir(OsStr::from_bytes(directory)) {
+            let (directory, why) = (Escaped(directory), os_error(&why));
+            return format!("cannot use the directory {directory}: {why}");
         }
     }
     let why = command.exec();
-    format!(
-        "cannot start {}: {}",
-        shown(command.get_program()),
-        os_error(&why)
-    )
+    format!("cannot start {}: {}", Escaped(program), os_error(&why))
 }
 
 fn texts(mut order: &[u8]) -> Option<Vec<Vec<u8>>> {
