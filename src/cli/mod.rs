@@ -32,6 +32,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
+use crate::os::error::os_error;
 use crate::wire::name::Escaped;
 use command::flags::Stop;
 use command::{Command, Run};
@@ -204,6 +205,7 @@ fn output_failed(why: &io::Error) -> ExitCode {
     if why.kind() == io::ErrorKind::BrokenPipe {
         return ExitCode::SUCCESS;
     }
+    let why = os_error(why);
     let _ = writeln!(io::stderr(), "cottar: cannot write the output: {why}");
     ExitCode::FAILURE
 }

@@ -124,6 +124,12 @@ fn every_answer_goes_where_it_is_sent() {
             ("on\n", "", Some(0)),
             "{line}"
         );
+        // A full disk is an error, in the words of all others.
+        if line != "force-leave nobody" {
+            let got = run(&format!("cottar {line} >/dev/full"), &agent);
+            let why = "cottar: cannot write the output: no space left on device\n";
+            assert_eq!((got.stderr.as_str(), got.status), (why, Some(1)), "{line}");
+        }
     }
     // What fails ends the script, and a pipe is not fed with its words.
     for (line, status) in [
