@@ -330,6 +330,17 @@ fn surplus_arguments_are_ignored_with_a_warning_or_refused() {
             "'--replay' comes after an argument and is taken for one: flags come first, and '--' before \
              arguments that begin with '-'",
         ),
+        (
+            &["event", NOBODY, "x", "--help"],
+            "'--help' comes after an argument and is taken for one: flags come first, and '--' before \
+             arguments that begin with '-'",
+        ),
+        (
+            &["query", NOBODY, "x", "-v"],
+            "'-v' comes after an argument and is taken for one: flags come first, and '--' before \
+             arguments that begin with '-'",
+        ),
+        (&["event", NOBODY, "--", "x", "-h"], ""),
         (&["event", NOBODY, "x", "-1"], ""),
         (&["event", NOBODY, "x", "-bogus"], ""),
         (&["event", NOBODY, "--", "x", "-coalesce=false"], ""),

@@ -188,11 +188,15 @@ impl Flags {
         &self.arguments
     }
 
-    /// The first argument that is written like a flag of the command, unless `--` says that it is none.
+    /// The first argument that is written like a flag of the command, or asks for help or the version,
+    /// unless `--` says that it is none.
     pub fn late_flag(&self) -> Option<&OsString> {
+        let is_flag = |name: &str| {
+            matches!(name, "h" | "help" | "v" | "version") || self.command.flag(name).is_some()
+        };
         let is_known = |argument: &&OsString| {
             argument.as_bytes().starts_with(b"-")
-                && split(argument).is_ok_and(|(name, _)| self.command.flag(&name).is_some())
+                && split(argument).is_ok_and(|(name, _)| is_flag(&name))
         };
         let arguments = self.arguments.iter();
         arguments.filter(|_| !self.ended).find(is_known)
