@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::handlers::HandlerEntry;
 use super::settings::{KEYS, Key, Settings, Slot, check_number, parse_time};
+use crate::agent::files::without_mark;
 use crate::ordered::sort_by;
 
 /// Why a file cannot be used, in the reference's words where it has any.
@@ -43,6 +44,7 @@ impl fmt::Display for DecodeError {
 /// # Errors
 /// See [`DecodeError`].
 pub fn decode(text: &[u8]) -> Result<(Settings, bool), DecodeError> {
+    let text = without_mark(text).map_err(DecodeError::Syntax)?;
     let text = &without_comments(text)[..];
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
     let value = match values.next() {
@@ -452,6 +454,17 @@ mod tests {
         // The place of an error is that in the file.
         let why = refused("{ # comment\n// more\n  \"a\": oops}");
         assert!(why.ends_with("at line 3 column 8"), "{why}");
+    }
+
+    #[test]
+    fn files_of_other_systems_are_read_or_named() {
+        let text = "\u{feff}{\r\n\"node_name\": \"n\"\r\n}\r\n";
+        assert_eq!(read(text).node_name, b"n");
+        assert_eq!(refused("\u{feff}"), "EOF");
+        for mark in [b"\xff\xfe{\0}\0", b"\xfe\xff\0{\0}"] {
+            let why = decode(mark).unwrap_err().to_string();
+            assert_eq!(why, "it is UTF-16, and must be UTF-8");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::key::decode_key;
-use super::read_small;
+use super::{read_small, without_mark};
 use crate::os::error::shown;
 use crate::wire::{Key, Keyring};
 
@@ -21,8 +21,10 @@ pub fn read(path: &Path) -> Result<(Keyring, usize), String> {
 }
 
 fn decode(text: &[u8]) -> Result<(Keyring, usize), String> {
-    let keys: Option<Vec<String>> = serde_json::from_slice(text)
-        .map_err(|why| format!("Failed to decode keyring file: {why}"))?;
+    let failed = |why: String| format!("Failed to decode keyring file: {why}");
+    let text = without_mark(text).map_err(failed)?;
+    let keys: Option<Vec<String>> =
+        serde_json::from_slice(text).map_err(|why| failed(why.to_string()))?;
     let mut ring: Option<Keyring> = None;
     let keys = keys.unwrap_or_default();
     for key in &keys {
@@ -85,6 +87,8 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(decode(text.as_bytes()).unwrap_err(), expected, "{text}");
         }
+        let marked = decode("\u{feff}[]\r\n".as_bytes()).unwrap_err();
+        assert_eq!(marked, "Keyring file contains no keys");
         for text in ["", "{}", "[1]", "x"] {
             let why = decode(text.as_bytes()).unwrap_err();
             assert!(why.starts_with("Failed to decode keyring file: "), "{why}");

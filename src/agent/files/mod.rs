@@ -40,6 +40,18 @@ fn read_small(path: &Path) -> Result<Option<Vec<u8>>, String> {
     Ok(Some(text))
 }
 
+/// The text of a JSON file without the mark that editors of other systems put in front of UTF-8.
+///
+/// # Errors
+/// If the mark is that of UTF-16.
+pub fn without_mark(text: &[u8]) -> Result<&[u8], String> {
+    match text {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err("it is UTF-16, and must be UTF-8".to_owned()),
+        [0xef, 0xbb, 0xbf, rest @ ..] => Ok(rest),
+        text => Ok(text),
+    }
+}
+
 /// Checks that a file or directory can be where it is to be created.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::read_small;
+use super::{read_small, without_mark};
 use crate::serf::Tags;
 use crate::wire::name::Escaped;
 
@@ -19,6 +19,7 @@ pub fn read(path: &Path) -> Result<Option<Tags>, String> {
 
 fn decode(text: &[u8]) -> Result<Tags, String> {
     let failed = |why: String| format!("Failed to decode tags file: {why}");
+    let text = without_mark(text).map_err(failed)?;
     let decoded = serde_json::from_slice(text).map_err(|why| failed(why.to_string()))?;
     let entries = match decoded {
         Value::Object(entries) => entries,
@@ -94,6 +95,12 @@ mod tests {
             let why = decode(text.as_bytes()).unwrap_err();
             assert!(why.starts_with("Failed to decode tags file: "), "{why}");
         }
+        let marked = "\u{feff}{\"a\": \"b\"}\r\n";
+        assert_eq!(decode(marked.as_bytes()).unwrap().len(), 1);
+        assert_eq!(
+            decode(b"\xff\xfe{\0"),
+            Err("Failed to decode tags file: it is UTF-16, and must be UTF-8".into())
+        );
         let why = read(Path::new("/")).unwrap_err();
         assert_eq!(why, "Failed to read tags file: read /: is a directory");
     }
