@@ -221,6 +221,7 @@ _cottar() {
         'members name') _cottar_nodes "$value" ;;
         'members status') _cottar_words "$value" alive leaving left failed ;;
         'members tag') _cottar_filters "$value" ;;
+        'monitor event') _cottar_list "$value" member-join member-leave member-failed member-update member-reap user query ;;
         'monitor format') _cottar_words "$value" text json ;;
         'monitor log-level') _cottar_words "$value" TRACE DEBUG INFO WARN ERR ;;
         'query expect') _cottar_words "$value" all ;;

@@ -224,7 +224,7 @@ complete -c cottar -n '__fish_cottar_begins members' -o rpc-auth -x -d 'Key that
 
 # cottar monitor
 complete -c cottar -n '__fish_cottar_begins monitor' -o count -x -d 'With -event: end with 0 after so many events; 0: go on'
-complete -c cottar -n '__fish_cottar_begins monitor' -o event -x -d 'Show only such events, and no log: filters as in front of a handler; may be given several times'
+complete -c cottar -n '__fish_cottar_begins monitor' -o event -x -a '(__fish_append , member-join member-leave member-failed member-update member-reap user query)' -d 'Show only such events, and no log; may be given several times'
 complete -c cottar -n '__fish_cottar_begins monitor' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins monitor' -o log-level -x -a 'TRACE DEBUG INFO WARN ERR' -d 'Least level of the lines: TRACE, DEBUG, INFO, WARN or ERR, whatever the agent itself prints'
 complete -c cottar -n '__fish_cottar_begins monitor' -o timeout -x -d 'With -event: end with 2 after so long; 0: never'

@@ -57,20 +57,31 @@ const WORDS: &[(&str, &[&str])] = &[
     ("status", &["alive", "leaving", "left", "failed"]),
 ];
 
-/// Fields of what a command prints. Each must be named in the help.
-const FIELDS: &[(&str, &[&str])] = &[
-    ("members", MEMBER_FIELDS),
-    ("query", &["node", "payload", "ack"]),
-    ("wait", MEMBER_FIELDS),
+/// Lists of a few words that flags of commands take. Each word must be named in the help.
+const LISTS: &[(&str, &str, &[&str])] = &[
+    ("members", "fields", MEMBER_FIELDS),
+    ("monitor", "event", EVENTS),
+    ("query", "fields", &["node", "payload", "ack"]),
+    ("wait", "fields", MEMBER_FIELDS),
+];
+
+const EVENTS: &[&str] = &[
+    "member-join",
+    "member-leave",
+    "member-failed",
+    "member-update",
+    "member-reap",
+    "user",
+    "query",
 ];
 
 const MEMBER_FIELDS: &[&str] = &["name", "addr", "ip", "port", "status", "tags", "protocol"];
 
 /// What follows a flag of a command.
 pub fn values_of(command: &Command, flag: &Flag) -> Values {
-    if flag.name == "fields" {
-        let fields = FIELDS.iter().find(|(name, _)| *name == command.name);
-        return fields.map_or(Values::Unknown, |(_, fields)| Values::List(fields));
+    let is_its = |(name, list, _): &&(&str, &str, _)| *name == command.name && *list == flag.name;
+    if let Some((_, _, words)) = LISTS.iter().find(is_its) {
+        return Values::List(words);
     }
     if let Some((_, words)) = WORDS.iter().find(|(name, _)| *name == flag.name) {
         return Values::Words(words);

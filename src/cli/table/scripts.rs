@@ -78,7 +78,7 @@ pub(super) const MONITOR_FLAGS: &[Flag] = &[
         Kind::List,
         "FILTER",
         "",
-        "Show only such events, and no log: filters as in front of a handler; may be given several times.",
+        "Show only such events, and no log; may be given several times. Filters with commas in between: member-join, member-leave, member-failed, member-update, member-reap, user, user:NAME, query, query:NAME, *.",
     )),
     FORMAT,
     flag(
