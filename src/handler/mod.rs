@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod filter;
+pub mod header;
 pub mod invocation;
 pub mod journal;
 pub mod json;
