@@ -9,6 +9,7 @@ pub mod saver;
 pub mod snapshot;
 pub mod sync;
 pub mod tags;
+pub mod trust;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
