@@ -3,6 +3,7 @@
 
 mod checks;
 mod decode;
+pub mod directory;
 pub mod features;
 pub mod handlers;
 mod limits;

@@ -26,7 +26,7 @@ pub use processes::{
     adopts_orphans, any_ended_child, end_after, group_exists, has_ended, is_stopped,
     isolate_children, kill_group, reap,
 };
-pub use program::{keep_own_file, own_program, own_program_in};
+pub use program::{keep_own_file, may_execute, own_program, own_program_in};
 pub use sockets::{
     connect_from, connect_to_path, dual_stack_datagrams, dual_stack_listener, receive_drops,
     send_now, set_receive_buffer,

@@ -4,11 +4,21 @@ use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{fs, io, ptr};
 
 use super::check;
+
+/// Whether the user of this process may execute a file, and its file system lets anybody.
+pub fn may_execute(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
+        return false;
+    };
+    // SAFETY: `path` is a C string.
+    unsafe { libc::access(path.as_ptr(), libc::X_OK) == 0 }
+}
 
 /// The file that this process runs, kept open for children that run it, too.
 static OWN_FILE: OnceLock<OwnedFd> = OnceLock::new();

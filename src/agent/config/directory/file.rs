@@ -1,0 +1,187 @@
+//! One file of a directory of handlers: whether it is a handler, and which.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::agent::files::trust::trusted_path;
+use crate::handler::header::{HEADER_BYTES_MAX, read_header};
+use crate::handler::{Action, HandlerSettings, InvalidSetting};
+use crate::os::error::os_error;
+use crate::os::sys;
+use crate::wire::name::Escaped;
+
+/// What packages and editors leave beside the files that they are about; the last part of a name.
+const LEFTOVERS: [&[u8]; 8] = [
+    b".bak",
+    b".orig",
+    b".rej",
+    b".swp",
+    b".tmp",
+    b".rpmnew",
+    b".rpmorig",
+    b".rpmsave",
+];
+/// The same, where anything may follow.
+const LEFTOVER_STEMS: [&[u8]; 2] = [b".dpkg-", b".ucf-"];
+
+/// What a file is to an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A handler.
+    Handler(Box<HandlerSettings>),
+    /// None, as it should be; why.
+    Skipped(String),
+    /// None, although it looks like one; why.
+    Undeclared(String),
+    /// One that must not or cannot be run; why.
+    Refused(String),
+}
+
+/// All by which a changed file can be told from what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Signature {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    mode: u32,
+    owner: (u32, u32),
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Signature {
+    pub(super) fn of(found: &Metadata) -> Self {
+        Signature {
+            device: found.dev(),
+            inode: found.ino(),
+            bytes: found.size(),
+            mode: found.mode(),
+            owner: (found.uid(), found.gid()),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        }
+    }
+
+    /// Whether nothing has changed for a time, as the file's own times say. Times in the future say nothing.
+    pub(super) fn is_older_than(&self, micros: u64, unix_micros: u64) -> bool {
+        let last = |(seconds, nanos): (i64, i64)| seconds.saturating_mul(1_000_000) + nanos / 1000;
+        let last = last(self.modified).max(last(self.changed));
+        let border = unix_micros.saturating_sub(micros);
+        u64::try_from(last).is_ok_and(|last| last < border)
+    }
+}
+
+/// Whether a name is one of those that are never handlers.
+fn is_leftover(name: &[u8]) -> bool {
+    let dot = name.iter().rposition(|&byte| byte == b'.');
+    let ending = dot.and_then(|dot| name.get(dot..)).unwrap_or_default();
+    name.starts_with(b".")
+        || name.ends_with(b"~")
+        || LEFTOVERS.contains(&ending)
+        || LEFTOVER_STEMS.iter().any(|stem| ending.starts_with(stem))
+}
+
+/// Looks at a file; `found` is what the path leads to. `user`: the agent's.
+pub(super) fn examine(path: &Path, found: &Metadata, user: u32) -> Verdict {
+    let kind = found.file_type();
+    let skipped = |why: &str| Verdict::Skipped(why.to_owned());
+    if is_leftover(path.file_name().unwrap_or_default().as_bytes()) {
+        return skipped("its name is that of a hidden file or of a leftover");
+    }
+    if kind.is_dir() {
+        return skipped("it is a directory");
+    }
+    if !kind.is_file() {
+        return match fs::canonicalize(path) {
+            Ok(target) if target == Path::new("/dev/null") => {
+                skipped("it is switched off by a link to /dev/null")
+            }
+            _ => skipped("it is no regular file"),
+        };
+    }
+    if found.mode() & 0o111 == 0 {
+        return skipped("it is not executable");
+    }
+    match handler(path, user) {
+        Ok(verdict) => verdict,
+        Err(why) => Verdict::Refused(why),
+    }
+}
+
+/// What an executable file is.
+///
+/// # Errors
+/// Why it is refused.
+fn handler(path: &Path, user: u32) -> Result<Verdict, String> {
+    let (file, end) = trusted_path(path, user).map_err(|why| why.text())?;
+    if !end.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    if !sys::may_execute(&file) {
+        return Err(
+            "this user may not execute it, or its file system is mounted noexec".to_owned(),
+        );
+    }
+    let text = read(&file).map_err(|why| format!("cannot read it: {}", os_error(&why)))?;
+    let pairs = read_header(&text)?;
+    if !pairs.iter().any(|(key, _)| key == "on") {
+        let why = "no 'cottar: on=EVENTS' in the comment lines that it begins with";
+        return Ok(Verdict::Undeclared(why.to_owned()));
+    }
+    check_interpreter(&text)?;
+    let action = Action::Exec([path.as_os_str().as_bytes().to_vec()].into());
+    let settings = HandlerSettings::from_header(action, &pairs).map_err(|faults| {
+        let faults: Vec<_> = faults.iter().map(InvalidSetting::to_string).collect();
+        faults.join("; ")
+    })?;
+    Ok(Verdict::Handler(Box::new(settings)))
+}
+
+/// The beginning of a file without links on the way to it. Never waits, whatever it is by now.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file: File = opened?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("no regular file"));
+    }
+    let mut text = Vec::new();
+    file.take(HEADER_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// What begins with a comment is executed by an interpreter, which has to be named and to be there.
+fn check_interpreter(text: &[u8]) -> Result<(), String> {
+    let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let Some(named) = line.strip_prefix(b"#!") else {
+        return Err(
+            "it does not begin with '#!' and an interpreter, as in '#!/bin/sh': the system cannot \
+             execute it"
+                .to_owned(),
+        );
+    };
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let mut words = named.split(is_blank).filter(|word| !word.is_empty());
+    let interpreter = words.next().unwrap_or_default();
+    let why = match fs::metadata(OsStr::from_bytes(interpreter)) {
+        Ok(found) if found.is_file() => return Ok(()),
+        Ok(_) => "not a file".to_owned(),
+        Err(why) => os_error(&why),
+    };
+    let hint = match interpreter.ends_with(b"\r") {
+        true => " (the lines end as on Windows)",
+        false => "",
+    };
+    let interpreter = Escaped(interpreter);
+    Err(format!("its interpreter '{interpreter}': {why}{hint}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "file_tests.rs"]
+mod tests;
