@@ -24,7 +24,7 @@ _cottar() {
     fi
     if [[ $path == handler ]]; then
         if ((last == 2)); then
-            _cottar_words "$cur" drop list pause queue resume test
+            _cottar_words "$cur" check drop list pause queue resume test
             return
         fi
         path+=" ${words[2]}" first=3
@@ -48,6 +48,11 @@ _cottar() {
             flags=(-format -prune -rpc-addr -rpc-auth)
             takes=' format rpc-addr rpc-auth '
             arguments='nodes'
+            ;;
+        'handler check')
+            flags=(-format)
+            takes=' format '
+            arguments='file'
             ;;
         'handler drop')
             flags=(-format -rpc-addr -rpc-auth)
@@ -202,6 +207,7 @@ _cottar() {
         'agent tags-file') _cottar_files -f "$value" ;;
         'event format') _cottar_words "$value" text json ;;
         'force-leave format') _cottar_words "$value" text json ;;
+        'handler check format') _cottar_words "$value" text json ;;
         'handler drop format') _cottar_words "$value" text json ;;
         'handler list format') _cottar_words "$value" text json ;;
         'handler pause format') _cottar_words "$value" text json ;;

@@ -63,6 +63,7 @@ complete -c cottar -n __fish_cottar_is -a agent -d 'Runs an agent: a node of the
 complete -c cottar -n __fish_cottar_is -a event -d 'Sends a user event to the whole cluster'
 complete -c cottar -n __fish_cottar_is -a force-leave -d 'Turns a failed member into one that has left'
 complete -c cottar -n __fish_cottar_is -a handler -d 'Shows and controls an agent\'s handlers, and tries one'
+complete -c cottar -n '__fish_cottar_is handler' -a check -d 'Checks directories of handlers, without an agent'
 complete -c cottar -n '__fish_cottar_is handler' -a drop -d 'Gives up events that wait for handlers'
 complete -c cottar -n '__fish_cottar_is handler' -a list -d 'Shows an agent\'s handlers and what became of their runs'
 complete -c cottar -n '__fish_cottar_is handler' -a pause -d 'Holds the runs of a handler back'
@@ -136,6 +137,10 @@ complete -c cottar -n '__fish_cottar_begins force-leave' -o prune -d 'Forget the
 complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins force-leave' -o rpc-auth -x -d 'Key that the agent asks for'
 complete -c cottar -n '__fish_cottar_begins force-leave' -a '(__fish_cottar_nodes)'
+
+# cottar handler check
+complete -c cottar -n '__fish_cottar_begins handler check' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins handler check' -F
 
 # cottar handler drop
 complete -c cottar -n '__fish_cottar_begins handler drop' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''

@@ -99,6 +99,16 @@ pub const COMMANDS: &[Command] = &[
         run: Run::Print(commands::force_leave),
     },
     Command {
+        name: "handler check",
+        arguments: "[DIRECTORY|FILE...]",
+        summary: "Checks directories of handlers, without an agent",
+        description: "One line for each file, in the order in which they are run: the events that it is run for, or why it is not. Without an argument /etc/cottar/handlers.d. Several directories are checked as an agent that is given all of them sees them. It ends with 1 if anything is wrong.",
+        flags: &[FORMAT],
+        calls_agent: false,
+        own: true,
+        run: Run::Status(handler::check::check),
+    },
+    Command {
         name: "handler drop",
         arguments: "[NAME|ID]",
         summary: "Gives up events that wait for handlers",

@@ -6,6 +6,7 @@ mod agents;
 mod clients;
 mod events;
 mod exits;
+mod handler_check;
 mod handler_tool;
 mod json;
 mod lines;
