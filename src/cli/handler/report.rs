@@ -108,8 +108,7 @@ impl Report {
             Style::Text => {
                 let mut text = "Output:".to_owned();
                 block(&mut text, &outcome.output, outcome.output_bytes);
-                let time = Millis(outcome.duration);
-                let _ = writeln!(text, "End: {} after {time}", outcome.end);
+                let _ = writeln!(text, "End: {}", end(outcome));
                 if self.is_query {
                     let _ = writeln!(text, "Answer: {}", answer(outcome, verdict));
                 }
@@ -139,7 +138,7 @@ impl Report {
             );
         }
         if !matches!(outcome.end, End::Exited(_)) {
-            let _ = writeln!(notes, "{} after {}", outcome.end, Millis(outcome.duration));
+            let _ = writeln!(notes, "{}", end(outcome));
         }
         if let Some(Err(why)) = verdict {
             let _ = writeln!(notes, "No answer: {why}");
@@ -201,6 +200,14 @@ fn run(invocation: &Invocation, outcome: &Outcome, code: u8, verdict: Option<Ver
 
 fn nanos(time: Duration) -> Json {
     number(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// How a run ended and how long it took, if it began.
+fn end(outcome: &Outcome) -> String {
+    match &outcome.end {
+        end @ End::NotStarted(_) => end.to_string(),
+        end => format!("{end} after {}", Millis(outcome.duration)),
+    }
 }
 
 fn answer(outcome: &Outcome, verdict: Option<Verdict>) -> String {
