@@ -3,7 +3,10 @@
 //! something elsewhere.
 //!
 //! What is missing altogether are the Unicode classes (`\pL`, `\p{Greek}`) and a `(?i)` for more than
-//! ASCII letters: their tables are larger than all the rest of the engine.
+//! ASCII letters. They would need the crate `regex` with its tables in the place of `regex-lite`: the
+//! static binary then has 1,888,376 bytes instead of 1,504,240, a quarter more, and breaks its promise of
+//! 1,500,000 by far. (`make static` with musl, regex 1.13.2 with `std` and the Unicode tables for case,
+//! general categories, Perl's classes and scripts, without its features for speed; regex-lite 0.1.9.)
 
 use std::fmt::Write as _;
 use std::iter::Peekable;
