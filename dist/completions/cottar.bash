@@ -35,8 +35,8 @@ _cottar() {
     case $path in
         # From the table of flags, by "make completions":
         agent)
-            flags=(-advertise -allow -bind -broadcast-timeout -check -config-dir -config-file -disable-compression -discover -encrypt -event-handler -handler-grace -handler-leave-wait -handler-timeout -iface -join -journal -journal-size-limit -keyring-file -label -log-level -mdns-disable-ipv4 -mdns-disable-ipv6 -mdns-iface -node -profile -protocol -rejoin -replay -retry-interval -retry-join -retry-max -role -rpc-addr -snapshot -syslog -tag -tags-file)
-            takes=' advertise allow bind broadcast-timeout config-dir config-file discover encrypt event-handler handler-grace handler-leave-wait handler-timeout iface join journal journal-size-limit keyring-file label log-level mdns-iface node profile protocol retry-interval retry-join retry-max role rpc-addr snapshot tag tags-file '
+            flags=(-advertise -allow -bind -broadcast-timeout -check -config-dir -config-file -disable-compression -discover -encrypt -event-handler -handler-dir -handler-grace -handler-leave-wait -handler-timeout -iface -join -journal -journal-size-limit -keyring-file -label -log-level -mdns-disable-ipv4 -mdns-disable-ipv6 -mdns-iface -node -profile -protocol -rejoin -replay -retry-interval -retry-join -retry-max -role -rpc-addr -snapshot -syslog -tag -tags-file)
+            takes=' advertise allow bind broadcast-timeout config-dir config-file discover encrypt event-handler handler-dir handler-grace handler-leave-wait handler-timeout iface join journal journal-size-limit keyring-file label log-level mdns-iface node profile protocol retry-interval retry-join retry-max role rpc-addr snapshot tag tags-file '
             arguments=''
             ;;
         event)
@@ -196,6 +196,7 @@ _cottar() {
         'agent config-dir') _cottar_files -d "$value" ;;
         'agent config-file') _cottar_files -f "$value" ;;
         'agent event-handler') _cottar_files -f "$value" ;;
+        'agent handler-dir') _cottar_files -d "$value" ;;
         'agent iface') _cottar_interfaces "$value" ;;
         'agent journal') _cottar_files -d "$value" ;;
         'agent keyring-file') _cottar_files -f "$value" ;;

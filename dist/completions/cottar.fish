@@ -97,6 +97,7 @@ complete -c cottar -n '__fish_cottar_begins agent' -o disable-compression -d 'Se
 complete -c cottar -n '__fish_cottar_begins agent' -o discover -x -d 'Find the nodes of the cluster of this name on the local network, with mDNS'
 complete -c cottar -n '__fish_cottar_begins agent' -o encrypt -x -d 'Encrypt gossip with this key: 16, 24 or 32 bytes in base64'
 complete -c cottar -n '__fish_cottar_begins agent' -o event-handler -r -F -d 'Shell script to run for events; may be given several times'
+complete -c cottar -n '__fish_cottar_begins agent' -o handler-dir -x -a '(__fish_complete_directories)' -d 'Run the handlers in this directory, too, as their header lines say; may be given several times'
 complete -c cottar -n '__fish_cottar_begins agent' -o handler-grace -x -d 'How long the queue waits for output that a handler\'s background processes keep open after its end'
 complete -c cottar -n '__fish_cottar_begins agent' -o handler-leave-wait -x -d 'How long a leave waits for the handlers of the node\'s own member-leave'
 complete -c cottar -n '__fish_cottar_begins agent' -o handler-timeout -x -d 'Time after which a handler is ended, first with TERM, then with KILL; 0 lets it run for ever'

@@ -7,6 +7,7 @@ mod live;
 
 mod check;
 mod config;
+mod directories;
 mod files;
 mod handler_runs;
 mod harness;

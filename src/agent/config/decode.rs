@@ -175,6 +175,12 @@ impl Reading {
                     list.extend(element(value, name, complaints));
                 }
             }
+            (Slot::Paths(list), Value::Array(values)) => {
+                for (at, value) in values.into_iter().enumerate() {
+                    let name = || format!("{}[{at}]", key.name);
+                    list.extend(element(value, name, complaints).map(String::into_bytes));
+                }
+            }
             (Slot::Handlers(list), Value::Array(values)) => {
                 for (at, value) in values.into_iter().enumerate() {
                     if let Value::Object(object) = value {
@@ -210,11 +216,13 @@ impl Reading {
                     Err(why) => self.bad_time = self.bad_time.take().or(Some((why, key.name))),
                 }
             }
-            (Slot::List(_) | Slot::Handlers(_), value) => complaints.push(format!(
-                "'{}': source data must be an array or slice, got {}",
-                key.name,
-                kind_of(&value)
-            )),
+            (Slot::List(_) | Slot::Paths(_) | Slot::Handlers(_), value) => {
+                complaints.push(format!(
+                    "'{}': source data must be an array or slice, got {}",
+                    key.name,
+                    kind_of(&value)
+                ));
+            }
             (Slot::Map(_), value) => complaints.push(format!(
                 "'{}' expected a map, got '{}'",
                 key.name,

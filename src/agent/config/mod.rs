@@ -121,6 +121,8 @@ pub struct AgentConfig {
     pub profile: Profile,
     /// Handlers in the order of registration.
     pub event_handlers: Vec<HandlerSettings>,
+    /// Directories of further handlers.
+    pub handler_dirs: Vec<Vec<u8>>,
     /// Addresses that must be joined at the start.
     pub start_join: Vec<String>,
     /// Take old user events when joining.
@@ -328,6 +330,7 @@ impl AgentConfig {
             },
             profile: profile?,
             event_handlers,
+            handler_dirs: settings.handler_dirs,
             start_join: settings.start_join,
             replay_on_join: settings.replay_on_join.unwrap_or(false),
             retry_join: settings.retry_join,

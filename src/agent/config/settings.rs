@@ -54,6 +54,7 @@ pub struct Settings {
     pub protocol: i64,
     pub profile: String,
     pub event_handlers: Vec<HandlerEntry>,
+    pub handler_dirs: Vec<Vec<u8>>,
     pub handler_timeout: Option<Duration>,
     pub handler_grace: Option<Duration>,
     pub handler_leave_wait: Option<Duration>,
@@ -100,6 +101,8 @@ pub enum Slot<'a> {
     List(&'a mut Vec<String>),
     /// A path or a name: bytes, as the system has them; an empty one says nothing.
     Bytes(&'a mut Vec<u8>),
+    /// A list of paths: bytes; sources add up.
+    Paths(&'a mut Vec<Vec<u8>>),
     /// A list of handlers; sources add up.
     Handlers(&'a mut Vec<HandlerEntry>),
     /// Bytes by name; sources add up, the later value of a name wins.
@@ -122,7 +125,7 @@ impl Slot<'_> {
         match self {
             Slot::Text(_) | Slot::Bytes(_) => "string",
             Slot::Addresses(_) => "string or list of strings",
-            Slot::List(_) => "list of strings",
+            Slot::List(_) | Slot::Paths(_) => "list of strings",
             Slot::Handlers(_) => "list of strings and objects",
             Slot::Map(_) => "map of strings",
             Slot::Switch(_) => "boolean",
@@ -143,6 +146,7 @@ impl Slot<'_> {
             }
             (Slot::Addresses(value), Slot::Addresses(later))
             | (Slot::List(value), Slot::List(later)) => value.append(later),
+            (Slot::Paths(value), Slot::Paths(later)) => value.append(later),
             (Slot::Handlers(value), Slot::Handlers(later)) => value.append(later),
             (Slot::Map(value), Slot::Map(later)) => value.extend(std::mem::take(later)),
             (Slot::Switch(value), Slot::Switch(later)) => **value = later.or(**value),
@@ -189,6 +193,7 @@ impl Key {
             (Slot::Addresses(to), Slot::Addresses(from)) | (Slot::List(to), Slot::List(from)) => {
                 to.clone_from(from);
             }
+            (Slot::Paths(to), Slot::Paths(from)) => to.clone_from(from),
             (Slot::Handlers(to), Slot::Handlers(from)) => to.clone_from(from),
             (Slot::Map(to), Slot::Map(from)) => to.clone_from(from),
             (Slot::Switch(to), Slot::Switch(from)) => *to = *from,
@@ -240,6 +245,7 @@ pub const KEYS: &[Key] = &[
     key("encrypt_verify_incoming", "", "true", |s| Slot::Switch(&mut s.encrypt_verify_incoming)),
     key("encrypt_verify_outgoing", "", "true", |s| Slot::Switch(&mut s.encrypt_verify_outgoing)),
     key("event_handlers", "event-handler", "", |s| Slot::Handlers(&mut s.event_handlers)).reloaded(),
+    key("handler_dirs", "handler-dir", "", |s| Slot::Paths(&mut s.handler_dirs)).reloaded(),
     key("handler_grace", "handler-grace", "1s", |s| Slot::Limit(&mut s.handler_grace)).reloaded(),
     key("handler_leave_wait", "handler-leave-wait", "2s", |s| Slot::Limit(&mut s.handler_leave_wait)).reloaded(),
     key("handler_timeout", "handler-timeout", "0s", |s| Slot::Limit(&mut s.handler_timeout)).reloaded(),
@@ -299,6 +305,7 @@ impl Settings {
                         .cloned()
                         .unwrap_or_default();
                 }
+                Slot::Paths(paths) => *paths = flags.byte_values(key.flag).to_vec(),
                 Slot::Handlers(list) => {
                     let texts = flags.byte_values(key.flag).iter();
                     *list = texts.map(|text| HandlerEntry::text(text)).collect();
@@ -377,7 +384,7 @@ fn set_from_text(slot: Slot<'_>, key: &Key, flags: &impl FlagValues) -> Result<(
         Slot::Duration(time) | Slot::Limit(time) => {
             *time = parse_time(key, last).map_err(failed)?;
         }
-        Slot::Bytes(_) | Slot::Handlers(_) | Slot::Map(_) | Slot::Ignored => {}
+        Slot::Bytes(_) | Slot::Paths(_) | Slot::Handlers(_) | Slot::Map(_) | Slot::Ignored => {}
     }
     Ok(())
 }
@@ -433,6 +440,7 @@ mod tests {
                 Slot::Text(text) => *text = "x".into(),
                 Slot::Bytes(bytes) => *bytes = b"x".to_vec(),
                 Slot::Addresses(list) | Slot::List(list) => list.push("x".into()),
+                Slot::Paths(list) => list.push(b"x".to_vec()),
                 Slot::Handlers(list) => list.push(HandlerEntry::text(b"x")),
                 Slot::Map(map) => drop(map.insert("x".into(), "x".into())),
                 Slot::Switch(switch) => *switch = Some(true),

@@ -4,24 +4,35 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::start;
+use crate::agent::config::directory::{Finding, HandlerDirs, Verdict};
 use crate::agent::config::settings::Settings;
 use crate::agent::config::sources::Waiting;
 use crate::agent::config::{AgentConfig, Findings, FlagValues, path};
 use crate::agent::files;
 use crate::agent::files::snapshot::SnapshotFile;
 use crate::agent::observe::syslog;
+use crate::handler::Moment;
+use crate::os::error::shown;
 use crate::serf::Serf;
 use crate::time::Instant;
 use crate::wire::{Keyring, NonceSource};
 
 /// Prints warnings and errors as a start does, all of them, and a verdict.
 pub(super) fn run(flags: &impl FlagValues) -> ExitCode {
-    let Findings { notices, errors } = find(flags);
+    let (
+        Findings {
+            notices,
+            mut errors,
+        },
+        mut handlers,
+    ) = find(flags);
     let verdict = match errors.len() {
+        0 if !handlers.is_empty() => "The agent would start, but not with all handlers".to_owned(),
         0 => "The agent would start".to_owned(),
         1 => "The agent would not start: 1 error".to_owned(),
         count => format!("The agent would not start: {count} errors"),
     };
+    errors.append(&mut handlers);
     let mut text = String::new();
     for line in notices.iter().chain(&errors).chain([&verdict]) {
         text.push_str(&format!("==> {line}\n"));
@@ -31,7 +42,8 @@ pub(super) fn run(flags: &impl FlagValues) -> ExitCode {
     ExitCode::from(u8::from(!errors.is_empty()))
 }
 
-fn find(flags: &impl FlagValues) -> Findings {
+/// What there is to say, and the handlers in directories without which the agent would start.
+fn find(flags: &impl FlagValues) -> (Findings, Vec<String>) {
     let mut findings = Findings::default();
     let sources = start::sources(flags, &mut findings);
     let settings = sources.read_all(Waiting::Allowed, &mut findings);
@@ -40,10 +52,30 @@ fn find(flags: &impl FlagValues) -> Findings {
     findings.notices.append(&mut found.notices);
     findings.errors.append(&mut found.errors);
     let keyring = check_files(&settings, &mut findings);
+    let mut handlers = Vec::new();
     if let Some(config) = config {
         check_rest(&config, keyring, &mut findings);
+        handlers = check_directories(&config, &mut findings.notices);
     }
-    findings
+    (findings, handlers)
+}
+
+/// Warns of files that do not say when they are to be run, and returns what is refused.
+fn check_directories(config: &AgentConfig, notices: &mut Vec<String>) -> Vec<String> {
+    let mut directories = HandlerDirs::new(&config.handler_dirs);
+    directories.look_at_once(Moment::from(Instant::ORIGIN));
+    let mut refused = Vec::new();
+    for Finding { path, verdict } in directories.findings(&config.event_handlers) {
+        let path = shown(&path);
+        match verdict {
+            Verdict::Refused(why) => refused.push(format!("Handler {path} is not run: {why}")),
+            Verdict::Undeclared(why) => {
+                notices.push(format!("Warning: {path} is no handler: {why}"));
+            }
+            Verdict::Handler(_) | Verdict::Skipped(_) => {}
+        }
+    }
+    refused
 }
 
 /// The files that the agent keeps.

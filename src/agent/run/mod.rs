@@ -2,6 +2,7 @@
 
 mod check;
 mod clients;
+mod directories;
 #[cfg_attr(not(feature = "mdns"), path = "absent/discovery.rs")]
 mod discovery;
 mod handlers;
@@ -21,6 +22,7 @@ use std::time::Duration as WaitTime;
 
 use mio::{Events, Poll, Token};
 
+use super::config::directory::HandlerDirs;
 use super::config::settings::Settings;
 use super::config::sources::Sources;
 use super::config::{AgentConfig, FlagValues};
@@ -102,6 +104,7 @@ pub struct Agent {
     server: RpcServer,
     serf: Serf,
     handlers: HandlerQueue,
+    handler_dirs: HandlerDirs,
     runner: Runner,
     orphans: Orphans,
     resolver: Resolver,

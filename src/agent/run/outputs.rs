@@ -23,7 +23,10 @@ impl Agent {
                 let now = self.clock.now();
                 self.gossip.transmit(transmit, self.poll.registry(), now);
             }
-            Output::Taken(event) => self.handlers.take_in(&event, self.clock.moment()),
+            Output::Taken(event) => {
+                self.look_for_handlers();
+                self.handlers.take_in(&event, self.clock.moment());
+            }
             Output::Event(event) => self.handle_event(event),
             Output::CommandEnded { id, result } => self.command_ended(id, result),
             Output::QueryRecord { id, record } => {
@@ -42,6 +45,7 @@ impl Agent {
 
     /// Streams see an event at once; the handlers when it is its turn.
     fn handle_event(&mut self, event: Event) {
+        self.look_for_handlers();
         let at = self.clock.moment();
         let details = self.server.wants_details().then(|| Details {
             id: self.handlers.next_id(&event, at),

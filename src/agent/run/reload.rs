@@ -51,8 +51,9 @@ impl Agent {
             Ok(level) => self.logger.set_level(level),
             Err(why) => self.logger.print(&format!("==> {why}")),
         }
-        self.handlers.replace_handlers(handlers);
-        self.announce_query_handlers();
+        self.config.event_handlers = handlers;
+        self.replace_handler_dirs(&settings.handler_dirs);
+        self.register_handlers();
         apply_options(&mut self.config, &settings);
         self.runner
             .set_limits(self.config.handler_timeout, self.config.handler_grace);

@@ -15,6 +15,7 @@ use super::save::Saving;
 use super::shutdown::{LAST_WORDS, Life};
 use super::telemetry::Telemetry;
 use super::{Agent, discovery, journal, tokens};
+use crate::agent::config::directory::HandlerDirs;
 use crate::agent::config::settings::Settings;
 use crate::agent::config::sources::{Sources, Waiting};
 use crate::agent::config::{AgentConfig, Findings, FlagValues, Refused};
@@ -121,7 +122,9 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         .map_err(no_rpc)?;
     logger.print("==> Starting Serf agent RPC...");
 
-    let mut handlers = HandlerQueue::new(config.event_handlers.clone());
+    let mut handler_dirs = HandlerDirs::new(&config.handler_dirs);
+    handler_dirs.look_at_once(clock.moment());
+    let mut handlers = HandlerQueue::new(handler_dirs.behind(&config.event_handlers));
     let journal = journal::open(&config, &mut serf, &mut handlers, clock.now()).map_err(no_core)?;
 
     let mut runner = Runner::new(tokens::RUNNER, config.handler_timeout);
@@ -141,6 +144,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         }),
         serf,
         handlers,
+        handler_dirs,
         runner,
         orphans: Orphans::new(),
         resolver: Resolver::new(tokens::RESOLVER),

@@ -54,12 +54,13 @@ pub struct Flag {
 }
 
 /// Flags whose values are paths, scripts, payloads, names of nodes or tags: any bytes, as the system has them.
-const BYTES: [&str; 16] = [
+const BYTES: [&str; 17] = [
     "config-dir",
     "config-file",
     "delete",
     "event",
     "event-handler",
+    "handler-dir",
     "journal",
     "keyring-file",
     "label",

@@ -81,6 +81,13 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
         "Shell script to run for events; may be given several times. See cottar-handler(7).",
     ),
     flag(
+        "handler-dir",
+        Kind::List,
+        "DIRECTORY",
+        "",
+        "Run the handlers in this directory, too, as their header lines say; may be given several times. See cottar-handler(7).",
+    ),
+    flag(
         "handler-grace",
         Kind::LateDuration,
         "DURATION",

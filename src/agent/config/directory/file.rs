@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::agent::files::trust::trusted_path;
+use crate::agent::process::program;
 use crate::handler::header::{HEADER_BYTES_MAX, read_header};
 use crate::handler::{Action, HandlerSettings, InvalidSetting};
 use crate::os::error::os_error;
@@ -138,6 +139,7 @@ fn handler(path: &Path, user: u32) -> Result<Verdict, String> {
         let faults: Vec<_> = faults.iter().map(InvalidSetting::to_string).collect();
         faults.join("; ")
     })?;
+    program::check(&settings).map_err(|fault| fault.to_string())?;
     Ok(Verdict::Handler(Box::new(settings)))
 }
 

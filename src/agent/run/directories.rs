@@ -1,0 +1,26 @@
+//! Handlers of directories, beside those of flags and configuration files.
+
+use super::Agent;
+use crate::agent::config::directory::HandlerDirs;
+
+impl Agent {
+    /// Looks for changes before an event is handed over, so that it meets the handlers of now.
+    pub(super) fn look_for_handlers(&mut self) {
+        if self.handler_dirs.look(self.clock.moment()) {
+            self.register_handlers();
+        }
+    }
+
+    /// Reads the directories that the configuration names now.
+    pub(super) fn replace_handler_dirs(&mut self, paths: &[Vec<u8>]) {
+        self.handler_dirs = HandlerDirs::new(paths);
+        self.handler_dirs.look_at_once(self.clock.moment());
+    }
+
+    /// Registers what the configuration has, and behind it what is in the directories.
+    pub(super) fn register_handlers(&mut self) {
+        let handlers = self.handler_dirs.behind(&self.config.event_handlers);
+        self.handlers.replace_handlers(handlers);
+        self.announce_query_handlers();
+    }
+}
