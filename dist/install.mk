@@ -71,6 +71,7 @@ install: $(if $(filter command%,$(origin BINARY)),,all) install-$(INIT_SYSTEM) $
 	install -m 644 $(LICENCES) "$(DESTDIR)$(DOCDIR)/"
 	$(call fill,644,dist/examples/cluster.json,$(DOCDIR)/examples/cluster.json)
 	install -m 755 dist/examples/members "$(DESTDIR)$(DOCDIR)/examples/members"
+	install -d -m 755 "$(DESTDIR)$(ETC)/handlers.d"
 	if [ -e "$(DESTDIR)$(ETC)/cottar.json" ]; then \
 		echo "$(DESTDIR)$(ETC)/cottar.json is there and stays as it is"; \
 	else \
@@ -129,10 +130,11 @@ uninstall: ## remove what install put there
 	done
 	rm -f $(foreach licence,$(LICENCES),"$(DESTDIR)$(DOCDIR)/$(notdir $(licence))")
 	rm -f $(foreach example,$(EXAMPLES) loosen.conf,"$(DESTDIR)$(DOCDIR)/examples/$(example)")
-	if sed -e 's|@STATEDIR@|$(STATEDIR)|g' -e 's|@RUNDIR@|$(RUNDIR)|g' dist/examples/cottar.json | cmp -s - "$(DESTDIR)$(ETC)/cottar.json"; then \
+	if sed -e 's|@STATEDIR@|$(STATEDIR)|g' -e 's|@RUNDIR@|$(RUNDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' dist/examples/cottar.json | cmp -s - "$(DESTDIR)$(ETC)/cottar.json"; then \
 		rm -f "$(DESTDIR)$(ETC)/cottar.json"; \
 	fi
-	-rmdir "$(DESTDIR)$(DOCDIR)/examples" "$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(ETC)" 2>/dev/null
+	-rmdir "$(DESTDIR)$(DOCDIR)/examples" "$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(ETC)/handlers.d" \
+		"$(DESTDIR)$(ETC)" 2>/dev/null
 
 # The scripts and units, as far as the tools are installed.
 SCRIPTS = dist/openrc/cottar.initd dist/openwrt/cottar.init dist/examples/members \

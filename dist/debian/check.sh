@@ -80,6 +80,7 @@ cp "$tree/etc/passwd" "$out/passwd"
 
 inside dpkg --install "/tmp/cottar_${old}_$arch.deb" >/dev/null || fail "install"
 [ "$(inside stat -c '%U %G %a' /etc/cottar)" = "root cottar 750" ] || fail "mode of /etc/cottar"
+[ "$(inside stat -c '%U %G %a' /etc/cottar/handlers.d)" = "root root 755" ] || fail "mode of handlers.d"
 [ "$(inside stat -c '%U %G %a' /var/lib/cottar)" = "cottar cottar 750" ] || fail "mode of /var/lib/cottar"
 inside test -L /etc/systemd/system/multi-user.target.wants/cottar.service || fail "not enabled"
 inside dpkg --verify cottar || fail "other files than packed"

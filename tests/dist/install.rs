@@ -187,6 +187,22 @@ fn what_the_administrator_has_changed_stays() {
 }
 
 #[test]
+fn the_directory_of_handlers_is_there_and_named() {
+    let root = Root::new();
+    root.make("install", &[]);
+    assert_eq!(root.mode("/etc/cottar/handlers.d"), 0o755);
+    let config = content(&root.at("/etc/cottar/cottar.json"));
+    assert!(config.contains("\"handler_dirs\": [\"/etc/cottar/handlers.d\"]"));
+    root.make("uninstall", &[]);
+    assert!(!root.at("/etc/cottar").exists());
+    // What somebody has put there stays.
+    root.make("install", &[]);
+    fs::write(root.at("/etc/cottar/handlers.d/10-own"), "").unwrap();
+    root.make("uninstall", &[]);
+    assert_eq!(root.files(), set(&[&["/etc/cottar/handlers.d/10-own"]]));
+}
+
+#[test]
 fn under_the_name_of_the_reference_it_does_the_same() {
     let root = Root::new();
     root.make("install", &["SERF_LINK=1"]);
