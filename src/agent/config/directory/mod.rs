@@ -180,8 +180,7 @@ impl HandlerDirs {
         }
         let mut has_changed = false;
         self.files.retain(|name, file| {
-            let is_there = paths.get(name).is_some_and(|path| *path == file.path);
-            let is_kept = is_there && fs::symlink_metadata(&file.path).is_ok();
+            let is_kept = paths.get(name).is_some_and(|path| *path == file.path);
             if !is_kept && file.is_handler() {
                 has_changed = true;
                 log::info!(target: "agent", "Handler {} is gone", shown(&file.path));
