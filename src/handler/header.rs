@@ -14,7 +14,7 @@ pub const HEADER_BYTES_MAX: usize = 4096;
 /// What comment lines begin with, in the usual languages of scripts.
 const COMMENTS: [&str; 4] = ["#", "//", "--", ";"];
 /// What follows the comment sign of a header line, blanks aside.
-const MARK: &[u8] = b"cottar:";
+pub const MARK: &[u8] = b"cottar:";
 
 /// The pairs of all header lines of a file that begins with `text`; [`HEADER_BYTES_MAX`] + 1 bytes of it
 /// are enough.

@@ -107,3 +107,31 @@ fn a_single_wrong_file_ends_with_1() {
         assert_eq!(got.status, Some(status), "{got:?}");
     }
 }
+
+#[test]
+fn a_file_is_tested_with_its_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("10-x");
+    let file = path.to_str().unwrap();
+    let header = "on=user:deploy settle=1m environment.MODE=\"dry run\" input=json timeout=5s";
+    let text = format!("#!/bin/sh\n# cottar: {header}\ncut -c 2-8\necho $MODE $#\nexit 3\n");
+    write(&path, &text, 0o755);
+    let got = run(&["handler", "test", "-quiet", file, "user", "deploy", "1"]);
+    assert_eq!(
+        (got.text().as_str(), got.status),
+        ("\"event\"\ndry run 0\n", Some(3))
+    );
+    let got = run(&["handler", "test", file, "user", "deploy", "1"]);
+    assert!(got.text().contains(&format!("Script: {file}\n")), "{got:?}");
+    assert!(got.text().contains("\nLimits: 5s of time, "), "{got:?}");
+    let got = run(&["handler", "test", file, "user", "other"]);
+    assert_eq!(got.status, Some(125), "{got:?}");
+    write(&path, &text.replace("json", "jason"), 0o755);
+    let got = run(&["handler", "test", file, "user", "deploy"]);
+    let why = format!("{file}: key 'input': must be \"lines\" or \"json\"\n");
+    assert_eq!((got.stderr.as_str(), got.status), (why.as_str(), Some(1)));
+    // Without header lines it is shell text, as ever.
+    write(&path, "#!/bin/sh\necho plain\n", 0o775);
+    let got = run(&["handler", "test", "-quiet", file, "query", "q"]);
+    assert_eq!((got.text().as_str(), got.status), ("plain\n", Some(0)));
+}

@@ -1,9 +1,13 @@
 //! `handler test`: a handler is run for a made-up event, by what the agent runs it with.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::event::event;
 use super::report::{Limits, Report, Style, Verdict};
+use crate::agent::config::directory::{self, examine_declared};
 use crate::agent::config::node_name;
 use crate::agent::process::{Alone, GRACE};
 use crate::cli::command::flags::Flags;
@@ -17,6 +21,7 @@ use crate::serf::{Command, Event, INTERNAL_PREFIX, Tags, encode_response};
 use crate::time::Duration;
 use crate::wire::NodeName;
 use crate::wire::limits::META_BYTES_MAX;
+use crate::wire::name::Escaped;
 use crate::wire::serf::{QueryResponseMessage, TAGS_TOO_LONG};
 
 /// The time limit has ended the handler; what timeout(1) says then.
@@ -42,11 +47,10 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
         "json" => Style::Json,
         other => return Err(unknown_format(other)),
     };
-    let handler = HandlerSettings::from_text(handler.as_encoded_bytes())
-        .map_err(|why| Failure::Message(why.to_string()))?;
+    let handler = settings(handler)?;
     let mut event = event(flags, kind, rest)?;
     let (name, tags) = node(flags)?;
-    let limits = limits(flags)?;
+    let limits = limits(flags, &handler)?;
     let described = Described(&event).to_string();
     if let Some(why) = obstacle(&handler, &event) {
         let _ = writeln!(io::stderr(), "Not run for '{described}': {why}");
@@ -90,6 +94,27 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
     Ok(status)
 }
 
+/// The handler: a file of a directory of handlers by its path, or text as behind `-event-handler`. It is
+/// run at once: nothing is waited for, merged or repeated.
+fn settings(handler: &OsStr) -> Result<HandlerSettings, Failure> {
+    use directory::Verdict::{Refused, Skipped, Undeclared};
+    match examine_declared(Path::new(handler)) {
+        Some(directory::Verdict::Handler(settings)) => Ok(HandlerSettings {
+            hold: Duration::ZERO,
+            settle: Duration::ZERO,
+            latest: false,
+            retry: None,
+            ..*settings
+        }),
+        Some(Skipped(why) | Undeclared(why) | Refused(why)) => {
+            let path = Escaped(handler.as_bytes());
+            Err(Failure::Message(format!("{path}: {why}")))
+        }
+        None => HandlerSettings::from_text(handler.as_bytes())
+            .map_err(|why| Failure::Message(why.to_string())),
+    }
+}
+
 /// Why no agent would run the handler for the event.
 fn obstacle(handler: &HandlerSettings, event: &Event) -> Option<&'static str> {
     let is_internal = matches!(event, Event::Query(q) if q.name.starts_with(INTERNAL_PREFIX));
@@ -116,7 +141,8 @@ fn node(flags: &Flags) -> Result<(NodeName, Tags), Failure> {
     Ok((name, tags))
 }
 
-fn limits(flags: &Flags) -> Result<Limits, Failure> {
+/// Limits of the handler, else those of the line.
+fn limits(flags: &Flags, handler: &HandlerSettings) -> Result<Limits, Failure> {
     let duration = |name| flags.duration(name).map_err(Failure::Message);
     let answer_bytes = flags.integer("query-response-size-limit");
     if answer_bytes.is_some_and(i64::is_negative) {
@@ -125,8 +151,14 @@ fn limits(flags: &Flags) -> Result<Limits, Failure> {
     }
     let answer_bytes = answer_bytes.filter(|&bytes| bytes > 0);
     Ok(Limits {
-        time: duration("handler-timeout")?.filter(|limit| !limit.is_zero()),
-        grace: duration("handler-grace")?.unwrap_or(GRACE),
+        time: handler
+            .timeout
+            .or(duration("handler-timeout")?)
+            .filter(|limit| !limit.is_zero()),
+        grace: handler
+            .grace
+            .or(duration("handler-grace")?)
+            .unwrap_or(GRACE),
         answer_bytes: answer_bytes.map_or(ANSWER_BYTES_MAX, |bytes| {
             usize::try_from(bytes).unwrap_or(usize::MAX)
         }),

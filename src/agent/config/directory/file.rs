@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::agent::files::trust::trusted_path;
 use crate::agent::process::program;
-use crate::handler::header::{HEADER_BYTES_MAX, read_header};
+use crate::handler::header::{HEADER_BYTES_MAX, MARK, read_header};
 use crate::handler::{Action, HandlerSettings, InvalidSetting};
 use crate::os::error::os_error;
 use crate::os::sys;
@@ -84,6 +84,18 @@ fn is_leftover(name: &[u8]) -> bool {
         || name.ends_with(b"~")
         || LEFTOVERS.contains(&ending)
         || LEFTOVER_STEMS.iter().any(|stem| ending.starts_with(stem))
+}
+
+/// Whether a file has header lines, good or bad ones.
+pub(super) fn has_header(path: &Path) -> bool {
+    let Ok(text) = read(path) else {
+        return false;
+    };
+    match read_header(&text) {
+        Ok(pairs) => !pairs.is_empty(),
+        // Long comments are no fault of a script that wants nothing.
+        Err(_) => text.windows(MARK.len()).any(|part| part == MARK),
+    }
 }
 
 /// Looks at a file; `found` is what the path leads to. `user`: the agent's.

@@ -13,7 +13,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use file::{Signature, examine};
+use file::{Signature, examine, has_header};
 
 use crate::agent::files::trust::trusted_path;
 use crate::handler::{HandlerSettings, Moment};
@@ -321,6 +321,12 @@ impl Watched {
         self.verdict = verdict;
         was_handler || self.is_handler()
     }
+}
+
+/// What a single file would be in a directory, if it has header lines.
+pub fn examine_declared(path: &Path) -> Option<Verdict> {
+    let path = fs::canonicalize(path).ok()?;
+    has_header(&path).then(|| examine_file(&path))
 }
 
 /// What a single file would be in a directory.
