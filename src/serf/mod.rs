@@ -105,6 +105,8 @@ pub struct Serf {
     lost: membership::lost::LostMembers,
     /// The snapshot says that this node was a member of a cluster before.
     continues: bool,
+    /// It goes on as a member, or has merged a state that no join under way makes old.
+    is_member: bool,
     /// Where the members of the snapshot were.
     restored_addrs: OrderedSet<SocketAddr>,
     newcomer: events::Newcomer,
@@ -190,6 +192,7 @@ impl Serf {
             rejoin: None,
             lost: membership::lost::LostMembers::default(),
             continues: false,
+            is_member: false,
             restored_addrs: OrderedSet::new(),
             newcomer: events::Newcomer::default(),
             chores: reaper::Chores::default(),

@@ -27,6 +27,12 @@ pub fn recording_cluster(
             sim.join(host, &[0], true, true);
         }
     }
+    // Whose join is under way may be in all lists, and is no member for itself.
+    let is_member = |sim: &Sim, id| {
+        let joined = |record: &Record| matches!(record.what, What::Joined { .. });
+        id == 0 || sim.history.iter().any(|r| r.node == id && joined(r))
+    };
+    assert!(sim.run_until(secs(60), |sim| (0..size).all(|id| is_member(sim, id))));
     agree(&mut sim, secs(60));
     sim
 }

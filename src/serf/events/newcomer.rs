@@ -106,6 +106,7 @@ impl Serf {
             // This node's own join is under way, and says what is old.
             return;
         }
+        self.is_member = true;
         self.release_held_events(now);
     }
 

@@ -75,7 +75,13 @@ impl Serf {
 
     /// The addresses among those of a join at which members are, as far as this node knows. What it has
     /// not heard of their user events it has missed, and does not ignore.
+    ///
+    /// None before this node is a member itself. Until then it may have heard of nodes by the gossip
+    /// of others that take it for its earlier life, but their events from before its join are not for it.
     fn members_among(&self, targets: &[JoinTarget]) -> OrderedSet<SocketAddr> {
+        if !self.is_member {
+            return OrderedSet::new();
+        }
         let restored = &self.restored_addrs;
         let is_member = |addr: &SocketAddr| {
             let mut members = self.members.iter().map(|record| &record.member);

@@ -79,6 +79,7 @@ impl Serf {
             absurd("query clock", &mut recorder.query_clock);
         }
         self.recorder = Some(recorder);
+        self.is_member = self.continues;
         if self.continues {
             // So that it still holds when there are notes of later times.
             self.record_membership(self.events.minimum());

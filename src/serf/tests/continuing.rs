@@ -290,6 +290,32 @@ fn a_join_by_command_ignores_no_events_of_members() {
 }
 
 #[test]
+fn who_is_no_member_yet_knows_no_members() {
+    let mut net = Net::joined(2);
+    let lost = state(6, &[("lost", 5)]);
+    let now = net.now;
+    net.host(2).serf.handle_user_state(&lost, None, false, now);
+    // Of node 1 it knows by the file alone, which says nothing of a membership.
+    let mut snapshot = Snapshot::default();
+    let (name, addr) = (net.serf(1).local_name().clone(), target(2).addr);
+    snapshot.follow(&SnapshotLine::Alive { name, addr });
+    let mut lone = config(3);
+    lone.snapshot = Some(snapshot);
+    net.add(lone);
+    assert!(!net.serf(3).continues());
+    join(&mut net, 3, 2, true);
+    assert!(heard(&mut net, 3).is_empty());
+    // Now it is one.
+    let missed = state(8, &[("missed", 7)]);
+    let now = net.now;
+    net.host(2)
+        .serf
+        .handle_user_state(&missed, None, false, now);
+    join(&mut net, 3, 2, true);
+    assert_eq!(heard(&mut net, 3), ["missed"]);
+}
+
+#[test]
 fn a_join_of_several_strangers_ignores_all_of_theirs() {
     let mut net = Net::joined(3);
     net.add(config(4));

@@ -3,7 +3,7 @@
 use cottar::serf::Command;
 use cottar::time::Duration;
 
-use super::{agree, close, cluster, got, secs};
+use super::{agree, close, cluster, cut_both_ways, got, secs};
 use crate::cluster::{NodeId, Sim, Spec, host_addr};
 use crate::network::Weather;
 use crate::rejoin::{heard, recording_cluster};
@@ -66,6 +66,46 @@ fn gossip_does_not_overtake_the_join_of_a_restarted_node() {
         sim.run_for(secs(5));
         assert_eq!(got(&sim, 3, "while it was down"), 0, "seed {seed}");
         assert_eq!(got(&sim, 3, "new"), 1);
+    }
+}
+
+/// The swarm's seeds 923, 1626, 2240 and 2354: a restarted node that goes on from nothing hears by gossip
+/// of members before its join, because they still hold it for alive. That makes it no member: it
+/// ignores what is older than its join of one of these. In the snapshot it is no member either.
+#[test]
+fn hearing_of_members_before_a_join_makes_no_member() {
+    for recording in [false, true] {
+        let mut sim = cluster(41, 4);
+        for number in 0..10 {
+            sim.user_event(number % 3, "deploy", &format!("old {number}"));
+        }
+        sim.run_for(secs(5));
+        let heard = [0, 1, 2].map(|id| got(&sim, id, "old 9"));
+        assert_eq!(heard, [1; 3]);
+        sim.crash(3, false);
+        sim.nodes[3].disk.snapshot = recording.then(Vec::new);
+        sim.start(3);
+        sim.set_tag(1, "v", "2");
+        let hears = |sim: &Sim| sim.status(3, "n1").is_some();
+        assert!(sim.run_until(secs(1), hears));
+        if recording {
+            sim.crash(3, false);
+            // Nobody answers what it finds in its file.
+            cut_both_ways(&mut sim, &[3], &[0, 1, 2]);
+            sim.start(3);
+            sim.network.mend_all();
+        }
+        assert!(!sim.serf(3).continues());
+        sim.join(3, &[1], true, true);
+        agree(&mut sim, secs(30));
+        sim.user_event(1, "deploy", "new");
+        sim.run_for(secs(5));
+        assert_eq!(got(&sim, 3, "new"), 1);
+        for number in 0..10 {
+            let payload = format!("old {number}");
+            assert_eq!(got(&sim, 3, &payload), 1, "{payload}, in the first life");
+        }
+        close(sim);
     }
 }
 
