@@ -161,7 +161,7 @@ pub struct Node {
     /// Whether somebody has opened a stream to it.
     called: bool,
     /// Whom it tries to join until somebody answers.
-    calling: Vec<NodeId>,
+    pub calling: Vec<NodeId>,
     started_at: Instant,
     resumed_at: Instant,
     stopping: Option<Stop>,

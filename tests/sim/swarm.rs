@@ -11,7 +11,7 @@ use cottar::swim;
 use cottar::time::{Duration, Instant};
 
 use crate::checkers::{self, Lateness, Limits};
-use crate::cluster::{Node, NodeId, Sim, Spec, host_addr, node_name};
+use crate::cluster::{Node, NodeId, RETRY_JOIN, Sim, Spec, host_addr, node_name};
 use crate::handlers::Pace;
 use crate::history::{Stop, What};
 use crate::network::Weather;
@@ -37,6 +37,9 @@ struct Outcome {
     /// Chance that a datagram got lost in the steady time.
     loss: f64,
 }
+
+/// Nodes that a started one is told to join, at most.
+const TARGETS_MAX: usize = 3;
 
 /// Something that ends by itself.
 enum Undo {
@@ -189,12 +192,12 @@ impl Swarm {
         self.sim.join(id, &others, true, true);
     }
 
-    /// Up to three running nodes, as somebody would write them behind `-retry-join`.
+    /// Some running nodes, as somebody would write them behind `-retry-join`.
     fn some_others(&mut self, id: NodeId) -> Vec<NodeId> {
         let mut others = self.sim.up();
         others.retain(|&other| other != id);
         self.rng.shuffle(&mut others);
-        others.truncate(3);
+        others.truncate(TARGETS_MAX);
         others
     }
 
@@ -353,9 +356,8 @@ impl Swarm {
         }
     }
 
-    /// Waits for events that gossip no longer carries. Nodes that asked to skip what was before their
-    /// join do not keep old events for others, so that in the worst case one that knows an event
-    /// must meet one that lacks it: each of the two picks the other with 1 / (n - 1), each round.
+    /// Waits for events that gossip no longer carries. In the worst case the one that still knows an event
+    /// must meet the one that lacks it: each of the two picks the other with 1 / (n - 1), each round.
     fn let_events_arrive(&mut self, config: &Config) {
         let others = (self.sim.nodes.len() - 1) as f64;
         let rounds = (BAD_LUCK.ln() / (2.0 * (1.0 - 1.0 / others).ln())).ceil() as u32;
@@ -375,9 +377,20 @@ impl Swarm {
         self.undo_due(true);
         self.sim.network.mend_all();
         self.sim.network.weather = Weather::fair();
+        self.end_joins();
         self.introduce();
-        let first = self.sim.up()[0];
+        let first = self.sim.up().first().copied().unwrap_or(0);
         self.sim.record(first, What::Calm);
+    }
+
+    /// Waits for joins that began before the calm: some of their targets may have been out of reach, and
+    /// one that answers is enough for them (seeds 1334 and 2834).
+    fn end_joins(&mut self) {
+        if self.sim.nodes.iter().any(|node| !node.calling.is_empty()) {
+            let timeout = self.sim.nodes[0].spec.config.swim.stream_timeout;
+            let attempt = RETRY_JOIN + timeout * TARGETS_MAX as u32;
+            self.sim.run_for(attempt * 2);
+        }
     }
 
     /// Joins parts of the cluster that nobody could find by what the nodes know: nodes that restarted

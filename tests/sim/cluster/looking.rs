@@ -68,8 +68,9 @@ impl Sim {
     }
 
     /// The nodes that stay, in groups that know nothing of each other: nobody in one holds a member of
-    /// another that it would call, remembers one, or still tries to join one. Who leaves answers nobody
-    /// any more, and whom one holds for left all may soon hold for left (seed 1801).
+    /// another that it would call, or remembers one. Who leaves answers nobody any more, and whom one
+    /// holds for left all may soon hold for left (seed 1801). Joins under way do not count: each ends with
+    /// the first that answers.
     pub fn islands(&self) -> Vec<Vec<NodeId>> {
         let status = |one: NodeId, other: NodeId| {
             self.status(one, &self.nodes[other].spec.config.name.to_string())
@@ -91,7 +92,7 @@ impl Sim {
         let knows = |one: NodeId, other: NodeId| {
             let lists = status(one, other).is_some()
                 || files[&one].contains(&self.nodes[other].spec.config.name);
-            lists && !left.contains(&other) || self.nodes[one].calling.contains(&other)
+            lists && !left.contains(&other)
         };
         let mut islands: Vec<Vec<NodeId>> = Vec::new();
         for &id in &stay {

@@ -2,7 +2,7 @@
 
 use cottar::serf::{Command, CommandResult, MemberEventKind, MemberStatus};
 
-use super::{agree, all, close, cluster, incarnation, secs, told};
+use super::{agree, all, close, cluster, cut_both_ways, incarnation, secs, told};
 use crate::cluster::{Sim, Spec, host_addr};
 use crate::history::Stop;
 use crate::network::Weather;
@@ -208,6 +208,37 @@ fn two_that_nobody_introduces_stay_apart() {
     assert!(all(&sim, &[0], "n1", None) && all(&sim, &[1], "n0", None));
     sim.join(1, &[0], false, true);
     agree(&mut sim, secs(10));
+    assert_eq!(sim.islands().len(), 1);
+    close(sim);
+}
+
+/// The swarm's seeds 1334 and 2834: a node joins one of several, and that is enough for it, though the
+/// others were only out of its reach. Nobody else tries that again where it is held for left.
+#[test]
+fn a_join_that_reached_one_is_no_bridge_to_the_others() {
+    let mut sim = cluster(33, 5);
+    for id in [3, 4] {
+        let leave = sim.command(id, Command::Leave);
+        assert!(sim.run_until(secs(12), |sim| sim.result(leave).is_some()));
+    }
+    sim.run_for(secs(2));
+    cut_both_ways(&mut sim, &[3, 4], &[0, 1, 2]);
+    sim.start(3);
+    sim.start(4);
+    sim.join(4, &[0, 3], true, true);
+    sim.run_for(secs(1));
+    assert_eq!(sim.nodes[4].calling, [0, 3]);
+    assert_eq!(sim.islands(), [vec![0, 1, 2], vec![3], vec![4]]);
+    assert!(sim.run_until(secs(15), |sim| sim.nodes[4].calling.is_empty()));
+    sim.network.mend_all();
+    sim.run_for(secs(300));
+    assert!(all(&sim, &[3], "n4", Some(MemberStatus::Alive)));
+    for left in ["n3", "n4"] {
+        assert!(all(&sim, &[0, 1, 2], left, Some(MemberStatus::Left)));
+    }
+    sim.join(4, &[0], false, true);
+    // Node 3 is asked whether it has left.
+    agree(&mut sim, secs(60));
     assert_eq!(sim.islands().len(), 1);
     close(sim);
 }
