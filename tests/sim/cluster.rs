@@ -75,11 +75,6 @@ pub struct Disk {
 /// Time that a write of the keyring file takes.
 const WRITE_TIME: Duration = Duration::from_millis(3);
 
-/// Whether a node goes on from what it knew of events, according to its snapshot.
-fn continues(snapshot: &Snapshot) -> bool {
-    snapshot.event_clock.0 > 0
-}
-
 /// A name that is known to be good.
 pub fn node_name(name: &str) -> NodeName {
     NodeName::new(name.as_bytes()).unwrap()
@@ -359,7 +354,7 @@ impl Sim {
         let rejoin = node.spec.rejoin_after_leave;
         config.snapshot =
             (node.disk.snapshot.as_ref()).map(|file| Snapshot::decode(file, rejoin).0);
-        let continues = config.snapshot.as_ref().is_some_and(continues);
+        let continues = config.snapshot.as_ref().is_some_and(Snapshot::continues);
         let serf = Serf::new(config, envelope, seed, now).unwrap();
         node.before = node.stopped.take();
         if node.before.is_some() {
