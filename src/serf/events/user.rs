@@ -29,7 +29,7 @@ pub(in crate::serf) enum Verdict {
     New,
     /// Too old for anybody to tell whether it was seen before.
     Old,
-    /// Of a time that this node passes over because it joined later. It is remembered as seen.
+    /// Of a time that this node passes over because it joined later. It is remembered, for others.
     Ignored,
     Seen,
     Full,
@@ -43,7 +43,8 @@ type Body = (Box<[u8]>, Option<Box<[u8]>>);
 struct StoredEvent {
     hash: u64,
     coalesce: bool,
-    /// `None`: it is only known that the event was seen, and nobody is sent it.
+    /// `None`: it is only known that the event was seen, until somebody sends it again. Nobody is sent
+    /// it, and it does not count for the mark.
     body: Option<Body>,
 }
 
@@ -51,18 +52,23 @@ struct StoredEvent {
 struct Slot {
     events: Vec<StoredEvent>,
     bytes: usize,
-    /// Equal at two nodes if the events are.
+    /// Equal at two nodes if the events are that they can send. What nobody can send any more keeps no
+    /// two nodes apart.
     mark: u64,
 }
 
 impl Slot {
-    fn has(&self, hash: u64, name: &[u8], payload: &[u8]) -> bool {
-        self.events.iter().any(|stored| {
+    fn find(&mut self, hash: u64, name: &[u8], payload: &[u8]) -> Option<&mut StoredEvent> {
+        self.events.iter_mut().find(|stored| {
             stored.hash == hash
                 && stored.body.as_ref().is_none_or(|(stored, with)| {
                     **stored == *name && with.as_deref().unwrap_or_default() == payload
                 })
         })
+    }
+
+    fn can_be_sent(&self) -> bool {
+        self.events.iter().any(|stored| stored.body.is_some())
     }
 }
 
@@ -100,7 +106,6 @@ impl UserEventRing {
             if is_known || slot.events.len() >= SLOT_EVENTS_MAX {
                 continue;
             }
-            slot.mark ^= mix(hash);
             slot.bytes += EVENT_OVERHEAD_BYTES;
             slot.events.push(StoredEvent {
                 hash,
@@ -129,19 +134,27 @@ impl UserEventRing {
         let is_ignored = ltime < self.minimum;
         let slot = self.slots.get_or_insert_with(ltime, Slot::default);
         let hash = event_hash(name, payload.unwrap_or_default());
-        if slot.has(hash, name, payload.unwrap_or_default()) {
+        let length = name.len() + payload.map_or(0, <[u8]>::len);
+        let has_room = slot.bytes + length <= SLOT_BYTES_MAX;
+        let body = || Some((name.into(), payload.map(Into::into)));
+        if let Some(stored) = slot.find(hash, name, payload.unwrap_or_default()) {
+            if stored.body.is_none() && has_room {
+                (stored.body, stored.coalesce) = (body(), coalesce);
+                slot.mark ^= mix(hash);
+                slot.bytes += length;
+                self.bytes += length;
+                self.shrink();
+            }
             return Verdict::Seen;
         }
-        let body = (!is_ignored).then(|| (name.into(), payload.map(Into::into)));
-        let length = name.len() + payload.map_or(0, <[u8]>::len);
-        let cost = EVENT_OVERHEAD_BYTES + if is_ignored { 0 } else { length };
+        let cost = EVENT_OVERHEAD_BYTES + length;
         if slot.events.len() >= SLOT_EVENTS_MAX || slot.bytes + cost > SLOT_BYTES_MAX {
             return Verdict::Full;
         }
         slot.events.push(StoredEvent {
             hash,
             coalesce,
-            body,
+            body: body(),
         });
         slot.mark ^= mix(hash);
         slot.bytes += cost;
@@ -160,8 +173,8 @@ impl UserEventRing {
         self.forgotten_below.max(LamportTime(remembered))
     }
 
-    /// The marks of the times from `first` to `last` of which an event was seen, in their order. Two
-    /// marks of one time are equal if the events are.
+    /// The marks of the times from `first` to `last` of which this node can send an event, in their order.
+    /// Two marks of one time are equal if these events are.
     pub(in crate::serf) fn marks(
         &self,
         first: LamportTime,
@@ -169,7 +182,7 @@ impl UserEventRing {
     ) -> impl Iterator<Item = (LamportTime, u64)> {
         let slots = self.slots.range_from(&first);
         let slots = slots.take_while(move |(ltime, _)| **ltime <= last);
-        let used = slots.filter(|(_, slot)| !slot.events.is_empty());
+        let used = slots.filter(|(_, slot)| slot.can_be_sent());
         used.map(|(ltime, slot)| (*ltime, slot.mark))
     }
 
@@ -419,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_join_ignored_is_remembered_and_not_passed_on() {
+    fn what_a_join_ignored_is_remembered_and_passed_on() {
         let (mut joined, mut old) = (UserEventRing::default(), UserEventRing::default());
         joined.raise_minimum(LamportTime(7));
         let clock = clock_at(10);
@@ -432,11 +445,34 @@ mod tests {
         };
         assert_eq!(marks(&joined), marks(&old));
         assert_eq!(marks(&old).len(), 2);
-        assert_eq!(joined.recent().len(), 1);
-        assert_eq!(joined.messages(LamportTime(5)).count(), 0);
-        assert_eq!(joined.messages(LamportTime(8)).count(), 1);
+        assert_eq!(joined.recent().len(), 2);
+        for ltime in [5, 8] {
+            assert_eq!(joined.messages(LamportTime(ltime)).count(), 1);
+        }
         assert!(old.messages(LamportTime(5)).all(|event| event.coalesce));
         joined.check_invariants();
+    }
+
+    #[test]
+    fn what_is_known_by_its_hash_alone_counts_when_it_is_sent_again() {
+        let mut ring = UserEventRing::default();
+        let mut seen = SeenEvents::default();
+        seen.insert(LamportTime(5), event_hash(b"x", b"1"));
+        ring.note_seen(&seen);
+        let marks = |ring: &UserEventRing| ring.marks(LamportTime(1), LamportTime(9)).count();
+        assert_eq!((marks(&ring), ring.recent().len()), (0, 0));
+        for _ in 0..2 {
+            let verdict = ring.put(clock_at(10), LamportTime(5), b"x", Some(b"1"), true);
+            assert_eq!(verdict, Verdict::Seen);
+            ring.check_invariants();
+            assert_eq!((marks(&ring), ring.recent().len()), (1, 1));
+        }
+        let mut whole = UserEventRing::default();
+        whole.put(clock_at(10), LamportTime(5), b"x", Some(b"1"), true);
+        let first = |ring: &UserEventRing| ring.marks(LamportTime(1), LamportTime(9)).next();
+        assert_eq!(first(&ring), first(&whole));
+        let message = ring.messages(LamportTime(5)).next();
+        assert!(message.is_some_and(|message| message.coalesce));
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use cottar::serf::{Event, Serf};
 use cottar::time::{Duration, Instant};
 
-use super::{cluster, secs};
-use crate::cluster::{NodeId, Sim, Twist};
+use super::{agree, cluster, cut_both_ways, got, secs};
+use crate::cluster::{NodeId, Sim, Spec, Twist, host_addr};
 use crate::history::What;
+use crate::network::Weather;
+use crate::rejoin::{heard, recording_cluster};
 
 /// How late events were handed over, counted in pairs of event and node.
 #[derive(Debug, Default)]
@@ -202,4 +204,60 @@ fn without_events_nothing_is_compared() {
     // A ping and an ack a second and node; neither has a byte more than without events.
     assert_eq!(sim.traffic.datagrams - before.datagrams, 2 * 9 * 60);
     println!("at rest: {} bytes a datagram", idle / (2 * 9 * 60));
+}
+
+/// The swarm's seeds 1750 and 3454: nodes that had ignored events from before their join remembered
+/// these by their hashes alone, so that nobody could send them to nodes that lacked them. Digests
+/// differed for good, and repairs by digest had been given up when an event was lacking.
+#[test]
+fn what_a_join_ignored_keeps_no_two_nodes_apart() {
+    let mut sim = Sim::new(251, Weather::fair());
+    for host in 0..3 {
+        sim.add(Spec::lan(&format!("n{host}"), host_addr(host)));
+    }
+    sim.start(0);
+    for number in 0..20 {
+        sim.user_event(0, "deploy", &format!("old {number}"));
+    }
+    sim.start(1);
+    sim.join(1, &[0], true, true);
+    agree(&mut sim, secs(5));
+    sim.crash(0, false);
+    let failed = |sim: &Sim| sim.serf(1).stats().failed == 1;
+    assert!(sim.run_until(secs(60), failed));
+    sim.start(2);
+    // It hears of the events by what node 1 ignored.
+    sim.join(2, &[1], true, true);
+    agree(&mut sim, secs(5));
+    digests_agree_after_an_event(&mut sim, &[1, 2]);
+    assert_eq!(heard(&sim, 1).len() + heard(&sim, 2).len(), 2);
+}
+
+/// What nodes know to be seen from their snapshots, and nobody can send any more.
+#[test]
+fn what_all_have_forgotten_but_its_hash_keeps_no_two_nodes_apart() {
+    let mut sim = recording_cluster(252, 3, Weather::fair(), &|_| {});
+    for number in 0..20 {
+        sim.user_event(0, "deploy", &format!("old {number}"));
+    }
+    sim.run_for(secs(5));
+    (0..3).for_each(|id| sim.crash(id, false));
+    // The last one has no memory, and joins one that has.
+    sim.nodes[2].disk.snapshot = None;
+    (0..3).for_each(|id| sim.start(id));
+    sim.join(2, &[1], true, true);
+    agree(&mut sim, secs(60));
+    digests_agree_after_an_event(&mut sim, &[0, 1, 2]);
+}
+
+/// Where digests differ, members ask each other for events each second, then exchange states.
+fn digests_agree_after_an_event(sim: &mut Sim, nodes: &[NodeId]) {
+    sim.user_event(1, "deploy", "new");
+    sim.run_for(secs(60));
+    for &id in nodes {
+        assert_eq!(got(sim, id, "new"), 1);
+        let counters = sim.serf(id).counters();
+        assert_eq!(counters.repair_exchanges_for_digests, 0, "node {id}");
+        assert!(counters.repair_pings <= 4, "node {id}: {counters:?}");
+    }
 }
