@@ -217,7 +217,7 @@ impl Serf {
         let is_timeout = matches!(input, Input::Timeout);
         match input {
             Input::Datagram { from, bytes } => {
-                self.renew_ack_payload(now);
+                self.renew_digests(now);
                 self.swim.handle_datagram(from, bytes, now);
             }
             Input::StreamAccepted { stream, peer } => {
@@ -231,6 +231,7 @@ impl Serf {
                 self.swim.handle_stream_closed(stream, end, now);
             }
             Input::Timeout => {
+                self.renew_digests(now);
                 self.swim.handle_timeout(now);
                 // What the membership layer found may end what would be overdue here.
                 self.handle_swim_outputs(now);
@@ -457,7 +458,7 @@ impl Serf {
                     node,
                     addr,
                     extension,
-                } => self.handle_event_summary(&node, addr, &extension, now),
+                } => self.handle_ping_extension(&node, addr, &extension, now),
                 swim::Output::ExchangeEnded => self.handle_exchange_ended(now),
                 swim::Output::Conflict {
                     existing,

@@ -331,6 +331,8 @@ pub struct Swim {
     ack_payload: Option<Vec<u8>>,
     /// Of acks to pings with an extension.
     extended_ack_payload: Option<Vec<u8>>,
+    /// What follows the bodies of this node's probes.
+    probe_extension: Vec<u8>,
     extra_pings: ExtraPings,
     gossip: Gossip,
     probing: Probing,
@@ -386,6 +388,7 @@ impl Swim {
             sequence: rng.next_u32(),
             ack_payload: None,
             extended_ack_payload: None,
+            probe_extension: Vec::new(),
             extra_pings: ExtraPings::default(),
             gossip: Gossip::new(&config, &mut rng, now),
             probing: Probing::new(&config, &mut rng, now),
@@ -556,6 +559,10 @@ impl Swim {
     /// Sets the payload of acks to UDP pings that have an extension; `None`: nil.
     pub fn set_extended_ack_payload(&mut self, payload: Option<Vec<u8>>) {
         self.extended_ack_payload = payload;
+    }
+    /// Sets what follows the bodies of UDP pings of the probe cycle.
+    pub fn set_probe_extension(&mut self, extension: Vec<u8>) {
+        self.probe_extension = extension;
     }
     /// The number of Serf members, which sets the retransmission limit of user broadcasts (4.11).
     pub fn set_user_member_count(&mut self, members: usize) {

@@ -92,7 +92,10 @@ impl Swim {
         self.counters.degraded_probes += u64::from(self.awareness.score() > 0);
         let sequence = self.next_sequence();
         let node = self.table.record(id).node.clone();
-        let ping = Message::Ping(self.ping_for(&node.name, sequence));
+        let ping = Message::Ping(Ping {
+            extension: self.probe_extension.clone(),
+            ..self.ping_for(&node.name, sequence)
+        });
         if node.state == NodeState::Suspect {
             // With the accusation, so that the target can refute at once.
             let suspect = Message::Suspect(Suspect {

@@ -16,10 +16,13 @@ pub const SUMMARY_TIMES_MAX: usize = 384;
 const SUMMARY_VERSION: u8 = 0x10;
 /// Bit of the second byte: this summary answers one.
 const SUMMARY_IS_ANSWER: u8 = 0x01;
+/// Second byte of a digest behind a ping, where a summary has its version.
+const PING_DIGEST_VERSION: u8 = 0x20;
 /// Bytes of a summary in front of its marks.
 const SUMMARY_HEAD_BYTES: usize = 7;
 
-/// Says which events a node remembers of a range of times that the receiver knows, too: in acks.
+/// Says which events a node remembers of a range of times that the receiver knows, too: in acks, and in
+/// the pings of probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventDigest {
     /// The range ends with this time.
@@ -42,6 +45,26 @@ impl EventDigest {
     /// Decodes what follows the coordinate; `None`: there is no digest.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (&[MARKER, a, b, c, d], digest) = bytes.split_first_chunk()? else {
+            return None;
+        };
+        Some(EventDigest {
+            upto: u32::from_be_bytes([a, b, c, d]),
+            digest: *digest.first_chunk()?,
+        })
+    }
+
+    /// The wire form behind the body of a ping.
+    pub fn encode_for_ping(&self) -> Vec<u8> {
+        let mut output = vec![MARKER, PING_DIGEST_VERSION];
+        output.extend_from_slice(&self.upto.to_be_bytes());
+        output.extend_from_slice(&self.digest);
+        output
+    }
+
+    /// Decodes what follows the body of a ping; `None`: that is no digest.
+    pub fn decode_of_ping(bytes: &[u8]) -> Option<Self> {
+        let (&[MARKER, PING_DIGEST_VERSION, a, b, c, d], digest) = bytes.split_first_chunk()?
+        else {
             return None;
         };
         Some(EventDigest {
@@ -107,6 +130,32 @@ impl EventSummary {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_behind_a_ping_is_no_summary_and_the_other_way_round() {
+        for upto in [0, 0x10_00_00_00, u32::MAX] {
+            let digest = EventDigest {
+                upto,
+                digest: [1, 2, 3, 4, 5, 6, 7],
+            };
+            let bytes = digest.encode_for_ping();
+            assert_eq!(bytes.len(), EventDigest::BYTES + 1);
+            assert_eq!(EventDigest::decode_of_ping(&bytes), Some(digest));
+            assert!(EventSummary::decode(&bytes).is_err());
+            for cut in 0..bytes.len() {
+                assert_eq!(EventDigest::decode_of_ping(&bytes[..cut]), None);
+            }
+        }
+        for is_answer in [false, true] {
+            let summary = EventSummary {
+                is_answer,
+                salt: 9,
+                first: 1,
+                marks: vec![7; 20],
+            };
+            assert_eq!(EventDigest::decode_of_ping(&summary.encode()), None);
+        }
+    }
 
     #[test]
     fn a_digest_takes_twelve_bytes() {

@@ -3,7 +3,7 @@
 use super::harness::{Net, addr, config};
 use crate::serf::*;
 use crate::time::Duration;
-use crate::wire::event_digest::EventSummary;
+use crate::wire::event_digest::{EventDigest, EventSummary};
 use crate::wire::serf::{SerfMessage, SerfPushPull, UserEventMessage};
 use crate::wire::{Ack, Envelope, Message, NonceSource, Ping};
 
@@ -176,6 +176,41 @@ fn acks_carry_a_digest_for_a_minute_after_an_event() {
     // Who compares is always answered.
     let compared = ack_payload(&as_n2(&mut net, &summary(1, &[], false)));
     assert_eq!(compared, later);
+}
+
+#[test]
+fn probes_carry_a_digest_for_a_minute_after_an_event() {
+    let digests = |sent: &[Message]| -> Vec<bool> {
+        let pings = sent.iter().filter_map(|message| match message {
+            Message::Ping(ping) => Some(EventDigest::decode_of_ping(&ping.extension).is_some()),
+            _ => None,
+        });
+        pings.collect()
+    };
+    let mut net = lone_with(|config| config.swim.probe_interval = SECOND);
+    assert_eq!(digests(&run_n1(&mut net, SECOND)), [false]);
+    hear(&mut net, 3, "a");
+    assert!(digests(&run_n1(&mut net, SECOND * 2)).contains(&true));
+}
+
+#[test]
+fn who_may_lack_an_event_goes_after_it_for_two_seconds() {
+    let mut net = lone();
+    hear(&mut net, 3, "a");
+    run_n1(&mut net, SECOND * 10);
+    let differs = EventDigest {
+        upto: 4,
+        digest: [9; 7],
+    };
+    let sent = as_n2(&mut net, &ping(differs.encode_for_ping()));
+    assert_eq!(summaries(&sent).len(), 1, "it compares at once");
+    let chase = summaries(&run_n1(&mut net, SECOND * 2));
+    assert!((15..=20).contains(&chase.len()), "{}", chase.len());
+    for summary in &chase {
+        // Up to the time that n2 has spoken of, though it is later than all that n1 knows.
+        assert_eq!((summary.first, summary.marks.len()), (0, 5));
+    }
+    assert!(summaries(&run_n1(&mut net, SECOND * 10)).is_empty());
 }
 
 #[test]

@@ -32,7 +32,14 @@ impl Twist {
     /// What leaves such a node.
     pub fn outgoing(self, bytes: &[u8], rng: &mut Rng) -> Option<Vec<u8>> {
         change(bytes, |message| match (self, message) {
-            (Twist::Silent, Message::Ping(ping)) if !ping.extension.is_empty() => None,
+            (Twist::Silent, Message::Ping(ping)) => {
+                let probes = EventDigest::decode_of_ping(&ping.extension).is_some();
+                let bare = Ping {
+                    extension: Vec::new(),
+                    ..ping.clone()
+                };
+                (probes || ping.extension.is_empty()).then_some(Message::Ping(bare))
+            }
             (Twist::Silent, Message::Ack(ack)) => Some(Message::Ack(Ack {
                 payload: ack.payload.map(|payload| {
                     let place = Coordinate::decode_first(&payload);

@@ -261,3 +261,28 @@ fn digests_agree_after_an_event(sim: &mut Sim, nodes: &[NodeId]) {
         assert!(counters.repair_pings <= 4, "node {id}: {counters:?}");
     }
 }
+
+/// The swarm's seeds 2607 and 2683: when the members have ceased to compare what they saw after an event,
+/// one that lacks it depends on its probes, one a second and three datagrams for each attempt. One
+/// that has seen that it lacks something goes on asking.
+#[test]
+fn who_lacks_an_event_goes_after_it() {
+    let mut took = Vec::new();
+    for seed in 0..100 {
+        let mut sim = cluster(260 + seed, 6);
+        cut_both_ways(&mut sim, &[5], &[0, 1, 2, 3, 4]);
+        sim.user_event(0, "deploy", "missed");
+        // All others have it, have agreed, and have made all their transmissions.
+        sim.run_for(Duration::from_millis(1_200));
+        assert!((0..5).all(|id| got(&sim, id, "missed") == 1));
+        sim.network.mend_all();
+        sim.network.weather.loss = 0.25;
+        let mended = sim.now;
+        let has = |sim: &Sim| got(sim, 5, "missed") == 1;
+        assert!(sim.run_until(secs(60), has), "seed {seed}");
+        took.push(sim.now.since(mended));
+    }
+    took.sort_unstable();
+    println!("{took:?}");
+    assert!(took[98] < secs(3), "{took:?}");
+}

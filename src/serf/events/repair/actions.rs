@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::digest::{compare, complete, digest, digest_from, summary};
+use super::digest::{DIGEST_TIMES, compare, complete, digest, digest_from, summary};
 use super::exchanges::{Cause, Current, EXCHANGE_INTERVAL};
 use super::peers::Peer;
 use super::{ANSWER_PACKETS_MAX, CANDIDATES, DIGEST_TIME, JUMP_TIMES, Repair};
@@ -82,9 +82,9 @@ impl Serf {
 
     // --- acks --------------------------------------------------------------------------------
 
-    /// Forms the payloads of acks afresh, if they are out of date. Called before a datagram is looked at,
-    /// so that no timer is needed.
-    pub(in crate::serf) fn renew_ack_payload(&mut self, now: Instant) {
+    /// Forms the digests that acks and probes carry afresh, if they are out of date. Called before a
+    /// datagram is looked at and before timers are, so that no timer is needed.
+    pub(in crate::serf) fn renew_digests(&mut self, now: Instant) {
         if self.repair.acks_due.is_none_or(|due| due > now) {
             return;
         }
@@ -106,6 +106,8 @@ impl Serf {
             false => Some(now + repair.pace.resolution()),
         };
         self.swim.set_ack_payload(plain);
+        let in_probes = ends.map(|_| digest.encode_for_ping());
+        self.swim.set_probe_extension(in_probes.unwrap_or_default());
         self.swim.set_extended_ack_payload(Some(extended));
     }
 
@@ -153,7 +155,7 @@ impl Serf {
             peer.mismatches = 0;
             peer.follow_up.reset();
             if upto >= self.repair.gaps.highest() {
-                self.repair.note_agreement(node, others);
+                self.repair.note_agreement(node, others, now);
             }
             return;
         }
@@ -165,7 +167,7 @@ impl Serf {
         }
         let may_exchange = peer.exchange.is_over(now);
         let may_ping = peer.follow_up.is_over(now);
-        self.repair.note_difference();
+        self.note_difference(upto, now);
         if mismatches > 2 && may_exchange && self.repair.exchanges.may_start(now) {
             self.start_repair_exchange(node, Cause::Digest(pair), now);
         } else if may_ping && self.repair.pings.take(now) {
@@ -179,6 +181,17 @@ impl Serf {
             );
             let last = upto.max(self.summary_last(now));
             self.ping_with_summary(node, digest_from(upto), last, false, now);
+        }
+    }
+
+    /// Another member has other events than this node, up to a time.
+    fn note_difference(&mut self, upto: LamportTime, now: Instant) {
+        // Before its first exchange a node cannot tell what it lacks from what is not for it.
+        if self.newcomer.is_settled() {
+            // What is far ahead of this node's clock is a lie, or brought by an exchange.
+            let reach = self.event_clock.now().0.saturating_add(DIGEST_TIMES);
+            self.repair
+                .note_difference(upto.min(LamportTime(reach)), now);
         }
     }
 
@@ -210,8 +223,8 @@ impl Serf {
         }
     }
 
-    /// A member has told which events it has seen. The ping is from its own address.
-    pub(in crate::serf) fn handle_event_summary(
+    /// A member has told something of the events that it has seen. The ping is from its own address.
+    pub(in crate::serf) fn handle_ping_extension(
         &mut self,
         node: &NodeName,
         addr: SocketAddr,
@@ -220,6 +233,11 @@ impl Serf {
     ) {
         let is_member = self.members.record(node.as_bytes()).is_some();
         if self.state != State::Alive || !is_member {
+            return;
+        }
+        if let Some(digest) = EventDigest::decode_of_ping(extension) {
+            self.repair.peers.learn(node, addr, true);
+            self.compare_digest(node, digest, now);
             return;
         }
         let theirs = match EventSummary::decode(extension) {
@@ -238,15 +256,12 @@ impl Serf {
             let covers_all = !theirs.marks.is_empty() && found.last >= self.repair.gaps.highest();
             if found.they_lack.is_empty() && covers_all {
                 let others = self.swim.live_node_count().saturating_sub(1);
-                self.repair.note_agreement(node, others);
+                self.repair.note_agreement(node, others, now);
             }
             return;
         }
-        self.repair.note_difference();
-        let hurried_ping = self.repair.pace.hurried_ping;
         self.repair.is_hurried = true;
-        self.repair.next_ping = (self.repair.next_ping).map(|due| due.min(now + hurried_ping));
-        // Before its first exchange a node cannot tell what it lacks from what is not for it.
+        self.note_difference(found.last, now);
         let wants = self.newcomer.is_settled() && !theirs.is_answer;
         let may_ask = wants && self.may_react(node, |peer| &mut peer.asked, now);
         if may_ask && self.repair.pings.take(now) {
@@ -343,10 +358,10 @@ impl Serf {
     /// Compares the events of late with another member.
     fn ping_for_repair(&mut self, now: Instant) {
         let pace = self.repair.pace;
-        let last_event = self.repair.last_event;
-        if last_event.is_none_or(|last| now.since(last) > pace.active) {
+        if self.repair.active_until().is_none_or(|until| until < now) {
             self.repair.next_ping = None;
             self.repair.is_hurried = false;
+            self.repair.chases.give_up(pace.backoff_max, now);
             return;
         }
         let wait = match self.repair.is_hurried {
@@ -360,8 +375,12 @@ impl Serf {
         let members = self.swim.sample_members(CANDIDATES);
         if let Some(node) = self.repair.peers.partner(&members) {
             self.note_event_clock(now);
-            let first = self.repair.history.at_age(pace.settled_age, now);
-            let last = self.summary_last(now);
+            let mut last = self.summary_last(now);
+            let mut first = self.repair.history.at_age(pace.settled_age, now);
+            if let Some(upto) = self.repair.chases.upto() {
+                last = last.max(upto);
+                first = digest_from(last);
+            }
             self.ping_with_summary(&node, first, last, false, now);
         }
     }

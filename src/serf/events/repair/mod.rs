@@ -10,6 +10,8 @@
 //! * *Digests.* Acks carry a digest of the last 256 times, for a minute after the last event. If it is
 //!   not the digest of the same times here, a ping with a summary of all of them follows; if that does
 //!   not help, an exchange of states.
+//! * Either sign starts a *chase* ([`chase`]): for a short time a node that may lack something pings as
+//!   after a new event, and more often, so that lost datagrams cost a moment each and not a probe.
 //! * *Gaps.* Event times are consecutive but for concurrency. A time that stays empty while later ones
 //!   arrive is looked for by an exchange of states with a member that compares nothing: with the
 //!   reference.
@@ -19,12 +21,14 @@
 
 mod actions;
 mod backoff;
+mod chase;
 mod digest;
 mod exchanges;
 mod gaps;
 mod history;
 mod peers;
 
+use chase::Chases;
 use exchanges::{Cause, Exchanges};
 use gaps::Gaps;
 use history::ClockHistory;
@@ -105,6 +109,7 @@ pub(in crate::serf) struct Repair {
     peers: Peers,
     gaps: Gaps,
     exchanges: Exchanges,
+    chases: Chases,
     /// When the last new event arrived.
     last_event: Option<Instant>,
     /// When the next ping beside the probe cycle is due.
@@ -129,6 +134,7 @@ impl Repair {
             peers: Peers::default(),
             gaps: Gaps::default(),
             exchanges: Exchanges::default(),
+            chases: Chases::default(),
             last_event: None,
             next_ping: None,
             is_hurried: false,
@@ -144,6 +150,7 @@ impl Repair {
     /// A new event has arrived, or is this node's own.
     fn note_event(&mut self, ltime: LamportTime, rng: &mut Rng, now: Instant) {
         self.gaps.note(ltime, now);
+        self.chases.note_event(ltime);
         self.last_event = Some(now);
         self.agreed = None;
         self.renew_acks(now + self.pace.resolution());
@@ -166,17 +173,32 @@ impl Repair {
 
     /// A member has all events that this node has, the last one included, and no other. The second one
     /// in a row that has ends the pings.
-    fn note_agreement(&mut self, node: &NodeName, others: usize) {
+    fn note_agreement(&mut self, node: &NodeName, others: usize, now: Instant) {
         self.is_hurried = false;
         let another = self.agreed.as_ref().is_some_and(|agreed| agreed != node);
         if another || others < 2 {
             self.next_ping = None;
+            self.chases.agree(now);
         }
         self.agreed = Some(node.clone());
     }
 
-    fn note_difference(&mut self) {
+    /// Another member has other events than this node, up to a time: one of the two lacks some.
+    fn note_difference(&mut self, upto: LamportTime, now: Instant) {
         self.agreed = None;
+        if self.chases.start(upto, now + self.pace.active, now) {
+            self.is_hurried = true;
+        }
+        if self.is_hurried && (self.next_ping.is_some() || self.chases.is_on()) {
+            let due = now + self.pace.hurried_ping;
+            self.next_ping = Some(self.next_ping.map_or(due, |at| at.min(due)));
+        }
+    }
+
+    /// Until when pings go on, if no agreement ends them.
+    fn active_until(&self) -> Option<Instant> {
+        let events = self.last_event.map(|last| last + self.pace.active);
+        events.max(self.chases.until())
     }
 
     /// When something is due, except what waits for a datagram to arrive.
