@@ -31,7 +31,7 @@ pub use command::{
 };
 pub use config::Config;
 pub use event::{Event, Member, MemberEvent, MemberEventKind, MemberStatus, Query, UserEvent};
-pub use events::event_hash;
+pub use events::{SeenEvents, event_hash};
 pub use query::expression::rewrite_expression;
 pub use query::filters::tag_matches;
 pub use query::handlers::QueryHandlers;
@@ -102,7 +102,7 @@ pub struct Serf {
     repair: events::Repair,
     recorder: Option<recorder::Recorder>,
     rejoin: Option<rejoin::Rejoin>,
-    lost: membership::lost::LostMembers,
+    lost: snapshot::lost::LostMembers,
     /// The snapshot says that this node was a member of a cluster before.
     continues: bool,
     /// It goes on as a member, or has merged a state that no join under way makes old.
@@ -190,7 +190,7 @@ impl Serf {
             repair,
             recorder: None,
             rejoin: None,
-            lost: membership::lost::LostMembers::default(),
+            lost: snapshot::lost::LostMembers::default(),
             continues: false,
             is_member: false,
             restored_addrs: OrderedSet::new(),

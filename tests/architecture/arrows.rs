@@ -174,6 +174,47 @@ fn circles(arrows: &BTreeSet<Arrow>) -> Vec<&Arrow> {
     }
 }
 
+/// The arrow between the neighbouring folders that a file and another one lie in. `None`: one of them lies in no
+/// such folder, as `serf/command.rs`, where the rooms of `serf` find the words that they share.
+fn between_folders(tree: &Tree, Arrow { from, to, line }: &Arrow) -> Option<Arrow> {
+    let shared = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+    let folder = |module: &Module| {
+        let folder = module.get(..=shared)?;
+        let mut others = tree.files.keys();
+        others
+            .any(|other| other.len() > folder.len() && other.starts_with(folder))
+            .then(|| folder.to_vec())
+    };
+    let (from, to, line) = (folder(from)?, folder(to)?, *line);
+    Some(Arrow { from, to, line })
+}
+
+/// The arrows that lie on circles of folders.
+fn folder_circles(tree: &Tree) -> Vec<Arrow> {
+    let arrows = tree.arrows();
+    let pairs: Vec<_> = arrows
+        .iter()
+        .filter_map(|arrow| Some((arrow, between_folders(tree, arrow)?)))
+        .collect();
+    // The line does not matter here.
+    let folders: BTreeSet<_> = pairs
+        .iter()
+        .map(|(_, pair)| Arrow {
+            line: 0,
+            ..pair.clone()
+        })
+        .collect();
+    let circling = circles(&folders);
+    let is_circling = |pair: &Arrow| {
+        circling.contains(&&Arrow {
+            line: 0,
+            ..pair.clone()
+        })
+    };
+    let found = pairs.iter().filter(|(_, pair)| is_circling(pair));
+    found.map(|(arrow, _)| (*arrow).clone()).collect()
+}
+
 /// The floor of a module of the agent, and its room.
 fn floor(module: &[String]) -> Option<(usize, &str)> {
     let room = module.get(1).filter(|_| module[0] == "agent")?;
@@ -181,12 +222,17 @@ fn floor(module: &[String]) -> Option<(usize, &str)> {
     Some((floor, room))
 }
 
-/// The arrows between rooms of the agent that do not go down.
-fn climbing(arrows: &BTreeSet<Arrow>) -> Vec<&Arrow> {
-    let climbs = |arrow: &&Arrow| match (floor(&arrow.from), floor(&arrow.to)) {
+/// Whether both modules are in rooms of the agent, and the way from one to the other does not go down.
+pub fn climbs(from: &[String], to: &[String]) -> bool {
+    match (floor(from), floor(to)) {
         (Some((from, room)), Some((to, other))) => to >= from && room != other,
         _ => false,
-    };
+    }
+}
+
+/// The arrows between rooms of the agent that do not go down.
+fn climbing(arrows: &BTreeSet<Arrow>) -> Vec<&Arrow> {
+    let climbs = |arrow: &&Arrow| climbs(&arrow.from, &arrow.to);
     arrows.iter().filter(climbs).collect()
 }
 
@@ -194,6 +240,13 @@ fn climbing(arrows: &BTreeSet<Arrow>) -> Vec<&Arrow> {
 fn no_files_use_each_other() {
     let tree = Tree::new(&sources());
     let found = tree.list(circles(&tree.arrows()));
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn no_folders_use_each_other() {
+    let tree = Tree::new(&sources());
+    let found = tree.list(&folder_circles(&tree));
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
@@ -262,13 +315,38 @@ fn circles_are_found() {
     assert_eq!(between("use super::Swim;", "use super::C;"), [""; 0]);
     let in_test = "#[cfg(test)] mod tests { use super::super::a::A; }";
     assert_eq!(between("use super::b::B;", in_test), [""; 0]);
-    // Folders are as good as files.
+    // A parent's file is as good as a folder's others.
     let tree = made_up(&[
         ("src/serf/x/mod.rs", "mod a; use a::A;"),
         ("src/serf/x/a.rs", "use crate::serf::y::Y;"),
         ("src/serf/y.rs", "use super::x::X;"),
     ]);
     assert_eq!(circles(&tree.arrows()).len(), 3);
+}
+
+#[test]
+fn circles_of_folders_are_found() {
+    let found = |a: &str, b: &str| {
+        let tree = made_up(&[
+            ("src/serf/mod.rs", "pub struct Serf;"),
+            ("src/serf/x/mod.rs", ""),
+            ("src/serf/x/a.rs", a),
+            ("src/serf/x/c.rs", "pub struct C;"),
+            ("src/serf/y/mod.rs", ""),
+            ("src/serf/y/b.rs", b),
+            ("src/serf/y/d.rs", "pub struct D;"),
+            ("src/serf/z.rs", "use crate::serf::x::c::C; pub struct Z;"),
+        ]);
+        assert!(circles(&tree.arrows()).is_empty(), "none of files");
+        folder_circles(&tree).len()
+    };
+    let to_y = "use crate::serf::y::d::D;";
+    assert_eq!(found(to_y, "use crate::serf::x::c::C;"), 2);
+    assert_eq!(found(to_y, "fn f() { super::super::x::c::f() }"), 2);
+    assert_eq!(found(to_y, "use super::d::D; use crate::serf::Serf;"), 0);
+    assert_eq!(found("use super::c::C;", "use crate::serf::x::c::C;"), 0);
+    // A file that lies beside the folders.
+    assert_eq!(found("use crate::serf::z::Z;", ""), 0);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod journalled;
 mod newcomer;
 mod order;
 mod repair;
+mod seen;
 pub(super) mod user;
 
 pub use identity::event_hash;
@@ -14,6 +15,7 @@ pub(super) use identity::mix;
 pub(super) use newcomer::Newcomer;
 pub(super) use order::{InOrder, Ready};
 pub(super) use repair::Repair;
+pub use seen::SeenEvents;
 
 use std::net::SocketAddr;
 

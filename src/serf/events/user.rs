@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Source, event_hash, mix};
+use super::{SeenEvents, Source, event_hash, mix};
 use crate::ordered::OrderedMap;
 use crate::serf::config::USER_EVENT_SIZE_MAX_BYTES;
 use crate::serf::gossip::{EVENTS, Sample};
 use crate::serf::lamport::Clock;
 use crate::serf::limits::{BUFFER_SLOTS, RING_EVENTS_MAX};
-use crate::serf::snapshot::SeenEvents;
 use crate::serf::{LamportTime, Serf, UserEvent};
 use crate::time::Instant;
 use crate::wire::name::Escaped;

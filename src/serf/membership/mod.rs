@@ -4,7 +4,6 @@ pub(super) mod forced_leave;
 pub(super) mod intents;
 pub(super) mod join;
 pub(super) mod leave;
-pub(super) mod lost;
 pub(super) mod members;
 pub(super) mod outcome;
 pub(super) mod push_pull;

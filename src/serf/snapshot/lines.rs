@@ -4,9 +4,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::SeenEvents;
 use crate::count::Count;
 use crate::ordered::OrderedMap;
+use crate::serf::SeenEvents;
 use crate::wire::NodeName;
 use crate::wire::name::Escaped;
 use crate::wire::serf::LamportTime;

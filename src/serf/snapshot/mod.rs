@@ -2,9 +2,8 @@
 //! into the cluster with them. The file is the shell's.
 
 mod lines;
+pub(super) mod lost;
 pub(super) mod recorder;
 pub(super) mod rejoin;
-mod seen;
 
 pub use lines::{Remark, Snapshot, SnapshotLine};
-pub use seen::SeenEvents;

@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 
 use super::Snapshot;
+use super::lost::LostMembers;
 use super::recorder::Recorder;
-use crate::serf::membership::lost::LostMembers;
 use crate::serf::{LamportTime, Serf, State};
 use crate::swim::JoinId;
 use crate::time::Instant;

@@ -6,9 +6,9 @@
 
 use std::net::SocketAddr;
 
+use super::{Snapshot, SnapshotLine};
 use crate::ordered::OrderedMap;
 use crate::serf::Serf;
-use crate::serf::snapshot::{Snapshot, SnapshotLine};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
