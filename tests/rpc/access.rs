@@ -128,7 +128,7 @@ fn who_may_only_look_looks_and_nothing_else() {
         };
         let words = format!("Permission denied: {name} is for root and the agent's user only");
         assert_eq!(error, words);
-        assert_eq!(agent.last_command, None, "{request:?}");
+        assert_eq!(agent.commands, [], "{request:?}");
         agent.send(session, &Request::Members.encode(3));
         assert_eq!(headers(&agent.take(session)), [(3, String::new())]);
     }

@@ -3,7 +3,7 @@
 use cottar::handler::{End, HandlerQueue, HandlerSettings, Local, Outcome};
 use cottar::rpc::request::Query;
 use cottar::rpc::{Request, TextMap};
-use cottar::serf::{CommandId, Event, LamportTime, MemberStatus, Tags, UserEvent};
+use cottar::serf::{Event, LamportTime, MemberStatus, Tags, UserEvent};
 use cottar::time::Duration;
 use cottar::wire::NodeName;
 
@@ -244,10 +244,10 @@ fn a_slow_command_delays_its_own_connection_only() {
     assert_eq!(headers(&got), [(5, String::new())]);
     assert_eq!(got[1].field("Name"), "between");
 
-    let (id, addresses) = agent.held.pop().unwrap();
+    let (request, addresses) = agent.held.pop().unwrap();
     assert_eq!(addresses, ["10.0.0.1", "host:1"]);
     agent.rpc.join_ended(
-        id,
+        request,
         1,
         &["Failed to resolve host:1: no such host".to_owned()],
     );
@@ -268,16 +268,16 @@ fn failed_joins_carry_every_reason_and_a_body() {
         replay: true,
     };
     agent.send(session, &join.encode(2));
-    let (id, _) = agent.held.pop().unwrap();
+    let (request, _) = agent.held.pop().unwrap();
     agent
         .rpc
-        .join_ended(id, 0, &["one".to_owned(), "two".to_owned()]);
+        .join_ended(request, 0, &["one".to_owned(), "two".to_owned()]);
     agent.run();
     let got = agent.take(session);
     assert_eq!(error_of(&got), "2 errors occurred:\n\t* one\n\t* two\n\n");
     assert_eq!(got[1].get("Num"), Some(&Value::Int(0)));
     // Late news of a command that is over changes nothing.
-    agent.rpc.join_ended(id, 3, &[]);
+    agent.rpc.join_ended(request, 3, &[]);
     agent.run();
     assert!(agent.take(session).is_empty());
 }
@@ -616,12 +616,4 @@ fn handlers_are_listed_with_what_became_of_them() {
             assert_eq!(found, Some(&Value::Int(figure)), "{name} of {filter}");
         }
     }
-}
-
-#[test]
-fn ids_of_the_server_are_its_own() {
-    use cottar::agent::rpc::RpcServer;
-    assert!(!RpcServer::owns(CommandId(0)));
-    assert!(!RpcServer::owns(CommandId(u64::MAX >> 1)));
-    assert!(RpcServer::owns(CommandId(1 << 63)));
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use cottar::agent::observe::logger::Logger;
-use cottar::agent::rpc::{Action, Config as RpcConfig, Peer as Caller, RpcServer, SessionId, View};
+use cottar::agent::rpc::{
+    Action, Config as RpcConfig, Peer as Caller, RequestId, RpcServer, SessionId, View,
+};
 use cottar::handler::HandlerQueue;
 use cottar::rpc::ByteQueue;
 use cottar::serf::{
@@ -51,10 +53,10 @@ pub struct Agent {
     pub shutdown: bool,
     /// Joins are not started but kept here.
     pub hold_joins: bool,
-    pub held: Vec<(CommandId, Vec<String>)>,
+    pub held: Vec<(RequestId, Vec<String>)>,
     pub handlers: HandlerQueue,
-    /// The last command that the server had run.
-    pub last_command: Option<CommandId>,
+    /// The requests for which commands were run, by the commands' ids.
+    pub commands: Vec<RequestId>,
     /// Sessions that the server wants to be read again.
     pub read_again: BTreeSet<SessionId>,
     /// Its log, into which tests write.
@@ -92,7 +94,7 @@ impl Agent {
             hold_joins: false,
             held: Vec::new(),
             handlers: HandlerQueue::new(Vec::new()),
-            last_command: None,
+            commands: Vec::new(),
             read_again: BTreeSet::new(),
             logger: Logger::silent(),
             own,
@@ -190,11 +192,15 @@ impl Agent {
                     | Output::Taken(_)
                     | Output::Stop => {}
                     Output::Event(event) => self.rpc.event(&event, None),
-                    Output::CommandEnded { id, result } if RpcServer::owns(id) => {
-                        self.rpc.command_ended(id, result);
+                    Output::CommandEnded { id, result } => {
+                        if let Some(request) = self.request(id) {
+                            self.rpc.command_ended(request, result);
+                        }
                     }
-                    Output::CommandEnded { .. } => {}
-                    Output::QueryRecord { id, record } => self.rpc.query_record(id, record),
+                    Output::QueryRecord { id, record } => {
+                        let request = self.request(id).expect("somebody has asked");
+                        self.rpc.query_record(request, record);
+                    }
                 }
             }
             while let Some(bytes) = datagrams.pop_front() {
@@ -220,6 +226,17 @@ impl Agent {
         self.serf.handle_input(input, self.now);
     }
 
+    fn command(&mut self, request: RequestId, command: Command) {
+        let id = CommandId(self.commands.len() as u64);
+        self.commands.push(request);
+        self.input(Input::Command { id, command });
+    }
+
+    /// The request for which a command was run.
+    fn request(&self, id: CommandId) -> Option<RequestId> {
+        self.commands.get(usize::try_from(id.0).unwrap()).copied()
+    }
+
     fn action(&mut self) -> Option<Action> {
         self.rpc.poll_action(&View {
             now: self.now,
@@ -243,20 +260,27 @@ impl Agent {
                     peer.closed = true;
                 }
             }
-            Action::Run { id, command } => {
-                self.last_command = Some(id);
-                self.input(Input::Command { id, command });
+            Action::Run { request, command } => self.command(request, command),
+            Action::Forget(requests) => {
+                for index in 0..self.commands.len() {
+                    if requests.contains(&self.commands[index]) {
+                        let (id, query) = (CommandId(u64::MAX), CommandId(index as u64));
+                        let command = Command::ForgetQuery(query);
+                        self.input(Input::Command { id, command });
+                    }
+                }
             }
-            Action::Tags { id, change } => {
-                let command = Command::SetTags(change.apply(self.serf.tags()));
-                self.serf
-                    .handle_input(Input::Command { id, command }, self.now);
-            }
-            Action::Join { id, addresses, .. } if self.hold_joins => {
-                self.held.push((id, addresses));
+            Action::Tags { request, change } => {
+                let tags = change.apply(self.serf.tags());
+                self.command(request, Command::SetTags(tags));
             }
             Action::Join {
-                id,
+                request, addresses, ..
+            } if self.hold_joins => {
+                self.held.push((request, addresses));
+            }
+            Action::Join {
+                request,
                 addresses,
                 replay,
             } => {
@@ -269,11 +293,11 @@ impl Agent {
                     ignore_old_events: !replay,
                     announce: true,
                 };
-                self.input(Input::Command { id, command });
+                self.command(request, command);
             }
-            Action::Queue { id, change } => {
+            Action::Queue { request, change } => {
                 let result = change.apply(&mut self.handlers);
-                self.rpc.queue_changed(id, result);
+                self.rpc.queue_changed(request, result);
             }
             Action::Shutdown => self.shutdown = true,
         }

@@ -232,13 +232,13 @@ fn a_client_that_never_reads_its_answers_is_cut_off() {
         ..Default::default()
     });
     agent.send(session, &query.encode(2));
-    let id = agent.last_command.unwrap();
+    let request = *agent.commands.last().unwrap();
     let record = cottar::serf::QueryRecord::Response {
         from: cottar::wire::NodeName::new(b"n2").unwrap(),
         payload: Some(vec![0; 1000]),
     };
     for _ in 0..20_000 {
-        agent.rpc.query_record(id, record.clone());
+        agent.rpc.query_record(request, record.clone());
         agent.run();
         assert!(agent.rpc.output(session).len() < 9 << 20);
     }

@@ -28,34 +28,30 @@ const SECOND_FAMILY: Duration = Duration::from_secs(2);
 /// Output kept, in bytes: more than all addresses that [`lookup`] keeps of a name take.
 const OUTPUT_BYTES_MAX: usize = 32 << 10;
 
-/// Names a request, chosen by who makes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
-
 /// One name of a request.
 #[derive(Debug)]
-struct Name {
-    ticket: Ticket,
+struct Name<T> {
+    ticket: T,
     host: String,
 }
 
 #[derive(Debug)]
-struct Job {
-    name: Name,
+struct Job<T> {
+    name: Name<T>,
     process: Process,
     slot: usize,
 }
 
-/// Requests under way and waiting.
+/// Requests under way and waiting. `T` says who has made one.
 #[derive(Debug)]
-pub struct Resolver {
+pub struct Resolver<T> {
     first_token: usize,
-    waiting: VecDeque<Name>,
-    jobs: Vec<Job>,
-    done: VecDeque<(Ticket, String, Answer)>,
+    waiting: VecDeque<Name<T>>,
+    jobs: Vec<Job<T>>,
+    done: VecDeque<(T, String, Answer)>,
 }
 
-impl Resolver {
+impl<T: Copy> Resolver<T> {
     /// Tokens that a resolver uses.
     pub const TOKENS: usize = 2 * PROCESSES_MAX;
 
@@ -71,20 +67,14 @@ impl Resolver {
 
     /// Asks for the addresses of hosts, none of them an address itself. Each has a time limit and an answer
     /// of its own.
-    pub fn resolve(
-        &mut self,
-        ticket: Ticket,
-        hosts: Vec<String>,
-        registry: &Registry,
-        now: Instant,
-    ) {
+    pub fn resolve(&mut self, ticket: T, hosts: Vec<String>, registry: &Registry, now: Instant) {
         let names = hosts.into_iter().map(|host| Name { ticket, host });
         self.waiting.extend(names);
         self.start_waiting(registry, now);
     }
 
     /// The answer for one host of a request. Changed by `resolve` and every `handle_*`.
-    pub fn poll_answer(&mut self) -> Option<(Ticket, String, Answer)> {
+    pub fn poll_answer(&mut self) -> Option<(T, String, Answer)> {
         self.done.pop_front()
     }
 

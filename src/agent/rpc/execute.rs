@@ -1,11 +1,11 @@
 //! What each request sets off (agent spec 2.4).
 
 use super::answers::{self, MemberFilter};
-use super::{Action, Kind, QueueChange, RpcServer, Running, SessionId, TagChange, View};
+use super::{Action, Kind, QueueChange, RequestId, RpcServer, Running, SessionId, TagChange, View};
 use crate::agent::files::key::decode_key;
 use crate::go;
 use crate::rpc::{Request, VERSION, cluster, handlers, queue, reply, request};
-use crate::serf::{Command, CommandId, KeyReport, QueryParams, RawKey, event_hash};
+use crate::serf::{Command, KeyReport, QueryParams, RawKey, event_hash};
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
@@ -116,9 +116,9 @@ impl RpcServer {
             }
             Request::Join { existing, replay } => self.join(session, seq, &existing, replay),
             Request::Tags { set, delete } => {
-                let id = self.begin(session, seq, Kind::Plain);
+                let request = self.begin(session, seq, Kind::Plain);
                 let change = TagChange { set, delete };
-                self.actions.push_back(Action::Tags { id, change });
+                self.actions.push_back(Action::Tags { request, change });
             }
             Request::Leave => self.start(session, seq, Kind::Leave, Command::Leave),
             Request::Query(query) => self.query(session, seq, query),
@@ -154,14 +154,14 @@ impl RpcServer {
                 queue::write_queue(writer, &entries, more);
             }),
             Request::DropQueue { target } => {
-                let id = self.begin(session, seq, Kind::Drop);
+                let request = self.begin(session, seq, Kind::Drop);
                 let change = QueueChange::Drop(target);
-                self.actions.push_back(Action::Queue { id, change });
+                self.actions.push_back(Action::Queue { request, change });
             }
             Request::PauseHandler { name, is_paused } => {
-                let id = self.begin(session, seq, Kind::Plain);
+                let request = self.begin(session, seq, Kind::Plain);
                 let change = QueueChange::Pause { name, is_paused };
-                self.actions.push_back(Action::Queue { id, change });
+                self.actions.push_back(Action::Queue { request, change });
             }
         }
     }
@@ -228,9 +228,9 @@ impl RpcServer {
     }
 
     fn join(&mut self, session: SessionId, seq: u64, existing: &[Vec<u8>], replay: bool) {
-        let id = self.begin(session, seq, Kind::Join);
+        let request = self.begin(session, seq, Kind::Join);
         self.actions.push_back(Action::Join {
-            id,
+            request,
             addresses: existing
                 .iter()
                 .map(|address| Escaped(address).to_string())
@@ -270,39 +270,28 @@ impl RpcServer {
 
     /// Hands a command to the core; the session waits for its end.
     fn start(&mut self, session: SessionId, seq: u64, kind: Kind, command: Command) {
-        let id = self.begin(session, seq, kind);
-        self.actions.push_back(Action::Run { id, command });
+        let request = self.begin(session, seq, kind);
+        self.actions.push_back(Action::Run { request, command });
     }
 
-    fn begin(&mut self, session: SessionId, seq: u64, kind: Kind) -> CommandId {
-        let id = self.next_id();
+    fn begin(&mut self, session: SessionId, seq: u64, kind: Kind) -> RequestId {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
         let running = Running {
             session: Some(session),
             seq,
             kind,
         };
-        self.running.insert(id, running);
+        self.running.insert(request, running);
         if kind == Kind::Query {
-            self.queries.insert(id, (session, seq));
+            self.queries.insert(request, (session, seq));
         }
         if let Some(state) = self.sessions.get_mut(&session) {
-            state.busy = Some(id);
+            state.busy = Some(request);
             if kind == Kind::Query {
-                state.asked.insert(id);
+                state.asked.insert(request);
             }
         }
-        id
-    }
-
-    /// Hands a command to the core whose end nobody waits for.
-    pub(super) fn run(&mut self, command: Command) {
-        let id = self.next_id();
-        self.actions.push_back(Action::Run { id, command });
-    }
-
-    fn next_id(&mut self) -> CommandId {
-        let id = CommandId(self.next_command);
-        self.next_command += 1;
-        id
+        request
     }
 }

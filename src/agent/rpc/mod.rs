@@ -8,7 +8,7 @@
 //! - it is writable, or [`Action::Flush`]: write [`RpcServer::output`], [`RpcServer::sent`];
 //! - it ended or broke: [`RpcServer::closed`], and drop it;
 //! - the core said something: [`RpcServer::command_ended`] and [`RpcServer::query_record`] for the
-//!   command ids of which [`RpcServer::owns`] is true, [`RpcServer::event`] for every event.
+//!   request for which the command was run, [`RpcServer::event`] for every event.
 //!
 //! None of these answers anything by itself: drain [`RpcServer::poll_action`] afterwards, once a turn is enough.
 
@@ -31,9 +31,7 @@ use crate::handler::HandlerQueue;
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::rpc::details::Details;
 use crate::rpc::{TextMap, cluster, queue, reply};
-use crate::serf::{
-    Command, CommandId, CommandResult, Event, JoinTarget, KeyReport, QueryRecord, Serf, Tags,
-};
+use crate::serf::{Command, CommandResult, Event, JoinTarget, KeyReport, QueryRecord, Serf, Tags};
 use crate::time::{Duration, Instant};
 use crate::wire::msgpack::Writer;
 use crate::wire::name::Escaped;
@@ -49,12 +47,14 @@ const LOOKERS_MAX: usize = SESSIONS_MAX / 4 * 3;
 const ADMISSION_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a client may take to read its last reply.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
-/// Ids of the server's commands begin here; those of the loop are below.
-const COMMAND_ID_FIRST: u64 = 1 << 63;
 
 /// A client's connection, named by the loop; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
+
+/// A request for which the loop does something; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
 
 /// What the agent lets clients do.
 #[derive(Clone, Debug, Default)]
@@ -155,16 +155,18 @@ pub enum Action {
     Close(SessionId),
     /// Hand a command to the core.
     Run {
-        /// Its id.
-        id: CommandId,
+        /// Whose.
+        request: RequestId,
         /// What.
         command: Command,
     },
+    /// Nobody waits any more for what comes back for these queries: hand [`Command::ForgetQuery`] to the core.
+    Forget(OrderedSet<RequestId>),
     /// Change the tags: once they are in their file, if there is one, hand [`Command::SetTags`] to the
     /// core.
     Tags {
         /// Whose.
-        id: CommandId,
+        request: RequestId,
         /// How.
         change: TagChange,
     },
@@ -172,7 +174,7 @@ pub enum Action {
     /// [`RpcServer::join_ended`]. Log it as any join.
     Join {
         /// Whose.
-        id: CommandId,
+        request: RequestId,
         /// As the client wrote them.
         addresses: Vec<String>,
         /// Take user events from before the join.
@@ -181,7 +183,7 @@ pub enum Action {
     /// Change the queue of handlers, then [`RpcServer::queue_changed`].
     Queue {
         /// Whose.
-        id: CommandId,
+        request: RequestId,
         /// How.
         change: QueueChange,
     },
@@ -189,7 +191,7 @@ pub enum Action {
     Shutdown,
 }
 
-/// A command that the core or the loop is working on.
+/// A request that the core or the loop is working on.
 #[derive(Debug)]
 struct Running {
     /// Whose; none if the client is gone.
@@ -217,14 +219,14 @@ pub struct RpcServer {
     /// Sessions to look at.
     ready: VecDeque<SessionId>,
     actions: VecDeque<Action>,
-    running: OrderedMap<CommandId, Running>,
+    running: OrderedMap<RequestId, Running>,
     /// Queries that are not over: whose, and the number of the request.
-    queries: OrderedMap<CommandId, (SessionId, u64)>,
+    queries: OrderedMap<RequestId, (SessionId, u64)>,
     /// Sessions that have, or had, a monitor.
     monitors: OrderedSet<SessionId>,
     /// One of them came or went; the logger does not know yet.
     watch_changed: bool,
-    next_command: u64,
+    next_request: u64,
     requests: u64,
     dropped: u64,
 }
@@ -241,7 +243,7 @@ impl RpcServer {
             queries: OrderedMap::new(),
             monitors: OrderedSet::new(),
             watch_changed: false,
-            next_command: COMMAND_ID_FIRST,
+            next_request: 1,
             requests: 0,
             dropped: 0,
         }
@@ -322,22 +324,19 @@ impl RpcServer {
                 running.session = None;
             }
         });
-        for query in state.asked {
-            self.queries.remove(&query);
-            self.run(Command::ForgetQuery(query));
+        for query in &state.asked {
+            self.queries.remove(query);
+        }
+        if !state.asked.is_empty() {
+            self.actions.push_back(Action::Forget(state.asked));
         }
         if state.ending == Some(Ending::CloseAndShutdown) {
             self.actions.push_back(Action::Shutdown);
         }
     }
 
-    /// Whether a command is one of [`Action::Run`] or [`Action::Join`].
-    pub fn owns(id: CommandId) -> bool {
-        id.0 >= COMMAND_ID_FIRST
-    }
-
     /// A command of [`Action::Run`] ended.
-    pub fn command_ended(&mut self, id: CommandId, result: CommandResult) {
+    pub fn command_ended(&mut self, request: RequestId, result: CommandResult) {
         if let CommandResult::Joined {
             contacted,
             failures,
@@ -345,18 +344,20 @@ impl RpcServer {
         {
             let of = |(target, why): &(JoinTarget, String)| join_failure(&target.addr, why);
             let failures: Vec<_> = failures.iter().map(of).collect();
-            return self.join_ended(id, *contacted, &failures);
+            return self.join_ended(request, *contacted, &failures);
         }
         if let CommandResult::Keys(report) = &result {
-            return self.keys_ended(id, report);
+            return self.keys_ended(request, report);
         }
         let error = match &result {
             CommandResult::Failed(why) => why.as_str(),
             _ => "",
         };
-        match self.running.get(&id).map(|running| running.kind) {
-            Some(Kind::Keys { .. }) => self.keys_ended(id, &KeyReport::not_asked(error.to_owned())),
-            Some(Kind::Join) => self.ended(id, error, |w, _| reply::write_joined(w, 0)),
+        match self.running.get(&request).map(|running| running.kind) {
+            Some(Kind::Keys { .. }) => {
+                self.keys_ended(request, &KeyReport::not_asked(error.to_owned()))
+            }
+            Some(Kind::Join) => self.ended(request, error, |w, _| reply::write_joined(w, 0)),
             Some(Kind::Event { hash }) => {
                 let ltime = match &result {
                     CommandResult::Fired(ltime) => ltime.0,
@@ -364,56 +365,61 @@ impl RpcServer {
                 };
                 let id_text = format!("user:{ltime}:{hash:016x}").into_bytes();
                 let fired = queue::Fired { ltime, id: id_text };
-                self.ended(id, error, |w, _| queue::write_fired(w, &fired));
+                self.ended(request, error, |w, _| queue::write_fired(w, &fired));
             }
-            _ => self.ended(id, error, |_, _| {}),
+            _ => self.ended(request, error, |_, _| {}),
         }
         if let CommandResult::Queried { .. } = result {
             return;
         }
         // A query that was not sent has no records.
-        self.forget_query(id);
+        self.forget_query(request);
     }
 
-    fn forget_query(&mut self, id: CommandId) {
-        if let Some((session, _)) = self.queries.remove(&id) {
+    /// Whether records are wanted that come back for a query.
+    pub fn awaits_records(&self, request: RequestId) -> bool {
+        self.queries.contains_key(&request)
+    }
+
+    fn forget_query(&mut self, request: RequestId) {
+        if let Some((session, _)) = self.queries.remove(&request) {
             if let Some(state) = self.sessions.get_mut(&session) {
-                state.asked.remove(&id);
+                state.asked.remove(&request);
             }
         }
     }
 
     /// A join of [`Action::Join`] ended: nodes contacted, and what failed, one complete sentence each,
     /// such as `Failed to resolve nohost: no such host`.
-    pub fn join_ended(&mut self, id: CommandId, contacted: usize, failures: &[String]) {
+    pub fn join_ended(&mut self, request: RequestId, contacted: usize, failures: &[String]) {
         let error = match contacted {
             0 if !failures.is_empty() => go::errors_occurred(failures),
             _ => String::new(),
         };
-        self.ended(id, &error, |w, _| reply::write_joined(w, contacted));
+        self.ended(request, &error, |w, _| reply::write_joined(w, contacted));
     }
 
     /// A change of [`Action::Queue`] was made, or why it was not.
-    pub fn queue_changed(&mut self, id: CommandId, result: Result<usize, String>) {
+    pub fn queue_changed(&mut self, request: RequestId, result: Result<usize, String>) {
         let error = result.as_ref().err().map_or("", String::as_str);
         let count = result.as_ref().map_or(0, |count| *count as u64);
-        self.ended(id, error, |w, kind| {
+        self.ended(request, error, |w, kind| {
             if kind == Kind::Drop {
                 queue::write_dropped(w, count);
             }
         });
     }
 
-    fn keys_ended(&mut self, id: CommandId, report: &KeyReport) {
+    fn keys_ended(&mut self, request: RequestId, report: &KeyReport) {
         let error = report.error.as_deref().unwrap_or_default();
-        self.ended(id, error, |w, kind| {
+        self.ended(request, error, |w, kind| {
             cluster::write_keys(w, report, kind == Kind::Keys { is_list: true });
         });
     }
 
     /// Answers the request, with the body that `body` writes, and lets the session go on with the next one.
-    fn ended(&mut self, id: CommandId, error: &str, body: impl FnOnce(&mut Writer, Kind)) {
-        let Some(running) = self.running.remove(&id) else {
+    fn ended(&mut self, request: RequestId, error: &str, body: impl FnOnce(&mut Writer, Kind)) {
+        let Some(running) = self.running.remove(&request) else {
             return;
         };
         let state = running
@@ -425,7 +431,7 @@ impl RpcServer {
             }
             return;
         };
-        debug_assert_eq!(state.busy, Some(id));
+        debug_assert_eq!(state.busy, Some(request));
         state.busy = None;
         state.reply_with(running.seq, error, |writer| body(writer, running.kind));
         if running.kind == Kind::Leave {
@@ -435,12 +441,12 @@ impl RpcServer {
     }
 
     /// Something came back for a query.
-    pub fn query_record(&mut self, id: CommandId, record: QueryRecord) {
-        let Some(&(session, seq)) = self.queries.get(&id) else {
+    pub fn query_record(&mut self, request: RequestId, record: QueryRecord) {
+        let Some(&(session, seq)) = self.queries.get(&request) else {
             return;
         };
         if record == QueryRecord::Done {
-            self.forget_query(id);
+            self.forget_query(request);
         }
         let Some(state) = self.sessions.get_mut(&session) else {
             return;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::{Peer, SessionId};
+use super::{Peer, RequestId, SessionId};
 use crate::agent::observe::logger::{Logger, parse_level};
 use crate::agent::observe::ring::Cursor;
 use crate::count::Count;
@@ -15,7 +15,7 @@ use crate::rpc::details::Details;
 use crate::rpc::reply;
 use crate::rpc::request::Body;
 use crate::rpc::{ByteQueue, Header, REQUEST_BYTES_MAX, Request, STRANGER_BYTES_MAX, record};
-use crate::serf::{CommandId, Event, LamportTime, Query};
+use crate::serf::{Event, LamportTime, Query};
 use crate::time::Instant;
 use crate::wire::msgpack::{Boundary, Writer};
 use crate::wire::name::Escaped;
@@ -105,7 +105,7 @@ pub(super) struct Session {
     pub handshaken: bool,
     pub authenticated: bool,
     /// The command that runs; the next one waits for its end.
-    pub busy: Option<CommandId>,
+    pub busy: Option<RequestId>,
     /// Until when a client must have shaken hands and shown its key.
     admission: Instant,
     streams: OrderedMap<u64, Stream>,
@@ -114,7 +114,7 @@ pub(super) struct Session {
     answerable: OrderedMap<u64, Answerable>,
     last_query_id: u64,
     /// Queries of the client that are not over.
-    pub asked: OrderedSet<CommandId>,
+    pub asked: OrderedSet<RequestId>,
     pub ending: Option<Ending>,
     /// When a session that is ending is cut off.
     pub deadline: Option<Instant>,

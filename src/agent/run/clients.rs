@@ -1,9 +1,11 @@
 //! What RPC clients ask for.
 
+use super::waiting::Waiting;
 use super::{Agent, STEPS_A_ROUND};
-use crate::agent::rpc::{Action, QueueChange, View};
+use crate::agent::rpc::{Action, QueueChange, RequestId, View};
 use crate::count::Count;
-use crate::serf::{Command, CommandId, Input};
+use crate::ordered::OrderedSet;
+use crate::serf::{Command, Input};
 
 impl Agent {
     pub(super) fn drain_clients(&mut self) -> bool {
@@ -31,30 +33,38 @@ impl Agent {
             Action::Flush(_) => {}
             Action::Read(session) => self.clients.read_again(session),
             Action::Close(session) => self.clients.close(session, self.clock.now()),
-            Action::Run { id, command } => self.run_for_client(id, command),
-            Action::Tags { id, change } => self.saving.tags_wanted(id, change),
+            Action::Run { request, command } => self.run_for_client(request, command),
+            Action::Forget(requests) => self.forget_queries(&requests),
+            Action::Tags { request, change } => self.saving.tags_wanted(request, change),
             Action::Join {
-                id,
+                request,
                 addresses,
                 replay,
-            } => self.join_for_client(id, addresses, replay),
-            Action::Queue { id, change } => {
+            } => self.join_for_client(request, addresses, replay),
+            Action::Queue { request, change } => {
                 let result = change.apply(&mut self.handlers);
                 if let (Ok(count), QueueChange::Drop(_)) = (&result, &change) {
                     log::warn!(target: "agent", "Dropped {} from the queue, on demand", Count(*count as u64, "event"));
                 }
-                self.server.queue_changed(id, result);
+                self.server.queue_changed(request, result);
             }
             Action::Shutdown => self.left_by_client(),
         }
     }
 
-    pub(super) fn run_for_client(&mut self, id: CommandId, command: Command) {
+    pub(super) fn run_for_client(&mut self, request: RequestId, command: Command) {
         if command == Command::Leave {
             log::info!(target: "agent", "requesting graceful leave from Serf");
             self.retry_join = None;
         }
+        self.run_own(Waiting::Rpc(request), command);
+    }
+
+    fn forget_queries(&mut self, requests: &OrderedSet<RequestId>) {
         let now = self.clock.now();
-        self.serf.handle_input(Input::Command { id, command }, now);
+        for query in self.waits.forget(requests) {
+            let (id, command) = (self.waits.new_id(), Command::ForgetQuery(query));
+            self.serf.handle_input(Input::Command { id, command }, now);
+        }
     }
 }

@@ -56,8 +56,7 @@ impl Agent {
         }
         let addresses = found.iter().map(ToString::to_string).collect();
         let replay = self.config.replay_on_join;
-        let id = self.new_command_id();
-        self.begin_join(id, Joiner::Discovery, addresses, replay);
+        self.begin_join(Joiner::Discovery, addresses, replay);
     }
 
     /// A join of nodes that were found is over.

@@ -1,13 +1,13 @@
 //! Joins that somebody waits for: at the start, again and again, or for an RPC client (agent spec 4.8).
 
-use super::Agent;
+use super::waiting::{JoinId, Waiting};
+use super::{Agent, Ticket};
 use crate::agent::net::lookup::Answer;
 use crate::agent::net::targets::{Attempt, verdict};
-use crate::agent::process::resolver::Ticket;
-use crate::agent::rpc::RpcServer;
+use crate::agent::rpc::RequestId;
 use crate::go;
 use crate::ordered::OrderedMap;
-use crate::serf::{Command, CommandId, CommandResult, Input, JoinTarget};
+use crate::serf::{Command, CommandResult, JoinTarget};
 use crate::time::{Duration, Instant};
 
 /// Who waits for a join.
@@ -15,7 +15,7 @@ use crate::time::{Duration, Instant};
 pub(super) enum Joiner {
     Start,
     Retry,
-    Client,
+    Client(RequestId),
     /// mDNS has found the addresses.
     Discovery,
 }
@@ -35,10 +35,17 @@ struct Join {
 /// it is known: a name server that is silent about one does not keep the others waiting.
 #[derive(Debug, Default)]
 pub(super) struct Joining {
-    /// By the number of whoever waits for it, which is also the ticket at the resolver.
-    joins: OrderedMap<CommandId, Join>,
-    /// Commands of the core, and the join that each is a part of.
-    parts: OrderedMap<CommandId, CommandId>,
+    joins: OrderedMap<JoinId, Join>,
+    last: u64,
+}
+
+impl Joining {
+    fn add(&mut self, join: Join) -> JoinId {
+        self.last += 1;
+        let id = JoinId(self.last);
+        self.joins.insert(id, join);
+        id
+    }
 }
 
 /// The state of `-retry-join`.
@@ -73,8 +80,7 @@ impl Agent {
             .print(&format!("==> Joining cluster...(replay: {replay})"));
         self.notifier
             .status("Joining the cluster", self.clock.now());
-        let id = self.new_command_id();
-        self.begin_join(id, Joiner::Start, self.config.start_join.clone(), replay);
+        self.begin_join(Joiner::Start, self.config.start_join.clone(), replay);
     }
 
     /// The next attempt of `-retry-join`.
@@ -85,22 +91,20 @@ impl Agent {
         retry.next = None;
         let replay = self.config.replay_on_join;
         log::info!(target: "agent", "Joining cluster...(replay: {replay})");
-        let id = self.new_command_id();
-        self.begin_join(id, Joiner::Retry, self.config.retry_join.clone(), replay);
+        self.begin_join(Joiner::Retry, self.config.retry_join.clone(), replay);
     }
 
     /// A client wants a join.
-    pub(super) fn join_for_client(&mut self, id: CommandId, addresses: Vec<String>, replay: bool) {
-        self.begin_join(id, Joiner::Client, addresses, replay);
-    }
-
-    pub(super) fn begin_join(
+    pub(super) fn join_for_client(
         &mut self,
-        id: CommandId,
-        joiner: Joiner,
+        request: RequestId,
         addresses: Vec<String>,
         replay: bool,
     ) {
+        self.begin_join(Joiner::Client(request), addresses, replay);
+    }
+
+    pub(super) fn begin_join(&mut self, joiner: Joiner, addresses: Vec<String>, replay: bool) {
         let shown = addresses.join(" ");
         log::info!(target: "agent", "joining: [{shown}] replay: {replay}");
         let attempt = Attempt::new(
@@ -109,7 +113,7 @@ impl Agent {
             self.gossip.zone(),
         );
         let hosts = attempt.unknown_hosts();
-        let join = Join {
+        let id = self.joining.add(Join {
             joiner,
             attempt,
             replay,
@@ -117,24 +121,21 @@ impl Agent {
             open: hosts.len() + 1,
             contacted: 0,
             failures: Vec::new(),
-        };
-        self.joining.joins.insert(id, join);
+        });
         let now = self.clock.now();
         let registry = self.poll.registry();
-        self.resolver.resolve(Ticket(id.0), hosts, registry, now);
+        self.resolver
+            .resolve(Ticket::Join(id), hosts, registry, now);
         self.join_part(id, Attempt::targets);
     }
 
     /// The resolver is through with one host of a join.
-    pub(super) fn name_resolved(&mut self, ticket: Ticket, host: &str, answer: &Answer) {
-        self.join_part(CommandId(ticket.0), |attempt| {
-            attempt.targets_at(host, answer)
-        });
+    pub(super) fn name_resolved(&mut self, id: JoinId, host: &str, answer: &Answer) {
+        self.join_part(id, |attempt| attempt.targets_at(host, answer));
     }
 
     /// Begins with what of a join is known now, instead of one thing that was open.
-    fn join_part(&mut self, id: CommandId, known: impl FnOnce(&mut Attempt) -> Vec<JoinTarget>) {
-        let part = self.new_command_id();
+    fn join_part(&mut self, id: JoinId, known: impl FnOnce(&mut Attempt) -> Vec<JoinTarget>) {
         let Some(join) = self.joining.joins.get_mut(&id) else {
             return;
         };
@@ -144,23 +145,18 @@ impl Agent {
         }
         // A node that goes on from its snapshot has missed what is older than such a join. Who asks for
         // a join now means what he says.
-        let goes_on = join.joiner != Joiner::Client && self.serf.continues();
+        let is_asked_for = matches!(join.joiner, Joiner::Client(_));
+        let goes_on = !is_asked_for && self.serf.continues();
         let command = Command::Join {
             targets,
             ignore_old_events: !(join.replay || goes_on),
             announce: true,
         };
-        self.joining.parts.insert(part, id);
-        let now = self.clock.now();
-        self.serf
-            .handle_input(Input::Command { id: part, command }, now);
+        self.run_own(Waiting::Join(id), command);
     }
 
-    /// Takes the end of a command if it was a join.
-    pub(super) fn join_ended(&mut self, id: CommandId, result: &CommandResult) -> bool {
-        let Some(id) = self.joining.parts.remove(&id) else {
-            return false;
-        };
+    /// A command has ended that was a part of a join.
+    pub(super) fn join_ended(&mut self, id: JoinId, result: &CommandResult) {
         match result {
             CommandResult::Joined {
                 contacted,
@@ -175,16 +171,10 @@ impl Agent {
                 self.part_over(id, 0, Vec::new());
             }
         }
-        true
     }
 
     /// One thing of a join is not open any more; the last one ends it.
-    fn part_over(
-        &mut self,
-        id: CommandId,
-        contacted: usize,
-        mut failures: Vec<(JoinTarget, String)>,
-    ) {
+    fn part_over(&mut self, id: JoinId, contacted: usize, mut failures: Vec<(JoinTarget, String)>) {
         let Some(join) = self.joining.joins.get_mut(&id) else {
             return;
         };
@@ -196,15 +186,15 @@ impl Agent {
         }
     }
 
-    fn join_over(&mut self, id: CommandId) {
+    fn join_over(&mut self, id: JoinId) {
         let Some(join) = self.joining.joins.remove(&id) else {
             return;
         };
         let (contacted, of_targets) = (join.contacted, &join.failures);
         let failures = join.attempt.failures(of_targets);
         let verdict = verdict(contacted, &failures);
-        if RpcServer::owns(id) {
-            self.server.join_ended(id, contacted, &failures);
+        if let Joiner::Client(request) = join.joiner {
+            self.server.join_ended(request, contacted, &failures);
         }
         self.report(join.joiner, verdict.clone());
         if join.joiner == Joiner::Discovery {
@@ -213,12 +203,12 @@ impl Agent {
     }
 
     /// The core wants no joins any more.
-    fn join_refused(&mut self, id: CommandId, why: &str, result: &CommandResult) {
+    fn join_refused(&mut self, id: JoinId, why: &str, result: &CommandResult) {
         let Some(join) = self.joining.joins.remove(&id) else {
             return;
         };
-        if RpcServer::owns(id) {
-            self.server.command_ended(id, result.clone());
+        if let Joiner::Client(request) = join.joiner {
+            self.server.command_ended(request, result.clone());
         }
         self.report(join.joiner, Err(why.to_owned()));
     }
@@ -234,7 +224,7 @@ impl Agent {
         match joiner {
             Joiner::Start => self.start_join_over(verdict),
             Joiner::Retry => self.retry_join_over(verdict),
-            Joiner::Client | Joiner::Discovery => {}
+            Joiner::Client(_) | Joiner::Discovery => {}
         }
     }
 

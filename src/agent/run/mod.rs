@@ -15,6 +15,7 @@ mod shutdown;
 mod start;
 #[cfg_attr(not(feature = "telemetry"), path = "absent/telemetry.rs")]
 mod telemetry;
+mod waiting;
 
 use std::io;
 use std::process::ExitCode;
@@ -39,24 +40,24 @@ use super::process::resolver::Resolver;
 use super::rpc::RpcServer;
 use super::rpc::connections::Clients;
 use crate::handler::HandlerQueue;
-use crate::ordered::OrderedMap;
 use crate::os::clock::Clock;
 use crate::os::error::os_error;
 use crate::os::signals::{Caught, Signals};
-use crate::serf::{Command, CommandId, Input, Serf};
+use crate::serf::{Command, Input, Serf};
 use crate::time::{Duration, Instant};
 use discovery::Mdns;
 use join::{Joining, RetryJoin};
 use save::Saving;
 use shutdown::Life;
 use telemetry::Telemetry;
+use waiting::{JoinId, Waiting, Waits};
 
 /// Tokens of the sockets and pipes, one block for each part.
 mod tokens {
     use super::{Mdns, Resolver, Runner, net};
     pub const SIGNALS: usize = 0;
     pub const RESOLVER: usize = 1;
-    pub const RUNNER: usize = RESOLVER + Resolver::TOKENS;
+    pub const RUNNER: usize = RESOLVER + Resolver::<()>::TOKENS;
     pub const GOSSIP: usize = RUNNER + Runner::TOKENS;
     pub const MDNS: usize = GOSSIP + net::Tokens::COUNT;
     pub const CLIENTS: usize = MDNS + Mdns::TOKENS;
@@ -75,15 +76,14 @@ const STEPS_A_ROUND: usize = 1024;
 /// How often a console that takes nothing is asked again.
 const CONSOLE_RETRY: Duration = Duration::from_millis(250);
 
-/// Who waits for a command of the loop's own.
-#[derive(Clone, Debug)]
-enum Waiting {
-    /// A handler's answer; the query as log lines name it, and the size of the output.
-    Answer(std::sync::Arc<str>, u64),
-    /// The leave that a signal asked for.
-    Leave,
-    /// The tags of a reload.
-    Tags,
+/// Who asks the resolver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ticket {
+    /// Telemetry, for its sinks.
+    #[cfg_attr(not(feature = "telemetry"), allow(dead_code))]
+    Telemetry,
+    /// A join.
+    Join(JoinId),
 }
 
 /// Runs the agent until it ends; with `-check` finds out whether it would start.
@@ -107,7 +107,7 @@ pub struct Agent {
     handler_dirs: HandlerDirs,
     runner: Runner,
     orphans: Orphans,
-    resolver: Resolver,
+    resolver: Resolver<Ticket>,
     mdns: Option<Mdns>,
     telemetry: Telemetry,
     logger: Logger,
@@ -123,10 +123,9 @@ pub struct Agent {
     earlier: Option<EarlierRun>,
     locks: Locks,
     saving: Saving,
-    waiting: OrderedMap<CommandId, Waiting>,
+    waits: Waits,
     joining: Joining,
     retry_join: Option<RetryJoin>,
-    next_command: u64,
     life: Life,
     /// The node's own farewell has been handed to the handlers.
     own_leave_seen: bool,
@@ -328,29 +327,23 @@ impl Agent {
         self.unfinished = true;
     }
 
-    /// Hands a command of the loop's own to the core.
+    /// Hands a command to the core, for whoever waits for it.
     fn run_own(&mut self, waiting: Waiting, command: Command) {
-        let id = self.new_command_id();
-        self.waiting.insert(id, waiting);
+        let id = self.waits.add(waiting);
         let now = self.clock.now();
         self.serf.handle_input(Input::Command { id, command }, now);
-    }
-
-    fn new_command_id(&mut self) -> CommandId {
-        let id = CommandId(self.next_command);
-        self.next_command += 1;
-        id
     }
 
     fn drain_resolver(&mut self) -> bool {
         let mut busy = false;
         while let Some((ticket, host, answer)) = self.resolver.poll_answer() {
             busy = true;
-            if ticket == telemetry::TICKET {
-                let now = self.clock.now();
-                self.telemetry.name_resolved(&host, &answer, now);
-            } else {
-                self.name_resolved(ticket, &host, &answer);
+            match ticket {
+                Ticket::Telemetry => {
+                    let now = self.clock.now();
+                    self.telemetry.name_resolved(&host, &answer, now);
+                }
+                Ticket::Join(join) => self.name_resolved(join, &host, &answer),
             }
         }
         busy

@@ -1,10 +1,9 @@
 //! What the core has to say, and who hears it.
 
 use super::{Agent, STEPS_A_ROUND, Waiting};
-use crate::agent::rpc::RpcServer;
 use crate::handler::outcome::Answer;
 use crate::rpc::details::Details;
-use crate::serf::{CommandId, CommandResult, Event, MemberEventKind, Output};
+use crate::serf::{CommandId, CommandResult, Event, MemberEventKind, Output, QueryRecord};
 
 impl Agent {
     pub(super) fn drain_core(&mut self) -> bool {
@@ -30,8 +29,13 @@ impl Agent {
             Output::Event(event) => self.handle_event(event),
             Output::CommandEnded { id, result } => self.command_ended(id, result),
             Output::QueryRecord { id, record } => {
-                debug_assert!(RpcServer::owns(id), "the loop asks no queries of its own");
-                self.server.query_record(id, record);
+                let is_last = record == QueryRecord::Done;
+                if let Some(request) = self.waits.asker(id) {
+                    self.server.query_record(request, record);
+                }
+                if is_last {
+                    self.waits.records_ended(id);
+                }
             }
             Output::Snapshot(line) => {
                 if let Some(snapshot) = &mut self.snapshot {
@@ -68,22 +72,28 @@ impl Agent {
     }
 
     fn command_ended(&mut self, id: CommandId, result: CommandResult) {
-        if self.join_ended(id, &result) {
+        let Some(waiting) = self.waits.ended(id) else {
             return;
-        }
-        if RpcServer::owns(id) {
-            return self.server.command_ended(id, result);
-        }
-        match (self.waiting.remove(&id), result) {
-            (Some(Waiting::Answer(query, output_bytes)), CommandResult::Failed(why)) => {
+        };
+        match (waiting, result) {
+            (Waiting::Rpc(request), result) => {
+                let is_sent = matches!(result, CommandResult::Queried { .. });
+                self.server.command_ended(request, result);
+                if is_sent && self.server.awaits_records(request) {
+                    self.waits.await_records(id, request);
+                }
+            }
+            (Waiting::Join(join), result) => self.join_ended(join, &result),
+            (Waiting::Answer(query, output_bytes), CommandResult::Failed(why)) => {
                 Answer::warn_refused(&query, output_bytes, &why);
             }
-            (Some(Waiting::Tags), CommandResult::Failed(why)) => {
+            (Waiting::Tags, CommandResult::Failed(why)) => {
                 self.logger
                     .print(&format!("==> Failed to update tags: {why}"));
             }
-            (Some(Waiting::Leave), result) => self.leave_ended(&result),
-            _ => {}
+            (Waiting::Leave, result) => self.leave_ended(&result),
+            (Waiting::Answer(..) | Waiting::Tags, _) => {}
+            (Waiting::Records(_), _) => debug_assert!(false, "a query ends twice"),
         }
     }
 

@@ -11,8 +11,8 @@ use crate::agent::config::AgentConfig;
 use crate::agent::files::lock::FileLock;
 use crate::agent::files::saver::Saver;
 use crate::agent::files::{keyring, tags};
-use crate::agent::rpc::TagChange;
-use crate::serf::{Command, CommandId, CommandResult, Input, KeyringChange, State, Tags};
+use crate::agent::rpc::{RequestId, TagChange};
+use crate::serf::{Command, CommandResult, Input, KeyringChange, State, Tags};
 use crate::wire::Key;
 use crate::wire::limits::META_BYTES_MAX;
 
@@ -22,9 +22,9 @@ pub(super) struct Saving {
     keyring: Option<(Saver, Vec<KeyringChange>)>,
     /// The whole ring as it is after the last of these changes.
     next_keyring: Option<(Vec<Key>, Vec<KeyringChange>)>,
-    tags: Option<(Saver, CommandId, Tags)>,
+    tags: Option<(Saver, RequestId, Tags)>,
     /// One after the other, each applied to what the one before it has left.
-    next_tags: VecDeque<(CommandId, TagChange)>,
+    next_tags: VecDeque<(RequestId, TagChange)>,
 }
 
 impl Saving {
@@ -36,8 +36,8 @@ impl Saving {
     }
 
     /// A client wants other tags.
-    pub(super) fn tags_wanted(&mut self, id: CommandId, change: TagChange) {
-        self.next_tags.push_back((id, change));
+    pub(super) fn tags_wanted(&mut self, request: RequestId, change: TagChange) {
+        self.next_tags.push_back((request, change));
     }
 
     /// The end of the process. Keys are in use already; tags that wait were not promised to anybody.
@@ -101,28 +101,28 @@ impl Agent {
             let Some(result) = saver.poll() else {
                 return false;
             };
-            if let Some((_, id, tags)) = self.saving.tags.take() {
+            if let Some((_, request, tags)) = self.saving.tags.take() {
                 match result {
-                    Ok(()) => self.run_for_client(id, Command::SetTags(tags)),
-                    Err(why) => self.tags_not_written(id, &why),
+                    Ok(()) => self.run_for_client(request, Command::SetTags(tags)),
+                    Err(why) => self.tags_not_written(request, &why),
                 }
             }
             return true;
         }
-        let Some((id, change)) = self.saving.next_tags.pop_front() else {
+        let Some((request, change)) = self.saving.next_tags.pop_front() else {
             return false;
         };
         let tags = change.apply(self.serf.tags());
         let path = self.config.tags_file.as_ref();
         let Some(path) = path.filter(|_| self.takes(&tags)) else {
-            self.run_for_client(id, Command::SetTags(tags));
+            self.run_for_client(request, Command::SetTags(tags));
             return true;
         };
         let held = FileLock::hold(&mut self.locks.tags);
         let content = held.and_then(|()| tags::encode(&tags));
         match content.and_then(|content| Saver::begin(path, &content)) {
-            Ok(saver) => self.saving.tags = Some((saver, id, tags)),
-            Err(why) => self.tags_not_written(id, &why),
+            Ok(saver) => self.saving.tags = Some((saver, request, tags)),
+            Err(why) => self.tags_not_written(request, &why),
         }
         true
     }
@@ -133,9 +133,10 @@ impl Agent {
         tags.encode_meta(protocol).len() <= META_BYTES_MAX && self.serf.state() == State::Alive
     }
 
-    fn tags_not_written(&mut self, id: CommandId, why: &str) {
+    fn tags_not_written(&mut self, request: RequestId, why: &str) {
         let why = format!("Failed to write tags file: {why}");
         log::error!(target: "agent", "{why}");
-        self.server.command_ended(id, CommandResult::Failed(why));
+        self.server
+            .command_ended(request, CommandResult::Failed(why));
     }
 }

@@ -14,6 +14,7 @@ use super::join::{Joining, RetryJoin};
 use super::save::Saving;
 use super::shutdown::{LAST_WORDS, Life};
 use super::telemetry::Telemetry;
+use super::waiting::Waits;
 use super::{Agent, discovery, journal, tokens};
 use crate::agent::config::directory::HandlerDirs;
 use crate::agent::config::settings::Settings;
@@ -160,10 +161,9 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         earlier: None,
         locks,
         saving: Saving::default(),
-        waiting: crate::ordered::OrderedMap::new(),
+        waits: Waits::default(),
         joining: Joining::default(),
         retry_join: None,
-        next_command: 1,
         life: Life::Running,
         own_leave_seen: false,
         unfinished: true,

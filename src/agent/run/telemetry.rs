@@ -6,13 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::Agent;
+use super::{Agent, Ticket};
 use crate::agent::config::AgentConfig;
 use crate::agent::net::Traffic;
 use crate::agent::net::addr;
 use crate::agent::net::lookup::Answer;
 use crate::agent::observe::metrics::{Metrics, Moment, Sink};
-use crate::agent::process::resolver::Ticket;
 use crate::os::clock::{self, Clock};
 use crate::os::sys;
 use crate::serf;
@@ -26,8 +25,6 @@ const QUEUES_EVERY: u32 = 3;
 /// A sink's name is looked up again each sixth time: one by UDP does not say that it has moved. What
 /// is not reached is looked up each time.
 const NAMES_EVERY: u32 = 6;
-/// Ours at the resolver; those of joins are higher.
-pub(super) const TICKET: Ticket = Ticket(0);
 /// The port of both kinds of sinks if none is given.
 const SINK_PORT: u16 = 8125;
 /// Bytes that a pipe takes whole once it is writable.
@@ -358,7 +355,8 @@ impl Agent {
         if !hosts.is_empty() {
             self.telemetry.asking = hosts.len();
             let registry = self.poll.registry();
-            self.resolver.resolve(TICKET, hosts, registry, now);
+            self.resolver
+                .resolve(Ticket::Telemetry, hosts, registry, now);
         }
         let at = moment(&self.clock);
         let metrics = &mut self.telemetry.metrics;

@@ -5,12 +5,8 @@ use std::sync::Arc;
 use super::Agent;
 use crate::agent::config::AgentConfig;
 use crate::agent::net::lookup::Answer;
-use crate::agent::process::resolver::Ticket;
 use crate::os::clock::Clock;
 use crate::time::{Duration, Instant};
-
-/// Never used: there are no names to look up.
-pub(super) const TICKET: Ticket = Ticket(0);
 
 /// Telemetry that keeps nothing.
 #[derive(Debug)]
