@@ -1,8 +1,8 @@
 //! The manual pages against the tables of flags and of keys: neither may know one that the other does not.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use cottar::agent::config::settings::KEYS;
-use cottar::cli::table;
+use cottar::agent::config::settings::{KEYS, Settings, Slot};
+use cottar::cli::table::{self, Kind};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -156,16 +156,26 @@ fn the_page_of_files_says_of_each_key_what_the_table_does() {
 }
 
 #[test]
-fn keys_and_flags_have_the_same_defaults() {
+fn keys_and_flags_have_the_same_kinds_and_defaults() {
     let agent = table::command("agent").expect("the agent command");
     for key in KEYS.iter().filter(|key| !key.flag.is_empty()) {
         let flag = agent.flag(key.flag).expect(key.name);
-        let default = match key.flag {
-            // The flag is the opposite of its key.
-            "disable-compression" => "false",
-            _ => key.default,
+        let default = match key.inverted {
+            true => "false",
+            false => key.default,
         };
         assert_eq!(flag.default, default, "{} and -{}", key.name, key.flag);
+        let kind = match key.slot(&mut Settings::default()) {
+            Slot::Text(_) => Kind::Text,
+            Slot::Bytes(_) => Kind::Bytes,
+            Slot::Addresses(_) | Slot::List(_) => Kind::List,
+            Slot::Handlers(_) | Slot::Map(_) => Kind::ByteList,
+            Slot::Switch(_) => Kind::Switch,
+            Slot::Number(_) => Kind::Integer,
+            Slot::Duration(_) | Slot::Limit(_) => Kind::LateDuration,
+            Slot::Ignored => panic!("{} has no effect", key.name),
+        };
+        assert_eq!(flag.kind, kind, "{} and -{}", key.name, key.flag);
     }
     // Those that are about files, and so stand in none.
     let bare: Vec<&str> = agent

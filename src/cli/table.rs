@@ -325,7 +325,7 @@ pub const COMMANDS: &[Command] = &[
         flags: &[
             flag(
                 "delete",
-                Kind::List,
+                Kind::ByteList,
                 "KEY",
                 "",
                 "Delete this tag; may be given several times.",
@@ -333,7 +333,7 @@ pub const COMMANDS: &[Command] = &[
             FORMAT,
             flag(
                 "set",
-                Kind::List,
+                Kind::ByteList,
                 "KEY=VALUE",
                 "",
                 "Set this tag; may be given several times.",

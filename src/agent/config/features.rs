@@ -11,8 +11,6 @@ pub struct Feature {
     pub what: &'static str,
     /// Whether this build has it.
     pub present: bool,
-    /// The keys of configuration files that belong to it alone.
-    pub keys: &'static [&'static str],
     /// The first of its keys that asks for it. What is only set aside for it (an interface, a facility,
     /// a switch that is off) asks for nothing: files that do without the part serve builds without it.
     asked_by: fn(&Settings) -> Option<&'static str>,
@@ -24,26 +22,18 @@ pub const FEATURES: &[Feature] = &[
         name: "mdns",
         what: "discovery with mDNS",
         present: cfg!(feature = "mdns"),
-        keys: &[
-            "discover",
-            "mdns.disable_ipv4",
-            "mdns.disable_ipv6",
-            "mdns.interface",
-        ],
         asked_by: |settings| (!settings.discover.is_empty()).then_some("discover"),
     },
     Feature {
         name: "syslog",
         what: "logging to syslog",
         present: cfg!(feature = "syslog"),
-        keys: &["enable_syslog", "syslog_facility"],
         asked_by: |settings| (settings.enable_syslog == Some(true)).then_some("enable_syslog"),
     },
     Feature {
         name: "telemetry",
         what: "telemetry",
         present: cfg!(feature = "telemetry"),
-        keys: &["statsd_addr", "statsite_addr"],
         asked_by: |settings| {
             let said = |text: &str, key| (!text.is_empty()).then_some(key);
             said(&settings.statsd_addr, "statsd_addr")
@@ -56,7 +46,7 @@ pub const FEATURES: &[Feature] = &[
 pub fn missing_for_flag(flag: &str) -> Option<&'static Feature> {
     let key = KEYS.iter().find(|key| key.flag == flag)?;
     let mut missing = FEATURES.iter().filter(|feature| !feature.present);
-    missing.find(|feature| feature.keys.contains(&key.name))
+    missing.find(|feature| feature.name == key.feature)
 }
 
 /// Refuses settings that ask for a part that this build lacks. The agent would start without it
@@ -108,11 +98,12 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_its_keys_exist() {
         assert!(FEATURES.is_sorted_by_key(|feature| feature.name));
+        let is_known =
+            |name: &str| name.is_empty() || FEATURES.iter().any(|feature| feature.name == name);
+        assert!(KEYS.iter().all(|key| is_known(key.feature)));
         for feature in FEATURES {
             assert_eq!((feature.asked_by)(&Settings::default()), None);
-            for name in feature.keys {
-                assert!(KEYS.iter().any(|key| key.name == *name), "{name}");
-            }
+            assert!(KEYS.iter().any(|key| key.feature == feature.name));
         }
     }
 

@@ -169,8 +169,16 @@ pub struct Key {
     pub flag: &'static str,
     /// The effective value if nobody says anything; empty if there is none.
     pub default: &'static str,
+    /// The part of the program that it belongs to, which a build may leave out; empty if none.
+    pub feature: &'static str,
     /// Whether a reload applies it.
     pub reload: bool,
+    /// Whether its flag is a switch for the opposite.
+    pub inverted: bool,
+    /// Whether the reference takes negative values, and raises them with a warning like all that are too low.
+    raised: bool,
+    /// Whether a negative number is refused. Other numbers mean the default when they are negative, as zero does.
+    natural: bool,
     slot: fn(&mut Settings) -> Slot<'_>,
 }
 
@@ -209,6 +217,26 @@ impl Key {
         self.reload = true;
         self
     }
+
+    const fn inverted(mut self) -> Self {
+        self.inverted = true;
+        self
+    }
+
+    const fn raised(mut self) -> Self {
+        self.raised = true;
+        self
+    }
+
+    const fn natural(mut self) -> Self {
+        self.natural = true;
+        self
+    }
+
+    const fn of(mut self, feature: &'static str) -> Self {
+        self.feature = feature;
+        self
+    }
 }
 
 const fn key(
@@ -221,13 +249,14 @@ const fn key(
         name,
         flag,
         default,
+        feature: "",
         reload: false,
+        inverted: false,
+        raised: false,
+        natural: false,
         slot,
     }
 }
-
-/// The flag that is the opposite of its key.
-const INVERTED: &str = "disable-compression";
 
 /// Every key, sorted by name.
 #[rustfmt::skip]
@@ -235,12 +264,12 @@ pub const KEYS: &[Key] = &[
     key("advertise", "advertise", "", |s| Slot::Text(&mut s.advertise)),
     key("allow_gossip", "allow", "", |s| Slot::List(&mut s.allow_gossip)),
     key("bind", "bind", "0.0.0.0:7946", |s| Slot::Text(&mut s.bind)),
-    key("broadcast_timeout", "broadcast-timeout", "5s", |s| Slot::Duration(&mut s.broadcast_timeout)),
+    key("broadcast_timeout", "broadcast-timeout", "5s", |s| Slot::Duration(&mut s.broadcast_timeout)).raised(),
     key("disable_coordinates", "", "false", |s| Slot::Switch(&mut s.disable_coordinates)),
     key("disable_name_resolution", "", "false", |s| Slot::Switch(&mut s.disable_name_resolution)),
-    key("discover", "discover", "", |s| Slot::Text(&mut s.discover)),
-    key("enable_compression", INVERTED, "true", |s| Slot::Switch(&mut s.enable_compression)),
-    key("enable_syslog", "syslog", "false", |s| Slot::Switch(&mut s.enable_syslog)),
+    key("discover", "discover", "", |s| Slot::Text(&mut s.discover)).of("mdns"),
+    key("enable_compression", "disable-compression", "true", |s| Slot::Switch(&mut s.enable_compression)).inverted(),
+    key("enable_syslog", "syslog", "false", |s| Slot::Switch(&mut s.enable_syslog)).of("syslog"),
     key("encrypt_key", "encrypt", "", |s| Slot::Text(&mut s.encrypt_key)),
     key("encrypt_verify_incoming", "", "true", |s| Slot::Switch(&mut s.encrypt_verify_incoming)),
     key("encrypt_verify_outgoing", "", "true", |s| Slot::Switch(&mut s.encrypt_verify_outgoing)),
@@ -251,15 +280,15 @@ pub const KEYS: &[Key] = &[
     key("handler_timeout", "handler-timeout", "0s", |s| Slot::Limit(&mut s.handler_timeout)).reloaded(),
     key("interface", "iface", "", |s| Slot::Text(&mut s.interface)),
     key("journal", "journal", "", |s| Slot::Bytes(&mut s.journal)),
-    key("journal_size_limit", "journal-size-limit", "67108864", |s| Slot::Number(&mut s.journal_size_limit)),
+    key("journal_size_limit", "journal-size-limit", "67108864", |s| Slot::Number(&mut s.journal_size_limit)).natural(),
     key("keyring_file", "keyring-file", "", |s| Slot::Bytes(&mut s.keyring_file)),
     key("label", "label", "", |s| Slot::Bytes(&mut s.label)),
     key("label_accept", "", "", |s| Slot::List(&mut s.label_accept)),
     key("leave_on_terminate", "", "false", |s| Slot::Switch(&mut s.leave_on_terminate)).reloaded(),
     key("log_level", "log-level", "INFO", |s| Slot::Text(&mut s.log_level)).reloaded(),
-    key("mdns.disable_ipv4", "mdns-disable-ipv4", "false", |s| Slot::Switch(&mut s.mdns_disable_ipv4)),
-    key("mdns.disable_ipv6", "mdns-disable-ipv6", "false", |s| Slot::Switch(&mut s.mdns_disable_ipv6)),
-    key("mdns.interface", "mdns-iface", "", |s| Slot::Text(&mut s.mdns_interface)),
+    key("mdns.disable_ipv4", "mdns-disable-ipv4", "false", |s| Slot::Switch(&mut s.mdns_disable_ipv4)).of("mdns"),
+    key("mdns.disable_ipv6", "mdns-disable-ipv6", "false", |s| Slot::Switch(&mut s.mdns_disable_ipv6)).of("mdns"),
+    key("mdns.interface", "mdns-iface", "", |s| Slot::Text(&mut s.mdns_interface)).of("mdns"),
     key("msgpackusenewtimeformat", "", "", |_| Slot::Ignored),
     key("node_name", "node", "", |s| Slot::Bytes(&mut s.node_name)),
     key("profile", "profile", "lan", |s| Slot::Text(&mut s.profile)),
@@ -270,7 +299,7 @@ pub const KEYS: &[Key] = &[
     key("reconnect_timeout", "", "24h", |s| Slot::Duration(&mut s.reconnect_timeout)),
     key("rejoin_after_leave", "rejoin", "false", |s| Slot::Switch(&mut s.rejoin_after_leave)),
     key("replay_on_join", "replay", "false", |s| Slot::Switch(&mut s.replay_on_join)),
-    key("retry_interval", "retry-interval", "30s", |s| Slot::Duration(&mut s.retry_interval)),
+    key("retry_interval", "retry-interval", "30s", |s| Slot::Duration(&mut s.retry_interval)).raised(),
     key("retry_join", "retry-join", "", |s| Slot::List(&mut s.retry_join)),
     key("retry_max_attempts", "retry-max", "0", |s| Slot::Number(&mut s.retry_max)),
     key("role", "role", "", |s| Slot::Bytes(&mut s.role)).reloaded(),
@@ -282,9 +311,9 @@ pub const KEYS: &[Key] = &[
     key("skip_leave_on_interrupt", "", "false", |s| Slot::Switch(&mut s.skip_leave_on_interrupt)).reloaded(),
     key("snapshot_path", "snapshot", "", |s| Slot::Bytes(&mut s.snapshot_path)),
     key("start_join", "join", "", |s| Slot::List(&mut s.start_join)),
-    key("statsd_addr", "", "", |s| Slot::Text(&mut s.statsd_addr)),
-    key("statsite_addr", "", "", |s| Slot::Text(&mut s.statsite_addr)),
-    key("syslog_facility", "", "LOCAL0", |s| Slot::Text(&mut s.syslog_facility)),
+    key("statsd_addr", "", "", |s| Slot::Text(&mut s.statsd_addr)).of("telemetry"),
+    key("statsite_addr", "", "", |s| Slot::Text(&mut s.statsite_addr)).of("telemetry"),
+    key("syslog_facility", "", "LOCAL0", |s| Slot::Text(&mut s.syslog_facility)).of("syslog"),
     key("tags", "tag", "", |s| Slot::Map(&mut s.tags)).reloaded(),
     key("tags_file", "tags-file", "", |s| Slot::Bytes(&mut s.tags_file)),
     key("tombstone_timeout", "", "24h", |s| Slot::Duration(&mut s.tombstone_timeout)),
@@ -366,7 +395,7 @@ fn set_from_text(slot: Slot<'_>, key: &Key, flags: &impl FlagValues) -> Result<(
     let Some(last) = values.last() else {
         return Ok(());
     };
-    let failed = |why: String| match RAISED.contains(&key.name) {
+    let failed = |why: String| match key.raised {
         // The reference's words.
         true => format!("Error: {why}"),
         false => format!("Error: {why} (-{})", key.flag),
@@ -376,7 +405,7 @@ fn set_from_text(slot: Slot<'_>, key: &Key, flags: &impl FlagValues) -> Result<(
         // An empty one says nothing, as always.
         Slot::Addresses(list) => list.extend(values.iter().filter(|v| !v.is_empty()).cloned()),
         Slot::List(list) => *list = values.to_vec(),
-        Slot::Switch(switch) => *switch = Some(flags.flag(key.flag) != (key.flag == INVERTED)),
+        Slot::Switch(switch) => *switch = Some(flags.flag(key.flag) != key.inverted),
         Slot::Number(number) => {
             let given = flags.integer(key.flag).unwrap_or(0);
             *number = check_number(key, given).map_err(failed)?;
@@ -389,24 +418,20 @@ fn set_from_text(slot: Slot<'_>, key: &Key, flags: &impl FlagValues) -> Result<(
     Ok(())
 }
 
-/// Keys of which the reference takes negative values, and raises them with a warning like all that are
-/// too low.
-const RAISED: [&str; 2] = ["broadcast_timeout", "retry_interval"];
-
 /// A time; an empty text says nothing.
 pub(super) fn parse_time(key: &Key, text: &str) -> Result<Option<Duration>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    if RAISED.contains(&key.name) && go::parse_nanos(text)? < 0 {
+    if key.raised && go::parse_nanos(text)? < 0 {
         return Ok(Some(Duration::ZERO));
     }
     go::parse_duration(text).map(Some)
 }
 
-/// A number. Those of the reference mean the default when they are negative, as zero does.
+/// A number.
 pub(super) fn check_number(key: &Key, number: i64) -> Result<i64, String> {
-    match key.name == "journal_size_limit" && number < 0 {
+    match key.natural && number < 0 {
         true => Err(format!("{} must not be negative", key.name)),
         false => Ok(number),
     }

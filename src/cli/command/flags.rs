@@ -15,7 +15,7 @@ use crate::wire::name::Escaped;
 pub struct Flags {
     command: &'static Command,
     texts: OrderedMap<&'static str, Vec<String>>,
-    /// Of those for which [`Flag::takes_bytes`].
+    /// Of those for which [`Kind::takes_bytes`].
     bytes: OrderedMap<&'static str, Vec<Vec<u8>>>,
     /// The flags in the order given.
     order: Vec<&'static str>,
@@ -89,7 +89,7 @@ impl Flags {
     }
 
     fn set(&mut self, flag: &'static Flag, value: OsString) -> Result<(), Stop> {
-        if flag.takes_bytes() {
+        if flag.kind.takes_bytes() {
             let values = self.bytes.get_or_insert_with(flag.name, Vec::new);
             values.push(value.into_vec());
             self.order.push(flag.name);
@@ -107,6 +107,7 @@ impl Flags {
             Kind::Integer => parse_integer(&value).is_some(),
             Kind::Duration => go::parse_nanos(&value).is_ok(),
             Kind::Text | Kind::List | Kind::LateDuration => true,
+            Kind::Bytes | Kind::ByteList => true,
         };
         if !valid {
             let quoted = go::quote(value.as_bytes());
@@ -135,14 +136,14 @@ impl Flags {
 
     /// All values of a flag in the order given; empty if it was not given.
     pub fn values(&self, name: &str) -> &[String] {
-        let takes_bytes = self.command.flag(name).map(Flag::takes_bytes);
+        let takes_bytes = self.command.flag(name).map(|flag| flag.kind.takes_bytes());
         debug_assert_eq!(takes_bytes, Some(false), "no text flag -{name}");
         self.texts.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The same for a flag whose values are bytes.
     pub fn byte_values(&self, name: &str) -> &[Vec<u8>] {
-        let takes_bytes = self.command.flag(name).map(Flag::takes_bytes);
+        let takes_bytes = self.command.flag(name).map(|flag| flag.kind.takes_bytes());
         debug_assert_eq!(takes_bytes, Some(true), "no flag for bytes -{name}");
         self.bytes.get(name).map_or(&[], Vec::as_slice)
     }

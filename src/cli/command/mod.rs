@@ -17,6 +17,11 @@ pub enum Kind {
     Text,
     /// Any text; several are collected.
     List,
+    /// The same as [`Kind::Text`] for a path, a script, a payload, a name or a tag: any bytes, as the system
+    /// has them. All others are UTF-8.
+    Bytes,
+    /// The same as [`Kind::List`] for such values.
+    ByteList,
     /// A whole number, checked when the flag is parsed.
     Integer,
     /// A duration, checked when the flag is parsed.
@@ -32,7 +37,11 @@ impl Kind {
     }
     /// Whether several of it add up.
     pub const fn is_repeatable(self) -> bool {
-        matches!(self, Kind::List)
+        matches!(self, Kind::List | Kind::ByteList)
+    }
+    /// Whether the value may be any bytes.
+    pub const fn takes_bytes(self) -> bool {
+        matches!(self, Kind::Bytes | Kind::ByteList)
     }
 }
 
@@ -51,34 +60,6 @@ pub struct Flag {
     pub help: &'static str,
     /// The reference's command has no such flag, and errors go where they do with our own commands.
     pub own: bool,
-}
-
-/// Flags whose values are paths, scripts, payloads, names of nodes or tags: any bytes, as the system has them.
-const BYTES: [&str; 17] = [
-    "config-dir",
-    "config-file",
-    "delete",
-    "event",
-    "event-handler",
-    "handler-dir",
-    "journal",
-    "keyring-file",
-    "label",
-    "name",
-    "node",
-    "payload",
-    "role",
-    "set",
-    "snapshot",
-    "tag",
-    "tags-file",
-];
-
-impl Flag {
-    /// Whether the value may be any bytes; others are UTF-8.
-    pub fn takes_bytes(&self) -> bool {
-        matches!(self.kind, Kind::Text | Kind::List) && BYTES.contains(&self.name)
-    }
 }
 
 /// One command.

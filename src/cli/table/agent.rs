@@ -40,14 +40,14 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
     ),
     flag(
         "config-dir",
-        Kind::List,
+        Kind::ByteList,
         "DIRECTORY",
         "",
         "Read the configuration files of this directory, those whose names end in '.json'; may be given several times. See cottar.conf(5).",
     ),
     flag(
         "config-file",
-        Kind::List,
+        Kind::ByteList,
         "FILE",
         "",
         "Read this configuration file; may be given several times. See cottar.conf(5).",
@@ -75,14 +75,14 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
     ),
     flag(
         "event-handler",
-        Kind::List,
+        Kind::ByteList,
         "[FILTER=]SCRIPT",
         "",
         "Shell script to run for events; may be given several times. See cottar-handler(7).",
     ),
     flag(
         "handler-dir",
-        Kind::List,
+        Kind::ByteList,
         "DIRECTORY",
         "",
         "Run the handlers in this directory, too, as their header lines say; may be given several times. See cottar-handler(7).",
@@ -124,7 +124,7 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
     ),
     flag(
         "journal",
-        Kind::Text,
+        Kind::Bytes,
         "DIRECTORY",
         "",
         "Keep user events in this directory until all handlers have run for them, so that an end of the agent loses none. Needs -snapshot.",
@@ -138,14 +138,14 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
     ),
     flag(
         "keyring-file",
-        Kind::Text,
+        Kind::Bytes,
         "FILE",
         "",
         "Keep the keys of gossip encryption in this file, which must exist. Not together with -encrypt.",
     ),
     flag(
         "label",
-        Kind::Text,
+        Kind::Bytes,
         "TEXT",
         "",
         "Label of this cluster's gossip, 255 bytes at most: gossip with another one or none is refused.",
@@ -180,7 +180,7 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
     ),
     flag(
         "node",
-        Kind::Text,
+        Kind::Bytes,
         "NAME",
         "",
         "Name of this node, unique in the cluster. The default is the host's name.",
@@ -236,7 +236,7 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
     ),
     flag(
         "role",
-        Kind::Text,
+        Kind::Bytes,
         "ROLE",
         "",
         "Value of the tag 'role'. Deprecated: use -tag role=ROLE.",
@@ -250,7 +250,7 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
     ),
     flag(
         "snapshot",
-        Kind::Text,
+        Kind::Bytes,
         "FILE",
         "",
         "Keep members and clocks in this file, to find back into the cluster after a restart.",
@@ -258,14 +258,14 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
     flag("syslog", Kind::Switch, "", "false", "Log to syslog, too."),
     flag(
         "tag",
-        Kind::List,
+        Kind::ByteList,
         "KEY=VALUE",
         "",
         "Tag of this node; may be given several times.",
     ),
     flag(
         "tags-file",
-        Kind::Text,
+        Kind::Bytes,
         "FILE",
         "",
         "Keep the tags in this file. Not together with -tag or -role.",

@@ -35,14 +35,14 @@ pub(super) const HANDLER_TEST_FLAGS: &[Flag] = &[
     ),
     flag(
         "node",
-        Kind::Text,
+        Kind::Bytes,
         "NAME",
         "",
         "Name of the node that the handler runs on. The default is the host's name.",
     ),
     flag(
         "payload",
-        Kind::Text,
+        Kind::Bytes,
         "FILE",
         "",
         "Read the payload from this file; '-' is standard input.",
@@ -63,14 +63,14 @@ pub(super) const HANDLER_TEST_FLAGS: &[Flag] = &[
     ),
     flag(
         "role",
-        Kind::Text,
+        Kind::Bytes,
         "ROLE",
         "",
         "Value of the node's tag 'role'.",
     ),
     flag(
         "tag",
-        Kind::List,
+        Kind::ByteList,
         "KEY=VALUE",
         "",
         "Tag of the node; may be given several times.",

@@ -30,14 +30,14 @@ pub(super) const MEMBERS_FLAGS: &[Flag] = &[
     KNOWN_FORMAT,
     flag(
         "name",
-        Kind::Text,
+        Kind::Bytes,
         "REGEXP",
         "",
         "Only members whose name matches.",
     ),
     flag(
         "role",
-        Kind::Text,
+        Kind::Bytes,
         "REGEXP",
         "",
         "Only members whose tag 'role' matches. Deprecated: use -tag role=REGEXP.",
@@ -58,7 +58,7 @@ pub(super) const MEMBERS_FLAGS: &[Flag] = &[
     )),
     flag(
         "tag",
-        Kind::List,
+        Kind::ByteList,
         "KEY=REGEXP",
         "",
         "Only members whose tag KEY matches; may be given several times, then all must match.",
@@ -75,7 +75,7 @@ pub(super) const MONITOR_FLAGS: &[Flag] = &[
     )),
     own(flag(
         "event",
-        Kind::List,
+        Kind::ByteList,
         "FILTER",
         "",
         "Show only such events, and no log; may be given several times. Filters with commas in between: member-join, member-leave, member-failed, member-update, member-reap, user, user:NAME, query, query:NAME, *.",
@@ -123,7 +123,7 @@ pub(super) const QUERY_FLAGS: &[Flag] = &[
     ),
     flag(
         "node",
-        Kind::List,
+        Kind::ByteList,
         "NAME",
         "",
         "Ask this node only; may be given several times.",
@@ -144,7 +144,7 @@ pub(super) const QUERY_FLAGS: &[Flag] = &[
     )),
     flag(
         "tag",
-        Kind::List,
+        Kind::ByteList,
         "KEY=REGEXP",
         "",
         "Ask only nodes with a matching tag; may be given several times, then all must match.",
@@ -195,7 +195,7 @@ pub(super) const WAIT_FLAGS: &[Flag] = &[
     FORMAT,
     flag(
         "name",
-        Kind::Text,
+        Kind::Bytes,
         "REGEXP",
         "",
         "Only members whose name matches.",
@@ -216,7 +216,7 @@ pub(super) const WAIT_FLAGS: &[Flag] = &[
     ),
     flag(
         "tag",
-        Kind::List,
+        Kind::ByteList,
         "KEY=REGEXP",
         "",
         "Only members whose tag KEY matches; may be given several times, then all must match.",
