@@ -169,7 +169,7 @@ fn keys_and_flags_have_the_same_kinds_and_defaults() {
             Slot::Text(_) => Kind::Text,
             Slot::Bytes(_) => Kind::Bytes,
             Slot::Addresses(_) | Slot::List(_) => Kind::List,
-            Slot::Handlers(_) | Slot::Map(_) => Kind::ByteList,
+            Slot::Handlers(_) | Slot::Map(_) | Slot::Paths(_) => Kind::ByteList,
             Slot::Switch(_) => Kind::Switch,
             Slot::Number(_) => Kind::Integer,
             Slot::Duration(_) | Slot::Limit(_) => Kind::LateDuration,
