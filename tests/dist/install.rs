@@ -1,9 +1,9 @@
 //! `make install` and `make uninstall`, into a directory of the test.
 
 use crate::live::{Agent, COTTAR, Kind, Spec, arg, content};
-use cottar::agent::config::AgentConfig;
 use cottar::agent::config::settings::Settings;
 use cottar::agent::config::sources::{Sources, Waiting};
+use cottar::agent::config::{Addresses, AgentConfig};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
@@ -240,15 +240,17 @@ fn the_configuration_of_a_fresh_install_is_safe_and_works() {
     root.make("install", &[&variables[0], &variables[1]]);
     let directory = root.at("/etc/cottar");
     let settings = read(&directory);
-    let config = AgentConfig::check(settings).map_err(|refused| refused.error);
-    let config = config.unwrap();
-    assert!(config.bind.ip().is_loopback(), "nobody reaches it at first");
+    let config = AgentConfig::check(&settings, b"host").map_err(|refused| refused.error);
+    let AgentConfig { live, fixed, .. } = config.unwrap();
+    let addresses = Addresses::resolve(&fixed, &mut Vec::new()).unwrap();
+    let bind = addresses.bind.ip();
+    assert!(bind.is_loopback(), "nobody reaches it at first");
     // No port that every user of the host could command the agent by.
-    assert_eq!(config.rpc_addrs, ["unix:/run/cottar/rpc.sock"]);
-    assert_eq!(config.rpc_socket_mode, 0o660);
-    assert_eq!(config.rpc_control_group, None);
-    assert!(config.start_join.is_empty() && config.retry_join.is_empty());
-    assert!(config.event_handlers.is_empty());
+    assert_eq!(fixed.rpc_addrs, ["unix:/run/cottar/rpc.sock"]);
+    assert_eq!(fixed.rpc_socket_mode, 0o660);
+    assert_eq!(fixed.rpc_control_group, None);
+    assert!(fixed.start_join.is_empty() && fixed.retry_join.is_empty());
+    assert!(live.event_handlers.is_empty());
 
     let flag = format!("-config-dir={}", directory.display());
     let agent = Agent::start(&["-node=fresh", &flag]);
@@ -278,8 +280,8 @@ fn the_commented_line_serves_those_who_know_no_sockets() {
         ),
     ] {
         fs::write(&path, text.replace(commented, line)).unwrap();
-        let config = AgentConfig::check(read(path.parent().unwrap())).unwrap();
-        assert_eq!(config.rpc_addrs, addrs);
+        let config = AgentConfig::check(&read(path.parent().unwrap()), b"host").unwrap();
+        assert_eq!(config.fixed.rpc_addrs, addrs);
         // What opens the port says what that means.
         assert_eq!(
             config.notices.len(),
@@ -295,11 +297,11 @@ fn the_example_of_a_cluster_is_accepted() {
     let root = Root::new();
     root.make("install", &[]);
     let settings = read(&root.at("/usr/share/doc/cottar/examples/cluster.json"));
-    let config = AgentConfig::check(settings).map_err(|refused| refused.error);
+    let config = AgentConfig::check(&settings, b"host").map_err(|refused| refused.error);
     let config = config.unwrap();
-    assert_eq!(config.retry_join.len(), 2);
-    assert_eq!(config.event_handlers.len(), 3);
-    assert_eq!(config.rpc_addrs, ["unix:/run/cottar/rpc.sock"]);
+    assert_eq!(config.fixed.retry_join.len(), 2);
+    assert_eq!(config.live.event_handlers.len(), 3);
+    assert_eq!(config.fixed.rpc_addrs, ["unix:/run/cottar/rpc.sock"]);
     assert!(config.notices.is_empty(), "{:?}", config.notices);
 }
 

@@ -1,13 +1,9 @@
-//! What single settings may say.
-
-use std::net::SocketAddr;
+//! What single settings may say. Pure, as [`super::check`].
 
 use log::LevelFilter;
 
 use super::settings::Settings;
-use crate::agent::net::addr;
 use crate::agent::observe::logger as agent_log;
-use crate::os::sys;
 use crate::swim::Network;
 use crate::wire::limits::LABEL_BYTES_MAX;
 use crate::wire::{Label, NodeName};
@@ -16,14 +12,8 @@ use crate::wire::{Label, NodeName};
 ///
 /// # Errors
 /// What to print.
-pub fn node_name(text: &[u8]) -> Result<NodeName, String> {
-    let host_name;
-    let name = if text.is_empty() {
-        host_name = sys::host_name();
-        host_name.as_slice()
-    } else {
-        text
-    };
+pub fn node_name(text: &[u8], host_name: &[u8]) -> Result<NodeName, String> {
+    let name = if text.is_empty() { host_name } else { text };
     NodeName::new(name).map_err(|_| {
         "Invalid node name: it must have 1 to 255 bytes and no control characters; see -node"
             .to_owned()
@@ -54,63 +44,6 @@ pub(super) fn check_name(name: &NodeName) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn check_addresses(
-    settings: &Settings,
-    notices: &mut Vec<String>,
-) -> Result<(SocketAddr, Option<SocketAddr>), String> {
-    let mut bind = match settings.bind.as_str() {
-        "" => SocketAddr::from(([0, 0, 0, 0], addr::DEFAULT_PORT)),
-        text => addr::resolve(text, addr::DEFAULT_PORT)
-            .map_err(|why| format!("Invalid bind address: {why}"))?,
-    };
-    let advertise = match settings.advertise.as_str() {
-        "" => None,
-        text => {
-            let addr = addr::resolve(text, addr::DEFAULT_PORT)
-                .map_err(|why| format!("Invalid advertise address: {why}"))?;
-            // The zone is this host's own affair.
-            Some(addr::without_zone(addr, addr::zone_of(addr)))
-        }
-    };
-    let has_host =
-        |text| addr::split_host_port(text).is_ok_and(|(host, _): (&str, _)| !host.is_empty());
-    if advertise.is_some_and(|addr| !addr::is_of_one_host(addr.ip()))
-        && has_host(&settings.advertise)
-    {
-        return Err(format!(
-            "Invalid advertise address: {} is not an address that others can reach",
-            settings.advertise
-        ));
-    }
-    if !bind.ip().is_unspecified() && !addr::is_of_one_host(bind.ip()) {
-        return Err(format!(
-            "Invalid bind address: {} is not an address of this host",
-            settings.bind
-        ));
-    }
-    let interface = settings.interface.as_str();
-    if let Some(zone) = sys::interface_index(interface) {
-        bind = addr::in_zone(bind, zone);
-    }
-    if addr::is_link_local(bind.ip()) && bind.is_ipv6() && addr::zone_of(bind) == 0 {
-        return Err(format!(
-            "Invalid bind address: {} is link-local and needs a zone, as in [{}%eth0], or -iface",
-            settings.bind,
-            bind.ip()
-        ));
-    }
-    if !interface.is_empty() {
-        if bind.ip().is_unspecified() {
-            let chosen = addr::interface_address(interface, bind.ip())?;
-            notices.push(format!("Using interface '{interface}' address '{chosen}'"));
-            bind.set_ip(chosen);
-        } else {
-            addr::check_interface(interface, bind.ip())?;
-        }
-    }
-    Ok((bind, advertise))
-}
-
 pub(super) fn check_mdns(settings: &Settings) -> Result<(), String> {
     let interface = &settings.mdns_interface;
     if settings.discover.is_empty() {
@@ -118,10 +51,6 @@ pub(super) fn check_mdns(settings: &Settings) -> Result<(), String> {
             true => Ok(()),
             false => Err("mDNS interface specified without enabling mDNS discovery".to_owned()),
         };
-    }
-    #[cfg(feature = "mdns")]
-    if !interface.is_empty() {
-        crate::agent::mdns::interface_index(interface)?;
     }
     if settings.mdns_disable_ipv4 == Some(true) && settings.mdns_disable_ipv6 == Some(true) {
         return Err("Invalid mDNS configuration: both IPv4 and IPv6 are disabled".to_owned());

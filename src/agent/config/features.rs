@@ -130,7 +130,7 @@ mod tests {
             let (mut settings, _) = crate::agent::config::decode(text.as_bytes()).unwrap();
             settings.node_name = "n1".into();
             let present = FEATURES.iter().find(|f| f.name == feature).unwrap().present;
-            match AgentConfig::check(settings) {
+            match AgentConfig::check(&settings, b"host") {
                 Ok(_) => assert!(present, "{text}"),
                 Err(refused) => {
                     assert!(!present, "{text}: {}", refused.error);
@@ -144,7 +144,7 @@ mod tests {
                  "enable_syslog": false, "syslog_facility": "LOCAL3", "statsd_addr": ""}"#,
         )
         .unwrap();
-        assert!(AgentConfig::check(quiet).is_ok());
+        assert!(AgentConfig::check(&quiet, b"host").is_ok());
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Settings that are the core's own numbers.
 
-use super::AgentConfig;
+use super::FixedConfig;
 use crate::serf;
 
-impl AgentConfig {
+impl FixedConfig {
     /// Numbers that a file may change; the core's own defaults hold otherwise.
     pub fn apply_limits(&self, core: &mut serf::Config) {
         fn set<T: Copy>(value: &mut T, said: Option<T>) {

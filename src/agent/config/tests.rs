@@ -1,7 +1,18 @@
+use super::settings::Slot;
 use super::*;
+use crate::agent::config::handlers::HandlerEntry;
+
+fn check(settings: Settings) -> Result<AgentConfig, Refused> {
+    AgentConfig::check(&settings, b"host")
+}
+
+fn addresses(settings: Settings) -> Result<Addresses, String> {
+    let config = check(settings).map_err(|refused| refused.error)?;
+    Addresses::resolve(&config.fixed, &mut Vec::new())
+}
 
 fn refused(settings: Settings) -> String {
-    AgentConfig::check(settings).unwrap_err().error
+    addresses(settings).unwrap_err()
 }
 
 fn named() -> Settings {
@@ -13,17 +24,22 @@ fn named() -> Settings {
 
 #[test]
 fn defaults_are_the_references() {
-    let config = AgentConfig::check(named()).unwrap();
-    assert_eq!(config.bind.to_string(), "0.0.0.0:7946");
-    assert_eq!(config.rpc_addrs, ["127.0.0.1:7373"]);
-    assert_eq!(config.protocol, 5);
-    assert_eq!(config.profile, Profile::Lan);
-    assert_eq!(config.log_level, LevelFilter::Info);
-    assert_eq!(config.retry_interval, Duration::from_secs(30));
-    assert_eq!(config.broadcast_timeout, Duration::from_secs(5));
-    assert_eq!(config.handler_grace, Duration::from_secs(1));
-    assert_eq!(config.handler_timeout, None);
-    assert!(config.compression && config.notices.is_empty());
+    let bind = addresses(named()).unwrap().bind;
+    assert_eq!(bind.to_string(), "0.0.0.0:7946");
+    let AgentConfig {
+        live,
+        fixed,
+        notices,
+    } = check(named()).unwrap();
+    assert_eq!(fixed.rpc_addrs, ["127.0.0.1:7373"]);
+    assert_eq!(fixed.protocol, 5);
+    assert_eq!(fixed.profile, Profile::Lan);
+    assert_eq!(live.log_level, LevelFilter::Info);
+    assert_eq!(fixed.retry_interval, Duration::from_secs(30));
+    assert_eq!(fixed.broadcast_timeout, Duration::from_secs(5));
+    assert_eq!(live.handler_grace, Duration::from_secs(1));
+    assert_eq!(live.handler_timeout, None);
+    assert!(fixed.compression && notices.is_empty());
 }
 
 #[test]
@@ -89,7 +105,7 @@ fn an_advertised_port_needs_no_host() {
     for (text, addr) in [(":9999", "0.0.0.0:9999"), ("[fe80::1%lo]:9", "[fe80::1]:9")] {
         let mut settings = named();
         settings.advertise = text.into();
-        let advertise = AgentConfig::check(settings).unwrap().advertise;
+        let advertise = addresses(settings).unwrap().advertise;
         assert_eq!(advertise, Some(addr.parse().unwrap()));
     }
 }
@@ -99,8 +115,8 @@ fn short_times_are_raised_with_a_warning() {
     let mut settings = named();
     settings.retry_interval = Some(Duration::from_millis(100));
     settings.broadcast_timeout = Some(Duration::ZERO);
-    let config = AgentConfig::check(settings).unwrap();
-    assert_eq!(config.retry_interval, Duration::from_secs(1));
+    let config = check(settings).unwrap();
+    assert_eq!(config.fixed.retry_interval, Duration::from_secs(1));
     assert_eq!(
         config.notices,
         [
@@ -134,28 +150,32 @@ fn the_table_names_the_defaults_that_hold() {
         settings
     };
     let core = |config: &AgentConfig| {
-        let swim = config.profile.swim();
-        let mut core = crate::serf::Config::new(config.node.clone(), config.bind, swim);
+        let config = &config.fixed;
+        let addr = addresses(named()).unwrap().bind;
+        let mut core = crate::serf::Config::new(config.node.clone(), addr, config.profile.swim());
         config.apply_limits(&mut core);
         format!("{core:?}")
     };
-    let unsaid = AgentConfig::check(named()).unwrap();
+    let unsaid = check(named()).unwrap();
     for key in super::settings::KEYS {
         // Nothing, or what depends on another key.
         if key.default.is_empty() || key.name == "syslog_facility" {
             continue;
         }
-        let said = AgentConfig::check(settings(key.name, key.default)).unwrap();
+        let said = check(settings(key.name, key.default)).unwrap();
         assert_eq!(core(&said), core(&unsaid), "{}", key.name);
+        let resolved = |config: &AgentConfig| Addresses::resolve(&config.fixed, &mut Vec::new());
+        assert_eq!(resolved(&said), resolved(&unsaid), "{}", key.name);
         let without = |config: &AgentConfig| {
             let mut config = config.clone();
+            config.fixed.bind.clear();
             // Checked above: there the core's own values stand in for what is not said.
-            config.reconnect_interval = None;
-            config.reconnect_timeout = None;
-            config.tombstone_timeout = None;
-            config.query_size_limit_bytes = None;
-            config.query_response_size_limit_bytes = None;
-            config.user_event_size_limit_bytes = None;
+            config.fixed.reconnect_interval = None;
+            config.fixed.reconnect_timeout = None;
+            config.fixed.tombstone_timeout = None;
+            config.fixed.query_size_limit_bytes = None;
+            config.fixed.query_response_size_limit_bytes = None;
+            config.fixed.user_event_size_limit_bytes = None;
             format!("{config:?}")
         };
         assert_eq!(without(&said), without(&unsaid), "{}", key.name);
@@ -168,7 +188,7 @@ fn names_can_be_validated() {
         let mut settings = named();
         settings.node_name = name.into();
         settings.validate_node_names = Some(true);
-        AgentConfig::check(settings)
+        check(settings)
     };
     assert!(check("web-1.example").is_ok());
     for bad in ["bad_name!", "a b", "\u{e9}", &"x".repeat(129)] {
@@ -200,7 +220,7 @@ fn an_open_port_beside_a_socket_is_a_warning() {
     let notices = |text: &str| {
         let (mut settings, _) = crate::agent::config::decode(text.as_bytes()).unwrap();
         settings.node_name = "n1".into();
-        AgentConfig::check(settings).unwrap().notices
+        check(settings).unwrap().notices
     };
     for (text, count) in [
         (r#"{"rpc_addr": ["unix:/a", "127.0.0.1:1"]}"#, 1),
@@ -227,7 +247,7 @@ fn modes_of_sockets_are_octal() {
     let check = |text: &str| {
         let mut settings = named();
         settings.rpc_socket_mode = text.to_owned();
-        AgentConfig::check(settings).map(|config| config.rpc_socket_mode)
+        check(settings).map(|config| config.fixed.rpc_socket_mode)
     };
     for (text, mode) in [("", 0o660), ("0660", 0o660), ("777", 0o777), ("0", 0)] {
         assert_eq!(check(text).unwrap(), mode, "{text}");
@@ -243,5 +263,72 @@ fn modes_of_sockets_are_octal() {
     ] {
         let why = check(text).unwrap_err().error;
         assert!(why.starts_with("Invalid rpc_socket_mode"), "{why}");
+    }
+}
+
+#[test]
+fn a_node_without_a_name_has_the_hosts() {
+    let node = |settings| check(settings).unwrap().fixed.node;
+    assert_eq!(node(Settings::default()).as_bytes(), b"host");
+    assert_eq!(node(named()).as_bytes(), b"n1");
+}
+
+/// Text that is good for a key, and other than its default.
+fn other_text(key: &str) -> &'static str {
+    match key {
+        "bind" => "127.0.0.1:1",
+        "encrypt_key" => "AAAAAAAAAAAAAAAAAAAAAA==",
+        "log_level" => "WARN",
+        "profile" => "wan",
+        "rpc_socket_mode" => "600",
+        _ => "x",
+    }
+}
+
+#[test]
+fn a_reload_changes_what_the_table_says() {
+    let given = |is_present: bool, text: &str| match is_present {
+        true => text.to_owned(),
+        false => String::new(),
+    };
+    // What others depend on.
+    let plain = || Settings {
+        snapshot_path: b"s".into(),
+        enable_syslog: Some(cfg!(feature = "syslog")),
+        discover: given(cfg!(feature = "mdns"), "y"),
+        ..named()
+    };
+    let unchanged = check(plain()).unwrap();
+    for key in super::settings::KEYS {
+        let mut settings = plain();
+        match key.slot(&mut settings) {
+            Slot::Text(text) => *text = other_text(key.name).to_owned(),
+            Slot::Bytes(bytes) => *bytes = b"x".to_vec(),
+            Slot::Addresses(list) => list.push("unix:/x".to_owned()),
+            Slot::List(list) => list.push("192.0.2.0/24".to_owned()),
+            Slot::Paths(list) => list.push(b"x".to_vec()),
+            Slot::Handlers(list) => list.push(HandlerEntry::text(b"x")),
+            Slot::Map(map) => drop(map.insert(b"x".to_vec(), b"x".to_vec())),
+            Slot::Switch(switch) => *switch = Some(key.default != "true"),
+            Slot::Number(number) => *number = 100_000,
+            Slot::Duration(time) | Slot::Limit(time) => *time = Some(Duration::from_secs(77)),
+            Slot::Ignored => continue,
+        }
+        let feature = features::FEATURES.iter().find(|f| f.name == key.feature);
+        let Ok(changed) = check(settings) else {
+            let is_missing = feature.is_some_and(|feature| !feature.present);
+            assert!(is_missing, "{} is refused", key.name);
+            continue;
+        };
+        let shown = |config: &AgentConfig| format!("{:?}", config.fixed);
+        let is_live = changed.live != unchanged.live;
+        let is_fixed = shown(&changed) != shown(&unchanged);
+        assert_eq!(is_live, key.reload, "{}", key.name);
+        // Syslog is on already, or not there.
+        assert!(
+            is_fixed != key.reload || key.feature == "syslog",
+            "{}",
+            key.name
+        );
     }
 }

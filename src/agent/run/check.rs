@@ -7,12 +7,13 @@ use super::start;
 use crate::agent::config::directory::{Finding, HandlerDirs, Verdict};
 use crate::agent::config::settings::Settings;
 use crate::agent::config::sources::Waiting;
-use crate::agent::config::{AgentConfig, Findings, FlagValues, path};
+use crate::agent::config::{Addresses, AgentConfig, Findings, FlagValues, LiveConfig, path};
 use crate::agent::files;
 use crate::agent::files::snapshot::SnapshotFile;
 use crate::agent::observe::syslog;
 use crate::handler::Moment;
 use crate::os::error::shown;
+use crate::os::sys;
 use crate::serf::Serf;
 use crate::time::Instant;
 use crate::wire::{Keyring, NonceSource};
@@ -48,20 +49,25 @@ fn find(flags: &impl FlagValues) -> (Findings, Vec<String>) {
     let sources = start::sources(flags, &mut findings);
     let settings = sources.read_all(Waiting::Allowed, &mut findings);
     let mut found = Findings::default();
-    let config = AgentConfig::check_all(settings.clone(), &mut found);
+    let config = AgentConfig::check_all(&settings, &sys::host_name(), &mut found);
     findings.notices.append(&mut found.notices);
     findings.errors.append(&mut found.errors);
+    let addresses = config.as_ref().and_then(|config| {
+        let addresses = Addresses::resolve(&config.fixed, &mut findings.notices);
+        findings.keep(config.fixed.check_mdns_interface());
+        findings.keep(addresses)
+    });
     let keyring = check_files(&settings, &mut findings);
     let mut handlers = Vec::new();
-    if let Some(config) = config {
-        check_rest(&config, keyring, &mut findings);
-        handlers = check_directories(&config, &mut findings.notices);
+    if let (Some(config), Some(addresses)) = (config, addresses) {
+        check_rest(&config, addresses, keyring, &mut findings);
+        handlers = check_directories(&config.live, &mut findings.notices);
     }
     (findings, handlers)
 }
 
 /// Warns of files that do not say when they are to be run, and returns what is refused.
-fn check_directories(config: &AgentConfig, notices: &mut Vec<String>) -> Vec<String> {
+fn check_directories(config: &LiveConfig, notices: &mut Vec<String>) -> Vec<String> {
     let mut directories = HandlerDirs::new(&config.handler_dirs);
     directories.look_at_once(Moment::from(Instant::ORIGIN));
     let mut refused = Vec::new();
@@ -102,7 +108,17 @@ fn check_files(settings: &Settings, findings: &mut Findings) -> Option<Keyring> 
 }
 
 /// What the parts of the agent say of settings that are good by themselves.
-fn check_rest(config: &AgentConfig, keyring: Option<Keyring>, findings: &mut Findings) {
+fn check_rest(
+    config: &AgentConfig,
+    addresses: Addresses,
+    keyring: Option<Keyring>,
+    findings: &mut Findings,
+) {
+    let AgentConfig {
+        live,
+        fixed: config,
+        ..
+    } = config;
     if let Some(facility) = &config.syslog_facility {
         findings.keep(syslog::facility(facility).map_err(start::no_syslog));
     }
@@ -112,7 +128,8 @@ fn check_rest(config: &AgentConfig, keyring: Option<Keyring>, findings: &mut Fin
     let envelope = start::envelope(config, keyring, nonces).map_err(start::no_core);
     let envelope = findings.keep(envelope);
     // Whether the system has IPv6 shows when the port is opened.
-    let core = start::core_config(config, config.bind, true).map_err(start::no_core);
+    let core = start::core_config(config, &live.tags, addresses, addresses.bind, true)
+        .map_err(start::no_core);
     if let (Some(core), Some(envelope)) = (findings.keep(core), envelope) {
         let warning = start::foreign_to_itself(config, &core);
         findings

@@ -12,14 +12,14 @@ impl Agent {
     }
 
     /// Reads the directories that the configuration names now.
-    pub(super) fn replace_handler_dirs(&mut self, paths: &[Vec<u8>]) {
-        self.handler_dirs = HandlerDirs::new(paths);
+    pub(super) fn replace_handler_dirs(&mut self) {
+        self.handler_dirs = HandlerDirs::new(&self.live.handler_dirs);
         self.handler_dirs.look_at_once(self.clock.moment());
     }
 
     /// Registers what the configuration has, and behind it what is in the directories.
     pub(super) fn register_handlers(&mut self) {
-        let handlers = self.handler_dirs.behind(&self.config.event_handlers);
+        let handlers = self.handler_dirs.behind(&self.live.event_handlers);
         self.handlers.replace_handlers(handlers);
         self.announce_query_handlers();
     }

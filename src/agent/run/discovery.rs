@@ -1,10 +1,10 @@
 //! Joins of what mDNS finds (agent spec 4.13).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::join::Joiner;
 use super::{Agent, tokens};
-use crate::agent::config::AgentConfig;
+use crate::agent::config::FixedConfig;
 use crate::agent::mdns;
 pub(super) use crate::agent::mdns::Mdns;
 use crate::os::sys;
@@ -13,7 +13,8 @@ use crate::time::Instant;
 
 /// Starts discovery if the settings ask for it.
 pub(super) fn start(
-    config: &AgentConfig,
+    config: &FixedConfig,
+    bound: IpAddr,
     advertised: SocketAddr,
     registry: &mio::Registry,
     now: Instant,
@@ -29,7 +30,7 @@ pub(super) fn start(
         node: config.node.as_bytes().to_vec(),
         host: sys::host_name(),
         addr: advertised,
-        bind: config.bind.ip(),
+        bind: bound,
     };
     Mdns::start(&config, registry, tokens::MDNS, now)
         .map(Some)

@@ -2,7 +2,7 @@
 //! life has left.
 
 use super::Agent;
-use crate::agent::config::AgentConfig;
+use crate::agent::config::FixedConfig;
 use crate::agent::files::journal::JournalFiles;
 use crate::agent::process::earlier::{self, EarlierRun};
 use crate::count::Count;
@@ -17,7 +17,7 @@ use crate::time::Instant;
 /// # Errors
 /// See [`JournalFiles::open`].
 pub(super) fn open(
-    config: &AgentConfig,
+    config: &FixedConfig,
     serf: &mut Serf,
     queue: &mut HandlerQueue,
     now: Instant,
@@ -113,7 +113,7 @@ impl Agent {
             let Some(process) = self.handlers.awaited() else {
                 return;
             };
-            let (limit, grace) = (self.config.handler_timeout, self.config.handler_grace);
+            let (limit, grace) = (self.live.handler_timeout, self.live.handler_grace);
             let mut run = EarlierRun::new(process, limit, grace, now);
             if run.handle_timeout(now) {
                 self.handlers.handle_gone();

@@ -26,7 +26,7 @@ use mio::{Events, Poll, Token};
 use super::config::directory::HandlerDirs;
 use super::config::settings::Settings;
 use super::config::sources::Sources;
-use super::config::{AgentConfig, FlagValues};
+use super::config::{FixedConfig, FlagValues, LiveConfig};
 use super::files::journal::JournalFiles;
 use super::files::lock::Locks;
 use super::files::snapshot::SnapshotFile;
@@ -112,7 +112,9 @@ pub struct Agent {
     telemetry: Telemetry,
     logger: Logger,
     notifier: Notifier,
-    config: AgentConfig,
+    config: FixedConfig,
+    /// What a reload may change of it.
+    live: LiveConfig,
     /// Where the settings come from, for a reload.
     sources: Sources,
     /// The settings as they are in effect.

@@ -1,11 +1,12 @@
 //! Reading the configuration again (agent spec 4.11).
 
+use log::LevelFilter;
+
 use super::{Agent, Waiting};
 use crate::agent::config::settings::Settings;
 use crate::agent::config::sources::Waiting as ReadWaiting;
-use crate::agent::config::{AgentConfig, HANDLER_LEAVE_WAIT, check_level, parse_handlers};
-use crate::agent::process;
-use crate::handler::HandlerSettings;
+use crate::agent::config::{AgentConfig, LiveConfig, check_level};
+use crate::os::sys;
 use crate::serf::Command;
 
 impl Agent {
@@ -20,13 +21,12 @@ impl Agent {
             self.logger.print(&format!("==> {notice}"));
         }
         let checked = read.and_then(|settings| {
-            AgentConfig::check_reload(&settings)?;
-            let handlers = parse_handlers(&settings.event_handlers)?;
-            Ok((settings, handlers))
+            let live = AgentConfig::check_reload(&settings, &sys::host_name())?;
+            Ok((settings, live))
         });
         match checked {
-            Ok((settings, handlers)) => {
-                self.apply(settings, handlers);
+            Ok((settings, live)) => {
+                self.apply(&settings, live);
                 self.notifier.reloaded(Ok(()), self.clock.now());
             }
             Err(why) => {
@@ -37,8 +37,8 @@ impl Agent {
         }
     }
 
-    fn apply(&mut self, settings: Settings, handlers: Vec<HandlerSettings>) {
-        let changed = self.settings.changed_keys(&settings);
+    fn apply(&mut self, settings: &Settings, live: LiveConfig) {
+        let changed = self.settings.changed_keys(settings);
         for key in changed.iter().filter(|key| !key.reload) {
             log::warn!(
                 target: "agent",
@@ -46,26 +46,37 @@ impl Agent {
                 key.name
             );
         }
-        // A level that does not exist leaves the old one, and the rest is applied all the same.
-        match check_level(&settings.log_level) {
-            Ok(level) => self.logger.set_level(level),
-            Err(why) => self.logger.print(&format!("==> {why}")),
-        }
-        self.config.event_handlers = handlers;
-        self.replace_handler_dirs(&settings.handler_dirs);
+        self.live = LiveConfig {
+            log_level: self.apply_level(&settings.log_level),
+            ..live
+        };
+        self.replace_handler_dirs();
         self.register_handlers();
-        apply_options(&mut self.config, &settings);
         self.runner
-            .set_limits(self.config.handler_timeout, self.config.handler_grace);
-        self.apply_tags(&settings);
+            .set_limits(self.live.handler_timeout, self.live.handler_grace);
+        self.apply_tags();
         // What was not applied stays as it was, so that the next reload names it again.
         for key in changed.iter().filter(|key| key.reload) {
-            key.copy(&settings, &mut self.settings);
+            key.copy(settings, &mut self.settings);
         }
     }
 
-    fn apply_tags(&mut self, settings: &Settings) {
-        let tags = settings.all_tags();
+    /// A level that does not exist leaves the old one, and the rest is applied all the same.
+    fn apply_level(&mut self, text: &str) -> LevelFilter {
+        match check_level(text) {
+            Ok(level) => {
+                self.logger.set_level(level);
+                level
+            }
+            Err(why) => {
+                self.logger.print(&format!("==> {why}"));
+                self.live.log_level
+            }
+        }
+    }
+
+    fn apply_tags(&mut self) {
+        let tags = self.live.tags.clone();
         if self.config.tags_file.is_some() {
             // The file has them; the configuration cannot (agent spec 5, item 36).
             if !tags.is_empty() {
@@ -78,12 +89,4 @@ impl Agent {
             self.run_own(Waiting::Tags, Command::SetTags(tags));
         }
     }
-}
-
-fn apply_options(config: &mut AgentConfig, settings: &Settings) {
-    config.leave_on_terminate = settings.leave_on_terminate.unwrap_or(false);
-    config.skip_leave_on_interrupt = settings.skip_leave_on_interrupt.unwrap_or(false);
-    config.handler_timeout = settings.handler_timeout.filter(|limit| !limit.is_zero());
-    config.handler_grace = settings.handler_grace.unwrap_or(process::GRACE);
-    config.handler_leave_wait = settings.handler_leave_wait.unwrap_or(HANDLER_LEAVE_WAIT);
 }

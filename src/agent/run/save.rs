@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::Agent;
-use crate::agent::config::AgentConfig;
+use crate::agent::config::FixedConfig;
 use crate::agent::files::lock::FileLock;
 use crate::agent::files::saver::Saver;
 use crate::agent::files::{keyring, tags};
@@ -41,7 +41,7 @@ impl Saving {
     }
 
     /// The end of the process. Keys are in use already; tags that wait were not promised to anybody.
-    pub(super) fn finish(&mut self, config: &AgentConfig) {
+    pub(super) fn finish(&mut self, config: &FixedConfig) {
         let mut results = Vec::new();
         results.extend(self.keyring.take().map(|(saver, _)| saver.finish()));
         if let (Some((keys, _)), Some(path)) = (self.next_keyring.take(), &config.keyring_file) {

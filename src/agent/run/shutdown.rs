@@ -59,10 +59,10 @@ impl Agent {
             .print(&format!("==> Caught signal: {}", signal.as_str()));
         match (self.life, signal) {
             (Life::Running, Caught::Hangup) => self.reload(),
-            (Life::Running, Caught::Interrupt) if !self.config.skip_leave_on_interrupt => {
+            (Life::Running, Caught::Interrupt) if !self.live.skip_leave_on_interrupt => {
                 self.leave();
             }
-            (Life::Running, Caught::Terminate) if self.config.leave_on_terminate => self.leave(),
+            (Life::Running, Caught::Terminate) if self.live.leave_on_terminate => self.leave(),
             (Life::Ending(_), _) => self.end_at_once(0),
             (Life::Running | Life::Leaving(_), _) => self.end_at_once(1),
             (Life::Over(_), _) => {}
@@ -108,7 +108,7 @@ impl Agent {
 
     fn begin_end(&mut self) {
         self.notifier.stopping("Left", self.clock.now());
-        self.life = Life::Ending(self.clock.now() + self.config.handler_leave_wait);
+        self.life = Life::Ending(self.clock.now() + self.live.handler_leave_wait);
     }
 
     /// Ends the process after this turn.

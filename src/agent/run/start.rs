@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,7 +19,9 @@ use super::{Agent, discovery, journal, tokens};
 use crate::agent::config::directory::HandlerDirs;
 use crate::agent::config::settings::Settings;
 use crate::agent::config::sources::{Sources, Waiting};
-use crate::agent::config::{AgentConfig, Findings, FlagValues, Refused};
+use crate::agent::config::{
+    Addresses, AgentConfig, Findings, FixedConfig, FlagValues, LiveConfig, Refused,
+};
 use crate::agent::files;
 use crate::agent::files::lock::{FileLock, Locks};
 use crate::agent::files::snapshot::SnapshotFile;
@@ -72,15 +74,20 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let read = sources.read(Waiting::Allowed, &mut notices);
     print_notices(logger, &notices);
     let settings = read?;
-    let mut config = match AgentConfig::check(settings.clone()) {
-        Ok(config) => config,
+    let AgentConfig {
+        mut live,
+        fixed: config,
+        notices,
+    } = match AgentConfig::check(&settings, &sys::host_name()) {
+        Ok(checked) => checked,
         Err(Refused { notices, error }) => {
             print_notices(logger, &notices);
             return Err(error);
         }
     };
-    print_notices(logger, &config.notices);
-    logger.set_level(config.log_level);
+    print_notices(logger, &notices);
+    let addresses = look_up(&config, logger)?;
+    logger.set_level(live.log_level);
     if let Some(facility) = &config.syslog_facility {
         let syslog = Syslog::new(&syslog::PATHS, facility).map_err(no_syslog)?;
         if !syslog.is_connected() {
@@ -100,7 +107,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
 
     logger.print("==> Starting Serf agent...");
     let mut locks = lock_files(&config, logger).map_err(no_files)?;
-    let keyring = restore(&mut config).map_err(no_files)?;
+    let keyring = restore(&config, &mut live).map_err(no_files)?;
 
     // Until here there is nothing to leave, and a signal ends a slow resolver at once, or the wait for
     // somebody to write to a pipe that stands for a file. From here on none ends the process half way.
@@ -109,27 +116,28 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     sys::isolate_children();
 
     let (gossip, mut serf, mut snapshot) =
-        open_gossip(&config, keyring, &clock, &poll).map_err(no_core)?;
+        open_gossip(&config, &live.tags, addresses, keyring, &clock, &poll).map_err(no_core)?;
 
     if let Some(snapshot) = &mut snapshot {
         snapshot.keep(locks.snapshot.take());
     }
 
     let addr = serf.swim().local().addr;
-    let mdns = discovery::start(&config, addr, poll.registry(), clock.now())?;
+    let bound = addresses.bind.ip();
+    let mdns = discovery::start(&config, bound, addr, poll.registry(), clock.now())?;
 
     let clients = rpc
         .and_then(|rpc| listen_for_rpc(&rpc, poll.registry()))
         .map_err(no_rpc)?;
     logger.print("==> Starting Serf agent RPC...");
 
-    let mut handler_dirs = HandlerDirs::new(&config.handler_dirs);
+    let mut handler_dirs = HandlerDirs::new(&live.handler_dirs);
     handler_dirs.look_at_once(clock.moment());
-    let mut handlers = HandlerQueue::new(handler_dirs.behind(&config.event_handlers));
+    let mut handlers = HandlerQueue::new(handler_dirs.behind(&live.event_handlers));
     let journal = journal::open(&config, &mut serf, &mut handlers, clock.now()).map_err(no_core)?;
 
-    let mut runner = Runner::new(tokens::RUNNER, config.handler_timeout);
-    runner.set_limits(config.handler_timeout, config.handler_grace);
+    let mut runner = Runner::new(tokens::RUNNER, live.handler_timeout);
+    runner.set_limits(live.handler_timeout, live.handler_grace);
     runner.set_output_bytes_max(output_bytes_kept(
         config.query_response_size_limit_bytes.unwrap_or_default(),
     ));
@@ -154,6 +162,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         logger: logger.clone(),
         notifier: Notifier::from_environment(),
         config,
+        live,
         sources,
         settings,
         snapshot,
@@ -212,7 +221,7 @@ pub(super) struct Rpc {
 }
 
 /// Looks up names of hosts and groups.
-pub(super) fn resolve_rpc(config: &AgentConfig) -> Result<Rpc, String> {
+pub(super) fn resolve_rpc(config: &FixedConfig) -> Result<Rpc, String> {
     let addrs = config.rpc_addrs.iter().map(|text| Clients::resolve(text));
     Ok(Rpc {
         addrs: addrs.collect::<Result<_, _>>()?,
@@ -232,6 +241,14 @@ fn listen_for_rpc(rpc: &Rpc, registry: &Registry) -> Result<Clients, String> {
     Ok(clients)
 }
 
+fn look_up(config: &FixedConfig, logger: &Logger) -> Result<Addresses, String> {
+    let mut notices = Vec::new();
+    let addresses = Addresses::resolve(config, &mut notices);
+    print_notices(logger, &notices);
+    config.check_mdns_interface()?;
+    addresses
+}
+
 fn print_notices(logger: &Logger, notices: &[String]) {
     for notice in notices {
         logger.print(&format!("==> {notice}"));
@@ -247,7 +264,7 @@ fn check_protocol(protocol: i64) -> Result<u8, String> {
 }
 
 /// Locks the files that the agent writes, before it reads any of them.
-fn lock_files(config: &AgentConfig, logger: &Logger) -> Result<Locks, String> {
+fn lock_files(config: &FixedConfig, logger: &Logger) -> Result<Locks, String> {
     let mut note = |why: &str| logger.print(&format!("==> {why}"));
     let mut lock = |path: &Option<PathBuf>| match path {
         Some(path) => FileLock::await_turn(path, &mut note),
@@ -261,12 +278,12 @@ fn lock_files(config: &AgentConfig, logger: &Logger) -> Result<Locks, String> {
 }
 
 /// What files that the agent keeps have to say: the tags, and the keys if there is a file for them.
-fn restore(config: &mut AgentConfig) -> Result<Option<Keyring>, String> {
+fn restore(config: &FixedConfig, live: &mut LiveConfig) -> Result<Option<Keyring>, String> {
     if let Some(path) = &config.tags_file {
-        if let Some(tags) = restored_tags(path, &config.tags)? {
+        if let Some(tags) = restored_tags(path, &live.tags)? {
             let (count, path) = (tags.len(), shown(path));
             ::log::info!(target: "agent", "Restored {count} tag(s) from {path}");
-            config.tags = tags;
+            live.tags = tags;
         }
     }
     let Some(path) = &config.keyring_file else {
@@ -300,7 +317,7 @@ fn no_memberlist(why: String) -> String {
 
 /// How gossip is wrapped.
 pub(super) fn envelope(
-    config: &AgentConfig,
+    config: &FixedConfig,
     keyring: Option<Keyring>,
     nonces: NonceSource,
 ) -> Result<Envelope, String> {
@@ -320,18 +337,20 @@ pub(super) fn envelope(
 
 /// What the core is told, apart from the snapshot. `bound`: where the gossip port is, or will be.
 pub(super) fn core_config(
-    config: &AgentConfig,
+    config: &FixedConfig,
+    tags: &Tags,
+    addresses: Addresses,
     bound: SocketAddr,
     speaks_ipv6: bool,
 ) -> Result<serf::Config, String> {
     let protocol = check_protocol(config.protocol)?;
-    let addr = advertised(config, bound, speaks_ipv6)
+    let addr = advertised(addresses.advertise, bound, speaks_ipv6)
         .map_err(|why| no_memberlist(format!("Failed to get final advertise address: {why}")))?;
     let mut core = serf::Config::new(config.node.clone(), addr, config.profile.swim());
-    core.tags = config.tags.clone();
+    core.tags = tags.clone();
     core.protocol = protocol;
     core.broadcast_timeout = config.broadcast_timeout;
-    core.allowed_networks = allowed_networks(config);
+    core.allowed_networks = allowed_networks(config, addresses.bind.ip());
     config.apply_limits(&mut core);
     core.keyring_file = config.keyring_file.is_some();
     core.journal = config.journal.is_some();
@@ -339,7 +358,9 @@ pub(super) fn core_config(
 }
 
 fn open_gossip(
-    config: &AgentConfig,
+    config: &FixedConfig,
+    tags: &Tags,
+    addresses: Addresses,
     keyring: Option<Keyring>,
     clock: &Clock,
     poll: &Poll,
@@ -353,12 +374,14 @@ fn open_gossip(
     let tokens = Tokens {
         first: tokens::GOSSIP,
     };
-    let gossip = Gossip::bind(config.bind, poll.registry(), tokens).map_err(|why| {
+    let gossip = Gossip::bind(addresses.bind, poll.registry(), tokens).map_err(|why| {
         let why = format!("Could not set up network transport: failed to obtain an address: {why}");
         no_memberlist(why)
     })?;
     let mut core = core_config(
         config,
+        tags,
+        addresses,
         addr::without_zone(gossip.local_addr(), gossip.zone()),
         gossip.speaks_ipv6(),
     )?;
@@ -380,9 +403,8 @@ fn open_gossip(
 
 /// The networks that were asked for, and the address where the node is bound, in case it is not the one
 /// that it advertises.
-fn allowed_networks(config: &AgentConfig) -> Vec<Network> {
+fn allowed_networks(config: &FixedConfig, bound: IpAddr) -> Vec<Network> {
     let mut allowed = config.allowed_networks.clone();
-    let bound = config.bind.ip();
     if !allowed.is_empty() && !bound.is_unspecified() {
         allowed.push(Network::of_one(bound));
     }
@@ -390,7 +412,7 @@ fn allowed_networks(config: &AgentConfig) -> Vec<Network> {
 }
 
 /// A warning if nodes with the same networks would refuse this one.
-pub(super) fn foreign_to_itself(config: &AgentConfig, core: &serf::Config) -> Option<String> {
+pub(super) fn foreign_to_itself(config: &FixedConfig, core: &serf::Config) -> Option<String> {
     let (allowed, own) = (&config.allowed_networks, core.addr.ip());
     let is_allowed = allowed.iter().any(|network| network.contains(own));
     (!allowed.is_empty() && !is_allowed).then(|| {
@@ -411,11 +433,11 @@ fn split_seed(seed: [u8; 40]) -> ([u8; 32], u64) {
 
 /// What the others are told: what was asked for, else where we are bound, else a private address.
 fn advertised(
-    config: &AgentConfig,
+    wanted: Option<SocketAddr>,
     bound: SocketAddr,
     speaks_ipv6: bool,
 ) -> Result<SocketAddr, String> {
-    let mut addr = config.advertise.unwrap_or(bound);
+    let mut addr = wanted.unwrap_or(bound);
     if addr.port() == 0 {
         addr.set_port(bound.port());
     }
@@ -439,7 +461,7 @@ impl Agent {
         let quoted = |value: &dyn std::fmt::Display| format!("'{value}'");
         line("Node name", &quoted(&self.config.node));
         line("Bind addr", &quoted(&self.gossip.local_addr()));
-        if self.config.advertise.is_some() {
+        if !self.config.advertise.is_empty() {
             let advertised = self.serf.swim().local().addr;
             let _ = writeln!(lines, "    Advertise addr: '{advertised}'");
         }

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::{Agent, Ticket};
-use crate::agent::config::AgentConfig;
+use crate::agent::config::FixedConfig;
 use crate::agent::net::Traffic;
 use crate::agent::net::addr;
 use crate::agent::net::lookup::Answer;
@@ -82,7 +82,7 @@ const fn word(sink: Sink) -> &'static str {
 
 impl Telemetry {
     /// Telemetry as the settings ask for it. Names are looked up while the agent runs.
-    pub(super) fn new(config: &AgentConfig) -> Self {
+    pub(super) fn new(config: &FixedConfig) -> Self {
         let mut telemetry = Telemetry {
             metrics: Metrics::default(),
             named: Vec::new(),

@@ -16,6 +16,7 @@ use crate::cli::failure::Failure;
 use crate::handler::outcome::{Answer, output_bytes_kept};
 use crate::handler::{Described, End, HandlerQueue, HandlerSettings, Local};
 use crate::os::error::os_error;
+use crate::os::sys;
 use crate::serf::config::PROTOCOL_MAX;
 use crate::serf::{Command, Event, INTERNAL_PREFIX, Tags, encode_response};
 use crate::time::Duration;
@@ -127,7 +128,8 @@ fn obstacle(handler: &HandlerSettings, event: &Event) -> Option<&'static str> {
 
 /// The node that the handler runs on.
 fn node(flags: &Flags) -> Result<(NodeName, Tags), Failure> {
-    let name = node_name(flags.byte_value("node").unwrap_or_default()).map_err(Failure::Message)?;
+    let name = flags.byte_value("node").unwrap_or_default();
+    let name = node_name(name, &sys::host_name()).map_err(Failure::Message)?;
     let mut tags = Tags::new();
     for (key, value) in pairs(flags.byte_values("tag"))? {
         tags.set(&key, &value);

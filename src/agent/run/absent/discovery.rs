@@ -1,12 +1,12 @@
 //! Stands in for discovery in a build without it. There is no value of [`Mdns`], so nothing of what is
 //! said about one is ever done, and none of it is in the binary.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mio::{Registry, Token};
 
 use super::Agent;
-use crate::agent::config::AgentConfig;
+use crate::agent::config::FixedConfig;
 use crate::serf::JoinTarget;
 use crate::time::Instant;
 
@@ -37,7 +37,8 @@ impl Mdns {
 /// Settings that ask for discovery have been refused before.
 #[allow(clippy::unnecessary_wraps)]
 pub(super) fn start(
-    _: &AgentConfig,
+    _: &FixedConfig,
+    _: IpAddr,
     _: SocketAddr,
     _: &Registry,
     _: Instant,

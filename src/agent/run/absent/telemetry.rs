@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Agent;
-use crate::agent::config::AgentConfig;
+use crate::agent::config::FixedConfig;
 use crate::agent::net::lookup::Answer;
 use crate::os::clock::Clock;
 use crate::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::time::{Duration, Instant};
 pub(super) struct Telemetry;
 
 impl Telemetry {
-    pub(super) fn new(_: &AgentConfig) -> Self {
+    pub(super) fn new(_: &FixedConfig) -> Self {
         Telemetry
     }
     pub(super) fn name_resolved(&mut self, _: &str, _: &Answer, _: Instant) {}
