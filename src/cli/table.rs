@@ -48,6 +48,14 @@ const KNOWN_FORMAT: Flag = Flag {
     ..FORMAT
 };
 
+const REPLAY: Flag = flag(
+    "replay",
+    Kind::Switch,
+    "",
+    "false",
+    "Take user events from before the join, too.",
+);
+
 /// Every command, sorted by name.
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -193,16 +201,7 @@ pub const COMMANDS: &[Command] = &[
         arguments: "ADDRESS...",
         summary: "Makes a running agent join a cluster",
         description: "Each address is HOST or HOST:PORT of a node; it succeeds if one of them answers.",
-        flags: &[
-            FORMAT,
-            flag(
-                "replay",
-                Kind::Switch,
-                "",
-                "false",
-                "Take user events from before the join, too.",
-            ),
-        ],
+        flags: &[FORMAT, REPLAY],
         calls_agent: true,
         own: false,
         run: Run::Print(commands::join),

@@ -8,6 +8,7 @@ use super::request::text_map;
 use crate::ordered::OrderedMap;
 use crate::serf::{self, Event, MemberEvent, QueryRecord};
 use crate::wire::msgpack::{Dialect, Error, Reader, Writer};
+use crate::wire::serf::MEMBER_FIELDS;
 
 /// The first value of a reply or of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -177,21 +178,8 @@ impl Member {
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        const FIELDS: [&str; 11] = [
-            "Name",
-            "Addr",
-            "Port",
-            "Tags",
-            "Status",
-            "ProtocolMin",
-            "ProtocolMax",
-            "ProtocolCur",
-            "DelegateMin",
-            "DelegateMax",
-            "DelegateCur",
-        ];
         let mut member = Member::default();
-        reader.fields(&FIELDS, |field, r| {
+        reader.fields(&MEMBER_FIELDS, |field, r| {
             match field {
                 0 => member.name = r.text()?.to_vec(),
                 1 => member.addr = r.bytes()?.unwrap_or_default(),

@@ -1,14 +1,15 @@
 //! Where settings come from: files and directories in the order given, then flags (agent spec 4.1).
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::settings::Settings;
 use super::{Findings, decode};
+use crate::agent::files::read_bounded;
 use crate::ordered::OrderedSet;
 use crate::os::error::{os_error, shown};
 
@@ -112,24 +113,13 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn read_file(path: &Path, waiting: Waiting) -> Result<Vec<u8>, String> {
-    let words = |what: &str, why: &io::Error| format!("{what} {}: {}", shown(path), os_error(why));
     let flags = match waiting {
         Waiting::Allowed => 0,
         Waiting::Refused => libc::O_NONBLOCK,
     };
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let file: File = opened.map_err(|why| words("open", &why))?;
-    let mut text = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut text)
-        .map_err(|why| words("read", &why))?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!(
-            "{} is larger than {FILE_BYTES_MAX} bytes",
-            shown(path)
-        ));
-    }
-    Ok(text)
+    let file = opened.map_err(|why| format!("open {}: {}", shown(path), os_error(&why)))?;
+    read_bounded(file, path, FILE_BYTES_MAX)
 }
 
 #[cfg(test)]

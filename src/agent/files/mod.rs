@@ -22,23 +22,26 @@ const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads a small file; the text of an error other than a missing file completes `Failed to read ...: `.
 fn read_small(path: &Path) -> Result<Option<Vec<u8>>, String> {
-    let failed = |what: &str, why: &io::Error| format!("{what} {}: {}", shown(path), os_error(why));
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(why) => return Err(failed("open", &why)),
-    };
-    let mut text = Vec::new();
-    file.take(SMALL_FILE_BYTES_MAX + 1)
-        .read_to_end(&mut text)
-        .map_err(|why| failed("read", &why))?;
-    if text.len() as u64 > SMALL_FILE_BYTES_MAX {
-        return Err(format!(
-            "{} is larger than {SMALL_FILE_BYTES_MAX} bytes",
-            shown(path)
-        ));
+    match File::open(path) {
+        Ok(file) => read_bounded(file, path, SMALL_FILE_BYTES_MAX).map(Some),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(format!("open {}: {}", shown(path), os_error(&why))),
     }
-    Ok(Some(text))
+}
+
+/// Reads the rest of a file that must not be larger than so many bytes.
+///
+/// # Errors
+/// If it is, or cannot be read; the text names the file.
+pub fn read_bounded(file: File, path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let mut text = Vec::new();
+    file.take(bytes_max.saturating_add(1))
+        .read_to_end(&mut text)
+        .map_err(|why| format!("read {}: {}", shown(path), os_error(&why)))?;
+    if text.len() as u64 > bytes_max {
+        return Err(format!("{} is larger than {bytes_max} bytes", shown(path)));
+    }
+    Ok(text)
 }
 
 /// The text of a JSON file without the mark that editors of other systems put in front of UTF-8.

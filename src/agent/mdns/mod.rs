@@ -130,28 +130,17 @@ impl Mdns {
             }
             None => interface_of([config.bind, config.addr.ip()]),
         };
+        let service = Service::new(
+            config.cluster.as_bytes(),
+            &config.node,
+            &config.host,
+            config.addr,
+        );
         let mut mdns = Mdns {
-            service: Service::new(
-                config.cluster.as_bytes(),
-                &config.node,
-                &config.host,
-                config.addr,
-            ),
-            first_token,
             interfaces: [interface, link_local_interface(interface, config.addr.ip())],
             families: [config.ipv4, config.ipv6],
-            listeners: [None, None],
-            askers: [None, None],
             buffer: vec![0; MESSAGE_BYTES_MAX].into_boxed_slice(),
-            next_question: now,
-            asking_until: None,
-            found: Found::default(),
-            follow_ups: 0,
-            fresh: Vec::new(),
-            quiet_at: None,
-            tried: OrderedSet::new(),
-            replies: (now, 0),
-            questions_sent: 0,
+            ..Mdns::deaf(service, first_token, now)
         };
         let (listeners, failures) = mdns
             .open(registry, 0, sys::multicast_listener)
@@ -161,6 +150,28 @@ impl Mdns {
             log::warn!(target: "agent.mdns", "Listening without one family: {why}");
         }
         Ok(mdns)
+    }
+
+    /// One that has no sockets and asks at once.
+    fn deaf(service: Service, first_token: usize, now: Instant) -> Self {
+        Mdns {
+            service,
+            first_token,
+            interfaces: [0; 2],
+            families: [false; 2],
+            listeners: [None, None],
+            askers: [None, None],
+            buffer: Box::default(),
+            next_question: now,
+            asking_until: None,
+            found: Found::default(),
+            follow_ups: 0,
+            fresh: Vec::new(),
+            quiet_at: None,
+            tried: OrderedSet::new(),
+            replies: (now, 0),
+            questions_sent: 0,
+        }
     }
 
     /// Opens a socket for each wanted family; tells which families failed.
@@ -458,23 +469,10 @@ mod tests {
     /// One that has no sockets.
     fn deaf() -> Mdns {
         let addr = "10.0.0.1:7946".parse().unwrap();
+        let service = Service::new(b"c", b"n1", b"h", addr);
         Mdns {
-            service: Service::new(b"c", b"n1", b"h", addr),
-            first_token: 0,
-            interfaces: [0; 2],
-            families: [false; 2],
-            listeners: [None, None],
-            askers: [None, None],
-            buffer: Box::default(),
             next_question: Instant::from_millis(60_000),
-            asking_until: None,
-            found: Found::default(),
-            follow_ups: 0,
-            fresh: Vec::new(),
-            quiet_at: None,
-            tried: OrderedSet::new(),
-            replies: (Instant::ORIGIN, 0),
-            questions_sent: 0,
+            ..Mdns::deaf(service, 0, Instant::ORIGIN)
         }
     }
 

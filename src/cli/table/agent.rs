@@ -1,5 +1,6 @@
 //! The flags of `agent` (agent spec 4.2).
 
+use super::REPLAY;
 use crate::cli::command::{Flag, Kind, flag};
 
 pub(super) const AGENT_FLAGS: &[Flag] = &[
@@ -206,13 +207,7 @@ pub(super) const AGENT_FLAGS: &[Flag] = &[
         "false",
         "Find back into the cluster from the snapshot even after a leave.",
     ),
-    flag(
-        "replay",
-        Kind::Switch,
-        "",
-        "false",
-        "Take user events from before the join, too.",
-    ),
+    REPLAY,
     flag(
         "retry-interval",
         Kind::LateDuration,

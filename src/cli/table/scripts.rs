@@ -11,6 +11,30 @@ const NUL: Flag = own(flag(
     "With -fields: bytes as they are, and NUL instead of a line end.",
 ));
 
+const NAME: Flag = flag(
+    "name",
+    Kind::Bytes,
+    "REGEXP",
+    "",
+    "Only members whose name matches.",
+);
+
+const STATUS: Flag = flag(
+    "status",
+    Kind::Text,
+    "REGEXP",
+    "",
+    "Only members whose status matches: alive, leaving, left or failed.",
+);
+
+const TAG: Flag = flag(
+    "tag",
+    Kind::ByteList,
+    "KEY=REGEXP",
+    "",
+    "Only members whose tag KEY matches; may be given several times, then all must match.",
+);
+
 pub(super) const MEMBERS_FLAGS: &[Flag] = &[
     NUL,
     flag(
@@ -28,13 +52,7 @@ pub(super) const MEMBERS_FLAGS: &[Flag] = &[
         "Print only these, a line each member, with tabs in between: name, addr, ip, port, status, tags, tag:KEY, protocol.",
     )),
     KNOWN_FORMAT,
-    flag(
-        "name",
-        Kind::Bytes,
-        "REGEXP",
-        "",
-        "Only members whose name matches.",
-    ),
+    NAME,
     flag(
         "role",
         Kind::Bytes,
@@ -42,13 +60,7 @@ pub(super) const MEMBERS_FLAGS: &[Flag] = &[
         "",
         "Only members whose tag 'role' matches. Deprecated: use -tag role=REGEXP.",
     ),
-    flag(
-        "status",
-        Kind::Text,
-        "REGEXP",
-        "",
-        "Only members whose status matches: alive, leaving, left or failed.",
-    ),
+    STATUS,
     own(flag(
         "strict",
         Kind::Switch,
@@ -56,13 +68,7 @@ pub(super) const MEMBERS_FLAGS: &[Flag] = &[
         "false",
         "End with 2 if no member matches.",
     )),
-    flag(
-        "tag",
-        Kind::ByteList,
-        "KEY=REGEXP",
-        "",
-        "Only members whose tag KEY matches; may be given several times, then all must match.",
-    ),
+    TAG,
 ];
 
 pub(super) const MONITOR_FLAGS: &[Flag] = &[
@@ -193,13 +199,7 @@ pub(super) const WAIT_FLAGS: &[Flag] = &[
         "Print of the members that match only these, a line each member, with tabs in between: name, addr, ip, port, status, tags, tag:KEY, protocol.",
     )),
     FORMAT,
-    flag(
-        "name",
-        Kind::Bytes,
-        "REGEXP",
-        "",
-        "Only members whose name matches.",
-    ),
+    NAME,
     flag(
         "retry",
         Kind::Switch,
@@ -207,20 +207,11 @@ pub(super) const WAIT_FLAGS: &[Flag] = &[
         "false",
         "Do not fail while no agent answers, as before it has started or while it starts anew, but try again.",
     ),
-    flag(
-        "status",
-        Kind::Text,
-        "REGEXP",
-        "alive",
-        "Only members whose status matches: alive, leaving, left or failed.",
-    ),
-    flag(
-        "tag",
-        Kind::ByteList,
-        "KEY=REGEXP",
-        "",
-        "Only members whose tag KEY matches; may be given several times, then all must match.",
-    ),
+    Flag {
+        default: "alive",
+        ..STATUS
+    },
+    TAG,
     flag(
         "timeout",
         Kind::Duration,

@@ -12,24 +12,29 @@ use libc::{c_int, c_void, socklen_t};
 use super::address::raw_addr;
 use super::check;
 
+fn family_of(addr: SocketAddr) -> c_int {
+    match addr {
+        SocketAddr::V4(_) => libc::AF_INET,
+        SocketAddr::V6(_) => libc::AF_INET6,
+    }
+}
+
+/// A socket that no child inherits.
+fn open(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, 0) };
+    check(fd)?;
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Starts to connect a non-blocking TCP socket, from the address `source` if one is given.
 ///
 /// # Errors
 /// The operating system's; a connection that is under way is none.
 pub fn connect_from(source: Option<SocketAddr>, to: SocketAddr) -> io::Result<TcpStream> {
-    let family = if to.is_ipv4() {
-        libc::AF_INET
-    } else {
-        libc::AF_INET6
-    };
-    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: no pointers are passed.
-    let fd = unsafe { libc::socket(family, kind, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just made and belongs to nobody else.
-    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    let owned = open(family_of(to), libc::SOCK_STREAM | libc::SOCK_NONBLOCK)?;
+    let fd = owned.as_raw_fd();
     if let Some(source) = source.filter(|source| source.is_ipv4() == to.is_ipv4()) {
         let (raw, len) = raw_addr(source);
         // SAFETY: `raw` is a socket address of `len` bytes.
@@ -65,12 +70,8 @@ pub fn connect_to_path(path: &Path, patience: Duration) -> io::Result<TcpStream>
     for (place, byte) in raw.sun_path.iter_mut().zip(bytes) {
         *place = *byte as libc::c_char;
     }
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
-    // SAFETY: no pointers are passed.
-    let fd = unsafe { libc::socket(libc::AF_UNIX, kind, 0) };
-    check(fd)?;
-    // SAFETY: the descriptor was just made and belongs to nobody else.
-    let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    let stream = TcpStream::from(open(libc::AF_UNIX, libc::SOCK_STREAM)?);
+    let fd = stream.as_raw_fd();
     stream.set_write_timeout(Some(patience.max(Duration::from_millis(1))))?;
     let len = mem::size_of_val(&raw) as socklen_t;
     // SAFETY: `raw` is a socket address of `len` bytes.
@@ -101,12 +102,8 @@ pub fn dual_stack_datagrams(port: u16) -> io::Result<UdpSocket> {
 }
 
 fn dual_stack_socket(kind: c_int, port: u16) -> io::Result<OwnedFd> {
-    let kind_and_flags = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: no pointers are passed.
-    let fd = unsafe { libc::socket(libc::AF_INET6, kind_and_flags, 0) };
-    check(fd)?;
-    // SAFETY: the descriptor was just made and belongs to nobody else.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let socket = open(libc::AF_INET6, kind | libc::SOCK_NONBLOCK)?;
+    let fd = socket.as_raw_fd();
     // The system's default is for both, unless net.ipv6.bindv6only says otherwise.
     set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0_i32)?;
     if kind == libc::SOCK_STREAM {
@@ -120,19 +117,8 @@ fn dual_stack_socket(kind: c_int, port: u16) -> io::Result<OwnedFd> {
 }
 
 pub(super) fn datagram_socket(group: SocketAddr) -> io::Result<UdpSocket> {
-    let family = if group.is_ipv4() {
-        libc::AF_INET
-    } else {
-        libc::AF_INET6
-    };
-    let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: no pointers are passed.
-    let fd = unsafe { libc::socket(family, kind, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just made and belongs to nobody else.
-    let socket = UdpSocket::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    let socket = open(family_of(group), libc::SOCK_DGRAM | libc::SOCK_NONBLOCK)?;
+    let socket = UdpSocket::from(socket);
     if group.is_ipv6() {
         set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1_i32)?;
     }

@@ -58,32 +58,26 @@ impl std::fmt::Debug for KeyResponse {
     }
 }
 
+/// The fields of a member's record, as the conflict answer and RPC have it.
+#[rustfmt::skip]
+pub const MEMBER_FIELDS: [&str; 11] = [
+    "Name", "Addr", "Port", "Tags", "Status",
+    "ProtocolMin", "ProtocolMax", "ProtocolCur", "DelegateMin", "DelegateMax", "DelegateCur",
+];
+
 impl ConflictMember {
     /// Decodes the payload of a conflict answer; `Ok(None)` for nil: the name is unknown there.
     ///
     /// # Errors
     /// Says what is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Option<Self>, DecodeError> {
-        const FIELDS: &[&str] = &[
-            "Name",
-            "Addr",
-            "Port",
-            "Tags",
-            "Status",
-            "ProtocolMin",
-            "ProtocolMax",
-            "ProtocolCur",
-            "DelegateMin",
-            "DelegateMax",
-            "DelegateCur",
-        ];
         let mut reader = body_of(bytes, message_type::CONFLICT_RESPONSE)?;
         if reader.clone().take_nil()? {
             return Ok(None);
         }
         let (mut name, mut addr, mut port) = (&[][..], Cow::default(), 0);
         let (mut tags, mut status, mut versions) = (Tags::new(), 0, [0; 6]);
-        reader.fields::<DecodeError>(FIELDS, |field, reader| {
+        reader.fields::<DecodeError>(&MEMBER_FIELDS, |field, reader| {
             match field {
                 0 => name = reader.text()?,
                 1 => addr = reader.bytes_borrowed()?.unwrap_or_default(),

@@ -8,7 +8,7 @@ mod state;
 mod tags;
 
 pub use intent::{JoinIntent, LeaveIntent, UserEventMessage};
-pub use internal::{ConflictMember, KeyRequest, KeyResponse};
+pub use internal::{ConflictMember, KeyRequest, KeyResponse, MEMBER_FIELDS};
 pub use query::{
     Filter, QueryMessage, QueryResponseMessage, RESPONSE_FLAG_ACK, RESPONSE_FLAG_PENDING,
     query_flag,
