@@ -7,6 +7,7 @@ use crate::serf::snapshot::SnapshotLine;
 use crate::serf::*;
 use crate::swim;
 use crate::time::{Duration, Instant};
+use crate::wire::serf::QueryMessage;
 use crate::wire::{Key, Keyring, NonceSource};
 
 const LATENCY: Duration = Duration::from_millis(1);
@@ -52,6 +53,22 @@ pub(super) struct Net {
 
 pub(super) fn addr(n: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 7000 + n))
+}
+
+/// A query of a node that is none, to be changed by hand.
+pub(super) fn query_by_hand(name: &str, ltime: u64) -> QueryMessage {
+    QueryMessage {
+        ltime: LamportTime(ltime),
+        id: 1,
+        addr: addr(99),
+        source_node: None,
+        filters: None,
+        flags: 0,
+        relay_factor: 0,
+        timeout_nanos: 1_000_000_000,
+        name: name.into(),
+        payload: None,
+    }
 }
 
 pub(super) fn config(n: u16) -> Config {

@@ -1,6 +1,6 @@
 //! Key commands and the answers to them.
 
-use super::harness::{Net, addr, config};
+use super::harness::{Net, config, query_by_hand};
 use crate::serf::events::Source;
 use crate::serf::*;
 use crate::time::Duration;
@@ -204,16 +204,9 @@ fn ask_by_hand(net: &mut Net, query: QueryMessage) {
 /// A query of a node that is none, for this one node.
 fn key_query(name: &str, payload: Vec<u8>) -> QueryMessage {
     QueryMessage {
-        ltime: LamportTime(7),
-        id: 1,
-        addr: addr(99),
-        source_node: None,
-        filters: None,
-        flags: 0,
-        relay_factor: 0,
         timeout_nanos: 3_200_000_000,
-        name: name.into(),
         payload: Some(payload),
+        ..query_by_hand(name, 7)
     }
 }
 

@@ -1,6 +1,6 @@
 //! User events and queries are handed over in the order of their times.
 
-use super::harness::{Net, addr, config, target};
+use super::harness::{Net, config, query_by_hand, target};
 use crate::serf::snapshot::{Snapshot, SnapshotLine};
 use crate::serf::*;
 use crate::time::Duration;
@@ -23,16 +23,9 @@ fn event(ltime: u64, coalesce: bool) -> SerfMessage {
 
 fn query(ltime: u64, name: &str) -> QueryMessage {
     QueryMessage {
-        ltime: LamportTime(ltime),
-        id: 1,
-        addr: addr(99),
-        source_node: None,
-        filters: None,
         flags: query_flag::ACK,
-        relay_factor: 0,
         timeout_nanos: 3_200_000_000,
-        name: name.into(),
-        payload: None,
+        ..query_by_hand(name, ltime)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::harness::{Net, addr, config};
+use super::harness::{Net, addr, config, query_by_hand};
 use crate::serf::*;
 use crate::time::Duration;
 use crate::wire::serf::{
@@ -255,16 +255,11 @@ fn answers_are_refused_in_the_reference_s_words() {
 /// A query of a node n`from`, made by hand.
 fn query(from: u16, id: u32, ltime: u64) -> QueryMessage {
     QueryMessage {
-        ltime: LamportTime(ltime),
         id,
         addr: addr(from),
         source_node: Some(NodeName::new(format!("n{from}").as_bytes()).unwrap()),
-        filters: None,
         flags: query_flag::ACK,
-        relay_factor: 0,
-        timeout_nanos: 1_000_000_000,
-        name: b"q".to_vec(),
-        payload: None,
+        ..query_by_hand("q", ltime)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Queries that are repeated, and answered again.
 
-use super::harness::{Net, addr};
+use super::harness::{Net, addr, query_by_hand};
 use crate::serf::*;
 use crate::time::Duration;
 use crate::wire::serf::{
@@ -16,16 +16,13 @@ fn name(n: u16) -> NodeName {
 /// A query that n1 asks n2.
 fn query(id: u32, flags: u32) -> QueryMessage {
     QueryMessage {
-        ltime: LamportTime(10),
         id,
         addr: addr(1),
         source_node: Some(name(1)),
-        filters: None,
         flags,
         relay_factor: 2,
         timeout_nanos: 1_600_000_000,
-        name: b"load".to_vec(),
-        payload: None,
+        ..query_by_hand("load", 10)
     }
 }
 

@@ -1,10 +1,10 @@
 //! What is recorded, and how a node goes on from it.
 
-use super::harness::{Net, addr, config, start};
+use super::harness::{Net, addr, config, query_by_hand, start};
 use crate::serf::snapshot::{Snapshot, SnapshotLine};
 use crate::serf::*;
 use crate::time::{Duration, Instant};
-use crate::wire::serf::{JoinIntent, QueryMessage, SerfMessage, UserEventMessage};
+use crate::wire::serf::{JoinIntent, SerfMessage, UserEventMessage};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -38,18 +38,7 @@ fn event(text: &str, ltime: u64) -> SerfMessage {
 }
 
 fn query(text: &str, ltime: u64) -> SerfMessage {
-    SerfMessage::Query(QueryMessage {
-        ltime: LamportTime(ltime),
-        id: 1,
-        addr: addr(99),
-        source_node: None,
-        filters: None,
-        flags: 0,
-        relay_factor: 0,
-        timeout_nanos: 1_000_000_000,
-        name: text.into(),
-        payload: None,
-    })
+    SerfMessage::Query(query_by_hand(text, ltime))
 }
 
 #[test]
