@@ -1,0 +1,151 @@
+use super::*;
+use crate::swim::NodeState;
+use crate::wire::VersionVector;
+use MemberStatus::{Alive, Failed, Leaving, Left};
+
+const NOW: Instant = Instant::from_millis(1000);
+
+fn node(name: &str) -> Node {
+    Node {
+        name: NodeName::new(name.as_bytes()).unwrap(),
+        addr: "127.0.0.1:7946".parse().unwrap(),
+        meta: (*b"\xff\x80").into(),
+        versions: VersionVector::serf(5),
+        incarnation: 1,
+        state: NodeState::Alive,
+    }
+}
+
+/// A table with one member of that status and status time 10, gone since `NOW` if it is.
+fn members(status: MemberStatus) -> (Members, NodeName) {
+    let mut members = Members::default();
+    let x = node("x");
+    members.joined(&x, Tags::new(), Some((IntentKind::Join, LamportTime(10))));
+    members.set_status(&x.name, status, NOW);
+    members.check_invariants();
+    (members, x.name)
+}
+
+fn outcome(members: &Members, name: &NodeName) -> (MemberStatus, u64, usize, usize) {
+    members.check_invariants();
+    let record = members.record(name.as_bytes()).unwrap();
+    let ltime = record.status_ltime.0;
+    (
+        record.member.status,
+        ltime,
+        members.failed(),
+        members.left(),
+    )
+}
+
+#[test]
+fn an_unknown_node_starts_as_its_buffered_intent_says() {
+    for (intent, status, ltime) in [
+        (None, Alive, 0),
+        (Some((IntentKind::Join, LamportTime(7))), Alive, 7),
+        (Some((IntentKind::Leave, LamportTime(8))), Leaving, 8),
+    ] {
+        let mut members = Members::default();
+        let x = node("x");
+        members.joined(&x, Tags::new(), intent);
+        assert_eq!(outcome(&members, &x.name), (status, ltime, 0, 0));
+    }
+}
+
+#[test]
+fn a_known_node_that_joins_is_alive_and_keeps_its_status_time() {
+    for status in [Alive, Leaving, Left, Failed] {
+        let (mut members, name) = members(status);
+        let mut again = node("x");
+        again.addr = "127.0.0.2:7947".parse().unwrap();
+        let mut tags = Tags::new();
+        tags.set(b"role", b"db");
+        members.joined(&again, tags.clone(), None);
+        assert_eq!(outcome(&members, &name), (Alive, 10, 0, 0), "{status:?}");
+        let member = members.member(b"x").unwrap();
+        assert_eq!((member.addr, &member.tags), (again.addr, &tags));
+        assert!(!members.has_departed());
+    }
+}
+
+#[test]
+fn the_intent_decides_between_left_and_failed() {
+    let later = Instant::from_millis(5000);
+    for (before, after, kind) in [
+        (Leaving, Left, Some(MemberEventKind::Leave)),
+        (Alive, Failed, Some(MemberEventKind::Failed)),
+        (Left, Left, None),
+        (Failed, Failed, None),
+    ] {
+        let (mut members, name) = members(before);
+        assert_eq!(members.gone(&name, later), kind, "{before:?}");
+        assert_eq!(outcome(&members, &name).0, after);
+        let since = members.departed().next().unwrap().0;
+        assert_eq!(since, if kind.is_some() { later } else { NOW });
+    }
+    assert_eq!(Members::default().gone(&node("x").name, later), None);
+}
+
+#[test]
+fn leave_intents_by_status() {
+    for (before, after, outcome_11) in [
+        (Alive, Leaving, IntentOutcome::Taken),
+        (Failed, Left, IntentOutcome::Left),
+        (Leaving, Leaving, IntentOutcome::Taken),
+        (Left, Left, IntentOutcome::Taken),
+    ] {
+        let (mut members, name) = members(before);
+        let stale = outcome(&members, &name);
+        for ltime in [0, 9, 10] {
+            let got = members.leave_intent(&name, LamportTime(ltime));
+            assert_eq!(got, IntentOutcome::Stale);
+        }
+        assert_eq!(outcome(&members, &name), stale, "{before:?}");
+        assert_eq!(members.leave_intent(&name, LamportTime(11)), outcome_11);
+        let (status, ltime, ..) = outcome(&members, &name);
+        assert_eq!((status, ltime), (after, 11), "{before:?}");
+        if before == Failed {
+            assert_eq!(members.departed().next().unwrap().0, NOW);
+        }
+    }
+    let x = node("x").name;
+    let got = Members::default().leave_intent(&x, LamportTime(1));
+    assert_eq!(got, IntentOutcome::Unknown);
+}
+
+#[test]
+fn join_intents_by_status() {
+    for (before, after) in [
+        (Alive, Alive),
+        (Failed, Failed),
+        (Leaving, Alive),
+        (Left, Left),
+    ] {
+        let (mut members, name) = members(before);
+        let stale = members.join_intent(&name, LamportTime(10));
+        assert_eq!(stale, IntentOutcome::Stale);
+        assert_eq!(outcome(&members, &name).0, before);
+        let taken = members.join_intent(&name, LamportTime(11));
+        assert_eq!(taken, IntentOutcome::Taken);
+        let (status, ltime, ..) = outcome(&members, &name);
+        assert_eq!((status, ltime), (after, 11), "{before:?}");
+    }
+    let x = node("x").name;
+    let got = Members::default().join_intent(&x, LamportTime(1));
+    assert_eq!(got, IntentOutcome::Unknown);
+}
+
+#[test]
+fn a_forgotten_member_leaves_no_trace() {
+    for status in [Alive, Leaving, Left, Failed] {
+        let (mut members, name) = members(status);
+        assert!(members.remove(&name).is_some());
+        members.check_invariants();
+        assert_eq!((members.len(), members.has_departed()), (0, false));
+    }
+}
+
+#[test]
+fn a_record_is_small() {
+    assert!(size_of::<Record>() <= 96);
+}
