@@ -1,6 +1,6 @@
 //! A seeded generator for every choice that the protocol leaves to chance.
 //!
-//! Not for secrets: nonces come from [`crate::wire::NonceSource`]. The algorithm is xoshiro256**
+//! Not for secrets, and not for nonces. The algorithm is xoshiro256**
 //! seeded through SplitMix64 (Blackman and Vigna, "Scrambled linear pseudorandom number
 //! generators", 2018): small, fast, and the same on every machine.
 

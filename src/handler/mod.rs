@@ -1,5 +1,5 @@
 //! Event handlers: who wants which event, in what order scripts run, what each is given, and what its
-//! end means (agent spec 1). Pure: no process, no clock; `agent::child` runs what this module decides.
+//! end means (agent spec 1). Pure: no process, no clock; the agent runs what this module decides.
 //!
 //! [`HandlerQueue::push`] takes events, [`HandlerQueue::poll_invocation`] says what to run next, and
 //! [`HandlerQueue::handle_outcome`] takes its end and gives the answer to a query, if there is one.

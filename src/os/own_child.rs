@@ -12,7 +12,7 @@ thread_local! {
     static OWN: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A child of our own. While it exists and is not reaped, `agent::process::orphans` leaves it alone.
+/// A child of our own. While it exists and is not reaped, the reaper of orphans leaves it alone.
 ///
 /// Dropping it neither ends nor reaps the process: it becomes an orphan like any other.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 
 mod arrows;
 mod guide;
+mod links;
 mod papers;
 mod paths;
 mod tokens;

@@ -24,7 +24,7 @@ fn sections(page: &str) -> Vec<String> {
 }
 
 /// The text of comments, each block of lines as one, with the number of its first line.
-fn comments(source: &str) -> Vec<(usize, String)> {
+pub fn comments(source: &str) -> Vec<(usize, String)> {
     let mut blocks: Vec<(usize, usize, String)> = Vec::new();
     for (index, line) in source.lines().enumerate() {
         let Some(start) = line.find("//") else {

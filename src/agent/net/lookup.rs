@@ -1,5 +1,5 @@
 //! Host names looked up with the system's resolver, which blocks: the running agent does it in a child
-//! ([`crate::agent::process::resolver`]), a start and the command line in place.
+//! process, a start and the command line in place.
 //!
 //! IPv4 and IPv6 are two look-ups. Small routers and company name servers answer the question for IPv4
 //! addresses and give an error for IPv6 ones; the C libraries make one error of that if both are asked

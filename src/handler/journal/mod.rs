@@ -1,7 +1,7 @@
 //! The journal: user events that handlers are still to be run for, so that they outlive the agent.
 //!
 //! Pure: it decides what bytes are appended to which segment, which segment is not needed any more and
-//! which bytes are to be read; `agent::files::journal` has the files.
+//! which bytes are to be read; the agent has the files.
 //!
 //! A journal is a row of segments that are only ever appended to. Its records say that an event was
 //! taken in, that a handler has begun with it or is done with it, and that all are. Events have rising
