@@ -5,6 +5,9 @@
 //! a new file, its way to the disk, is left to a short-lived child. When the disk fails, the state is
 //! kept in memory, and as soon as it works again a whole new file is written.
 
+mod pending;
+mod rewrite;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -17,11 +20,11 @@ use crate::os::error::{os_error, shown};
 use crate::os::own_child::OwnChild;
 use crate::serf::snapshot::{Remark, Snapshot, SnapshotLine};
 use crate::time::{Duration, Instant};
+use pending::Pending;
+use rewrite::Rewrite;
 
 /// Time between tries to get on after a failure.
 const RETRY: Duration = Duration::from_secs(5);
-/// The same for a new file that only was to be shorter (agent spec 4.10).
-const COMPACTION_RETRY: Duration = Duration::from_secs(30);
 /// Time from the first note of a user event to the disk, or a power cut would have more of them run
 /// again than those of the last second.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,65 +34,6 @@ const BEHIND_BYTES_MAX: usize = 4 << 20;
 const REMARKS_MAX: usize = 16;
 /// Largest file that is read; with compaction they stay below a thousandth of it.
 const FILE_BYTES_MAX: u64 = 256 << 20;
-
-/// Bytes that wait to be written, lines only.
-#[derive(Debug, Default)]
-struct Pending {
-    bytes: Vec<u8>,
-    /// Where the last line begins, and what it is.
-    last: Option<(usize, std::mem::Discriminant<SnapshotLine>)>,
-    /// The event clock, for a line behind those of the events: each of these moves it.
-    event_clock: Option<SnapshotLine>,
-    /// There are notes of user events.
-    has_notes: bool,
-}
-
-impl Pending {
-    /// Of clock lines in a row only the last one counts.
-    fn push(&mut self, line: &SnapshotLine) {
-        match line {
-            SnapshotLine::EventClock(_) => {
-                self.event_clock = Some(line.clone());
-                return;
-            }
-            SnapshotLine::Seen { .. } => self.has_notes = true,
-            _ => self.write_event_clock(),
-        }
-        let kind = std::mem::discriminant(line);
-        let is_clock = matches!(line, SnapshotLine::Clock(_) | SnapshotLine::QueryClock(_));
-        match self.last {
-            Some((start, last)) if is_clock && last == kind => self.bytes.truncate(start),
-            _ => {}
-        }
-        self.last = Some((self.bytes.len(), kind));
-        line.encode(&mut self.bytes);
-    }
-
-    fn write_event_clock(&mut self) {
-        if let Some(line) = self.event_clock.take() {
-            self.last = None;
-            line.encode(&mut self.bytes);
-        }
-    }
-
-    fn take(&mut self) -> Vec<u8> {
-        self.write_event_clock();
-        self.last = None;
-        self.has_notes = false;
-        std::mem::take(&mut self.bytes)
-    }
-}
-
-/// A new file on its way to the disk.
-#[derive(Debug)]
-struct Rewrite {
-    file: File,
-    aside: PathBuf,
-    size_bytes: u64,
-    /// Lines that came meanwhile.
-    behind: Pending,
-    child: OwnChild,
-}
 
 /// The file, and what it says.
 #[derive(Debug)]
@@ -351,133 +295,6 @@ impl SnapshotFile {
             SnapshotLine::Leave.encode(&mut bytes);
         }
         bytes
-    }
-
-    fn begin_rewrite(&mut self, now: Instant) {
-        if self.rewrite.is_some() {
-            return;
-        }
-        if !self.is_regular {
-            return self.write_in_place(now);
-        }
-        if let Err(why) = FileLock::hold(&mut self.lock) {
-            return self.rewrite_failed(&why, now);
-        }
-        let aside = atomic::beside(&self.path, ".compact");
-        match self.write_aside(&aside) {
-            Ok((file, size_bytes)) => match sync::spawn(&file) {
-                Ok(child) => {
-                    self.rewrite = Some(Rewrite {
-                        file,
-                        aside,
-                        size_bytes,
-                        behind: Pending::default(),
-                        child,
-                    });
-                }
-                // It has to be waited for then.
-                Err(_) => match file.sync_all() {
-                    Ok(()) => self.place(file, &aside, size_bytes, Vec::new(), now),
-                    Err(why) => self.aside_failed(&aside, &why, now),
-                },
-            },
-            Err(why) => {
-                let deleted = self.file.metadata().is_ok_and(|file| file.nlink() == 0);
-                if self.is_failing && !deleted && atomic::is_directory_at_fault(&why) {
-                    self.write_in_place(now);
-                } else {
-                    self.aside_failed(&aside, &why, now);
-                }
-            }
-        }
-    }
-
-    /// Writes the state beside the file; the new file, and its size.
-    fn write_aside(&self, aside: &Path) -> io::Result<(File, u64)> {
-        let whole = self.whole();
-        let like = self.file.metadata()?;
-        let file = atomic::write_aside(aside, &whole, Some(&like))?;
-        Ok((file, whole.len() as u64))
-    }
-
-    fn aside_failed(&mut self, aside: &Path, why: &io::Error, now: Instant) {
-        let _ = fs::remove_file(aside);
-        self.rewrite_failed(&os_error(why), now);
-    }
-
-    fn abandon_rewrite(&mut self) {
-        if let Some(mut rewrite) = self.rewrite.take() {
-            let _ = fs::remove_file(&rewrite.aside);
-            let _ = rewrite.child.kill();
-            self.children.push(rewrite.child);
-        }
-    }
-
-    /// The new file is on the disk.
-    fn finish_rewrite(&mut self, now: Instant) {
-        let Some(mut rewrite) = self.rewrite.take() else {
-            return;
-        };
-        let behind = rewrite.behind.take();
-        self.place(
-            rewrite.file,
-            &rewrite.aside,
-            rewrite.size_bytes,
-            behind,
-            now,
-        );
-    }
-
-    /// Puts a new file into its place, with what has come meanwhile.
-    fn place(&mut self, mut file: File, aside: &Path, size: u64, behind: Vec<u8>, now: Instant) {
-        let placed = file
-            .write_all(&behind)
-            .and_then(|()| fs::rename(aside, &self.path));
-        if let Err(why) = placed {
-            return self.aside_failed(aside, &why, now);
-        }
-        self.file = file;
-        self.compacted_bytes = size;
-        self.size_bytes = size + behind.len() as u64;
-        // All that waited is in the new file.
-        self.pending = Pending::default();
-        let directory = self.path.parent().and_then(|path| File::open(path).ok());
-        let sync = directory.and_then(|directory| sync::spawn(&directory).ok());
-        self.children.extend(sync);
-        self.compaction_failed = false;
-        self.works_again();
-    }
-
-    fn rewrite_failed(&mut self, why: &str, now: Instant) {
-        if let Some(rewrite) = self.rewrite.take() {
-            let _ = fs::remove_file(&rewrite.aside);
-        }
-        if self.is_failing {
-            self.retry_at = Some(now + RETRY);
-            return;
-        }
-        if !self.compaction_failed {
-            let path = shown(&self.path);
-            log::warn!(target: "serf", "Failed to compact snapshot {path}: {why}");
-        }
-        self.compaction_failed = true;
-        self.no_compaction_until = Some(now + COMPACTION_RETRY);
-    }
-
-    /// Where no other file can be put into its place.
-    fn write_in_place(&mut self, now: Instant) {
-        let whole = self.whole();
-        let emptied = match self.is_regular {
-            true => self.file.set_len(0),
-            false => Ok(()),
-        };
-        match emptied.and_then(|()| self.file.write_all(&whole)) {
-            Ok(()) => {
-                self.size_bytes = whole.len() as u64;
-                self.works_again();
-            }
-            Err(_) => self.retry_at = Some(now + RETRY),
-        }
     }
 
     fn works_again(&mut self) {

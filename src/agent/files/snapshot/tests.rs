@@ -1,3 +1,4 @@
+use super::rewrite::COMPACTION_RETRY;
 use super::*;
 use crate::serf::LamportTime;
 use crate::wire::NodeName;
