@@ -12,10 +12,12 @@
 //!
 //! None of these answers anything by itself: drain [`RpcServer::poll_action`] afterwards, once a turn is enough.
 
+mod action;
 mod answers;
 pub mod connections;
 mod execute;
 mod peer;
+mod results;
 mod session;
 pub mod socket;
 
@@ -24,17 +26,13 @@ use std::collections::VecDeque;
 use log::LevelFilter;
 
 use super::net::Lost;
-use super::net::targets::join_failure;
 use super::observe::logger::Logger;
-use crate::go;
 use crate::handler::HandlerQueue;
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::rpc::details::Details;
-use crate::rpc::{TextMap, cluster, queue, reply};
-use crate::serf::{Command, CommandResult, Event, JoinTarget, KeyReport, QueryRecord, Serf, Tags};
+use crate::serf::{Event, Serf};
 use crate::time::{Duration, Instant};
-use crate::wire::msgpack::Writer;
-use crate::wire::name::Escaped;
+pub use action::{Action, QueueChange, TagChange};
 pub use peer::Peer;
 use session::{Ending, Next, Session};
 
@@ -80,115 +78,6 @@ pub struct View<'a> {
     pub logger: &'a Logger,
     /// What the gossip port has lost.
     pub lost: Lost,
-}
-
-/// A change of some tags.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TagChange {
-    set: TextMap,
-    delete: Vec<Vec<u8>>,
-}
-
-impl TagChange {
-    /// The tags after the change.
-    pub fn apply(&self, current: &Tags) -> Tags {
-        let mut tags = current.clone();
-        for tag in &self.delete {
-            tags.remove(tag);
-        }
-        for (tag, value) in &self.set {
-            tags.set(tag, value);
-        }
-        tags
-    }
-}
-
-/// What an operator wants of the queue of handlers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum QueueChange {
-    /// Give up what waits: for the handler of that name, the event of that id, or, if it is empty, all.
-    Drop(Vec<u8>),
-    /// Hold the runs of a handler back, or let them go on.
-    Pause {
-        /// Its name.
-        name: Vec<u8>,
-        /// Which of the two.
-        is_paused: bool,
-    },
-}
-
-impl QueueChange {
-    /// Does it; how many runs were given up.
-    ///
-    /// # Errors
-    /// If there is no such handler or event.
-    pub fn apply(&self, queue: &mut HandlerQueue) -> Result<usize, String> {
-        match self {
-            QueueChange::Drop(target) if target.is_empty() => Ok(queue.drop_all()),
-            QueueChange::Drop(target) => {
-                let name = Escaped(target).to_string();
-                let dropped = queue.drop_handler(&name);
-                let dropped = dropped.or_else(|| queue.drop_event(&name).then_some(1));
-                dropped.ok_or_else(|| {
-                    format!("no handler has the name and no event in memory the id '{name}'")
-                })
-            }
-            QueueChange::Pause { name, is_paused } => {
-                let name = Escaped(name).to_string();
-                let found = queue.set_paused(&name, *is_paused);
-                let missing = || format!("no handler has the name '{name}'");
-                found.then_some(0).ok_or_else(missing)
-            }
-        }
-    }
-}
-
-/// What the loop is asked to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Write what [`RpcServer::output`] holds, as far as the socket takes it; the rest when it is
-    /// writable again.
-    Flush(SessionId),
-    /// The session wants input again after it did not: read, for edge-triggered readiness may be spent.
-    Read(SessionId),
-    /// Drop the connection; the server has forgotten it.
-    Close(SessionId),
-    /// Hand a command to the core.
-    Run {
-        /// Whose.
-        request: RequestId,
-        /// What.
-        command: Command,
-    },
-    /// Nobody waits any more for what comes back for these queries: hand [`Command::ForgetQuery`] to the core.
-    Forget(OrderedSet<RequestId>),
-    /// Change the tags: once they are in their file, if there is one, hand [`Command::SetTags`] to the
-    /// core.
-    Tags {
-        /// Whose.
-        request: RequestId,
-        /// How.
-        change: TagChange,
-    },
-    /// Resolve the addresses (agent spec 4.9), hand [`Command::Join`] to the core, then
-    /// [`RpcServer::join_ended`]. Log it as any join.
-    Join {
-        /// Whose.
-        request: RequestId,
-        /// As the client wrote them.
-        addresses: Vec<String>,
-        /// Take user events from before the join.
-        replay: bool,
-    },
-    /// Change the queue of handlers, then [`RpcServer::queue_changed`].
-    Queue {
-        /// Whose.
-        request: RequestId,
-        /// How.
-        change: QueueChange,
-    },
-    /// The node has left and the client knows: end the process with status 0.
-    Shutdown,
 }
 
 /// A request that the core or the loop is working on.
@@ -332,130 +221,6 @@ impl RpcServer {
         }
         if state.ending == Some(Ending::CloseAndShutdown) {
             self.actions.push_back(Action::Shutdown);
-        }
-    }
-
-    /// A command of [`Action::Run`] ended.
-    pub fn command_ended(&mut self, request: RequestId, result: CommandResult) {
-        if let CommandResult::Joined {
-            contacted,
-            failures,
-        } = &result
-        {
-            let of = |(target, why): &(JoinTarget, String)| join_failure(&target.addr, why);
-            let failures: Vec<_> = failures.iter().map(of).collect();
-            return self.join_ended(request, *contacted, &failures);
-        }
-        if let CommandResult::Keys(report) = &result {
-            return self.keys_ended(request, report);
-        }
-        let error = match &result {
-            CommandResult::Failed(why) => why.as_str(),
-            _ => "",
-        };
-        match self.running.get(&request).map(|running| running.kind) {
-            Some(Kind::Keys { .. }) => {
-                self.keys_ended(request, &KeyReport::not_asked(error.to_owned()))
-            }
-            Some(Kind::Join) => self.ended(request, error, |w, _| reply::write_joined(w, 0)),
-            Some(Kind::Event { hash }) => {
-                let ltime = match &result {
-                    CommandResult::Fired(ltime) => ltime.0,
-                    _ => 0,
-                };
-                let id_text = format!("user:{ltime}:{hash:016x}").into_bytes();
-                let fired = queue::Fired { ltime, id: id_text };
-                self.ended(request, error, |w, _| queue::write_fired(w, &fired));
-            }
-            _ => self.ended(request, error, |_, _| {}),
-        }
-        if let CommandResult::Queried { .. } = result {
-            return;
-        }
-        // A query that was not sent has no records.
-        self.forget_query(request);
-    }
-
-    /// Whether records are wanted that come back for a query.
-    pub fn awaits_records(&self, request: RequestId) -> bool {
-        self.queries.contains_key(&request)
-    }
-
-    fn forget_query(&mut self, request: RequestId) {
-        if let Some((session, _)) = self.queries.remove(&request) {
-            if let Some(state) = self.sessions.get_mut(&session) {
-                state.asked.remove(&request);
-            }
-        }
-    }
-
-    /// A join of [`Action::Join`] ended: nodes contacted, and what failed, one complete sentence each,
-    /// such as `Failed to resolve nohost: no such host`.
-    pub fn join_ended(&mut self, request: RequestId, contacted: usize, failures: &[String]) {
-        let error = match contacted {
-            0 if !failures.is_empty() => go::errors_occurred(failures),
-            _ => String::new(),
-        };
-        self.ended(request, &error, |w, _| reply::write_joined(w, contacted));
-    }
-
-    /// A change of [`Action::Queue`] was made, or why it was not.
-    pub fn queue_changed(&mut self, request: RequestId, result: Result<usize, String>) {
-        let error = result.as_ref().err().map_or("", String::as_str);
-        let count = result.as_ref().map_or(0, |count| *count as u64);
-        self.ended(request, error, |w, kind| {
-            if kind == Kind::Drop {
-                queue::write_dropped(w, count);
-            }
-        });
-    }
-
-    fn keys_ended(&mut self, request: RequestId, report: &KeyReport) {
-        let error = report.error.as_deref().unwrap_or_default();
-        self.ended(request, error, |w, kind| {
-            cluster::write_keys(w, report, kind == Kind::Keys { is_list: true });
-        });
-    }
-
-    /// Answers the request, with the body that `body` writes, and lets the session go on with the next one.
-    fn ended(&mut self, request: RequestId, error: &str, body: impl FnOnce(&mut Writer, Kind)) {
-        let Some(running) = self.running.remove(&request) else {
-            return;
-        };
-        let state = running
-            .session
-            .and_then(|session| self.sessions.get_mut(&session));
-        let (Some(session), Some(state)) = (running.session, state) else {
-            if running.kind == Kind::Leave {
-                self.actions.push_back(Action::Shutdown);
-            }
-            return;
-        };
-        debug_assert_eq!(state.busy, Some(request));
-        state.busy = None;
-        state.reply_with(running.seq, error, |writer| body(writer, running.kind));
-        if running.kind == Kind::Leave {
-            state.end(Ending::CloseAndShutdown);
-        }
-        self.look_at(session);
-    }
-
-    /// Something came back for a query.
-    pub fn query_record(&mut self, request: RequestId, record: QueryRecord) {
-        let Some(&(session, seq)) = self.queries.get(&request) else {
-            return;
-        };
-        if record == QueryRecord::Done {
-            self.forget_query(request);
-        }
-        let Some(state) = self.sessions.get_mut(&session) else {
-            return;
-        };
-        if state.ending.is_none() {
-            state.reply_with(seq, "", |writer| {
-                reply::write_query_record(writer, &record);
-            });
-            self.look_at(session);
         }
     }
 
