@@ -18,6 +18,7 @@ pub mod gossip;
 mod lamport;
 mod limits;
 mod membership;
+mod messages;
 mod query;
 pub mod snapshot;
 #[cfg(test)]
@@ -40,18 +41,16 @@ pub use query::receive::{INTERNAL_PREFIX, encode_response};
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::rng::Rng;
-use crate::swim::{self, Audience, BroadcastId, LocalNode, Priority, Samples, Swim, TokenBucket};
+use crate::swim::{BroadcastId, LocalNode, Samples, Swim, TokenBucket};
 use crate::time::Instant;
 use crate::wire::coordinate::Coordinate;
-use crate::wire::serf::SerfMessage;
 use crate::wire::{Envelope, NodeName, VersionVector};
 use coordinates::places;
 use events::coalesce::{MemberCoalescer, UserCoalescer};
-use events::{Source, user};
+use events::user;
 use gossip::{EVENTS, INTENTS, QUERIES, Sample};
 use lamport::Clock;
 use membership::{intents, join, leave, members, push_pull, reaper, stale_leave, tags};
@@ -418,130 +417,6 @@ impl Serf {
         };
         let result = ended.map_or_else(CommandResult::Failed, |()| CommandResult::Done);
         self.end_command(id, result);
-    }
-
-    /// Handles what the membership layer has to say, and what follows from it, until it is silent.
-    fn handle_swim_outputs(&mut self, now: Instant) {
-        while let Some(output) = self.swim.poll_output() {
-            match output {
-                swim::Output::Transmit(transmit) => {
-                    self.outputs.push_back(Output::Transmit(transmit));
-                }
-                swim::Output::Joined(node) => self.handle_joined(&node, now),
-                swim::Output::Updated(node) => self.handle_updated(&node, now),
-                swim::Output::Gone(node) => self.handle_gone(&node, now),
-                swim::Output::UserMessage { bytes, from } => {
-                    self.handle_user_message(bytes, from, now);
-                }
-                swim::Output::UserStateWanted { stream, .. } => {
-                    let state = self.user_state();
-                    self.swim.send_push_pull(stream, &state, now);
-                }
-                swim::Output::UserState {
-                    bytes,
-                    initiated,
-                    asked,
-                    ..
-                } => self.handle_user_state(&bytes, initiated, asked, now),
-                swim::Output::JoinEnded { join, result } => {
-                    if let Some(result) = self.user_states.hold_back(join, result) {
-                        self.handle_join_ended(join, result, now);
-                    }
-                }
-                swim::Output::Acked {
-                    node,
-                    rtt,
-                    payload,
-                    extra,
-                } => self.handle_acked(&node, rtt, payload.as_deref(), extra, now),
-                swim::Output::Pinged {
-                    node,
-                    addr,
-                    extension,
-                } => self.handle_ping_extension(&node, addr, &extension, now),
-                swim::Output::ExchangeEnded => self.handle_exchange_ended(now),
-                swim::Output::Conflict {
-                    existing,
-                    other,
-                    encounter,
-                } => self.handle_conflict(&existing, other, encounter, now),
-                swim::Output::BroadcastFinished(id) => self.handle_broadcast_finished(id, now),
-                swim::Output::LeaveEnded { in_time } => self.handle_leave_ended(in_time, now),
-                swim::Output::MetaUpdated { in_time } => self.handle_meta_updated(in_time, now),
-            }
-        }
-    }
-
-    /// A message of this layer arrived. `from`: the sender of its datagram, if it came in one from
-    /// the node that made it or gossips it.
-    fn handle_user_message(&mut self, bytes: Vec<u8>, from: Option<SocketAddr>, now: Instant) {
-        let message = match SerfMessage::decode(&bytes) {
-            Ok(message) => message,
-            Err(error) => {
-                match from {
-                    Some(from) => {
-                        log::debug!(target: "serf", "Dropping a message from {from}: {error:?}");
-                    }
-                    None => log::debug!(target: "serf", "Dropping a message: {error:?}"),
-                }
-                self.counters.dropped_malformed += 1;
-                return;
-            }
-        };
-        let (spread, queue) = match message {
-            SerfMessage::Leave(intent) => (self.handle_leave_intent(&intent, now), INTENTS),
-            SerfMessage::Join(intent) => {
-                let news = self.handle_join_intent(&intent, now);
-                if news {
-                    self.challenge_refuted(&intent.node);
-                }
-                (news, INTENTS)
-            }
-            SerfMessage::UserEvent(event) => (
-                self.handle_user_event(event, Source::Gossip(from), now),
-                EVENTS,
-            ),
-            SerfMessage::Query(query) => {
-                (self.handle_query(query, Source::Gossip(from), now), QUERIES)
-            }
-            SerfMessage::QueryResponse(response) => {
-                return self.handle_query_response(response, now);
-            }
-            SerfMessage::Relay(relay) => return self.handle_relay(relay, now),
-        };
-        if spread && !self.broadcast(queue, bytes.into(), None, now) {
-            log::debug!(target: "serf", "Not passing on a message too large for a gossip packet");
-        }
-    }
-
-    /// Queues a message for gossip. `false`: it is too large for a gossip packet and was not queued.
-    fn broadcast(
-        &mut self,
-        priority: Priority,
-        message: Arc<[u8]>,
-        id: Option<BroadcastId>,
-        now: Instant,
-    ) -> bool {
-        if !self.fits_gossip(message.len()) {
-            return false;
-        }
-        let audience = match priority {
-            // Who has joined since must hear who leaves.
-            INTENTS => Audience::All,
-            // What was fired or asked before a node came is not meant for it. It hears of events in the
-            // exchange of its join, and a cottar that asks repeats its query to each member.
-            QUERIES | EVENTS => Audience::Present,
-        };
-        self.swim.broadcast(priority, audience, message, id, now);
-        self.bound_queue(priority);
-        true
-    }
-
-    /// Whether a message of that size fits a gossip packet.
-    fn fits_gossip(&mut self, bytes: usize) -> bool {
-        // A message costs its two bytes of length and the type byte of user messages.
-        let budget = self.swim.envelope_mut().packet_budget_bytes();
-        bytes.saturating_add(3) <= budget
     }
 
     fn do_what_is_due(&mut self, now: Instant) {

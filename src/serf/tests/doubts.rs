@@ -3,7 +3,7 @@
 use super::harness::{Net, config};
 use crate::serf::*;
 use crate::time::Duration;
-use crate::wire::serf::{LeaveIntent, SerfPushPull};
+use crate::wire::serf::{LeaveIntent, SerfMessage, SerfPushPull};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);

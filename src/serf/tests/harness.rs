@@ -7,7 +7,7 @@ use crate::serf::snapshot::SnapshotLine;
 use crate::serf::*;
 use crate::swim;
 use crate::time::{Duration, Instant};
-use crate::wire::serf::QueryMessage;
+use crate::wire::serf::{QueryMessage, SerfMessage};
 use crate::wire::{Key, Keyring, NonceSource};
 
 const LATENCY: Duration = Duration::from_millis(1);

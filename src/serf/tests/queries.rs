@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::harness::{Net, addr, config, query_by_hand};
 use crate::serf::*;
+use crate::swim;
 use crate::time::Duration;
 use crate::wire::serf::{
     QueryMessage, QueryResponseMessage, RelayMessage, SerfMessage, query_flag,
