@@ -7,11 +7,12 @@ use regex_lite::{Regex, RegexBuilder};
 use super::View;
 use crate::handler::Registered;
 use crate::rpc::TextMap;
-use crate::rpc::handlers::HandlerFigures;
+use crate::rpc::handlers::{self, HandlerFigures};
 use crate::rpc::queue::QueueEntry;
-use crate::rpc::reply::Stats;
-use crate::serf::{Member, rewrite_expression};
+use crate::rpc::reply::{self, Stats};
+use crate::serf::{Counters, Member, rewrite_expression};
 use crate::time::Duration;
+use crate::wire::msgpack::Writer;
 use crate::wire::name::Escaped;
 
 /// Memory of one compiled expression; it bounds the time of a match, too.
@@ -69,40 +70,92 @@ fn compile(expression: &[u8]) -> Result<Regex, String> {
         .map_err(|why| format!("Failed to compile regex: {why}"))
 }
 
+/// All members.
+pub(super) fn write_members(writer: &mut Writer, view: &View<'_>) {
+    reply::write_members(writer, &view.serf.members().collect::<Vec<_>>());
+}
+
+/// The members that match; none without a filter.
+pub(super) fn write_matches(writer: &mut Writer, view: &View<'_>, filter: Option<MemberFilter>) {
+    let matches = |member: &&Member| filter.as_ref().is_some_and(|filter| filter.matches(member));
+    let members = view.serf.members().filter(matches);
+    reply::write_members(writer, &members.collect::<Vec<_>>());
+}
+
+/// The handlers, and what became of their runs.
+pub(super) fn write_handlers(writer: &mut Writer, view: &View<'_>) {
+    handlers::write_handlers(writer, &handler_list(view));
+}
+
 /// How many the agent had when it was first asked: a dozen system calls find it out.
 fn processors() -> usize {
     static COUNT: OnceLock<usize> = OnceLock::new();
     *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
+/// Figures of one group.
+type Figures = Vec<(&'static str, String)>;
+/// Figures of a group that is only shown if one of them is not zero.
+type Counts = Vec<(&'static str, u64)>;
+
 /// The figures that `info` shows. `unread_records`: events and log lines that clients were too slow for.
 /// Scripts are not for everybody: they may hold what is secret.
 pub(super) fn stats(view: &View<'_>, unread_records: u64, with_scripts: bool) -> Stats {
-    let figures = view.serf.stats();
-    let mut stats = Stats::new();
-    let mut group = |name: &str, entries: Vec<(&str, String)>| {
-        let entries = entries
-            .into_iter()
-            .map(|(key, value)| (key.into(), value.into_bytes()))
-            .collect();
-        stats.insert(name.into(), entries);
+    let mut groups = vec![("runtime", runtime()), ("serf", node_figures(view))];
+    // Groups that the reference does not have; without handlers the answer is like its own.
+    if !view.handlers.handlers().is_empty() {
+        groups.push(("handlers", handler_figures(view, with_scripts)));
+    }
+    groups.extend(journal_figures(view).map(|figures| ("journal", figures)));
+    // Nothing is lost without a word, and who has lost nothing need not read of it.
+    let counters = view.serf.counters();
+    for (name, counts) in [
+        ("lost", losses(view, unread_records)),
+        ("order", out_of_order(counters)),
+        ("queries", repeated(counters)),
+        ("repair", repaired(counters)),
+    ] {
+        if counts.iter().any(|(_, count)| *count > 0) {
+            let shown = counts
+                .iter()
+                .map(|(name, count)| (*name, count.to_string()));
+            groups.push((name, shown.collect()));
+        }
+    }
+    let shown = |(name, value): (&str, String)| (name.into(), value.into_bytes());
+    let mut stats: Stats = groups
+        .into_iter()
+        .map(|(name, figures)| (name.into(), figures.into_iter().map(shown).collect()))
+        .collect();
+    let own_name = view.serf.local_name().as_bytes().to_vec();
+    stats.insert(b"agent".to_vec(), [(b"name".to_vec(), own_name)].into());
+    let tags = view.serf.tags().iter();
+    let tags = tags.map(|(tag, value)| (tag.to_vec(), value.to_vec()));
+    stats.insert(b"tags".to_vec(), tags.collect());
+    let scripts = match with_scripts {
+        true => handlers(view.handlers.handlers()),
+        false => TextMap::new(),
     };
-    group(
-        "runtime",
-        vec![
-            ("os", std::env::consts::OS.to_owned()),
-            ("arch", architecture().to_owned()),
-            (
-                "version",
-                concat!("cottar-", env!("CARGO_PKG_VERSION")).to_owned(),
-            ),
-            // One thread does everything.
-            ("max_procs", "1".to_owned()),
-            ("goroutines", "1".to_owned()),
-            ("cpu_count", processors().to_string()),
-        ],
-    );
-    let mut serf = vec![
+    stats.insert(b"event_handlers".to_vec(), scripts);
+    stats
+}
+
+fn runtime() -> Figures {
+    let version = concat!("cottar-", env!("CARGO_PKG_VERSION"));
+    vec![
+        ("os", std::env::consts::OS.to_owned()),
+        ("arch", architecture().to_owned()),
+        ("version", version.to_owned()),
+        // One thread does everything.
+        ("max_procs", "1".to_owned()),
+        ("goroutines", "1".to_owned()),
+        ("cpu_count", processors().to_string()),
+    ]
+}
+
+fn node_figures(view: &View<'_>) -> Figures {
+    let figures = view.serf.stats();
+    let mut shown = vec![
         ("members", figures.members.to_string()),
         ("failed", figures.failed.to_string()),
         ("left", figures.left.to_string()),
@@ -115,31 +168,27 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64, with_scripts: bool) ->
         ("query_queue", figures.query_queue.to_string()),
         ("encrypted", figures.encrypted.to_string()),
     ];
-    serf.extend(
-        figures
-            .coordinate_resets
-            .map(|resets| ("coordinate_resets", resets.to_string())),
-    );
-    group("serf", serf);
-    // A group that the reference does not have; without handlers the answer is like its own.
-    if !view.handlers.handlers().is_empty() {
-        group("handlers", handler_figures(view, with_scripts));
-    }
-    if let Some(journal) = view.handlers.journal() {
-        let counters = journal.counters();
-        let figures = vec![
-            ("bytes", journal.bytes().to_string()),
-            ("waiting", journal.len().to_string()),
-            ("damaged", counters.damaged.to_string()),
-            ("unrecorded", counters.unrecorded.to_string()),
-            ("failing", journal.is_failing().to_string()),
-        ];
-        group("journal", figures);
-    }
-    // Likewise: nothing is lost without a word, and who has lost nothing need not read of it.
+    let resets = figures.coordinate_resets;
+    shown.extend(resets.map(|resets| ("coordinate_resets", resets.to_string())));
+    shown
+}
+
+fn journal_figures(view: &View<'_>) -> Option<Figures> {
+    let journal = view.handlers.journal()?;
+    let counters = journal.counters();
+    Some(vec![
+        ("bytes", journal.bytes().to_string()),
+        ("waiting", journal.len().to_string()),
+        ("damaged", counters.damaged.to_string()),
+        ("unrecorded", counters.unrecorded.to_string()),
+        ("failing", journal.is_failing().to_string()),
+    ])
+}
+
+fn losses(view: &View<'_>, unread_records: u64) -> Counts {
     let counters = view.serf.counters();
     let swim = view.serf.swim().counters();
-    let lost = [
+    vec![
         ("answers_foreign", swim.foreign_out),
         ("broadcasts_unsent", counters.dropped_unsent),
         ("events_crowded", counters.dropped_crowded_events),
@@ -150,29 +199,26 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64, with_scripts: bool) ->
         ("packets_unread", view.lost.unread),
         ("packets_unsent", view.lost.unsent),
         ("records_unread", unread_records),
-    ];
-    if lost.iter().any(|(_, count)| *count > 0) {
-        let shown = lost.map(|(name, count)| (name, count.to_string()));
-        group("lost", shown.into());
-    }
-    let unordered = [
+    ]
+}
+
+fn out_of_order(counters: &Counters) -> Counts {
+    vec![
         ("events_out_of_order", counters.events_out_of_order),
         ("queries_out_of_order", counters.queries_out_of_order),
         ("pushed_out", counters.order_pushed_out),
-    ];
-    if unordered.iter().any(|(_, count)| *count > 0) {
-        let shown = unordered.map(|(name, count)| (name, count.to_string()));
-        group("order", shown.into());
-    }
-    let repeated = [
+    ]
+}
+
+fn repeated(counters: &Counters) -> Counts {
+    vec![
         ("repeated", counters.queries_repeated),
         ("repeats_answered", counters.repeats_answered),
-    ];
-    if repeated.iter().any(|(_, count)| *count > 0) {
-        let shown = repeated.map(|(name, count)| (name, count.to_string()));
-        group("queries", shown.into());
-    }
-    let repaired = [
+    ]
+}
+
+fn repaired(counters: &Counters) -> Counts {
+    vec![
         ("events_sent", counters.repair_events_sent),
         ("events_fetched", counters.repair_events_fetched),
         ("exchanges_for_gaps", counters.repair_exchanges_for_gaps),
@@ -182,32 +228,11 @@ pub(super) fn stats(view: &View<'_>, unread_records: u64, with_scripts: bool) ->
         ),
         ("exchanges_for_jumps", counters.repair_exchanges_for_jumps),
         ("times_given_up", counters.repair_times_given_up),
-    ];
-    if repaired.iter().any(|(_, count)| *count > 0) {
-        let shown = repaired.map(|(name, count)| (name, count.to_string()));
-        group("repair", shown.into());
-    }
-    let own_name = view.serf.local_name().as_bytes().to_vec();
-    stats.insert(b"agent".to_vec(), [(b"name".to_vec(), own_name)].into());
-    stats.insert(
-        b"tags".to_vec(),
-        view.serf
-            .tags()
-            .iter()
-            .map(|(tag, value)| (tag.to_vec(), value.to_vec()))
-            .collect(),
-    );
-    let shown = if with_scripts {
-        handlers(view.handlers.handlers())
-    } else {
-        TextMap::new()
-    };
-    stats.insert(b"event_handlers".to_vec(), shown);
-    stats
+    ]
 }
 
 /// What became of the events for handlers.
-fn handler_figures(view: &View<'_>, with_scripts: bool) -> Vec<(&'static str, String)> {
+fn handler_figures(view: &View<'_>, with_scripts: bool) -> Figures {
     let counters = view.handlers.counters();
     let running = view.handlers.running().filter(|_| with_scripts);
     let running = running.map(|script| ("running", Escaped(script).to_string()));
@@ -252,7 +277,7 @@ fn handlers(handlers: &[Registered]) -> TextMap {
 }
 
 /// What `handler list` shows.
-pub(super) fn handler_list(view: &View<'_>) -> Vec<HandlerFigures> {
+fn handler_list(view: &View<'_>) -> Vec<HandlerFigures> {
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let figures = |registered: &Registered| handler_row(view, registered, &nanos);
     view.handlers.handlers().iter().map(figures).collect()

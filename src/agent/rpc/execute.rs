@@ -1,16 +1,37 @@
 //! What each request sets off (agent spec 2.4).
 
 use super::answers::{self, MemberFilter};
+use super::session::Session;
 use super::{Action, Kind, QueueChange, RequestId, RpcServer, Running, SessionId, TagChange, View};
 use crate::agent::files::key::decode_key;
 use crate::go;
-use crate::rpc::{Request, VERSION, cluster, handlers, queue, reply, request};
+use crate::rpc::{Request, TextMap, VERSION, cluster, queue, reply, request};
 use crate::serf::{Command, KeyReport, QueryParams, RawKey, event_hash};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::wire::name::Escaped;
 
 /// Queries of one session that are not over.
 const QUERIES_MAX: usize = 256;
+
+/// What to do with a key: as log lines name it, and the command for it.
+type KeyChange = (&'static str, fn(RawKey) -> Command);
+
+const INSTALL: KeyChange = ("key installation", Command::InstallKey);
+const USE: KeyChange = ("primary key change", Command::UseKey);
+const REMOVE: KeyChange = ("key removal", Command::RemoveKey);
+
+/// The first request of all.
+fn shake_hands(state: &mut Session, seq: u64, version: i32) {
+    let error = if version != VERSION {
+        "Unsupported IPC version"
+    } else if state.handshaken {
+        "Handshake already performed"
+    } else {
+        state.handshaken = true;
+        ""
+    };
+    state.reply(seq, error);
+}
 
 impl RpcServer {
     pub(super) fn execute(
@@ -20,150 +41,163 @@ impl RpcServer {
         request: Request,
         view: &View<'_>,
     ) {
-        let auth_key = self.auth_key().unwrap_or_default().to_owned();
         let Some(state) = self.sessions.get_mut(&session) else {
             return;
         };
-        let with_scripts = state.may_control();
         match request {
-            Request::Handshake { version } => {
-                let error = if version != VERSION {
-                    "Unsupported IPC version"
-                } else if state.handshaken {
-                    "Handshake already performed"
-                } else {
-                    state.handshaken = true;
-                    ""
-                };
-                state.reply(seq, error);
-            }
-            Request::Auth { key } => {
-                let needed = state.peer.needs_key();
-                let fits = !needed || answers::same_key(&key, auth_key.as_bytes());
-                state.authenticated |= fits;
-                let error = if fits {
-                    ""
-                } else {
-                    "Invalid authentication token"
-                };
-                state.reply(seq, error);
-            }
+            Request::Handshake { version } => shake_hands(state, seq, version),
+            Request::Auth { key } => self.authenticate(session, seq, &key),
             _ if !state.authenticated => state.reply(seq, "Authentication required"),
             _ if !state.peer.may(&request) => self.deny(session, seq, &request),
-            Request::Members => state.reply_with(seq, "", |writer| {
-                reply::write_members(writer, &view.serf.members().collect::<Vec<_>>());
-            }),
-            Request::MembersFiltered { tags, status, name } => {
-                let (error, members) = match MemberFilter::new(&tags, &status, &name) {
-                    Ok(filter) => {
-                        let all = view.serf.members();
-                        (String::new(), all.filter(|m| filter.matches(m)).collect())
-                    }
-                    Err(why) => (why, Vec::new()),
-                };
-                state.reply_with(seq, &error, |writer| reply::write_members(writer, &members));
-            }
-            Request::Stats => state.reply_with(seq, "", |writer| {
-                reply::write_stats(writer, &answers::stats(view, self.dropped, with_scripts));
-            }),
             Request::Stream { filter } => state.subscribe(seq, &filter, false),
             Request::OwnStream { filter } => state.subscribe(seq, &filter, true),
-            Request::Monitor { level } => {
-                let error = state.watch(seq, &level, view.logger);
-                state.reply(seq, error.as_ref().err().map_or("", String::as_str));
-                if error.is_ok() {
-                    self.monitors.insert(session);
-                    self.watch_changed = true;
-                }
+            Request::Monitor { level } => self.monitor(session, seq, &level, view),
+            Request::Stop { seq: stopped } => self.stop(session, seq, stopped),
+            Request::Members => state.reply_with(seq, "", |w| answers::write_members(w, view)),
+            Request::MembersFiltered { tags, status, name } => {
+                let filter = MemberFilter::new(&tags, &status, &name);
+                self.list_matches(session, seq, filter, view);
             }
-            Request::Stop { seq: stopped } => {
-                state.unsubscribe(stopped);
-                state.reply(seq, "");
-                self.watch_changed = true;
+            Request::Stats => {
+                let stats = answers::stats(view, self.dropped, state.may_control());
+                state.reply_with(seq, "", |w| reply::write_stats(w, &stats));
             }
-            Request::Respond { id, payload } => match state.answerable(id, view.now) {
-                None => state.reply(seq, "No pending queries matching ID"),
-                Some(query) => {
-                    let command = Command::Respond {
-                        ltime: query.ltime,
-                        id: query.id,
-                        payload: payload.unwrap_or_default(),
-                    };
-                    self.start(session, seq, Kind::Plain, command);
-                }
-            },
+            Request::Coordinate { node } => {
+                let place = view.serf.coordinate(&node);
+                state.reply_with(seq, "", |w| cluster::write_coordinate(w, place));
+            }
+            Request::Handlers => {
+                state.reply_with(seq, "", |w| answers::write_handlers(w, view));
+            }
+            Request::HandlerQueue => {
+                let (entries, more) = answers::queue(view);
+                state.reply_with(seq, "", |w| queue::write_queue(w, &entries, more));
+            }
+            Request::Respond { id, payload } => self.respond(session, seq, id, payload, view.now),
             Request::Event {
                 name,
                 payload,
                 coalesce,
-            } => self.fire(session, seq, Kind::Plain, (name, payload, coalesce)),
+            } => self.fire(session, seq, false, (name, payload, coalesce)),
             Request::OwnEvent {
                 name,
                 payload,
                 coalesce,
-            } => {
-                let hash = event_hash(&name, payload.as_deref().unwrap_or_default());
-                let kind = Kind::Event { hash };
-                self.fire(session, seq, kind, (name, payload, coalesce));
-            }
+            } => self.fire(session, seq, true, (name, payload, coalesce)),
             Request::ForceLeave { node, prune } => {
-                self.start(
-                    session,
-                    seq,
-                    Kind::Plain,
-                    Command::ForceLeave { node, prune },
-                );
+                let command = Command::ForceLeave { node, prune };
+                self.start(session, seq, Kind::Plain, command);
             }
             Request::Join { existing, replay } => self.join(session, seq, &existing, replay),
-            Request::Tags { set, delete } => {
-                let request = self.begin(session, seq, Kind::Plain);
-                let change = TagChange { set, delete };
-                self.actions.push_back(Action::Tags { request, change });
-            }
+            Request::Tags { set, delete } => self.change_tags(session, seq, set, delete),
             Request::Leave => self.start(session, seq, Kind::Leave, Command::Leave),
             Request::Query(query) => self.query(session, seq, query),
-            Request::InstallKey { key } => {
-                log::info!(target: "agent", "Initiating key installation");
-                self.change_key(session, seq, &key, Command::InstallKey);
-            }
-            Request::UseKey { key } => {
-                log::info!(target: "agent", "Initiating primary key change");
-                self.change_key(session, seq, &key, Command::UseKey);
-            }
-            Request::RemoveKey { key } => {
-                log::info!(target: "agent", "Initiating key removal");
-                self.change_key(session, seq, &key, Command::RemoveKey);
-            }
-            Request::ListKeys => {
-                log::info!(target: "agent", "Initiating key listing");
-                self.start(
-                    session,
-                    seq,
-                    Kind::Keys { is_list: true },
-                    Command::ListKeys,
-                );
-            }
-            Request::Coordinate { node } => state.reply_with(seq, "", |writer| {
-                cluster::write_coordinate(writer, view.serf.coordinate(&node));
-            }),
-            Request::Handlers => state.reply_with(seq, "", |writer| {
-                handlers::write_handlers(writer, &answers::handler_list(view));
-            }),
-            Request::HandlerQueue => state.reply_with(seq, "", |writer| {
-                let (entries, more) = answers::queue(view);
-                queue::write_queue(writer, &entries, more);
-            }),
+            Request::InstallKey { key } => self.change_key(session, seq, &key, INSTALL),
+            Request::UseKey { key } => self.change_key(session, seq, &key, USE),
+            Request::RemoveKey { key } => self.change_key(session, seq, &key, REMOVE),
+            Request::ListKeys => self.list_keys(session, seq),
             Request::DropQueue { target } => {
-                let request = self.begin(session, seq, Kind::Drop);
-                let change = QueueChange::Drop(target);
-                self.actions.push_back(Action::Queue { request, change });
+                self.change_queue(session, seq, QueueChange::Drop(target));
             }
             Request::PauseHandler { name, is_paused } => {
-                let request = self.begin(session, seq, Kind::Plain);
-                let change = QueueChange::Pause { name, is_paused };
-                self.actions.push_back(Action::Queue { request, change });
+                self.change_queue(session, seq, QueueChange::Pause { name, is_paused });
             }
         }
+    }
+
+    fn monitor(&mut self, session: SessionId, seq: u64, level: &[u8], view: &View<'_>) {
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let error = state.watch(seq, level, view.logger);
+        state.reply(seq, error.as_ref().err().map_or("", String::as_str));
+        if error.is_ok() {
+            self.monitors.insert(session);
+            self.watch_changed = true;
+        }
+    }
+
+    /// Ends a stream or a monitor.
+    fn stop(&mut self, session: SessionId, seq: u64, stopped: u64) {
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.unsubscribe(stopped);
+            state.reply(seq, "");
+            self.watch_changed = true;
+        }
+    }
+
+    fn list_matches(
+        &mut self,
+        session: SessionId,
+        seq: u64,
+        filter: Result<MemberFilter, String>,
+        view: &View<'_>,
+    ) {
+        let (filter, error) = match filter {
+            Ok(filter) => (Some(filter), String::new()),
+            Err(why) => (None, why),
+        };
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.reply_with(seq, &error, |w| answers::write_matches(w, view, filter));
+        }
+    }
+
+    /// Answers a query that a stream of the session has shown.
+    fn respond(
+        &mut self,
+        session: SessionId,
+        seq: u64,
+        id: u64,
+        payload: Option<Vec<u8>>,
+        now: Instant,
+    ) {
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let Some(query) = state.answerable(id, now) else {
+            return state.reply(seq, "No pending queries matching ID");
+        };
+        let command = Command::Respond {
+            ltime: query.ltime,
+            id: query.id,
+            payload: payload.unwrap_or_default(),
+        };
+        self.start(session, seq, Kind::Plain, command);
+    }
+
+    fn change_tags(&mut self, session: SessionId, seq: u64, set: TextMap, delete: Vec<Vec<u8>>) {
+        let request = self.begin(session, seq, Kind::Plain);
+        let change = TagChange { set, delete };
+        self.actions.push_back(Action::Tags { request, change });
+    }
+
+    fn list_keys(&mut self, session: SessionId, seq: u64) {
+        log::info!(target: "agent", "Initiating key listing");
+        let kind = Kind::Keys { is_list: true };
+        self.start(session, seq, kind, Command::ListKeys);
+    }
+
+    fn authenticate(&mut self, session: SessionId, seq: u64, key: &[u8]) {
+        let wanted = self.auth_key().unwrap_or_default().to_owned();
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let fits = !state.peer.needs_key() || answers::same_key(key, wanted.as_bytes());
+        state.authenticated |= fits;
+        let error = match fits {
+            true => "",
+            false => "Invalid authentication token",
+        };
+        state.reply(seq, error);
+    }
+
+    fn change_queue(&mut self, session: SessionId, seq: u64, change: QueueChange) {
+        let kind = match &change {
+            QueueChange::Drop(_) => Kind::Drop,
+            QueueChange::Pause { .. } => Kind::Plain,
+        };
+        let request = self.begin(session, seq, kind);
+        self.actions.push_back(Action::Queue { request, change });
     }
 
     /// The command of a client that may only look.
@@ -190,15 +224,22 @@ impl RpcServer {
         &mut self,
         session: SessionId,
         seq: u64,
-        kind: Kind,
+        is_own: bool,
         (name, payload, coalesce): (Vec<u8>, Option<Vec<u8>>, bool),
     ) {
+        let content = payload.as_deref().unwrap_or_default();
         log::debug!(
             target: "agent",
             "Requesting user event send: {}. Coalesced: {coalesce}. Payload: {}",
             Escaped(&name),
-            go::quote(payload.as_deref().unwrap_or_default())
+            go::quote(content)
         );
+        let kind = match is_own {
+            true => Kind::Event {
+                hash: event_hash(&name, content),
+            },
+            false => Kind::Plain,
+        };
         let command = Command::UserEvent {
             name,
             payload,
@@ -207,13 +248,8 @@ impl RpcServer {
         self.start(session, seq, kind, command);
     }
 
-    fn change_key(
-        &mut self,
-        session: SessionId,
-        seq: u64,
-        key: &[u8],
-        command: impl FnOnce(RawKey) -> Command,
-    ) {
+    fn change_key(&mut self, session: SessionId, seq: u64, key: &[u8], (what, command): KeyChange) {
+        log::info!(target: "agent", "Initiating {what}");
         let kind = Kind::Keys { is_list: false };
         match decode_key(&String::from_utf8_lossy(key)) {
             Ok(key) => self.start(session, seq, kind, command(RawKey(key))),
