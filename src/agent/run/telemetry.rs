@@ -40,6 +40,34 @@ struct Seen {
     requests: u64,
 }
 
+/// The reference's name of something that is counted, and how often it was.
+type Count = (&'static str, fn(&Seen) -> u64);
+
+/// What is counted since the start.
+#[rustfmt::skip]
+const COUNTS: &[Count] = &[
+    ("agent.ipc.accept", |seen| seen.clients),
+    ("agent.ipc.command", |seen| seen.requests),
+    ("serf.member.join", |seen| seen.serf.joined),
+    ("serf.member.left", |seen| seen.serf.left),
+    ("serf.member.failed", |seen| seen.serf.failed),
+    ("serf.member.update", |seen| seen.serf.updated),
+    ("serf.member.flap", |seen| seen.serf.flapped),
+    ("serf.query_acks", |seen| seen.serf.acks),
+    ("serf.query_responses", |seen| seen.serf.responses),
+    ("serf.query_duplicate_acks", |seen| seen.serf.duplicate_acks),
+    ("serf.query_duplicate_responses", |seen| seen.serf.duplicate_responses - seen.serf.duplicate_acks),
+    ("memberlist.msg.alive", |seen| seen.swim.alive_news),
+    ("memberlist.msg.suspect", |seen| seen.swim.suspect_news),
+    ("memberlist.msg.dead", |seen| seen.swim.dead_news),
+    ("memberlist.degraded.probe", |seen| seen.swim.degraded_probes),
+    ("memberlist.degraded.timeout", |seen| seen.swim.degraded_timeouts),
+    ("serf.coordinate.rejected", |seen| seen.serf.refused_coordinates),
+    ("serf.coordinate.zero-rtt", |seen| seen.serf.zero_round_trips),
+    ("memberlist.tcp.connect", |seen| seen.traffic.connects),
+    ("memberlist.tcp.accept", |seen| seen.traffic.accepts),
+];
+
 /// A sink that is given by its name.
 #[derive(Debug)]
 struct NamedSink {
@@ -232,76 +260,8 @@ impl Telemetry {
 
     fn note_counts(&mut self, now: Seen, at: Moment) {
         let old = std::mem::replace(&mut self.seen, now);
-        for (name, now, old) in [
-            ("agent.ipc.accept", now.clients, old.clients),
-            ("agent.ipc.command", now.requests, old.requests),
-            ("serf.member.join", now.serf.joined, old.serf.joined),
-            ("serf.member.left", now.serf.left, old.serf.left),
-            ("serf.member.failed", now.serf.failed, old.serf.failed),
-            ("serf.member.update", now.serf.updated, old.serf.updated),
-            ("serf.member.flap", now.serf.flapped, old.serf.flapped),
-            ("serf.query_acks", now.serf.acks, old.serf.acks),
-            (
-                "serf.query_responses",
-                now.serf.responses,
-                old.serf.responses,
-            ),
-            (
-                "serf.query_duplicate_acks",
-                now.serf.duplicate_acks,
-                old.serf.duplicate_acks,
-            ),
-            (
-                "serf.query_duplicate_responses",
-                now.serf.duplicate_responses - now.serf.duplicate_acks,
-                old.serf.duplicate_responses - old.serf.duplicate_acks,
-            ),
-            (
-                "memberlist.msg.alive",
-                now.swim.alive_news,
-                old.swim.alive_news,
-            ),
-            (
-                "memberlist.msg.suspect",
-                now.swim.suspect_news,
-                old.swim.suspect_news,
-            ),
-            (
-                "memberlist.msg.dead",
-                now.swim.dead_news,
-                old.swim.dead_news,
-            ),
-            (
-                "memberlist.degraded.probe",
-                now.swim.degraded_probes,
-                old.swim.degraded_probes,
-            ),
-            (
-                "memberlist.degraded.timeout",
-                now.swim.degraded_timeouts,
-                old.swim.degraded_timeouts,
-            ),
-            (
-                "serf.coordinate.rejected",
-                now.serf.refused_coordinates,
-                old.serf.refused_coordinates,
-            ),
-            (
-                "serf.coordinate.zero-rtt",
-                now.serf.zero_round_trips,
-                old.serf.zero_round_trips,
-            ),
-            (
-                "memberlist.tcp.connect",
-                now.traffic.connects,
-                old.traffic.connects,
-            ),
-            (
-                "memberlist.tcp.accept",
-                now.traffic.accepts,
-                old.traffic.accepts,
-            ),
-        ] {
+        for (name, of) in COUNTS {
+            let (now, old) = (of(&now), of(&old));
             let count = now.saturating_sub(old);
             self.metrics.count_many(name, count, count as f64, at);
         }
