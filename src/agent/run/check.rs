@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::start;
+use super::{node, start};
 use crate::agent::config::directory::{Finding, HandlerDirs, Verdict};
 use crate::agent::config::settings::Settings;
 use crate::agent::config::sources::Waiting;
@@ -92,7 +92,7 @@ fn check_files(settings: &Settings, findings: &mut Findings) -> Option<Keyring> 
     }
     if let Some(path) = path(settings.snapshot_path.clone()) {
         let rejoin = settings.rejoin_after_leave.unwrap_or(false);
-        let inspected = SnapshotFile::inspect(&path, rejoin).map_err(start::no_snapshot);
+        let inspected = SnapshotFile::inspect(&path, rejoin).map_err(node::no_snapshot);
         let warnings = findings.keep(inspected.map_err(start::no_core));
         findings.notices.extend(warnings.unwrap_or_default());
     }
@@ -125,13 +125,13 @@ fn check_rest(
     findings.keep(start::resolve_rpc(config).map_err(start::no_rpc));
     // Nothing will be encrypted with these.
     let nonces = NonceSource::new([0; 32]);
-    let envelope = start::envelope(config, keyring, nonces).map_err(start::no_core);
+    let envelope = node::envelope(config, keyring, nonces).map_err(start::no_core);
     let envelope = findings.keep(envelope);
     // Whether the system has IPv6 shows when the port is opened.
-    let core = start::core_config(config, &live.tags, addresses, addresses.bind, true)
+    let core = node::core_config(config, &live.tags, addresses, addresses.bind, true)
         .map_err(start::no_core);
     if let (Some(core), Some(envelope)) = (findings.keep(core), envelope) {
-        let warning = start::foreign_to_itself(config, &core);
+        let warning = node::foreign_to_itself(config, &core);
         findings
             .notices
             .extend(warning.map(|why| format!("Warning: {why}")));

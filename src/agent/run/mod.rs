@@ -8,6 +8,7 @@ mod discovery;
 mod handlers;
 mod join;
 mod journal;
+mod node;
 mod outputs;
 mod reload;
 mod save;

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,12 +9,14 @@ use std::process::ExitCode;
 use ::log::LevelFilter;
 use mio::{Poll, Registry, Token};
 
+use super::discovery::{self, Mdns};
 use super::join::{Joining, RetryJoin};
+use super::node::open_gossip;
 use super::save::Saving;
 use super::shutdown::{LAST_WORDS, Life};
 use super::telemetry::Telemetry;
 use super::waiting::Waits;
-use super::{Agent, discovery, journal, tokens};
+use super::{Agent, journal, tokens};
 use crate::agent::config::directory::HandlerDirs;
 use crate::agent::config::settings::Settings;
 use crate::agent::config::sources::{Sources, Waiting};
@@ -25,8 +26,7 @@ use crate::agent::config::{
 use crate::agent::files;
 use crate::agent::files::lock::{FileLock, Locks};
 use crate::agent::files::snapshot::SnapshotFile;
-use crate::agent::net::addr;
-use crate::agent::net::{Gossip, Tokens};
+use crate::agent::net::Gossip;
 use crate::agent::observe::logger::Logger;
 use crate::agent::observe::notify::Notifier;
 use crate::agent::observe::syslog::{self, Syslog};
@@ -42,9 +42,8 @@ use crate::os::clock::Clock;
 use crate::os::error::{os_error, shown};
 use crate::os::signals::Signals;
 use crate::os::sys;
-use crate::serf::{self, Serf, Tags};
-use crate::swim::Network;
-use crate::wire::{Envelope, Key, Keyring, NonceSource};
+use crate::serf::{Serf, Tags};
+use crate::wire::Keyring;
 
 /// Runs the agent until it ends.
 pub(super) fn run(flags: &impl FlagValues) -> ExitCode {
@@ -65,96 +64,44 @@ pub(super) fn run(flags: &impl FlagValues) -> ExitCode {
 }
 
 fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
-    let mut notices = Vec::new();
-    let mut findings = Findings::default();
-    let sources = sources(flags, &mut findings);
-    if let Some(why) = findings.errors.into_iter().next() {
-        return Err(why);
-    }
-    let read = sources.read(Waiting::Allowed, &mut notices);
-    print_notices(logger, &notices);
-    let settings = read?;
-    let AgentConfig {
-        mut live,
-        fixed: config,
-        notices,
-    } = match AgentConfig::check(&settings, &sys::host_name()) {
-        Ok(checked) => checked,
-        Err(Refused { notices, error }) => {
-            print_notices(logger, &notices);
-            return Err(error);
-        }
-    };
-    print_notices(logger, &notices);
-    let addresses = look_up(&config, logger)?;
-    logger.set_level(live.log_level);
-    if let Some(facility) = &config.syslog_facility {
-        let syslog = Syslog::new(&syslog::PATHS, facility).map_err(no_syslog)?;
-        if !syslog.is_connected() {
-            // It may start after us. Who looks at the console shall know where the lines are.
-            ::log::warn!(target: "agent", "No syslog at {}; looking for it again with each line",
-                syslog::PATHS.join(", "));
-        }
-        logger.set_syslog(syslog);
-    }
-    ::log::info!(target: "agent", "Serf agent starting");
-
-    let telemetry = Telemetry::new(&config);
-    let rpc = resolve_rpc(&config);
-
+    let mut found = find_settings(flags, logger)?;
+    begin_log(&found, logger)?;
+    let telemetry = Telemetry::new(&found.config);
     let clock = Clock::new();
-    let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
-
-    logger.print("==> Starting Serf agent...");
-    let mut locks = lock_files(&config, logger).map_err(no_files)?;
-    let keyring = restore(&config, &mut live).map_err(no_files)?;
-
-    // Until here there is nothing to leave, and a signal ends a slow resolver at once, or the wait for
-    // somebody to write to a pipe that stands for a file. From here on none ends the process half way.
-    let poll = Poll::new().map_err(setup)?;
-    let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
-    sys::isolate_children();
-
-    let (gossip, mut serf, mut snapshot) =
-        open_gossip(&config, &live.tags, addresses, keyring, &clock, &poll).map_err(no_core)?;
-
-    if let Some(snapshot) = &mut snapshot {
-        snapshot.keep(locks.snapshot.take());
-    }
-
-    let addr = serf.swim().local().addr;
-    let bound = addresses.bind.ip();
-    let mdns = discovery::start(&config, bound, addr, poll.registry(), clock.now())?;
-
-    let clients = rpc
-        .and_then(|rpc| listen_for_rpc(&rpc, poll.registry()))
-        .map_err(no_rpc)?;
-    logger.print("==> Starting Serf agent RPC...");
+    let Opened {
+        poll,
+        signals,
+        gossip,
+        mut serf,
+        snapshot,
+        mdns,
+        clients,
+        locks,
+    } = open(&mut found, &clock, logger)?;
+    let Found {
+        sources,
+        settings,
+        config,
+        live,
+        ..
+    } = found;
 
     let mut handler_dirs = HandlerDirs::new(&live.handler_dirs);
     handler_dirs.look_at_once(clock.moment());
     let mut handlers = HandlerQueue::new(handler_dirs.behind(&live.event_handlers));
     let journal = journal::open(&config, &mut serf, &mut handlers, clock.now()).map_err(no_core)?;
 
-    let mut runner = Runner::new(tokens::RUNNER, live.handler_timeout);
-    runner.set_limits(live.handler_timeout, live.handler_grace);
-    runner.set_output_bytes_max(output_bytes_kept(
-        config.query_response_size_limit_bytes.unwrap_or_default(),
-    ));
     let mut agent = Agent {
         clock,
         poll,
         signals,
         gossip,
         clients,
-        server: RpcServer::new(rpc::Config {
-            auth_key: config.rpc_auth.clone(),
-            control_group: config.rpc_control_group.clone(),
-        }),
+        server: server(&config),
         serf,
         handlers,
         handler_dirs,
-        runner,
+        runner: runner(&config, &live),
         orphans: Orphans::new(),
         resolver: Resolver::new(tokens::RESOLVER),
         mdns,
@@ -187,6 +134,131 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     Ok(agent)
 }
 
+fn runner(config: &FixedConfig, live: &LiveConfig) -> Runner {
+    let mut runner = Runner::new(tokens::RUNNER, live.handler_timeout);
+    runner.set_limits(live.handler_timeout, live.handler_grace);
+    let answer_bytes = config.query_response_size_limit_bytes;
+    runner.set_output_bytes_max(output_bytes_kept(answer_bytes.unwrap_or_default()));
+    runner
+}
+
+fn server(config: &FixedConfig) -> RpcServer {
+    RpcServer::new(rpc::Config {
+        auth_key: config.rpc_auth.clone(),
+        control_group: config.rpc_control_group.clone(),
+    })
+}
+
+/// What flags and files say.
+struct Found {
+    sources: Sources,
+    settings: Settings,
+    config: FixedConfig,
+    live: LiveConfig,
+    addresses: Addresses,
+}
+
+/// Reads and checks the settings, and prints what there is to say of them.
+fn find_settings(flags: &impl FlagValues, logger: &Logger) -> Result<Found, String> {
+    let mut notices = Vec::new();
+    let mut findings = Findings::default();
+    let sources = sources(flags, &mut findings);
+    if let Some(why) = findings.errors.into_iter().next() {
+        return Err(why);
+    }
+    let read = sources.read(Waiting::Allowed, &mut notices);
+    print_notices(logger, &notices);
+    let settings = read?;
+    let AgentConfig {
+        live,
+        fixed: config,
+        notices,
+    } = match AgentConfig::check(&settings, &sys::host_name()) {
+        Ok(checked) => checked,
+        Err(Refused { notices, error }) => {
+            print_notices(logger, &notices);
+            return Err(error);
+        }
+    };
+    print_notices(logger, &notices);
+    let addresses = look_up(&config, logger)?;
+    Ok(Found {
+        sources,
+        settings,
+        config,
+        live,
+        addresses,
+    })
+}
+
+fn begin_log(found: &Found, logger: &Logger) -> Result<(), String> {
+    logger.set_level(found.live.log_level);
+    if let Some(facility) = &found.config.syslog_facility {
+        let syslog = Syslog::new(&syslog::PATHS, facility).map_err(no_syslog)?;
+        if !syslog.is_connected() {
+            // It may start after us. Who looks at the console shall know where the lines are.
+            ::log::warn!(target: "agent", "No syslog at {}; looking for it again with each line",
+                syslog::PATHS.join(", "));
+        }
+        logger.set_syslog(syslog);
+    }
+    ::log::info!(target: "agent", "Serf agent starting");
+    Ok(())
+}
+
+/// What a start opens, from the files to the RPC port.
+struct Opened {
+    poll: Poll,
+    signals: Signals,
+    gossip: Gossip,
+    serf: Serf,
+    snapshot: Option<SnapshotFile>,
+    mdns: Option<Mdns>,
+    clients: Clients,
+    locks: Locks,
+}
+
+fn open(found: &mut Found, clock: &Clock, logger: &Logger) -> Result<Opened, String> {
+    let (config, addresses) = (&found.config, found.addresses);
+    let rpc = resolve_rpc(config);
+    let setup = |error: std::io::Error| format!("Failed to setup the agent: {}", os_error(&error));
+
+    logger.print("==> Starting Serf agent...");
+    let mut locks = lock_files(config, logger).map_err(no_files)?;
+    let keyring = restore(config, &mut found.live).map_err(no_files)?;
+
+    // Until here there is nothing to leave, and a signal ends a slow resolver at once, or the wait for
+    // somebody to write to a pipe that stands for a file. From here on none ends the process half way.
+    let poll = Poll::new().map_err(setup)?;
+    let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
+    sys::isolate_children();
+
+    let (gossip, serf, mut snapshot) =
+        open_gossip(config, &found.live.tags, addresses, keyring, clock, &poll).map_err(no_core)?;
+    if let Some(snapshot) = &mut snapshot {
+        snapshot.keep(locks.snapshot.take());
+    }
+
+    let addr = serf.swim().local().addr;
+    let bound = addresses.bind.ip();
+    let mdns = discovery::start(config, bound, addr, poll.registry(), clock.now())?;
+
+    let clients = rpc
+        .and_then(|rpc| listen_for_rpc(&rpc, poll.registry()))
+        .map_err(no_rpc)?;
+    logger.print("==> Starting Serf agent RPC...");
+    Ok(Opened {
+        poll,
+        signals,
+        gossip,
+        serf,
+        snapshot,
+        mdns,
+        clients,
+        locks,
+    })
+}
+
 // What each part of a start that fails is called.
 pub(super) fn no_syslog(why: String) -> String {
     format!("Syslog setup failed: {why}")
@@ -196,9 +268,6 @@ pub(super) fn no_files(why: String) -> String {
 }
 pub(super) fn no_core(why: String) -> String {
     format!("Failed to start the Serf agent: Error creating Serf: {why}")
-}
-pub(super) fn no_snapshot(why: String) -> String {
-    format!("Failed to setup snapshot: failed to open snapshot: {why}")
 }
 pub(super) fn no_rpc(why: String) -> String {
     format!("Error starting RPC listener: {why}")
@@ -255,14 +324,6 @@ fn print_notices(logger: &Logger, notices: &[String]) {
     }
 }
 
-/// The core takes a protocol in a byte and refuses those that it does not speak; here for the others.
-fn check_protocol(protocol: i64) -> Result<u8, String> {
-    u8::try_from(protocol).map_err(|_| {
-        let (min, max) = (serf::config::PROTOCOL_MIN, serf::config::PROTOCOL_MAX);
-        format!("Protocol version '{protocol}' too high. Must be in range: [{min}, {max}]")
-    })
-}
-
 /// Locks the files that the agent writes, before it reads any of them.
 fn lock_files(config: &FixedConfig, logger: &Logger) -> Result<Locks, String> {
     let mut note = |why: &str| logger.print(&format!("==> {why}"));
@@ -309,146 +370,6 @@ pub(super) fn restored_keyring(path: &Path, has_key: bool) -> Result<(Keyring, u
         return Err("Encryption key not allowed while using a keyring".to_owned());
     }
     files::keyring::read(path)
-}
-
-fn no_memberlist(why: String) -> String {
-    format!("Failed to create memberlist: {why}")
-}
-
-/// How gossip is wrapped.
-pub(super) fn envelope(
-    config: &FixedConfig,
-    keyring: Option<Keyring>,
-    nonces: NonceSource,
-) -> Result<Envelope, String> {
-    let mut envelope = Envelope::plain(nonces);
-    envelope.compression = config.compression;
-    envelope.label = config.label.clone();
-    envelope.labels_accepted.clone_from(&config.labels_accepted);
-    envelope.keyring = keyring;
-    envelope.verify_incoming = config.verify_incoming;
-    envelope.verify_outgoing = config.verify_outgoing;
-    if let Some(key) = &config.encrypt_key {
-        let key = Key::new(key).map_err(|why| no_memberlist(why.to_owned()))?;
-        envelope.keyring = Some(Keyring::new(key));
-    }
-    Ok(envelope)
-}
-
-/// What the core is told, apart from the snapshot. `bound`: where the gossip port is, or will be.
-pub(super) fn core_config(
-    config: &FixedConfig,
-    tags: &Tags,
-    addresses: Addresses,
-    bound: SocketAddr,
-    speaks_ipv6: bool,
-) -> Result<serf::Config, String> {
-    let protocol = check_protocol(config.protocol)?;
-    let addr = advertised(addresses.advertise, bound, speaks_ipv6)
-        .map_err(|why| no_memberlist(format!("Failed to get final advertise address: {why}")))?;
-    let mut core = serf::Config::new(config.node.clone(), addr, config.profile.swim());
-    core.tags = tags.clone();
-    core.protocol = protocol;
-    core.broadcast_timeout = config.broadcast_timeout;
-    core.allowed_networks = allowed_networks(config, addresses.bind.ip());
-    config.apply_limits(&mut core);
-    core.keyring_file = config.keyring_file.is_some();
-    core.journal = config.journal.is_some();
-    Ok(core)
-}
-
-fn open_gossip(
-    config: &FixedConfig,
-    tags: &Tags,
-    addresses: Addresses,
-    keyring: Option<Keyring>,
-    clock: &Clock,
-    poll: &Poll,
-) -> Result<(Gossip, Serf, Option<SnapshotFile>), String> {
-    check_protocol(config.protocol)?;
-    let mut seed = [0; 32 + 8];
-    getrandom::getrandom(&mut seed)
-        .map_err(|error| no_memberlist(format!("no entropy: {error}")))?;
-    let (nonce_seed, choice_seed) = split_seed(seed);
-    let envelope = envelope(config, keyring, NonceSource::new(nonce_seed))?;
-    let tokens = Tokens {
-        first: tokens::GOSSIP,
-    };
-    let gossip = Gossip::bind(addresses.bind, poll.registry(), tokens).map_err(|why| {
-        let why = format!("Could not set up network transport: failed to obtain an address: {why}");
-        no_memberlist(why)
-    })?;
-    let mut core = core_config(
-        config,
-        tags,
-        addresses,
-        addr::without_zone(gossip.local_addr(), gossip.zone()),
-        gossip.speaks_ipv6(),
-    )?;
-    if let Some(warning) = foreign_to_itself(config, &core) {
-        ::log::warn!(target: "agent", "{warning}");
-    }
-    // Not before the port is ours: the file may belong to an agent that runs.
-    let snapshot = match &config.snapshot {
-        None => None,
-        Some(path) => {
-            let (file, found) = SnapshotFile::open(path, config.rejoin).map_err(no_snapshot)?;
-            core.snapshot = Some(found);
-            Some(file)
-        }
-    };
-    let serf = Serf::new(core, envelope, choice_seed, clock.now())?;
-    Ok((gossip, serf, snapshot))
-}
-
-/// The networks that were asked for, and the address where the node is bound, in case it is not the one
-/// that it advertises.
-fn allowed_networks(config: &FixedConfig, bound: IpAddr) -> Vec<Network> {
-    let mut allowed = config.allowed_networks.clone();
-    if !allowed.is_empty() && !bound.is_unspecified() {
-        allowed.push(Network::of_one(bound));
-    }
-    allowed
-}
-
-/// A warning if nodes with the same networks would refuse this one.
-pub(super) fn foreign_to_itself(config: &FixedConfig, core: &serf::Config) -> Option<String> {
-    let (allowed, own) = (&config.allowed_networks, core.addr.ip());
-    let is_allowed = allowed.iter().any(|network| network.contains(own));
-    (!allowed.is_empty() && !is_allowed).then(|| {
-        format!(
-            "This node's address {own} is not in an allowed network: nodes with the same networks refuse it"
-        )
-    })
-}
-
-fn split_seed(seed: [u8; 40]) -> ([u8; 32], u64) {
-    let mut nonces = [0; 32];
-    let mut choices = [0; 8];
-    for (to, from) in nonces.iter_mut().chain(&mut choices).zip(seed) {
-        *to = from;
-    }
-    (nonces, u64::from_le_bytes(choices))
-}
-
-/// What the others are told: what was asked for, else where we are bound, else a private address.
-fn advertised(
-    wanted: Option<SocketAddr>,
-    bound: SocketAddr,
-    speaks_ipv6: bool,
-) -> Result<SocketAddr, String> {
-    let mut addr = wanted.unwrap_or(bound);
-    if addr.port() == 0 {
-        addr.set_port(bound.port());
-    }
-    if addr.ip().is_unspecified() {
-        // Only the port is another one.
-        addr.set_ip(bound.ip());
-    }
-    if addr.ip().is_unspecified() {
-        addr.set_ip(addr::advertised_for_wildcard(speaks_ipv6)?);
-    }
-    Ok(addr)
 }
 
 impl Agent {
