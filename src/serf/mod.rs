@@ -145,14 +145,25 @@ impl Serf {
         };
         let mut swim = Swim::new(config.swim.clone(), local, envelope, rng.fork(), now);
         swim.allow_networks(config.allowed_networks.clone());
+        let snapshot = config.snapshot.take();
+        let mut serf = Serf::at_rest(config, swim, rng, encrypted, now);
+        serf.tell_own_place();
+        let known = snapshot.map(|snapshot| serf.restore(snapshot, now));
+        serf.settle(now);
+        serf.start_rejoin(known.unwrap_or_default(), now);
+        serf.settle(now);
+        Ok(serf)
+    }
+
+    /// A node that knows of no other.
+    fn at_rest(config: Config, swim: Swim, rng: Rng, encrypted: bool, now: Instant) -> Self {
         let member_coalescer =
             MemberCoalescer::new(config.coalesce_period, config.quiescent_period);
         let user_coalescer =
             UserCoalescer::new(config.user_coalesce_period, config.user_quiescent_period);
         let places = config.coordinates.then(places::Places::default);
         let repair = events::Repair::new(&config, Clock::new().now(), now);
-        let snapshot = config.snapshot.take();
-        let mut serf = Serf {
+        Serf {
             config,
             swim,
             samples: Samples::default(),
@@ -201,13 +212,7 @@ impl Serf {
             strangers: rate_limit::strangers(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
-        };
-        serf.tell_own_place();
-        let known = snapshot.map(|snapshot| serf.restore(snapshot, now));
-        serf.settle(now);
-        serf.start_rejoin(known.unwrap_or_default(), now);
-        serf.settle(now);
-        Ok(serf)
+        }
     }
 
     /// Something happened. Poll outputs until empty afterwards. After [`Input::Timeout`] the next timeout is
