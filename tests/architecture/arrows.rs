@@ -243,9 +243,28 @@ fn no_files_use_each_other() {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
+/// Which module uses which of those that lie beside it, a line each: what whole folders look like from outside.
+fn uses_of_neighbours(tree: &Tree) -> String {
+    let mut uses: BTreeMap<Module, BTreeSet<String>> = BTreeMap::new();
+    for Arrow { from, to, .. } in tree.arrows() {
+        let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+        if let (Some(user), Some(used)) = (from.get(..=shared), to.get(shared)) {
+            let used = used.clone();
+            uses.entry(user.to_vec()).or_default().insert(used);
+        }
+    }
+    let line = |(user, used): (Module, BTreeSet<String>)| {
+        let used: Vec<_> = used.into_iter().collect();
+        format!("{} -> {}\n", user.join("::"), used.join(", "))
+    };
+    uses.into_iter().map(line).collect()
+}
+
 #[test]
 fn no_folders_use_each_other() {
     let tree = Tree::new(&sources());
+    // For those who want to see them: --nocapture.
+    println!("{}", uses_of_neighbours(&tree));
     let found = tree.list(&folder_circles(&tree));
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
@@ -345,6 +364,14 @@ fn circles_of_folders_are_found() {
     assert_eq!(found(to_y, "fn f() { super::super::x::c::f() }"), 2);
     assert_eq!(found(to_y, "use super::d::D; use crate::serf::Serf;"), 0);
     assert_eq!(found("use super::c::C;", "use crate::serf::x::c::C;"), 0);
+    let tree = made_up(&[
+        ("src/serf/x/a.rs", "use super::b::B; use crate::swim::Swim;"),
+        ("src/serf/x/b.rs", "use crate::serf::y;"),
+        ("src/serf/y.rs", ""),
+        ("src/swim.rs", ""),
+    ]);
+    let shown = "serf -> swim\nserf::x -> y\nserf::x::a -> b\n";
+    assert_eq!(uses_of_neighbours(&tree), shown);
     // A file that lies beside the folders.
     assert_eq!(found("use crate::serf::z::Z;", ""), 0);
 }
