@@ -5,6 +5,7 @@ mod cluster;
 mod continuing;
 mod coordinates;
 mod doubts;
+mod exchanges;
 mod failures;
 mod harness;
 mod journalled;

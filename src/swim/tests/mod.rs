@@ -3,6 +3,7 @@
 
 mod border;
 mod cluster;
+mod crowds;
 mod extra;
 mod gossip;
 mod large;
