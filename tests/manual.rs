@@ -3,6 +3,7 @@
 
 use cottar::agent::config::settings::{KEYS, Settings, Slot};
 use cottar::cli::table::{self, Kind};
+use cottar::handler::settings;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -153,6 +154,22 @@ fn the_page_of_files_says_of_each_key_what_the_table_does() {
             "{name}: its unit"
         );
     }
+}
+
+#[test]
+fn the_page_of_handlers_has_the_settings_of_the_table() {
+    let page = page("cottar-handler.7");
+    let (_, rest) = page.split_once("\n.Sh SETTINGS\n").expect("SETTINGS");
+    let (section, _) = rest.split_once("\n.El\n").expect("a list");
+    let listed: BTreeSet<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It Va "))
+        .collect();
+    let known = settings::KEYS
+        .iter()
+        .map(|key| format!("{} Pq {}", key.name, key.kind.as_str()));
+    let known: BTreeSet<String> = known.collect();
+    assert_eq!(listed, known.iter().map(String::as_str).collect());
 }
 
 #[test]

@@ -96,6 +96,8 @@ impl EventFilter {
     /// Whether the filter lets the event through. Names are compared as bytes.
     pub fn matches(&self, event: &Event) -> bool {
         match (self, event) {
+            (EventFilter::Sync, Event::Member(event)) => event.kind == MemberEventKind::Sync,
+            (EventFilter::All, Event::Member(event)) => event.kind != MemberEventKind::Sync,
             (EventFilter::All, _) => true,
             (EventFilter::Member(kind), Event::Member(event)) => *kind == event.kind,
             (EventFilter::User(name), Event::User(event)) => name.is_empty() || *name == event.name,
@@ -150,17 +152,9 @@ mod tests {
     use crate::serf::{LamportTime, MemberEvent, Query, UserEvent};
     use crate::time::Instant;
 
-    const KINDS: [MemberEventKind; 5] = [
-        MemberEventKind::Join,
-        MemberEventKind::Leave,
-        MemberEventKind::Failed,
-        MemberEventKind::Update,
-        MemberEventKind::Reap,
-    ];
-
     /// One event of each type, user events and queries with two names each.
     fn events() -> Vec<Event> {
-        let mut events: Vec<Event> = KINDS
+        let mut events: Vec<Event> = MemberEventKind::ALL
             .iter()
             .map(|&kind| {
                 Event::Member(MemberEvent {
@@ -200,7 +194,7 @@ mod tests {
 
     #[test]
     fn each_filter_matches_its_events() {
-        for kind in KINDS {
+        for kind in MemberEventKind::ALL {
             assert_eq!(matching(kind.as_str()), kind.as_str());
         }
         assert_eq!(matching("user"), "user-event: deploy user-event: a:b");

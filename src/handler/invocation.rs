@@ -10,12 +10,33 @@ use crate::serf::{Event, Member, MemberEvent, Tags};
 use crate::wire::NodeName;
 
 /// The local node as handlers see it, at the time of the run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Local<'a> {
     /// Its name.
     pub name: &'a NodeName,
     /// Its current tags.
     pub tags: &'a Tags,
+    /// All members, for handlers that are told how things are.
+    pub members: &'a dyn Fn() -> Vec<Member>,
+}
+
+impl<'a> Local<'a> {
+    /// A node by itself.
+    pub fn alone(name: &'a NodeName, tags: &'a Tags) -> Self {
+        Local {
+            name,
+            tags,
+            members: &Vec::new,
+        }
+    }
+}
+
+impl std::fmt::Debug for Local<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local")
+            .field("name", self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One run of one script for one event.
@@ -57,8 +78,10 @@ pub(super) struct Run<'a> {
     pub(super) id: &'a str,
     /// When the event came, in microseconds since 1970.
     pub(super) taken_micros: u64,
-    /// From 1; more than that is a repetition.
+    /// From 1.
     pub(super) attempt: u32,
+    /// The agent had ended before the last attempt had.
+    pub(super) is_replay: bool,
     /// The handler's own variables.
     pub(super) environment: &'a OrderedMap<Vec<u8>, Vec<u8>>,
 }
@@ -113,7 +136,7 @@ pub(super) fn environment(
         "COTTAR_EVENT_TIME",
         Rfc3339(run.taken_micros).to_string().into(),
     );
-    if run.attempt > 1 {
+    if run.is_replay {
         set("COTTAR_REPLAY", b"1".into());
     }
     set("SERF_EVENT", event_type(event).into());

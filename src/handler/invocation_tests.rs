@@ -9,6 +9,7 @@ const RUN: Run<'_> = Run {
     id: "user:7:00",
     taken_micros: 1_700_000_000_123_456,
     attempt: 1,
+    is_replay: false,
     environment: &OrderedMap::new(),
 };
 
@@ -59,7 +60,7 @@ fn query(name: &[u8], payload: &[u8]) -> Event {
 
 fn variables(event: &Event, tags: &Tags) -> Vec<(String, String)> {
     let name = NodeName::new(b"n1").unwrap();
-    let local = Local { name: &name, tags };
+    let local = Local::alone(&name, tags);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let environment = environment(event, local, &RUN).unwrap();
     let pairs = environment.variables.into_iter();
@@ -137,10 +138,7 @@ fn of_colliding_tags_the_last_in_byte_order_wins() {
 fn what_holds_a_nul_is_left_out_or_refused() {
     let name = NodeName::new(b"n1").unwrap();
     let bad = tags(&[(b"role", b"we\0b"), (b"zone", b"z"), (b"a", b"\0")]);
-    let local = Local {
-        name: &name,
-        tags: &bad,
-    };
+    let local = Local::alone(&name, &bad);
     let found = environment(&user(b"x", b"\0 is fine here"), local, &RUN).unwrap();
     assert_eq!(found.refused_tags, [b"a".to_vec(), b"role".to_vec()]);
     let has = |name: &[u8], value: &[u8]| found.variables.contains(&(name.into(), value.into()));
@@ -214,12 +212,13 @@ fn member_lines_have_four_fields() {
 fn a_run_is_told_what_it_is() {
     let name = NodeName::new(b"n1").unwrap();
     let none = tags(&[]);
-    let local = Local {
-        name: &name,
-        tags: &none,
-    };
+    let local = Local::alone(&name, &none);
     let of = |attempt| {
-        let run = Run { attempt, ..RUN };
+        let run = Run {
+            attempt,
+            is_replay: attempt > 1,
+            ..RUN
+        };
         let environment = environment(&user(b"x", b""), local, &run).unwrap();
         let own = environment.variables.into_iter();
         let own = own.filter(|(name, _)| name.starts_with(b"COTTAR_"));

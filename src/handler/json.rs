@@ -20,7 +20,9 @@ pub struct EventObject<'a> {
     pub event: &'a [u8],
     /// Its id.
     pub id: Option<&'a [u8]>,
-    /// From 1; more than that is a repetition.
+    /// The run repeats one that the agent has not seen the end of.
+    pub replay: bool,
+    /// From 1.
     pub attempt: u32,
     /// When it came, in microseconds since 1970.
     pub taken_micros: Option<u64>,
@@ -55,7 +57,7 @@ impl EventObject<'_> {
         let fields = [
             ("event", Some(Json::text(self.event))),
             ("id", self.id.map(Json::text)),
-            ("replay", Some(Json::Bool(self.attempt > 1))),
+            ("replay", Some(Json::Bool(self.replay))),
             ("attempt", Some(Json::Number(self.attempt.into()))),
             ("time", self.taken_micros.map(time)),
             ("self", local),
@@ -105,6 +107,7 @@ pub(super) fn stdin(event: &Event, local: Local<'_>, run: &Run<'_>, at: Moment) 
     let mut object = EventObject {
         event: event_type(event).as_bytes(),
         id: Some(run.id.as_bytes()),
+        replay: run.is_replay,
         attempt: run.attempt,
         taken_micros: Some(run.taken_micros),
         local: Some((local.name.as_bytes(), tags(local.tags))),

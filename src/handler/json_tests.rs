@@ -113,7 +113,7 @@ fn expected(event: &Event, local: Local<'_>, run: &Run<'_>, at: Moment) -> Value
     let mut object = json!({
         "event": event_type(event),
         "id": run.id,
-        "replay": run.attempt > 1,
+        "replay": run.is_replay,
         "attempt": run.attempt,
         "time": Rfc3339(run.taken_micros).to_string(),
         "self": {"name": shown(local.name.as_bytes()), "tags": shown_tags(local.tags)},
@@ -176,14 +176,12 @@ fn what_is_written_parses_field_by_field() {
         };
         let event = some_event(rng, at);
         let (own_name, own_tags) = (name(rng), some_tags(rng));
-        let local = Local {
-            name: &own_name,
-            tags: &own_tags,
-        };
+        let local = Local::alone(&own_name, &own_tags);
         let run = Run {
             id: "user:7:00",
             taken_micros: at.unix_micros,
             attempt: 1 + rng.next_u32() % 3,
+            is_replay: rng.chance(0.5),
             environment: &OrderedMap::new(),
         };
         let line = stdin(&event, local, &run, at);
@@ -207,10 +205,8 @@ fn what_is_written_parses_field_by_field() {
 #[test]
 fn an_object_has_its_fields_in_one_order() {
     let tags = Tags::new();
-    let local = Local {
-        name: &NodeName::new(b"n1").unwrap(),
-        tags: &tags,
-    };
+    let name = NodeName::new(b"n1").unwrap();
+    let local = Local::alone(&name, &tags);
     let at = Moment {
         now: Instant::from_millis(5_000),
         unix_micros: 1_700_000_000_000_000,
@@ -227,6 +223,7 @@ fn an_object_has_its_fields_in_one_order() {
         id: "query:3:4",
         taken_micros: at.unix_micros,
         attempt: 2,
+        is_replay: true,
         environment: &OrderedMap::new(),
     };
     let line = |query: &Query| {

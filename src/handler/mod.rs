@@ -18,12 +18,14 @@ pub mod queue;
 pub mod registered;
 pub mod script;
 pub mod settings;
+pub mod start;
 
 pub use filter::{EventFilter, InvalidEventFilter};
 pub use invocation::{Invocation, Local};
 pub use moment::Moment;
 pub use outcome::{Answer, End, Outcome};
 pub use pattern::Pattern;
+pub use queue::NoSync;
 pub use queue::{Counters, HandlerQueue};
 pub use registered::{Registered, Tally};
 pub use script::InvalidEventScript;

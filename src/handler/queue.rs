@@ -1,36 +1,53 @@
 //! Events on their way to the scripts: one run at a time, in order, within a bound.
 //!
+//! Events wait in a row. What a handler wants merged, held back or repeated waits in a `lane` of its own
+//! (`lanes` has the ways in and out, `hold` the departures that are held back); `select` picks the members
+//! that a handler is for, `run` makes the runs.
+//!
 //! What happens when the bound is reached is in `room`; what a journal adds (user events that outlive the
 //! agent) in `durable`, and `stored` reads back what waits on the disk alone; `parked` has what waits for
 //! handlers that are paused or missing; what an operator can do with what waits is in `control`.
 
 mod control;
 mod durable;
+mod hold;
+pub(super) mod lane;
+mod lanes;
+mod owed;
 mod parked;
+mod reload;
 mod room;
+mod run;
+mod select;
+mod shares;
 mod stored;
 mod storm;
+mod sync;
+pub(super) mod waiting;
 
 pub use control::{Entry, EntryState};
 pub use durable::MAX_AGE;
+pub use sync::NoSync;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::invocation::{Run as RunInfo, environment, stdin};
-use super::journal::{HandlerKey, Journal, ProcessId, Progress, Stored};
+use super::journal::{HandlerKey, Journal, ProcessId};
 use super::moment::{Moment, event_id};
-use super::outcome::warn_failed;
 use super::registered::{Registered, Registry};
-use super::{Answer, Described, HandlerSettings, Input, Invocation, Local, Outcome, json};
+use super::{Answer, Described, End, HandlerSettings, Invocation, Local, Outcome};
 use crate::count::Count;
-use crate::handler::End;
 use crate::ordered::OrderedMap;
 use crate::serf::{Command, Event, LamportTime, QueryHandlers};
-use crate::wire::name::Escaped;
+use crate::time::Instant;
+use crate::wire::NodeName;
 use durable::Pending;
 use room::{DropLog, cost};
+use run::Run;
+use select::KnownTags;
+use shares::Shares;
 use storm::Storm;
+use waiting::{Course, Slot, Waiting};
 
 /// Bytes of events that wait at most: more than 50,000 small ones, or 10,000 with a kilobyte each.
 pub const QUEUE_BYTES_MAX: usize = 16 << 20;
@@ -62,6 +79,9 @@ pub struct Counters {
     pub expired: u64,
 }
 
+/// The exit status that asks for another run: a failure that may pass (sysexits).
+const TEMPORARY_FAILURE: i32 = 75;
+
 /// The events that wait and the scripts that they wait for.
 #[derive(Debug)]
 pub struct HandlerQueue {
@@ -69,10 +89,16 @@ pub struct HandlerQueue {
     waiting: VecDeque<Slot>,
     bytes: usize,
     bytes_max: usize,
+    /// Bytes of what waits in lanes.
+    lane_bytes: usize,
     /// Events whose turn came while the handlers that are left for them were paused or missing.
     parked: VecDeque<Waiting>,
     parked_bytes: usize,
+    /// When the first of them is too old for one of its handlers, in microseconds since 1970.
+    parked_expiry_micros: u64,
     current: Option<Current>,
+    /// An event of the row that is half handled while a lane has its turn.
+    suspended: Option<Current>,
     counters: Counters,
     drops: DropLog,
     storm: Storm,
@@ -80,66 +106,44 @@ pub struct HandlerQueue {
     refused_tags: Vec<Vec<u8>>,
     /// Queries for which no handler runs any more.
     handled_queries: VecDeque<(LamportTime, u32)>,
+    /// Runs that somebody waits for and that are over, or will not be (`None`).
+    ended: VecDeque<(u64, Option<End>)>,
     /// The last number that made an event's id unlike any other's.
     last_local: u64,
+    last_position: u64,
+    /// All that waits in the row was shown to the lanes.
+    is_listed: bool,
+    /// The agent leaves: nothing waits for quiet any more.
+    is_ending: bool,
+    known_tags: KnownTags,
+    /// When members have gone of whose departure handlers have not heard yet.
+    departed: OrderedMap<NodeName, Instant>,
     journal: Option<Journal>,
     /// Events that the journal has and that were not handed over yet.
     pending: Pending,
-    /// How far recovered events on the disk have come.
-    progress: OrderedMap<u64, Progress>,
+    /// Events in the journal that lanes have copies of.
+    shares: Shares,
+    /// How far events on the disk have come.
+    progress: OrderedMap<u64, Box<Course>>,
     /// Processes of an earlier life that have to end first.
-    awaited: VecDeque<ProcessId>,
-}
-
-/// A place in the row.
-#[derive(Debug)]
-enum Slot {
-    Event(Waiting),
-    /// User events that the journal has and the memory has not.
-    Stored(Stored),
-}
-
-#[derive(Debug)]
-struct Waiting {
-    event: Event,
-    id: Arc<str>,
-    /// When it came, in microseconds since 1970.
-    taken_micros: u64,
-    cost: usize,
-    /// Some handler wants it.
-    wanted: bool,
-    /// In the journal.
-    number: Option<u64>,
-    /// The handlers that the journal says it is for.
-    recorded: Box<[HandlerKey]>,
-    /// What was done for it before.
-    progress: Option<Box<Progress>>,
+    awaited: VecDeque<(ProcessId, HandlerKey)>,
 }
 
 /// The event being handled.
 #[derive(Debug)]
 struct Current {
     waiting: Waiting,
-    stdin: Arc<[u8]>,
+    /// The handler whose lane it is from.
+    lane: Option<HandlerKey>,
+    stdin: Option<Arc<[u8]>>,
     /// Still to be run; fixed when the event's turn came.
     scripts: VecDeque<Run>,
     running: Option<Run>,
     /// Other handlers are left that cannot be run now.
     is_held: bool,
+    /// When the first of them is left no longer, in microseconds since 1970.
+    expires_micros: u64,
     done: Vec<HandlerKey>,
-}
-
-/// One script's turn.
-#[derive(Clone, Debug)]
-struct Run {
-    /// The handler's number.
-    id: u64,
-    key: HandlerKey,
-    settings: Arc<HandlerSettings>,
-    /// Missing handlers that are done with the event when this one is.
-    replaces: Vec<HandlerKey>,
-    script: Arc<[u8]>,
-    attempt: u32,
 }
 
 impl HandlerQueue {
@@ -157,33 +161,30 @@ impl HandlerQueue {
             waiting: VecDeque::new(),
             bytes: 0,
             bytes_max,
+            lane_bytes: 0,
             parked: VecDeque::new(),
             parked_bytes: 0,
+            parked_expiry_micros: u64::MAX,
             current: None,
+            suspended: None,
             counters: Counters::default(),
             drops: DropLog::default(),
             storm: Storm::default(),
             refused_tags: Vec::new(),
             handled_queries: VecDeque::new(),
+            ended: VecDeque::new(),
             last_local: 0,
+            last_position: 0,
+            is_listed: true,
+            is_ending: false,
+            known_tags: KnownTags::default(),
+            departed: OrderedMap::new(),
             journal: None,
             pending: Pending::default(),
+            shares: Shares::default(),
             progress: OrderedMap::new(),
             awaited: VecDeque::new(),
         }
-    }
-
-    /// Replaces the handlers (reload). The next event to be handled meets the new list; the rest of
-    /// the runs of the event being handled stay as they are.
-    pub fn replace_handlers(&mut self, handlers: Vec<HandlerSettings>) {
-        self.handlers.replace(handlers);
-        for slot in &mut self.waiting {
-            if let Slot::Event(waiting) = slot {
-                let matching = self.handlers.matching(&waiting.event).next();
-                waiting.wanted = waiting.number.is_some() || matching.is_some();
-            }
-        }
-        self.unpark();
     }
 
     /// The handlers last set, in the order of registration.
@@ -202,27 +203,41 @@ impl HandlerQueue {
         self.handled_queries.pop_front()
     }
 
+    /// A run that somebody has asked for by a ticket is over; `None`: it will not be. Changed by everything
+    /// that takes `&mut self`.
+    pub fn poll_ended(&mut self) -> Option<(u64, Option<End>)> {
+        self.ended.pop_front()
+    }
+
+    fn give_up_tickets(&mut self, tickets: Vec<u64>) {
+        self.ended
+            .extend(tickets.into_iter().map(|ticket| (ticket, None)));
+    }
+
+    /// An event that has just come, with an id and a place of its own.
+    fn arrived(&mut self, event: Event, taken_micros: u64, at: Moment) -> Waiting {
+        let id = self.next_id(&event, at);
+        self.last_local = self.next_local(at);
+        self.last_position += 1;
+        Waiting::new(event, id, taken_micros, self.last_position)
+    }
+
     /// An event was delivered. Logs it, as the reference does.
     pub fn push(&mut self, event: Event, at: impl Into<Moment>) {
         let at = at.into();
         log::info!(target: "agent", "Received event: {}", Described(&event));
-        let matches = self.handlers.matching(&event).next().is_some();
         let (number, taken_micros, recorded) = match &event {
             Event::User(event) => self.handed_over(event, at),
             _ => (None, at.unix_micros, Box::default()),
         };
-        let id = self.next_id(&event, at);
-        self.last_local = self.next_local(at);
-        let waiting = Waiting {
-            id,
-            taken_micros,
-            cost: cost(&event) + 8 * recorded.len(),
-            event,
-            wanted: matches || number.is_some(),
-            number,
-            recorded,
-            progress: None,
-        };
+        let mut waiting = self.arrived(event, taken_micros, at);
+        waiting.cost += 8 * recorded.len();
+        (waiting.number, waiting.recorded) = (number, recorded);
+        if self.handlers.want_tags() {
+            self.known_tags.follow(&mut waiting);
+        }
+        self.enlist(&mut waiting, at, false);
+        waiting.wanted = self.is_wanted(&waiting);
         // What the journal has leaves the memory again if there is no room.
         if self.has_room(waiting.cost) || self.may_spill(&waiting) {
             return self.append(waiting);
@@ -259,20 +274,24 @@ impl HandlerQueue {
     /// The next run, if none is under way. Whoever takes it owes a [`Self::handle_outcome`]; what the
     /// journal has to say then must be written before the run is started.
     ///
-    /// Changed by [`Self::push`], [`Self::handle_outcome`], [`Self::handle_read`] and
-    /// [`Self::handle_gone`].
+    /// Changed by [`Self::push`], [`Self::handle_outcome`], [`Self::handle_read`],
+    /// [`Self::handle_gone`], and time: see [`Self::poll_timeout`].
     pub fn poll_invocation(
         &mut self,
         local: Local<'_>,
         at: impl Into<Moment>,
     ) -> Option<Invocation> {
         let at = at.into();
-        if !self.awaited.is_empty() {
+        if !self.awaited.is_empty() || self.is_running() {
             return None;
         }
+        self.enlist_row(at);
+        self.advance_lanes(at);
         loop {
-            if self.current.as_ref().is_some_and(|c| c.running.is_some()) {
-                return None;
+            self.end_current();
+            if let Some(index) = self.next_lane(self.next_in_row()) {
+                self.begin_lane(index, at);
+                continue;
             }
             let next = self.current.as_mut().and_then(|c| c.scripts.pop_front());
             let Some(run) = next else {
@@ -285,6 +304,36 @@ impl HandlerQueue {
         }
     }
 
+    /// Whether it has to wait in the row.
+    fn is_wanted(&self, waiting: &Waiting) -> bool {
+        let course = waiting.course();
+        let mut matching = self.handlers.matching(&waiting.event);
+        waiting.number.is_some() || matching.any(|r| !course.is_through(r.key))
+    }
+
+    fn is_running(&self) -> bool {
+        self.current.as_ref().is_some_and(|c| c.running.is_some())
+    }
+
+    /// The place of what is next in the row: its position, and that of the handler.
+    fn next_in_row(&self) -> (u64, usize) {
+        if let Some(current) = &self.current {
+            let index = current.scripts.front().map_or(0, |run| run.index);
+            return (
+                if current.lane.is_some() {
+                    0
+                } else {
+                    current.waiting.position
+                },
+                index,
+            );
+        }
+        match self.waiting.front() {
+            Some(Slot::Event(waiting)) => (waiting.position, 0),
+            Some(Slot::Stored(_)) | None => (u64::MAX, 0),
+        }
+    }
+
     /// The run ended. Logs how, and gives the answer if it was for a query and has one.
     pub fn handle_outcome(&mut self, outcome: Outcome) -> Option<Answer> {
         let current = self.current.as_mut()?;
@@ -293,7 +342,19 @@ impl HandlerQueue {
         self.counters.runs += 1;
         self.counters.failures += u64::from(!outcome.is_success());
         self.counters.timeouts += u64::from(matches!(outcome.end, End::TimedOut(_)));
-        outcome.log(&current.waiting.event, &current.waiting.id, &run.script);
+        let event = run.event.as_deref().unwrap_or(&current.waiting.event);
+        outcome.log(event, &current.waiting.id, &run.script);
+        let is_temporary = outcome.end == End::Exited(TEMPORARY_FAILURE);
+        if let Some(retry) = run.settings.retry.filter(|_| is_temporary) {
+            if run.attempt <= retry.times {
+                self.run_later(&run, retry.wait_after(run.attempt));
+                return None;
+            }
+        }
+        let tickets = current.waiting.course().tickets.clone();
+        let end = Some(outcome.end.clone());
+        self.ended
+            .extend(tickets.into_iter().map(|ticket| (ticket, end.clone())));
         self.run_is_done(&run);
         let current = self.current.as_ref()?;
         let Event::Query(query) = &current.waiting.event else {
@@ -320,11 +381,9 @@ impl HandlerQueue {
             log::info!(target: "agent", "Stopping with {} in the journal, for the next start", Count(kept as u64, "user event"));
         }
         let unrecorded = |w: &&Waiting| w.wanted && w.number.is_none();
-        let lost = self
-            .in_memory()
-            .chain(&self.parked)
-            .filter(unrecorded)
-            .count();
+        let lanes = self.handlers.list().iter().flat_map(|r| r.lane.iter());
+        let lost = self.in_memory().chain(&self.parked).chain(lanes);
+        let lost = lost.filter(unrecorded).count();
         if lost > 0 {
             log::warn!(target: "agent", "Stopping with {} that no handler was run for", Count(lost as u64, "event"));
         }
@@ -334,7 +393,12 @@ impl HandlerQueue {
         self.parked_bytes = 0;
     }
 
-    /// Whether nothing runs and nothing waits, paused handlers aside.
+    /// The node has left, and the agent is about to end: what settles runs at once.
+    pub fn hurry(&mut self) {
+        self.is_ending = true;
+    }
+
+    /// Whether nothing runs and nothing waits but for time to pass or for handlers that are paused.
     ///
     /// To be asked after [`Self::poll_invocation`] gave nothing.
     pub fn is_idle(&self) -> bool {
@@ -344,7 +408,8 @@ impl HandlerQueue {
     /// Events that wait, on the disk or in memory, not counting the one being handled.
     pub fn len(&self) -> usize {
         let stored = self.journal.as_ref().map_or(0, Journal::stored_len);
-        self.in_memory().count() + self.parked.len() + stored
+        let lanes = self.handlers.list().iter().map(|r| r.lane.iter().count());
+        self.in_memory().count() + self.parked.len() + stored + lanes.sum::<usize>()
     }
 
     /// Whether no event waits; one may still be being handled.
@@ -382,102 +447,43 @@ impl HandlerQueue {
 
     /// Takes the next event that somebody wants; `None` if there is none, or if it has to be read.
     fn begin_next(&mut self, at: Moment) -> Option<()> {
-        self.end_current();
-        self.expire_parked(at);
-        loop {
-            let mut waiting = match self.waiting.pop_front() {
-                Some(Slot::Event(waiting)) => waiting,
-                Some(stored) => {
-                    self.waiting.push_front(stored);
-                    return None;
-                }
-                None => {
-                    self.drops.tell(self.bytes_max);
-                    self.storm.note_idle(at.now);
-                    if self.waiting.capacity() > IDLE_CAPACITY {
-                        self.waiting.shrink_to(IDLE_CAPACITY);
-                    }
-                    return None;
-                }
-            };
-            self.bytes = self.bytes.saturating_sub(waiting.cost);
-            self.drops.tell_in_time(self.bytes_max, at.now);
-            if self.is_expired(&waiting, at) {
-                self.expire(&waiting);
-                continue;
+        self.look_at_parked(at);
+        let mut waiting = match self.waiting.pop_front() {
+            Some(Slot::Event(waiting)) => waiting,
+            Some(stored) => {
+                self.waiting.push_front(stored);
+                return None;
             }
-            let (scripts, is_held) = self.plan(&mut waiting);
-            if scripts.is_empty() {
+            None => {
+                self.drops.tell(self.bytes_max);
+                self.storm.note_idle(at.now);
+                if self.waiting.capacity() > IDLE_CAPACITY {
+                    self.waiting.shrink_to(IDLE_CAPACITY);
+                }
+                return None;
+            }
+        };
+        self.bytes = self.bytes.saturating_sub(waiting.cost);
+        self.drops.tell_in_time(self.bytes_max, at.now);
+        self.enlist(&mut waiting, at, true);
+        let plan = self.plan(&mut waiting, at);
+        match plan.runs.front() {
+            Some(first) => self.storm.watch(&waiting.event, &first.script, at.now),
+            None => {
                 note_handled(&mut self.handled_queries, &waiting.event);
-                match is_held {
-                    true => self.park(waiting),
+                match plan.is_held {
+                    true => self.park(waiting, plan.expires_micros),
                     false => self.finish(waiting.number),
                 }
-                continue;
-            }
-            self.storm.watch(&waiting.event, scripts.iter(), at.now);
-            let done = waiting.progress.as_ref().map(|p| p.done.clone());
-            self.current = Some(Current {
-                scripts,
-                stdin: stdin(&waiting.event),
-                waiting,
-                running: None,
-                is_held,
-                done: done.unwrap_or_default(),
-            });
-            return Some(());
-        }
-    }
-
-    /// Makes a run of a script, unless the event fits no environment.
-    fn invoke(&mut self, run: Run, local: Local<'_>, at: Moment) -> Option<Invocation> {
-        let current = self.current.as_mut()?;
-        let info = RunInfo {
-            id: &current.waiting.id,
-            taken_micros: current.waiting.taken_micros,
-            attempt: run.attempt,
-            environment: &run.settings.environment,
-        };
-        match environment(&current.waiting.event, local, &info) {
-            Ok(environment) => {
-                let invocation = Invocation {
-                    script: Arc::clone(&run.script),
-                    settings: Arc::clone(&run.settings),
-                    env: environment.variables,
-                    stdin: match run.settings.input {
-                        Input::Lines => Arc::clone(&current.stdin),
-                        Input::Json => json::stdin(&current.waiting.event, local, &info, at),
-                    },
-                };
-                current.running = Some(run.clone());
-                self.note_refused_tags(environment.refused_tags);
-                self.run_begins(&run, at);
-                Some(invocation)
-            }
-            Err(reason) => {
-                warn_failed(&run.script, &reason);
-                self.counters.refused += 1;
-                self.handlers
-                    .count_drop(&current.waiting.event, Some(run.id));
-                self.run_is_done(&run);
-                None
+                return Some(());
             }
         }
-    }
-
-    /// Complains once about a set of bad tags, not at each run.
-    fn note_refused_tags(&mut self, tags: Vec<Vec<u8>>) {
-        self.counters.refused += tags.len() as u64;
-        if tags != self.refused_tags {
-            for tag in &tags {
-                log::warn!(
-                    target: "agent",
-                    "The value of tag '{}' contains NUL: handlers run without its variable",
-                    Escaped(tag)
-                );
-            }
-            self.refused_tags = tags;
-        }
+        self.current = Some(Current {
+            is_held: plan.is_held,
+            expires_micros: plan.expires_micros,
+            ..Current::new(waiting, plan.runs)
+        });
+        Some(())
     }
 }
 
@@ -494,3 +500,7 @@ mod tests;
 #[cfg(test)]
 #[path = "queue/durable_tests.rs"]
 mod durable_tests;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod timed_tests;

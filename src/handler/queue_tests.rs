@@ -66,13 +66,7 @@ pub(super) fn ended(end: End, output: &[u8]) -> Outcome {
 pub(super) fn next(queue: &mut HandlerQueue) -> Option<Invocation> {
     let name = NodeName::new(b"self").unwrap();
     let tags = Tags::new();
-    queue.poll_invocation(
-        Local {
-            name: &name,
-            tags: &tags,
-        },
-        NOW,
-    )
+    queue.poll_invocation(Local::alone(&name, &tags), NOW)
 }
 
 pub(super) fn value(invocation: &Invocation, name: &str) -> String {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::journal::HandlerKey;
+use super::queue::lane::Lane;
+use super::queue::waiting::Waiting;
 use super::settings::{Durability, HandlerSettings, name_all};
 use super::{End, EventFilter, Outcome};
 use crate::serf::{Event, QueryHandlers, event_hash};
@@ -41,6 +43,8 @@ pub struct Registered {
     pub settings: Arc<HandlerSettings>,
     /// What became of its runs.
     pub tally: Tally,
+    /// What waits for it alone.
+    pub(super) lane: Lane,
 }
 
 impl Registered {
@@ -93,22 +97,31 @@ pub(super) struct Registry {
 impl Registry {
     /// Takes a new list. Each handler that was in the old one, too, keeps its number and its tally, and
     /// so does one of the same given name whose settings have changed.
-    pub(super) fn replace(&mut self, handlers: Vec<HandlerSettings>) {
+    ///
+    /// Returns those that are gone, and the places of those that are new or have changed.
+    pub(super) fn replace(
+        &mut self,
+        handlers: Vec<HandlerSettings>,
+    ) -> (Vec<Registered>, Vec<usize>) {
         let mut old = std::mem::take(&mut self.list);
         let names = name_all(&handlers);
         debug_assert!(names.is_ok(), "names are checked with the settings");
         let mut names = names.unwrap_or_default().into_iter();
+        let mut changed = Vec::new();
         for settings in handlers {
             let is_same = |r: &Registered| *r.settings == settings;
             let is_named =
                 |r: &Registered| r.settings.name.is_some() && r.settings.name == settings.name;
             let kept = old.iter().position(is_same);
+            if kept.is_none() {
+                changed.push(self.list.len());
+            }
             let kept = kept.or_else(|| old.iter().position(is_named));
-            let (id, tally, is_paused) = match kept.map(|at| old.remove(at)) {
-                Some(r) => (r.id, r.tally, r.is_paused),
+            let (id, tally, is_paused, lane) = match kept.map(|at| old.remove(at)) {
+                Some(r) => (r.id, r.tally, r.is_paused, r.lane),
                 None => {
                     self.next_id += 1;
-                    (self.next_id, Tally::default(), false)
+                    (self.next_id, Tally::default(), false, Lane::default())
                 }
             };
             self.list.push(Registered {
@@ -118,8 +131,10 @@ impl Registry {
                 is_paused,
                 settings: Arc::new(settings),
                 tally,
+                lane,
             });
         }
+        (old, changed)
     }
 
     /// The same handler a second time has a key of its own.
@@ -144,9 +159,8 @@ impl Registry {
         self.list.iter().any(|r| r.key == key)
     }
 
-    pub(super) fn key_of(&self, name: &str) -> Option<HandlerKey> {
-        let named = self.list.iter().find(|r| r.name == name);
-        named.map(|r| r.key)
+    pub(super) fn index_of(&self, name: &str) -> Option<usize> {
+        self.list.iter().position(|r| r.name == name)
     }
 
     /// The name of the handler with that number; it may be gone by now.
@@ -163,6 +177,35 @@ impl Registry {
     pub(super) fn set_paused(&mut self, name: &str, is_paused: bool) -> bool {
         let named = self.list.iter_mut().find(|r| r.name == name);
         named.map(|r| r.is_paused = is_paused).is_some()
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&Registered> {
+        self.list.get(index)
+    }
+
+    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Registered> {
+        self.list.get_mut(index)
+    }
+
+    /// Whether some handler asks for members' tags.
+    pub(super) fn want_tags(&self) -> bool {
+        self.list.iter().any(|r| !r.settings.tags.is_empty())
+    }
+
+    /// Whether some handler has departures held back.
+    pub(super) fn hold_departures(&self) -> bool {
+        self.list.iter().any(|r| !r.settings.hold.is_zero())
+    }
+
+    /// Gives up what is not kept of all that waits in lanes.
+    pub(super) fn retain_in_lanes(&mut self, is_kept: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        let lanes = self.list.iter_mut();
+        lanes.flat_map(|r| r.lane.retain(&is_kept)).collect()
+    }
+
+    /// Bytes of all that waits in lanes.
+    pub(super) fn lane_bytes(&self) -> usize {
+        self.list.iter().map(|r| r.lane.bytes()).sum()
     }
 
     pub(super) fn list(&self) -> &[Registered] {

@@ -196,6 +196,11 @@ impl HandlerSettings {
         words.join(&b',')
     }
 
+    /// Whether it is told how things are, instead of what has happened to members.
+    pub fn is_told_the_state(&self) -> bool {
+        self.is_latest() && self.on.contains(&EventFilter::Sync)
+    }
+
     /// Whether the events that wait are merged.
     pub fn is_latest(&self) -> bool {
         self.latest || !self.settle.is_zero()

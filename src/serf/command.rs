@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use super::query::key_report::{KeyReport, KeyringChange, RawKey};
 use super::snapshot::SnapshotLine;
-use super::{Event, LamportTime, QueryHandlers, StreamEnd, StreamId, Tags, Transmit, UserEvent};
+use super::{
+    Event, LamportTime, MemberEventKind, QueryHandlers, StreamEnd, StreamId, Tags, Transmit,
+    UserEvent,
+};
 use crate::time::{Duration, Instant};
 use crate::wire::{Key, NodeName};
 
@@ -234,6 +237,13 @@ pub enum Output {
     /// [`Output::Event`] once it is its turn, unless a later event of its name takes its place in the
     /// coalescer.
     Taken(UserEvent),
+    /// Something happened to a member, before coalescing; if [`super::Config::member_changes`] is set.
+    MemberChanged {
+        /// To whom.
+        name: NodeName,
+        /// What.
+        kind: MemberEventKind,
+    },
     /// Something for handlers and RPC streams, after coalescing.
     Event(Event),
     /// A command ended.

@@ -62,6 +62,8 @@ pub struct Config {
     pub keyring_file: bool,
     /// Tell by [`super::Output::Taken`] of each user event that is taken in.
     pub journal: bool,
+    /// Tell by [`super::Output::MemberChanged`] what happens to members, before it is coalesced.
+    pub member_changes: bool,
     /// Longest batch of member events; zero: no coalescing.
     pub coalesce_period: Duration,
     /// Quiet time that ends a batch of member events.
@@ -111,6 +113,7 @@ impl Config {
             snapshot: None,
             keyring_file: false,
             journal: false,
+            member_changes: false,
             coalesce_period: Duration::from_secs(3),
             quiescent_period: Duration::from_secs(1),
             user_coalesce_period: Duration::from_secs(3),

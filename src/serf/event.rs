@@ -55,9 +55,20 @@ pub enum MemberEventKind {
     Failed,
     Update,
     Reap,
+    /// Nothing that happened: how things are. Handlers that ask for it get it; the core never says it.
+    Sync,
 }
 
 impl MemberEventKind {
+    /// What may happen.
+    pub const ALL: [MemberEventKind; 5] = [
+        MemberEventKind::Join,
+        MemberEventKind::Leave,
+        MemberEventKind::Failed,
+        MemberEventKind::Update,
+        MemberEventKind::Reap,
+    ];
+
     /// `member-join` and so on.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -66,6 +77,7 @@ impl MemberEventKind {
             MemberEventKind::Failed => "member-failed",
             MemberEventKind::Update => "member-update",
             MemberEventKind::Reap => "member-reap",
+            MemberEventKind::Sync => "sync",
         }
     }
 }

@@ -292,6 +292,11 @@ impl Serf {
         self.continues
     }
 
+    /// Whether it looks for a member that the snapshot knows.
+    pub fn is_rejoining(&self) -> bool {
+        self.rejoin.is_some()
+    }
+
     /// The local node's name.
     pub fn local_name(&self) -> &NodeName {
         &self.config.name

@@ -203,3 +203,225 @@ fn what_cannot_be_run_so_refuses_the_start() {
     let words = "FILE: event_handlers[1] (x): key 'name': FILE: event_handlers[0] (x) has it, too";
     assert!(twice.contains(words), "{twice}");
 }
+
+#[test]
+fn members_are_picked_and_an_update_counts_before_and_after() {
+    let place = Place::new(&json!([
+        {"run": "cut -f1,3 | sed \"s/^/$SERF_EVENT /\" >>$D/web", "where": {"role": "web"}, "on": "member-join,member-update"},
+        {"run": "echo $SERF_USER_EVENT >>$D/self", "self": {"role": "db|web"}, "on": "user"},
+        {"run": "echo $SERF_USER_EVENT >>$D/all", "on": "user"},
+    ]));
+    let agent = place.start();
+    agent.wait_for("Received event: member-join");
+    fire(&agent, "one");
+    place.await_lines("all", 1);
+    assert!(agent.call("tags", &["-set", "role=web"]).0);
+    assert_eq!(place.await_lines("web", 1), ["member-update n1\tweb"]);
+    fire(&agent, "two");
+    place.await_lines("all", 2);
+    assert!(agent.call("tags", &["-set", "role=db"]).0);
+    assert_eq!(place.await_lines("web", 2)[1], "member-update n1\tdb");
+    assert!(agent.call("tags", &["-set", "role=x"]).0);
+    wait_until("the last update", || {
+        agent
+            .text()
+            .matches("Received event: member-update")
+            .count()
+            == 3
+    });
+    fire(&agent, "three");
+    place.await_lines("all", 3);
+    assert_eq!(place.lines("self"), ["two"]);
+    assert_eq!(place.lines("web").len(), 2);
+}
+
+#[test]
+fn a_short_absence_is_not_told() {
+    let place = Place::new(&json!([
+        {"run": "sed \"s/^/$SERF_EVENT /\" | cut -f1 >>$D/held", "hold": "5s", "node": "n2"},
+        {"run": "sed \"s/^/$SERF_EVENT /\" | cut -f1 >>$D/plain", "node": "n2"},
+    ]));
+    let agent = place.start();
+    let other = Spec::new(Kind::Cottar, "n2")
+        .args(["-profile=local"])
+        .join(&agent)
+        .start();
+    assert_eq!(place.await_lines("held", 1), ["member-join n2"]);
+    other.crash();
+    place.await_lines("plain", 2);
+    assert_eq!(place.lines("plain")[1], "member-failed n2");
+    let (_, listed) = agent.call("handler queue", &[]);
+    assert!(listed.contains("held"), "{listed}");
+    let other = other.restart(&agent);
+    place.await_lines("plain", 3);
+    assert_eq!(place.lines("held").len(), 1);
+    // This time it stays away.
+    other.crash();
+    assert_eq!(
+        place.await_lines("held", 2),
+        ["member-join n2", "member-failed n2"]
+    );
+    assert_eq!(place.lines("plain").len(), 4);
+}
+
+#[test]
+fn a_burst_settles_into_one_run_and_the_state_is_told() {
+    let place = Place::new(&json!([
+        {"run": "cat >>$D/last", "on": "user", "settle": "1s"},
+        {
+            "run": "echo \"$SERF_EVENT $(cut -f1 | sort | xargs)\" >>$D/state",
+            "on": "sync,member-join,member-failed,member-leave", "settle": "500ms",
+        },
+    ]));
+    let agent = place.start();
+    assert_eq!(place.await_lines("state", 1)[0], "sync n1");
+    for number in 0..20 {
+        let payload = number.to_string();
+        assert!(
+            agent
+                .call("event", &["-coalesce=false", "deploy", &payload])
+                .0
+        );
+    }
+    assert_eq!(place.await_lines("last", 1), ["19"]);
+    let other = Spec::new(Kind::Cottar, "n2")
+        .args(["-profile=local"])
+        .join(&agent)
+        .start();
+    wait_until("the state with two", || {
+        place.lines("state").last().unwrap() == "sync n1 n2"
+    });
+    other.crash();
+    wait_until("the state with one", || {
+        place.lines("state").last().unwrap() == "sync n1"
+    });
+    assert!(
+        place
+            .lines("state")
+            .iter()
+            .all(|line| line.starts_with("sync n1"))
+    );
+}
+
+#[test]
+fn a_run_is_repeated_over_a_restart() {
+    let place = Place::new(&json!([
+        {
+            "run": "echo \"$SERF_USER_EVENT $COTTAR_ATTEMPT ${COTTAR_REPLAY-}\" >>$D/tries; test -e $D/good || exit 75",
+            "on": "user", "retry": {"times": 50, "wait": "2s"}, "name": "tries",
+        },
+        {"run": "echo $SERF_USER_EVENT >>$D/others", "on": "user"},
+    ]));
+    let flags = [
+        format!("-snapshot={}", place.path("snapshot").display()),
+        format!("-journal={}", place.path("journal").display()),
+    ];
+    let spec = place.spec("n1").args(&flags);
+    let agent = spec.clone().start();
+    fire(&agent, "one");
+    fire(&agent, "two");
+    assert_eq!(place.await_lines("others", 2), ["one", "two"]);
+    assert_eq!(place.lines("tries"), ["one 1 "]);
+    agent.wait_for("is run again for 'user-event: one'");
+    let (_, listed) = agent.call("handler queue", &[]);
+    assert_eq!(listed.matches("retrying").count(), 2, "{listed}");
+    agent.crash();
+    drop(agent);
+    let agent = spec.start();
+    // The wait begins anew with the agent.
+    assert_eq!(place.await_lines("tries", 2)[1], "one 2 ");
+    fs::write(place.path("good"), "").unwrap();
+    let tries = place.await_lines("tries", 4);
+    assert_eq!(tries[2..], ["one 3 ", "two 1 "]);
+    assert_eq!(place.lines("others").len(), 2, "{}", agent.text());
+}
+
+#[test]
+fn what_is_held_back_or_settles_outlives_the_agent() {
+    let place = Place::new(&json!([
+        {"run": "echo $SERF_EVENT $(cut -f1) >>$D/failed", "on": "member-failed", "hold": "4s"},
+        {"run": "cat >>$D/settled", "on": "user", "settle": "4s"},
+        {"run": "echo $SERF_EVENT $(cut -f1) >>$D/plain", "on": "member-failed,user"},
+    ]));
+    let flags = [
+        format!("-snapshot={}", place.path("snapshot").display()),
+        format!("-journal={}", place.path("journal").display()),
+    ];
+    let spec = place.spec("n1").args(&flags);
+    let agent = spec.clone().start();
+    let other = Spec::new(Kind::Cottar, "n2")
+        .args(["-profile=local"])
+        .join(&agent)
+        .start();
+    other.crash();
+    place.await_lines("plain", 1);
+    for payload in ["1", "2"] {
+        assert!(
+            agent
+                .call("event", &["-coalesce=false", "deploy", payload])
+                .0
+        );
+    }
+    place.await_lines("plain", 3);
+    assert!(place.lines("failed").is_empty() && place.lines("settled").is_empty());
+    agent.crash();
+    drop(agent);
+    let agent = spec.start();
+    assert_eq!(place.await_lines("settled", 1), ["2"], "{}", agent.text());
+    assert_eq!(place.await_lines("failed", 1), ["member-failed n2"]);
+    wait_until("an empty journal", || {
+        agent.call("handler queue", &[]).1.lines().count() <= 1
+    });
+}
+
+#[test]
+fn a_reload_keeps_changes_and_removes_handlers() {
+    let handler = |name: &str, script: &str| json!({"run": script, "name": name, "on": "user"});
+    let keeps = handler("keeps", "echo keeps >>$D/ran");
+    let place = Place::new(&json!([
+        keeps,
+        handler("changes", "echo before >>$D/ran"),
+        handler("goes", "echo goes >>$D/ran"),
+    ]));
+    let agent = place.start();
+    fire(&agent, "a");
+    place.await_lines("ran", 3);
+    place.configure(&json!([
+        keeps,
+        {"run": "echo after >>$D/ran", "name": "changes", "on": "user,sync"},
+    ]));
+    agent.signal(libc::SIGHUP);
+    // A handler that has changed is told how things are.
+    assert_eq!(place.await_lines("ran", 4)[3], "after");
+    fire(&agent, "b");
+    assert_eq!(place.await_lines("ran", 6)[4..], ["keeps", "after"]);
+    let (_, listed) = agent.call("handler list", &["-format=json"]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let runs = |at: usize| {
+        (
+            &listed["handlers"][at]["name"],
+            &listed["handlers"][at]["runs"],
+        )
+    };
+    assert_eq!(runs(0), (&json!("keeps"), &json!(2)));
+    assert_eq!(runs(1), (&json!("changes"), &json!(3)));
+    // One that cannot be used changes nothing.
+    place.configure(&json!([{"run": ":", "settle": "soon"}]));
+    let said = agent.reload("Failed to reload configs");
+    assert!(said.contains("'event_handlers[0]' key 'settle'"), "{said}");
+    fire(&agent, "c");
+    assert_eq!(place.await_lines("ran", 8)[6..], ["keeps", "after"]);
+}
+
+#[test]
+fn strings_and_objects_keep_their_order() {
+    let place = Place::new(&json!([
+        "user=echo 1 >>$D/ran",
+        {"run": "echo 2 >>$D/ran", "on": "user"},
+        {"run": "echo 3 >>$D/ran", "on": "user", "latest": true},
+        "user=echo 4 >>$D/ran",
+    ]));
+    let agent = place.start();
+    fire(&agent, "a");
+    assert_eq!(place.await_lines("ran", 4), ["1", "2", "3", "4"]);
+}

@@ -566,10 +566,7 @@ fn handlers_are_listed_with_what_became_of_them() {
     agent.handlers = handlers(&["user:deploy,query=a", "b"]);
     let name = NodeName::new(b"n1").unwrap();
     let tags = Tags::new();
-    let local = Local {
-        name: &name,
-        tags: &tags,
-    };
+    let local = Local::alone(&name, &tags);
     let event = Event::User(UserEvent {
         ltime: LamportTime(1),
         name: b"deploy".to_vec(),

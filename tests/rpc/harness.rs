@@ -190,6 +190,7 @@ impl Agent {
                     | Output::Snapshot(_)
                     | Output::KeyringChanged { .. }
                     | Output::Taken(_)
+                    | Output::MemberChanged { .. }
                     | Output::Stop => {}
                     Output::Event(event) => self.rpc.event(&event, None),
                     Output::CommandEnded { id, result } => {

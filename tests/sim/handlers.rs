@@ -57,10 +57,7 @@ impl Handlers {
 
     /// Starts the next run if there is one; returns its place and how long it will take.
     pub fn start(&mut self, serf: &Serf, rng: &mut Rng, now: Instant) -> Option<(u64, Duration)> {
-        let local = Local {
-            name: serf.local_name(),
-            tags: serf.tags(),
-        };
+        let local = Local::alone(serf.local_name(), serf.tags());
         let invocation = self.queue.poll_invocation(local, now)?;
         let (order, event) = self.expected.pop_front().expect("an event for each run");
         let variable = |name: &[u8]| {

@@ -2,6 +2,7 @@
 
 use super::Agent;
 use crate::agent::config::directory::HandlerDirs;
+use crate::count::Count;
 
 impl Agent {
     /// Looks for changes before an event is handed over, so that it meets the handlers of now.
@@ -20,7 +21,15 @@ impl Agent {
     /// Registers what the configuration has, and behind it what is in the directories.
     pub(super) fn register_handlers(&mut self) {
         let handlers = self.handler_dirs.behind(&self.live.event_handlers);
-        self.handlers.replace_handlers(handlers);
+        let lost = self.handlers.replace_handlers(handlers);
+        if lost > 0 {
+            log::warn!(
+                target: "agent",
+                "Dropped {} that waited for handlers that are gone",
+                Count(lost as u64, "event")
+            );
+        }
+        self.handlers.know_members(self.serf.members());
         self.announce_query_handlers();
     }
 }

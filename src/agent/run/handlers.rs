@@ -2,7 +2,7 @@
 
 use super::{Agent, Waiting};
 use crate::handler::Local;
-use crate::serf::Input;
+use crate::serf::{Input, Member, MemberStatus, Serf};
 
 impl Agent {
     /// Takes the end of a handler and starts the next one.
@@ -16,13 +16,17 @@ impl Agent {
                 self.run_own(waiting, answer.command);
             }
         }
+        let at = self.clock.moment();
+        if self.start_sync.poll(|| has_peers(&self.serf), at.now) {
+            self.handlers.sync_all();
+        }
         if self.runner.is_running() || !self.may_begin_run() {
             return busy;
         }
-        let at = self.clock.moment();
         let local = Local {
             name: self.serf.local_name(),
             tags: self.serf.tags(),
+            members: &|| self.serf.members().cloned().collect(),
         };
         if let Some(invocation) = self.handlers.poll_invocation(local, at) {
             busy = true;
@@ -46,4 +50,10 @@ impl Agent {
         let input = Input::QueryHandlers(self.handlers.query_handlers());
         self.serf.handle_input(input, self.clock.now());
     }
+}
+
+/// Whether others are members of the cluster.
+fn has_peers(serf: &Serf) -> bool {
+    let is_peer = |m: &Member| m.status == MemberStatus::Alive && m.name != *serf.local_name();
+    serf.members().any(is_peer)
 }

@@ -4,12 +4,13 @@
 use super::Agent;
 use crate::agent::config::FixedConfig;
 use crate::agent::files::journal::JournalFiles;
+use crate::agent::process::Limits;
 use crate::agent::process::earlier::{self, EarlierRun};
 use crate::count::Count;
 use crate::handler::HandlerQueue;
 use crate::handler::journal::Settings;
 use crate::os::error::shown;
-use crate::serf::{Input, Serf, State};
+use crate::serf::{Event, Input, Serf, State};
 use crate::time::Instant;
 
 /// Opens the journal, if there is one, and gives core and queue what it holds.
@@ -44,7 +45,10 @@ pub(super) fn open(
     let coalescing: Vec<_> = recovered
         .coalescing
         .iter()
-        .map(|r| r.event.clone())
+        .filter_map(|r| match &r.event {
+            Event::User(event) => Some(event.clone()),
+            _ => None,
+        })
         .collect();
     queue.attach_journal(journal, recovered);
     let seen = seen.map(|event| (event, false));
@@ -110,11 +114,11 @@ impl Agent {
                 self.earlier = None;
                 self.handlers.handle_gone();
             }
-            let Some(process) = self.handlers.awaited() else {
+            let Some((process, handler)) = self.handlers.awaited() else {
                 return;
             };
-            let (limit, grace) = (self.live.handler_timeout, self.live.handler_grace);
-            let mut run = EarlierRun::new(process, limit, grace, now);
+            let Limits { time, grace, .. } = self.runner.limits_of(handler);
+            let mut run = EarlierRun::new(process, time, grace, now);
             if run.handle_timeout(now) {
                 self.handlers.handle_gone();
                 continue;

@@ -41,6 +41,7 @@ use super::process::resolver::Resolver;
 use super::rpc::RpcServer;
 use super::rpc::connections::Clients;
 use crate::handler::HandlerQueue;
+use crate::handler::start::StartSync;
 use crate::os::clock::Clock;
 use crate::os::error::os_error;
 use crate::os::signals::{Caught, Signals};
@@ -130,6 +131,7 @@ pub struct Agent {
     joining: Joining,
     retry_join: Option<RetryJoin>,
     life: Life,
+    start_sync: StartSync,
     /// The node's own farewell has been handed to the handlers.
     own_leave_seen: bool,
     /// Something was left undone in this turn for want of rounds.
@@ -200,6 +202,8 @@ impl Agent {
         let deadlines = [
             self.serf.poll_timeout(),
             self.runner.poll_timeout(),
+            self.handlers.poll_timeout(),
+            self.start_sync.poll_timeout(),
             self.resolver.poll_timeout(),
             self.gossip.poll_timeout(),
             self.clients.poll_timeout(),

@@ -68,6 +68,7 @@ pub(super) fn core_config(
     config.apply_limits(&mut core);
     core.keyring_file = config.keyring_file.is_some();
     core.journal = config.journal.is_some();
+    core.member_changes = true;
     Ok(core)
 }
 

@@ -108,6 +108,7 @@ impl Agent {
 
     fn begin_end(&mut self) {
         self.notifier.stopping("Left", self.clock.now());
+        self.handlers.hurry();
         self.life = Life::Ending(self.clock.now() + self.live.handler_leave_wait);
     }
 

@@ -38,11 +38,13 @@ use crate::agent::rpc::socket::{self, Rights};
 use crate::agent::rpc::{self, RpcServer};
 use crate::handler::HandlerQueue;
 use crate::handler::outcome::output_bytes_kept;
+use crate::handler::start::StartSync;
 use crate::os::clock::Clock;
 use crate::os::error::{os_error, shown};
 use crate::os::signals::Signals;
 use crate::os::sys;
 use crate::serf::{Serf, Tags};
+use crate::time::Instant;
 use crate::wire::Keyring;
 
 /// Runs the agent until it ends.
@@ -91,6 +93,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let mut handlers = HandlerQueue::new(handler_dirs.behind(&live.event_handlers));
     let journal = journal::open(&config, &mut serf, &mut handlers, clock.now()).map_err(no_core)?;
 
+    let start_sync = start_sync(&config, &serf, clock.now());
     let mut agent = Agent {
         clock,
         poll,
@@ -121,6 +124,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         joining: Joining::default(),
         retry_join: None,
         life: Life::Running,
+        start_sync,
         own_leave_seen: false,
         unfinished: true,
     };
@@ -132,6 +136,15 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         agent.start_join();
     }
     Ok(agent)
+}
+
+/// When handlers for `sync` run first: after a join, if one is to come.
+fn start_sync(config: &FixedConfig, serf: &Serf, now: Instant) -> StartSync {
+    let is_joining = serf.is_rejoining()
+        || !config.start_join.is_empty()
+        || !config.retry_join.is_empty()
+        || config.discover.is_some();
+    StartSync::new(is_joining, now)
 }
 
 fn runner(config: &FixedConfig, live: &LiveConfig) -> Runner {

@@ -104,9 +104,7 @@ fn read_payload(path: &[u8]) -> Result<Vec<u8>, Failure> {
 }
 
 fn member_kind(name: &[u8]) -> Option<MemberEventKind> {
-    use MemberEventKind::{Failed, Join, Leave, Reap, Update};
-    let kinds = [Join, Leave, Failed, Update, Reap];
-    kinds
+    MemberEventKind::ALL
         .into_iter()
         .find(|kind| kind.as_str().as_bytes() == name)
 }
@@ -148,7 +146,9 @@ fn member(kind: MemberEventKind, text: &[u8]) -> Result<Member, String> {
         addr: SocketAddr::new(ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), PORT),
         tags,
         status: match kind {
-            MemberEventKind::Join | MemberEventKind::Update => MemberStatus::Alive,
+            MemberEventKind::Join | MemberEventKind::Update | MemberEventKind::Sync => {
+                MemberStatus::Alive
+            }
             MemberEventKind::Leave => MemberStatus::Left,
             MemberEventKind::Failed | MemberEventKind::Reap => MemberStatus::Failed,
         },

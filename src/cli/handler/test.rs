@@ -64,10 +64,7 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
     let kept = output_bytes_kept(report.limits.answer_bytes);
     let mut alone = Alone::new(time, grace, kept).map_err(failed)?;
     let mut queue = HandlerQueue::new(vec![handler]);
-    let local = Local {
-        name: &name,
-        tags: &tags,
-    };
+    let local = Local::alone(&name, &tags);
     if let Event::Query(query) = &mut event {
         query.deadline = alone.now() + QUERY_TIME;
     }

@@ -135,6 +135,7 @@ fn json(event: &EventRecord) -> Json {
     EventObject {
         event: &event.event,
         id: more.map(|more| &*more.id),
+        replay: false,
         attempt: 1,
         taken_micros: more.map(|more| more.taken_micros),
         local: more.map(|more| {

@@ -1,4 +1,5 @@
-//! The journal: user events that handlers are still to be run for, so that they outlive the agent.
+//! The journal: user events that handlers are still to be run for, so that they outlive the agent, and
+//! members' events that are held back for a handler.
 //!
 //! Pure: it decides what bytes are appended to which segment, which segment is not needed any more and
 //! which bytes are to be read; the agent has the files.
@@ -10,12 +11,14 @@
 //! to be finished may be in an older one.
 
 mod append;
+mod members;
 mod numbers;
 mod record;
 mod recovery;
 mod scan;
 mod stored;
 
+pub use members::RECORDED_MEMBERS_MAX;
 pub use record::{HandlerKey, ProcessId, Record, Recorded};
 pub use recovery::{BegunRun, Damage, Progress, Recovered, Recovery};
 pub use stored::{Read, Stored};
@@ -23,7 +26,7 @@ pub use stored::{Read, Stored};
 use std::collections::VecDeque;
 
 use crate::ordered::{OrderedMap, OrderedSet};
-use crate::serf::UserEvent;
+use crate::serf::Event;
 use numbers::Numbers;
 use record::{RECORD_BYTES_MAX, RECORDED_HANDLERS_MAX, TEXT_BYTES_MAX};
 
@@ -161,7 +164,7 @@ impl Journal {
     /// `None` if there is no room for it or the disk fails.
     pub fn take(
         &mut self,
-        event: &UserEvent,
+        event: &Event,
         taken_micros: u64,
         is_coalescing: bool,
         mut handlers: Vec<HandlerKey>,
@@ -229,6 +232,16 @@ impl Journal {
             number,
             handler,
             process,
+        };
+        self.mark(number, record);
+    }
+
+    /// A run has ended and asks to be repeated.
+    pub fn postponed(&mut self, number: u64, handler: HandlerKey, attempt: u32) {
+        let record = Record::Postponed {
+            number,
+            handler,
+            attempt,
         };
         self.mark(number, record);
     }

@@ -6,7 +6,10 @@
 //! A payload, which a stranger may have chosen, can therefore never pass for a record when the search
 //! for the next good record runs into it: the salt is known to the owner of the journal only.
 
-use crate::serf::{LamportTime, UserEvent};
+use std::borrow::Cow;
+
+use super::members;
+use crate::serf::{Event, LamportTime, UserEvent};
 use crate::wire::crc32_of;
 
 /// Bytes of a record with header and checksums, at most. The largest user event takes 9 KiB.
@@ -36,15 +39,15 @@ pub struct ProcessId {
     pub boot: u64,
 }
 
-/// A user event in the journal.
+/// An event in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
     /// Its number in the journal: rising, never used twice.
     pub number: u64,
     /// When it was taken in, in microseconds since 1970.
     pub taken_micros: u64,
-    /// The event.
-    pub event: UserEvent,
+    /// The event; no query.
+    pub event: Event,
     /// It has not been handed over yet and waits in the coalescer.
     pub is_coalescing: bool,
     /// The handlers that it is for.
@@ -54,7 +57,7 @@ pub struct Recorded {
 /// What the journal says, in the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// A user event was taken in.
+    /// A user event was taken in, or members' events are held back for a handler.
     Event(Recorded),
     /// The event with this number has left the coalescer.
     HandedOver(u64),
@@ -84,6 +87,15 @@ pub enum Record {
         number: u64,
         /// Which handler.
         handler: HandlerKey,
+    },
+    /// A run has ended and asks to be repeated.
+    Postponed {
+        /// The event's number.
+        number: u64,
+        /// Which handler.
+        handler: HandlerKey,
+        /// The run's, from 1.
+        attempt: u32,
     },
     /// All is done for the events with these numbers.
     Finished {
@@ -130,6 +142,7 @@ impl Record {
             Record::Finished { .. } => 6,
             Record::Handler { .. } => 7,
             Record::Dropped { .. } => 8,
+            Record::Postponed { .. } => 9,
         }
     }
 
@@ -178,6 +191,11 @@ impl Record {
                 process.boot,
             ]),
             Record::Done { number, handler } => put(&[*number, *handler]),
+            Record::Postponed {
+                number,
+                handler,
+                attempt,
+            } => put(&[*number, *handler, u64::from(*attempt)]),
             Record::Finished { first, last } => put(&[*first, *last]),
             Record::Dropped { handler, last } => put(&[*handler, *last]),
             Record::Handler { key, text } => {
@@ -223,29 +241,51 @@ impl Record {
 impl Recorded {
     const COALESCE: u8 = 1;
     const COALESCING: u8 = 2;
+    const MEMBERS: u8 = 4;
 
     /// Bytes of the whole record.
     pub(super) fn record_bytes(&self) -> usize {
         let fixed = 3 * 8 + 1 + 2 + 4;
-        let lists = 8 * self.handlers.len() + self.event.name.len() + self.event.payload.len();
-        FRAME_BYTES + fixed + lists
+        let (_, _, name, payload) = self.parts();
+        FRAME_BYTES + fixed + 8 * self.handlers.len() + name.len() + payload.len()
+    }
+
+    /// Time, flags, name and payload: those of a user event, or what stands for them.
+    fn parts(&self) -> (LamportTime, u8, &[u8], Cow<'_, [u8]>) {
+        match &self.event {
+            Event::User(event) => {
+                let coalesce = u8::from(event.coalesce) * Self::COALESCE;
+                (event.ltime, coalesce, &event.name, (&event.payload).into())
+            }
+            Event::Member(event) => {
+                let (name, members) = (event.kind.as_str(), members::encode(&event.members));
+                (
+                    LamportTime(0),
+                    Self::MEMBERS,
+                    name.as_bytes(),
+                    members.into(),
+                )
+            }
+            // Nobody waits for an answer after a restart.
+            Event::Query(_) => (LamportTime(0), Self::MEMBERS, b"", Cow::default()),
+        }
     }
 
     fn encode(&self, output: &mut Vec<u8>) {
-        for number in [self.number, self.taken_micros, self.event.ltime.0] {
+        let (ltime, flags, name, payload) = self.parts();
+        for number in [self.number, self.taken_micros, ltime.0] {
             output.extend_from_slice(&number.to_le_bytes());
         }
-        let coalesce = u8::from(self.event.coalesce) * Self::COALESCE;
-        output.push(coalesce | (u8::from(self.is_coalescing) * Self::COALESCING));
+        output.push(flags | (u8::from(self.is_coalescing) * Self::COALESCING));
         let handlers = u16::try_from(self.handlers.len()).unwrap_or(u16::MAX);
         output.extend_from_slice(&handlers.to_le_bytes());
-        let name = u32::try_from(self.event.name.len()).unwrap_or(u32::MAX);
-        output.extend_from_slice(&name.to_le_bytes());
+        let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
+        output.extend_from_slice(&length.to_le_bytes());
         for handler in &self.handlers {
             output.extend_from_slice(&handler.to_le_bytes());
         }
-        output.extend_from_slice(&self.event.name);
-        output.extend_from_slice(&self.event.payload);
+        output.extend_from_slice(name);
+        output.extend_from_slice(&payload);
     }
 
     fn decode(body: &mut Body<'_>) -> Option<Self> {
@@ -254,17 +294,24 @@ impl Recorded {
         let handlers = body.take(2)?.try_into().ok().map(u16::from_le_bytes)?;
         let name = body.take(4)?.try_into().ok().map(u32::from_le_bytes)?;
         let handlers = (0..handlers).map(|_| body.number());
+        let handlers = handlers.collect::<Option<_>>()?;
+        let name = body.take(usize::try_from(name).ok()?)?;
+        let payload = std::mem::take(&mut body.0);
+        let event = match flags & Self::MEMBERS {
+            0 => Event::User(UserEvent {
+                ltime: LamportTime(ltime),
+                name: name.to_vec(),
+                payload: payload.to_vec(),
+                coalesce: flags & Self::COALESCE != 0,
+            }),
+            _ => Event::Member(members::decode(name, payload)?),
+        };
         Some(Recorded {
             number,
             taken_micros,
+            event,
             is_coalescing: flags & Self::COALESCING != 0,
-            handlers: handlers.collect::<Option<_>>()?,
-            event: UserEvent {
-                ltime: LamportTime(ltime),
-                name: body.take(usize::try_from(name).ok()?)?.to_vec(),
-                payload: std::mem::take(&mut body.0).to_vec(),
-                coalesce: flags & Self::COALESCE != 0,
-            },
+            handlers,
         })
     }
 }
@@ -319,6 +366,11 @@ fn decode_body(kind: u8, body: &mut Body<'_>) -> Option<Option<Record>> {
         8 => Record::Dropped {
             handler: body.number()?,
             last: body.number()?,
+        },
+        9 => Record::Postponed {
+            number: body.number()?,
+            handler: body.number()?,
+            attempt: u32::try_from(body.number()?).ok()?,
         },
         _ => return Some(None),
     };

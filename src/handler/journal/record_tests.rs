@@ -1,8 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use super::super::RECORDED_MEMBERS_MAX;
 use super::super::scan::{Found, Scan};
 use super::*;
 use crate::rng::Rng;
+use crate::serf::{Member, MemberEvent, MemberEventKind, MemberStatus, Tags};
+use crate::wire::{NodeName, VersionVector};
 
 const SALT: u64 = 0x1234_5678_9abc_def0;
 
@@ -14,23 +17,51 @@ fn event(rng: &mut Rng, number: u64) -> Record {
             .collect::<Vec<u8>>()
     };
     let (name, payload) = (bytes(40), bytes(600));
-    Record::Event(Recorded {
-        number,
-        taken_micros: rng.next_u64(),
-        event: UserEvent {
+    let event = match rng.below(4) {
+        0 => members(rng),
+        _ => Event::User(UserEvent {
             ltime: LamportTime(rng.next_u64()),
             name,
             payload,
             coalesce: rng.chance(0.5),
-        },
+        }),
+    };
+    Record::Event(Recorded {
+        number,
+        taken_micros: rng.next_u64(),
+        event,
         is_coalescing: rng.chance(0.5),
         handlers: (0..rng.below(5)).map(|_| rng.next_u64()).collect(),
     })
 }
 
+fn members(rng: &mut Rng) -> Event {
+    let member = |rng: &mut Rng| {
+        let mut tags = Tags::new();
+        tags.set(b"role", &[b'x'; 400][..rng.below(400)]);
+        let ip: std::net::IpAddr = match rng.chance(0.5) {
+            true => std::net::Ipv4Addr::from(rng.next_u32()).into(),
+            false => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        Member {
+            name: NodeName::new(&[b'n'; 255][..=rng.below(255)]).unwrap(),
+            addr: (ip, rng.next_u32() as u16).into(),
+            tags,
+            status: MemberStatus::Failed,
+            versions: VersionVector::serf(4),
+        }
+    };
+    Event::Member(MemberEvent {
+        kind: MemberEventKind::ALL[rng.below(5)],
+        members: (0..rng.below(RECORDED_MEMBERS_MAX))
+            .map(|_| member(rng))
+            .collect(),
+    })
+}
+
 fn any(rng: &mut Rng, number: u64) -> Record {
     let handler = rng.next_u64();
-    match rng.below(8) {
+    match rng.below(9) {
         0 => Record::HandedOver(number),
         1 => Record::Begun {
             number,
@@ -55,6 +86,11 @@ fn any(rng: &mut Rng, number: u64) -> Record {
         5 => Record::Handler {
             key: handler,
             text: b"user:x=echo".to_vec(),
+        },
+        7 => Record::Postponed {
+            number,
+            handler,
+            attempt: rng.next_u32(),
         },
         6 => Record::Dropped {
             handler,
@@ -186,7 +222,12 @@ fn a_payload_never_passes_for_a_record() {
     let Record::Event(mut recorded) = event(&mut rng, 1) else {
         unreachable!();
     };
-    recorded.event.payload = forged.repeat(10);
+    recorded.event = Event::User(UserEvent {
+        ltime: LamportTime(1),
+        name: Vec::new(),
+        payload: forged.repeat(10),
+        coalesce: false,
+    });
     let mut bytes = Vec::new();
     Record::Event(recorded).encode(SALT, 0, &mut bytes);
     bytes[0] ^= 1;

@@ -7,7 +7,7 @@ use super::record::{HandlerKey, ProcessId, Record, Recorded};
 use super::scan::{Found, Scan};
 use super::{Counters, Journal, Segment, SegmentId, Settings};
 use crate::ordered::OrderedMap;
-use crate::serf::{LamportTime, UserEvent};
+use crate::serf::{Event, LamportTime, UserEvent};
 
 /// Numbers beyond it are no numbers of a journal; so that none overflows.
 const NUMBER_MAX: u64 = 1 << 62;
@@ -39,6 +39,8 @@ pub struct Progress {
     pub done: Vec<HandlerKey>,
     /// The run that had begun.
     pub begun: Option<BegunRun>,
+    /// Handlers that have asked for another run, and the number of the last one.
+    pub postponed: Vec<(HandlerKey, u32)>,
 }
 
 /// What an agent needs to go on, besides the journal itself.
@@ -113,7 +115,8 @@ impl Recovery {
             Record::HandedOver(number)
             | Record::Begun { number, .. }
             | Record::Process { number, .. }
-            | Record::Done { number, .. } => *number,
+            | Record::Done { number, .. }
+            | Record::Postponed { number, .. } => *number,
             Record::Finished { last, .. } | Record::Dropped { last, .. } => *last,
             Record::Handler { .. } => 0,
         };
@@ -153,6 +156,15 @@ impl Recovery {
                     progress.done.push(handler);
                 }
             }
+            Record::Postponed {
+                handler, attempt, ..
+            } => {
+                if let Some(progress) = self.progress_of(number) {
+                    progress.begun = progress.begun.filter(|begun| begun.handler != handler);
+                    progress.postponed.retain(|(other, _)| *other != handler);
+                    progress.postponed.push((handler, attempt));
+                }
+            }
             Record::Finished { first, last } => self.finished(first, last),
             Record::Dropped { handler, last } => {
                 if self.dropped.len() < TEXTS_MAX {
@@ -172,7 +184,9 @@ impl Recovery {
             self.damaged += 1;
             return;
         }
-        self.remember(&recorded.event);
+        if let Event::User(event) = &recorded.event {
+            self.remember(event);
+        }
         if recorded.is_coalescing && self.coalescing.len() < DETAILS_MAX {
             self.coalescing.insert(recorded.number, recorded);
         }

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::rng::Rng;
-use crate::serf::LamportTime;
+use crate::serf::{LamportTime, UserEvent};
 
 const SEED: u64 = 99;
 
-fn event(number: u64, bytes: usize) -> UserEvent {
-    UserEvent {
+fn event(number: u64, bytes: usize) -> Event {
+    Event::User(UserEvent {
         ltime: LamportTime(number),
         name: format!("e{number}").into_bytes(),
         payload: vec![b'x'; bytes],
         coalesce: false,
-    }
+    })
 }
 
 /// The files of a journal, in memory.
@@ -129,6 +129,7 @@ fn the_progress_of_runs_comes_back() {
         process: Some(process),
     };
     let expected = Progress {
+        postponed: Vec::new(),
         done: vec![5],
         begun: Some(begun),
     };

@@ -1,9 +1,10 @@
 //! What an operator sees of the queue, and can do with it.
 
 use super::{HandlerQueue, Slot, Waiting, note_handled};
-use crate::handler::Described;
 use crate::handler::journal::HandlerKey;
+use crate::handler::{Described, Registered};
 use crate::ordered::OrderedSet;
+use crate::time::Instant;
 
 /// Where an event stands with a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,12 @@ pub enum EntryState {
     Running,
     /// It waits for its turn.
     Waiting,
+    /// The member may come back.
+    Held,
+    /// It waits for quiet.
+    Settling,
+    /// The handler has asked for another run.
+    Retrying,
     /// The handler is paused.
     Paused,
     /// The handler is not there any more.
@@ -24,6 +31,9 @@ impl EntryState {
         match self {
             EntryState::Running => "running",
             EntryState::Waiting => "waiting",
+            EntryState::Held => "held",
+            EntryState::Settling => "settling",
+            EntryState::Retrying => "retrying",
             EntryState::Paused => "paused",
             EntryState::Missing => "missing",
         }
@@ -53,6 +63,15 @@ impl HandlerQueue {
     pub fn entries(&self, limit: usize) -> (Vec<Entry>, usize) {
         let mut entries = self.current_entries();
         let mut shown = 0;
+        for registered in self.handlers.list() {
+            for (waiting, state) in registered.waiting() {
+                if entries.len() >= limit {
+                    break;
+                }
+                entries.push(registered.entry(waiting, state));
+                shown += 1;
+            }
+        }
         let parked = self.parked.iter();
         let events = parked.chain(self.in_memory().filter(|w| w.wanted));
         for waiting in events {
@@ -71,34 +90,26 @@ impl HandlerQueue {
     }
 
     fn current_entries(&self) -> Vec<Entry> {
-        let Some(current) = &self.current else {
-            return Vec::new();
-        };
-        let running = current.running.iter().map(|run| (run, EntryState::Running));
-        let waiting = current.scripts.iter().map(|run| (run, EntryState::Waiting));
-        let entry = |(run, state): (&super::Run, EntryState)| Entry {
-            handler: self.handlers.name_of(run.id).into(),
-            attempts: run.attempt - u32::from(state != EntryState::Running),
-            state,
-            ..blank(&current.waiting)
-        };
-        running.chain(waiting).map(entry).collect()
+        let mut entries = Vec::new();
+        for current in self.current.iter().chain(&self.suspended) {
+            let running = current.running.iter().map(|run| (run, EntryState::Running));
+            let waiting = current.scripts.iter().map(|run| (run, EntryState::Waiting));
+            entries.extend(running.chain(waiting).map(|(run, state)| Entry {
+                handler: self.handlers.name_of(run.id).into(),
+                attempts: run.attempt - u32::from(state != EntryState::Running),
+                state,
+                ..blank(&current.waiting)
+            }));
+        }
+        entries
     }
 
     fn entries_of(&self, waiting: &Waiting) -> Vec<Entry> {
-        let begun = waiting.progress.as_deref().and_then(|p| p.begun);
         let owed = self.owed(waiting);
-        let present = owed.present.into_iter().map(|(r, _)| Entry {
-            handler: r.name.clone().into_bytes(),
-            attempts: begun
-                .filter(|b| b.handler == r.key)
-                .map_or(0, |b| b.attempt),
-            state: match r.is_paused {
-                true => EntryState::Paused,
-                false => EntryState::Waiting,
-            },
-            ..blank(waiting)
-        });
+        let present = owed
+            .present
+            .into_iter()
+            .map(|debt| debt.registered.entry(waiting, debt.registered.state()));
         let missing = owed.missing.into_iter().map(|key| Entry {
             handler: self.text_of(key),
             state: EntryState::Missing,
@@ -123,16 +134,20 @@ impl HandlerQueue {
     /// handler would have run for.
     pub fn drop_all(&mut self) -> usize {
         let count = self.wanted_len();
-        let kept = self.current.as_ref().and_then(|c| c.waiting.number);
+        let under_way = self.current.iter().chain(&self.suspended);
+        let kept: Vec<u64> = under_way.flat_map(|c| c.waiting.numbers()).collect();
         let pending = self.pending_numbers();
-        if let Some(journal) = &mut self.journal {
-            let kept: Vec<u64> = kept.into_iter().chain(pending).collect();
-            journal.clear_except(&kept);
-        }
         for slot in std::mem::take(&mut self.waiting) {
             if let Slot::Event(waiting) = slot {
                 note_handled(&mut self.handled_queries, &waiting.event);
             }
+        }
+        for index in 0..self.handlers.list().len() {
+            self.drop_lane(index);
+        }
+        if let Some(journal) = &mut self.journal {
+            let kept: Vec<u64> = kept.into_iter().chain(pending).collect();
+            journal.clear_except(&kept);
         }
         self.bytes = 0;
         self.parked.clear();
@@ -140,10 +155,27 @@ impl HandlerQueue {
         count
     }
 
+    /// Gives up what waits in the lane of a handler. Returns how much that was.
+    fn drop_lane(&mut self, index: usize) -> usize {
+        let Some(registered) = self.handlers.get_mut(index) else {
+            return 0;
+        };
+        let key = registered.key;
+        let sync = registered.lane.sync.take();
+        // Those that are gone already count as gone from the start.
+        let events = registered.lane.clear(Instant::ORIGIN);
+        let count = events.len() + usize::from(sync.is_some());
+        self.lanes_are_through(events, key);
+        self.give_up_tickets(sync.map(|sync| sync.tickets).unwrap_or_default());
+        self.lane_bytes = self.handlers.lane_bytes();
+        count
+    }
+
     /// Gives up what waits for the handler of that name; the run under way goes on. Returns the number
     /// of events in memory; `None`: there is no such handler.
     pub fn drop_handler(&mut self, name: &str) -> Option<usize> {
-        let key = self.handlers.key_of(name)?;
+        let index = self.handlers.index_of(name)?;
+        let key = self.handlers.get(index)?.key;
         let mut count = 0;
         let mut given_up = OrderedSet::from([key]);
         let mut waiting = std::mem::take(&mut self.waiting);
@@ -153,17 +185,16 @@ impl HandlerQueue {
             Slot::Stored(_) => None,
         });
         for waiting in events.chain(&mut parked) {
-            let present = self.owed(waiting).present.into_iter();
-            let mut present = present.map(|(registered, replaces)| (registered.key, replaces));
-            let Some((_, replaces)) = present.find(|(present, _)| *present == key) else {
-                continue;
-            };
-            drop(present);
-            let progress = waiting.progress.get_or_insert_default();
-            progress.done.push(key);
-            progress.done.extend_from_slice(&replaces);
-            given_up.extend(replaces);
-            count += 1;
+            let mut present = self.owed(waiting).present.into_iter();
+            let debt = present.find(|debt| debt.index == index);
+            if let Some(replaces) = debt.map(|debt| debt.replaces) {
+                drop(present);
+                let done = &mut waiting.course_mut().done;
+                done.push(key);
+                done.extend_from_slice(&replaces);
+                given_up.extend(replaces);
+                count += 1;
+            }
         }
         (self.waiting, self.parked) = (waiting, parked);
         for key in &given_up {
@@ -171,7 +202,8 @@ impl HandlerQueue {
                 journal.drop_handler(*key);
             }
         }
-        if let Some(current) = &mut self.current {
+        count += self.drop_lane(index);
+        for current in self.current.iter_mut().chain(&mut self.suspended) {
             let before = current.scripts.len();
             current.scripts.retain(|run| run.key != key);
             count += before - current.scripts.len();
@@ -209,6 +241,17 @@ impl HandlerQueue {
         for number in finished {
             self.finish(number);
         }
+        for index in 0..self.handlers.list().len() {
+            let Some(registered) = self.handlers.get_mut(index) else {
+                break;
+            };
+            let key = registered.key;
+            let mut gone = registered.lane.retain(|waiting| *waiting.id != *id);
+            gone.extend(registered.lane.hold.remove(id));
+            found |= !gone.is_empty();
+            self.lanes_are_through(gone, key);
+        }
+        self.lane_bytes = self.handlers.lane_bytes();
         found
     }
 
@@ -223,17 +266,50 @@ impl HandlerQueue {
 
     /// Events in memory that wait for the handler with that key, the one under way included.
     pub fn waiting_for(&self, key: HandlerKey) -> usize {
-        let current = self
-            .current
-            .iter()
-            .flat_map(|c| c.running.iter().chain(&c.scripts));
-        let current = current.filter(|run| run.key == key).count();
-        let events = self.in_memory().chain(&self.parked);
-        let waits = |w: &&Waiting| {
-            let done = w.progress.as_ref().is_some_and(|p| p.done.contains(&key));
-            !done && self.handlers.matching(&w.event).any(|r| r.key == key)
+        let under_way = self.current.iter().chain(&self.suspended);
+        let runs = under_way.flat_map(|c| c.running.iter().chain(&c.scripts));
+        let under_way = runs.filter(|run| run.key == key).count();
+        let registered = self.handlers.list().iter().find(|r| r.key == key);
+        let Some(registered) = registered else {
+            return under_way;
         };
-        current + events.filter(waits).count()
+        let events = self.in_memory().chain(&self.parked);
+        let waits = |w: &&Waiting| !w.course().is_through(key) && registered.wants(&w.event);
+        let in_lane = registered.waiting().count() + usize::from(registered.lane.sync.is_some());
+        under_way + in_lane + events.filter(waits).count()
+    }
+}
+
+impl Registered {
+    /// Where an event stands that could be run now if the handler could.
+    fn state(&self) -> EntryState {
+        match (self.is_paused, self.lane.pause) {
+            (true, _) => EntryState::Paused,
+            (false, Some(_)) => EntryState::Retrying,
+            (false, None) => EntryState::Waiting,
+        }
+    }
+
+    /// What waits in its lane, and for what.
+    fn waiting(&self) -> impl Iterator<Item = (&Waiting, EntryState)> {
+        let ready = self.state();
+        let lane = &self.lane;
+        let held = lane.hold.iter().map(|w| (w, EntryState::Held));
+        let settling = lane.settling().map(|w| (w, EntryState::Settling));
+        let ready = lane.ready.iter().map(move |w| (w, ready));
+        ready.chain(settling).chain(held)
+    }
+
+    fn entry(&self, waiting: &Waiting, state: EntryState) -> Entry {
+        let course = waiting.course();
+        let begun = course.begun.filter(|begun| begun.handler == self.key);
+        let ended = course.attempts_ended(self.key);
+        Entry {
+            handler: self.name.clone().into_bytes(),
+            attempts: begun.map_or(ended, |begun| begun.attempt),
+            state,
+            ..blank(waiting)
+        }
     }
 }
 

@@ -10,15 +10,11 @@
 //! one, should it come back. Without such a successor the event waits for the missing handler. Other new
 //! handlers get an event only if none has had it before.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
-use super::{HandlerQueue, Run, Slot, Waiting, note_handled};
+use super::{Course, HandlerQueue, Run, Slot, Waiting};
 use crate::count::Count;
-use crate::handler::Described;
-use crate::handler::journal::{HandlerKey, Journal, ProcessId, Progress, Recovered};
+use crate::handler::journal::{HandlerKey, Journal, ProcessId, Recovered};
 use crate::handler::moment::Moment;
-use crate::handler::registered::Registered;
+use crate::handler::{Described, HandlerSettings};
 use crate::ordered::OrderedMap;
 use crate::serf::{Event, LamportTime, UserEvent, event_hash};
 use crate::time::Duration;
@@ -26,8 +22,6 @@ use crate::wire::name::Escaped;
 
 /// How long a user event that the journal has may wait.
 pub const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
-/// How often a run may begin: once, and once again if the agent ended during it.
-const ATTEMPTS_MAX: u32 = 2;
 /// Events that the journal has and that were not handed over, at most. The core holds 4,096 back for
 /// coalescing, and fewer for other reasons; one beyond is not recorded.
 const PENDING_MAX: usize = 8192;
@@ -50,38 +44,21 @@ struct Unhanded {
     handlers: Vec<HandlerKey>,
 }
 
-/// What an event is still for.
-pub(super) struct Owed<'a> {
-    /// Handlers, each with the missing ones that it replaces.
-    pub(super) present: Vec<(&'a Registered, Vec<HandlerKey>)>,
-    /// Missing ones that are waited for.
-    pub(super) missing: Vec<HandlerKey>,
-}
-
-impl Run {
-    /// The handlers that are done with the event when it is.
-    fn keys(&self) -> impl Iterator<Item = HandlerKey> + '_ {
-        std::iter::once(self.key).chain(self.replaces.iter().copied())
-    }
-}
-
 impl HandlerQueue {
     /// Goes on with a journal of an earlier life, or begins an empty one. To be called before the first
     /// event.
     pub fn attach_journal(&mut self, journal: Journal, recovered: Recovered) {
         for (number, progress) in recovered.progress {
-            if let Some(process) = progress.begun.and_then(|begun| begun.process) {
-                self.awaited.push_back(process);
-            }
-            self.progress.insert(number, progress);
+            let begun = progress.begun.as_ref();
+            let process = begun.and_then(|begun| Some((begun.process?, begun.handler)));
+            self.awaited.extend(process);
+            self.progress.insert(number, Course::from(progress).into());
         }
         for recorded in recovered.coalescing {
-            self.note_pending(
-                &recorded.event,
-                recorded.number,
-                recorded.taken_micros,
-                recorded.handlers,
-            );
+            let (number, taken_micros) = (recorded.number, recorded.taken_micros);
+            if let Event::User(event) = &recorded.event {
+                self.note_pending(event, number, taken_micros, recorded.handlers);
+            }
         }
         self.waiting.extend(journal.stored().map(Slot::Stored));
         self.journal = Some(journal);
@@ -97,9 +74,12 @@ impl HandlerQueue {
         self.journal.as_mut()
     }
 
-    /// A process of an earlier life that must end before any handler is run.
-    pub fn awaited(&self) -> Option<ProcessId> {
-        self.awaited.front().copied()
+    /// A process of an earlier life that must end before any handler is run, and what it is a run of if
+    /// that handler is still there.
+    pub fn awaited(&self) -> Option<(ProcessId, Option<&HandlerSettings>)> {
+        let (process, key) = *self.awaited.front()?;
+        let handler = self.handlers.list().iter().find(|r| r.key == key);
+        Some((process, handler.map(|r| &*r.settings)))
     }
 
     /// It has ended, or its end is not waited for any longer.
@@ -121,14 +101,15 @@ impl HandlerQueue {
             journal.describe(registered.key, &registered.text());
             keys.push(registered.key);
         }
-        let Event::User(event) = event else {
-            return;
-        };
         if keys.is_empty() || self.pending.count >= PENDING_MAX {
             return;
         }
-        if let Some(number) = journal.take(&event, at.unix_micros, event.coalesce, keys.clone()) {
-            self.note_pending(&event, number, at.unix_micros, keys);
+        let Event::User(user) = &event else {
+            return;
+        };
+        let taken = journal.take(&event, at.unix_micros, user.coalesce, keys.clone());
+        if let Some(number) = taken {
+            self.note_pending(user, number, at.unix_micros, keys);
         }
     }
 
@@ -224,90 +205,17 @@ impl HandlerQueue {
         waiting.wanted && waiting.number.is_some_and(recorded)
     }
 
-    /// Nothing more is to be done for an event.
+    /// The row is through with an event.
     pub(super) fn finish(&mut self, number: Option<u64>) {
-        if let (Some(number), Some(journal)) = (number, &mut self.journal) {
+        let Some(number) = number.filter(|number| self.shares.row_is_through(*number)) else {
+            return;
+        };
+        if let Some(journal) = &mut self.journal {
             journal.finished(number);
         }
     }
 
-    /// What an event is still for.
-    pub(super) fn owed<'a>(&'a self, waiting: &'a Waiting) -> Owed<'a> {
-        let done = waiting.progress.as_deref().map_or(&[][..], |p| &p.done);
-        let is_done = |key: HandlerKey| done.contains(&key) || self.is_dropped(waiting, key);
-        let text = |key| self.journal.as_ref().and_then(|journal| journal.text(key));
-        let is_missing = |key: &HandlerKey| !is_done(*key) && !self.handlers.has_key(*key);
-        let recorded = waiting.number.map_or(&[][..], |_| &waiting.recorded);
-        let missing: Vec<_> = recorded.iter().copied().filter(is_missing).collect();
-        let (mut present, mut replaced) = (Vec::new(), Vec::new());
-        for registered in self.handlers.matching(&waiting.event) {
-            let is_new = waiting.number.is_some() && !recorded.contains(&registered.key);
-            let succeeds = |key: &&HandlerKey| {
-                text(**key).is_some_and(|text| registered.succeeds(**key, text))
-            };
-            let replaces: Vec<_> = match is_new && registered.is_durable() {
-                true => missing.iter().filter(succeeds).copied().collect(),
-                false => Vec::new(),
-            };
-            replaced.extend_from_slice(&replaces);
-            let is_late = is_new && !done.is_empty() && replaces.is_empty();
-            if !is_late && !is_done(registered.key) {
-                present.push((registered, replaces));
-            }
-        }
-        let is_replaced = |key: &HandlerKey| replaced.contains(key);
-        Owed {
-            present,
-            missing: missing.into_iter().filter(|k| !is_replaced(k)).collect(),
-        }
-    }
-
-    /// The handlers to be run for an event, and whether others are left for it that cannot be.
-    pub(super) fn plan(&mut self, waiting: &mut Waiting) -> (VecDeque<Run>, bool) {
-        let begun = waiting.progress.as_deref().and_then(|p| p.begun);
-        let owed = self.owed(waiting);
-        let (mut runs, mut is_held) = (VecDeque::new(), !owed.missing.is_empty());
-        let mut given_up = Vec::new();
-        for (registered, replaces) in owed.present {
-            let key = registered.key;
-            if registered.is_paused {
-                // Nobody waits for the answer to a query so long.
-                is_held |= !matches!(waiting.event, Event::Query(_));
-                continue;
-            }
-            let begun = begun.filter(|begun| begun.handler == key);
-            let attempt = begun.map_or(1, |begun| begun.attempt.saturating_add(1));
-            if attempt > ATTEMPTS_MAX || (begun.is_some() && registered.is_once()) {
-                given_up.push((key, replaces, registered.text(), attempt));
-                continue;
-            }
-            runs.push_back(Run {
-                id: registered.id,
-                key,
-                settings: Arc::clone(&registered.settings),
-                replaces,
-                script: registered.settings.action.text(),
-                attempt,
-            });
-        }
-        let is_last = runs.is_empty() && !is_held;
-        for (key, replaces, text, attempt) in given_up {
-            self.give_up(waiting, &text, attempt);
-            let progress = waiting.progress.get_or_insert_default();
-            for key in std::iter::once(key).chain(replaces) {
-                if let (Some(journal), Some(number), false) =
-                    (&mut self.journal, waiting.number, is_last)
-                {
-                    journal.done(number, key);
-                }
-                progress.done.push(key);
-            }
-            progress.begun = None;
-        }
-        (runs, is_held)
-    }
-
-    fn give_up(&mut self, waiting: &Waiting, text: &[u8], attempt: u32) {
+    pub(super) fn give_up(&mut self, waiting: &Waiting, text: &[u8], attempt: u32) {
         self.counters.given_up += 1;
         let (text, event, id) = (Escaped(text), Described(&waiting.event), &waiting.id);
         let times = if attempt > 2 { "twice" } else { "once" };
@@ -322,7 +230,7 @@ impl HandlerQueue {
         let Some(current) = &self.current else {
             return;
         };
-        if run.attempt > 1 {
+        if run.is_replay {
             self.counters.repeated += 1;
             log::warn!(
                 target: "agent",
@@ -368,30 +276,46 @@ impl HandlerQueue {
         let Some(current) = &mut self.current else {
             return;
         };
-        current.done.extend(run.keys());
-        let is_last = current.scripts.is_empty() && !current.is_held;
-        let number = current.waiting.number;
-        if is_last {
-            // In one write with the beginning of what comes next.
-            return self.finish(number);
+        if current.lane.is_some() {
+            let replaces = current.waiting.course().replaces.clone();
+            for number in current.waiting.numbers().collect::<Vec<_>>() {
+                self.lane_is_through(number, run.key, &replaces);
+            }
+            return;
         }
-        if let (Some(number), Some(journal)) = (number, &mut self.journal) {
+        current.done.extend(run.keys());
+        let Some(number) = current.waiting.number else {
+            return;
+        };
+        let is_left = current.is_held || !current.scripts.is_empty();
+        if !is_left && !self.shares.is_shared(number) {
+            // In one write with the beginning of what comes next.
+            return self.finish(Some(number));
+        }
+        if let Some(journal) = &mut self.journal {
             run.keys().for_each(|key| journal.done(number, key));
         }
     }
 
-    /// All that could be run for the current event was run.
+    /// If all that could be run for the current event was run, goes on with what it has interrupted.
     pub(super) fn end_current(&mut self) {
-        let Some(mut current) = self.current.take() else {
+        if self.current.as_ref().is_some_and(|c| !c.scripts.is_empty()) {
+            return;
+        }
+        let Some(mut current) = std::mem::replace(&mut self.current, self.suspended.take()) else {
             return;
         };
-        note_handled(&mut self.handled_queries, &current.waiting.event);
+        self.query_ends(&current.waiting.event);
+        if current.lane.is_some() {
+            return;
+        }
         if !current.is_held {
             return self.finish(current.waiting.number);
         }
-        let done = current.done;
-        current.waiting.progress = Some(Box::new(Progress { done, begun: None }));
-        self.park(current.waiting);
+        let course = current.waiting.course_mut();
+        course.done = current.done;
+        course.begun = None;
+        self.park(current.waiting, current.expires_micros);
     }
 
     /// The node has left for good: what waits is given up.
@@ -410,6 +334,10 @@ impl HandlerQueue {
         self.parked.clear();
         self.parked_bytes = 0;
         self.pending = Pending::default();
+        self.shares.clear();
+        self.handlers
+            .retain_in_lanes(|waiting| waiting.number.is_none());
+        self.lane_bytes = self.handlers.lane_bytes();
     }
 
     /// Events that wait in memory and are not in the journal, which works again: they are recorded.
@@ -424,14 +352,16 @@ impl HandlerQueue {
             let is_recorded = waiting
                 .number
                 .is_some_and(|number| journal.contains(number));
-            let (false, Event::User(event)) = (is_recorded, &waiting.event) else {
+            let (false, Event::User(_)) = (is_recorded, &waiting.event) else {
                 continue;
             };
+            let course = waiting.course();
             let durable = self.handlers.matching(&waiting.event);
-            let durable = durable.filter(|r| r.is_durable());
+            let durable = durable.filter(|r| r.is_durable() && !course.is_through(r.key));
             let keys: Vec<HandlerKey> = durable.map(|r| r.key).collect();
             if !keys.is_empty() {
-                waiting.number = journal.take(event, waiting.taken_micros, false, keys.clone());
+                let taken = waiting.taken_micros;
+                waiting.number = journal.take(&waiting.event, taken, false, keys.clone());
                 waiting.recorded = keys.into();
             }
         }

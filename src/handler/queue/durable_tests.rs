@@ -302,10 +302,8 @@ fn what_waited_too_long_is_dropped() {
     let mut durable = Durable::new(&["user=A"], 1 << 20);
     durable.fire(1, false);
     let name = NodeName::new(b"self").unwrap();
-    let local = Local {
-        name: &name,
-        tags: &Tags::new(),
-    };
+    let tags = Tags::new();
+    let local = Local::alone(&name, &tags);
     let day = NOW + MAX_AGE;
     let late = day + Duration::from_millis(1);
     assert_eq!(durable.queue.poll_invocation(local, late), None);

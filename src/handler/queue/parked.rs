@@ -4,14 +4,16 @@ use super::{HandlerQueue, MAX_AGE, Slot, Waiting};
 use crate::handler::Described;
 use crate::handler::moment::Moment;
 use crate::serf::Event;
-use crate::time::Duration;
 
 /// Bytes of events that wait for handlers that are paused or missing, at most; the oldest give way.
 const PARKED_BYTES_MAX: usize = 16 << 20;
+/// Least time between looks at all of them for those that have waited too long.
+const LOOK_INTERVAL_MICROS: u64 = 1_000_000;
 
 impl HandlerQueue {
     /// Puts an event aside until the handlers that are left for it can be run.
-    pub(super) fn park(&mut self, waiting: Waiting) {
+    pub(super) fn park(&mut self, waiting: Waiting, expires_micros: u64) {
+        self.parked_expiry_micros = self.parked_expiry_micros.min(expires_micros);
         self.parked_bytes += waiting.cost;
         self.parked.push_back(waiting);
         while self.parked_bytes > PARKED_BYTES_MAX {
@@ -33,6 +35,7 @@ impl HandlerQueue {
     /// Handlers came or go on: what was put aside is looked at again, before all else.
     pub(super) fn unpark(&mut self) {
         self.parked_bytes = 0;
+        self.parked_expiry_micros = u64::MAX;
         while let Some(mut waiting) = self.parked.pop_back() {
             waiting.wanted = true;
             self.bytes = self.bytes.saturating_add(waiting.cost);
@@ -40,30 +43,34 @@ impl HandlerQueue {
         }
     }
 
-    pub(super) fn is_expired(&self, waiting: &Waiting, at: Moment) -> bool {
-        let age = Duration::from_micros(at.unix_micros.saturating_sub(waiting.taken_micros));
-        waiting.number.is_some() && age > MAX_AGE
+    pub(super) fn expire(&mut self, waiting: &Waiting, index: usize) {
+        self.counters.expired += 1;
+        let handler = self.handlers.get(index).map_or("", |r| r.name.as_str());
+        log::warn!(
+            target: "agent",
+            "Dropping '{}' ({}) for handler '{}': it has waited too long",
+            Described(&waiting.event),
+            waiting.id,
+            handler.escape_debug()
+        );
     }
 
-    pub(super) fn expire(&mut self, waiting: &Waiting) {
+    pub(super) fn expire_missing(&mut self, waiting: &Waiting) {
         self.counters.expired += 1;
         log::warn!(
             target: "agent",
-            "Dropping '{}' ({}): it has waited for more than {MAX_AGE:?}",
+            "Dropping '{}' ({}) for a handler that is missing: it has waited for more than {MAX_AGE:?}",
             Described(&waiting.event),
             waiting.id
         );
-        self.finish(waiting.number);
     }
 
-    pub(super) fn expire_parked(&mut self, at: Moment) {
-        while let Some(oldest) = self.parked.pop_front() {
-            if !self.is_expired(&oldest, at) {
-                self.parked.push_front(oldest);
-                return;
-            }
-            self.parked_bytes -= oldest.cost;
-            self.expire(&oldest);
+    /// Looks whether something that was put aside has waited too long.
+    pub(super) fn look_at_parked(&mut self, at: Moment) {
+        if at.unix_micros > self.parked_expiry_micros {
+            self.unpark();
+            // So that one that is kept for others does not take all the time there is.
+            self.parked_expiry_micros = at.unix_micros + LOOK_INTERVAL_MICROS;
         }
     }
 
@@ -76,26 +83,27 @@ impl HandlerQueue {
         let Some(below) = journal.carried_below() else {
             return;
         };
-        let old = |w: &&mut Waiting| w.number.is_some_and(|number| number < below);
+        let shares = &self.shares;
+        let old = |w: &&mut Waiting| {
+            let old = |number: &u64| *number < below && !shares.is_shared(*number);
+            w.number.filter(old).is_some()
+        };
         let carried: Vec<&mut Waiting> = self.parked.iter_mut().filter(old).collect();
         if carried.is_empty() || carried.len() < journal.waiting_below(below) {
             return;
         }
         for waiting in carried {
-            let (Event::User(event), Some(old)) = (&waiting.event, waiting.number) else {
+            let Some(old) = waiting.number else {
                 continue;
             };
-            let done = waiting
-                .progress
-                .as_ref()
-                .map(|p| p.done.clone())
-                .unwrap_or_default();
+            let done = waiting.course().done.clone();
             let left = waiting
                 .recorded
                 .iter()
                 .copied()
                 .filter(|key| !done.contains(key));
-            let Some(new) = journal.take(event, waiting.taken_micros, false, left.collect()) else {
+            let taken = waiting.taken_micros;
+            let Some(new) = journal.take(&waiting.event, taken, false, left.collect()) else {
                 return;
             };
             for key in done {

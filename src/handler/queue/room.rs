@@ -36,7 +36,8 @@ pub(super) struct DropLog {
 
 impl HandlerQueue {
     pub(super) fn has_room(&self, cost: usize) -> bool {
-        self.bytes.saturating_add(cost) <= self.bytes_max
+        let bytes = self.bytes.saturating_add(self.lane_bytes);
+        bytes.saturating_add(cost) <= self.bytes_max
     }
 
     pub(super) fn forget_unwanted(&mut self) {
@@ -67,10 +68,13 @@ impl HandlerQueue {
             };
             let stored = match slot {
                 Slot::Stored(stored) => stored,
-                Slot::Event(waiting) => match waiting.number.filter(|&n| journal.contains(n)) {
+                Slot::Event(mut waiting) => match waiting.number.filter(|&n| journal.contains(n)) {
                     Some(number) => {
                         self.bytes = self.bytes.saturating_sub(waiting.cost);
                         journal.unload(number);
+                        if let Some(course) = waiting.take_course() {
+                            self.progress.insert(number, course);
+                        }
                         Stored::new(number, number)
                     }
                     None => {
@@ -145,7 +149,7 @@ impl HandlerQueue {
 
 /// Removes from older news the nodes that there are newer ones of; tells how many. What an update says
 /// goes into a join or update that waits, and is taken from the news then.
-fn give_way(
+pub(super) fn give_way(
     old: &mut MemberEvent,
     kind: MemberEventKind,
     news: &mut OrderedMap<NodeName, Option<Member>>,

@@ -1,11 +1,11 @@
 //! User events of the queue that wait on the disk alone, on their way back into memory.
 
-use super::{HandlerQueue, Slot, Waiting, cost};
+use super::{HandlerQueue, Slot, Waiting};
 use crate::count::Count;
 use crate::handler::journal::{Read, Recorded};
-use crate::handler::moment::user_event_id;
+use crate::handler::moment::event_id;
 use crate::ordered::sort_by;
-use crate::serf::Event;
+use crate::serf::{Event, LamportTime};
 
 impl HandlerQueue {
     /// Events that wait on the disk alone and whose turn has come: what to read. Whoever takes it owes
@@ -16,7 +16,7 @@ impl HandlerQueue {
             return None;
         }
         let is_busy = |c: &super::Current| c.running.is_some() || !c.scripts.is_empty();
-        if self.current.as_ref().is_some_and(is_busy) {
+        if self.suspended.is_some() || self.current.as_ref().is_some_and(is_busy) {
             return None;
         }
         while let Some(Slot::Stored(stored)) = self.waiting.front() {
@@ -43,11 +43,18 @@ impl HandlerQueue {
         let progress = &self.progress;
         let was_begun = |number| progress.get(&number).is_some_and(|p| p.begun.is_some());
         sort_by(&mut events, |a, b| {
-            let key = |r: &Recorded| (!was_begun(r.number), r.event.ltime, r.number);
+            let key = |r: &Recorded| {
+                let ltime = match &r.event {
+                    Event::User(event) => event.ltime,
+                    _ => LamportTime(0),
+                };
+                (!was_begun(r.number), ltime, r.number)
+            };
             key(a).cmp(&key(b))
         });
-        for recorded in events.into_iter().rev() {
-            let waiting = self.recovered(recorded);
+        self.is_listed = false;
+        let events: Vec<Waiting> = events.into_iter().map(|r| self.recovered(r)).collect();
+        for waiting in events.into_iter().rev() {
             self.bytes = self.bytes.saturating_add(waiting.cost);
             self.waiting.push_front(Slot::Event(waiting));
         }
@@ -61,17 +68,18 @@ impl HandlerQueue {
             handlers,
             ..
         } = recorded;
-        let id = user_event_id(&event).into();
-        let event = Event::User(event);
-        Waiting {
-            id,
-            taken_micros,
-            cost: cost(&event) + 8 * handlers.len(),
-            event,
-            wanted: true,
-            number: Some(number),
-            recorded: handlers.into(),
-            progress: self.progress.remove(&number).map(Box::new),
+        let is_members = matches!(event, Event::Member(_));
+        self.last_position += 1;
+        // No event of this life has a number like it.
+        let id = event_id(&event, number).into();
+        let mut waiting = Waiting::new(event, id, taken_micros, self.last_position);
+        waiting.cost += 8 * handlers.len();
+        waiting.number = Some(number);
+        waiting.recorded = handlers.into();
+        waiting.set_course(self.progress.remove(&number));
+        if is_members {
+            waiting.course_mut().is_recovered = true;
         }
+        waiting
     }
 }

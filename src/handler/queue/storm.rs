@@ -1,7 +1,6 @@
 //! Notices when events of one name keep the queue busy: most often a handler fires the event that it is
 //! run for.
 
-use super::Run;
 use crate::handler::Described;
 use crate::handler::outcome::Shown;
 use crate::ordered::OrderedMap;
@@ -77,13 +76,8 @@ impl Storm {
     }
 
     /// The turn of an event has come, for these runs: warns if its name keeps the queue busy.
-    pub(super) fn watch<'a>(
-        &mut self,
-        event: &Event,
-        mut runs: impl Iterator<Item = &'a Run>,
-        now: Instant,
-    ) {
-        let (Some((busy, count)), Some(run)) = (self.note(event, now), runs.next()) else {
+    pub(super) fn watch(&mut self, event: &Event, script: &[u8], now: Instant) {
+        let Some((busy, count)) = self.note(event, now) else {
             return;
         };
         log::warn!(
@@ -92,7 +86,7 @@ impl Storm {
              a handler fire the event that it runs for?",
             Described(event),
             busy.as_nanos() / 1_000_000_000,
-            Shown(&run.script)
+            Shown(script)
         );
     }
 }

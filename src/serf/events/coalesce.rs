@@ -211,6 +211,10 @@ impl Serf {
         member: Member,
         now: Instant,
     ) {
+        if self.config.member_changes {
+            let name = member.name.clone();
+            self.outputs.push_back(Output::MemberChanged { name, kind });
+        }
         if self.member_coalescer.window.is_off() {
             let members = vec![member];
             self.push_member_event(MemberEvent { kind, members });

@@ -52,7 +52,7 @@ impl Serf {
                 self.record_line(gone);
                 self.record_line(SnapshotLine::Failed { name, addr });
             }
-            MemberEventKind::Update => return,
+            MemberEventKind::Update | MemberEventKind::Sync => return,
         }
         if self.recorder.as_ref().is_some_and(|r| !r.has_left) {
             self.record_clock();

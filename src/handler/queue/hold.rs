@@ -1,0 +1,214 @@
+//! Departures that are held back until their members have been gone for long enough.
+
+use std::net::SocketAddr;
+
+use super::Waiting;
+use crate::ordered::OrderedMap;
+use crate::serf::{Member, MemberEvent, MemberEventKind, Tags};
+use crate::time::Instant;
+use crate::wire::NodeName;
+
+/// A member that is gone.
+#[derive(Debug)]
+struct Absent {
+    /// From then on it counts as gone.
+    until: Instant,
+    addr: SocketAddr,
+    tags: Tags,
+}
+
+/// A departure that is held back.
+#[derive(Debug)]
+struct Held {
+    until: Instant,
+    departure: Waiting,
+}
+
+/// Members of an event that are treated alike.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) kind: MemberEventKind,
+    pub(super) members: Vec<Member>,
+    /// Tags that members had before they left, if this is an update that stands for their return.
+    pub(super) before: Vec<(NodeName, Tags)>,
+    /// Held back until then.
+    pub(super) until: Option<Instant>,
+}
+
+/// What is held back for one handler.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    absent: OrderedMap<NodeName, Absent>,
+    held: Vec<Held>,
+}
+
+impl Hold {
+    /// Takes in an event. `until` tells when a member that has just gone counts as gone. Returns what the
+    /// handler is to be handed, now or later, and departures that are not to be handed over any more.
+    pub(super) fn follow(
+        &mut self,
+        event: &MemberEvent,
+        now: Instant,
+        until: impl Fn(&NodeName) -> Instant,
+    ) -> (Vec<Piece>, Vec<Waiting>) {
+        match event.kind {
+            MemberEventKind::Failed | MemberEventKind::Leave => {
+                (self.departure(event, now, until), Vec::new())
+            }
+            MemberEventKind::Reap => self.reap(event, now),
+            MemberEventKind::Join | MemberEventKind::Update => self.presence(event, now),
+            MemberEventKind::Sync => (Vec::new(), Vec::new()),
+        }
+    }
+
+    fn departure(
+        &mut self,
+        event: &MemberEvent,
+        now: Instant,
+        until: impl Fn(&NodeName) -> Instant,
+    ) -> Vec<Piece> {
+        let (mut at_once, mut later) = (piece(event.kind), piece(event.kind));
+        for member in &event.members {
+            let absent = self
+                .absent
+                .get_or_insert_with(member.name.clone(), || Absent {
+                    until: until(&member.name),
+                    addr: member.addr,
+                    tags: member.tags.clone(),
+                });
+            if absent.until <= now {
+                at_once.members.push(member.clone());
+            } else {
+                later.until = later.until.max(Some(absent.until));
+                later.members.push(member.clone());
+            }
+        }
+        // They are handed over together, and until then each may return.
+        for member in &later.members {
+            let absent = self.absent.get_mut(&member.name);
+            if let (Some(absent), Some(until)) = (absent, later.until) {
+                absent.until = until;
+            }
+        }
+        vec![at_once, later]
+    }
+
+    /// Members are there: those that were not gone for long have never been away.
+    fn presence(&mut self, event: &MemberEvent, now: Instant) -> (Vec<Piece>, Vec<Waiting>) {
+        let (mut same, mut changed) = (piece(event.kind), piece(MemberEventKind::Update));
+        let mut returned = Vec::new();
+        for member in &event.members {
+            match self.absent.remove(&member.name).filter(|a| now < a.until) {
+                None => same.members.push(member.clone()),
+                Some(absent) => {
+                    returned.push(&member.name);
+                    if absent.addr != member.addr || absent.tags != member.tags {
+                        changed.members.push(member.clone());
+                        changed.before.push((member.name.clone(), absent.tags));
+                    }
+                }
+            }
+        }
+        let (_, emptied) = self.take_out(&returned);
+        (vec![same, changed], emptied)
+    }
+
+    /// Members are forgotten: what is held back of them comes first.
+    fn reap(&mut self, event: &MemberEvent, now: Instant) -> (Vec<Piece>, Vec<Waiting>) {
+        let mut gone = Vec::new();
+        for member in &event.members {
+            if self
+                .absent
+                .remove(&member.name)
+                .is_some_and(|a| now < a.until)
+            {
+                gone.push(&member.name);
+            }
+        }
+        let (mut pieces, emptied) = self.take_out(&gone);
+        let mut reaped = piece(event.kind);
+        reaped.members.clone_from(&event.members);
+        pieces.push(reaped);
+        (pieces, emptied)
+    }
+
+    /// Takes members out of what is held back; returns them, and departures of which nothing is left.
+    fn take_out(&mut self, names: &[&NodeName]) -> (Vec<Piece>, Vec<Waiting>) {
+        let (mut pieces, mut emptied) = (Vec::new(), Vec::new());
+        if names.is_empty() {
+            return (pieces, emptied);
+        }
+        for mut held in std::mem::take(&mut self.held) {
+            let crate::serf::Event::Member(event) = &mut held.departure.event else {
+                continue;
+            };
+            let (out, stay) = std::mem::take(&mut event.members)
+                .into_iter()
+                .partition(|member: &Member| names.contains(&&member.name));
+            event.members = stay;
+            let mut taken = piece(event.kind);
+            taken.members = out;
+            pieces.push(taken);
+            match event.members.is_empty() {
+                true => emptied.push(held.departure),
+                false => self.held.push(held),
+            }
+        }
+        (pieces, emptied)
+    }
+
+    /// Holds a departure back.
+    pub(super) fn put(&mut self, until: Instant, departure: Waiting) {
+        self.held.push(Held { until, departure });
+    }
+
+    /// A departure that is held back no longer, and since when.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Instant, Waiting)> {
+        let mut due = self
+            .held
+            .iter()
+            .enumerate()
+            .filter(|(_, held)| held.until <= now);
+        let mut first = due.next()?;
+        for later in due {
+            if later.1.until < first.1.until {
+                first = later;
+            }
+        }
+        let held = self.held.remove(first.0);
+        Some((held.until, held.departure))
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.held.iter().map(|held| held.until).min()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
+        self.held.iter().map(|held| &held.departure)
+    }
+
+    /// Gives up the departure of that event.
+    pub(super) fn remove(&mut self, id: &str) -> Vec<Waiting> {
+        let held = std::mem::take(&mut self.held).into_iter();
+        let (gone, kept) = held.partition(|held: &Held| *held.departure.id == *id);
+        self.held = kept;
+        gone.into_iter().map(|held: Held| held.departure).collect()
+    }
+
+    /// Gives up what is held back; its members count as gone from now on.
+    pub(super) fn clear(&mut self, now: Instant) -> Vec<Waiting> {
+        self.absent
+            .for_each_mut(|_, absent| absent.until = absent.until.min(now));
+        let held = std::mem::take(&mut self.held);
+        held.into_iter().map(|held| held.departure).collect()
+    }
+}
+
+fn piece(kind: MemberEventKind) -> Piece {
+    Piece {
+        kind,
+        members: Vec::new(),
+        before: Vec::new(),
+        until: None,
+    }
+}

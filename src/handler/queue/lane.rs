@@ -1,0 +1,303 @@
+//! What waits for one handler alone: events that are merged, held back or repeated for it.
+
+use std::collections::VecDeque;
+
+use super::hold::Hold;
+use super::room::give_way;
+use super::{Waiting, cost};
+use crate::handler::HandlerSettings;
+use crate::ordered::{OrderedMap, sort_by};
+use crate::serf::{Event, Member, MemberEvent};
+use crate::time::{Duration, Instant};
+use crate::wire::NodeName;
+
+/// A run waits for quiet no longer than so many times the quiet that is asked for.
+const SETTLE_FACTOR: u32 = 10;
+
+/// When the handler may run again after a run has asked for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// So long from the next look at the clock on.
+    For(Duration),
+    /// Until then.
+    Until(Instant),
+}
+
+/// A run with the state of the cluster that is still to come.
+#[derive(Debug, Default)]
+pub(super) struct Sync {
+    /// Who waits for its end.
+    pub(super) tickets: Vec<u64>,
+    /// The number of the last run, if it has asked for another one.
+    pub(super) attempts_ended: u32,
+}
+
+/// What waits for one handler.
+#[derive(Debug, Default)]
+pub(in crate::handler) struct Lane {
+    /// What may be run.
+    pub(super) ready: VecDeque<Waiting>,
+    /// What waits for quiet.
+    settling: VecDeque<Waiting>,
+    /// When the first and when the last event came that waits for quiet.
+    window: Option<(Instant, Instant)>,
+    /// Departures that are held back.
+    pub(super) hold: Hold,
+    /// The handler has asked for time.
+    pub(super) pause: Option<Pause>,
+    /// It is to be run with the state of the cluster.
+    pub(super) sync: Option<Sync>,
+    /// The same, when there is quiet.
+    sync_settles: bool,
+}
+
+impl Lane {
+    /// Takes an event in. Returns events that it has taken the place of. `is_full`: there is no room for
+    /// more, so that members' events are merged whatever the handler wants.
+    pub(super) fn accept(
+        &mut self,
+        event: Waiting,
+        settings: &HandlerSettings,
+        is_full: bool,
+        now: Instant,
+    ) -> Vec<Waiting> {
+        if !settings.settle.is_zero() {
+            let first = self.window.map_or(now, |(first, _)| first);
+            self.window = Some((first, now));
+        }
+        if settings.is_told_the_state() && matches!(event.event, Event::Member(_)) {
+            match settings.settle.is_zero() {
+                true => {
+                    self.sync.get_or_insert_default();
+                }
+                false => self.sync_settles = true,
+            }
+            return vec![event];
+        }
+        let list = match settings.settle.is_zero() {
+            true => &mut self.ready,
+            false => &mut self.settling,
+        };
+        if settings.is_latest() || (is_full && matches!(event.event, Event::Member(_))) {
+            return merge(list, event);
+        }
+        list.push_back(event);
+        Vec::new()
+    }
+
+    /// Takes an event back that has asked for another run.
+    pub(super) fn put_back(&mut self, event: Waiting, settings: &HandlerSettings) -> Vec<Waiting> {
+        if !settings.is_latest() {
+            self.ready.push_front(event);
+            return Vec::new();
+        }
+        let later = std::mem::replace(&mut self.ready, VecDeque::from([event]));
+        later
+            .into_iter()
+            .flat_map(|event| merge(&mut self.ready, event))
+            .collect()
+    }
+
+    /// Lets go what was held back or has waited for quiet long enough. Returns events that others have taken
+    /// the place of. `is_ending`: there is no time to wait for quiet.
+    pub(super) fn release(
+        &mut self,
+        settings: &HandlerSettings,
+        is_ending: bool,
+        now: Instant,
+    ) -> Vec<Waiting> {
+        let mut superseded = Vec::new();
+        while let Some((since, departure)) = self.hold.pop_due(now) {
+            superseded.extend(self.accept(departure, settings, false, since));
+        }
+        let is_quiet = |end: Instant| is_ending || end <= now;
+        if self.window_ends(settings).is_some_and(is_quiet) {
+            self.window = None;
+            if std::mem::take(&mut self.sync_settles) {
+                self.sync.get_or_insert_default();
+            }
+            for event in std::mem::take(&mut self.settling) {
+                match settings.is_latest() {
+                    true => superseded.extend(merge(&mut self.ready, event)),
+                    // A reload has changed the handler.
+                    false => self.ready.push_back(event),
+                }
+            }
+        }
+        superseded
+    }
+
+    /// Time passes. Tells whether a pause is over.
+    pub(super) fn resume(&mut self, now: Instant) -> bool {
+        let before = self.pause;
+        self.pause = match self.pause {
+            Some(Pause::For(time)) => Some(Pause::Until(now + time)),
+            Some(Pause::Until(end)) if end <= now => None,
+            other => other,
+        };
+        before.is_some() && self.pause.is_none()
+    }
+
+    fn window_ends(&self, settings: &HandlerSettings) -> Option<Instant> {
+        let (first, last) = self.window?;
+        let settle = settings.settle;
+        Some((last + settle).min(first + settle.saturating_mul(SETTLE_FACTOR)))
+    }
+
+    /// When [`Self::release`] or [`Self::resume`] has something to do.
+    pub(super) fn poll_timeout(&self, settings: &HandlerSettings) -> Option<Instant> {
+        let pause = match self.pause {
+            Some(Pause::Until(end)) => Some(end),
+            Some(Pause::For(_)) => Some(Instant::ORIGIN),
+            None => None,
+        };
+        let deadlines = [self.hold.poll_timeout(), self.window_ends(settings), pause];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Where what is to be run next stands among all events; before all others if it is a sync.
+    pub(super) fn next_position(&self) -> Option<u64> {
+        match (&self.sync, &self.pause) {
+            (_, Some(_)) => None,
+            (Some(_), None) => Some(0),
+            (None, None) => self.ready.front().map(|event| event.position),
+        }
+    }
+
+    /// All that waits here.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
+        self.ready
+            .iter()
+            .chain(&self.settling)
+            .chain(self.hold.iter())
+    }
+
+    /// What has come, and waits for quiet.
+    pub(super) fn settling(&self) -> impl Iterator<Item = &Waiting> {
+        self.settling.iter()
+    }
+
+    pub(in crate::handler) fn bytes(&self) -> usize {
+        self.iter().map(|event| event.cost).sum()
+    }
+
+    /// Whether a user event of that name waits here, which a newer one takes the place of.
+    pub(super) fn has_user_event(&self, name: &[u8]) -> bool {
+        self.iter()
+            .any(|w| matches!(&w.event, Event::User(event) if event.name == *name))
+    }
+
+    /// Gives up what it does not keep.
+    pub(in crate::handler) fn retain(
+        &mut self,
+        mut is_kept: impl FnMut(&Waiting) -> bool,
+    ) -> Vec<Waiting> {
+        let mut gone = Vec::new();
+        for list in [&mut self.ready, &mut self.settling] {
+            for event in std::mem::take(list) {
+                match is_kept(&event) {
+                    true => list.push_back(event),
+                    false => gone.push(event),
+                }
+            }
+        }
+        gone
+    }
+
+    /// Gives up what is about members: the handler is told how things are.
+    pub(super) fn drop_members(&mut self, now: Instant) -> Vec<Waiting> {
+        let mut gone = self.retain(|w| !matches!(w.event, Event::Member(_)));
+        gone.extend(self.hold.clear(now));
+        self.sync_settles = false;
+        if self.settling.is_empty() {
+            self.window = None;
+        }
+        gone
+    }
+
+    /// Gives everything up.
+    pub(super) fn clear(&mut self, now: Instant) -> Vec<Waiting> {
+        let mut gone = self.retain(|_| false);
+        gone.extend(self.hold.clear(now));
+        self.window = None;
+        self.sync_settles = false;
+        gone
+    }
+}
+
+/// Puts an event behind others, at the cost of older news of the same nodes, or of the older user event of
+/// the same name. Returns what was superseded by it.
+fn merge(list: &mut VecDeque<Waiting>, event: Waiting) -> Vec<Waiting> {
+    match &event.event {
+        Event::Member(_) => merge_members(list, event),
+        Event::User(user) => {
+            let is_older = |w: &Waiting| matches!(&w.event, Event::User(u) if u.name == user.name);
+            let older = list.iter().position(is_older);
+            let mut older = older.and_then(|at| list.remove(at));
+            let mut event = event;
+            if let Some(older) = &mut older {
+                let tickets = std::mem::take(&mut older.course_mut().tickets);
+                event.course_mut().tickets.extend(tickets);
+            }
+            list.push_back(event);
+            older.into_iter().collect()
+        }
+        Event::Query(_) => {
+            list.push_back(event);
+            Vec::new()
+        }
+    }
+}
+
+fn merge_members(list: &mut VecDeque<Waiting>, mut event: Waiting) -> Vec<Waiting> {
+    let Event::Member(MemberEvent { kind, members }) = &mut event.event else {
+        return Vec::new();
+    };
+    let kind = *kind;
+    let named = std::mem::take(members).into_iter();
+    let named = named.map(|m| (m.name.clone(), Some(m)));
+    let mut news: OrderedMap<NodeName, Option<Member>> = named.collect();
+    let mut refreshed = None;
+    for (at, older) in list.iter_mut().enumerate().rev() {
+        if let Event::Member(older) = &mut older.event {
+            let before = news.values().flatten().count();
+            give_way(older, kind, &mut news);
+            if news.values().flatten().count() < before {
+                refreshed = Some(at);
+            }
+        }
+    }
+    let mut members: Vec<Member> = news.into_values().flatten().collect();
+    let is_same = |w: &Waiting| matches!(&w.event, Event::Member(older) if older.kind == kind);
+    let same = list
+        .iter()
+        .position(is_same)
+        .filter(|_| !members.is_empty());
+    match same.or(refreshed) {
+        Some(at) => {
+            if let Some(older) = list.get_mut(at) {
+                if let Event::Member(older) = &mut older.event {
+                    older.members.append(&mut members);
+                    sort_by(&mut older.members, |a, b| a.name.cmp(&b.name));
+                }
+                (older.id, older.taken_micros) = (event.id.clone(), event.taken_micros);
+                older.absorb(event);
+            }
+        }
+        None => {
+            event.event = Event::Member(MemberEvent { kind, members });
+            list.push_back(event);
+        }
+    }
+    let mut emptied = Vec::new();
+    for mut event in std::mem::take(list) {
+        match &event.event {
+            Event::Member(members) if members.members.is_empty() => emptied.push(event),
+            _ => {
+                event.cost = cost(&event.event);
+                list.push_back(event);
+            }
+        }
+    }
+    emptied
+}

@@ -1,0 +1,476 @@
+//! How events get into the lanes of handlers that want them merged, held back or repeated, and out again.
+
+use super::hold::Piece;
+use super::lane::{Pause, Sync};
+use super::select::picked;
+use super::shares::Step;
+use super::{Current, HandlerQueue, Run, Waiting, note_handled};
+use crate::handler::Described;
+use crate::handler::journal::{HandlerKey, RECORDED_MEMBERS_MAX};
+use crate::handler::moment::Moment;
+use crate::handler::outcome::Shown;
+use crate::handler::registered::Registered;
+use crate::handler::settings::RETRY_WAIT_MAX;
+use crate::serf::{Event, MemberEvent, MemberEventKind};
+use crate::time::Instant;
+
+impl Registered {
+    /// Whether it has departures held back, for which it watches all that happens to members.
+    pub(super) fn watches(&self, event: &Event) -> bool {
+        matches!(event, Event::Member(_)) && !self.settings.hold.is_zero()
+    }
+
+    /// Whether its lane takes a copy of an event that it is owed.
+    fn takes(&self, waiting: &Waiting) -> bool {
+        let course = waiting.course();
+        let is_chosen = course.is_recovered && matches!(waiting.event, Event::Member(_));
+        let is_merged = self.settings.is_latest() && !matches!(waiting.event, Event::Query(_));
+        let is_repeated = course.attempts_ended(self.key) > 0;
+        is_chosen || is_merged || is_repeated || self.watches(&waiting.event)
+    }
+}
+
+impl HandlerQueue {
+    /// Gives each lane that takes the event a copy, or what there is in it for its handler. `is_turn`: the
+    /// event does not wait in the row any more.
+    pub(super) fn enlist(&mut self, waiting: &mut Waiting, at: Moment, is_turn: bool) {
+        let owed = self.owed(waiting).present.into_iter();
+        let lanes = owed.filter(|debt| debt.registered.takes(waiting));
+        let lanes: Vec<_> = lanes
+            .map(|debt| (debt.index, debt.registered.key, debt.replaces))
+            .collect();
+        if lanes.is_empty() {
+            return;
+        }
+        for (index, key, replaces) in lanes {
+            let is_whole = waiting.course().attempts_ended(key) > 0;
+            let members = match &waiting.event {
+                Event::Member(event) if !is_whole => Some(event.clone()),
+                _ => None,
+            };
+            match members {
+                Some(event) => {
+                    waiting.course_mut().taken.push(key);
+                    self.enlist_members(index, waiting, &event, at);
+                }
+                None => self.enlist_whole(index, replaces, waiting, at, is_turn),
+            }
+        }
+        self.lane_bytes = self.handlers.lane_bytes();
+    }
+
+    /// A user event, or one that has asked for another run.
+    fn enlist_whole(
+        &mut self,
+        index: usize,
+        lane_replaces: Vec<HandlerKey>,
+        waiting: &mut Waiting,
+        at: Moment,
+        is_turn: bool,
+    ) {
+        let bytes = waiting.cost;
+        let is_full = !self.has_room(bytes);
+        let Some(registered) = self.handlers.get_mut(index) else {
+            return;
+        };
+        let (id, key, settings) = (registered.id, registered.key, registered.settings.clone());
+        let replaces = match &waiting.event {
+            Event::User(event) => registered.lane.has_user_event(&event.name),
+            _ => true,
+        };
+        let attempts_ended = waiting.course().attempts_ended(key);
+        let is_recorded = waiting.recorded.contains(&key) || !lane_replaces.is_empty();
+        let number = waiting.number.filter(|_| is_recorded);
+        if is_full && !replaces && attempts_ended == 0 {
+            // What the journal has may come later.
+            if is_turn || number.is_none() {
+                waiting.course_mut().taken.push(key);
+                self.counters.dropped_user_events += 1;
+                self.handlers.count_drop(&waiting.event, Some(id));
+                self.note_drop(&waiting.event, at.now);
+            }
+            return;
+        }
+        let mut copy = waiting.for_one(waiting.event.clone());
+        copy.number = number;
+        let begun = waiting.course().begun.filter(|begun| begun.handler == key);
+        if attempts_ended > 0 || begun.is_some() {
+            let course = copy.course_mut();
+            course.begun = begun;
+            course.postponed = vec![(key, attempts_ended)];
+        }
+        let taken = &mut waiting.course_mut().taken;
+        taken.push(key);
+        if !lane_replaces.is_empty() {
+            taken.extend_from_slice(&lane_replaces);
+            copy.course_mut().replaces = lane_replaces;
+        }
+        if let Some(number) = number {
+            self.shares.take(number, key);
+        }
+        let superseded = match (attempts_ended, settings.retry) {
+            (1.., Some(retry)) => {
+                registered.lane.pause = Some(Pause::For(retry.wait_after(attempts_ended)));
+                registered.lane.put_back(copy, &settings)
+            }
+            _ => registered.lane.accept(copy, &settings, is_full, at.now),
+        };
+        self.lanes_are_through(superseded, key);
+    }
+
+    fn enlist_members(&mut self, index: usize, waiting: &Waiting, event: &MemberEvent, at: Moment) {
+        let is_ending = self.is_ending;
+        let Some(registered) = self.handlers.get_mut(index) else {
+            return;
+        };
+        let (key, settings) = (registered.key, registered.settings.clone());
+        // What was held back until now comes first.
+        let superseded = registered.lane.release(&settings, is_ending, at.now);
+        self.lanes_are_through(superseded, key);
+        let is_recovered = waiting.course().is_recovered;
+        let hold = settings.hold;
+        let departed = &self.departed;
+        let Some(registered) = self.handlers.get_mut(index) else {
+            return;
+        };
+        let (pieces, cancelled) = match hold.is_zero() {
+            true => (vec![whole(event)], Vec::new()),
+            false => registered.lane.hold.follow(event, at.now, |name| {
+                let since = departed.get(name).copied().filter(|_| !is_recovered);
+                since.unwrap_or(at.now) + hold
+            }),
+        };
+        let mut number = waiting.number.filter(|_| is_recovered);
+        if let Some(number) = number {
+            self.shares.take(number, key);
+        }
+        for piece in pieces {
+            self.enlist_piece(index, waiting, piece, &mut number, at);
+        }
+        if let Some(number) = number {
+            self.lane_is_through(number, key, &[]);
+        }
+        self.lanes_are_through(cancelled, key);
+    }
+
+    /// Some of an event's members. The first piece that the handler wants takes the number.
+    fn enlist_piece(
+        &mut self,
+        index: usize,
+        waiting: &Waiting,
+        piece: Piece,
+        number: &mut Option<u64>,
+        at: Moment,
+    ) {
+        let Some(registered) = self.handlers.get(index) else {
+            return;
+        };
+        let (key, settings) = (registered.key, registered.settings.clone());
+        let course = waiting.course();
+        let before = [&course.before[..], &piece.before[..]].concat();
+        let members = match course.is_recovered {
+            true => piece.members,
+            false => picked(&settings, &piece.members, &before),
+        };
+        let is_empty = members.is_empty();
+        let kind = piece.kind;
+        let news = Event::Member(MemberEvent { kind, members });
+        if is_empty || !(course.is_recovered || registered.wants(&news)) {
+            return;
+        }
+        let mut copy = waiting.for_one(news);
+        let is_full = !self.has_room(copy.cost);
+        copy.number = number.take();
+        let waits = piece.until.is_some() || !settings.settle.is_zero();
+        // Where a sync tells of changes, a restart ends in one.
+        if copy.number.is_none() && waits && !settings.is_told_the_state() {
+            self.record_members(index, &mut copy);
+        }
+        let Some(registered) = self.handlers.get_mut(index) else {
+            return;
+        };
+        let superseded = match piece.until {
+            Some(until) => {
+                registered.lane.hold.put(until, copy);
+                Vec::new()
+            }
+            None => registered.lane.accept(copy, &settings, is_full, at.now),
+        };
+        self.lanes_are_through(superseded, key);
+    }
+
+    /// Records members' events that are held back for a handler.
+    pub(super) fn record_members(&mut self, index: usize, copy: &mut Waiting) {
+        let (Some(registered), Some(journal)) = (self.handlers.get(index), &mut self.journal)
+        else {
+            return;
+        };
+        let Event::Member(event) = &copy.event else {
+            return;
+        };
+        if !registered.is_durable() {
+            return;
+        }
+        let key = registered.key;
+        journal.describe(key, &registered.text());
+        let mut numbers = Vec::new();
+        for members in event.members.chunks(RECORDED_MEMBERS_MAX) {
+            let part = Event::Member(MemberEvent {
+                kind: event.kind,
+                members: members.to_vec(),
+            });
+            numbers.extend(journal.take(&part, copy.taken_micros, false, vec![key]));
+        }
+        for number in &numbers {
+            // The row has no part in it.
+            self.shares.take(*number, key);
+            self.shares.row_is_through(*number);
+        }
+        copy.number = numbers.pop();
+        if !numbers.is_empty() {
+            copy.course_mut().merged = numbers;
+        }
+    }
+
+    /// A lane is through with an event.
+    pub(super) fn lane_is_through(
+        &mut self,
+        number: u64,
+        key: HandlerKey,
+        replaces: &[HandlerKey],
+    ) {
+        let step = self.shares.give(number, key);
+        match (step, &mut self.journal) {
+            (Step::Done, Some(journal)) => {
+                journal.done(number, key);
+                replaces.iter().for_each(|key| journal.done(number, *key));
+            }
+            (Step::Finished, Some(journal)) => journal.finished(number),
+            _ => {}
+        }
+    }
+
+    /// The same for all that these events stand for. Queries among them are answered no more.
+    pub(super) fn lanes_are_through(&mut self, events: Vec<Waiting>, key: HandlerKey) {
+        for event in events {
+            for number in event.numbers().collect::<Vec<_>>() {
+                self.lane_is_through(number, key, &event.course().replaces);
+            }
+            self.query_ends(&event.event);
+            self.give_up_tickets(event.course().tickets.clone());
+        }
+    }
+
+    /// One of those who had an event has no further run for it: if it is a query, and the last of them, no
+    /// answer comes any more.
+    pub(super) fn query_ends(&mut self, event: &Event) {
+        let Event::Query(query) = event else {
+            return;
+        };
+        let is_it = |w: &Waiting| matches!(&w.event, Event::Query(q) if (q.ltime, q.id) == (query.ltime, query.id));
+        let mut lanes = self.handlers.list().iter().flat_map(|r| r.lane.iter());
+        let mut under_way = self.current.iter().chain(&self.suspended);
+        if !lanes.any(is_it) && !under_way.any(|c| is_it(&c.waiting)) {
+            note_handled(&mut self.handled_queries, event);
+        }
+    }
+
+    /// Time passes in the lanes.
+    pub(super) fn advance_lanes(&mut self, at: Moment) {
+        let is_ending = self.is_ending;
+        let mut resumed = false;
+        for index in 0..self.handlers.list().len() {
+            let Some(registered) = self.handlers.get_mut(index) else {
+                return;
+            };
+            let settings = registered.settings.clone();
+            let mut superseded = registered.lane.release(&settings, is_ending, at.now);
+            resumed |= registered.lane.resume(at.now);
+            if let Some(Pause::Until(end)) = registered.lane.pause {
+                // Nobody waits for their answers so long.
+                let is_late =
+                    |w: &Waiting| matches!(&w.event, Event::Query(q) if q.deadline <= end);
+                superseded.extend(registered.lane.retain(|waiting| !is_late(waiting)));
+            }
+            let key = registered.key;
+            if !superseded.is_empty() {
+                self.lanes_are_through(superseded, key);
+                self.lane_bytes = self.handlers.lane_bytes();
+            }
+        }
+        if resumed {
+            self.unpark();
+        }
+    }
+
+    /// The handler whose lane comes before what stands at this place in the row, if there is one.
+    pub(super) fn next_lane(&self, before: (u64, usize)) -> Option<usize> {
+        let handlers = self.handlers.list().iter().enumerate();
+        let places = handlers
+            .filter(|(_, r)| !r.is_paused)
+            .filter_map(|(index, r)| {
+                let position = r.lane.next_position()?;
+                Some((position, index))
+            });
+        let (position, index) = places.min()?;
+        ((position, index) < before).then_some(index)
+    }
+
+    /// Makes what is next in a handler's lane the event being handled.
+    pub(super) fn begin_lane(&mut self, index: usize, at: Moment) {
+        let Some(registered) = self.handlers.get_mut(index) else {
+            return;
+        };
+        let key = registered.key;
+        if let Some(sync) = registered.lane.sync.take() {
+            let waiting = self.sync_event(index, sync, at);
+            return self.set_current(index, waiting, at);
+        }
+        let Some(waiting) = registered.lane.ready.pop_front() else {
+            return;
+        };
+        self.lane_bytes = self.handlers.lane_bytes();
+        if self.is_too_old(index, &waiting, at) {
+            self.expire(&waiting, index);
+            return self.lanes_are_through(vec![waiting], key);
+        }
+        if matches!(&waiting.event, Event::Query(query) if query.deadline <= at.now) {
+            return self.lanes_are_through(vec![waiting], key);
+        }
+        self.set_current(index, waiting, at);
+    }
+
+    fn set_current(&mut self, index: usize, waiting: Waiting, at: Moment) {
+        let Some(registered) = self.handlers.get(index) else {
+            return;
+        };
+        let key = registered.key;
+        let run = match Run::next(registered, index, &waiting) {
+            Ok(run) => run,
+            Err(attempt) => {
+                let text = registered.text();
+                self.give_up(&waiting, &text, attempt);
+                return self.lanes_are_through(vec![waiting], key);
+            }
+        };
+        self.storm.watch(&waiting.event, &run.script, at.now);
+        self.suspended = self.current.take();
+        self.current = Some(Current {
+            lane: Some(key),
+            ..Current::new(waiting, [run].into())
+        });
+    }
+
+    /// The event for a run with the state of the cluster; its members are filled in when it begins.
+    fn sync_event(&mut self, index: usize, sync: Sync, at: Moment) -> Waiting {
+        let event = Event::Member(MemberEvent {
+            kind: MemberEventKind::Sync,
+            members: Vec::new(),
+        });
+        let mut waiting = self.arrived(event, at.unix_micros, at);
+        waiting.position = 0;
+        let Some(registered) = self.handlers.get_mut(index) else {
+            return waiting;
+        };
+        let key = registered.key;
+        let course = waiting.course_mut();
+        course.tickets = sync.tickets;
+        course.postponed = vec![(key, sync.attempts_ended)];
+        let gone = registered.lane.drop_members(at.now);
+        self.lanes_are_through(gone, key);
+        self.pass_members_over(key);
+        self.lane_bytes = self.handlers.lane_bytes();
+        waiting
+    }
+
+    /// A run has ended with the wish to be repeated, and may be: the event goes (back) into the lane.
+    pub(super) fn run_later(&mut self, run: &Run, wait: std::time::Duration) {
+        let Some(mut current) = self.current.take() else {
+            return;
+        };
+        let index = self.handlers.list().iter().position(|r| r.id == run.id);
+        let is_sync =
+            matches!(&current.waiting.event, Event::Member(e) if e.kind == MemberEventKind::Sync);
+        let mut event = match current.lane {
+            Some(_) => current.waiting,
+            None => {
+                let event = run.event.as_deref().unwrap_or(&current.waiting.event);
+                let mut copy = current.waiting.for_one(event.clone());
+                let is_recorded =
+                    !run.replaces.is_empty() || current.waiting.recorded.contains(&run.key);
+                copy.number = current.waiting.number.filter(|_| is_recorded);
+                if let Some(number) = copy.number {
+                    self.shares.take(number, run.key);
+                }
+                copy.course_mut().replaces.clone_from(&run.replaces);
+                current.waiting.course_mut().taken.extend(run.keys());
+                self.current = Some(current);
+                copy
+            }
+        };
+        let course = event.course_mut();
+        course.begun = None;
+        course.postponed = vec![(run.key, run.attempt)];
+        let Some(index) = index else {
+            return self.lanes_are_through(vec![event], run.key);
+        };
+        if event.number.is_none() && !is_sync {
+            self.record_members(index, &mut event);
+        }
+        for number in event.numbers() {
+            if let Some(journal) = &mut self.journal {
+                journal.postponed(number, run.key, run.attempt);
+            }
+        }
+        let Some(registered) = self.handlers.get_mut(index) else {
+            return;
+        };
+        log::info!(
+            target: "agent",
+            "Script '{}' is run again for '{}' ({}) in {wait:?}: it has asked for it",
+            Shown(&run.script),
+            Described(&event.event),
+            event.id
+        );
+        registered.lane.pause = Some(Pause::For(wait));
+        if is_sync {
+            let sync = registered.lane.sync.get_or_insert_default();
+            sync.attempts_ended = run.attempt;
+            sync.tickets.append(&mut event.course_mut().tickets);
+            return;
+        }
+        let settings = registered.settings.clone();
+        let superseded = registered.lane.put_back(event, &settings);
+        self.lane_bytes = self.handlers.lane_bytes();
+        self.lanes_are_through(superseded, run.key);
+    }
+
+    /// When [`Self::poll_invocation`] has something new to say because time has passed, unless it waits for
+    /// the end of a run anyway.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_running() || !self.awaited.is_empty() {
+            return None;
+        }
+        let handlers = self.handlers.list().iter();
+        handlers
+            .filter_map(|r| r.lane.poll_timeout(&r.settings))
+            .min()
+    }
+}
+
+impl crate::handler::settings::Retry {
+    /// How long to wait after so many runs.
+    pub(super) fn wait_after(&self, runs: u32) -> std::time::Duration {
+        let factor = 1u32.checked_shl(runs.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.wait.saturating_mul(factor).min(RETRY_WAIT_MAX)
+    }
+}
+
+fn whole(event: &MemberEvent) -> Piece {
+    Piece {
+        kind: event.kind,
+        members: event.members.clone(),
+        before: Vec::new(),
+        until: None,
+    }
+}

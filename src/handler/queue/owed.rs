@@ -1,0 +1,72 @@
+//! Whom an event is still for.
+
+use super::{HandlerQueue, Waiting};
+use crate::handler::Registered;
+use crate::handler::journal::HandlerKey;
+use crate::serf::Event;
+
+/// A handler that an event is still for.
+#[derive(Debug)]
+pub(super) struct Debt<'a> {
+    /// Its place among all handlers.
+    pub(super) index: usize,
+    pub(super) registered: &'a Registered,
+    /// Missing handlers that are done with the event when it is.
+    pub(super) replaces: Vec<HandlerKey>,
+}
+
+/// What an event is still for.
+#[derive(Debug)]
+pub(super) struct Owed<'a> {
+    pub(super) present: Vec<Debt<'a>>,
+    /// Missing handlers that are waited for.
+    pub(super) missing: Vec<HandlerKey>,
+}
+
+impl HandlerQueue {
+    /// What an event is still for.
+    pub(super) fn owed<'a>(&'a self, waiting: &'a Waiting) -> Owed<'a> {
+        let course = waiting.course();
+        let is_through = |key| course.is_through(key) || self.is_dropped(waiting, key);
+        let text = |key| self.journal.as_ref().and_then(|journal| journal.text(key));
+        let is_missing = |key: &HandlerKey| !is_through(*key) && !self.handlers.has_key(*key);
+        let recorded = waiting.number.map_or(&[][..], |_| &waiting.recorded);
+        let missing: Vec<_> = recorded.iter().copied().filter(is_missing).collect();
+        // An earlier life has chosen the members for these handlers.
+        let is_chosen = course.is_recovered && matches!(waiting.event, Event::Member(_));
+        let (mut present, mut replaced) = (Vec::new(), Vec::new());
+        for (index, registered) in self.handlers.list().iter().enumerate() {
+            let key = registered.key;
+            let is_new = waiting.number.is_some() && !recorded.contains(&key);
+            let is_asking = match is_chosen {
+                true => !is_new,
+                false => registered.wants(&waiting.event) || registered.watches(&waiting.event),
+            };
+            if !is_asking {
+                continue;
+            }
+            let succeeds = |key: &&HandlerKey| {
+                text(**key).is_some_and(|text| registered.succeeds(**key, text))
+            };
+            let replaces: Vec<_> = match is_new && registered.is_durable() {
+                true => missing.iter().filter(succeeds).copied().collect(),
+                false => Vec::new(),
+            };
+            replaced.extend_from_slice(&replaces);
+            let is_later = course.newest_id > 0 && registered.id > course.newest_id;
+            let is_late = is_new && (is_later || !course.done.is_empty()) && replaces.is_empty();
+            if !is_late && !is_through(key) {
+                present.push(Debt {
+                    index,
+                    registered,
+                    replaces,
+                });
+            }
+        }
+        let is_replaced = |key: &HandlerKey| replaced.contains(key);
+        Owed {
+            present,
+            missing: missing.into_iter().filter(|k| !is_replaced(k)).collect(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Handlers that come and go, and what they need to know about the members.
+
+use super::{Course, HandlerQueue, Slot, Waiting};
+use crate::handler::journal::HandlerKey;
+use crate::handler::moment::Moment;
+use crate::handler::registered::Registered;
+use crate::handler::{EventFilter, HandlerSettings};
+use crate::ordered::sort_by;
+use crate::serf::{Event, Member, MemberEventKind};
+use crate::time::Instant;
+use crate::wire::NodeName;
+
+impl HandlerQueue {
+    /// Replaces the handlers (reload). The next event to be handled meets the new list; the rest of
+    /// the runs of the event being handled stay as they are. What waits in the lane of a handler that is
+    /// gone goes back into the row, where an edited handler finds it. Handlers that are new or have changed
+    /// get a sync, if they ask for it. Returns how many events were dropped because no handler wants them
+    /// any more.
+    ///
+    /// [`Self::know_members`] is to be called next.
+    pub fn replace_handlers(&mut self, handlers: Vec<HandlerSettings>) -> usize {
+        let keys: Vec<HandlerKey> = self.handlers.list().iter().map(|r| r.key).collect();
+        let newest_id = self.handlers.list().iter().map(|r| r.id).max();
+        let (gone, changed) = self.handlers.replace(handlers);
+        for index in changed {
+            let registered = self.handlers.get_mut(index);
+            let synced = registered.filter(|r| r.settings.on.contains(&EventFilter::Sync));
+            if let Some(registered) = synced {
+                registered.lane.sync.get_or_insert_default();
+            }
+        }
+        self.lane_bytes = self.handlers.lane_bytes();
+        for slot in &mut self.waiting {
+            if let Slot::Event(waiting) = slot {
+                // Whether some handler does is seen when it is its turn.
+                waiting.wanted = true;
+            }
+        }
+        self.is_listed = false;
+        self.unpark();
+        for handler in &gone {
+            self.close_to_later(handler.key, newest_id.unwrap_or_default());
+        }
+        self.return_to_row(gone, &keys)
+    }
+
+    /// What the lane of a handler that is gone has had is not for handlers that were not there yet, but for the
+    /// one that takes its place.
+    fn close_to_later(&mut self, key: HandlerKey, newest_id: u64) {
+        let close = |course: &mut Course| {
+            if course.taken.contains(&key) {
+                course.newest_id = newest_id;
+            }
+        };
+        self.progress.for_each_mut(|_, course| close(course));
+        for current in self.current.iter_mut().chain(&mut self.suspended) {
+            current.waiting.with_course(close);
+        }
+        for slot in &mut self.waiting {
+            if let Slot::Event(waiting) = slot {
+                waiting.with_course(close);
+            }
+        }
+    }
+
+    /// Puts what waited in the lanes of handlers that are gone back into the row. `keys` are those of all
+    /// handlers before the reload. Returns how many events no handler wants any more.
+    fn return_to_row(&mut self, gone: Vec<Registered>, keys: &[HandlerKey]) -> usize {
+        let mut returned: Vec<Waiting> = Vec::new();
+        let mut unwanted = Vec::new();
+        for mut handler in gone {
+            let key = handler.key;
+            let sync = handler.lane.sync.take();
+            self.give_up_tickets(sync.map(|sync| sync.tickets).unwrap_or_default());
+            for mut event in handler.lane.clear(Instant::ORIGIN) {
+                let course = event.take_course().unwrap_or_default();
+                self.give_up_tickets(course.tickets);
+                // Members' events were recorded for this handler alone.
+                let is_members = matches!(event.event, Event::Member(_));
+                let own = event.number.filter(|_| is_members);
+                for number in course.merged.into_iter().chain(own) {
+                    self.lane_is_through(number, key, &course.replaces);
+                }
+                event.number = event.number.filter(|_| !is_members);
+                if let Some(number) = event.number {
+                    self.shares.release(number, key);
+                    if self.is_owed_again(number, key) {
+                        continue;
+                    }
+                    if let Some(it) = returned.iter_mut().find(|w| w.number == Some(number)) {
+                        it.recorded = [&it.recorded[..], &[key]].concat().into();
+                        continue;
+                    }
+                    event.recorded = [key].into();
+                }
+                let others = keys.iter().copied().filter(|other| *other != key);
+                event.set_course(Some(Box::new(Course {
+                    done: others.collect(),
+                    ..Course::default()
+                })));
+                match self.is_wanted(&event) {
+                    true => returned.push(event),
+                    false => unwanted.push(event),
+                }
+            }
+        }
+        sort_by(&mut returned, |a, b| a.position.cmp(&b.position));
+        for event in returned.into_iter().rev() {
+            self.bytes = self.bytes.saturating_add(event.cost);
+            self.waiting.push_front(Slot::Event(event));
+        }
+        unwanted.iter().for_each(|w| self.query_ends(&w.event));
+        unwanted.len()
+    }
+
+    /// If the row still has the event, it is for that handler again, or for the one that takes its place.
+    fn is_owed_again(&mut self, number: u64, key: HandlerKey) -> bool {
+        if let Some(course) = self.progress.get_mut(&number) {
+            course.taken.retain(|other| *other != key);
+            return true;
+        }
+        for current in self.current.iter_mut().chain(&mut self.suspended) {
+            if current.waiting.number == Some(number) {
+                // Its runs are chosen already: it has to come again.
+                current.waiting.course_mut().taken.retain(|k| *k != key);
+                (current.is_held, current.expires_micros) = (true, 0);
+                return true;
+            }
+        }
+        let row = self.waiting.iter_mut().filter_map(|slot| match slot {
+            Slot::Event(waiting) => Some(waiting),
+            Slot::Stored(_) => None,
+        });
+        let mut row = row.filter(|w| w.number == Some(number));
+        let found = row.next().map(Waiting::course_mut);
+        found
+            .map(|course| course.taken.retain(|k| *k != key))
+            .is_some()
+    }
+
+    /// Learns the members that there are: handlers may ask what their tags were before an update.
+    pub fn know_members<'a>(&mut self, members: impl Iterator<Item = &'a Member>) {
+        self.known_tags.forget();
+        if self.handlers.want_tags() {
+            members.for_each(|member| self.known_tags.learn(&member.name, &member.tags));
+        }
+    }
+
+    /// What the core has seen of a member, before it is coalesced and delivered.
+    pub fn note_member(&mut self, name: &NodeName, kind: MemberEventKind, now: Instant) {
+        if !self.handlers.hold_departures() {
+            self.departed.clear();
+            return;
+        }
+        match kind {
+            MemberEventKind::Failed | MemberEventKind::Leave => {
+                self.departed.get_or_insert_with(name.clone(), || now);
+            }
+            _ => drop(self.departed.remove(name)),
+        }
+    }
+
+    /// Gives what waits in the row to lanes that may have missed it: after a reload, or if it was on the
+    /// disk.
+    pub(super) fn enlist_row(&mut self, at: Moment) {
+        if std::mem::replace(&mut self.is_listed, true) {
+            return;
+        }
+        for mut slot in std::mem::take(&mut self.waiting) {
+            if let Slot::Event(waiting) = &mut slot {
+                self.enlist(waiting, at, false);
+                waiting.wanted = self.is_wanted(waiting);
+            }
+            self.waiting.push_back(slot);
+        }
+    }
+}

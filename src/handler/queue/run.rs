@@ -1,0 +1,297 @@
+//! Runs: which are due for an event, and what each is given.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::select::{Selected, select, tags_match};
+use super::{Current, HandlerQueue, MAX_AGE, Waiting};
+use crate::handler::invocation::{Run as RunInfo, environment, stdin};
+use crate::handler::journal::HandlerKey;
+use crate::handler::moment::Moment;
+use crate::handler::outcome::{Shown, warn_failed};
+use crate::handler::registered::Registered;
+use crate::handler::{Described, HandlerSettings, Input, Invocation, Local, json};
+use crate::serf::{Event, MemberEvent, MemberEventKind, MemberStatus};
+use crate::time::Duration;
+use crate::wire::name::Escaped;
+
+/// How often a run may begin without coming to its end: once, and once again if the agent ended during it.
+const BEGINNINGS_MAX: u32 = 2;
+
+/// One script's turn.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// The handler's number.
+    pub(super) id: u64,
+    pub(super) key: HandlerKey,
+    /// Its place among all handlers.
+    pub(super) index: usize,
+    pub(super) settings: Arc<HandlerSettings>,
+    /// Missing handlers that are done with the event when this one is.
+    pub(super) replaces: Vec<HandlerKey>,
+    pub(super) script: Arc<[u8]>,
+    /// What the handler is handed of the event, if it is not all of it.
+    pub(super) event: Option<Box<Event>>,
+    pub(super) attempt: u32,
+    /// The agent had ended before the last attempt had.
+    pub(super) is_replay: bool,
+}
+
+/// What is to be done for an event.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) runs: VecDeque<Run>,
+    /// Other handlers are left that cannot be run now.
+    pub(super) is_held: bool,
+    /// When the first of these is left no longer, in microseconds since 1970.
+    pub(super) expires_micros: u64,
+}
+
+impl Run {
+    /// The run of a handler for an event that is whole; or, if its attempts are used up, the number that
+    /// the next one would have had.
+    pub(super) fn next(
+        registered: &Registered,
+        index: usize,
+        waiting: &Waiting,
+    ) -> Result<Self, u32> {
+        let course = waiting.course();
+        let ended = course.attempts_ended(registered.key);
+        let begun = course.begun.filter(|begun| begun.handler == registered.key);
+        let last = begun.map_or(ended, |begun| begun.attempt.max(ended));
+        let beginnings = last - ended;
+        let attempt = last.saturating_add(1);
+        if beginnings >= BEGINNINGS_MAX || (beginnings > 0 && registered.is_once()) {
+            return Err(beginnings + 1);
+        }
+        Ok(Run {
+            id: registered.id,
+            key: registered.key,
+            index,
+            settings: Arc::clone(&registered.settings),
+            replaces: Vec::new(),
+            script: registered.settings.action.text(),
+            event: None,
+            attempt,
+            is_replay: beginnings > 0,
+        })
+    }
+}
+
+impl Run {
+    /// The handlers that are done with the event when it is.
+    pub(super) fn keys(&self) -> impl Iterator<Item = HandlerKey> + '_ {
+        std::iter::once(self.key).chain(self.replaces.iter().copied())
+    }
+}
+
+impl HandlerQueue {
+    /// The handlers to be run for an event of the row, and whether others are left for it that cannot be.
+    pub(super) fn plan(&mut self, waiting: &mut Waiting, at: Moment) -> Plan {
+        let mut plan = Plan {
+            runs: VecDeque::new(),
+            is_held: false,
+            expires_micros: u64::MAX,
+        };
+        let (mut given_up, mut expired) = (Vec::new(), Vec::new());
+        let owed = self.owed(waiting);
+        let is_missing = !owed.missing.is_empty();
+        for debt in owed.present {
+            let (index, registered) = (debt.index, debt.registered);
+            let (key, replaces) = (registered.key, debt.replaces);
+            if self.is_too_old(index, waiting, at) {
+                expired.push((index, key, replaces));
+                continue;
+            }
+            let is_query = matches!(waiting.event, Event::Query(_));
+            if registered.is_paused || (registered.lane.pause.is_some() && !is_query) {
+                // Nobody waits for the answer to a query so long.
+                plan.is_held |= !is_query;
+                plan.expires_micros = plan.expires_micros.min(self.expiry(index, waiting));
+                continue;
+            }
+            let event = match select(&registered.settings, waiting) {
+                Selected::All => None,
+                Selected::Some(event) => Some(Box::new(event)),
+                Selected::Nothing => continue,
+            };
+            match Run::next(registered, index, waiting) {
+                Ok(run) => plan.runs.push_back(Run {
+                    event,
+                    replaces,
+                    ..run
+                }),
+                Err(attempt) => given_up.push((key, replaces, registered.text(), attempt)),
+            }
+        }
+        if is_missing {
+            let expires_micros = expiry_after(waiting, MAX_AGE);
+            match expires_micros > at.unix_micros {
+                true => plan.is_held = true,
+                false => self.expire_missing(waiting),
+            }
+            plan.expires_micros = plan.expires_micros.min(expires_micros);
+        }
+        let is_shared = waiting.number.is_some_and(|n| self.shares.is_shared(n));
+        let is_last = plan.runs.is_empty() && !plan.is_held && !is_shared;
+        for (key, replaces, text, attempt) in given_up {
+            self.give_up(waiting, &text, attempt);
+            self.pass_over(waiting, key, &replaces, is_last);
+            waiting.course_mut().begun = None;
+        }
+        for (index, key, replaces) in expired {
+            self.expire(waiting, index);
+            self.pass_over(waiting, key, &replaces, is_last);
+        }
+        plan
+    }
+
+    /// A handler is not run for an event of the row.
+    fn pass_over(
+        &mut self,
+        waiting: &mut Waiting,
+        key: HandlerKey,
+        replaces: &[HandlerKey],
+        is_last: bool,
+    ) {
+        let number = waiting.number.filter(|_| !is_last);
+        for key in std::iter::once(&key).chain(replaces) {
+            if let (Some(journal), Some(number)) = (&mut self.journal, number) {
+                journal.done(number, *key);
+            }
+            waiting.course_mut().done.push(*key);
+        }
+    }
+
+    /// When an event is too old for a handler, in microseconds since 1970.
+    fn expiry(&self, index: usize, waiting: &Waiting) -> u64 {
+        let said = self.handlers.get(index).and_then(|r| r.settings.max_age);
+        let limit = said.or(waiting.number.map(|_| MAX_AGE));
+        limit.map_or(u64::MAX, |limit| expiry_after(waiting, limit))
+    }
+
+    pub(super) fn is_too_old(&self, index: usize, waiting: &Waiting, at: Moment) -> bool {
+        at.unix_micros > self.expiry(index, waiting)
+    }
+
+    /// Makes a run of a script, unless the event fits no environment, or this node's tags are others than
+    /// the handler is for.
+    pub(super) fn invoke(
+        &mut self,
+        mut run: Run,
+        local: Local<'_>,
+        at: Moment,
+    ) -> Option<Invocation> {
+        let current = self.current.as_mut()?;
+        if !tags_match(&run.settings.self_tags, local.tags) {
+            log::debug!(
+                target: "agent",
+                "Not running script '{}' for '{}': this node's tags are others",
+                Shown(&run.script),
+                Described(&current.waiting.event)
+            );
+            self.not_run(&run);
+            return None;
+        }
+        if let Event::Member(event) = &mut current.waiting.event {
+            if event.kind == MemberEventKind::Sync {
+                *event = state(&run, local);
+            }
+        }
+        let event = run.event.as_deref().unwrap_or(&current.waiting.event);
+        let info = RunInfo {
+            id: &current.waiting.id,
+            taken_micros: current.waiting.taken_micros,
+            attempt: run.attempt,
+            is_replay: run.is_replay,
+            environment: &run.settings.environment,
+        };
+        match environment(event, local, &info) {
+            Ok(environment) => {
+                let whole = run.event.is_none().then_some(&mut current.stdin);
+                let stdin = match (run.settings.input, whole) {
+                    (Input::Json, _) => json::stdin(event, local, &info, at),
+                    (Input::Lines, Some(cached)) => {
+                        Arc::clone(cached.get_or_insert_with(|| stdin(event)))
+                    }
+                    (Input::Lines, None) => stdin(event),
+                };
+                let invocation = Invocation {
+                    script: Arc::clone(&run.script),
+                    settings: Arc::clone(&run.settings),
+                    env: environment.variables,
+                    stdin,
+                };
+                current.running = Some(run.clone());
+                self.note_refused_tags(environment.refused_tags);
+                self.run_begins(&run, at);
+                Some(invocation)
+            }
+            Err(reason) => {
+                warn_failed(&run.script, &reason);
+                self.counters.refused += 1;
+                self.handlers.count_drop(event, Some(run.id));
+                run.event = None;
+                self.not_run(&run);
+                None
+            }
+        }
+    }
+
+    /// There is no run after all: whoever waits for its end waits no longer.
+    fn not_run(&mut self, run: &Run) {
+        self.run_is_done(run);
+        let tickets = self
+            .current
+            .as_ref()
+            .map(|c| c.waiting.course().tickets.clone());
+        self.give_up_tickets(tickets.unwrap_or_default());
+    }
+
+    /// Complains once about a set of bad tags, not at each run.
+    fn note_refused_tags(&mut self, tags: Vec<Vec<u8>>) {
+        self.counters.refused += tags.len() as u64;
+        if tags != self.refused_tags {
+            for tag in &tags {
+                log::warn!(
+                    target: "agent",
+                    "The value of tag '{}' contains NUL: handlers run without its variable",
+                    Escaped(tag)
+                );
+            }
+            self.refused_tags = tags;
+        }
+    }
+}
+
+/// The members that a run is handed that is told how things are.
+fn state(run: &Run, local: Local<'_>) -> MemberEvent {
+    let mut members = (local.members)();
+    if run.settings.input == Input::Lines {
+        members.retain(|member| member.status == MemberStatus::Alive);
+    }
+    MemberEvent {
+        kind: MemberEventKind::Sync,
+        members: super::select::picked(&run.settings, &members, &[]),
+    }
+}
+
+fn expiry_after(waiting: &Waiting, limit: Duration) -> u64 {
+    let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+    waiting.taken_micros.saturating_add(limit)
+}
+
+impl Current {
+    pub(super) fn new(waiting: Waiting, scripts: VecDeque<Run>) -> Self {
+        Current {
+            done: waiting.course().done.clone(),
+            waiting,
+            lane: None,
+            stdin: None,
+            scripts,
+            running: None,
+            is_held: false,
+            expires_micros: u64::MAX,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Which members of an event a handler is handed.
+
+use super::Waiting;
+use crate::handler::{HandlerSettings, Pattern};
+use crate::ordered::OrderedMap;
+use crate::serf::{Event, Member, MemberEvent, MemberEventKind, Tags};
+use crate::wire::NodeName;
+
+/// What is left of an event for a handler.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Selected {
+    /// All of it.
+    All,
+    /// Some of its members.
+    Some(Event),
+    /// Nothing.
+    Nothing,
+}
+
+/// Whether all of these tags match.
+pub(super) fn tags_match(patterns: &OrderedMap<Vec<u8>, Pattern>, tags: &Tags) -> bool {
+    let value = |tag: &[u8]| tags.get(tag).unwrap_or_default();
+    patterns
+        .iter()
+        .all(|(tag, pattern)| pattern.matches(value(tag)))
+}
+
+/// Whether a handler is handed a member; `before` are the tags it had before an update.
+pub(super) fn picks(settings: &HandlerSettings, member: &Member, before: Option<&Tags>) -> bool {
+    let fits = |pattern: &Option<Pattern>, text: &[u8]| {
+        pattern.as_ref().is_none_or(|pattern| pattern.matches(text))
+    };
+    let tags = |tags| tags_match(&settings.tags, tags);
+    fits(&settings.node, member.name.as_bytes())
+        && fits(&settings.status, member.status.as_str().as_bytes())
+        && (tags(&member.tags) || before.is_some_and(tags))
+}
+
+impl HandlerSettings {
+    /// Whether it wants some members only.
+    fn is_selective(&self) -> bool {
+        !self.tags.is_empty() || self.node.is_some() || self.status.is_some()
+    }
+}
+
+/// What a handler is handed of an event.
+pub(super) fn select(settings: &HandlerSettings, waiting: &Waiting) -> Selected {
+    let Event::Member(event) = &waiting.event else {
+        return Selected::All;
+    };
+    if !settings.is_selective() || waiting.course().is_recovered {
+        return Selected::All;
+    }
+    let members = picked(settings, &event.members, &waiting.course().before);
+    match members.len() {
+        0 => Selected::Nothing,
+        count if count == event.members.len() => Selected::All,
+        _ => Selected::Some(Event::Member(MemberEvent {
+            kind: event.kind,
+            members,
+        })),
+    }
+}
+
+/// Those of the members that a handler is handed.
+pub(super) fn picked(
+    settings: &HandlerSettings,
+    members: &[Member],
+    before: &[(NodeName, Tags)],
+) -> Vec<Member> {
+    let tags_of = |member: &Member| before.iter().find(|(name, _)| *name == member.name);
+    let picks = |member: &&Member| picks(settings, member, tags_of(member).map(|(_, tags)| tags));
+    members.iter().filter(picks).cloned().collect()
+}
+
+/// What handlers were told last of the members' tags; kept only while a handler asks for tags.
+#[derive(Debug, Default)]
+pub(super) struct KnownTags(OrderedMap<NodeName, Tags>);
+
+impl KnownTags {
+    pub(super) fn forget(&mut self) {
+        self.0 = OrderedMap::new();
+    }
+
+    pub(super) fn learn(&mut self, name: &NodeName, tags: &Tags) {
+        self.0.insert(name.clone(), tags.clone());
+    }
+
+    /// Takes in an event, and notes in it what was known before an update.
+    pub(super) fn follow(&mut self, waiting: &mut Waiting) {
+        let Event::Member(event) = &waiting.event else {
+            return;
+        };
+        let mut before = Vec::new();
+        for member in &event.members {
+            if event.kind == MemberEventKind::Reap {
+                self.0.remove(&member.name);
+                continue;
+            }
+            let old = self.0.insert(member.name.clone(), member.tags.clone());
+            if let Some(old) = old.filter(|_| event.kind == MemberEventKind::Update) {
+                before.push((member.name.clone(), old));
+            }
+        }
+        if !before.is_empty() {
+            waiting.course_mut().before = before;
+        }
+    }
+}

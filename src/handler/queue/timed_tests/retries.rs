@@ -1,0 +1,256 @@
+//! Runs that are repeated, pauses, ages, reloads and syncs.
+
+use super::*;
+
+#[test]
+fn retry_repeats_a_run_and_later_events_wait_for_it() {
+    let mut timed = Timed::new(&[
+        r#"{"run": "R", "retry": {"times": 3, "wait": "10s"}}"#,
+        r#"{"run": "O"}"#,
+    ]);
+    timed.user("a", "").user("b", "");
+    assert_eq!(timed.begin().unwrap(), "R a:");
+    timed.end(75);
+    timed.query("q", 50.0);
+    // Others go on, and queries do not wait.
+    assert_eq!(timed.run(0), "O a:, O b:, R query:q, O query:q");
+    assert_eq!(timed.timeout(), Some(10.0));
+    assert_eq!(
+        timed.states(),
+        "R user-event: a retrying, R user-event: b retrying"
+    );
+    timed.at(10.0);
+    assert_eq!(timed.begin().unwrap(), "R#2 a:");
+    timed.end(75).at(11.0);
+    timed.begin();
+    // Twenty seconds from when the run had ended.
+    assert_eq!(timed.timeout(), Some(31.0));
+    timed.at(31.0);
+    assert_eq!(timed.begin().unwrap(), "R#3 a:");
+    timed.end(0);
+    assert_eq!(timed.run(0), "R b:");
+    timed.assert_done();
+    // Three times, and no more.
+    timed.user("c", "").user("d", "");
+    assert_eq!(timed.begin().unwrap(), "R c:");
+    timed.end(75);
+    assert_eq!(timed.run(75), "O c:, O d:");
+    assert_eq!(timed.at(41.0).run(75), "R#2 c:");
+    assert_eq!(timed.at(61.0).run(75), "R#3 c:");
+    assert_eq!(timed.at(101.0).begin().unwrap(), "R#4 c:");
+    timed.end(75);
+    assert_eq!(timed.run(0), "R d:");
+    // Any other status is an end.
+    timed.user("e", "");
+    assert_eq!(timed.run(74), "R e:, O e:");
+    timed.assert_done();
+}
+
+#[test]
+fn the_wait_for_another_run_has_a_bound() {
+    let retry = settings(r#"{"run": "", "retry": {"times": 99, "wait": "7m"}}"#)
+        .retry
+        .unwrap();
+    let waits = [1, 2, 3, 40, 99].map(|runs| retry.wait_after(runs).as_secs());
+    assert_eq!(waits, [420, 600, 600, 600, 600]);
+}
+
+#[test]
+fn a_query_is_repeated_only_before_its_deadline() {
+    let mut timed =
+        Timed::new(&[r#"{"run": "R", "on": "query", "retry": {"times": 9, "wait": "2s"}}"#]);
+    timed.query("q", 5.0);
+    assert_eq!(timed.run(75), "R query:q");
+    assert_eq!(timed.queue.poll_handled_query(), None);
+    assert_eq!(timed.at(2.0).begin().unwrap(), "R#2 query:q");
+    let output = ended(End::Exited(0), b"yes");
+    assert!(timed.queue.handle_outcome(output).is_some());
+    timed.assert_done();
+    assert_eq!(timed.queue.poll_handled_query(), Some((LamportTime(1), 1)));
+    timed.query("q", 5.0);
+    assert_eq!(timed.run(75), "R query:q");
+    assert_eq!(timed.at(4.0).run(75), "R#2 query:q");
+    // The next one would be too late.
+    assert_eq!(timed.queue.poll_handled_query(), Some((LamportTime(2), 1)));
+    assert_eq!(timed.at(99.0).run(0), "");
+    timed.assert_done();
+}
+
+#[test]
+fn what_comes_meanwhile_joins_a_run_that_is_repeated() {
+    let mut timed =
+        Timed::new(&[r#"{"run": "R", "latest": true, "retry": {"times": 2, "wait": "10s"}}"#]);
+    timed.members(Join, &["a"]);
+    assert_eq!(timed.run(75), "R join:a");
+    timed.members(Join, &["b"]).user("u", "1").user("u", "2");
+    assert_eq!(timed.run(75), "");
+    assert_eq!(timed.at(10.0).begin().unwrap(), "R#2 join:a+b");
+    timed.end(0);
+    assert_eq!(timed.begin().unwrap(), "R u:2");
+    timed.end(75);
+    // A newer event takes the place of one that is to be repeated.
+    timed.user("u", "3");
+    assert_eq!(timed.run(0), "");
+    assert_eq!(timed.at(20.0).run(0), "R u:3");
+    timed.assert_done();
+}
+
+#[test]
+fn a_paused_handler_s_lane_is_held_back() {
+    let mut timed = Timed::new(&[r#"{"run": "L", "latest": true, "name": "l"}"#]);
+    timed.queue.set_paused("l", true);
+    timed.user("a", "1").user("a", "2");
+    assert_eq!(
+        (timed.run(0), timed.states()),
+        (String::new(), "l user-event: a paused".into())
+    );
+    timed.queue.set_paused("l", false);
+    assert_eq!(timed.run(0), "L a:2");
+    timed.user("b", "").members(Join, &["n"]);
+    assert_eq!(
+        (timed.queue.len(), timed.queue.drop_handler("l")),
+        (4, Some(2))
+    );
+    timed.assert_done();
+}
+
+#[test]
+fn what_has_waited_too_long_is_dropped() {
+    let mut timed = Timed::new(&[
+        r#"{"run": "A", "max_age": "5s"}"#,
+        r#"{"run": "L", "max_age": "5s", "latest": true}"#,
+        r#"{"run": "N"}"#,
+    ]);
+    timed.user("u", "");
+    assert_eq!(timed.begin().unwrap(), "A u:");
+    timed.user("v", "").at(5.1).end(0);
+    assert_eq!(timed.run(0), "N u:, N v:");
+    assert_eq!(timed.queue.counters().expired, 3);
+    timed.assert_done();
+    // A paused handler's as well.
+    timed.queue.set_paused("A", true);
+    timed.user("w", "");
+    assert_eq!(timed.run(0), "L w:, N w:");
+    timed.at(12.0).user("x", "");
+    assert_eq!(timed.run(0), "L x:, N x:");
+    assert_eq!((timed.queue.counters().expired, timed.queue.len()), (4, 1));
+}
+
+#[test]
+fn a_reload_keeps_changes_and_removes() {
+    let old = [
+        r#"{"run": "K", "settle": "5s"}"#,
+        r#"{"run": "C", "settle": "5s", "name": "c"}"#,
+        r#"{"run": "G", "settle": "5s"}"#,
+    ];
+    let mut timed = Timed::new(&old);
+    timed.user("u", "1");
+    assert_eq!(timed.run(0), "");
+    let new = [
+        old[0],
+        r#"{"run": "D", "name": "c"}"#,
+        r#"{"run": "L", "latest": true}"#,
+    ];
+    assert_eq!(timed.queue.replace_handlers(list(&new)), 0);
+    // What waited for quiet does so no more where nobody asks for it, and a new handler gets what its
+    // predecessors were still to get.
+    assert_eq!(timed.run(0), "D u:1, L u:1");
+    assert_eq!(timed.at(5.0).run(0), "K u:1");
+    timed.assert_done();
+    // What is in the row meets new handlers that merge.
+    let mut timed = Timed::new(&[r#"{"run": "N"}"#]);
+    timed.user("a", "1").begin();
+    timed.user("b", "1").user("b", "2");
+    timed
+        .queue
+        .replace_handlers(list(&[r#"{"run": "L", "latest": true}"#]));
+    timed.end(0);
+    assert_eq!(timed.run(0), "L b:2");
+    timed.assert_done();
+}
+
+#[test]
+fn a_sync_takes_the_place_of_what_has_happened_to_members() {
+    let mut timed = Timed::new(&[
+        r#"{"run": "S", "on": "sync,member-join,user", "name": "s"}"#,
+        r#"{"run": "N"}"#,
+        r#"{"run": "W", "on": "sync", "where": {"role": "web"}}"#,
+    ]);
+    timed.members = vec![
+        member("a,role=web", Join),
+        member("b", Failed),
+        member("c", Join),
+    ];
+    timed.user("first", "");
+    assert_eq!(timed.begin().unwrap(), "S first:");
+    timed
+        .members(Join, &["x"])
+        .user("u", "")
+        .members(Join, &["y"]);
+    assert_eq!(timed.queue.sync_all(), 2);
+    timed.end(0);
+    assert_eq!(
+        timed.run(0),
+        "S sync:a+c, W sync:a, N first:, N join:x, S u:, N u:, N join:y"
+    );
+    timed.assert_done();
+    // Somebody may wait for it.
+    assert_eq!(timed.queue.sync("s", 7), Ok(()));
+    assert_eq!(timed.run(3), "S sync:a+c");
+    assert_eq!(timed.queue.poll_ended(), Some((7, Some(End::Exited(3)))));
+    assert_eq!(timed.queue.sync("x", 8), Err(sync::NoSync::Unknown));
+    assert_eq!(timed.queue.sync("N", 8), Err(sync::NoSync::Unwanted));
+    timed.queue.set_paused("s", true);
+    assert_eq!(timed.queue.sync("s", 8), Err(sync::NoSync::Paused));
+    timed.queue.set_paused("s", false);
+    assert_eq!(timed.queue.sync("s", 9), Ok(()));
+    timed.queue.drop_handler("s");
+    assert_eq!(timed.queue.poll_ended(), Some((9, None)));
+    timed.assert_done();
+}
+
+#[test]
+fn latest_with_sync_is_told_the_state() {
+    let mut timed = Timed::new(&[
+        r#"{"run": "S", "on": "sync,member-join,member-failed,user", "settle": "2s", "hold": "10s",
+            "retry": {"times": 1, "wait": "5s"}}"#,
+    ]);
+    timed.members = vec![member("a", Join)];
+    timed.members(Join, &["a"]).user("u", "");
+    timed.at(1.0).members(Join, &["b"]);
+    assert_eq!(timed.at(3.0).begin().unwrap(), "S sync:a");
+    timed.members(Join, &["c"]).end(75);
+    assert_eq!((timed.run(0), timed.timeout()), (String::new(), Some(5.0)));
+    // The repeated run is told of what came meanwhile.
+    assert_eq!(timed.at(8.0).run(0), "S#2 sync:a, S u:");
+    timed.members(Failed, &["b"]);
+    assert_eq!((timed.run(0), timed.timeout()), (String::new(), Some(18.0)));
+    timed.members(Join, &["b"]);
+    assert_eq!(timed.at(19.0).run(0), "");
+    timed.members(Failed, &["b"]);
+    assert_eq!(timed.at(30.0).run(0), "");
+    assert_eq!(timed.at(32.0).run(0), "S sync:a");
+    timed.assert_done();
+}
+
+#[test]
+fn lanes_have_a_bound() {
+    let mut timed = Timed::new(&[]);
+    let merged = list(&[r#"{"run": "L", "settle": "1h"}"#]);
+    timed.queue = HandlerQueue::with_bytes_max(merged, 100_000);
+    for number in 0..2000 {
+        timed.user(&format!("u{number}"), "");
+        timed.members(Join, &[&format!("n{}", number % 10)]);
+        timed.user("same", &number.to_string());
+    }
+    let lost = timed.queue.counters().dropped_user_events;
+    assert!((1000..1999).contains(&lost), "{lost}");
+    assert!(timed.queue.lane_bytes < 120_000);
+    let ran = timed.at(3601.0).run(0);
+    assert!(
+        ran.contains("L same:1999") && ran.contains("L join:n0+n1+n2"),
+        "{ran}"
+    );
+    assert_eq!(timed.queue.handlers()[0].tally.drops, lost);
+    timed.assert_done();
+}
