@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use super::command::flags::Flags;
 use super::common::{
-    bytes, connect, failed, format, is_json, name_and_payload, pairs, tell, unknown_format,
+    bytes, connect, failed, format, is_in_handler, is_json, name_and_payload, pairs, tell,
+    unknown_format,
 };
 use super::failure::{Failure, Outcome};
 use crate::agent::config::features::{self, FEATURES};
@@ -116,9 +117,8 @@ pub(super) fn join(flags: &Flags, out: &mut dyn Write) -> Outcome {
 pub(super) fn leave(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let mut client = connect(flags)?;
     client.leave().map_err(failed("Error leaving"))?;
-    // The agent may wait for the handler that this runs in, which has this variable.
-    let is_in_handler = std::env::var_os("COTTAR_ATTEMPT").is_some();
-    if !is_in_handler && !client.await_end() {
+    // The agent waits for the handler that this runs in.
+    if !is_in_handler() && !client.await_end() {
         let _ = writeln!(io::stderr(), "Warning: the agent has left, but still runs");
     }
     let json = vec![("left", Json::Bool(true))];

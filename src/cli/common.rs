@@ -29,6 +29,12 @@ pub(super) fn place(flags: &Flags) -> (Place, String) {
     (address.map_or(Place::Default, Place::At), key)
 }
 
+/// Whether this process was started by a handler. An agent waits for it: what waits for the agent's queue would
+/// wait for ever.
+pub(super) fn is_in_handler() -> bool {
+    std::env::var_os("COTTAR_IN_HANDLER").is_some()
+}
+
 /// What stands before the reason why there is no connection.
 pub(super) const NO_CONNECTION: &str = "Error connecting to Serf agent";
 

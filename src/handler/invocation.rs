@@ -55,10 +55,11 @@ pub struct Invocation {
 /// Whether an inherited variable must go before an invocation's own are set: a value from the agent's
 /// environment would pass for this event's.
 pub fn is_stale(name: &[u8]) -> bool {
-    const FIXED: [&[u8]; 11] = [
+    const FIXED: [&[u8]; 12] = [
         b"COTTAR_ATTEMPT",
         b"COTTAR_EVENT_ID",
         b"COTTAR_EVENT_TIME",
+        b"COTTAR_IN_HANDLER",
         b"COTTAR_REPLAY",
         b"SERF_EVENT",
         b"SERF_SELF_NAME",
@@ -136,6 +137,7 @@ pub(super) fn environment(
         "COTTAR_EVENT_TIME",
         Rfc3339(run.taken_micros).to_string().into(),
     );
+    set("COTTAR_IN_HANDLER", b"1".into());
     if run.is_replay {
         set("COTTAR_REPLAY", b"1".into());
     }

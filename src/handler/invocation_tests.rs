@@ -230,6 +230,7 @@ fn a_run_is_told_what_it_is() {
         "COTTAR_ATTEMPT=1",
         "COTTAR_EVENT_ID=user:7:00",
         "COTTAR_EVENT_TIME=2023-11-14T22:13:20.123Z",
+        "COTTAR_IN_HANDLER=1",
     ];
     assert_eq!(of(1), first);
     first[0] = "COTTAR_ATTEMPT=2";

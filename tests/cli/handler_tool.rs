@@ -475,7 +475,12 @@ fn it_is_shown_as_it_comes() {
     let names = own.map(|line| line.split_once('=').unwrap().0.trim());
     assert_eq!(
         names.collect::<Vec<_>>(),
-        ["COTTAR_ATTEMPT", "COTTAR_EVENT_ID", "COTTAR_EVENT_TIME"]
+        [
+            "COTTAR_ATTEMPT",
+            "COTTAR_EVENT_ID",
+            "COTTAR_EVENT_TIME",
+            "COTTAR_IN_HANDLER"
+        ]
     );
     let lines = given
         .lines()

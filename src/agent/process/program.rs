@@ -17,6 +17,8 @@ use crate::os::error::os_error;
 use crate::os::sys;
 use crate::wire::name::Escaped;
 
+/// Where cottar's clients in a handler find the agent.
+pub const RPC_ADDR: &str = "COTTAR_RPC_ADDR";
 /// Runs scripts.
 const SHELL: &str = "/bin/sh";
 
@@ -25,6 +27,8 @@ const SHELL: &str = "/bin/sh";
 pub(super) struct Programs {
     /// Variables of the agent that handlers must not see.
     stale_variables: Vec<OsString>,
+    /// Further variables for all handlers.
+    variables: Vec<(&'static str, OsString)>,
 }
 
 impl Programs {
@@ -35,7 +39,15 @@ impl Programs {
         let is_stale = |name: &OsString| is_stale(name.as_bytes()) || name == notify::VARIABLE;
         Programs {
             stale_variables: names.filter(is_stale).collect(),
+            variables: Vec::new(),
         }
+    }
+
+    /// Gives all handlers of an agent these variables. Those of an event go before them.
+    pub(super) fn set_variables(&mut self, variables: Vec<(&'static str, OsString)>) {
+        // The agent's own environment may name the socket of another agent.
+        self.stale_variables.push(RPC_ADDR.into());
+        self.variables = variables;
     }
 
     /// Returns the command for a run.
@@ -51,10 +63,9 @@ impl Programs {
                 .filter(|(name, _)| !self.stale_variables.contains(name))
                 .filter(|(name, _)| settings.user.is_none() || !run_as::is_users(name))
                 .collect();
-            for (name, value) in &invocation.env {
-                let name = OsStr::from_bytes(name);
+            for (name, value) in self.own_variables(invocation) {
                 environment.retain(|(other, _)| other != name);
-                environment.push((name.to_owned(), OsStr::from_bytes(value).to_owned()));
+                environment.push((name.to_owned(), value.to_owned()));
             }
             return run_as::command(settings, &program, &words, environment)
                 .map_err(|why| cannot_start(&program, &os_error(&why)));
@@ -76,10 +87,20 @@ impl Programs {
         for name in &self.stale_variables {
             command.env_remove(name);
         }
-        for (name, value) in &invocation.env {
-            command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
-        }
+        command.envs(self.own_variables(invocation));
         Ok(command)
+    }
+
+    /// What is set over the environment of the agent; of two with one name the last counts.
+    fn own_variables<'a>(
+        &'a self,
+        invocation: &'a Invocation,
+    ) -> impl Iterator<Item = (&'a OsStr, &'a OsStr)> {
+        let common = self.variables.iter();
+        let common = common.map(|(name, value)| (OsStr::new(*name), value.as_os_str()));
+        let of_event = invocation.env.iter();
+        let of_event = of_event.map(|(k, v)| (OsStr::from_bytes(k), OsStr::from_bytes(v)));
+        common.chain(of_event)
     }
 }
 

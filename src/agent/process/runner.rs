@@ -5,6 +5,7 @@
 //! and asks for the next deadline and the outcome. Dropping either leaves the children alone.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -88,6 +89,11 @@ impl Runner {
     /// Changes how many bytes of output later runs keep, the last ones.
     pub fn set_output_bytes_max(&mut self, bytes: usize) {
         self.limits.output_bytes_max = bytes;
+    }
+
+    /// Gives all handlers these variables.
+    pub fn set_variables(&mut self, variables: Vec<(&'static str, OsString)>) {
+        self.programs.set_variables(variables);
     }
 
     /// The limits of a handler's runs.

@@ -1,6 +1,14 @@
 //! Which handler runs next, and what becomes of its answer.
 
+use std::env;
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path;
+
 use super::{Agent, Waiting};
+use crate::agent::net::addr::UNIX_PREFIX;
+use crate::agent::process::program::RPC_ADDR;
+use crate::agent::rpc::connections::RpcAddr;
 use crate::handler::Local;
 use crate::serf::{Input, Member, MemberStatus, Serf};
 
@@ -50,6 +58,41 @@ impl Agent {
         let input = Input::QueryHandlers(self.handlers.query_handlers());
         self.serf.handle_input(input, self.clock.now());
     }
+}
+
+/// The variables by which clients in a handler find this agent: Serf's, unless the agent itself has it,
+/// and cottar's, which goes before it in our own clients.
+pub(super) fn rpc_variables<'a>(
+    addrs: impl Iterator<Item = &'a RpcAddr>,
+) -> Vec<(&'static str, OsString)> {
+    const SERF: &str = "SERF_RPC_ADDR";
+    let mut variables: Vec<(&'static str, OsString)> = Vec::new();
+    for addr in addrs {
+        let (name, value) = match addr {
+            RpcAddr::Tcp(addr) => (SERF, reachable(*addr).to_string().into()),
+            RpcAddr::Unix(path) => {
+                // A handler may run in another directory.
+                let mut text = OsString::from(UNIX_PREFIX);
+                text.push(path::absolute(path).unwrap_or_else(|_| path.clone()));
+                (RPC_ADDR, text)
+            }
+        };
+        let is_known = variables.iter().any(|(other, _)| *other == name);
+        if !is_known && (name != SERF || env::var_os(SERF).is_none()) {
+            variables.push((name, value));
+        }
+    }
+    variables
+}
+
+/// Where an agent that listens at a wildcard is reached on this host.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
 }
 
 /// Whether others are members of the cluster.

@@ -10,6 +10,7 @@ use ::log::LevelFilter;
 use mio::{Poll, Registry, Token};
 
 use super::discovery::{self, Mdns};
+use super::handlers::rpc_variables;
 use super::join::{Joining, RetryJoin};
 use super::node::open_gossip;
 use super::save::Saving;
@@ -94,6 +95,8 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     let journal = journal::open(&config, &mut serf, &mut handlers, clock.now()).map_err(no_core)?;
 
     let start_sync = start_sync(&config, &serf, clock.now());
+    let mut runner = runner(&config, &live);
+    runner.set_variables(rpc_variables(clients.local_addrs()));
     let mut agent = Agent {
         clock,
         poll,
@@ -104,7 +107,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         serf,
         handlers,
         handler_dirs,
-        runner: runner(&config, &live),
+        runner,
         orphans: Orphans::new(),
         resolver: Resolver::new(tokens::RESOLVER),
         mdns,
