@@ -24,7 +24,7 @@ _cottar() {
     fi
     if [[ $path == handler ]]; then
         if ((last == 2)); then
-            _cottar_words "$cur" check drop list pause queue resume test
+            _cottar_words "$cur" check drop list pause queue resume sync test
             return
         fi
         path+=" ${words[2]}" first=3
@@ -75,6 +75,11 @@ _cottar() {
             arguments=''
             ;;
         'handler resume')
+            flags=(-format -rpc-addr -rpc-auth)
+            takes=' format rpc-addr rpc-auth '
+            arguments='handlers'
+            ;;
+        'handler sync')
             flags=(-format -rpc-addr -rpc-auth)
             takes=' format rpc-addr rpc-auth '
             arguments='handlers'
@@ -214,6 +219,7 @@ _cottar() {
         'handler pause format') _cottar_words "$value" text json ;;
         'handler queue format') _cottar_words "$value" text json ;;
         'handler resume format') _cottar_words "$value" text json ;;
+        'handler sync format') _cottar_words "$value" text json ;;
         'handler test format') _cottar_words "$value" text json ;;
         'handler test payload') _cottar_files -f "$value" ;;
         'info format') _cottar_words "$value" text json ;;

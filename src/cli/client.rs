@@ -21,6 +21,7 @@ use crate::rpc::handlers::{HandlerFigures, decode_handlers};
 use crate::rpc::queue::{Fired, QueueEntry, decode_dropped, decode_fired, decode_queue};
 use crate::rpc::reply::{self, Member, Record, ReplyHeader, Stats};
 use crate::rpc::request::Query;
+use crate::rpc::runs::{RunEnd, decode_runs};
 use crate::rpc::{ByteQueue, Request, VERSION};
 use crate::wire::coordinate::Coordinate;
 use crate::wire::msgpack::Boundary;
@@ -204,6 +205,18 @@ impl Client {
             .map_err(garbage)
     }
 
+    /// Has handlers run with the state of the cluster: how the runs ended. Takes as long as they do. `None`: the
+    /// agent does not know the request.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn handler_sync(&mut self, request: &Request) -> Result<Option<Vec<RunEnd>>> {
+        let body = known(self.call(request, None))?;
+        body.map(|body| decode_runs(&body))
+            .transpose()
+            .map_err(garbage)
+    }
+
     /// Gives an order that only agents of cottar know. `false`: this one does not.
     ///
     /// # Errors
@@ -213,11 +226,7 @@ impl Client {
     }
 
     fn call_own(&mut self, request: &Request) -> Result<Option<Vec<u8>>> {
-        match self.call(request, Some(ANSWER_TIME_MAX)) {
-            Ok(body) => Ok(Some(body)),
-            Err(Error::Refused(why)) if why == "Unsupported command" => Ok(None),
-            Err(why) => Err(why),
-        }
+        known(self.call(request, Some(ANSWER_TIME_MAX)))
     }
 
     /// A key command: what became of it, and the error if it failed. Takes as long as a query.
@@ -424,6 +433,15 @@ impl Records<'_> {
         let record = Record::decode(&body).map_err(garbage)?;
         // Some reference versions race at the end and send records from nobody (agent spec 2.4).
         Ok((record.kind != b"done" && !record.from.is_empty()).then_some(record))
+    }
+}
+
+/// The body of a reply; `None` if the agent does not know the command.
+fn known(result: Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+    match result {
+        Ok(body) => Ok(Some(body)),
+        Err(Error::Refused(why)) if why == "Unsupported command" => Ok(None),
+        Err(why) => Err(why),
     }
 }
 

@@ -167,6 +167,16 @@ pub const COMMANDS: &[Command] = &[
         run: Run::Print(queue::resume),
     },
     Command {
+        name: "handler sync",
+        arguments: "[NAME]",
+        summary: "Runs handlers with the state of the cluster",
+        description: "Runs the handler of that name, or all that have 'sync' among their events, with all members as they are now, and waits. It ends with the first exit status of a run that is not 0. In a handler it does not wait.",
+        flags: &[FORMAT],
+        calls_agent: true,
+        own: true,
+        run: Run::Status(handler::sync::sync),
+    },
+    Command {
         name: "handler test",
         arguments: "SCRIPT EVENT NAME [PAYLOAD]|MEMBER...",
         summary: "Runs a handler as an agent would, without an agent",

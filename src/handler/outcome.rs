@@ -40,6 +40,26 @@ pub enum End {
     Failed(String),
 }
 
+/// The exit status that stands for a run that there was not.
+pub const NOT_RUN: u8 = 125;
+/// That of timeout(1) when the time limit has ended a program.
+const TIMED_OUT: u8 = 124;
+/// That of shells for a program that cannot be started.
+const NOT_STARTED: u8 = 126;
+
+impl End {
+    /// The exit status by which a command of our own passes it on, as shells do.
+    pub fn shell_status(&self) -> u8 {
+        let status = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+        match self {
+            End::Exited(number) => status(*number),
+            End::Signalled(signal) => status(signal.saturating_add(128)),
+            End::TimedOut(_) => TIMED_OUT,
+            End::NotStarted(_) | End::Failed(_) => NOT_STARTED,
+        }
+    }
+}
+
 /// A process that has ended, and what it wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {

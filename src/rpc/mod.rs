@@ -14,6 +14,7 @@ pub mod queue;
 pub mod record;
 pub mod reply;
 pub mod request;
+pub mod runs;
 
 pub use byte_queue::ByteQueue;
 pub use reply::{Member, Record, ReplyHeader};

@@ -104,6 +104,13 @@ pub enum Request {
         name: Vec<u8>,
         is_paused: bool,
     },
+    /// Run handlers with the state of the cluster: the one of that name, or, if it is empty, all that ask for
+    /// it.
+    SyncHandlers {
+        name: Vec<u8>,
+        /// The reply comes when the runs have ended.
+        is_awaited: bool,
+    },
 }
 
 /// The body of a query.
@@ -183,7 +190,8 @@ impl Header {
             | b"cottar-stream"
             | b"cottar-handler-drop"
             | b"cottar-handler-pause"
-            | b"cottar-handler-resume" => Body::Present,
+            | b"cottar-handler-resume"
+            | b"cottar-handler-sync" => Body::Present,
             _ => Body::Unknown,
         }
     }
@@ -224,6 +232,7 @@ impl Request {
             Request::PauseHandler {
                 is_paused: false, ..
             } => "cottar-handler-resume",
+            Request::SyncHandlers { .. } => "cottar-handler-sync",
         }
     }
 
@@ -244,6 +253,7 @@ impl Request {
                 | Request::OwnEvent { .. }
                 | Request::HandlerQueue
                 | Request::DropQueue { .. }
+                | Request::SyncHandlers { .. }
         )
     }
 }

@@ -21,6 +21,7 @@ mod settings;
 mod slow_handlers;
 mod sockets;
 mod starts;
+mod sync;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use crate::live::{Agent, Kind, Spec, arg, content, lacks_program, refused, wait_until};
 
 /// A folder with a configuration file and what handlers write. `$D` in a handler is the folder.
-struct Place {
+pub struct Place {
     dir: tempfile::TempDir,
 }
 
 impl Place {
-    fn new(handlers: &Value) -> Self {
+    pub fn new(handlers: &Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let place = Place { dir };
@@ -28,21 +28,21 @@ impl Place {
         fs::write(self.path("config.json"), text).unwrap();
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn spec(&self, name: &str) -> Spec {
+    pub fn spec(&self, name: &str) -> Spec {
         let config = self.path("config.json");
         let flags = ["-profile=local", "-config-file", arg(&config)];
         Spec::new(Kind::Cottar, name).args(flags)
     }
 
-    fn start(&self) -> Agent {
+    pub fn start(&self) -> Agent {
         self.spec("n1").start()
     }
 
-    fn lines(&self, name: &str) -> Vec<String> {
+    pub fn lines(&self, name: &str) -> Vec<String> {
         content(&self.path(name))
             .lines()
             .map(str::to_owned)
@@ -51,7 +51,7 @@ impl Place {
 
     /// Waits for so many lines of a file.
     #[track_caller]
-    fn await_lines(&self, name: &str, count: usize) -> Vec<String> {
+    pub fn await_lines(&self, name: &str, count: usize) -> Vec<String> {
         wait_until(&format!("{count} lines of {name}"), || {
             self.lines(name).len() >= count
         });
@@ -59,7 +59,7 @@ impl Place {
     }
 }
 
-fn fire(agent: &Agent, name: &str) {
+pub fn fire(agent: &Agent, name: &str) {
     let (done, said) = agent.call("event", &["-coalesce=false", name]);
     assert!(done, "{said}");
 }

@@ -28,6 +28,8 @@ const ENDS: &[(&[&str], i32)] = &[
     (&["handler", "pause"], 1),
     (&["handler", "resume", "nobody"], 1),
     (&["handler", "queue", "-format=xml"], 1),
+    (&["handler", "sync", "nobody"], 1),
+    (&["handler", "sync"], 1),
     (&["handler", "test", "exit 0", "user", "x"], 0),
     (&["handler", "test", "exit 7", "user", "x"], 7),
     (&["handler", "test", "query=:", "user", "x"], 125),

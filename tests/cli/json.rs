@@ -1,12 +1,13 @@
 //! `-format=json` of every command, read by `jq`.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{BufRead, BufReader};
 
 use cottar::cli::table::COMMANDS;
 
 use crate::agents::start;
-use crate::live::{Agent, Kind, lacks_program};
+use crate::live::{Agent, Kind, arg, lacks_program};
 use crate::mock::{header, listen, record};
 use crate::run::{finish, run};
 use crate::scripts::shell;
@@ -18,10 +19,15 @@ fn jq_reads_what_every_command_prints() {
     if lacks_program("JSON read by jq", "jq") {
         return;
     }
+    let config = tempfile::NamedTempFile::new().unwrap();
+    let handlers = r#"{"event_handlers": [{"run": ":", "on": "sync", "name": "s"}]}"#;
+    fs::write(config.path(), handlers).unwrap();
     let agent = start(
         Kind::Cottar,
         "n",
         &[
+            "-config-file",
+            arg(config.path()),
             "-tag=a=<\">",
             "-event-handler=query:q=printf 'x\\n'",
             "-profile=local",
@@ -50,7 +56,7 @@ fn jq_reads_what_every_command_prints() {
         (
             "handler list",
             "",
-            ".handlers[0].script",
+            ".handlers[1].script",
             r#""printf 'x\\n'""#,
         ),
         (
@@ -65,6 +71,12 @@ fn jq_reads_what_every_command_prints() {
             "printf",
             ".",
             r#"{"name":"printf","paused":false}"#,
+        ),
+        (
+            "handler sync",
+            "s",
+            ".",
+            r#"{"runs":[{"name":"s","end":"exit status 0","status":0}]}"#,
         ),
         (
             "handler test",
@@ -220,6 +232,7 @@ fn an_answer_that_breaks_off_is_whole_json() {
         ("handler pause", &["x"]),
         ("handler queue", &[]),
         ("handler resume", &["x"]),
+        ("handler sync", &[]),
         ("join", &["x"]),
         ("keys", &["-list"]),
         ("leave", &[]),

@@ -96,6 +96,13 @@ fn requests() -> Vec<(Request, bool)> {
             },
             false,
         ),
+        (
+            Request::SyncHandlers {
+                name: text(),
+                is_awaited: false,
+            },
+            false,
+        ),
     ]
 }
 

@@ -300,6 +300,14 @@ impl Agent {
                 let result = change.apply(&mut self.handlers);
                 self.rpc.queue_changed(request, result);
             }
+            Action::Sync {
+                request,
+                name,
+                is_awaited,
+            } => {
+                let queue = &mut self.handlers;
+                self.rpc.sync_handlers(request, &name, is_awaited, queue);
+            }
             Action::Shutdown => self.shutdown = true,
         }
     }

@@ -112,6 +112,15 @@ pub enum Action {
         /// How.
         change: QueueChange,
     },
+    /// Have handlers run with the state of the cluster: [`RpcServer::sync_handlers`].
+    Sync {
+        /// Whose.
+        request: RequestId,
+        /// The name of one handler; empty: all that ask for it.
+        name: Vec<u8>,
+        /// The client waits for the ends of the runs.
+        is_awaited: bool,
+    },
     /// The node has left and the client knows: end the process with status 0.
     Shutdown,
 }

@@ -102,6 +102,7 @@ impl RpcServer {
             Request::PauseHandler { name, is_paused } => {
                 self.change_queue(session, seq, QueueChange::Pause { name, is_paused });
             }
+            Request::SyncHandlers { name, is_awaited } => self.sync(session, seq, name, is_awaited),
         }
     }
 
@@ -198,6 +199,15 @@ impl RpcServer {
         };
         let request = self.begin(session, seq, kind);
         self.actions.push_back(Action::Queue { request, change });
+    }
+
+    fn sync(&mut self, session: SessionId, seq: u64, name: Vec<u8>, is_awaited: bool) {
+        let request = self.begin(session, seq, Kind::Plain);
+        self.actions.push_back(Action::Sync {
+            request,
+            name,
+            is_awaited,
+        });
     }
 
     /// The command of a client that may only look.

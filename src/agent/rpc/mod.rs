@@ -18,6 +18,7 @@ pub mod connections;
 mod execute;
 mod peer;
 mod results;
+mod runs;
 mod session;
 pub mod socket;
 
@@ -34,6 +35,7 @@ use crate::serf::{Event, Serf};
 use crate::time::{Duration, Instant};
 pub use action::{Action, QueueChange, TagChange};
 pub use peer::Peer;
+use runs::AwaitedRuns;
 use session::{Ending, Next, Session};
 
 /// Connections at a time; the reference knows no limit.
@@ -116,6 +118,8 @@ pub struct RpcServer {
     /// One of them came or went; the logger does not know yet.
     watch_changed: bool,
     next_request: u64,
+    /// Runs of handlers that clients wait for.
+    awaited_runs: AwaitedRuns,
     requests: u64,
     dropped: u64,
 }
@@ -133,6 +137,7 @@ impl RpcServer {
             monitors: OrderedSet::new(),
             watch_changed: false,
             next_request: 1,
+            awaited_runs: AwaitedRuns::default(),
             requests: 0,
             dropped: 0,
         }

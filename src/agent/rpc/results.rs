@@ -92,7 +92,12 @@ impl RpcServer {
     }
 
     /// Answers the request, with the body that `body` writes, and lets the session go on with the next one.
-    fn ended(&mut self, request: RequestId, error: &str, body: impl FnOnce(&mut Writer, Kind)) {
+    pub(super) fn ended(
+        &mut self,
+        request: RequestId,
+        error: &str,
+        body: impl FnOnce(&mut Writer, Kind),
+    ) {
         let Some(running) = self.running.remove(&request) else {
             return;
         };

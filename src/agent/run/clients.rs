@@ -48,6 +48,14 @@ impl Agent {
                 }
                 self.server.queue_changed(request, result);
             }
+            Action::Sync {
+                request,
+                name,
+                is_awaited,
+            } => {
+                self.server
+                    .sync_handlers(request, &name, is_awaited, &mut self.handlers);
+            }
             Action::Shutdown => self.left_by_client(),
         }
     }

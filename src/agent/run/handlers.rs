@@ -24,6 +24,7 @@ impl Agent {
                 self.run_own(waiting, answer.command);
             }
         }
+        busy |= self.report_awaited_runs();
         let at = self.clock.moment();
         if self.start_sync.poll(|| has_peers(&self.serf), at.now) {
             self.handlers.sync_all();
@@ -46,11 +47,22 @@ impl Agent {
         } else if let Some(journal) = &mut self.journal {
             busy |= journal.read_for(&mut self.handlers);
         }
+        busy |= self.report_awaited_runs();
         while let Some((ltime, id)) = self.handlers.poll_handled_query() {
             self.serf
                 .handle_input(Input::QueryHandled { ltime, id }, at.now);
         }
         busy
+    }
+
+    /// Tells clients about the ends of runs that they wait for.
+    fn report_awaited_runs(&mut self) -> bool {
+        let mut has_any = false;
+        while let Some((ticket, end)) = self.handlers.poll_ended() {
+            self.server.run_ended(ticket, end.as_ref());
+            has_any = true;
+        }
+        has_any
     }
 
     /// Tells the core for which queries there are handlers.

@@ -16,7 +16,7 @@ use crate::rpc::Request;
 use crate::rpc::queue::QueueEntry;
 use crate::wire::name::Escaped;
 
-fn unsupported(command: &str) -> Failure {
+pub(super) fn unsupported(command: &str) -> Failure {
     Failure::Message(format!(
         "This agent does not support '{command}': it is Serf's, or one of an older cottar"
     ))
@@ -83,7 +83,7 @@ fn json(entries: &[QueueEntry], more: u64) -> String {
 }
 
 /// The one argument; none if it may be left out.
-fn argument(flags: &Flags) -> Result<Option<&OsString>, Failure> {
+pub(super) fn argument(flags: &Flags) -> Result<Option<&OsString>, Failure> {
     match flags.arguments() {
         [] => Ok(None),
         [one] => Ok(Some(one)),

@@ -13,7 +13,7 @@ use crate::agent::process::{Alone, GRACE};
 use crate::cli::command::flags::Flags;
 use crate::cli::common::{format, pairs, unknown_format};
 use crate::cli::failure::Failure;
-use crate::handler::outcome::{Answer, output_bytes_kept};
+use crate::handler::outcome::{Answer, NOT_RUN, output_bytes_kept};
 use crate::handler::{Described, End, HandlerQueue, HandlerSettings, Local};
 use crate::os::error::os_error;
 use crate::os::sys;
@@ -25,12 +25,6 @@ use crate::wire::limits::META_BYTES_MAX;
 use crate::wire::name::Escaped;
 use crate::wire::serf::{QueryResponseMessage, TAGS_TOO_LONG};
 
-/// The time limit has ended the handler; what timeout(1) says then.
-const TIMED_OUT: u8 = 124;
-/// No agent would run the handler for this event.
-const NOT_RUN: u8 = 125;
-/// The handler could not be started.
-const NOT_STARTED: u8 = 126;
 /// How long answers to a query are collected in a cluster of one node, unless the asker says otherwise.
 const QUERY_TIME: Duration = Duration::from_millis(3200);
 /// The reference's default.
@@ -77,8 +71,8 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
             outcome.end = stopped(signal.as_str());
         }
         let code = match signal {
-            Some(signal) => signalled(signal.number()),
-            None => exit_status(&outcome.end),
+            Some(signal) => End::Signalled(signal.number()).shell_status(),
+            None => outcome.end.shell_status(),
         };
         status = code;
         let answer = queue.handle_outcome(outcome.clone());
@@ -183,18 +177,4 @@ fn judge(name: &NodeName, answer: Answer, limit: usize) -> Verdict {
 /// The end of a run that this command has cut short, in the same way as for a time limit.
 fn stopped(signal: &str) -> End {
     End::Failed(format!("stopped by signal: {signal}"))
-}
-
-fn exit_status(end: &End) -> u8 {
-    match end {
-        End::Exited(status) => u8::try_from(*status).unwrap_or(u8::MAX),
-        End::Signalled(signal) => signalled(*signal),
-        End::TimedOut(_) => TIMED_OUT,
-        End::NotStarted(_) | End::Failed(_) => NOT_STARTED,
-    }
-}
-
-/// As shells have it.
-fn signalled(signal: i32) -> u8 {
-    u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX)
 }

@@ -29,6 +29,7 @@ impl HandlerQueue {
                 registered.lane.sync.get_or_insert_default();
             }
         }
+        self.drop_unasked_syncs();
         self.lane_bytes = self.handlers.lane_bytes();
         for slot in &mut self.waiting {
             if let Slot::Event(waiting) = slot {
@@ -42,6 +43,16 @@ impl HandlerQueue {
             self.close_to_later(handler.key, newest_id.unwrap_or_default());
         }
         self.return_to_row(gone, &keys)
+    }
+
+    /// A handler that was changed may not ask for its sync any more.
+    fn drop_unasked_syncs(&mut self) {
+        for index in 0..self.handlers.list().len() {
+            let registered = self.handlers.get_mut(index);
+            let unasked = registered.filter(|r| !r.settings.on.contains(&EventFilter::Sync));
+            let sync = unasked.and_then(|r| r.lane.sync.take());
+            self.give_up_tickets(sync.map(|sync| sync.tickets).unwrap_or_default());
+        }
     }
 
     /// What the lane of a handler that is gone has had is not for handlers that were not there yet, but for the

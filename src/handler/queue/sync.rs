@@ -20,26 +20,28 @@ impl HandlerQueue {
     /// All handlers that have `sync` among their events are to be run with the state of the cluster.
     /// Returns how many there are.
     pub fn sync_all(&mut self) -> usize {
-        let names: Vec<String> = self
-            .handlers
-            .list()
-            .iter()
-            .map(|r| r.name.clone())
-            .collect();
+        let names = self.sync_names();
         let asked = names.iter().filter(|name| self.ask_for_sync(name).is_ok());
         asked.count()
     }
 
-    /// The same for one handler; the ticket comes back with [`Self::poll_ended`].
+    /// The same for one handler; the ticket, if there is one, comes back with [`Self::poll_ended`].
     ///
     /// # Errors
-    /// If it cannot be run so.
-    pub fn sync(&mut self, name: &str, ticket: u64) -> Result<(), NoSync> {
+    /// If it cannot be run so. A paused handler gets its sync when it goes on.
+    pub fn sync(&mut self, name: &str, ticket: Option<u64>) -> Result<(), NoSync> {
         let index = self.ask_for_sync(name)?;
         let registered = self.handlers.get_mut(index).filter(|r| !r.is_paused);
         let lane = registered.map(|r| &mut r.lane).ok_or(NoSync::Paused)?;
-        lane.sync.get_or_insert_default().tickets.push(ticket);
+        lane.sync.get_or_insert_default().tickets.extend(ticket);
         Ok(())
+    }
+
+    /// The names of the handlers that have `sync` among their events.
+    pub fn sync_names(&self) -> Vec<String> {
+        let handlers = self.handlers.list().iter();
+        let wanting = handlers.filter(|r| r.settings.on.contains(&EventFilter::Sync));
+        wanting.map(|r| r.name.clone()).collect()
     }
 
     fn ask_for_sync(&mut self, name: &str) -> Result<usize, NoSync> {

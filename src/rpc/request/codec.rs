@@ -41,6 +41,7 @@ impl Request {
             b"cottar-handler-drop" => Request::DropQueue { target: text(body, "Target")? },
             b"cottar-handler-pause" => Request::PauseHandler { name: text(body, "Name")?, is_paused: true },
             b"cottar-handler-resume" => Request::PauseHandler { name: text(body, "Name")?, is_paused: false },
+            b"cottar-handler-sync" => sync_handlers(body)?,
             _ => return Ok(None),
         }))
     }
@@ -134,6 +135,10 @@ impl Request {
                 w.map(1).key("Stop").uint(*seq);
             }
             Request::Query(query) => query.encode(w),
+            Request::SyncHandlers { name, is_awaited } => {
+                w.map(2).key("Name").text(name);
+                w.key("Wait").bool(*is_awaited);
+            }
             Request::Respond { id, payload } => {
                 w.map(2).key("ID").uint(*id);
                 w.key("Payload").bytes_or_nil(payload.as_deref());
@@ -225,6 +230,18 @@ fn stop(body: &mut Reader<'_>) -> Result<Request, Error> {
     let mut seq = 0;
     each(body, &["Stop"], |_, r| r.u64().map(|n| seq = n))?;
     Ok(Request::Stop { seq })
+}
+
+fn sync_handlers(body: &mut Reader<'_>) -> Result<Request, Error> {
+    let (mut name, mut is_awaited) = (Vec::new(), false);
+    each(body, &["Name", "Wait"], |field, r| {
+        match field {
+            0 => name = r.text()?.to_vec(),
+            _ => is_awaited = r.bool()?,
+        }
+        Ok(())
+    })?;
+    Ok(Request::SyncHandlers { name, is_awaited })
 }
 
 fn respond(body: &mut Reader<'_>) -> Result<Request, Error> {

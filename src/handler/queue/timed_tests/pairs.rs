@@ -49,16 +49,23 @@ fn a_query_is_open_until_its_last_handler_is_done() {
 fn whoever_waits_for_a_sync_hears_that_it_will_not_be() {
     let mut timed =
         Timed::new(&[r#"{"run": "S", "on": "sync", "self": {"role": "lb"}, "name": "s"}"#]);
-    assert_eq!(timed.queue.sync("s", 5), Ok(()));
+    assert_eq!(timed.queue.sync("s", Some(5)), Ok(()));
     assert_eq!(timed.run(0), "");
     assert_eq!(timed.queue.poll_ended(), Some((5, None)));
     timed.tags.set(b"role", b"lb");
-    assert_eq!(timed.queue.sync("s", 6), Ok(()));
+    assert_eq!(timed.queue.sync("s", Some(6)), Ok(()));
     assert_eq!(timed.run(0), "S sync:");
     assert_eq!(timed.queue.poll_ended(), Some((6, Some(End::Exited(0)))));
-    assert_eq!(timed.queue.sync("s", 7), Ok(()));
+    assert_eq!(timed.queue.sync("s", Some(7)), Ok(()));
     timed.queue.replace_handlers(Vec::new());
     assert_eq!(timed.queue.poll_ended(), Some((7, None)));
+    // It is changed, and asks for none.
+    let asks = r#"{"run": "S", "on": "sync", "name": "s"}"#;
+    timed.queue.replace_handlers(list(&[asks]));
+    assert_eq!(timed.queue.sync("s", Some(8)), Ok(()));
+    let changed = r#"{"run": "S", "on": "user", "name": "s"}"#;
+    timed.queue.replace_handlers(list(&[changed]));
+    assert_eq!(timed.queue.poll_ended(), Some((8, None)));
     timed.assert_done();
 }
 

@@ -195,15 +195,15 @@ fn a_sync_takes_the_place_of_what_has_happened_to_members() {
     );
     timed.assert_done();
     // Somebody may wait for it.
-    assert_eq!(timed.queue.sync("s", 7), Ok(()));
+    assert_eq!(timed.queue.sync("s", Some(7)), Ok(()));
     assert_eq!(timed.run(3), "S sync:a+c");
     assert_eq!(timed.queue.poll_ended(), Some((7, Some(End::Exited(3)))));
-    assert_eq!(timed.queue.sync("x", 8), Err(sync::NoSync::Unknown));
-    assert_eq!(timed.queue.sync("N", 8), Err(sync::NoSync::Unwanted));
+    assert_eq!(timed.queue.sync("x", Some(8)), Err(sync::NoSync::Unknown));
+    assert_eq!(timed.queue.sync("N", Some(8)), Err(sync::NoSync::Unwanted));
     timed.queue.set_paused("s", true);
-    assert_eq!(timed.queue.sync("s", 8), Err(sync::NoSync::Paused));
+    assert_eq!(timed.queue.sync("s", Some(8)), Err(sync::NoSync::Paused));
     timed.queue.set_paused("s", false);
-    assert_eq!(timed.queue.sync("s", 9), Ok(()));
+    assert_eq!(timed.queue.sync("s", Some(9)), Ok(()));
     timed.queue.drop_handler("s");
     assert_eq!(timed.queue.poll_ended(), Some((9, None)));
     timed.assert_done();

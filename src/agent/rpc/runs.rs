@@ -1,0 +1,106 @@
+//! Runs of handlers that clients have asked for and wait for.
+
+use super::{RequestId, RpcServer};
+use crate::handler::outcome::NOT_RUN;
+use crate::handler::{End, HandlerQueue, NoSync};
+use crate::ordered::OrderedMap;
+use crate::rpc::runs::{RunEnd, write_runs};
+use crate::wire::name::Escaped;
+
+/// The runs of one request.
+#[derive(Debug)]
+struct Awaited {
+    /// How many have not ended.
+    left: usize,
+    ends: Vec<RunEnd>,
+}
+
+/// Runs that have not ended, by the tickets that the queue knows them by.
+#[derive(Debug, Default)]
+pub(super) struct AwaitedRuns {
+    last_ticket: u64,
+    tickets: OrderedMap<u64, (RequestId, String)>,
+    requests: OrderedMap<RequestId, Awaited>,
+}
+
+impl RpcServer {
+    /// Asks for the runs of [`super::Action::Sync`], of the handler with that name or, if it is empty, of all
+    /// that have `sync` among their events; answers at once unless the client waits.
+    pub fn sync_handlers(
+        &mut self,
+        request: RequestId,
+        target: &[u8],
+        is_awaited: bool,
+        queue: &mut HandlerQueue,
+    ) {
+        let names = match target.is_empty() {
+            true => queue.sync_names(),
+            false => vec![Escaped(target).to_string()],
+        };
+        if names.is_empty() {
+            return self.runs_ended(request, "no handler has 'sync' among its events", &[]);
+        }
+        let mut awaited = Awaited {
+            left: 0,
+            ends: Vec::new(),
+        };
+        for name in names {
+            self.awaited_runs.last_ticket += 1;
+            let ticket = self.awaited_runs.last_ticket;
+            match queue.sync(&name, is_awaited.then_some(ticket)) {
+                Ok(()) if is_awaited => {
+                    awaited.left += 1;
+                    self.awaited_runs.tickets.insert(ticket, (request, name));
+                }
+                Ok(()) => awaited.ends.push(run_end(&name, "queued", 0)),
+                Err(NoSync::Paused) if target.is_empty() => {
+                    awaited.ends.push(run_end(&name, "paused", NOT_RUN));
+                }
+                Err(why) => return self.runs_ended(request, &refusal(&name, why), &[]),
+            }
+        }
+        match awaited.left {
+            0 => self.runs_ended(request, "", &awaited.ends),
+            _ => drop(self.awaited_runs.requests.insert(request, awaited)),
+        }
+    }
+
+    /// A run that somebody has a ticket for has ended; `None`: there was none.
+    pub fn run_ended(&mut self, ticket: u64, end: Option<&End>) {
+        let Some((request, name)) = self.awaited_runs.tickets.remove(&ticket) else {
+            return;
+        };
+        let Some(mut awaited) = self.awaited_runs.requests.remove(&request) else {
+            return;
+        };
+        awaited.left -= 1;
+        awaited.ends.push(match end {
+            Some(end) => run_end(&name, &end.to_string(), end.shell_status()),
+            None => run_end(&name, "not run", NOT_RUN),
+        });
+        match awaited.left {
+            0 => self.runs_ended(request, "", &awaited.ends),
+            _ => drop(self.awaited_runs.requests.insert(request, awaited)),
+        }
+    }
+
+    fn runs_ended(&mut self, request: RequestId, error: &str, ends: &[RunEnd]) {
+        self.ended(request, error, |w, _| write_runs(w, ends));
+    }
+}
+
+fn run_end(name: &str, end: &str, status: u8) -> RunEnd {
+    RunEnd {
+        handler: name.as_bytes().to_vec(),
+        end: end.as_bytes().to_vec(),
+        status,
+    }
+}
+
+fn refusal(name: &str, why: NoSync) -> String {
+    match why {
+        NoSync::Unknown => format!("no handler has the name '{name}'"),
+        NoSync::Unwanted => format!("handler '{name}' has no 'sync' among its events"),
+        NoSync::Paused => format!("handler '{name}' is paused"),
+    }
+}

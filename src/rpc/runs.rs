@@ -1,0 +1,78 @@
+//! The reply to `cottar-handler-sync`, a command that the reference does not have. Documented in
+//! cottar-handler(7), for those who write clients.
+
+use crate::wire::msgpack::{Error, Reader, Writer};
+
+/// The end of a run that a client has asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct RunEnd {
+    /// The handler's name.
+    pub handler: Vec<u8>,
+    /// How it ended, as log lines say it; or `queued`, `paused` or `not run`.
+    pub end: Vec<u8>,
+    /// The exit status that a shell would show; 125 if there was no run.
+    pub status: u8,
+}
+
+const FIELDS: [&str; 3] = ["End", "Handler", "Status"];
+
+/// The body of the reply.
+pub fn write_runs(w: &mut Writer, runs: &[RunEnd]) {
+    w.map(1).key("Runs").array(runs.len());
+    for run in runs {
+        w.map(FIELDS.len());
+        w.key("End").text(&run.end);
+        w.key("Handler").text(&run.handler);
+        w.key("Status").uint(run.status.into());
+    }
+}
+
+/// Reads the body of the reply.
+///
+/// # Errors
+/// If it is not one.
+pub fn decode_runs(value: &[u8]) -> Result<Vec<RunEnd>, Error> {
+    let mut runs = Vec::new();
+    Reader::new(value).fields(&["Runs"], |_, reader| {
+        let count = reader.array()?;
+        runs = (0..count)
+            .map(|_| decode_run(reader))
+            .collect::<Result<_, _>>()?;
+        Ok::<_, Error>(())
+    })?;
+    Ok(runs)
+}
+
+fn decode_run(reader: &mut Reader<'_>) -> Result<RunEnd, Error> {
+    let mut run = RunEnd::default();
+    reader.fields(&FIELDS, |field, r| {
+        match field {
+            0 => run.end = r.text()?.to_vec(),
+            1 => run.handler = r.text()?.to_vec(),
+            _ => run.status = r.u8()?,
+        }
+        Ok::<_, Error>(())
+    })?;
+    Ok(run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::msgpack::{Dialect, written};
+
+    #[test]
+    fn what_is_written_is_read() {
+        let run = RunEnd {
+            handler: b"upstreams".to_vec(),
+            end: b"exit status 3".to_vec(),
+            status: 3,
+        };
+        let runs = [run, RunEnd::default()];
+        let bytes = written(Dialect::Rpc, |w| write_runs(w, &runs));
+        assert_eq!(decode_runs(&bytes), Ok(runs.to_vec()));
+        for end in 1..bytes.len() {
+            assert!(decode_runs(bytes.get(..end).unwrap_or_default()).is_err());
+        }
+    }
+}
