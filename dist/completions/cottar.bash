@@ -85,8 +85,8 @@ _cottar() {
             arguments='handlers'
             ;;
         'handler test')
-            flags=(-coalesce=false -format -handler-grace -handler-timeout -ltime -node -payload -query-response-size-limit -quiet -role -tag)
-            takes=' format handler-grace handler-timeout ltime node payload query-response-size-limit role tag '
+            flags=(-coalesce=false -config-file -format -handler-grace -handler-timeout -ltime -node -payload -query-response-size-limit -quiet -role -tag)
+            takes=' config-file format handler-grace handler-timeout ltime node payload query-response-size-limit role tag '
             arguments='file'
             ;;
         help)
@@ -220,6 +220,7 @@ _cottar() {
         'handler queue format') _cottar_words "$value" text json ;;
         'handler resume format') _cottar_words "$value" text json ;;
         'handler sync format') _cottar_words "$value" text json ;;
+        'handler test config-file') _cottar_files -f "$value" ;;
         'handler test format') _cottar_words "$value" text json ;;
         'handler test payload') _cottar_files -f "$value" ;;
         'info format') _cottar_words "$value" text json ;;

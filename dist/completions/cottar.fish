@@ -180,6 +180,7 @@ complete -c cottar -n '__fish_cottar_begins handler sync' -a '(__fish_cottar_han
 
 # cottar handler test
 complete -c cottar -n '__fish_cottar_begins handler test' -a '-coalesce=false' -d 'Whether the user event may be coalesced'
+complete -c cottar -n '__fish_cottar_begins handler test' -o config-file -r -F -d 'Take SCRIPT as the name of a handler in this configuration file, and apply its settings; may be given several times'
 complete -c cottar -n '__fish_cottar_begins handler test' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
 complete -c cottar -n '__fish_cottar_begins handler test' -o handler-grace -x -d 'How long to wait for output that background processes keep open, as for the agent'
 complete -c cottar -n '__fish_cottar_begins handler test' -o handler-timeout -x -d 'Time after which the handler is ended, as for the agent; 0 lets it run for ever'

@@ -642,3 +642,43 @@ fn without_an_agent_there_is_no_list() {
     let words = "Error connecting to Serf agent: dial tcp";
     assert!(refused.starts_with(words), "{refused}");
 }
+
+#[test]
+fn a_handler_of_a_file_is_run_with_its_settings() {
+    let config = tempfile::NamedTempFile::new().unwrap();
+    let handlers = r#"{"event_handlers": [
+        "user=echo plain",
+        {
+            "name": "web", "on": "member-join,sync,user:go", "where": {"role": "web"}, "settle": "1h",
+            "exec": ["sh", "-c", "pwd; echo $OWN; cut -f1"], "directory": "/", "environment": {"OWN": "x y"},
+            "timeout": "7s", "grace": "3s"
+        },
+        {"run": "sleep 60", "timeout": "100ms", "name": "slow"}
+    ]}"#;
+    std::fs::write(config.path(), handlers).unwrap();
+    let file = format!("-config-file={}", config.path().display());
+    let test = |rest: &[&str]| run(&[&[&file[..], "-quiet"], rest].concat());
+    let joined = test(&["web", "member-join", "a,role=web", "b"]);
+    assert_eq!(
+        (text(&joined.stdout), joined.status.code()),
+        ("/\nx y\na\n".into(), Some(0))
+    );
+    let synced = test(&["web", "sync", "c,role=web", "d,role=db"]);
+    assert_eq!(text(&synced.stdout), "/\nx y\nc\n");
+    let none = test(&["web", "member-join", "b"]);
+    assert_eq!(none.status.code(), Some(125));
+    assert!(said(&none).contains("Not run: its settings"), "{none:?}");
+    assert_eq!(text(&test(&["echo", "user", "x"]).stdout), "plain\n");
+    assert_eq!(test(&["slow", "user", "x"]).status.code(), Some(124));
+    let shown = text(&run(&[&file, "web", "user", "go"]).stdout);
+    assert!(
+        shown.contains("Limits: 7s of time, 3s more for open output"),
+        "{shown}"
+    );
+    let unknown = test(&["nobody", "user", "x"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    let words = "has the name 'nobody'; they have: echo, web, slow";
+    assert!(said(&unknown).contains(words), "{unknown:?}");
+    let missing = run(&["-config-file=/no/such/file", "x", "user", "x"]);
+    assert_eq!(missing.status.code(), Some(1));
+}

@@ -39,7 +39,7 @@ pub(super) fn event(flags: &Flags, kind: &OsString, rest: &[OsString]) -> Result
         other => {
             return Err(wrong(format!(
                 "'{}' is no event. These are: member-join, member-leave, member-failed, \
-                 member-update, member-reap, user, query",
+                 member-update, member-reap, sync, user, query",
                 Escaped(other)
             )));
         }
@@ -104,8 +104,9 @@ fn read_payload(path: &[u8]) -> Result<Vec<u8>, Failure> {
 }
 
 fn member_kind(name: &[u8]) -> Option<MemberEventKind> {
-    MemberEventKind::ALL
-        .into_iter()
+    let kinds = MemberEventKind::ALL.into_iter();
+    kinds
+        .chain([MemberEventKind::Sync])
         .find(|kind| kind.as_str().as_bytes() == name)
 }
 

@@ -3,17 +3,19 @@
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::event::event;
 use super::report::{Limits, Report, Style, Verdict};
 use crate::agent::config::directory::{self, examine_declared};
-use crate::agent::config::node_name;
+use crate::agent::config::sources::{Sources, Waiting};
+use crate::agent::config::{node_name, parse_handlers};
 use crate::agent::process::{Alone, GRACE};
 use crate::cli::command::flags::Flags;
 use crate::cli::common::{format, pairs, unknown_format};
 use crate::cli::failure::Failure;
 use crate::handler::outcome::{Answer, NOT_RUN, output_bytes_kept};
+use crate::handler::settings::name_all;
 use crate::handler::{Described, End, HandlerQueue, HandlerSettings, Local};
 use crate::os::error::os_error;
 use crate::os::sys;
@@ -42,7 +44,7 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
         "json" => Style::Json,
         other => return Err(unknown_format(other)),
     };
-    let handler = settings(handler)?;
+    let handler = at_once(settings(flags, handler)?);
     let mut event = event(flags, kind, rest)?;
     let (name, tags) = node(flags)?;
     let limits = limits(flags, &handler)?;
@@ -58,12 +60,19 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
     let kept = output_bytes_kept(report.limits.answer_bytes);
     let mut alone = Alone::new(time, grace, kept).map_err(failed)?;
     let mut queue = HandlerQueue::new(vec![handler]);
-    let local = Local::alone(&name, &tags);
+    let members = match &event {
+        Event::Member(event) => event.members.clone(),
+        _ => Vec::new(),
+    };
+    let local = Local {
+        members: &|| members.clone(),
+        ..Local::alone(&name, &tags)
+    };
     if let Event::Query(query) = &mut event {
         query.deadline = alone.now() + QUERY_TIME;
     }
     queue.push(event, alone.moment());
-    let mut status = 0;
+    let mut status = None;
     while let Some(invocation) = queue.poll_invocation(local, alone.moment()) {
         report.given(&invocation, out)?;
         let (mut outcome, signal) = alone.run(invocation.clone()).map_err(failed)?;
@@ -74,7 +83,7 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
             Some(signal) => End::Signalled(signal.number()).shell_status(),
             None => outcome.end.shell_status(),
         };
-        status = code;
+        status = Some(code);
         let answer = queue.handle_outcome(outcome.clone());
         let verdict = answer.map(|answer| judge(&name, answer, report.limits.answer_bytes));
         report.came(&invocation, &outcome, code, verdict, out)?;
@@ -82,28 +91,68 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
             break;
         }
     }
+    let Some(status) = status else {
+        let why = "its settings 'where', 'node', 'status' or 'self' do not let this event through";
+        let _ = writeln!(io::stderr(), "Not run: {why}");
+        return Ok(NOT_RUN);
+    };
     report.end(out)?;
     Ok(status)
 }
 
-/// The handler: a file of a directory of handlers by its path, or text as behind `-event-handler`. It is
-/// run at once: nothing is waited for, merged or repeated.
-fn settings(handler: &OsStr) -> Result<HandlerSettings, Failure> {
+/// The handler: of configuration files by its name; a file of a directory of handlers by its path; or text
+/// as behind `-event-handler`.
+fn settings(flags: &Flags, handler: &OsStr) -> Result<HandlerSettings, Failure> {
     use directory::Verdict::{Refused, Skipped, Undeclared};
+    let paths = flags.byte_values("config-file").iter();
+    let paths: Vec<PathBuf> = paths.map(|path| OsStr::from_bytes(path).into()).collect();
+    if !paths.is_empty() {
+        return entry(paths, handler);
+    }
     match examine_declared(Path::new(handler)) {
-        Some(directory::Verdict::Handler(settings)) => Ok(HandlerSettings {
-            hold: Duration::ZERO,
-            settle: Duration::ZERO,
-            latest: false,
-            retry: None,
-            ..*settings
-        }),
+        Some(directory::Verdict::Handler(settings)) => Ok(*settings),
         Some(Skipped(why) | Undeclared(why) | Refused(why)) => {
             let path = Escaped(handler.as_bytes());
             Err(Failure::Message(format!("{path}: {why}")))
         }
         None => HandlerSettings::from_text(handler.as_bytes())
             .map_err(|why| Failure::Message(why.to_string())),
+    }
+}
+
+/// The handler of that name in configuration files.
+fn entry(paths: Vec<PathBuf>, name: &OsStr) -> Result<HandlerSettings, Failure> {
+    let sources = Sources {
+        paths,
+        ..Sources::default()
+    };
+    let mut notices = Vec::new();
+    let settings = sources.read(Waiting::Allowed, &mut notices);
+    for notice in notices {
+        let _ = writeln!(io::stderr(), "{notice}");
+    }
+    let handlers = parse_handlers(&settings.map_err(Failure::Message)?.event_handlers);
+    let handlers = handlers.map_err(Failure::Message)?;
+    let names = name_all(&handlers).unwrap_or_default();
+    let wanted = Escaped(name.as_bytes()).to_string();
+    let mut named = names.iter().zip(handlers);
+    match named.find(|(name, _)| **name == wanted) {
+        Some((_, found)) => Ok(found),
+        None => Err(Failure::Message(format!(
+            "No handler of these files has the name '{wanted}'; they have: {}",
+            names.join(", ")
+        ))),
+    }
+}
+
+/// Nothing is waited for, merged or repeated.
+fn at_once(handler: HandlerSettings) -> HandlerSettings {
+    HandlerSettings {
+        hold: Duration::ZERO,
+        settle: Duration::ZERO,
+        latest: false,
+        retry: None,
+        ..handler
     }
 }
 

@@ -11,6 +11,13 @@ pub(super) const HANDLER_TEST_FLAGS: &[Flag] = &[
         "true",
         "Whether the user event may be coalesced. No handler can tell.",
     ),
+    flag(
+        "config-file",
+        Kind::ByteList,
+        "FILE",
+        "",
+        "Take SCRIPT as the name of a handler in this configuration file, and apply its settings; may be given several times.",
+    ),
     FORMAT,
     flag(
         "handler-grace",
