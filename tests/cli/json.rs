@@ -52,6 +52,12 @@ fn jq_reads_what_every_command_prints() {
             ".",
             r#"{"name":"nobody","prune":false}"#,
         ),
+        (
+            "handler check",
+            "/dev/null",
+            "[.files[0].state,.files[0].on]",
+            r#"["skipped",null]"#,
+        ),
         ("handler drop", "", ".", r#"{"dropped":0}"#),
         (
             "handler list",
