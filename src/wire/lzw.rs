@@ -12,7 +12,7 @@ const FULL: u16 = 4095;
 
 /// Compresses, to the same bytes as the reference.
 pub fn compress(plain: &[u8]) -> Vec<u8> {
-    let mut compressor = Compressor::new(plain.len());
+    let mut compressor = Compressor::with(Encoder::new(plain.len(), Pairs::of_text(plain.len())));
     compressor.push(plain);
     compressor.finish()
 }
@@ -27,7 +27,10 @@ pub struct Compressor {
 impl Compressor {
     /// For a text of about that size.
     pub fn new(plain_bytes: usize) -> Self {
-        let mut encoder = Encoder::new(plain_bytes);
+        Self::with(Encoder::new(plain_bytes, Pairs::of_any_text()))
+    }
+
+    fn with(mut encoder: Encoder) -> Self {
         encoder.emit(CLEAR);
         Compressor {
             encoder,
@@ -81,14 +84,14 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn new(plain_bytes: usize) -> Self {
+    fn new(plain_bytes: usize, pairs: Pairs) -> Self {
         Encoder {
             output: Vec::with_capacity(plain_bytes / 2 + 16),
             pending: 0,
             pending_bits: 0,
             width: WIDTH_MIN,
             next: END,
-            pairs: Pairs::new(),
+            pairs,
         }
     }
 
@@ -131,15 +134,30 @@ impl Encoder {
 /// more than half full, so a probe always ends.
 struct Pairs {
     /// 0 for free, else prefix (12 bits), byte (8), code (12).
-    slots: Box<[u32; 1 << Pairs::BITS]>,
+    slots: Box<[u32]>,
+    /// Logarithm of their number.
+    bits: u32,
 }
 
 impl Pairs {
-    const BITS: u32 = 13;
+    /// Of a table that holds all codes.
+    const BITS_MAX: u32 = 13;
 
-    fn new() -> Self {
+    fn of_any_text() -> Self {
+        Self::with_bits(Self::BITS_MAX)
+    }
+
+    /// A text has fewer pairs than bytes. To clear 32 KiB for each datagram would take longer than to
+    /// compress it.
+    fn of_text(bytes: usize) -> Self {
+        let slots = bytes.saturating_mul(2).max(2);
+        Self::with_bits((slots.ilog2() + 1).min(Self::BITS_MAX))
+    }
+
+    fn with_bits(bits: u32) -> Self {
         Pairs {
-            slots: Box::new([0; 1 << Self::BITS]),
+            slots: vec![0; 1 << bits].into(),
+            bits,
         }
     }
 
@@ -151,12 +169,12 @@ impl Pairs {
     fn find(&self, prefix: u16, byte: u8) -> Result<u16, usize> {
         let key = Self::key(prefix, byte);
         // Fibonacci hashing.
-        let mut slot = (key.wrapping_mul(0x9e37_79b9) >> (32 - Self::BITS)) as usize;
+        let mut slot = (key.wrapping_mul(0x9e37_79b9) >> (32 - self.bits)) as usize;
         loop {
             match self.slots[slot] {
                 0 => return Err(slot),
                 entry if entry >> 12 == key => return Ok((entry & 0xfff) as u16),
-                _ => slot = (slot + 1) % (1 << Self::BITS),
+                _ => slot = (slot + 1) & (self.slots.len() - 1),
             }
         }
     }
