@@ -191,7 +191,7 @@ impl Sim {
     }
 
     /// Writes down what is new in the node's tables.
-    pub(super) fn observe(&mut self, id: NodeId) {
+    pub(super) fn observe(&mut self, id: NodeId, closely: bool) {
         let depths = self.depths(id);
         let node = &mut self.nodes[id];
         let Some(serf) = node.serf.as_ref() else {
@@ -208,7 +208,7 @@ impl Sim {
             node.deepest = deepest;
             news.push(What::Queues { depths, end: false });
         }
-        if tables_are_known(node, serf) {
+        if tables_are_known(node, serf, closely) {
             self.record_all(id, news);
             return;
         }
@@ -276,12 +276,20 @@ impl Sim {
 }
 
 /// Whether the node's tables are as they were when they were last looked at, which is nearly always
-/// so: both are walked through in the order of names, without a search.
-fn tables_are_known(node: &Node, serf: &Serf) -> bool {
-    let nodes = serf.swim().nodes();
-    let known = nodes.map(|n| (&n.name, (n.addr, n.incarnation, n.state)));
-    let members = serf.members().map(|member| (&member.name, member.status));
-    let known_before = node.known.iter().map(|(name, value)| (name, *value));
-    let statuses_before = node.statuses.iter().map(|(name, status)| (name, *status));
-    known.eq(known_before) && members.eq(statuses_before)
+/// so: both are walked through in the order of names, without a search. The names are compared only if
+/// `closely`: one does not take another's place and status within one input.
+fn tables_are_known(node: &Node, serf: &Serf, closely: bool) -> bool {
+    let nodes = serf
+        .swim()
+        .nodes()
+        .map(|n| (n.addr, n.incarnation, n.state));
+    let statuses = serf.members().map(|member| member.status);
+    let same =
+        nodes.eq(node.known.values().copied()) && statuses.eq(node.statuses.values().copied());
+    same && (!closely
+        || serf.swim().nodes().map(|n| &n.name).eq(node.known.keys())
+            && serf
+                .members()
+                .map(|member| &member.name)
+                .eq(node.statuses.keys()))
 }
