@@ -112,7 +112,7 @@ pub enum Action {
         /// How.
         change: QueueChange,
     },
-    /// Have handlers run with the state of the cluster: [`RpcServer::sync_handlers`].
+    /// Have handlers run with the state of the cluster: [`super::RpcServer::sync_handlers`].
     Sync {
         /// Whose.
         request: RequestId,
