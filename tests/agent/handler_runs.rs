@@ -101,7 +101,8 @@ fn environment_and_input_of_each_event() {
     let mut agent = Handling::start(&[
         "-tag=role=web",
         "-tag=data-center=a\tb",
-        "-event-handler={ env | grep ^SERF_ | sort; echo -; cat; echo .; } >>$DIR/all; echo done",
+        "-event-handler={ env | grep ^SERF_ | grep -v ^SERF_RPC_ADDR= | sort; echo -; cat; echo .; } \
+         >>$DIR/all; echo done",
     ]);
     let join = "SERF_EVENT=member-join\nSERF_SELF_NAME=n1\nSERF_SELF_ROLE=web\n\
                 SERF_TAG_DATA_CENTER=a\tb\nSERF_TAG_ROLE=web\n-\n\

@@ -7,15 +7,18 @@ use std::collections::BTreeSet;
 /// What a run was about: the event, its variables, its input or one line of it.
 type Run = (String, Vec<(String, String)>, String);
 
-/// A run without what legitimately differs between two observers: their names, and, since batches
-/// and the order of lines are not fixed, the way in which member lines are spread over runs.
+/// A run without what legitimately differs between two observers: their names, the address that only our
+/// agent tells, and, since batches and the order of lines are not fixed, the way in which member lines are
+/// spread over runs.
 fn normal(records: &[Record]) -> BTreeSet<Run> {
     let mut runs = BTreeSet::new();
     for record in records {
         let env: Vec<(String, String)> = record
             .env
             .iter()
-            .filter(|(name, _)| !["SERF_SELF_NAME", "SERF_EVENT"].contains(&name.as_str()))
+            .filter(|(name, _)| {
+                !["SERF_SELF_NAME", "SERF_EVENT", "SERF_RPC_ADDR"].contains(&name.as_str())
+            })
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let event = record.event().to_owned();
@@ -110,6 +113,8 @@ fn both_kinds_give_handlers_the_same() {
         let [theirs, ours] = recorders.each_ref().map(Recorder::records);
         for record in &ours {
             assert_eq!(record.var("SERF_INHERITED"), "kept", "{record:?}");
+            let rpc = observers[1].rpc.to_string();
+            assert_eq!(record.var("SERF_RPC_ADDR"), rpc, "{record:?}");
         }
         // The first observer started alone: its own join came before the second one's existed.
         let only_about = |records: &[Record], about: &str| {
