@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::FixedConfig;
+use super::{FixedConfig, Settings};
 use crate::agent::net::addr;
 use crate::os::sys;
 
@@ -21,12 +21,34 @@ impl Addresses {
     /// # Errors
     /// What to print.
     pub fn resolve(config: &FixedConfig, notices: &mut Vec<String>) -> Result<Self, String> {
-        let mut bind = match config.bind.as_str() {
+        let (bind, advertise) = (&config.bind, &config.advertise);
+        Addresses::find(bind, advertise, &config.interface, notices)
+    }
+
+    /// The same for settings that need not be good otherwise.
+    ///
+    /// # Errors
+    /// What to print.
+    pub fn resolve_settings(
+        settings: &Settings,
+        notices: &mut Vec<String>,
+    ) -> Result<Self, String> {
+        let (bind, advertise) = (&settings.bind, &settings.advertise);
+        Addresses::find(bind, advertise, &settings.interface, notices)
+    }
+
+    fn find(
+        bind_text: &str,
+        advertise_text: &str,
+        interface: &str,
+        notices: &mut Vec<String>,
+    ) -> Result<Self, String> {
+        let mut bind = match bind_text {
             "" => SocketAddr::from(([0, 0, 0, 0], addr::DEFAULT_PORT)),
             text => addr::resolve(text, addr::DEFAULT_PORT)
                 .map_err(|why| format!("Invalid bind address: {why}"))?,
         };
-        let advertise = match config.advertise.as_str() {
+        let advertise = match advertise_text {
             "" => None,
             text => {
                 let addr = addr::resolve(text, addr::DEFAULT_PORT)
@@ -38,27 +60,26 @@ impl Addresses {
         let has_host =
             |text| addr::split_host_port(text).is_ok_and(|(host, _): (&str, _)| !host.is_empty());
         if advertise.is_some_and(|addr| !addr::is_of_one_host(addr.ip()))
-            && has_host(&config.advertise)
+            && has_host(advertise_text)
         {
             return Err(format!(
                 "Invalid advertise address: {} is not an address that others can reach",
-                config.advertise
+                advertise_text
             ));
         }
         if !bind.ip().is_unspecified() && !addr::is_of_one_host(bind.ip()) {
             return Err(format!(
                 "Invalid bind address: {} is not an address of this host",
-                config.bind
+                bind_text
             ));
         }
-        let interface = config.interface.as_str();
         if let Some(zone) = sys::interface_index(interface) {
             bind = addr::in_zone(bind, zone);
         }
         if addr::is_link_local(bind.ip()) && bind.is_ipv6() && addr::zone_of(bind) == 0 {
             return Err(format!(
                 "Invalid bind address: {} is link-local and needs a zone, as in [{}%eth0], or -iface",
-                config.bind,
+                bind_text,
                 bind.ip()
             ));
         }

@@ -52,11 +52,11 @@ fn find(flags: &impl FlagValues) -> (Findings, Vec<String>) {
     let config = AgentConfig::check_all(&settings, &sys::host_name(), &mut found);
     findings.notices.append(&mut found.notices);
     findings.errors.append(&mut found.errors);
-    let addresses = config.as_ref().and_then(|config| {
-        let addresses = Addresses::resolve(&config.fixed, &mut findings.notices);
+    let addresses = Addresses::resolve_settings(&settings, &mut findings.notices);
+    let addresses = findings.keep(addresses);
+    if let Some(config) = &config {
         findings.keep(config.fixed.check_mdns_interface());
-        findings.keep(addresses)
-    });
+    }
     let keyring = check_files(&settings, &mut findings);
     let mut handlers = Vec::new();
     if let (Some(config), Some(addresses)) = (config, addresses) {
