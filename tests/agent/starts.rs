@@ -172,9 +172,9 @@ fn warnings_come_before_the_start() {
         lines[..5],
         [
             "==> Deprecation warning: 'Role' has been replaced with 'Tags'",
-            "==> Using interface 'lo' address '127.0.0.1'",
             "==> Warning: 'RetryInterval' is too low. Setting to 1s",
             "==> Warning: 'RejoinAfterLeave' enabled without snapshot file",
+            "==> Using interface 'lo' address '127.0.0.1'",
             "==> Starting Serf agent...",
         ]
     );

@@ -118,7 +118,7 @@ fn the_members_of_a_sync_are_those_that_live() {
 
 #[test]
 fn clients_in_a_handler_ask_the_agent_that_runs_it() {
-    let write = "env | grep -E '^(SERF_RPC|COTTAR_(IN|RPC))' | sort >$D/env; ";
+    let write = "env | grep -E '^(SERF_RPC|COTTAR_(IN_|RPC_))' | sort >$D/env; ";
     let ask = format!("{write} {COTTAR} members >$D/members 2>&1; mv $D/members $D/done");
     let handlers = json!([{"run": ask, "on": "user", "directory": "/"}]);
     // By TCP, by the socket, and where the agent's own environment says something else.
