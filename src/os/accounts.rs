@@ -1,4 +1,4 @@
-//! Groups as group(5) has them. Read here, because the C library's look-ups may want to load modules, which
+//! Users and groups as passwd(5) and group(5) have them. Read here, because the C library's look-ups may want to load modules, which
 //! a static binary cannot do.
 
 #![forbid(unsafe_code)]
@@ -17,11 +17,14 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// If there is no such group.
 pub fn group_id(name: &str) -> Result<u32, String> {
     let groups = read("/etc/group").map_err(|why| format!("/etc/group: {}", os_error(&why)))?;
-    let named = entries(&groups).find(|fields| fields.first() == Some(&name.as_bytes()));
-    let found = named.and_then(|fields| number(fields.get(2)?));
-    found
-        .or_else(|| number(name.as_bytes()))
-        .ok_or_else(|| "there is no such group".to_owned())
+    group_in(&groups, name).ok_or_else(|| "there is no such group".to_owned())
+}
+
+/// The number of a group, `groups` being the content of group(5): of the one of that name, or the number
+/// itself.
+pub fn group_in(groups: &[u8], name: &str) -> Option<u32> {
+    let found = find(groups, name).and_then(|fields| number(fields.get(2)?));
+    found.or_else(|| number(name.as_bytes()))
 }
 
 /// Whether the files say that a user belongs to a group beside his own.
@@ -46,18 +49,31 @@ fn is_member_in(users: &[u8], groups: &[u8], uid: u32, gid: u32) -> bool {
 }
 
 /// The fields of each line.
-fn entries(text: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
+pub fn entries(text: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
     let lines = text.split(|&byte| byte == b'\n');
     lines.map(|line| line.split(|&byte| byte == b':').collect())
 }
 
-/// The highest number stands for no user and no group.
-fn number(text: &[u8]) -> Option<u32> {
+/// Finds the line with this name, or else with this number.
+pub fn find<'a>(text: &'a [u8], name: &str) -> Option<Vec<&'a [u8]>> {
+    let with = |at: usize| {
+        entries(text).find(|fields| fields.len() > 2 && fields.get(at) == Some(&name.as_bytes()))
+    };
+    with(0).or_else(|| with(2))
+}
+
+/// Parses an id. The highest number stands for no user and no group, and means "no change" to the system
+/// calls.
+pub fn number(text: &[u8]) -> Option<u32> {
     let number = std::str::from_utf8(text).ok()?.parse().ok()?;
     (number != u32::MAX).then_some(number)
 }
 
-fn read(path: &str) -> io::Result<Vec<u8>> {
+/// Reads a file of users or groups.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path)?
         .take(FILE_BYTES_MAX)

@@ -4,13 +4,13 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use crate::handler::HandlerSettings;
+use crate::os::accounts::{self, entries, find, number};
 use crate::os::error::os_error;
 use crate::os::sys;
 use crate::wire::name::Escaped;
@@ -20,8 +20,6 @@ pub const ARGV0: &str = "cottar: run as";
 
 /// The variable that carries the order to the child: texts, each prefixed with its length and a colon.
 const VARIABLE: &str = "COTTAR_RUN_AS";
-/// Bytes of the files of users and groups that are read, at most.
-const FILE_BYTES_MAX: u64 = 16 << 20;
 /// The exit status of shells for a command that cannot be executed.
 const NOT_EXECUTED: u8 = 126;
 
@@ -133,7 +131,8 @@ impl Identity {
 
     fn find_named(user: Option<&str>, group: Option<&str>) -> Result<Self, (&'static str, String)> {
         let read = |path: &str, key| {
-            read_file(path).map_err(|why| (key, format!("cannot read {path}: {}", os_error(&why))))
+            accounts::read(path)
+                .map_err(|why| (key, format!("cannot read {path}: {}", os_error(&why))))
         };
         let users = match user {
             Some(_) => read("/etc/passwd", "user")?,
@@ -152,8 +151,7 @@ impl Identity {
         let chosen = match group {
             None => None,
             Some(name) => {
-                let found = find(groups, name).and_then(|fields| number(fields.get(2)?));
-                let found = found.or_else(|| number(name.as_bytes()));
+                let found = accounts::group_in(groups, name);
                 Some(found.ok_or_else(|| ("group", format!("there is no group '{name}'")))?)
             }
         };
@@ -203,34 +201,6 @@ impl Identity {
             variables,
         }
     }
-}
-
-/// Splits each line into its fields.
-fn entries(text: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
-    let lines = text.split(|&byte| byte == b'\n');
-    lines.map(|line| line.split(|&byte| byte == b':').collect())
-}
-
-/// Finds the line with this name, or else with this number.
-fn find<'a>(text: &'a [u8], name: &str) -> Option<Vec<&'a [u8]>> {
-    let with = |at: usize| {
-        entries(text).find(|fields| fields.len() > 2 && fields.get(at) == Some(&name.as_bytes()))
-    };
-    with(0).or_else(|| with(2))
-}
-
-/// Parses an id. The highest number means "no change" to the system calls.
-fn number(text: &[u8]) -> Option<u32> {
-    let number = std::str::from_utf8(text).ok()?.parse().ok()?;
-    (number != u32::MAX).then_some(number)
-}
-
-fn read_file(path: &str) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    File::open(path)?
-        .take(FILE_BYTES_MAX)
-        .read_to_end(&mut text)?;
-    Ok(text)
 }
 
 #[cfg(test)]
