@@ -34,6 +34,10 @@ impl HandlerQueue {
     /// Gives each lane that takes the event a copy, or what there is in it for its handler. `is_turn`: the
     /// event does not wait in the row any more.
     pub(super) fn enlist(&mut self, waiting: &mut Waiting, at: Moment, is_turn: bool) {
+        // Most handlers take nothing into a lane: the filters need not be asked for that.
+        if !self.handlers.list().iter().any(|r| r.takes(waiting)) {
+            return;
+        }
         let owed = self.owed(waiting).present.into_iter();
         let lanes = owed.filter(|debt| debt.registered.takes(waiting));
         let lanes: Vec<_> = lanes
