@@ -62,10 +62,7 @@ pub fn write_handlers(w: &mut Writer, handlers: &[HandlerFigures]) {
 pub fn decode_handlers(value: &[u8]) -> Result<Vec<HandlerFigures>, Error> {
     let mut handlers = Vec::new();
     Reader::new(value).fields(&["Handlers"], |_, reader| {
-        let count = reader.array()?;
-        handlers = (0..count)
-            .map(|_| decode_handler(reader))
-            .collect::<Result<_, _>>()?;
+        handlers = reader.list(decode_handler)?;
         Ok::<_, Error>(())
     })?;
     Ok(handlers)

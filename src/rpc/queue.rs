@@ -53,10 +53,7 @@ pub fn decode_queue(value: &[u8]) -> Result<(Vec<QueueEntry>, u64), Error> {
             more = reader.u64()?;
             return Ok::<_, Error>(());
         }
-        let count = reader.array()?;
-        entries = (0..count)
-            .map(|_| decode_entry(reader))
-            .collect::<Result<_, _>>()?;
+        entries = reader.list(decode_entry)?;
         Ok(())
     })?;
     Ok((entries, more))

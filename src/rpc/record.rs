@@ -75,11 +75,7 @@ impl EventRecord {
         Reader::new(value).fields(&FIELDS, |field, r| {
             match field {
                 0 => record.event = r.text()?.to_vec(),
-                1 => {
-                    let count = r.array()?;
-                    let members = (0..count).map(|_| Member::decode(r));
-                    record.members = Some(members.collect::<Result<_, _>>()?);
-                }
+                1 => record.members = Some(r.list(Member::decode)?),
                 2 => record.ltime = Some(r.u64()?),
                 3 => record.name = Some(r.text()?.to_vec()),
                 4 => record.payload = Some(r.bytes()?.unwrap_or_default()),

@@ -206,10 +206,7 @@ impl Member {
 pub fn decode_members(value: &[u8]) -> Result<Vec<Member>, Error> {
     let mut members = Vec::new();
     Reader::new(value).fields(&["Members"], |_, reader| {
-        let count = reader.array()?;
-        members = (0..count)
-            .map(|_| Member::decode(reader))
-            .collect::<Result<_, _>>()?;
+        members = reader.list(Member::decode)?;
         Ok::<_, Error>(())
     })?;
     Ok(members)

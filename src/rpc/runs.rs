@@ -34,10 +34,7 @@ pub fn write_runs(w: &mut Writer, runs: &[RunEnd]) {
 pub fn decode_runs(value: &[u8]) -> Result<Vec<RunEnd>, Error> {
     let mut runs = Vec::new();
     Reader::new(value).fields(&["Runs"], |_, reader| {
-        let count = reader.array()?;
-        runs = (0..count)
-            .map(|_| decode_run(reader))
-            .collect::<Result<_, _>>()?;
+        runs = reader.list(decode_run)?;
         Ok::<_, Error>(())
     })?;
     Ok(runs)

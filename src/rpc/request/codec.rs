@@ -300,10 +300,7 @@ fn text(body: &mut Reader<'_>, name: &str) -> Result<Vec<u8>, Error> {
 }
 
 fn texts(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Error> {
-    let count = reader.array()?;
-    (0..count)
-        .map(|_| reader.text().map(<[u8]>::to_vec))
-        .collect()
+    reader.list(|reader| reader.text().map(<[u8]>::to_vec))
 }
 
 /// A map of text to text; nil is an empty one, of a key that comes twice the last value counts.

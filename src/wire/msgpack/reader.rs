@@ -93,6 +93,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A list of elements that `element` reads; nil is empty. Nothing is reserved by the count alone, which
+    /// may be a lie.
+    pub fn list<T>(&mut self, mut element: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+        let count = self.array()?;
+        (0..count).map(|_| element(self)).collect()
+    }
+
     /// Text of either family, as bytes; nil is empty. Nobody promises UTF-8 (gossip spec 3.3).
     pub fn text(&mut self) -> Result<&'a [u8]> {
         match self.head()? {
