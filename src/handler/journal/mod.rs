@@ -439,5 +439,8 @@ impl Journal {
 }
 
 #[cfg(test)]
+pub(super) mod disk;
+
+#[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
-
+use super::disk::Disk;
 use super::*;
 use crate::rng::Rng;
 use crate::serf::{LamportTime, UserEvent};
@@ -17,53 +16,18 @@ fn event(number: u64, bytes: usize) -> Event {
     })
 }
 
-/// The files of a journal, in memory.
-#[derive(Default)]
-struct Disk {
-    files: BTreeMap<SegmentId, Vec<u8>>,
-    is_full: bool,
-}
-
-impl Disk {
-    fn flush(&mut self, journal: &mut Journal) {
-        while let Some(write) = journal.poll_write() {
-            assert!(write.bytes.len() <= TURN_BYTES_MAX);
-            if !self.is_full {
-                let file = self.files.entry(write.segment).or_default();
-                assert_eq!(file.len() as u64, write.offset);
-                file.extend_from_slice(write.bytes);
-                assert!(file.len() as u64 <= SEGMENT_BYTES_MAX);
-            }
-            journal.handle_written(!self.is_full);
-        }
-        while let Some(id) = journal.poll_unlink() {
-            self.files.remove(&id);
-        }
+/// Everything that waits, read back.
+fn read_all(disk: &Disk, journal: &mut Journal) -> Vec<u64> {
+    let Some(mut stored) = journal.stored() else {
+        return Vec::new();
+    };
+    let mut numbers = Vec::new();
+    while let Some(read) = journal.next_read(&stored) {
+        let events = journal.handle_read(&mut stored, read, Some(disk.read(read)));
+        numbers.extend(events.iter().map(|recorded| recorded.number));
     }
-
-    fn recover(&self) -> (Journal, Recovered) {
-        let mut recovery = Recovery::default();
-        for (id, bytes) in &self.files {
-            recovery.segment(*id, bytes);
-        }
-        recovery.finish(Settings::default(), SEED + 1)
-    }
-
-    /// Everything that waits, read back.
-    fn read_all(&self, journal: &mut Journal) -> Vec<u64> {
-        let Some(mut stored) = journal.stored() else {
-            return Vec::new();
-        };
-        let mut numbers = Vec::new();
-        while let Some(read) = journal.next_read(&stored) {
-            let start = read.offset as usize;
-            let bytes = &self.files[&read.segment][start..start + read.bytes];
-            let events = journal.handle_read(&mut stored, read, Some(bytes));
-            numbers.extend(events.iter().map(|recorded| recorded.number));
-        }
-        assert_eq!(journal.give_up_unfound(&stored), 0);
-        numbers
-    }
+    assert_eq!(journal.give_up_unfound(&stored), 0);
+    numbers
 }
 
 #[test]
@@ -92,7 +56,7 @@ fn what_is_not_finished_comes_back_in_order() {
         );
         let (mut again, recovered) = disk.recover();
         assert_eq!((recovered.waiting, recovered.damaged), (waiting.len(), 0));
-        assert_eq!(disk.read_all(&mut again), waiting);
+        assert_eq!(read_all(&disk, &mut again), waiting);
         // Once they are loaded they do not come again.
         assert_eq!(again.stored(), None);
         for number in waiting {
@@ -185,7 +149,7 @@ fn a_full_disk_costs_what_is_on_its_way() {
     disk.flush(&mut journal);
     let (mut again, _) = disk.recover();
     assert_eq!(
-        disk.read_all(&mut again),
+        read_all(&disk, &mut again),
         [kept, later],
         "the end of {done} was told late"
     );
@@ -253,7 +217,7 @@ fn damaged_files_give_what_they_have() {
             let segment = again.segments.iter().find(|s| s.id == *id);
             file.truncate(segment.map_or(0, |s| s.bytes as usize));
         }
-        let read = disk.read_all(&mut again);
+        let read = read_all(&disk, &mut again);
         assert_eq!(read.len(), recovered.waiting);
         assert!(read.is_sorted() && read.iter().all(|n| (1..600).contains(n)));
     }

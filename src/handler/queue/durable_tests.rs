@@ -2,7 +2,8 @@
 
 use super::tests::{NOW, ended, handlers, members, next, value};
 use super::*;
-use crate::handler::journal::{Recovered, Recovery, Settings};
+use crate::handler::journal::disk::Disk;
+use crate::handler::journal::{Recovered, Settings};
 use crate::serf::{LamportTime, MemberEventKind, Tags, UserEvent};
 use crate::time::Duration;
 use crate::wire::NodeName;
@@ -10,7 +11,7 @@ use crate::wire::NodeName;
 /// A queue with a journal, and the journal's files in memory.
 struct Durable {
     queue: HandlerQueue,
-    files: std::collections::BTreeMap<crate::handler::journal::SegmentId, Vec<u8>>,
+    disk: Disk,
 }
 
 impl Durable {
@@ -19,22 +20,18 @@ impl Durable {
         queue.attach_journal(Journal::new(Settings::default(), 1), Recovered::default());
         Durable {
             queue,
-            files: Default::default(),
+            disk: Disk::default(),
         }
     }
 
     /// Another life, with these handlers.
     fn restarted(self, list: &[&str]) -> Self {
-        let mut recovery = Recovery::default();
-        for (id, bytes) in &self.files {
-            recovery.segment(*id, bytes);
-        }
-        let (journal, recovered) = recovery.finish(Settings::default(), 2);
+        let (journal, recovered) = self.disk.recover();
         let mut queue = HandlerQueue::with_bytes_max(handlers(list), self.queue.bytes_max);
         queue.attach_journal(journal, recovered);
         Durable {
             queue,
-            files: self.files,
+            disk: self.disk,
         }
     }
 
@@ -57,15 +54,7 @@ impl Durable {
     }
 
     fn flush(&mut self) {
-        let journal = self.queue.journal_mut().unwrap();
-        while let Some(write) = journal.poll_write() {
-            let file = self.files.entry(write.segment).or_default();
-            file.extend_from_slice(write.bytes);
-            journal.handle_written(true);
-        }
-        while let Some(id) = journal.poll_unlink() {
-            self.files.remove(&id);
-        }
+        self.disk.flush(self.queue.journal_mut().unwrap());
         self.queue.spill();
         self.queue.carry();
     }
@@ -82,10 +71,7 @@ impl Durable {
                 return Some(format!("{script} {payload} {attempt}"));
             }
             let read = self.queue.poll_read()?;
-            let start = usize::try_from(read.offset).unwrap();
-            let bytes = self.files.get(&read.segment).unwrap().clone();
-            let bytes = bytes.get(start..start + read.bytes);
-            self.queue.handle_read(read, bytes);
+            self.queue.handle_read(read, Some(self.disk.read(read)));
         }
     }
 
@@ -201,20 +187,13 @@ fn what_was_in_the_coalescer_goes_there_again() {
     let mut durable = Durable::new(&["user=A"], 1 << 20);
     durable.fire(1, true);
     durable.fire(2, true);
-    let recovery = |durable: &Durable| {
-        let mut recovery = Recovery::default();
-        for (id, bytes) in &durable.files {
-            recovery.segment(*id, bytes);
-        }
-        recovery.finish(Settings::default(), 2).1
-    };
-    assert_eq!(recovery(&durable).coalescing.len(), 2);
+    assert_eq!(durable.disk.recover().1.coalescing.len(), 2);
     // The batch ends: only the last of a name is handed over, and no other comes back.
     durable
         .queue
         .push(Event::User(Durable::event(2, true)), NOW);
     durable.flush();
-    let recovered = recovery(&durable);
+    let (_, recovered) = durable.disk.recover();
     assert_eq!((recovered.coalescing.len(), recovered.waiting), (0, 1));
     let mut durable = durable.restarted(&["user=A"]);
     assert_eq!(durable.run_all(), ["A 2 1"]);
@@ -291,7 +270,7 @@ fn old_events_do_not_keep_a_journal_from_shrinking() {
     for number in 2..60_000 {
         durable.fire(number, false);
         durable.run_all();
-        assert!(durable.files.len() <= 6);
+        assert!(durable.disk.files.len() <= 6);
     }
     let mut durable = durable.restarted(&["user:gone=B"]);
     assert_eq!(durable.run_all(), ["B 1 1"]);

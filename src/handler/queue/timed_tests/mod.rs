@@ -9,7 +9,8 @@ pub(super) use super::tests::ended;
 use super::tests::value;
 
 use super::*;
-use crate::handler::journal::{Recovered, Recovery, SegmentId, Settings};
+use crate::handler::journal::disk::Disk;
+use crate::handler::journal::{Recovered, Settings};
 use crate::serf::MemberEventKind::{self, Failed, Join, Leave, Reap, Update};
 use crate::serf::{Member, MemberEvent, MemberStatus, Query, Tags, UserEvent};
 use crate::wire::VersionVector;
@@ -48,7 +49,7 @@ pub(super) fn member(text: &str, kind: MemberEventKind) -> Member {
 /// A queue in time; seconds since its start.
 pub(super) struct Timed {
     pub(super) queue: HandlerQueue,
-    pub(super) files: std::collections::BTreeMap<SegmentId, Vec<u8>>,
+    pub(super) disk: Disk,
     pub(super) tags: Tags,
     pub(super) members: Vec<Member>,
     pub(super) ltime: u64,
@@ -59,7 +60,7 @@ impl Timed {
     pub(super) fn new(texts: &[&str]) -> Self {
         Timed {
             queue: HandlerQueue::new(list(texts)),
-            files: Default::default(),
+            disk: Disk::default(),
             tags: Tags::new(),
             members: Vec::new(),
             ltime: 0,
@@ -77,27 +78,15 @@ impl Timed {
     /// The agent is killed and started again.
     pub(super) fn restarted(mut self, texts: &[&str]) -> Self {
         self.flush();
-        let mut recovery = Recovery::default();
-        for (id, bytes) in &self.files {
-            recovery.segment(*id, bytes);
-        }
-        let (journal, recovered) = recovery.finish(Settings::default(), 2);
+        let (journal, recovered) = self.disk.recover();
         self.queue = HandlerQueue::new(list(texts));
         self.queue.attach_journal(journal, recovered);
         self
     }
 
     pub(super) fn flush(&mut self) {
-        let Some(journal) = self.queue.journal_mut() else {
-            return;
-        };
-        while let Some(write) = journal.poll_write() {
-            let file = self.files.entry(write.segment).or_default();
-            file.extend_from_slice(write.bytes);
-            journal.handle_written(true);
-        }
-        while let Some(id) = journal.poll_unlink() {
-            self.files.remove(&id);
+        if let Some(journal) = self.queue.journal_mut() {
+            self.disk.flush(journal);
         }
     }
 
@@ -162,10 +151,7 @@ impl Timed {
                 break run;
             }
             let read = self.queue.poll_read()?;
-            let start = usize::try_from(read.offset).unwrap();
-            let bytes = self.files.get(&read.segment).unwrap().clone();
-            self.queue
-                .handle_read(read, bytes.get(start..start + read.bytes));
+            self.queue.handle_read(read, Some(self.disk.read(read)));
         };
         let stdin = String::from_utf8_lossy(&run.stdin).into_owned();
         let about = match value(&run, "SERF_EVENT").as_str() {
