@@ -1,6 +1,6 @@
 //! Events on their way to the scripts: one run at a time, in order, within a bound.
 //!
-//! Events wait in a row. What a handler wants merged, held back or repeated waits in a `lane` of its own
+//! Events wait in a `row`. What a handler wants merged, held back or repeated waits in a `lane` of its own
 //! (`lanes` has the ways in and out, `hold` the departures that are held back); `select` picks the members
 //! that a handler is for, `run` makes the runs.
 //!
@@ -17,6 +17,7 @@ mod owed;
 mod parked;
 mod reload;
 mod room;
+mod row;
 mod run;
 mod select;
 mod shares;
@@ -43,16 +44,15 @@ use crate::time::Instant;
 use crate::wire::NodeName;
 use durable::Pending;
 use room::{DropLog, cost};
+use row::Row;
 use run::Run;
 use select::KnownTags;
 use shares::Shares;
 use storm::Storm;
-use waiting::{Course, Slot, Waiting};
+use waiting::{Course, Waiting};
 
 /// Bytes of events that wait at most: more than 50,000 small ones, or 10,000 with a kilobyte each.
 pub const QUEUE_BYTES_MAX: usize = 16 << 20;
-/// An empty queue gives back more room than this.
-const IDLE_CAPACITY: usize = 64;
 
 /// What happened since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,14 +86,12 @@ const TEMPORARY_FAILURE: i32 = 75;
 #[derive(Debug)]
 pub struct HandlerQueue {
     handlers: Registry,
-    waiting: VecDeque<Slot>,
-    bytes: usize,
+    row: Row,
     bytes_max: usize,
     /// Bytes of what waits in lanes.
     lane_bytes: usize,
     /// Events whose turn came while the handlers that are left for them were paused or missing.
-    parked: VecDeque<Waiting>,
-    parked_bytes: usize,
+    parked: Row,
     /// When the first of them is too old for one of its handlers, in microseconds since 1970.
     parked_expiry_micros: u64,
     current: Option<Current>,
@@ -158,12 +156,10 @@ impl HandlerQueue {
         registry.replace(handlers);
         HandlerQueue {
             handlers: registry,
-            waiting: VecDeque::new(),
-            bytes: 0,
+            row: Row::default(),
             bytes_max,
             lane_bytes: 0,
-            parked: VecDeque::new(),
-            parked_bytes: 0,
+            parked: Row::default(),
             parked_expiry_micros: u64::MAX,
             current: None,
             suspended: None,
@@ -240,7 +236,7 @@ impl HandlerQueue {
         waiting.wanted = self.is_wanted(&waiting);
         // What the journal has leaves the memory again if there is no room.
         if self.has_room(waiting.cost) || self.may_spill(&waiting) {
-            return self.append(waiting);
+            return self.row.push_back(waiting);
         }
         if !waiting.wanted {
             log::debug!(target: "agent", "No handler wants it and the queue is full: not kept");
@@ -249,7 +245,7 @@ impl HandlerQueue {
         }
         self.forget_unwanted();
         if self.has_room(waiting.cost) {
-            return self.append(waiting);
+            return self.row.push_back(waiting);
         }
         match &waiting.event {
             Event::Member(news) => return self.merge(news.clone(), waiting),
@@ -328,10 +324,8 @@ impl HandlerQueue {
                 index,
             );
         }
-        match self.waiting.front() {
-            Some(Slot::Event(waiting)) => (waiting.position, 0),
-            Some(Slot::Stored(_)) | None => (u64::MAX, 0),
-        }
+        let first = self.row.first();
+        (first.map_or(u64::MAX, |waiting| waiting.position), 0)
     }
 
     /// The run ended. Logs how, and gives the answer if it was for a query and has one.
@@ -382,15 +376,13 @@ impl HandlerQueue {
         }
         let unrecorded = |w: &&Waiting| w.wanted && w.number.is_none();
         let lanes = self.handlers.list().iter().flat_map(|r| r.lane.iter());
-        let lost = self.in_memory().chain(&self.parked).chain(lanes);
+        let lost = self.row.events().chain(self.parked.events()).chain(lanes);
         let lost = lost.filter(unrecorded).count();
         if lost > 0 {
             log::warn!(target: "agent", "Stopping with {} that no handler was run for", Count(lost as u64, "event"));
         }
-        self.waiting = VecDeque::new();
-        self.bytes = 0;
-        self.parked = VecDeque::new();
-        self.parked_bytes = 0;
+        self.row = Row::default();
+        self.parked = Row::default();
     }
 
     /// The node has left, and the agent is about to end: what settles runs at once.
@@ -402,14 +394,14 @@ impl HandlerQueue {
     ///
     /// To be asked after [`Self::poll_invocation`] gave nothing.
     pub fn is_idle(&self) -> bool {
-        self.current.is_none() && self.waiting.is_empty()
+        self.current.is_none() && self.row.is_empty()
     }
 
     /// Events that wait, on the disk or in memory, not counting the one being handled.
     pub fn len(&self) -> usize {
         let stored = self.journal.as_ref().map_or(0, Journal::stored_len);
         let lanes = self.handlers.list().iter().map(|r| r.lane.iter().count());
-        self.in_memory().count() + self.parked.len() + stored + lanes.sum::<usize>()
+        self.row.events().count() + self.parked.events().count() + stored + lanes.sum::<usize>()
     }
 
     /// Whether no event waits; one may still be being handled.
@@ -419,7 +411,7 @@ impl HandlerQueue {
 
     /// Bytes that the waiting events take in memory, by a rough measure.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.row.bytes()
     }
 
     /// The script that runs.
@@ -433,37 +425,17 @@ impl HandlerQueue {
         self.counters
     }
 
-    fn in_memory(&self) -> impl Iterator<Item = &Waiting> {
-        self.waiting.iter().filter_map(|slot| match slot {
-            Slot::Event(waiting) => Some(waiting),
-            Slot::Stored(_) => None,
-        })
-    }
-
-    fn append(&mut self, waiting: Waiting) {
-        self.bytes = self.bytes.saturating_add(waiting.cost);
-        self.waiting.push_back(Slot::Event(waiting));
-    }
-
     /// Takes the next event that somebody wants; `None` if there is none, or if it has to be read.
     fn begin_next(&mut self, at: Moment) -> Option<()> {
         self.look_at_parked(at);
-        let mut waiting = match self.waiting.pop_front() {
-            Some(Slot::Event(waiting)) => waiting,
-            Some(stored) => {
-                self.waiting.push_front(stored);
-                return None;
-            }
-            None => {
+        let Some(mut waiting) = self.row.pop_front() else {
+            if self.row.is_empty() {
                 self.drops.tell(self.bytes_max);
                 self.storm.note_idle(at.now);
-                if self.waiting.capacity() > IDLE_CAPACITY {
-                    self.waiting.shrink_to(IDLE_CAPACITY);
-                }
-                return None;
+                self.row.shrink();
             }
+            return None;
         };
-        self.bytes = self.bytes.saturating_sub(waiting.cost);
         self.drops.tell_in_time(self.bytes_max, at.now);
         self.enlist(&mut waiting, at, true);
         let plan = self.plan(&mut waiting, at);

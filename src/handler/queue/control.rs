@@ -1,6 +1,6 @@
 //! What an operator sees of the queue, and can do with it.
 
-use super::{HandlerQueue, Slot, Waiting, note_handled};
+use super::{HandlerQueue, Row, Waiting, note_handled};
 use crate::handler::journal::HandlerKey;
 use crate::handler::{Described, Registered};
 use crate::ordered::OrderedSet;
@@ -72,8 +72,8 @@ impl HandlerQueue {
                 shown += 1;
             }
         }
-        let parked = self.parked.iter();
-        let events = parked.chain(self.in_memory().filter(|w| w.wanted));
+        let parked = self.parked.events();
+        let events = parked.chain(self.row.events().filter(|w| w.wanted));
         for waiting in events {
             if entries.len() >= limit {
                 break;
@@ -86,7 +86,7 @@ impl HandlerQueue {
 
     /// Events that wait for some handler. Others wait, too, until it is their turn to be passed over.
     fn wanted_len(&self) -> usize {
-        self.len() - self.in_memory().filter(|w| !w.wanted).count()
+        self.len() - self.row.events().filter(|w| !w.wanted).count()
     }
 
     fn current_entries(&self) -> Vec<Entry> {
@@ -137,10 +137,8 @@ impl HandlerQueue {
         let under_way = self.current.iter().chain(&self.suspended);
         let kept: Vec<u64> = under_way.flat_map(|c| c.waiting.numbers()).collect();
         let pending = self.pending_numbers();
-        for slot in std::mem::take(&mut self.waiting) {
-            if let Slot::Event(waiting) = slot {
-                note_handled(&mut self.handled_queries, &waiting.event);
-            }
+        for waiting in self.row.take() {
+            note_handled(&mut self.handled_queries, &waiting.event);
         }
         for index in 0..self.handlers.list().len() {
             self.drop_lane(index);
@@ -149,9 +147,7 @@ impl HandlerQueue {
             let kept: Vec<u64> = kept.into_iter().chain(pending).collect();
             journal.clear_except(&kept);
         }
-        self.bytes = 0;
-        self.parked.clear();
-        self.parked_bytes = 0;
+        self.parked = Row::default();
         count
     }
 
@@ -178,13 +174,9 @@ impl HandlerQueue {
         let key = self.handlers.get(index)?.key;
         let mut count = 0;
         let mut given_up = OrderedSet::from([key]);
-        let mut waiting = std::mem::take(&mut self.waiting);
+        let mut row = std::mem::take(&mut self.row);
         let mut parked = std::mem::take(&mut self.parked);
-        let events = waiting.iter_mut().filter_map(|slot| match slot {
-            Slot::Event(waiting) => Some(waiting),
-            Slot::Stored(_) => None,
-        });
-        for waiting in events.chain(&mut parked) {
+        for waiting in row.events_mut().chain(parked.events_mut()) {
             let mut present = self.owed(waiting).present.into_iter();
             let debt = present.find(|debt| debt.index == index);
             if let Some(replaces) = debt.map(|debt| debt.replaces) {
@@ -196,7 +188,7 @@ impl HandlerQueue {
                 count += 1;
             }
         }
-        (self.waiting, self.parked) = (waiting, parked);
+        (self.row, self.parked) = (row, parked);
         for key in &given_up {
             if let Some(journal) = &mut self.journal {
                 journal.drop_handler(*key);
@@ -215,29 +207,18 @@ impl HandlerQueue {
     /// memory.
     pub fn drop_event(&mut self, id: &str) -> bool {
         let mut finished = Vec::new();
-        let (mut found, mut bytes) = (false, 0);
         let handled = &mut self.handled_queries;
-        self.waiting.retain(|slot| match slot {
-            Slot::Event(waiting) if *waiting.id == *id => {
-                note_handled(handled, &waiting.event);
-                finished.push(waiting.number);
-                bytes += waiting.cost;
-                found = true;
-                false
-            }
-            _ => true,
-        });
-        self.bytes -= bytes;
-        let parked_bytes = &mut self.parked_bytes;
-        self.parked.retain(|waiting| {
+        let mut is_kept = |waiting: &mut Waiting| {
             let is_it = *waiting.id == *id;
             if is_it {
+                note_handled(handled, &waiting.event);
                 finished.push(waiting.number);
-                *parked_bytes -= waiting.cost;
-                found = true;
             }
             !is_it
-        });
+        };
+        self.row.retain(&mut is_kept);
+        self.parked.retain(&mut is_kept);
+        let mut found = !finished.is_empty();
         for number in finished {
             self.finish(number);
         }
@@ -273,7 +254,7 @@ impl HandlerQueue {
         let Some(registered) = registered else {
             return under_way;
         };
-        let events = self.in_memory().chain(&self.parked);
+        let events = self.row.events().chain(self.parked.events());
         let waits = |w: &&Waiting| !w.course().is_through(key) && registered.wants(&w.event);
         let in_lane = registered.waiting().count() + usize::from(registered.lane.sync.is_some());
         under_way + in_lane + events.filter(waits).count()

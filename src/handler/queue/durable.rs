@@ -10,7 +10,7 @@
 //! one, should it come back. Without such a successor the event waits for the missing handler. Other new
 //! handlers get an event only if none has had it before.
 
-use super::{Course, HandlerQueue, Run, Slot, Waiting};
+use super::{Course, HandlerQueue, Row, Run, Waiting};
 use crate::count::Count;
 use crate::handler::journal::{HandlerKey, Journal, ProcessId, Recovered};
 use crate::handler::moment::Moment;
@@ -60,7 +60,9 @@ impl HandlerQueue {
                 self.note_pending(event, number, taken_micros, recorded.handlers);
             }
         }
-        self.waiting.extend(journal.stored().map(Slot::Stored));
+        if let Some(stored) = journal.stored() {
+            self.row.push_stored(stored);
+        }
         self.journal = Some(journal);
     }
 
@@ -328,11 +330,10 @@ impl HandlerQueue {
             log::warn!(target: "agent", "Leaving: dropping {} that waited in the journal", Count(count as u64, "user event"));
         }
         journal.clear();
-        self.waiting
-            .retain(|slot| matches!(slot, Slot::Event(w) if w.number.is_none()));
-        self.bytes = self.in_memory().map(|w| w.cost).sum();
-        self.parked.clear();
-        self.parked_bytes = 0;
+        for waiting in self.row.take().filter(|w| w.number.is_none()) {
+            self.row.push_back(waiting);
+        }
+        self.parked = Row::default();
         self.pending = Pending::default();
         self.shares.clear();
         self.handlers
@@ -345,10 +346,7 @@ impl HandlerQueue {
         let Some(journal) = &mut self.journal else {
             return;
         };
-        for slot in &mut self.waiting {
-            let Slot::Event(waiting) = slot else {
-                continue;
-            };
+        for waiting in self.row.events_mut() {
             let is_recorded = waiting
                 .number
                 .is_some_and(|number| journal.contains(number));

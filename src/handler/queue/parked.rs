@@ -1,6 +1,6 @@
 //! Events that were put aside: the handlers that are left for them are paused or missing.
 
-use super::{HandlerQueue, MAX_AGE, Slot, Waiting};
+use super::{HandlerQueue, MAX_AGE, Waiting};
 use crate::handler::Described;
 use crate::handler::moment::Moment;
 use crate::serf::Event;
@@ -14,13 +14,11 @@ impl HandlerQueue {
     /// Puts an event aside until the handlers that are left for it can be run.
     pub(super) fn park(&mut self, waiting: Waiting, expires_micros: u64) {
         self.parked_expiry_micros = self.parked_expiry_micros.min(expires_micros);
-        self.parked_bytes += waiting.cost;
         self.parked.push_back(waiting);
-        while self.parked_bytes > PARKED_BYTES_MAX {
+        while self.parked.bytes() > PARKED_BYTES_MAX {
             let Some(oldest) = self.parked.pop_front() else {
                 break;
             };
-            self.parked_bytes -= oldest.cost;
             self.counters.dropped_user_events += u64::from(matches!(oldest.event, Event::User(_)));
             log::warn!(
                 target: "agent",
@@ -34,12 +32,10 @@ impl HandlerQueue {
 
     /// Handlers came or go on: what was put aside is looked at again, before all else.
     pub(super) fn unpark(&mut self) {
-        self.parked_bytes = 0;
         self.parked_expiry_micros = u64::MAX;
-        while let Some(mut waiting) = self.parked.pop_back() {
+        for mut waiting in self.parked.take().rev() {
             waiting.wanted = true;
-            self.bytes = self.bytes.saturating_add(waiting.cost);
-            self.waiting.push_front(Slot::Event(waiting));
+            self.row.push_front(waiting);
         }
     }
 
@@ -88,7 +84,7 @@ impl HandlerQueue {
             let old = |number: &u64| *number < below && !shares.is_shared(*number);
             w.number.filter(old).is_some()
         };
-        let carried: Vec<&mut Waiting> = self.parked.iter_mut().filter(old).collect();
+        let carried: Vec<&mut Waiting> = self.parked.events_mut().filter(old).collect();
         if carried.is_empty() || carried.len() < journal.waiting_below(below) {
             return;
         }

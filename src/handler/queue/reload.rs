@@ -1,6 +1,7 @@
 //! Handlers that come and go, and what they need to know about the members.
 
-use super::{Course, HandlerQueue, Slot, Waiting};
+use super::row::Slot;
+use super::{Course, HandlerQueue, Waiting};
 use crate::handler::journal::HandlerKey;
 use crate::handler::moment::Moment;
 use crate::handler::registered::Registered;
@@ -31,11 +32,9 @@ impl HandlerQueue {
         }
         self.drop_unasked_syncs();
         self.lane_bytes = self.handlers.lane_bytes();
-        for slot in &mut self.waiting {
-            if let Slot::Event(waiting) = slot {
-                // Whether some handler does is seen when it is its turn.
-                waiting.wanted = true;
-            }
+        for waiting in self.row.events_mut() {
+            // Whether some handler does is seen when it is its turn.
+            waiting.wanted = true;
         }
         self.is_listed = false;
         self.unpark();
@@ -67,10 +66,8 @@ impl HandlerQueue {
         for current in self.current.iter_mut().chain(&mut self.suspended) {
             current.waiting.with_course(close);
         }
-        for slot in &mut self.waiting {
-            if let Slot::Event(waiting) = slot {
-                waiting.with_course(close);
-            }
+        for waiting in self.row.events_mut() {
+            waiting.with_course(close);
         }
     }
 
@@ -117,8 +114,7 @@ impl HandlerQueue {
         }
         sort_by(&mut returned, |a, b| a.position.cmp(&b.position));
         for event in returned.into_iter().rev() {
-            self.bytes = self.bytes.saturating_add(event.cost);
-            self.waiting.push_front(Slot::Event(event));
+            self.row.push_front(event);
         }
         unwanted.iter().for_each(|w| self.query_ends(&w.event));
         unwanted.len()
@@ -138,10 +134,7 @@ impl HandlerQueue {
                 return true;
             }
         }
-        let row = self.waiting.iter_mut().filter_map(|slot| match slot {
-            Slot::Event(waiting) => Some(waiting),
-            Slot::Stored(_) => None,
-        });
+        let row = self.row.events_mut();
         let mut row = row.filter(|w| w.number == Some(number));
         let found = row.next().map(Waiting::course_mut);
         found
@@ -177,12 +170,11 @@ impl HandlerQueue {
         if std::mem::replace(&mut self.is_listed, true) {
             return;
         }
-        for mut slot in std::mem::take(&mut self.waiting) {
-            if let Slot::Event(waiting) = &mut slot {
-                self.enlist(waiting, at, false);
-                waiting.wanted = self.is_wanted(waiting);
-            }
-            self.waiting.push_back(slot);
+        let mut slots = self.row.lend();
+        for waiting in slots.iter_mut().filter_map(Slot::event_mut) {
+            self.enlist(waiting, at, false);
+            waiting.wanted = self.is_wanted(waiting);
         }
+        self.row.give_back(slots);
     }
 }

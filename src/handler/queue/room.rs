@@ -12,7 +12,7 @@
 
 use std::mem;
 
-use super::{HandlerQueue, Slot, Waiting, note_handled};
+use super::{HandlerQueue, Waiting, note_handled};
 use crate::count::Count;
 use crate::handler::Described;
 use crate::handler::journal::Stored;
@@ -36,19 +36,17 @@ pub(super) struct DropLog {
 
 impl HandlerQueue {
     pub(super) fn has_room(&self, cost: usize) -> bool {
-        let bytes = self.bytes.saturating_add(self.lane_bytes);
+        let bytes = self.row.bytes().saturating_add(self.lane_bytes);
         bytes.saturating_add(cost) <= self.bytes_max
     }
 
     pub(super) fn forget_unwanted(&mut self) {
-        let (bytes, handled) = (&mut self.bytes, &mut self.handled_queries);
-        self.waiting.retain(|slot| match slot {
-            Slot::Event(waiting) if !waiting.wanted => {
+        let handled = &mut self.handled_queries;
+        self.row.retain(&mut |waiting| {
+            if !waiting.wanted {
                 note_handled(handled, &waiting.event);
-                *bytes = bytes.saturating_sub(waiting.cost);
-                false
             }
-            _ => true,
+            waiting.wanted
         });
     }
 
@@ -58,45 +56,18 @@ impl HandlerQueue {
         let Some(journal) = self.journal.as_mut().filter(|j| !j.is_failing()) else {
             return;
         };
-        if self.bytes <= self.bytes_max || journal.is_behind() {
+        if self.row.bytes() <= self.bytes_max || journal.is_behind() {
             return;
         }
-        let mut tail: Vec<Slot> = Vec::new();
-        while self.bytes > self.bytes_max {
-            let Some(slot) = self.waiting.pop_back() else {
-                break;
-            };
-            let stored = match slot {
-                Slot::Stored(stored) => stored,
-                Slot::Event(mut waiting) => match waiting.number.filter(|&n| journal.contains(n)) {
-                    Some(number) => {
-                        self.bytes = self.bytes.saturating_sub(waiting.cost);
-                        journal.unload(number);
-                        if let Some(course) = waiting.take_course() {
-                            self.progress.insert(number, course);
-                        }
-                        Stored::new(number, number)
-                    }
-                    None => {
-                        tail.push(Slot::Event(waiting));
-                        continue;
-                    }
-                },
-            };
-            match tail.last_mut() {
-                Some(Slot::Stored(later)) => later.add_all(&stored),
-                _ => tail.push(Slot::Stored(stored)),
+        let progress = &mut self.progress;
+        self.row.spill(self.bytes_max, &mut |waiting| {
+            let number = waiting.number.filter(|&n| journal.contains(n))?;
+            journal.unload(number);
+            if let Some(course) = waiting.take_course() {
+                progress.insert(number, course);
             }
-        }
-        // What stood before the first of them may be of the same kind.
-        if let (Some(Slot::Stored(_)), Some(Slot::Stored(before))) =
-            (tail.last(), self.waiting.back_mut())
-        {
-            if let Some(Slot::Stored(first)) = tail.pop() {
-                before.add_all(&first);
-            }
-        }
-        self.waiting.extend(tail.into_iter().rev());
+            Some(Stored::new(number, number))
+        });
     }
 
     /// Takes in member news although there is no room, at the cost of older news of the same nodes.
@@ -104,46 +75,26 @@ impl HandlerQueue {
         let kind = news.kind;
         let named = news.members.into_iter().map(|m| (m.name.clone(), Some(m)));
         let mut news: OrderedMap<NodeName, Option<Member>> = named.collect();
-        for slot in self.waiting.iter_mut().rev() {
-            let Slot::Event(waiting) = slot else {
-                continue;
-            };
+        for waiting in self.row.events_mut().rev() {
             if let Event::Member(old) = &mut waiting.event {
                 self.counters.merged_members += give_way(old, kind, &mut news);
-                self.bytes = self.bytes.saturating_sub(waiting.cost);
                 waiting.cost = cost(&waiting.event);
-                self.bytes = self.bytes.saturating_add(waiting.cost);
             }
         }
-        let bytes = &mut self.bytes;
-        self.waiting.retain(|slot| match slot {
-            Slot::Event(waiting) => match &waiting.event {
-                Event::Member(event) if event.members.is_empty() => {
-                    *bytes = bytes.saturating_sub(waiting.cost);
-                    false
-                }
-                _ => true,
-            },
-            Slot::Stored(_) => true,
-        });
+        self.row
+            .retain(&mut |w| !matches!(&w.event, Event::Member(event) if event.members.is_empty()));
         let members: Vec<Member> = news.into_values().flatten().collect();
         if !members.is_empty() {
             template.event = Event::Member(MemberEvent { kind, members });
             template.cost = cost(&template.event);
-            self.append(template);
+            self.row.push_back(template);
         }
-        self.check_invariants();
     }
 
     pub(super) fn note_drop(&mut self, event: &Event, now: Instant) {
         self.drops.untold += 1;
         self.drops.last = Described(event).to_string();
         self.drops.tell_in_time(self.bytes_max, now);
-    }
-
-    /// Panics in debug builds if the sums are wrong.
-    pub(super) fn check_invariants(&self) {
-        debug_assert_eq!(self.bytes, self.in_memory().map(|w| w.cost).sum::<usize>());
     }
 }
 

@@ -1,6 +1,6 @@
 //! User events of the queue that wait on the disk alone, on their way back into memory.
 
-use super::{HandlerQueue, Slot, Waiting};
+use super::{HandlerQueue, Waiting};
 use crate::count::Count;
 use crate::handler::journal::{Read, Recorded};
 use crate::handler::moment::event_id;
@@ -19,7 +19,7 @@ impl HandlerQueue {
         if self.suspended.is_some() || self.current.as_ref().is_some_and(is_busy) {
             return None;
         }
-        while let Some(Slot::Stored(stored)) = self.waiting.front() {
+        while let Some(stored) = self.row.first_stored() {
             if let Some(read) = journal.next_read(stored) {
                 return Some(read);
             }
@@ -27,16 +27,14 @@ impl HandlerQueue {
             if lost > 0 {
                 log::error!(target: "agent", "Lost {} that waited in the journal: damaged records", Count(lost as u64, "user event"));
             }
-            self.waiting.pop_front();
+            self.row.pop_stored();
         }
         None
     }
 
     /// The bytes that [`Self::poll_read`] asked for, or `None` if they cannot be read.
     pub fn handle_read(&mut self, read: Read, bytes: Option<&[u8]>) {
-        let (Some(journal), Some(Slot::Stored(stored))) =
-            (self.journal.as_mut(), self.waiting.front_mut())
-        else {
+        let (Some(journal), Some(stored)) = (self.journal.as_mut(), self.row.first_stored()) else {
             return;
         };
         let mut events = journal.handle_read(stored, read, bytes);
@@ -55,8 +53,7 @@ impl HandlerQueue {
         self.is_listed = false;
         let events: Vec<Waiting> = events.into_iter().map(|r| self.recovered(r)).collect();
         for waiting in events.into_iter().rev() {
-            self.bytes = self.bytes.saturating_add(waiting.cost);
-            self.waiting.push_front(Slot::Event(waiting));
+            self.row.push_front(waiting);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Runs with the state of the cluster instead of a change in it.
 
-use super::{HandlerQueue, Slot};
+use super::HandlerQueue;
 use crate::handler::EventFilter;
 use crate::handler::journal::HandlerKey;
 use crate::serf::Event;
@@ -56,11 +56,7 @@ impl HandlerQueue {
 
     /// A handler is told how things are: what waits in the row about members is nothing to it any more.
     pub(super) fn pass_members_over(&mut self, key: HandlerKey) {
-        let row = self.waiting.iter_mut().filter_map(|slot| match slot {
-            Slot::Event(waiting) => Some(waiting),
-            Slot::Stored(_) => None,
-        });
-        for waiting in row.chain(&mut self.parked) {
+        for waiting in self.row.events_mut().chain(self.parked.events_mut()) {
             if matches!(waiting.event, Event::Member(_)) && !waiting.course().is_through(key) {
                 waiting.course_mut().done.push(key);
             }

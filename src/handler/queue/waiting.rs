@@ -3,17 +3,9 @@
 use std::sync::Arc;
 
 use super::cost;
-use crate::handler::journal::{BegunRun, HandlerKey, Progress, Stored};
+use crate::handler::journal::{BegunRun, HandlerKey, Progress};
 use crate::serf::{Event, Tags};
 use crate::wire::NodeName;
-
-/// A place in the row.
-#[derive(Debug)]
-pub(super) enum Slot {
-    Event(Waiting),
-    /// User events that the journal has and the memory has not.
-    Stored(Stored),
-}
 
 /// An event that waits.
 #[derive(Debug)]
