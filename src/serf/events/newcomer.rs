@@ -26,6 +26,8 @@ pub(in crate::serf) enum Newcomer {
         bytes: usize,
         /// When the events go without an exchange; `None`: there are none.
         due: Option<Instant>,
+        /// A state was merged while this node's own join was under way.
+        has_merged: bool,
     },
     /// A state was merged, or the time is over: nothing waits any more.
     Settled,
@@ -37,6 +39,7 @@ impl Default for Newcomer {
             events: Vec::new(),
             bytes: 0,
             due: None,
+            has_merged: false,
         }
     }
 }
@@ -52,7 +55,9 @@ impl Newcomer {
     /// Keeps an event if events wait; else gives it back.
     fn hold(&mut self, event: UserEvent, source: Source, now: Instant) -> Option<UserEvent> {
         match self {
-            Newcomer::Waiting { events, bytes, due } if source != Source::Own => {
+            Newcomer::Waiting {
+                events, bytes, due, ..
+            } if source != Source::Own => {
                 due.get_or_insert(now + WAIT_MAX);
                 *bytes += event.name.len() + event.payload.len();
                 events.push(event);
@@ -60,6 +65,28 @@ impl Newcomer {
             }
             _ => Some(event),
         }
+    }
+
+    /// A state was merged before this node's own join is through, which would say what is old. It may
+    /// never be, where none of its targets runs: the wait for it is bounded, too.
+    fn note_merged(&mut self, now: Instant) {
+        if let Newcomer::Waiting {
+            due, has_merged, ..
+        } = self
+        {
+            *has_merged = true;
+            due.get_or_insert(now + WAIT_MAX);
+        }
+    }
+
+    fn has_merged(&self) -> bool {
+        matches!(
+            self,
+            Newcomer::Waiting {
+                has_merged: true,
+                ..
+            }
+        )
     }
 
     /// Whether a state was merged since the start, or the wait for it is over.
@@ -104,6 +131,7 @@ impl Serf {
         let of_join = initiated.is_some_and(|join| self.join_ignores_old_events(join));
         if !of_join && self.joins.iter().any(|join| join.ignores_old_events()) {
             // This node's own join is under way, and says what is old.
+            self.newcomer.note_merged(now);
             return;
         }
         self.is_member = true;
@@ -113,6 +141,7 @@ impl Serf {
     /// Lets those go that have waited for long enough.
     pub(in crate::serf) fn release_overdue_events(&mut self, now: Instant) {
         if self.newcomer.deadline().is_some_and(|due| due <= now) {
+            self.is_member |= self.newcomer.has_merged();
             self.release_held_events(now);
         }
     }

@@ -109,6 +109,27 @@ fn hearing_of_members_before_a_join_makes_no_member() {
     }
 }
 
+/// The swarm's seed 2912: a node is told to join nodes that do not run, and tries for ever. Others know it
+/// and exchange states with it meanwhile: events do not wait for its own join then.
+#[test]
+fn a_join_that_never_ends_holds_no_events_back() {
+    let mut sim = cluster(42, 6);
+    for id in [2, 4, 5] {
+        sim.crash(id, true);
+    }
+    sim.crash(3, false);
+    sim.start(3);
+    // Each of its targets lets it wait for 10 s.
+    sim.join(3, &[2, 4, 5], true, true);
+    sim.run_for(secs(1));
+    sim.join(0, &[3], false, false);
+    sim.run_for(secs(6));
+    assert_eq!(sim.nodes[3].calling, [2, 4, 5], "its join is under way");
+    sim.user_event(0, "deploy", "new");
+    let has = |sim: &Sim| got(sim, 3, "new") == 1;
+    assert!(sim.run_until(secs(2), has));
+}
+
 /// The swarm's seeds 486, 1225, 2172, 2195, 2407 and 2412: a leave was recorded, so that the file says
 /// nothing of earlier events, and then the process died before the leave was over. That is a leave like
 /// any other: what the node hears afterwards it hears as a new node.
