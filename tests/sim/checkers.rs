@@ -24,7 +24,7 @@ use cottar::time::Duration;
 use cottar::wire::NodeName;
 
 use crate::cluster::NodeId;
-use crate::history::{Record, What};
+use crate::history::{Record, Steady, What};
 
 type Verdict = Result<(), String>;
 /// An event's name and payload.
@@ -72,6 +72,17 @@ fn final_lists(history: &[Record]) -> impl Iterator<Item = (NodeId, &Vec<Member>
     history.iter().filter_map(|record| match &record.what {
         What::Members(members) => Some((record.node, members)),
         _ => None,
+    })
+}
+
+/// What was going on at each record.
+fn with_steady(history: &[Record]) -> impl Iterator<Item = (Option<Steady>, &Record)> {
+    let mut steady = None;
+    history.iter().map(move |record| {
+        if let What::Steady(now) = record.what {
+            steady = now;
+        }
+        (steady, record)
     })
 }
 

@@ -34,6 +34,8 @@ struct Outcome {
     events: Lateness,
     /// Pairs of a query and a node in the steady time, and ones without an ack.
     queries: Lateness,
+    /// Answers to queries in the steady time, and ones that did not come back.
+    answers: Lateness,
     /// Chance that a datagram got lost in the steady time.
     loss: f64,
 }
@@ -440,6 +442,7 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
     checkers::check_all(&swarm.sim.history, &limits)?;
     let events = checkers::everybody_gets_it_soon(&swarm.sim.history)?;
     let queries = checkers::queries_reach_everybody(&swarm.sim.history)?;
+    let answers = checkers::answers_come_back(&swarm.sim.history);
     Ok(Outcome {
         nodes: hosts,
         fingerprint: swarm.sim.fingerprint(),
@@ -448,6 +451,7 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
         datagrams: swarm.sim.traffic.datagrams,
         events,
         queries,
+        answers,
         loss,
     })
 }
@@ -528,6 +532,7 @@ fn swarm() {
         );
     }
     delivery::print_lateness(&outcomes);
+    delivery::rates_are_kept(&outcomes).unwrap();
     let mut failures = failures.into_inner().unwrap();
     failures.sort_unstable();
     assert!(

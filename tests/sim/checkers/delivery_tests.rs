@@ -168,6 +168,40 @@ fn a_query_that_misses_somebody_is_seen() {
 }
 
 #[test]
+fn an_answer_that_does_not_come_back_is_counted() {
+    let command = CommandId(4);
+    let run = |answered_at: u64, comes_back: bool, acks: &[NodeId]| {
+        let (ltime, id, deadline) = (LamportTime(1), 9, Instant::from_millis(1_020));
+        let asked = What::Asked {
+            command,
+            ltime,
+            id,
+            deadline,
+            acks: acks.to_vec(),
+        };
+        let answered = What::Answered {
+            ltime,
+            id,
+            deadline,
+            sent: true,
+        };
+        let mut news = vec![at(20, 0, asked), at(answered_at, 1, answered)];
+        let record = QueryRecord::Response {
+            from: cluster_name("b"),
+            payload: None,
+        };
+        let returned = at(answered_at + 1, 0, What::Returned { command, record });
+        news.extend(comes_back.then_some(returned));
+        answers_come_back(&steadily(STEADY, news))
+    };
+    assert_eq!(run(520, true, &[1]), Lateness { pairs: 1, late: 0 });
+    assert_eq!(run(520, false, &[1]), Lateness { pairs: 1, late: 1 });
+    for uncounted in [run(521, false, &[1]), run(520, false, &[])] {
+        assert_eq!(uncounted, Lateness::default());
+    }
+}
+
+#[test]
 fn disorder_is_seen() {
     let query = |ltime| {
         Event::Query(Query {

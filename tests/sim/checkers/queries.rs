@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cottar::serf::{CommandId, Event, QueryRecord};
 use cottar::time::{Duration, Instant};
+use cottar::wire::NodeName;
 
-use super::{Life, Verdict, life, lives_at_the_end};
-use crate::history::{Record, What};
+use super::{Life, Verdict, life, lives_at_the_end, with_steady};
+use crate::history::{Record, Steady, What};
 
 /// A query of a node that runs to the end is done exactly once, not before its deadline; what comes
 /// back comes by then, and once from each node.
@@ -101,19 +102,27 @@ pub fn answers_are_on_time_or_counted(history: &[Record]) -> Verdict {
     Ok(())
 }
 
-/// With nothing lost any more, each answer that was sent in time reaches the asker.
-pub fn answers_arrive_in_calm(history: &[Record]) -> Verdict {
+/// An answer that was sent to a query, whose asker runs to the end.
+pub(super) struct Answer<'a> {
+    pub at: Instant,
+    pub from: &'a NodeName,
+    pub command: CommandId,
+    pub asked_at: Instant,
+    pub deadline: Instant,
+    pub wants_acks: bool,
+    /// What was going on when the query was asked, and when it was answered.
+    pub steady: (Option<Steady>, Option<Steady>),
+    pub came_back: bool,
+}
+
+/// All answers, in the order in which they were sent.
+pub(super) fn answers(history: &[Record]) -> Vec<Answer<'_>> {
     let living = lives_at_the_end(history);
-    let Some(calm) = history
-        .iter()
-        .find(|record| matches!(record.what, What::Calm))
-    else {
-        return Ok(());
-    };
-    let mut names = BTreeMap::new();
+    let mut names: BTreeMap<Life, &NodeName> = BTreeMap::new();
     let mut asked = BTreeMap::new();
-    let mut heard = BTreeSet::new();
-    for record in history {
+    let mut returned = BTreeSet::new();
+    let mut answers = Vec::new();
+    for (steady, record) in with_steady(history) {
         match &record.what {
             What::Started { name, .. } => {
                 names.insert(life(record), name);
@@ -123,44 +132,63 @@ pub fn answers_arrive_in_calm(history: &[Record]) -> Verdict {
                 ltime,
                 id,
                 deadline,
-                ..
+                acks,
             } if living.contains(&life(record)) => {
-                asked.insert((*ltime, *id), (*command, *deadline));
+                let query = (*command, record.at, *deadline, !acks.is_empty(), steady);
+                asked.insert((*ltime, *id), query);
+            }
+            What::Answered {
+                ltime,
+                id,
+                sent: true,
+                ..
+            } => {
+                let (Some(&(command, asked_at, deadline, wants_acks, before)), Some(from)) =
+                    (asked.get(&(*ltime, *id)), names.get(&life(record)))
+                else {
+                    continue;
+                };
+                answers.push(Answer {
+                    at: record.at,
+                    from,
+                    command,
+                    asked_at,
+                    deadline,
+                    wants_acks,
+                    steady: (before, steady),
+                    came_back: false,
+                });
             }
             What::Returned {
                 command,
                 record: QueryRecord::Response { from, .. },
             } => {
-                heard.insert((*command, from));
+                returned.insert((*command, from));
             }
             _ => {}
         }
     }
+    for answer in &mut answers {
+        answer.came_back = returned.contains(&(answer.command, answer.from));
+    }
+    answers
+}
+
+/// With nothing lost any more, each answer that was sent in time reaches the asker.
+pub fn answers_arrive_in_calm(history: &[Record]) -> Verdict {
+    let is_calm = |record: &&Record| matches!(record.what, What::Calm);
+    let Some(calm) = history.iter().find(is_calm) else {
+        return Ok(());
+    };
     let way = Duration::from_millis(50);
-    let mut lossy = false;
-    for record in history {
-        if let What::Steady(steady) = record.what {
-            lossy = steady.is_some_and(|steady| steady.loss > 0.0);
-        }
-        let What::Answered {
-            ltime,
-            id,
-            sent: true,
-            ..
-        } = &record.what
-        else {
-            continue;
-        };
-        let (Some((command, deadline)), Some(name)) =
-            (asked.get(&(*ltime, *id)), names.get(&life(record)))
-        else {
-            continue;
-        };
-        let matters = !lossy && record.at >= calm.at && record.at + way < *deadline;
-        if matters && !heard.contains(&(*command, *name)) {
+    for answer in answers(history) {
+        let (_, steady) = answer.steady;
+        let lossy = steady.is_some_and(|steady| steady.loss > 0.0);
+        let matters = !lossy && answer.at >= calm.at && answer.at + way < answer.deadline;
+        if matters && !answer.came_back {
             return Err(format!(
-                "{:?}: {name}'s answer to {command:?} got lost in calm",
-                record.at
+                "{:?}: {}'s answer to {:?} got lost in calm",
+                answer.at, answer.from, answer.command
             ));
         }
     }

@@ -7,9 +7,10 @@ use cottar::serf::{CommandId, Event, QueryRecord};
 use cottar::time::Instant;
 use cottar::wire::NodeName;
 
-use super::{EventKey, Life, Verdict, life, lives_at_the_end};
+use super::queries::answers;
+use super::{EventKey, Life, Verdict, life, lives_at_the_end, with_steady};
 use crate::cluster::NodeId;
-use crate::history::{Record, Steady, What};
+use crate::history::{Record, What};
 
 /// How many (event, node) pairs there were in steady times, and how many of them took longer than
 /// was hoped for.
@@ -17,17 +18,6 @@ use crate::history::{Record, Steady, What};
 pub struct Lateness {
     pub pairs: u64,
     pub late: u64,
-}
-
-/// What was going on at each record.
-fn with_steady(history: &[Record]) -> impl Iterator<Item = (Option<Steady>, &Record)> {
-    let mut steady = None;
-    history.iter().map(move |record| {
-        if let What::Steady(now) = record.what {
-            steady = now;
-        }
-        (steady, record)
-    })
 }
 
 type Arrivals<'a> = BTreeMap<EventKey<'a>, BTreeMap<Life, Instant>>;
@@ -123,6 +113,21 @@ pub fn queries_reach_everybody(history: &[Record]) -> Result<Lateness, String> {
         }
     }
     Ok(lateness)
+}
+
+/// How many answers were given in steady times, to queries that ask for acks and whose askers run to the
+/// end, and how many of these did not come back. Only those of the first half of a query's time count: for
+/// the others few of the asker's repetitions are left.
+pub fn answers_come_back(history: &[Record]) -> Lateness {
+    let mut lateness = Lateness::default();
+    for answer in answers(history) {
+        let half = answer.asked_at + answer.deadline.since(answer.asked_at) / 2;
+        if answer.wants_acks && answer.steady.0.is_some() && answer.at <= half {
+            lateness.pairs += 1;
+            lateness.late += u64::from(!answer.came_back);
+        }
+    }
+    lateness
 }
 
 /// What a node hands over at one instant goes by time, user events and queries each.

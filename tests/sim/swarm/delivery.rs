@@ -137,19 +137,88 @@ impl Swarm {
     }
 }
 
-/// Says how many events were late and how many acks were missing, by loss.
+/// Losses of steady times; the parts of all events that may be late and of all acks and answers that may
+/// be missing.
+const RATES: [(f64, f64, f64); 3] = [(0.0, 0.0, 0.0), (0.1, 0.0, 0.001), (0.25, 0.000_1, 0.01)];
+
+/// What all runs with a loss came to, taken together.
+fn sum(outcomes: &[Outcome], loss: f64, one: fn(&Outcome) -> Lateness) -> Lateness {
+    let of_loss = outcomes.iter().filter(|outcome| outcome.loss == loss);
+    of_loss
+        .map(one)
+        .fold(Lateness::default(), |sum, next| Lateness {
+            pairs: sum.pairs + next.pairs,
+            late: sum.late + next.late,
+        })
+}
+
+/// Says how many events were late and how many acks and answers were missing, by loss.
 pub(super) fn print_lateness(outcomes: &[Outcome]) {
-    for loss in [0.0, 0.1, 0.25] {
-        let of_loss = || outcomes.iter().filter(move |outcome| outcome.loss == loss);
-        let sum = |one: fn(&Outcome) -> Lateness| {
-            of_loss().map(one).fold((0, 0), |(pairs, late), next| {
-                (pairs + next.pairs, late + next.late)
-            })
-        };
-        let (events, late) = sum(|outcome| outcome.events);
-        let (queries, silent) = sum(|outcome| outcome.queries);
+    for (loss, ..) in RATES {
+        let events = sum(outcomes, loss, |outcome| outcome.events);
+        let acks = sum(outcomes, loss, |outcome| outcome.queries);
+        let answers = sum(outcomes, loss, |outcome| outcome.answers);
         println!(
-            "at a loss of {loss}: {late} of {events} (event, node) pairs late, {silent} of {queries} acks missing"
+            "at a loss of {loss}: {} of {} (event, node) pairs late, {} of {} acks and {} of {} answers missing",
+            events.late, events.pairs, acks.late, acks.pairs, answers.late, answers.pairs
         );
+    }
+}
+
+/// Over all runs not more is late or missing than may be. Where few were counted, what chance does to one
+/// in a million of such sets of runs is allowed for.
+pub(super) fn rates_are_kept(outcomes: &[Outcome]) -> Result<(), String> {
+    for (loss, late_events, missing) in RATES {
+        for (what, rate, one) in [
+            (
+                "events late",
+                late_events,
+                (|outcome| outcome.events) as fn(&Outcome) -> _,
+            ),
+            ("acks missing", missing, |outcome| outcome.queries),
+            ("answers missing", missing, |outcome| outcome.answers),
+        ] {
+            let found = sum(outcomes, loss, one);
+            let expected = rate * found.pairs as f64;
+            let allowed = expected + 5.0 * expected.sqrt();
+            let at_least = if rate > 0.0 { 3.0 } else { 0.0 };
+            if found.late as f64 > allowed.max(at_least) {
+                return Err(format!("at a loss of {loss}: {what}: {found:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn rates_that_are_not_kept_are_seen() {
+    let outcome = |loss, events, queries, answers| Outcome {
+        nodes: 3,
+        fingerprint: 0,
+        settled_in: Duration::ZERO,
+        bound: Duration::ZERO,
+        datagrams: 0,
+        events,
+        queries,
+        answers,
+        loss,
+    };
+    let of = |pairs, late| Lateness { pairs, late };
+    let good = of(50_000, 0);
+    for (loss, bad_events, bad_answers) in [
+        (0.0, of(50_000, 1), of(50_000, 1)),
+        (0.1, of(50_000, 1), of(50_000, 90)),
+        (0.25, of(50_000, 40), of(50_000, 620)),
+    ] {
+        let judge = |events, queries, answers| {
+            let half = outcome(loss, good, good, good);
+            rates_are_kept(&[outcome(loss, events, queries, answers), half])
+        };
+        judge(good, good, good).unwrap();
+        assert!(judge(bad_events, good, good).is_err());
+        // Twice as many pairs as one run has: of 100,000.
+        let more = of(bad_answers.pairs, bad_answers.late * 2);
+        assert!(judge(good, more, good).is_err());
+        assert!(judge(good, good, more).is_err());
     }
 }
