@@ -302,3 +302,34 @@ fn a_reload_takes_other_directories_and_files_at_once() {
     send(&agent, "x", "2");
     place.await_line("a", "one 2");
 }
+
+#[test]
+fn a_client_that_asks_about_handlers_meets_those_of_now() {
+    let place = Place::new();
+    let agent = place.start(&[]);
+    assert_eq!(listed(&agent), []);
+    place.install("new", "on=sync,user:x", "ran");
+    let expected = [("new".to_owned(), "sync,user:x".to_owned())];
+    eventually(15.0, "the list with it", || match listed(&agent) {
+        now if now == expected => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    place.install("later", "on=sync", "ran");
+    eventually(15.0, "a run of the later one", || {
+        match agent.call("handler sync", &["later"]) {
+            (true, _) => Ok(()),
+            (false, said) => Err(said),
+        }
+    });
+    place.await_line("later", "ran n1\t127.0.0.1");
+    fs::remove_file(place.path("d/later")).unwrap();
+    eventually(15.0, "no more of it", || {
+        let (_, said) = agent.call("handler pause", &["later"]);
+        match said.contains("no handler has the name 'later'") {
+            true => Ok(()),
+            false => Err(said),
+        }
+    });
+    // No event has come since the agent's own join.
+    assert_eq!(agent.text().matches("Received event").count(), 1);
+}

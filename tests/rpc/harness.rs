@@ -296,6 +296,9 @@ impl Agent {
                 };
                 self.command(request, command);
             }
+            Action::ListHandlers { request } => {
+                self.rpc.list_handlers(request, &self.handlers);
+            }
             Action::Queue { request, change } => {
                 let result = change.apply(&mut self.handlers);
                 self.rpc.queue_changed(request, result);

@@ -105,6 +105,11 @@ pub enum Action {
         /// Take user events from before the join.
         replay: bool,
     },
+    /// Look for other handlers, then [`super::RpcServer::list_handlers`].
+    ListHandlers {
+        /// Whose.
+        request: RequestId,
+    },
     /// Change the queue of handlers, then [`super::RpcServer::queue_changed`].
     Queue {
         /// Whose.

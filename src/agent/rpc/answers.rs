@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use regex_lite::{Regex, RegexBuilder};
 
 use super::View;
-use crate::handler::Registered;
+use crate::handler::{HandlerQueue, Registered};
 use crate::rpc::TextMap;
 use crate::rpc::handlers::{self, HandlerFigures};
 use crate::rpc::queue::QueueEntry;
@@ -83,8 +83,8 @@ pub(super) fn write_matches(writer: &mut Writer, view: &View<'_>, filter: Option
 }
 
 /// The handlers, and what became of their runs.
-pub(super) fn write_handlers(writer: &mut Writer, view: &View<'_>) {
-    handlers::write_handlers(writer, &handler_list(view));
+pub(super) fn write_handlers(writer: &mut Writer, queue: &HandlerQueue) {
+    handlers::write_handlers(writer, &handler_list(queue));
 }
 
 /// How many the agent had when it was first asked: a dozen system calls find it out.
@@ -277,14 +277,14 @@ fn handlers(handlers: &[Registered]) -> TextMap {
 }
 
 /// What `handler list` shows.
-fn handler_list(view: &View<'_>) -> Vec<HandlerFigures> {
+fn handler_list(queue: &HandlerQueue) -> Vec<HandlerFigures> {
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    let figures = |registered: &Registered| handler_row(view, registered, &nanos);
-    view.handlers.handlers().iter().map(figures).collect()
+    let figures = |registered: &Registered| handler_row(queue, registered, &nanos);
+    queue.handlers().iter().map(figures).collect()
 }
 
 fn handler_row(
-    view: &View<'_>,
+    queue: &HandlerQueue,
     registered: &Registered,
     nanos: &dyn Fn(Duration) -> u64,
 ) -> HandlerFigures {
@@ -292,7 +292,7 @@ fn handler_row(
     HandlerFigures {
         name: registered.name.clone().into_bytes(),
         is_paused: registered.is_paused,
-        waiting: view.handlers.waiting_for(registered.key) as u64,
+        waiting: queue.waiting_for(registered.key) as u64,
         filter: registered.filter(),
         script: registered.settings.action.text().to_vec(),
         runs: tally.runs,

@@ -67,7 +67,8 @@ impl RpcServer {
                 state.reply_with(seq, "", |w| cluster::write_coordinate(w, place));
             }
             Request::Handlers => {
-                state.reply_with(seq, "", |w| answers::write_handlers(w, view));
+                let request = self.begin(session, seq, Kind::Plain);
+                self.actions.push_back(Action::ListHandlers { request });
             }
             Request::HandlerQueue => {
                 let (entries, more) = answers::queue(view);

@@ -1,9 +1,11 @@
 //! What comes of requests, for the clients that wait for it.
 
+use super::answers;
 use super::session::Ending;
 use super::{Action, Kind, RequestId, RpcServer};
 use crate::agent::net::targets::join_failure;
 use crate::go;
+use crate::handler::HandlerQueue;
 use crate::rpc::{cluster, queue, reply};
 use crate::serf::{CommandResult, JoinTarget, KeyReport, QueryRecord};
 use crate::wire::msgpack::Writer;
@@ -71,6 +73,11 @@ impl RpcServer {
             _ => String::new(),
         };
         self.ended(request, &error, |w, _| reply::write_joined(w, contacted));
+    }
+
+    /// The answer to [`Action::ListHandlers`].
+    pub fn list_handlers(&mut self, request: RequestId, queue: &HandlerQueue) {
+        self.ended(request, "", |w, _| answers::write_handlers(w, queue));
     }
 
     /// A change of [`Action::Queue`] was made, or why it was not.

@@ -41,7 +41,12 @@ impl Agent {
                 addresses,
                 replay,
             } => self.join_for_client(request, addresses, replay),
+            Action::ListHandlers { request } => {
+                self.look_for_handlers();
+                self.server.list_handlers(request, &self.handlers);
+            }
             Action::Queue { request, change } => {
+                self.look_for_handlers();
                 let result = change.apply(&mut self.handlers);
                 if let (Ok(count), QueueChange::Drop(_)) = (&result, &change) {
                     log::warn!(target: "agent", "Dropped {} from the queue, on demand", Count(*count as u64, "event"));
@@ -53,6 +58,7 @@ impl Agent {
                 name,
                 is_awaited,
             } => {
+                self.look_for_handlers();
                 self.server
                     .sync_handlers(request, &name, is_awaited, &mut self.handlers);
             }

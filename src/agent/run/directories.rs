@@ -5,7 +5,8 @@ use crate::agent::config::directory::HandlerDirs;
 use crate::count::Count;
 
 impl Agent {
-    /// Looks for changes before an event is handed over, so that it meets the handlers of now.
+    /// Looks for changes before an event is handed over or a client asks about handlers, so that both meet
+    /// those of now.
     pub(super) fn look_for_handlers(&mut self) {
         if self.handler_dirs.look(self.clock.moment()) {
             self.register_handlers();
