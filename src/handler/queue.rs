@@ -88,8 +88,6 @@ pub struct HandlerQueue {
     handlers: Registry,
     row: Row,
     bytes_max: usize,
-    /// Bytes of what waits in lanes.
-    lane_bytes: usize,
     /// Events whose turn came while the handlers that are left for them were paused or missing.
     parked: Row,
     /// When the first of them is too old for one of its handlers, in microseconds since 1970.
@@ -158,7 +156,6 @@ impl HandlerQueue {
             handlers: registry,
             row: Row::default(),
             bytes_max,
-            lane_bytes: 0,
             parked: Row::default(),
             parked_expiry_micros: u64::MAX,
             current: None,

@@ -1,5 +1,6 @@
 //! The handlers of an agent, and what became of the runs of each.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::journal::HandlerKey;
@@ -92,6 +93,8 @@ impl Registered {
 pub(super) struct Registry {
     list: Vec<Registered>,
     next_id: u64,
+    /// [`Self::lane_bytes`], until a lane may have changed.
+    lane_bytes: Cell<Option<usize>>,
 }
 
 impl Registry {
@@ -103,6 +106,7 @@ impl Registry {
         &mut self,
         handlers: Vec<HandlerSettings>,
     ) -> (Vec<Registered>, Vec<usize>) {
+        self.lane_bytes.take();
         let mut old = std::mem::take(&mut self.list);
         let names = name_all(&handlers);
         debug_assert!(names.is_ok(), "names are checked with the settings");
@@ -184,6 +188,7 @@ impl Registry {
     }
 
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Registered> {
+        self.lane_bytes.take();
         self.list.get_mut(index)
     }
 
@@ -199,13 +204,17 @@ impl Registry {
 
     /// Gives up what is not kept of all that waits in lanes.
     pub(super) fn retain_in_lanes(&mut self, is_kept: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        self.lane_bytes.take();
         let lanes = self.list.iter_mut();
         lanes.flat_map(|r| r.lane.retain(&is_kept)).collect()
     }
 
     /// Bytes of all that waits in lanes.
     pub(super) fn lane_bytes(&self) -> usize {
-        self.list.iter().map(|r| r.lane.bytes()).sum()
+        let known = self.lane_bytes.get();
+        let bytes = known.unwrap_or_else(|| self.list.iter().map(|r| r.lane.bytes()).sum());
+        self.lane_bytes.set(Some(bytes));
+        bytes
     }
 
     pub(super) fn list(&self) -> &[Registered] {

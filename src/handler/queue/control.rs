@@ -163,7 +163,6 @@ impl HandlerQueue {
         let count = events.len() + usize::from(sync.is_some());
         self.lanes_are_through(events, key);
         self.give_up_tickets(sync.map(|sync| sync.tickets).unwrap_or_default());
-        self.lane_bytes = self.handlers.lane_bytes();
         count
     }
 
@@ -232,7 +231,6 @@ impl HandlerQueue {
             found |= !gone.is_empty();
             self.lanes_are_through(gone, key);
         }
-        self.lane_bytes = self.handlers.lane_bytes();
         found
     }
 

@@ -338,7 +338,6 @@ impl HandlerQueue {
         self.shares.clear();
         self.handlers
             .retain_in_lanes(|waiting| waiting.number.is_none());
-        self.lane_bytes = self.handlers.lane_bytes();
     }
 
     /// Events that wait in memory and are not in the journal, which works again: they are recorded.

@@ -46,6 +46,7 @@ impl HandlerQueue {
         if lanes.is_empty() {
             return;
         }
+        let is_full = !self.has_room(waiting.cost);
         for (index, key, replaces) in lanes {
             let is_whole = waiting.course().attempts_ended(key) > 0;
             let members = match &waiting.event {
@@ -55,12 +56,11 @@ impl HandlerQueue {
             match members {
                 Some(event) => {
                     waiting.course_mut().taken.push(key);
-                    self.enlist_members(index, waiting, &event, at);
+                    self.enlist_members(index, waiting, &event, at, is_full);
                 }
-                None => self.enlist_whole(index, replaces, waiting, at, is_turn),
+                None => self.enlist_whole(index, replaces, waiting, at, is_turn, is_full),
             }
         }
-        self.lane_bytes = self.handlers.lane_bytes();
     }
 
     /// A user event, or one that has asked for another run.
@@ -71,9 +71,8 @@ impl HandlerQueue {
         waiting: &mut Waiting,
         at: Moment,
         is_turn: bool,
+        is_full: bool,
     ) {
-        let bytes = waiting.cost;
-        let is_full = !self.has_room(bytes);
         let Some(registered) = self.handlers.get_mut(index) else {
             return;
         };
@@ -122,7 +121,14 @@ impl HandlerQueue {
         self.lanes_are_through(superseded, key);
     }
 
-    fn enlist_members(&mut self, index: usize, waiting: &Waiting, event: &MemberEvent, at: Moment) {
+    fn enlist_members(
+        &mut self,
+        index: usize,
+        waiting: &Waiting,
+        event: &MemberEvent,
+        at: Moment,
+        is_full: bool,
+    ) {
         let is_ending = self.is_ending;
         let Some(registered) = self.handlers.get_mut(index) else {
             return;
@@ -149,7 +155,7 @@ impl HandlerQueue {
             self.shares.take(number, key);
         }
         for piece in pieces {
-            self.enlist_piece(index, waiting, piece, &mut number, at);
+            self.enlist_piece(index, waiting, piece, &mut number, at, is_full);
         }
         if let Some(number) = number {
             self.lane_is_through(number, key, &[]);
@@ -165,6 +171,7 @@ impl HandlerQueue {
         piece: Piece,
         number: &mut Option<u64>,
         at: Moment,
+        is_full: bool,
     ) {
         let Some(registered) = self.handlers.get(index) else {
             return;
@@ -183,7 +190,6 @@ impl HandlerQueue {
             return;
         }
         let mut copy = waiting.for_one(news);
-        let is_full = !self.has_room(copy.cost);
         copy.number = number.take();
         let waits = piece.until.is_some() || !settings.settle.is_zero();
         // Where a sync tells of changes, a restart ends in one.
@@ -299,7 +305,6 @@ impl HandlerQueue {
             let key = registered.key;
             if !superseded.is_empty() {
                 self.lanes_are_through(superseded, key);
-                self.lane_bytes = self.handlers.lane_bytes();
             }
         }
         if resumed {
@@ -333,7 +338,6 @@ impl HandlerQueue {
         let Some(waiting) = registered.lane.ready.pop_front() else {
             return;
         };
-        self.lane_bytes = self.handlers.lane_bytes();
         if self.is_too_old(index, &waiting, at) {
             self.expire(&waiting, index);
             return self.lanes_are_through(vec![waiting], key);
@@ -383,7 +387,6 @@ impl HandlerQueue {
         let gone = registered.lane.drop_members(at.now);
         self.lanes_are_through(gone, key);
         self.pass_members_over(key);
-        self.lane_bytes = self.handlers.lane_bytes();
         waiting
     }
 
@@ -445,7 +448,6 @@ impl HandlerQueue {
         }
         let settings = registered.settings.clone();
         let superseded = registered.lane.put_back(event, &settings);
-        self.lane_bytes = self.handlers.lane_bytes();
         self.lanes_are_through(superseded, run.key);
     }
 

@@ -31,7 +31,6 @@ impl HandlerQueue {
             }
         }
         self.drop_unasked_syncs();
-        self.lane_bytes = self.handlers.lane_bytes();
         for waiting in self.row.events_mut() {
             // Whether some handler does is seen when it is its turn.
             waiting.wanted = true;

@@ -215,7 +215,10 @@ impl Timed {
     pub(super) fn assert_done(&mut self) {
         assert_eq!(self.run(0), "");
         assert!(self.queue.is_idle() && self.queue.is_empty());
-        assert_eq!((self.queue.bytes(), self.queue.lane_bytes), (0, 0));
+        assert_eq!(
+            (self.queue.bytes(), self.queue.handlers.lane_bytes()),
+            (0, 0)
+        );
         assert!(self.queue.journal().is_none_or(Journal::is_empty));
         assert_eq!(self.timeout(), None);
     }
