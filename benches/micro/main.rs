@@ -1,10 +1,13 @@
-//! Single steps of the core at 10, 1,000 and 10,000 members, to show that none grows faster than it must.
+//! Single steps of the core at 10, 1,000 and 10,000 members, and of the queue of handlers with 1, 10 and
+//! 100 of them, to show that none grows faster than it must.
 //!
 //! `cargo bench --bench micro -- [WORD...]` runs only those whose name holds a word. Each number is the
 //! median of some rounds, each of which repeats the step for a few hundredths of a second. The last columns
-//! compare 10,000 members with 10: a step that looks at every member would be a thousand times slower.
+//! compare the last number with the first: with 10,000 members instead of 10, a step that looks at every
+//! member would be a thousand times slower.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod handlers;
 mod heap;
 mod ordered;
 #[path = "../bench/peers.rs"]
@@ -15,12 +18,33 @@ mod wire;
 
 use std::time::{Duration, Instant};
 
+/// Numbers of members.
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
+
+/// Steps that are measured with the same numbers of something.
+struct Part {
+    unit: &'static str,
+    sizes: [usize; 3],
+    steps: &'static [&'static [Step]],
+}
+
+const PARTS: [Part; 2] = [
+    Part {
+        unit: "members",
+        sizes: SIZES,
+        steps: &[wire::STEPS, ordered::STEPS, queue::STEPS, table::STEPS],
+    },
+    Part {
+        unit: "handlers",
+        sizes: [1, 10, 100],
+        steps: &[handlers::STEPS],
+    },
+];
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(25);
 
-/// How the time of a step may grow with the number of members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the time of a step may grow with the number of members or handlers.
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Growth {
     /// Not at all, but for what leaves the processor's caches.
     Constant,
@@ -28,28 +52,32 @@ enum Growth {
     Logarithm,
     /// With each of them, because each has to be looked at.
     Linear,
+    /// With each of them, but not beyond so many nanoseconds.
+    Below(f64),
 }
 
 impl Growth {
-    /// What 10,000 members may take of what 10 take.
-    fn ratio_max(self) -> f64 {
+    fn is_reached(self, sizes: [usize; 3], nanos: [f64; 3]) -> bool {
+        let growth = nanos[2] / nanos[0];
         match self {
-            Growth::Constant => 4.0,
-            Growth::Logarithm => 16.0,
-            Growth::Linear => 2_000.0,
+            Growth::Constant => growth <= 4.0,
+            Growth::Logarithm => growth <= 16.0,
+            Growth::Linear => growth <= 2.0 * (sizes[2] / sizes[0]) as f64,
+            Growth::Below(nanos_max) => nanos[2] <= nanos_max,
         }
     }
 
-    fn as_str(self) -> &'static str {
+    fn text(self) -> String {
         match self {
-            Growth::Constant => "constant",
-            Growth::Logarithm => "log n",
-            Growth::Linear => "n",
+            Growth::Constant => "constant".to_owned(),
+            Growth::Logarithm => "log n".to_owned(),
+            Growth::Linear => "n".to_owned(),
+            Growth::Below(nanos_max) => format!("< {nanos_max}"),
         }
     }
 }
 
-/// A step and how it is measured: with so many members, in nanoseconds.
+/// A step and how it is measured: with so many members or handlers, in nanoseconds.
 struct Step {
     name: &'static str,
     growth: Growth,
@@ -77,30 +105,27 @@ fn main() {
         .skip(1)
         .filter(|word| !word.starts_with('-'))
         .collect();
-    let steps = [wire::STEPS, ordered::STEPS, queue::STEPS, table::STEPS].concat_steps();
-    println!("ns per step at {SIZES:?} members");
-    println!(
-        "{:<46}{:>10}{:>10}{:>10}  {:>7}  {:<9} reached",
-        "step", "10", "1,000", "10,000", "growth", "expected"
-    );
+    let is_wanted = |step: &&Step| {
+        words.is_empty() || words.iter().any(|word| step.name.contains(word.as_str()))
+    };
     let mut missed = 0;
-    for step in steps {
-        if !words.is_empty() && !words.iter().any(|word| step.name.contains(word.as_str())) {
-            continue;
+    for part in PARTS {
+        let mut steps = part
+            .steps
+            .iter()
+            .copied()
+            .flatten()
+            .filter(is_wanted)
+            .peekable();
+        if steps.peek().is_some() {
+            let [few, some, many] = part.sizes;
+            println!("ns per step, by the number of {}", part.unit);
+            println!(
+                "{:<46}{few:>10}{some:>10}{many:>10}  {:>7}  {:<9} reached",
+                "step", "growth", "expected"
+            );
         }
-        let nanos = SIZES.map(step.measure);
-        let growth = nanos[2] / nanos[0];
-        let reached = growth <= step.growth.ratio_max();
-        missed += usize::from(!reached);
-        println!(
-            "{:<46}{:>10.0}{:>10.0}{:>10.0}  {growth:>7.2}  {:<9} {}",
-            step.name,
-            nanos[0],
-            nanos[1],
-            nanos[2],
-            step.growth.as_str(),
-            if reached { "yes" } else { "NO" }
-        );
+        missed += steps.filter(|step| !measured(step, part.sizes)).count();
     }
     if words.is_empty() || words.iter().any(|word| word == "memory") {
         missed += usize::from(!table::memory());
@@ -108,13 +133,19 @@ fn main() {
     println!("{missed} steps grow faster than they must");
 }
 
-/// One list of several.
-trait ConcatSteps {
-    fn concat_steps(self) -> Vec<&'static Step>;
-}
-
-impl<const N: usize> ConcatSteps for [&'static [Step]; N] {
-    fn concat_steps(self) -> Vec<&'static Step> {
-        self.into_iter().flatten().collect()
-    }
+/// Measures a step and prints the figures. Tells whether it grows as it may.
+fn measured(step: &Step, sizes: [usize; 3]) -> bool {
+    let nanos = sizes.map(step.measure);
+    let is_reached = step.growth.is_reached(sizes, nanos);
+    println!(
+        "{:<46}{:>10.0}{:>10.0}{:>10.0}  {:>7.2}  {:<9} {}",
+        step.name,
+        nanos[0],
+        nanos[1],
+        nanos[2],
+        nanos[2] / nanos[0],
+        step.growth.text(),
+        if is_reached { "yes" } else { "NO" }
+    );
+    is_reached
 }
