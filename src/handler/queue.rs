@@ -226,11 +226,15 @@ impl HandlerQueue {
         let mut waiting = self.arrived(event, taken_micros, at);
         waiting.cost += 8 * recorded.len();
         (waiting.number, waiting.recorded) = (number, recorded);
-        if self.handlers.want_tags() {
+        if self.handlers.want_tags {
             self.known_tags.follow(&mut waiting);
         }
-        self.enlist(&mut waiting, at, false);
-        waiting.wanted = self.is_wanted(&waiting);
+        let mut handlers = self.handlers.list().iter();
+        waiting.wanted = waiting.number.is_some();
+        if handlers.any(|r| r.asks_for(&waiting.event)) {
+            self.enlist(&mut waiting, at, false);
+            waiting.wanted = self.is_wanted(&waiting);
+        }
         // What the journal has leaves the memory again if there is no room.
         if self.has_room(waiting.cost) || self.may_spill(&waiting) {
             return self.row.push_back(waiting);
@@ -434,6 +438,10 @@ impl HandlerQueue {
             return None;
         };
         self.drops.tell_in_time(self.bytes_max, at.now);
+        if !waiting.wanted {
+            note_handled(&mut self.handled_queries, &waiting.event);
+            return Some(());
+        }
         self.enlist(&mut waiting, at, true);
         let plan = self.plan(&mut waiting, at);
         match plan.runs.front() {

@@ -9,7 +9,7 @@ use super::queue::waiting::Waiting;
 use super::settings::{Durability, HandlerSettings, name_all};
 use super::{End, EventFilter, Outcome};
 use crate::serf::{Event, QueryHandlers, event_hash};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// What became of one handler's runs since it was registered; a reload that keeps it keeps this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +79,11 @@ impl Registered {
         }
     }
 
+    /// When time changes something in its lane.
+    pub(super) fn lane_timeout(&self) -> Option<Instant> {
+        self.lane.poll_timeout(&self.settings)
+    }
+
     pub(super) fn is_once(&self) -> bool {
         self.settings.journal == Durability::Once
     }
@@ -93,8 +98,23 @@ impl Registered {
 pub(super) struct Registry {
     list: Vec<Registered>,
     next_id: u64,
-    /// [`Self::lane_bytes`], until a lane may have changed.
-    lane_bytes: Cell<Option<usize>>,
+    /// Some handler asks for members' tags.
+    pub(super) want_tags: bool,
+    /// Some handler has departures held back.
+    pub(super) hold_departures: bool,
+    /// Until a lane may have changed.
+    lanes: Cell<Option<Lanes>>,
+}
+
+/// What waits in all lanes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lanes {
+    /// What it takes in memory.
+    pub(super) bytes: usize,
+    /// The first that may be run: its position, and the place of its handler.
+    pub(super) first: Option<(u64, usize)>,
+    /// When time changes something.
+    pub(super) timeout: Option<Instant>,
 }
 
 impl Registry {
@@ -106,7 +126,7 @@ impl Registry {
         &mut self,
         handlers: Vec<HandlerSettings>,
     ) -> (Vec<Registered>, Vec<usize>) {
-        self.lane_bytes.take();
+        self.lanes.take();
         let mut old = std::mem::take(&mut self.list);
         let names = name_all(&handlers);
         debug_assert!(names.is_ok(), "names are checked with the settings");
@@ -138,6 +158,9 @@ impl Registry {
                 lane,
             });
         }
+        let mut settings = self.list.iter().map(|r| &r.settings);
+        self.want_tags = settings.clone().any(|s| !s.tags.is_empty());
+        self.hold_departures = settings.any(|s| !s.hold.is_zero());
         (old, changed)
     }
 
@@ -179,6 +202,7 @@ impl Registry {
 
     /// Tells whether there is one of that name.
     pub(super) fn set_paused(&mut self, name: &str, is_paused: bool) -> bool {
+        self.lanes.take();
         let named = self.list.iter_mut().find(|r| r.name == name);
         named.map(|r| r.is_paused = is_paused).is_some()
     }
@@ -188,33 +212,41 @@ impl Registry {
     }
 
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Registered> {
-        self.lane_bytes.take();
+        self.lanes.take();
         self.list.get_mut(index)
-    }
-
-    /// Whether some handler asks for members' tags.
-    pub(super) fn want_tags(&self) -> bool {
-        self.list.iter().any(|r| !r.settings.tags.is_empty())
-    }
-
-    /// Whether some handler has departures held back.
-    pub(super) fn hold_departures(&self) -> bool {
-        self.list.iter().any(|r| !r.settings.hold.is_zero())
     }
 
     /// Gives up what is not kept of all that waits in lanes.
     pub(super) fn retain_in_lanes(&mut self, is_kept: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
-        self.lane_bytes.take();
+        self.lanes.take();
         let lanes = self.list.iter_mut();
         lanes.flat_map(|r| r.lane.retain(&is_kept)).collect()
     }
 
-    /// Bytes of all that waits in lanes.
-    pub(super) fn lane_bytes(&self) -> usize {
-        let known = self.lane_bytes.get();
-        let bytes = known.unwrap_or_else(|| self.list.iter().map(|r| r.lane.bytes()).sum());
-        self.lane_bytes.set(Some(bytes));
-        bytes
+    /// What waits in lanes; looks at each only if one may have changed.
+    pub(super) fn lanes(&self) -> Lanes {
+        let known = self.lanes.get();
+        debug_assert!(known.is_none_or(|known| known == self.look_at_lanes()));
+        let lanes = known.unwrap_or_else(|| self.look_at_lanes());
+        self.lanes.set(Some(lanes));
+        lanes
+    }
+
+    fn look_at_lanes(&self) -> Lanes {
+        let mut lanes = Lanes::default();
+        for (index, registered) in self.list.iter().enumerate() {
+            let lane = &registered.lane;
+            if lane.is_idle() {
+                continue;
+            }
+            lanes.bytes += lane.bytes();
+            let position = lane.next_position().filter(|_| !registered.is_paused);
+            let place = position.map(|position| (position, index));
+            lanes.first = lanes.first.into_iter().chain(place).min();
+            let timeout = registered.lane_timeout();
+            lanes.timeout = lanes.timeout.into_iter().chain(timeout).min();
+        }
+        lanes
     }
 
     pub(super) fn list(&self) -> &[Registered] {

@@ -183,6 +183,11 @@ impl Hold {
         self.held.iter().map(|held| held.until).min()
     }
 
+    /// Whether no departure is held back.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
         self.held.iter().map(|held| &held.departure)
     }

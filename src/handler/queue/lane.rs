@@ -145,7 +145,7 @@ impl Lane {
     }
 
     /// When [`Self::release`] or [`Self::resume`] has something to do.
-    pub(super) fn poll_timeout(&self, settings: &HandlerSettings) -> Option<Instant> {
+    pub(in crate::handler) fn poll_timeout(&self, settings: &HandlerSettings) -> Option<Instant> {
         let pause = match self.pause {
             Some(Pause::Until(end)) => Some(end),
             Some(Pause::For(_)) => Some(Instant::ORIGIN),
@@ -156,12 +156,18 @@ impl Lane {
     }
 
     /// Where what is to be run next stands among all events; before all others if it is a sync.
-    pub(super) fn next_position(&self) -> Option<u64> {
+    pub(in crate::handler) fn next_position(&self) -> Option<u64> {
         match (&self.sync, &self.pause) {
             (_, Some(_)) => None,
             (Some(_), None) => Some(0),
             (None, None) => self.ready.front().map(|event| event.position),
         }
+    }
+
+    /// Whether nothing waits here, not even for time to pass.
+    pub(in crate::handler) fn is_idle(&self) -> bool {
+        let is_empty = self.ready.is_empty() && self.settling.is_empty() && self.hold.is_empty();
+        is_empty && self.window.is_none() && self.pause.is_none() && self.sync.is_none()
     }
 
     /// All that waits here.

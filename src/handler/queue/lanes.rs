@@ -20,6 +20,11 @@ impl Registered {
         matches!(event, Event::Member(_)) && !self.settings.hold.is_zero()
     }
 
+    /// Whether its filter lets an event through, or it watches it anyway.
+    pub(super) fn asks_for(&self, event: &Event) -> bool {
+        self.wants(event) || self.watches(event)
+    }
+
     /// Whether its lane takes a copy of an event that it is owed.
     fn takes(&self, waiting: &Waiting) -> bool {
         let course = waiting.course();
@@ -288,11 +293,18 @@ impl HandlerQueue {
     /// Time passes in the lanes.
     pub(super) fn advance_lanes(&mut self, at: Moment) {
         let is_ending = self.is_ending;
+        let is_due = |timeout: Option<Instant>| is_ending || timeout.is_some_and(|t| t <= at.now);
+        if !is_due(self.handlers.lanes().timeout) {
+            return;
+        }
         let mut resumed = false;
         for index in 0..self.handlers.list().len() {
             let Some(registered) = self.handlers.get_mut(index) else {
                 return;
             };
+            if !is_due(registered.lane_timeout()) {
+                continue;
+            }
             let settings = registered.settings.clone();
             let mut superseded = registered.lane.release(&settings, is_ending, at.now);
             resumed |= registered.lane.resume(at.now);
@@ -314,15 +326,8 @@ impl HandlerQueue {
 
     /// The handler whose lane comes before what stands at this place in the row, if there is one.
     pub(super) fn next_lane(&self, before: (u64, usize)) -> Option<usize> {
-        let handlers = self.handlers.list().iter().enumerate();
-        let places = handlers
-            .filter(|(_, r)| !r.is_paused)
-            .filter_map(|(index, r)| {
-                let position = r.lane.next_position()?;
-                Some((position, index))
-            });
-        let (position, index) = places.min()?;
-        ((position, index) < before).then_some(index)
+        let first = self.handlers.lanes().first?;
+        (first < before).then_some(first.1)
     }
 
     /// Makes what is next in a handler's lane the event being handled.
@@ -457,10 +462,7 @@ impl HandlerQueue {
         if self.is_running() || !self.awaited.is_empty() {
             return None;
         }
-        let handlers = self.handlers.list().iter();
-        handlers
-            .filter_map(|r| r.lane.poll_timeout(&r.settings))
-            .min()
+        self.handlers.lanes().timeout
     }
 }
 

@@ -40,7 +40,7 @@ impl HandlerQueue {
             let is_new = waiting.number.is_some() && !recorded.contains(&key);
             let is_asking = match is_chosen {
                 true => !is_new,
-                false => registered.wants(&waiting.event) || registered.watches(&waiting.event),
+                false => registered.asks_for(&waiting.event),
             };
             if !is_asking {
                 continue;

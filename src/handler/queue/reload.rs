@@ -144,14 +144,14 @@ impl HandlerQueue {
     /// Learns the members that there are: handlers may ask what their tags were before an update.
     pub fn know_members<'a>(&mut self, members: impl Iterator<Item = &'a Member>) {
         self.known_tags.forget();
-        if self.handlers.want_tags() {
+        if self.handlers.want_tags {
             members.for_each(|member| self.known_tags.learn(&member.name, &member.tags));
         }
     }
 
     /// What the core has seen of a member, before it is coalesced and delivered.
     pub fn note_member(&mut self, name: &NodeName, kind: MemberEventKind, now: Instant) {
-        if !self.handlers.hold_departures() {
+        if !self.handlers.hold_departures {
             self.departed.clear();
             return;
         }

@@ -36,7 +36,7 @@ pub(super) struct DropLog {
 
 impl HandlerQueue {
     pub(super) fn has_room(&self, cost: usize) -> bool {
-        let bytes = self.row.bytes().saturating_add(self.handlers.lane_bytes());
+        let bytes = self.row.bytes().saturating_add(self.handlers.lanes().bytes);
         bytes.saturating_add(cost) <= self.bytes_max
     }
 

@@ -216,7 +216,7 @@ impl Timed {
         assert_eq!(self.run(0), "");
         assert!(self.queue.is_idle() && self.queue.is_empty());
         assert_eq!(
-            (self.queue.bytes(), self.queue.handlers.lane_bytes()),
+            (self.queue.bytes(), self.queue.handlers.lanes().bytes),
             (0, 0)
         );
         assert!(self.queue.journal().is_none_or(Journal::is_empty));

@@ -95,9 +95,9 @@ fn a_paused_handler_with_held_departures_has_a_bound() {
         timed.members(Join, &[&name]).run(0);
     }
     assert!(
-        timed.queue.handlers.lane_bytes() < 60_000,
+        timed.queue.handlers.lanes().bytes < 60_000,
         "{}",
-        timed.queue.handlers.lane_bytes()
+        timed.queue.handlers.lanes().bytes
     );
     timed.queue.set_paused("h", false);
     // What is left tells of each member what happened last.

@@ -245,7 +245,7 @@ fn lanes_have_a_bound() {
     }
     let lost = timed.queue.counters().dropped_user_events;
     assert!((1000..1999).contains(&lost), "{lost}");
-    assert!(timed.queue.handlers.lane_bytes() < 120_000);
+    assert!(timed.queue.handlers.lanes().bytes < 120_000);
     let ran = timed.at(3601.0).run(0);
     assert!(
         ran.contains("L same:1999") && ran.contains("L join:n0+n1+n2"),
