@@ -71,66 +71,8 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     begin_log(&found, logger)?;
     let telemetry = Telemetry::new(&found.config);
     let clock = Clock::new();
-    let Opened {
-        poll,
-        signals,
-        gossip,
-        mut serf,
-        snapshot,
-        mdns,
-        clients,
-        locks,
-    } = open(&mut found, &clock, logger)?;
-    let Found {
-        sources,
-        settings,
-        config,
-        live,
-        ..
-    } = found;
-
-    let mut handler_dirs = HandlerDirs::new(&live.handler_dirs);
-    handler_dirs.look_at_once(clock.moment());
-    let mut handlers = HandlerQueue::new(handler_dirs.behind(&live.event_handlers));
-    let journal = journal::open(&config, &mut serf, &mut handlers, clock.now()).map_err(no_core)?;
-
-    let start_sync = start_sync(&config, &serf, clock.now());
-    let mut runner = runner(&config, &live);
-    runner.set_variables(rpc_variables(clients.local_addrs()));
-    let mut agent = Agent {
-        clock,
-        poll,
-        signals,
-        gossip,
-        clients,
-        server: server(&config),
-        serf,
-        handlers,
-        handler_dirs,
-        runner,
-        orphans: Orphans::new(),
-        resolver: Resolver::new(tokens::RESOLVER),
-        mdns,
-        telemetry,
-        logger: logger.clone(),
-        notifier: Notifier::from_environment(),
-        config,
-        live,
-        sources,
-        settings,
-        snapshot,
-        journal,
-        earlier: None,
-        locks,
-        saving: Saving::default(),
-        waits: Waits::default(),
-        joining: Joining::default(),
-        retry_join: None,
-        life: Life::Running,
-        start_sync,
-        own_leave_seen: false,
-        unfinished: true,
-    };
+    let opened = open(&mut found, &clock, logger)?;
+    let mut agent = assemble(found, opened, telemetry, clock, logger)?;
     agent.announce_query_handlers();
     logger.print(&agent.banner());
     if agent.config.start_join.is_empty() {
@@ -139,6 +81,59 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
         agent.start_join();
     }
     Ok(agent)
+}
+
+/// Makes an agent of what was found and opened, with the handlers and what waits for them.
+fn assemble(
+    found: Found,
+    opened: Opened,
+    telemetry: Telemetry,
+    clock: Clock,
+    logger: &Logger,
+) -> Result<Agent, String> {
+    let (config, live, mut serf) = (found.config, found.live, opened.serf);
+    let mut handler_dirs = HandlerDirs::new(&live.handler_dirs);
+    handler_dirs.look_at_once(clock.moment());
+    let mut handlers = HandlerQueue::new(handler_dirs.behind(&live.event_handlers));
+    let journal = journal::open(&config, &mut serf, &mut handlers, clock.now()).map_err(no_core)?;
+
+    let start_sync = start_sync(&config, &serf, clock.now());
+    let mut runner = runner(&config, &live);
+    runner.set_variables(rpc_variables(opened.clients.local_addrs()));
+    Ok(Agent {
+        clock,
+        poll: opened.poll,
+        signals: opened.signals,
+        gossip: opened.gossip,
+        clients: opened.clients,
+        server: server(&config),
+        serf,
+        handlers,
+        handler_dirs,
+        runner,
+        orphans: Orphans::new(),
+        resolver: Resolver::new(tokens::RESOLVER),
+        mdns: opened.mdns,
+        telemetry,
+        logger: logger.clone(),
+        notifier: Notifier::from_environment(),
+        config,
+        live,
+        sources: found.sources,
+        settings: found.settings,
+        snapshot: opened.snapshot,
+        journal,
+        earlier: None,
+        locks: opened.locks,
+        saving: Saving::default(),
+        waits: Waits::default(),
+        joining: Joining::default(),
+        retry_join: None,
+        life: Life::Running,
+        start_sync,
+        own_leave_seen: false,
+        unfinished: true,
+    })
 }
 
 /// When handlers for `sync` run first: after a join, if one is to come.
