@@ -8,7 +8,7 @@ use super::View;
 use crate::handler::{HandlerQueue, Registered};
 use crate::rpc::TextMap;
 use crate::rpc::handlers::{self, HandlerFigures};
-use crate::rpc::queue::QueueEntry;
+use crate::rpc::queue::{self, QueueEntry};
 use crate::rpc::reply::{self, Stats};
 use crate::serf::{Counters, Member, rewrite_expression};
 use crate::time::Duration;
@@ -305,7 +305,7 @@ fn handler_row(
 }
 
 /// What `handler queue` shows: entries, and how many events more wait.
-pub(super) fn queue(view: &View<'_>) -> (Vec<QueueEntry>, u64) {
+pub(super) fn write_queue(writer: &mut Writer, view: &View<'_>) {
     let (entries, more) = view.handlers.entries(QUEUE_ENTRIES_MAX);
     let shown = entries.into_iter().map(|entry| QueueEntry {
         id: entry.id.into_bytes(),
@@ -316,7 +316,7 @@ pub(super) fn queue(view: &View<'_>) -> (Vec<QueueEntry>, u64) {
         attempts: entry.attempts.into(),
         state: entry.state.as_str().into(),
     });
-    (shown.collect(), more as u64)
+    queue::write_queue(writer, &shown.collect::<Vec<_>>(), more as u64);
 }
 
 /// The processor as the reference names it.

@@ -5,7 +5,7 @@ use super::session::Session;
 use super::{Action, Kind, QueueChange, RequestId, RpcServer, Running, SessionId, TagChange, View};
 use crate::agent::files::key::decode_key;
 use crate::go;
-use crate::rpc::{Request, TextMap, VERSION, cluster, queue, reply, request};
+use crate::rpc::{Request, TextMap, VERSION, cluster, reply, request};
 use crate::serf::{Command, KeyReport, QueryParams, RawKey, event_hash};
 use crate::time::{Duration, Instant};
 use crate::wire::name::Escaped;
@@ -34,6 +34,7 @@ fn shake_hands(state: &mut Session, seq: u64, version: i32) {
 }
 
 impl RpcServer {
+    /// Carries a request out, if the client may ask for it.
     pub(super) fn execute(
         &mut self,
         session: SessionId,
@@ -44,11 +45,23 @@ impl RpcServer {
         let Some(state) = self.sessions.get_mut(&session) else {
             return;
         };
+        let is_open = matches!(request, Request::Handshake { .. } | Request::Auth { .. });
+        if !is_open && !state.authenticated {
+            state.reply(seq, "Authentication required");
+        } else if !state.peer.may(&request) {
+            self.deny(session, seq, &request);
+        } else {
+            self.carry_out(session, seq, request, view);
+        }
+    }
+
+    fn carry_out(&mut self, session: SessionId, seq: u64, request: Request, view: &View<'_>) {
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
         match request {
             Request::Handshake { version } => shake_hands(state, seq, version),
             Request::Auth { key } => self.authenticate(session, seq, &key),
-            _ if !state.authenticated => state.reply(seq, "Authentication required"),
-            _ if !state.peer.may(&request) => self.deny(session, seq, &request),
             Request::Stream { filter } => state.subscribe(seq, &filter, false),
             Request::OwnStream { filter } => state.subscribe(seq, &filter, true),
             Request::Monitor { level } => self.monitor(session, seq, &level, view),
@@ -66,14 +79,8 @@ impl RpcServer {
                 let place = view.serf.coordinate(&node);
                 state.reply_with(seq, "", |w| cluster::write_coordinate(w, place));
             }
-            Request::Handlers => {
-                let request = self.begin(session, seq, Kind::Plain);
-                self.actions.push_back(Action::ListHandlers { request });
-            }
-            Request::HandlerQueue => {
-                let (entries, more) = answers::queue(view);
-                state.reply_with(seq, "", |w| queue::write_queue(w, &entries, more));
-            }
+            Request::Handlers => self.ask_for_handlers(session, seq),
+            Request::HandlerQueue => state.reply_with(seq, "", |w| answers::write_queue(w, view)),
             Request::Respond { id, payload } => self.respond(session, seq, id, payload, view.now),
             Request::Event {
                 name,
@@ -142,6 +149,11 @@ impl RpcServer {
         if let Some(state) = self.sessions.get_mut(&session) {
             state.reply_with(seq, &error, |w| answers::write_matches(w, view, filter));
         }
+    }
+
+    fn ask_for_handlers(&mut self, session: SessionId, seq: u64) {
+        let request = self.begin(session, seq, Kind::Plain);
+        self.actions.push_back(Action::ListHandlers { request });
     }
 
     /// Answers a query that a stream of the session has shown.
