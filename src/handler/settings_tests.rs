@@ -72,79 +72,41 @@ fn what_is_not_said_is_as_in_a_string() {
     }
 }
 
+/// A further setting, and what is said of it.
+#[rustfmt::skip]
+const WRONG: &[(&str, &str)] = &[
+    (r#""nope": 1"#, "key 'nope': unknown; these are known: directory, env"),
+    (r#""exec": ["a"]"#, "key 'exec': there is 'run' already"),
+    (r#""on": "member-foo""#, "key 'on': 'member-foo' is no event; these are: member-join, "),
+    (r#""on": "user, query""#, "key 'on': ' query' is no event"),
+    (r#""on": ["user"]"#, "key 'on': must be a string"),
+    (r#""hold": 5"#, "key 'hold': must be a duration such as \"10s\""),
+    (r#""hold": "5""#, "key 'hold': time: missing unit in duration \"5\""),
+    (r#""settle": "-1s""#, "key 'settle': must not be negative"),
+    (r#""max_age": "0s""#, "key 'max_age': must be more than 0"),
+    (r#""latest": "true""#, "key 'latest': must be true or false"),
+    (r#""journal": "twice""#, "key 'journal': must be true, false or \"once\""),
+    (r#""input": "xml""#, "key 'input': must be \"lines\" or \"json\""),
+    (r#""where": {"role": "("}"#, "key 'where': 'role': "),
+    (r#""where": "role=web""#, "key 'where': must be an object of strings"),
+    (r#""self": {"role": 1}"#, "key 'self': 'role': must be a string"),
+    (r#""node": "[""#, "key 'node': "),
+    (r#""name": "a b""#, "key 'name': must be at most 64 bytes"),
+    (r#""name": "-a""#, "key 'name': must be at most 64 bytes"),
+    (r#""user": """#, "key 'user': must not be empty"),
+    (r#""directory": "a\u0000b""#, "key 'directory': must not contain NUL"),
+    (r#""environment": {"SERF_TAG_X": "1"}"#, "key 'environment': 'SERF_TAG_X': is the agent's"),
+    (r#""environment": {"A=B": "1"}"#, "key 'environment': 'A=B': is no name"),
+    (r#""retry": 5"#, "key 'retry': must be an object"),
+    (r#""retry": {"times": 0, "wait": "1s"}"#, "key 'retry': 'times' must be a number from 1"),
+    (r#""retry": {"times": 1}"#, "key 'retry': 'wait' is missing"),
+    (r#""retry": {"times": 1, "wait": "11m"}"#, "key 'retry': 'wait' must be at most 600s"),
+    (r#""retry": {"times": 1, "wait": "1s", "x": 1}"#, "key 'retry': 'x' is unknown"),
+];
+
 #[test]
 fn what_is_wrong_is_said_with_the_key() {
-    for (rest, words) in [
-        (
-            r#""nope": 1"#,
-            "key 'nope': unknown; these are known: directory, env",
-        ),
-        (r#""exec": ["a"]"#, "key 'exec': there is 'run' already"),
-        (
-            r#""on": "member-foo""#,
-            "key 'on': 'member-foo' is no event; these are: member-join, ",
-        ),
-        (r#""on": "user, query""#, "key 'on': ' query' is no event"),
-        (r#""on": ["user"]"#, "key 'on': must be a string"),
-        (
-            r#""hold": 5"#,
-            "key 'hold': must be a duration such as \"10s\"",
-        ),
-        (
-            r#""hold": "5""#,
-            "key 'hold': time: missing unit in duration \"5\"",
-        ),
-        (r#""settle": "-1s""#, "key 'settle': must not be negative"),
-        (r#""max_age": "0s""#, "key 'max_age': must be more than 0"),
-        (r#""latest": "true""#, "key 'latest': must be true or false"),
-        (
-            r#""journal": "twice""#,
-            "key 'journal': must be true, false or \"once\"",
-        ),
-        (
-            r#""input": "xml""#,
-            "key 'input': must be \"lines\" or \"json\"",
-        ),
-        (r#""where": {"role": "("}"#, "key 'where': 'role': "),
-        (
-            r#""where": "role=web""#,
-            "key 'where': must be an object of strings",
-        ),
-        (
-            r#""self": {"role": 1}"#,
-            "key 'self': 'role': must be a string",
-        ),
-        (r#""node": "[""#, "key 'node': "),
-        (r#""name": "a b""#, "key 'name': must be at most 64 bytes"),
-        (r#""name": "-a""#, "key 'name': must be at most 64 bytes"),
-        (r#""user": """#, "key 'user': must not be empty"),
-        (
-            r#""directory": "a\u0000b""#,
-            "key 'directory': must not contain NUL",
-        ),
-        (
-            r#""environment": {"SERF_TAG_X": "1"}"#,
-            "key 'environment': 'SERF_TAG_X': is the agent's",
-        ),
-        (
-            r#""environment": {"A=B": "1"}"#,
-            "key 'environment': 'A=B': is no name",
-        ),
-        (r#""retry": 5"#, "key 'retry': must be an object"),
-        (
-            r#""retry": {"times": 0, "wait": "1s"}"#,
-            "key 'retry': 'times' must be a number from 1",
-        ),
-        (r#""retry": {"times": 1}"#, "key 'retry': 'wait' is missing"),
-        (
-            r#""retry": {"times": 1, "wait": "11m"}"#,
-            "key 'retry': 'wait' must be at most 600s",
-        ),
-        (
-            r#""retry": {"times": 1, "wait": "1s", "x": 1}"#,
-            "key 'retry': 'x' is unknown",
-        ),
-    ] {
+    for (rest, words) in WRONG {
         let why = object(&format!(r#"{{"run": "x", {rest}}}"#)).unwrap_err();
         assert!(why.starts_with(words), "{rest}: {why}");
     }
