@@ -7,6 +7,7 @@ pub mod acceptor;
 pub mod addr;
 mod bind;
 pub mod lookup;
+pub mod readable;
 mod receive;
 mod stream;
 pub mod targets;
@@ -32,6 +33,7 @@ use crate::wire::limits::DATAGRAM_BYTES_MAX;
 use acceptor::{Acceptor, Listener};
 use addr::zone_of;
 use bind::{bind_both, grow_receive_buffer};
+use readable::Readable;
 use stream::{Phase, Stream};
 use traffic::Dropped;
 
@@ -173,8 +175,7 @@ impl Gossip {
                 return false;
             }
             if let Some(Some(stream)) = self.streams.get_mut(index) {
-                stream.readable |=
-                    event.is_readable() || event.is_read_closed() || event.is_error();
+                stream.readable.note(event);
                 if event.is_writable() || event.is_write_closed() || event.is_error() {
                     stream.blocked = false;
                 }
@@ -189,7 +190,7 @@ impl Gossip {
             || self.acceptor.has_more()
             || !self.failed.is_empty()
             || self.streams.iter().flatten().any(|stream| {
-                (stream.readable && stream.phase != Phase::Connecting)
+                (stream.readable.is_ready() && stream.phase != Phase::Connecting)
                     || (stream.phase == Phase::Connecting && !stream.blocked)
             })
     }
@@ -226,7 +227,7 @@ impl Gossip {
             peer,
             phase,
             out: VecDeque::new(),
-            readable: phase == Phase::Open,
+            readable: Readable::new(phase == Phase::Open),
             blocked: phase == Phase::Connecting,
             ended: false,
         };

@@ -162,7 +162,7 @@ impl Gossip {
         match failure {
             None => {
                 stream.phase = Phase::Open;
-                stream.readable = true;
+                stream.readable.set();
                 core(Input::StreamConnected(id), clock.now());
             }
             Some(error) => {
@@ -182,16 +182,16 @@ impl Gossip {
         let Some(stream) = self.streams.get_mut(index).and_then(Option::as_mut) else {
             return;
         };
-        if !stream.readable || stream.phase == Phase::Connecting {
+        if !stream.readable.is_ready() || stream.phase == Phase::Connecting {
             return;
         }
         let id = stream.id;
         let open = stream.phase == Phase::Open;
         let mut budget = STREAM_BYTES_A_TURN;
-        while budget > 0 {
+        while stream.readable.is_ready() && budget > 0 {
             match stream.socket.read(&mut self.buffer) {
                 Ok(0) => {
-                    stream.readable = false;
+                    stream.readable.exhausted();
                     stream.ended = true;
                     // The stream itself stays until the core closes it: an answer to the last bytes
                     // may still come.
@@ -202,6 +202,7 @@ impl Gossip {
                     return;
                 }
                 Ok(len) => {
+                    stream.readable.took(len, self.buffer.len());
                     budget = budget.saturating_sub(len);
                     if open {
                         let bytes = self.buffer.get(..len).unwrap_or_default();
@@ -209,7 +210,7 @@ impl Gossip {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    stream.readable = false;
+                    stream.readable.exhausted();
                     return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

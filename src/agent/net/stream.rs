@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 
+use super::readable::Readable;
 use crate::serf::StreamId;
 use crate::time::Instant;
 
@@ -17,7 +18,7 @@ pub(super) struct Stream {
     pub(super) phase: Phase,
     pub(super) out: VecDeque<u8>,
     /// The kernel has something for us, as far as we know.
-    pub(super) readable: bool,
+    pub(super) readable: Readable,
     /// The kernel took no more; a writable event will tell.
     pub(super) blocked: bool,
     /// The other side has sent its last byte.

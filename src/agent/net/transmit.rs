@@ -130,7 +130,7 @@ impl Gossip {
             }
             stream.phase = Phase::Lingering(now + LINGER_LIMIT);
             // What is in the kernel's buffer may have been announced long ago.
-            stream.readable = true;
+            stream.readable.set();
         }
         match stream.phase {
             Phase::Lingering(end) => stream.ended || end <= now,

@@ -18,6 +18,7 @@ use super::{RpcServer, SessionId};
 use crate::agent::net;
 use crate::agent::net::acceptor::{Acceptor, Listener};
 use crate::agent::net::addr::{self, UNIX_PREFIX};
+use crate::agent::net::readable::Readable;
 use crate::ordered::OrderedMap;
 use crate::os::error::{os_error, shown};
 use crate::time::{Duration, Instant};
@@ -63,7 +64,7 @@ pub struct Clients {
 struct Connection {
     session: SessionId,
     socket: TcpStream,
-    readable: bool,
+    readable: Readable,
     blocked: bool,
     /// The client has sent its last byte.
     ended: bool,
@@ -172,8 +173,7 @@ impl Clients {
             return true;
         };
         if let Some(Some(connection)) = self.connections.get_mut(index_of_connection) {
-            connection.readable |=
-                event.is_readable() || event.is_read_closed() || event.is_error();
+            connection.readable.note(event);
             if event.is_writable() || event.is_write_closed() || event.is_error() {
                 connection.blocked = false;
             }
@@ -184,7 +184,7 @@ impl Clients {
     /// The session wants input again.
     pub fn read_again(&mut self, session: SessionId) {
         if let Some(connection) = self.by_id(session) {
-            connection.readable = true;
+            connection.readable.set();
         }
     }
 
@@ -193,7 +193,7 @@ impl Clients {
         let mut listeners = self.listeners.iter();
         listeners.any(|(acceptor, _)| acceptor.has_more())
             || self.connections.iter().flatten().any(|connection| {
-                connection.readable
+                connection.readable.is_ready()
                     && (connection.lingers.is_some() || server.wants_input(connection.session))
             })
     }
@@ -273,7 +273,7 @@ impl Clients {
         let connection = Connection {
             session,
             socket,
-            readable: true,
+            readable: Readable::new(true),
             blocked: false,
             ended: false,
             lingers: None,
@@ -296,17 +296,18 @@ impl Clients {
             return Ok(());
         };
         let mut budget = BYTES_A_TURN;
-        while connection.readable && budget > 0 {
+        while connection.readable.is_ready() && budget > 0 {
             let forgotten = connection.lingers.is_some();
             if !forgotten && !server.wants_input(connection.session) {
                 return Ok(());
             }
             match connection.socket.read(&mut self.buffer) {
                 Ok(0) => {
-                    connection.readable = false;
+                    connection.readable.exhausted();
                     connection.ended = true;
                 }
                 Ok(count) => {
+                    connection.readable.took(count, self.buffer.len());
                     budget = budget.saturating_sub(count);
                     if !forgotten {
                         let bytes = self.buffer.get(..count).unwrap_or_default();
@@ -314,7 +315,7 @@ impl Clients {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    connection.readable = false;
+                    connection.readable.exhausted();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -346,7 +347,7 @@ impl Clients {
         if let Some(Some(connection)) = self.connections.get_mut(index) {
             if !connection.ended && connection.socket.shutdown(Shutdown::Write).is_ok() {
                 connection.lingers = Some(now + LINGER_LIMIT);
-                connection.readable = true;
+                connection.readable.set();
                 return;
             }
         }
