@@ -13,5 +13,6 @@ mod licences;
 mod notify;
 mod procd;
 mod readme;
+mod session;
 mod words;
 mod zsh;
