@@ -30,7 +30,9 @@ ifeq ($(filter $(INIT_SYSTEM),$(INIT_KNOWN)),)
 $(error INIT_SYSTEM is '$(INIT_SYSTEM)'; it must be one of: $(INIT_KNOWN))
 endif
 
-EXAMPLES = cluster.json members
+# Those that cottar-tutorial(7) shows.
+TUTORIAL = deploy page rolling upstreams web.json web1.json
+EXAMPLES = cluster.json members $(TUTORIAL:%=tutorial/%)
 LICENCES = LICENSE dist/licences/third-party.txt
 ETC = $(SYSCONFDIR)/cottar
 
@@ -61,7 +63,8 @@ install: $(if $(filter command%,$(origin BINARY)),,all) install-$(INIT_SYSTEM) $
 	install -m 755 "$(BINARY)" "$(DESTDIR)$(BINDIR)/cottar"
 	for page in $(PAGES); do \
 		section="$(DESTDIR)$(MANDIR)/man$${page##*.}"; \
-		install -d "$$section" && install -m 644 $$page "$$section/" || exit 1; \
+		install -d "$$section" && install -m 644 $$page "$$section/" && \
+		sed 's|/usr/share/doc/cottar|$(DOCDIR)|' $$page >"$$section/$${page#man/}" || exit 1; \
 	done
 	install -d "$(DESTDIR)$(BASHCOMPDIR)" "$(DESTDIR)$(ZSHCOMPDIR)" "$(DESTDIR)$(FISHCOMPDIR)"
 	install -m 644 dist/completions/cottar.bash "$(DESTDIR)$(BASHCOMPDIR)/cottar"
@@ -71,6 +74,11 @@ install: $(if $(filter command%,$(origin BINARY)),,all) install-$(INIT_SYSTEM) $
 	install -m 644 $(LICENCES) "$(DESTDIR)$(DOCDIR)/"
 	$(call fill,644,dist/examples/cluster.json,$(DOCDIR)/examples/cluster.json)
 	install -m 755 dist/examples/members "$(DESTDIR)$(DOCDIR)/examples/members"
+	install -d "$(DESTDIR)$(DOCDIR)/examples/tutorial"
+	for example in $(TUTORIAL); do \
+		case $$example in *.json) mode=644 ;; *) mode=755 ;; esac; \
+		install -m $$mode dist/examples/tutorial/$$example "$(DESTDIR)$(DOCDIR)/examples/tutorial/" || exit 1; \
+	done
 	install -d -m 755 "$(DESTDIR)$(ETC)/handlers.d"
 	if [ -e "$(DESTDIR)$(ETC)/cottar.json" ]; then \
 		echo "$(DESTDIR)$(ETC)/cottar.json is there and stays as it is"; \
@@ -133,11 +141,12 @@ uninstall: ## remove what install put there
 	if sed -e 's|@STATEDIR@|$(STATEDIR)|g' -e 's|@RUNDIR@|$(RUNDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' dist/examples/cottar.json | cmp -s - "$(DESTDIR)$(ETC)/cottar.json"; then \
 		rm -f "$(DESTDIR)$(ETC)/cottar.json"; \
 	fi
-	-rmdir "$(DESTDIR)$(DOCDIR)/examples" "$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(ETC)/handlers.d" \
-		"$(DESTDIR)$(ETC)" 2>/dev/null
+	-rmdir "$(DESTDIR)$(DOCDIR)/examples/tutorial" "$(DESTDIR)$(DOCDIR)/examples" "$(DESTDIR)$(DOCDIR)" \
+		"$(DESTDIR)$(ETC)/handlers.d" "$(DESTDIR)$(ETC)" 2>/dev/null
 
 # The scripts and units, as far as the tools are installed.
 SCRIPTS = dist/openrc/cottar.initd dist/openwrt/cottar.init dist/examples/members \
+	$(filter-out %.json,$(TUTORIAL:%=dist/examples/tutorial/%)) \
 	dist/debian/build.sh dist/debian/check.sh dist/debian/postinst dist/debian/prerm dist/debian/postrm \
 	dist/boot/common.sh dist/boot/enter.sh dist/boot/probe.sh dist/boot/systemd.sh dist/boot/openrc.sh \
 	tests/live/skipped.sh

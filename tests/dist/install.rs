@@ -12,18 +12,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// An empty root directory.
-struct Root(tempfile::TempDir);
+pub struct Root(tempfile::TempDir);
 
 impl Root {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Root(tempfile::tempdir().unwrap())
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub fn at(&self, path: &str) -> PathBuf {
         self.0.path().join(path.trim_start_matches('/'))
     }
 
-    fn make(&self, target: &str, variables: &[&str]) {
+    pub fn make(&self, target: &str, variables: &[&str]) {
         let output = Command::new("make")
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["-s", target, "PREFIX=/usr"])
@@ -40,7 +40,7 @@ impl Root {
     }
 
     /// All files and links.
-    fn files(&self) -> BTreeSet<String> {
+    pub fn files(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut todo = vec![self.0.path().to_owned()];
         while let Some(directory) = todo.pop() {
@@ -69,11 +69,18 @@ const COMMON: &[&str] = &[
     "/usr/share/doc/cottar/LICENSE",
     "/usr/share/doc/cottar/examples/cluster.json",
     "/usr/share/doc/cottar/examples/members",
+    "/usr/share/doc/cottar/examples/tutorial/deploy",
+    "/usr/share/doc/cottar/examples/tutorial/page",
+    "/usr/share/doc/cottar/examples/tutorial/rolling",
+    "/usr/share/doc/cottar/examples/tutorial/upstreams",
+    "/usr/share/doc/cottar/examples/tutorial/web.json",
+    "/usr/share/doc/cottar/examples/tutorial/web1.json",
     "/usr/share/doc/cottar/third-party.txt",
     "/usr/share/fish/vendor_completions.d/cottar.fish",
     "/usr/share/man/man1/cottar.1",
     "/usr/share/man/man5/cottar.conf.5",
     "/usr/share/man/man7/cottar-handler.7",
+    "/usr/share/man/man7/cottar-tutorial.7",
     "/usr/share/man/man8/cottar-agent.8",
     "/usr/share/zsh/site-functions/_cottar",
 ];
@@ -158,6 +165,8 @@ fn services_follow_the_directories() {
         ] {
             assert!(config.contains(place), "{config}");
         }
+        let tutorial = content(&root.at("/opt/share/man/man7/cottar-tutorial.7"));
+        assert!(tutorial.contains("\n$ cp -r /opt/share/doc/cottar/examples/tutorial .\n"));
         // The directory of the socket is made for the agent's user.
         let makes = match system.as_str() {
             "INIT_SYSTEM=systemd" => "RuntimeDirectory=cottar\n",

@@ -14,5 +14,6 @@ mod notify;
 mod procd;
 mod readme;
 mod session;
+mod tutorial;
 mod words;
 mod zsh;
