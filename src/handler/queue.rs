@@ -49,6 +49,7 @@ use run::Run;
 use select::KnownTags;
 use shares::Shares;
 use storm::Storm;
+use sync::Changes;
 use waiting::{Course, Waiting};
 
 /// Bytes of events that wait at most: more than 50,000 small ones, or 10,000 with a kilobyte each.
@@ -112,6 +113,7 @@ pub struct HandlerQueue {
     /// The agent leaves: nothing waits for quiet any more.
     is_ending: bool,
     known_tags: KnownTags,
+    changes: Changes,
     /// When members have gone of whose departure handlers have not heard yet.
     departed: OrderedMap<NodeName, Instant>,
     journal: Option<Journal>,
@@ -171,6 +173,7 @@ impl HandlerQueue {
             is_listed: true,
             is_ending: false,
             known_tags: KnownTags::default(),
+            changes: Changes::default(),
             departed: OrderedMap::new(),
             journal: None,
             pending: Pending::default(),
@@ -229,6 +232,7 @@ impl HandlerQueue {
         if self.handlers.want_tags {
             self.known_tags.follow(&mut waiting);
         }
+        self.changes.follow(&mut waiting);
         let mut handlers = self.handlers.list().iter();
         waiting.wanted = waiting.number.is_some();
         if handlers.any(|r| r.asks_for(&waiting.event)) {

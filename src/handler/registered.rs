@@ -102,6 +102,8 @@ pub(super) struct Registry {
     pub(super) want_tags: bool,
     /// Some handler has departures held back.
     pub(super) hold_departures: bool,
+    /// Some handler asks for syncs.
+    pub(super) want_sync: bool,
     /// Until a lane may have changed.
     lanes: Cell<Option<Lanes>>,
 }
@@ -160,7 +162,8 @@ impl Registry {
         }
         let mut settings = self.list.iter().map(|r| &r.settings);
         self.want_tags = settings.clone().any(|s| !s.tags.is_empty());
-        self.hold_departures = settings.any(|s| !s.hold.is_zero());
+        self.hold_departures = settings.clone().any(|s| !s.hold.is_zero());
+        self.want_sync = settings.any(|s| s.on.contains(&EventFilter::Sync));
         (old, changed)
     }
 

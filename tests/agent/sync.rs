@@ -117,6 +117,27 @@ fn the_members_of_a_sync_are_those_that_live() {
 }
 
 #[test]
+fn what_a_sync_has_told_is_not_told_again() {
+    let place = Place::new(&json!([
+        {"run": SYNCED, "on": "sync,member-join,user:u", "name": "a"},
+        {"run": "echo $SERF_EVENT >>$D/others", "on": "*"},
+    ]));
+    fs::write(place.path("status"), "0").unwrap();
+    let agent = place.start();
+    assert_eq!(place.await_lines("ran", 1), ["sync n1"]);
+    // The node's own join is gathered for a second.
+    place.await_lines("others", 1);
+    fire(&agent, "u");
+    assert_eq!(place.await_lines("ran", 2)[1..], ["user "]);
+    let _other = Spec::new(Kind::Cottar, "n2").join(&agent).start();
+    assert_eq!(place.await_lines("ran", 3)[2..], ["sync n1 n2"]);
+    let others = place.await_lines("others", 3);
+    assert_eq!(others, ["member-join", "user", "member-join"]);
+    fire(&agent, "u");
+    assert_eq!(place.await_lines("ran", 4)[3..], ["user "]);
+}
+
+#[test]
 fn clients_in_a_handler_ask_the_agent_that_runs_it() {
     let write = "env | grep -E '^(SERF_RPC|COTTAR_(IN_|RPC_))' | sort >$D/env; ";
     let ask = format!("{write} {COTTAR} members >$D/members 2>&1; mv $D/members $D/done");

@@ -49,6 +49,8 @@ pub(in crate::handler) struct Lane {
     pub(super) sync: Option<Sync>,
     /// The same, when there is quiet.
     sync_settles: bool,
+    /// The last change of a member that the last sync has told of.
+    pub(super) synced: u64,
 }
 
 impl Lane {

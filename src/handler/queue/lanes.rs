@@ -148,9 +148,14 @@ impl HandlerQueue {
         let Some(registered) = self.handlers.get_mut(index) else {
             return;
         };
+        let synced = registered.lane.synced;
         let (pieces, cancelled) = match hold.is_zero() {
             true => (vec![whole(event)], Vec::new()),
             false => registered.lane.hold.follow(event, at.now, |name| {
+                // Whom a sync has left out is gone already.
+                if waiting.course().is_known(name, synced) {
+                    return at.now;
+                }
                 let since = departed.get(name).copied().filter(|_| !is_recovered);
                 since.unwrap_or(at.now) + hold
             }),
@@ -184,10 +189,11 @@ impl HandlerQueue {
         let (key, settings) = (registered.key, registered.settings.clone());
         let course = waiting.course();
         let before = [&course.before[..], &piece.before[..]].concat();
-        let members = match course.is_recovered {
+        let mut members = match course.is_recovered {
             true => piece.members,
             false => picked(&settings, &piece.members, &before),
         };
+        members.retain(|member| !course.is_known(&member.name, registered.lane.synced));
         let is_empty = members.is_empty();
         let kind = piece.kind;
         let news = Event::Member(MemberEvent { kind, members });
@@ -389,6 +395,7 @@ impl HandlerQueue {
         let course = waiting.course_mut();
         course.tickets = sync.tickets;
         course.postponed = vec![(key, sync.attempts_ended)];
+        registered.lane.synced = self.changes.sync();
         let gone = registered.lane.drop_members(at.now);
         self.lanes_are_through(gone, key);
         self.pass_members_over(key);

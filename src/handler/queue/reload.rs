@@ -151,6 +151,10 @@ impl HandlerQueue {
 
     /// What the core has seen of a member, before it is coalesced and delivered.
     pub fn note_member(&mut self, name: &NodeName, kind: MemberEventKind, now: Instant) {
+        match self.handlers.want_sync {
+            true => self.changes.note(name),
+            false => self.changes.forget(),
+        }
         if !self.handlers.hold_departures {
             self.departed.clear();
             return;

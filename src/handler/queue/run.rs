@@ -110,7 +110,7 @@ impl HandlerQueue {
                 plan.expires_micros = plan.expires_micros.min(self.expiry(index, waiting));
                 continue;
             }
-            let event = match select(&registered.settings, waiting) {
+            let event = match select(registered, waiting) {
                 Selected::All => None,
                 Selected::Some(event) => Some(Box::new(event)),
                 Selected::Nothing => continue,

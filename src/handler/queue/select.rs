@@ -1,7 +1,7 @@
 //! Which members of an event a handler is handed.
 
 use super::Waiting;
-use crate::handler::{HandlerSettings, Pattern};
+use crate::handler::{HandlerSettings, Pattern, Registered};
 use crate::ordered::OrderedMap;
 use crate::serf::{Event, Member, MemberEvent, MemberEventKind, Tags};
 use crate::wire::NodeName;
@@ -44,14 +44,17 @@ impl HandlerSettings {
 }
 
 /// What a handler is handed of an event.
-pub(super) fn select(settings: &HandlerSettings, waiting: &Waiting) -> Selected {
+pub(super) fn select(registered: &Registered, waiting: &Waiting) -> Selected {
+    let (settings, course) = (&registered.settings, waiting.course());
     let Event::Member(event) = &waiting.event else {
         return Selected::All;
     };
-    if !settings.is_selective() || waiting.course().is_recovered {
+    let is_whole = !settings.is_selective() && course.known.is_empty();
+    if is_whole || course.is_recovered {
         return Selected::All;
     }
-    let members = picked(settings, &event.members, &waiting.course().before);
+    let mut members = picked(settings, &event.members, &course.before);
+    members.retain(|member| !course.is_known(&member.name, registered.lane.synced));
     match members.len() {
         0 => Selected::Nothing,
         count if count == event.members.len() => Selected::All,

@@ -1,9 +1,12 @@
 //! Runs with the state of the cluster instead of a change in it.
 
-use super::HandlerQueue;
+use super::waiting::Course;
+use super::{HandlerQueue, Waiting};
 use crate::handler::EventFilter;
 use crate::handler::journal::HandlerKey;
+use crate::ordered::OrderedMap;
 use crate::serf::Event;
+use crate::wire::NodeName;
 
 /// Why a sync is not to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +17,58 @@ pub enum NoSync {
     Unwanted,
     /// Its runs are held back.
     Paused,
+}
+
+/// Changes of members that are still to be handed over: the cluster's state has them already. They are
+/// numbered from 1.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// The last one of each member.
+    by_name: OrderedMap<NodeName, u64>,
+    last: u64,
+    /// The last one that some handler was told of by a sync.
+    synced: u64,
+}
+
+impl Changes {
+    pub(super) fn note(&mut self, name: &NodeName) {
+        self.last += 1;
+        self.by_name.insert(name.clone(), self.last);
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.by_name.clear();
+    }
+
+    /// A handler is told how things are. Returns the last change that it knows of then.
+    pub(super) fn sync(&mut self) -> u64 {
+        self.synced = self.last;
+        self.last
+    }
+
+    /// An event is handed over: notes in it which of its changes some handler knows.
+    pub(super) fn follow(&mut self, waiting: &mut Waiting) {
+        let Event::Member(event) = &waiting.event else {
+            return;
+        };
+        let mut known = OrderedMap::new();
+        for member in &event.members {
+            let change = self.by_name.remove(&member.name);
+            if let Some(change) = change.filter(|change| *change <= self.synced) {
+                known.insert(member.name.clone(), change);
+            }
+        }
+        if !known.is_empty() {
+            waiting.course_mut().known = known;
+        }
+    }
+}
+
+impl Course {
+    /// Whether a sync has told what the event tells of this member. `synced`: the last change that it knew.
+    pub(super) fn is_known(&self, name: &NodeName, synced: u64) -> bool {
+        self.known.get(name).is_some_and(|change| *change <= synced)
+    }
 }
 
 impl HandlerQueue {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::cost;
 use crate::handler::journal::{BegunRun, HandlerKey, Progress};
+use crate::ordered::OrderedMap;
 use crate::serf::{Event, Tags};
 use crate::wire::NodeName;
 
@@ -43,6 +44,8 @@ pub(super) struct Course {
     pub(super) postponed: Vec<(HandlerKey, u32)>,
     /// The tags that members had before this update.
     pub(super) before: Vec<(NodeName, Tags)>,
+    /// Members whose changes some handler knows from a sync, and the changes.
+    pub(super) known: OrderedMap<NodeName, u64>,
     /// Missing handlers that are done with it when the one whose lane it is in is.
     pub(super) replaces: Vec<HandlerKey>,
     /// Numbers in the journal of events that were merged into it.
@@ -60,6 +63,7 @@ static NOTHING: Course = Course {
     begun: None,
     postponed: Vec::new(),
     before: Vec::new(),
+    known: OrderedMap::new(),
     replaces: Vec::new(),
     merged: Vec::new(),
     tickets: Vec::new(),

@@ -107,6 +107,15 @@ impl Timed {
         self
     }
 
+    /// What the core sees, before it is coalesced.
+    pub(super) fn note(&mut self, kind: MemberEventKind, names: &[&str]) -> &mut Self {
+        for name in names {
+            let name = NodeName::new(name.as_bytes()).unwrap();
+            self.queue.note_member(&name, kind, self.instant());
+        }
+        self
+    }
+
     pub(super) fn user(&mut self, name: &str, payload: &str) -> &mut Self {
         self.ltime += 1;
         let event = UserEvent {

@@ -210,6 +210,41 @@ fn a_sync_takes_the_place_of_what_has_happened_to_members() {
 }
 
 #[test]
+fn a_sync_has_told_what_is_still_to_be_handed_over() {
+    let mut timed = Timed::new(&[
+        r#"{"run": "S", "on": "sync,member-join,member-failed", "name": "s"}"#,
+        r#"{"run": "H", "on": "sync,member-join,member-failed", "hold": "10s", "name": "h"}"#,
+        r#"{"run": "N"}"#,
+    ]);
+    timed.members = vec![member("a", Join), member("b", Join)];
+    timed.note(Join, &["a", "b"]);
+    timed.queue.sync_all();
+    assert_eq!(timed.run(0), "S sync:a+b, H sync:a+b");
+    // What has changed since then is news.
+    timed.note(Failed, &["b"]);
+    timed.members(Join, &["a"]).members(Failed, &["b"]);
+    assert_eq!(timed.run(0), "N join:a, S failed:b, N failed:b");
+    assert_eq!(timed.at(10.0).run(0), "H failed:b");
+    timed.note(Join, &["c"]);
+    assert_eq!(timed.queue.sync("s", None), Ok(()));
+    assert_eq!(timed.run(0), "S sync:a+b");
+    timed.note(Join, &["d"]).members(Join, &["c", "d"]);
+    assert_eq!(timed.run(0), "S join:d, H join:c+d, N join:c+d");
+    // Who was not among the members comes back as somebody else.
+    timed.note(Failed, &["c"]);
+    timed.queue.sync_all();
+    assert_eq!(timed.run(0), "S sync:a+b, H sync:a+b");
+    timed.members(Failed, &["c"]);
+    assert_eq!(
+        (timed.run(0).as_str(), timed.timeout()),
+        ("N failed:c", None)
+    );
+    timed.note(Join, &["c"]).members(Join, &["c"]);
+    assert_eq!(timed.run(0), "S join:c, H join:c, N join:c");
+    timed.assert_done();
+}
+
+#[test]
 fn latest_with_sync_is_told_the_state() {
     let mut timed = Timed::new(&[
         r#"{"run": "S", "on": "sync,member-join,member-failed,user", "settle": "2s", "hold": "10s",
