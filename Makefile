@@ -5,11 +5,13 @@ CARGO ?= cargo
 SEEDS ?= 1000
 FROM ?= 0
 # What `make soak` does: for how many seconds, with which losses of UDP in per cent, a run each, from which
-# seed (a new one if there is none), and, if MIXED is set, with a Serf as every other agent.
+# seed (a new one if there is none), if MIXED is set, with a Serf as every other agent, and with which
+# profile, lan or wan.
 SECONDS ?= 60
 LOSS ?= 0 10 25
 SEED ?=
 MIXED ?=
+PROFILE ?= lan
 # Figures that `make bench` measures; all if there are none.
 FIGURES ?=
 
@@ -189,9 +191,9 @@ sim: ## simulated clusters: SEEDS=1000 of them, FROM=0
 
 # Eight agents that are killed, frozen, told to leave and started again at random while events are fired;
 # the counts say which promises of delivery held.
-soak: ## live agents under chaos: SECONDS=60, LOSS="0 10 25", SEED, MIXED (root)
+soak: ## live agents under chaos: SECONDS=60, LOSS="0 10 25", SEED, MIXED, PROFILE=lan (root)
 	COTTAR_SOAK_SECONDS=$(SECONDS) COTTAR_SOAK_LOSS="$(LOSS)" COTTAR_SOAK_SEED=$(SEED) COTTAR_SOAK_MIXED=$(MIXED) \
-		$(CARGO) test --locked --test soak -- --ignored --exact soak --nocapture
+		COTTAR_SOAK_PROFILE=$(PROFILE) $(CARGO) test --locked --test soak -- --ignored --exact soak --nocapture
 
 # Every figure beside the reference's, measured with the static binary, then the single steps of the core.
 # Or only some: make bench FIGURES="idle members".

@@ -3,6 +3,8 @@
 use crate::history::{Life, NodeHistory};
 use crate::live::{self, Kind, Spec, arg};
 use crate::plan::{Blow, Disturbance, Return};
+use crate::runs::LIFE;
+use crate::settings::Settings;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -27,7 +29,7 @@ pub struct Agent {
     pub history: NodeHistory,
     index: usize,
     folder: PathBuf,
-    log_level: String,
+    flags: Vec<String>,
     process: Option<live::Agent>,
     /// Whether its present life joins nobody.
     is_first: bool,
@@ -37,19 +39,29 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// A node that has never run. Every fifth has no snapshot, every other one `-rejoin`.
-    pub fn new(index: usize, kind: Kind, folder: &Path, log_level: &str) -> Agent {
+    /// A node that has never run. Every fifth has no snapshot, every other one `-rejoin`, and about half of
+    /// the cottars with a snapshot have a journal: the seed says which half.
+    pub fn new(index: usize, kind: Kind, folder: &Path, settings: &Settings) -> Agent {
+        let has_snapshot = index % 5 != 4;
+        let is_drawn = (index + index / 2) % 2 == (settings.seed % 2) as usize;
+        let flags = [
+            "-log-level",
+            &settings.log_level,
+            "-profile",
+            settings.profile.name(),
+        ];
         Agent {
             history: NodeHistory {
                 name: format!("n{index}"),
                 kind,
-                has_snapshot: index % 5 != 4,
+                has_snapshot,
+                has_journal: kind == Kind::Cottar && has_snapshot && is_drawn,
                 rejoins: index / 2 % 2 == 0,
                 lives: Vec::new(),
             },
             index,
             folder: folder.to_owned(),
-            log_level: log_level.to_owned(),
+            flags: flags.map(str::to_owned).to_vec(),
             process: None,
             is_first: false,
             phase: Phase::Gone {
@@ -94,13 +106,17 @@ impl Agent {
         let mut spec = Spec::bare(self.history.kind)
             .name(&self.history.name)
             .addresses(Agent::gossip(self.index), self.rpc())
-            .args(["-log-level", &self.log_level])
+            .args(&self.flags)
+            .env(LIFE, &life.to_string())
             .handler(handler)
             .handler("query:probe=echo here")
             .args(flags);
         if self.history.has_snapshot {
             let snapshot = self.path("snapshot");
             spec = spec.args(["-snapshot", arg(&snapshot)]);
+        }
+        if self.history.has_journal {
+            spec = spec.args(["-journal", arg(&self.path("journal"))]);
         }
         if self.history.rejoins {
             spec = spec.args(["-rejoin"]);

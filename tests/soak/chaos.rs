@@ -28,8 +28,12 @@ const TICK: Duration = Duration::from_millis(2);
 /// One soak with a loss; the number of broken promises, which it prints.
 pub fn run(settings: &Settings, loss: u8) -> usize {
     println!(
-        "soak: seed {}, {} s, {loss} % loss, cast {}, {} events/s",
-        settings.seed, settings.seconds, settings.cast, settings.rate
+        "soak: seed {}, {} s, {loss} % loss, cast {}, {} events/s, profile {}",
+        settings.seed,
+        settings.seconds,
+        settings.cast,
+        settings.rate,
+        settings.profile.name()
     );
     let folder = tempfile::Builder::new().prefix("cottar-soak-").tempdir();
     let folder = folder.expect("a folder");
@@ -83,7 +87,7 @@ impl<'a> Driver<'a> {
         };
         let cast = settings.cast.chars().map(kind).enumerate();
         let agents: Vec<Agent> = cast
-            .map(|(index, kind)| Agent::new(index, kind, folder, &settings.log_level))
+            .map(|(index, kind)| Agent::new(index, kind, folder, settings))
             .collect();
         let firers = agents.iter().enumerate();
         let firers = firers.map(|(index, agent)| Firer::new(index, agent.rpc(), &fired, origin));
@@ -113,9 +117,8 @@ impl<'a> Driver<'a> {
 
     fn start(&mut self, node: usize, comes_back: Return) {
         let now = self.now();
-        let handler = self
-            .runs
-            .handler(node, self.agents[node].history.lives.len());
+        let has_journal = self.agents[node].history.has_journal;
+        let handler = self.runs.handler(node, has_journal);
         let others: Vec<usize> = (0..self.agents.len())
             .filter(|other| *other != node && self.agents[*other].is_back())
             .collect();
@@ -228,12 +231,17 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// How long the calm may last.
+    fn calming(&self) -> f64 {
+        (CALMING + self.settings.profile.slack()) * self.settings.patience
+    }
+
     /// Brings everybody back, and waits for what is still to come.
     fn calm(&mut self) {
         self.wait("agents that are back", FORMING, true, |driver| {
             driver.agents.iter().all(Agent::is_back)
         });
-        let deadline = self.now() + CALMING * self.settings.patience;
+        let deadline = self.now() + self.calming();
         let mut look = self.now();
         while self.now() < deadline {
             // Judging takes a while; agents are looked after in between.
@@ -247,7 +255,7 @@ impl<'a> Driver<'a> {
         }
         // Whatever would be run once more comes before this one.
         self.fire("last".to_owned(), false);
-        let deadline = self.now() + CALMING * self.settings.patience;
+        let deadline = self.now() + self.calming();
         let size = self.agents.len();
         while self.now() < deadline {
             let runs = self.runs.so_far();
@@ -262,6 +270,7 @@ impl<'a> Driver<'a> {
         History {
             loss: self.loss,
             patience: self.settings.patience,
+            slack: self.settings.profile.slack(),
             nodes: self
                 .agents
                 .iter()

@@ -36,6 +36,8 @@ pub struct Run {
     pub event: String,
     pub ltime: u64,
     pub at: f64,
+    /// Whether the agent said that it may be a repetition (`COTTAR_REPLAY`).
+    pub marked: bool,
 }
 
 /// A query, and who acked and answered.
@@ -69,6 +71,7 @@ pub struct NodeHistory {
     pub name: String,
     pub kind: Kind,
     pub has_snapshot: bool,
+    pub has_journal: bool,
     /// Whether it is started with `-rejoin`.
     pub rejoins: bool,
     pub lives: Vec<Life>,
@@ -92,6 +95,8 @@ pub struct History {
     pub loss: u8,
     /// Factor for the allowed times.
     pub patience: f64,
+    /// Seconds that the profile adds to what D4 allows.
+    pub slack: f64,
     pub nodes: Vec<NodeHistory>,
     pub events: Vec<Event>,
     pub runs: Vec<Run>,

@@ -1,16 +1,18 @@
-//! Holds a history against the promises D1 to D5 and D8 of the delivery spec.
+//! Holds a history against the promises D1 to D6 and D8 of the delivery spec.
 
+mod journal;
 mod order;
 mod questions;
 #[cfg(test)]
 mod tests;
 
-use crate::history::{Event, History, NodeHistory, Run};
+use crate::history::{Event, History, Life, NodeHistory, Run};
 use crate::live::Kind;
 use crate::membership::Membership;
 use crate::plan::Blow;
 use std::collections::BTreeMap;
 
+pub use journal::Kept;
 pub use order::Order;
 pub use questions::Questions;
 
@@ -59,8 +61,10 @@ pub struct Account {
     pub early: usize,
     /// Missed, of events whose node was disturbed as it had fired them: nobody else may have got them.
     pub uncertain: usize,
-    /// Handed over, but lost in the queue with the process.
+    /// Handed over, but lost in the queue with the process, which had no journal.
     pub lost_in_queue: Vec<String>,
+    /// What journals were for, by how the lives ended that had taken the events in.
+    pub kept: BTreeMap<Cause, Kept>,
     /// Missed, of events that were too long ago for the members' memory.
     pub forgotten: usize,
     pub order: Order,
@@ -111,6 +115,7 @@ pub fn judge(history: &History) -> Verdict {
     court.sudden_ends();
     order::judge(&mut court);
     questions::judge(&mut court);
+    journal::judge(&mut court);
     court.verdict
 }
 
@@ -135,14 +140,19 @@ impl Court<'_> {
         }
     }
 
+    /// A limit of D4 on this machine, with this profile.
+    fn allowed(&self, limit: f64) -> f64 {
+        (limit + self.history.slack) * self.history.patience
+    }
+
     /// So long an event may be on its way.
     fn under_way(&self, event: &Event) -> f64 {
-        let loss = if self.history.loss < HEAVY_LOSS {
+        let limit = if self.history.loss < HEAVY_LOSS {
             SOON
         } else {
             LATEST
         };
-        loss * self.history.patience + if event.coalesced { COALESCING } else { 0.0 }
+        self.allowed(limit) + if event.coalesced { COALESCING } else { 0.0 }
     }
 
     /// Whether somebody must have got it from the node that fired it.
@@ -167,7 +177,8 @@ impl Court<'_> {
                 continue;
             }
             let cause = self.cause(event, node, &one);
-            if runs.len() > 1 {
+            // Repetitions that are marked are the journal's.
+            if runs.iter().filter(|run| !run.marked).count() > 1 {
                 self.account(node)
                     .by_cause
                     .entry(cause)
@@ -206,7 +217,7 @@ impl Court<'_> {
         run: Option<&Run>,
     ) {
         let accepted = event.accepted.unwrap_or(event.asked);
-        let patience = self.history.patience;
+        let limits = [SOON, LATEST].map(|limit| self.allowed(limit));
         let extra = if event.coalesced { COALESCING } else { 0.0 };
         let Some(run) = run else {
             self.missing(event, node, one, cause);
@@ -217,8 +228,8 @@ impl Court<'_> {
         let account = self.account(node);
         let tally = account.by_cause.entry(cause).or_default();
         tally.expected += 1;
-        for (late, limit) in tally.late.iter_mut().zip([SOON, LATEST]) {
-            *late += usize::from(delay > limit * patience + extra);
+        for (late, limit) in tally.late.iter_mut().zip(limits) {
+            *late += usize::from(delay > limit + extra);
         }
         if cause != Cause::Settled || !is_certain {
             return;
@@ -226,7 +237,7 @@ impl Court<'_> {
         if !event.coalesced {
             account.delays.push(delay);
         }
-        if delay > LATEST * patience + extra {
+        if delay > limits[1] + extra {
             self.broken(node, || {
                 format!("D4 n{node} ran {event} late, after {delay:.2} s: {run:?}")
             });
@@ -236,14 +247,12 @@ impl Court<'_> {
     fn missing(&mut self, event: &Event, node: usize, one: &Membership, cause: Cause) {
         let lives = &self.history.nodes[node].lives[one.lives.clone()];
         let ltime = self.ltime(event);
-        let was_handed = lives.iter().any(|life| {
-            let is_killed = matches!(life.end, Some((end, Some(Blow::Kill)))
-                if (life.start..end).contains(&event.asked));
-            let is_noted = ltime.is_some_and(|ltime| life.noted.contains(&ltime));
-            // Only KILL may come between the note and the line in the log.
-            let is_handed = life.handed.contains(&event.name) || (is_noted && is_killed);
-            life.end.is_some() && is_handed
-        });
+        let was_handed = lives.iter().any(|life| has_handed(life, event, ltime));
+        if self.history.nodes[node].has_journal
+            && journal::taken_in(self, event, node, one).is_some()
+        {
+            return;
+        }
         let is_certain = self.is_certain(event);
         let is_forgotten = self.is_forgotten(event, one);
         let account = self.account(node);
@@ -321,7 +330,7 @@ impl Court<'_> {
         let Some(account) = self.verdict.accounts.get(&Kind::Cottar) else {
             return;
         };
-        let limit = SOON * self.history.patience;
+        let limit = self.allowed(SOON);
         let late: Vec<f64> = account
             .delays
             .iter()
@@ -357,17 +366,31 @@ impl Court<'_> {
     }
 }
 
+/// Whether a life that has ended had handed the event over.
+fn has_handed(life: &Life, event: &Event, ltime: Option<u64>) -> bool {
+    let is_killed = matches!(life.end, Some((end, Some(Blow::Kill)))
+        if (life.start..end).contains(&event.asked));
+    let is_noted = ltime.is_some_and(|ltime| life.noted.contains(&ltime));
+    // Only KILL may come between the note and the line in the log.
+    life.end.is_some() && (life.handed.contains(&event.name) || (is_noted && is_killed))
+}
+
+/// How a life ended.
+fn ended_by(blow: Option<Blow>) -> Cause {
+    match blow {
+        Some(Blow::Leave) => Cause::Left,
+        Some(Blow::Stop) => Cause::Stopped,
+        _ => Cause::Killed,
+    }
+}
+
 /// What a node that did not run was doing.
 fn absence(node: &NodeHistory, at: f64) -> Cause {
     let Some(life) = node.lives.iter().rfind(|life| life.start <= at) else {
         return Cause::Starting;
     };
     match life.end {
-        Some((end, blow)) if end <= at => match blow {
-            Some(Blow::Leave) => Cause::Left,
-            Some(Blow::Stop) => Cause::Stopped,
-            _ => Cause::Killed,
-        },
+        Some((end, blow)) if end <= at => ended_by(blow),
         _ if life.back.is_none_or(|back| at < back) => Cause::Starting,
         _ => Cause::Frozen,
     }

@@ -1,7 +1,7 @@
 //! Says what came out.
 
 use crate::history::History;
-use crate::judge::{Account, Verdict};
+use crate::judge::{Account, Cause, Kept, Verdict};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -45,10 +45,11 @@ pub fn write(history: &History, verdict: &Verdict, folder: &Path) {
 fn lives(node: &crate::history::NodeHistory) -> Vec<String> {
     let of = |(index, life): (usize, &crate::history::Life)| {
         format!(
-            "{}.{index} {:?} snapshot {} rejoin {}: start {:.2} back {:.2?} pauses {:.2?} end {:.2?}",
+            "{}.{index} {:?} snapshot {} journal {} rejoin {}: start {:.2} back {:.2?} pauses {:.2?} end {:.2?}",
             node.name,
             node.kind,
             node.has_snapshot,
+            node.has_journal,
             node.rejoins,
             life.start,
             life.back,
@@ -102,7 +103,15 @@ fn tables(history: &History, verdict: &Verdict) -> String {
     text
 }
 
+fn journalled((cause, kept): (&Cause, &Kept)) -> String {
+    format!(
+        "  journal, {cause:?}: {} taken in, {} of them run later, {} again and marked, {} lost\n",
+        kept.taken, kept.later, kept.marked, kept.lost
+    )
+}
+
 fn rest(account: &Account) -> String {
+    let kept: String = account.kept.iter().map(journalled).collect();
     let order = &account.order;
     let mut delays = account.delays.clone();
     delays.sort_by(f64::total_cmp);
@@ -113,7 +122,7 @@ fn rest(account: &Account) -> String {
             .copied()
     };
     format!(
-        "  early {}, out of order {} promptly, {} late and {} behind an equal time of {}, lost with the process {}, \
+        "{kept}  early {}, out of order {} promptly, {} late and {} behind an equal time of {}, lost with the process {}, \
          missed of uncertain {}, forgotten {}\n  \
          seconds from firing to running, settled: median {:.3}, 99 % {:.3}, all {:.3}\n",
         account.early,

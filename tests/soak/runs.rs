@@ -43,10 +43,19 @@ impl Runs {
         Runs { pipe, seen }
     }
 
-    /// The handler of a life. Writes this short are not mixed with others.
-    pub fn handler(&self, node: usize, life: usize) -> String {
+    /// The handler of a node, the same in all its lives; [`LIFE`] is in its environment. Writes this short
+    /// are not mixed with others. With a journal it stays busy for a while now and then, so that
+    /// the end of an agent finds runs that have begun and others that wait.
+    pub fn handler(&self, node: usize, has_journal: bool) -> String {
         let pipe = self.pipe.display();
-        format!("user=echo {node} {life} \"$SERF_USER_EVENT $SERF_USER_LTIME\" >>'{pipe}'")
+        let busy = if has_journal {
+            "; case $SERF_USER_EVENT in *[05]) sleep 0.1;; esac"
+        } else {
+            ""
+        };
+        format!(
+            "user=echo {node} ${LIFE} \"$SERF_USER_EVENT $SERF_USER_LTIME ${{COTTAR_REPLAY:-0}}\" >>'{pipe}'{busy}"
+        )
     }
 
     /// Everything so far.
@@ -54,6 +63,9 @@ impl Runs {
         self.seen.lock().expect("never poisoned").clone()
     }
 }
+
+/// The variable that holds the index of the life.
+pub const LIFE: &str = "COTTAR_SOAK_LIFE";
 
 /// The line that ends the reader.
 const END: &str = "end";
@@ -68,7 +80,7 @@ impl Drop for Runs {
 
 fn parse(line: &str, at: f64) -> Option<Run> {
     let words: Vec<&str> = line.split(' ').collect();
-    let [node, life, event, ltime] = words[..] else {
+    let [node, life, event, ltime, marked] = words[..] else {
         return None;
     };
     Some(Run {
@@ -77,5 +89,6 @@ fn parse(line: &str, at: f64) -> Option<Run> {
         event: event.to_owned(),
         ltime: ltime.parse().ok()?,
         at,
+        marked: marked != "0",
     })
 }

@@ -19,12 +19,47 @@ pub struct Settings {
     pub rate: f64,
     /// `COTTAR_SOAK_PACE`: mean seconds between two disturbances; 0 for none.
     pub pace: f64,
+    /// `COTTAR_SOAK_PROFILE`: `lan` or `wan`.
+    pub profile: Profile,
     /// `COTTAR_SOAK_LOG`: log level of the agents.
     pub log_level: String,
     /// `COTTAR_SOAK_KEEP`: folder that logs, snapshots and the runs are kept in.
     pub keep: Option<PathBuf>,
     /// Factor for what the promises allow, for machines that are busy otherwise (`COTTAR_PATIENCE`).
     pub patience: f64,
+}
+
+/// The timing that the agents have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    Lan,
+    Wan,
+}
+
+impl Profile {
+    fn from_name(name: &str) -> Profile {
+        match name {
+            "lan" => Profile::Lan,
+            "wan" => Profile::Wan,
+            other => panic!("COTTAR_SOAK_PROFILE: '{other}' is neither lan nor wan"),
+        }
+    }
+
+    /// What the agents' flag calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Lan => "lan",
+            Profile::Wan => "wan",
+        }
+    }
+
+    /// What D4 allows an event besides, in seconds: with `wan`, two probe intervals.
+    pub fn slack(self) -> f64 {
+        match self {
+            Profile::Lan => 0.0,
+            Profile::Wan => 2.0 * 5.0,
+        }
+    }
 }
 
 impl Settings {
@@ -51,6 +86,9 @@ impl Settings {
             cast: text("COTTAR_SOAK_CAST").unwrap_or_else(|| (0..nodes).map(letter).collect()),
             rate: number("COTTAR_SOAK_RATE").unwrap_or(15.0),
             pace: number("COTTAR_SOAK_PACE").unwrap_or(2.0),
+            profile: Profile::from_name(
+                &text("COTTAR_SOAK_PROFILE").unwrap_or_else(|| "lan".into()),
+            ),
             log_level: text("COTTAR_SOAK_LOG").unwrap_or_else(|| "info".into()),
             keep: text("COTTAR_SOAK_KEEP").map(PathBuf::from),
             patience: number("COTTAR_PATIENCE").unwrap_or(1.0),

@@ -1,6 +1,6 @@
 //! That the judge finds each kind of breach, and nothing where there is none.
 
-use super::{Cause, Verdict, judge};
+use super::{Cause, Kept, Verdict, judge};
 use crate::history::{Event, History, Life, NodeHistory, Query, Run};
 use crate::live::Kind;
 use crate::plan::Blow;
@@ -17,6 +17,7 @@ fn history() -> History {
         name: format!("n{index}"),
         kind: Kind::Cottar,
         has_snapshot: true,
+        has_journal: false,
         rejoins: true,
         lives: vec![life(0.0, 0.1, None)],
     };
@@ -35,6 +36,7 @@ fn history() -> History {
     let mut history = History {
         loss: 0,
         patience: 1.0,
+        slack: 0.0,
         nodes,
         events: (5..50).map(event).collect(),
         runs: Vec::new(),
@@ -50,6 +52,7 @@ fn history() -> History {
                 event: format!("e{second}"),
                 ltime: second as u64,
                 at,
+                marked: false,
             });
         }
     }
@@ -126,6 +129,141 @@ fn what_was_handed_over_may_end_with_the_process() {
         history.nodes[1].lives[0].handed.insert("e19".into());
     });
     assert_eq!(alive, ["D4"]);
+}
+
+/// What became of the events of the node that is killed, with a journal.
+fn journalled(change: impl FnOnce(&mut History)) -> (Kept, Vec<String>) {
+    let verdict = verdict(|history| {
+        history.nodes[2].has_journal = true;
+        let handed = (5..20).map(|second| format!("e{second}"));
+        history.nodes[2].lives[0].handed = handed.collect();
+        change(history);
+    });
+    let is_whole = verdict.broken.iter().all(|what| !what.contains("lost"));
+    assert_eq!(verdict.is_complete(), is_whole);
+    let kept = verdict.accounts[&Kind::Cottar].kept[&Cause::Killed].clone();
+    assert_eq!(verdict.accounts[&Kind::Cottar].kept.len(), 1);
+    (kept, verdict.broken)
+}
+
+/// Runs an event on the node that is killed for a second time, in its second life.
+fn repeat(history: &mut History, event: &str, marked: bool) {
+    let life = 1;
+    let run = Run {
+        life,
+        at: 24.1,
+        marked,
+        ..run_of(history, 2, event).clone()
+    };
+    let later = history
+        .runs
+        .iter()
+        .position(|r| r.node == 2 && r.life == life);
+    history.runs.insert(later.expect("a run of that life"), run);
+}
+
+#[test]
+fn a_journal_brings_back_what_the_process_had_taken_in() {
+    let (kept, broken) = journalled(|history| run_of(history, 2, "e19").life = 1);
+    assert_eq!(
+        (kept.taken, kept.later, kept.marked, kept.lost),
+        (15, 1, 0, 0)
+    );
+    assert_eq!(broken, Vec::<String>::new());
+}
+
+#[test]
+fn what_a_journal_loses_is_found() {
+    let (kept, broken) = journalled(|history| remove(history, 2, "e19"));
+    assert_eq!((kept.taken, kept.later, kept.lost), (15, 0, 1));
+    assert!(
+        broken.len() == 1 && broken[0].starts_with("D6 n2 lost e19"),
+        "{broken:?}"
+    );
+    // Nobody else need have it: to accept an event is to take it in.
+    let (kept, broken) = journalled(|history| {
+        history.nodes[2].lives[0].handed.clear();
+        history.events[14].firer = 2;
+        (0..3).for_each(|node| remove(history, node, "e19"));
+    });
+    assert_eq!((kept.taken, kept.lost), (1, 1));
+    assert!(
+        broken.len() == 1 && broken[0].starts_with("D6 n2 lost e19"),
+        "{broken:?}"
+    );
+    // Nor is there any excuse for an orderly end.
+    let stopped = broken_by_end(Blow::Stop, true);
+    assert!(
+        stopped.len() == 1 && stopped[0].starts_with("D6 n2 lost e19"),
+        "{stopped:?}"
+    );
+}
+
+#[test]
+fn a_leave_for_good_drops_what_waits_in_the_journal() {
+    assert_eq!(broken_by_end(Blow::Leave, true).len(), 1);
+    assert_eq!(broken_by_end(Blow::Leave, false), Vec::<String>::new());
+}
+
+fn broken_by_end(blow: Blow, rejoins: bool) -> Vec<String> {
+    let verdict = verdict(|history| {
+        let node = &mut history.nodes[2];
+        node.has_journal = true;
+        node.rejoins = rejoins;
+        node.lives[0].end = Some((20.0, Some(blow)));
+        node.lives[0].handed.insert("e19".into());
+        remove(history, 2, "e19");
+        if !rejoins {
+            // Nor does it run what it has missed.
+            (20..24).for_each(|second| remove(history, 2, &format!("e{second}")));
+        }
+    });
+    verdict.broken
+}
+
+#[test]
+fn only_the_run_that_had_begun_last_may_be_repeated() {
+    let (kept, broken) = journalled(|history| repeat(history, "e19", true));
+    assert_eq!((kept.marked, kept.later, kept.lost), (1, 0, 0));
+    assert_eq!(broken, Vec::<String>::new());
+    // The end of an earlier one is on record.
+    let (kept, broken) = journalled(|history| repeat(history, "e18", true));
+    assert_eq!(kept.marked, 1);
+    assert!(
+        broken.len() == 1 && broken[0].starts_with("D6 n2 repeated"),
+        "{broken:?}"
+    );
+    let (kept, broken) = journalled(|history| {
+        repeat(history, "e19", true);
+        repeat(history, "e19", true);
+    });
+    assert_eq!(kept.marked, 2);
+    assert!(
+        broken.len() == 1 && broken[0].starts_with("D6 n2 repeated"),
+        "{broken:?}"
+    );
+    let (_, broken) = journalled(|history| repeat(history, "e19", false));
+    assert!(
+        broken.len() == 1 && broken[0].starts_with("D3 n2 ran e19"),
+        "{broken:?}"
+    );
+    let without = verdict(|history| repeat(history, "e19", true)).broken;
+    assert!(
+        without.len() == 1 && without[0].starts_with("D6 n2 repeated"),
+        "{without:?}"
+    );
+}
+
+#[test]
+fn a_slower_profile_allows_more() {
+    let late = |slack| {
+        broken(|history| {
+            history.slack = slack;
+            run_of(history, 1, "e40").at = 49.0;
+        })
+    };
+    assert_eq!(late(0.0), ["D4", "D4"]);
+    assert_eq!(late(10.0), Vec::<String>::new());
 }
 
 #[test]
