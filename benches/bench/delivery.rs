@@ -3,7 +3,8 @@
 //! times each, ten or more do so eight times: with eight, most is lost.
 //!
 //! `COTTAR_BENCH_AGENTS`, `COTTAR_BENCH_EVENTS`, `COTTAR_BENCH_RATE` and `COTTAR_BENCH_QUERIES` change
-//! how many there are.
+//! how many there are; `COTTAR_BENCH_LOSS` gives other losses in per cent, and `COTTAR_BENCH_CAST` one cluster
+//! instead of three, a letter for each agent: `C`, or `S` for the reference.
 
 use crate::cluster::{Seen, listen};
 use crate::live::{Agent, Kind, Lab, Member, await_members};
@@ -16,7 +17,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 /// Percentages of datagrams that are dropped.
-const LOSSES: [u8; 3] = [0, 10, 25];
+const LOSSES: &str = "0 10 25";
 /// From this loss on, one pair in ten thousand may be late, and one answer in a hundred missing.
 const HEAVY: u8 = 11;
 /// What is late, in seconds.
@@ -38,25 +39,44 @@ struct Lacks {
 /// Cottar and the reference, each among themselves and mixed half and half.
 pub fn missing() -> Vec<Row> {
     let agents = number("COTTAR_BENCH_AGENTS", 8);
+    let cast = std::env::var("COTTAR_BENCH_CAST").ok();
+    let losses = std::env::var("COTTAR_BENCH_LOSS").unwrap_or_else(|_| LOSSES.into());
     let mut rows = Vec::new();
-    for loss in LOSSES {
+    for loss in losses.split_whitespace() {
+        let loss: u8 = loss.parse().expect("COTTAR_BENCH_LOSS");
+        if let Some(cast) = &cast {
+            rows.extend(one_cluster(&format!("{loss} % loss, {cast}"), cast, loss));
+            continue;
+        }
         let alone = [("C", Kind::Cottar), ("S", Kind::Serf)];
         let [ours, theirs] = alone.map(|(letter, kind)| {
             let cast = letter.repeat(agents);
             measure(&cast, loss).map(|lacks| lacks.get(&kind).copied().unwrap_or_default())
         });
-        let mixed = measure(&"CS".repeat(agents / 2), loss);
-        let (Ok(ours), Ok(theirs), Ok(mixed)) = (ours, theirs, mixed) else {
-            let what = format!("delivery at {loss} % loss");
-            rows.push(Row::missing(what, "needs network namespaces and nft"));
+        let (Ok(ours), Ok(theirs)) = (ours, theirs) else {
+            rows.push(impossible(loss));
             continue;
         };
         rows.extend(table(&format!("{loss} % loss"), loss, ours, theirs));
-        let of = |kind| mixed.get(&kind).copied().unwrap_or_default();
         let title = format!("{loss} % loss, one cluster");
-        rows.extend(table(&title, loss, of(Kind::Cottar), of(Kind::Serf)));
+        rows.extend(one_cluster(&title, &"CS".repeat(agents / 2), loss));
     }
     rows
+}
+
+fn one_cluster(title: &str, cast: &str, loss: u8) -> Vec<Row> {
+    match measure(cast, loss) {
+        Ok(lacks) => {
+            let of = |kind| lacks.get(&kind).copied().unwrap_or_default();
+            table(title, loss, of(Kind::Cottar), of(Kind::Serf))
+        }
+        Err(_) => vec![impossible(loss)],
+    }
+}
+
+fn impossible(loss: u8) -> Row {
+    let what = format!("delivery at {loss} % loss");
+    Row::missing(what, "needs network namespaces and nft")
 }
 
 fn table(title: &str, loss: u8, ours: Lacks, theirs: Lacks) -> Vec<Row> {
@@ -106,17 +126,18 @@ fn number(name: &str, usual: usize) -> usize {
 }
 
 fn measure(cast: &str, loss: u8) -> Result<BTreeMap<Kind, Lacks>, String> {
-    let lacks = network::in_own_network(|| {
+    let (lacks, repairs) = network::in_own_network(|| {
         let cluster = Cluster::start(cast);
         network::lose(loss);
         let mut lacks = BTreeMap::new();
         cluster.fire(&mut lacks);
         cluster.ask(&mut lacks);
-        lacks
+        (lacks, cluster.repairs())
     })?;
     for (kind, of) in &lacks {
         println!("    {cast} {loss} %: {kind:?} {of:?}");
     }
+    println!("    {cast} {loss} %: {repairs:?}");
     Ok(lacks)
 }
 
@@ -135,6 +156,28 @@ impl Cluster {
         await_members(&viewers, &members, 30.0);
         let seen = listen(&nodes);
         Cluster { seen, nodes, lab }
+    }
+
+    /// What all cottars together have repaired, lost and repeated, by the groups of `info`.
+    fn repairs(&self) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        let cottars = self.nodes.iter().enumerate();
+        for (_, node) in cottars.filter(|(index, _)| self.lab.kind(*index) == Kind::Cottar) {
+            let (_, info) = node.call("info", &[]);
+            let mut group = "";
+            for line in info.lines() {
+                if let Some(name) = line.strip_suffix(':') {
+                    group = name;
+                    continue;
+                }
+                let is_count = ["lost", "order", "queries", "repair"].contains(&group);
+                if let Some((key, count)) = line.trim().split_once(" = ").filter(|_| is_count) {
+                    let count: u64 = count.parse().expect("a count");
+                    *sums.entry(format!("{group}.{key}")).or_default() += count;
+                }
+            }
+        }
+        sums
     }
 
     fn connect(&self) -> Vec<Client> {

@@ -31,7 +31,7 @@ impl Row {
     ) -> Row {
         let ratio = if cottar == serf { 1.0 } else { cottar / serf };
         Row {
-            ratio: format!("{ratio:.2}"),
+            ratio: number(ratio),
             ..Row::verdicts(name, number(cottar), number(serf), goal, reached)
         }
     }
@@ -89,7 +89,9 @@ impl Row {
 }
 
 fn number(value: f64) -> String {
-    if value >= 100.0 {
+    if value.is_nan() {
+        "-".into()
+    } else if value >= 100.0 {
         format!("{value:.0}")
     } else {
         format!("{value:.2}")
