@@ -1,5 +1,6 @@
 //! The journal of live agents: what handlers are to be run for survives the agent.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -73,12 +74,17 @@ impl Caller {
     }
 
     fn event_with(&mut self, name: &str, payload: &[u8]) {
+        assert!(self.try_event(name, payload), "{name} is refused");
+    }
+
+    /// Whether the agent has accepted it.
+    fn try_event(&mut self, name: &str, payload: &[u8]) -> bool {
         let request = Request::Event {
             name: name.as_bytes().to_vec(),
             payload: Some(payload.to_vec()),
             coalesce: false,
         };
-        self.0.order(&request).unwrap();
+        self.0.order(&request).is_ok()
     }
 }
 
@@ -215,24 +221,19 @@ fn a_handler_that_ends_its_agent_is_repeated_once() {
     assert_eq!(place.lines("ran"), ["die 1", "die 2 replay", "after 1"]);
 }
 
-/// At any moment at all: what was accepted runs, and nothing twice without being told so.
+/// At any moment at all, in the middle of a stream of events: what was accepted runs, in order, and
+/// nothing twice without being told so.
 #[test]
 fn an_agent_killed_at_random_moments_loses_nothing() {
     let rounds: usize = std::env::var("COTTAR_JOURNAL_ROUNDS").map_or(4, |n| n.parse().unwrap());
     let place = Place::new();
     let handler = "user=echo $SERF_USER_EVENT $COTTAR_ATTEMPT ${COTTAR_REPLAY:+replay} >>$D/ran";
-    let mut fired = Vec::new();
+    let mut accepted = Vec::new();
     for round in 0..rounds {
         let agent = place.start(handler);
-        let mut client = Caller::new(&agent);
         // The moment differs from round to round, in a way that can be repeated.
         let count = 3 + (round * 7919) % 40;
-        for number in 0..count {
-            let name = format!("r{round}e{number}");
-            client.event(&name);
-            fired.push(name);
-        }
-        agent.end(libc::SIGKILL);
+        accepted.extend(fire_until_killed(&agent, round, count));
     }
     let agent = place.start(handler);
     fire(&agent, "last");
@@ -243,20 +244,45 @@ fn an_agent_killed_at_random_moments_loses_nothing() {
             .is_some_and(|l| l.starts_with("last"))
     });
     let lines = place.lines("ran");
-    for name in &fired {
-        let (times, repeated) = counted(&lines, name);
-        assert!(times >= 1, "{name} is lost");
-        assert_eq!(
-            times - 1,
-            repeated,
-            "{name} ran again without a word: {times}"
-        );
+    for name in &accepted {
+        assert!(counted(&lines, name).0 >= 1, "{name} is lost");
     }
-    let repeated = lines
-        .iter()
-        .filter(|line| line.ends_with(" replay"))
-        .count();
-    assert!(repeated <= rounds, "one run at a time had begun");
+    // Of what was accepted and of what was not, there is one run, and one repetition at most.
+    let (repeated, ran): (Vec<&String>, Vec<&String>) =
+        lines.iter().partition(|line| line.ends_with(" replay"));
+    let name = |line: &&String| line.split(' ').next().unwrap().to_owned();
+    for lines in [&repeated, &ran] {
+        let names: BTreeSet<String> = lines.iter().map(name).collect();
+        assert_eq!(names.len(), lines.len(), "again without a word: {lines:?}");
+    }
+    assert!(repeated.len() <= rounds, "one run at a time had begun");
+    let in_order: Vec<String> = ran.iter().map(name).collect();
+    let first_runs = accepted.iter().filter(|name| in_order.contains(name));
+    let is_accepted = in_order.iter().filter(|name| accepted.contains(name));
+    assert!(first_runs.eq(is_accepted), "not in order: {in_order:?}");
+}
+
+/// Fires events, one after the other, until the agent is killed, which it is once so many are accepted;
+/// the names of the accepted ones.
+fn fire_until_killed(agent: &Agent, round: usize, count: usize) -> Vec<String> {
+    let mut client = Caller::new(agent);
+    let (tell, enough) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let firing = scope.spawn(move || {
+            let names = (0..).map(|number| format!("r{round}e{number}"));
+            let accept = |name: &String| client.try_event(name, b"");
+            let tell_enough = |(index, _): &(usize, String)| {
+                if index + 1 == count {
+                    tell.send(()).unwrap();
+                }
+            };
+            let accepted = names.take_while(accept).enumerate().inspect(tell_enough);
+            accepted.map(|(_, name)| name).collect()
+        });
+        enough.recv().unwrap();
+        agent.end(libc::SIGKILL);
+        firing.join().unwrap()
+    })
 }
 
 #[test]
