@@ -1,6 +1,7 @@
 //! User events and the journal: the core tells of each event as soon as it takes it in, long before the
 //! coalescer hands it over, and takes back what a journal from an earlier life holds.
 
+use super::user::Verdict;
 use crate::serf::{Output, Serf, UserEvent};
 use crate::time::Instant;
 
@@ -24,14 +25,19 @@ impl Serf {
             self.refuse("journalled user event with an absurd time");
             return;
         }
-        // Whether the memory has it already, from the snapshot, makes no difference.
         let payload = Some(event.payload.as_slice());
         let (clock, ltime) = (self.event_clock, event.ltime);
-        self.events
+        let verdict = self
+            .events
             .put(clock, ltime, &event.name, payload, event.coalesce);
         if is_coalescing {
             self.deliver_taken(event, now);
         } else {
+            // Journalled before a leave or a crash, and not handed over any more: the snapshot does not
+            // have it, and would let others send it again once the journal is done with it.
+            if verdict == Verdict::New {
+                self.record_event(&event);
+            }
             // It runs from the journal: later ones need not wait for it.
             let patience = self.gap_patience();
             self.event_order.skip(event.ltime, patience, now);
