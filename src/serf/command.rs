@@ -241,8 +241,8 @@ pub enum Output {
     MemberChanged {
         /// To whom.
         name: NodeName,
-        /// What.
-        kind: MemberEventKind,
+        /// What; `None`: what has happened since the last event came to nothing, and no event tells of it.
+        kind: Option<MemberEventKind>,
     },
     /// Something for handlers and RPC streams, after coalescing.
     Event(Event),

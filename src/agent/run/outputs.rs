@@ -22,9 +22,10 @@ impl Agent {
                 let now = self.clock.now();
                 self.gossip.transmit(transmit, self.poll.registry(), now);
             }
-            Output::MemberChanged { name, kind } => {
-                self.handlers.note_member(&name, kind, self.clock.now());
-            }
+            Output::MemberChanged { name, kind } => match kind {
+                Some(kind) => self.handlers.note_member(&name, kind, self.clock.now()),
+                None => self.handlers.note_unchanged(&name),
+            },
             Output::Taken(event) => {
                 self.look_for_handlers();
                 self.handlers.take_in(&event, self.clock.moment());

@@ -2,8 +2,8 @@
 
 use super::waiting::Course;
 use super::{HandlerQueue, Waiting};
-use crate::handler::EventFilter;
 use crate::handler::journal::HandlerKey;
+use crate::handler::{EventFilter, Registered};
 use crate::ordered::OrderedMap;
 use crate::serf::Event;
 use crate::wire::NodeName;
@@ -19,12 +19,18 @@ pub enum NoSync {
     Paused,
 }
 
+/// Changes of a member that are still to be handed over.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    first: u64,
+    last: u64,
+}
+
 /// Changes of members that are still to be handed over: the cluster's state has them already. They are
 /// numbered from 1.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// The last one of each member.
-    by_name: OrderedMap<NodeName, u64>,
+    by_name: OrderedMap<NodeName, Pending>,
     last: u64,
     /// The last one that some handler was told of by a sync.
     synced: u64,
@@ -33,7 +39,10 @@ pub(super) struct Changes {
 impl Changes {
     pub(super) fn note(&mut self, name: &NodeName) {
         self.last += 1;
-        self.by_name.insert(name.clone(), self.last);
+        let (first, last) = (self.last, self.last);
+        let pending = || Pending { first, last };
+        let pending = self.by_name.get_or_insert_with(name.clone(), pending);
+        pending.last = last;
     }
 
     pub(super) fn forget(&mut self) {
@@ -53,7 +62,7 @@ impl Changes {
         };
         let mut known = OrderedMap::new();
         for member in &event.members {
-            let change = self.by_name.remove(&member.name);
+            let change = self.by_name.remove(&member.name).map(|p| p.last);
             if let Some(change) = change.filter(|change| *change <= self.synced) {
                 known.insert(member.name.clone(), change);
             }
@@ -97,6 +106,23 @@ impl HandlerQueue {
         let handlers = self.handlers.list().iter();
         let wanting = handlers.filter(|r| r.settings.on.contains(&EventFilter::Sync));
         wanting.map(|r| r.name.clone()).collect()
+    }
+
+    /// What the core has seen of a member came to nothing, and is not handed over. Handlers that a sync has
+    /// told of the half of it need another one.
+    pub fn note_unchanged(&mut self, name: &NodeName) {
+        let Some(pending) = self.changes.by_name.remove(name) else {
+            return;
+        };
+        for name in self.sync_names() {
+            let index = self.handlers.index_of(&name);
+            let registered = index.and_then(|index| self.handlers.get_mut(index));
+            if let Some(Registered { lane, .. }) = registered {
+                if (pending.first..pending.last).contains(&lane.synced) {
+                    lane.sync.get_or_insert_default();
+                }
+            }
+        }
     }
 
     fn ask_for_sync(&mut self, name: &str) -> Result<usize, NoSync> {

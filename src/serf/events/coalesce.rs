@@ -69,6 +69,8 @@ pub(in crate::serf) struct MemberCoalescer {
     batch: OrderedMap<NodeName, Change>,
     /// What was delivered last about each member; forgotten with the member.
     delivered: OrderedMap<NodeName, MemberEventKind>,
+    /// Members of the last batch that nothing is delivered of.
+    unchanged: Vec<NodeName>,
 }
 
 impl Change {
@@ -94,6 +96,7 @@ impl MemberCoalescer {
             window: Window::new(period, quiescent),
             batch: OrderedMap::new(),
             delivered: OrderedMap::new(),
+            unchanged: Vec::new(),
         }
     }
 
@@ -123,6 +126,7 @@ impl MemberCoalescer {
         let mut by_kind: OrderedMap<MemberEventKind, Vec<Member>> = OrderedMap::new();
         for (name, change) in std::mem::take(&mut self.batch) {
             let Some(kind) = change.outcome(self.delivered.get(&name).copied()) else {
+                self.unchanged.push(name);
                 continue;
             };
             if kind == MemberEventKind::Reap {
@@ -211,10 +215,7 @@ impl Serf {
         member: Member,
         now: Instant,
     ) {
-        if self.config.member_changes {
-            let name = member.name.clone();
-            self.outputs.push_back(Output::MemberChanged { name, kind });
-        }
+        self.note_change(member.name.clone(), Some(kind));
         if self.member_coalescer.window.is_off() {
             let members = vec![member];
             self.push_member_event(MemberEvent { kind, members });
@@ -275,6 +276,15 @@ impl Serf {
     fn flush_member_events(&mut self) {
         for event in self.member_coalescer.flush() {
             self.push_member_event(event);
+        }
+        for name in std::mem::take(&mut self.member_coalescer.unchanged) {
+            self.note_change(name, None);
+        }
+    }
+
+    fn note_change(&mut self, name: NodeName, kind: Option<MemberEventKind>) {
+        if self.config.member_changes {
+            self.outputs.push_back(Output::MemberChanged { name, kind });
         }
     }
 

@@ -245,6 +245,32 @@ fn a_sync_has_told_what_is_still_to_be_handed_over() {
 }
 
 #[test]
+fn a_sync_that_has_told_of_half_a_change_is_repeated() {
+    let mut timed = Timed::new(&[
+        r#"{"run": "S", "on": "sync,member-join", "name": "s"}"#,
+        r#"{"run": "T", "on": "sync", "name": "t"}"#,
+        r#"{"run": "N"}"#,
+    ]);
+    let a = NodeName::new(b"a").unwrap();
+    timed.queue.sync_all();
+    assert_eq!(timed.run(0), "S sync:, T sync:");
+    // It fails and comes back, and no event tells of that.
+    timed.note(Failed, &["a"]);
+    assert_eq!(timed.queue.sync("s", None), Ok(()));
+    assert_eq!(timed.run(0), "S sync:");
+    timed.members = vec![member("a", Join)];
+    timed.note(Join, &["a"]);
+    assert_eq!(timed.queue.sync("t", None), Ok(()));
+    assert_eq!(timed.run(0), "T sync:a");
+    timed.queue.note_unchanged(&a);
+    assert_eq!(timed.run(0), "S sync:a");
+    // Nobody was told in the meantime.
+    timed.note(Failed, &["a"]).note(Join, &["a"]);
+    timed.queue.note_unchanged(&a);
+    timed.assert_done();
+}
+
+#[test]
 fn latest_with_sync_is_told_the_state() {
     let mut timed = Timed::new(&[
         r#"{"run": "S", "on": "sync,member-join,member-failed,user", "settle": "2s", "hold": "10s",

@@ -80,6 +80,7 @@ fn a_repeated_kind_is_left_out_but_updates_are_not() {
     let mut coalescer = MemberCoalescer::new(PERIOD, QUIET);
     assert_eq!(batch(&mut coalescer, &[(Join, "n")]).len(), 1);
     assert_eq!(batch(&mut coalescer, &[(Failed, "n"), (Join, "n")]), []);
+    assert_eq!(coalescer.unchanged, [member("n").name]);
     assert_eq!(batch(&mut coalescer, &[(Update, "n")]).len(), 1);
     assert_eq!(batch(&mut coalescer, &[(Update, "n")]).len(), 1);
     // The old update is not delivered again with later batches.
