@@ -224,13 +224,13 @@ impl Agent {
     }
 }
 
-/// The times of the events that a snapshot notes as seen (delivery spec D2).
+/// The hashes of the events that a snapshot notes as seen (delivery spec D2).
 fn noted(snapshot: &Path) -> BTreeSet<u64> {
     let bytes = std::fs::read(snapshot).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     text.lines()
         .filter_map(|line| line.strip_prefix("# cottar-seen "))
-        .filter_map(|rest| rest.split(' ').next()?.parse().ok())
+        .filter_map(|rest| u64::from_str_radix(rest.split(' ').nth(1)?, 16).ok())
         .collect()
 }
 

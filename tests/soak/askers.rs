@@ -1,6 +1,6 @@
 //! Threads that fire events and ask queries, so that an agent that is frozen holds nobody up.
 
-use crate::history::{Event, Query};
+use crate::history::{Event, PAYLOAD, Query};
 use crate::rpc::Client;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -114,7 +114,7 @@ fn serve(
         let Some((_, client)) = &mut connection else {
             continue;
         };
-        let sent = client.send_user_event(&order.name, b"payload", order.coalesced);
+        let sent = client.send_user_event(&order.name, PAYLOAD, order.coalesced);
         if sent.and_then(|()| client.accepted()).is_ok() {
             let at = origin.elapsed().as_secs_f64();
             events.lock().expect("never poisoned")[order.index].accepted = Some(at);

@@ -3,8 +3,12 @@
 
 use crate::live::Kind;
 use crate::plan::Blow;
+use cottar::serf::event_hash;
 use std::collections::BTreeSet;
 use std::fmt;
+
+/// What each event carries.
+pub const PAYLOAD: &[u8] = b"payload";
 
 /// A user event that was fired.
 #[derive(Clone, Debug)]
@@ -17,6 +21,13 @@ pub struct Event {
     pub asked: f64,
     /// When it had accepted; `None` if it never said so.
     pub accepted: Option<f64>,
+}
+
+impl Event {
+    /// What a snapshot notes of it.
+    pub fn hash(&self) -> u64 {
+        event_hash(self.name.as_bytes(), PAYLOAD)
+    }
 }
 
 impl fmt::Display for Event {
@@ -61,7 +72,7 @@ pub struct Life {
     pub pauses: Vec<(f64, f64)>,
     /// Names of the events that its log says were handed over to the handlers.
     pub handed: BTreeSet<String>,
-    /// Times of the events that its snapshot noted as seen when it had ended.
+    /// Hashes of the events that its snapshot noted as seen when it had ended.
     pub noted: BTreeSet<u64>,
 }
 

@@ -247,7 +247,7 @@ impl Court<'_> {
     fn missing(&mut self, event: &Event, node: usize, one: &Membership, cause: Cause) {
         let lives = &self.history.nodes[node].lives[one.lives.clone()];
         let ltime = self.ltime(event);
-        let was_handed = lives.iter().any(|life| has_handed(life, event, ltime));
+        let was_handed = lives.iter().any(|life| has_handed(life, event));
         if self.history.nodes[node].has_journal
             && journal::taken_in(self, event, node, one).is_some()
         {
@@ -367,12 +367,12 @@ impl Court<'_> {
 }
 
 /// Whether a life that has ended had handed the event over.
-fn has_handed(life: &Life, event: &Event, ltime: Option<u64>) -> bool {
+fn has_handed(life: &Life, event: &Event) -> bool {
     let is_killed = matches!(life.end, Some((end, Some(Blow::Kill)))
         if (life.start..end).contains(&event.asked));
-    let is_noted = ltime.is_some_and(|ltime| life.noted.contains(&ltime));
     // Only KILL may come between the note and the line in the log.
-    life.end.is_some() && (life.handed.contains(&event.name) || (is_noted && is_killed))
+    let is_noted = is_killed && life.noted.contains(&event.hash());
+    life.end.is_some() && (life.handed.contains(&event.name) || is_noted)
 }
 
 /// How a life ended.

@@ -46,14 +46,13 @@ pub fn taken_in(
     node: usize,
     one: &Membership,
 ) -> Option<(usize, Cause)> {
-    let ltime = court.ltime(event);
     one.lives.clone().find_map(|index| {
         let life = &court.history.nodes[node].lives[index];
         let (end, blow) = life.end?;
         let is_own = event.firer == node
             && event.accepted.is_some()
             && (life.start..end).contains(&event.asked);
-        (is_own || has_handed(life, event, ltime)).then(|| (index, ended_by(blow)))
+        (is_own || has_handed(life, event)).then(|| (index, ended_by(blow)))
     })
 }
 
