@@ -14,6 +14,10 @@ pub struct QueueEntry {
     pub age_micros: u64,
     /// The event as log lines name it.
     pub event: Vec<u8>,
+    /// The names of the first few members of a member event.
+    pub members: Vec<Vec<u8>>,
+    /// How many it has.
+    pub member_count: u64,
     /// The handler's name; if the agent has it no more, its filter and script.
     pub handler: Vec<u8>,
     /// How often the run has begun.
@@ -22,8 +26,16 @@ pub struct QueueEntry {
     pub state: Vec<u8>,
 }
 
-const FIELDS: [&str; 7] = [
-    "Age", "Attempts", "Event", "Handler", "ID", "State", "Taken",
+const FIELDS: [&str; 9] = [
+    "Age",
+    "Attempts",
+    "Event",
+    "Handler",
+    "ID",
+    "MemberCount",
+    "Members",
+    "State",
+    "Taken",
 ];
 
 /// The body of the reply: the entries, first things first, and how many events more wait.
@@ -36,6 +48,11 @@ pub fn write_queue(w: &mut Writer, entries: &[QueueEntry], more: u64) {
         w.key("Event").text(&entry.event);
         w.key("Handler").text(&entry.handler);
         w.key("ID").text(&entry.id);
+        w.key("MemberCount").uint(entry.member_count);
+        w.key("Members").array(entry.members.len());
+        for name in &entry.members {
+            w.text(name);
+        }
         w.key("State").text(&entry.state);
         w.key("Taken").uint(entry.taken_micros);
     }
@@ -68,7 +85,9 @@ fn decode_entry(reader: &mut Reader<'_>) -> Result<QueueEntry, Error> {
             2 => entry.event = r.text()?.to_vec(),
             3 => entry.handler = r.text()?.to_vec(),
             4 => entry.id = r.text()?.to_vec(),
-            5 => entry.state = r.text()?.to_vec(),
+            5 => entry.member_count = r.u64()?,
+            6 => entry.members = r.list(|r| r.text().map(<[u8]>::to_vec))?,
+            7 => entry.state = r.text()?.to_vec(),
             _ => entry.taken_micros = r.u64()?,
         }
         Ok::<_, Error>(())
@@ -134,7 +153,9 @@ mod tests {
             id: b"user:1:00".to_vec(),
             taken_micros: u64::MAX,
             age_micros: 7,
-            event: b"user-event: \xff".to_vec(),
+            event: b"member-failed".to_vec(),
+            members: vec![b"a\xff".to_vec(), b"b".to_vec()],
+            member_count: 7,
             handler: b"sh".to_vec(),
             attempts: 2,
             state: b"running".to_vec(),

@@ -13,7 +13,7 @@ use crate::rpc::reply::{self, Stats};
 use crate::serf::{Counters, Member, rewrite_expression};
 use crate::time::Duration;
 use crate::wire::msgpack::Writer;
-use crate::wire::name::Escaped;
+use crate::wire::name::{Escaped, NodeName};
 
 /// Memory of one compiled expression; it bounds the time of a match, too.
 const EXPRESSION_BYTES_MAX: usize = 256 << 10;
@@ -307,11 +307,14 @@ fn handler_row(
 /// What `handler queue` shows: entries, and how many events more wait.
 pub(super) fn write_queue(writer: &mut Writer, view: &View<'_>) {
     let (entries, more) = view.handlers.entries(QUEUE_ENTRIES_MAX);
+    let bytes = |name: &NodeName| name.as_bytes().to_vec();
     let shown = entries.into_iter().map(|entry| QueueEntry {
         id: entry.id.into_bytes(),
         taken_micros: entry.taken_micros,
         age_micros: view.unix_micros.saturating_sub(entry.taken_micros),
         event: entry.event.into_bytes(),
+        members: entry.members.iter().map(bytes).collect(),
+        member_count: entry.member_count as u64,
         handler: entry.handler,
         attempts: entry.attempts.into(),
         state: entry.state.as_str().into(),

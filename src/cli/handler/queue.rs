@@ -43,7 +43,7 @@ fn table(entries: &[QueueEntry], more: u64) -> String {
         rows.push(vec![
             Escaped(&entry.id).to_string(),
             age(entry.age_micros),
-            Escaped(&entry.event).to_string(),
+            event(entry),
             Escaped(&entry.handler).to_string(),
             entry.attempts.to_string(),
             Escaped(&entry.state).to_string(),
@@ -52,6 +52,22 @@ fn table(entries: &[QueueEntry], more: u64) -> String {
     let mut text = columns(&rows);
     if more > 0 {
         text += &format!("\nand {}", Count(more, "more event"));
+    }
+    text
+}
+
+/// The event, and whom it is about.
+fn event(entry: &QueueEntry) -> String {
+    let mut text = Escaped(&entry.event).to_string();
+    for (index, name) in entry.members.iter().enumerate() {
+        text += if index == 0 { ": " } else { ", " };
+        text += &Escaped(name).to_string();
+    }
+    let more = entry
+        .member_count
+        .saturating_sub(entry.members.len() as u64);
+    if more > 0 {
+        text += &format!(" and {more} more");
     }
     text
 }
@@ -73,6 +89,8 @@ fn json(entries: &[QueueEntry], more: u64) -> String {
             ("taken", Json::text(Rfc3339(entry.taken_micros).to_string())),
             ("age_micros", number(entry.age_micros)),
             ("event", Json::text(&entry.event)),
+            ("members", Json::texts(&entry.members)),
+            ("member_count", number(entry.member_count)),
             ("handler", Json::text(&entry.handler)),
             ("attempts", number(entry.attempts)),
             ("state", Json::text(&entry.state)),
@@ -161,6 +179,8 @@ mod tests {
             taken_micros: 1_700_000_000_000_000,
             age_micros: 61_250_000,
             event: b"user-event: a\tb".to_vec(),
+            members: Vec::new(),
+            member_count: 0,
             handler: b"echo".to_vec(),
             attempts: 1,
             state: b"running".to_vec(),
@@ -179,6 +199,30 @@ mod tests {
         );
         assert!(text.contains("\"more\": 0\n"), "{text}");
         assert_eq!(json(&[], 0), "{\n  \"entries\": [],\n  \"more\": 0\n}");
+    }
+
+    #[test]
+    fn member_events_say_whom_they_are_about() {
+        for (members, member_count, shown) in [
+            (&[][..], 0, "member-failed"),
+            (&["a"], 1, "member-failed: a"),
+            (
+                &["a", "b\n", "c"],
+                5,
+                "member-failed: a, b\\n, c and 2 more",
+            ),
+        ] {
+            let entry = QueueEntry {
+                event: b"member-failed".to_vec(),
+                members: members
+                    .iter()
+                    .map(|name| name.as_bytes().to_vec())
+                    .collect(),
+                member_count,
+                ..QueueEntry::default()
+            };
+            assert_eq!(event(&entry), shown);
+        }
     }
 
     #[test]

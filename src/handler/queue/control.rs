@@ -4,7 +4,9 @@ use super::{HandlerQueue, Row, Waiting, note_handled};
 use crate::handler::journal::HandlerKey;
 use crate::handler::{Described, Registered};
 use crate::ordered::OrderedSet;
+use crate::serf::Event;
 use crate::time::Instant;
+use crate::wire::NodeName;
 
 /// Where an event stands with a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,9 @@ impl EntryState {
     }
 }
 
+/// Members that an entry names: a list of events is not to become one of members.
+const ENTRY_MEMBERS_MAX: usize = 3;
+
 /// A run that is still to come, or under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -49,6 +54,10 @@ pub struct Entry {
     pub taken_micros: u64,
     /// The event as log lines name it.
     pub event: String,
+    /// The names of the first few members of a member event.
+    pub members: Vec<NodeName>,
+    /// How many it has.
+    pub member_count: usize,
     /// The handler's name; if it is missing, its filter and script.
     pub handler: Vec<u8>,
     /// How often the run has begun.
@@ -294,7 +303,14 @@ impl Registered {
 
 /// An entry of an event without its handler.
 fn blank(waiting: &Waiting) -> Entry {
+    let members = match &waiting.event {
+        Event::Member(event) => &event.members[..],
+        Event::User(_) | Event::Query(_) => &[],
+    };
+    let first = members.iter().take(ENTRY_MEMBERS_MAX);
     Entry {
+        members: first.map(|member| member.name.clone()).collect(),
+        member_count: members.len(),
         id: waiting.id.to_string(),
         taken_micros: waiting.taken_micros,
         event: Described(&waiting.event).to_string(),
