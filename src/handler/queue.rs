@@ -234,19 +234,23 @@ impl HandlerQueue {
         }
         self.changes.follow(&mut waiting);
         let mut handlers = self.handlers.list().iter();
-        waiting.wanted = waiting.number.is_some();
-        if handlers.any(|r| r.asks_for(&waiting.event)) {
+        let is_asked_for = handlers.any(|r| r.asks_for(&waiting.event));
+        if is_asked_for {
             self.enlist(&mut waiting, at, false);
-            waiting.wanted = self.is_wanted(&waiting);
         }
-        // What the journal has leaves the memory again if there is no room.
-        if self.has_room(waiting.cost) || self.may_spill(&waiting) {
+        let has_takers = is_asked_for || waiting.number.is_some();
+        waiting.wanted = has_takers && self.is_wanted(&waiting);
+        if self.has_room(waiting.cost) {
             return self.row.push_back(waiting);
         }
         if !waiting.wanted {
-            log::debug!(target: "agent", "No handler wants it and the queue is full: not kept");
+            log::debug!(target: "agent", "The queue is full and no handler needs it there: not kept");
             note_handled(&mut self.handled_queries, &waiting.event);
-            return;
+            return self.finish(waiting.number);
+        }
+        // What the journal has leaves the memory again.
+        if self.may_spill(&waiting) {
+            return self.row.push_back(waiting);
         }
         self.forget_unwanted();
         if self.has_room(waiting.cost) {
@@ -305,11 +309,11 @@ impl HandlerQueue {
         }
     }
 
-    /// Whether it has to wait in the row.
+    /// Whether it has to wait in the row: some handler is to be run for it that has not taken it into its
+    /// lane.
     fn is_wanted(&self, waiting: &Waiting) -> bool {
-        let course = waiting.course();
-        let mut matching = self.handlers.matching(&waiting.event);
-        waiting.number.is_some() || matching.any(|r| !course.is_through(r.key))
+        let owed = self.owed(waiting);
+        !owed.present.is_empty() || !owed.missing.is_empty()
     }
 
     fn is_running(&self) -> bool {
@@ -444,6 +448,7 @@ impl HandlerQueue {
         self.drops.tell_in_time(self.bytes_max, at.now);
         if !waiting.wanted {
             note_handled(&mut self.handled_queries, &waiting.event);
+            self.finish(waiting.number);
             return Some(());
         }
         self.enlist(&mut waiting, at, true);

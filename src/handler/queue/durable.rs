@@ -204,7 +204,7 @@ impl HandlerQueue {
             .as_ref()
             .filter(|journal| !journal.is_failing());
         let recorded = |number| journal.is_some_and(|journal| journal.contains(number));
-        waiting.wanted && waiting.number.is_some_and(recorded)
+        waiting.number.is_some_and(recorded)
     }
 
     /// The row is through with an event.

@@ -183,6 +183,27 @@ fn the_disk_takes_what_the_memory_cannot() {
 }
 
 #[test]
+fn what_only_a_lane_needs_takes_no_room_in_the_queue() {
+    let latest = timed_tests::list(&[r#"{"run": "L", "on": "user", "latest": true, "name": "l"}"#]);
+    let mut durable = Durable::new(&[], 20_000);
+    durable.queue.replace_handlers(latest.clone());
+    durable.fire(1, false);
+    assert_eq!(durable.begin().as_deref(), Some("L 1 1"));
+    for number in 2..=20_000 {
+        durable.fire(number, false);
+    }
+    assert!(durable.queue.progress.is_empty());
+    let journal = durable.queue.journal().unwrap();
+    assert!(journal.len() < 200, "{}", journal.len());
+    assert!(durable.disk.files.len() <= 3);
+    let mut durable = durable.restarted(&[]);
+    durable.queue.replace_handlers(latest);
+    // The run that was cut off, and the last of what waited in the lane.
+    assert_eq!(durable.run_all(), ["L 1 2", "L 20000 1"]);
+    assert_eq!(durable.queue.len(), 0);
+}
+
+#[test]
 fn what_was_in_the_coalescer_goes_there_again() {
     let mut durable = Durable::new(&["user=A"], 1 << 20);
     durable.fire(1, true);

@@ -2,7 +2,8 @@
 //!
 //! Nothing leaves the queue silently. When it is full,
 //!
-//! - events that no handler wants make room first (they would be handled by running nothing);
+//! - events that no handler wants, or that lanes have, make room first (they would be handled by running
+//!   nothing);
 //! - user events that the journal has wait on the disk alone;
 //! - other user events and queries are dropped, logged and counted;
 //! - member events are merged, for each node: its news that still wait give way to the newest one, as in
@@ -42,12 +43,15 @@ impl HandlerQueue {
 
     pub(super) fn forget_unwanted(&mut self) {
         let handled = &mut self.handled_queries;
+        let mut finished = Vec::new();
         self.row.retain(&mut |waiting| {
             if !waiting.wanted {
                 note_handled(handled, &waiting.event);
+                finished.push(waiting.number);
             }
             waiting.wanted
         });
+        finished.into_iter().for_each(|number| self.finish(number));
     }
 
     /// Lets the newest user events that the journal has wait on the disk alone, as many as it takes to

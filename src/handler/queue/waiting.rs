@@ -16,7 +16,7 @@ pub(in crate::handler) struct Waiting {
     /// When it came, in microseconds since 1970.
     pub(super) taken_micros: u64,
     pub(super) cost: usize,
-    /// Some handler wants it.
+    /// Some handler is to be run for it that has not taken it into its lane.
     pub(super) wanted: bool,
     /// Rises with each event that comes.
     pub(super) position: u64,
