@@ -59,8 +59,10 @@ pub struct Account {
     pub by_cause: BTreeMap<Cause, Tally>,
     /// Runs of events from before the join (D1).
     pub early: usize,
-    /// Missed, of events whose node was disturbed as it had fired them: nobody else may have got them.
+    /// Missed, of events that a Serf, or a node that was disturbed then, had fired: maybe no cottar ever got them.
     pub uncertain: usize,
+    /// Late, but only because a Serf had kept the event to itself.
+    pub held_up: usize,
     /// Handed over, but lost in the queue with the process, which had no journal.
     pub lost_in_queue: Vec<String>,
     /// What journals were for, by how the lives ended that had taken the events in.
@@ -68,7 +70,8 @@ pub struct Account {
     /// Missed, of events that were too long ago for the members' memory.
     pub forgotten: usize,
     pub order: Order,
-    /// Seconds from firing to running, of settled nodes and events that are not coalesced.
+    /// Seconds from the promise, for cottars' events the firing, to the run, of settled nodes and events
+    /// that are not coalesced.
     pub delays: Vec<f64>,
 }
 
@@ -99,8 +102,15 @@ pub fn judge(history: &History) -> Verdict {
             .iter()
             .map(|run| (run.event.as_str(), run.ltime))
             .collect(),
+        heard: BTreeMap::new(),
         verdict: Verdict::default(),
     };
+    for run in &history.runs {
+        if history.nodes[run.node].kind == Kind::Cottar {
+            let first = court.heard.entry(&run.event).or_insert(run.at);
+            *first = first.min(run.at);
+        }
+    }
     let mut runs: BTreeMap<(&str, usize), Vec<&Run>> = BTreeMap::new();
     for run in &history.runs {
         runs.entry((&run.event, run.node)).or_default().push(run);
@@ -124,6 +134,8 @@ struct Court<'a> {
     memberships: Vec<Vec<Membership>>,
     /// The Lamport times of the events that anybody ran.
     times: BTreeMap<&'a str, u64>,
+    /// When a cottar first ran each of them.
+    heard: BTreeMap<&'a str, f64>,
     verdict: Verdict,
 }
 
@@ -158,8 +170,20 @@ impl Court<'_> {
     /// Whether somebody must have got it from the node that fired it.
     fn is_certain(&self, event: &Event) -> bool {
         let firer = &self.memberships[event.firer];
-        let until = event.asked + SOON * self.history.patience;
+        let until = event.asked + self.allowed(SOON);
         event.accepted.is_some() && firer.iter().any(|one| one.ran(event.asked, until))
+    }
+
+    /// From when on a node is promised the event. A Serf promises nothing: of what it was asked to fire
+    /// cottars pass on what at least one of them has.
+    fn promised_from(&self, event: &Event, node: usize) -> f64 {
+        let accepted = event.accepted.unwrap_or(event.asked);
+        let kind = |node: usize| self.history.nodes[node].kind;
+        if kind(event.firer) == Kind::Cottar || kind(node) == Kind::Serf {
+            return accepted;
+        }
+        let heard = self.heard.get(event.name.as_str());
+        heard.map_or(f64::INFINITY, |at| accepted.max(*at))
     }
 
     fn pair(&mut self, event: &Event, node: usize, runs: &[&Run]) {
@@ -223,14 +247,16 @@ impl Court<'_> {
             self.missing(event, node, one, cause);
             return;
         };
-        let delay = one.running(accepted, run.at);
+        let whole = one.running(accepted, run.at);
+        let delay = one.running(self.promised_from(event, node), run.at);
         let is_certain = self.is_certain(event);
         let account = self.account(node);
         let tally = account.by_cause.entry(cause).or_default();
         tally.expected += 1;
         for (late, limit) in tally.late.iter_mut().zip(limits) {
-            *late += usize::from(delay > limit + extra);
+            *late += usize::from(whole > limit + extra);
         }
+        account.held_up += usize::from(whole > limits[0] + extra && delay <= limits[0] + extra);
         if cause != Cause::Settled || !is_certain {
             return;
         }
@@ -253,7 +279,8 @@ impl Court<'_> {
         {
             return;
         }
-        let is_certain = self.is_certain(event);
+        let is_promised = self.promised_from(event, node).is_finite();
+        let is_certain = self.is_certain(event) && is_promised;
         let is_forgotten = self.is_forgotten(event, one);
         let account = self.account(node);
         if was_handed {

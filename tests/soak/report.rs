@@ -123,7 +123,7 @@ fn rest(account: &Account) -> String {
     };
     format!(
         "{kept}  early {}, out of order {} promptly, {} late and {} behind an equal time of {}, lost with the process {}, \
-         missed of uncertain {}, forgotten {}\n  \
+         missed of uncertain {}, forgotten {}, held up by a Serf {}\n  \
          seconds from firing to running, settled: median {:.3}, 99 % {:.3}, all {:.3}\n",
         account.early,
         order.prompt,
@@ -133,6 +133,7 @@ fn rest(account: &Account) -> String {
         account.lost_in_queue.len(),
         account.uncertain,
         account.forgotten,
+        account.held_up,
         at(0.5).unwrap_or(0.0),
         at(0.99).unwrap_or(0.0),
         at(1.0).unwrap_or(0.0)

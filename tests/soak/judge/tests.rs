@@ -298,6 +298,44 @@ fn what_is_late_is_found() {
 }
 
 #[test]
+fn what_a_serf_keeps_to_itself_is_late_for_nobody() {
+    // e39 and e41 are fired by n1.
+    let by_serf = |change: &dyn Fn(&mut History)| {
+        verdict(|history| {
+            history.nodes[1].kind = Kind::Serf;
+            change(history);
+        })
+    };
+    let kept = by_serf(&|history| {
+        run_of(history, 0, "e39").at = 48.0;
+        run_of(history, 2, "e39").at = 48.5;
+    });
+    assert_eq!(kept.broken, Vec::<String>::new());
+    assert_eq!(kept.accounts[&Kind::Cottar].held_up, 2);
+    let slow = by_serf(&|history| {
+        run_of(history, 0, "e39").at = 42.0;
+        run_of(history, 2, "e39").at = 48.0;
+    });
+    assert!(
+        slow.broken[0].starts_with("D4 n2 ran e39"),
+        "{:?}",
+        slow.broken
+    );
+    let lost = by_serf(&|history| {
+        remove(history, 0, "e39");
+        remove(history, 2, "e39");
+    });
+    assert_eq!(lost.broken, Vec::<String>::new());
+    assert_eq!(lost.accounts[&Kind::Cottar].uncertain, 2);
+    let missed = by_serf(&|history| remove(history, 2, "e39"));
+    assert!(
+        missed.broken[0].starts_with("D4 n2 missed e39"),
+        "{:?}",
+        missed.broken
+    );
+}
+
+#[test]
 fn a_second_run_is_found_whatever_the_life() {
     for life in [0, 1] {
         let again = broken(|history| {
@@ -396,6 +434,15 @@ fn a_missing_answer_is_found() {
     assert!(broken(|history| ask(history, &all, &all)).is_empty());
     assert_eq!(broken(|history| ask(history, &all, &all[..2])), ["D5"]);
     assert_eq!(broken(|history| ask(history, &all[1..], &all)), ["D5"]);
+    // Slow scripts may keep it, but not the ack.
+
+    for (acks, expected) in [(&all[..], &[][..]), (&all[..2], &["D5"])] {
+        let found = broken(|history| {
+            history.nodes[2].has_journal = true;
+            ask(history, acks, &all[..2]);
+        });
+        assert_eq!(found, expected);
+    }
 }
 
 #[test]
