@@ -49,6 +49,7 @@ pub(super) fn dial(place: &Place, limit: Option<Deadline>) -> Result<TcpStream, 
         },
     };
     match address.strip_prefix(UNIX_PREFIX) {
+        Some("") => Err(Error::Address("there is no path behind unix:".to_owned())),
         Some(path) => connect_to_socket(path, deadline).map_err(|why| socket_error(path, &why)),
         None => dial_tcp(address, deadline),
     }

@@ -127,6 +127,30 @@ fn errors_of_the_core_and_of_the_ports_are_found() {
 }
 
 #[test]
+fn all_errors_of_the_rpc_server_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = dir.path().join("file").display().to_string();
+    fs::write(&taken, "precious").unwrap();
+    let file = dir.path().join("rpc.json").display().to_string();
+    let text = format!(
+        r#"{{"rpc_addr": ["unix:{taken}", "unix:"], "rpc_socket_group": "nope",
+            "rpc_control_group": "neither"}}"#
+    );
+    fs::write(&file, text).unwrap();
+    let (code, text) = check(&["-node=n", "-bind=127.0.0.1", "-config-file", &file]);
+    assert_eq!(code, 1, "{text}");
+    let start = "==> Error starting RPC listener: ";
+    let expected = [
+        format!("{start}listen unix {taken}: there is a file that is no socket"),
+        format!("{start}listen unix : there is no path behind unix:"),
+        format!("{start}Invalid rpc_socket_group 'nope': there is no such group"),
+        format!("{start}Invalid rpc_control_group 'neither': there is no such group"),
+        "==> The agent would not start: 4 errors".to_owned(),
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn beside_the_running_agent_nothing_is_touched() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();

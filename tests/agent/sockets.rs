@@ -158,7 +158,7 @@ fn who_cannot_connect_is_told_why() {
         ),
         (
             "-rpc-addr=unix:".to_owned(),
-            "dial unix : connect: ".to_owned(),
+            "there is no path behind unix:".to_owned(),
         ),
     ] {
         let failed = cottar(&[COTTAR], &["members", &address]);

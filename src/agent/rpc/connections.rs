@@ -83,7 +83,7 @@ impl Clients {
     pub fn resolve(text: &str) -> Result<RpcAddr, String> {
         if let Some(path) = text.strip_prefix(UNIX_PREFIX) {
             let path = Path::new(path);
-            socket::check_path(path)
+            socket::check_place(path)
                 .map_err(|why| format!("listen unix {}: {why}", shown(path)))?;
             return Ok(RpcAddr::Unix(path.to_owned()));
         }

@@ -55,12 +55,26 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 ///
 /// # Errors
 /// If it cannot.
-pub fn check_path(path: &Path) -> Result<(), String> {
+fn check_path(path: &Path) -> Result<(), String> {
     match path.as_os_str().as_bytes().len() {
         0 => Err("there is no path behind unix:".to_owned()),
         bytes if bytes > PATH_BYTES_MAX => Err(format!(
             "the path has {bytes} bytes, {PATH_BYTES_MAX} are the most"
         )),
+        _ => Ok(()),
+    }
+}
+
+/// The same, with a look at what is there; the socket of another agent is no fault.
+///
+/// # Errors
+/// If it cannot, or if something else is there.
+pub fn check_place(path: &Path) -> Result<(), String> {
+    check_path(path)?;
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            Err("there is a file that is no socket".to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -82,7 +96,8 @@ pub fn group(key: &str, name: Option<&str>) -> Result<Option<u32>, String> {
 /// # Errors
 /// If somebody does, if something else is there, or the operating system's.
 pub fn listen(path: &Path, rights: Rights) -> Result<(UnixListener, SocketFile), String> {
-    check_path(path)?;
+    // A lock follows links: none is made beside a file that is not ours.
+    check_place(path)?;
     let lock = FileLock::acquire(path)?;
     clear_way(path)?;
     let failed = |what: &'static str| move |why: io::Error| format!("{what}: {}", os_error(&why));
@@ -102,12 +117,8 @@ pub fn listen(path: &Path, rights: Rights) -> Result<(UnixListener, SocketFile),
 
 /// Removes a socket that an agent has left behind.
 fn clear_way(path: &Path) -> Result<(), String> {
-    match fs::symlink_metadata(path) {
-        Err(_) => return Ok(()),
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err("there is a file that is no socket".to_owned());
-        }
-        Ok(_) => {}
+    if fs::symlink_metadata(path).is_err() {
+        return Ok(());
     }
     let live = "another process listens there";
     match sys::connect_to_path(path, Duration::ZERO) {
@@ -167,6 +178,7 @@ mod tests {
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path().join("nowhere"), &link).unwrap();
         assert_eq!(refused(&link), why);
+        assert!(!dir.path().join("nowhere.lock").exists());
         assert_eq!(refused(dir.path()), why);
         let missing = dir.path().join("no/socket");
         assert_eq!(refused(&missing), "bind: no such file or directory");

@@ -122,7 +122,8 @@ fn check_rest(
     if let Some(facility) = &config.syslog_facility {
         findings.keep(syslog::facility(facility).map_err(start::no_syslog));
     }
-    findings.keep(start::resolve_rpc(config).map_err(start::no_rpc));
+    let faults = start::rpc_faults(config).map(start::no_rpc);
+    findings.errors.extend(faults);
     // Nothing will be encrypted with these.
     let nonces = NonceSource::new([0; 32]);
     let envelope = node::envelope(config, keyring, nonces).map_err(start::no_core);

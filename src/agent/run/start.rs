@@ -313,6 +313,18 @@ pub(super) fn resolve_rpc(config: &FixedConfig) -> Result<Rpc, String> {
     })
 }
 
+/// All that [`resolve_rpc`] could complain of.
+pub(super) fn rpc_faults(config: &FixedConfig) -> impl Iterator<Item = String> + '_ {
+    let addrs = config.rpc_addrs.iter();
+    let addrs = addrs.filter_map(|text| Clients::resolve(text).err());
+    let groups = [
+        ("rpc_socket_group", &config.rpc_socket_group),
+        ("rpc_control_group", &config.rpc_control_group),
+    ];
+    let groups = groups.into_iter();
+    addrs.chain(groups.filter_map(|(key, name)| socket::group(key, name.as_deref()).err()))
+}
+
 fn listen_for_rpc(rpc: &Rpc, registry: &Registry) -> Result<Clients, String> {
     let mut clients = Clients::new(tokens::CLIENTS, rpc.control_group);
     for addr in &rpc.addrs {
