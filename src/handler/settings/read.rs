@@ -87,6 +87,10 @@ pub(super) fn header(
         if old.is_some() {
             faults.add(name, "is given twice");
         }
+        // What fills in a template may have had nothing: that must not ask for every event.
+        if name == "on" && text.is_empty() {
+            faults.add(name, "must not be empty; '*' stands for every event");
+        }
     }
     set_all(
         HandlerSettings::new(action),

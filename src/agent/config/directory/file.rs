@@ -29,6 +29,9 @@ const LEFTOVERS: [&[u8]; 8] = [
 /// The same, where anything may follow.
 const LEFTOVER_STEMS: [&[u8]; 2] = [b".dpkg-", b".ucf-"];
 
+/// What some editors put in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What a file is to an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -140,6 +143,12 @@ fn handler(path: &Path, user: u32) -> Result<Verdict, String> {
         );
     }
     let text = read(&file).map_err(|why| format!("cannot read it: {}", os_error(&why)))?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return Err(
+            "it begins with a byte order mark: the system cannot execute it, and no header line is found"
+                .to_owned(),
+        );
+    }
     let pairs = read_header(&text)?;
     if !pairs.iter().any(|(key, _)| key == "on") {
         let why = "no 'cottar: on=EVENTS' in the comment lines that it begins with";
@@ -182,12 +191,17 @@ fn check_interpreter(text: &[u8]) -> Result<(), String> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let mut words = named.split(is_blank).filter(|word| !word.is_empty());
     let interpreter = words.next().unwrap_or_default();
-    let why = match fs::metadata(OsStr::from_bytes(interpreter)) {
-        Ok(found) if found.is_file() => return Ok(()),
-        Ok(_) => "not a file".to_owned(),
+    let path = Path::new(OsStr::from_bytes(interpreter));
+    // The interpreter gets what follows its name as an argument, with the carriage return.
+    let is_windows = named.ends_with(b"\r");
+    let why = match fs::metadata(path) {
+        Ok(found) if !found.is_file() => "not a file".to_owned(),
+        Ok(_) if !sys::may_execute(path) => "this user may not execute it".to_owned(),
+        Ok(_) if !is_windows => return Ok(()),
+        Ok(_) => "its argument ends with '\\r'".to_owned(),
         Err(why) => os_error(&why),
     };
-    let hint = match interpreter.ends_with(b"\r") {
+    let hint = match is_windows {
         true => " (the lines end as on Windows)",
         false => "",
     };

@@ -160,6 +160,22 @@ fn bad_files_are_refused_with_the_reason() {
             "its interpreter '/bin/sh\\r': no such file or directory (the lines end as on Windows)",
         ),
         (
+            "#!/usr/bin/env sh\r\n# cottar: on=user\r\n",
+            "its interpreter '/usr/bin/env': its argument ends with '\\r' (the lines end as on Windows)",
+        ),
+        (
+            "#!/etc/passwd\n# cottar: on=user\n",
+            "its interpreter '/etc/passwd': this user may not execute it",
+        ),
+        (
+            "\u{feff}#!/bin/sh\n# cottar: on=user\n",
+            "it begins with a byte order mark: ",
+        ),
+        (
+            "#!/bin/sh\n# cottar: on=\n",
+            "key 'on': must not be empty; '*' stands for every event",
+        ),
+        (
             "#!\n# cottar: on=user\n",
             "its interpreter '': no such file or directory",
         ),
