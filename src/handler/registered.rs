@@ -8,6 +8,7 @@ use super::queue::lane::Lane;
 use super::queue::waiting::Waiting;
 use super::settings::{Durability, HandlerSettings, name_all};
 use super::{End, EventFilter, Outcome};
+use crate::ordered::OrderedSet;
 use crate::serf::{Event, QueryHandlers, event_hash};
 use crate::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ pub struct Tally {
 pub struct Registered {
     /// Never used twice.
     pub(super) id: u64,
+    /// The number of the first of those that it has taken the place of, or its own.
+    pub(super) since: u64,
     /// What it is called in the journal: the same as long as its name is, if it was given one, or else
     /// its filter and script.
     pub key: HandlerKey,
@@ -93,6 +96,12 @@ impl Registered {
     }
 }
 
+/// Takes the first of them out that `is_it`.
+fn take(list: &mut Vec<Registered>, is_it: &dyn Fn(&Registered) -> bool) -> Option<Registered> {
+    let at = list.iter().position(is_it);
+    at.map(|at| list.remove(at))
+}
+
 /// All handlers, in the order of registration.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
@@ -104,6 +113,8 @@ pub(super) struct Registry {
     pub(super) hold_departures: bool,
     /// Some handler asks for syncs.
     pub(super) want_sync: bool,
+    /// The names of handlers that were paused and are gone.
+    paused_gone: OrderedSet<String>,
     /// Until a lane may have changed.
     lanes: Cell<Option<Lanes>>,
 }
@@ -121,7 +132,8 @@ pub(super) struct Lanes {
 
 impl Registry {
     /// Takes a new list. Each handler that was in the old one, too, keeps its number and its tally, and
-    /// so does one of the same given name whose settings have changed.
+    /// so does one with the same key whose settings have changed. One that has only its name in common with
+    /// an old one keeps the tally. A handler that is paused remains so, even if it is gone for a time.
     ///
     /// Returns those that are gone, and the places of those that are new or have changed.
     pub(super) fn replace(
@@ -129,30 +141,34 @@ impl Registry {
         handlers: Vec<HandlerSettings>,
     ) -> (Vec<Registered>, Vec<usize>) {
         self.lanes.take();
+        let last_id = self.next_id;
         let mut old = std::mem::take(&mut self.list);
         let names = name_all(&handlers);
         debug_assert!(names.is_ok(), "names are checked with the settings");
         let mut names = names.unwrap_or_default().into_iter();
+        let same = handlers
+            .iter()
+            .map(|settings| take(&mut old, &|r| *r.settings == *settings));
+        let same: Vec<Option<Registered>> = same.collect();
         let mut changed = Vec::new();
-        for settings in handlers {
-            let is_same = |r: &Registered| *r.settings == settings;
-            let is_named =
-                |r: &Registered| r.settings.name.is_some() && r.settings.name == settings.name;
-            let kept = old.iter().position(is_same);
-            if kept.is_none() {
+        for (settings, same) in handlers.into_iter().zip(same) {
+            if same.is_none() {
                 changed.push(self.list.len());
             }
-            let kept = kept.or_else(|| old.iter().position(is_named));
-            let (id, tally, is_paused, lane) = match kept.map(|at| old.remove(at)) {
-                Some(r) => (r.id, r.tally, r.is_paused, r.lane),
+            let key = self.free_key(&settings);
+            let kept = same.or_else(|| take(&mut old, &|r| r.key == key));
+            let (id, since, tally, is_paused, lane) = match kept {
+                Some(r) => (r.id, r.since, r.tally, r.is_paused, r.lane),
                 None => {
                     self.next_id += 1;
-                    (self.next_id, Tally::default(), false, Lane::default())
+                    let id = self.next_id;
+                    (id, id, Tally::default(), false, Lane::default())
                 }
             };
             self.list.push(Registered {
                 id,
-                key: self.free_key(&settings),
+                since,
+                key,
                 name: names.next().unwrap_or_default(),
                 is_paused,
                 settings: Arc::new(settings),
@@ -160,11 +176,31 @@ impl Registry {
                 lane,
             });
         }
+        self.follow(&old, last_id);
         let mut settings = self.list.iter().map(|r| &r.settings);
         self.want_tags = settings.clone().any(|s| !s.tags.is_empty());
         self.hold_departures = settings.clone().any(|s| !s.hold.is_zero());
         self.want_sync = settings.any(|s| s.on.contains(&EventFilter::Sync));
         (old, changed)
+    }
+
+    /// What those with higher numbers than `last_id` have of handlers that are gone: the place of one that
+    /// was edited, and the tally of one of the same name.
+    fn follow(&mut self, gone: &[Registered], last_id: u64) {
+        let paused = gone.iter().filter(|r| r.is_paused);
+        self.paused_gone.extend(paused.map(|r| r.name.clone()));
+        for new in self.list.iter_mut().filter(|r| r.id > last_id) {
+            for old in gone {
+                let is_named = old.name == new.name;
+                if is_named {
+                    new.tally = old.tally;
+                }
+                if is_named || new.succeeds(old.key, &old.text()) {
+                    new.since = new.since.min(old.since);
+                }
+            }
+            new.is_paused = self.paused_gone.remove(&new.name);
+        }
     }
 
     /// The same handler a second time has a key of its own.
@@ -185,6 +221,11 @@ impl Registry {
         event_hash(&filter, &text)
     }
 
+    /// The number of the newest handler there has been.
+    pub(super) fn last_id(&self) -> u64 {
+        self.next_id
+    }
+
     pub(super) fn has_key(&self, key: HandlerKey) -> bool {
         self.list.iter().any(|r| r.key == key)
     }
@@ -203,11 +244,16 @@ impl Registry {
         self.list.iter().any(|r| r.id == id && r.is_once())
     }
 
-    /// Tells whether there is one of that name.
+    /// Tells whether there is one of that name, or was when it was paused.
     pub(super) fn set_paused(&mut self, name: &str, is_paused: bool) -> bool {
         self.lanes.take();
-        let named = self.list.iter_mut().find(|r| r.name == name);
-        named.map(|r| r.is_paused = is_paused).is_some()
+        match self.list.iter_mut().find(|r| r.name == name) {
+            Some(named) => {
+                named.is_paused = is_paused;
+                true
+            }
+            None => !is_paused && self.paused_gone.remove(name),
+        }
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Registered> {

@@ -208,6 +208,8 @@ impl HandlerQueue {
             current.scripts.retain(|run| run.key != key);
             count += before - current.scripts.len();
         }
+        // What was put aside for it alone is to be forgotten.
+        self.unpark();
         Some(count)
     }
 

@@ -37,7 +37,8 @@ impl HandlerQueue {
         let (mut present, mut replaced) = (Vec::new(), Vec::new());
         for (index, registered) in self.handlers.list().iter().enumerate() {
             let key = registered.key;
-            let is_new = waiting.number.is_some() && !recorded.contains(&key);
+            let is_numbered = waiting.number.is_some();
+            let is_new = is_numbered && !recorded.contains(&key);
             let is_asking = match is_chosen {
                 true => !is_new,
                 false => registered.asks_for(&waiting.event),
@@ -54,8 +55,11 @@ impl HandlerQueue {
             };
             replaced.extend_from_slice(&replaces);
             let is_later = course.newest_id > 0 && registered.id > course.newest_id;
-            let is_late = is_new && (is_later || !course.done.is_empty()) && replaces.is_empty();
-            if !is_late && !is_through(key) {
+            let is_later = is_later || (course.met_id > 0 && registered.since > course.met_id);
+            let others_had_it = is_numbered && !course.done.is_empty();
+            let is_late = (is_new || !is_numbered) && (is_later || others_had_it);
+            let is_over = is_through(key) || (is_late && replaces.is_empty());
+            if !is_over {
                 present.push(Debt {
                     index,
                     registered,

@@ -12,7 +12,11 @@ const LOOK_INTERVAL_MICROS: u64 = 1_000_000;
 
 impl HandlerQueue {
     /// Puts an event aside until the handlers that are left for it can be run.
-    pub(super) fn park(&mut self, waiting: Waiting, expires_micros: u64) {
+    pub(super) fn park(&mut self, mut waiting: Waiting, expires_micros: u64) {
+        let met_id = &mut waiting.course_mut().met_id;
+        if *met_id == 0 {
+            *met_id = self.handlers.last_id();
+        }
         self.parked_expiry_micros = self.parked_expiry_micros.min(expires_micros);
         self.parked.push_back(waiting);
         while self.parked.bytes() > PARKED_BYTES_MAX {

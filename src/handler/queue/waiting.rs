@@ -38,6 +38,8 @@ pub(super) struct Course {
     /// If not 0, the highest number of a handler that was there when others had it already: handlers that
     /// come later do not get it.
     pub(super) newest_id: u64,
+    /// If not 0, the highest number of a handler that was there when its turn came and it was put aside.
+    pub(super) met_id: u64,
     /// The run that had begun when the agent ended.
     pub(super) begun: Option<BegunRun>,
     /// Handlers that have asked for another run, and the number of the last one.
@@ -60,6 +62,7 @@ static NOTHING: Course = Course {
     done: Vec::new(),
     taken: Vec::new(),
     newest_id: 0,
+    met_id: 0,
     begun: None,
     postponed: Vec::new(),
     before: Vec::new(),

@@ -1,6 +1,7 @@
 //! Handlers with settings, with explicit time.
 
 mod durable;
+mod edits;
 mod merging;
 mod pairs;
 mod retries;

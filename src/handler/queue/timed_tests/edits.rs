@@ -1,0 +1,108 @@
+//! Handlers that are edited, come and go while something waits for them.
+
+use super::*;
+
+impl Timed {
+    fn reload(&mut self, texts: &[&str]) -> &mut Self {
+        self.queue.replace_handlers(list(texts));
+        self
+    }
+
+    /// Name, whether it is paused, and runs.
+    fn handlers(&self) -> String {
+        let handlers = self.queue.handlers().iter();
+        let shown = handlers.map(|r| format!("{} {} {}", r.name, r.is_paused, r.tally.runs));
+        shown.collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[test]
+fn a_paused_handler_stays_so_whatever_is_edited() {
+    let other = r#"{"run": "O", "on": "user:o"}"#;
+    let mut timed = Timed::new(&[r#"{"run": "P", "on": "user"}"#, other]);
+    assert_eq!(timed.user("a", "").run(0), "P a:");
+    timed.queue.set_paused("P", true);
+    timed.user("b", "");
+    // Another setting, another filter, another script with the same first word, another order.
+    for texts in [
+        [r#"{"run": "P", "on": "user", "timeout": "3s"}"#, other],
+        [r#"{"run": "P", "on": "user:b,user:c"}"#, other],
+        [r#"{"run": "P x", "on": "user:b,user:c"}"#, other],
+        [other, r#"{"run": "P x", "on": "user:b,user:c"}"#],
+    ] {
+        assert_eq!(timed.reload(&texts).run(0), "");
+        assert!(timed.handlers().contains("P true 1"), "{texts:?}");
+    }
+    timed.queue.set_paused("P", false);
+    assert_eq!(timed.run(0), "P x b:");
+    timed.assert_done();
+}
+
+#[test]
+fn a_paused_handler_stays_so_while_it_is_gone() {
+    let paused = r#"{"run": "P", "on": "user"}"#;
+    let mut timed = Timed::new(&[paused]);
+    assert!(timed.queue.set_paused("P", true));
+    timed.reload(&[]).reload(&[paused]).user("a", "");
+    assert_eq!(
+        (timed.run(0), timed.handlers()),
+        (String::new(), "P true 0".into())
+    );
+    timed.reload(&[]);
+    assert!(!timed.queue.set_paused("P", true));
+    assert!(timed.queue.set_paused("P", false));
+    assert!(!timed.queue.set_paused("P", false));
+    assert_eq!(timed.reload(&[paused]).user("b", "").run(0), "P b:");
+    timed.assert_done();
+}
+
+#[test]
+fn a_newcomer_does_not_get_what_was_put_aside() {
+    for journal in [false, true] {
+        let (paused, edited) = (
+            r#"{"run": "P", "on": "user"}"#,
+            r#"{"run": "P", "on": "user:a,user:b"}"#,
+        );
+        let new = r#"{"run": "N", "on": "*"}"#;
+        let mut timed = match journal {
+            true => Timed::with_journal(&[paused]),
+            false => Timed::new(&[paused]),
+        };
+        timed.queue.set_paused("P", true);
+        assert_eq!(timed.user("a", "").run(0), "");
+        assert_eq!(timed.reload(&[new, paused]).run(0), "", "{journal}");
+        assert_eq!(timed.user("b", "").run(0), "N b:");
+        assert_eq!(timed.reload(&[new, edited]).run(0), "");
+        timed.queue.set_paused("P", false);
+        assert_eq!(timed.run(0), "P a:, P b:", "{journal}");
+        timed.assert_done();
+    }
+}
+
+#[test]
+fn what_is_to_be_repeated_runs_once_for_an_edited_handler() {
+    let paused = r#"{"run": "P"}"#;
+    let retried = |run: &str| {
+        format!(r#"{{"run": "{run}", "on": "user", "retry": {{"times": 3, "wait": "1s"}}}}"#)
+    };
+    let mut timed = Timed::new(&[&retried("R 1"), paused]);
+    timed.queue.set_paused("P", true);
+    assert_eq!(timed.user("a", "").begin().unwrap(), "R 1 a:");
+    assert_eq!(timed.end(75).run(0), "");
+    assert_eq!(timed.reload(&[&retried("R 2"), paused]).run(0), "R 2 a:");
+    timed.queue.set_paused("P", false);
+    assert_eq!(timed.run(0), "P a:");
+    timed.assert_done();
+}
+
+#[test]
+fn what_was_put_aside_for_one_that_gives_it_up_is_forgotten() {
+    let mut timed = Timed::new(&[r#"{"run": "P"}"#, r#"{"run": "Q"}"#]);
+    timed.queue.set_paused("P", true);
+    timed.queue.set_paused("Q", true);
+    assert_eq!(timed.user("a", "").run(0), "");
+    assert_eq!(timed.queue.drop_handler("P"), Some(1));
+    assert_eq!((timed.run(0), timed.queue.len()), (String::new(), 1));
+    assert_eq!(timed.queue.drop_handler("Q"), Some(1));
+    timed.assert_done();
+}
