@@ -301,6 +301,10 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
             r#"{"encrypt_key": "%", "tags": {"a": "3"}}"#,
             "Invalid encryption key: illegal base64 data at input byte 0\n",
         ),
+        (
+            r#"{"rpc_control_group": "no-such-group", "tags": {"a": "3"}}"#,
+            "Invalid rpc_control_group 'no-such-group': there is no such group\n",
+        ),
     ] {
         write(&file, bad);
         let text = agent.reload("==> Failed to reload configs\n");

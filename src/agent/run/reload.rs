@@ -2,7 +2,7 @@
 
 use log::LevelFilter;
 
-use super::{Agent, Waiting};
+use super::{Agent, Waiting, start};
 use crate::agent::config::settings::Settings;
 use crate::agent::config::sources::Waiting as ReadWaiting;
 use crate::agent::config::{AgentConfig, LiveConfig, check_level};
@@ -22,7 +22,13 @@ impl Agent {
         }
         let checked = read.and_then(|settings| {
             let live = AgentConfig::check_reload(&settings, &sys::host_name())?;
-            Ok((settings, live))
+            let rights = Some(&*settings.rpc_socket_group).filter(|name| !name.is_empty());
+            let control = Some(&*settings.rpc_control_group).filter(|name| !name.is_empty());
+            let fault = start::group_faults(rights, control).next();
+            match fault {
+                Some(why) => Err(start::no_rpc(why)),
+                None => Ok((settings, live)),
+            }
         });
         match checked {
             Ok((settings, live)) => {

@@ -317,12 +317,20 @@ pub(super) fn resolve_rpc(config: &FixedConfig) -> Result<Rpc, String> {
 pub(super) fn rpc_faults(config: &FixedConfig) -> impl Iterator<Item = String> + '_ {
     let addrs = config.rpc_addrs.iter();
     let addrs = addrs.filter_map(|text| Clients::resolve(text).err());
-    let groups = [
-        ("rpc_socket_group", &config.rpc_socket_group),
-        ("rpc_control_group", &config.rpc_control_group),
+    let (rights, control) = (&config.rpc_socket_group, &config.rpc_control_group);
+    addrs.chain(group_faults(rights.as_deref(), control.as_deref()))
+}
+
+/// What of it is about groups.
+pub(super) fn group_faults(
+    rights: Option<&str>,
+    control: Option<&str>,
+) -> impl Iterator<Item = String> {
+    let faults = [
+        socket::group("rpc_socket_group", rights).err(),
+        socket::group("rpc_control_group", control).err(),
     ];
-    let groups = groups.into_iter();
-    addrs.chain(groups.filter_map(|(key, name)| socket::group(key, name.as_deref()).err()))
+    faults.into_iter().flatten()
 }
 
 fn listen_for_rpc(rpc: &Rpc, registry: &Registry) -> Result<Clients, String> {
