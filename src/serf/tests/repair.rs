@@ -371,3 +371,27 @@ fn more_members_are_asked_when_the_clock_has_jumped() {
     }
     assert!(exchanges(&net) <= 12, "{}", exchanges(&net));
 }
+
+#[test]
+fn a_loop_that_was_held_up_forgets_all_that_nobody_can_be_asked_for() {
+    let mut net = Net::new(1);
+    let now = net.now;
+    let state = SerfPushPull {
+        event_ltime: LamportTime(1_000),
+        ..SerfPushPull::default()
+    };
+    let serf = &mut net.host(1).serf;
+    serf.handle_user_state(&state.encode(), None, false, now);
+    for ltime in [1_001, 1_005] {
+        net.gossip_to(1, &event(ltime, "e"));
+    }
+    let late = net.now + SECOND * 10;
+    let serf = &mut net.host(1).serf;
+    // Both the jump of the clock and the gap have been due for long.
+    assert!(serf.poll_timeout().is_some_and(|due| due < late));
+    serf.handle_input(Input::Timeout, late);
+    assert!(serf.poll_timeout().is_none_or(|due| due > late));
+    let counters = serf.counters();
+    let exchanges = counters.repair_exchanges_for_jumps + counters.repair_exchanges_for_gaps;
+    assert_eq!(exchanges, 0);
+}

@@ -343,15 +343,16 @@ impl Serf {
         if self.repair.next_ping.is_some_and(|due| due <= now) {
             self.ping_for_repair(now);
         }
-        match self.repair.due_cause(now) {
-            Some(Cause::Gap) => self.exchange_for_gaps(now),
-            Some(cause) => {
-                let node = self.swim.sample_members(1).pop();
-                if !node.is_some_and(|node| self.start_repair_exchange(&node, cause, now)) {
-                    self.repair.exchanges.forget_jump();
-                }
+        // An exchange that starts puts off all others, and what no exchange can be started for is forgotten.
+        while let Some(cause) = self.repair.due_cause(now) {
+            if cause == Cause::Gap {
+                self.exchange_for_gaps(now);
+                continue;
             }
-            None => {}
+            let node = self.swim.sample_members(1).pop();
+            if !node.is_some_and(|node| self.start_repair_exchange(&node, cause, now)) {
+                self.repair.exchanges.forget_jump();
+            }
         }
     }
 
