@@ -5,6 +5,8 @@ use super::LamportTime;
 /// How far ahead of the own clock a time may be; beyond it its message is ignored. Otherwise one
 /// forged message would use the clock up (gossip spec 8.7).
 const LEAP_MAX: u64 = 1 << 40;
+/// No clock gets that far, in leaps or otherwise: such a time is garbage.
+const ABSURD: u64 = 1 << 63;
 
 /// One of the three clocks of a node. Saturates instead of wrapping.
 #[derive(Clone, Copy, Debug)]
@@ -41,11 +43,27 @@ impl Clock {
         true
     }
 
-    /// Catches up with another node's clock as a push/pull states it.
+    /// Catches up with another node's clock as a push/pull states it, by one leap at most. A node that
+    /// somebody has driven further ahead than a leap would stay apart from the others for good if they did
+    /// not follow it.
     pub(super) const fn catch_up(&mut self, theirs: LamportTime) {
-        if theirs.0 > 0 {
-            let _absurd_is_ignored = self.witness(LamportTime(theirs.0 - 1));
+        let reach = self.0.saturating_add(LEAP_MAX);
+        if theirs.0 > self.0 && theirs.0 < ABSURD {
+            self.0 = if theirs.0 < reach { theirs.0 } else { reach };
         }
+    }
+
+    /// Goes on behind the latest time that an earlier life has seen. `false`: it is absurd, and nothing
+    /// happened.
+    #[must_use]
+    pub(super) const fn go_on(&mut self, seen: LamportTime) -> bool {
+        if seen.0 >= ABSURD {
+            return false;
+        }
+        if seen.0 >= self.0 {
+            self.0 = seen.0 + 1;
+        }
+        true
     }
 
     /// Whether a time lies further back than a ring of `slots` remembers.
@@ -89,10 +107,38 @@ mod tests {
         assert_eq!(clock.now(), LamportTime(1));
         clock.catch_up(LamportTime(9));
         assert_eq!(clock.now(), LamportTime(9));
-        clock.catch_up(LamportTime(u64::MAX));
-        assert_eq!(clock.now(), LamportTime(9));
+        for garbage in [u64::MAX, ABSURD] {
+            clock.catch_up(LamportTime(garbage));
+            assert_eq!(clock.now(), LamportTime(9));
+        }
         assert_eq!(clock.tick(), LamportTime(9));
         assert_eq!(clock.now(), LamportTime(10));
+    }
+
+    #[test]
+    fn who_is_far_ahead_is_caught_up_with_in_leaps() {
+        let mut clock = Clock(5);
+        let far = LamportTime(5 + 2 * LEAP_MAX + 7);
+        assert!(!clock.witness(far));
+        for after in [5 + LEAP_MAX, 5 + 2 * LEAP_MAX, far.0, far.0] {
+            clock.catch_up(far);
+            assert_eq!(clock.now(), LamportTime(after));
+        }
+    }
+
+    #[test]
+    fn a_later_life_goes_on_however_far_the_earlier_one_was() {
+        let mut clock = Clock::new();
+        assert!(!clock.go_on(LamportTime(ABSURD)));
+        assert_eq!(clock.now(), LamportTime(1));
+        for (seen, after) in [
+            (0, 1),
+            (3 * LEAP_MAX, 3 * LEAP_MAX + 1),
+            (7, 3 * LEAP_MAX + 1),
+        ] {
+            assert!(clock.go_on(LamportTime(seen)));
+            assert_eq!(clock.now(), LamportTime(after));
+        }
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Serf {
         } else {
             self.note_event_clock_jump(event_clock, now);
         }
-        // Not beyond this node's own clock, which absurd times do not move.
+        // Not beyond this node's own clock, which absurd times do not move, and others by a leap at most.
         let query_ltime = state.query_ltime.min(self.query_clock.now());
         self.query_order.note_state(query_ltime, None);
         self.hand_over_ready_queries(now);

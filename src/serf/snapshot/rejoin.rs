@@ -59,11 +59,11 @@ impl Serf {
             // So that the times to come are recorded.
             *seen = LamportTime(0);
         };
-        if !self.member_clock.witness(clock) {
+        if !self.member_clock.go_on(clock) {
             absurd("clock", &mut recorder.clock);
         }
         let latest = seen.latest().unwrap_or_default().max(event_clock);
-        if self.event_clock.witness(latest) {
+        if self.event_clock.go_on(latest) {
             self.events.raise_minimum(first);
             self.events.note_seen(&seen);
             self.event_order.skip_below(next(latest));
@@ -72,7 +72,7 @@ impl Serf {
             absurd("event clock", &mut recorder.event_clock);
             self.continues = false;
         }
-        if self.query_clock.witness(query_clock) {
+        if self.query_clock.go_on(query_clock) {
             self.queries.raise_minimum(next(query_clock));
             self.query_order.skip_below(next(query_clock));
         } else {

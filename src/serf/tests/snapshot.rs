@@ -194,7 +194,7 @@ fn absurd_times_of_a_snapshot_are_ignored() {
     let absurd = Snapshot {
         clock: LamportTime(u64::MAX),
         event_clock: LamportTime(u64::MAX),
-        query_clock: LamportTime(1 << 50),
+        query_clock: LamportTime(1 << 63),
         ..Snapshot::default()
     };
     let mut net = Net::new(0);
