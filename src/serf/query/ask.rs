@@ -21,8 +21,9 @@ use crate::wire::serf::{
 
 /// Queries of this node that collect at a time.
 const ASKED_MAX: usize = 1024;
-/// Answers beyond the number of nodes that are up when asking: nodes that come meanwhile.
-const SPARE_ANSWERS: usize = 64;
+/// Acks and replies to a query by nodes that are no members here: they may have joined just now. Who makes
+/// up names does not take the room of members.
+const STRANGERS_MAX: usize = 64;
 
 /// What a query is for.
 #[derive(Debug)]
@@ -39,8 +40,8 @@ pub(in crate::serf) struct Asked {
     purpose: Purpose,
     pub(in crate::serf) deadline: Instant,
     wants_acks: bool,
-    /// Answers that are taken, acks and replies counted apart.
-    capacity: usize,
+    /// Acks and replies by nodes that were no members.
+    strangers: usize,
     pub(in crate::serf) acks: OrderedSet<NodeName>,
     pub(in crate::serf) replies: OrderedSet<NodeName>,
     /// `None`: it is not repeated.
@@ -228,7 +229,7 @@ impl Serf {
             purpose,
             deadline,
             wants_acks,
-            capacity: self.swim.live_node_count().saturating_add(SPARE_ANSWERS),
+            strangers: 0,
             acks: OrderedSet::new(),
             replies: OrderedSet::new(),
             repetition,
@@ -286,6 +287,7 @@ impl Serf {
         now: Instant,
     ) {
         let QueryResponseMessage { ltime, id, .. } = message;
+        let is_member = self.members.record(message.from.as_bytes()).is_some();
         let asked = self.asked.by_time.get_mut(&ltime);
         let Some(asked) = asked.filter(|asked| asked.id == id && now <= asked.deadline) else {
             log::debug!(target: "serf", "No query waits for the response of {} at {ltime}", message.from);
@@ -296,7 +298,8 @@ impl Serf {
         if is_ack && !asked.wants_acks {
             return;
         }
-        let pending = message.flags & RESPONSE_FLAG_PENDING != 0;
+        let has_room = is_member || asked.strangers < STRANGERS_MAX;
+        let pending = has_room && message.flags & RESPONSE_FLAG_PENDING != 0;
         if let Some(repetition) = &mut asked.repetition {
             if !is_ack || !pending {
                 repetition.settled(&message.from);
@@ -310,12 +313,13 @@ impl Serf {
         } else {
             &mut asked.replies
         };
-        if seen.len() >= asked.capacity || !seen.insert(message.from.clone()) {
+        if !has_room || !seen.insert(message.from.clone()) {
             log::debug!(target: "serf", "Dropping a further response of {} at {ltime}", message.from);
             self.counters.duplicate_responses += 1;
             self.counters.duplicate_acks += u64::from(is_ack);
             return;
         }
+        asked.strangers += usize::from(!is_member);
         match is_ack {
             true => self.counters.acks += 1,
             false => self.counters.responses += 1,
