@@ -17,13 +17,13 @@ pub use queries::*;
 pub use soon::*;
 pub use truth::*;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cottar::serf::Member;
 use cottar::time::Duration;
 use cottar::wire::NodeName;
 
-use crate::cluster::NodeId;
+use crate::cluster::{NodeId, Twist};
 use crate::history::{Record, Steady, What};
 
 type Verdict = Result<(), String>;
@@ -43,6 +43,8 @@ pub struct Limits {
     pub queue_messages_max: usize,
     /// Of a stream's life: the phases of gossip spec 2.9.5 one after the other.
     pub stream_age_max: Duration,
+    /// Between two pings of a node that knows that it lacks something.
+    pub hurried_ping: Duration,
 }
 
 /// All of them.
@@ -60,6 +62,8 @@ pub fn check_all(history: &[Record], limits: &Limits) -> Verdict {
     handlers_run_one_at_a_time_in_order(history)?;
     queues_stay_within_limits(history, limits)?;
     streams_end(history, limits)?;
+    repairs_stay_within_bounds(history, limits)?;
+    liars_cost_little(history)?;
     nothing_comes_twice_over_all_lives(history)?;
     what_was_missed_comes_afterwards(history)?;
     nothing_comes_from_before_a_join(history)?;
@@ -93,6 +97,31 @@ fn lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
     ends.map(life).collect()
 }
 
+/// The nodes that behave as another program would.
+fn twisted(history: &[Record]) -> BTreeMap<NodeId, Twist> {
+    let twists = history.iter().filter_map(|record| match record.what {
+        What::Twisted(twist) => Some((record.node, twist)),
+        _ => None,
+    });
+    twists.collect()
+}
+
+/// Of the lives at the end those of this program: what it promises it promises them.
+fn own_lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
+    let twisted = twisted(history);
+    let mut lives = lives_at_the_end(history);
+    lives.retain(|(node, _)| !twisted.contains_key(node));
+    lives
+}
+
+/// Of the lives at the end those that tell no lies.
+fn honest_lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
+    let twisted = twisted(history);
+    let mut lives = lives_at_the_end(history);
+    lives.retain(|(node, _)| twisted.get(node) != Some(&Twist::Liar));
+    lives
+}
+
 fn living_names(history: &[Record]) -> BTreeSet<NodeName> {
     let lives = lives_at_the_end(history);
     let names = history.iter().filter_map(|record| match &record.what {
@@ -115,5 +144,7 @@ pub fn runs_are_the_same(first: u64, second: u64) -> Verdict {
 
 #[cfg(test)]
 mod delivery_tests;
+#[cfg(test)]
+mod peer_tests;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,14 @@
 //! Nodes in virtual time: drives each core as the shell would, and carries its bytes.
 
 mod bytes;
+mod liar;
 mod looking;
+mod spread;
 mod turn;
 mod twist;
 
-pub use twist::Twist;
+pub use liar::Inventions;
+pub use twist::{Twist, Twisted};
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -157,6 +160,8 @@ pub struct Node {
     called: bool,
     /// Whom it tries to join until somebody answers.
     pub calling: Vec<NodeId>,
+    /// Datagrams that it has sent in this life.
+    datagrams: u64,
     started_at: Instant,
     resumed_at: Instant,
     stopping: Option<Stop>,
@@ -195,6 +200,16 @@ enum Happening {
     },
     Wake {
         node: NodeId,
+    },
+    /// A node that sends user events and queries at ticks alone has its next one.
+    Tick {
+        node: NodeId,
+        life: u32,
+    },
+    /// A liar makes something up.
+    Invention {
+        node: NodeId,
+        life: u32,
     },
     HandlerEnd {
         node: NodeId,
@@ -270,7 +285,7 @@ pub struct Sim {
     /// Keep a history and look into the nodes after each input. Off for very large clusters.
     pub observing: bool,
     /// Nodes that behave as another program would.
-    pub twists: BTreeMap<NodeId, Twist>,
+    pub twisted: BTreeMap<NodeId, Twisted>,
     by_addr: BTreeMap<SocketAddr, NodeId>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     sequence: u64,
@@ -292,7 +307,7 @@ impl Sim {
             returned: BTreeMap::new(),
             traffic: Traffic::default(),
             observing: true,
-            twists: BTreeMap::new(),
+            twisted: BTreeMap::new(),
             by_addr: BTreeMap::new(),
             queue: BinaryHeap::new(),
             sequence: 0,
@@ -324,6 +339,7 @@ impl Sim {
             next_inbound: 0,
             called: false,
             calling: Vec::new(),
+            datagrams: 0,
             started_at: self.now,
             resumed_at: self.now,
             stopping: None,
@@ -352,8 +368,11 @@ impl Sim {
         envelope.keyring = node.keyring();
         let mut config = node.spec.config.clone();
         let rejoin = node.spec.rejoin_after_leave;
-        config.snapshot =
-            (node.disk.snapshot.as_ref()).map(|file| Snapshot::decode(file, rejoin).0);
+        let twisted = self.twisted.get(&id);
+        config.snapshot = node.disk.snapshot.as_ref().map(|file| {
+            let file = twisted.map_or(file.clone(), |twisted| twisted.reads(file));
+            Snapshot::decode(&file, rejoin).0
+        });
         let continues = config.snapshot.as_ref().is_some_and(Snapshot::continues);
         let serf = Serf::new(config, envelope, seed, now).unwrap();
         node.before = node.stopped.take();
@@ -366,6 +385,7 @@ impl Sim {
         serf.handle_input(handlers, now);
         node.serf = Some(serf);
         node.host_up = true;
+        node.datagrams = 0;
         node.started_at = now;
         node.resumed_at = now;
         let (name, addr) = (node.spec.config.name.clone(), node.spec.config.addr);
@@ -376,7 +396,21 @@ impl Sim {
             continues,
         };
         self.record(id, started);
+        self.arm_invention(id);
         self.after_input(id);
+    }
+
+    /// Makes a node behave as another program would, from now on and in all its lives.
+    pub fn twist(&mut self, id: NodeId, twist: Twist) {
+        let twisted = Twisted::new(twist, &self.nodes[id].spec);
+        self.twisted.insert(id, twisted);
+        self.record(id, What::Twisted(twist));
+    }
+
+    /// Whether a node behaves like the reference.
+    fn is_reference(&self, id: NodeId) -> bool {
+        let twist = self.twisted.get(&id).map(|twisted| twisted.twist);
+        twist == Some(Twist::Reference)
     }
 
     /// Gives a stopped node another address.
@@ -427,8 +461,9 @@ impl Sim {
         ignore_old: bool,
         retry: bool,
     ) -> CommandId {
-        // As the agent's `-retry-join` does it.
-        let goes_on = retry && self.is_up(id) && self.serf(id).continues();
+        // As the agent's `-retry-join` does it, and the reference's does not.
+        let goes_on =
+            retry && self.is_up(id) && self.serf(id).continues() && !self.is_reference(id);
         let ignore_old = ignore_old && !goes_on;
         let targets = others.iter().map(|&other| JoinTarget {
             name: None,
@@ -516,6 +551,9 @@ impl Sim {
         node.next_inbound = 0;
         node.called = false;
         node.calling.clear();
+        if let Some(twisted) = self.twisted.get_mut(&id) {
+            twisted.forget();
+        }
         let streams = std::mem::take(&mut node.streams);
         let host_up = node.host_up;
         self.record(id, What::Stopped(why));
@@ -601,10 +639,18 @@ impl Sim {
         self.now = next.at;
         match next.what {
             Happening::Datagram { to, from, bytes } => {
-                self.feed(to, Incoming::Datagram { from, bytes });
+                let bytes = match self.twisted.get_mut(&to) {
+                    Some(twisted) => twisted.incoming(bytes),
+                    None => Some(bytes),
+                };
+                if let Some(bytes) = bytes {
+                    self.feed(to, Incoming::Datagram { from, bytes });
+                }
             }
             Happening::Lane { connection, side } => self.advance_lane(connection, side),
             Happening::Wake { node } => self.wake(node),
+            Happening::Tick { node, life } => self.tick(node, life),
+            Happening::Invention { node, life } => self.invent(node, life),
             Happening::HandlerEnd { node, life } => {
                 if self.nodes[node].life == life {
                     self.feed(node, Incoming::HandlerEnded);

@@ -7,7 +7,7 @@ use cottar::swim::NodeState;
 use cottar::time::{Duration, Instant};
 use cottar::wire::NodeName;
 
-use crate::cluster::NodeId;
+use crate::cluster::{NodeId, Twist};
 
 /// One line of the history.
 #[derive(Clone, Debug)]
@@ -51,6 +51,18 @@ pub struct Steady {
     pub in_order: bool,
 }
 
+/// What a node has done in this life because of what others say of events and queries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    pub datagrams: u64,
+    /// Exchanges of states to repair.
+    pub exchanges: u64,
+    /// Pings to repair.
+    pub pings: u64,
+    /// Repeated queries that it has answered again.
+    pub answers: u64,
+}
+
 /// What happened. Some of it is only for who reads a history.
 #[derive(Clone, Debug)]
 #[allow(dead_code)]
@@ -61,6 +73,8 @@ pub enum What {
         /// With a memory of the life before this one.
         continues: bool,
     },
+    /// The node behaves as another program would, in all its lives.
+    Twisted(Twist),
     Stopped(Stop),
     Paused,
     Resumed,
@@ -102,6 +116,10 @@ pub enum What {
         /// Somebody opened a stream to it before.
         called: bool,
     },
+    /// A liar has told somebody of a user event of this time.
+    Invented {
+        ltime: LamportTime,
+    },
     /// A user event was accepted from a command.
     Fired {
         name: Vec<u8>,
@@ -132,6 +150,11 @@ pub enum What {
     Calm,
     /// From here on, or no more, events and queries are all that happens.
     Steady(Option<Steady>),
+    /// What a node has spent so far. `quiet`: since the last such record nobody fired or asked anything.
+    Spent {
+        spent: Spent,
+        quiet: bool,
+    },
     /// A queue got deeper than ever, or this is the end.
     Queues {
         depths: Depths,

@@ -3,6 +3,7 @@
 mod afterwards;
 mod failures;
 mod farewells;
+mod liars;
 mod news;
 mod order;
 mod queries;
@@ -55,6 +56,7 @@ pub fn close(mut sim: Sim) {
     let limits = Limits {
         queue_messages_max: 4096,
         stream_age_max: secs(30),
+        hurried_ping: Duration::from_millis(100),
     };
     checkers::check_all(&sim.history, &limits).unwrap();
 }

@@ -11,13 +11,14 @@ use cottar::swim;
 use cottar::time::{Duration, Instant};
 
 use crate::checkers::{self, Lateness, Limits};
-use crate::cluster::{Node, NodeId, RETRY_JOIN, Sim, Spec, host_addr, node_name};
+use crate::cluster::{Inventions, Node, NodeId, RETRY_JOIN, Sim, Spec, host_addr, node_name};
 use crate::handlers::Pace;
 use crate::history::{Stop, What};
 use crate::network::Weather;
 
 mod bound;
 mod delivery;
+mod peers;
 
 use bound::{BAD_LUCK, convergence_bound};
 
@@ -129,6 +130,7 @@ impl Swarm {
             hosts,
         };
         swarm.draw_habits(&base);
+        swarm.draw_peers(seed);
         swarm
     }
 
@@ -409,7 +411,9 @@ impl Swarm {
 fn run_seed(seed: u64) -> Result<Outcome, String> {
     let mut swarm = Swarm::new(seed);
     swarm.form()?;
+    swarm.let_liars_invent(Inventions::Leaping);
     swarm.chaos();
+    swarm.let_liars_invent(Inventions::New);
     swarm.calm();
     let config = swarm.sim.nodes[0].spec.config.clone();
     let hosts = swarm.sim.nodes.len();
@@ -431,13 +435,17 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
     }
     // Lost datagrams may have made two nodes hold each other failed (seed 555).
     swarm.settle(bound)?;
+    swarm.let_liars_invent(Inventions::Refused);
+    swarm.sim.record_spending(false);
     swarm.sim.run_for(Duration::from_secs(60));
+    swarm.sim.record_spending(true);
     swarm.sim.finish();
     let limits = Limits {
         queue_messages_max: config.queue_depth_max,
         // An exchange's dial, write and read, or the longest probe's fallback ping.
         stream_age_max: (config.swim.stream_timeout * 3)
             .max(config.swim.probe_interval * config.swim.awareness_max),
+        hurried_ping: config.swim.gossip_interval / 2,
     };
     checkers::check_all(&swarm.sim.history, &limits)?;
     let events = checkers::everybody_gets_it_soon(&swarm.sim.history)?;

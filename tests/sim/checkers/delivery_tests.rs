@@ -8,12 +8,12 @@ use cottar::serf::{
 };
 use cottar::time::Instant;
 
-fn in_life(life: u32, mut record: Record) -> Record {
+pub(super) fn in_life(life: u32, mut record: Record) -> Record {
     record.life = life;
     record
 }
 
-fn fired(millis: u64, node: NodeId, payload: &str) -> Record {
+pub(super) fn fired(millis: u64, node: NodeId, payload: &str) -> Record {
     let fired = What::Fired {
         name: b"deploy".to_vec(),
         payload: payload.into(),
@@ -22,7 +22,7 @@ fn fired(millis: u64, node: NodeId, payload: &str) -> Record {
 }
 
 /// Node 1 stops and starts again; in the end both nodes run.
-fn restarted(continues: bool, before: Vec<Record>, after: Vec<Record>) -> Vec<Record> {
+pub(super) fn restarted(continues: bool, before: Vec<Record>, after: Vec<Record>) -> Vec<Record> {
     let again = What::Started {
         name: cluster_name("b"),
         addr: crate::cluster::host_addr(0),
@@ -109,7 +109,7 @@ fn an_event_from_before_a_join_is_seen() {
     run(5, 40, joins(&[0, 1], true, false)).unwrap();
 }
 
-const STEADY: Steady = Steady {
+pub(super) const STEADY: Steady = Steady {
     loss: 0.0,
     bound: Some(Duration::from_secs(2)),
     hoped: Duration::from_secs(1),
@@ -118,7 +118,7 @@ const STEADY: Steady = Steady {
 };
 
 /// Both nodes run, and this happens in a steady time.
-fn steadily(steady: Steady, news: Vec<Record>) -> Vec<Record> {
+pub(super) fn steadily(steady: Steady, news: Vec<Record>) -> Vec<Record> {
     let mut all = vec![at(10, 0, What::Steady(Some(steady)))];
     all.extend(news);
     all.push(at(8_000, 0, What::Steady(None)));
@@ -203,16 +203,17 @@ fn an_answer_that_does_not_come_back_is_counted() {
 
 #[test]
 fn disorder_is_seen() {
-    let query = |ltime| {
+    let query_until = |deadline, ltime| {
         Event::Query(Query {
             ltime: LamportTime(ltime),
             id: 1,
             name: b"load".to_vec(),
             payload: Vec::new(),
             source_node: None,
-            deadline: Instant::from_millis(5),
+            deadline: Instant::from_millis(deadline),
         })
     };
+    let query = |ltime| query_until(6, ltime);
     let run = |first: Record, second: Record| events_come_in_order(&[first, second]);
     let event = |millis, ltime| delivered(millis, 0, 0, user(ltime, "x"));
     assert!(run(event(5, 2), event(5, 1)).is_err());
@@ -220,6 +221,8 @@ fn disorder_is_seen() {
     run(event(5, 2), event(6, 1)).unwrap();
     run(event(5, 2), delivered(5, 0, 1, query(1))).unwrap();
     assert!(run(delivered(5, 0, 0, query(2)), delivered(5, 0, 1, query(1))).is_err());
+    let hasty = delivered(5, 0, 0, query_until(5, 2));
+    run(hasty, delivered(5, 0, 1, query(1))).unwrap();
 }
 
 #[test]

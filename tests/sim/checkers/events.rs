@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use cottar::serf::Event;
 use cottar::time::Instant;
 
-use super::lives::{first_lives, first_of};
-use super::{EventKey, Life, Verdict, life, lives_at_the_end};
+use super::lives::{REMEMBERED_TIMES, first_lives, first_of};
+use super::{EventKey, Life, Verdict, honest_lives_at_the_end, life, twisted};
+use crate::cluster::Twist;
 use crate::history::{Record, What};
 
 /// No life of a node gets the same user event twice.
@@ -30,9 +31,13 @@ pub fn events_come_at_most_once(history: &[Record]) -> Verdict {
 }
 
 /// Every user event that a node that still runs has got, has been got by every node that ran and
-/// was joined when it was fired, and runs still. (Names and payloads are unique in a run.)
+/// was joined when it was fired, and runs still, while it is remembered. One that behaves like the
+/// reference ignores in its later lives what has a lower time than it had seen. (Names and payloads are
+/// unique in a run.)
 pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
-    let living = lives_at_the_end(history);
+    let living = honest_lives_at_the_end(history);
+    let twisted = twisted(history);
+    let mut newest = 0;
     let first = first_lives(history);
     let mut skipped: BTreeMap<Life, u64> = BTreeMap::new();
     let mut joined: BTreeMap<Life, (Instant, u64)> = BTreeMap::new();
@@ -46,7 +51,9 @@ pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
             // It may have joined before and ended before it could say so; what it skipped is unknown.
             What::Started {
                 continues: true, ..
-            } if !joined.contains_key(&(record.node, record.life - 1)) => {
+            } if !joined.contains_key(&(record.node, record.life - 1))
+                || twisted.get(&record.node) == Some(&Twist::Reference) =>
+            {
                 skipped.insert(first_of(&first, life(record)), u64::MAX);
             }
             What::Joined { skipped_before, .. } => {
@@ -56,10 +63,12 @@ pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
                 let skipped = skipped.entry(first_of(&first, life(record))).or_insert(0);
                 *skipped = (*skipped).max(*skipped_before);
             }
+            What::Invented { ltime } => newest = newest.max(ltime.0),
             What::Delivered {
                 event: Event::User(event),
                 ..
             } => {
+                newest = newest.max(event.ltime.0);
                 let key = (&event.name[..], &event.payload[..]);
                 let entry = got.entry(key).or_insert((event.ltime.0, BTreeSet::new()));
                 entry.1.insert(life(record));
@@ -74,8 +83,8 @@ pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
         let Some((ltime, by)) = got.get(&(&name[..], &payload[..])) else {
             continue;
         };
-        if by.is_disjoint(&living) {
-            continue; // died with those who knew
+        if by.is_disjoint(&living) || ltime + REMEMBERED_TIMES <= newest {
+            continue; // died with those who knew, or forgotten
         }
         for (who, (since, skipped_before)) in &joined {
             let earlier = skipped.get(&first_of(&first, *who)).unwrap_or(&0);

@@ -1,11 +1,13 @@
 //! What has an end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use cottar::time::{Duration, Instant};
 use cottar::wire::NodeName;
 
-use super::{Limits, Verdict, lives_at_the_end};
-use crate::history::{Record, What};
+use super::{Life, Limits, Verdict, life, lives_at_the_end, twisted};
+use crate::cluster::Twist;
+use crate::history::{Record, Spent, What};
 
 /// No queue is deeper than it may be: one membership message a name, and the Serf queues' limit. In
 /// the end, with somebody to tell, all are empty.
@@ -47,6 +49,73 @@ pub fn streams_end(history: &[Record], limits: &Limits) -> Verdict {
                     record.at, record.node
                 ));
             }
+        }
+    }
+    Ok(())
+}
+
+/// What nodes of this program have spent between two looks at them, how long that was, and whether it was
+/// quiet.
+fn spending(history: &[Record]) -> impl Iterator<Item = (&Record, Spent, Duration, bool)> {
+    let twisted = twisted(history);
+    let mut last: BTreeMap<Life, (Instant, Spent)> = BTreeMap::new();
+    history.iter().filter_map(move |record| {
+        let What::Spent { spent, quiet } = record.what else {
+            return None;
+        };
+        let before = last.insert(life(record), (record.at, spent));
+        let (since, before) = before.filter(|_| !twisted.contains_key(&record.node))?;
+        let between = Spent {
+            datagrams: spent.datagrams - before.datagrams,
+            exchanges: spent.exchanges - before.exchanges,
+            pings: spent.pings - before.pings,
+            answers: spent.answers - before.answers,
+        };
+        Some((record, between, record.at.since(since), quiet))
+    })
+}
+
+/// Whoever says what: a node starts one exchange a second to repair, beside its own pings as many
+/// because of others as its bucket has, and answers no more repeated queries than that has (delivery
+/// spec, "Summaries, digests, gaps" and "Repeated queries").
+pub fn repairs_stay_within_bounds(history: &[Record], limits: &Limits) -> Verdict {
+    for (record, spent, time, _) in spending(history) {
+        let seconds = time.as_secs_f64();
+        let own = seconds / limits.hurried_ping.as_secs_f64();
+        let within = spent.exchanges as f64 <= seconds + 1.0
+            && spent.pings as f64 <= own + 16.0 + seconds * 50.0 + 1.0
+            && spent.answers as f64 <= 1_024.0 * (1.0 + seconds);
+        if !within {
+            return Err(format!(
+                "{:?}: node {} has spent {spent:?} in {time:?}",
+                record.at, record.node
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Exchanges in a quiet minute because of one liar: at once and after 1, 3, 7, 15, 31 and 61 seconds.
+const EXCHANGES_OF_A_LIAR: u64 = 7;
+/// Exchanges because of what the time before has left over: a gap, for which three members are asked.
+const EXCHANGES_LEFT_OVER: u64 = 3;
+/// Datagrams that a node sends in a second of it, its probes and those of others included.
+const DATAGRAMS_PER_SECOND: f64 = 16.0;
+
+/// In quiet time a liar brings each node of this program to a few exchanges and datagrams.
+pub fn liars_cost_little(history: &[Record]) -> Verdict {
+    let twisted = twisted(history);
+    let liars = twisted.values().filter(|twist| **twist == Twist::Liar);
+    let liars = liars.count() as u64;
+    for (record, spent, time, quiet) in spending(history) {
+        let datagrams = DATAGRAMS_PER_SECOND * time.as_secs_f64();
+        let within = spent.exchanges <= liars * EXCHANGES_OF_A_LIAR + EXCHANGES_LEFT_OVER
+            && spent.datagrams as f64 <= datagrams;
+        if quiet && liars > 0 && !within {
+            return Err(format!(
+                "{:?}: with {liars} liars node {} has spent {spent:?} in quiet {time:?}",
+                record.at, record.node
+            ));
         }
     }
     Ok(())

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use cottar::serf::Event;
 use cottar::time::{Duration, Instant};
 
-use super::{EventKey, Life, Verdict, life, lives_at_the_end};
-use crate::cluster::NodeId;
+use super::{
+    EventKey, Life, Verdict, honest_lives_at_the_end, life, own_lives_at_the_end, twisted,
+};
+use crate::cluster::{NodeId, Twist};
 use crate::history::{Record, What};
 
 /// For each life the first of those that it goes on from, each with the memory of the one before:
@@ -62,13 +64,14 @@ pub fn nothing_comes_twice_over_all_lives(history: &[Record]) -> Verdict {
 }
 
 /// Events whose times are this far below the newest are forgotten by those who got them.
-const REMEMBERED_TIMES: u64 = 512;
+pub(super) const REMEMBERED_TIMES: u64 = 512;
 
 /// A node that runs in the end and goes on from an earlier life has got, in one of its lives, each
 /// user event that was fired since it was first joined and that somebody else who runs in the end
 /// got in the life that still runs.
 pub fn what_was_missed_comes_afterwards(history: &[Record]) -> Verdict {
-    let living = lives_at_the_end(history);
+    let living = own_lives_at_the_end(history);
+    let honest = honest_lives_at_the_end(history);
     let first = first_lives(history);
     // By first life: since when it was joined, and what it skipped by that.
     let mut joined: BTreeMap<Life, (Instant, u64)> = BTreeMap::new();
@@ -85,6 +88,7 @@ pub fn what_was_missed_comes_afterwards(history: &[Record]) -> Verdict {
                 let entry = joined.entry(life(record)).or_insert((record.at, 0));
                 entry.1 = entry.1.max(*skipped_before);
             }
+            What::Invented { ltime } => newest = newest.max(ltime.0),
             _ => {
                 if let Some((key, ltime)) = delivered(record) {
                     newest = newest.max(ltime);
@@ -115,7 +119,7 @@ pub fn what_was_missed_comes_afterwards(history: &[Record]) -> Verdict {
                 && skipped_before <= ltime;
             let someone = by
                 .iter()
-                .any(|life| life.0 != who.0 && living.contains(life));
+                .any(|life| life.0 != who.0 && honest.contains(life));
             let got_it = by.iter().any(|life| first_of(&first, *life) == beginning);
             if due && someone && !got_it {
                 return Err(format!(
@@ -138,15 +142,22 @@ const HELD_MAX: Duration = Duration::from_secs(5);
 /// For so long at most an event waits for earlier ones to be handed over first, with any profile.
 const ORDER_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// So far a new node's clock follows the others' at its first exchange.
+const FIRST_LEAP: u64 = 1 << 40;
+
 /// A node that joins without replay, and goes on from no earlier life, gets no user event that all of
-/// those whom it joined had got before it asked.
+/// those whom it joined had got before it asked. One that behaves like the reference may, if it is taken
+/// for its earlier life. Clocks beyond [`FIRST_LEAP`] were driven there by a liar.
 pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
     let first = first_lives(history);
     let mut started: BTreeMap<NodeId, (u32, Instant)> = BTreeMap::new();
     let mut got: BTreeMap<Life, BTreeMap<EventKey<'_>, Instant>> = BTreeMap::new();
+    let mut far: BTreeSet<EventKey<'_>> = BTreeSet::new();
     // What must not come any more, and since when.
     let mut banned: BTreeMap<Life, (Instant, BTreeSet<EventKey<'_>>)> = BTreeMap::new();
     let mut had_joined: BTreeSet<Life> = BTreeSet::new();
+    let twisted = twisted(history);
+    let lies = |node: &NodeId| twisted.get(node) == Some(&Twist::Liar);
     for record in history {
         let who = life(record);
         let fault = |key: EventKey<'_>, ltime: &str| {
@@ -164,6 +175,9 @@ pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
             {
                 return fault(key, &format!(" of time {ltime}"));
             }
+            if ltime > FIRST_LEAP {
+                far.insert(key);
+            }
             got.entry(who).or_default().entry(key).or_insert(record.at);
         }
         match &record.what {
@@ -176,7 +190,11 @@ pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
                 ignores_old: true,
                 called,
                 ..
-            } if had_joined.insert(who) && first_of(&first, who) == who => {
+            } if had_joined.insert(who)
+                && first_of(&first, who) == who
+                && !contacts.iter().any(lies)
+                && !(record.life > 0 && twisted.contains_key(&record.node)) =>
+            {
                 let lives = contacts.iter().map(|&node| {
                     let (number, since) = started.get(&node)?;
                     (since < asked_at).then_some((node, *number))
@@ -194,6 +212,7 @@ pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
                 let of_one = got.get(one).into_iter().flat_map(BTreeMap::keys);
                 let known: BTreeSet<EventKey<'_>> = of_one
                     .filter(|key| before(one, key) && others.iter().all(|o| before(o, key)))
+                    .filter(|key| !far.contains(*key))
                     .copied()
                     .collect();
                 // Somebody may have exchanged states with it first, or it waited too long.

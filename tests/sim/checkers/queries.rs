@@ -6,7 +6,7 @@ use cottar::serf::{CommandId, Event, QueryRecord};
 use cottar::time::{Duration, Instant};
 use cottar::wire::NodeName;
 
-use super::{Life, Verdict, life, lives_at_the_end, with_steady};
+use super::{Life, Verdict, life, lives_at_the_end, twisted, with_steady};
 use crate::history::{Record, Steady, What};
 
 /// A query of a node that runs to the end is done exactly once, not before its deadline; what comes
@@ -109,7 +109,8 @@ pub(super) struct Answer<'a> {
     pub command: CommandId,
     pub asked_at: Instant,
     pub deadline: Instant,
-    pub wants_acks: bool,
+    /// The query asks for acks, and asker and answerer are of this program.
+    pub is_promised: bool,
     /// What was going on when the query was asked, and when it was answered.
     pub steady: (Option<Steady>, Option<Steady>),
     pub came_back: bool,
@@ -118,6 +119,7 @@ pub(super) struct Answer<'a> {
 /// All answers, in the order in which they were sent.
 pub(super) fn answers(history: &[Record]) -> Vec<Answer<'_>> {
     let living = lives_at_the_end(history);
+    let twisted = twisted(history);
     let mut names: BTreeMap<Life, &NodeName> = BTreeMap::new();
     let mut asked = BTreeMap::new();
     let mut returned = BTreeSet::new();
@@ -134,7 +136,8 @@ pub(super) fn answers(history: &[Record]) -> Vec<Answer<'_>> {
                 deadline,
                 acks,
             } if living.contains(&life(record)) => {
-                let query = (*command, record.at, *deadline, !acks.is_empty(), steady);
+                let is_promised = !acks.is_empty() && !twisted.contains_key(&record.node);
+                let query = (*command, record.at, *deadline, is_promised, steady);
                 asked.insert((*ltime, *id), query);
             }
             What::Answered {
@@ -143,7 +146,7 @@ pub(super) fn answers(history: &[Record]) -> Vec<Answer<'_>> {
                 sent: true,
                 ..
             } => {
-                let (Some(&(command, asked_at, deadline, wants_acks, before)), Some(from)) =
+                let (Some(&(command, asked_at, deadline, is_promised, before)), Some(from)) =
                     (asked.get(&(*ltime, *id)), names.get(&life(record)))
                 else {
                     continue;
@@ -154,7 +157,7 @@ pub(super) fn answers(history: &[Record]) -> Vec<Answer<'_>> {
                     command,
                     asked_at,
                     deadline,
-                    wants_acks,
+                    is_promised: is_promised && !twisted.contains_key(&record.node),
                     steady: (before, steady),
                     came_back: false,
                 });

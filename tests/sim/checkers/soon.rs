@@ -8,7 +8,7 @@ use cottar::time::Instant;
 use cottar::wire::NodeName;
 
 use super::queries::answers;
-use super::{EventKey, Life, Verdict, life, lives_at_the_end, with_steady};
+use super::{EventKey, Life, Verdict, life, own_lives_at_the_end, twisted, with_steady};
 use crate::cluster::NodeId;
 use crate::history::{Record, What};
 
@@ -38,19 +38,29 @@ fn arrivals(history: &[Record]) -> Arrivals<'_> {
 }
 
 /// Each user event fired in a steady time comes to every node that runs to the end within the time
-/// that the steady time gives. Returns how many took longer than it hopes for.
+/// that the steady time gives. Where another program has fired it, that counts from when the first node
+/// of this program has it. Returns how many took longer than it hopes for.
 pub fn everybody_gets_it_soon(history: &[Record]) -> Result<Lateness, String> {
-    let living = lives_at_the_end(history);
+    let living = own_lives_at_the_end(history);
     let got = arrivals(history);
     let nobody = BTreeMap::new();
+    let twisted = twisted(history);
     let mut lateness = Lateness::default();
     for (steady, record) in with_steady(history) {
         let (Some(steady), What::Fired { name, payload }) = (steady, &record.what) else {
             continue;
         };
         let by = got.get(&(&name[..], &payload[..])).unwrap_or(&nobody);
+        let known = living.iter().filter_map(|who| by.get(who)).min();
+        let from = match twisted.contains_key(&record.node) {
+            true => known.copied(),
+            false => Some(record.at),
+        };
+        let Some(from) = from else {
+            continue;
+        };
         for who in &living {
-            let took = by.get(who).map(|at| at.since(record.at));
+            let took = by.get(who).map(|at| at.since(from));
             lateness.pairs += 1;
             lateness.late += u64::from(took.is_none_or(|took| took > steady.hoped));
             if steady
@@ -73,9 +83,9 @@ pub fn everybody_gets_it_soon(history: &[Record]) -> Result<Lateness, String> {
 }
 
 /// Each node that a query of a steady time is for, and that runs to the end, acknowledges it, if
-/// the asker wants to know and runs to the end too. Returns how many did not where that can happen.
+/// the asker wants to know and runs to the end too, and both are of this program. Returns how many did not where that can happen.
 pub fn queries_reach_everybody(history: &[Record]) -> Result<Lateness, String> {
-    let living = lives_at_the_end(history);
+    let living = own_lives_at_the_end(history);
     let mut names: BTreeMap<NodeId, &NodeName> = BTreeMap::new();
     let mut acked: BTreeSet<(CommandId, &NodeName)> = BTreeSet::new();
     for record in history {
@@ -115,14 +125,14 @@ pub fn queries_reach_everybody(history: &[Record]) -> Result<Lateness, String> {
     Ok(lateness)
 }
 
-/// How many answers were given in steady times, to queries that ask for acks and whose askers run to the
-/// end, and how many of these did not come back. Only those of the first half of a query's time count: for
+/// How many answers were given in steady times, between nodes of this program, to queries that ask for
+/// acks and whose askers run to the end, and how many of these did not come back. Only those of the first half of a query's time count: for
 /// the others few of the asker's repetitions are left.
 pub fn answers_come_back(history: &[Record]) -> Lateness {
     let mut lateness = Lateness::default();
     for answer in answers(history) {
         let half = answer.asked_at + answer.deadline.since(answer.asked_at) / 2;
-        if answer.wants_acks && answer.steady.0.is_some() && answer.at <= half {
+        if answer.is_promised && answer.steady.0.is_some() && answer.at <= half {
             lateness.pairs += 1;
             lateness.late += u64::from(!answer.came_back);
         }
@@ -130,7 +140,8 @@ pub fn answers_come_back(history: &[Record]) -> Lateness {
     lateness
 }
 
-/// What a node hands over at one instant goes by time, user events and queries each.
+/// What a node hands over at one instant goes by time, user events and queries each. A query that leaves
+/// its handlers no time waits for nothing.
 pub fn events_come_in_order(history: &[Record]) -> Verdict {
     let mut last: BTreeMap<(Life, bool), (Instant, u64)> = BTreeMap::new();
     // A leave, too, may have waited while the process was stopped: it ends all waiting.
@@ -148,7 +159,7 @@ pub fn events_come_in_order(history: &[Record]) -> Verdict {
             What::Delivered {
                 event: Event::Query(query),
                 ..
-            } => (true, query.ltime.0),
+            } if query.deadline > record.at => (true, query.ltime.0),
             _ => continue,
         };
         let before = last.insert((life(record), is_query), (record.at, ltime));
@@ -166,10 +177,11 @@ pub fn events_come_in_order(history: &[Record]) -> Verdict {
 }
 
 /// In steady times in which that is promised, the events of one node come to each other node in
-/// order.
+/// order, if both are of this program.
 pub fn a_nodes_events_come_in_order(history: &[Record]) -> Verdict {
-    let living = lives_at_the_end(history);
+    let living = own_lives_at_the_end(history);
     let got = arrivals(history);
+    let twisted = twisted(history);
     let mut latest: BTreeMap<(Life, NodeId), Instant> = BTreeMap::new();
     for (steady, record) in with_steady(history) {
         if let What::Steady(_) = record.what {
@@ -183,7 +195,8 @@ pub fn a_nodes_events_come_in_order(history: &[Record]) -> Verdict {
         };
         for (who, at) in by.iter().filter(|(who, _)| living.contains(who)) {
             let before = latest.insert((*who, record.node), *at);
-            if before.is_some_and(|before| before > *at) && steady.in_order {
+            let promised = steady.in_order && !twisted.contains_key(&record.node);
+            if before.is_some_and(|before| before > *at) && promised {
                 return Err(format!(
                     "{at:?}: node {} got {:?} of node {} before an earlier one",
                     who.0,

@@ -12,6 +12,7 @@ use cottar::wire::VersionVector;
 pub(super) const LIMITS: Limits = Limits {
     queue_messages_max: 4096,
     stream_age_max: Duration::from_secs(30),
+    hurried_ping: Duration::from_millis(100),
 };
 
 pub(super) fn at(millis: u64, node: NodeId, what: What) -> Record {

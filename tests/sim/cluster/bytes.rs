@@ -14,7 +14,11 @@ impl Sim {
         self.print(id, &transmit);
         match transmit {
             Transmit::Datagram { to, bytes } => self.send_datagram(id, to, bytes),
-            Transmit::Open { stream, to } => self.open(id, stream, to),
+            Transmit::Open { stream, to } => {
+                let twisted = self.twisted.get_mut(&id);
+                let to = twisted.map_or(to, |twisted| twisted.opens(to));
+                self.open(id, stream, to);
+            }
             Transmit::Write { stream, bytes } => {
                 let Some((connection, side)) = self.stream(id, stream) else {
                     return;
@@ -42,6 +46,7 @@ impl Sim {
         let (kind, number, bytes): (u64, u64, &[u8]) = match transmit {
             Transmit::Datagram { to, bytes } => {
                 self.traffic.datagrams += 1;
+                self.nodes[id].datagrams += 1;
                 self.traffic.datagram_bytes += bytes.len() as u64;
                 let host = self.by_addr.get(to).map_or(u64::MAX, |&host| host as u64);
                 (1, host, bytes)
@@ -82,16 +87,18 @@ impl Sim {
         let Some(&host) = self.by_addr.get(&to) else {
             return;
         };
-        let mut bytes = Some(bytes);
-        if let Some(twist) = self.twists.get(&id) {
-            bytes = bytes.and_then(|bytes| twist.outgoing(&bytes, &mut self.rng));
-        }
-        if let Some(twist) = self.twists.get(&host) {
-            bytes = bytes.and_then(|bytes| twist.incoming(&bytes));
-        }
-        let Some(bytes) = bytes else {
-            return;
+        let bytes = match self.twisted.get_mut(&id) {
+            Some(twisted) => twisted.outgoing(bytes, &mut self.rng),
+            None => Some(bytes),
         };
+        self.arm_tick(id);
+        if let Some(bytes) = bytes {
+            self.carry(id, host, bytes);
+        }
+    }
+
+    /// A datagram is on its way.
+    pub(super) fn carry(&mut self, id: NodeId, host: NodeId, bytes: Vec<u8>) {
         let from = self.nodes[id].spec.config.addr;
         let delays = self.network.datagram_delays(&mut self.rng, id, host);
         if let [Some(first), second] = delays {

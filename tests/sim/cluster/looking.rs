@@ -8,7 +8,7 @@ use cottar::time::Instant;
 use cottar::wire::NodeName;
 
 use super::{Node, NodeId, Sim};
-use crate::history::{Depths, Record, What};
+use crate::history::{Depths, Record, Spent, What};
 
 impl Sim {
     pub fn is_up(&self, id: NodeId) -> bool {
@@ -135,6 +135,22 @@ impl Sim {
     /// A hash of all bytes that all nodes sent, with the times.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+
+    /// Writes down what each node has spent so far.
+    pub fn record_spending(&mut self, quiet: bool) {
+        for id in self.up() {
+            let counters = self.serf(id).counters();
+            let spent = Spent {
+                datagrams: self.nodes[id].datagrams,
+                exchanges: counters.repair_exchanges_for_gaps
+                    + counters.repair_exchanges_for_digests
+                    + counters.repair_exchanges_for_jumps,
+                pings: counters.repair_pings,
+                answers: counters.repeats_answered,
+            };
+            self.record(id, What::Spent { spent, quiet });
+        }
     }
 
     pub fn record(&mut self, node: NodeId, what: What) {

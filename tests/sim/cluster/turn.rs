@@ -103,6 +103,9 @@ impl Sim {
 
     /// Drains the outputs, then looks at the node. Asking must change nothing.
     pub(super) fn after_input(&mut self, id: NodeId) {
+        if let (Some(twisted), Some(serf)) = (self.twisted.get_mut(&id), &self.nodes[id].serf) {
+            twisted.note_exchanges(serf.counters());
+        }
         let looks_closely = self.traffic.inputs % INVARIANTS_EVERY == 0;
         let poll_timeout = |sim: &Sim| sim.nodes[id].serf.as_ref().and_then(Serf::poll_timeout);
         let timeout = looks_closely.then(|| poll_timeout(self));
@@ -233,7 +236,8 @@ impl Sim {
                 );
             }
             (Asked::Leave, CommandResult::Done) => self.nodes[id].stopping = Some(Stop::Left),
-            (Asked::UserEvent { name, payload }, CommandResult::Fired(_)) => {
+            (Asked::UserEvent { name, payload }, CommandResult::Fired(ltime)) => {
+                self.spread_fired(id, *ltime, &name, &payload);
                 self.record(id, What::Fired { name, payload });
             }
             (

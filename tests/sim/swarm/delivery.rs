@@ -85,6 +85,7 @@ impl Swarm {
         // reach everybody: whom chance passes over hears later (seed 1789).
         let up = self.sim.up();
         let reaches_all = up.len() - 1 <= config.swim.retransmit_multiplier as usize;
+        let up = self.tell_no_lies(up);
         let senders = match self.tries.chance(0.5) {
             true => vec![up[self.tries.below(up.len())]],
             false => up.clone(),
@@ -98,6 +99,7 @@ impl Swarm {
             in_order: loss == 0.0 && senders.len() == 1 && reaches_all,
         };
         let first = up[0];
+        self.sim.record_spending(false);
         self.sim.record(first, What::Steady(Some(steady)));
         for _ in 0..3 {
             match self.tries.below(3) {
@@ -112,6 +114,7 @@ impl Swarm {
         self.sim.run_for(config.swim.gossip_interval * 100);
         self.sim.network.weather = Weather::fair();
         self.sim.record(first, What::Steady(None));
+        self.sim.record_spending(false);
         loss
     }
 

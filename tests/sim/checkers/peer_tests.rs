@@ -1,0 +1,215 @@
+//! What is expected where some nodes behave as another program would, and what liars may cost.
+
+use super::delivery_tests::{STEADY, fired, in_life, restarted, steadily};
+use super::tests::{LIMITS, at, both, delivered, ending, joined, started, user, with};
+use super::*;
+use crate::history::Spent;
+use cottar::serf::{CommandId, LamportTime, QueryRecord};
+use cottar::time::Instant;
+
+/// The same history, in which a node is another program's.
+fn with_twist(mut history: Vec<Record>, node: NodeId, twist: Twist) -> Vec<Record> {
+    history.insert(0, at(0, node, What::Twisted(twist)));
+    history
+}
+
+#[test]
+fn a_late_event_is_this_program_s_fault_alone() {
+    let run = |by: NodeId, at: [Option<u64>; 2], twisted: Option<NodeId>| {
+        let mut news = vec![fired(100, by, "x")];
+        for (node, at) in at.into_iter().enumerate() {
+            news.extend(at.map(|at| delivered(at, node, 0, user(1, "x"))));
+        }
+        news.sort_by_key(|record| record.at);
+        let history = steadily(STEADY, news);
+        everybody_gets_it_soon(&match twisted {
+            Some(node) => with_twist(history, node, Twist::Reference),
+            None => history,
+        })
+    };
+    assert!(run(0, [Some(100), None], None).is_err());
+    // The receiver is the reference.
+    let one = Ok(Lateness { pairs: 1, late: 0 });
+    assert_eq!(run(0, [Some(100), None], Some(1)), one);
+    // The sender is: from when the first of this program has it.
+    assert_eq!(run(0, [Some(100), Some(7_000)], Some(0)), one);
+    assert_eq!(run(0, [Some(100), None], Some(0)), Ok(Lateness::default()));
+    assert!(run(1, [None, Some(100)], None).is_err());
+}
+
+#[test]
+fn only_nodes_of_this_program_must_ack_each_other() {
+    let command = CommandId(4);
+    let asked = What::Asked {
+        command,
+        ltime: LamportTime(1),
+        id: 9,
+        deadline: Instant::from_millis(1000),
+        acks: vec![1],
+    };
+    let answered = |came_back: bool| {
+        let record = QueryRecord::Response {
+            from: crate::cluster::node_name("b"),
+            payload: None,
+        };
+        let sent = What::Answered {
+            ltime: LamportTime(1),
+            id: 9,
+            deadline: Instant::from_millis(1000),
+            sent: true,
+        };
+        let mut news = vec![at(20, 0, asked.clone()), at(30, 1, sent)];
+        news.extend(came_back.then(|| at(31, 0, What::Returned { command, record })));
+        steadily(STEADY, news)
+    };
+    let lost = answered(false);
+    assert!(queries_reach_everybody(&lost).is_err());
+    assert_eq!(answers_come_back(&lost), Lateness { pairs: 1, late: 1 });
+    for node in [0, 1] {
+        let mixed = with_twist(lost.clone(), node, Twist::Reference);
+        assert_eq!(queries_reach_everybody(&mixed), Ok(Lateness::default()));
+        assert_eq!(answers_come_back(&mixed), Lateness::default());
+    }
+}
+
+#[test]
+fn the_reference_may_miss_what_came_before_it_restarted() {
+    let news = vec![delivered(150, 0, 0, user(7, "x")), fired(150, 0, "x")];
+    let missed = restarted(true, vec![], news);
+    assert!(what_was_missed_comes_afterwards(&missed).is_err());
+    let mixed = with_twist(missed, 1, Twist::Reference);
+    what_was_missed_comes_afterwards(&mixed).unwrap();
+    // What is fired after it has joined again it gets, unless its time is low: it may be.
+    let after = |continues| {
+        let rejoined = in_life(1, at(250, 1, joined(0, &[0])));
+        let news = vec![
+            rejoined,
+            delivered(300, 0, 0, user(7, "x")),
+            fired(300, 0, "x"),
+        ];
+        restarted(continues, vec![], news)
+    };
+    for twist in [Twist::Reference, Twist::Liar] {
+        let mixed = with_twist(after(true), 1, twist);
+        events_reach_the_connected(&mixed).unwrap();
+    }
+    assert!(events_reach_the_connected(&after(true)).is_err());
+    let mixed = with_twist(after(false), 1, Twist::Reference);
+    assert!(events_reach_the_connected(&mixed).is_err());
+}
+
+#[test]
+fn a_leap_of_the_clock_makes_forget() {
+    let run = |ltime| {
+        let leap = What::Invented {
+            ltime: LamportTime(ltime),
+        };
+        let news = vec![
+            delivered(100, 0, 0, user(7, "x")),
+            fired(100, 0, "x"),
+            at(110, 0, leap),
+        ];
+        events_reach_the_connected(&with(ending(both(), both()), news))
+    };
+    assert!(run(518).is_err());
+    run(519).unwrap();
+}
+
+#[test]
+fn who_joins_a_liar_is_promised_nothing() {
+    let join = What::Joined {
+        skipped_before: 3,
+        contacts: vec![0],
+        asked_at: Instant::from_millis(20),
+        ignores_old: true,
+        called: false,
+    };
+    let history = vec![
+        at(0, 0, started("a")),
+        delivered(5, 0, 0, user(2, "x")),
+        at(10, 1, started("b")),
+        at(30, 1, join),
+        delivered(40, 1, 0, user(2, "x")),
+    ];
+    assert!(nothing_comes_from_before_a_join(&history).is_err());
+    let of = |node, twist| with_twist(history.clone(), node, twist);
+    nothing_comes_from_before_a_join(&of(0, Twist::Liar)).unwrap();
+    for node in [0, 1] {
+        let first_life = of(node, Twist::Reference);
+        assert!(nothing_comes_from_before_a_join(&first_life).is_err());
+    }
+}
+
+#[test]
+fn what_repairs_and_lies_cost_is_seen() {
+    let run = |spent: Spent, quiet, twisted: Option<(NodeId, Twist)>| {
+        let mut history = vec![
+            at(0, 0, started("a")),
+            at(
+                1_000,
+                0,
+                What::Spent {
+                    spent: Spent::default(),
+                    quiet: false,
+                },
+            ),
+            at(61_000, 0, What::Spent { spent, quiet }),
+        ];
+        if let Some((node, twist)) = twisted {
+            history = with_twist(history, node, twist);
+        }
+        let bounds = repairs_stay_within_bounds(&history, &LIMITS);
+        (bounds.is_ok(), liars_cost_little(&history).is_ok())
+    };
+    let most = Spent {
+        datagrams: 960,
+        exchanges: 10,
+        pings: 3_617,
+        answers: 1_024 * 61,
+    };
+    let liar = Some((1, Twist::Liar));
+    assert_eq!(run(most, true, liar), (true, true));
+    for (more, by_quiet) in [
+        (
+            Spent {
+                exchanges: 11,
+                ..most
+            },
+            (true, false),
+        ),
+        (
+            Spent {
+                datagrams: 961,
+                ..most
+            },
+            (true, false),
+        ),
+        (
+            Spent {
+                exchanges: 62,
+                ..most
+            },
+            (false, false),
+        ),
+        (
+            Spent {
+                pings: 3_618,
+                ..most
+            },
+            (false, true),
+        ),
+        (
+            Spent {
+                answers: 1_024 * 61 + 1,
+                ..most
+            },
+            (false, true),
+        ),
+    ] {
+        assert_eq!(run(more, true, liar), by_quiet, "{more:?}");
+        assert_eq!(run(more, false, liar), (by_quiet.0, true));
+        assert_eq!(run(more, true, None), (by_quiet.0, true));
+        // What a node of another program does is its own affair.
+        assert_eq!(run(more, true, Some((0, Twist::Liar))), (true, true));
+    }
+}

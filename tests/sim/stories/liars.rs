@@ -1,0 +1,91 @@
+//! What a hostile member can do by lies about clocks and queries, and what it cannot.
+
+use cottar::serf::{CommandResult, LamportTime, QueryParams, QueryRecord};
+use cottar::time::Duration;
+use cottar::wire::serf::{QueryResponseMessage, RESPONSE_FLAG_ACK, SerfMessage, UserEventMessage};
+
+use super::{cluster, cut_both_ways, got, secs};
+use crate::cluster::{Twist, host_addr, node_name};
+
+/// The furthest time that a node with that clock believes.
+fn leap(clock: u64) -> SerfMessage {
+    SerfMessage::UserEvent(UserEventMessage {
+        ltime: LamportTime(clock + (1 << 40)),
+        name: b"deploy".to_vec(),
+        payload: Some(format!("leap from {clock}").into_bytes()),
+        coalesce: false,
+    })
+}
+
+/// The swarm's seed 8 with a liar: times that are too far ahead of a node's clock are refused. One that had
+/// been brought further ahead than that, by several messages that only it got, refused the others' events
+/// as old, and they refused its, for good. Exchanges of states end that.
+#[test]
+fn who_was_driven_far_ahead_is_caught_up_with() {
+    let mut sim = cluster(271, 4);
+    sim.twist(2, Twist::Liar);
+    cut_both_ways(&mut sim, &[3], &[0, 1]);
+    sim.network.cut(3, 2);
+    for _ in 0..3 {
+        let clock = sim.serf(3).stats().event_time;
+        sim.say(2, host_addr(3), &[leap(clock)]);
+        sim.run_for(Duration::from_millis(10));
+    }
+    assert!(sim.serf(3).stats().event_time > 3 << 40);
+    assert_eq!(sim.serf(0).stats().event_time, 1);
+    sim.network.mend_all();
+    // Each exchange brings one leap, and the first one three more within seconds.
+    sim.run_for(secs(60));
+    for id in [0, 1, 3] {
+        sim.user_event(id, "deploy", &format!("from {id}"));
+    }
+    sim.run_for(secs(2));
+    for id in [0, 1, 3] {
+        for from in [0, 1, 3] {
+            assert_eq!(got(&sim, id, &format!("from {from}")), 1, "{from} at {id}");
+        }
+    }
+}
+
+/// Whoever knows a query's id can answer it under any name. That took the room of those who answered later.
+#[test]
+fn answers_of_nobody_take_no_room_of_members() {
+    let mut sim = cluster(272, 6);
+    sim.twist(5, Twist::Liar);
+    let params = QueryParams {
+        name: b"load".to_vec(),
+        request_ack: true,
+        ..QueryParams::default()
+    };
+    let query = sim.query(0, params);
+    let Some(&CommandResult::Queried { ltime, id, .. }) = sim.result(query) else {
+        panic!("{:?}", sim.result(query));
+    };
+    for flags in [RESPONSE_FLAG_ACK, 0] {
+        for packet in 0..10 {
+            let ghost = |number| {
+                SerfMessage::QueryResponse(QueryResponseMessage {
+                    ltime,
+                    id,
+                    from: node_name(&format!("ghost-{packet}-{number}")),
+                    flags,
+                    payload: None,
+                })
+            };
+            let ghosts: Vec<SerfMessage> = (0..20).map(ghost).collect();
+            sim.say(5, host_addr(0), &ghosts);
+        }
+    }
+    sim.run_for(secs(5));
+    let of_member = |name: &cottar::wire::NodeName| name.as_bytes().starts_with(b"n");
+    let (mut acks, mut answers, mut strangers) = (0, 0, 0);
+    for (_, record) in &sim.returned[&query] {
+        match record {
+            QueryRecord::Ack { from } if of_member(from) => acks += 1,
+            QueryRecord::Response { from, .. } if of_member(from) => answers += 1,
+            QueryRecord::Done => {}
+            _ => strangers += 1,
+        }
+    }
+    assert_eq!((acks, answers, strangers), (6, 6, 64));
+}
