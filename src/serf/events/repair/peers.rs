@@ -38,10 +38,12 @@ pub(in crate::serf) struct Peers {
 }
 
 impl Peers {
-    /// A member has shown what it is.
+    /// A member has shown what it is. Who shows one thing now and another then keeps what limits the
+    /// repairs with it.
     pub(in crate::serf) fn learn(&mut self, name: &NodeName, addr: SocketAddr, is_cottar: bool) {
-        let before = self.by_name.get(name);
-        if before.is_some_and(|peer| peer.addr == addr && peer.is_cottar == is_cottar) {
+        let known = self.by_name.get_mut(name);
+        if let Some(peer) = known.filter(|peer| peer.addr == addr) {
+            peer.is_cottar = is_cottar;
             return;
         }
         let peer = Peer {
@@ -124,8 +126,13 @@ mod tests {
         peers.learn(&name("a"), addr(2), true);
         // Another address: another node.
         assert_eq!(peers.get(&name("a")).unwrap().mismatches, 0);
-        peers.learn(&name("a"), addr(2), false);
-        assert!(!peers.is_cottar(&name("a")));
+        // The same node, which says something else: what limits it stays.
+        peers.get_mut(&name("a")).unwrap().mismatches = 3;
+        for is_cottar in [false, true, false] {
+            peers.learn(&name("a"), addr(2), is_cottar);
+            assert_eq!(peers.is_cottar(&name("a")), is_cottar);
+            assert_eq!(peers.get(&name("a")).unwrap().mismatches, 3);
+        }
         peers.check_invariants(|_| true);
         peers.forget(&name("a"));
         peers.check_invariants(|_| false);
