@@ -268,6 +268,7 @@ impl<'a> Driver<'a> {
 
     fn history(&self) -> History {
         History {
+            now: self.now(),
             loss: self.loss,
             patience: self.settings.patience,
             slack: self.settings.profile.slack(),

@@ -102,6 +102,8 @@ impl NodeHistory {
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct History {
+    /// When all this was known.
+    pub now: f64,
     /// Percentage of datagrams dropped.
     pub loss: u8,
     /// Factor for the allowed times.

@@ -279,7 +279,16 @@ impl Court<'_> {
         {
             return;
         }
-        let is_promised = self.promised_from(event, node).is_finite();
+        let promised = self.promised_from(event, node);
+        let is_promised = promised.is_finite();
+        // What a Serf fired may be on its way to the first cottar, or from there to the others.
+        let accepted = event.accepted.unwrap_or(event.asked);
+        let since = if is_promised { promised } else { accepted };
+        let is_by_serf = self.history.nodes[event.firer].kind == Kind::Serf;
+        if is_by_serf && self.history.now < since + self.under_way(event) {
+            self.verdict.open += usize::from(self.history.nodes[node].kind == Kind::Cottar);
+            return;
+        }
         let is_certain = self.is_certain(event) && is_promised;
         let is_forgotten = self.is_forgotten(event, one);
         let account = self.account(node);

@@ -34,6 +34,7 @@ fn history() -> History {
         accepted: Some(second as f64 + 0.51),
     };
     let mut history = History {
+        now: 60.0,
         loss: 0,
         patience: 1.0,
         slack: 0.0,
@@ -327,6 +328,19 @@ fn what_a_serf_keeps_to_itself_is_late_for_nobody() {
     });
     assert_eq!(lost.broken, Vec::<String>::new());
     assert_eq!(lost.accounts[&Kind::Cottar].uncertain, 2);
+    assert!(lost.is_complete());
+    // Somebody may still get it, or has got it only now.
+    for (now, cottars) in [(40.0, &[0, 2][..]), (42.5, &[2])] {
+        let open = by_serf(&|history| {
+            history.now = now;
+            run_of(history, 0, "e39").at = 41.0;
+            cottars
+                .iter()
+                .for_each(|node| remove(history, *node, "e39"));
+        });
+        assert_eq!(open.broken, Vec::<String>::new());
+        assert!(!open.is_complete());
+    }
     let missed = by_serf(&|history| remove(history, 2, "e39"));
     assert!(
         missed.broken[0].starts_with("D4 n2 missed e39"),
