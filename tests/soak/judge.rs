@@ -318,7 +318,8 @@ impl Court<'_> {
     /// told the newcomer to begin behind.
     fn is_hidden(&self, event: &Event, one: &Membership) -> bool {
         let youth = event.asked - one.joined;
-        if youth > self.under_way(event) {
+        // What nobody has run yet is still to come.
+        if youth > self.under_way(event) || self.ltime(event).is_none() {
             return false;
         }
         let before = self

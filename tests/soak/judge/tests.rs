@@ -392,6 +392,17 @@ fn a_newcomer_is_not_owed_what_its_join_hid() {
 }
 
 #[test]
+fn what_nobody_has_run_yet_is_still_to_come() {
+    let open = verdict(|history| {
+        history.patience = 4.0;
+        history.events[1].coalesced = true;
+        (0..3).for_each(|node| remove(history, node, "e6"));
+    });
+    assert!(!open.is_complete());
+    assert_eq!(open.broken.len(), 3, "{:?}", open.broken);
+}
+
+#[test]
 fn a_leave_without_rejoin_begins_anew() {
     for rejoins in [true, false] {
         let found = broken(|history| {
