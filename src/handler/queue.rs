@@ -233,6 +233,7 @@ impl HandlerQueue {
             self.known_tags.follow(&mut waiting);
         }
         self.changes.follow(&mut waiting);
+        self.enlist_row(at);
         let mut handlers = self.handlers.list().iter();
         let is_asked_for = handlers.any(|r| r.asks_for(&waiting.event));
         if is_asked_for {

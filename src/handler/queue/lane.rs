@@ -7,7 +7,7 @@ use super::room::give_way;
 use super::{Waiting, cost};
 use crate::handler::HandlerSettings;
 use crate::ordered::{OrderedMap, sort_by};
-use crate::serf::{Event, Member, MemberEvent};
+use crate::serf::{Event, Member, MemberEvent, UserEvent};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
@@ -192,7 +192,7 @@ impl Lane {
     /// Whether a user event of that name waits here, which a newer one takes the place of.
     pub(super) fn has_user_event(&self, name: &[u8]) -> bool {
         self.iter()
-            .any(|w| matches!(&w.event, Event::User(event) if event.name == *name))
+            .any(|w| user_event(w).is_some_and(|event| event.name == *name))
     }
 
     /// Gives up what it does not keep.
@@ -233,22 +233,37 @@ impl Lane {
     }
 }
 
+fn user_event(waiting: &Waiting) -> Option<&UserEvent> {
+    match &waiting.event {
+        Event::User(event) => Some(event),
+        _ => None,
+    }
+}
+
 /// Puts an event behind others, at the cost of older news of the same nodes, or of the older user event of
-/// the same name. Returns what was superseded by it.
+/// the same name. Returns what was superseded.
 fn merge(list: &mut VecDeque<Waiting>, event: Waiting) -> Vec<Waiting> {
     match &event.event {
         Event::Member(_) => merge_members(list, event),
         Event::User(user) => {
-            let is_older = |w: &Waiting| matches!(&w.event, Event::User(u) if u.name == user.name);
-            let older = list.iter().position(is_older);
-            let mut older = older.and_then(|at| list.remove(at));
-            let mut event = event;
-            if let Some(older) = &mut older {
-                let tickets = std::mem::take(&mut older.course_mut().tickets);
-                event.course_mut().tickets.extend(tickets);
-            }
-            list.push_back(event);
-            older.into_iter().collect()
+            let (name, ltime) = (&user.name, user.ltime);
+            let same = list
+                .iter()
+                .position(|w| user_event(w).is_some_and(|u| u.name == *name));
+            let Some((at, same)) = same.and_then(|at| Some((at, list.remove(at)?))) else {
+                list.push_back(event);
+                return Vec::new();
+            };
+            // One that is read back from the disk comes late.
+            let is_late = user_event(&same).is_some_and(|same| same.ltime > ltime);
+            let (at, mut newer, mut older) = match is_late {
+                true => (at, same, event),
+                false => (list.len(), event, same),
+            };
+            let tickets = std::mem::take(&mut older.course_mut().tickets);
+            newer.course_mut().tickets.extend(tickets);
+            list.insert(at, newer);
+            vec![older]
         }
         Event::Query(_) => {
             list.push_back(event);

@@ -256,3 +256,29 @@ fn hold_comes_before_settle() {
     assert_eq!(timed.at(15.0).run(0), "H join:c, H failed:a+b");
     timed.assert_done();
 }
+
+#[test]
+fn the_latest_is_kept_whatever_comes_late() {
+    let block = r#"{"run": "B", "on": "user:block"}"#;
+    let mut timed = Timed::with_journal(&[
+        block,
+        r#"{"run": "L", "on": "user:u,member-join,member-failed", "latest": true}"#,
+    ]);
+    timed.user("block", "");
+    assert_eq!(timed.begin().unwrap(), "B block:");
+    // Edited during a run: what had come before is for the new one, too.
+    timed.user("u", "1").user("u", "2").members(Join, &["n"]);
+    let edited = r#"{"run": "E", "on": "user:u,member-join,member-failed", "latest": true}"#;
+    timed.queue.replace_handlers(list(&[block, edited]));
+    timed.user("u", "3").members(Failed, &["n"]).end(0);
+    assert_eq!(timed.run(0), "E u:3, E failed:n");
+    timed.assert_done();
+    // One of the past, as from the disk.
+    timed.user("block", "");
+    assert_eq!(timed.begin().unwrap(), "B block:");
+    timed.user("u", "4").members(Join, &["n"]);
+    timed.ltime = 2;
+    timed.user("u", "0").end(0);
+    assert_eq!(timed.run(0), "E u:4, E join:n");
+    timed.assert_done();
+}
