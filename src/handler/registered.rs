@@ -8,7 +8,7 @@ use super::queue::lane::Lane;
 use super::queue::waiting::Waiting;
 use super::settings::{Durability, HandlerSettings, name_all};
 use super::{End, EventFilter, Outcome};
-use crate::ordered::OrderedSet;
+use crate::ordered::OrderedMap;
 use crate::serf::{Event, QueryHandlers, event_hash};
 use crate::time::{Duration, Instant};
 
@@ -113,8 +113,8 @@ pub(super) struct Registry {
     pub(super) hold_departures: bool,
     /// Some handler asks for syncs.
     pub(super) want_sync: bool,
-    /// The names of handlers that were paused and are gone.
-    paused_gone: OrderedSet<String>,
+    /// The names of handlers that were paused and are gone, with what they had as [`Registered::since`].
+    paused_gone: OrderedMap<String, u64>,
     /// Until a lane may have changed.
     lanes: Cell<Option<Lanes>>,
 }
@@ -188,7 +188,8 @@ impl Registry {
     /// was edited, and the tally of one of the same name.
     fn follow(&mut self, gone: &[Registered], last_id: u64) {
         let paused = gone.iter().filter(|r| r.is_paused);
-        self.paused_gone.extend(paused.map(|r| r.name.clone()));
+        self.paused_gone
+            .extend(paused.map(|r| (r.name.clone(), r.since)));
         for new in self.list.iter_mut().filter(|r| r.id > last_id) {
             for old in gone {
                 let is_named = old.name == new.name;
@@ -199,7 +200,10 @@ impl Registry {
                     new.since = new.since.min(old.since);
                 }
             }
-            new.is_paused = self.paused_gone.remove(&new.name);
+            if let Some(since) = self.paused_gone.remove(&new.name) {
+                new.is_paused = true;
+                new.since = new.since.min(since);
+            }
         }
     }
 
@@ -252,7 +256,7 @@ impl Registry {
                 named.is_paused = is_paused;
                 true
             }
-            None => !is_paused && self.paused_gone.remove(name),
+            None => !is_paused && self.paused_gone.remove(name).is_some(),
         }
     }
 

@@ -264,7 +264,11 @@ impl HandlerQueue {
             return under_way;
         };
         let events = self.row.events().chain(self.parked.events());
-        let waits = |w: &&Waiting| !w.course().is_through(key) && registered.wants(&w.event);
+        let is_over = |w: &Waiting| {
+            let is_late = registered.comes_after(w.course()) && !w.recorded.contains(&key);
+            is_late || w.course().is_through(key)
+        };
+        let waits = |w: &&Waiting| !is_over(w) && registered.wants(&w.event);
         let in_lane = registered.waiting().count() + usize::from(registered.lane.sync.is_some());
         under_way + in_lane + events.filter(waits).count()
     }

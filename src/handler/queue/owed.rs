@@ -1,6 +1,6 @@
 //! Whom an event is still for.
 
-use super::{HandlerQueue, Waiting};
+use super::{Course, HandlerQueue, Waiting};
 use crate::handler::Registered;
 use crate::handler::journal::HandlerKey;
 use crate::serf::Event;
@@ -21,6 +21,14 @@ pub(super) struct Owed<'a> {
     pub(super) present: Vec<Debt<'a>>,
     /// Missing handlers that are waited for.
     pub(super) missing: Vec<HandlerKey>,
+}
+
+impl Registered {
+    /// Whether it came when others had had the event already.
+    pub(super) fn comes_after(&self, course: &Course) -> bool {
+        (course.newest_id > 0 && self.id > course.newest_id)
+            || (course.met_id > 0 && self.since > course.met_id)
+    }
 }
 
 impl HandlerQueue {
@@ -54,8 +62,7 @@ impl HandlerQueue {
                 false => Vec::new(),
             };
             replaced.extend_from_slice(&replaces);
-            let is_later = course.newest_id > 0 && registered.id > course.newest_id;
-            let is_later = is_later || (course.met_id > 0 && registered.since > course.met_id);
+            let is_later = registered.comes_after(course);
             let others_had_it = is_numbered && !course.done.is_empty();
             let is_late = (is_new || !is_numbered) && (is_later || others_had_it);
             let is_over = is_through(key) || (is_late && replaces.is_empty());

@@ -57,6 +57,29 @@ fn a_paused_handler_stays_so_while_it_is_gone() {
 }
 
 #[test]
+fn what_another_paused_handler_keeps_is_there_for_one_that_comes_back() {
+    let (paused, other) = (r#"{"run": "P"}"#, r#"{"run": "Q"}"#);
+    let mut timed = Timed::new(&[paused, other]);
+    timed.queue.set_paused("P", true);
+    timed.queue.set_paused("Q", true);
+    assert_eq!(timed.user("a", "").run(0), "");
+    let waiting = |timed: &Timed| {
+        let handlers = timed.queue.handlers().iter();
+        let counts = handlers.map(|r| timed.queue.waiting_for(r.key));
+        counts.collect::<Vec<_>>()
+    };
+    timed.reload(&[other]).run(0);
+    timed.reload(&[paused, other, r#"{"run": "N"}"#]).run(0);
+    // What came later has nothing that waits for it.
+    assert_eq!(waiting(&timed), [1, 1, 0]);
+    timed.queue.set_paused("P", false);
+    assert_eq!(timed.run(0), "P a:");
+    timed.queue.set_paused("Q", false);
+    assert_eq!(timed.run(0), "Q a:");
+    timed.assert_done();
+}
+
+#[test]
 fn a_newcomer_does_not_get_what_was_put_aside() {
     for journal in [false, true] {
         let (paused, edited) = (
