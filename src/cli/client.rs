@@ -210,7 +210,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn handler_sync(&mut self, request: &Request) -> Result<Option<Vec<RunEnd>>> {
+    pub fn handler_runs(&mut self, request: &Request) -> Result<Option<Vec<RunEnd>>> {
         let body = known(self.call(request, None))?;
         body.map(|body| decode_runs(&body))
             .transpose()

@@ -5,7 +5,7 @@ pub(super) mod check;
 mod event;
 pub(super) mod queue;
 mod report;
-pub(super) mod sync;
+pub(super) mod runs;
 pub(super) mod test;
 
 use std::io::Write;

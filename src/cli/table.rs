@@ -174,7 +174,7 @@ pub const COMMANDS: &[Command] = &[
         flags: &[FORMAT],
         calls_agent: true,
         own: true,
-        run: Run::Status(handler::sync::sync),
+        run: Run::Status(handler::runs::sync),
     },
     Command {
         name: "handler test",

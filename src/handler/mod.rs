@@ -25,7 +25,7 @@ pub use invocation::{Invocation, Local};
 pub use moment::Moment;
 pub use outcome::{Answer, End, Outcome};
 pub use pattern::Pattern;
-pub use queue::NoSync;
+pub use queue::NoRun;
 pub use queue::{Counters, HandlerQueue};
 pub use registered::{Registered, Tally};
 pub use script::InvalidEventScript;

@@ -28,7 +28,7 @@ pub(super) mod waiting;
 
 pub use control::{Entry, EntryState};
 pub use durable::MAX_AGE;
-pub use sync::NoSync;
+pub use sync::NoRun;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

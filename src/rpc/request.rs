@@ -106,7 +106,7 @@ pub enum Request {
     },
     /// Run handlers with the state of the cluster: the one of that name, or, if it is empty, all that ask for
     /// it.
-    SyncHandlers {
+    RunHandlers {
         name: Vec<u8>,
         /// The reply comes when the runs have ended.
         is_awaited: bool,
@@ -232,7 +232,7 @@ impl Request {
             Request::PauseHandler {
                 is_paused: false, ..
             } => "cottar-handler-resume",
-            Request::SyncHandlers { .. } => "cottar-handler-sync",
+            Request::RunHandlers { .. } => "cottar-handler-sync",
         }
     }
 
@@ -253,7 +253,7 @@ impl Request {
                 | Request::OwnEvent { .. }
                 | Request::HandlerQueue
                 | Request::DropQueue { .. }
-                | Request::SyncHandlers { .. }
+                | Request::RunHandlers { .. }
         )
     }
 }

@@ -97,7 +97,7 @@ fn requests() -> Vec<(Request, bool)> {
             false,
         ),
         (
-            Request::SyncHandlers {
+            Request::RunHandlers {
                 name: text(),
                 is_awaited: false,
             },

@@ -303,13 +303,13 @@ impl Agent {
                 let result = change.apply(&mut self.handlers);
                 self.rpc.queue_changed(request, result);
             }
-            Action::Sync {
+            Action::RunHandlers {
                 request,
                 name,
                 is_awaited,
             } => {
                 let queue = &mut self.handlers;
-                self.rpc.sync_handlers(request, &name, is_awaited, queue);
+                self.rpc.run_handlers(request, &name, is_awaited, queue);
             }
             Action::Shutdown => self.shutdown = true,
         }

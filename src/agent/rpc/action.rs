@@ -117,8 +117,8 @@ pub enum Action {
         /// How.
         change: QueueChange,
     },
-    /// Have handlers run with the state of the cluster: [`super::RpcServer::sync_handlers`].
-    Sync {
+    /// Have handlers run with the state of the cluster: [`super::RpcServer::run_handlers`].
+    RunHandlers {
         /// Whose.
         request: RequestId,
         /// The name of one handler; empty: all that ask for it.

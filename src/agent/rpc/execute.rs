@@ -110,7 +110,9 @@ impl RpcServer {
             Request::PauseHandler { name, is_paused } => {
                 self.change_queue(session, seq, QueueChange::Pause { name, is_paused });
             }
-            Request::SyncHandlers { name, is_awaited } => self.sync(session, seq, name, is_awaited),
+            Request::RunHandlers { name, is_awaited } => {
+                self.begin_runs(session, seq, name, is_awaited)
+            }
         }
     }
 
@@ -214,9 +216,9 @@ impl RpcServer {
         self.actions.push_back(Action::Queue { request, change });
     }
 
-    fn sync(&mut self, session: SessionId, seq: u64, name: Vec<u8>, is_awaited: bool) {
+    fn begin_runs(&mut self, session: SessionId, seq: u64, name: Vec<u8>, is_awaited: bool) {
         let request = self.begin(session, seq, Kind::Plain);
-        self.actions.push_back(Action::Sync {
+        self.actions.push_back(Action::RunHandlers {
             request,
             name,
             is_awaited,

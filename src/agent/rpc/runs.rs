@@ -2,7 +2,7 @@
 
 use super::{RequestId, RpcServer};
 use crate::handler::outcome::NOT_RUN;
-use crate::handler::{End, HandlerQueue, NoSync};
+use crate::handler::{End, HandlerQueue, NoRun};
 use crate::ordered::OrderedMap;
 use crate::rpc::runs::{RunEnd, write_runs};
 use crate::wire::name::Escaped;
@@ -24,9 +24,9 @@ pub(super) struct AwaitedRuns {
 }
 
 impl RpcServer {
-    /// Asks for the runs of [`super::Action::Sync`], of the handler with that name or, if it is empty, of all
-    /// that have `sync` among their events; answers at once unless the client waits.
-    pub fn sync_handlers(
+    /// Asks for the runs of [`super::Action::RunHandlers`], of the handler with that name or, if it is empty, of
+    /// all that have `sync` among their events; answers at once unless the client waits.
+    pub fn run_handlers(
         &mut self,
         request: RequestId,
         target: &[u8],
@@ -53,7 +53,7 @@ impl RpcServer {
                     self.awaited_runs.tickets.insert(ticket, (request, name));
                 }
                 Ok(()) => awaited.ends.push(run_end(&name, "queued", 0)),
-                Err(NoSync::Paused) if target.is_empty() => {
+                Err(NoRun::Paused) if target.is_empty() => {
                     awaited.ends.push(run_end(&name, "paused", NOT_RUN));
                 }
                 Err(why) => return self.runs_ended(request, &refusal(&name, why), &[]),
@@ -97,10 +97,10 @@ fn run_end(name: &str, end: &str, status: u8) -> RunEnd {
     }
 }
 
-fn refusal(name: &str, why: NoSync) -> String {
+fn refusal(name: &str, why: NoRun) -> String {
     match why {
-        NoSync::Unknown => format!("no handler has the name '{name}'"),
-        NoSync::Unwanted => format!("handler '{name}' has no 'sync' among its events"),
-        NoSync::Paused => format!("handler '{name}' is paused"),
+        NoRun::Unknown => format!("no handler has the name '{name}'"),
+        NoRun::Unwanted => format!("handler '{name}' has no 'sync' among its events"),
+        NoRun::Paused => format!("handler '{name}' is paused"),
     }
 }

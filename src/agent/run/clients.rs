@@ -53,14 +53,14 @@ impl Agent {
                 }
                 self.server.queue_changed(request, result);
             }
-            Action::Sync {
+            Action::RunHandlers {
                 request,
                 name,
                 is_awaited,
             } => {
                 self.look_for_handlers();
                 self.server
-                    .sync_handlers(request, &name, is_awaited, &mut self.handlers);
+                    .run_handlers(request, &name, is_awaited, &mut self.handlers);
             }
             Action::Shutdown => self.left_by_client(),
         }

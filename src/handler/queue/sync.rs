@@ -10,7 +10,7 @@ use crate::wire::NodeName;
 
 /// Why a sync is not to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoSync {
+pub enum NoRun {
     /// There is no handler of that name.
     Unknown,
     /// It has no `sync` among its events.
@@ -93,10 +93,10 @@ impl HandlerQueue {
     ///
     /// # Errors
     /// If it cannot be run so. A paused handler gets its sync when it goes on.
-    pub fn sync(&mut self, name: &str, ticket: Option<u64>) -> Result<(), NoSync> {
+    pub fn sync(&mut self, name: &str, ticket: Option<u64>) -> Result<(), NoRun> {
         let index = self.ask_for_sync(name)?;
         let registered = self.handlers.get_mut(index).filter(|r| !r.is_paused);
-        let lane = registered.map(|r| &mut r.lane).ok_or(NoSync::Paused)?;
+        let lane = registered.map(|r| &mut r.lane).ok_or(NoRun::Paused)?;
         lane.sync.get_or_insert_default().tickets.extend(ticket);
         Ok(())
     }
@@ -125,11 +125,11 @@ impl HandlerQueue {
         }
     }
 
-    fn ask_for_sync(&mut self, name: &str) -> Result<usize, NoSync> {
-        let index = self.handlers.index_of(name).ok_or(NoSync::Unknown)?;
-        let registered = self.handlers.get_mut(index).ok_or(NoSync::Unknown)?;
+    fn ask_for_sync(&mut self, name: &str) -> Result<usize, NoRun> {
+        let index = self.handlers.index_of(name).ok_or(NoRun::Unknown)?;
+        let registered = self.handlers.get_mut(index).ok_or(NoRun::Unknown)?;
         if !registered.settings.on.contains(&EventFilter::Sync) {
-            return Err(NoSync::Unwanted);
+            return Err(NoRun::Unwanted);
         }
         registered.lane.sync.get_or_insert_default();
         Ok(index)

@@ -41,7 +41,7 @@ impl Request {
             b"cottar-handler-drop" => Request::DropQueue { target: text(body, "Target")? },
             b"cottar-handler-pause" => Request::PauseHandler { name: text(body, "Name")?, is_paused: true },
             b"cottar-handler-resume" => Request::PauseHandler { name: text(body, "Name")?, is_paused: false },
-            b"cottar-handler-sync" => sync_handlers(body)?,
+            b"cottar-handler-sync" => run_handlers(body)?,
             _ => return Ok(None),
         }))
     }
@@ -135,7 +135,7 @@ impl Request {
                 w.map(1).key("Stop").uint(*seq);
             }
             Request::Query(query) => query.encode(w),
-            Request::SyncHandlers { name, is_awaited } => {
+            Request::RunHandlers { name, is_awaited } => {
                 w.map(2).key("Name").text(name);
                 w.key("Wait").bool(*is_awaited);
             }
@@ -232,7 +232,7 @@ fn stop(body: &mut Reader<'_>) -> Result<Request, Error> {
     Ok(Request::Stop { seq })
 }
 
-fn sync_handlers(body: &mut Reader<'_>) -> Result<Request, Error> {
+fn run_handlers(body: &mut Reader<'_>) -> Result<Request, Error> {
     let (mut name, mut is_awaited) = (Vec::new(), false);
     each(body, &["Name", "Wait"], |field, r| {
         match field {
@@ -241,7 +241,7 @@ fn sync_handlers(body: &mut Reader<'_>) -> Result<Request, Error> {
         }
         Ok(())
     })?;
-    Ok(Request::SyncHandlers { name, is_awaited })
+    Ok(Request::RunHandlers { name, is_awaited })
 }
 
 fn respond(body: &mut Reader<'_>) -> Result<Request, Error> {

@@ -198,10 +198,10 @@ fn a_sync_takes_the_place_of_what_has_happened_to_members() {
     assert_eq!(timed.queue.sync("s", Some(7)), Ok(()));
     assert_eq!(timed.run(3), "S sync:a+c");
     assert_eq!(timed.queue.poll_ended(), Some((7, Some(End::Exited(3)))));
-    assert_eq!(timed.queue.sync("x", Some(8)), Err(sync::NoSync::Unknown));
-    assert_eq!(timed.queue.sync("N", Some(8)), Err(sync::NoSync::Unwanted));
+    assert_eq!(timed.queue.sync("x", Some(8)), Err(NoRun::Unknown));
+    assert_eq!(timed.queue.sync("N", Some(8)), Err(NoRun::Unwanted));
     timed.queue.set_paused("s", true);
-    assert_eq!(timed.queue.sync("s", Some(8)), Err(sync::NoSync::Paused));
+    assert_eq!(timed.queue.sync("s", Some(8)), Err(NoRun::Paused));
     timed.queue.set_paused("s", false);
     assert_eq!(timed.queue.sync("s", Some(9)), Ok(()));
     timed.queue.drop_handler("s");

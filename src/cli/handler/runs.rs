@@ -32,7 +32,7 @@ pub(in crate::cli) fn sync(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
     };
     let is_awaited = !is_in_handler();
     let runs = connect(flags)?
-        .handler_sync(&Request::SyncHandlers { name, is_awaited })
+        .handler_runs(&Request::RunHandlers { name, is_awaited })
         .map_err(failed("Error syncing handlers"))?
         .ok_or_else(|| unsupported("handler sync"))?;
     writeln!(out, "{}", show(&runs))?;
