@@ -104,7 +104,7 @@ pub struct HandlerQueue {
     /// Queries for which no handler runs any more.
     handled_queries: VecDeque<(LamportTime, u32)>,
     /// Runs that somebody waits for and that are over, or will not be (`None`).
-    ended: VecDeque<(u64, Option<End>)>,
+    ended: VecDeque<(u64, Option<Outcome>)>,
     /// The last number that made an event's id unlike any other's.
     last_local: u64,
     last_position: u64,
@@ -201,7 +201,7 @@ impl HandlerQueue {
 
     /// A run that somebody has asked for by a ticket is over; `None`: it will not be. Changed by everything
     /// that takes `&mut self`.
-    pub fn poll_ended(&mut self) -> Option<(u64, Option<End>)> {
+    pub fn poll_ended(&mut self) -> Option<(u64, Option<Outcome>)> {
         self.ended.pop_front()
     }
 
@@ -356,9 +356,10 @@ impl HandlerQueue {
             }
         }
         let tickets = current.waiting.course().tickets.clone();
-        let end = Some(outcome.end.clone());
-        self.ended
-            .extend(tickets.into_iter().map(|ticket| (ticket, end.clone())));
+        let ended = tickets
+            .into_iter()
+            .map(|ticket| (ticket, Some(outcome.clone())));
+        self.ended.extend(ended);
         self.run_is_done(&run);
         let current = self.current.as_ref()?;
         let Event::Query(query) = &current.waiting.event else {

@@ -12,17 +12,33 @@ pub struct RunEnd {
     pub end: Vec<u8>,
     /// The exit status that a shell would show; 125 if there was no run.
     pub status: u8,
+    /// The last bytes of what it wrote.
+    pub output: Vec<u8>,
+    /// How much it wrote.
+    pub output_bytes: u64,
+    /// How long it took; 0 if there was no run.
+    pub duration_nanos: u64,
 }
 
-const FIELDS: [&str; 3] = ["End", "Handler", "Status"];
+const FIELDS: [&str; 6] = [
+    "Duration",
+    "End",
+    "Handler",
+    "Output",
+    "OutputBytes",
+    "Status",
+];
 
 /// The body of the reply.
 pub fn write_runs(w: &mut Writer, runs: &[RunEnd]) {
     w.map(1).key("Runs").array(runs.len());
     for run in runs {
         w.map(FIELDS.len());
+        w.key("Duration").uint(run.duration_nanos);
         w.key("End").text(&run.end);
         w.key("Handler").text(&run.handler);
+        w.key("Output").bytes(&run.output);
+        w.key("OutputBytes").uint(run.output_bytes);
         w.key("Status").uint(run.status.into());
     }
 }
@@ -44,8 +60,11 @@ fn decode_run(reader: &mut Reader<'_>) -> Result<RunEnd, Error> {
     let mut run = RunEnd::default();
     reader.fields(&FIELDS, |field, r| {
         match field {
-            0 => run.end = r.text()?.to_vec(),
-            1 => run.handler = r.text()?.to_vec(),
+            0 => run.duration_nanos = r.u64()?,
+            1 => run.end = r.text()?.to_vec(),
+            2 => run.handler = r.text()?.to_vec(),
+            3 => run.output = r.bytes()?.unwrap_or_default(),
+            4 => run.output_bytes = r.u64()?,
             _ => run.status = r.u8()?,
         }
         Ok::<_, Error>(())
@@ -64,6 +83,9 @@ mod tests {
             handler: b"upstreams".to_vec(),
             end: b"exit status 3".to_vec(),
             status: 3,
+            output: b"\xff".to_vec(),
+            output_bytes: 9000,
+            duration_nanos: u64::MAX,
         };
         let runs = [run, RunEnd::default()];
         let bytes = written(Dialect::Rpc, |w| write_runs(w, &runs));

@@ -81,8 +81,8 @@ fn jq_reads_what_every_command_prints() {
         (
             "handler sync",
             "s",
-            ".",
-            r#"{"runs":[{"name":"s","end":"exit status 0","status":0}]}"#,
+            "(.runs[].duration_nanos|=.>0)|.",
+            r#"{"runs":[{"name":"s","end":"exit status 0","status":0,"output":"","output_bytes":0,"duration_nanos":true}]}"#,
         ),
         (
             "handler test",

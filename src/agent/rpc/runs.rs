@@ -2,7 +2,7 @@
 
 use super::{RequestId, RpcServer};
 use crate::handler::outcome::NOT_RUN;
-use crate::handler::{End, HandlerQueue, NoRun};
+use crate::handler::{HandlerQueue, NoRun, Outcome};
 use crate::ordered::OrderedMap;
 use crate::rpc::runs::{RunEnd, write_runs};
 use crate::wire::name::Escaped;
@@ -66,7 +66,7 @@ impl RpcServer {
     }
 
     /// A run that somebody has a ticket for has ended; `None`: there was none.
-    pub fn run_ended(&mut self, ticket: u64, end: Option<&End>) {
+    pub fn run_ended(&mut self, ticket: u64, outcome: Option<Outcome>) {
         let Some((request, name)) = self.awaited_runs.tickets.remove(&ticket) else {
             return;
         };
@@ -74,8 +74,18 @@ impl RpcServer {
             return;
         };
         awaited.left -= 1;
-        awaited.ends.push(match end {
-            Some(end) => run_end(&name, &end.to_string(), end.shell_status()),
+        awaited.ends.push(match outcome {
+            Some(Outcome {
+                end,
+                output,
+                output_bytes,
+                duration,
+            }) => RunEnd {
+                output,
+                output_bytes,
+                duration_nanos: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+                ..run_end(&name, &end.to_string(), end.shell_status())
+            },
             None => run_end(&name, "not run", NOT_RUN),
         });
         match awaited.left {
@@ -94,6 +104,7 @@ fn run_end(name: &str, end: &str, status: u8) -> RunEnd {
         handler: name.as_bytes().to_vec(),
         end: end.as_bytes().to_vec(),
         status,
+        ..RunEnd::default()
     }
 }
 

@@ -58,8 +58,8 @@ impl Agent {
     /// Tells clients about the ends of runs that they wait for.
     fn report_awaited_runs(&mut self) -> bool {
         let mut has_any = false;
-        while let Some((ticket, end)) = self.handlers.poll_ended() {
-            self.server.run_ended(ticket, end.as_ref());
+        while let Some((ticket, outcome)) = self.handlers.poll_ended() {
+            self.server.run_ended(ticket, outcome);
             has_any = true;
         }
         has_any

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use super::number;
 use super::queue::{argument, unsupported};
 use crate::cli::columns::columns;
 use crate::cli::command::flags::Flags;
@@ -60,7 +61,10 @@ fn json(runs: &[RunEnd]) -> String {
         Json::object(vec![
             ("name", Json::text(&run.handler)),
             ("end", Json::text(&run.end)),
-            ("status", Json::Number(run.status.into())),
+            ("status", number(run.status.into())),
+            ("output", Json::text(&run.output)),
+            ("output_bytes", number(run.output_bytes)),
+            ("duration_nanos", number(run.duration_nanos)),
         ])
     };
     let runs = Json::List(runs.iter().map(one).collect());
@@ -77,6 +81,7 @@ mod tests {
             handler: b"up\tstreams".to_vec(),
             end: b"exit status 3".to_vec(),
             status: 3,
+            ..RunEnd::default()
         };
         let runs = [run];
         assert_eq!(
@@ -84,7 +89,7 @@ mod tests {
             "NAME         END\nup\\tstreams  exit status 3"
         );
         let text = json(&runs);
-        assert!(text.contains("\"status\": 3\n"), "{text}");
+        assert!(text.contains("\"status\": 3,\n"), "{text}");
         assert_eq!(json(&[]), "{\n  \"runs\": []\n}");
     }
 }

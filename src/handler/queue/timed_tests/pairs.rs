@@ -55,7 +55,10 @@ fn whoever_waits_for_a_sync_hears_that_it_will_not_be() {
     timed.tags.set(b"role", b"lb");
     assert_eq!(timed.queue.sync("s", Some(6)), Ok(()));
     assert_eq!(timed.run(0), "S sync:");
-    assert_eq!(timed.queue.poll_ended(), Some((6, Some(End::Exited(0)))));
+    assert_eq!(
+        timed.queue.poll_ended(),
+        Some((6, Some(ended(End::Exited(0), b""))))
+    );
     assert_eq!(timed.queue.sync("s", Some(7)), Ok(()));
     timed.queue.replace_handlers(Vec::new());
     assert_eq!(timed.queue.poll_ended(), Some((7, None)));

@@ -197,7 +197,10 @@ fn a_sync_takes_the_place_of_what_has_happened_to_members() {
     // Somebody may wait for it.
     assert_eq!(timed.queue.sync("s", Some(7)), Ok(()));
     assert_eq!(timed.run(3), "S sync:a+c");
-    assert_eq!(timed.queue.poll_ended(), Some((7, Some(End::Exited(3)))));
+    assert_eq!(
+        timed.queue.poll_ended(),
+        Some((7, Some(ended(End::Exited(3), b""))))
+    );
     assert_eq!(timed.queue.sync("x", Some(8)), Err(NoRun::Unknown));
     assert_eq!(timed.queue.sync("N", Some(8)), Err(NoRun::Unwanted));
     timed.queue.set_paused("s", true);
