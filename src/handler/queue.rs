@@ -8,6 +8,7 @@
 //! agent) in `durable`, and `stored` reads back what waits on the disk alone; `parked` has what waits for
 //! handlers that are paused or missing; what an operator can do with what waits is in `control`.
 
+mod asked;
 mod control;
 mod durable;
 mod hold;
@@ -26,9 +27,9 @@ mod storm;
 mod sync;
 pub(super) mod waiting;
 
+pub use asked::NoRun;
 pub use control::{Entry, EntryState};
 pub use durable::MAX_AGE;
-pub use sync::NoRun;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -197,17 +198,6 @@ impl HandlerQueue {
     /// waits in vain, unless it was given. Changed by everything that takes `&mut self`.
     pub fn poll_handled_query(&mut self) -> Option<(LamportTime, u32)> {
         self.handled_queries.pop_front()
-    }
-
-    /// A run that somebody has asked for by a ticket is over; `None`: it will not be. Changed by everything
-    /// that takes `&mut self`.
-    pub fn poll_ended(&mut self) -> Option<(u64, Option<Outcome>)> {
-        self.ended.pop_front()
-    }
-
-    fn give_up_tickets(&mut self, tickets: Vec<u64>) {
-        self.ended
-            .extend(tickets.into_iter().map(|ticket| (ticket, None)));
     }
 
     /// An event that has just come, with an id and a place of its own.

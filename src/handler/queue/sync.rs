@@ -1,23 +1,12 @@
 //! Runs with the state of the cluster instead of a change in it.
 
 use super::waiting::Course;
-use super::{HandlerQueue, Waiting};
+use super::{HandlerQueue, NoRun, Waiting};
 use crate::handler::journal::HandlerKey;
 use crate::handler::{EventFilter, Registered};
 use crate::ordered::OrderedMap;
 use crate::serf::Event;
 use crate::wire::NodeName;
-
-/// Why a sync is not to be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoRun {
-    /// There is no handler of that name.
-    Unknown,
-    /// It has no `sync` among its events.
-    Unwanted,
-    /// Its runs are held back.
-    Paused,
-}
 
 /// Changes of a member that are still to be handed over.
 #[derive(Clone, Copy, Debug)]
