@@ -1,6 +1,6 @@
 //! What several commands use: reaching the agent, reading their lines, printing in the usual formats.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
@@ -89,14 +89,7 @@ pub(super) fn name_and_payload(
     flags: &Flags,
     missing: &str,
 ) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
-    name_and_payload_of(flags.arguments(), missing)
-}
-
-pub(super) fn name_and_payload_of(
-    arguments: &[OsString],
-    missing: &str,
-) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
-    match arguments {
+    match flags.arguments() {
         [] => Err(Failure::Usage(missing.to_owned())),
         [name] => Ok((bytes(name), None)),
         [name, payload] => Ok((bytes(name), Some(bytes(payload)))),

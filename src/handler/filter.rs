@@ -49,12 +49,8 @@ impl EventFilter {
             b"*" => EventFilter::All,
             b"user" => EventFilter::User(Vec::new()),
             b"query" => EventFilter::Query(Vec::new()),
-            b"member-join" => EventFilter::Member(MemberEventKind::Join),
-            b"member-leave" => EventFilter::Member(MemberEventKind::Leave),
-            b"member-failed" => EventFilter::Member(MemberEventKind::Failed),
-            b"member-update" => EventFilter::Member(MemberEventKind::Update),
-            b"member-reap" => EventFilter::Member(MemberEventKind::Reap),
-            _ => return None,
+            b"sync" => return None,
+            other => EventFilter::Member(MemberEventKind::named(other)?),
         })
     }
 

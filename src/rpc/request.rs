@@ -113,6 +113,15 @@ pub enum Request {
     },
 }
 
+/// An event that did not happen, as a command line has it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct MadeUp {
+    /// Its type; then its name and perhaps its payload, or its members.
+    pub words: Vec<Vec<u8>>,
+    /// Its Lamport time.
+    pub ltime: u64,
+}
+
 /// The body of a query.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Query {

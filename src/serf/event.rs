@@ -69,6 +69,13 @@ impl MemberEventKind {
         MemberEventKind::Reap,
     ];
 
+    /// The one of that name, as [`Self::as_str`] has it.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        let kinds = MemberEventKind::ALL.into_iter();
+        let mut kinds = kinds.chain([MemberEventKind::Sync]);
+        kinds.find(|kind| kind.as_str().as_bytes() == name)
+    }
+
     /// `member-join` and so on.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -379,7 +379,10 @@ fn a_payload_comes_from_the_line_a_file_or_standard_input() {
             "more than 1048576 bytes",
         ),
         (&["-payload=none", "cat", "user", "x"], "no such file"),
-        (&["-payload=file", "cat", "user", "x", "y"], "two payloads"),
+        (
+            &["-payload=file", "cat", "user", "x", "y"],
+            "With -payload, a name must be specified and nothing else.",
+        ),
         (&["-payload=file", "cat", "member-join", "x"], "no payload"),
     ] {
         let (status, said) = bytes(arguments, &[b'x'; (1 << 20) + 1]);

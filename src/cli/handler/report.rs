@@ -1,9 +1,12 @@
-//! What `handler test` shows.
+//! What `handler test` shows, and `handler run` of it.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::number;
+use crate::cli::command::flags::Flags;
+use crate::cli::common::{format, unknown_format};
+use crate::cli::failure::Failure;
 use crate::count::Count;
 use crate::handler::outcome::{Millis, output_bytes_kept};
 use crate::handler::{End, Invocation, Outcome};
@@ -20,6 +23,18 @@ pub(super) enum Style {
     Json,
     /// The handler's output; whatever else there is to know goes to stderr.
     Quiet,
+}
+
+impl Style {
+    /// As the flags want it.
+    pub(super) fn of(flags: &Flags) -> Result<Self, Failure> {
+        match format(flags) {
+            _ if flags.flag("quiet") => Ok(Style::Quiet),
+            "text" => Ok(Style::Text),
+            "json" => Ok(Style::Json),
+            other => Err(unknown_format(other)),
+        }
+    }
 }
 
 /// What an agent goes by.
@@ -104,46 +119,17 @@ impl Report {
         verdict: Option<Verdict>,
         out: &mut dyn Write,
     ) -> io::Result<()> {
+        if self.style == Style::Json {
+            self.runs.push(run(invocation, outcome, code, verdict));
+            return Ok(());
+        }
+        let refused = verdict.as_ref().and_then(|verdict| verdict.as_ref().err());
+        let written = (&*outcome.output, outcome.output_bytes);
+        show(self.style, written, &end(outcome), refused, out)?;
         match self.style {
-            Style::Text => {
-                let mut text = "Output:".to_owned();
-                block(&mut text, &outcome.output, outcome.output_bytes);
-                let _ = writeln!(text, "End: {}", end(outcome));
-                if self.is_query {
-                    let _ = writeln!(text, "Answer: {}", answer(outcome, verdict));
-                }
-                out.write_all(text.as_bytes())
-            }
-            Style::Quiet => {
-                out.write_all(&outcome.output)?;
-                self.notes(outcome, verdict);
-                Ok(())
-            }
-            Style::Json => {
-                self.runs.push(run(invocation, outcome, code, verdict));
-                Ok(())
-            }
+            Style::Text if self.is_query => writeln!(out, "Answer: {}", answer(outcome, verdict)),
+            _ => Ok(()),
         }
-    }
-
-    /// What output and exit status do not tell, or not for certain.
-    fn notes(&self, outcome: &Outcome, verdict: Option<Verdict>) {
-        let mut notes = String::new();
-        if outcome.output_bytes > outcome.output.len() as u64 {
-            let _ = writeln!(
-                notes,
-                "The last {} of {}",
-                outcome.output.len(),
-                Count(outcome.output_bytes, "byte")
-            );
-        }
-        if !matches!(outcome.end, End::Exited(_)) {
-            let _ = writeln!(notes, "{}", end(outcome));
-        }
-        if let Some(Err(why)) = verdict {
-            let _ = writeln!(notes, "No answer: {why}");
-        }
-        let _ = io::stderr().write_all(notes.as_bytes());
     }
 
     /// All runs are over.
@@ -172,6 +158,43 @@ impl Report {
             ("runs", Json::List(self.runs)),
         ]);
         writeln!(out, "{}", report.indented())
+    }
+}
+
+/// Shows the last bytes of what a handler wrote, how much that was, how it ended, and, for those who see no
+/// more than the output, why that is no answer. Shows nothing for JSON.
+pub(super) fn show(
+    style: Style,
+    (output, bytes): (&[u8], u64),
+    end: &str,
+    refused: Option<&String>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut text = String::new();
+    match style {
+        Style::Text => {
+            text += "Output:";
+            block(&mut text, output, bytes);
+            let _ = writeln!(text, "End: {end}");
+            out.write_all(text.as_bytes())
+        }
+        Style::Quiet => {
+            out.write_all(output)?;
+            if bytes > output.len() as u64 {
+                let bytes = Count(bytes, "byte");
+                let _ = writeln!(text, "The last {} of {bytes}", output.len());
+            }
+            // The command ends with that, too.
+            if !end.starts_with("exit status ") {
+                let _ = writeln!(text, "{end}");
+            }
+            if let Some(why) = refused {
+                let _ = writeln!(text, "No answer: {why}");
+            }
+            let _ = io::stderr().write_all(text.as_bytes());
+            Ok(())
+        }
+        Style::Json => Ok(()),
     }
 }
 

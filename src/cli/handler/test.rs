@@ -5,15 +5,16 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::event::event;
+use super::event::handler_and_event;
 use super::report::{Limits, Report, Style, Verdict};
 use crate::agent::config::directory::{self, examine_declared};
 use crate::agent::config::sources::{Sources, Waiting};
 use crate::agent::config::{node_name, parse_handlers};
 use crate::agent::process::{Alone, GRACE};
 use crate::cli::command::flags::Flags;
-use crate::cli::common::{format, pairs, unknown_format};
+use crate::cli::common::pairs;
 use crate::cli::failure::Failure;
+use crate::handler::made_up::{QUERY_TIME, made_up};
 use crate::handler::outcome::{Answer, NOT_RUN, output_bytes_kept};
 use crate::handler::settings::name_all;
 use crate::handler::{Described, End, HandlerQueue, HandlerSettings, Local};
@@ -27,25 +28,16 @@ use crate::wire::limits::META_BYTES_MAX;
 use crate::wire::name::Escaped;
 use crate::wire::serf::{QueryResponseMessage, TAGS_TOO_LONG};
 
-/// How long answers to a query are collected in a cluster of one node, unless the asker says otherwise.
-const QUERY_TIME: Duration = Duration::from_millis(3200);
 /// The reference's default.
 const ANSWER_BYTES_MAX: usize = 1024;
 
 /// Runs the handler, says what it was given and what came of it, and returns the exit status.
 pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Failure> {
-    let [handler, kind, rest @ ..] = flags.arguments() else {
-        let words = "A handler and an event must be specified.";
-        return Err(Failure::Usage(words.to_owned()));
-    };
-    let style = match format(flags) {
-        _ if flags.flag("quiet") => Style::Quiet,
-        "text" => Style::Text,
-        "json" => Style::Json,
-        other => return Err(unknown_format(other)),
-    };
+    let (handler, event) = handler_and_event(flags)?;
+    let style = Style::of(flags)?;
     let handler = at_once(settings(flags, handler)?);
-    let mut event = event(flags, kind, rest)?;
+    let event = made_up(&event.words, event.ltime);
+    let mut event = event.map_err(Failure::Message)?;
     let (name, tags) = node(flags)?;
     let limits = limits(flags, &handler)?;
     let described = Described(&event).to_string();

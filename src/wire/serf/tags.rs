@@ -24,8 +24,8 @@ impl Tags {
         Tags::default()
     }
 
-    /// Of a key that comes twice the last value wins.
-    fn from_pairs(pairs: &[Pair<'_>]) -> Self {
+    /// Tags of these keys and values. Of a key that comes twice the last value wins.
+    pub fn from_pairs(pairs: &[Pair<'_>]) -> Self {
         if pairs.is_sorted_by(|(key, _), (next, _)| key < next) {
             return Tags::from_sorted(pairs);
         }
