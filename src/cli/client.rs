@@ -22,7 +22,7 @@ use crate::rpc::queue::{Fired, QueueEntry, decode_dropped, decode_fired, decode_
 use crate::rpc::reply::{self, Member, Record, ReplyHeader, Stats};
 use crate::rpc::request::Query;
 use crate::rpc::runs::{RunEnd, decode_runs};
-use crate::rpc::{ByteQueue, Request, VERSION};
+use crate::rpc::{ByteQueue, REQUEST_BYTES_MAX, Request, VERSION};
 use crate::wire::coordinate::Coordinate;
 use crate::wire::msgpack::Boundary;
 
@@ -326,9 +326,13 @@ impl Client {
         patience: Option<Duration>,
     ) -> Result<(String, Vec<u8>)> {
         self.seq += 1;
-        self.stream
-            .write_all(&request.encode(self.seq))
-            .map_err(broken)?;
+        let bytes = request.encode(self.seq);
+        if bytes.len() > REQUEST_BYTES_MAX {
+            // The agent would hang up in the middle of it.
+            let why = "the request is too large: 1 MiB at most";
+            return Err(Error::Refused(why.to_owned()));
+        }
+        self.stream.write_all(&bytes).map_err(broken)?;
         let header = self.header(patience)?;
         // The errors that come without a body where a body is due: of these the second one ends the
         // connection.
