@@ -24,7 +24,7 @@ _cottar() {
     fi
     if [[ $path == handler ]]; then
         if ((last == 2)); then
-            _cottar_words "$cur" check drop list pause queue resume sync test
+            _cottar_words "$cur" check drop list pause queue resume run sync test
             return
         fi
         path+=" ${words[2]}" first=3
@@ -77,6 +77,11 @@ _cottar() {
         'handler resume')
             flags=(-format -rpc-addr -rpc-auth)
             takes=' format rpc-addr rpc-auth '
+            arguments='handlers'
+            ;;
+        'handler run')
+            flags=(-format -ltime -payload -quiet -rpc-addr -rpc-auth)
+            takes=' format ltime payload rpc-addr rpc-auth '
             arguments='handlers'
             ;;
         'handler sync')
@@ -219,6 +224,8 @@ _cottar() {
         'handler pause format') _cottar_words "$value" text json ;;
         'handler queue format') _cottar_words "$value" text json ;;
         'handler resume format') _cottar_words "$value" text json ;;
+        'handler run format') _cottar_words "$value" text json ;;
+        'handler run payload') _cottar_files -f "$value" ;;
         'handler sync format') _cottar_words "$value" text json ;;
         'handler test config-file') _cottar_files -f "$value" ;;
         'handler test format') _cottar_words "$value" text json ;;

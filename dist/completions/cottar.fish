@@ -69,6 +69,7 @@ complete -c cottar -n '__fish_cottar_is handler' -a list -d 'Shows an agent\'s h
 complete -c cottar -n '__fish_cottar_is handler' -a pause -d 'Holds the runs of a handler back'
 complete -c cottar -n '__fish_cottar_is handler' -a queue -d 'Shows what waits for an agent\'s handlers'
 complete -c cottar -n '__fish_cottar_is handler' -a resume -d 'Lets a handler go on that was paused'
+complete -c cottar -n '__fish_cottar_is handler' -a run -d 'Has an agent run one of its handlers now'
 complete -c cottar -n '__fish_cottar_is handler' -a sync -d 'Runs handlers with the state of the cluster'
 complete -c cottar -n '__fish_cottar_is handler' -a test -d 'Runs a handler as an agent would, without an agent'
 complete -c cottar -n __fish_cottar_is -a help -d 'Lists the commands'
@@ -171,6 +172,15 @@ complete -c cottar -n '__fish_cottar_begins handler resume' -o format -x -a 'tex
 complete -c cottar -n '__fish_cottar_begins handler resume' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
 complete -c cottar -n '__fish_cottar_begins handler resume' -o rpc-auth -x -d 'Key that the agent asks for'
 complete -c cottar -n '__fish_cottar_begins handler resume' -a '(__fish_cottar_handlers)'
+
+# cottar handler run
+complete -c cottar -n '__fish_cottar_begins handler run' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''
+complete -c cottar -n '__fish_cottar_begins handler run' -o ltime -x -d 'Lamport time of the user event or query'
+complete -c cottar -n '__fish_cottar_begins handler run' -o payload -r -F -d 'Read the payload from this file; \'-\' is standard input'
+complete -c cottar -n '__fish_cottar_begins handler run' -o quiet -d 'Show the output of the handler and nothing else'
+complete -c cottar -n '__fish_cottar_begins handler run' -o rpc-addr -x -d 'RPC address of the agent, HOST:PORT or unix:PATH'
+complete -c cottar -n '__fish_cottar_begins handler run' -o rpc-auth -x -d 'Key that the agent asks for'
+complete -c cottar -n '__fish_cottar_begins handler run' -a '(__fish_cottar_handlers)'
 
 # cottar handler sync
 complete -c cottar -n '__fish_cottar_begins handler sync' -o format -x -a 'text json' -d 'Output as \'text\' or as \'json\''

@@ -16,7 +16,7 @@ use super::command::{flag, own};
 use super::handler::{self, queue};
 use super::{commands, keys, members, monitor, query, reachability, rtt, wait};
 use agent::AGENT_FLAGS;
-use handler_flags::HANDLER_TEST_FLAGS;
+use handler_flags::{HANDLER_RUN_FLAGS, HANDLER_TEST_FLAGS};
 use scripts::{MEMBERS_FLAGS, MONITOR_FLAGS, QUERY_FLAGS, REACHABILITY_FLAGS, WAIT_FLAGS};
 
 /// Exit status when there is no command to run.
@@ -165,6 +165,16 @@ pub const COMMANDS: &[Command] = &[
         calls_agent: true,
         own: true,
         run: Run::Print(queue::resume),
+    },
+    Command {
+        name: "handler run",
+        arguments: "HANDLER EVENT NAME [PAYLOAD]|MEMBER...",
+        summary: "Has an agent run one of its handlers now",
+        description: "Runs the handler of that name for an event made up as for 'handler test', whatever its filter, and waits. It ends with the exit status of the handler. In a handler it does not wait.",
+        flags: HANDLER_RUN_FLAGS,
+        calls_agent: true,
+        own: true,
+        run: Run::Status(handler::runs::run),
     },
     Command {
         name: "handler sync",

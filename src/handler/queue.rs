@@ -2,7 +2,7 @@
 //!
 //! Events wait in a `row`. What a handler wants merged, held back or repeated waits in a `lane` of its own
 //! (`lanes` has the ways in and out, `hold` the departures that are held back); `select` picks the members
-//! that a handler is for, `run` makes the runs.
+//! that a handler is for, `run` makes the runs; `asked` has those that an operator wants.
 //!
 //! What happens when the bound is reached is in `room`; what a journal adds (user events that outlive the
 //! agent) in `durable`, and `stored` reads back what waits on the disk alone; `parked` has what waits for
@@ -104,6 +104,8 @@ pub struct HandlerQueue {
     refused_tags: Vec<Vec<u8>>,
     /// Queries for which no handler runs any more.
     handled_queries: VecDeque<(LamportTime, u32)>,
+    /// Events that operators have made up, each for one handler: they come before all others.
+    asked: VecDeque<Waiting>,
     /// Runs that somebody waits for and that are over, or will not be (`None`).
     ended: VecDeque<(u64, Option<Outcome>)>,
     /// The last number that made an event's id unlike any other's.
@@ -168,6 +170,7 @@ impl HandlerQueue {
             storm: Storm::default(),
             refused_tags: Vec::new(),
             handled_queries: VecDeque::new(),
+            asked: VecDeque::new(),
             ended: VecDeque::new(),
             last_local: 0,
             last_position: 0,
@@ -285,6 +288,9 @@ impl HandlerQueue {
         self.advance_lanes(at);
         loop {
             self.end_current();
+            if self.begin_asked(at) {
+                continue;
+            }
             if let Some(index) = self.next_lane(self.next_in_row()) {
                 self.begin_lane(index, at);
                 continue;
@@ -339,23 +345,24 @@ impl HandlerQueue {
         let event = run.event.as_deref().unwrap_or(&current.waiting.event);
         outcome.log(event, &current.waiting.id, &run.script);
         let is_temporary = outcome.end == End::Exited(TEMPORARY_FAILURE);
-        if let Some(retry) = run.settings.retry.filter(|_| is_temporary) {
+        let is_asked = current.waiting.is_asked();
+        let retry = run.settings.retry.filter(|_| is_temporary && !is_asked);
+        if let Some(retry) = retry {
             if run.attempt <= retry.times {
                 self.run_later(&run, retry.wait_after(run.attempt));
                 return None;
             }
         }
         let tickets = current.waiting.course().tickets.clone();
-        let ended = tickets
-            .into_iter()
-            .map(|ticket| (ticket, Some(outcome.clone())));
-        self.ended.extend(ended);
+        for ticket in tickets {
+            self.ended.push_back((ticket, Some(outcome.clone())));
+        }
         self.run_is_done(&run);
         let current = self.current.as_ref()?;
         let Event::Query(query) = &current.waiting.event else {
             return None;
         };
-        if !outcome.is_success() || outcome.output.is_empty() {
+        if is_asked || !outcome.is_success() || outcome.output.is_empty() {
             return None;
         }
         Some(Answer {
@@ -378,7 +385,7 @@ impl HandlerQueue {
         let unrecorded = |w: &&Waiting| w.wanted && w.number.is_none();
         let lanes = self.handlers.list().iter().flat_map(|r| r.lane.iter());
         let lost = self.row.events().chain(self.parked.events()).chain(lanes);
-        let lost = lost.filter(unrecorded).count();
+        let lost = lost.filter(unrecorded).count() + self.asked.len();
         if lost > 0 {
             log::warn!(target: "agent", "Stopping with {} that no handler was run for", Count(lost as u64, "event"));
         }
@@ -402,7 +409,8 @@ impl HandlerQueue {
     pub fn len(&self) -> usize {
         let stored = self.journal.as_ref().map_or(0, Journal::stored_len);
         let lanes = self.handlers.list().iter().map(|r| r.lane.iter().count());
-        self.row.events().count() + self.parked.events().count() + stored + lanes.sum::<usize>()
+        let others = self.parked.events().count() + self.asked.len() + stored;
+        self.row.events().count() + others + lanes.sum::<usize>()
     }
 
     /// Whether no event waits; one may still be being handled.

@@ -104,13 +104,19 @@ pub enum Request {
         name: Vec<u8>,
         is_paused: bool,
     },
-    /// Run handlers with the state of the cluster: the one of that name, or, if it is empty, all that ask for
-    /// it.
-    RunHandlers {
-        name: Vec<u8>,
-        /// The reply comes when the runs have ended.
-        is_awaited: bool,
-    },
+    /// Run handlers: two commands on the wire.
+    RunHandlers(Runs),
+}
+
+/// Runs of handlers that are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// The name of one handler; empty: all that ask for the state of the cluster.
+    pub name: Vec<u8>,
+    /// For an event that did not happen; `None`: with the state of the cluster.
+    pub event: Option<MadeUp>,
+    /// The reply comes when the runs have ended.
+    pub is_awaited: bool,
 }
 
 /// An event that did not happen, as a command line has it.
@@ -200,6 +206,7 @@ impl Header {
             | b"cottar-handler-drop"
             | b"cottar-handler-pause"
             | b"cottar-handler-resume"
+            | b"cottar-handler-run"
             | b"cottar-handler-sync" => Body::Present,
             _ => Body::Unknown,
         }
@@ -241,7 +248,8 @@ impl Request {
             Request::PauseHandler {
                 is_paused: false, ..
             } => "cottar-handler-resume",
-            Request::RunHandlers { .. } => "cottar-handler-sync",
+            Request::RunHandlers(Runs { event: Some(_), .. }) => "cottar-handler-run",
+            Request::RunHandlers(_) => "cottar-handler-sync",
         }
     }
 
@@ -262,7 +270,7 @@ impl Request {
                 | Request::OwnEvent { .. }
                 | Request::HandlerQueue
                 | Request::DropQueue { .. }
-                | Request::RunHandlers { .. }
+                | Request::RunHandlers(_)
         )
     }
 }

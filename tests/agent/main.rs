@@ -5,6 +5,7 @@
 #[path = "../live/mod.rs"]
 mod live;
 
+mod asked;
 mod check;
 mod config;
 mod directories;

@@ -641,6 +641,14 @@ fn an_agent_of_serf_cannot_list() {
     let refused = no_list(agent.rpc);
     let words = "This agent does not support 'handler list': ";
     assert!(refused.starts_with(words), "{refused}");
+    for line in [&["handler sync"][..], &["handler run", "x", "user", "y"]] {
+        let refused = agent.ask(Kind::Cottar, line);
+        let words = format!(
+            "This agent does not support '{}': it is Serf's, or one of an older cottar\n",
+            line[0]
+        );
+        assert_eq!((refused.code, refused.stderr), (1, words));
+    }
 }
 
 #[test]

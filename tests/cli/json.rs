@@ -79,6 +79,12 @@ fn jq_reads_what_every_command_prints() {
             r#"{"name":"printf","paused":false}"#,
         ),
         (
+            "handler run",
+            "printf user x",
+            ".runs[0]|[.name,.end,.status,.output,.output_bytes]",
+            r#"["printf","exit status 0",0,"x\n",2]"#,
+        ),
+        (
             "handler sync",
             "s",
             "(.runs[].duration_nanos|=.>0)|.",
@@ -238,6 +244,7 @@ fn an_answer_that_breaks_off_is_whole_json() {
         ("handler pause", &["x"]),
         ("handler queue", &[]),
         ("handler resume", &["x"]),
+        ("handler run", &["x", "user", "y"]),
         ("handler sync", &[]),
         ("join", &["x"]),
         ("keys", &["-list"]),

@@ -27,6 +27,7 @@ const ASKED: &[(&str, &str, &str)] = &[
     ("handler drop", "", "handlers"),
     ("handler pause", "", "handlers"),
     ("handler resume", "", "handlers"),
+    ("handler run", "", "handlers"),
     ("handler sync", "", "handlers"),
     ("keys", "remove", "keys"),
     ("keys", "use", "keys"),

@@ -2,7 +2,7 @@
 
 use cottar::agent::rpc::SessionId;
 use cottar::handler::{HandlerQueue, HandlerSettings};
-use cottar::rpc::request::Query;
+use cottar::rpc::request::{MadeUp, Query, Runs};
 use cottar::rpc::{Request, TextMap};
 
 use crate::commands::{event, headers, stream};
@@ -97,10 +97,19 @@ fn requests() -> Vec<(Request, bool)> {
             false,
         ),
         (
-            Request::RunHandlers {
+            Request::RunHandlers(Runs {
                 name: text(),
+                event: None,
                 is_awaited: false,
-            },
+            }),
+            false,
+        ),
+        (
+            Request::RunHandlers(Runs {
+                name: text(),
+                event: Some(MadeUp::default()),
+                is_awaited: false,
+            }),
             false,
         ),
     ]

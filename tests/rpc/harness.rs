@@ -303,13 +303,9 @@ impl Agent {
                 let result = change.apply(&mut self.handlers);
                 self.rpc.queue_changed(request, result);
             }
-            Action::RunHandlers {
-                request,
-                name,
-                is_awaited,
-            } => {
-                let queue = &mut self.handlers;
-                self.rpc.run_handlers(request, &name, is_awaited, queue);
+            Action::RunHandlers { request, runs } => {
+                let (queue, at) = (&mut self.handlers, self.now.into());
+                self.rpc.run_handlers(request, runs, queue, at);
             }
             Action::Shutdown => self.shutdown = true,
         }

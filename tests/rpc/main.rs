@@ -9,6 +9,7 @@ mod monitor;
 mod noise;
 #[path = "../data/rpc_vectors.rs"]
 mod rpc_vectors;
+mod runs;
 mod types;
 mod value;
 mod vectors;

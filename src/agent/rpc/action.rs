@@ -4,6 +4,7 @@ use super::{RequestId, SessionId};
 use crate::handler::HandlerQueue;
 use crate::ordered::OrderedSet;
 use crate::rpc::TextMap;
+use crate::rpc::request::Runs;
 use crate::serf::{Command, Tags};
 use crate::wire::name::Escaped;
 
@@ -117,14 +118,12 @@ pub enum Action {
         /// How.
         change: QueueChange,
     },
-    /// Have handlers run with the state of the cluster: [`super::RpcServer::run_handlers`].
+    /// Have handlers run: [`super::RpcServer::run_handlers`].
     RunHandlers {
         /// Whose.
         request: RequestId,
-        /// The name of one handler; empty: all that ask for it.
-        name: Vec<u8>,
-        /// The client waits for the ends of the runs.
-        is_awaited: bool,
+        /// Which.
+        runs: Runs,
     },
     /// The node has left and the client knows: end the process with status 0.
     Shutdown,

@@ -110,8 +110,10 @@ impl RpcServer {
             Request::PauseHandler { name, is_paused } => {
                 self.change_queue(session, seq, QueueChange::Pause { name, is_paused });
             }
-            Request::RunHandlers { name, is_awaited } => {
-                self.begin_runs(session, seq, name, is_awaited)
+            Request::RunHandlers(runs) => {
+                let request = self.begin(session, seq, Kind::Plain);
+                self.actions
+                    .push_back(Action::RunHandlers { request, runs });
             }
         }
     }
@@ -214,15 +216,6 @@ impl RpcServer {
         };
         let request = self.begin(session, seq, kind);
         self.actions.push_back(Action::Queue { request, change });
-    }
-
-    fn begin_runs(&mut self, session: SessionId, seq: u64, name: Vec<u8>, is_awaited: bool) {
-        let request = self.begin(session, seq, Kind::Plain);
-        self.actions.push_back(Action::RunHandlers {
-            request,
-            name,
-            is_awaited,
-        });
     }
 
     /// The command of a client that may only look.

@@ -1,9 +1,11 @@
 //! Runs of handlers that clients have asked for and wait for.
 
 use super::{RequestId, RpcServer};
+use crate::handler::made_up::made_up;
 use crate::handler::outcome::NOT_RUN;
-use crate::handler::{HandlerQueue, NoRun, Outcome};
+use crate::handler::{HandlerQueue, Moment, NoRun, Outcome};
 use crate::ordered::OrderedMap;
+use crate::rpc::request::Runs;
 use crate::rpc::runs::{RunEnd, write_runs};
 use crate::wire::name::Escaped;
 
@@ -24,18 +26,25 @@ pub(super) struct AwaitedRuns {
 }
 
 impl RpcServer {
-    /// Asks for the runs of [`super::Action::RunHandlers`], of the handler with that name or, if it is empty, of
-    /// all that have `sync` among their events; answers at once unless the client waits.
+    /// Asks for the runs of [`super::Action::RunHandlers`]; answers at once unless the client waits.
+    #[cold]
     pub fn run_handlers(
         &mut self,
         request: RequestId,
-        target: &[u8],
-        is_awaited: bool,
+        runs: Runs,
         queue: &mut HandlerQueue,
+        at: Moment,
     ) {
-        let names = match target.is_empty() {
+        let (name, is_awaited) = (runs.name, runs.is_awaited);
+        let event = runs.event.map(|e| made_up(&e.words, e.ltime));
+        let mut event = match event.transpose() {
+            Ok(event) => event,
+            Err(why) => return self.runs_ended(request, &why, &[]),
+        };
+        let is_for_all = name.is_empty() && event.is_none();
+        let names = match is_for_all {
             true => queue.sync_names(),
-            false => vec![Escaped(target).to_string()],
+            false => vec![Escaped(&name).to_string()],
         };
         if names.is_empty() {
             return self.runs_ended(request, "no handler has 'sync' among its events", &[]);
@@ -47,13 +56,18 @@ impl RpcServer {
         for name in names {
             self.awaited_runs.last_ticket += 1;
             let ticket = self.awaited_runs.last_ticket;
-            match queue.sync(&name, is_awaited.then_some(ticket)) {
+            let told = is_awaited.then_some(ticket);
+            let asked = match event.take() {
+                Some(event) => queue.run(&name, event, told, at),
+                None => queue.sync(&name, told),
+            };
+            match asked {
                 Ok(()) if is_awaited => {
                     awaited.left += 1;
                     self.awaited_runs.tickets.insert(ticket, (request, name));
                 }
                 Ok(()) => awaited.ends.push(run_end(&name, "queued", 0)),
-                Err(NoRun::Paused) if target.is_empty() => {
+                Err(NoRun::Paused) if is_for_all => {
                     awaited.ends.push(run_end(&name, "paused", NOT_RUN));
                 }
                 Err(why) => return self.runs_ended(request, &refusal(&name, why), &[]),
@@ -113,5 +127,6 @@ fn refusal(name: &str, why: NoRun) -> String {
         NoRun::Unknown => format!("no handler has the name '{name}'"),
         NoRun::Unwanted => format!("handler '{name}' has no 'sync' among its events"),
         NoRun::Paused => format!("handler '{name}' is paused"),
+        NoRun::Full => "the handler queue is full".to_owned(),
     }
 }

@@ -53,14 +53,11 @@ impl Agent {
                 }
                 self.server.queue_changed(request, result);
             }
-            Action::RunHandlers {
-                request,
-                name,
-                is_awaited,
-            } => {
+            Action::RunHandlers { request, runs } => {
                 self.look_for_handlers();
+                let at = self.clock.moment();
                 self.server
-                    .run_handlers(request, &name, is_awaited, &mut self.handlers);
+                    .run_handlers(request, runs, &mut self.handlers, at);
             }
             Action::Shutdown => self.left_by_client(),
         }

@@ -1,17 +1,22 @@
-//! `handler sync`.
+//! `handler run` and `handler sync`.
 
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use super::event::handler_and_event;
 use super::number;
 use super::queue::{argument, unsupported};
+use super::report::{Style, show};
 use crate::cli::columns::columns;
 use crate::cli::command::flags::Flags;
 use crate::cli::common::{connect, failed, format, is_in_handler, unknown_format};
 use crate::cli::failure::Failure;
+use crate::handler::outcome::Millis;
 use crate::json::Json;
 use crate::rpc::Request;
+use crate::rpc::request::{MadeUp, Runs};
 use crate::rpc::runs::RunEnd;
+use crate::time::Duration;
 use crate::wire::name::Escaped;
 
 /// Asks for the runs, waits for their ends unless the agent waits for this command, and returns the first exit
@@ -31,17 +36,52 @@ pub(in crate::cli) fn sync(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
         }
         Some(name) => name.as_bytes().to_vec(),
     };
-    let is_awaited = !is_in_handler();
-    let runs = connect(flags)?
-        .handler_runs(&Request::RunHandlers { name, is_awaited })
-        .map_err(failed("Error syncing handlers"))?
-        .ok_or_else(|| unsupported("handler sync"))?;
+    let runs = ask(flags, name, None, "Error syncing handlers")?;
     writeln!(out, "{}", show(&runs))?;
-    let status = runs
-        .iter()
-        .map(|run| run.status)
-        .find(|status| *status != 0);
-    Ok(status.unwrap_or_default())
+    Ok(status(&runs))
+}
+
+/// Has the agent run a handler for the event that the line makes up, waits for the end unless the agent waits for
+/// this command, and returns the exit status.
+pub(in crate::cli) fn run(flags: &Flags, out: &mut dyn Write) -> Result<u8, Failure> {
+    let (name, event) = handler_and_event(flags)?;
+    let style = Style::of(flags)?;
+    let what = "Error running the handler";
+    let runs = ask(flags, name.as_bytes().to_vec(), Some(event), what)?;
+    if style == Style::Json {
+        writeln!(out, "{}", json(&runs))?;
+    }
+    for run in &runs {
+        let mut end = Escaped(&run.end).to_string();
+        if run.duration_nanos > 0 {
+            let time = Millis(Duration::from_nanos(run.duration_nanos));
+            end += &format!(" after {time}");
+        }
+        show(style, (&run.output, run.output_bytes), &end, None, out)?;
+    }
+    Ok(status(&runs))
+}
+
+fn ask(
+    flags: &Flags,
+    name: Vec<u8>,
+    event: Option<MadeUp>,
+    what: &str,
+) -> Result<Vec<RunEnd>, Failure> {
+    let request = Request::RunHandlers(Runs {
+        name,
+        event,
+        is_awaited: !is_in_handler(),
+    });
+    let runs = connect(flags)?.handler_runs(&request);
+    runs.map_err(failed(what))?
+        .ok_or_else(|| unsupported(flags.command().name))
+}
+
+/// The first exit status that is not 0.
+fn status(runs: &[RunEnd]) -> u8 {
+    let mut statuses = runs.iter().map(|run| run.status);
+    statuses.find(|status| *status != 0).unwrap_or_default()
 }
 
 fn table(runs: &[RunEnd]) -> String {

@@ -1,7 +1,33 @@
-//! The flags of `handler test`.
+//! The flags of `handler run` and `handler test`.
 
 use super::FORMAT;
 use crate::cli::command::{Flag, Kind, flag};
+
+const LTIME: Flag = flag(
+    "ltime",
+    Kind::Integer,
+    "NUMBER",
+    "1",
+    "Lamport time of the user event or query.",
+);
+
+const PAYLOAD: Flag = flag(
+    "payload",
+    Kind::Bytes,
+    "FILE",
+    "",
+    "Read the payload from this file; '-' is standard input.",
+);
+
+const QUIET: Flag = flag(
+    "quiet",
+    Kind::Switch,
+    "",
+    "false",
+    "Show the output of the handler and nothing else.",
+);
+
+pub(super) const HANDLER_RUN_FLAGS: &[Flag] = &[FORMAT, LTIME, PAYLOAD, QUIET];
 
 pub(super) const HANDLER_TEST_FLAGS: &[Flag] = &[
     flag(
@@ -33,13 +59,7 @@ pub(super) const HANDLER_TEST_FLAGS: &[Flag] = &[
         "0s",
         "Time after which the handler is ended, as for the agent; 0 lets it run for ever.",
     ),
-    flag(
-        "ltime",
-        Kind::Integer,
-        "NUMBER",
-        "1",
-        "Lamport time of the user event or query.",
-    ),
+    LTIME,
     flag(
         "node",
         Kind::Bytes,
@@ -47,13 +67,7 @@ pub(super) const HANDLER_TEST_FLAGS: &[Flag] = &[
         "",
         "Name of the node that the handler runs on. The default is the host's name.",
     ),
-    flag(
-        "payload",
-        Kind::Bytes,
-        "FILE",
-        "",
-        "Read the payload from this file; '-' is standard input.",
-    ),
+    PAYLOAD,
     flag(
         "query-response-size-limit",
         Kind::Integer,
@@ -61,13 +75,7 @@ pub(super) const HANDLER_TEST_FLAGS: &[Flag] = &[
         "1024",
         "Limit of an answer with what is around it, as in the agent's configuration.",
     ),
-    flag(
-        "quiet",
-        Kind::Switch,
-        "",
-        "false",
-        "Show the output of the handler and nothing else.",
-    ),
+    QUIET,
     flag(
         "role",
         Kind::Bytes,

@@ -72,6 +72,12 @@ impl HandlerQueue {
     pub fn entries(&self, limit: usize) -> (Vec<Entry>, usize) {
         let mut entries = self.current_entries();
         let mut shown = 0;
+        for waiting in self.asked.iter().take(limit) {
+            let mut entry = blank(waiting);
+            entry.handler = self.handlers.name_of(waiting.course().asked_for).into();
+            entries.push(entry);
+            shown += 1;
+        }
         for registered in self.handlers.list() {
             for (waiting, state) in registered.waiting() {
                 if entries.len() >= limit {
@@ -165,11 +171,12 @@ impl HandlerQueue {
         let Some(registered) = self.handlers.get_mut(index) else {
             return 0;
         };
-        let key = registered.key;
+        let (id, key) = (registered.id, registered.key);
         let sync = registered.lane.sync.take();
         // Those that are gone already count as gone from the start.
         let events = registered.lane.clear(Instant::ORIGIN);
-        let count = events.len() + usize::from(sync.is_some());
+        let asked = self.drop_asked(&|waiting| waiting.course().asked_for == id);
+        let count = events.len() + usize::from(sync.is_some()) + asked;
         self.lanes_are_through(events, key);
         self.give_up_tickets(sync.map(|sync| sync.tickets).unwrap_or_default());
         count
@@ -242,7 +249,7 @@ impl HandlerQueue {
             found |= !gone.is_empty();
             self.lanes_are_through(gone, key);
         }
-        found
+        found | (self.drop_asked(&|waiting| *waiting.id == *id) > 0)
     }
 
     /// Holds the runs of a handler back, or lets it go on. `false`: there is no such handler.
@@ -270,7 +277,9 @@ impl HandlerQueue {
         };
         let waits = |w: &&Waiting| !is_over(w) && registered.wants(&w.event);
         let in_lane = registered.waiting().count() + usize::from(registered.lane.sync.is_some());
-        under_way + in_lane + events.filter(waits).count()
+        let asked = self.asked.iter();
+        let asked = asked.filter(|w| w.course().asked_for == registered.id);
+        under_way + asked.count() + in_lane + events.filter(waits).count()
     }
 }
 

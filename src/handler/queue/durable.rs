@@ -307,7 +307,9 @@ impl HandlerQueue {
         let Some(mut current) = std::mem::replace(&mut self.current, self.suspended.take()) else {
             return;
         };
-        self.query_ends(&current.waiting.event);
+        if !current.waiting.is_asked() {
+            self.query_ends(&current.waiting.event);
+        }
         if current.lane.is_some() {
             return;
         }

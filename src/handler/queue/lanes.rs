@@ -291,7 +291,7 @@ impl HandlerQueue {
         let is_it = |w: &Waiting| matches!(&w.event, Event::Query(q) if (q.ltime, q.id) == (query.ltime, query.id));
         let mut lanes = self.handlers.list().iter().flat_map(|r| r.lane.iter());
         let mut under_way = self.current.iter().chain(&self.suspended);
-        if !lanes.any(is_it) && !under_way.any(|c| is_it(&c.waiting)) {
+        if !lanes.any(is_it) && !under_way.any(|c| !c.waiting.is_asked() && is_it(&c.waiting)) {
             note_handled(&mut self.handled_queries, event);
         }
     }
@@ -359,7 +359,7 @@ impl HandlerQueue {
         self.set_current(index, waiting, at);
     }
 
-    fn set_current(&mut self, index: usize, waiting: Waiting, at: Moment) {
+    pub(super) fn set_current(&mut self, index: usize, waiting: Waiting, at: Moment) {
         let Some(registered) = self.handlers.get(index) else {
             return;
         };

@@ -183,7 +183,8 @@ impl HandlerQueue {
         at: Moment,
     ) -> Option<Invocation> {
         let current = self.current.as_mut()?;
-        if !tags_match(&run.settings.self_tags, local.tags) {
+        let is_asked = current.waiting.is_asked();
+        if !(is_asked || tags_match(&run.settings.self_tags, local.tags)) {
             log::debug!(
                 target: "agent",
                 "Not running script '{}' for '{}': this node's tags are others",
@@ -194,7 +195,8 @@ impl HandlerQueue {
             return None;
         }
         if let Event::Member(event) = &mut current.waiting.event {
-            if event.kind == MemberEventKind::Sync {
+            // One that was made up has members.
+            if event.kind == MemberEventKind::Sync && event.members.is_empty() {
                 *event = state(&run, local);
             }
         }

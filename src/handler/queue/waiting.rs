@@ -54,6 +54,8 @@ pub(super) struct Course {
     pub(super) merged: Vec<u64>,
     /// Who waits for the end of the run.
     pub(super) tickets: Vec<u64>,
+    /// If not 0, it did not happen: somebody has asked for a run of the handler with this number.
+    pub(super) asked_for: u64,
     /// An earlier life has chosen the handlers, and the members for them.
     pub(super) is_recovered: bool,
 }
@@ -70,6 +72,7 @@ static NOTHING: Course = Course {
     replaces: Vec::new(),
     merged: Vec::new(),
     tickets: Vec::new(),
+    asked_for: 0,
     is_recovered: false,
 };
 
@@ -100,6 +103,11 @@ impl Waiting {
 
     pub(super) fn course(&self) -> &Course {
         self.course.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// Whether somebody has made it up.
+    pub(super) fn is_asked(&self) -> bool {
+        self.course().asked_for > 0
     }
 
     pub(super) fn course_mut(&mut self) -> &mut Course {

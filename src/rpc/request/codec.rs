@@ -1,6 +1,6 @@
 //! Requests as bytes, in both directions.
 
-use super::{Query, Request};
+use super::{MadeUp, Query, Request, Runs};
 use crate::rpc::TextMap;
 use crate::wire::msgpack::{Dialect, Error, Reader, Writer};
 
@@ -41,7 +41,7 @@ impl Request {
             b"cottar-handler-drop" => Request::DropQueue { target: text(body, "Target")? },
             b"cottar-handler-pause" => Request::PauseHandler { name: text(body, "Name")?, is_paused: true },
             b"cottar-handler-resume" => Request::PauseHandler { name: text(body, "Name")?, is_paused: false },
-            b"cottar-handler-sync" => run_handlers(body)?,
+            b"cottar-handler-run" | b"cottar-handler-sync" => run_handlers(command, body)?,
             _ => return Ok(None),
         }))
     }
@@ -135,8 +135,18 @@ impl Request {
                 w.map(1).key("Stop").uint(*seq);
             }
             Request::Query(query) => query.encode(w),
-            Request::RunHandlers { name, is_awaited } => {
-                w.map(2).key("Name").text(name);
+            Request::RunHandlers(Runs {
+                name,
+                event,
+                is_awaited,
+            }) => {
+                w.map(if event.is_some() { 4 } else { 2 });
+                if let Some(event) = event {
+                    w.key("Event");
+                    write_texts(w, &event.words);
+                    w.key("LTime").uint(event.ltime);
+                }
+                w.key("Name").text(name);
                 w.key("Wait").bool(*is_awaited);
             }
             Request::Respond { id, payload } => {
@@ -232,16 +242,22 @@ fn stop(body: &mut Reader<'_>) -> Result<Request, Error> {
     Ok(Request::Stop { seq })
 }
 
-fn run_handlers(body: &mut Reader<'_>) -> Result<Request, Error> {
-    let (mut name, mut is_awaited) = (Vec::new(), false);
-    each(body, &["Name", "Wait"], |field, r| {
+fn run_handlers(command: &[u8], body: &mut Reader<'_>) -> Result<Request, Error> {
+    let (mut name, mut is_awaited, mut event) = (Vec::new(), false, MadeUp::default());
+    each(body, &["Name", "Wait", "Event", "LTime"], |field, r| {
         match field {
             0 => name = r.text()?.to_vec(),
-            _ => is_awaited = r.bool()?,
+            1 => is_awaited = r.bool()?,
+            2 => event.words = texts(r)?,
+            _ => event.ltime = r.u64()?,
         }
         Ok(())
     })?;
-    Ok(Request::RunHandlers { name, is_awaited })
+    Ok(Request::RunHandlers(Runs {
+        name,
+        event: (command == b"cottar-handler-run").then_some(event),
+        is_awaited,
+    }))
 }
 
 fn respond(body: &mut Reader<'_>) -> Result<Request, Error> {

@@ -1,5 +1,6 @@
 //! Handlers with settings, with explicit time.
 
+mod asked;
 mod durable;
 mod edits;
 mod merging;
