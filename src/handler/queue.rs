@@ -10,6 +10,7 @@
 
 mod asked;
 mod control;
+mod courses;
 mod durable;
 mod hold;
 pub(super) mod lane;
@@ -43,6 +44,7 @@ use crate::ordered::OrderedMap;
 use crate::serf::{Command, Event, LamportTime, QueryHandlers};
 use crate::time::Instant;
 use crate::wire::NodeName;
+use courses::Courses;
 use durable::Pending;
 use room::{DropLog, cost};
 use row::Row;
@@ -125,7 +127,7 @@ pub struct HandlerQueue {
     /// Events in the journal that lanes have copies of.
     shares: Shares,
     /// How far events on the disk have come.
-    progress: OrderedMap<u64, Box<Course>>,
+    courses: Courses,
     /// Processes of an earlier life that have to end first.
     awaited: VecDeque<(ProcessId, HandlerKey)>,
 }
@@ -182,7 +184,7 @@ impl HandlerQueue {
             journal: None,
             pending: Pending::default(),
             shares: Shares::default(),
-            progress: OrderedMap::new(),
+            courses: Courses::default(),
             awaited: VecDeque::new(),
         }
     }

@@ -27,7 +27,7 @@ use std::collections::VecDeque;
 
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::serf::Event;
-use numbers::Numbers;
+pub(super) use numbers::Numbers;
 use record::{RECORD_BYTES_MAX, RECORDED_HANDLERS_MAX, TEXT_BYTES_MAX};
 
 /// Bytes of a segment, at most.

@@ -8,7 +8,7 @@ const WORD_BITS: u64 = u64::BITS as u64;
 
 /// A set of numbers, one bit for each from about its lowest on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Numbers {
+pub(in crate::handler) struct Numbers {
     /// What the first bit stands for; a multiple of 64.
     base: u64,
     words: VecDeque<u64>,
@@ -17,7 +17,7 @@ pub(super) struct Numbers {
 
 impl Numbers {
     /// Adds a number. `false`: it is too far from the others, and was not added.
-    pub(super) fn insert(&mut self, number: u64) -> bool {
+    pub(in crate::handler) fn insert(&mut self, number: u64) -> bool {
         if self.words.is_empty() {
             self.base = number - number % WORD_BITS;
         }
@@ -44,7 +44,7 @@ impl Numbers {
     }
 
     /// Removes a number; tells whether it was there.
-    pub(super) fn remove(&mut self, number: u64) -> bool {
+    pub(in crate::handler) fn remove(&mut self, number: u64) -> bool {
         let Some((word, bit)) = self.bit(number) else {
             return false;
         };
@@ -91,7 +91,7 @@ impl Numbers {
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::handler) fn len(&self) -> usize {
         self.count
     }
 

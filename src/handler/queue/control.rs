@@ -1,6 +1,6 @@
 //! What an operator sees of the queue, and can do with it.
 
-use super::{HandlerQueue, Row, Waiting, note_handled};
+use super::{Courses, HandlerQueue, Row, Waiting, note_handled};
 use crate::handler::journal::HandlerKey;
 use crate::handler::{Described, Registered};
 use crate::ordered::OrderedSet;
@@ -162,6 +162,7 @@ impl HandlerQueue {
             let kept: Vec<u64> = kept.into_iter().chain(pending).collect();
             journal.clear_except(&kept);
         }
+        self.courses = Courses::default();
         self.parked = Row::default();
         count
     }

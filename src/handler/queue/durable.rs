@@ -10,7 +10,7 @@
 //! one, should it come back. Without such a successor the event waits for the missing handler. Other new
 //! handlers get an event only if none has had it before.
 
-use super::{Course, HandlerQueue, Row, Run, Waiting};
+use super::{Course, Courses, HandlerQueue, Row, Run, Waiting};
 use crate::count::Count;
 use crate::handler::journal::{HandlerKey, Journal, ProcessId, Recovered};
 use crate::handler::moment::Moment;
@@ -52,7 +52,7 @@ impl HandlerQueue {
             let begun = progress.begun.as_ref();
             let process = begun.and_then(|begun| Some((begun.process?, begun.handler)));
             self.awaited.extend(process);
-            self.progress.insert(number, Course::from(progress).into());
+            self.courses.insert(number, Course::from(progress).into());
         }
         for recorded in recovered.coalescing {
             let (number, taken_micros) = (recorded.number, recorded.taken_micros);
@@ -337,6 +337,7 @@ impl HandlerQueue {
         }
         self.parked = Row::default();
         self.pending = Pending::default();
+        self.courses = Courses::default();
         self.shares.clear();
         self.handlers
             .retain_in_lanes(|waiting| waiting.number.is_none());

@@ -192,7 +192,7 @@ fn what_only_a_lane_needs_takes_no_room_in_the_queue() {
     for number in 2..=20_000 {
         durable.fire(number, false);
     }
-    assert!(durable.queue.progress.is_empty());
+    assert_eq!(durable.queue.courses.len(), 0);
     let journal = durable.queue.journal().unwrap();
     assert!(journal.len() < 200, "{}", journal.len());
     assert!(durable.disk.files.len() <= 3);
@@ -201,6 +201,52 @@ fn what_only_a_lane_needs_takes_no_room_in_the_queue() {
     // The run that was cut off, and the last of what waited in the lane.
     assert_eq!(durable.run_all(), ["L 1 2", "L 20000 1"]);
     assert_eq!(durable.queue.len(), 0);
+}
+
+/// What runs when handlers with and without lanes are behind, and are replaced meanwhile.
+fn runs_behind(bytes_max: usize, later: &[&str]) -> Vec<String> {
+    const FIRST: [&str; 2] = [
+        r#"{"run": "L", "on": "user", "latest": true}"#,
+        r#"{"run": "P", "on": "user"}"#,
+    ];
+    let mut durable = Durable::new(&[], bytes_max);
+    durable.queue.replace_handlers(timed_tests::list(&FIRST));
+    durable.fire(1, false);
+    assert_eq!(durable.begin().as_deref(), Some("L 1 1"));
+    for number in 2..=1_000 {
+        durable.fire(number, false);
+    }
+    durable.queue.replace_handlers(timed_tests::list(later));
+    durable.flush();
+    for number in 1_001..=2_000 {
+        durable.fire(number, false);
+    }
+    assert!(durable.queue.courses.len() < 3);
+    durable.queue.handle_outcome(ended(End::Exited(0), b""));
+    let mut ran = durable.run_all();
+    durable.queue.replace_handlers(timed_tests::list(&FIRST));
+    ran.extend(durable.run_all());
+    assert!(durable.queue.is_empty() && durable.queue.journal().unwrap().is_empty());
+    // What is read back late comes later than what a lane has.
+    ran.sort();
+    ran
+}
+
+#[test]
+fn what_lanes_have_is_known_of_events_on_the_disk() {
+    let plain = r#"{"run": "P", "on": "user"}"#;
+    for other in [
+        r#"{"run": "L", "on": "user", "latest": true}"#,
+        r#"{"run": "L", "on": "user:deploy"}"#,
+        r#"{"run": "N", "on": "user:deploy"}"#,
+        r#"{"run": "N", "on": "member-join"}"#,
+    ] {
+        let later = [plain, other];
+        let ran = runs_behind(20_000, &later);
+        assert_eq!(ran, runs_behind(1 << 30, &later), "{other}");
+        let plain_ran = ran.iter().filter(|run| run.starts_with("P "));
+        assert_eq!(plain_ran.count(), 2_000, "{other}");
+    }
 }
 
 #[test]

@@ -56,12 +56,8 @@ impl HandlerQueue {
     /// What the lane of a handler that is gone has had is not for handlers that were not there yet, but for the
     /// one that takes its place.
     fn close_to_later(&mut self, key: HandlerKey, newest_id: u64) {
-        let close = |course: &mut Course| {
-            if course.taken.contains(&key) {
-                course.newest_id = newest_id;
-            }
-        };
-        self.progress.for_each_mut(|_, course| close(course));
+        let close = |course: &mut Course| course.close(key, newest_id);
+        self.courses.close(key, newest_id);
         for current in self.current.iter_mut().chain(&mut self.suspended) {
             current.waiting.with_course(close);
         }
@@ -121,8 +117,7 @@ impl HandlerQueue {
 
     /// If the row still has the event, it is for that handler again, or for the one that takes its place.
     fn is_owed_again(&mut self, number: u64, key: HandlerKey) -> bool {
-        if let Some(course) = self.progress.get_mut(&number) {
-            course.taken.retain(|other| *other != key);
+        if self.courses.release(number, key) {
             return true;
         }
         for current in self.current.iter_mut().chain(&mut self.suspended) {

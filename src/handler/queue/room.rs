@@ -63,12 +63,12 @@ impl HandlerQueue {
         if self.row.bytes() <= self.bytes_max || journal.is_behind() {
             return;
         }
-        let progress = &mut self.progress;
+        let courses = &mut self.courses;
         self.row.spill(self.bytes_max, &mut |waiting| {
             let number = waiting.number.filter(|&n| journal.contains(n))?;
             journal.unload(number);
             if let Some(course) = waiting.take_course() {
-                progress.insert(number, course);
+                courses.insert(number, course);
             }
             Some(Stored::new(number, number))
         });

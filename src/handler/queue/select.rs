@@ -49,7 +49,7 @@ pub(super) fn select(registered: &Registered, waiting: &Waiting) -> Selected {
     let Event::Member(event) = &waiting.event else {
         return Selected::All;
     };
-    let is_whole = !settings.is_selective() && course.known.is_empty();
+    let is_whole = !settings.is_selective() && course.known.is_none();
     if is_whole || course.is_recovered {
         return Selected::All;
     }

@@ -38,15 +38,14 @@ impl HandlerQueue {
             return;
         };
         let mut events = journal.handle_read(stored, read, bytes);
-        let progress = &self.progress;
-        let was_begun = |number| progress.get(&number).is_some_and(|p| p.begun.is_some());
+        let courses = &self.courses;
         sort_by(&mut events, |a, b| {
             let key = |r: &Recorded| {
                 let ltime = match &r.event {
                     Event::User(event) => event.ltime,
                     _ => LamportTime(0),
                 };
-                (!was_begun(r.number), ltime, r.number)
+                (!courses.was_begun(r.number), ltime, r.number)
             };
             key(a).cmp(&key(b))
         });
@@ -73,7 +72,7 @@ impl HandlerQueue {
         waiting.cost += 8 * handlers.len();
         waiting.number = Some(number);
         waiting.recorded = handlers.into();
-        waiting.set_course(self.progress.remove(&number));
+        waiting.set_course(self.courses.remove(number));
         if is_members {
             waiting.course_mut().is_recovered = true;
         }

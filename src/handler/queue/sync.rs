@@ -57,7 +57,7 @@ impl Changes {
             }
         }
         if !known.is_empty() {
-            waiting.course_mut().known = known;
+            waiting.course_mut().known = Some(Box::new(known));
         }
     }
 }
@@ -65,7 +65,8 @@ impl Changes {
 impl Course {
     /// Whether a sync has told what the event tells of this member. `synced`: the last change that it knew.
     pub(super) fn is_known(&self, name: &NodeName, synced: u64) -> bool {
-        self.known.get(name).is_some_and(|change| *change <= synced)
+        let known = self.known.as_ref().and_then(|known| known.get(name));
+        known.is_some_and(|change| *change <= synced)
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) struct Course {
     /// The tags that members had before this update.
     pub(super) before: Vec<(NodeName, Tags)>,
     /// Members whose changes some handler knows from a sync, and the changes.
-    pub(super) known: OrderedMap<NodeName, u64>,
+    pub(super) known: Option<Box<OrderedMap<NodeName, u64>>>,
     /// Missing handlers that are done with it when the one whose lane it is in is.
     pub(super) replaces: Vec<HandlerKey>,
     /// Numbers in the journal of events that were merged into it.
@@ -68,7 +68,7 @@ static NOTHING: Course = Course {
     begun: None,
     postponed: Vec::new(),
     before: Vec::new(),
-    known: OrderedMap::new(),
+    known: None,
     replaces: Vec::new(),
     merged: Vec::new(),
     tickets: Vec::new(),
@@ -165,6 +165,38 @@ impl Course {
     pub(super) fn attempts_ended(&self, key: HandlerKey) -> u32 {
         let found = self.postponed.iter().find(|(other, _)| *other == key);
         found.map_or(0, |(_, attempt)| *attempt)
+    }
+
+    /// Whether it tells nothing but whose lanes have a copy, and to whom it is closed.
+    pub(super) fn is_only_taken(&self) -> bool {
+        let Course {
+            taken,
+            newest_id: _,
+            met_id: 0,
+            done,
+            begun: None,
+            postponed,
+            before,
+            known: None,
+            replaces,
+            merged,
+            tickets,
+            asked_for: 0,
+            is_recovered: false,
+        } = self
+        else {
+            return false;
+        };
+        let is_untouched = done.is_empty() && postponed.is_empty() && tickets.is_empty();
+        let is_alone = before.is_empty() && replaces.is_empty() && merged.is_empty();
+        !taken.is_empty() && is_untouched && is_alone
+    }
+
+    /// Closes it to handlers that come later, if the lane of that handler has had it.
+    pub(super) fn close(&mut self, key: HandlerKey, newest_id: u64) {
+        if self.taken.contains(&key) {
+            self.newest_id = newest_id;
+        }
     }
 
     /// Whether nothing is to be done for a handler any more, as far as this tells.
