@@ -155,6 +155,13 @@ impl HandlerQueue {
         for waiting in self.row.take() {
             note_handled(&mut self.handled_queries, &waiting.event);
         }
+        // What a lane's run is for may have been in the row for others.
+        let under_way = self.current.iter().chain(&self.suspended);
+        let of_lanes = under_way.filter(|c| c.lane.is_some());
+        let of_lanes: Vec<u64> = of_lanes.flat_map(|c| c.waiting.numbers()).collect();
+        for number in of_lanes {
+            self.finish(Some(number));
+        }
         for index in 0..self.handlers.list().len() {
             self.drop_lane(index);
         }

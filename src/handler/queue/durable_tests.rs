@@ -250,6 +250,30 @@ fn what_lanes_have_is_known_of_events_on_the_disk() {
 }
 
 #[test]
+fn what_is_given_up_during_a_run_does_not_come_back() {
+    let handlers = timed_tests::list(&[
+        r#"{"run": "L", "on": "user", "latest": true}"#,
+        r#"{"run": "P", "on": "user"}"#,
+    ]);
+    let mut durable = Durable::new(&[], 20_000);
+    durable.queue.replace_handlers(handlers.clone());
+    for number in 1..=1_000 {
+        durable.fire(number, false);
+    }
+    // It is on the disk, for the other handler.
+    while durable.begin().unwrap() != "L 1000 1" {
+        durable.queue.handle_outcome(ended(End::Exited(0), b""));
+    }
+    assert!(durable.queue.drop_all() > 800);
+    durable.queue.handle_outcome(ended(End::Exited(0), b""));
+    assert_eq!(durable.run_all(), [""; 0]);
+    assert!(durable.queue.journal().unwrap().is_empty());
+    let mut durable = durable.restarted(&[]);
+    durable.queue.replace_handlers(handlers);
+    assert_eq!(durable.run_all(), [""; 0]);
+}
+
+#[test]
 fn what_was_in_the_coalescer_goes_there_again() {
     let mut durable = Durable::new(&["user=A"], 1 << 20);
     durable.fire(1, true);
