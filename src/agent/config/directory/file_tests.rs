@@ -113,77 +113,33 @@ fn what_is_no_handler_is_skipped() {
     }
 }
 
+/// A file, and why it is refused.
+#[rustfmt::skip]
+const BAD: &[(&str, &str)] = &[
+    ("#!/bin/sh\n# cottar: on=usr\n", "key 'on': 'usr' is no event; these are: member-join, "),
+    ("#!/bin/sh\n# cottar: on=user hodl=2s\n", "key 'hodl': unknown; these are known: "),
+    ("#!/bin/sh\n# cottar: on=user run=x hold=1\n", "key 'hold': time: missing unit in duration \"1\"; key 'run': does not belong"),
+    ("#!/bin/sh\n# cottar: on=user on=query\n", "key 'on': is given twice"),
+    ("#!/bin/sh\n# cottar: on=user where.role=(\n", "key 'where': 'role': "),
+    ("#!/bin/sh\n# cottar: on=user input\n", "line 2: 'input' is no KEY=VALUE"),
+    ("# cottar: on=user\necho\n", "it does not begin with '#!' and an interpreter, "),
+    ("#!/no/such arg\n# cottar: on=user\n", "its interpreter '/no/such': no such file or directory"),
+    ("#!/bin/sh\r\n# cottar: on=user\r\n", "its interpreter '/bin/sh\\r': no such file or directory (the lines end as on Windows)"),
+    ("#!/usr/bin/env sh\r\n# cottar: on=user\r\n", "its interpreter '/usr/bin/env': its argument ends with '\\r' (the lines end as on Windows)"),
+    ("#!/etc/passwd\n# cottar: on=user\n", "its interpreter '/etc/passwd': this user may not execute it"),
+    ("\u{feff}#!/bin/sh\n# cottar: on=user\n", "it begins with a byte order mark: "),
+    ("#!/bin/sh\n# cottar: on=\n", "key 'on': must not be empty; '*' stands for every event"),
+    ("#!\n# cottar: on=user\n", "its interpreter '': no such file or directory"),
+    ("#! /bin\n# cottar: on=user\n", "its interpreter '/bin': not a file"),
+];
+
 #[test]
 fn bad_files_are_refused_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x");
     let long = format!("#!/bin/sh\n# cottar: on=user:{}\n", "x".repeat(5 << 10));
-    for (text, expected) in [
-        (
-            &*long,
-            "the comment lines at the beginning have more than 4096 bytes",
-        ),
-        (
-            "#!/bin/sh\n# cottar: on=usr\n",
-            "key 'on': 'usr' is no event; these are: member-join, ",
-        ),
-        (
-            "#!/bin/sh\n# cottar: on=user hodl=2s\n",
-            "key 'hodl': unknown; these are known: ",
-        ),
-        (
-            "#!/bin/sh\n# cottar: on=user run=x hold=1\n",
-            "key 'hold': time: missing unit in duration \"1\"; key 'run': does not belong",
-        ),
-        (
-            "#!/bin/sh\n# cottar: on=user on=query\n",
-            "key 'on': is given twice",
-        ),
-        (
-            "#!/bin/sh\n# cottar: on=user where.role=(\n",
-            "key 'where': 'role': ",
-        ),
-        (
-            "#!/bin/sh\n# cottar: on=user input\n",
-            "line 2: 'input' is no KEY=VALUE",
-        ),
-        (
-            "# cottar: on=user\necho\n",
-            "it does not begin with '#!' and an interpreter, ",
-        ),
-        (
-            "#!/no/such arg\n# cottar: on=user\n",
-            "its interpreter '/no/such': no such file or directory",
-        ),
-        (
-            "#!/bin/sh\r\n# cottar: on=user\r\n",
-            "its interpreter '/bin/sh\\r': no such file or directory (the lines end as on Windows)",
-        ),
-        (
-            "#!/usr/bin/env sh\r\n# cottar: on=user\r\n",
-            "its interpreter '/usr/bin/env': its argument ends with '\\r' (the lines end as on Windows)",
-        ),
-        (
-            "#!/etc/passwd\n# cottar: on=user\n",
-            "its interpreter '/etc/passwd': this user may not execute it",
-        ),
-        (
-            "\u{feff}#!/bin/sh\n# cottar: on=user\n",
-            "it begins with a byte order mark: ",
-        ),
-        (
-            "#!/bin/sh\n# cottar: on=\n",
-            "key 'on': must not be empty; '*' stands for every event",
-        ),
-        (
-            "#!\n# cottar: on=user\n",
-            "its interpreter '': no such file or directory",
-        ),
-        (
-            "#! /bin\n# cottar: on=user\n",
-            "its interpreter '/bin': not a file",
-        ),
-    ] {
+    let too_long = "the comment lines at the beginning have more than 4096 bytes";
+    for (text, expected) in BAD.iter().chain(&[(&*long, too_long)]) {
         write(&path, text, 0o755);
         let told = told(&path);
         let why = told
