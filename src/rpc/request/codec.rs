@@ -135,25 +135,25 @@ impl Request {
                 w.map(1).key("Stop").uint(*seq);
             }
             Request::Query(query) => query.encode(w),
-            Request::RunHandlers(Runs {
-                name,
-                event,
-                is_awaited,
-            }) => {
-                w.map(if event.is_some() { 4 } else { 2 });
-                if let Some(event) = event {
-                    w.key("Event");
-                    write_texts(w, &event.words);
-                    w.key("LTime").uint(event.ltime);
-                }
-                w.key("Name").text(name);
-                w.key("Wait").bool(*is_awaited);
-            }
+            Request::RunHandlers(runs) => runs.encode(w),
             Request::Respond { id, payload } => {
                 w.map(2).key("ID").uint(*id);
                 w.key("Payload").bytes_or_nil(payload.as_deref());
             }
         }
+    }
+}
+
+impl Runs {
+    fn encode(&self, w: &mut Writer) {
+        w.map(if self.event.is_some() { 4 } else { 2 });
+        if let Some(event) = &self.event {
+            w.key("Event");
+            write_texts(w, &event.words);
+            w.key("LTime").uint(event.ltime);
+        }
+        w.key("Name").text(&self.name);
+        w.key("Wait").bool(self.is_awaited);
     }
 }
 
