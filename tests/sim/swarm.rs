@@ -428,6 +428,7 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
         return Err("a node stopped as if it had lost its name".into());
     }
     swarm.settle(bound)?;
+    swarm.let_clocks_meet()?;
     let mut loss = 0.0;
     if !swarm.is_deserted() {
         loss = swarm.steady();

@@ -1,6 +1,8 @@
 //! Which nodes behave as another program would.
 
 use cottar::rng::Rng;
+use cottar::serf::Stats;
+use cottar::time::Duration;
 
 use super::Swarm;
 use crate::cluster::{Inventions, NodeId, Twist};
@@ -11,6 +13,11 @@ const OF_SEEDS: usize = 16;
 const WITH_REFERENCE: std::ops::Range<usize> = 0..4;
 /// ... and others, of which the first have both, a liar.
 const WITH_LIAR: std::ops::Range<usize> = 3..6;
+
+/// Clocks that differ by less take each other's events and queries.
+const NEAR: u64 = 256;
+/// Time for some dozens of exchanges for a jump.
+const CATCHING_UP_MAX: Duration = Duration::from_secs(1_200);
 
 impl Swarm {
     /// In some seeds up to half of the nodes behave like the reference, and in some one lies. The draws are
@@ -48,5 +55,32 @@ impl Swarm {
             true => nodes,
             false => honest,
         }
+    }
+
+    /// Where a liar has driven clocks far ahead, whoever has started since follows by one leap with each
+    /// exchange (gossip spec 8.7). What it fires and asks before it has caught up is old to the others
+    /// (seed 2232).
+    pub(super) fn let_clocks_meet(&mut self) -> Result<(), String> {
+        let up = self.sim.up();
+        let honest = self.tell_no_lies(up.clone());
+        let end = self.sim.now + CATCHING_UP_MAX;
+        while honest.len() < up.len() && self.clocks_differ(&honest) {
+            if self.sim.now > end {
+                return Err(format!("clocks do not meet within {CATCHING_UP_MAX:?}"));
+            }
+            self.sim.run_for(Duration::from_millis(500));
+        }
+        Ok(())
+    }
+
+    fn clocks_differ(&self, nodes: &[NodeId]) -> bool {
+        let differ = |times: &dyn Fn(&Stats) -> u64| {
+            let stats = nodes.iter().map(|&id| self.sim.serf(id).stats());
+            let times: Vec<u64> = stats.map(|stats| times(&stats)).collect();
+            let (least, most) = (times.iter().min(), times.iter().max());
+            most.zip(least)
+                .is_some_and(|(most, least)| most - least > NEAR)
+        };
+        differ(&|stats| stats.event_time) || differ(&|stats| stats.query_time)
     }
 }
