@@ -101,7 +101,7 @@ fn json(entries: &[QueueEntry], more: u64) -> String {
 }
 
 /// The one argument; none if it may be left out.
-pub(super) fn argument(flags: &Flags) -> Result<Option<&OsString>, Failure> {
+fn argument(flags: &Flags) -> Result<Option<&OsString>, Failure> {
     match flags.arguments() {
         [] => Ok(None),
         [one] => Ok(Some(one)),
@@ -109,16 +109,19 @@ pub(super) fn argument(flags: &Flags) -> Result<Option<&OsString>, Failure> {
     }
 }
 
+/// The one argument; empty for all if it is left out. `if_empty` is said of one that is empty: a variable that
+/// is not set, perhaps, which the agent would take for all.
+pub(super) fn one_or_all(flags: &Flags, if_empty: &str) -> Result<Vec<u8>, Failure> {
+    match argument(flags)? {
+        None => Ok(Vec::new()),
+        Some(argument) if argument.is_empty() => Err(Failure::Message(if_empty.to_owned())),
+        Some(argument) => Ok(argument.as_bytes().to_vec()),
+    }
+}
+
 pub(in crate::cli) fn drop(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    let target = match argument(flags)? {
-        None => Vec::new(),
-        // A variable that is not set, perhaps. The agent would take it for all.
-        Some(target) if target.is_empty() => {
-            let words = "The name or id is empty. To drop all that waits, leave it out.";
-            return Err(Failure::Message(words.to_owned()));
-        }
-        Some(target) => target.as_bytes().to_vec(),
-    };
+    let if_empty = "The name or id is empty. To drop all that waits, leave it out.";
+    let target = one_or_all(flags, if_empty)?;
     let count = connect(flags)?
         .handler_drop(target)
         .map_err(failed("Error dropping events"))?

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::event::handler_and_event;
 use super::number;
-use super::queue::{argument, unsupported};
+use super::queue::{one_or_all, unsupported};
 use super::report::{Style, show};
 use crate::cli::columns::columns;
 use crate::cli::command::flags::Flags;
@@ -27,15 +27,7 @@ pub(in crate::cli) fn sync(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
         "text" => table,
         other => return Err(unknown_format(other)),
     };
-    let name = match argument(flags)? {
-        None => Vec::new(),
-        // A variable that is not set, perhaps.
-        Some(name) if name.is_empty() => {
-            let words = "The name is empty. For all handlers, leave it out.";
-            return Err(Failure::Message(words.to_owned()));
-        }
-        Some(name) => name.as_bytes().to_vec(),
-    };
+    let name = one_or_all(flags, "The name is empty. For all handlers, leave it out.")?;
     let runs = ask(flags, name, None, "Error syncing handlers")?;
     writeln!(out, "{}", show(&runs))?;
     Ok(status(&runs))
