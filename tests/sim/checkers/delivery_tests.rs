@@ -1,6 +1,6 @@
 //! Each of the checkers of the delivery spec can fail.
 
-use super::tests::{at, both, delivered, ending, joined, member, started, user, with};
+use super::tests::{asked, at, both, delivered, ending, joined, member, started, user, with};
 use super::*;
 use crate::history::{Steady, Stop};
 use cottar::serf::{
@@ -144,14 +144,7 @@ fn a_late_event_is_seen() {
 fn a_query_that_misses_somebody_is_seen() {
     let command = CommandId(4);
     let run = |heard: bool, queries_reach_all, acks: &[NodeId]| {
-        let asked = What::Asked {
-            command,
-            ltime: LamportTime(1),
-            id: 9,
-            deadline: Instant::from_millis(1000),
-            acks: acks.to_vec(),
-        };
-        let mut news = vec![at(20, 0, asked)];
+        let mut news = vec![at(20, 0, asked(command, acks))];
         let from = cluster_name("b");
         let record = QueryRecord::Ack { from };
         news.extend(heard.then(|| at(30, 0, What::Returned { command, record })));

@@ -1,7 +1,7 @@
 //! What is expected where some nodes behave as another program would, and what liars may cost.
 
 use super::delivery_tests::{STEADY, fired, in_life, restarted, steadily};
-use super::tests::{LIMITS, at, both, delivered, ending, joined, started, user, with};
+use super::tests::{LIMITS, asked, at, both, delivered, ending, joined, started, user, with};
 use super::*;
 use crate::history::Spent;
 use cottar::serf::{CommandId, LamportTime, QueryRecord};
@@ -40,13 +40,7 @@ fn a_late_event_is_this_program_s_fault_alone() {
 #[test]
 fn only_nodes_of_this_program_must_ack_each_other() {
     let command = CommandId(4);
-    let asked = What::Asked {
-        command,
-        ltime: LamportTime(1),
-        id: 9,
-        deadline: Instant::from_millis(1000),
-        acks: vec![1],
-    };
+    let asked = asked(command, &[1]);
     let answered = |came_back: bool| {
         let record = QueryRecord::Response {
             from: crate::cluster::node_name("b"),

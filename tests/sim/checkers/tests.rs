@@ -88,6 +88,17 @@ pub(super) fn delivered(millis: u64, node: NodeId, order: u64, event: Event) -> 
     at(millis, node, What::Delivered { order, event })
 }
 
+/// A query at time 1, with the number 9, that ends after a second.
+pub(super) fn asked(command: CommandId, acks: &[NodeId]) -> What {
+    What::Asked {
+        command,
+        ltime: LamportTime(1),
+        id: 9,
+        deadline: Instant::from_millis(1000),
+        acks: acks.to_vec(),
+    }
+}
+
 pub(super) fn user(ltime: u64, payload: &str) -> Event {
     Event::User(UserEvent {
         ltime: LamportTime(ltime),
@@ -223,13 +234,7 @@ fn a_query_that_comes_twice_is_seen() {
 #[test]
 fn query_faults_are_seen() {
     let command = CommandId(4);
-    let asked = What::Asked {
-        command,
-        ltime: LamportTime(1),
-        id: 9,
-        deadline: Instant::from_millis(1000),
-        acks: Vec::new(),
-    };
+    let asked = asked(command, &[]);
     let back = |millis, record| at(millis, 0, What::Returned { command, record });
     let ack = || QueryRecord::Ack {
         from: node_name("b"),
@@ -273,13 +278,7 @@ fn answers_out_of_time_are_seen() {
     assert!(answers_are_on_time_or_counted(&[at(999, 0, answered(false))]).is_err());
     let run = |heard: bool| {
         let command = CommandId(4);
-        let asked = What::Asked {
-            command,
-            ltime: LamportTime(1),
-            id: 9,
-            deadline: Instant::from_millis(1000),
-            acks: Vec::new(),
-        };
+        let asked = asked(command, &[]);
         let mut news = vec![
             at(5, 0, What::Calm),
             at(10, 0, asked),
