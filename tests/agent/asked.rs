@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::live::process::collect;
-use crate::live::{Agent, COTTAR, Hold, Kind, Process, wait_until};
-use crate::settings::{Place, fire};
+use crate::live::{Agent, Hold, Kind, Process, wait_until};
+use crate::settings::{Place, asks_on_go, fire};
 
 /// How `handler run` ended, and what it printed.
 fn run(agent: &Agent, args: &[&str]) -> (i32, String, String) {
@@ -229,10 +229,7 @@ fn an_agent_that_leaves_hangs_up_on_who_waits() {
 fn a_run_in_a_handler_does_not_wait_for_itself() {
     let place = Place::new(&json!([
         {"run": "echo ran >>$D/ran", "name": "s", "on": "user:never"},
-        {
-            "run": format!("{COTTAR} handler run s user x >$D/said 2>&1; echo $? >>$D/said; mv $D/said $D/done"),
-            "on": "user:go",
-        },
+        asks_on_go("handler run s user x"),
     ]));
     let agent = place.start();
     fire(&agent, "go");

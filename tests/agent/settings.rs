@@ -6,11 +6,17 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::live::{Agent, Kind, Spec, arg, content, lacks_program, refused, wait_until};
+use crate::live::{Agent, COTTAR, Kind, Spec, arg, content, lacks_program, refused, wait_until};
 
 /// A folder with a configuration file and what handlers write. `$D` in a handler is the folder.
 pub struct Place {
     dir: tempfile::TempDir,
+}
+
+/// A handler of the event `go` that runs a command of ours. Its output and status are in the file `done` then.
+pub fn asks_on_go(command: &str) -> Value {
+    let run = format!("{COTTAR} {command} >$D/said 2>&1; echo $? >>$D/said; mv $D/said $D/done");
+    json!({"run": run, "on": "user:go"})
 }
 
 impl Place {

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::live::{Agent, COTTAR, Kind, Spec, arg};
-use crate::settings::{Place, fire};
+use crate::settings::{Place, asks_on_go, fire};
 
 const SYNCED: &str =
     "echo \"$SERF_EVENT $(cut -f1 | sort | xargs)\" >>$D/ran; exit $(cat $D/status)";
@@ -82,10 +82,7 @@ fn a_sync_on_demand_waits_for_its_run() {
 fn a_sync_in_a_handler_does_not_wait_for_itself() {
     let place = Place::new(&json!([
         {"run": "echo ran >>$D/ran", "on": "sync", "name": "s"},
-        {
-            "run": format!("{COTTAR} handler sync s >$D/said 2>&1; echo $? >>$D/said; mv $D/said $D/done"),
-            "on": "user:go",
-        },
+        asks_on_go("handler sync s"),
     ]));
     let agent = place.start();
     place.await_lines("ran", 1);
