@@ -182,7 +182,7 @@ impl Gossip {
         let Some(stream) = self.streams.get_mut(index).and_then(Option::as_mut) else {
             return;
         };
-        if !stream.readable.is_ready() || stream.phase == Phase::Connecting {
+        if stream.phase == Phase::Connecting {
             return;
         }
         let id = stream.id;
@@ -199,7 +199,6 @@ impl Gossip {
                         let end = StreamEnd::Eof;
                         core(Input::StreamClosed { stream: id, end }, clock.now());
                     }
-                    return;
                 }
                 Ok(len) => {
                     stream.readable.took(len, self.buffer.len());
@@ -211,7 +210,6 @@ impl Gossip {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     stream.readable.exhausted();
-                    return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
