@@ -11,6 +11,7 @@ BINDIR ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
 DOCDIR ?= $(DATADIR)/doc/cottar
+LICENSEDIR ?= $(DOCDIR)
 BASHCOMPDIR ?= $(DATADIR)/bash-completion/completions
 ZSHCOMPDIR ?= $(DATADIR)/zsh/site-functions
 FISHCOMPDIR ?= $(DATADIR)/fish/vendor_completions.d
@@ -33,6 +34,7 @@ endif
 # Those that cottar-tutorial(7) shows.
 TUTORIAL = deploy page rolling upstreams web.json web1.json
 EXAMPLES = cluster.json members $(TUTORIAL:%=tutorial/%)
+DOCUMENTS = README.md dist/CHANGELOG.md
 LICENCES = LICENSE dist/licences/third-party.txt
 ETC = $(SYSCONFDIR)/cottar
 
@@ -55,23 +57,36 @@ completions:
 licences:
 	COTTAR_LICENCES=write $(CARGO) test --locked --test dist -- --exact licences::the_list_is_that_of_the_crates_that_are_linked_in
 
-.PHONY: install uninstall install-serf-link install-systemd install-openrc install-openwrt install-none
+# Each part of an installation can be had alone: OpenWrt, for one, takes no manual pages.
+PARTS = program configuration manual completions documents
+.PHONY: install uninstall install-serf-link $(PARTS:%=install-%) $(INIT_KNOWN:%=install-%)
 
 # A BINARY that was named on the command line is installed as it is.
-install: $(if $(filter command%,$(origin BINARY)),,all) install-$(INIT_SYSTEM) $(if $(SERF_LINK),install-serf-link) ## install under PREFIX=/usr/local and DESTDIR
+BUILT = $(if $(filter command%,$(origin BINARY)),,all)
+
+install: $(BUILT) $(PARTS:%=install-%) install-$(INIT_SYSTEM) $(if $(SERF_LINK),install-serf-link) ## install under PREFIX=/usr/local and DESTDIR
+
+install-program: $(BUILT)
 	install -d "$(DESTDIR)$(BINDIR)"
 	install -m 755 "$(BINARY)" "$(DESTDIR)$(BINDIR)/cottar"
+
+install-manual:
 	for page in $(PAGES); do \
 		section="$(DESTDIR)$(MANDIR)/man$${page##*.}"; \
 		install -d "$$section" && install -m 644 $$page "$$section/" && \
 		sed 's|/usr/share/doc/cottar|$(DOCDIR)|' $$page >"$$section/$${page#man/}" || exit 1; \
 	done
+
+install-completions:
 	install -d "$(DESTDIR)$(BASHCOMPDIR)" "$(DESTDIR)$(ZSHCOMPDIR)" "$(DESTDIR)$(FISHCOMPDIR)"
 	install -m 644 dist/completions/cottar.bash "$(DESTDIR)$(BASHCOMPDIR)/cottar"
 	install -m 644 dist/completions/_cottar "$(DESTDIR)$(ZSHCOMPDIR)/_cottar"
 	install -m 644 dist/completions/cottar.fish "$(DESTDIR)$(FISHCOMPDIR)/cottar.fish"
-	install -d "$(DESTDIR)$(DOCDIR)"
-	install -m 644 $(LICENCES) "$(DESTDIR)$(DOCDIR)/"
+
+install-documents:
+	install -d "$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(LICENSEDIR)"
+	install -m 644 $(DOCUMENTS) "$(DESTDIR)$(DOCDIR)/"
+	install -m 644 $(LICENCES) "$(DESTDIR)$(LICENSEDIR)/"
 	$(call fill,644,dist/examples/cluster.json,$(DOCDIR)/examples/cluster.json)
 	install -m 755 dist/examples/members "$(DESTDIR)$(DOCDIR)/examples/members"
 	install -d "$(DESTDIR)$(DOCDIR)/examples/tutorial"
@@ -79,15 +94,17 @@ install: $(if $(filter command%,$(origin BINARY)),,all) install-$(INIT_SYSTEM) $
 		case $$example in *.json) mode=644 ;; *) mode=755 ;; esac; \
 		install -m $$mode dist/examples/tutorial/$$example "$(DESTDIR)$(DOCDIR)/examples/tutorial/" || exit 1; \
 	done
+
+install-configuration:
 	install -d -m 755 "$(DESTDIR)$(ETC)/handlers.d"
 	if [ -e "$(DESTDIR)$(ETC)/cottar.json" ]; then \
 		echo "$(DESTDIR)$(ETC)/cottar.json is there and stays as it is"; \
 	else \
-		$(MAKE) --no-print-directory install-configuration; \
+		$(MAKE) --no-print-directory write-configuration; \
 	fi
 
-.PHONY: install-configuration
-install-configuration:
+.PHONY: write-configuration
+write-configuration:
 	$(call fill,644,dist/examples/cottar.json,$(ETC)/cottar.json)
 
 install-systemd:
@@ -136,11 +153,13 @@ uninstall: ## remove what install put there
 			rm -f "$$script" "$(DESTDIR)$(CONFDIR)/cottar"; \
 		fi; \
 	done
-	rm -f $(foreach licence,$(LICENCES),"$(DESTDIR)$(DOCDIR)/$(notdir $(licence))")
+	rm -f $(foreach file,$(DOCUMENTS),"$(DESTDIR)$(DOCDIR)/$(notdir $(file))")
+	rm -f $(foreach file,$(LICENCES),"$(DESTDIR)$(LICENSEDIR)/$(notdir $(file))")
 	rm -f $(foreach example,$(EXAMPLES) loosen.conf,"$(DESTDIR)$(DOCDIR)/examples/$(example)")
 	if sed -e 's|@STATEDIR@|$(STATEDIR)|g' -e 's|@RUNDIR@|$(RUNDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' dist/examples/cottar.json | cmp -s - "$(DESTDIR)$(ETC)/cottar.json"; then \
 		rm -f "$(DESTDIR)$(ETC)/cottar.json"; \
 	fi
+	-[ "$(LICENSEDIR)" = "$(DOCDIR)" ] || rmdir "$(DESTDIR)$(LICENSEDIR)" 2>/dev/null
 	-rmdir "$(DESTDIR)$(DOCDIR)/examples/tutorial" "$(DESTDIR)$(DOCDIR)/examples" "$(DESTDIR)$(DOCDIR)" \
 		"$(DESTDIR)$(ETC)/handlers.d" "$(DESTDIR)$(ETC)" 2>/dev/null
 

@@ -22,7 +22,9 @@ make -s install DESTDIR="$(realpath "$work")/root" PREFIX=/usr SYSCONFDIR=/etc S
 	INIT_SYSTEM=systemd ZSHCOMPDIR=/usr/share/zsh/vendor-completions SERF_LINK= BINARY="$binary"
 
 gzip -9n "$root"/usr/share/man/man?/*
-gzip -9nc README.md >"$doc/README.md.gz"
+gzip -9n "$doc/README.md"
+gzip -9nc "$doc/CHANGELOG.md" >"$doc/changelog.gz"
+rm "$doc/CHANGELOG.md"
 if [ "$version" = "$(dpkg-parsechangelog -l "$here/changelog" -S Version)" ]; then
 	cat "$here/changelog"
 else

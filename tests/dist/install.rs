@@ -66,7 +66,9 @@ const COMMON: &[&str] = &[
     "/etc/cottar/cottar.json",
     "/usr/bin/cottar",
     "/usr/share/bash-completion/completions/cottar",
+    "/usr/share/doc/cottar/CHANGELOG.md",
     "/usr/share/doc/cottar/LICENSE",
+    "/usr/share/doc/cottar/README.md",
     "/usr/share/doc/cottar/examples/cluster.json",
     "/usr/share/doc/cottar/examples/members",
     "/usr/share/doc/cottar/examples/tutorial/deploy",
@@ -179,6 +181,36 @@ fn services_follow_the_directories() {
         root.make("uninstall", &variables);
         assert!(root.files().is_empty(), "{:?}", root.files());
     }
+}
+
+#[test]
+fn each_part_can_be_installed_alone_and_all_parts_are_the_whole() {
+    let whole = Root::new();
+    whole.make("install", &["LICENSEDIR=/usr/share/licenses/cottar"]);
+    let mut found = BTreeSet::new();
+    for part in [
+        "program",
+        "configuration",
+        "manual",
+        "completions",
+        "documents",
+        "systemd",
+    ] {
+        let root = Root::new();
+        let target = format!("install-{part}");
+        root.make(&target, &["LICENSEDIR=/usr/share/licenses/cottar"]);
+        let files = root.files();
+        assert!(!files.is_empty() && files.is_disjoint(&found), "{part}");
+        found.extend(files);
+    }
+    assert_eq!(whole.files(), found);
+    for name in ["LICENSE", "third-party.txt"] {
+        assert!(found.contains(&format!("/usr/share/licenses/cottar/{name}")));
+        assert!(!found.contains(&format!("/usr/share/doc/cottar/{name}")));
+    }
+    whole.make("uninstall", &["LICENSEDIR=/usr/share/licenses/cottar"]);
+    assert!(whole.files().is_empty(), "{:?}", whole.files());
+    assert!(!whole.at("/usr/share/licenses/cottar").exists());
 }
 
 #[test]
