@@ -45,6 +45,11 @@ FEATURES ?=
 OFFLINE ?=
 BUILD = build --locked --release $(OFFLINE) $(FEATURES)
 
+# The commit that `cottar version` names, with a + if tracked files have changed since. The archive of a release
+# names it in dist/commit, and that counts more.
+COMMIT = $(shell [ -e .git ] && echo "$$(git rev-parse --short=12 HEAD 2>/dev/null)$$(git diff --quiet HEAD || echo +)")
+all static-musl static-glibc static-musl-from-source dynamic-from-source: export COTTAR_COMMIT = $(COMMIT)
+
 # Relocations in a quarter of the bytes, which the C library of this machine must be able to apply.
 RELR ?= $(shell getconf GNU_LIBC_VERSION 2>/dev/null | awk '{ split($$2, v, "."); \
 	if (v[1] > 2 || v[2] >= 36) print "-C link-arg=-Wl,-z,pack-relative-relocs" }')

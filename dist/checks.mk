@@ -4,7 +4,7 @@
 # What `make reproducible` and `make vendored` build: all, static, or both.
 GOALS ?= all
 
-.PHONY: size reproducible vendored anywhere
+.PHONY: size reproducible vendored anywhere dist check-dist
 
 size: ## the static binary's bytes by crate
 	CARGO_PROFILE_RELEASE_STRIP=false $(MAKE) static
@@ -18,3 +18,10 @@ vendored: ## a build from vendored crates alone
 
 anywhere: static ## whether the static binary runs in an empty root
 	sh dist/anywhere.sh $(STATIC)
+
+# The files of a release, in the directory dist of the target directory; see dist/README.md.
+dist: ## the files of a release
+	sh dist/dist.sh "$(TARGET_DIR)/dist"
+
+check-dist: ## whether a release is reproducible and its archives build
+	sh dist/check/dist.sh "$(TARGET_DIR)/dist"

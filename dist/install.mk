@@ -167,7 +167,7 @@ uninstall: ## remove what install put there
 SCRIPTS = dist/openrc/cottar.initd dist/openwrt/cottar.init dist/examples/members \
 	$(filter-out %.json,$(TUTORIAL:%=dist/examples/tutorial/%)) \
 	dist/debian/build.sh dist/debian/check.sh dist/debian/postinst dist/debian/prerm dist/debian/postrm \
-	dist/boot/common.sh dist/boot/enter.sh dist/boot/probe.sh dist/boot/systemd.sh dist/boot/openrc.sh \
+	dist/dist.sh dist/check/dist.sh dist/boot/common.sh dist/boot/enter.sh dist/boot/probe.sh dist/boot/systemd.sh dist/boot/openrc.sh \
 	tests/live/skipped.sh
 .PHONY: lint-dist
 lint-dist:

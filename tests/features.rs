@@ -43,7 +43,7 @@ fn version_lists_what_there_is() {
         names.push("none");
     }
     let line = format!("\nFeatures: {}\n", names.join(" "));
-    assert!(printed(&["version"]).ends_with(&line));
+    assert!(printed(&["version"]).contains(&line));
 }
 
 #[test]

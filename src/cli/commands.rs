@@ -144,14 +144,20 @@ pub(super) fn tags(flags: &Flags, out: &mut dyn Write) -> Outcome {
     tell(flags, b"Successfully updated agent tags", json, out)
 }
 
-/// The version, the protocols understood, and a line of our own: what the build has (agent spec 3.12).
+/// The version, the protocols understood, and lines of our own: what the build has, and what it was made for
+/// and from (agent spec 3.12).
 pub(super) fn version(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    let version = env!("CARGO_PKG_VERSION");
-    let features = FEATURES.iter().filter(|feature| feature.present);
+    let (version, target) = (env!("CARGO_PKG_VERSION"), env!("COTTAR_TARGET"));
+    let (commit, known) = match env!("COTTAR_COMMIT") {
+        "" => ("unknown", Json::Null),
+        commit => (commit, Json::text(commit)),
+    };
     let text = format!(
-        "{version}\nAgent Protocol: {PROTOCOL_MAX} (Understands back to: {PROTOCOL_MIN})\nFeatures:{}",
+        "{version}\nAgent Protocol: {PROTOCOL_MAX} (Understands back to: {PROTOCOL_MIN})\nFeatures:{}\n\
+         Build: {target}, commit {commit}",
         features::present()
     );
+    let features = FEATURES.iter().filter(|feature| feature.present);
     let protocol = vec![
         ("max", Json::Number(PROTOCOL_MAX.into())),
         ("min", Json::Number(PROTOCOL_MIN.into())),
@@ -163,6 +169,8 @@ pub(super) fn version(flags: &Flags, out: &mut dyn Write) -> Outcome {
             "features",
             Json::List(features.map(|feature| Json::text(feature.name)).collect()),
         ),
+        ("target", Json::text(target)),
+        ("commit", known),
     ];
     tell(flags, text.as_bytes(), json, out)
 }

@@ -131,7 +131,7 @@ fn jq_reads_what_every_command_prints() {
         (
             "version",
             "",
-            "del(.features)",
+            "del(.features, .target, .commit)",
             concat!(
                 r#"{"version":""#,
                 env!("CARGO_PKG_VERSION"),
@@ -139,6 +139,8 @@ fn jq_reads_what_every_command_prints() {
             ),
         ),
         ("version", "", ".features|type", r#""array""#),
+        ("version", "", ".target|type", r#""string""#),
+        ("version", "", r#"has("commit")"#, "true"),
         ("wait", "-tag=b=1 n", ".members[0].tags.b", r#""1""#),
         ("leave", "", ".", r#"{"left":true}"#),
     ];

@@ -76,12 +76,16 @@ fn version_of_the_program() {
     ] {
         let got = run(line);
         let text = got.text();
-        let features = text.strip_prefix(VERSION);
-        assert!(
-            features
-                .is_some_and(|rest| rest.starts_with("Features: ") && rest.lines().count() == 1),
-            "{text}"
-        );
+        let lines = text.strip_prefix(VERSION);
+        let lines: Vec<_> = lines.map(|rest| rest.lines().collect()).unwrap();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].starts_with("Features: "), "{text}");
+        let built = lines[1].strip_prefix("Build: ").unwrap();
+        let (target, commit) = built.split_once(", commit ").unwrap();
+        assert!(target.contains("linux"), "{text}");
+        // Only make knows the commit; a build by cargo alone does not.
+        let is_hex = commit.len() == 12 && commit.bytes().all(|b| b.is_ascii_hexdigit());
+        assert!(commit == "unknown" || is_hex, "{text}");
         assert_eq!((got.status, got.stderr.as_str()), (Some(0), ""));
     }
 }

@@ -386,12 +386,3 @@ fn the_example_of_a_handler_reads_its_lines() {
          -t cottar member-join: c at ::1 (role: web, tags: role=web)\n"
     );
 }
-
-#[test]
-fn the_debian_package_has_the_version_of_the_program() {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let changelog = content(&manifest.join("dist/debian/changelog"));
-    let newest = changelog.lines().next().unwrap();
-    let expected = format!("cottar ({}-", env!("CARGO_PKG_VERSION"));
-    assert!(newest.starts_with(&expected), "{newest}");
-}

@@ -13,6 +13,7 @@ mod licences;
 mod notify;
 mod procd;
 mod readme;
+mod release;
 mod session;
 mod tutorial;
 mod words;
