@@ -1,11 +1,11 @@
-//! Addresses as the wire has them: 4 or 16 bytes and a port.
+//! IP addresses and ports in wire form: 4 or 16 address bytes and a port.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::DecodeError;
 
-/// An address that is kept as sent: a mapped IPv4 address stays an IPv6 one, because addresses of
-/// nodes are compared byte by byte (gossip spec 3.4).
+/// Decodes an address and keeps it as sent. An IPv4-mapped address stays IPv6, because node addresses are
+/// compared byte by byte (gossip spec 3.4).
 pub(super) fn literal(
     bytes: &[u8],
     port: u16,
@@ -21,8 +21,8 @@ pub(super) fn literal(
     Ok(SocketAddr::new(ip, port))
 }
 
-/// An address that is only ever sent to: a mapped IPv4 address is turned into what it means, so
-/// that an IPv4 socket can use it.
+/// Decodes an address that is only used as a destination. An IPv4-mapped address becomes plain IPv4, so that
+/// an IPv4 socket can send to it.
 pub(super) fn reachable(
     bytes: &[u8],
     port: u16,
@@ -32,7 +32,7 @@ pub(super) fn reachable(
     Ok(SocketAddr::new(addr.ip().to_canonical(), port))
 }
 
-/// The bytes of an address: 4 for IPv4, 16 for IPv6.
+/// Passes the bytes of an address to `use_bytes`: 4 for IPv4, 16 for IPv6.
 pub(super) fn with_ip_bytes<R>(ip: IpAddr, use_bytes: impl FnOnce(&[u8]) -> R) -> R {
     match ip {
         IpAddr::V4(ip) => use_bytes(&ip.octets()),

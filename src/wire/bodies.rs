@@ -1,4 +1,4 @@
-//! How the bodies of the membership layer's messages are written and read (gossip spec 3.4).
+//! Encoding and decoding of the membership layer's message bodies (gossip spec 3.4).
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -12,11 +12,12 @@ use super::{
 };
 
 impl Message {
-    /// Decodes one message that starts with its type byte and is not a wrapper (compound, compress,
-    /// checksum): those are the business of [`super::Envelope::open_datagram`].
+    /// Decodes one message, type byte first. Wrappers (compound, compress, checksum) are not accepted here;
+    /// [`super::Envelope::open_datagram`] removes them.
     ///
     /// # Errors
-    /// Says what is wrong with it; nothing of it may be used.
+    /// Fails if the bytes are empty, the type is unknown or a wrapper, or the body is malformed or breaks a
+    /// limit.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
         let reader = &mut Reader::new(body);
@@ -57,7 +58,7 @@ impl Message {
         }
     }
 
-    /// The message as codec 0.5.x writes it, type byte first.
+    /// Encodes the message as codec 0.5.x does, type byte first.
     pub fn encode(&self) -> Vec<u8> {
         let mut output = Vec::with_capacity(96);
         match self {
@@ -107,13 +108,12 @@ impl Message {
     }
 }
 
-/// A sequence number must be there: nobody could tell which ping an answer without one is for
-/// (gossip spec 8.2).
+/// Rejects a missing sequence number: the reply could not be matched to its ping (gossip spec 8.2).
 fn due(seq_no: Option<u32>) -> Result<u32, DecodeError> {
     seq_no.ok_or(DecodeError::Invalid("SeqNo"))
 }
 
-/// A name that may be missing: empty text stands for that.
+/// Decodes an optional name; empty text means `None`.
 pub(super) fn optional_name(bytes: &[u8]) -> Result<Option<NodeName>, DecodeError> {
     match bytes {
         [] => Ok(None),
@@ -121,7 +121,7 @@ pub(super) fn optional_name(bytes: &[u8]) -> Result<Option<NodeName>, DecodeErro
     }
 }
 
-/// The three optional fields of ping and indirect ping that say where the answer goes.
+/// The optional source fields of ping and indirect ping: the address and name to reply to.
 #[derive(Default)]
 struct Source<'a> {
     addr: Cow<'a, [u8]>,
@@ -138,7 +138,7 @@ impl Source<'_> {
         Ok(Some(addr).filter(|addr| addr.port() != 0))
     }
 
-    /// Only informative, so a strange name does not cost the sender its answer.
+    /// Returns the name. It is only informative, so an invalid one is ignored and the ping is still answered.
     fn node(&self) -> Option<NodeName> {
         NodeName::new(self.node).ok()
     }
@@ -159,7 +159,7 @@ fn encode_source(writer: &mut Writer, addr: Option<SocketAddr>, node: Option<&No
     }
 }
 
-/// How many pairs [`encode_source`] writes.
+/// Returns the number of map pairs that [`encode_source`] writes.
 fn source_pairs(addr: Option<SocketAddr>, node: Option<&NodeName>) -> usize {
     2 * usize::from(addr.is_some()) + usize::from(node.is_some())
 }
@@ -297,7 +297,7 @@ fn decode_nack(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
     due(seq_no)
 }
 
-/// The body that suspect and dead share.
+/// Decodes the body that suspect and dead messages share: incarnation, node and sender.
 fn decode_verdict(
     reader: &mut Reader<'_>,
 ) -> Result<(u32, NodeName, Option<NodeName>), DecodeError> {
@@ -380,7 +380,7 @@ impl Alive {
     }
 }
 
-/// A node's meta, within its limit.
+/// Checks a node's meta against its size limit.
 pub(super) fn checked_meta(meta: Option<&[u8]>) -> Result<Option<Arc<[u8]>>, DecodeError> {
     match meta {
         Some(meta) if meta.len() > limits::META_BYTES_MAX => Err(DecodeError::Invalid("Meta")),

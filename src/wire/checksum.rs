@@ -1,4 +1,4 @@
-//! CRC-32 of IEEE 802.3 and zlib (gossip spec 2.6).
+//! CRC-32 as in IEEE 802.3 and zlib (gossip spec 2.6).
 
 const TABLE: [u32; 256] = {
     let mut table = [0; 256];
@@ -21,12 +21,12 @@ const TABLE: [u32; 256] = {
     table
 };
 
-/// The checksum of `bytes`.
+/// Returns the checksum of `bytes`.
 pub(super) fn crc32(bytes: &[u8]) -> u32 {
     crc32_of(&[bytes])
 }
 
-/// The checksum of all parts, one after the other.
+/// Returns the checksum of the concatenated parts.
 pub(crate) fn crc32_of(parts: &[&[u8]]) -> u32 {
     let bytes = parts.iter().copied().flatten();
     !bytes.fold(!0, |crc: u32, &byte| {

@@ -1,4 +1,4 @@
-//! AES-GCM payloads (gossip spec 2.7.1).
+//! AES-GCM encryption of payloads (gossip spec 2.7.1).
 
 use aes_gcm::aead::consts::U12;
 use aes_gcm::aes::Aes192;
@@ -8,14 +8,14 @@ use super::{DecodeError, Key, Keyring};
 
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
-/// Plaintext padded to whole blocks; only members of protocol 1 send it.
+/// Payload version with plaintext padded to whole blocks; only protocol 1 members send it.
 const VERSION_PADDED: u8 = 0;
 const VERSION_PLAIN: u8 = 1;
 const BLOCK_BYTES: usize = 16;
-/// What encryption adds to a message.
+/// Bytes that encryption adds to a message.
 pub(super) const OVERHEAD_BYTES: usize = 1 + NONCE_BYTES + TAG_BYTES;
 
-/// One of the three ciphers, by the length of the key.
+/// AES-GCM, for each of the three key sizes.
 enum Cipher {
     Aes128(Aes128Gcm),
     Aes192(AesGcm<Aes192, U12>),
@@ -23,7 +23,7 @@ enum Cipher {
 }
 
 impl Cipher {
-    /// `None` cannot happen: a [`Key`] has one of the three lengths.
+    /// Creates the cipher for a key. Never returns `None`: a [`Key`] has one of the three lengths.
     fn new(key: &Key) -> Option<Self> {
         let key = key.as_bytes();
         match key.len() {
@@ -43,7 +43,7 @@ impl Cipher {
         .ok()
     }
 
-    /// Leaves `text` as it was if the tag does not fit.
+    /// Decrypts `text` in place; returns false and leaves `text` unchanged if the tag does not match.
     fn decrypt(&self, nonce: &[u8], aad: &[u8], text: &mut [u8], tag: &[u8]) -> bool {
         let (nonce, tag) = (Nonce::from_slice(nonce), Tag::from_slice(tag));
         match self {
@@ -72,12 +72,12 @@ pub(super) fn seal(
     let tag = Cipher::new(ring.primary()).and_then(|cipher| cipher.encrypt(&nonce, aad, text));
     match tag {
         Some(tag) => output.extend_from_slice(&tag),
-        // Only a text of 64 GiB has no tag. Nothing of it may leave in the clear.
+        // Encryption fails only for texts of 64 GiB and more. Drop the plaintext so that it is never sent.
         None => output.truncate(start),
     }
 }
 
-/// Decrypts a payload with whichever key of the ring fits.
+/// Decrypts a payload with the first key of the ring that authenticates it.
 pub(super) fn open(ring: &Keyring, aad: &[u8], payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let least_text = match payload.first() {
         Some(&VERSION_PADDED) => BLOCK_BYTES,
@@ -103,7 +103,7 @@ pub(super) fn open(ring: &Keyring, aad: &[u8], payload: &[u8]) -> Result<Vec<u8>
     Ok(text)
 }
 
-/// PKCS#7: the last byte tells how many bytes the padding has.
+/// Removes PKCS#7 padding: the last byte is the length of the padding.
 fn unpad(text: &mut Vec<u8>) -> Result<(), DecodeError> {
     let padding = text.last().map_or(0, |&last| usize::from(last));
     match text.len().checked_sub(padding) {
@@ -120,7 +120,7 @@ fn unpad(text: &mut Vec<u8>) -> Result<(), DecodeError> {
 mod tests {
     use super::*;
 
-    /// A payload of version 0 around a text that is padded already.
+    /// Makes a version 0 payload from text that is already padded.
     fn padded(ring: &Keyring, text: &[u8]) -> Vec<u8> {
         let mut payload = Vec::new();
         seal(ring, [9; NONCE_BYTES], b"", text, &mut payload);

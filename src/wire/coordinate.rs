@@ -1,4 +1,4 @@
-//! Network coordinates in the payload of acks (gossip spec 5.13).
+//! Network coordinates, the payload of acks (gossip spec 5.13).
 
 use super::DecodeError;
 use super::msgpack::{self, Dialect, Reader, Writer};
@@ -9,16 +9,16 @@ pub const DIMENSIONS: usize = 8;
 /// First byte of an ack's payload.
 const PAYLOAD_VERSION: u8 = 1;
 
-/// A node's place in the space of round trips.
+/// A node's position in the round-trip-time space.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Coordinate {
-    /// Correction for what the space cannot express, in seconds.
+    /// Correction for latencies that the vector space cannot model, in seconds.
     pub adjustment: f64,
-    /// Confidence in the place; no unit, smaller is better.
+    /// Estimated error of the position: dimensionless, smaller is better.
     pub error: f64,
-    /// Access link, in seconds.
+    /// Latency of the node's access link, in seconds.
     pub height: f64,
-    /// Place, in seconds.
+    /// Position, in seconds.
     pub vec: [f64; DIMENSIONS],
 }
 
@@ -35,17 +35,17 @@ impl Coordinate {
     /// Decodes the payload of an ack.
     ///
     /// # Errors
-    /// Another version, a body that is no coordinate, another dimension, a number that is not
-    /// finite.
+    /// Fails on an empty payload, an unknown version, a malformed map, a wrong number of dimensions, or a
+    /// number that is not finite.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         Coordinate::decode_first(payload).map(|(coordinate, _)| coordinate)
     }
 
-    /// Decodes the payload of an ack, and returns the bytes that follow the coordinate: the reference
-    /// does not look at them.
+    /// Decodes the payload of an ack and also returns the bytes after the coordinate, which the reference
+    /// ignores.
     ///
     /// # Errors
-    /// As [`Self::decode`].
+    /// Fails as [`Self::decode`] does.
     pub fn decode_first(payload: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         let body = match payload.split_first() {
             Some((&PAYLOAD_VERSION, body)) => body,
@@ -85,7 +85,7 @@ impl Coordinate {
         Ok((coordinate, reader.rest()))
     }
 
-    /// The payload of an ack.
+    /// Encodes the payload of an ack.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new(Dialect::Gossip);
         writer.verbatim(&[PAYLOAD_VERSION]);
@@ -93,7 +93,7 @@ impl Coordinate {
         writer.into_bytes()
     }
 
-    /// The coordinate as a map, for either port.
+    /// Writes the coordinate as a map, in the dialect of the writer.
     pub fn write(&self, writer: &mut Writer) {
         writer
             .map(4)

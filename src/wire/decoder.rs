@@ -1,5 +1,5 @@
-//! A stream's outer layers, peeled off as bytes arrive: label, encryption, compression (gossip spec
-//! 2.3 and 2.9).
+//! Incremental decoder that removes a stream's outer layers as bytes arrive: label, encryption, compression
+//! (gossip spec 2.3 and 2.9).
 
 use std::borrow::Cow;
 
@@ -10,48 +10,48 @@ use super::plain::{Plain, Progress};
 use super::stream::{StreamMessage, StreamSide};
 use super::{DecodeError, Envelope, Label, cipher, compress, limits};
 
-/// Bytes that are expanded, decrypted or decoded in one go. A larger message is worked off in pieces,
-/// so that nobody else waits for the end of ten thousand entries. Only decryption is never cut up:
-/// nothing of a message may be believed before all of it is authenticated.
+/// Bytes to expand, decrypt or decode per call. Larger messages are processed in pieces, so that ten thousand
+/// entries do not block the event loop. Only decryption is never split: no part of a message may be used
+/// before all of it is authenticated.
 const BYTES_AT_ONCE: usize = 256 << 10;
 
-/// Decodes the one message that a direction of a connection carries, as its bytes arrive.
+/// Incremental decoder of the single message that each direction of a connection carries.
 #[derive(Debug)]
 pub struct StreamDecoder {
     side: StreamSide,
-    /// What the initiator has put in front, once it is read.
+    /// The initiator's label, once it is read.
     label: Option<Label>,
     stage: Stage,
-    /// Arrived, or what was inside of it.
+    /// Received bytes, or the contents of the layer that was removed last.
     buffer: Vec<u8>,
-    /// So much of the buffer is done with.
+    /// Number of leading bytes of the buffer that are consumed.
     done: usize,
-    /// Arrived altogether.
+    /// Total bytes received.
     received_bytes: usize,
-    /// Work was cut short: more is to be done with what is there.
+    /// The last call reached its work limit; call again without new bytes.
     unfinished: bool,
     report: Option<&'static str>,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// The label header, or the lack of it.
+    /// Expects a label header or its absence.
     Label,
-    /// The type byte.
+    /// Expects the type byte.
     Type,
-    /// The length of an encrypted frame.
+    /// Expects the length of an encrypted frame.
     FrameLength,
-    /// This many bytes of payload.
+    /// Expects the payload of an encrypted frame, this many bytes.
     Frame(usize),
-    /// The map of a compress message.
+    /// Expects the map of a compress message.
     Compressed(Boundary),
-    /// What was in it, on its way out.
+    /// Decompresses the contents of a compress message.
     Expanding(Box<Expanding>),
-    /// A message as it is, arriving.
+    /// Decodes a message without outer layers as it arrives.
     Plain(Plain),
-    /// A message that was inside other layers: it is all there.
+    /// Decodes a message that was inside other layers and is complete.
     Inside(Plain),
-    /// It is over.
+    /// A message or an error was returned.
     Spent,
 }
 
@@ -66,17 +66,18 @@ impl core::fmt::Debug for Expanding {
     }
 }
 
-/// What the bytes at hand came to.
+/// Outcome of one decoding step.
 enum Step {
     Wait,
-    /// This many bytes are done with, and this is next.
+    /// Consume this many bytes and continue with this stage.
     Next(usize, Stage),
-    /// A layer is off: these bytes take the place of all that arrived, and this is next.
+    /// A layer was removed: replace the buffer with these bytes, of which this many are consumed, and
+    /// continue with this stage.
     Inner(Vec<u8>, usize, Stage),
 }
 
 impl StreamDecoder {
-    /// A decoder for what the side `side` reads.
+    /// Creates a decoder for the bytes that `side` reads.
     pub fn new(side: StreamSide) -> Self {
         StreamDecoder {
             side,
@@ -93,14 +94,15 @@ impl StreamDecoder {
         }
     }
 
-    /// Takes the next bytes and does all that can be done with them. `Ok(None)`: more are needed. After
-    /// `Ok(Some(_))` or `Err(_)` the decoder is spent.
+    /// Adds `bytes` and decodes as far as possible. `Ok(None)`: more bytes are needed. After `Ok(Some(_))` or
+    /// `Err(_)` the decoder is spent.
     ///
-    /// Whatever arrives, it holds no more than the limits of [`super::limits`], and total work is
-    /// linear in the bytes received, in whatever pieces they come.
+    /// Memory is bounded by [`super::limits`], and total work is linear in the bytes received, however they
+    /// are split.
     ///
     /// # Errors
-    /// The stream is to be closed; [`Self::error_report`] says whether with an answer.
+    /// Fails if the stream is invalid and must be closed; [`Self::error_report`] returns the error message to
+    /// send first, if any.
     pub fn push(
         &mut self,
         bytes: &[u8],
@@ -115,7 +117,7 @@ impl StreamDecoder {
         }
     }
 
-    /// Takes the next bytes, to be worked on later. What follows a message is ignored.
+    /// Adds bytes for later [`Self::work`] calls. Bytes that follow the message are ignored.
     pub fn take(&mut self, bytes: &[u8]) {
         if !matches!(
             self.stage,
@@ -126,11 +128,11 @@ impl StreamDecoder {
         }
     }
 
-    /// Does a bounded piece of work with what was taken. `Ok(None)`: more bytes are needed, or more
-    /// calls, as [`Self::has_work`] tells. After `Ok(Some(_))` or `Err(_)` the decoder is spent.
+    /// Does a bounded amount of work on the bytes added. `Ok(None)`: call again if [`Self::has_work`],
+    /// otherwise more bytes are needed. After `Ok(Some(_))` or `Err(_)` the decoder is spent.
     ///
     /// # Errors
-    /// As [`Self::push`].
+    /// Fails as [`Self::push`] does.
     pub fn work(&mut self, envelope: &Envelope) -> Result<Option<StreamMessage>, DecodeError> {
         self.unfinished = false;
         let mut result = self.advance(envelope);
@@ -146,23 +148,24 @@ impl StreamDecoder {
         result
     }
 
-    /// Whether there is more to be done with what was taken.
+    /// Whether [`Self::work`] can continue without more bytes.
     pub fn has_work(&self) -> bool {
         self.unfinished
     }
 
-    /// The initiator's label, once it is read: what is answered is sealed with it.
+    /// Returns the initiator's label, once it is read. Responses are sealed with it.
     pub fn label(&self) -> Option<&Label> {
         self.label.as_ref()
     }
 
-    /// Bytes held: all that arrived, whether decoded already or not.
+    /// Returns the total bytes received so far, decoded or not; 0 once the decoder is spent.
     pub fn buffered_bytes(&self) -> usize {
         self.received_bytes
     }
 
-    /// The text of the error message that a responder sends back when the first layer (type byte,
-    /// decryption, decompression) failed (gossip spec 2.7.4 and 2.9.4); `None`: close silently.
+    /// Returns the text of the error message that a responder sends before it closes the stream: set if the
+    /// first layer (type byte, decryption, decompression) failed (gossip spec 2.7.4 and 2.9.4). `None`: close
+    /// silently.
     pub fn error_report(&self) -> Option<&'static str> {
         self.report.filter(|_| self.side == StreamSide::Responder)
     }
@@ -211,7 +214,8 @@ impl StreamDecoder {
         Ok(None)
     }
 
-    /// Gives back what is done with, once moving the rest costs no more than what was done.
+    /// Drops consumed bytes once at least half of the buffer is consumed, so that the total cost of moving
+    /// the rest stays linear.
     fn forget_done(&mut self) {
         let rest = self.buffer.len().saturating_sub(self.done);
         if rest <= self.done {
@@ -276,7 +280,7 @@ impl StreamDecoder {
         }
     }
 
-    /// The type byte decides about the outer layer.
+    /// Chooses the outer layer by the type byte.
     fn begin(&mut self, kind: u8, envelope: &Envelope) -> Result<Step, DecodeError> {
         if kind == message_type::ENCRYPT {
             if envelope.keyring.is_none() {
@@ -310,7 +314,7 @@ impl StreamDecoder {
         Ok(Step::Next(FRAME_LENGTH_BYTES, Stage::Frame(length)))
     }
 
-    /// Behind decryption there may be compression, and nothing else.
+    /// Continues with decrypted bytes: a compress message or the message itself.
     fn finish(&mut self, plain: Result<Vec<u8>, DecodeError>) -> Result<Step, DecodeError> {
         let plain = plain.inspect_err(|_| self.report = Some(DECRYPTION_REPORT))?;
         match plain.split_first() {
@@ -336,7 +340,7 @@ impl StreamDecoder {
     }
 }
 
-/// Behind the other layers there is the message.
+/// Continues with the innermost message.
 fn inside(plain: Vec<u8>) -> Result<Step, DecodeError> {
     let kind = *plain.first().ok_or(DecodeError::Empty)?;
     Ok(Step::Inner(plain, 1, Stage::Inside(Plain::new(kind)?)))
@@ -350,14 +354,14 @@ const FRAME_SIZE_REPORT: &str = "Remote node state is larger than limit (2097152
 const DECRYPTION_REPORT: &str = "No key of the ring decrypts the remote state";
 const COMPRESSION_REPORT: &str = "Remote state does not decompress";
 
-/// Decrypts a frame; its header, with the label behind it, is authenticated too.
+/// Decrypts a frame; the additional authenticated data is the frame header and the label.
 fn open_frame(payload: &[u8], label: &Label, envelope: &Envelope) -> Result<Vec<u8>, DecodeError> {
     let ring = envelope.keyring.as_ref().ok_or(DecodeError::NoKeyring)?;
     let header = frame_header(payload.len());
     cipher::open(ring, &frame_aad(header, label), payload)
 }
 
-/// Type byte and length of an encrypted frame.
+/// Encodes the header of an encrypted frame: type byte and length.
 fn frame_header(payload_bytes: usize) -> [u8; 1 + FRAME_LENGTH_BYTES] {
     let mut header = [message_type::ENCRYPT; 1 + FRAME_LENGTH_BYTES];
     header[1..].copy_from_slice(&(payload_bytes as u32).to_be_bytes());
@@ -371,13 +375,13 @@ fn frame_aad(header: [u8; 1 + FRAME_LENGTH_BYTES], label: &Label) -> Vec<u8> {
 }
 
 impl Envelope {
-    /// The bytes that `side` writes for a message: compressed, encrypted, label in front, as
-    /// configured. An error report is encrypted too.
+    /// Encodes a message as `side` writes it: compressed, encrypted and with a label header, as configured.
+    /// Error reports are encrypted, too.
     pub fn seal_stream(&mut self, message: &StreamMessage, side: StreamSide) -> Vec<u8> {
         self.seal_stream_as(message, side, None)
     }
 
-    /// The same; an answer to an initiator with this label.
+    /// As [`Self::seal_stream`], with the initiator's label if this is a response to it.
     pub fn seal_stream_as(
         &mut self,
         message: &StreamMessage,
@@ -391,8 +395,8 @@ impl Envelope {
         self.seal_layer(plain, side, label)
     }
 
-    /// The outer layers around a message that is compressed, if it is to be. `label`: the initiator's, if it
-    /// is another.
+    /// Adds the outer layers (label header, encryption) to an encoded message that is already compressed if
+    /// compression is on. `label`: the initiator's label, if it differs from ours.
     pub(super) fn seal_layer(
         &mut self,
         plain: Vec<u8>,

@@ -1,38 +1,38 @@
-//! What nodes of this program tell each other of the user events that they remember, where the
-//! reference does not look: behind the coordinate in the payload of acks, and behind the body of
-//! pings. The reference decodes one object and ignores the bytes that follow.
+//! Digests and summaries of the user events that a node remembers, exchanged between cottar nodes. They are
+//! sent where the reference ignores bytes: after the coordinate in the payload of acks, and after the body of
+//! pings. The reference decodes one object there and ignores the rest.
 //!
-//! Both start with a byte that no MessagePack object starts with. Times are the low 32 bits of a
-//! Lamport time: the receiver completes them by its own clock.
+//! Both start with a byte that never starts a MessagePack object. Times are the low 32 bits of a Lamport
+//! time; the receiver restores the rest from its own clock.
 
 use super::DecodeError;
 
 /// First byte of both forms; MessagePack never uses it.
 const MARKER: u8 = 0xc1;
-/// Times that a summary covers at most. A node remembers the events of 512 times; what is about to be
-/// forgotten is not worth asking for. With this many a ping stays far below the packet budget.
+/// Most times that a summary covers. A node remembers the events of 512 times, and events about to be evicted
+/// are not worth a request. With this maximum a ping stays far below the packet budget.
 pub const SUMMARY_TIMES_MAX: usize = 384;
-/// Version of the summary's layout, in the upper half of its second byte.
+/// Layout version of a summary, in the upper half of its second byte.
 const SUMMARY_VERSION: u8 = 0x10;
-/// Bit of the second byte: this summary answers one.
+/// Bit of the second byte: this summary is a response to a summary.
 const SUMMARY_IS_ANSWER: u8 = 0x01;
-/// Second byte of a digest behind a ping, where a summary has its version.
+/// Second byte of a digest after a ping, in the place of a summary's version.
 const PING_DIGEST_VERSION: u8 = 0x20;
-/// Bytes of a summary in front of its marks.
+/// Header bytes of a summary, before its marks.
 const SUMMARY_HEAD_BYTES: usize = 7;
 
-/// Says which events a node remembers of a range of times that the receiver knows, too: in acks, and in
-/// the pings of probes.
+/// Digest of the events that a node remembers in a range of times; sent in acks and in the pings of probes.
+/// Sender and receiver derive the start of the range from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventDigest {
-    /// The range ends with this time.
+    /// Last time of the range.
     pub upto: u32,
-    /// Equal if the events are.
+    /// Equal digests mean equal events.
     pub digest: [u8; 7],
 }
 
 impl EventDigest {
-    /// Bytes on the wire.
+    /// Size on the wire.
     pub const BYTES: usize = 12;
 
     /// Appends the wire form.
@@ -42,7 +42,7 @@ impl EventDigest {
         output.extend_from_slice(&self.digest);
     }
 
-    /// Decodes what follows the coordinate; `None`: there is no digest.
+    /// Decodes the bytes after a coordinate; `None` if they hold no digest.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (&[MARKER, a, b, c, d], digest) = bytes.split_first_chunk()? else {
             return None;
@@ -53,7 +53,7 @@ impl EventDigest {
         })
     }
 
-    /// The wire form behind the body of a ping.
+    /// Encodes the form that follows the body of a ping.
     pub fn encode_for_ping(&self) -> Vec<u8> {
         let mut output = vec![MARKER, PING_DIGEST_VERSION];
         output.extend_from_slice(&self.upto.to_be_bytes());
@@ -61,7 +61,7 @@ impl EventDigest {
         output
     }
 
-    /// Decodes what follows the body of a ping; `None`: that is no digest.
+    /// Decodes the bytes after the body of a ping; `None` if they hold no digest.
     pub fn decode_of_ping(bytes: &[u8]) -> Option<Self> {
         let (&[MARKER, PING_DIGEST_VERSION, a, b, c, d], digest) = bytes.split_first_chunk()?
         else {
@@ -73,27 +73,27 @@ impl EventDigest {
         })
     }
 
-    /// Whether a payload starts with a digest: that of a node which takes no part in coordinates.
+    /// Whether a payload starts with a digest, as sent by a node with coordinates disabled.
     pub fn is_at_start(payload: &[u8]) -> bool {
         payload.first() == Some(&MARKER)
     }
 }
 
-/// Says for each of some consecutive times which events a node remembers: in pings.
+/// Marks of the events that a node remembers, for a range of consecutive times; sent in pings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventSummary {
-    /// It was sent because of the receiver's summary: no summary is due in return.
+    /// This is a response to the receiver's summary, so no summary is sent back.
     pub is_answer: bool,
-    /// Varies the marks, so that different events that share a mark once have two marks the next time.
+    /// Varies the marks, so that two events whose marks collide in one summary do not in the next.
     pub salt: u8,
-    /// The first time.
+    /// First time of the range.
     pub first: u32,
-    /// One byte for each time; 0: no event. At most [`SUMMARY_TIMES_MAX`].
+    /// One byte per time; 0: no event. At most [`SUMMARY_TIMES_MAX`].
     pub marks: Vec<u8>,
 }
 
 impl EventSummary {
-    /// The wire form.
+    /// Encodes the summary.
     pub fn encode(&self) -> Vec<u8> {
         let mut output = Vec::with_capacity(SUMMARY_HEAD_BYTES + self.marks.len());
         let answer = if self.is_answer { SUMMARY_IS_ANSWER } else { 0 };
@@ -103,10 +103,10 @@ impl EventSummary {
         output
     }
 
-    /// Decodes what follows the body of a ping.
+    /// Decodes the bytes after the body of a ping.
     ///
     /// # Errors
-    /// When it is no summary, one of another version, or one of too many times.
+    /// Fails if the bytes are not a summary, have another version, or cover too many times.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let Some((&[MARKER, kind, salt, a, b, c, d], marks)) = bytes.split_first_chunk() else {
             return Err(DecodeError::Invalid("event summary"));
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(bytes.len(), EventDigest::BYTES);
         assert_eq!(EventDigest::decode(&bytes), Some(digest));
         assert!(EventDigest::is_at_start(&bytes) && !EventDigest::is_at_start(&[1, 0x84]));
-        // What a later version may append is not looked at.
+        // Bytes that a later version may append are ignored.
         bytes.push(0);
         assert_eq!(EventDigest::decode(&bytes), Some(digest));
         for cut in 0..EventDigest::BYTES {

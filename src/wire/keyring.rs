@@ -1,27 +1,27 @@
-//! Keys of gossip encryption (gossip spec 2.7) and the source of nonces.
+//! Gossip encryption keys (gossip spec 2.7) and the nonce generator.
 
 use aes_gcm::aes::Aes256;
 use aes_gcm::aes::cipher::{BlockEncrypt, KeyInit};
 
-/// An AES key of 16, 24 or 32 bytes. Never shown by `Debug`.
+/// An AES key of 16, 24 or 32 bytes. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(Vec<u8>);
 
-/// Text of the error for a key of another length.
+/// Error text for a key of any other length.
 pub const KEY_SIZE_ERROR: &str = "key size must be 16, 24 or 32 bytes";
 
 impl Key {
-    /// Checks a key's length.
+    /// Makes a key after checking its length.
     ///
     /// # Errors
-    /// [`KEY_SIZE_ERROR`].
+    /// Returns [`KEY_SIZE_ERROR`] unless `bytes` has 16, 24 or 32 bytes.
     pub fn new(bytes: &[u8]) -> Result<Self, &'static str> {
         match bytes.len() {
             16 | 24 | 32 => Ok(Key(bytes.to_vec())),
             _ => Err(KEY_SIZE_ERROR),
         }
     }
-    /// The raw key.
+    /// Returns the raw key.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -33,28 +33,28 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// An ordered list of keys, never empty: the first encrypts, all decrypt.
+/// An ordered list of keys, never empty: the first key encrypts, all keys decrypt.
 #[derive(Clone, Debug)]
 pub struct Keyring {
     keys: Vec<Key>,
 }
 
 impl Keyring {
-    /// A ring with its primary key.
+    /// Creates a ring that holds only its primary key.
     pub fn new(primary: Key) -> Self {
         Keyring {
             keys: vec![primary],
         }
     }
-    /// The keys, primary first.
+    /// Returns the keys, primary first.
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
-    /// The key that encrypts.
+    /// Returns the key that encrypts.
     pub fn primary(&self) -> &Key {
         &self.keys[0]
     }
-    /// Adds a key at the end; a present one is left where it is.
+    /// Appends a key; does nothing if it is already present.
     pub fn install(&mut self, key: Key) {
         if !self.keys.contains(&key) {
             self.keys.push(key);
@@ -63,7 +63,7 @@ impl Keyring {
     /// Moves a key to the front.
     ///
     /// # Errors
-    /// `Requested key is not in the keyring`.
+    /// Returns `Requested key is not in the keyring` if the key is absent.
     pub fn use_key(&mut self, key: &Key) -> Result<(), &'static str> {
         let position = self.keys.iter().position(|present| present == key);
         let position = position.ok_or("Requested key is not in the keyring")?;
@@ -71,10 +71,10 @@ impl Keyring {
         self.keys.insert(0, key);
         Ok(())
     }
-    /// Removes a key; an absent one is no error.
+    /// Removes a key; does nothing if it is absent.
     ///
     /// # Errors
-    /// `Removing the primary key is not allowed`.
+    /// Returns `Removing the primary key is not allowed` for the primary key.
     pub fn remove(&mut self, key: &Key) -> Result<(), &'static str> {
         if key == self.primary() {
             return Err("Removing the primary key is not allowed");
@@ -84,18 +84,19 @@ impl Keyring {
     }
 }
 
-/// Unpredictable nonces from 32 bytes of the operating system's entropy.
+/// Generator of unpredictable nonces, seeded with 32 bytes.
 ///
-/// AES-256 in counter mode over that seed: as strong as the cipher that uses the nonces, and a pure
-/// function of the seed, so that simulated runs repeat. Not `Clone`: two sources in the same state
-/// would give the same nonces, which breaks AES-GCM.
+/// Runs AES-256 in counter mode keyed with the seed: as strong as the cipher that uses the nonces, and a pure
+/// function of the seed, so that simulations are reproducible. Not `Clone`: two generators in the same state
+/// would repeat nonces, which breaks AES-GCM.
 pub struct NonceSource {
     cipher: Aes256,
     counter: u128,
 }
 
 impl NonceSource {
-    /// A source; the shell seeds it from the operating system, a simulator as it likes.
+    /// Creates a generator. The shell seeds it with the operating system's entropy, a simulator with any
+    /// seed.
     pub fn new(seed: [u8; 32]) -> Self {
         NonceSource {
             cipher: Aes256::new(&seed.into()),
@@ -103,7 +104,7 @@ impl NonceSource {
         }
     }
 
-    /// The next nonce.
+    /// Returns the next nonce.
     pub fn next_nonce(&mut self) -> [u8; 12] {
         let mut block = self.counter.to_be_bytes().into();
         self.counter = self.counter.wrapping_add(1);

@@ -1,11 +1,11 @@
-//! Bodies of the membership layer's messages (gossip spec 3.4).
+//! Message types of the membership layer and their bodies (gossip spec 3.4).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{DecodeError, NodeName};
 
-/// First bytes of membership messages (gossip spec 2.2).
+/// Type bytes of membership messages (gossip spec 2.2).
 pub mod message_type {
     #![allow(missing_docs)]
     pub const PING: u8 = 0;
@@ -25,7 +25,7 @@ pub mod message_type {
     pub const LABEL: u8 = 244;
 }
 
-/// A message that travels in a datagram.
+/// A message sent in a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Message {
@@ -36,36 +36,36 @@ pub enum Message {
     Suspect(Suspect),
     Alive(Alive),
     Dead(Dead),
-    /// The Serf layer's bytes, its own type byte first; never empty.
+    /// Message of the Serf layer, its type byte first; never empty.
     User(Vec<u8>),
 }
 
-/// Are you there?
+/// Checks whether a node answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ping {
     /// Echoed in the ack.
     pub seq_no: u32,
-    /// Who should answer; `None`: whoever gets it.
+    /// Node that should answer; `None`: any node that receives the ping.
     pub node: Option<NodeName>,
-    /// Where the ack should go; `None` (no address, or port 0): where the datagram came from.
+    /// Destination of the ack; `None` (no address, or port 0): the datagram's source address.
     pub source: Option<SocketAddr>,
-    /// The sender's name; informative.
+    /// Name of the sender; informative.
     pub source_node: Option<NodeName>,
-    /// What follows the body, in datagrams alone: bytes of the layer above, which the reference does not
-    /// look at. Empty: nothing. At most [`super::limits::PING_EXTENSION_BYTES_MAX`].
+    /// Bytes after the body, only in datagrams: data of the Serf layer, which the reference ignores. May be
+    /// empty; at most [`super::limits::PING_EXTENSION_BYTES_MAX`].
     pub extension: Vec<u8>,
 }
 
-/// Please ping that node for me.
+/// Request to ping another node on the sender's behalf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndirectPing {
-    /// The requester's number, for the answer.
+    /// The requester's sequence number, repeated in the reply.
     pub seq_no: u32,
-    /// Address of the target; port 0 stands for the relay's own gossip port.
+    /// Address of the target; port 0 means the relay's own gossip port.
     pub target: SocketAddr,
     /// Name of the target.
     pub node: NodeName,
-    /// The requester wants a nack if the target stays silent.
+    /// Whether the requester wants a nack if the target does not answer.
     pub nack: bool,
     /// As in [`Ping::source`].
     pub source: Option<SocketAddr>,
@@ -73,81 +73,82 @@ pub struct IndirectPing {
     pub source_node: Option<NodeName>,
 }
 
-/// I am, or the target of your indirect ping is.
+/// Positive reply to a ping or an indirect ping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ack {
-    /// The number of the ping.
+    /// Sequence number of the ping.
     pub seq_no: u32,
-    /// What the Serf layer added: coordinates. Nil in relayed acks and on TCP.
+    /// Data of the Serf layer: coordinates. `None` (nil) in relayed acks and on TCP.
     pub payload: Option<Vec<u8>>,
 }
 
-/// The target of your indirect ping did not answer me in time.
+/// Negative reply to an indirect ping: the target did not answer the relay in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nack {
-    /// The requester's number.
+    /// The requester's sequence number.
     pub seq_no: u32,
 }
 
-/// An accusation of not answering.
+/// Claim that a node does not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspect {
-    /// Of the accused, as the accuser knows it.
+    /// Incarnation of the suspect, as known to the sender.
     pub incarnation: u32,
-    /// The accused.
+    /// The suspect.
     pub node: NodeName,
-    /// The accuser; may be missing.
+    /// Node that raised the suspicion; may be missing.
     pub from: Option<NodeName>,
 }
 
-/// A verdict, or a node's own farewell.
+/// Declares a node dead, or left if the node declares it of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dead {
-    /// Of the accused, as the accuser knows it.
+    /// Incarnation of the dead node, as known to the sender.
     pub incarnation: u32,
-    /// The accused.
+    /// The dead node.
     pub node: NodeName,
-    /// The accuser; equal to `node` for a farewell. Serf 0.8 says farewell with none.
+    /// Node that declared it dead; equal to `node` for a graceful leave. Serf 0.8 leaves it out in a graceful
+    /// leave.
     pub from: Option<NodeName>,
 }
 
-/// A node's announcement of itself.
+/// Announces a node: its address, meta and versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alive {
     /// Never 0.
     pub incarnation: u32,
-    /// Whom it is about.
+    /// The announced node.
     pub node: NodeName,
-    /// Advertised address; port 0 stands for the receiver's own gossip port.
+    /// Advertised address; port 0 means the receiver's own gossip port.
     pub addr: SocketAddr,
-    /// The Serf layer's bytes: tags. `None` for nil: a library user without a delegate.
+    /// Data of the Serf layer: tags. `None` (nil) from library users without a delegate.
     pub meta: Option<Arc<[u8]>>,
     /// Protocol versions.
     pub versions: VersionVector,
 }
 
-/// Protocol versions that a node speaks (gossip spec 4.9), in the order of the wire.
+/// Protocol versions that a node speaks (gossip spec 4.9), in wire order.
 ///
-/// Values of this type are sane: 1 <= min <= current <= max for the protocol, min <= current <= max
-/// for the delegate. Anything else is refused, because it would block every push/pull (4.10).
+/// Always consistent: 1 <= min <= current <= max for the protocol, min <= current <= max for the delegate.
+/// Decoding refuses anything else, because it would block every push/pull (4.10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VersionVector {
-    /// Lowest membership protocol understood.
+    /// Lowest membership protocol supported.
     pub protocol_min: u8,
-    /// Highest membership protocol understood.
+    /// Highest membership protocol supported.
     pub protocol_max: u8,
-    /// Membership protocol spoken.
+    /// Membership protocol in use.
     pub protocol_current: u8,
-    /// Lowest Serf protocol understood.
+    /// Lowest Serf protocol supported.
     pub delegate_min: u8,
-    /// Highest Serf protocol understood.
+    /// Highest Serf protocol supported.
     pub delegate_max: u8,
-    /// Serf protocol spoken.
+    /// Serf protocol in use.
     pub delegate_current: u8,
 }
 
 impl VersionVector {
-    /// What Serf 0.8.1 and later announce, with the configured Serf protocol.
+    /// Returns the versions that Serf 0.8.1 and later announce, with the configured Serf protocol.
     pub const fn serf(delegate_current: u8) -> Self {
         VersionVector {
             protocol_min: 1,
@@ -159,10 +160,10 @@ impl VersionVector {
         }
     }
 
-    /// Checks the six bytes of a `Vsn` field.
+    /// Decodes the six bytes of a `Vsn` field.
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] if there are not six or they are out of order.
+    /// [`DecodeError::Invalid`] if there are not six bytes or a version is outside its min to max range.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let &[
             protocol_min,
@@ -190,14 +191,14 @@ impl VersionVector {
         }
     }
 
-    /// Gossip spec 8.1.
+    /// Checks the version ranges (gossip spec 8.1).
     fn is_sane(self) -> bool {
         1 <= self.protocol_min
             && (self.protocol_min..=self.protocol_max).contains(&self.protocol_current)
             && (self.delegate_min..=self.delegate_max).contains(&self.delegate_current)
     }
 
-    /// The six bytes of a `Vsn` field.
+    /// Encodes the six bytes of a `Vsn` field.
     pub fn encode(self) -> [u8; 6] {
         [
             self.protocol_min,

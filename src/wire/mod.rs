@@ -1,7 +1,7 @@
-//! Bytes to messages and back: everything that is laid out on the gossip port (gossip spec 2, 3, 5.3).
+//! Encoding and decoding of everything on the gossip port (gossip spec 2, 3, 5.3).
 //!
-//! Decoding never panics, never allocates by a header's word, and says in a [`DecodeError`] why it
-//! refused. Every limit is a named constant in [`limits`].
+//! Decoding never panics, does not trust announced lengths when it allocates, and returns the reason for a
+//! refusal as a [`DecodeError`]. Every limit is a named constant in [`limits`].
 
 #![forbid(unsafe_code)]
 
@@ -34,37 +34,37 @@ pub use name::NodeName;
 pub use sealer::PushPullSealer;
 pub use stream::{PushPull, PushPullNode, RemoteState, StreamMessage, StreamSide};
 
-/// Why bytes from a peer were refused. Peer input is never fatal: drop, count, log the reason.
+/// Why bytes from a peer were refused. The caller drops the input, counts it and logs the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// No bytes where at least a type byte is due.
+    /// No bytes where a type byte is required.
     Empty,
-    /// A type byte that is unknown, or not allowed here.
+    /// A type byte that is unknown or not allowed in this place.
     UnexpectedType(u8),
-    /// A body that is not the MessagePack that it should be.
+    /// A body that is not valid MessagePack or has a field of the wrong type.
     MsgPack(msgpack::Error),
-    /// A field whose value a limit or a rule of the protocol forbids; names the field.
+    /// A field value outside a limit or rule of the protocol; holds the field's name.
     Invalid(&'static str),
     /// Compound or compress messages nested deeper than [`limits::NESTING_MAX`].
     TooDeep,
-    /// A compound whose header is cut short, or a part of it that runs past the end.
+    /// A compound with a truncated header or a part that extends past the end.
     TruncatedCompound,
     /// The checksum does not match.
     Checksum,
-    /// A label header that is malformed.
+    /// A malformed label header.
     Label,
-    /// A label that is not accepted; the empty one if there is no header.
+    /// A label that is not accepted; empty if there is no label header.
     OtherLabel(Label),
-    /// An unknown compression, an invalid LZW stream.
+    /// An unknown compression algorithm or an invalid LZW stream.
     Compression,
-    /// A length that exceeds a limit; names the limit.
+    /// A length above a limit; names what is too large.
     TooLarge(&'static str),
-    /// A ring is configured and the bytes are not encrypted.
+    /// A keyring is configured, but the input is not encrypted.
     NotEncrypted,
-    /// The bytes are encrypted and no ring is configured.
+    /// The input is encrypted, but no keyring is configured.
     NoKeyring,
-    /// No key of the ring opens the payload, or it is too short to be one.
+    /// No key decrypts the payload, or it is too short to be encrypted.
     Decryption,
 }
 
@@ -82,7 +82,7 @@ impl core::fmt::Display for DecodeError {
             DecodeError::OtherLabel(label) => write!(f, "label {label} is not accepted"),
             DecodeError::Compression => f.write_str("does not decompress"),
             DecodeError::TooLarge(what) => write!(f, "{what} too large"),
-            // These three in the reference's words: operators look for them (gossip spec 2.7.4).
+            // These three use the reference's wording, which operators search for (gossip spec 2.7.4).
             DecodeError::NotEncrypted => {
                 f.write_str("Encryption is configured but remote state is not encrypted")
             }

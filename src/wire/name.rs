@@ -1,4 +1,4 @@
-//! Names of nodes.
+//! Node names.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use super::{DecodeError, limits};
 
-/// A node's name: 1 to 255 bytes, compared as bytes, without control characters but TAB.
+/// A node's name: 1 to 255 bytes, compared as bytes, without control characters except TAB.
 ///
-/// The reference takes any bytes. Line breaks would corrupt the snapshot file, so they are refused
-/// (gossip spec 8.6); a TAB is known from running clusters and harmless. Cloning is cheap: one name
-/// serves all tables.
+/// The reference accepts any bytes. Control characters are refused because line breaks would corrupt the
+/// snapshot file (gossip spec 8.6); TAB occurs in running clusters and is harmless. Clones share one
+/// allocation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeName(Arc<[u8]>);
 
 impl NodeName {
-    /// Checks a name.
+    /// Makes a name after checking it.
     ///
     /// # Errors
     /// [`DecodeError::Invalid`] if it is empty, too long, or holds a control character.
@@ -27,7 +27,7 @@ impl NodeName {
         Ok(NodeName(bytes.into()))
     }
 
-    /// The name as sent.
+    /// Returns the name as sent.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -39,7 +39,7 @@ impl Borrow<[u8]> for NodeName {
     }
 }
 
-/// Readable, with everything that could disturb a terminal or a log escaped.
+/// Prints the name with control characters and invalid UTF-8 escaped.
 impl fmt::Display for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt_escaped(&self.0, f)
@@ -52,7 +52,7 @@ impl fmt::Debug for NodeName {
     }
 }
 
-/// Writes text from a peer: valid UTF-8 as it is, control characters and invalid bytes escaped.
+/// Writes text from a peer: valid UTF-8 unchanged, control characters and invalid bytes escaped.
 pub(crate) fn fmt_escaped(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -69,7 +69,7 @@ pub(crate) fn fmt_escaped(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Resu
     Ok(())
 }
 
-/// Text from a peer, made fit for a log line.
+/// Text from a peer, escaped for log lines.
 #[derive(Clone, Copy)]
 pub struct Escaped<'a>(pub &'a [u8]);
 

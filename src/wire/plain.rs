@@ -1,62 +1,62 @@
-//! The innermost layer of a stream: one message, neither encrypted nor compressed.
+//! Decoder of a stream's innermost layer: one message, neither encrypted nor compressed.
 
 use super::membership::message_type;
 use super::msgpack::{self, Boundary, Reader};
 use super::stream::{PushPull, PushPullNode, StreamMessage};
 use super::{Ack, DecodeError, Ping, limits};
 
-/// The least that an entry of a push/pull takes (gossip spec 8.1).
+/// Smallest encoded push/pull entry (gossip spec 8.1).
 const NODE_BYTES_MIN: usize = 20;
 
-/// Decodes the body behind a type byte, object by object.
+/// Incremental decoder of the body after the type byte.
 #[derive(Debug)]
 pub(super) struct Plain {
     kind: u8,
     stage: Stage,
-    /// Of the object that is arriving.
+    /// Scan position in the object that is arriving.
     boundary: Boundary,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// The map behind the type byte.
+    /// Expects the map after the type byte.
     Head,
-    /// Entries of a push/pull; how many are to come.
+    /// Expects `left` more entries of a push/pull.
     Nodes {
         partial: PushPull,
         left: usize,
         user_state_bytes: usize,
     },
-    /// Raw bytes that end the message; how many.
+    /// Expects the raw bytes that end the message, this many.
     Tail {
         message: StreamMessage,
         bytes: usize,
     },
 }
 
-/// How far a call has come.
+/// Outcome of a call of [`Plain::advance`].
 #[derive(Debug)]
 pub(super) enum Progress {
     /// More bytes are needed.
     Wait,
-    /// As much was done as is to be done at once.
+    /// The call reached its work limit; call again.
     More,
     /// The message is complete.
     Done(StreamMessage),
 }
 
-/// What a step came to.
+/// Outcome of one decoding step.
 enum Step {
     /// More bytes are needed.
     Wait,
-    /// This many bytes are done with; there may be more to do.
+    /// This many bytes were consumed; continue.
     Took(usize),
     /// The message is complete.
     Done(StreamMessage),
 }
 
 impl Plain {
-    /// Of the message types that travel on a stream.
+    /// Creates a decoder for a message type that may be sent on a stream; fails for other types.
     pub(super) fn new(kind: u8) -> Result<Self, DecodeError> {
         match kind {
             message_type::PING
@@ -82,8 +82,8 @@ impl Plain {
         }
     }
 
-    /// Works on what is there, until `bytes_at_once` are done with, and tells how many are: these
-    /// must not be passed again. `complete`: nothing follows.
+    /// Decodes `input` until `bytes_at_once` bytes are consumed. Returns the number of consumed bytes, which
+    /// must not be passed again. `complete`: no bytes follow `input`.
     pub(super) fn advance(
         &mut self,
         input: &[u8],
@@ -148,7 +148,7 @@ impl Plain {
         Ok(Step::Took(size))
     }
 
-    /// The object behind the type byte: the whole message, or what tells how it goes on.
+    /// Decodes the object after the type byte: the whole message, or the head of a push/pull or user message.
     fn head(
         &mut self,
         reader: &mut Reader<'_>,
@@ -186,7 +186,7 @@ impl Plain {
     }
 }
 
-/// A signed count that must lie within `max`.
+/// Converts a signed count and checks that it is within `max`.
 fn bounded(count: i64, max: usize, field: &'static str) -> Result<usize, DecodeError> {
     let count = usize::try_from(count).map_err(|_| DecodeError::Invalid(field))?;
     if count > max {
@@ -263,12 +263,12 @@ mod tests {
         }
     }
 
-    /// A push/pull with one entry that differs from a good one in a field.
+    /// Encodes a push/pull whose one entry has an invalid field.
     fn with_field(key: &str, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
         let mut head = Writer::appending(Dialect::Gossip, vec![message_type::PUSH_PULL]);
         head.map(1).key("Nodes").uint(2);
         let mut entry = Writer::appending(Dialect::Gossip, head.into_bytes());
-        // Of two equal keys the last one wins.
+        // Of duplicate keys the last one wins.
         entry.map(8);
         let good = StreamMessage::PushPull(PushPull {
             nodes: vec![node(b"bad")],
@@ -334,7 +334,7 @@ mod tests {
             };
             assert_eq!(push_pull.refused, [DecodeError::Invalid(reason)]);
         }
-        // What is no MessagePack of its type costs all.
+        // An entry that is not valid MessagePack of its type fails the whole message.
         let wrong = decode(&with_field("Port", |w| {
             w.text(b"x");
         }));

@@ -1,24 +1,24 @@
-//! A state on its way into the bytes of a stream, piece by piece.
+//! Incremental encoder of a push/pull for a stream.
 
 use super::lzw::Compressor;
 use super::msgpack::{Dialect, Writer};
 use super::stream::{PushPull, PushPullNode, StreamSide};
 use super::{Envelope, Label, compress};
 
-/// Entries that are encoded and compressed in one go.
+/// Entries to encode and compress per call.
 const ENTRIES_AT_ONCE: usize = 512;
-/// The same for bytes of user state.
+/// Bytes of user state to encode and compress per call.
 const USER_STATE_AT_ONCE: usize = 128 << 10;
 
-/// Makes the same bytes of a push/pull as [`Envelope::seal_stream`], in several calls, so that nobody
-/// waits for the end of ten thousand entries.
+/// Incremental encoder with the same output as [`Envelope::seal_stream`]: works in several calls, so that ten
+/// thousand entries do not block the event loop.
 pub struct PushPullSealer {
     side: StreamSide,
     label: Option<Label>,
     entries: std::vec::IntoIter<PushPullNode>,
     user_state: Vec<u8>,
     user_state_done: usize,
-    /// Encoded, and not compressed.
+    /// Encoded bytes, not compressed yet; empty between calls if compression is on.
     plain: Vec<u8>,
     compressor: Option<Compressor>,
 }
@@ -30,7 +30,8 @@ impl core::fmt::Debug for PushPullSealer {
 }
 
 impl Envelope {
-    /// Starts on what `side` writes for a push/pull. `label`: the initiator's, if it is another.
+    /// Starts to encode the push/pull that `side` writes. `label`: the initiator's label, if it differs from
+    /// ours.
     pub fn begin_push_pull(
         &self,
         state: PushPull,
@@ -50,13 +51,13 @@ impl Envelope {
 }
 
 impl PushPullSealer {
-    /// Whether one call of [`Self::work`] will do.
+    /// Whether one call of [`Self::work`] is enough.
     pub fn is_short(&self) -> bool {
         self.entries.len() <= ENTRIES_AT_ONCE && self.user_state.len() <= USER_STATE_AT_ONCE
     }
 
-    /// Does a bounded piece of the work. At the end: the bytes for the stream. Only encryption, the
-    /// last step, is never cut up.
+    /// Does a bounded amount of work. Returns the bytes for the stream once it is finished. Only encryption,
+    /// the last step, is never split.
     pub fn work(&mut self, envelope: &mut Envelope) -> Option<Vec<u8>> {
         let mut is_over = self.is_short();
         let mut writer = Writer::appending(Dialect::Gossip, std::mem::take(&mut self.plain));

@@ -1,4 +1,5 @@
-//! Messages on TCP (gossip spec 2.9): decoded as bytes arrive, bounded, without a length in front.
+//! Messages on TCP (gossip spec 2.9). They have no length prefix: decoders find the end as bytes arrive,
+//! within limits.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -9,34 +10,34 @@ use super::membership::message_type;
 use super::msgpack::{self, Dialect, Reader, Writer};
 use super::{Ack, DecodeError, NodeName, Ping, VersionVector, address, limits};
 
-/// A message that travels on a stream.
+/// A message sent on a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum StreamMessage {
     Ping(Ping),
     Ack(Ack),
     PushPull(PushPull),
-    /// The Serf layer's bytes; an empty message delivers nothing.
+    /// Message of the Serf layer; an empty one is ignored.
     User(Vec<u8>),
-    /// The other side could not read our first layer.
+    /// The peer could not read the outer layer of our message.
     Error(Vec<u8>),
 }
 
-/// One side's whole state.
+/// The full state of one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct PushPull {
-    /// Sent in the course of a join.
+    /// Sent as part of a join.
     pub join: bool,
-    /// Entries that are valid, in the order sent.
+    /// The valid entries, in the order sent.
     pub nodes: Vec<PushPullNode>,
-    /// Why entries were refused one by one (gossip spec 8.7), for the log: the first
+    /// Why single entries were refused (gossip spec 8.7), for the log: the first
     /// [`limits::REFUSED_NODES_MAX`] reasons. Not encoded.
     pub refused: Vec<DecodeError>,
     /// The Serf layer's state; may be empty.
     pub user_state: Vec<u8>,
 }
 
-/// A node as the sender of a push/pull knows it.
+/// A node in the sender's view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushPullNode {
     /// Its name.
@@ -64,12 +65,12 @@ pub enum RemoteState {
     Left = 3,
 }
 
-/// Which side of a connection a decoder or an encoder is on.
+/// Side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamSide {
-    /// Connected: writes the label header, reads none.
+    /// Opened the connection: writes the label header, reads none.
     Initiator,
-    /// Accepted: reads the label header, writes none.
+    /// Accepted the connection: reads the label header, writes none.
     Responder,
 }
 
@@ -86,7 +87,7 @@ impl RemoteState {
 }
 
 impl PushPullNode {
-    /// One entry. The outer error is fatal to the stream; the inner one costs this entry alone.
+    /// Decodes one entry. The outer error fails the whole stream, the inner one only refuses this entry.
     pub(super) fn decode(
         reader: &mut Reader<'_>,
     ) -> Result<Result<Self, DecodeError>, msgpack::Error> {
@@ -146,7 +147,7 @@ impl PushPullNode {
 }
 
 impl PushPull {
-    /// Adds an entry, or the reason why it is refused.
+    /// Adds an entry, or the reason why it was refused.
     pub(super) fn take_node(&mut self, node: Result<PushPullNode, DecodeError>) {
         match node {
             Ok(node) => self.nodes.push(node),
@@ -157,7 +158,7 @@ impl PushPull {
         }
     }
 
-    /// What comes in front of the entries.
+    /// Encodes the part before the entries.
     pub(super) fn encode_head(&self) -> Vec<u8> {
         let mut writer = Writer::appending(Dialect::Gossip, vec![message_type::PUSH_PULL]);
         writer.map(3).key("Join").bool(self.join);
@@ -179,7 +180,7 @@ impl PushPull {
 }
 
 impl StreamMessage {
-    /// The message, type byte first, before compression and encryption.
+    /// Encodes the message, type byte first, without compression and encryption.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             StreamMessage::Ping(ping) => ping.encode_body(vec![message_type::PING]),

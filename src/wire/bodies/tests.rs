@@ -1,9 +1,9 @@
 use super::*;
 
-/// A good message of the kind with one more field, which wins over an equal one before it.
+/// Encodes a valid message and appends one more field; of duplicate keys the last one wins.
 fn with_field(message: &Message, key: &str, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut bytes = message.encode();
-    // A map of fewer than 15 pairs counts in its first byte.
+    // A map of fewer than 16 pairs stores the count in its first byte.
     bytes[1] += 1;
     let mut writer = Writer::appending(Dialect::Gossip, bytes);
     writer.key(key);

@@ -77,7 +77,7 @@ fn the_first_layer_is_reported_on_and_nothing_else() {
     ] {
         let responder = read(bytes, &envelope, StreamSide::Responder);
         assert_eq!(responder, (Err(error.clone()), report));
-        // Whoever opened the connection has nobody to report to.
+        // An initiator never sends an error report.
         let initiator = read(bytes, &envelope, StreamSide::Initiator);
         assert_eq!(initiator, (Err(error), None));
     }
@@ -133,7 +133,7 @@ fn an_answer_has_the_label_of_its_request() {
         let answer = answerer.seal_stream_as(&ack(), side, decoder.label());
         let whole = (Ok(Some(ack())), None);
         assert_eq!(read(&answer, &asker, StreamSide::Initiator), whole);
-        // In the other direction there is nothing that says so.
+        // A request in the other direction has its sender's own label, which is not accepted here.
         let request = answerer.seal_stream(&ack(), StreamSide::Initiator);
         let other = Err(DecodeError::OtherLabel(label(b"old")));
         assert_eq!(read(&request, &asker, StreamSide::Responder), (other, None));
@@ -167,7 +167,7 @@ fn a_spent_decoder_holds_and_says_nothing() {
     assert_eq!(decoder.buffered_bytes(), 0);
 }
 
-/// A state of so many entries.
+/// Makes a state of `entries` entries.
 fn state(entries: u32) -> PushPull {
     let node = |index: u32| PushPullNode {
         name: NodeName::new(format!("node-{index}").as_bytes()).unwrap(),

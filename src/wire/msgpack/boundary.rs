@@ -1,31 +1,31 @@
-//! Finds where an object ends while its bytes are still arriving.
+//! Finds the end of a MessagePack object while its bytes are still arriving.
 
 use super::head::Head;
 use super::{DEPTH_MAX, Error};
 use crate::wire::DecodeError;
 
-/// Walks over one object, resuming where the last call ran out of input, so that the work is linear
-/// in the bytes however they are cut up. Checks nothing but nesting and size: decoding comes after.
+/// Incremental scan of one object. Each call resumes where the last one ran out of input, so that the work is
+/// linear in the bytes however they are split. Checks only nesting and size; decoding follows.
 #[derive(Clone, Debug, Default)]
 pub struct Boundary {
-    /// Bytes of the object that are dealt with; a raw value is dealt with once its head is read,
-    /// so this may lie ahead of what has arrived.
+    /// Offset up to which the object is scanned. The content of a raw value counts as soon as its head is
+    /// read, so this may exceed the bytes received.
     walked: usize,
-    /// For each open container, how many values it still lacks.
+    /// Number of missing values, for each open container.
     lacking: [u64; DEPTH_MAX],
-    /// How many containers are open.
+    /// Number of open containers.
     open: usize,
 }
 
 impl Boundary {
-    /// Looks at what has arrived: `input` begins where the object begins and has only grown since
-    /// the last call. The size of the object, once it is known and all there.
+    /// Scans the bytes received so far: `input` starts at the object's start and only grows between calls.
+    /// Returns the object's size once it is complete.
     ///
     /// # Errors
-    /// When the object is larger than `bytes_max`, which is found out as soon as a length in it says so;
-    /// when it is nested too deep; when a byte begins no value.
+    /// Fails if the object exceeds `bytes_max` (detected as soon as a length field implies it), is nested too
+    /// deep, or contains a byte that cannot start a value.
     pub fn find(&mut self, input: &[u8], bytes_max: usize) -> Result<Option<usize>, DecodeError> {
-        // Nothing is walked over only before the first value.
+        // `walked` is 0 only before the first value.
         while self.walked == 0 || self.open > 0 {
             let Some(mut rest) = input.get(self.walked..).filter(|rest| !rest.is_empty()) else {
                 return Ok(None);
@@ -55,12 +55,12 @@ impl Boundary {
         Ok(Some(self.walked).filter(|&end| end <= input.len()))
     }
 
-    /// How many values the innermost open container lacks.
+    /// Returns the number of missing values of the innermost open container.
     fn innermost(&mut self) -> Option<&mut u64> {
         self.lacking.get_mut(self.open.checked_sub(1)?)
     }
 
-    /// Every value that is still lacking takes at least a byte.
+    /// Checks the least possible size: each missing value takes at least one byte.
     fn check_size(&mut self, bytes_max: usize) -> Result<(), DecodeError> {
         let lacking = self.innermost().map_or(0, |lacking| *lacking);
         let least = (self.walked as u64).saturating_add(lacking);
@@ -77,10 +77,10 @@ mod tests {
     use crate::rng::Rng;
     use crate::wire::msgpack::Reader;
 
-    /// No bound.
+    /// A size limit that no object reaches.
     const ANY: usize = usize::MAX;
 
-    /// What stepping over the value at once says.
+    /// Returns the size of the first value according to [`Reader::skip`].
     fn skipped(input: &[u8]) -> Result<usize, Error> {
         let mut reader = Reader::new(input);
         reader.skip().map(|()| input.len() - reader.rest().len())
@@ -113,7 +113,7 @@ mod tests {
                     assert_eq!(found, Ok(Some(size)), "{input:02x?}");
                     ended += 1;
                 }
-                // A count beyond what is there may still hide a worse error.
+                // The reader may stop at the count before it reaches an error that the boundary finds.
                 Err(Error::Truncated | Error::TooMany) => {}
                 Err(error) => {
                     assert_eq!(found, Err(error.into()), "{input:02x?}");
@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    /// Every kind of value, each complete.
+    /// Returns complete values, at least one of each kind.
     fn samples() -> Vec<Vec<u8>> {
         let mut samples = vec![
             vec![0x7f],

@@ -1,27 +1,27 @@
-//! The one table of markers: what the first bytes of a value say.
+//! Decodes the head of a value: its marker and the length or number after it. The only table of markers.
 
 use super::{Error, Result};
 
-/// A value, or what its first bytes say about those that follow.
+/// A scalar value, or the length of what follows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Head {
     Nil,
     Bool(bool),
     Uint(u64),
-    /// Of a signed form, which may hold a positive number.
+    /// From a signed encoding; may be positive.
     Int(i64),
     Float(f64),
-    /// Text or bytes: so many follow. Nobody agrees on which family is which (gossip spec 3.2).
+    /// Text or bytes of this length follow. Senders disagree on which family is which (gossip spec 3.2).
     Raw(u64),
-    /// An extension: so many bytes follow, its type included.
+    /// An extension: this many bytes follow, including its type byte.
     Extension(u64),
-    /// So many pairs of values follow.
+    /// A map: this many pairs follow.
     Map(u64),
-    /// So many values follow.
+    /// An array: this many values follow.
     Array(u64),
 }
 
-/// Markers from here to 0xdf are followed by a number of so many bytes, the highest first.
+/// `WIDTHS[marker - FIRST_WIDE]` is the size of the big-endian number after a marker from 0xc0 to 0xdf.
 const FIRST_WIDE: u8 = 0xc0;
 #[rustfmt::skip]
 const WIDTHS: [u8; 32] = [
@@ -30,7 +30,7 @@ const WIDTHS: [u8; 32] = [
 ];
 
 impl Head {
-    /// Takes the head of a value off the front of `input`, which stays as it is after an error.
+    /// Removes the head of a value from the front of `input`; leaves `input` unchanged on error.
     pub(super) fn take(input: &mut &[u8]) -> Result<Self> {
         let (&marker, after) = input.split_first().ok_or(Error::Truncated)?;
         let low = |mask| u64::from(marker & mask);
@@ -73,7 +73,7 @@ impl Head {
         Ok(head)
     }
 
-    /// Bytes that follow and have no structure.
+    /// Returns the number of unstructured bytes that follow.
     pub(super) fn bytes(self) -> u64 {
         match self {
             Head::Raw(bytes) | Head::Extension(bytes) => bytes,
@@ -81,7 +81,7 @@ impl Head {
         }
     }
 
-    /// Of a container, how many values follow.
+    /// Returns the number of values that follow, if this is a container.
     pub(super) fn values(self) -> Option<u64> {
         match self {
             Head::Map(pairs) => Some(2 * pairs),

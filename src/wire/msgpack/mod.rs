@@ -1,8 +1,8 @@
-//! The MessagePack dialects of the gossip and the RPC port (gossip spec 3.1 and 3.2, agent spec 2.2).
+//! The MessagePack dialects of the gossip port and the RPC port (gossip spec 3.1 and 3.2, agent spec 2.2).
 //!
-//! Writing differs: the gossip port knows the *raw* family alone (no str8, no bin), the RPC port
-//! writes str8 and bin. Reading is one and the same: both accept everything that any reference
-//! version emits, and fail, without a panic and without allocating by a header's word, on the rest.
+//! The dialects differ in writing: the gossip port uses only the *raw* family (no str8, no bin), the RPC port
+//! writes str8 and bin. Reading is the same for both: the reader accepts everything that any version of the
+//! reference emits and fails on anything else, without a panic and without trusting announced lengths.
 
 mod boundary;
 mod head;
@@ -13,7 +13,7 @@ pub use boundary::Boundary;
 pub use reader::{Reader, Structure};
 pub use writer::{Dialect, Writer};
 
-/// Containers nested deeper than this are refused (gossip spec 8.1).
+/// Maximum nesting depth of containers; deeper ones are refused (gossip spec 8.1).
 pub const DEPTH_MAX: usize = 16;
 
 /// Why a value could not be read.
@@ -21,11 +21,11 @@ pub const DEPTH_MAX: usize = 16;
 pub enum Error {
     /// The input ends inside the value.
     Truncated,
-    /// The value has another type than its field; names the type that was due.
+    /// The value's type differs from the field's; names the expected type.
     WrongType(&'static str),
-    /// An integer that does not fit its field: negative or too large.
+    /// An integer outside the field's range: negative or too large.
     OutOfRange,
-    /// A container announces more elements than the rest of the input could hold.
+    /// A container announces more elements than the remaining input can hold.
     TooMany,
     /// Containers nested deeper than [`DEPTH_MAX`].
     TooDeep,
@@ -47,7 +47,7 @@ impl core::error::Error for Error {}
 
 type Result<T> = core::result::Result<T, Error>;
 
-/// What `write` writes.
+/// Returns the bytes that `write` produces.
 #[cfg(test)]
 pub(crate) fn written(dialect: Dialect, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::new(dialect);

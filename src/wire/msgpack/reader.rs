@@ -1,36 +1,36 @@
-//! Reading values.
+//! Reads MessagePack values.
 
 use std::borrow::Cow;
 
 use super::head::Head;
 use super::{DEPTH_MAX, Error, Result};
 
-/// How a structure is laid out: by name, by position, or not at all.
+/// Layout of a structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Structure {
-    /// Key-value pairs follow, this many.
+    /// This many key-value pairs follow.
     Map(usize),
-    /// Values in declaration order follow, this many.
+    /// This many values follow, in declaration order.
     Array(usize),
     /// Nil: every field has its zero value.
     Nil,
 }
 
-/// Reads values from a slice, front to back.
+/// Reader of the values in a slice, front to back.
 ///
-/// After an error the position is unspecified: give the input up.
+/// After an error the position is unspecified: discard the reader.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of a complete input.
+    /// Creates a reader of a complete input.
     pub fn new(input: &'a [u8]) -> Self {
         Reader { rest: input }
     }
 
-    /// What has not been consumed.
+    /// Returns the unread bytes.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -46,7 +46,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Consumes a nil if one is next; tells whether it did.
+    /// Consumes a nil if one is next; returns whether it did.
     pub fn take_nil(&mut self) -> Result<bool> {
         let mut after = self.rest;
         let nil = Head::take(&mut after)? == Head::Nil;
@@ -56,8 +56,8 @@ impl<'a> Reader<'a> {
         Ok(nil)
     }
 
-    /// Holds the number of values that a container announces against the bytes that are left: each
-    /// takes one at least.
+    /// Checks a container's announced number of values against the remaining bytes: each value takes at least
+    /// one.
     fn bounded(&self, values: u64) -> Result<usize> {
         match usize::try_from(values) {
             Ok(values) if values <= self.rest.len() => Ok(values),
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The start of a structure.
+    /// Reads the head of a structure.
     pub fn structure(&mut self) -> Result<Structure> {
         match self.head()? {
             Head::Nil => Ok(Structure::Nil),
@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The number of pairs of a map that follows; nil is an empty one.
+    /// Reads the head of a map and returns its number of pairs; 0 for nil.
     pub fn map(&mut self) -> Result<usize> {
         match self.structure()? {
             Structure::Map(n) => Ok(n),
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The number of elements of a list that follows; nil is an empty one.
+    /// Reads the head of a list and returns its number of elements; 0 for nil.
     pub fn array(&mut self) -> Result<usize> {
         match self.structure()? {
             Structure::Array(n) => Ok(n),
@@ -93,14 +93,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A list of elements that `element` reads; nil is empty. Nothing is reserved by the count alone, which
-    /// may be a lie.
+    /// Reads a list, each element with `element`; empty for nil. Does not reserve memory by the announced
+    /// count, which cannot be trusted.
     pub fn list<T>(&mut self, mut element: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
         let count = self.array()?;
         (0..count).map(|_| element(self)).collect()
     }
 
-    /// Text of either family, as bytes; nil is empty. Nobody promises UTF-8 (gossip spec 3.3).
+    /// Reads text of either family as bytes; empty for nil. UTF-8 is not guaranteed (gossip spec 3.3).
     pub fn text(&mut self) -> Result<&'a [u8]> {
         match self.head()? {
             Head::Nil => Ok(&[]),
@@ -109,12 +109,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Bytes: raw, bin, or a list of small integers; `None` for nil.
+    /// Reads bytes: raw, bin, or a list of small integers; `None` for nil.
     pub fn bytes(&mut self) -> Result<Option<Vec<u8>>> {
         Ok(self.bytes_borrowed()?.map(Cow::into_owned))
     }
 
-    /// As [`Self::bytes`], without a copy where the bytes lie in one piece.
+    /// As [`Self::bytes`], but borrows raw and bin values.
     pub fn bytes_borrowed(&mut self) -> Result<Option<Cow<'a, [u8]>>> {
         match self.head()? {
             Head::Nil => Ok(None),
@@ -127,22 +127,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An unsigned integer of 8 bits; nil is 0.
+    /// Reads an unsigned 8-bit integer; 0 for nil.
     pub fn u8(&mut self) -> Result<u8> {
         self.u64()?.try_into().map_err(|_| Error::OutOfRange)
     }
 
-    /// An unsigned integer of 16 bits; nil is 0.
+    /// Reads an unsigned 16-bit integer; 0 for nil.
     pub fn u16(&mut self) -> Result<u16> {
         self.u64()?.try_into().map_err(|_| Error::OutOfRange)
     }
 
-    /// An unsigned integer of 32 bits; nil is 0.
+    /// Reads an unsigned 32-bit integer; 0 for nil.
     pub fn u32(&mut self) -> Result<u32> {
         self.u64()?.try_into().map_err(|_| Error::OutOfRange)
     }
 
-    /// An unsigned integer of 64 bits; nil is 0.
+    /// Reads an unsigned 64-bit integer; 0 for nil.
     pub fn u64(&mut self) -> Result<u64> {
         match self.head()? {
             Head::Nil => Ok(0),
@@ -152,12 +152,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A signed integer of 32 bits; nil is 0.
+    /// Reads a signed 32-bit integer; 0 for nil.
     pub fn i32(&mut self) -> Result<i32> {
         self.i64()?.try_into().map_err(|_| Error::OutOfRange)
     }
 
-    /// A signed integer of 64 bits; nil is 0.
+    /// Reads a signed 64-bit integer; 0 for nil.
     pub fn i64(&mut self) -> Result<i64> {
         match self.head()? {
             Head::Nil => Ok(0),
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A boolean; 0 and 1 count, nil is false.
+    /// Reads a boolean; accepts the integers 0 and 1, and nil as false.
     pub fn bool(&mut self) -> Result<bool> {
         match self.head()? {
             Head::Bool(value) => Ok(value),
@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A floating-point number; integers count, nil is 0.
+    /// Reads a floating-point number; accepts integers, and nil as 0.
     pub fn f64(&mut self) -> Result<f64> {
         match self.head()? {
             Head::Float(value) => Ok(value),
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Steps over one value of any type.
+    /// Skips one value of any type.
     pub fn skip(&mut self) -> Result<()> {
         self.skip_within(DEPTH_MAX)
     }
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
         self.skip_content(head, depth)
     }
 
-    /// Steps over what follows the head of a value.
+    /// Skips the content that follows a value's head.
     fn skip_content(&mut self, head: Head, depth: usize) -> Result<()> {
         if let Some(values) = head.values() {
             let values = self.bounded(values)?;
@@ -211,12 +211,11 @@ impl<'a> Reader<'a> {
         self.take(head.bytes()).map(|_| ())
     }
 
-    /// Reads a structure field by field: `field(index, reader)` is called for each known field that
-    /// is present, with its index in `names`, which lists the fields in declaration order.
+    /// Reads a structure field by field: calls `field(index, reader)` for each known field that is present,
+    /// with its index in `names`. `names` lists the fields in declaration order.
     ///
-    /// Maps and positional arrays are both understood, unknown keys and surplus elements are
-    /// stepped over, of a duplicate key the last one wins (the caller is called again), and a nil
-    /// body calls nothing.
+    /// Accepts maps and positional arrays. Skips unknown keys and surplus elements. Calls `field` for each
+    /// occurrence of a duplicate key, so the last one wins. Calls nothing for nil.
     pub fn fields<E: From<Error>>(
         &mut self,
         names: &[&str],
@@ -230,11 +229,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The fields of a structure, of which so many are left. Not generic, so that there is one of it.
+/// Iterator over the fields of a structure. Not generic, so that only one copy is compiled.
 struct Fields<'n> {
     names: &'n [&'n str],
     left: usize,
-    /// The position of the next one, if they come by position.
+    /// Position of the next field, if the structure is an array.
     position: Option<usize>,
 }
 
@@ -252,7 +251,7 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// Steps to the value of the next field that is known: its index in the names.
+    /// Advances to the value of the next known field and returns its index in `names`.
     fn next(&mut self, reader: &mut Reader<'_>) -> Result<Option<usize>> {
         while self.left > 0 {
             self.left -= 1;
@@ -277,7 +276,7 @@ impl<'n> Fields<'n> {
                 let key = reader.take(bytes)?;
                 Ok(self.names.iter().position(|name| name.as_bytes() == key))
             }
-            // A key that is no text is an unknown key.
+            // A key that is not text is an unknown key.
             other => reader.skip_content(other, DEPTH_MAX).map(|()| None),
         }
     }

@@ -1,19 +1,20 @@
-//! Writing values.
+//! Writes MessagePack values.
 
-/// Which families of text and bytes a [`Writer`] may use.
+/// Text and bytes families that a [`Writer`] may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// The gossip port: text and bytes alike in the raw family (fixraw, raw16, raw32).
+    /// Gossip port: text and bytes both in the raw family (fixraw, raw16, raw32).
     Gossip,
-    /// The RPC port: text with str8, bytes as bin.
+    /// RPC port: text including str8, bytes as bin.
     Rpc,
 }
 
-/// Values of a kind whose length or number, if small, is a part of the marker, and else follows it.
+/// Markers of a kind of value, from the compact to the widest. A small length or number is part of the
+/// marker, a larger one follows it.
 struct Family {
-    /// The marker of 0, and the first number that it does not hold.
+    /// The first compact marker, and the first number that does not fit into one.
     fixed: (u8, u64),
-    /// The markers of numbers of 1, 2, 4 and 8 bytes.
+    /// The markers for a number of 1, 2, 4 and 8 bytes.
     wide: [Option<u8>; 4],
 }
 
@@ -21,7 +22,7 @@ const UINT: Family = Family {
     fixed: (0, 0x80),
     wide: [Some(0xcc), Some(0xcd), Some(0xce), Some(0xcf)],
 };
-/// The family that is text and bytes in gossip.
+/// Text and bytes on the gossip port.
 const RAW: Family = Family {
     fixed: (0xa0, 32),
     wide: [None, Some(0xda), Some(0xdb), None],
@@ -43,7 +44,7 @@ const ARRAY: Family = Family {
     wide: [None, Some(0xdc), Some(0xdd), None],
 };
 
-/// Appends values to a buffer.
+/// Writer that appends values to a buffer.
 #[derive(Clone, Debug)]
 pub struct Writer {
     output: Vec<u8>,
@@ -51,7 +52,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer with an empty buffer.
+    /// Creates a writer with an empty buffer.
     pub fn new(dialect: Dialect) -> Self {
         Writer {
             output: Vec::new(),
@@ -59,38 +60,38 @@ impl Writer {
         }
     }
 
-    /// A writer that appends to `output`.
+    /// Creates a writer that appends to `output`.
     pub fn appending(dialect: Dialect, output: Vec<u8>) -> Self {
         Writer { output, dialect }
     }
 
-    /// What has been written.
+    /// Returns the bytes written.
     pub fn into_bytes(self) -> Vec<u8> {
         self.output
     }
 
-    /// Bytes as they are, for type bytes in front of a body and bodies encoded before.
+    /// Appends bytes unchanged: type bytes and bodies that are already encoded.
     pub fn verbatim(&mut self, bytes: &[u8]) -> &mut Self {
         self.output.extend_from_slice(bytes);
         self
     }
 
-    /// Nil.
+    /// Writes nil.
     pub fn nil(&mut self) -> &mut Self {
         self.verbatim(&[0xc0])
     }
 
-    /// A boolean.
+    /// Writes a boolean.
     pub fn bool(&mut self, value: bool) -> &mut Self {
         self.verbatim(&[if value { 0xc3 } else { 0xc2 }])
     }
 
-    /// An unsigned integer in its shortest unsigned form.
+    /// Writes an unsigned integer in its shortest unsigned form.
     pub fn uint(&mut self, value: u64) -> &mut Self {
         self.head(&UINT, value)
     }
 
-    /// A signed integer: unsigned forms from 0 up, as codec 0.5.x writes them, else the shortest
+    /// Writes a signed integer: from 0 up in an unsigned form, as codec 0.5.x does, below 0 in the shortest
     /// signed form.
     pub fn int(&mut self, value: i64) -> &mut Self {
         let (marker, width) = match value {
@@ -104,12 +105,12 @@ impl Writer {
         self.marked(marker, value as u64, width)
     }
 
-    /// A floating-point number, always 64 bits.
+    /// Writes a floating-point number, always as 64 bits.
     pub fn f64(&mut self, value: f64) -> &mut Self {
         self.marked(0xcb, value.to_bits(), 8)
     }
 
-    /// Text; not checked for UTF-8.
+    /// Writes text; does not check for UTF-8.
     pub fn text(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
         let family = match self.dialect {
             Dialect::Gossip => &RAW,
@@ -118,7 +119,7 @@ impl Writer {
         self.content(family, text.as_ref())
     }
 
-    /// Bytes.
+    /// Writes bytes.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         let family = match self.dialect {
             Dialect::Gossip => &RAW,
@@ -127,7 +128,7 @@ impl Writer {
         self.content(family, bytes)
     }
 
-    /// Bytes, or nil for `None`.
+    /// Writes bytes, or nil for `None`.
     pub fn bytes_or_nil(&mut self, bytes: Option<&[u8]>) -> &mut Self {
         match bytes {
             Some(bytes) => self.bytes(bytes),
@@ -135,17 +136,17 @@ impl Writer {
         }
     }
 
-    /// The header of a map of `pairs` pairs.
+    /// Writes the head of a map of `pairs` pairs.
     pub fn map(&mut self, pairs: usize) -> &mut Self {
         self.head(&MAP, pairs as u64)
     }
 
-    /// The header of a list of `elements` elements.
+    /// Writes the head of a list of `elements` elements.
     pub fn array(&mut self, elements: usize) -> &mut Self {
         self.head(&ARRAY, elements as u64)
     }
 
-    /// A key of a structure; its value must follow.
+    /// Writes a structure's key; its value must follow.
     pub fn key(&mut self, name: &str) -> &mut Self {
         self.text(name)
     }
@@ -160,7 +161,7 @@ impl Writer {
             self.output.push(marker | number as u8);
             return self;
         }
-        // Lengths are those of our own buffers, which never reach 4 GiB.
+        // Lengths are those of our own buffers, which stay below 4 GiB.
         for (marker, width) in family.wide.iter().zip([1, 2, 4, 8]) {
             match *marker {
                 Some(marker) if width == 8 || number >> (8 * width) == 0 => {
@@ -173,7 +174,7 @@ impl Writer {
         self
     }
 
-    /// A marker and the last so many bytes of a number.
+    /// Writes a marker and the low `width` bytes of a number.
     fn marked(&mut self, marker: u8, number: u64, width: usize) -> &mut Self {
         let mut bytes = [marker; 9];
         for (byte, digit) in bytes

@@ -1,4 +1,4 @@
-//! Intents and user events.
+//! Messages for intents and user events.
 
 use std::borrow::Cow;
 
@@ -6,14 +6,14 @@ use super::super::msgpack::{self, Reader};
 use super::super::{DecodeError, NodeName};
 use super::{LamportTime, message_type, writer_of};
 
-/// A node is leaving, or somebody wants it to be left.
+/// A node is leaving, or an operator asks to force it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaveIntent {
     /// Member clock of the sender.
     pub ltime: LamportTime,
-    /// Who leaves.
+    /// The leaving node.
     pub node: NodeName,
-    /// Forget it altogether.
+    /// Remove the node from the member list altogether.
     pub prune: bool,
 }
 
@@ -22,7 +22,7 @@ pub struct LeaveIntent {
 pub struct JoinIntent {
     /// Member clock of the sender.
     pub ltime: LamportTime,
-    /// Who joined.
+    /// The joining node.
     pub node: NodeName,
 }
 
@@ -35,12 +35,12 @@ pub struct UserEventMessage {
     pub name: Vec<u8>,
     /// Payload; `None` for nil, which is delivered like an empty one.
     pub payload: Option<Vec<u8>>,
-    /// Receivers may coalesce it with others of its name.
+    /// Receivers may coalesce it with other events of the same name.
     pub coalesce: bool,
 }
 
 impl LeaveIntent {
-    /// Also reads a join intent, which only lacks the last field.
+    /// Decodes leave intents, and also join intents, which lack only the last field.
     pub(super) fn decode_body(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (mut ltime, mut node, mut prune) = (0, &[][..], false);
         reader.fields::<msgpack::Error>(&["LTime", "Node", "Prune"], |field, reader| {

@@ -1,4 +1,4 @@
-//! Payloads of the queries that nodes ask each other (gossip spec 5.10).
+//! Payloads of internal queries and their answers (gossip spec 5.10).
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -8,12 +8,12 @@ use super::super::name::Escaped;
 use super::super::{DecodeError, NodeName, VersionVector, address};
 use super::{Tags, body_of, decode_texts, message_type, writer_of};
 
-/// Answer to a `_serf_conflict` query: what the answering node knows of the name.
+/// Answer to a `_serf_conflict` query: the member with that name as the answering node knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConflictMember {
-    /// The name asked for.
+    /// The name in conflict.
     pub name: NodeName,
-    /// Its address as the answering node has it.
+    /// Address that the answering node has for it.
     pub addr: SocketAddr,
     /// Its tags.
     pub tags: Tags,
@@ -26,7 +26,7 @@ pub struct ConflictMember {
 /// Payload of a key query (gossip spec 5.10).
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyRequest {
-    /// The raw key; empty or nil to list. Not shown by `Debug`.
+    /// The raw key; empty or nil for a list request. `Debug` does not show it.
     pub key: Option<Vec<u8>>,
 }
 
@@ -36,16 +36,16 @@ impl std::fmt::Debug for KeyRequest {
     }
 }
 
-/// Answer to a key query. Keys are texts in base64.
+/// Answer to a key query. Keys are base64 text.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct KeyResponse {
-    /// Whether it worked.
+    /// Whether the operation succeeded.
     pub result: bool,
-    /// Why not, or a remark.
+    /// Error text or remark.
     pub message: Vec<u8>,
-    /// The keys of the ring; `None` for nil. Not shown by `Debug`.
+    /// The keys of the ring; `None` for nil. `Debug` does not show them.
     pub keys: Option<Vec<Vec<u8>>>,
-    /// The primary key, empty before Serf 0.9.4. Not shown by `Debug`.
+    /// The primary key; empty before Serf 0.9.4. `Debug` does not show it.
     pub primary_key: Vec<u8>,
 }
 
@@ -58,7 +58,7 @@ impl std::fmt::Debug for KeyResponse {
     }
 }
 
-/// The fields of a member's record, as the conflict answer and RPC have it.
+/// Field names of a member record in the conflict answer and in RPC.
 #[rustfmt::skip]
 pub const MEMBER_FIELDS: [&str; 11] = [
     "Name", "Addr", "Port", "Tags", "Status",
@@ -66,10 +66,11 @@ pub const MEMBER_FIELDS: [&str; 11] = [
 ];
 
 impl ConflictMember {
-    /// Decodes the payload of a conflict answer; `Ok(None)` for nil: the name is unknown there.
+    /// Decodes the payload of a conflict answer; `Ok(None)` for nil: the answering node does not know the
+    /// name.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Fails if the type byte is wrong, the body is malformed, or a field has an invalid value.
     pub fn decode(bytes: &[u8]) -> Result<Option<Self>, DecodeError> {
         let mut reader = body_of(bytes, message_type::CONFLICT_RESPONSE)?;
         if reader.clone().take_nil()? {
@@ -141,14 +142,14 @@ impl ConflictMember {
     }
 }
 
-/// The highest Serf status: failed (gossip spec 5.5).
+/// Highest Serf status: failed (gossip spec 5.5).
 const STATUS_MAX: u8 = 4;
 
 impl KeyRequest {
     /// Decodes the payload of a key query, type byte first.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Fails if the type byte is wrong or the body is malformed.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = body_of(bytes, message_type::KEY_REQUEST)?;
         let mut key = None;
@@ -159,7 +160,7 @@ impl KeyRequest {
         Ok(KeyRequest { key })
     }
 
-    /// Encodes it, type byte first.
+    /// Encodes the request, type byte first.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = writer_of(message_type::KEY_REQUEST);
         writer.map(1).key("Key").bytes_or_nil(self.key.as_deref());
@@ -171,7 +172,7 @@ impl KeyResponse {
     /// Decodes the payload of an answer, type byte first.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Fails if the type byte is wrong or the body is malformed.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         const FIELDS: &[&str] = &["Result", "Message", "Keys", "PrimaryKey"];
         let mut reader = body_of(bytes, message_type::KEY_RESPONSE)?;
@@ -188,7 +189,7 @@ impl KeyResponse {
         Ok(response)
     }
 
-    /// Encodes it, type byte first.
+    /// Encodes the answer, type byte first.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = writer_of(message_type::KEY_RESPONSE);
         writer.map(4).key("Keys");

@@ -1,4 +1,4 @@
-//! Bodies of the Serf layer's messages (gossip spec 5.2, 5.3, 5.8.2).
+//! Messages of the Serf layer (gossip spec 5.2, 5.3, 5.8.2).
 
 mod intent;
 mod internal;
@@ -20,7 +20,7 @@ pub use tags::{TAGS_TOO_LONG, Tags};
 use super::DecodeError;
 use super::msgpack::{self, Dialect, Reader, Writer};
 
-/// First bytes of Serf messages.
+/// Type bytes of Serf messages.
 pub mod message_type {
     #![allow(missing_docs)]
     pub const LEAVE: u8 = 0;
@@ -35,7 +35,7 @@ pub mod message_type {
     pub const RELAY: u8 = 9;
 }
 
-/// A Lamport time stamp.
+/// A Lamport timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LamportTime(pub u64);
 
@@ -45,7 +45,7 @@ impl std::fmt::Display for LamportTime {
     }
 }
 
-/// A message of the Serf layer that travels as a user message.
+/// A message of the Serf layer that is sent as a user message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum SerfMessage {
@@ -67,7 +67,8 @@ impl SerfMessage {
     /// Decodes a user message, type byte first.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Fails if the bytes are empty, the type is unknown or not allowed here, or the body is malformed or
+    /// breaks a limit.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
         let reader = &mut Reader::new(body);
@@ -90,7 +91,7 @@ impl SerfMessage {
         }
     }
 
-    /// The message, type byte first, as codec 0.5.x writes it.
+    /// Encodes the message as codec 0.5.x does, type byte first.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             SerfMessage::Leave(leave) => {
@@ -114,7 +115,7 @@ impl SerfMessage {
     }
 }
 
-/// The MessagePack behind the type byte that is due.
+/// Returns a reader of the body after checking that the type byte is `due`.
 fn body_of(bytes: &[u8], due: u8) -> Result<Reader<'_>, DecodeError> {
     match bytes.split_first() {
         None => Err(DecodeError::Empty),
@@ -123,7 +124,7 @@ fn body_of(bytes: &[u8], due: u8) -> Result<Reader<'_>, DecodeError> {
     }
 }
 
-/// A list of texts, or nil.
+/// Decodes a list of texts; `None` for nil.
 fn decode_texts(reader: &mut Reader<'_>) -> Result<Option<Vec<Vec<u8>>>, msgpack::Error> {
     if reader.take_nil()? {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Queries, what they are filtered by, and answers to them.
+//! Queries, their filters, and responses.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -11,21 +11,22 @@ use super::{LamportTime, decode_texts, message_type, writer_of};
 /// A query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryMessage {
-    /// Query clock of the asker.
+    /// Query clock of the originator.
     pub ltime: LamportTime,
-    /// Random; with `ltime` it identifies the query.
+    /// Random; identifies the query together with `ltime`.
     pub id: u32,
-    /// Where replies go.
+    /// Address that replies are sent to.
     pub addr: SocketAddr,
-    /// The asker's name; absent before Serf 0.9.0.
+    /// Name of the originator; absent before Serf 0.9.0.
     pub source_node: Option<NodeName>,
     /// Encoded filters, in the order sent; `None` for nil. See [`Filter::decode`].
     pub filters: Option<Vec<Vec<u8>>>,
-    /// See [`query_flag`].
+    /// Bits of [`query_flag`].
     pub flags: u32,
-    /// Extra copies of each reply through other nodes.
+    /// Number of extra copies of each reply that are relayed through other nodes.
     pub relay_factor: u8,
-    /// Nanoseconds from delivery to the last useful reply, as sent: may be negative or absurd.
+    /// Time for replies in nanoseconds, from the receipt of the query, as sent: may be negative or absurdly
+    /// large.
     pub timeout_nanos: i64,
     /// Name, any bytes.
     pub name: Vec<u8>,
@@ -35,39 +36,39 @@ pub struct QueryMessage {
 
 /// Bits of [`QueryMessage::flags`].
 pub mod query_flag {
-    /// The asker wants an ack.
+    /// The originator wants an ack.
     pub const ACK: u32 = 1;
     /// Receivers must not rebroadcast.
     pub const NO_BROADCAST: u32 = 2;
 }
 
-/// An ack of, or a reply to, a query.
+/// An ack of a query or a reply to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryResponseMessage {
-    /// Of the query.
+    /// Lamport time of the query.
     pub ltime: LamportTime,
-    /// Of the query.
+    /// Id of the query.
     pub id: u32,
-    /// Who answers.
+    /// The responding node.
     pub from: NodeName,
-    /// [`RESPONSE_FLAG_ACK`] and [`RESPONSE_FLAG_PENDING`].
+    /// Bits: [`RESPONSE_FLAG_ACK`] and [`RESPONSE_FLAG_PENDING`].
     pub flags: u32,
-    /// Nil in an ack.
+    /// The reply; nil in an ack.
     pub payload: Option<Vec<u8>>,
 }
 
-/// Bit of [`QueryResponseMessage::flags`]: an ack.
+/// Bit of [`QueryResponseMessage::flags`]: this is an ack.
 pub const RESPONSE_FLAG_ACK: u32 = 1;
-/// Bit of [`QueryResponseMessage::flags`] that only cottar sets and reads, in acks: the sender has an
-/// answer, or a handler of it runs that may give one. The reference tests bit 0 alone.
+/// Bit of [`QueryResponseMessage::flags`] that only cottar sets and reads, in acks: the sender has an answer,
+/// or runs a handler that may give one. The reference tests only bit 0.
 pub const RESPONSE_FLAG_PENDING: u32 = 1 << 16;
 
-/// Who should handle a query (gossip spec 5.8.2).
+/// Selects the nodes that handle a query (gossip spec 5.8.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// The nodes with these names.
     Nodes(Vec<Vec<u8>>),
-    /// The nodes whose tag matches a regular expression somewhere.
+    /// The nodes whose value of this tag matches; a missing tag counts as empty.
     Tag {
         /// Name of the tag.
         tag: Vec<u8>,
@@ -160,7 +161,7 @@ impl QueryMessage {
     }
 }
 
-/// Elements of zero bytes are kept: they match nobody, but the query still travels on.
+/// Decodes the filters but keeps zero-length ones: they match no node, and the query is still rebroadcast.
 fn decode_filters(reader: &mut Reader<'_>) -> Result<Option<Vec<Vec<u8>>>, DecodeError> {
     if reader.take_nil()? {
         return Ok(None);
@@ -210,7 +211,7 @@ impl QueryResponseMessage {
     }
 }
 
-/// First bytes of encoded filters.
+/// Type bytes of encoded filters.
 mod filter_type {
     pub(super) const NODES: u8 = 0;
     pub(super) const TAG: u8 = 1;
@@ -220,7 +221,7 @@ impl Filter {
     /// Decodes one element of [`QueryMessage::filters`].
     ///
     /// # Errors
-    /// Zero bytes, unknown type, bad body: the query then matches nobody.
+    /// Fails on zero bytes, an unknown type or a malformed body; the query then matches no node.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (&kind, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
         let reader = &mut Reader::new(body);
@@ -244,7 +245,7 @@ impl Filter {
         }
     }
 
-    /// Encodes it.
+    /// Encodes the filter.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Filter::Nodes(names) => {

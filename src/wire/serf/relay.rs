@@ -1,4 +1,4 @@
-//! Messages for others.
+//! The relay message.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -8,14 +8,14 @@ use super::super::msgpack::{self, Reader};
 use super::super::{DecodeError, NodeName, address};
 use super::{message_type, writer_of};
 
-/// A message to be handed on.
+/// A message that the receiver forwards to another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayMessage {
-    /// Where to send it.
+    /// Address to forward to.
     pub destination: SocketAddr,
-    /// Its name; absent before Serf 0.9.0.
+    /// Name of the destination; absent before Serf 0.9.0.
     pub destination_name: Option<NodeName>,
-    /// The message to send, byte for byte; not decoded, never empty.
+    /// The message to forward, unchanged and not decoded; never empty.
     pub message: Vec<u8>,
 }
 
@@ -27,7 +27,7 @@ impl RelayMessage {
                 name = reader.text()?;
                 return Ok(());
             }
-            // A zone means nothing on another machine.
+            // The zone is ignored: it has no meaning on another machine.
             reader.fields::<msgpack::Error>(&["IP", "Port"], |field, reader| {
                 match field {
                     0 => ip = reader.bytes_borrowed()?.unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The Serf layer's part of a push/pull.
+//! The Serf layer's state in a push/pull.
 
 use std::borrow::Cow;
 
@@ -11,14 +11,14 @@ use super::{LamportTime, body_of, message_type, writer_of};
 pub struct SerfPushPull {
     /// Member clock.
     pub ltime: LamportTime,
-    /// Last intent time of each known member, in the order sent.
+    /// Lamport time of each known member's last intent, in the order sent.
     pub status_ltimes: Vec<(NodeName, LamportTime)>,
-    /// Names with status left.
+    /// Names of members with status left.
     pub left_members: Vec<NodeName>,
     /// Event clock.
     pub event_ltime: LamportTime,
-    /// Recent user events; nil elements of the wire are kept as `None` so that captured bytes
-    /// come back, we send none.
+    /// Recent user events. Nil elements from the wire are kept as `None`, so that captured bytes re-encode
+    /// unchanged; we send none.
     pub events: Vec<Option<RecentEvents>>,
     /// Query clock.
     pub query_ltime: LamportTime,
@@ -27,7 +27,7 @@ pub struct SerfPushPull {
 /// User events of one Lamport time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecentEvents {
-    /// Their time.
+    /// Lamport time of the events.
     pub ltime: LamportTime,
     /// Name and payload of each.
     pub events: Vec<(Vec<u8>, Option<Vec<u8>>)>,
@@ -36,11 +36,10 @@ pub struct RecentEvents {
 impl SerfPushPull {
     /// Decodes user state, type byte first.
     ///
-    /// A name that is none is left out: one strange member must not keep the clocks, the events and
-    /// all other members from us.
+    /// Skips invalid names: one bad member must not cost us the clocks, the events and all other members.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Fails if the type byte is wrong, the body is malformed, or a count exceeds its limit.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         const FIELDS: &[&str] = &[
             "LTime",
@@ -66,7 +65,7 @@ impl SerfPushPull {
         Ok(state)
     }
 
-    /// The user state, type byte first.
+    /// Encodes the user state, type byte first.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = writer_of(message_type::PUSH_PULL);
         writer.map(6).key("EventLTime").uint(self.event_ltime.0);
@@ -93,7 +92,7 @@ impl SerfPushPull {
     }
 }
 
-/// A count of things that take far more memory than wire: held to what a cluster can have.
+/// Checks the count of elements that take far more memory than wire bytes against `max`.
 fn within(count: usize, max: usize, what: &'static str) -> Result<usize, DecodeError> {
     if count > max {
         return Err(DecodeError::TooLarge(what));

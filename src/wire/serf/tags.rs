@@ -1,4 +1,4 @@
-//! Tags in a node's meta (gossip spec 5.2).
+//! Tags, encoded in a node's meta (gossip spec 5.2).
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,25 +6,25 @@ use std::sync::Arc;
 use super::super::msgpack::{self, Dialect, Reader, Writer};
 use crate::ordered::OrderedMap;
 
-/// A node's tags: text to text, sorted by key, one value a key. Nobody promises UTF-8.
+/// A node's tags: byte strings sorted by key, one value per key. UTF-8 is not guaranteed.
 ///
-/// Kept as one piece, the meta as this program writes it: ten thousand members have tags, few of them are
-/// ever looked at, and the meta in which they came is mostly these very bytes. Cloning is cheap.
+/// Stored in encoded form, as the meta that this program writes. Of ten thousand members' tags few are ever
+/// read, and the received meta usually has exactly these bytes. Clones share one allocation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tags(Option<Arc<[u8]>>);
 
-/// Text of the error for tags that exceed [`super::super::limits::META_BYTES_MAX`].
+/// Error text for tags that exceed [`super::super::limits::META_BYTES_MAX`].
 pub const TAGS_TOO_LONG: &str = "Encoded length of tags exceeds limit of 512 bytes";
 
 type Pair<'a> = (&'a [u8], &'a [u8]);
 
 impl Tags {
-    /// No tags.
+    /// Creates an empty set of tags.
     pub fn new() -> Self {
         Tags::default()
     }
 
-    /// Tags of these keys and values. Of a key that comes twice the last value wins.
+    /// Makes tags from pairs; of a duplicate key the last value wins.
     pub fn from_pairs(pairs: &[Pair<'_>]) -> Self {
         if pairs.is_sorted_by(|(key, _), (next, _)| key < next) {
             return Tags::from_sorted(pairs);
@@ -45,13 +45,13 @@ impl Tags {
         Tags(Some(writer.into_bytes().into()))
     }
 
-    /// The value of a tag.
+    /// Returns the value of a tag.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let mut pairs = self.iter();
         pairs.find_map(|(present, value)| (present == key).then_some(value))
     }
 
-    /// Sets a tag, replacing an older value.
+    /// Sets a tag, replacing any previous value.
     pub fn set(&mut self, key: &[u8], value: &[u8]) {
         let added = std::iter::once((key, value));
         let pairs: Vec<Pair<'_>> = self.iter().chain(added).collect();
@@ -59,7 +59,7 @@ impl Tags {
         *self = set;
     }
 
-    /// Removes a tag; tells whether it was there.
+    /// Removes a tag; returns whether it was present.
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let is_there = self.get(key).is_some();
         if is_there {
@@ -70,26 +70,27 @@ impl Tags {
         is_there
     }
 
-    /// All tags in byte order of their keys.
+    /// Iterates over all tags in byte order of their keys.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Pair<'_>> {
         let bytes = self.0.as_deref().and_then(|meta| meta.get(1..));
         let mut reader = Reader::new(bytes.unwrap_or(EMPTY_MAP));
-        // What was written here can be read.
+        // Reading cannot fail: this type wrote the bytes.
         let left = reader.map().unwrap_or(0);
         Iter { reader, left }
     }
 
-    /// The number of tags.
+    /// Returns the number of tags.
     pub fn len(&self) -> usize {
         self.iter().len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no tags.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Meta for Serf protocol 3 and later: `ff` and a map (gossip spec 5.2); below 3 the bare role.
+    /// Encodes the meta: `ff` and a map for Serf protocol 3 and later, the bare role below 3 (gossip spec
+    /// 5.2).
     pub fn encode_meta(&self, serf_protocol: u8) -> Vec<u8> {
         if serf_protocol < TAGS_SINCE_PROTOCOL {
             return self.get(b"role").unwrap_or_default().to_vec();
@@ -105,8 +106,8 @@ impl Tags {
         }
     }
 
-    /// Tags from a node's meta. Never fails: what decodes is kept, as in the reference; the flag
-    /// tells whether all of it did.
+    /// Decodes the tags in a node's meta. Never fails: like the reference, it keeps the pairs before an
+    /// error; the flag is false if there was one.
     pub fn decode_meta(meta: &[u8]) -> (Tags, bool) {
         let [TAGS_MARK, map @ ..] = meta else {
             return (Tags::from_sorted(&[(b"role", meta)]), true);
@@ -114,7 +115,7 @@ impl Tags {
         Self::decode_map(&mut Reader::new(map))
     }
 
-    /// As [`Self::decode_meta`]; tags and meta share their bytes if they are the same.
+    /// As [`Self::decode_meta`], but shares the allocation of `meta` if the bytes are the same.
     pub fn of_meta(meta: &Arc<[u8]>) -> (Tags, bool) {
         let (mut tags, complete) = Tags::decode_meta(meta);
         if tags.0.as_ref() == Some(meta) {
@@ -137,14 +138,14 @@ impl Tags {
     }
 }
 
-/// First byte of meta that holds tags; without it the whole meta is a role (gossip spec 5.2).
+/// First byte of meta that holds tags. Meta without it is a bare role (gossip spec 5.2).
 const TAGS_MARK: u8 = 0xff;
-/// Below this Serf protocol meta is the bare role (gossip spec 5.1).
+/// First Serf protocol whose meta holds tags; before it, meta is the bare role (gossip spec 5.1).
 const TAGS_SINCE_PROTOCOL: u8 = 3;
-/// A map without pairs.
+/// An encoded map without pairs.
 const EMPTY_MAP: &[u8] = &[0x80];
 
-/// Walks over tags.
+/// Iterator over tags.
 struct Iter<'a> {
     reader: Reader<'a>,
     left: usize,
