@@ -1,4 +1,4 @@
-//! What the local node says of itself: alive with its meta, farewell (gossip spec 4.13, 4.14).
+//! Announcements of the local node: alive with its meta, graceful leave (gossip spec 4.13, 4.14).
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use super::{Output, Swim};
 use crate::time::{Duration, Instant};
 use crate::wire::{Alive, Dead, Message};
 
-/// Announcements whose end somebody waits for.
+/// State of the announcements whose completion is reported.
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     leaving: bool,
-    /// Until when the farewell is waited for.
+    /// Deadline of the leave, while it is running.
     leave: Option<Instant>,
-    /// Updates of the meta that are waited for, by number.
+    /// Number and deadline of each running meta update.
     metas: Vec<(u64, Instant)>,
     next_meta: u64,
 }
 
 impl Announcements {
-    /// Whether a farewell was said.
+    /// Whether this node has announced that it leaves.
     pub(super) fn leaving(&self) -> bool {
         self.leaving
     }
@@ -31,13 +31,13 @@ impl Announcements {
     }
 }
 
-/// Whether a death is a farewell.
+/// Whether a dead message announces a graceful leave: the node declares itself dead.
 pub(super) fn is_leave(dead: &Dead) -> bool {
     dead.from.as_ref() == Some(&dead.node)
 }
 
 impl Swim {
-    /// Queues the own alive message.
+    /// Queues an alive message about the local node.
     pub(super) fn announce(&mut self, ticket: Option<Ticket>, now: Instant) {
         let local = self.table.local();
         let alive = Alive {
@@ -56,7 +56,7 @@ impl Swim {
         let changed = node.meta != meta;
         node.meta = meta;
         if self.announcements.leaving {
-            // An alive message would take the farewell back.
+            // An alive message would revoke the leave.
             self.outputs
                 .push_back(Output::MetaUpdated { in_time: true });
             return;
@@ -98,7 +98,7 @@ impl Swim {
         }
     }
 
-    /// A broadcast that somebody may wait for is through.
+    /// Reports the end of a broadcast that has a ticket.
     pub(super) fn finish(&mut self, ticket: Ticket) {
         match ticket {
             Ticket::User(id) => self.outputs.push_back(Output::BroadcastFinished(id)),

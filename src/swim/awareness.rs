@@ -1,8 +1,8 @@
-//! How well this node itself seems to be (Lifeguard, gossip spec 4.6).
+//! Local health of this node (Lifeguard, gossip spec 4.6).
 
 use crate::time::Duration;
 
-/// A score from 0, healthy, to one below its bound.
+/// Health score, from 0 (healthy) to `bound - 1`.
 #[derive(Clone, Copy, Debug)]
 pub struct Awareness {
     score: u32,
@@ -10,28 +10,28 @@ pub struct Awareness {
 }
 
 impl Awareness {
-    /// A healthy one.
+    /// Creates a healthy score.
     pub const fn new(bound: u32) -> Self {
         Awareness { score: 0, bound }
     }
 
-    /// The score.
+    /// Returns the score.
     pub const fn score(self) -> u32 {
         self.score
     }
 
-    /// Something went well.
+    /// Lowers the score by one, after a success.
     pub fn improve(&mut self) {
         self.score = self.score.saturating_sub(1);
     }
 
-    /// Something went wrong that may be this node's fault, so many times.
+    /// Raises the score by `by`, after failures that may be this node's fault.
     pub fn degrade(&mut self, by: u32) {
         let worst = self.bound.saturating_sub(1);
         self.score = self.score.saturating_add(by).min(worst);
     }
 
-    /// An interval as a node in this shape should keep it.
+    /// Multiplies an interval by the score plus one.
     pub fn scale(self, interval: Duration) -> Duration {
         interval.saturating_mul(self.score.saturating_add(1))
     }

@@ -1,18 +1,19 @@
-//! The networks that gossip is confined to. Not authentication: source addresses of datagrams can be forged.
+//! The networks that gossip is restricted to. This is not authentication: source addresses of datagrams can
+//! be forged.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::Swim;
 use crate::wire::NodeName;
 
-/// An IP network. An IPv4 network is kept in its IPv6-mapped form.
+/// An IP network. IPv4 networks are stored in IPv6-mapped form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     base: u128,
     mask: u128,
 }
 
-/// What all IPv4 addresses have in front in their IPv6-mapped form.
+/// Upper 96 bits of every IPv6-mapped IPv4 address.
 const MAPPED_PREFIX: u128 = 0xffff;
 const IPV4_BITS: u32 = 32;
 
@@ -24,8 +25,8 @@ fn mapped(ip: IpAddr) -> u128 {
 }
 
 impl Network {
-    /// Reads `ADDRESS/BITS`; an address alone is a network of one. Bits behind the prefix do not matter.
-    /// `None` if the text is neither.
+    /// Parses `ADDRESS/BITS`; a bare address is a network of one address. Address bits after the prefix are
+    /// ignored. Returns `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let (ip, bits) = match text.split_once('/') {
             Some((ip, bits)) if bits.bytes().all(|byte| byte.is_ascii_digit()) => (ip, Some(bits)),
@@ -41,7 +42,7 @@ impl Network {
         Some(Network { base, mask })
     }
 
-    /// The network of one address.
+    /// Returns the network of a single address.
     pub fn of_one(ip: IpAddr) -> Self {
         let (base, mask) = (mapped(ip), u128::MAX);
         Network { base, mask }
@@ -51,8 +52,8 @@ impl Network {
         self.mask >> IPV4_BITS == u128::MAX >> IPV4_BITS && self.base >> IPV4_BITS == MAPPED_PREFIX
     }
 
-    /// Whether an address is in it. An IPv4 address and its IPv6-mapped form are the same, and in no
-    /// network of IPv6, not even in `::/0`.
+    /// Whether the network contains an address. An IPv4 address and its IPv6-mapped form are equal, and
+    /// neither is in an IPv6 network, not even `::/0`.
     pub fn contains(self, ip: IpAddr) -> bool {
         let ip = mapped(ip);
         ip & self.mask == self.base && self.is_ipv4() == (ip >> IPV4_BITS == MAPPED_PREFIX)
@@ -60,7 +61,7 @@ impl Network {
 }
 
 impl Swim {
-    /// Whether gossip may come from an address, and go there. This node's own may always.
+    /// Whether gossip with this address is allowed. This node's own address always is.
     pub fn permits(&self, addr: SocketAddr) -> bool {
         let allowed = &self.allowed_networks;
         allowed.is_empty()
@@ -68,7 +69,7 @@ impl Swim {
             || mapped(addr.ip()) == mapped(self.local().addr.ip())
     }
 
-    /// Drops what comes from a foreign address: whether that is the case.
+    /// Returns whether to drop input from a sender outside the allowed networks; counts and logs the drop.
     pub(super) fn refuse_sender(&mut self, what: &str, from: SocketAddr) -> bool {
         let refused = !self.permits(from);
         if refused {
@@ -78,7 +79,8 @@ impl Swim {
         refused
     }
 
-    /// Drops what would go to a foreign address because a peer said so: whether that is the case.
+    /// Returns whether to drop output to an address outside the allowed networks that a peer named; counts
+    /// and logs the drop.
     pub fn refuse_receiver(&mut self, to: SocketAddr) -> bool {
         let refused = !self.permits(to);
         if refused {
@@ -88,7 +90,7 @@ impl Swim {
         refused
     }
 
-    /// Drops what is said about a node at a foreign address: whether that is the case.
+    /// Returns whether to ignore a claim about a node outside the allowed networks; counts and logs it.
     pub(super) fn refuse_subject(&mut self, node: &NodeName, addr: SocketAddr) -> bool {
         let refused = !self.permits(addr);
         if refused {

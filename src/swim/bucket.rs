@@ -1,19 +1,19 @@
-//! A bound on how often something is done.
+//! Rate limiting.
 
 use crate::time::{Duration, Instant};
 
-/// Tokens that come back one by one, up to a store.
+/// Token bucket: refills at a constant rate up to its capacity.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenBucket {
-    /// Time in which an empty one gets full.
+    /// Time in which an empty bucket refills completely.
     depth: Duration,
     every: Duration,
-    /// When it is, or was, full again.
+    /// Time at which the bucket is, or was, full again.
     full: Instant,
 }
 
 impl TokenBucket {
-    /// A full one.
+    /// Creates a full bucket.
     pub fn new(tokens_max: u32, every: Duration) -> Self {
         let every = every.max(Duration::from_nanos(1));
         TokenBucket {
@@ -23,12 +23,12 @@ impl TokenBucket {
         }
     }
 
-    /// Takes a token if there is one.
+    /// Takes a token; returns false if there is none.
     pub fn take(&mut self, now: Instant) -> bool {
         self.take_many(1, now)
     }
 
-    /// Takes so many tokens, or none if there are fewer.
+    /// Takes `count` tokens; takes none and returns false if there are fewer.
     pub fn take_many(&mut self, count: usize, now: Instant) -> bool {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let full = self.full.max(now) + self.every.saturating_mul(count);
@@ -39,7 +39,7 @@ impl TokenBucket {
         has
     }
 
-    /// When an empty bucket gets its next token: later than the time of the last [`Self::take`].
+    /// Returns the time of the next token of an empty bucket, later than the last [`Self::take`].
     pub fn next_refill(&self) -> Instant {
         self.full + self.every - self.depth
     }

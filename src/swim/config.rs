@@ -1,58 +1,57 @@
-//! Numbers of the membership layer (gossip spec 6.1).
+//! Configuration of the membership layer (gossip spec 6.1).
 
 use crate::time::Duration;
 
-/// Timers, counts and limits; one of the three profiles, then adjusted.
+/// Timers, counts and limits: one of the three profiles, with adjustments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Limit of each phase of a stream exchange (2.9.5).
+    /// Timeout of each phase of a stream exchange (2.9.5).
     pub stream_timeout: Duration,
     /// Time between probes at health score 0.
     pub probe_interval: Duration,
-    /// Wait for a direct ack, and of a relay for its target's.
+    /// Timeout of a direct ack, and of the target's ack when this node relays.
     pub probe_timeout: Duration,
-    /// Relays asked when the direct ack stays out.
+    /// Number of relays to ask when the direct ack does not arrive.
     pub indirect_checks: usize,
-    /// Fall back to a ping over TCP.
+    /// Whether to fall back to a ping over TCP.
     pub tcp_fallback_ping: bool,
     /// Multiplier of the retransmission limit (4.11).
     pub retransmit_multiplier: u32,
-    /// News of members are transmitted as often as 4.11 says for at least this number of nodes, but on
-    /// top of what it says for the real number only to nodes that were not sent them yet; 0: no more
-    /// often.
+    /// Membership broadcasts are transmitted as often as 4.11 requires for at least this number of nodes.
+    /// Transmissions beyond the limit for the real number of nodes go only to nodes that the broadcast was
+    /// not yet sent to. 0 turns this off.
     ///
-    /// Why, as the reference does without: targets are chosen at random, and each node hears a piece of
-    /// news from about as many others as each sends it to. So all of them pass a node over with a
-    /// probability of about `e^-limit`. With the LAN profile's limit of 4 below 10 nodes and 8 below 100,
-    /// one series of joins in ten or twenty ends with somebody who does not know somebody until
-    /// push/pull brings it, minutes later. The limit for 1,000 nodes is 16; if only half of the nodes
-    /// keep to that, the exponent of 60 nodes still goes from 8 to 12. How often a node sends something
-    /// is its own affair: nothing changes on the wire.
+    /// The reference has no such setting. It is needed because gossip targets are random: all nodes together
+    /// miss a given node with a probability of about `e^-limit`. With the LAN profile's limit of 4 below 10
+    /// nodes and 8 below 100, one in ten or twenty series of joins leaves some node unaware of another until
+    /// push/pull repairs it minutes later. The limit for 1,000 nodes is 16; if only half of the nodes use it,
+    /// the exponent for 60 nodes still rises from 8 to 12. How often a node transmits is a local choice, so
+    /// the wire format does not change.
     ///
-    /// User broadcasts are left alone: they come by the thousand, in clusters of any size.
+    /// User broadcasts keep the limit of 4.11: there may be thousands of them, in clusters of any size.
     pub membership_retransmit_nodes_min: usize,
-    /// Multiplier of the least suspicion time (4.7).
+    /// Multiplier of the minimum suspicion timeout (4.7).
     pub suspicion_multiplier: u32,
-    /// Longest suspicion time as a multiple of the least.
+    /// Maximum suspicion timeout as a multiple of the minimum.
     pub suspicion_max_multiplier: u32,
-    /// Time between periodic push/pulls, before scaling (4.2); zero: none.
+    /// Time between periodic push/pulls, before scaling (4.2); zero disables them.
     pub push_pull_interval: Duration,
-    /// Time between gossip ticks; zero: none.
+    /// Time between gossip ticks; zero disables them.
     pub gossip_interval: Duration,
-    /// Targets of a gossip tick.
+    /// Number of targets per gossip tick.
     pub gossip_nodes: usize,
-    /// How long a dead node is still gossiped to, and kept (4.3).
+    /// How long a dead node remains a gossip target and its record is kept (4.3).
     pub gossip_to_the_dead_time: Duration,
-    /// Bound of the health score (M).
+    /// Upper bound (exclusive) of the health score (M).
     pub awareness_max: u32,
-    /// After this time a dead node's name may come back at another address; zero: never.
+    /// Time after which a dead node's name may be reused at another address; zero: never.
     pub dead_node_reclaim_time: Duration,
-    /// Nodes that the table holds at most (8.7).
+    /// Maximum number of nodes in the table (8.7).
     pub nodes_max: usize,
 }
 
 impl Config {
-    /// For one local network.
+    /// Returns the profile for a local network.
     pub const fn lan() -> Self {
         Config {
             stream_timeout: Duration::from_secs(10),
@@ -74,7 +73,7 @@ impl Config {
         }
     }
 
-    /// For networks far apart.
+    /// Returns the profile for a wide area network.
     pub const fn wan() -> Self {
         Config {
             stream_timeout: Duration::from_secs(30),
@@ -89,7 +88,7 @@ impl Config {
         }
     }
 
-    /// For one machine.
+    /// Returns the profile for nodes on one machine.
     pub const fn local() -> Self {
         Config {
             stream_timeout: Duration::from_secs(1),
@@ -109,14 +108,14 @@ impl Config {
 mod tests {
     use super::*;
 
-    /// Gossip spec 6.1, column by column.
+    /// Checks the table of gossip spec 6.1, column by column.
     #[test]
     fn the_profiles_are_the_references() {
         let secs = Duration::from_secs;
         let millis = Duration::from_millis;
         let common = |config: &Config| {
             assert!(config.tcp_fallback_ping);
-            // The only one that is not the reference's.
+            // The only value that the reference does not have.
             assert_eq!(config.membership_retransmit_nodes_min, 1_000);
             assert_eq!(config.suspicion_max_multiplier, 6);
             assert_eq!(config.awareness_max, 8);

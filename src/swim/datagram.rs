@@ -1,4 +1,4 @@
-//! Datagrams in and out, and what is answered at once (gossip spec 2.3, 3.4, 4.11).
+//! Receives and sends datagrams, and answers pings (gossip spec 2.3, 3.4, 4.11).
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::limits::COMPOUND_PARTS_SENT_MAX;
 use crate::wire::{Ack, DecodeError, Label, Message, NodeName, Ping};
 
-/// Time between warnings of foreign labels, whoever they come from.
+/// Minimum time between warnings about foreign labels, for all senders together.
 const LABEL_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Swim {
@@ -33,9 +33,9 @@ impl Swim {
         }
     }
 
-    /// Counts and logs what could not be read. A key that does not fit is a fault of the set-up that an
-    /// operator must see, but anybody can send any amount of it: so the log gets louder only each time
-    /// that the count has doubled.
+    /// Counts and logs unreadable input. Undecryptable input hints at a configuration error that an operator
+    /// must see, but anybody can send any amount of it. So only each power of two of its count is logged as a
+    /// warning, and everything else at debug level.
     pub(super) fn drop_input(
         &mut self,
         what: &str,
@@ -67,7 +67,7 @@ impl Swim {
         log::debug!(target: "memberlist", "Dropping a {what} from {from}: {error}");
     }
 
-    /// Two clusters meet, or one of the two changes its label.
+    /// Warns that another cluster is reachable, or that one cluster is changing its label.
     fn warn_of_label(&self, from: SocketAddr, found: &Label) {
         let named = |label: &Label, with: &str, without: &str| match label.is_empty() {
             true => without.to_owned(),
@@ -127,8 +127,8 @@ impl Swim {
         self.note_ping_extension(from, ping);
     }
 
-    /// Where an answer goes. A sender may name another address than it sends from; so that nobody can
-    /// aim many answers at a third party, addresses of strangers get them at a limited rate (8.6).
+    /// Returns the address to answer to. A sender may state an address other than its source; replies to
+    /// addresses of non-members are rate-limited, so that nobody can direct a flood at a third party (8.6).
     pub(super) fn answer_address(
         &mut self,
         stated: Option<SocketAddr>,
@@ -148,19 +148,19 @@ impl Swim {
         None
     }
 
-    /// Whether a member of that name has that address.
+    /// Whether the member with that name has that address.
     pub(super) fn is_member_at(&self, name: Option<&NodeName>, addr: SocketAddr) -> bool {
         name.and_then(|name| self.table.find(name))
             .is_some_and(|id| self.table.record(id).node.addr == addr)
     }
 
-    /// The next number for a ping; never 0, which stands for a missing number.
+    /// Returns the next sequence number; never 0, which means a missing number.
     pub(super) fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1).max(1);
         self.sequence
     }
 
-    /// Sends a message with as many waiting broadcasts for the target as fit beside it.
+    /// Sends a message and fills the datagram with broadcasts queued for the target.
     pub(super) fn send_with_piggyback(
         &mut self,
         to: SocketAddr,
@@ -168,7 +168,7 @@ impl Swim {
         target: Option<NodeId>,
         now: Instant,
     ) {
-        // Here, too, so that no broadcast counts as transmitted.
+        // Checked before packing, so that no broadcast counts as transmitted.
         if self.refuse_receiver(to) {
             return;
         }
@@ -181,7 +181,7 @@ impl Swim {
         packing.messages.push(message.into());
         let selection = match target {
             Some(id) => self.selection(id, now),
-            // Broadcasts to members are not for strangers.
+            // Non-members get no broadcasts that are addressed to members.
             None => Selection {
                 order_min: u64::MAX,
                 ..Selection::ANY
@@ -191,7 +191,7 @@ impl Swim {
         self.send_datagram(to, &packing.messages, false);
     }
 
-    /// Sends user messages in as many datagrams as they take, each filled in their order.
+    /// Sends user messages in order, filling each datagram before it starts the next.
     pub(super) fn send_packed(&mut self, to: SocketAddr, messages: &[Vec<u8>]) {
         let budget = self.envelope.packet_budget_bytes();
         let (mut packet, mut space) = (Vec::new(), budget);

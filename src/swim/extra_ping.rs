@@ -1,5 +1,5 @@
-//! Pings beside the probe cycle, for the layer above: they carry bytes of it behind their body, and
-//! bring back what acks carry. Whoever does not answer is not judged by it.
+//! Pings outside the probe cycle, on request of the Serf layer. They carry its bytes after their body and
+//! return the payload of the ack. A missing ack does not make the target suspect.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use super::{Output, Swim};
 use crate::time::{Duration, Instant};
 use crate::wire::{Ack, Message, NodeName, Ping};
 
-/// Extra pings whose acks are waited for. A layer that asks more often forgets the oldest.
+/// Most extra pings that wait for their ack. Further ones evict the oldest.
 const WAITING_MAX: usize = 32;
 
-/// Those whose ack may still come, the oldest first.
+/// Extra pings that wait for their ack, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct ExtraPings {
     waiting: VecDeque<ExtraPing>,
@@ -26,7 +26,7 @@ struct ExtraPing {
 }
 
 impl ExtraPings {
-    /// No timer runs for them: who is late is forgotten when the next one is looked at.
+    /// Drops pings whose timeout has passed. Called whenever the pings are used, so no timer is needed.
     fn forget_late(&mut self, timeout: Duration, now: Instant) {
         let is_late = |ping: &ExtraPing| now.since(ping.sent) > timeout;
         while self.waiting.front().is_some_and(is_late) {
@@ -75,7 +75,7 @@ impl Swim {
         true
     }
 
-    /// Takes the ack of an extra ping; gives any other one back.
+    /// Consumes the ack of an extra ping; returns any other ack.
     pub(super) fn take_extra_ack(&mut self, ack: Ack, now: Instant) -> Option<Ack> {
         self.extra_pings.forget_late(self.config.probe_timeout, now);
         let Some(ping) = self.extra_pings.take(ack.seq_no) else {
@@ -90,8 +90,8 @@ impl Swim {
         None
     }
 
-    /// Passes on what follows a ping's body, if the ping certainly is that member's: whoever acts on it
-    /// sends to the member's own address, and no stranger makes this node do so.
+    /// Reports the extension of a ping that comes from the known address of its sender. A response then goes
+    /// only to that member, so no stranger can direct traffic at a third party.
     pub(super) fn note_ping_extension(&mut self, from: SocketAddr, ping: &Ping) {
         let stated = ping.source.unwrap_or(from);
         if ping.extension.is_empty() || stated != from {

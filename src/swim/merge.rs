@@ -1,5 +1,5 @@
-//! The rules by which claims about nodes are believed (gossip spec 4.8), with the defences of 8.6 and
-//! 8.7. The order of the rules is part of the protocol.
+//! Rules for accepting claims about nodes (gossip spec 4.8), with the checks of 8.6 and 8.7. The order of the
+//! rules is part of the protocol.
 
 use std::net::SocketAddr;
 
@@ -11,11 +11,11 @@ use super::{Node, NodeState, Output, Swim};
 use crate::time::Instant;
 use crate::wire::{Alive, Dead, Message, NodeName, Suspect, VersionVector};
 
-/// First protocol whose messages carry a port (4.9).
+/// First protocol version whose messages carry a port (4.9).
 const PROTOCOL_WITH_PORT: u8 = 2;
 
 impl Swim {
-    /// Alive about X (4.8.1).
+    /// Handles an alive message (4.8.1).
     pub(super) fn handle_alive(&mut self, mut alive: Alive, now: Instant) {
         let about_self = alive.node == self.table.local().name;
         if about_self && self.announcements.leaving() {
@@ -55,7 +55,7 @@ impl Swim {
         self.take_over(id, alive, now);
     }
 
-    /// What makes an alive message unusable, whoever it is about. A port left out is filled in.
+    /// Checks an alive message independent of its subject. Fills in a missing port.
     fn check_alive(&self, alive: &mut Alive) -> Result<(), &'static str> {
         if alive.incarnation == 0 {
             return Err("incarnation 0");
@@ -72,8 +72,8 @@ impl Swim {
         check_address(alive.addr, self.table.local().addr)
     }
 
-    /// A name that was unknown. A record of 4.8.1 rule 4, dead with incarnation 0, would come alive
-    /// within the same message.
+    /// Adds an unknown node. The dead record with incarnation 0 of 4.8.1 rule 4 is not needed: it would
+    /// become alive within the same message.
     fn add_node(&mut self, alive: Alive, now: Instant) {
         if self.table.len() >= self.config.nodes_max {
             self.counters.dropped_refused += 1;
@@ -98,7 +98,7 @@ impl Swim {
         self.take_over(id, alive, now);
     }
 
-    /// Whether a node may come back at another address (4.8.1 rule 5).
+    /// Whether a node may change its address (4.8.1 rule 5).
     fn may_move(&self, record: &Record, now: Instant) -> bool {
         let reclaim = self.config.dead_node_reclaim_time;
         match record.node.state {
@@ -122,7 +122,7 @@ impl Swim {
         });
     }
 
-    /// Whether an alive message about this node says what this node says.
+    /// Whether an alive message about this node equals its own announcement.
     fn is_own_news(&self, alive: &Alive) -> bool {
         let local = self.table.local();
         alive.incarnation == local.incarnation
@@ -130,7 +130,7 @@ impl Swim {
             && alive.versions == local.versions
     }
 
-    /// 4.8.1 rules 10 and 11.
+    /// Applies an accepted alive message (4.8.1 rules 10 and 11).
     fn take_over(&mut self, id: NodeId, alive: Alive, now: Instant) {
         self.counters.alive_news += 1;
         let meta = alive.meta.clone().unwrap_or_default();
@@ -161,7 +161,7 @@ impl Swim {
         }
     }
 
-    /// Suspect about X (4.8.2).
+    /// Handles a suspect message (4.8.2).
     pub(super) fn handle_suspect(&mut self, suspect: Suspect, now: Instant) {
         let Some(id) = self.table.find(&suspect.node) else {
             return;
@@ -213,7 +213,7 @@ impl Swim {
         self.queue_membership(subject, &Message::Suspect(suspect), None, now);
     }
 
-    /// Dead about X (4.8.3).
+    /// Handles a dead message (4.8.3).
     pub(super) fn handle_dead(&mut self, dead: Dead, now: Instant) {
         let Some(id) = self.table.find(&dead.node) else {
             return;
@@ -221,7 +221,7 @@ impl Swim {
         if dead.incarnation < self.table.record(id).node.incarnation {
             return;
         }
-        // A suspicion ends below, when the state changes: only a suspect has one.
+        // The change of state below also ends a suspicion, since only suspects have one.
         if !super::table::is_live(self.table.record(id).node.state) {
             return;
         }
@@ -252,7 +252,7 @@ impl Swim {
         }
     }
 
-    /// Declares those dead who were suspect for too long.
+    /// Declares nodes dead whose suspicion has timed out.
     pub(super) fn expire_suspicions(&mut self, now: Instant) {
         while let Some(&(deadline, id)) = self.suspicions.first() {
             if deadline > now {
@@ -279,7 +279,7 @@ impl Swim {
         }
     }
 
-    /// Outdoes a claim about this node (4.8.5).
+    /// Refutes a claim about this node with a higher incarnation (4.8.5).
     fn refute(&mut self, claimed: u32, now: Instant) {
         let node = &mut self.table.record_mut(NodeId::LOCAL).node;
         let highest = node.incarnation.max(claimed);
@@ -296,7 +296,7 @@ impl Swim {
     }
 }
 
-/// Whether two nodes can speak with each other on both layers (4.10 step A, for a pair).
+/// Whether two nodes support each other's versions on both layers (4.10 step A, for a pair).
 pub(super) fn compatible(ours: VersionVector, theirs: VersionVector) -> bool {
     let speaks = |speaker: VersionVector, listener: VersionVector| {
         (listener.protocol_min..=listener.protocol_max).contains(&speaker.protocol_current)
@@ -305,7 +305,7 @@ pub(super) fn compatible(ours: VersionVector, theirs: VersionVector) -> bool {
     speaks(ours, theirs) && speaks(theirs, ours)
 }
 
-/// Refuses addresses at which nobody can be (8.6).
+/// Refuses addresses that no node can have (8.6).
 fn check_address(addr: SocketAddr, own: SocketAddr) -> Result<(), &'static str> {
     let ip = addr.ip().to_canonical();
     let broadcast = matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast());
@@ -318,7 +318,7 @@ fn check_address(addr: SocketAddr, own: SocketAddr) -> Result<(), &'static str> 
     Ok(())
 }
 
-/// A name that may be missing, for the log.
+/// An optional name, printable for the log.
 struct Accuser<'a>(&'a Option<NodeName>);
 
 impl std::fmt::Display for Accuser<'_> {

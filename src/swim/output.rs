@@ -1,4 +1,4 @@
-//! What the membership layer says, and the words for it.
+//! Outputs of the membership layer and their types.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::time::Duration;
 use crate::wire::{NodeName, VersionVector};
 
-/// A stream as core and shell call it. The core names those that it opens, the shell those that it
-/// accepts, so neither waits for the other.
+/// Stream id shared by core and shell. The core numbers the streams that it opens, the shell those that it
+/// accepts, so no coordination is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StreamId {
     /// Accepted by the shell.
@@ -16,40 +16,40 @@ pub enum StreamId {
     Outbound(u64),
 }
 
-/// Something for the network.
+/// A network operation for the shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transmit {
     /// Send a datagram from the gossip socket.
     Datagram {
-        /// Where to.
+        /// Destination.
         to: SocketAddr,
-        /// All of it.
+        /// The complete datagram.
         bytes: Vec<u8>,
     },
-    /// Connect a stream; answer with [`super::Swim::handle_stream_connected`] or
+    /// Connect a stream. The shell reports the result with [`super::Swim::handle_stream_connected`] or
     /// [`super::Swim::handle_stream_closed`].
     Open {
-        /// An outbound id, never used before.
+        /// An outbound id that was never used before.
         stream: StreamId,
-        /// Where to.
+        /// Address to connect to.
         to: SocketAddr,
     },
-    /// Append to a stream that is connected.
+    /// Append bytes to a connected stream.
     Write {
-        /// Which.
+        /// The stream.
         stream: StreamId,
-        /// What.
+        /// The bytes to append.
         bytes: Vec<u8>,
     },
-    /// Flush what was written, then close. The id is dead for the core from here on: the shell
-    /// reports nothing more about it, and gives up flushing after a time of its own.
+    /// Flush pending writes, then close. The core drops the id: the shell reports nothing more about it and
+    /// limits the flush with a timeout of its own.
     Close {
-        /// Which.
+        /// The stream.
         stream: StreamId,
     },
-    /// Close at once, pending writes are lost. The id is dead for the core.
+    /// Close at once and discard pending writes. The core drops the id.
     Abort {
-        /// Which.
+        /// The stream.
         stream: StreamId,
     },
 }
@@ -57,10 +57,10 @@ pub enum Transmit {
 /// Why a stream ended before its message was complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamEnd {
-    /// The other side closed it in an orderly way.
+    /// The peer closed it in an orderly way.
     Eof,
-    /// It could not be connected, or it broke; the operating system's words, such as
-    /// `connect: connection refused`.
+    /// Connecting failed or the connection broke; holds the system's error text, such as `connect: connection
+    /// refused`.
     Failed(String),
 }
 
@@ -74,7 +74,7 @@ pub enum NodeState {
     Left,
 }
 
-/// What the membership layer knows of a node; cheap to clone.
+/// A node as known to the membership layer; cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Its name.
@@ -91,8 +91,8 @@ pub struct Node {
     pub state: NodeState,
 }
 
-/// Classes of user broadcasts, each with a queue. Packets are filled from the membership queue and then
-/// from these, in this order (gossip spec 4.11).
+/// Queues of user broadcasts. Packets are filled from the membership queue first and then from these queues,
+/// in this order (gossip spec 4.11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Priority {
@@ -101,124 +101,123 @@ pub enum Priority {
     Third,
 }
 
-/// Who is to get a user broadcast by gossip.
+/// Receivers of a user broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// Everybody, also nodes that join while it is queued.
+    /// All nodes, including those that join while it is queued.
     All,
-    /// Those that are members when it is queued. A node that joins later hears of it in the exchange
-    /// of its join, together with what that exchange says about its age. If there is nobody, the
-    /// broadcast is not queued, and its end is told at once.
+    /// Members at the time of queueing. A node that joins later gets the event through its join's push/pull,
+    /// which marks it as old. If there are no other members, the broadcast is not queued and its end is
+    /// reported at once.
     Present,
 }
 
-/// Names a broadcast whose end somebody waits for.
+/// Identifies a broadcast whose end is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BroadcastId(pub u64);
 
-/// Names a join of one address.
+/// Identifies a join of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JoinId(pub u64);
 
-/// How this node has come to hear of a node.
+/// How this node learned of another node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encounter {
-    /// By a join of this node.
+    /// Through a join by this node.
     OwnJoin,
-    /// By a join of another node at this one.
+    /// Through a join by another node at this one.
     TheirJoin,
-    /// By gossip, or by a periodic push/pull.
+    /// Through gossip or a periodic push/pull.
     #[default]
     Elsewhere,
 }
 
-/// What the membership layer wants done, in order.
+/// Outputs of the membership layer, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Something for the network.
+    /// A network operation.
     Transmit(Transmit),
-    /// A node is alive that was not (4.8.1 rule 11).
+    /// A node became alive (4.8.1 rule 11).
     Joined(Node),
     /// An alive node's meta changed.
     Updated(Node),
-    /// A node is dead or left; the Serf layer decides which word to use (5.5).
+    /// A node is dead or left; the Serf layer decides between failed and left (5.5).
     Gone(Node),
     /// A user message arrived.
     UserMessage {
-        /// Without the type byte.
+        /// Its bytes, without the type byte.
         bytes: Vec<u8>,
-        /// Where the datagram that carried it came from; `None` if it came over a stream. Not
-        /// authenticated: anybody can forge it.
+        /// Source address of the datagram; `None` if it came over a stream. Not authenticated, so it may be
+        /// forged.
         from: Option<SocketAddr>,
     },
-    /// A push/pull is about to be sent: call [`super::Swim::send_push_pull`] with the user state at once.
+    /// A push/pull is about to be sent: call [`super::Swim::send_push_pull`] with the user state immediately.
     UserStateWanted {
-        /// Which exchange.
+        /// The stream of the exchange.
         stream: StreamId,
-        /// Part of a join.
+        /// Whether it is part of a join.
         join: bool,
     },
-    /// A push/pull was merged and carried user state (after its membership outputs).
+    /// A push/pull with user state was merged. Follows the membership outputs of the merge.
     UserState {
-        /// Whole user state as sent.
+        /// The complete user state, as sent.
         bytes: Vec<u8>,
-        /// The exchange was part of a join.
+        /// Whether the exchange was part of a join.
         join: bool,
-        /// The join that this node asked for, if it was one.
+        /// The join, if this node initiated it.
         initiated: Option<JoinId>,
-        /// It is the answer in an exchange of [`super::Swim::exchange_with`].
+        /// Whether it is the response in an exchange of [`super::Swim::exchange_with`].
         asked: bool,
     },
-    /// An exchange of [`super::Swim::exchange_with`] ended; the other side's user state, if there was any, has
-    /// been output before.
+    /// An exchange of [`super::Swim::exchange_with`] ended. The peer's user state, if any, was output before.
     ExchangeEnded,
     /// A join of one address ended.
     JoinEnded {
         /// As given to [`super::Swim::join`].
         join: JoinId,
-        /// What went wrong, in words that complete `failed to join ADDR: `.
+        /// Error text that completes `failed to join ADDR: `.
         result: Result<(), String>,
     },
-    /// A direct ping of this node was acked in time, with the ack's payload.
+    /// A direct ping by this node was acked in time.
     Acked {
-        /// Who answered.
+        /// The node that answered.
         node: NodeName,
-        /// Round trip.
+        /// Round-trip time.
         rtt: Duration,
-        /// The Serf layer's bytes.
+        /// Payload of the ack, from the Serf layer.
         payload: Option<Vec<u8>>,
-        /// It was a ping of [`super::Swim::ping_member`].
+        /// Whether it was a ping of [`super::Swim::ping_member`].
         extra: bool,
     },
-    /// A live member has pinged this node from its own address, with bytes of the layer above behind
-    /// the ping's body. The ack is sent already.
+    /// A live member pinged this node from its own address, with bytes of the Serf layer after the ping's
+    /// body. The ack is already sent.
     Pinged {
-        /// Which.
+        /// The member.
         node: NodeName,
         /// Its address.
         addr: SocketAddr,
-        /// The bytes; not empty.
+        /// The bytes of the Serf layer; not empty.
         extension: Vec<u8>,
     },
-    /// Two nodes claim one name (4.8.1 rule 5).
+    /// Two nodes claim the same name (4.8.1 rule 5).
     Conflict {
         /// The record that is kept.
         existing: Node,
         /// The address of the other claimant.
         other: SocketAddr,
-        /// How the two have met.
+        /// How this node learned of the other claimant.
         encounter: Encounter,
     },
     /// A broadcast with an id reached its retransmission limit or was replaced.
     BroadcastFinished(BroadcastId),
-    /// [`super::Swim::leave`] is through: `false` if the farewell could not be spread in time.
+    /// [`super::Swim::leave`] has finished.
     LeaveEnded {
-        /// Whether the farewell was spread.
+        /// Whether the leave was transmitted before the timeout.
         in_time: bool,
     },
-    /// [`super::Swim::update_meta`] is through: `false` if the news could not be spread in time.
+    /// [`super::Swim::update_meta`] has finished.
     MetaUpdated {
-        /// Whether the news was spread.
+        /// Whether the new meta was transmitted before the timeout.
         in_time: bool,
     },
 }
@@ -232,28 +231,28 @@ pub struct Counters {
     pub datagrams_out: u64,
     /// Datagrams or parts of them dropped because they could not be decoded.
     pub dropped_malformed: u64,
-    /// Datagrams and streams dropped because they were not encrypted or no key opened them.
+    /// Datagrams and streams dropped because they were not encrypted or no key decrypted them.
     pub dropped_undecryptable: u64,
     /// Datagrams and streams dropped because of their label.
     pub dropped_mislabelled: u64,
-    /// Well-formed messages dropped by a rule of section 8.6 or 8.7.
+    /// Well-formed messages dropped by a rule of gossip spec 8.6 or 8.7.
     pub dropped_refused: u64,
-    /// Datagrams and streams dropped because they came from outside the allowed networks.
+    /// Datagrams and streams dropped because their sender is outside the allowed networks.
     pub foreign_in: u64,
-    /// Datagrams not sent because a peer named a receiver outside the allowed networks.
+    /// Datagrams not sent because a peer named a destination outside the allowed networks.
     pub foreign_out: u64,
-    /// Messages and entries of states dropped because the node's address is outside the allowed networks.
+    /// Messages and push/pull entries ignored because the node's address is outside the allowed networks.
     pub foreign_nodes: u64,
-    /// News that a node is alive, the local one's own included.
+    /// Accepted alive messages, including those about the local node.
     pub alive_news: u64,
-    /// News that a node is suspect.
+    /// Accepted suspect messages.
     pub suspect_news: u64,
-    /// News that a node is dead or has left.
+    /// Accepted dead messages, including graceful leaves.
     pub dead_news: u64,
-    /// Probes that were slowed down because this node was not well.
+    /// Probes whose interval was lengthened because of this node's health score.
     pub degraded_probes: u64,
-    /// Nodes declared dead with fewer confirmations than were wished for.
+    /// Nodes declared dead with fewer confirmations than expected.
     pub degraded_timeouts: u64,
-    /// Rounds of gossip.
+    /// Gossip ticks.
     pub gossip_rounds: u64,
 }

@@ -1,4 +1,4 @@
-//! Pinging on behalf of others (gossip spec 4.5).
+//! Indirect pings on behalf of other nodes (gossip spec 4.5).
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use crate::ordered::{OrderedMap, OrderedSet};
 use crate::time::Instant;
 use crate::wire::{Ack, IndirectPing, Message, Nack, Ping};
 
-/// Pings for others that may be under way at once.
+/// Most relayed pings in progress.
 const RELAYS_MAX: usize = 1_024;
 
 /// A ping on behalf of another node.
@@ -19,7 +19,7 @@ struct Relay {
     deadline: Instant,
 }
 
-/// All of them, by the number of the own ping.
+/// All relayed pings, by the sequence number of this node's ping.
 #[derive(Debug, Default)]
 pub(super) struct Relays {
     by_sequence: OrderedMap<u32, Relay>,
@@ -86,7 +86,7 @@ impl Swim {
         self.send_with_piggyback(target, &ping, id, now);
     }
 
-    /// Passes an ack on; tells whether it belonged to a relay.
+    /// Forwards the ack of a relayed ping; returns false for any other ack.
     pub(super) fn relay_ack(&mut self, sequence: u32, now: Instant) -> bool {
         let Some(relay) = self.relays.remove(sequence) else {
             return false;
@@ -100,7 +100,7 @@ impl Swim {
         true
     }
 
-    /// Tells those who want to know that their target stayed silent.
+    /// Sends nacks for targets that did not answer, to the requesters that want them.
     pub(super) fn expire_relays(&mut self, now: Instant) {
         while let Some(&(deadline, sequence)) = self.relays.deadlines.first() {
             if deadline > now {

@@ -1,24 +1,24 @@
-//! What the shell may want to measure: single values, each of which counts.
+//! Measured values for the shell's metrics.
 
 use crate::time::Duration;
 
-/// Values that are kept for a shell that does not take them.
+/// Most values kept until the shell takes them.
 const SAMPLES_MAX: usize = 1024;
 
-/// A value.
+/// A measured value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sample {
-    /// A probe took so long, answered or not.
+    /// Duration of a probe, answered or not.
     Probe(Duration),
-    /// A push/pull that this node asked for took so long until it was answered.
+    /// Time from the start of a push/pull by this node to its response.
     PushPull(Duration),
-    /// Bytes of a user message that arrived.
+    /// Size in bytes of a received user message.
     MessageIn(usize),
-    /// Bytes of a user message that was put into a packet.
+    /// Size in bytes of a user message put into a packet.
     MessageOut(usize),
 }
 
-/// Values that nobody has taken yet; those beyond a bound are lost.
+/// Values not yet taken; values beyond the limit are dropped.
 #[derive(Clone, Debug)]
 pub struct Samples<T>(Vec<T>);
 
@@ -29,14 +29,14 @@ impl<T> Default for Samples<T> {
 }
 
 impl<T> Samples<T> {
-    /// Adds a value.
+    /// Adds a value, or drops it if the limit is reached.
     pub fn push(&mut self, sample: T) {
         if self.0.len() < SAMPLES_MAX {
             self.0.push(sample);
         }
     }
 
-    /// Takes all values, in their order.
+    /// Takes all values, in order.
     pub fn take(&mut self) -> Vec<T> {
         std::mem::take(&mut self.0)
     }

@@ -1,5 +1,5 @@
-//! Streams as the core sees them: accepted ones with a request, push/pulls and fallback pings of this
-//! node; each phase with an absolute deadline (gossip spec 2.9, 8.4).
+//! State machines of streams: accepted ones, and push/pulls and fallback pings of this node. Each phase has
+//! an absolute deadline (gossip spec 2.9, 8.4).
 
 mod open;
 
@@ -83,7 +83,7 @@ impl Swim {
         }
     }
 
-    /// Opens a stream for a ping that ends with the probe.
+    /// Opens a stream for a fallback ping, which ends with the probe.
     pub(super) fn open_fallback_ping(
         &mut self,
         sequence: u32,
@@ -94,7 +94,7 @@ impl Swim {
         self.open_stream(addr, Purpose::Ping { sequence, target }, deadline)
     }
 
-    /// Gives a stream up without a word to anybody here.
+    /// Aborts a stream without reporting a failure.
     pub(super) fn abort_stream(&mut self, id: StreamId) {
         if self.streams.remove(id).is_some() {
             self.transmit(Transmit::Abort { stream: id });
@@ -144,7 +144,7 @@ impl Swim {
         self.bound_bytes(id);
     }
 
-    /// Does some of the work with what has arrived on a stream.
+    /// Does a bounded amount of decoding of a stream's received bytes.
     fn read_some(&mut self, id: StreamId, now: Instant) {
         let Some(stream) = self.streams.open.get_mut(&id) else {
             return;
@@ -163,7 +163,7 @@ impl Swim {
         }
     }
 
-    /// Gives a stream up that holds too much of what has arrived.
+    /// Aborts a stream if the bytes held exceed the limit.
     fn bound_bytes(&mut self, id: StreamId) {
         let Some(stream) = self.streams.open.get(&id) else {
             return;
@@ -179,7 +179,7 @@ impl Swim {
         }
     }
 
-    /// The next piece of work of the stream whose turn it is.
+    /// Does the next piece of work of the first stream in the work queue.
     pub(super) fn work_on_streams(&mut self, now: Instant) {
         let Some(&id) = self.streams.work.front() else {
             return;
@@ -195,7 +195,8 @@ impl Swim {
         }
     }
 
-    /// This node's state is to be sent on a stream: at once, or when it is the stream's turn.
+    /// Requests this node's state for a stream: at once if no other stream has work or too much is held,
+    /// otherwise when the stream reaches the front of the work queue.
     fn want_state(&mut self, id: StreamId, request: Option<PushPull>, join: bool, now: Instant) {
         let too_much = request
             .as_ref()
@@ -231,7 +232,7 @@ impl Swim {
         }
     }
 
-    /// The one message of the other side is complete.
+    /// Handles the peer's complete message.
     fn stream_message(&mut self, id: StreamId, message: StreamMessage, now: Instant) {
         let Some(stream) = self.streams.open.get_mut(&id) else {
             return;
@@ -319,7 +320,7 @@ impl Swim {
         }
     }
 
-    /// Gives a stream up that went wrong on this side.
+    /// Aborts a stream after a local failure and reports it.
     fn fail_stream(&mut self, id: StreamId, why: String) {
         let Some(stream) = self.streams.remove(id) else {
             return;
@@ -328,7 +329,7 @@ impl Swim {
         self.end_failed(&stream, why);
     }
 
-    /// Tells whom it concerns that a stream, already removed, came to nothing.
+    /// Reports the failure of a stream that is already removed.
     fn end_failed(&mut self, stream: &Stream, why: String) {
         log::debug!(target: "memberlist", "Stream with {} failed: {why}", stream.peer);
         if let Purpose::Sync(exchange) = stream.purpose {
@@ -341,7 +342,7 @@ impl Swim {
             (Exchange::Join(join), result) => {
                 self.outputs.push_back(Output::JoinEnded { join, result });
             }
-            // Why it failed was logged with the stream.
+            // The stream's failure was already logged.
             (Exchange::Asked, _) => self.outputs.push_back(Output::ExchangeEnded),
             (Exchange::Periodic, Err(why)) => {
                 log::warn!(target: "memberlist", "Push/pull with a random node failed: {why}");
@@ -356,10 +357,10 @@ impl Swim {
         };
         let is_orderly = end == StreamEnd::Eof;
         let goes_on = match (&stream.purpose, &stream.phase) {
-            // The whole message may be among what was not worked on yet.
+            // The complete message may be among the bytes not yet decoded.
             (Purpose::Serve, Phase::Reading) => is_orderly && stream.busy_since.is_some(),
             (_, Phase::Reading) => stream.busy_since.is_some(),
-            // The other side has said all that it has to say, and waits for the answer.
+            // The peer has sent its whole message and waits for the response.
             (Purpose::Serve, _) => is_orderly,
             (_, _) => false,
         };
@@ -399,10 +400,10 @@ impl Swim {
         }
     }
 
-    /// Sends this node's state on a stream that waits for it, then merges what came on it.
+    /// Sends this node's state on a stream that waits for it, then merges the peer's state.
     ///
-    /// The state is that of this moment, even if it is encoded in pieces: copies of the entries are
-    /// cheap, and nobody is told of a number of entries that has changed meanwhile.
+    /// The state is a copy taken now, even if it is encoded in pieces: copies of entries are cheap, and the
+    /// announced number of entries must remain correct.
     pub(super) fn answer_push_pull(&mut self, id: StreamId, user_state: &[u8], now: Instant) {
         let Some(stream) = self.streams.open.get_mut(&id) else {
             return;
@@ -444,7 +445,7 @@ impl Swim {
         stream.is_some_and(|stream| matches!(stream.phase, Phase::Sealing(..)))
     }
 
-    /// Encodes some more of this node's state; at the end it is sent.
+    /// Encodes the next piece of this node's state; sends the state once it is complete.
     fn seal_some(&mut self, id: StreamId, now: Instant) {
         let Some(stream) = self.streams.open.get_mut(&id) else {
             return;
@@ -466,7 +467,7 @@ impl Swim {
             return;
         };
         self.close_stream(id);
-        // Only now, so that a refusal stays this node's own affair.
+        // Merge after the response is sent, so that the peer does not notice a refusal.
         let join = request.join;
         if let Err(why) = self.merge_push_pull(request, join, Exchange::Theirs, now) {
             log::warn!(target: "memberlist", "Refusing a push/pull: {why}");

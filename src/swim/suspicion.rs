@@ -1,18 +1,19 @@
-//! How long a suspect may stay silent before it counts as dead (gossip spec 4.7).
+//! Suspicion timeouts (gossip spec 4.7).
 
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
-/// The shortest time: `multiplier * max(1, log10(nodes)) * probe_interval`, the logarithm truncated to
-/// three decimals.
+/// Returns the minimum timeout: `multiplier * max(1, log10(nodes)) * probe_interval`, the logarithm truncated
+/// to three decimals.
 pub fn timeout_min(multiplier: u32, nodes: usize, probe_interval: Duration) -> Duration {
-    // The margin undoes the rounding of a logarithm that should be a whole number; next decimals
-    // of other logarithms are never that close to the next thousandth for any size that fits a table.
+    // The margin corrects logarithms that are whole numbers but round down. No other table size has a
+    // logarithm that close below the next thousandth.
     let thousandths = ((nodes.max(1) as f64).log10() * 1000.0 + 1e-7).max(1000.0) as u32;
     (probe_interval * multiplier).saturating_mul(thousandths) / 1000
 }
 
-/// The whole time from the start of the suspicion with so many confirmations of those expected.
+/// Returns the total timeout, from the start of the suspicion, after `confirmations` of the `expected`
+/// confirmations.
 pub fn timeout_with(confirmations: u32, expected: u32, min: Duration, max: Duration) -> Duration {
     if expected == 0 {
         return min;
@@ -30,12 +31,13 @@ pub struct Suspicion {
     min: Duration,
     max: Duration,
     expected: u32,
-    /// The first is the original accuser, who never confirms. A missing name is a name like others.
+    /// Accusers so far. The first is the original one, who cannot confirm. `None` counts as a name of its
+    /// own.
     accusers: Vec<Option<NodeName>>,
 }
 
 impl Suspicion {
-    /// Starts one; `nodes` is the number of records.
+    /// Starts a suspicion; `nodes` is the number of records.
     pub fn new(
         accuser: Option<NodeName>,
         nodes: usize,
@@ -55,17 +57,17 @@ impl Suspicion {
         }
     }
 
-    /// Confirmations so far.
+    /// Returns the number of confirmations so far.
     pub fn confirmations(&self) -> u32 {
         (self.accusers.len() - 1) as u32
     }
 
-    /// Whether it has all the confirmations that it wished for.
+    /// Whether all expected confirmations have arrived.
     pub fn is_confirmed(&self) -> bool {
         self.confirmations() >= self.expected
     }
 
-    /// Takes an accusation; tells whether it is a new confirmation.
+    /// Adds an accusation; returns whether it is a new confirmation.
     pub fn confirm(&mut self, accuser: &Option<NodeName>) -> bool {
         if self.confirmations() >= self.expected || self.accusers.contains(accuser) {
             return false;
@@ -74,7 +76,7 @@ impl Suspicion {
         true
     }
 
-    /// When the suspect is to be declared dead; may have passed.
+    /// Returns the time at which the suspect is declared dead; may have passed.
     pub fn deadline(&self) -> Instant {
         self.started + timeout_with(self.confirmations(), self.expected, self.min, self.max)
     }

@@ -1,4 +1,4 @@
-//! Push/pull: whole states exchanged, when, and how they are merged (gossip spec 4.10, 4.12).
+//! Push/pull: exchange of full states, its timer, and the merge (gossip spec 4.10, 4.12).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,26 +11,25 @@ use crate::wire::{
     Alive, Dead, NodeName, PushPull, PushPullNode, RemoteState, Suspect, VersionVector,
 };
 
-/// Clusters up to this size exchange states at the base interval (4.2).
+/// Largest cluster that exchanges states at the base interval (4.2).
 const SCALE_FROM_NODES: usize = 32;
 
-/// Entries of a state that are merged in one go. A larger state is merged in pieces, so that neither
-/// probes nor RPC clients wait for the end of ten thousand. An entry that is news takes several
-/// microseconds before all layers are done with it.
+/// Entries to merge per call. Larger states are merged in pieces, so that ten thousand entries do not delay
+/// probes and RPC clients. A changed entry costs several microseconds in all layers together.
 const ENTRIES_AT_ONCE: usize = 256;
-/// States that may be half merged; the next one is merged in one go, before it fills the memory.
+/// Most states that are partly merged. Beyond this, the next state is merged in one call, to bound memory.
 const MERGES_MAX: usize = 4;
 
-/// When the next periodic push/pull is due, and what is left of those that arrived.
+/// Timer of periodic push/pulls, and the states that are partly merged.
 #[derive(Debug, Default)]
 pub(super) struct SyncTimer {
     next: Option<Instant>,
     merges: VecDeque<Merge>,
-    /// When to go on with work that was cut up: merges, and what streams have to do.
+    /// Time of the next piece of postponed work: merges and work of streams.
     work_due: Option<Instant>,
 }
 
-/// A state on its way into the table.
+/// A state that is being merged into the table.
 #[derive(Debug)]
 struct Merge {
     entries: std::vec::IntoIter<PushPullNode>,
@@ -39,21 +38,21 @@ struct Merge {
     exchange: Exchange,
 }
 
-/// Who started a push/pull, and what for.
+/// Origin of a push/pull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exchange {
-    /// The other side.
+    /// The peer started it.
     Theirs,
-    /// This node's timer.
+    /// The periodic timer of this node.
     Periodic,
-    /// A join of this node.
+    /// A join by this node.
     Join(JoinId),
-    /// The layer above; see [`Swim::exchange_with`].
+    /// A request of the Serf layer; see [`Swim::exchange_with`].
     Asked,
 }
 
 impl Exchange {
-    /// The join of this node that it is for.
+    /// Returns the join by this node that the exchange belongs to, if any.
     pub(super) fn join(self) -> Option<JoinId> {
         match self {
             Exchange::Join(join) => Some(join),
@@ -67,14 +66,14 @@ impl SyncTimer {
         self.next.into_iter().chain(self.work_due).min()
     }
 
-    /// There is work to go on with: in the next moment, in which others have had their turn. A moment
-    /// that was set before stays, or a flood of input would put the work off for ever.
+    /// Schedules postponed work for one nanosecond from now, so that other input is handled first. Keeps an
+    /// earlier due time; otherwise a flood of input would postpone the work forever.
     pub(super) fn arm_work(&mut self, now: Instant) {
         self.work_due.get_or_insert(now + Duration::from_nanos(1));
     }
 }
 
-/// `base * scale(nodes)` (4.2): one more for each doubling beyond 32 nodes.
+/// Returns `base * scale(nodes)` (4.2): the scale grows by one with each doubling beyond 32 nodes.
 pub(super) fn scaled_interval(base: Duration, nodes: usize) -> Duration {
     let mut scale = 1;
     let mut reach = SCALE_FROM_NODES;
@@ -111,8 +110,8 @@ impl Swim {
         true
     }
 
-    /// Starts the timer when somebody else is alive. The first exchange comes after a random delay
-    /// and one whole interval.
+    /// Starts the timer if another node is live, and stops it otherwise. The first exchange follows after a
+    /// random delay plus one full interval.
     pub(super) fn arm_sync(&mut self, now: Instant) {
         let base = self.config.push_pull_interval;
         if base.is_zero() || self.table.live_others() == 0 {
@@ -136,7 +135,7 @@ impl Swim {
         }
     }
 
-    /// Everything this node knows.
+    /// Returns the full state of this node.
     pub(super) fn own_state(&self, join: bool, user_state: &[u8]) -> PushPull {
         PushPull {
             join,
@@ -146,8 +145,8 @@ impl Swim {
         }
     }
 
-    /// Merges the other side's state. What follows from it is told at the end: the user state, and that
-    /// the join is through.
+    /// Starts to merge the peer's state. The user state and the end of the join are output after the last
+    /// entry.
     pub(super) fn merge_push_pull(
         &mut self,
         remote: PushPull,
@@ -178,15 +177,14 @@ impl Swim {
         if merge.entries.len() <= ENTRIES_AT_ONCE || self.sync.merges.len() >= MERGES_MAX {
             self.merge_some(merge, usize::MAX, now);
         } else {
-            // What it took to decode and check it is enough for one turn.
+            // Decoding and checking the state was enough work for this call.
             self.sync.merges.push_back(merge);
             self.sync.arm_work(now);
         }
         Ok(())
     }
 
-    /// The next piece of work that was cut up. States are merged before more of them are decoded, so
-    /// that they do not pile up.
+    /// Does the next piece of postponed work. Merges precede decoding, so that decoded states do not pile up.
     pub(super) fn continue_work(&mut self, now: Instant) {
         if self.sync.work_due.is_none_or(|due| due > now) {
             return;
@@ -204,7 +202,7 @@ impl Swim {
         }
     }
 
-    /// Merges some entries; gives back what is left.
+    /// Merges up to `at_once` entries; returns the rest, if any.
     fn merge_some(&mut self, mut merge: Merge, at_once: usize, now: Instant) -> Option<Merge> {
         self.encounter = match merge.exchange {
             Exchange::Join(_) => Encounter::OwnJoin,
@@ -230,8 +228,9 @@ impl Swim {
         None
     }
 
-    /// 4.10 step A. Entries that exclude this node itself are ignored one by one, so that one absurd
-    /// entry does not stop all exchange; unless they are all that is there of living nodes.
+    /// Checks the versions (4.10 step A). Entries that are incompatible with this node are ignored
+    /// individually, so that one bad entry does not stop all exchanges, unless no compatible alive entry
+    /// exists.
     fn check_versions(&mut self, entries: &mut Vec<PushPullNode>) -> Result<(), String> {
         let ours = self.local().versions;
         let usable = |entry: &PushPullNode| {
@@ -271,8 +270,8 @@ impl Swim {
         Ok(())
     }
 
-    /// 4.10 step C: alive is taken as said, a farewell too; who is dead to the other side is suspect
-    /// here.
+    /// Merges one entry (4.10 step C). Alive and left are taken as they are; a node that the peer considers
+    /// dead becomes suspect here.
     fn merge_entry(&mut self, entry: PushPullNode, now: Instant) {
         let PushPullNode {
             name: node,
@@ -332,7 +331,7 @@ fn entry(node: &Node) -> PushPullNode {
     }
 }
 
-/// The versions that all living nodes understand.
+/// Version ranges that all live nodes support.
 #[derive(Debug)]
 struct Bounds {
     protocol: (u8, u8),

@@ -1,5 +1,5 @@
-//! The table of nodes: records by name, and the two orders in which nodes are probed and gossiped to
-//! (gossip spec 4.1, 4.3, 4.11).
+//! Node table: records by name, and the two orders in which nodes are probed and gossiped to (gossip spec
+//! 4.1, 4.3, 4.11).
 
 use std::net::SocketAddr;
 
@@ -10,18 +10,18 @@ use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
-/// Nodes of a cluster, the local one included, each of which has a bit in the broadcast queues.
+/// Largest cluster, including the local node, in which each node has a bit in the broadcast queues.
 const SMALL_CLUSTER_NODES: usize = 64;
 
-/// A record's place, until it is dropped.
+/// Index of a record; valid until the record is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeId(u32);
 
 impl NodeId {
-    /// The local node has the first record, for ever.
+    /// The local node always has the first record.
     pub const LOCAL: NodeId = NodeId(0);
 
-    /// Whether it is the local node's.
+    /// Whether this is the local node.
     pub fn is_local(self) -> bool {
         self == NodeId::LOCAL
     }
@@ -31,33 +31,33 @@ impl NodeId {
     }
 }
 
-/// What is kept of a node.
+/// Record of a node.
 #[derive(Debug)]
 pub struct Record {
-    /// What the layer above may see.
+    /// The part that the Serf layer sees.
     pub node: Node,
-    /// When the state changed last.
+    /// Time of the last state change.
     pub changed: Instant,
-    /// Runs while the node is suspect.
+    /// Present while the node is suspect.
     pub suspicion: Option<Box<Suspicion>>,
-    /// Since when it counts as a member, for broadcasts to the members of their time.
+    /// Start of its membership, for broadcasts that go only to present members.
     pub membership: Membership,
 }
 
-/// Which of the broadcasts to the members of their time are for a node, by their numbers.
+/// Which of the [`super::Audience::Present`] broadcasts a node gets, by broadcast number.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Membership {
-    /// The first one of its time.
+    /// First broadcast since the node became a member.
     pub first: u64,
-    /// The first one since it came back from the dead.
+    /// First broadcast since the node came back from the dead.
     pub first_since_return: u64,
-    /// Until when it gets no earlier ones than those: it may have restarted, and then hears them in
-    /// the exchange of its join, which says what they are to it.
+    /// Until this time it gets only broadcasts from `first_since_return` on. It may have restarted, and then
+    /// it receives earlier events through its join's push/pull, which marks them as old.
     pub returning_until: Instant,
 }
 
 impl Membership {
-    /// The lowest number that a packet for the node may carry.
+    /// Returns the lowest broadcast number that a packet to the node may carry.
     pub fn order_min(&self, now: Instant) -> u64 {
         if now < self.returning_until {
             self.first.max(self.first_since_return)
@@ -67,7 +67,7 @@ impl Membership {
     }
 }
 
-/// An order that is walked round and round.
+/// A shuffled order that is traversed cyclically.
 #[derive(Debug, Default)]
 struct Round {
     order: Vec<NodeId>,
@@ -75,7 +75,7 @@ struct Round {
 }
 
 impl Round {
-    /// At a random position (4.1).
+    /// Inserts at a random position (4.1).
     fn insert(&mut self, id: NodeId, rng: &mut Rng) {
         self.order.push(id);
         let last = self.order.len() - 1;
@@ -93,7 +93,7 @@ impl Round {
     }
 }
 
-/// See the module.
+/// Node table; see the module's documentation.
 #[derive(Debug)]
 pub struct Table {
     slots: Vec<Option<Record>>,
@@ -101,14 +101,14 @@ pub struct Table {
     by_name: OrderedMap<NodeName, NodeId>,
     probing: Round,
     gossiping: Round,
-    /// Gossip steps since the gossip order was shuffled last.
+    /// Gossip steps since the last shuffle of the gossip order.
     gossiped: usize,
     live: usize,
     dead: usize,
 }
 
 impl Table {
-    /// A table with the local node's record.
+    /// Creates a table with the local node's record.
     pub fn new(local: Node, now: Instant) -> Self {
         let record = Record {
             node: local,
@@ -142,64 +142,64 @@ impl Table {
         *counter = if up { *counter + 1 } else { *counter - 1 };
     }
 
-    /// Number of records.
+    /// Returns the number of records.
     pub fn len(&self) -> usize {
         self.by_name.len()
     }
 
-    /// Records that are alive or suspect.
+    /// Returns the number of records that are alive or suspect.
     pub fn live(&self) -> usize {
         self.live
     }
 
-    /// Other records that are alive or suspect.
+    /// Returns the number of records, without the local node, that are alive or suspect.
     pub fn live_others(&self) -> usize {
         self.live - usize::from(is_live(self.local().state))
     }
 
-    /// Whether gossip may find a target: somebody who lives, or died and may be back.
+    /// Whether gossip may have a target: another node that is live, or a dead one that may come back.
     pub fn has_gossip_target(&self) -> bool {
         self.live_others() > 0 || self.dead > 0
     }
 
-    /// The local node.
+    /// Returns the local node.
     pub fn local(&self) -> &Node {
         &self.record(NodeId::LOCAL).node
     }
 
-    /// The id of a name.
+    /// Returns the id of the record with this name.
     pub fn find(&self, name: &NodeName) -> Option<NodeId> {
         self.by_name.get(name).copied()
     }
 
-    /// A record by its id, if it was not dropped since.
+    /// Returns a record by id, unless it was dropped.
     pub fn try_record(&self, id: NodeId) -> Option<&Record> {
         self.slots.get(id.index())?.as_ref()
     }
 
-    /// A record by an id that is known to be valid.
-    #[allow(clippy::expect_used)] // Ids come from this table alone; check_invariants holds them to it.
+    /// Returns a record by an id that is known to be valid.
+    #[allow(clippy::expect_used)] // Ids come only from this table, which check_invariants verifies.
     pub fn record(&self, id: NodeId) -> &Record {
         self.slots[id.index()].as_ref().expect("a record in use")
     }
 
-    /// The same, to change all but name and state.
+    /// Returns a record for changes of anything except name and state.
     #[allow(clippy::expect_used)]
     pub fn record_mut(&mut self, id: NodeId) -> &mut Record {
         self.slots[id.index()].as_mut().expect("a record in use")
     }
 
-    /// All records, in byte order of their names.
+    /// Iterates over all records in byte order of their names.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.by_name.values().map(|&id| self.record(id))
     }
 
-    /// All nodes, as they lie in memory.
+    /// Iterates over all nodes in storage order.
     pub fn in_any_order(&self) -> impl Iterator<Item = &Node> {
         self.slots.iter().flatten().map(|record| &record.node)
     }
 
-    /// Adds a record whose name is new.
+    /// Adds a record with a new name.
     pub fn insert(&mut self, record: Record, rng: &mut Rng) -> NodeId {
         let id = self
             .free
@@ -218,7 +218,7 @@ impl Table {
         id
     }
 
-    /// Changes a node's state and stamps the change.
+    /// Sets a node's state and the time of the change.
     pub fn set_state(&mut self, id: NodeId, state: NodeState, now: Instant) {
         let record = self.record_mut(id);
         let old = std::mem::replace(&mut record.node.state, state);
@@ -227,7 +227,7 @@ impl Table {
         self.count(state, true);
     }
 
-    /// The next node to probe (4.3); drops old records at the end of each round.
+    /// Returns the next node to probe (4.3). Drops old records at the end of each round.
     pub fn next_probe(
         &mut self,
         dead_for: Duration,
@@ -252,7 +252,7 @@ impl Table {
         }
     }
 
-    /// Drops what is dead or left for longer than `dead_for`.
+    /// Drops records that are dead or left for longer than `dead_for`.
     fn drop_old(&mut self, dead_for: Duration, now: Instant) {
         let old =
             |record: &Record| !is_live(record.node.state) && now.since(record.changed) > dead_for;
@@ -277,7 +277,7 @@ impl Table {
         }
     }
 
-    /// Whether gossip goes to this node.
+    /// Whether a node is a gossip target.
     fn is_gossip_target(&self, id: NodeId, dead_for: Duration, now: Instant) -> bool {
         let record = self.record(id);
         match record.node.state {
@@ -287,13 +287,13 @@ impl Table {
         }
     }
 
-    /// Records that gossip walks over.
+    /// Returns the number of records in the gossip order.
     pub fn gossip_round_len(&self) -> usize {
         self.gossiping.order.len()
     }
 
-    /// The next node to gossip to: a walk round a shuffled order, so that the transmissions of a
-    /// message, which follow each other, go to different nodes.
+    /// Returns the next node to gossip to. Cycles through a shuffled order, so that consecutive transmissions
+    /// of a message go to different nodes.
     pub fn next_gossip_target(&mut self, dead_for: Duration, now: Instant) -> Option<NodeId> {
         for _ in 0..self.gossiping.order.len() {
             if self.gossiping.next >= self.gossiping.order.len() {
@@ -309,8 +309,8 @@ impl Table {
         None
     }
 
-    /// Takes a new gossip order, if the old one was walked once; to be called while no message is on
-    /// its way round.
+    /// Reshuffles the gossip order if it was traversed at least once. Call only while no message is being
+    /// transmitted along it.
     pub fn renew_gossip_order(&mut self, rng: &mut Rng) {
         if self.gossiped > self.gossiping.order.len() {
             self.gossiped = 0;
@@ -318,7 +318,7 @@ impl Table {
         }
     }
 
-    /// Up to `count` random nodes that are alive, without the local one and `except`.
+    /// Returns up to `count` random alive nodes, excluding the local node and `except`.
     pub fn sample_alive(&self, count: usize, except: Option<NodeId>, rng: &mut Rng) -> Vec<NodeId> {
         let mut sample = Vec::with_capacity(count.min(self.gossiping.order.len()));
         let mut seen = 0;
@@ -326,7 +326,7 @@ impl Table {
             if self.record(id).node.state != NodeState::Alive || Some(id) == except {
                 continue;
             }
-            // Reservoir sampling: each stays with the same probability, in one pass.
+            // Reservoir sampling: each node is kept with equal probability, in one pass.
             seen += 1;
             if sample.len() < count {
                 sample.push(id);
@@ -340,7 +340,7 @@ impl Table {
         sample
     }
 
-    /// The bit that stands for a node in the broadcast queues; 0 if the cluster has too many.
+    /// Returns the bit of a node in the broadcast queues; 0 if the cluster has too many nodes.
     pub fn bit(&self, id: NodeId) -> u64 {
         if self.slots.len() <= SMALL_CLUSTER_NODES {
             1u64.checked_shl(id.0).unwrap_or(0)
@@ -349,7 +349,7 @@ impl Table {
         }
     }
 
-    /// The bits of all others that live; 0 if the cluster has too many.
+    /// Returns the bits of all other live nodes; 0 if the cluster has too many nodes.
     pub fn live_bits(&self) -> u64 {
         let others = self.gossiping.order.iter();
         let live = others.filter(|&&id| is_live(self.record(id).node.state));
@@ -360,8 +360,8 @@ impl Table {
         }
     }
 
-    /// The node at an address: the one of that name if it is there, else, in a cluster that is small
-    /// enough to look at all of them, whoever is.
+    /// Finds the node at an address: the named node if it is there, otherwise, in small clusters only, any
+    /// node at that address.
     pub fn find_at(&self, name: Option<&NodeName>, addr: SocketAddr) -> Option<NodeId> {
         let is_at = |id: &NodeId| self.record(*id).node.addr == addr;
         let named = name.and_then(|name| self.find(name)).filter(is_at);
@@ -370,8 +370,8 @@ impl Table {
         named.or_else(|| others.iter().copied().filter(|_| small).find(is_at))
     }
 
-    /// Calls a function with each node that user broadcasts of this moment are for: those that
-    /// live, and those that died so lately that they may be back.
+    /// Calls `visit` for each node that a present-members broadcast goes to now: live nodes, and nodes that
+    /// died at most `dead_for` ago and may come back.
     fn for_each_present(&self, dead_for: Duration, now: Instant, mut visit: impl FnMut(NodeId)) {
         for &id in &self.gossiping.order {
             if self.is_gossip_target(id, dead_for, now) {
@@ -380,7 +380,8 @@ impl Table {
         }
     }
 
-    /// The bits of all others that broadcasts of this moment are for; 0 if the cluster has too many.
+    /// Returns the bits of all nodes that a present-members broadcast goes to now; 0 if the cluster has too
+    /// many nodes.
     pub fn present_bits(&self, dead_for: Duration, now: Instant) -> u64 {
         let mut bits = 0;
         if self.slots.len() <= SMALL_CLUSTER_NODES {
@@ -389,7 +390,7 @@ impl Table {
         bits
     }
 
-    /// The number of the first broadcast that is for any node that is there; `None`: nobody is.
+    /// Returns the lowest broadcast number that any present node may still get; `None` if no node is present.
     pub fn present_order_min(&self, dead_for: Duration, now: Instant) -> Option<u64> {
         let mut least = None;
         self.for_each_present(dead_for, now, |id| {
@@ -399,7 +400,7 @@ impl Table {
         least
     }
 
-    /// Panics if the tables contradict each other.
+    /// Panics if the indexes are inconsistent.
     pub fn check_invariants(&self) {
         let used = self.slots.iter().flatten().count();
         assert_eq!(used, self.by_name.len());
@@ -429,7 +430,7 @@ impl Table {
     }
 }
 
-/// Alive as far as is known.
+/// Whether the state is alive or suspect.
 pub fn is_live(state: NodeState) -> bool {
     matches!(state, NodeState::Alive | NodeState::Suspect)
 }

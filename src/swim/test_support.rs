@@ -1,4 +1,4 @@
-//! What several test modules of this layer use.
+//! Helpers shared by the test modules of this layer.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::{Node, NodeState};
 use crate::wire::{NodeName, VersionVector};
 
-/// A table of the captured vectors.
+/// Returns a table of the captured vectors.
 pub fn vectors(name: &str) -> serde_json::Value {
     const TEXT: &str = include_str!("../../tests/data/gossip-vectors.json");
     let mut all: serde_json::Value = serde_json::from_str(TEXT).unwrap();
@@ -15,17 +15,17 @@ pub fn vectors(name: &str) -> serde_json::Value {
     table
 }
 
-/// An address in a documentation network.
+/// Returns an address in a documentation network.
 pub fn addr(host: u8) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, host], 7946))
 }
 
-/// A name.
+/// Makes a node name.
 pub fn name(text: &str) -> NodeName {
     NodeName::new(text.as_bytes()).unwrap()
 }
 
-/// A node with the reference's versions.
+/// Makes a node with the reference's versions.
 pub fn node(text: &str, host: u8, state: NodeState) -> Node {
     Node {
         name: name(text),

@@ -1,4 +1,4 @@
-//! The streams that are open, whose turn it is, and how many there may be.
+//! The open streams, their work queue, and their limits.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -9,22 +9,22 @@ use crate::swim::{StreamEnd, StreamId};
 use crate::time::Instant;
 use crate::wire::{NodeName, PushPull, PushPullNode, PushPullSealer, StreamDecoder};
 
-/// Accepted streams that may be open at once.
+/// Most accepted streams open at once.
 const INBOUND_MAX: usize = 128;
-/// Of those, from one address that is not loopback.
+/// Most accepted streams from one address other than loopback.
 const INBOUND_PER_SOURCE_MAX: usize = 32;
-/// Bytes that all accepted streams together may hold.
+/// Most bytes held by all accepted streams together.
 pub(super) const INBOUND_BYTES_MAX: usize = 16 << 20;
-/// Bytes that decoded states may hold which wait for the answer; the next one is answered in one go,
-/// before they fill the memory.
+/// Most bytes of decoded requests that wait for their response. Beyond this, the next request is answered at
+/// once instead of in pieces, to bound memory.
 const REQUESTS_BYTES_MAX: usize = 16 << 20;
 
 /// All streams of this node.
 #[derive(Debug, Default)]
 pub(in crate::swim) struct Streams {
     pub(super) open: OrderedMap<StreamId, Stream>,
-    /// Those with work to do for this node, in turn. Only the first one is worked on, to its end: so
-    /// there is never more than one large message in all its forms.
+    /// Streams with local work to do, in order. Each stream keeps the front until its work is done, so that
+    /// at most one large message exists in all its forms.
     pub(super) work: VecDeque<StreamId>,
     pub(super) next_outbound: u64,
     pub(in crate::swim) next_join: u64,
@@ -35,24 +35,25 @@ pub(super) struct Stream {
     pub(super) peer: SocketAddr,
     pub(super) purpose: Purpose,
     pub(super) phase: Phase,
-    /// Of the phase. It does not count while there is work to do: that is not the other side's fault.
+    /// Deadline of the current phase. Suspended while the stream has local work to do, since that is not the
+    /// peer's fault.
     pub(super) deadline: Instant,
-    /// Since when the stream is among those with work to do.
+    /// Time since which the stream is in the work queue.
     pub(super) busy_since: Option<Instant>,
-    /// How the other side ended it while there was still work to do.
+    /// How the peer ended the stream while there was still local work to do.
     pub(super) ended: Option<StreamEnd>,
     pub(super) decoder: StreamDecoder,
-    /// When this node asked for a push/pull on it.
+    /// Start of a push/pull by this node.
     pub(super) asked_at: Option<Instant>,
 }
 
 #[derive(Debug)]
 pub(super) enum Purpose {
-    /// Accepted; the other side says what for.
+    /// Accepted; the peer's message determines the purpose.
     Serve,
-    /// A push/pull of this node.
+    /// A push/pull by this node.
     Sync(Exchange),
-    /// A fallback ping, part of the probe with that number.
+    /// A fallback ping of the probe with that sequence number.
     Ping { sequence: u32, target: NodeName },
 }
 
@@ -60,9 +61,10 @@ pub(super) enum Purpose {
 pub(super) enum Phase {
     Connecting,
     Reading,
-    /// The user state is to be asked for, or was. On an accepted stream, with the request.
+    /// Waits for the user state of this node, requested now or later. On an accepted stream, holds the peer's
+    /// request.
     StateWanted(Option<PushPull>),
-    /// This node's state is being encoded. On an accepted stream, with the request.
+    /// Encodes this node's state. On an accepted stream, holds the peer's request.
     Sealing(Option<PushPull>, Box<PushPullSealer>),
 }
 
@@ -76,7 +78,7 @@ impl Streams {
         !self.work.is_empty()
     }
 
-    /// There is something to do for this node, now or when it is this stream's turn.
+    /// Adds a stream to the work queue and suspends its deadline. `first`: at the front.
     pub(super) fn put_to_work(&mut self, id: StreamId, first: bool, now: Instant) {
         let Some(stream) = self.open.get_mut(&id) else {
             return;
@@ -92,7 +94,7 @@ impl Streams {
         }
     }
 
-    /// It is the other side's turn again, with as much time as it had.
+    /// Removes a stream from the work queue and moves its deadline by the time that it spent there.
     pub(super) fn release(&mut self, id: StreamId, now: Instant) {
         let Some(stream) = self.open.get_mut(&id) else {
             return;
@@ -111,7 +113,7 @@ impl Streams {
         Some(stream)
     }
 
-    /// Whether one more decoded state, beside those that wait, would be too much.
+    /// Whether one more decoded request would exceed the limit on waiting requests.
     pub(super) fn is_too_much(&self, request: &PushPull) -> bool {
         let bytes = |state: &PushPull| {
             let entries = state.nodes.len() * (size_of::<PushPullNode>() + 128);
@@ -132,14 +134,14 @@ impl Streams {
             .filter(|stream| matches!(stream.purpose, Purpose::Serve))
     }
 
-    /// Makes sure that connections which nobody uses keep nobody out: the stream to be given up for a
-    /// new one, if one must be; `None` if the new one cannot be taken.
+    /// Chooses a silent stream to abort in favour of a new one, so that idle connections cannot exhaust the
+    /// limits. `Some(None)`: no abort is needed; `None`: refuse the new stream.
     pub(super) fn make_room(&self, peer: SocketAddr) -> Option<Option<StreamId>> {
         let ip = peer.ip().to_canonical();
         let is_same = |stream: &Stream| stream.peer.ip().to_canonical() == ip;
         let same = self.inbound().filter(|stream| is_same(stream)).count();
-        // Several peers may share an address, as behind a translator: it has its share back from the
-        // silent among its own.
+        // Peers behind a NAT share an address, so the per-address limit, too, is enforced by aborting its own
+        // silent streams.
         if !ip.is_loopback() && same >= INBOUND_PER_SOURCE_MAX {
             self.most_silent(is_same).map(Some)
         } else if self.inbound().count() >= INBOUND_MAX {
@@ -149,7 +151,8 @@ impl Streams {
         }
     }
 
-    /// The accepted stream that has said nothing for longest, of some.
+    /// Finds the accepted stream that has sent nothing for the longest time, among those that `among`
+    /// accepts.
     pub(super) fn most_silent(&self, among: impl Fn(&Stream) -> bool) -> Option<StreamId> {
         let silent = self.open.iter().filter(|(_, stream)| {
             matches!(stream.purpose, Purpose::Serve)

@@ -40,7 +40,7 @@ fn old_records_go_at_the_end_of_a_round_and_their_places_are_used_again() {
     let (mut table, mut rng) = table(&[Dead, Left, Dead]);
     table.set_state(NodeId(3), Dead, Instant::from_millis(10_000));
     let later = Instant::from_millis(35_000);
-    // The first round starts at once; the one after it drops.
+    // The first round starts at once; the end of it drops old records.
     assert_eq!(table.next_probe(LONG, later, &mut rng), None);
     assert_eq!(table.next_probe(LONG, later, &mut rng), None);
     assert_eq!(table.len(), 2);

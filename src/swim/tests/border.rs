@@ -1,4 +1,4 @@
-//! Nothing comes from outside the allowed networks, and nothing goes there.
+//! Checks that nothing is accepted from or sent to addresses outside the allowed networks.
 
 use super::streams::{INBOUND, answer, entry, failure, join, push_pull, receive};
 use super::*;
@@ -7,7 +7,7 @@ use crate::wire::{
     StreamSide,
 };
 
-/// Outside of what is allowed: every other host is `addr(host)`.
+/// Returns an address that is not allowed; all other test hosts are at `addr(host)`.
 fn foreign() -> SocketAddr {
     SocketAddr::from(([198, 51, 100, 1], 7946))
 }
@@ -72,7 +72,7 @@ fn what_is_said_about_nodes_elsewhere_is_dropped_singly() {
         addr: foreign(),
         ..entry(host, 9, state)
     };
-    // Nobody is suspected, moved or refused because of what a foreign entry says.
+    // Foreign entries have no effect: no node becomes suspect, moves or is refused.
     let state = push_pull(
         true,
         vec![
@@ -204,7 +204,7 @@ fn other_labels_are_counted_and_named_once_a_minute() {
         warned.push(script.swim.next_label_warning > due);
     }
     assert_eq!(warned, [true, false, false, true, false, true]);
-    // Such a stream is closed without an answer.
+    // Such a stream is closed without a response.
     let ends = script.take_events();
     assert_eq!(ends.len(), 3, "{ends:?}");
     let aborted = Output::Transmit(Transmit::Abort { stream: INBOUND });
@@ -257,7 +257,7 @@ fn the_own_address_is_always_allowed() {
     script.swim.handle_stream_accepted(INBOUND, addr(1), now);
     script.drain();
     assert!(script.take_events().is_empty());
-    // What others know of this node is not foreign either.
+    // An entry about this node itself is never foreign.
     let own = PushPullNode {
         name: name("local"),
         ..entry(1, 1, RemoteState::Alive)

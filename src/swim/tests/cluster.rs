@@ -1,4 +1,4 @@
-//! Small clusters in virtual time, over bytes.
+//! Simulates small clusters in virtual time at the level of bytes.
 
 use std::collections::BTreeMap;
 
@@ -12,27 +12,27 @@ enum Arrival {
     Closed(StreamId, StreamEnd),
 }
 
-/// Nodes n1, n2 … at `addr(1)`, `addr(2)` … and the network between them.
+/// Nodes n1, n2 … at `addr(1)`, `addr(2)` …, and the network between them.
 pub struct Cluster {
     pub nodes: Vec<Swim>,
     pub now: Instant,
     pub latency: Duration,
     /// Probability that a datagram is lost.
     pub loss: f64,
-    /// Hosts that take no datagrams.
+    /// Hosts that receive no datagrams.
     pub deaf_to_udp: Vec<u8>,
-    /// Hosts that do nothing at all.
+    /// Hosts that are down.
     pub down: Vec<u8>,
-    /// What the layer above would have seen, by node.
+    /// Outputs to the Serf layer, by node.
     pub events: Vec<Vec<Output>>,
-    /// Each user message that arrived, with its number of copies and the time of the first, by node.
+    /// Received user messages, each with its number of copies and the arrival of the first, by node.
     pub heard: Vec<BTreeMap<Vec<u8>, (u32, Instant)>>,
     pub datagrams: u64,
     pub datagram_bytes: u64,
     rng: Rng,
     arrivals: BTreeMap<(Instant, u64), (usize, Arrival)>,
     next: u64,
-    /// The other end of each stream.
+    /// The remote end of each stream.
     pairs: BTreeMap<(usize, StreamId), (usize, StreamId)>,
 }
 
@@ -66,7 +66,7 @@ impl Cluster {
         cluster
     }
 
-    /// All join the first, one after the other, until all see all.
+    /// Joins each node in turn to the first, until all nodes see each other.
     pub fn joined(size: u8, config: &Config, seed: u64) -> Self {
         let mut cluster = Cluster::new(size, config, seed);
         for index in 1..usize::from(size) {
@@ -102,7 +102,7 @@ impl Cluster {
         self.arrivals.insert((at, self.next), (to, arrival));
     }
 
-    /// Carries out what a node wants done.
+    /// Executes the outputs of a node.
     pub fn flush(&mut self, index: usize) {
         while let Some(output) = self.nodes[index].poll_output() {
             match output {
@@ -118,7 +118,7 @@ impl Cluster {
         }
     }
 
-    /// As the Serf layer does: what is new is passed on.
+    /// Rebroadcasts new user messages, as the Serf layer does.
     fn hear(&mut self, index: usize, bytes: Vec<u8>) {
         let now = self.now;
         let heard = self.heard[index].entry(bytes.clone()).or_insert((0, now));
@@ -134,7 +134,7 @@ impl Cluster {
         }
     }
 
-    /// A node fires an event.
+    /// Fires an event at a node.
     pub fn fire(&mut self, index: usize, bytes: Vec<u8>) {
         self.hear(index, bytes);
         self.flush(index);
@@ -195,7 +195,7 @@ impl Cluster {
         self.flush(index);
     }
 
-    /// The next thing that happens, if it does until `limit`.
+    /// Executes the next arrival or timeout up to `limit`; returns false if there is none.
     fn step(&mut self, limit: Instant) -> bool {
         let arrival = self.arrivals.first_key_value().map(|(&(at, _), _)| at);
         let timeout = (0..self.nodes.len())
@@ -230,7 +230,7 @@ impl Cluster {
         self.nodes.iter().for_each(Swim::check_invariants);
     }
 
-    /// Runs while something holds; fails if it still does after `limit`.
+    /// Runs while a condition holds; panics if it still holds after `limit`.
     pub fn run_while(&mut self, limit: Duration, condition: impl Fn(&Cluster) -> bool) {
         let limit = self.now + limit;
         while condition(self) {
@@ -268,7 +268,7 @@ fn ten_nodes_find_each_other_and_stay_together() {
 fn a_crash_is_noticed_by_all_within_the_bound() {
     let mut cluster = Cluster::joined(6, &Config::lan(), 2);
     cluster.down.push(3);
-    // A round of probes, the longest suspicion, and a margin for gossip.
+    // A round of probes, the maximum suspicion timeout, and a margin for gossip.
     cluster.run_while(Duration::from_secs(6 + 24 + 5), |cluster| {
         let mut others = cluster.states_of(3);
         others.remove(2);
@@ -284,7 +284,7 @@ fn a_crash_is_noticed_by_all_within_the_bound() {
 fn a_node_without_udp_is_kept_alive_by_tcp() {
     let mut cluster = Cluster::joined(4, &Config::lan(), 3);
     cluster.deaf_to_udp.push(2);
-    // The deaf one hears no acks and suspects others, who refute: never mind, nobody is declared dead.
+    // The deaf node receives no acks and suspects the others, who refute. No node must be declared dead.
     cluster.run_for(Duration::from_secs(60));
     for host in [1, 3, 4] {
         for index in [0, 2, 3] {

@@ -1,4 +1,4 @@
-//! How many streams there may be, and what they may hold (gossip spec 8.4).
+//! Limits on the number of streams and the bytes they hold (gossip spec 8.4).
 
 use super::streams::push_pull;
 use super::*;
@@ -22,7 +22,7 @@ fn accepted_streams_are_bounded_in_number_and_time() {
         aborted(script)
     };
     let own = |number| vec![StreamId::Inbound(number)];
-    // The share of one address, in which the silent make room, the first one first.
+    // Limit of one address: the oldest silent stream is aborted for each further one.
     for number in 0..40 {
         let expected = if number < 32 {
             vec![]
@@ -35,14 +35,14 @@ fn accepted_streams_are_bounded_in_number_and_time() {
     for number in 100..196 {
         assert_eq!(accept(&mut script, number, loopback), []);
     }
-    // The same among all.
+    // The same for the limit of all addresses together.
     for number in 0..32 {
         assert_eq!(accept(&mut script, 200 + number, loopback), own(8 + number));
     }
     for number in 100..196 {
         assert_eq!(accept(&mut script, 200 + number, loopback), own(number));
     }
-    // Half a request is no silence.
+    // A stream with part of a request is not silent.
     for number in (200..232).chain(300..396) {
         let id = StreamId::Inbound(number);
         script.swim.handle_stream_data(id, &[6, 0x83], now);

@@ -1,4 +1,4 @@
-//! Pings and exchanges that the layer above asks for, beside what the protocol does by itself.
+//! Pings and exchanges on request of the Serf layer, outside the protocol's own cycles.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn ping_with(host: u8, extension: &[u8]) -> Message {
     })
 }
 
-/// The extra ping that was sent, and to whom.
+/// Returns the extra ping that was sent, and its destination.
 fn sent_ping(script: &mut Script) -> (SocketAddr, Ping) {
     let pings = script.take_datagrams().into_iter();
     let mut pings = pings.flat_map(|(to, messages)| {
@@ -58,7 +58,7 @@ fn an_extra_ping_brings_back_its_ack_and_nothing_else() {
 
 #[test]
 fn silence_is_no_evidence_and_a_late_ack_is_for_nothing() {
-    // No probes, which would be evidence.
+    // No probes, because they would be evidence.
     let mut script = Script::with(Config {
         probe_interval: Duration::ZERO,
         push_pull_interval: Duration::ZERO,
@@ -126,7 +126,7 @@ fn an_extension_is_believed_of_a_member_at_its_own_address_alone() {
     if let Message::Ping(ping) = &mut stated_elsewhere {
         ping.source = Some(addr(3));
     }
-    // Who sends what, what the ack carries, and what the layer above is told.
+    // Sender, ping, payload of the ack, outputs to the Serf layer.
     for (host, message, payload, told) in [
         (2, ping_with(2, b"ext"), "extended", vec![pinged(b"ext")]),
         (2, ping_with(2, b""), "plain", vec![]),

@@ -1,9 +1,9 @@
-//! News, ticks, and deep queues (gossip spec 4.11, DESIGN "News does not wait").
+//! Immediate broadcasts, gossip ticks, and long queues (gossip spec 4.11).
 
 use super::cluster::Cluster;
 use super::*;
 
-/// An event of the size that a short name and a short payload make.
+/// Makes an event of the size that a short name and a short payload have.
 fn event(number: u32) -> Vec<u8> {
     let mut bytes = vec![3; 70];
     bytes[..4].copy_from_slice(&number.to_be_bytes());
@@ -29,7 +29,7 @@ fn broadcast(script: &mut Script, number: u32, id: Option<u64>) {
 
 #[test]
 fn news_go_out_in_their_turn_and_the_rest_at_ticks() {
-    // Without probes, which take messages along.
+    // No probes, because their packets carry broadcasts.
     let mut script = Script::with(Config {
         probe_interval: Duration::from_secs(1_000),
         ..Config::lan()
@@ -54,7 +54,7 @@ fn news_go_out_in_their_turn_and_the_rest_at_ticks() {
         let sent = script.take_datagrams().into_iter();
         targets.extend(sent.filter(|d| d.1.iter().any(is_event)).map(|d| d.0));
     }
-    // The limit for ten members is 8, and 8 of the 9 others got it: nobody twice.
+    // The limit for ten members is 8: eight of the nine others got it, none twice.
     assert_eq!(targets.len(), 8);
     targets.sort_unstable();
     targets.dedup();
@@ -96,11 +96,11 @@ fn alone_nothing_is_sent_and_no_timer_runs() {
     script.drain();
     assert_eq!(script.swim.poll_timeout(), None);
     assert_eq!(script.swim.queue_len(Priority::Third), 1);
-    // A stranger's ping takes it along, and the own alive message.
+    // The response to a stranger's ping carries it, together with the own alive message.
     script.hear(2, &[ping_from(2, 1)]);
     let sent = script.take_datagrams();
     assert_eq!(sent[0].1.len(), 3);
-    // With the first neighbour, gossip starts at once.
+    // Gossip starts as soon as there is a first other member.
     script.meet([2]);
     assert_eq!(script.swim.poll_timeout(), Some(script.now));
 }
@@ -199,13 +199,13 @@ fn an_event_reaches_ten_nodes_at_once() {
         cluster.run_while(Duration::from_secs(1), |cluster| {
             cluster.heard.iter().any(|heard| heard.is_empty())
         });
-        // The first copies take one or two hops; who they miss is reached at the next tick.
+        // The first copies take one or two hops; nodes that they miss get it at the next tick.
         let took = cluster.now.since(start);
         assert!(took <= Duration::from_millis(201), "{took:?}");
     }
 }
 
-/// Fires events at one node of ten and lists how long each took to reach all.
+/// Fires events at one node of ten; returns how long each took to reach all nodes.
 fn flood(per_second: u32, seconds: u32, loss: f64) -> Vec<Duration> {
     let mut cluster = Cluster::joined(10, &Config::lan(), 11);
     cluster.loss = loss;
@@ -235,7 +235,7 @@ fn flood(per_second: u32, seconds: u32, loss: f64) -> Vec<Duration> {
         });
         took.push(arrivals.max().unwrap());
     }
-    // One heard from itself, and 8 transmissions by each of ten.
+    // One copy at the originator, and 8 transmissions by each of ten nodes.
     let each = f64::from(copies) / f64::from(per_second * seconds);
     assert!(each <= 81.0, "{each} copies of each");
     took
@@ -245,7 +245,7 @@ fn flood(per_second: u32, seconds: u32, loss: f64) -> Vec<Duration> {
 fn two_thousand_events_a_second_reach_all() {
     let took = flood(2_000, 2, 0.0);
     let longest = took.iter().max().unwrap();
-    // Receivers refuse an event when 512 later ones have come: after 256 ms at this rate.
+    // Receivers refuse an event after 512 later ones, which is after 256 ms at this rate.
     assert!(*longest < Duration::from_millis(128), "{longest:?}");
 }
 
@@ -256,7 +256,8 @@ fn lost_packets_cost_no_event() {
     assert!(*longest < Duration::from_millis(256), "{longest:?}");
 }
 
-/// Lets a node hear of another one among so many, and lists whom it tells, datagram by datagram.
+/// Tells a node about a change of another one among `others`; returns the time and destination of each
+/// datagram that passes it on.
 fn told(others: u8, nodes_min: usize) -> Vec<(Instant, SocketAddr)> {
     let mut script = Script::with(Config {
         probe_interval: Duration::from_secs(1_000),
@@ -283,9 +284,9 @@ fn told(others: u8, nodes_min: usize) -> Vec<(Instant, SocketAddr)> {
 #[test]
 fn news_of_members_go_on_to_those_who_were_passed_over() {
     for (others, nodes_min, due) in [
-        // Limit 4: all of three have it, and one twice.
+        // Limit 4: each of the three gets it, one of them twice.
         (3, 1_000, 4),
-        // Twelve more, if there are as many.
+        // Up to 12 transmissions more, if there are enough nodes that were not sent it.
         (6, 0, 4),
         (6, 1_000, 6),
         (8, 1_000, 8),
@@ -298,7 +299,7 @@ fn news_of_members_go_on_to_those_who_were_passed_over() {
         let told = told(others, nodes_min);
         let mut targets: Vec<SocketAddr> = told.iter().map(|&(_, to)| to).collect();
         assert_eq!(targets.len(), due, "{others} others, {nodes_min} nodes");
-        // Three at once, three a tick: no rounds of their own in between.
+        // Three at once, then three per tick; no additional rounds in between.
         let first = told[0].0;
         let at_once = told.iter().filter(|&&(at, _)| at == first).count();
         assert_eq!(at_once, 3);

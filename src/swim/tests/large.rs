@@ -1,4 +1,4 @@
-//! States of thousands of entries, which are worked off in pieces: between these, all else goes on.
+//! States of thousands of entries are processed in pieces, and other work continues in between.
 
 use super::streams::{INBOUND, answer, entry, failure, join, push_pull, receive, written};
 use super::*;
@@ -15,12 +15,12 @@ fn many(entries: u32) -> Vec<PushPullNode> {
     (0..entries).map(node).collect()
 }
 
-/// A peer's state of 10,000 entries, as it comes on a stream.
+/// Encodes a state of 10,000 entries as a peer sends it.
 fn large_state(writer: StreamSide) -> Vec<u8> {
     plain_envelope().seal_stream(&push_pull(true, many(MANY), b"state"), writer)
 }
 
-/// An answer in which a part of the bytes holds a part of the entries: it is not compressed.
+/// Encodes an uncompressed response, so that a prefix of the bytes holds a prefix of the entries.
 fn uncompressed_answer() -> Vec<u8> {
     let mut envelope = plain_envelope();
     envelope.compression = false;
@@ -28,7 +28,7 @@ fn uncompressed_answer() -> Vec<u8> {
 }
 
 impl Script {
-    /// The next piece of work, which is due in the next moment.
+    /// Does the next piece of work, which must be due within a millisecond.
     fn piece(&mut self) {
         let due = self.swim.poll_timeout().expect("there is work");
         assert!(
@@ -47,7 +47,7 @@ impl Script {
         pieces
     }
 
-    /// A ping is acked at once.
+    /// Checks that a ping is acked at once.
     fn answers_a_ping(&mut self, number: u32) {
         self.take_datagrams();
         self.hear(9, &[ping_from(9, number)]);
@@ -61,7 +61,7 @@ impl Script {
         self.outputs.iter().any(wanted)
     }
 
-    /// A join that waits for the other side's state.
+    /// Starts a join that waits for the peer's state.
     fn joining(&mut self) -> (JoinId, StreamId) {
         let (id, stream) = join(self);
         self.swim.handle_stream_connected(stream, self.now);
@@ -71,7 +71,7 @@ impl Script {
         (id, stream)
     }
 
-    /// A node that knows 10,000 others.
+    /// Makes a node that knows 10,000 others.
     fn of_many() -> Script {
         let mut script = Script::new();
         let (id, stream) = script.joining();
@@ -123,7 +123,7 @@ fn between_the_pieces_of_a_large_state_pings_are_answered() {
     }
     assert_eq!(counts.last(), Some(&(MANY as usize + 1)));
     assert!(counts.windows(2).all(|pair| pair[1] - pair[0] <= 256));
-    // Expanding and decoding takes pieces, too, before the first entry is believed.
+    // Decompressing and decoding take pieces, too, before the first entry is merged.
     let before = counts.iter().filter(|&&count| count == 1).count();
     assert!((5..60).contains(&before), "{before}");
     let at = |wanted: &dyn Fn(&Output) -> bool| script.outputs.iter().position(wanted).unwrap();
@@ -147,7 +147,7 @@ fn a_large_state_is_sent_in_pieces_and_as_of_one_moment() {
     let mut pieces = 0;
     while !script.says(is_write) {
         script.answers_a_ping(pieces);
-        // What changes meanwhile belongs to the next exchange.
+        // Later changes belong to the next exchange.
         let mut late = alive(7, 1);
         late.node = name(&format!("late-{pieces}"));
         script.hear(7, &[Message::Alive(late)]);
@@ -185,7 +185,7 @@ fn the_end_of_a_stream_waits_for_what_came_before_it() {
         script.pieces_until(|script| script.says(ended(id)));
         assert_eq!(script.swim.node_count(), MANY as usize + 1);
     }
-    // One that has asked and waits for the answer gets it, unless nobody is there any more.
+    // A peer that waits for the response gets it, unless the connection broke.
     for (end, answered) in [(StreamEnd::Eof, true), (reset(), false)] {
         for pieces_before in [1, 10] {
             let mut script = Script::new();
@@ -212,7 +212,7 @@ fn a_message_that_lacks_its_end_comes_to_nothing() {
     let bytes = uncompressed_answer();
     let mut script = Script::new();
     let (id, stream) = script.joining();
-    // All in one piece, so that there is work left.
+    // All bytes at once, so that undone work remains.
     let now = script.now;
     script
         .swim
@@ -233,7 +233,7 @@ fn the_time_for_a_stream_is_that_of_the_other_side() {
     let bytes = large_state(StreamSide::Responder);
     let (most, last) = bytes.split_at(bytes.len() - 1);
     script.send(stream, most);
-    // Nine of its ten seconds are gone when the rest comes; then this node takes a minute.
+    // The last byte arrives when 9 of the peer's 10 seconds have passed; then this node takes a minute.
     script.run_for(Duration::from_secs(9));
     script.send(stream, last);
     while !script.says(ended(id)) {
@@ -244,7 +244,7 @@ fn the_time_for_a_stream_is_that_of_the_other_side() {
         assert!(!script.says(|output| *output == aborted));
     }
 
-    // Whoever sends half a state has its ten seconds, without the time of decoding.
+    // A peer that sends half a state has 10 seconds, not counting this node's decoding time.
     let bytes = uncompressed_answer();
     let mut script = Script::new();
     let (id, stream) = script.joining();
@@ -273,7 +273,7 @@ fn streams_take_turns_and_small_ones_do_not_wait() {
             .handle_stream_accepted(stream, addr(host), script.now);
         script.send(stream, &large);
     }
-    // A ping on a stream, in the middle of it.
+    // A ping on another stream in between.
     script.piece();
     let ping = StreamMessage::Ping(Ping {
         seq_no: 5,

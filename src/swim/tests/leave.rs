@@ -1,4 +1,4 @@
-//! Farewells and new meta (gossip spec 4.13, 4.14).
+//! Graceful leave and changes of meta (gossip spec 4.13, 4.14).
 
 use super::cluster::Cluster;
 use super::*;
@@ -162,7 +162,7 @@ fn all_learn_of_a_farewell_and_of_the_way_back() {
         !cluster.states_of(5).iter().all(left)
             || !cluster.events[4].contains(&Output::LeaveEnded { in_time: true })
     });
-    // It starts again and claims incarnation 1; the others know better, so it refutes.
+    // It restarts with incarnation 1; the others know a higher one, so it refutes.
     let now = cluster.now;
     cluster.nodes[4] = Swim::new(
         config,

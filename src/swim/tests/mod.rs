@@ -1,4 +1,4 @@
-//! Scripts with explicit time for one node, and small clusters in virtual time.
+//! Scripts with explicit time for one node, and simulations of small clusters in virtual time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod border;
@@ -20,7 +20,7 @@ use super::test_support::{addr, name};
 use super::*;
 use crate::wire::{Ack, Alive, Dead, Message, NonceSource, Ping, Suspect};
 
-/// One node under test, at `addr(1)`, and what it says.
+/// One node under test, at `addr(1)`, and its outputs.
 struct Script {
     swim: Swim,
     now: Instant,
@@ -71,7 +71,7 @@ impl Script {
         self.swim.check_invariants();
     }
 
-    /// A datagram with these messages arrives from `addr(host)`.
+    /// Delivers a datagram with these messages from `addr(host)`.
     fn hear(&mut self, host: u8, messages: &[Message]) {
         let encoded: Vec<Vec<u8>> = messages.iter().map(Message::encode).collect();
         let bytes = plain_envelope().seal_datagram(&encoded, false);
@@ -79,7 +79,7 @@ impl Script {
         self.drain();
     }
 
-    /// Nodes come alive: n2 at `addr(2)` and so on.
+    /// Announces nodes as alive: n2 at `addr(2)` and so on. Discards all outputs.
     fn meet(&mut self, hosts: impl IntoIterator<Item = u8>) {
         for host in hosts {
             self.hear(host, &[Message::Alive(alive(host, 1))]);
@@ -87,7 +87,7 @@ impl Script {
         self.outputs.clear();
     }
 
-    /// Fires timeouts until `until`, and stays there.
+    /// Fires all timeouts up to `until` and sets the time to it.
     fn run_until(&mut self, until: Instant) {
         while let Some(due) = self.swim.poll_timeout().filter(|&due| due <= until) {
             self.now = self.now.max(due);
@@ -102,7 +102,8 @@ impl Script {
         self.run_until(self.now + duration);
     }
 
-    /// Runs until a message goes out that `wanted` accepts; tells to whom. Takes all outputs before.
+    /// Runs until a message is sent that `wanted` accepts; returns its destination and the message. Discards
+    /// earlier outputs.
     fn run_until_sent(&mut self, wanted: impl Fn(&Message) -> bool) -> (SocketAddr, Message) {
         let limit = self.now + Duration::from_secs(120);
         loop {
@@ -117,7 +118,7 @@ impl Script {
         }
     }
 
-    /// Datagrams sent since the outputs were taken last, decoded; the other outputs stay.
+    /// Takes and decodes the datagrams among the outputs; leaves the other outputs.
     fn take_datagrams(&mut self) -> Vec<(SocketAddr, Vec<Message>)> {
         let mut datagrams = Vec::new();
         self.outputs.retain(|output| match output {
@@ -130,7 +131,7 @@ impl Script {
         datagrams
     }
 
-    /// All outputs but datagrams, since they were taken last.
+    /// Takes all outputs except datagrams, which are discarded.
     fn take_events(&mut self) -> Vec<Output> {
         self.take_datagrams();
         std::mem::take(&mut self.outputs)
@@ -146,7 +147,7 @@ fn decode(bytes: &[u8]) -> Vec<Message> {
     packet.messages.into_iter().map(Result::unwrap).collect()
 }
 
-/// Name of the peer at `addr(host)`.
+/// Returns the name of the peer at `addr(host)`.
 fn peer(host: u8) -> NodeName {
     name(&format!("n{host}"))
 }

@@ -1,10 +1,10 @@
-//! Broadcasts for those that are members when they are queued ([`Audience::Present`]).
+//! Broadcasts to the members at the time of queueing ([`Audience::Present`]).
 
 use super::*;
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// A node that finds nobody dead by itself.
+/// Makes a node that does not probe and so declares no node dead by itself.
 fn unprobed() -> Script {
     Script::with(Config {
         probe_interval: Duration::from_secs(1_000),
@@ -22,7 +22,7 @@ fn fire(script: &mut Script, number: u8) {
     script.drain();
 }
 
-/// Whom the script has sent this event since the outputs were taken last.
+/// Takes the datagrams sent and returns the destinations of this event.
 fn sent_to(script: &mut Script, number: u8) -> Vec<SocketAddr> {
     let is_it = |message: &Message| matches!(message, Message::User(b) if b[0] == number);
     let sent = script.take_datagrams().into_iter();
@@ -63,7 +63,7 @@ fn who_joins_while_it_is_queued_gets_none_of_it() {
         script.swim.set_user_member_count(100);
         fire(&mut script, 1);
         script.hear(peers, &[Message::Alive(alive(peers, 1))]);
-        // Its pings are answered without it, whether it says its name or not.
+        // Responses to its pings do not carry it, whether the ping has a sender name or not.
         for source_node in [Some(peer(peers)), None] {
             let ping = Message::Ping(Ping {
                 seq_no: 1,
@@ -101,7 +101,7 @@ fn who_comes_back_from_the_dead_gets_it_after_its_join() {
     script.meet(2..=3);
     script.hear(2, &[dead(peer(3), 1, peer(2))]);
     fire(&mut script, 1);
-    // Peer 2 has it, so it waits for nobody but peer 3, and the dead get none.
+    // Peer 2 already has it, so it is only queued for peer 3, and dead nodes get none.
     script.hear(2, &[Message::User(vec![1; 20])]);
     script.run_for(INTERVAL * 4);
     assert!(sent_to(&mut script, 1).is_empty());
@@ -142,7 +142,7 @@ fn what_came_from_the_only_peer_does_not_go_back() {
     script.hear(2, &[Message::User(vec![1; 20])]);
     fire(&mut script, 1);
     assert_eq!(queued(&script), 0);
-    // Only as long as that datagram is being handled.
+    // This holds only while that datagram is being handled.
     script.hear(2, &[ping_from(2, 1)]);
     fire(&mut script, 1);
     assert_eq!(queued(&script), 1);

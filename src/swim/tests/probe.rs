@@ -1,4 +1,4 @@
-//! The probe cycle and the relay's side of it, step by step (gossip spec 4.4, 4.5).
+//! The probe cycle and relayed pings, step by step (gossip spec 4.4, 4.5).
 
 use super::*;
 use crate::wire::{IndirectPing, Nack, StreamDecoder, StreamMessage, StreamSide};
@@ -7,7 +7,7 @@ fn is_ping(message: &Message) -> bool {
     matches!(message, Message::Ping(_))
 }
 
-/// Runs until a probe starts; who is probed, and the ping.
+/// Runs until the next probe; returns its target and the ping.
 fn next_probe(script: &mut Script) -> (SocketAddr, Ping) {
     script.outputs.clear();
     let (to, message) = script.run_until_sent(is_ping);
@@ -67,7 +67,7 @@ fn probes_keep_their_beat() {
     }
 }
 
-/// A target that stays silent: after the direct ping, what is asked of whom.
+/// Runs a probe whose target stays silent; returns the target, the ping, and the indirect pings.
 fn silent_target(script: &mut Script) -> (SocketAddr, Ping, Vec<(SocketAddr, IndirectPing)>) {
     let (to, ping) = next_probe(script);
     script.outputs.clear();
@@ -83,7 +83,7 @@ fn silent_target(script: &mut Script) -> (SocketAddr, Ping, Vec<(SocketAddr, Ind
     (to, ping, asked)
 }
 
-/// All but one answer.
+/// Answers all pings except those to one node.
 fn answer_pings(script: &mut Script, silent: &NodeName) {
     for (to, messages) in script.take_datagrams() {
         for message in messages {
@@ -119,7 +119,7 @@ fn relays_are_asked_then_the_target_is_suspect_then_dead() {
         panic!("{opened:?}")
     };
     assert_eq!(tcp, to);
-    // One relay's nack counts once, however often it comes.
+    // Repeated nacks of one relay count once.
     for _ in 0..3 {
         let nack = Message::Nack(Nack {
             seq_no: ping.seq_no,
@@ -139,7 +139,7 @@ fn relays_are_asked_then_the_target_is_suspect_then_dead() {
     let events = script.take_events();
     assert_eq!(events[0], Output::Transmit(Transmit::Abort { stream }));
     let start = script.now;
-    // Nobody confirms; meanwhile the others answer.
+    // No node confirms the suspicion; meanwhile the others answer.
     let mut limit = 0;
     while script.swim.node(&target).unwrap().state == NodeState::Suspect {
         let due = script.swim.poll_timeout().unwrap();

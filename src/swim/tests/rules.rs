@@ -9,7 +9,7 @@ const STATES: [NodeState; 4] = [
     NodeState::Left,
 ];
 
-/// A script that knows n2 in a state, with incarnation 5, and three bystanders.
+/// Makes a script that knows n2 in a state, with incarnation 5, and three other nodes.
 fn knowing(state: NodeState) -> Script {
     let mut script = Script::with(Config {
         probe_interval: Duration::from_secs(1_000),
@@ -24,7 +24,7 @@ fn knowing(state: NodeState) -> Script {
         NodeState::Left => script.hear(3, &[dead(peer(2), 5, peer(2))]),
     }
     assert_eq!(script.state(2), state);
-    // Let all news go out, so that what is queued afterwards is from the message under test.
+    // Empty the queue, so that anything queued later comes from the message under test.
     while script.swim.membership_queue_len() > 0 {
         script.run_for(Duration::from_millis(50));
     }
@@ -110,7 +110,7 @@ fn suspect_about_another() {
                         assert_eq!(after.incarnation, incarnation, "{case}");
                         assert_eq!(queued, 1, "{case}");
                     }
-                    // The accuser himself confirms nothing.
+                    // The original accuser cannot confirm.
                     (NodeState::Suspect, 5..) => {
                         assert_eq!(after, before, "{case}");
                         assert_eq!(queued, usize::from(from == 4), "{case}");
@@ -167,7 +167,7 @@ fn suspect_and_dead_about_the_unknown_are_ignored() {
     assert_eq!(script.take_events(), []);
 }
 
-/// A script whose node has incarnation 3.
+/// Makes a script whose local node has incarnation 3.
 fn with_own_incarnation_3() -> Script {
     let mut script = Script::new();
     script.meet([2]);

@@ -1,4 +1,4 @@
-//! Random input: whatever comes, the tables agree and the deadlines lie ahead.
+//! Random input: checks the invariants of the tables, and that deadlines lie in the future.
 
 use super::*;
 use crate::wire::{
@@ -118,7 +118,7 @@ fn any_stream_message(rng: &mut Rng) -> StreamMessage {
     }
 }
 
-/// One random thing that can happen to a node.
+/// Feeds one random input to a node.
 fn happen(script: &mut Script, rng: &mut Rng, number: u64, open: &mut Vec<StreamId>) {
     let now = script.now;
     let swim = &mut script.swim;
@@ -207,7 +207,7 @@ fn a_storm_leaves_the_tables_in_order() {
             joined > 10 && gone > 10 && ended > 10,
             "{joined} {gone} {ended}"
         );
-        // In peace, everything that was queued or waited for comes to an end.
+        // Without further input, everything queued or waiting ends.
         script.run_for(Duration::from_secs(600));
         assert_eq!(script.swim.node_count(), 1, "seed {seed}");
         assert_eq!(script.swim.poll_timeout(), None, "seed {seed}");

@@ -25,7 +25,7 @@ pub(super) fn push_pull(join: bool, nodes: Vec<PushPullNode>, user_state: &[u8])
 
 pub(super) const INBOUND: StreamId = StreamId::Inbound(1);
 
-/// A peer connects and writes a message; what comes of it.
+/// Accepts a stream from a peer that writes this message.
 pub(super) fn receive(script: &mut Script, message: &StreamMessage) {
     let now = script.now;
     script.swim.handle_stream_accepted(INBOUND, addr(2), now);
@@ -36,7 +36,7 @@ pub(super) fn receive(script: &mut Script, message: &StreamMessage) {
     script.drain();
 }
 
-/// The stream that the node just opened, and to whom.
+/// Returns the stream that the node just opened, and its destination.
 fn opened(script: &mut Script) -> (StreamId, SocketAddr) {
     match script.take_events()[..] {
         [Output::Transmit(Transmit::Open { stream, to })] => (stream, to),
@@ -359,7 +359,7 @@ fn what_cannot_be_read_is_reported_or_dropped() {
     let mut script = Script::new();
     let now = script.now;
     script.swim.handle_stream_accepted(INBOUND, addr(2), now);
-    // An encrypted frame, and no ring here.
+    // An encrypted frame, while no keyring is configured.
     script
         .swim
         .handle_stream_data(INBOUND, &[10, 0, 0, 0, 40, 1, 2, 3], now);
@@ -379,7 +379,7 @@ fn what_cannot_be_read_is_reported_or_dropped() {
         [Output::Transmit(Transmit::Close { stream: INBOUND })]
     );
     assert_eq!(script.swim.counters().dropped_undecryptable, 1);
-    // A type that no stream starts with.
+    // A type byte that no stream may start with.
     let other = StreamId::Inbound(2);
     script.swim.handle_stream_accepted(other, addr(2), now);
     script.swim.handle_stream_data(other, &[99, 1, 2], now);
