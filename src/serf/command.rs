@@ -1,4 +1,4 @@
-//! What goes into a node and what comes out of it.
+//! Inputs, commands and outputs of a node.
 
 use std::net::SocketAddr;
 
@@ -11,272 +11,269 @@ use super::{
 use crate::time::{Duration, Instant};
 use crate::wire::{Key, NodeName};
 
-/// Names a command, chosen by the shell; comes back in [`Output::CommandEnded`] and
+/// Identifies a command; chosen by the shell and repeated in [`Output::CommandEnded`] and
 /// [`Output::QueryRecord`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
 
-/// What happens to the node.
+/// An input to the node.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// A datagram arrived on the gossip socket.
     Datagram {
-        /// Its sender.
+        /// Its source address.
         from: SocketAddr,
-        /// All of it.
+        /// The complete datagram.
         bytes: &'a [u8],
     },
     /// A stream was accepted.
     StreamAccepted {
-        /// Its inbound id, never used before.
+        /// Its inbound id, which was never used before.
         stream: StreamId,
-        /// The other side.
+        /// Address of the peer.
         peer: SocketAddr,
     },
-    /// A stream that the core asked for is connected.
+    /// A stream that the core opened is connected.
     StreamConnected(StreamId),
     /// Bytes arrived on a stream.
     StreamData {
-        /// Which.
+        /// The stream.
         stream: StreamId,
-        /// What.
+        /// The received bytes.
         bytes: &'a [u8],
     },
-    /// A stream was closed by the other side, could not be connected, or broke.
+    /// A stream was closed by the peer, could not be connected, or broke.
     StreamClosed {
-        /// Which.
+        /// The stream.
         stream: StreamId,
-        /// Why.
+        /// The reason.
         end: StreamEnd,
     },
-    /// The deadline of [`super::Serf::poll_timeout`] has come.
+    /// The deadline returned by [`super::Serf::poll_timeout`] has passed.
     Timeout,
-    /// The keys of an [`Output::KeyringChanged`] are in the keyring file, or are not.
+    /// The keyring file for an [`Output::KeyringChanged`] was written, or writing failed.
     KeyringWritten {
-        /// Which.
+        /// The change.
         change: KeyringChange,
-        /// Why they are not; completes `Failed to write keyring file: `.
+        /// Error text that completes `Failed to write keyring file: `.
         result: Result<(), String>,
     },
-    /// The handlers that there are for queries, from now on; none before.
+    /// Replaces the set of handlers for queries; it is empty at the start.
     QueryHandlers(QueryHandlers),
-    /// The handlers of a delivered query have all run, or none will; no answer of theirs comes any
-    /// more.
+    /// All handlers of a delivered query have finished or will not run; no further response follows.
     QueryHandled {
-        /// Of the query.
+        /// Lamport time of the query.
         ltime: LamportTime,
-        /// Of the query.
+        /// Id of the query.
         id: u32,
     },
-    /// The journal of an earlier life holds a user event: it counts as seen.
+    /// A user event from the journal of an earlier run; it counts as seen.
     Journalled {
         /// The event.
         event: UserEvent,
-        /// It had not been handed over, because it was in the coalescer: it goes there again.
+        /// The event was still in the coalescer and was not handed over, so it returns there.
         is_coalescing: bool,
     },
-    /// The program ends now, whether the node has left or not: the snapshot gets the clock.
+    /// The process ends now, whether or not the node has left; the snapshot gets the clocks.
     ///
-    /// Events that wait for earlier ones or to be coalesced are not handed over: no handler runs any
-    /// more. As the snapshot does not note them, a node that goes on from it gets them again.
+    /// Events that wait for earlier ones or for coalescing are not handed over, because no handler runs any
+    /// more. They are not in the snapshot, so a node that continues from it receives them again.
     Shutdown,
-    /// Somebody on this side wants something.
+    /// A command from the local agent.
     Command {
-        /// Named by the shell, unique.
+        /// Unique id, chosen by the shell.
         id: CommandId,
-        /// What.
+        /// The command.
         command: Command,
     },
 }
 
-/// An address to join, resolved by the shell.
+/// A resolved address to join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinTarget {
-    /// The name in front of `/`; a label, not checked (gossip spec 4.12).
+    /// The name before `/`; informative and not checked (gossip spec 4.12).
     pub name: Option<NodeName>,
-    /// Address and port.
+    /// IP address and port.
     pub addr: SocketAddr,
 }
 
-/// What a query asks and whom.
+/// Parameters of a query.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct QueryParams {
     /// Name.
     pub name: Vec<u8>,
     /// Payload; `None` for nil.
     pub payload: Option<Vec<u8>>,
-    /// Only these nodes; empty: all.
+    /// Names of the nodes that should answer; empty: all nodes.
     pub filter_nodes: Vec<Vec<u8>>,
-    /// Only nodes whose tag matches: tag, expression.
+    /// Tag filters: name and expression. Only nodes whose tags match should answer.
     pub filter_tags: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Nodes that get it should ack.
+    /// Whether receivers should send an ack.
     pub request_ack: bool,
-    /// Extra copies of each reply through other nodes.
+    /// Number of extra copies of each reply that are relayed through other nodes.
     pub relay_factor: u8,
-    /// `None`: the default of gossip spec 5.8.1. Negative ones of the RPC arrive as zero.
+    /// Timeout; `None`: the default of gossip spec 5.8.1. Negative values from RPC become zero.
     pub timeout: Option<Duration>,
 }
 
-/// What somebody on this side wants.
+/// A command to the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Exchange state with each address, one after the other; a join intent follows if one worked.
-    /// Ends with [`CommandResult::Joined`].
+    /// Exchange states with each address in turn, and broadcast a join intent if at least one exchange
+    /// succeeded. Ends with [`CommandResult::Joined`].
     Join {
-        /// Addresses.
+        /// Addresses to join.
         targets: Vec<JoinTarget>,
-        /// Take no user events from before the join (the daemon's default, `-replay` off).
+        /// Ignore user events from before the join (the agent's default, without `-replay`).
         ignore_old_events: bool,
-        /// A join asked for by somebody; reconnects and rejoins broadcast no intent (5.12).
+        /// Whether to broadcast a join intent: true for joins by command, false for reconnects and rejoins
+        /// (5.12).
         announce: bool,
     },
-    /// Leave gracefully. Ends with [`CommandResult::Done`] when it is through; a second one waits
-    /// for the first. The shell then stops. Afterwards joins fail.
+    /// Leave gracefully. Ends with [`CommandResult::Done`]; a second leave waits for the first. The shell
+    /// then stops the agent. Later joins fail.
     Leave,
-    /// Mark a failed member as left; with `prune` forget it. Ends when the intent was spread, at the
-    /// latest after the broadcast timeout. A member that seems to live has as long to object; then the
-    /// command fails and nothing is pruned.
+    /// Mark a failed member as left; with `prune`, remove it. Ends when the intent was transmitted or after
+    /// the broadcast timeout. A member that seems alive has the same time to refute; if it does, the command
+    /// fails and nothing is pruned.
     ForceLeave {
-        /// Whom; unknown names succeed.
+        /// Name of the member; the command succeeds for unknown names.
         node: Vec<u8>,
-        /// Forget it.
+        /// Remove the member from the list.
         prune: bool,
     },
-    /// Fire a user event. Ends at once.
+    /// Fire a user event. Ends at once with [`CommandResult::Fired`].
     UserEvent {
         /// Name.
         name: Vec<u8>,
         /// Payload; `None` for nil.
         payload: Option<Vec<u8>>,
-        /// Receivers may coalesce it.
+        /// Receivers may coalesce the event.
         coalesce: bool,
     },
-    /// Ask. Ends at once with the query's time and id; records follow until
+    /// Send a query. Ends at once with [`CommandResult::Queried`]; records follow until
     /// [`QueryRecord::Done`].
     Query(QueryParams),
-    /// Stop collecting for a query of that command; no more records follow, not even `Done`.
+    /// Stop collecting responses to the query of that command. No more records follow, not even `Done`.
     ForgetQuery(CommandId),
-    /// Answer a query that was delivered as an [`Event::Query`].
+    /// Respond to a query that was delivered as an [`Event::Query`].
     Respond {
-        /// Of the query.
+        /// Lamport time of the query.
         ltime: LamportTime,
-        /// Of the query.
+        /// Id of the query.
         id: u32,
-        /// The answer; may be empty.
+        /// The response; may be empty.
         payload: Vec<u8>,
     },
-    /// Replace all tags. Ends when the news was spread, at the latest after the broadcast timeout.
+    /// Replace all tags. Ends when the change was transmitted or after the broadcast timeout.
     SetTags(Tags),
-    /// All members add a key to their rings. Ends, as the other three, with
-    /// [`CommandResult::Keys`] as soon as all members that are up have answered, at the latest
-    /// after the default query timeout.
+    /// Add a key to the rings of all members. This and the other key commands end with
+    /// [`CommandResult::Keys`] when all live members have answered or after the default query timeout.
     InstallKey(RawKey),
-    /// All members make a key of their rings the primary one.
+    /// Make an installed key the primary key of all members.
     UseKey(RawKey),
-    /// All members drop a key.
+    /// Remove a key from the rings of all members.
     RemoveKey(RawKey),
-    /// All members tell their keys.
+    /// Collect the keys of all members.
     ListKeys,
 }
 
-/// How a command ended.
+/// Result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandResult {
-    /// It worked.
+    /// The command succeeded.
     Done,
-    /// A user event was fired, at this time.
+    /// A user event was fired with this Lamport time.
     Fired(LamportTime),
-    /// A join ended: contacted addresses, and for each failed one why (in words that complete
-    /// `failed to join ADDR: `).
+    /// A join ended.
     Joined {
         /// Number of successful exchanges.
         contacted: usize,
-        /// The others.
+        /// The other addresses, each with an error text that completes `failed to join ADDR: `.
         failures: Vec<(JoinTarget, String)>,
     },
     /// A query was sent.
     Queried {
-        /// Its time.
+        /// Its Lamport time.
         ltime: LamportTime,
         /// Its id.
         id: u32,
-        /// Until when answers are collected.
+        /// End of the collection of responses.
         deadline: Instant,
     },
-    /// What became of a key command; it may have failed, see [`KeyReport::error`].
+    /// Outcome of a key command, which may have failed; see [`KeyReport::error`].
     Keys(Box<KeyReport>),
-    /// It did not work; the reference's words.
+    /// The command failed; error text in the reference's wording.
     Failed(String),
 }
 
-/// What comes back for a query.
+/// A record of a running query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueryRecord {
-    /// A node got it. At most once a node.
+    /// A node received the query. At most once per node.
     Ack {
-        /// Which.
+        /// The node.
         from: NodeName,
     },
-    /// A node answered. At most once a node.
+    /// A node responded. At most once per node.
     Response {
-        /// Which.
+        /// The node.
         from: NodeName,
-        /// What; `None` for nil.
+        /// The response; `None` for nil.
         payload: Option<Vec<u8>>,
     },
-    /// Its time is over; nothing follows.
+    /// The query's time is over; no more records follow.
     Done,
 }
 
-/// What the node wants done, in order.
+/// Outputs of the node, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Something for the network.
+    /// A network operation.
     Transmit(Transmit),
-    /// A user event was taken in: for the journal, if [`super::Config::journal`] is set. It follows as
-    /// [`Output::Event`] once it is its turn, unless a later event of its name takes its place in the
-    /// coalescer.
+    /// A user event was accepted; for the journal, if [`super::Config::journal`] is set. It follows as
+    /// [`Output::Event`] in its order, unless a later event with the same name replaces it in the coalescer.
     Taken(UserEvent),
-    /// Something happened to a member, before coalescing; if [`super::Config::member_changes`] is set.
+    /// A member changed, before coalescing; only if [`super::Config::member_changes`] is set.
     MemberChanged {
-        /// To whom.
+        /// The member.
         name: NodeName,
-        /// What; `None`: what has happened since the last event came to nothing, and no event tells of it.
+        /// Kind of change; `None`: the changes since the last event cancelled out, and no event follows.
         kind: Option<MemberEventKind>,
     },
-    /// Something for handlers and RPC streams, after coalescing.
+    /// An event for handlers and RPC streams, after coalescing.
     Event(Event),
     /// A command ended.
     CommandEnded {
-        /// Which.
+        /// The command.
         id: CommandId,
-        /// How.
+        /// Its result.
         result: CommandResult,
     },
-    /// Something came back for a query of this node.
+    /// A record of a query by this node.
     QueryRecord {
-        /// The query's command.
+        /// The command that sent the query.
         id: CommandId,
-        /// What.
+        /// The record.
         record: QueryRecord,
     },
-    /// A line for the snapshot file, if [`super::Config::snapshot`] is set. Comes before the events
-    /// that it is about.
+    /// A line for the snapshot file, only if [`super::Config::snapshot`] is set. Precedes the events that it
+    /// describes.
     Snapshot(SnapshotLine),
-    /// The ring has changed: write the keyring file, then tell with [`Input::KeyringWritten`]. Only
-    /// if [`super::Config::keyring_file`] is set; the answer to whoever asked for the change waits.
+    /// The keyring changed: write the keyring file, then report with [`Input::KeyringWritten`]. Only if
+    /// [`super::Config::keyring_file`] is set; the answer to the requester waits for the report.
     KeyringChanged {
-        /// Names it.
+        /// Identifies the change.
         change: KeyringChange,
-        /// All keys, the primary one first.
+        /// All keys, the primary key first.
         keys: Vec<Key>,
     },
-    /// The node lost its name to another (gossip spec 5.11): the program must end, without a leave
-    /// and with a failure's status.
+    /// Another node won this node's name (gossip spec 5.11): the process must exit with a failure status and
+    /// without leaving.
     Stop,
 }
 
-/// Life of the node.
+/// Lifecycle of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum State {
@@ -285,7 +282,7 @@ pub enum State {
     Left,
 }
 
-/// Figures for `info` (agent spec 2.4, stats).
+/// Statistics for `info` (agent spec 2.4, stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Stats {
@@ -300,7 +297,7 @@ pub struct Stats {
     pub event_queue: usize,
     pub query_queue: usize,
     pub encrypted: bool,
-    /// `None`: coordinates are off.
+    /// `None` if coordinates are disabled.
     pub coordinate_resets: Option<u64>,
 }
 
@@ -311,59 +308,59 @@ pub struct Counters {
     pub dropped_malformed: u64,
     /// Well-formed messages dropped by a rule of gossip spec 8.6 or 8.7.
     pub dropped_refused: u64,
-    /// Broadcasts of full queues that were given up before they had been sent to anybody.
+    /// Broadcasts dropped from full queues before their first transmission.
     pub dropped_unsent: u64,
-    /// User events that were gossiped so late that nobody can tell whether they were seen before.
+    /// User events dropped because they arrived so late that duplicates can no longer be detected.
     pub dropped_old_events: u64,
-    /// New user events for which there was no room among those of their time, or of their push/pull.
+    /// New user events dropped because the limit of events per Lamport time or per push/pull was reached.
     pub dropped_crowded_events: u64,
-    /// User events that were handed over after one of a later time.
+    /// User events handed over after one with a later time.
     pub events_out_of_order: u64,
-    /// Queries of other nodes that were handed over after another such one of a later time.
+    /// Queries of other nodes handed over after one with a later time.
     pub queries_out_of_order: u64,
-    /// User events and queries that waited for earlier ones and had to go before their time, because
-    /// too many waited.
+    /// User events and queries handed over before the earlier ones they waited for, because the limit of
+    /// waiting ones was exceeded.
     pub order_pushed_out: u64,
-    /// User events that were sent to members whose summary showed that they lacked them.
+    /// User events sent to members whose summary showed that they lacked them.
     pub repair_events_sent: u64,
-    /// New user events that came by the exchanges of the following three counters.
+    /// New user events received in the exchanges of the three counters that follow.
     pub repair_events_fetched: u64,
-    /// State exchanges because a time of the event clock stayed empty.
+    /// State exchanges started because a Lamport time of the event clock stayed without an event.
     pub repair_exchanges_for_gaps: u64,
-    /// State exchanges because a member's digest of the last events was another.
+    /// State exchanges started because a member's digest of recent events differed.
     pub repair_exchanges_for_digests: u64,
-    /// State exchanges because the event clock had jumped.
+    /// State exchanges started because the event clock jumped.
     pub repair_exchanges_for_jumps: u64,
-    /// Times of the event clock that stayed empty although three members were asked.
+    /// Lamport times given up because three members had no event for them.
     pub repair_times_given_up: u64,
-    /// Pings beside the probe cycle that carried a summary of events.
+    /// Pings outside the probe cycle that carried an event summary.
     pub repair_pings: u64,
-    /// Acks and replies that a node sent again.
+    /// Duplicate acks and replies.
     pub duplicate_responses: u64,
-    /// Round trips that took no time at all.
+    /// Round trips measured as zero.
     pub zero_round_trips: u64,
     /// The acks among `duplicate_responses`.
     pub duplicate_acks: u64,
-    /// Acks for queries of this node.
+    /// Acks of queries by this node.
     pub acks: u64,
-    /// Replies to queries of this node.
+    /// Replies to queries by this node.
     pub responses: u64,
-    /// Members that came, left, failed, changed.
+    /// Joins of members, before coalescing.
     pub joined: u64,
-    /// See `joined`.
+    /// Leaves of members, before coalescing.
     pub left: u64,
-    /// See `joined`.
+    /// Failures of members, before coalescing.
     pub failed: u64,
-    /// See `joined`.
+    /// Updates of members, before coalescing.
     pub updated: u64,
-    /// Members that came back so soon after they had failed that somebody should look at the network.
+    /// Members that returned within a minute after they failed, which hints at a network problem.
     pub flapped: u64,
-    /// Datagrams with a query that was asked before, to members that had not acked or answered.
+    /// Datagrams that repeated a query to members that had not acked or replied.
     pub queries_repeated: u64,
-    /// Queries of others that came again and were acked and answered again.
+    /// Repeated queries of other nodes that were acked or answered again.
     pub repeats_answered: u64,
-    /// Acks and replies for which no query waits, or waits any more.
+    /// Acks and replies that matched no running query.
     pub late_responses: u64,
-    /// Coordinates that are none, or with which no distance can be computed.
+    /// Coordinates that were malformed or rejected by the distance update.
     pub refused_coordinates: u64,
 }

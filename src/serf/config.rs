@@ -1,4 +1,4 @@
-//! Numbers of the Serf layer (gossip spec 6.2).
+//! Configuration of the Serf layer (gossip spec 6.2).
 
 use std::net::SocketAddr;
 
@@ -8,40 +8,40 @@ use crate::time::Duration;
 use crate::wire::NodeName;
 use crate::wire::serf::Tags;
 
-/// What a node is and how it behaves.
+/// Identity and settings of a node.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Its name.
+    /// Name of the node.
     pub name: NodeName,
-    /// Its advertised address, with the port.
+    /// Advertised address, including the port.
     pub addr: SocketAddr,
-    /// Its tags.
+    /// Tags of the node.
     pub tags: Tags,
-    /// Serf protocol spoken, 2 to 5.
+    /// Serf protocol to speak, 2 to 5.
     pub protocol: u8,
-    /// The membership layer's numbers.
+    /// Configuration of the membership layer.
     pub swim: swim::Config,
-    /// Gossip is exchanged with addresses in these networks only; empty: with all.
+    /// Networks that gossip is restricted to; empty: no restriction.
     pub allowed_networks: Vec<swim::Network>,
-    /// Limit for spreading an intent before a command ends.
+    /// Longest time that a command waits for its broadcast to be transmitted.
     pub broadcast_timeout: Duration,
-    /// Time on the network after the farewell was spread.
+    /// Delay between the transmission of the leave and the end of the leave command.
     pub leave_propagate_delay: Duration,
-    /// Time between looks for members to forget.
+    /// Interval of the reaper.
     pub reap_interval: Duration,
-    /// Time between attempts to reach a failed member.
+    /// Interval of reconnect attempts to failed members.
     pub reconnect_interval: Duration,
-    /// After this time a failed member is forgotten.
+    /// Time after which a failed member is removed.
     pub reconnect_timeout: Duration,
-    /// After this time a left member is forgotten.
+    /// Time after which a left member is removed.
     pub tombstone_timeout: Duration,
-    /// Age of a buffered intent at which it is dropped.
+    /// Age at which a buffered intent is dropped.
     pub recent_intent_timeout: Duration,
-    /// Time between looks at the queues' depth.
+    /// Interval of the queue depth checks.
     pub queue_check_interval: Duration,
-    /// Depth from which a warning is logged.
+    /// Queue depth from which a warning is logged.
     pub queue_depth_warning: usize,
-    /// Depth to which queues are cut.
+    /// Queue depth to which queues are truncated.
     pub queue_depth_max: usize,
     /// Multiplier of the default query timeout.
     pub query_timeout_multiplier: u32,
@@ -51,41 +51,41 @@ pub struct Config {
     pub query_response_size_limit_bytes: usize,
     /// Largest user event, in bytes.
     pub user_event_size_limit_bytes: usize,
-    /// Vote on a conflict about the own name.
+    /// Whether to start a vote when another node claims this node's name.
     pub name_conflict_resolution: bool,
-    /// Take part in network coordinates.
+    /// Whether to compute and announce network coordinates.
     pub coordinates: bool,
-    /// Tell by [`super::Output::Snapshot`] what is to be recorded, and go on from this, which is
-    /// empty for a new file. `None`: no snapshot.
+    /// Snapshot to continue from (empty for a new file); changes are output as [`super::Output::Snapshot`].
+    /// `None`: no snapshot.
     pub snapshot: Option<Snapshot>,
-    /// The ring is kept in a file, see [`super::Output::KeyringChanged`].
+    /// The keyring is kept in a file; see [`super::Output::KeyringChanged`].
     pub keyring_file: bool,
-    /// Tell by [`super::Output::Taken`] of each user event that is taken in.
+    /// Output [`super::Output::Taken`] for each user event that is accepted.
     pub journal: bool,
-    /// Tell by [`super::Output::MemberChanged`] what happens to members, before it is coalesced.
+    /// Output [`super::Output::MemberChanged`] for each change of a member, before coalescing.
     pub member_changes: bool,
-    /// Longest batch of member events; zero: no coalescing.
+    /// Maximum duration of a batch of member events; zero disables coalescing.
     pub coalesce_period: Duration,
-    /// Quiet time that ends a batch of member events.
+    /// Quiescent time that ends a batch of member events.
     pub quiescent_period: Duration,
-    /// Longest batch of user events; zero: no coalescing.
+    /// Maximum duration of a batch of user events; zero disables coalescing.
     pub user_coalesce_period: Duration,
-    /// Quiet time that ends a batch of user events.
+    /// Quiescent time that ends a batch of user events.
     pub user_quiescent_period: Duration,
 }
 
-/// Hard limit of [`Config::user_event_size_limit_bytes`].
+/// Upper bound of [`Config::user_event_size_limit_bytes`].
 pub const USER_EVENT_SIZE_MAX_BYTES: usize = 9216;
-/// Largest encoded response whatever [`Config::query_response_size_limit_bytes`] says: what a UDP
-/// datagram holds (65,507 bytes), less the room for encryption and a label.
+/// Upper bound of [`Config::query_response_size_limit_bytes`]: the largest UDP payload (65,507 bytes), less
+/// room for encryption and a label.
 pub const RESPONSE_BYTES_MAX: usize = 65_000;
-/// Serf protocols understood.
+/// Lowest Serf protocol supported.
 pub const PROTOCOL_MIN: u8 = 2;
-/// Serf protocols understood.
+/// Highest Serf protocol supported.
 pub const PROTOCOL_MAX: u8 = 5;
 
 impl Config {
-    /// The daemon's defaults on top of a profile.
+    /// Returns the agent's defaults, based on a profile of the membership layer.
     pub fn new(name: NodeName, addr: SocketAddr, swim: swim::Config) -> Self {
         Config {
             name,
@@ -121,10 +121,10 @@ impl Config {
         }
     }
 
-    /// Whether a node can start with these numbers. The tags are checked where they are encoded.
+    /// Checks whether a node can start with this configuration. Tags are checked where they are encoded.
     ///
     /// # Errors
-    /// The reference's words (agent spec 4.4).
+    /// Returns the reference's error text (agent spec 4.4) if the protocol or a limit is out of range.
     pub(super) fn check(&self) -> Result<(), String> {
         let (protocol, range) = (self.protocol, PROTOCOL_MIN..=PROTOCOL_MAX);
         if !range.contains(&protocol) {

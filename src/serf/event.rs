@@ -1,4 +1,4 @@
-//! Members and the events that handlers and RPC streams see.
+//! Members, and the events for handlers and RPC streams.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ pub enum MemberStatus {
 }
 
 impl MemberStatus {
-    /// The reference's word for it.
+    /// Returns the reference's word for the status.
     pub const fn as_str(self) -> &'static str {
         match self {
             MemberStatus::None => "none",
@@ -31,7 +31,7 @@ impl MemberStatus {
     }
 }
 
-/// What the node knows of a member.
+/// A member as known to this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its name.
@@ -46,7 +46,7 @@ pub struct Member {
     pub versions: VersionVector,
 }
 
-/// What happened to members.
+/// Kind of a member event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum MemberEventKind {
@@ -55,12 +55,12 @@ pub enum MemberEventKind {
     Failed,
     Update,
     Reap,
-    /// Nothing that happened: how things are. Handlers that ask for it get it; the core never says it.
+    /// Not a change but the current state. Only handlers that ask for it get it; the core never produces it.
     Sync,
 }
 
 impl MemberEventKind {
-    /// What may happen.
+    /// The kinds that the core produces.
     pub const ALL: [MemberEventKind; 5] = [
         MemberEventKind::Join,
         MemberEventKind::Leave,
@@ -69,14 +69,14 @@ impl MemberEventKind {
         MemberEventKind::Reap,
     ];
 
-    /// The one of that name, as [`Self::as_str`] has it.
+    /// Returns the kind with this name, the inverse of [`Self::as_str`].
     pub fn named(name: &[u8]) -> Option<Self> {
         let kinds = MemberEventKind::ALL.into_iter();
         let mut kinds = kinds.chain([MemberEventKind::Sync]);
         kinds.find(|kind| kind.as_str().as_bytes() == name)
     }
 
-    /// `member-join` and so on.
+    /// Returns the event's name, such as `member-join`.
     pub const fn as_str(self) -> &'static str {
         match self {
             MemberEventKind::Join => "member-join",
@@ -89,46 +89,46 @@ impl MemberEventKind {
     }
 }
 
-/// One kind of thing happened to one or more members.
+/// The same kind of change in one or more members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberEvent {
-    /// What.
+    /// Kind of the change.
     pub kind: MemberEventKind,
-    /// To whom, in byte order of the names; never empty.
+    /// The members, in byte order of their names; never empty.
     pub members: Vec<Member>,
 }
 
-/// Somebody fired a user event.
+/// A user event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserEvent {
-    /// Its time.
+    /// Lamport time of the event.
     pub ltime: LamportTime,
-    /// Its name.
+    /// Name of the event.
     pub name: Vec<u8>,
-    /// Its payload.
+    /// Payload of the event.
     pub payload: Vec<u8>,
-    /// It may be coalesced.
+    /// Whether it may be coalesced.
     pub coalesce: bool,
 }
 
-/// Somebody asks.
+/// A query from another node or from this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// Its time.
+    /// Lamport time of the query.
     pub ltime: LamportTime,
-    /// Its id; time and id name it in [`super::Command::Respond`].
+    /// Id of the query; [`super::Command::Respond`] needs time and id.
     pub id: u32,
-    /// Its name.
+    /// Name of the query.
     pub name: Vec<u8>,
-    /// Its payload.
+    /// Payload of the query.
     pub payload: Vec<u8>,
-    /// Who asks, if the query says so.
+    /// Name of the originator, if the query contains it.
     pub source_node: Option<NodeName>,
-    /// Until when an answer is of use.
+    /// Time at which the originator stops collecting responses.
     pub deadline: Instant,
 }
 
-/// What handlers and RPC streams see.
+/// An event for handlers and RPC streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Event {

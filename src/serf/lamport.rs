@@ -2,36 +2,36 @@
 
 use super::LamportTime;
 
-/// How far ahead of the own clock a time may be; beyond it its message is ignored. Otherwise one
-/// forged message would use the clock up (gossip spec 8.7).
+/// Furthest a time may be ahead of this node's clock; a message beyond it is ignored. Otherwise one forged
+/// message could exhaust the clock (gossip spec 8.7).
 const LEAP_MAX: u64 = 1 << 40;
-/// No clock gets that far, in leaps or otherwise: such a time is garbage.
+/// No clock reaches this value, in leaps or otherwise: such a time is invalid.
 const ABSURD: u64 = 1 << 63;
 
-/// One of the three clocks of a node. Saturates instead of wrapping.
+/// One of a node's three Lamport clocks. Saturates instead of wrapping.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock(u64);
 
 impl Clock {
-    /// A clock at its first time.
+    /// Creates a clock at its first time, 1.
     pub(super) const fn new() -> Self {
         Clock(1)
     }
 
-    /// The time that the next own message carries.
+    /// Returns the time for the next message of this node.
     pub(super) const fn now(self) -> LamportTime {
         LamportTime(self.0)
     }
 
-    /// Takes the time for an own message and steps past it.
+    /// Returns the time for a message of this node and advances the clock past it.
     pub(super) const fn tick(&mut self) -> LamportTime {
         let now = self.now();
         self.0 = self.0.saturating_add(1);
         now
     }
 
-    /// Steps past a time seen in a message. `false`: the time is absurd, nothing happened, and the
-    /// message must be ignored.
+    /// Advances the clock past a time seen in a message. Returns false and changes nothing if the time is too
+    /// far ahead; the message must then be ignored.
     #[must_use]
     pub(super) const fn witness(&mut self, time: LamportTime) -> bool {
         if time.0 > self.0.saturating_add(LEAP_MAX) {
@@ -43,9 +43,8 @@ impl Clock {
         true
     }
 
-    /// Catches up with another node's clock as a push/pull states it, by one leap at most. A node that
-    /// somebody has driven further ahead than a leap would stay apart from the others for good if they did
-    /// not follow it.
+    /// Catches up with another node's clock as stated in a push/pull, by at most one leap. Without this, a
+    /// node whose clock was driven further ahead than a leap would stay out of sync with the others forever.
     pub(super) const fn catch_up(&mut self, theirs: LamportTime) {
         let reach = self.0.saturating_add(LEAP_MAX);
         if theirs.0 > self.0 && theirs.0 < ABSURD {
@@ -53,8 +52,8 @@ impl Clock {
         }
     }
 
-    /// Goes on behind the latest time that an earlier life has seen. `false`: it is absurd, and nothing
-    /// happened.
+    /// Continues after the latest time seen in an earlier run. Returns false and changes nothing if the time
+    /// is invalid.
     #[must_use]
     pub(super) const fn go_on(&mut self, seen: LamportTime) -> bool {
         if seen.0 >= ABSURD {
@@ -66,7 +65,7 @@ impl Clock {
         true
     }
 
-    /// Whether a time lies further back than a ring of `slots` remembers.
+    /// Whether a time is older than a ring of `slots` remembers.
     pub(super) const fn is_forgotten(self, time: LamportTime, slots: u64) -> bool {
         self.0 > slots && time.0 < self.0 - slots
     }

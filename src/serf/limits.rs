@@ -1,6 +1,6 @@
-//! How much of the past a node remembers.
+//! Limits of a node's memory of events and queries.
 
 /// Slots of the event ring and of the query ring (gossip spec 5.7).
 pub(super) const BUFFER_SLOTS: u64 = 512;
-/// Events that the whole memory holds, so also events of one push/pull: 32 at each of 512 times.
+/// Most events in the memory, and therefore in one push/pull: 32 at each of 512 times.
 pub(super) const RING_EVENTS_MAX: usize = 16_384;

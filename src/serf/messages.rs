@@ -1,4 +1,4 @@
-//! What comes from the membership layer, and what is given to it for gossip.
+//! Outputs of the membership layer, and broadcasts through it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::time::Instant;
 use crate::wire::serf::SerfMessage;
 
 impl Serf {
-    /// Handles what the membership layer has to say, and what follows from it, until it is silent.
+    /// Handles the outputs of the membership layer and their consequences until there are none.
     pub(super) fn handle_swim_outputs(&mut self, now: Instant) {
         while let Some(output) = self.swim.poll_output() {
             match output {
@@ -63,8 +63,8 @@ impl Serf {
         }
     }
 
-    /// A message of this layer arrived. `from`: the sender of its datagram, if it came in one from
-    /// the node that made it or gossips it.
+    /// Handles a message of the Serf layer. `from`: source of its datagram; `None` for relayed messages and
+    /// streams.
     pub(super) fn handle_user_message(
         &mut self,
         bytes: Vec<u8>,
@@ -110,7 +110,7 @@ impl Serf {
         }
     }
 
-    /// Queues a message for gossip. `false`: it is too large for a gossip packet and was not queued.
+    /// Queues a message for gossip. Returns false if it is too large for a gossip packet.
     pub(super) fn broadcast(
         &mut self,
         priority: Priority,
@@ -122,10 +122,10 @@ impl Serf {
             return false;
         }
         let audience = match priority {
-            // Who has joined since must hear who leaves.
+            // Nodes that joined later need to know about leaves, too.
             INTENTS => Audience::All,
-            // What was fired or asked before a node came is not meant for it. It hears of events in the
-            // exchange of its join, and a cottar that asks repeats its query to each member.
+            // Events and queries from before a node's join are not meant for it. It gets the events through
+            // its join's push/pull. A query by a cottar node is repeated to each member.
             QUERIES | EVENTS => Audience::Present,
         };
         self.swim.broadcast(priority, audience, message, id, now);
@@ -133,9 +133,9 @@ impl Serf {
         true
     }
 
-    /// Whether a message of that size fits a gossip packet.
+    /// Whether a message of `bytes` bytes fits a gossip packet.
     pub(super) fn fits_gossip(&mut self, bytes: usize) -> bool {
-        // A message costs its two bytes of length and the type byte of user messages.
+        // Each message costs two more bytes of length and the type byte.
         let budget = self.swim.envelope_mut().packet_budget_bytes();
         bytes.saturating_add(3) <= budget
     }

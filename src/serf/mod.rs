@@ -1,11 +1,10 @@
-//! The Serf node: members, intents, tags, Lamport clocks, user events, queries (gossip spec 5). Owns
-//! a [`Swim`].
+//! A Serf node: members, intents, tags, Lamport clocks, user events, queries (gossip spec 5). Owns a
+//! [`Swim`].
 //!
-//! The core's contract: [`Serf::handle_input`] with the time, [`Serf::poll_output`] until it is
-//! empty, [`Serf::poll_timeout`] for the next deadline. Nothing else happens, nothing is called back.
+//! Contract of the core: call [`Serf::handle_input`] with the current time, then [`Serf::poll_output`] until
+//! it is empty; [`Serf::poll_timeout`] returns the next deadline. There are no callbacks.
 //!
-//! Within a call, whatever the membership layer has to say is handled in its order before the call
-//! ends, so that no state of it waits between calls.
+//! Each call handles all outputs of the membership layer, in order, before it returns.
 
 #![forbid(unsafe_code)]
 
@@ -64,7 +63,7 @@ pub struct Serf {
     samples: Samples<Sample>,
     rng: Rng,
     state: State,
-    /// A ring is in use; it never comes or goes during a run.
+    /// Whether a keyring is in use; constant during a run.
     encrypted: bool,
 
     member_clock: Clock,
@@ -87,13 +86,13 @@ pub struct Serf {
     joins: Vec<join::Join>,
     user_states: push_pull::UserStates,
     tag_changes: tags::TagChanges,
-    /// Intents whose spreading somebody waits for, and until when.
+    /// Intents whose transmission is waited for, with their deadlines.
     waiters: OrderedMap<BroadcastId, (Instant, leave::Waiter)>,
     last_broadcast_id: u64,
     challenges: membership::forced_leave::Challenges,
     leave_phase: Option<leave::LeavePhase>,
     leave_commands: Vec<CommandId>,
-    /// Members to look at again, the next first.
+    /// Members to prune, ordered by time.
     prunes: VecDeque<(Instant, NodeName)>,
     conflicts: internal::Conflicts,
     writes: key_answer::Writes,
@@ -102,11 +101,12 @@ pub struct Serf {
     recorder: Option<recorder::Recorder>,
     rejoin: Option<rejoin::Rejoin>,
     lost: snapshot::lost::LostMembers,
-    /// The snapshot says that this node was a member of a cluster before.
+    /// The snapshot shows that this node was a member of a cluster before.
     continues: bool,
-    /// It goes on as a member, or has merged a state that no join under way makes old.
+    /// It continues as a member, has merged the state of its own join, or has merged another state while no
+    /// join that ignores old events was running.
     is_member: bool,
-    /// Where the members of the snapshot were.
+    /// Addresses of the members in the snapshot.
     restored_addrs: OrderedSet<SocketAddr>,
     newcomer: events::Newcomer,
     chores: reaper::Chores,
@@ -120,13 +120,13 @@ pub struct Serf {
 }
 
 impl Serf {
-    /// A node that is not in any cluster yet. Delivers its own member-join (through the coalescer).
+    /// Creates a node that is not in a cluster yet. Outputs its own member-join, through the coalescer.
     ///
-    /// `seed` decides all of its choices.
+    /// `seed` determines all random choices.
     ///
     /// # Errors
-    /// What makes the reference refuse to start: tags too long, an event limit above 9216, a
-    /// protocol out of range; the reference's words (agent spec 4.4).
+    /// Returns the reference's error text (agent spec 4.4) if the tags are too long, the event size limit
+    /// exceeds 9216, or the protocol is out of range.
     pub fn new(
         mut config: Config,
         envelope: Envelope,
@@ -155,7 +155,7 @@ impl Serf {
         Ok(serf)
     }
 
-    /// A node that knows of no other.
+    /// Creates a node that knows no other node.
     fn at_rest(config: Config, swim: Swim, rng: Rng, encrypted: bool, now: Instant) -> Self {
         let member_coalescer =
             MemberCoalescer::new(config.coalesce_period, config.quiescent_period);
@@ -215,7 +215,7 @@ impl Serf {
         }
     }
 
-    /// Something happened. Poll outputs until empty afterwards. After [`Input::Timeout`] the next timeout is
+    /// Handles an input. Poll outputs until empty afterwards. After [`Input::Timeout`] the next timeout is
     /// later than `now`.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         let is_timeout = matches!(input, Input::Timeout);
@@ -237,7 +237,7 @@ impl Serf {
             Input::Timeout => {
                 self.renew_digests(now);
                 self.swim.handle_timeout(now);
-                // What the membership layer found may end what would be overdue here.
+                // An output of the membership layer may cancel something that is due here.
                 self.handle_swim_outputs(now);
                 self.do_what_is_due(now);
             }
@@ -257,12 +257,12 @@ impl Serf {
         debug_assert!(!is_timeout || self.poll_timeout().is_none_or(|due| due > now));
     }
 
-    /// The next thing to do.
+    /// Returns the next output.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When [`Input::Timeout`] is due. Changed by [`Self::handle_input`] alone.
+    /// Returns the time of the next [`Input::Timeout`]. Only [`Self::handle_input`] changes it.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = [
             self.asked.deadline(),
@@ -286,49 +286,49 @@ impl Serf {
         own.into_iter().flatten().min()
     }
 
-    /// Whether the node goes on from a snapshot that knows it as a member of a cluster: joins that
-    /// nobody asks for at that moment then ignore no user events from before them.
+    /// Whether the node continues from a snapshot in which it was a member of a cluster. If so, joins that no
+    /// operator requested do not ignore old user events.
     pub fn continues(&self) -> bool {
         self.continues
     }
 
-    /// Whether it looks for a member that the snapshot knows.
+    /// Whether the node tries to rejoin a member from the snapshot.
     pub fn is_rejoining(&self) -> bool {
         self.rejoin.is_some()
     }
 
-    /// The local node's name.
+    /// Returns the local node's name.
     pub fn local_name(&self) -> &NodeName {
         &self.config.name
     }
 
-    /// The local node's tags.
+    /// Returns the local node's tags.
     pub fn tags(&self) -> &Tags {
         &self.config.tags
     }
 
-    /// Life of the node.
+    /// Returns the lifecycle state of the node.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// All members, in byte order of their names.
+    /// Iterates over all members in byte order of their names.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().map(|record| &record.member)
     }
 
-    /// One member.
+    /// Returns a member by name.
     pub fn member(&self, name: &[u8]) -> Option<&Member> {
         self.members.member(name)
     }
 
-    /// Where a node is, if this node has heard of it: its own place, and those of the nodes that it
-    /// has probed. `None` for all if coordinates are off.
+    /// Returns the coordinate of a node, if known: the local node's, or that of a node which this node has
+    /// probed. Always `None` if coordinates are disabled.
     pub fn coordinate(&self, name: &[u8]) -> Option<&Coordinate> {
         self.places.as_ref()?.place(name, self.local_name())
     }
 
-    /// Figures for `info`.
+    /// Returns the statistics for `info`.
     pub fn stats(&self) -> Stats {
         Stats {
             members: self.members.len(),
@@ -346,24 +346,24 @@ impl Serf {
         }
     }
 
-    /// Values since the last call, those of the membership layer included.
+    /// Takes the values measured since the last call, including those of the membership layer.
     pub fn take_samples(&mut self) -> Vec<Sample> {
         let mut samples = self.samples.take();
         samples.extend(self.swim.take_samples().into_iter().map(Sample::Swim));
         samples
     }
 
-    /// Counters of this layer since the start.
+    /// Returns the counters of this layer since the start.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// The membership layer, to look at.
+    /// Returns the membership layer for inspection.
     pub fn swim(&self) -> &Swim {
         &self.swim
     }
 
-    /// Panics (in debug builds and tests) if the tables contradict each other.
+    /// Panics (in debug builds and tests) if internal state is inconsistent.
     pub fn check_invariants(&self) {
         if !cfg!(debug_assertions) {
             return;
@@ -448,7 +448,7 @@ impl Serf {
         self.record_due_clock(now);
     }
 
-    /// Ends a call: nothing is left to handle, and the timers are as they must be.
+    /// Finishes a call: handles pending outputs of the membership layer and updates the timers.
     fn settle(&mut self, now: Instant) {
         self.handle_swim_outputs(now);
         self.arm_chores(now);
@@ -460,7 +460,7 @@ impl Serf {
         self.outputs.push_back(Output::CommandEnded { id, result });
     }
 
-    /// Counts a well-formed message that a rule forbids.
+    /// Counts and logs a well-formed message that a rule forbids.
     fn refuse(&mut self, what: &str) {
         log::debug!(target: "serf", "Refusing a {what}");
         self.counters.dropped_refused += 1;

@@ -1,4 +1,4 @@
-//! Network coordinates (gossip spec 5.13): the formulas, and what is kept of each member.
+//! Network coordinates (gossip spec 5.13): the formulas, and the stored coordinates of members.
 
 pub(super) mod places;
 mod vivaldi;

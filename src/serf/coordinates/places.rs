@@ -1,4 +1,4 @@
-//! Where nodes are in the space of round trips, as learnt from the acks of probes (gossip spec 5.13).
+//! The coordinates of this node and of other members, learned from the acks of probes (gossip spec 5.13).
 
 use super::{CoordinateClient, Latencies};
 use crate::ordered::OrderedMap;
@@ -10,7 +10,7 @@ use crate::time::Duration;
 use crate::wire::coordinate::Coordinate;
 use crate::wire::{DecodeError, NodeName};
 
-/// The own coordinate and what is known of the members that were probed.
+/// This node's coordinate, and those of the members that were probed.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Places {
     client: CoordinateClient,
@@ -19,7 +19,7 @@ pub(in crate::serf) struct Places {
 
 #[derive(Debug)]
 struct Probed {
-    /// The last one.
+    /// The last coordinate received.
     coordinate: Coordinate,
     latencies: Latencies,
 }
@@ -43,7 +43,7 @@ impl Places {
 }
 
 impl Serf {
-    /// A member has answered a ping and said where it is, or something that is no place.
+    /// Processes the coordinate in an ack, or the error of decoding it.
     pub(in crate::serf) fn learn_place(
         &mut self,
         node: &NodeName,
@@ -82,7 +82,7 @@ impl Serf {
         self.tell_own_place();
     }
 
-    /// What acks of this node carry from now on.
+    /// Sets the coordinate that this node's acks carry from now on.
     pub(in crate::serf) fn tell_own_place(&mut self) {
         let own = self.places.as_ref().map(|places| places.client.own());
         self.repair.set_coordinate(own.map(Coordinate::encode));

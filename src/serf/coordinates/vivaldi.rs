@@ -1,35 +1,35 @@
 //! Network coordinates: Vivaldi with height, adjustment and gravity (gossip spec 5.13; Dabek et al.,
 //! "Vivaldi: a decentralized network coordinate system", 2004).
 //!
-//! Distances are seconds. The formulas are applied in the spec's order, operation by operation, so
-//! that a node reaches the very numbers that a reference would.
+//! Distances are in seconds. The formulas are applied in the spec's order, operation by operation, so that
+//! the results equal the reference's bit for bit.
 
 use crate::rng::Rng;
 use crate::time::Duration;
 use crate::wire::coordinate::{Coordinate, DIMENSIONS};
 
-/// Error of a node that knows nothing, and the bound of the error.
+/// Initial error, and upper bound of the error.
 pub const ERROR_MAX: f64 = 1.5;
-/// Least height, in seconds: what an access link adds at least.
+/// Minimum height, in seconds: the least latency of an access link.
 pub const HEIGHT_MIN: f64 = 10.0e-6;
-/// Weight of a sample in the error, and in the position.
+/// Weights of a sample in the error (`CONFIDENCE`) and in the position (`FORCE`).
 const CONFIDENCE: f64 = 0.25;
 const FORCE: f64 = 0.25;
-/// Samples that the adjustment averages over.
+/// Number of samples in the adjustment's average.
 const ADJUSTMENT_WINDOW: usize = 20;
-/// Round trips kept per node for the median filter.
+/// Number of round trips per node in the median filter.
 const LATENCY_SAMPLES: usize = 3;
 /// Distance from the origin at which gravity is one second.
 const GRAVITY_RHO: f64 = 150.0;
-/// Distances and round trips below this count as this.
+/// Lower bound for distances and round trips in the formulas, in seconds.
 const ZERO: f64 = 1.0e-6;
-/// The longest round trip that is believed.
+/// Longest round trip accepted.
 pub const RTT_MAX: Duration = Duration::from_secs(10);
 
 /// Why a sample was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Something in the coordinate is not a finite number.
+    /// The coordinate contains a number that is not finite.
     Invalid,
     /// The round trip is longer than [`RTT_MAX`].
     RoundTrip(Duration),
@@ -66,21 +66,21 @@ fn difference(a: &[f64; DIMENSIONS], b: &[f64; DIMENSIONS]) -> [f64; DIMENSIONS]
     std::array::from_fn(|axis| a[axis] - b[axis])
 }
 
-/// Distance without adjustments.
+/// Returns the distance without adjustments, in seconds.
 fn raw_distance(a: &Coordinate, b: &Coordinate) -> f64 {
     magnitude(&difference(&a.vec, &b.vec)) + a.height + b.height
 }
 
-/// The estimated round trip between two nodes, in whole nanoseconds.
+/// Returns the estimated round-trip time between two nodes, in whole nanoseconds.
 pub fn distance(a: &Coordinate, b: &Coordinate) -> Duration {
     let raw = raw_distance(a, b);
     let adjusted = raw + a.adjustment + b.adjustment;
     let seconds = if adjusted > 0.0 { adjusted } else { raw };
-    // Truncated as the reference does; a float cast saturates and turns NaN into 0.
+    // Truncates as the reference does; the cast saturates and turns NaN into 0.
     Duration::from_nanos((seconds * 1.0e9) as u64)
 }
 
-/// Pushes `a` away from `b` by `force` (or pulls, if negative).
+/// Moves `a` away from `b` by `force`, or towards it if negative.
 fn apply_force(a: &mut Coordinate, force: f64, b: &Coordinate, rng: &mut Rng) {
     let (direction, separation) = direction(&a.vec, &b.vec, rng);
     for (component, unit) in a.vec.iter_mut().zip(direction) {
@@ -91,8 +91,8 @@ fn apply_force(a: &mut Coordinate, force: f64, b: &Coordinate, rng: &mut Rng) {
     }
 }
 
-/// The unit vector from `b` to `a` and their distance. Two nodes in one place are parted in a
-/// random direction.
+/// Returns the unit vector from `b` to `a` and their distance. The vector is random if the two are at the
+/// same position.
 fn direction(
     a: &[f64; DIMENSIONS],
     b: &[f64; DIMENSIONS],
@@ -116,7 +116,7 @@ fn direction(
     (first_axis, 0.0)
 }
 
-/// The last round trips to a probed node.
+/// The last round-trip times to a probed node.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Latencies {
     /// In seconds, oldest first.
@@ -125,7 +125,7 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    /// The median of the last round trips, this one included.
+    /// Adds a round-trip time and returns the median of the last ones.
     fn filtered(&mut self, rtt_seconds: f64) -> f64 {
         if self.count == LATENCY_SAMPLES {
             self.samples.rotate_left(1);
@@ -135,7 +135,7 @@ impl Latencies {
         self.count += 1;
         let mut sorted = self.samples;
         let sorted = &mut sorted[..self.count];
-        // Three at most: no matter for a sort.
+        // Insertion sort: there are at most three samples.
         for end in 1..sorted.len() {
             for at in (1..=end).rev() {
                 if sorted[at - 1].total_cmp(&sorted[at]).is_gt() {
@@ -147,7 +147,7 @@ impl Latencies {
     }
 }
 
-/// The local node's coordinate and what it is computed from.
+/// The local node's coordinate, and the state for computing it.
 #[derive(Clone, Debug)]
 pub struct CoordinateClient {
     own: Coordinate,
@@ -168,26 +168,26 @@ impl Default for CoordinateClient {
 }
 
 impl CoordinateClient {
-    /// A node at the origin that knows nothing.
+    /// Creates a client with the initial coordinate, at the origin.
     pub fn new() -> Self {
         CoordinateClient::default()
     }
 
-    /// The local node's coordinate.
+    /// Returns the local node's coordinate.
     pub fn own(&self) -> &Coordinate {
         &self.own
     }
 
-    /// How often the coordinate had to be started afresh.
+    /// Returns the number of times the coordinate was reset.
     pub fn resets(&self) -> u64 {
         self.resets
     }
 
-    /// Learns from one round trip to a node whose coordinate is `other`; `latencies` are those to it.
-    /// Nothing changes if it is refused.
+    /// Updates the coordinate with one round trip to a node; `other` is the node's coordinate, `latencies`
+    /// its filter. Changes nothing on error.
     ///
     /// # Errors
-    /// Says what is wrong with the sample.
+    /// [`Refused::Invalid`] if `other` is not finite, [`Refused::RoundTrip`] if `rtt` exceeds [`RTT_MAX`].
     pub fn update(
         &mut self,
         latencies: &mut Latencies,
@@ -232,7 +232,7 @@ impl CoordinateClient {
             self.adjustments.iter().sum::<f64>() / (2.0 * ADJUSTMENT_WINDOW as f64);
     }
 
-    /// Pulls the whole constellation back to the origin, so that it does not drift.
+    /// Moves the coordinate towards the origin, so that the cluster as a whole does not drift.
     fn gravitate(&mut self, rng: &mut Rng) {
         let origin = Coordinate {
             error: 0.0,

@@ -1,7 +1,6 @@
-//! Gathering of events before handlers see them (gossip spec 5.15). Local only.
+//! Coalescing of events before handlers see them (gossip spec 5.15). Purely local.
 //!
-//! A batch ends when nothing new came for the quiescent period, or when its first event is one
-//! coalesce period old.
+//! A batch ends when no event arrived for the quiescent period, or one coalesce period after its first event.
 
 use crate::ordered::OrderedMap;
 use crate::serf::{
@@ -10,17 +9,17 @@ use crate::serf::{
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
-/// Events that a batch holds; beyond it the batch ends early.
+/// Most events in a batch; one more ends it early.
 const BATCH_EVENTS_MAX: usize = 4096;
-/// Bytes of names and payloads that a batch of user events holds; beyond it the batch ends early.
+/// Most bytes of names and payloads in a batch of user events; more end it early.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// When a batch ends.
+/// Timing of a batch.
 #[derive(Debug)]
 struct Window {
     period: Duration,
     quiescent: Duration,
-    /// End by the period and end by quiescence; `None`: no batch is open.
+    /// End by the coalesce period and end by the quiescent period; `None`: no batch is open.
     ends: Option<(Instant, Instant)>,
 }
 
@@ -51,30 +50,30 @@ impl Window {
     }
 }
 
-/// What happened to one member since the last batch.
+/// Changes of one member in the current batch.
 #[derive(Debug)]
 struct Change {
-    /// The last join, leave, failure or reap, if there was one.
+    /// The last join, leave, failure or reap in the batch, if any.
     turn: Option<MemberEventKind>,
-    /// Its tags, address or versions are others than at the first event of the batch.
+    /// Whether the batch has an update, or tags, address or versions changed between its events.
     updated: bool,
-    /// As it was at the last event.
+    /// The member at the last event.
     member: Member,
 }
 
-/// The changes of each member since the last batch.
+/// Coalescer of member events: merges the changes of each member in a batch.
 #[derive(Debug)]
 pub(in crate::serf) struct MemberCoalescer {
     window: Window,
     batch: OrderedMap<NodeName, Change>,
-    /// What was delivered last about each member; forgotten with the member.
+    /// Kind of the last event delivered for each member; removed when the member is reaped.
     delivered: OrderedMap<NodeName, MemberEventKind>,
-    /// Members of the last batch that nothing is delivered of.
+    /// Members of the last batch for which no event is delivered.
     unchanged: Vec<NodeName>,
 }
 
 impl Change {
-    /// What is delivered of it, if anything. `last`: what was delivered last about the member.
+    /// Returns the kind of event to deliver, if any. `last`: the kind last delivered for the member.
     fn outcome(&self, last: Option<MemberEventKind>) -> Option<MemberEventKind> {
         match self.turn {
             None => Some(MemberEventKind::Update),
@@ -85,7 +84,7 @@ impl Change {
     }
 }
 
-/// Whether two records of a member differ in nothing that an update would tell.
+/// Whether two records of a member are equal in everything that an update event reports.
 fn is_same(a: &Member, b: &Member) -> bool {
     (a.addr, a.versions) == (b.addr, b.versions) && a.tags == b.tags
 }
@@ -112,7 +111,7 @@ impl MemberCoalescer {
             self.batch.insert(member.name, change);
             return;
         };
-        // Who comes back as somebody else was updated, too, although nobody calls it so.
+        // A member that comes back with other tags counts as updated even without an update event.
         change.updated |= is_update || !is_same(&change.member, &member);
         if !is_update {
             change.turn = Some(kind);
@@ -120,7 +119,7 @@ impl MemberCoalescer {
         change.member = member;
     }
 
-    /// Ends the batch: an event for each kind in its fixed order, members by name.
+    /// Ends the batch: returns one event per kind, in the order of the kinds, members by name.
     fn flush(&mut self) -> Vec<MemberEvent> {
         self.window.ends = None;
         let mut by_kind: OrderedMap<MemberEventKind, Vec<Member>> = OrderedMap::new();
@@ -145,7 +144,7 @@ impl MemberCoalescer {
     }
 }
 
-/// The newest user events of each name since the last batch.
+/// Coalescer of user events: keeps only the newest of each name in a batch.
 #[derive(Debug)]
 pub(in crate::serf) struct UserCoalescer {
     window: Window,
@@ -164,8 +163,8 @@ impl UserCoalescer {
         }
     }
 
-    /// Takes an event in. Returns the events that a newer one of the same name replaces: the given
-    /// one itself, or all that the batch holds of the name.
+    /// Adds an event. Returns the events that are dropped in favour of newer ones with the same name: `event`
+    /// itself, or all of that name in the batch.
     fn put(&mut self, event: UserEvent, now: Instant) -> Vec<UserEvent> {
         self.window.note_event(now);
         let newest = self
@@ -191,7 +190,7 @@ impl UserCoalescer {
         self.events >= BATCH_EVENTS_MAX || self.bytes >= BATCH_BYTES_MAX
     }
 
-    /// Ends the batch: its events by time, those of one time by name.
+    /// Ends the batch: returns its events by time, events of equal time by name.
     fn flush(&mut self) -> Vec<UserEvent> {
         self.window.ends = None;
         self.events = 0;
@@ -208,7 +207,7 @@ fn size_of_event(event: &UserEvent) -> usize {
 }
 
 impl Serf {
-    /// A member event on its way to handlers.
+    /// Passes a member event to the coalescer, or delivers it if coalescing is off.
     pub(in crate::serf) fn deliver_member_event(
         &mut self,
         kind: MemberEventKind,
@@ -227,13 +226,13 @@ impl Serf {
         }
     }
 
-    /// A user event on its way to handlers.
+    /// Reports a user event for the journal and delivers it.
     pub(super) fn deliver_user_event(&mut self, event: UserEvent, now: Instant) {
         self.note_taken(&event);
         self.deliver_taken(event, now);
     }
 
-    /// The same for one that the journal has already.
+    /// Delivers a user event that is already in the journal.
     pub(super) fn deliver_taken(&mut self, event: UserEvent, now: Instant) {
         if !event.coalesce || self.user_coalescer.window.is_off() {
             self.deliver_in_order(event, now);
@@ -250,7 +249,7 @@ impl Serf {
         }
     }
 
-    /// Delivers all that is held back.
+    /// Delivers all events and queries that are held back.
     pub(in crate::serf) fn flush_events(&mut self) {
         self.flush_ordered_events();
         self.flush_ordered_queries();

@@ -1,18 +1,18 @@
-//! The way of a user event out of the core: in the order of Lamport times to the handler queue and
-//! to the RPC streams, unless it is coalesced.
+//! Hands user events over to the handler queue and RPC streams, in the order of Lamport times unless they are
+//! coalesced.
 
 use super::Ready;
 use crate::serf::{Event, Output, Serf, UserEvent};
 use crate::time::{Duration, Instant};
 
-/// Time in which what a node sends at once reaches all nodes of a local network: a few hops of some
-/// milliseconds each.
+/// Time in which an immediate broadcast reaches all nodes of a local network: a few hops of some milliseconds
+/// each.
 const HOP_PATIENCE: Duration = Duration::from_millis(50);
-/// What an event that waits costs beside its name and payload, in bytes.
+/// Bytes counted for a waiting event in addition to its name and payload.
 const EVENT_OVERHEAD_BYTES: usize = 128;
 
 impl Serf {
-    /// A new user event that is not coalesced: it goes when all earlier ones have gone.
+    /// Queues a new user event that is not coalesced; it is handed over after all earlier ones.
     pub(in crate::serf) fn deliver_in_order(&mut self, event: UserEvent, now: Instant) {
         let bytes = event.name.len() + event.payload.len() + EVENT_OVERHEAD_BYTES;
         let patience = self.gap_patience();
@@ -21,17 +21,17 @@ impl Serf {
         self.hand_over_ready_events(now);
     }
 
-    /// How long an event or a query waits for an earlier one that is missing.
+    /// Returns how long an event or a query waits for a missing earlier one.
     ///
-    /// Not only nodes that gossip at ticks alone make it wait for the next tick: news of this program
-    /// go to a few nodes at once, and chance passes some over, to which they come at the sender's
-    /// next tick. With [`HOP_PATIENCE`] alone, 342 of 25,000 events are out of order (50 nodes, 50
-    /// events a second, no loss); with an interval more it is 9.
+    /// The gossip interval is included for two reasons: nodes of the reference send only at ticks, and an
+    /// immediate broadcast of this program goes to a few random nodes, while the others get it at the
+    /// sender's next tick. With [`HOP_PATIENCE`] alone, 342 of 25,000 events are out of order (50 nodes, 50
+    /// events per second, no loss); with the interval added, 9 are.
     pub(in crate::serf) fn gap_patience(&self) -> Duration {
         HOP_PATIENCE + self.config.swim.gossip_interval
     }
 
-    /// Hands over the events for which no earlier one is missing, or not to be waited for any more.
+    /// Hands over the events that do not have to wait for an earlier one any longer.
     pub(in crate::serf) fn hand_over_ready_events(&mut self, now: Instant) {
         let ready = self.event_order.take_ready(now);
         self.hand_over_events(ready);
@@ -48,7 +48,7 @@ impl Serf {
         self.hand_over_each("user events", ready, Self::hand_over_event);
     }
 
-    /// Hands over what is ready, one by one.
+    /// Hands over the ready items one by one.
     pub(in crate::serf) fn hand_over_each<T>(
         &mut self,
         what: &str,
@@ -61,7 +61,7 @@ impl Serf {
         }
     }
 
-    /// Counts what had to go before what it waited for, and says so whenever the count has doubled.
+    /// Counts items handed over early because too many waited; logs a warning whenever the count has doubled.
     fn note_pushed_out(&mut self, what: &str, count: u64) {
         if count == 0 {
             return;
@@ -78,14 +78,14 @@ impl Serf {
         }
     }
 
-    /// Hands a user event over to handlers and RPC streams, and records it in the snapshot.
+    /// Hands a user event over to handlers and RPC streams and records it in the snapshot.
     ///
-    /// Every user event that is handed over passes through this function, in the order of the
-    /// hand-over. Recording here, and not when the event is taken in, means that a crash loses no
-    /// event that still waits in the core: it is not recorded, so other members may deliver it again.
+    /// All user events pass through this function, in the order of hand-over. Recording them here, and not
+    /// when they are accepted, means that a crash loses no event that still waits in the core: it is not
+    /// recorded, so other members may deliver it again.
     ///
-    /// Once the leave is recorded, nothing is handed over: it could not be recorded, and would be handed
-    /// over again after a restart that goes on from the snapshot.
+    /// Hands over nothing after the leave is recorded: the event could not be recorded and would be handed
+    /// over again after a restart from the snapshot.
     pub(in crate::serf) fn hand_over_event(&mut self, event: UserEvent) {
         if self.has_recorded_leave() {
             return;

@@ -1,20 +1,20 @@
-//! User events and the journal: the core tells of each event as soon as it takes it in, long before the
-//! coalescer hands it over, and takes back what a journal from an earlier life holds.
+//! User events and the journal: the core reports each event when it accepts it, possibly long before the
+//! coalescer hands it over, and takes back the events in the journal of an earlier run.
 
 use super::user::Verdict;
 use crate::serf::{Output, Serf, UserEvent};
 use crate::time::Instant;
 
 impl Serf {
-    /// An event is new and will be handed over, or coalesced away.
+    /// Reports a new event, which will be handed over or coalesced away.
     pub(in crate::serf) fn note_taken(&mut self, event: &UserEvent) {
         if self.config.journal {
             self.outputs.push_back(Output::Taken(event.clone()));
         }
     }
 
-    /// Remembers an event of an earlier life as seen; `is_coalescing`: it had not left the coalescer,
-    /// and goes there again.
+    /// Marks an event of an earlier run as seen. `is_coalescing`: it was still in the coalescer and returns
+    /// there.
     pub(in crate::serf) fn take_back(
         &mut self,
         event: UserEvent,
@@ -33,12 +33,12 @@ impl Serf {
         if is_coalescing {
             self.deliver_taken(event, now);
         } else {
-            // Journalled before a leave or a crash, and not handed over any more: the snapshot does not
-            // have it, and would let others send it again once the journal is done with it.
+            // Journalled before a leave or a crash and never handed over. Record it, or other members would
+            // send it again after the journal has processed it.
             if verdict == Verdict::New {
                 self.record_event(&event);
             }
-            // It runs from the journal: later ones need not wait for it.
+            // It runs from the journal, so later events need not wait for it.
             let patience = self.gap_patience();
             self.event_order.skip(event.ltime, patience, now);
             self.hand_over_ready_events(now);

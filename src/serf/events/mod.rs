@@ -1,4 +1,4 @@
-//! User events between their arrival and the handlers (gossip spec 5.7, 5.15), and their identity.
+//! User events from arrival to hand-over (gossip spec 5.7, 5.15), and their identity.
 
 pub(super) mod coalesce;
 mod hand_over;
@@ -19,12 +19,12 @@ pub use seen::SeenEvents;
 
 use std::net::SocketAddr;
 
-/// How a user event or a query came to this node.
+/// How a user event or a query reached this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Somebody on this side fired or asked it.
+    /// Fired or asked by this node.
     Own,
-    /// By gossip, in a datagram from that address if it was one.
+    /// By gossip; from that address if it came in a datagram.
     Gossip(Option<SocketAddr>),
     /// In a state exchange.
     Exchange,

@@ -1,35 +1,35 @@
-//! User events that reach a node before it has exchanged states with anybody.
+//! User events that arrive before the node's first state exchange.
 //!
-//! A node that has just started cannot tell yet which user events are for it: its first exchange
-//! says what was before its join. Gossip may be faster than that, above all if the others still hold
-//! the node for alive from before its restart. So until the first exchange, events of others wait.
+//! A node that has just started cannot tell yet which user events are older than its join; only its first
+//! exchange tells it. Gossip may arrive earlier, above all if other nodes still consider the node alive from
+//! before its restart. So events of other nodes wait until the first exchange.
 
 use super::Source;
 use crate::serf::{LamportTime, Serf, UserEvent};
 use crate::swim::JoinId;
 use crate::time::{Duration, Instant};
 
-/// How long the first event waits at most: a node without an exchange by then may be alone for good,
-/// as one that others hold for a member and that does not know where to join.
+/// Longest time that the first event waits. A node without an exchange by then may never have one, for
+/// example if other nodes consider it a member while it has no address to join.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// Events that may wait; with one more, all go. As many as may wait for their order.
+/// Most waiting events, as in the order stage; one more releases all.
 const WAITING_EVENTS_MAX: usize = 1024;
-/// Bytes of names and payloads that may wait; beyond it, all go.
+/// Most bytes of waiting names and payloads; more release all.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
-/// What waits for the first exchange since the start.
+/// Events that wait for the first exchange since the start.
 #[derive(Debug)]
 pub(in crate::serf) enum Newcomer {
-    /// No state was merged yet.
+    /// Waits for the first merge of a state.
     Waiting {
         events: Vec<UserEvent>,
         bytes: usize,
-        /// When the events go without an exchange; `None`: there are none.
+        /// Time at which the events are released without an exchange; `None`: none wait.
         due: Option<Instant>,
-        /// A state was merged while this node's own join was under way.
+        /// A state was merged while this node's own join was in progress.
         has_merged: bool,
     },
-    /// A state was merged, or the time is over: nothing waits any more.
+    /// A state was merged, or the wait timed out; events no longer wait.
     Settled,
 }
 
@@ -52,7 +52,7 @@ impl Newcomer {
         }
     }
 
-    /// Keeps an event if events wait; else gives it back.
+    /// Holds an event if events wait; otherwise returns it.
     fn hold(&mut self, event: UserEvent, source: Source, now: Instant) -> Option<UserEvent> {
         match self {
             Newcomer::Waiting {
@@ -67,8 +67,8 @@ impl Newcomer {
         }
     }
 
-    /// A state was merged before this node's own join is through, which would say what is old. It may
-    /// never be, where none of its targets runs: the wait for it is bounded, too.
+    /// Notes that a state was merged while this node's own join, which determines the old events, is in
+    /// progress. If none of its targets runs, the join never succeeds, so the wait for it is bounded, too.
     fn note_merged(&mut self, now: Instant) {
         if let Newcomer::Waiting {
             due, has_merged, ..
@@ -89,7 +89,7 @@ impl Newcomer {
         )
     }
 
-    /// Whether a state was merged since the start, or the wait for it is over.
+    /// Whether a state was merged since the start, or the wait for it timed out.
     pub(in crate::serf) fn is_settled(&self) -> bool {
         matches!(self, Newcomer::Settled)
     }
@@ -112,7 +112,7 @@ impl Newcomer {
 }
 
 impl Serf {
-    /// A new user event on its way to handlers: it waits if this node has just started.
+    /// Delivers a new user event, or holds it if this node has just started.
     pub(in crate::serf) fn admit_user_event(
         &mut self,
         event: UserEvent,
@@ -126,11 +126,11 @@ impl Serf {
         }
     }
 
-    /// A whole state was merged, of a join of this node or of somebody else's exchange.
+    /// Notes that a full state was merged, from a join by this node or from any other exchange.
     pub(in crate::serf) fn note_merged_state(&mut self, initiated: Option<JoinId>, now: Instant) {
         let of_join = initiated.is_some_and(|join| self.join_ignores_old_events(join));
         if !of_join && self.joins.iter().any(|join| join.ignores_old_events()) {
-            // This node's own join is under way, and says what is old.
+            // This node's own join is in progress and will determine which events are old.
             self.newcomer.note_merged(now);
             return;
         }
@@ -138,7 +138,7 @@ impl Serf {
         self.release_held_events(now);
     }
 
-    /// Lets those go that have waited for long enough.
+    /// Releases the waiting events if their wait has timed out.
     pub(in crate::serf) fn release_overdue_events(&mut self, now: Instant) {
         if self.newcomer.deadline().is_some_and(|due| due <= now) {
             self.is_member |= self.newcomer.has_merged();
@@ -146,8 +146,7 @@ impl Serf {
         }
     }
 
-    /// Nothing waits for the first exchange any more: what is not from before it goes, the lowest time
-    /// first.
+    /// Ends the wait and delivers the events that are not from before the join, in the order of their times.
     pub(in crate::serf) fn release_held_events(&mut self, now: Instant) {
         let mut events = self.newcomer.settle();
         events.sort_by_key(|event| event.ltime);

@@ -1,11 +1,11 @@
-//! A stage that hands items over in the order of their Lamport times, as far as waiting a short time
-//! for a missing one achieves it.
+//! Reorder buffer: hands items over in the order of their Lamport times, as far as a short wait for missing
+//! ones achieves it.
 //!
-//! Times are consecutive but for concurrency, so a time that is missing below one that has arrived
-//! is probably on its way: packets overtake each other, and senders pack the newest message first.
-//! An item waits until no time below its own is missing, or until its patience is over; then what is
-//! still missing is given up. An item whose time was passed already waits until the end of the
-//! loop's turn, so that the late ones of one turn come in their order, too.
+//! Times are consecutive except for concurrent ones. So a missing time below one that has arrived is probably
+//! in flight: packets overtake each other, and senders pack the newest message first. An item waits until no
+//! earlier time is missing, or until its patience is over; then the times that are still missing are given
+//! up. An item whose time was passed already waits until the end of the loop's turn, so that late items of
+//! one turn are also in order.
 
 use std::cmp::Ordering;
 
@@ -13,49 +13,50 @@ use crate::ordered::OrderedMap;
 use crate::serf::LamportTime;
 use crate::time::{Duration, Instant};
 
-/// Items that wait; beyond it all go. Two seconds of 500 a second; every one holds back all behind it.
+/// Most waiting items; one more releases all. Enough for two seconds of 500 items per second behind one
+/// missing item.
 pub(in crate::serf) const WAITING_MAX: usize = 1024;
-/// Bytes that the waiting items take, by the caller's count; beyond it all go.
+/// Most bytes of waiting items, as counted by the caller; more release all.
 pub(in crate::serf) const WAITING_BYTES_MAX: usize = 1 << 20;
-/// Wait of an item whose time was passed: any timeout that is handled later ends it.
+/// Wait of an item whose time was passed: ends at the next timeout that is handled.
 const LATE_PATIENCE: Duration = Duration::from_nanos(1);
 
-/// What waits at one time.
+/// The items of one Lamport time.
 #[derive(Debug)]
 struct Slot<T> {
-    /// When times below are given up.
+    /// When missing times below this one are given up.
     due: Instant,
-    /// Empty if it is known only that the time is not missing.
+    /// Empty for a time that only has to be marked as not missing.
     items: Vec<T>,
     bytes: usize,
 }
 
-/// Items that may go, in their order.
+/// Items to hand over, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::serf) struct Ready<T> {
     pub(in crate::serf) items: Vec<T>,
-    /// How many of them go after one of a later time.
+    /// Number of items handed over after one of a later time.
     pub(in crate::serf) out_of_order: u64,
-    /// How many had to go because too much waited.
+    /// Number of items released because too many waited.
     pub(in crate::serf) pushed_out: u64,
 }
 
-/// The stage. `T` is what is handed over.
+/// Reorder buffer for items of type `T`.
 #[derive(Debug)]
 pub(in crate::serf) struct InOrder<T> {
-    /// The lowest time that may be missing. Times below arrived or were given up.
+    /// The lowest time that may be missing. Earlier times have arrived or were given up.
     next: LamportTime,
     waiting: OrderedMap<LamportTime, Slot<T>>,
-    /// Items and empty slots.
+    /// Number of items plus number of empty slots.
     count: usize,
     bytes: usize,
-    /// The earliest of the slots' times.
+    /// Earliest due time of all slots.
     due: Option<Instant>,
-    /// The latest time that was handed over.
+    /// Highest time handed over.
     latest: LamportTime,
-    /// Since something was taken last, all times up to this one have turned out not to be missing.
+    /// Times up to this one were found not to be missing since the last [`Self::take_ready`].
     passed: Option<LamportTime>,
-    /// Something has been taken in since: more may follow in this turn.
+    /// Something was added since the last [`Self::take_ready`]: more may follow in this turn of the loop.
     arriving: bool,
 }
 
@@ -79,8 +80,8 @@ fn after(time: LamportTime) -> LamportTime {
 }
 
 impl<T> InOrder<T> {
-    /// Takes an item in. [`Self::take_ready`] has to follow. `patience`: how long it waits for times
-    /// below; `bytes`: what it counts for [`WAITING_BYTES_MAX`].
+    /// Adds an item. `patience`: how long it waits for earlier times; `bytes`: its share of
+    /// [`WAITING_BYTES_MAX`]. The caller must call [`Self::take_ready`] afterwards.
     pub(in crate::serf) fn offer(
         &mut self,
         time: LamportTime,
@@ -98,8 +99,8 @@ impl<T> InOrder<T> {
         self.bytes += bytes;
     }
 
-    /// A time is not missing, although nothing of it is handed over here. [`Self::take_ready`] has
-    /// to follow.
+    /// Marks a time as not missing without adding an item. The caller must call [`Self::take_ready`]
+    /// afterwards.
     pub(in crate::serf) fn skip(&mut self, time: LamportTime, patience: Duration, now: Instant) {
         self.arriving = true;
         if time >= self.next {
@@ -127,7 +128,7 @@ impl<T> InOrder<T> {
         slot
     }
 
-    /// No time below is missing any more. [`Self::take_ready`] has to follow.
+    /// Marks all times below `time` as not missing. The caller must call [`Self::take_ready`] afterwards.
     pub(in crate::serf) fn skip_below(&mut self, time: LamportTime) {
         self.arriving = true;
         if time > self.next {
@@ -136,13 +137,13 @@ impl<T> InOrder<T> {
         }
     }
 
-    /// Another node has stated its clock, which is one ahead of all times that it has seen, and the
-    /// lowest time, not below [`Self::next`], that it remembers of those. [`Self::take_ready`] has
-    /// to follow.
+    /// Processes the event state of another node: its clock, which is one ahead of all times it has seen, and
+    /// the lowest time not below [`Self::next`] that it remembers. The caller must call [`Self::take_ready`]
+    /// afterwards.
     ///
-    /// A node that knows of no time yet starts with what the other remembers. Another one that
-    /// learns of times only by the clock does not wait for them: the other has ignored or forgotten
-    /// them.
+    /// A node that knows no time yet starts with the lowest time that the other node remembers. Any other
+    /// node, if nothing waits in it, skips the times below the clock when the other node remembers none of
+    /// them: it has ignored or forgotten them.
     pub(in crate::serf) fn note_state(&mut self, clock: LamportTime, lowest: Option<LamportTime>) {
         let knows_nothing = self.next == LamportTime(1);
         match lowest {
@@ -152,18 +153,18 @@ impl<T> InOrder<T> {
         }
     }
 
-    /// The lowest time that may be missing.
+    /// Returns the lowest time that may be missing.
     pub(in crate::serf) fn next(&self) -> LamportTime {
         self.next
     }
 
-    /// When [`Self::take_ready`] is due.
+    /// Returns when [`Self::take_ready`] must be called.
     pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Takes what need not wait any longer. Patience ends only when nothing was taken in since the last
-    /// call, at a timeout: what is missing may come next in the same turn, if the loop was held up.
+    /// Takes the items that need not wait any longer. Patience ends only at a timeout, when nothing was added
+    /// since the last call: if the loop was delayed, the missing item may follow in the same turn.
     pub(in crate::serf) fn take_ready(&mut self, now: Instant) -> Ready<T> {
         let full = self.count > WAITING_MAX || self.bytes > WAITING_BYTES_MAX;
         let timeout = !std::mem::take(&mut self.arriving);
@@ -176,13 +177,13 @@ impl<T> InOrder<T> {
         self.take_up_to(last, full)
     }
 
-    /// Takes all that waits.
+    /// Takes all waiting items.
     pub(in crate::serf) fn take_all(&mut self) -> Ready<T> {
         let last = self.waiting.last_key_value().map(|(time, _)| *time);
         self.take_up_to(last, false)
     }
 
-    /// Takes all up to a time, and what follows from there on without a gap.
+    /// Takes all items up to a time, and those that follow without a gap.
     fn take_up_to(&mut self, last: Option<LamportTime>, full: bool) -> Ready<T> {
         let last = last.max(self.passed.take());
         let mut ready = Ready {
@@ -192,7 +193,7 @@ impl<T> InOrder<T> {
         };
         let mut taken = false;
         while let Some((&time, _)) = self.waiting.first_key_value() {
-            // What is of one time has no order.
+            // Items of equal time have no order among each other.
             let is_next = time == self.next || time == self.latest;
             if Some(time) > last && !is_next {
                 break;
@@ -222,7 +223,7 @@ impl<T> InOrder<T> {
         ready
     }
 
-    /// Panics if the counts contradict what waits.
+    /// Panics if the counts do not match the waiting items.
     pub(in crate::serf) fn check_invariants(&self) {
         let counts = self.waiting.values().map(|slot| slot.items.len().max(1));
         assert_eq!(counts.sum::<usize>(), self.count);
@@ -250,7 +251,7 @@ mod tests {
         LamportTime(time)
     }
 
-    /// A stage that has handed over all times below one.
+    /// Makes a buffer that has passed all times below `next`.
     fn from(next: u64) -> InOrder<u64> {
         let mut order = InOrder::default();
         order.skip_below(t(next));
@@ -279,7 +280,7 @@ mod tests {
             assert_eq!(take(&mut order, time), [time]);
             assert_eq!(order.deadline(), None);
         }
-        // A time that is known to have nothing for this stage is no gap either.
+        // A time that was skipped is not a gap.
         order.skip(t(6), PATIENCE, at(6));
         assert_eq!(take(&mut order, 6), NONE);
         offer(&mut order, &[7], 6);
@@ -292,14 +293,14 @@ mod tests {
         let mut order = from(1);
         offer(&mut order, &[3], 1);
         assert_eq!(take(&mut order, 1), NONE);
-        // Long after its patience: what is missing is among what the turn reads.
+        // Long after its patience ended, the missing items may still arrive in the same turn.
         offer(&mut order, &[4], 9_000);
         assert_eq!(order.take_ready(at(9_000)).items, NONE);
         offer(&mut order, &[2], 9_000);
         assert_eq!(order.take_ready(at(9_000)).items, NONE);
         offer(&mut order, &[1], 9_000);
         assert_eq!(take(&mut order, 9_000), [1, 2, 3, 4]);
-        // Nothing more came.
+        // Nothing more arrived.
         offer(&mut order, &[6], 9_001);
         assert_eq!(order.take_ready(at(9_900)).items, NONE);
         assert_eq!(take(&mut order, 9_900), [6]);
@@ -323,7 +324,7 @@ mod tests {
         offer(&mut order, &[14, 11], 20);
         assert_eq!(order.deadline(), Some(at(55)));
         assert_eq!(take(&mut order, 54), NONE);
-        // The patience of 12 is over, which gives 10 up. 13 is still waited for, until 70.
+        // The patience of 12 is over, which gives up 10. 13 is still waited for, until 70.
         assert_eq!(take(&mut order, 55), [11, 12]);
         assert_eq!(order.deadline(), Some(at(70)));
         offer(&mut order, &[13], 60);
@@ -347,11 +348,11 @@ mod tests {
     fn late_ones_of_a_turn_come_in_their_order() {
         let mut order = from(10);
         offer(&mut order, &[7, 5, 10, 6, 5], 1);
-        // They wait for the end of the turn, and 10 with them.
+        // They wait for the end of the turn, and 10 waits with them.
         assert_eq!(take(&mut order, 1), NONE);
         let ready = order.take_ready(at(1) + LATE_PATIENCE);
         assert_eq!(ready.items, [5, 5, 6, 7, 10]);
-        // Nothing has gone before them.
+        // Nothing was handed over before them.
         assert_eq!(ready.out_of_order, 0);
         offer(&mut order, &[9, 8, 10], 2);
         assert_eq!(take(&mut order, 2), NONE);
@@ -385,7 +386,7 @@ mod tests {
         assert_eq!(ready.out_of_order, 0);
         order.check_invariants();
 
-        // What only marks a time counts as well, and bytes do.
+        // Slots that only mark a time count as well, and so do bytes.
         let mut order: InOrder<u64> = from(10);
         for time in 0..=WAITING_MAX as u64 {
             order.skip(t(12 + 2 * time), PATIENCE, at(0));
@@ -414,19 +415,19 @@ mod tests {
 
     #[test]
     fn the_state_of_another_node_tells_what_is_missing() {
-        // A node that knows nothing yet starts with what the other remembers, if it does.
+        // A node that knows no time yet starts with the lowest time that the other remembers, if any.
         for (clock, lowest, next) in [(1, None, 1), (500, None, 500), (500, Some(490), 490)] {
             let mut order: InOrder<u64> = InOrder::default();
             order.note_state(t(clock), lowest.map(t));
             assert_eq!(order.next(), t(next));
         }
-        // One that does misses what is between; but not what the other has forgotten.
+        // Otherwise the times in between are missing, except those that the other has forgotten.
         let mut order = from(480);
         order.note_state(t(500), Some(t(490)));
         assert_eq!(order.next(), t(480));
         order.note_state(t(500), None);
         assert_eq!(order.next(), t(500));
-        // What waits is later than the state.
+        // The waiting item is later than the state.
         offer(&mut order, &[505], 0);
         order.note_state(t(504), None);
         assert_eq!(order.next(), t(500));

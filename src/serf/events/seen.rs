@@ -1,5 +1,5 @@
-//! The user events that a node has handed over lately, as its snapshot keeps them: by time and hash,
-//! so that after a restart the node tells those that it missed from those that it had.
+//! User events handed over recently, as stored in the snapshot: by time and hash, so that after a restart the
+//! node can tell missed events from those it had.
 
 use crate::ordered::OrderedMap;
 use crate::serf::limits::{BUFFER_SLOTS, RING_EVENTS_MAX};
@@ -7,8 +7,7 @@ use crate::wire::serf::LamportTime;
 
 /// User events that were handed over, by time, as hashes ([`crate::serf::event_hash`]).
 ///
-/// Reaches as far back as nodes remember events: 512 times. It holds 16,384 events at most, as
-/// the memory of a running node.
+/// Covers the last 512 times and at most 16,384 events, like the memory of a running node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeenEvents {
     by_time: OrderedMap<LamportTime, Vec<u64>>,
@@ -16,8 +15,8 @@ pub struct SeenEvents {
 }
 
 impl SeenEvents {
-    /// Adds an event. Returns the time up to which events had to be given up for want of room, if
-    /// any: it cannot be told any more which of these were handed over.
+    /// Adds an event. If old events had to be dropped for lack of space, returns the highest time among them:
+    /// up to it, the set is incomplete.
     pub fn insert(&mut self, ltime: LamportTime, hash: u64) -> Option<LamportTime> {
         let hashes = self.by_time.get_or_insert_with(ltime, Vec::new);
         if hashes.contains(&hash) {
@@ -38,7 +37,7 @@ impl SeenEvents {
         given_up
     }
 
-    /// Forgets the events of all times below the given one.
+    /// Drops the events of all times below `ltime`.
     pub fn forget_below(&mut self, ltime: LamportTime) {
         while self
             .by_time
@@ -53,12 +52,12 @@ impl SeenEvents {
         }
     }
 
-    /// The latest time of an event, if there is any.
+    /// Returns the latest time of an event, if any.
     pub fn latest(&self) -> Option<LamportTime> {
         self.by_time.last_key_value().map(|(ltime, _)| *ltime)
     }
 
-    /// All events, by time.
+    /// Iterates over all events, by time.
     pub fn iter(&self) -> impl Iterator<Item = (LamportTime, u64)> {
         let by_time = self.by_time.iter();
         by_time.flat_map(|(ltime, hashes)| hashes.iter().map(|hash| (*ltime, *hash)))

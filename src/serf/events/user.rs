@@ -1,4 +1,4 @@
-//! User events: sending, taking in, and the memory of what was seen (gossip spec 5.7).
+//! User events: sending, receiving, and the memory of events already seen (gossip spec 5.7).
 
 use std::sync::Arc;
 
@@ -13,28 +13,28 @@ use crate::time::Instant;
 use crate::wire::name::Escaped;
 use crate::wire::serf::{RecentEvents, SerfMessage, UserEventMessage};
 
-/// Events of one time that are remembered; more are refused (gossip spec 8.7).
+/// Most events remembered per time; further ones are refused (gossip spec 8.7).
 const SLOT_EVENTS_MAX: usize = 1024;
-/// Bytes of one time's events that are remembered; an event beyond is refused.
+/// Most bytes of events remembered per time; an event beyond is refused.
 const SLOT_BYTES_MAX: usize = 1 << 20;
-/// Bytes that the whole memory takes. Beyond it the oldest times are given up for good.
+/// Most bytes of all remembered events. Beyond it the oldest times are dropped permanently.
 const RING_BYTES_MAX: usize = 4 << 20;
-/// What an event costs beside its name and payload.
+/// Bytes counted per event in addition to its name and payload.
 const EVENT_OVERHEAD_BYTES: usize = 48;
 
-/// What became of an event.
+/// Result of [`UserEventRing::put`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serf) enum Verdict {
     New,
-    /// Too old for anybody to tell whether it was seen before.
+    /// Too old to tell whether it was seen before.
     Old,
-    /// Of a time that this node passes over because it joined later. It is remembered, for others.
+    /// From before this node's join. Remembered in order to pass it on.
     Ignored,
     Seen,
     Full,
 }
 
-/// Name and payload.
+/// Name and payload of an event.
 type Body = (Box<[u8]>, Option<Box<[u8]>>);
 
 /// An event that was seen.
@@ -42,8 +42,8 @@ type Body = (Box<[u8]>, Option<Box<[u8]>>);
 struct StoredEvent {
     hash: u64,
     coalesce: bool,
-    /// `None`: it is only known that the event was seen, until somebody sends it again. Nobody is sent
-    /// it, and it does not count for the mark.
+    /// `None`: only the hash is known, from the snapshot, until the event is received again. Such an event is
+    /// not sent to others and does not count in the mark.
     body: Option<Body>,
 }
 
@@ -51,8 +51,8 @@ struct StoredEvent {
 struct Slot {
     events: Vec<StoredEvent>,
     bytes: usize,
-    /// Equal at two nodes if the events are that they can send. What nobody can send any more keeps no
-    /// two nodes apart.
+    /// Equal at two nodes that can send the same events of this time. Events without a body do not count, so
+    /// they do not make nodes differ.
     mark: u64,
 }
 
@@ -73,31 +73,31 @@ impl Slot {
 
 /// The events of the last 512 times.
 ///
-/// Kept by time instead of in a ring of slots: whatever a slot would still hold from the round
-/// before is too old to matter, and a quiet node pays nothing.
+/// A map by time instead of a ring of slots: what a slot of a ring would retain from the previous round is
+/// too old to matter, and a quiet node needs no memory.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct UserEventRing {
     slots: OrderedMap<LamportTime, Slot>,
     bytes: usize,
     count: usize,
-    /// Times below are ignored.
+    /// Events of earlier times are ignored.
     minimum: LamportTime,
-    /// Times below are forgotten for good.
+    /// Earlier times are forgotten permanently.
     forgotten_below: LamportTime,
 }
 
 impl UserEventRing {
-    /// Ignores all times below from now on.
+    /// Ignores all times below `minimum` from now on.
     pub(in crate::serf) fn raise_minimum(&mut self, minimum: LamportTime) {
         self.minimum = self.minimum.max(minimum);
     }
 
-    /// The first time that is not ignored.
+    /// Returns the first time that is not ignored.
     pub(in crate::serf) fn minimum(&self) -> LamportTime {
         self.minimum
     }
 
-    /// Remembers events of which only time and hash are known.
+    /// Adds events of which only time and hash are known.
     pub(in crate::serf) fn note_seen(&mut self, seen: &SeenEvents) {
         for (ltime, hash) in seen.iter() {
             let slot = self.slots.get_or_insert_with(ltime, Slot::default);
@@ -117,7 +117,7 @@ impl UserEventRing {
         self.shrink();
     }
 
-    /// Judges an event whose time was witnessed, and remembers it.
+    /// Classifies an event whose time was witnessed, and remembers it.
     pub(in crate::serf) fn put(
         &mut self,
         clock: Clock,
@@ -166,14 +166,14 @@ impl UserEventRing {
         Verdict::New
     }
 
-    /// The lowest time of which it is certain what this node has seen.
+    /// Returns the lowest time from which on this node knows all events that it has seen.
     pub(super) fn certain_from(&self, clock: Clock) -> LamportTime {
         let remembered = clock.now().0.saturating_sub(BUFFER_SLOTS);
         self.forgotten_below.max(LamportTime(remembered))
     }
 
-    /// The marks of the times from `first` to `last` of which this node can send an event, in their order.
-    /// Two marks of one time are equal if these events are.
+    /// Returns, in order, the marks of those times from `first` to `last` whose events this node can send.
+    /// Equal marks of a time mean equal events.
     pub(in crate::serf) fn marks(
         &self,
         first: LamportTime,
@@ -185,7 +185,7 @@ impl UserEventRing {
         used.map(|(ltime, slot)| (*ltime, slot.mark))
     }
 
-    /// The events of a time that may be sent to others.
+    /// Returns the events of a time that this node can send to others.
     pub(in crate::serf) fn messages(
         &self,
         ltime: LamportTime,
@@ -203,7 +203,7 @@ impl UserEventRing {
         })
     }
 
-    /// What a push/pull tells others.
+    /// Returns the events for a push/pull.
     pub(in crate::serf) fn recent(&self) -> Vec<Option<RecentEvents>> {
         let event = |stored: &StoredEvent| {
             let (name, payload) = stored.body.as_ref()?;
@@ -231,8 +231,8 @@ impl UserEventRing {
         }
     }
 
-    /// Keeps within the budget. A time that is given up must not be accepted again, or its events
-    /// would be delivered twice.
+    /// Drops the oldest times until the memory is within its limits. A dropped time must never be accepted
+    /// again, or its events would be delivered twice.
     fn shrink(&mut self) {
         while self.bytes > RING_BYTES_MAX || self.count > RING_EVENTS_MAX {
             let Some((ltime, slot)) = self.slots.pop_first() else {
@@ -256,10 +256,10 @@ impl UserEventRing {
 }
 
 impl Serf {
-    /// Fires an event of this node; returns its time.
+    /// Fires an event from this node; returns its time.
     ///
     /// # Errors
-    /// The reference's words; nothing has happened then.
+    /// Returns the reference's error text, and changes nothing, if the event exceeds a size limit.
     pub(in crate::serf) fn fire_user_event(
         &mut self,
         name: Vec<u8>,
@@ -287,7 +287,7 @@ impl Serf {
         Ok(ltime)
     }
 
-    /// Takes an event in. Tells whether it is new, so that others should hear of it.
+    /// Processes a user event; returns whether it is new and must be rebroadcast.
     pub(in crate::serf) fn handle_user_event(
         &mut self,
         message: UserEventMessage,
@@ -316,8 +316,8 @@ impl Serf {
             Verdict::Old => {
                 let name = Escaped(&message.name);
                 log::debug!(target: "serf", "Ignoring old event {name} at {}", message.ltime);
-                // A push/pull repeats what was seen long ago; gossip that late has met a flood, or
-                // comes from a part of the cluster that was cut off.
+                // A push/pull repeats events seen long ago. Gossip this late means a flood, or a part of the
+                // cluster that was cut off.
                 let gossiped = matches!(source, Source::Gossip(_));
                 self.counters.dropped_old_events += u64::from(gossiped);
                 return false;
@@ -341,7 +341,7 @@ impl Serf {
     }
 }
 
-/// The configured limit and the hard one, in the reference's words.
+/// Checks the configured and the hard size limit; returns the reference's error text.
 fn check_size(bytes: usize, limit: usize, what: &str, when: &str) -> Result<(), String> {
     if bytes > limit {
         return Err(format!(
@@ -349,7 +349,7 @@ fn check_size(bytes: usize, limit: usize, what: &str, when: &str) -> Result<(), 
         ));
     }
     if bytes > USER_EVENT_SIZE_MAX_BYTES {
-        // The newer releases' word; see the table of 5.7.
+        // The wording of newer releases; see the table of gossip spec 5.7.
         let kind = if when == "before" {
             "sane"
         } else {

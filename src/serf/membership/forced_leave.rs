@@ -1,9 +1,9 @@
-//! Making another node leave: for failed members at once, for members that seem to live only if they
-//! do not object.
+//! Force-leave of another node: immediate for failed members; for members that seem alive, only if they do
+//! not refute.
 //!
-//! A living node refutes a leave intent about itself with a join intent. So the intent goes out without
-//! the order to prune first, and whoever gave the command hears that the member is alive. Only if no
-//! objection comes within the broadcast timeout the member is taken for gone.
+//! A live node refutes a leave intent about itself with a join intent. So the intent is first sent without
+//! the prune flag. If the member refutes within the broadcast timeout, the command fails with the error that
+//! the member is alive; otherwise the member is considered gone.
 
 use super::leave::Waiter;
 use crate::serf::{CommandId, CommandResult, MemberStatus, Serf};
@@ -12,28 +12,28 @@ use crate::time::Instant;
 use crate::wire::NodeName;
 use crate::wire::serf::{LeaveIntent, SerfMessage};
 
-/// Commands that wait for an objection; one more ends as soon as its intent is spread. Clients have one
-/// command each under way, and there are 512 of them at most.
+/// Most commands that wait for a refutation; one more ends as soon as its intent is transmitted. Each of the
+/// at most 512 clients runs one command at a time.
 const CHALLENGES_MAX: usize = 512;
 
-/// A forced leave of a member that seems to live.
+/// A forced leave of a member that seems alive.
 #[derive(Debug)]
 pub(in crate::serf) struct Challenge {
     command: CommandId,
     node: NodeName,
     prune: bool,
     intent: BroadcastId,
-    /// The intent was spread.
+    /// The intent was transmitted.
     spread: bool,
-    /// The member has gone.
+    /// The member is gone.
     gone: bool,
-    /// When the member is asked once more, directly: the intent may have been lost, or carry no later
-    /// time than the member's own join, which it would not object to.
+    /// When to send the member the intent once more, directly: the first one may have been lost, or its time
+    /// may not exceed that of the member's own join, in which case the member does not refute.
     ask_again: Option<Instant>,
     deadline: Instant,
 }
 
-/// The forced leaves of members that seem to live, the oldest first.
+/// The forced leaves of members that seem alive, oldest first.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Challenges(Vec<Challenge>);
 
@@ -57,7 +57,7 @@ impl Serf {
         prune: bool,
         now: Instant,
     ) {
-        // Nobody has a name that is none; and this node would refute at once.
+        // No member has an invalid name, and this node would refute a leave of itself at once.
         let node = NodeName::new(node).ok();
         let Some(node) = node.filter(|node| node != self.local_name()) else {
             self.end_command(command, CommandResult::Done);
@@ -76,9 +76,9 @@ impl Serf {
         matches!(state, Some(NodeState::Alive | NodeState::Suspect))
     }
 
-    /// The node is gone, or nobody knows it: no objection is to be expected.
+    /// Marks a node as left without waiting for a refutation, because it is gone or unknown.
     fn declare_left(&mut self, command: CommandId, node: NodeName, prune: bool, now: Instant) {
-        // Asked before the member counts as leaving: it may be the only one there is.
+        // Checked before the member counts as leaving, because it may be the only other one.
         let somebody_listens = self.has_alive_peers();
         let encoded = self.take_own_leave_intent(node, prune, now);
         if somebody_listens {
@@ -104,7 +104,7 @@ impl Serf {
         self.broadcast_as(intent, encoded, Waiter::Challenge, now);
     }
 
-    /// The intent of a challenge was spread.
+    /// Notes that the intent of a challenge was transmitted.
     pub(in crate::serf) fn challenge_spread(&mut self, intent: BroadcastId, now: Instant) {
         let mut all = self.challenges.0.iter_mut();
         if let Some(challenge) = all.find(|challenge| challenge.intent == intent) {
@@ -113,7 +113,7 @@ impl Serf {
         }
     }
 
-    /// A join intent of a node has come.
+    /// Ends the challenges of a node whose join intent arrived.
     pub(in crate::serf) fn challenge_refuted(&mut self, node: &NodeName) {
         while let Some(challenge) = self.challenges.take(|challenge| challenge.node == *node) {
             self.waiters.remove(&challenge.intent);
@@ -126,7 +126,7 @@ impl Serf {
         self.end_command(challenge.command, CommandResult::Failed(why));
     }
 
-    /// A member has gone: nobody is left to object.
+    /// Notes that a member is gone and can no longer refute.
     pub(in crate::serf) fn challenge_met(&mut self, node: &NodeName, now: Instant) {
         for challenge in &mut self.challenges.0 {
             challenge.gone |= challenge.node == *node;
@@ -156,13 +156,13 @@ impl Serf {
         }
     }
 
-    /// Ends those to which nobody has objected in time.
+    /// Ends the challenges whose deadline has passed.
     pub(in crate::serf) fn end_due_challenges(&mut self, now: Instant) {
         self.ask_due_members_again(now);
         while let Some(due) = self.challenges.take(|one| one.deadline <= now) {
             self.waiters.remove(&due.intent);
             if self.members.status(due.node.as_bytes()) == MemberStatus::Alive {
-                // A state exchange has brought the objection.
+                // The refutation came through a state exchange.
                 self.end_as_alive(&due);
             } else if due.spread {
                 self.end_unopposed(due, now);

@@ -1,4 +1,4 @@
-//! Intents about nodes that this node does not know yet (gossip spec 5.6).
+//! Intents, and the buffer for intents about unknown nodes (gossip spec 5.6).
 
 use super::outcome::{IntentKind, IntentOutcome};
 use crate::ordered::{OrderedMap, OrderedSet};
@@ -8,7 +8,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{JoinIntent, LeaveIntent, SerfMessage};
 
-/// Names that the buffer holds; beyond it the oldest goes (gossip spec 8.7).
+/// Most names in the buffer; one more evicts the oldest (gossip spec 8.7).
 const ENTRIES_MAX: usize = 4096;
 
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub(in crate::serf) struct IntentBuffer {
 }
 
 impl IntentBuffer {
-    /// Keeps an intent unless one as new is there. Tells whether it was kept.
+    /// Stores an intent unless one at least as new is stored. Returns whether it was stored.
     pub(in crate::serf) fn put(
         &mut self,
         node: &NodeName,
@@ -50,12 +50,12 @@ impl IntentBuffer {
         true
     }
 
-    /// Takes out what is known of a node that has appeared.
+    /// Removes and returns the intent about a node that has appeared.
     pub(in crate::serf) fn take(&mut self, node: &NodeName) -> Option<(IntentKind, LamportTime)> {
         self.remove(node).map(|entry| (entry.kind, entry.ltime))
     }
 
-    /// Drops what is older than `age_max`.
+    /// Drops intents older than `age_max`.
     pub(in crate::serf) fn reap(&mut self, age_max: Duration, now: Instant) {
         while let Some((at, _)) = self.by_age.first() {
             if now.since(*at) <= age_max {
@@ -88,7 +88,7 @@ impl IntentBuffer {
 }
 
 impl Serf {
-    /// Somebody says that a node leaves. Tells whether others should hear of it.
+    /// Processes a leave intent; returns whether to rebroadcast it.
     pub(in crate::serf) fn handle_leave_intent(
         &mut self,
         intent: &LeaveIntent,
@@ -125,7 +125,7 @@ impl Serf {
         true
     }
 
-    /// Somebody says that a node has joined. Tells whether others should hear of it.
+    /// Processes a join intent; returns whether to rebroadcast it.
     pub(in crate::serf) fn handle_join_intent(
         &mut self,
         intent: &JoinIntent,
@@ -137,7 +137,7 @@ impl Serf {
             return false;
         }
         if node == self.local_name() && self.state != State::Alive {
-            // Nobody else can call this node back.
+            // Only this node itself can revoke its leave.
             return false;
         }
         match self.members.join_intent(node, *ltime) {
@@ -150,7 +150,7 @@ impl Serf {
         }
     }
 
-    /// Tells everybody that this node has joined, with the member clock's time.
+    /// Broadcasts that this node has joined, at the member clock's time.
     pub(super) fn broadcast_join(&mut self, now: Instant) {
         let intent = JoinIntent {
             ltime: self.member_clock.now(),

@@ -1,4 +1,4 @@
-//! Joining: one address after the other (gossip spec 4.12, 5.12).
+//! Join commands, which contact one address after the other (gossip spec 4.12, 5.12).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -8,28 +8,28 @@ use crate::serf::{CommandId, CommandResult, JoinTarget, Serf, State};
 use crate::swim::JoinId;
 use crate::time::Instant;
 
-/// Why joins fail after a leave.
+/// Error text of joins after a leave.
 const LEFT: &str = "Serf can't Join after Leave or Shutdown";
 
-/// A join command under way.
+/// A running join command.
 #[derive(Debug)]
 pub(in crate::serf) struct Join {
     command: CommandId,
-    /// The exchange that runs.
+    /// The running exchange.
     current: JoinId,
     target: JoinTarget,
-    /// What comes after it.
+    /// The targets that follow.
     rest: VecDeque<JoinTarget>,
     contacted: usize,
     failures: Vec<(JoinTarget, String)>,
     ignore_old_events: bool,
-    /// The targets that were members when the join began.
+    /// Addresses of the targets that were already members when the join began.
     members: OrderedSet<SocketAddr>,
     announce: bool,
 }
 
 impl Join {
-    /// Whether the exchange that runs ignores the user events from before it.
+    /// Whether the running exchange ignores the user events from before it.
     pub(in crate::serf) fn ignores_old_events(&self) -> bool {
         self.ignore_old_events && !self.members.contains(&self.target.addr)
     }
@@ -73,11 +73,11 @@ impl Serf {
         });
     }
 
-    /// The addresses among those of a join at which members are, as far as this node knows. What it has
-    /// not heard of their user events it has missed, and does not ignore.
+    /// Returns the addresses among `targets` that belong to known members. User events that this node has not
+    /// received from them were missed, so it does not ignore them.
     ///
-    /// None before this node is a member itself. Until then it may have heard of nodes by the gossip
-    /// of others that take it for its earlier life, but their events from before its join are not for it.
+    /// Empty before this node is a member itself. Until then it may know nodes through gossip from others
+    /// that take it for its earlier run, but their events from before its join are not for it.
     fn members_among(&self, targets: &[JoinTarget]) -> OrderedSet<SocketAddr> {
         if !self.is_member {
             return OrderedSet::new();
@@ -91,7 +91,7 @@ impl Serf {
         addrs.filter(is_member).collect()
     }
 
-    /// The exchange with one address ended.
+    /// Handles the end of the exchange with one address.
     pub(in crate::serf) fn handle_join_ended(
         &mut self,
         ended: JoinId,

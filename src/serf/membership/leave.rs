@@ -1,5 +1,4 @@
-//! Leaving, and forgetting members that were pruned (gossip spec 5.12). Making others leave is in
-//! [`super::forced_leave`].
+//! Graceful leave, and pruning of members (gossip spec 5.12). For force-leave see [`super::forced_leave`].
 
 use crate::serf::gossip::INTENTS;
 use crate::serf::{CommandId, CommandResult, LamportTime, MemberStatus, Serf, State};
@@ -8,24 +7,24 @@ use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{LeaveIntent, SerfMessage};
 
-/// Prunes that wait; beyond it further ones are dropped.
+/// Most prunes waiting; further ones are dropped.
 const PRUNES_MAX: usize = 4096;
 
-/// How far the leave is.
+/// Phase of a graceful leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serf) enum LeavePhase {
-    /// The intent is being spread.
+    /// The leave intent is being transmitted.
     Intent,
-    /// The membership layer says farewell.
+    /// The membership layer transmits its dead message about this node.
     Farewell,
-    /// The news has time to get around.
+    /// The leave has time to propagate.
     Propagate {
-        /// Until then.
+        /// End of the phase.
         until: Instant,
     },
 }
 
-/// Who waits for an intent to be spread.
+/// What waits for the transmission of an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serf) enum Waiter {
     Leave,
@@ -45,7 +44,7 @@ impl Serf {
             return;
         }
         self.state = State::Leaving;
-        // What waits for earlier ones, or for its batch, has no time to wait any more.
+        // Events that wait for earlier ones or for their batch cannot wait any longer.
         self.flush_ordered_events();
         self.flush_user_events();
         self.record_leave();
@@ -59,7 +58,7 @@ impl Serf {
         }
     }
 
-    /// Makes a leave intent, takes it over here, and returns it encoded.
+    /// Creates a leave intent, applies it locally, and returns it encoded.
     pub(super) fn take_own_leave_intent(
         &mut self,
         node: NodeName,
@@ -82,7 +81,7 @@ impl Serf {
         BroadcastId(self.last_broadcast_id)
     }
 
-    /// Spreads an intent under the id that was taken last.
+    /// Broadcasts an intent under the id that was allocated last.
     pub(super) fn broadcast_as(
         &mut self,
         id: BroadcastId,
@@ -90,7 +89,7 @@ impl Serf {
         waiter: Waiter,
         now: Instant,
     ) {
-        // Ids rise and the time is the same for all, so the first entry is due first.
+        // Ids increase and the timeout is the same for all, so the first entry is due first.
         let deadline = now + self.config.broadcast_timeout;
         self.waiters.insert(id, (deadline, waiter));
         if !self.broadcast(INTENTS, encoded.into(), Some(id), now) {
@@ -98,7 +97,7 @@ impl Serf {
         }
     }
 
-    /// A broadcast that somebody waits for was spread.
+    /// Handles the end of an intent's transmission.
     pub(in crate::serf) fn handle_broadcast_finished(&mut self, id: BroadcastId, now: Instant) {
         match self.waiters.remove(&id) {
             Some((_, Waiter::Leave)) => self.say_farewell(now),
@@ -127,7 +126,7 @@ impl Serf {
                     let why = "timed out broadcasting node removal".to_owned();
                     self.end_command(command, CommandResult::Failed(why));
                 }
-                // Ended by its own deadline, which is the same.
+                // Ends by its own deadline, which is the same.
                 Waiter::Challenge => {}
             }
         }
@@ -138,7 +137,7 @@ impl Serf {
         self.swim.leave(self.config.broadcast_timeout, now);
     }
 
-    /// The membership layer is through with the farewell.
+    /// Handles the end of the membership layer's leave.
     pub(in crate::serf) fn handle_leave_ended(&mut self, in_time: bool, now: Instant) {
         if self.leave_phase != Some(LeavePhase::Farewell) {
             return;
@@ -148,7 +147,7 @@ impl Serf {
         }
         let until = now + self.config.leave_propagate_delay;
         self.leave_phase = Some(LeavePhase::Propagate { until });
-        // Handlers of the own member-leave get the delay to start in.
+        // The delay lets handlers of the own member-leave start.
         self.flush_events();
     }
 
@@ -171,8 +170,7 @@ impl Serf {
         }
     }
 
-    /// Forgets a member that leaves or left: at once if it is gone, else after it had the time to
-    /// go.
+    /// Removes a member that leaves or left: at once if it is gone, otherwise after it had time to leave.
     pub(in crate::serf) fn prune(&mut self, node: &NodeName, now: Instant) {
         if node == self.local_name() {
             return;
@@ -185,7 +183,7 @@ impl Serf {
                     return;
                 }
                 let delay = self.config.broadcast_timeout + self.config.leave_propagate_delay;
-                // A delay of zero must not spin.
+                // A delay of zero must not cause a busy loop.
                 let due = now + delay.max(Duration::from_millis(1));
                 self.prunes.push_back((due, node.clone()));
             }
@@ -193,7 +191,7 @@ impl Serf {
         }
     }
 
-    /// Looks again at the members whose time to go is over.
+    /// Processes the prunes that are due.
     pub(in crate::serf) fn finish_due_prunes(&mut self, now: Instant) {
         while self.prunes.front().is_some_and(|(due, _)| *due <= now) {
             let Some((_, node)) = self.prunes.pop_front() else {
@@ -201,8 +199,8 @@ impl Serf {
             };
             match self.members.status(node.as_bytes()) {
                 MemberStatus::Left => self.erase_pruned(&node, now),
-                // A living node would have refuted by now. This one goes, or its silence has not
-                // been noticed yet.
+                // A live node would have refuted by now. Either it is leaving, or its failure is not detected
+                // yet.
                 MemberStatus::Leaving => self.prune(&node, now),
                 _ => {}
             }

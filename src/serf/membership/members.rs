@@ -1,4 +1,4 @@
-//! The members and what changes their status (gossip spec 5.5, 5.6).
+//! The members and their status changes (gossip spec 5.5, 5.6).
 
 use super::outcome::{IntentKind, IntentOutcome};
 use crate::ordered::{OrderedMap, OrderedSet};
@@ -7,14 +7,14 @@ use crate::swim::Node;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
-/// A member that comes back within this time after it failed is worth counting (gossip spec 9).
+/// A member that returns within this time after its failure counts as flapping (gossip spec 9).
 const FLAP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A member and what others need not know of it.
+/// A member, with data that is internal to this layer.
 #[derive(Clone, Debug)]
 pub(in crate::serf) struct Record {
     pub(in crate::serf) member: Member,
-    /// Time of the last intent about it.
+    /// Lamport time of the last intent about it.
     pub(in crate::serf) status_ltime: LamportTime,
     /// When it left or failed.
     departed_at: Instant,
@@ -22,11 +22,11 @@ pub(in crate::serf) struct Record {
 
 /// All members, in byte order of their names.
 ///
-/// Invariants: a record is in `departed` exactly if its status is failed or left, and the two
-/// counters count those statuses.
+/// Invariants: a record is in `departed` if and only if its status is failed or left, and the two counters
+/// match those statuses.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Members {
-    // Boxed: the nodes of the map are half empty when names come in order, as they do in a push/pull.
+    // Boxed because map nodes are half empty when names are inserted in order, as in a push/pull.
     table: OrderedMap<NodeName, Box<Record>>,
     departed: OrderedSet<(Instant, NodeName)>,
     failed: usize,
@@ -55,7 +55,7 @@ impl Members {
         self.table.values().map(|record| &**record)
     }
 
-    /// The members behind a name; all of them for `None`.
+    /// Iterates over the members after a name in byte order; over all for `None`.
     pub(in crate::serf) fn after(&self, name: Option<&NodeName>) -> impl Iterator<Item = &Record> {
         let rest = match name {
             Some(name) => self.table.range_from(name),
@@ -77,7 +77,7 @@ impl Members {
         self.left
     }
 
-    /// Those that left or failed, the longest gone first: when, and the record.
+    /// Iterates over the members that left or failed, each with its time, oldest first.
     pub(in crate::serf) fn departed(&self) -> impl Iterator<Item = (Instant, &Record)> {
         self.departed
             .iter()
@@ -88,7 +88,8 @@ impl Members {
         !self.departed.is_empty()
     }
 
-    /// The membership layer says that a node is alive. `intent` is what was buffered about it.
+    /// Adds or revives a member that the membership layer reports as alive. `intent`: the buffered intent
+    /// about it.
     pub(in crate::serf) fn joined(
         &mut self,
         node: &Node,
@@ -120,7 +121,7 @@ impl Members {
         self.table.insert(node.name.clone(), Box::new(record));
     }
 
-    /// The membership layer has new facts about a node. Tells whether it is a member.
+    /// Updates a member's address, tags and versions; returns false if it is not a member.
     pub(in crate::serf) fn updated(&mut self, node: &Node, tags: Tags) -> bool {
         let Some(record) = self.table.get_mut(&node.name) else {
             return false;
@@ -132,7 +133,7 @@ impl Members {
         true
     }
 
-    /// The membership layer lost a node. The last intent decides whether it left or failed.
+    /// Marks a member as gone. The last intent determines whether it left or failed.
     pub(in crate::serf) fn gone(
         &mut self,
         name: &NodeName,
@@ -147,7 +148,7 @@ impl Members {
         Some(kind)
     }
 
-    /// Whether an intent says something new about a member.
+    /// Classifies an intent by its time.
     pub(super) fn judge_intent(&self, name: &NodeName, ltime: LamportTime) -> IntentOutcome {
         match self.table.get(name) {
             None => IntentOutcome::Unknown,
@@ -156,7 +157,7 @@ impl Members {
         }
     }
 
-    /// A leave intent.
+    /// Applies a leave intent.
     pub(in crate::serf) fn leave_intent(
         &mut self,
         name: &NodeName,
@@ -169,7 +170,7 @@ impl Members {
         match status {
             MemberStatus::Alive => self.set_status(name, MemberStatus::Leaving, Instant::ORIGIN),
             MemberStatus::Failed => {
-                // The time since which it is away stays.
+                // The time of departure does not change.
                 let since = self.table.get(name).map(|record| record.departed_at);
                 self.set_status(name, MemberStatus::Left, since.unwrap_or_default());
                 return IntentOutcome::Left;
@@ -179,7 +180,7 @@ impl Members {
         outcome
     }
 
-    /// A join intent.
+    /// Applies a join intent.
     pub(super) fn join_intent(&mut self, name: &NodeName, ltime: LamportTime) -> IntentOutcome {
         let (outcome, status) = self.take_intent(name, ltime);
         if outcome == IntentOutcome::Taken && status == MemberStatus::Leaving {
@@ -188,7 +189,7 @@ impl Members {
         outcome
     }
 
-    /// Notes the time of an intent that says something new. A push/pull has one for each member.
+    /// Updates the intent time if the intent is newer. Called for each member in a push/pull.
     fn take_intent(
         &mut self,
         name: &NodeName,
@@ -206,13 +207,13 @@ impl Members {
         }
     }
 
-    /// Forgets a member.
+    /// Removes a member.
     pub(in crate::serf) fn remove(&mut self, name: &NodeName) -> Option<Member> {
         self.set_status(name, MemberStatus::Alive, Instant::ORIGIN);
         self.table.remove(name).map(|record| record.member)
     }
 
-    /// The only place where a status changes. `at`: when it left or failed, if that is what happens.
+    /// Sets a status; all changes go through here. `at`: time of departure, used only for left and failed.
     fn set_status(&mut self, name: &NodeName, status: MemberStatus, at: Instant) {
         let Some(record) = self.table.get_mut(name) else {
             return;
@@ -249,7 +250,7 @@ impl Members {
 }
 
 impl Serf {
-    /// The membership layer says that a node is alive.
+    /// Handles a node that became alive.
     pub(in crate::serf) fn handle_joined(&mut self, node: &Node, now: Instant) {
         let known = self.members.record(node.name.as_bytes()).is_some();
         if !known && self.members.len() >= self.config.swim.nodes_max && !self.make_room(now) {
@@ -273,7 +274,7 @@ impl Serf {
         self.emit_member_event(MemberEventKind::Join, &node.name, now);
     }
 
-    /// The membership layer lost a node.
+    /// Handles a node that is dead or left.
     pub(in crate::serf) fn handle_gone(&mut self, node: &Node, now: Instant) {
         let Some(kind) = self.members.gone(&node.name, now) else {
             return;
@@ -292,7 +293,7 @@ impl Serf {
         self.emit_member_event(kind, &node.name, now);
     }
 
-    /// The membership layer has new facts about a node.
+    /// Handles a change of a node's meta.
     pub(in crate::serf) fn handle_updated(&mut self, node: &Node, now: Instant) {
         if self.members.updated(node, decode_tags(node)) {
             self.counters.updated += 1;
@@ -301,7 +302,7 @@ impl Serf {
         }
     }
 
-    /// Forgets a member, and tells.
+    /// Removes a member and delivers a member-reap.
     pub(super) fn erase_member(&mut self, name: &NodeName, now: Instant) {
         let failed = self.members.status(name.as_bytes()) == MemberStatus::Failed;
         if let Some(member) = self.members.remove(name) {
@@ -316,7 +317,7 @@ impl Serf {
         }
     }
 
-    /// Forgets the member that is gone for longest, to take in another one.
+    /// Removes the member that is gone longest, to make room for a new one; returns false if none is gone.
     fn make_room(&mut self, now: Instant) -> bool {
         let local = self.local_name().clone();
         let oldest = self
@@ -345,7 +346,7 @@ impl Serf {
         }
     }
 
-    /// Whether another member is up, so that a broadcast can reach somebody.
+    /// Whether another member is alive, so that a broadcast has a receiver.
     pub(super) fn has_alive_peers(&self) -> bool {
         let local = self.local_name();
         self.members.iter().any(|Record { member, .. }| {

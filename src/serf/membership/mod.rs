@@ -1,4 +1,4 @@
-//! Who is a member: joins, leaves, failures and returns, state exchanges, and the own tags.
+//! Membership: joins, leaves, failures and returns, state exchanges, and this node's tags.
 
 pub(super) mod forced_leave;
 pub(super) mod intents;

@@ -1,21 +1,21 @@
-//! Intents, and what becomes of them (gossip spec 5.6).
+//! Kinds of intents and the results of processing them (gossip spec 5.6).
 
-/// What somebody said about a node.
+/// Kind of an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serf) enum IntentKind {
     Join,
     Leave,
 }
 
-/// What became of an intent about a member.
+/// Result of processing an intent about a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serf) enum IntentOutcome {
-    /// No member of that name.
+    /// There is no member with this name.
     Unknown,
-    /// As old as what is known.
+    /// Not newer than the last intent.
     Stale,
-    /// Taken over; the member has left by it.
+    /// Applied; the failed member is now left.
     Left,
-    /// Taken over without an event.
+    /// Applied, without an event.
     Taken,
 }

@@ -11,31 +11,31 @@ use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{JoinIntent, LeaveIntent, RecentEvents, SerfPushPull, UserEventMessage};
 
-/// Intents of a state that are taken in in one go, as with the entries of the membership layer.
+/// Intents of a state to process per call, like the entries in the membership layer.
 const INTENTS_AT_ONCE: usize = 1_024;
-/// States that may be half taken in; the next one is taken in in one go.
+/// Most states that are partly processed; one more is processed in one call.
 const STATES_MAX: usize = 4;
 
-/// Large states on their way in.
+/// Large states that are processed in pieces.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct UserStates {
     pending: VecDeque<UserState>,
-    /// When to go on with the first.
+    /// Time of the next piece of the first state.
     due: Option<Instant>,
 }
 
-/// What is left of one.
+/// The unprocessed part of a state.
 #[derive(Debug)]
 struct UserState {
-    /// Who has left, and since when as they know it: first of all.
+    /// Names of left members with their intent times at the sender; processed first.
     left: std::vec::IntoIter<(NodeName, LamportTime)>,
     joined: std::vec::IntoIter<(NodeName, LamportTime)>,
     events: Vec<Option<RecentEvents>>,
     event_ltime: LamportTime,
     initiated: Option<JoinId>,
-    /// It was asked for to repair events.
+    /// It was requested to repair events.
     asked: bool,
-    /// The join that it belongs to has come to this, which is not told before all is taken in.
+    /// Result of the join that the state belongs to; reported after the state is processed.
     join_ended: Option<Result<(), String>>,
 }
 
@@ -62,14 +62,14 @@ impl UserState {
         }
     }
 
-    /// How many are left.
+    /// Returns the number of intents that are left.
     fn intents(&self) -> usize {
         self.left.len() + self.joined.len()
     }
 }
 
 impl UserStates {
-    /// Whether one waits that was asked for to repair events.
+    /// Whether a state is pending that was requested to repair events.
     pub(in crate::serf) fn has_asked(&self) -> bool {
         self.pending.iter().any(|state| state.asked)
     }
@@ -82,7 +82,7 @@ impl UserStates {
         self.due.get_or_insert(now + Duration::from_nanos(1));
     }
 
-    /// A join has ended: keeps that for later while a state of it is on its way in; else gives it back.
+    /// Keeps the result of a join while a state of it is pending; otherwise returns it.
     pub(in crate::serf) fn hold_back(
         &mut self,
         join: JoinId,
@@ -100,7 +100,7 @@ impl UserStates {
 }
 
 impl Serf {
-    /// What this node tells another.
+    /// Encodes this node's state for another node.
     pub(in crate::serf) fn user_state(&self) -> Vec<u8> {
         let members = || self.members.iter();
         let status_ltimes = members().map(|r| (r.member.name.clone(), r.status_ltime));
@@ -116,8 +116,8 @@ impl Serf {
         .encode()
     }
 
-    /// What another node told. Nothing of it is passed on. `initiated`: the join of this node that
-    /// it belongs to; `asked`: this node wanted it to repair its events.
+    /// Processes another node's state without rebroadcasting it. `initiated`: the join by this node that it
+    /// belongs to; `asked`: this node requested it to repair its events.
     pub(in crate::serf) fn handle_user_state(
         &mut self,
         bytes: &[u8],
@@ -138,7 +138,7 @@ impl Serf {
         self.event_clock.catch_up(state.event_ltime);
         self.query_clock.catch_up(state.query_ltime);
         if initiated.is_some_and(|join| self.join_ignores_old_events(join)) {
-            // A time that nobody can have reached must not silence the events to come.
+            // Capped, so that a time that no node can have reached does not suppress all future events.
             let reached = state.event_ltime.min(self.event_clock.now());
             self.events.raise_minimum(reached);
             self.event_order.skip_below(reached);
@@ -147,7 +147,7 @@ impl Serf {
         } else {
             self.note_event_clock_jump(event_clock, now);
         }
-        // Not beyond this node's own clock, which absurd times do not move, and others by a leap at most.
+        // Capped by this node's clock, which invalid times do not move and others move by one leap at most.
         let query_ltime = state.query_ltime.min(self.query_clock.now());
         self.query_order.note_state(query_ltime, None);
         self.hand_over_ready_queries(now);
@@ -161,7 +161,7 @@ impl Serf {
         }
     }
 
-    /// The next piece of a large state.
+    /// Processes the next piece of a large state.
     pub(in crate::serf) fn continue_user_state(&mut self, now: Instant) {
         if self.user_states.due.is_none_or(|due| due > now) {
             return;
@@ -182,11 +182,11 @@ impl Serf {
         }
     }
 
-    /// Takes in some intents; behind the last of them, all the rest.
+    /// Processes up to `at_once` intents; after the last one, processes the events.
     fn merge_user_state(&mut self, state: &mut UserState, at_once: usize, now: Instant) {
         let before = state.left.len();
         for (node, theirs) in state.left.by_ref().take(at_once) {
-            // One later than what they have, so that it counts here as well.
+            // One above the sender's time, so that the intent is also newer here.
             let ltime = LamportTime(theirs.0.saturating_add(1));
             let prune = false;
             self.handle_leave_intent(&LeaveIntent { ltime, node, prune }, now);
@@ -207,7 +207,7 @@ impl Serf {
         self.note_merged_state(state.initiated, now);
     }
 
-    /// Returns how many are new.
+    /// Processes the events; returns the number of new ones.
     fn merge_events(
         &mut self,
         slots: Vec<Option<RecentEvents>>,
@@ -215,14 +215,14 @@ impl Serf {
         now: Instant,
     ) -> u64 {
         let mut slots: Vec<RecentEvents> = slots.into_iter().flatten().collect();
-        // Lowest time first: others send the times in the order of their buffers.
+        // Lowest time first, because other nodes send the times in the order of their ring buffers.
         slots.sort_by_key(|slot| slot.ltime);
         let reached = event_ltime.min(self.event_clock.now());
         let next = self.event_order.next();
         let mut times = slots.iter().map(|slot| slot.ltime);
         let lowest = times.find(|ltime| *ltime >= next && *ltime < reached);
         self.event_order.note_state(reached, lowest);
-        // A forged state must not make this node deliver without end.
+        // Bounds the deliveries that one forged state can cause.
         let (mut room, mut beyond, mut news) = (RING_EVENTS_MAX, 0, 0);
         for slot in slots {
             for (name, payload) in slot.events {

@@ -1,5 +1,5 @@
-//! Forgetting who is long gone, trying to reach who failed, and keeping queues short (gossip spec
-//! 5.14, 5.16). Each timer is armed only while there is something to do.
+//! Reaps departed members, reconnects to failed ones, and limits the queues (gossip spec 5.14, 5.16). Each
+//! timer runs only while there is something to do.
 
 use crate::count::Count;
 use crate::serf::gossip::{EVENTS, INTENTS, QUERIES};
@@ -11,34 +11,34 @@ use crate::wire::NodeName;
 
 const QUEUES: [(Priority, &str); 3] = [(INTENTS, "Intent"), (QUERIES, "Query"), (EVENTS, "Event")];
 
-/// The three periodic tasks.
+/// Timers of the three periodic tasks.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Chores {
     reap_at: Option<Instant>,
     reconnect_at: Option<Instant>,
     queue_check_at: Option<Instant>,
-    /// Of the counters of events that came too late or found no room, what the operator was told.
+    /// Values of the counters of late and refused events at the last warning.
     old_events_told: u64,
     crowded_events_told: u64,
 }
 
-/// The attempt to reach a failed member.
+/// The running attempt to reconnect to a failed member.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Reconnect {
     pub(in crate::serf) join: Option<JoinId>,
 }
 
-/// Keeps a timer as it is if it runs, starts it if it is needed, and stops it if not.
+/// Starts a timer if it is needed and does not run; stops it if it is not needed.
 fn arm(timer: &mut Option<Instant>, needed: bool, interval: Duration, now: Instant) {
     if !needed {
         *timer = None;
     } else if timer.is_none() {
-        // An interval of zero must not spin.
+        // An interval of zero must not cause a busy loop.
         *timer = Some(now + interval.max(Duration::from_millis(1)));
     }
 }
 
-/// Whether a timer has run out; stops it then.
+/// Whether a timer is due; stops it if so.
 fn take_due(timer: &mut Option<Instant>, now: Instant) -> bool {
     let due = timer.is_some_and(|at| at <= now);
     if due {
@@ -61,7 +61,7 @@ impl Serf {
             .min()
     }
 
-    /// Starts the timers that have become needed, and stops the others.
+    /// Starts the timers that are needed and stops the others.
     pub(in crate::serf) fn arm_chores(&mut self, now: Instant) {
         let reap = self.members.has_departed() || !self.intents.is_empty();
         let missing = self.members.failed() + self.lost.len();
@@ -91,7 +91,7 @@ impl Serf {
         }
     }
 
-    /// Forgets who is gone for too long, and old intents about unknown nodes.
+    /// Removes members that are gone for too long, and old intents about unknown nodes.
     fn reap(&mut self, now: Instant) {
         let local = self.local_name();
         let config = &self.config;
@@ -116,7 +116,8 @@ impl Serf {
         self.intents.reap(self.config.recent_intent_timeout, now);
     }
 
-    /// Tries one member that failed or was lost in a restart, the likelier the more there are.
+    /// Tries to reach one member that failed or was lost in a restart. The more such members, the higher the
+    /// probability of an attempt.
     fn reconnect(&mut self, now: Instant) {
         self.give_up_lost(now);
         let (failed, left) = (self.members.failed(), self.members.left());
@@ -150,7 +151,7 @@ impl Serf {
         }
     }
 
-    /// Warns of deep queues and cuts those that are too deep, and tells what a flood has cost.
+    /// Warns about long queues, truncates those that are too long, and reports lost events.
     fn check_queues(&mut self) {
         let old = self.counters.dropped_old_events - self.chores.old_events_told;
         if old > 0 {
@@ -176,7 +177,7 @@ impl Serf {
         }
     }
 
-    /// Between two looks a queue may grow, but not without end.
+    /// Truncates a queue that grows too long between two checks.
     pub(in crate::serf) fn bound_queue(&mut self, queue: Priority) {
         let depth = self.swim.queue_len(queue);
         if depth > self.config.queue_depth_max.saturating_mul(2) {
@@ -190,7 +191,7 @@ impl Serf {
         if depth > max {
             let (dropped, unsent) = self.swim.prune_queue(queue, max);
             if !self.has_alive_peers() {
-                // Nobody misses them.
+                // No node misses them.
                 log::debug!(target: "serf", "{name} queue too deep ({depth}), dropped {}", Count(dropped as u64, "message"));
                 return;
             }

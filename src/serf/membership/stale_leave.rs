@@ -1,13 +1,13 @@
-//! Members that are said to leave and do not.
+//! Members stuck in `leaving` because of a stale leave intent.
 //!
-//! A leave intent can outlive its leave. A node leaves and comes back; push/pulls of those who missed
-//! the return still call it left, and count the intent's time up by one (gossip spec 5.9), so that it
-//! can come to equal the time of the node's own join intent and shut that out. Whoever takes the stale
-//! word over holds a living node "leaving" from then on: nobody contradicts, for nobody else is asked,
-//! and when the node fails one day, it will be called left, and nobody calls it again.
+//! A leave intent can outlive its leave. A node leaves and returns; push/pulls of nodes that missed the
+//! return still list it as left, and raise the intent's time by one (gossip spec 5.9). So that time can reach
+//! the time of the node's own join intent, which is then ignored. A node that accepts the stale intent keeps
+//! a live member as "leaving": no node contradicts, and when the member fails one day, it is considered left
+//! and no node reconnects to it.
 //!
-//! So the node itself is asked, with what the protocol has for it: a leave intent at the current time,
-//! to it alone. A node that lives and does not leave answers with a join intent to all (5.6).
+//! So the member itself is asked, by means of the protocol: with a leave intent at the current time, sent
+//! only to it. A live node that is not leaving answers with a join intent to all (5.6).
 
 use crate::ordered::OrderedMap;
 use crate::serf::{MemberStatus, Serf, State};
@@ -16,19 +16,19 @@ use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{LeaveIntent, SerfMessage};
 
-/// Questions before a node is believed to be leaving for good: those of the reference that gave up a
-/// leave halfway stay in that state, and pass the question on to everybody.
+/// Questions before a member is accepted as leaving: nodes of the reference that aborted a leave stay in that
+/// state, and rebroadcast each question.
 const QUESTIONS_MAX: u32 = 6;
-/// Shortest time before a question, whatever this node's own leave may take.
+/// Minimum time before a question, even if this node's own leave is shorter.
 const PATIENCE_MIN: Duration = Duration::from_secs(1);
 
-/// The members that are said to leave: exactly those, but for the local one.
+/// The members in status `leaving`, except the local one.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Doubts {
-    /// How often each was asked, and when it will be again. Who was asked in vain stays here until it
-    /// goes or comes back: the questions of others must not start ours again.
+    /// Number of questions sent and time of the next one. Members that were asked in vain stay here until
+    /// they go or return, so that questions of other nodes do not restart ours.
     leaving: OrderedMap<NodeName, (u32, Option<Instant>)>,
-    /// No question is due before.
+    /// No question is due before this time.
     next: Option<Instant>,
 }
 
@@ -37,12 +37,12 @@ impl Doubts {
         self.next
     }
 
-    /// The next time to look, once nothing is due any longer.
+    /// Recomputes the time of the next question.
     fn rearm(&mut self) {
         self.next = self.leaving.values().filter_map(|(_, at)| *at).min();
     }
 
-    /// The next question to a member is due then.
+    /// Schedules the next question to a member.
     fn wait(&mut self, node: NodeName, asked: u32, until: Instant) {
         self.leaving.insert(node, (asked, Some(until)));
         self.next = Some(self.next.map_or(until, |next| next.min(until)));
@@ -62,7 +62,7 @@ impl Doubts {
 }
 
 impl Serf {
-    /// The status of a member may have changed: if it is said to leave now, it will be looked at again.
+    /// Starts or stops the questions to a member whose status may have changed.
     pub(super) fn doubt_leaving(&mut self, node: &NodeName, now: Instant) {
         if self.members.status(node.as_bytes()) != MemberStatus::Leaving {
             self.doubts.leaving.remove(node);
@@ -72,13 +72,13 @@ impl Serf {
         }
     }
 
-    /// What a leave takes at most (gossip spec 5.12).
+    /// Returns the maximum duration of a graceful leave (gossip spec 5.12).
     fn longest_leave(&self) -> Duration {
         let longest = self.config.broadcast_timeout * 2 + self.config.leave_propagate_delay;
         longest.max(PATIENCE_MIN)
     }
 
-    /// Asks those whose leave should be over.
+    /// Asks the members whose leave should have ended.
     pub(in crate::serf) fn ask_the_doubted(&mut self, now: Instant) {
         if self.doubts.next.is_none_or(|next| next > now) {
             return;

@@ -1,23 +1,23 @@
-//! Change of the own tags (gossip spec 4.14, 5.2).
+//! Changes of this node's tags (gossip spec 4.14, 5.2).
 
 use crate::serf::{CommandId, CommandResult, Serf, State, Tags};
 use crate::time::Instant;
 use crate::wire::limits::META_BYTES_MAX;
 use crate::wire::serf::TAGS_TOO_LONG;
 
-/// Commands that wait until new tags are spread.
+/// Commands that wait for the transmission of new tags.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct TagChanges {
-    /// Those whose tags are being spread.
+    /// Commands whose tags are being transmitted.
     spreading: Vec<CommandId>,
-    /// Those that came meanwhile; the newest tags are spread for all of them.
+    /// Commands that arrived meanwhile; the newest tags are transmitted for all of them.
     waiting: Vec<CommandId>,
 }
 
-/// The meta of a node with those tags.
+/// Encodes tags as a node's meta.
 ///
 /// # Errors
-/// The reference's words if it is too long.
+/// Returns the reference's error text if the meta is too long.
 pub(in crate::serf) fn encode_meta(tags: &Tags, protocol: u8) -> Result<Vec<u8>, String> {
     let meta = tags.encode_meta(protocol);
     if meta.len() > META_BYTES_MAX {
@@ -41,7 +41,7 @@ impl Serf {
         self.spread_tags(now);
     }
 
-    /// The membership layer is through with the last change.
+    /// Handles the end of the last change's transmission.
     pub(in crate::serf) fn handle_meta_updated(&mut self, in_time: bool, now: Instant) {
         for command in std::mem::take(&mut self.tag_changes.spreading) {
             let result = if in_time {

@@ -1,4 +1,4 @@
-//! Queries of this node: asking and collecting (gossip spec 5.8.1, 5.8.4).
+//! Queries by this node: sending them and collecting responses (gossip spec 5.8.1, 5.8.4).
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ use crate::wire::serf::{
     SerfMessage, query_flag,
 };
 
-/// Queries of this node that collect at a time.
+/// Most queries of this node that collect responses at a time.
 const ASKED_MAX: usize = 1024;
-/// Acks and replies to a query by nodes that are no members here: they may have joined just now. Who makes
-/// up names does not take the room of members.
+/// Most acks and replies to a query from nodes that are not members here. They may have just joined, but
+/// forged names must not take the room of members.
 const STRANGERS_MAX: usize = 64;
 
-/// What a query is for.
+/// Purpose of a query.
 #[derive(Debug)]
 pub(in crate::serf) enum Purpose {
     Command(CommandId),
@@ -33,22 +33,22 @@ pub(in crate::serf) enum Purpose {
     Keys(CommandId, Box<KeyReport>),
 }
 
-/// A query that collects answers.
+/// A query that collects responses.
 #[derive(Debug)]
 pub(in crate::serf) struct Asked {
     id: u32,
     purpose: Purpose,
     pub(in crate::serf) deadline: Instant,
     wants_acks: bool,
-    /// Acks and replies by nodes that were no members.
+    /// Number of acks and replies from nodes that were not members.
     strangers: usize,
     pub(in crate::serf) acks: OrderedSet<NodeName>,
     pub(in crate::serf) replies: OrderedSet<NodeName>,
-    /// `None`: it is not repeated.
+    /// `None` if the query is not repeated.
     pub(in crate::serf) repetition: Option<Repetition>,
 }
 
-/// The queries that collect answers, by time.
+/// The queries that collect responses, by time.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct AskedQueries {
     by_time: OrderedMap<LamportTime, Asked>,
@@ -69,7 +69,7 @@ impl AskedQueries {
         self.by_time.insert(ltime, asked);
     }
 
-    /// The other claimant of the own name was met again while the vote runs.
+    /// Notes how this node met the other claimant of its name while the vote runs.
     pub(super) fn note_encounter(&mut self, encounter: Encounter) {
         self.by_time.for_each_mut(|_, asked| {
             if let Purpose::Conflict(vote) = &mut asked.purpose {
@@ -86,13 +86,13 @@ impl AskedQueries {
         self.by_time.get_mut(&ltime)
     }
 
-    /// When the first query is to be repeated.
+    /// Returns the time of the next repetition of a query.
     pub(super) fn first_repetition(&self) -> Option<Instant> {
         self.by_repetition.first().map(|(due, _)| *due)
     }
 
-    /// Takes the query whose repetition is due first out of the order; [`Self::put_repetition`] puts
-    /// it back.
+    /// Takes the query whose repetition is due first out of the schedule; [`Self::put_repetition`] puts it
+    /// back.
     pub(super) fn take_first_repetition(&mut self, now: Instant) -> Option<(Instant, LamportTime)> {
         let first = self.by_repetition.first().copied();
         let (due, ltime) = first.filter(|(due, _)| *due <= now)?;
@@ -100,7 +100,7 @@ impl AskedQueries {
         Some((due, ltime))
     }
 
-    /// A query is to be repeated again then.
+    /// Schedules the next repetition of a query, if there is one.
     pub(super) fn put_repetition(&mut self, ltime: LamportTime, due: Option<Instant>) {
         if let Some(due) = due {
             self.by_repetition.insert((due, ltime));
@@ -144,14 +144,14 @@ pub(in crate::serf) struct Sent {
 }
 
 impl Serf {
-    /// How long answers are collected unless the asker says otherwise (gossip spec 5.8.1).
+    /// Returns the default timeout of a query (gossip spec 5.8.1).
     fn default_query_timeout(&self) -> Duration {
         let scale = decimal_digits(self.swim.live_node_count());
         let factor = self.config.query_timeout_multiplier.saturating_mul(scale);
         self.config.swim.gossip_interval.saturating_mul(factor)
     }
 
-    /// Somebody on this side asks.
+    /// Starts a query for a command.
     pub(in crate::serf) fn start_query(
         &mut self,
         command: CommandId,
@@ -186,10 +186,11 @@ impl Serf {
         self.spread_query(message, now);
     }
 
-    /// Registers a query. [`Self::spread_query`] has to follow.
+    /// Registers a query. The caller must call [`Self::spread_query`] afterwards.
     ///
     /// # Errors
-    /// The reference's words; nothing has happened then.
+    /// Returns an error text, and changes nothing, if the protocol is below 4, a filter is invalid, the
+    /// query is too large, or too many queries are running.
     pub(in crate::serf) fn ask(
         &mut self,
         params: QueryParams,
@@ -215,13 +216,13 @@ impl Serf {
         }
         let QueryMessage { ltime, id, .. } = message;
         let deadline = now + timeout;
-        // Only a clock at its very end can name a time twice.
+        // A time is used twice only if the clock is saturated.
         self.end_query_at(ltime, now);
         let awaited = match purpose {
             Purpose::Conflict(_) | Purpose::Keys(..) => Some(Awaited::Answer),
             Purpose::Command(_) => wants_acks.then_some(Awaited::Ack),
         };
-        // What gossip cannot carry is not sent by another way either.
+        // Queries too large for gossip are not sent in any other way either.
         let awaited = awaited.filter(|_| self.fits_gossip(encoded_bytes));
         let repetition = awaited.map(|awaited| Repetition::new(&message, awaited, now, deadline));
         let asked = Asked {
@@ -258,7 +259,7 @@ impl Serf {
         };
         QueryMessage {
             ltime: self.query_clock.now(),
-            // The reference draws 31 bits.
+            // The reference uses 31 random bits.
             id: self.rng.next_u32() >> 1,
             addr: self.swim.local().addr,
             source_node: Some(self.local_name().clone()),
@@ -271,7 +272,7 @@ impl Serf {
         }
     }
 
-    /// Hands a query of this node to itself and to the others.
+    /// Delivers a query by this node locally and broadcasts it.
     pub(super) fn spread_query(&mut self, message: QueryMessage, now: Instant) {
         let encoded: Arc<[u8]> = SerfMessage::Query(message.clone()).encode().into();
         self.handle_query(message, Source::Own, now);
@@ -280,7 +281,7 @@ impl Serf {
         }
     }
 
-    /// Somebody answered a query.
+    /// Handles an ack or a reply.
     pub(in crate::serf) fn handle_query_response(
         &mut self,
         message: QueryResponseMessage,
@@ -373,7 +374,7 @@ impl Serf {
         }
     }
 
-    /// Nobody wants the answers any more.
+    /// Drops a query whose responses are no longer wanted.
     pub(in crate::serf) fn forget_query(&mut self, command: CommandId) {
         let is_its = |asked: &Asked| matches!(asked.purpose, Purpose::Command(id) if id == command);
         let mut asked = self.asked.by_time.iter();

@@ -1,22 +1,21 @@
-//! Regular expressions in the syntax of the reference (RE2), rewritten for the engine here, which knows
-//! less: its syntax lacks quoted text and octal numbers, and is stricter about characters that mean
-//! something elsewhere.
+//! Rewrites regular expressions in the reference's syntax (RE2) for the local engine. The engine's syntax
+//! lacks quoted text and octal numbers, and is stricter about characters that are special in other syntaxes.
 //!
-//! What is missing altogether are the Unicode classes (`\pL`, `\p{Greek}`) and a `(?i)` for more than
-//! ASCII letters. They would need the crate `regex` with its tables in the place of `regex-lite`: the
-//! static binary then has 1,888,376 bytes instead of 1,504,240, a quarter more, and breaks its promise of
-//! 1,500,000 by far. (`make static` with musl, regex 1.13.2 with `std` and the Unicode tables for case,
-//! general categories, Perl's classes and scripts, without its features for speed; regex-lite 0.1.9.)
+//! Not supported at all are Unicode classes (`\pL`, `\p{Greek}`) and `(?i)` for non-ASCII letters. They would
+//! need the crate `regex` with its tables instead of `regex-lite`: the static binary would grow from
+//! 1,504,240 to 1,888,376 bytes, by a quarter, and far exceed its limit of 1,500,000. (`make static` with
+//! musl, regex 1.13.2 with `std` and the Unicode tables for case, general categories, Perl's classes and
+//! scripts, without its performance features; regex-lite 0.1.9.)
 
 use std::fmt::Write as _;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Rewrites an expression. One that is wrong stays wrong. At most eight times as long as before.
+/// Rewrites an expression. Invalid expressions stay invalid. The result is at most eight times as long.
 pub fn rewrite_expression(source: &str) -> String {
     let mut rest = source.chars().peekable();
     let mut out = String::with_capacity(source.len());
-    // The number of characters since the class began; `None` outside of one.
+    // Number of characters since the start of the class; `None` outside of classes.
     let mut in_class: Option<usize> = None;
     while let Some(character) = rest.next() {
         let first_in_class = in_class == Some(0);
@@ -32,7 +31,7 @@ pub fn rewrite_expression(source: &str) -> String {
                     out.push('^');
                 }
             }
-            // The first one in a class is no end of it.
+            // A `]` directly after the `[` does not end the class.
             (']', true) if first_in_class => out.push_str("\\]"),
             (']', true) => {
                 in_class = None;
@@ -50,15 +49,15 @@ pub fn rewrite_expression(source: &str) -> String {
     out
 }
 
-/// What follows a backslash.
+/// Rewrites an escape sequence; its backslash is consumed.
 fn escape(rest: &mut Peekable<Chars<'_>>, in_class: bool, out: &mut String) {
     let Some(next) = rest.next() else {
-        // Wrong, and for the engine to say so.
+        // Invalid; left to the engine to report.
         return out.push('\\');
     };
     match next {
         'Q' if !in_class => quoted(rest, out),
-        // Outside of quoted text it is nothing.
+        // Outside of quoted text it has no effect.
         'E' if !in_class => {}
         '0'..='7' => {
             let is_octal = next == '0' || rest.peek().is_some_and(|c| ('0'..='7').contains(c));
@@ -76,7 +75,7 @@ fn escape(rest: &mut Peekable<Chars<'_>>, in_class: bool, out: &mut String) {
             }
             let _ = write!(out, "\\x{{{number:x}}}");
         }
-        // The engine takes these for ends of words.
+        // The engine would treat the escaped characters as word boundaries.
         '<' | '>' => out.push(next),
         other => {
             out.push('\\');
@@ -85,7 +84,7 @@ fn escape(rest: &mut Peekable<Chars<'_>>, in_class: bool, out: &mut String) {
     }
 }
 
-/// Text up to `\E` or the end, each character for itself.
+/// Rewrites the text up to `\E` or the end, with each character escaped.
 fn quoted(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
     while let Some(character) = rest.next() {
         if character == '\\' && rest.next_if_eq(&'E').is_some() {
@@ -95,7 +94,8 @@ fn quoted(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
     }
 }
 
-/// `[:name:]` in a class, its `[` read; or a bracket that only looks like the beginning of one.
+/// Rewrites `[:name:]` in a class, its `[` already consumed; escapes the bracket if this is not a named
+/// class.
 fn named_class(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
     let text: String = rest.clone().collect();
     let end = text.find(":]");
@@ -110,7 +110,7 @@ fn named_class(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
     }
 }
 
-/// Whether what follows a brace is `n}`, `n,}` or `n,m}`; a brace before anything else is a character.
+/// Whether a brace is followed by `n}`, `n,}` or `n,m}`; otherwise the brace is a literal character.
 fn is_repetition(mut rest: Peekable<Chars<'_>>) -> bool {
     let digits = |rest: &mut Peekable<Chars<'_>>| {
         let mut count = 0;
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_the_reference_understands_is_understood() {
-        // Each as the reference judges it.
+        // Each with the result of the reference.
         for (expression, text, expected) in [
             (r"^\Qa.b\E$", "a.b", true),
             (r"^\Qa.b\E$", "axb", false),

@@ -1,5 +1,5 @@
-//! Who a query is for (gossip spec 5.8.2). Expressions come from the network, so their size and the
-//! time that they take are bounded (8.8), and whatever goes wrong means "not for me".
+//! Filters of queries (gossip spec 5.8.2). Expressions come from the network, so their size and execution
+//! time are bounded (8.8), and a filter that fails for any reason does not match.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use crate::wire::limits::QUERY_FILTERS_MAX;
 use crate::wire::name::Escaped;
 use crate::wire::serf::Filter;
 
-/// Bytes of one expression (gossip spec 8.8).
+/// Longest expression (gossip spec 8.8).
 const EXPRESSION_BYTES_MAX: usize = 512;
-/// Bytes of all expressions of one query: no query within the reference's limit of 1024 has more.
+/// Most bytes of all expressions of one query: no query within the reference's limit of 1024 bytes has more.
 const EXPRESSIONS_BYTES_MAX: usize = 1024;
-/// What one expression may take when compiled; running it takes time in proportion.
+/// Largest compiled expression; the execution time is proportional to it.
 const COMPILED_BYTES_MAX: usize = 64 << 10;
 
-/// Whether a node of that name and with those tags matches all filters. `asker` is who is named in the log
-/// if an expression cannot be used: a query that reaches fewer nodes than it should is otherwise silent.
+/// Whether a node with this name and these tags matches all filters. If an expression cannot be used, a
+/// warning names `asker`: otherwise nobody would notice that the query reaches fewer nodes than it should.
 pub(super) fn all_match(
     filters: &[Vec<u8>],
     name: &[u8],
@@ -39,8 +39,8 @@ pub(super) fn all_match(
     })
 }
 
-/// The filters of a query of this node, read and compiled once to be matched with many members; `None`
-/// if one of them cannot be used.
+/// The filters of a query by this node, decoded and compiled once to be matched with many members; `None` if
+/// one of them cannot be used.
 pub(super) struct CompiledFilters(Option<Vec<Compiled>>);
 
 impl CompiledFilters {
@@ -62,9 +62,9 @@ enum Compiled {
 
 /// Why a filter cannot be used.
 enum Unusable {
-    /// What is wrong with the filters.
+    /// Description of a filter that is invalid as a whole.
     Filter(String),
-    /// An expression, and what is wrong with it.
+    /// An expression, and the error in it.
     Expression(Vec<u8>, String),
 }
 
@@ -77,7 +77,7 @@ impl Compiled {
     }
 }
 
-/// Reads and compiles filters, each when it is asked for: a query for others costs little.
+/// Decodes and compiles filters lazily, so that a query for other nodes costs little.
 fn compiled(filters: &[Vec<u8>]) -> impl Iterator<Item = Result<Compiled, Unusable>> {
     let mut expression_bytes = 0usize;
     filters.iter().map(move |bytes| {
@@ -102,16 +102,16 @@ fn compiled(filters: &[Vec<u8>]) -> impl Iterator<Item = Result<Compiled, Unusab
     })
 }
 
-/// Whether an expression is found anywhere in a tag's value. The engine knows no classes beyond
-/// ASCII, like the reference's.
+/// Whether an expression matches anywhere in a tag's value. Classes such as `\w` are limited to ASCII, as in
+/// the reference.
 pub fn tag_matches(expression: &[u8], value: &[u8]) -> bool {
     compile(expression).is_ok_and(|regex| is_match(&regex, value))
 }
 
-/// Checks the expressions of a query of this node.
+/// Checks the expressions of a query by this node.
 ///
 /// # Errors
-/// Says which one cannot be used, and why.
+/// Returns which expression cannot be used, and why.
 pub(in crate::serf) fn check(expressions: &[(Vec<u8>, Vec<u8>)]) -> Result<(), String> {
     for (tag, expression) in expressions {
         let (tag, shown) = (Escaped(tag), Escaped(expression));
@@ -128,7 +128,7 @@ fn is_match(regex: &regex_lite::Regex, value: &[u8]) -> bool {
 /// Compiles an expression.
 ///
 /// # Errors
-/// If it is none, or beyond its bounds.
+/// Fails if the expression is invalid or exceeds a limit.
 fn compile(expression: &[u8]) -> Result<regex_lite::Regex, String> {
     if expression.len() > EXPRESSION_BYTES_MAX {
         return Err(format!("more than {EXPRESSION_BYTES_MAX} bytes"));
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn expressions_are_unanchored_and_bounded() {
-        // Expression, value, whether it matches.
+        // Expression, value, and whether it matches.
         for (expression, value, expected) in [
             ("e", "web", true),
             ("^e", "web", false),

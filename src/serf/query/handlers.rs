@@ -1,19 +1,19 @@
-//! Which queries a handler of this node runs for, as the shell told the core.
+//! The queries that this node's handlers run for, as reported by the shell.
 
 use crate::ordered::OrderedSet;
 
-/// The names of the queries that some handler wants. The core puts it into acks, which leave before
-/// the shell sees the query.
+/// Names of the queries that have a handler. The core needs them for acks, which it sends before the shell
+/// gets the query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryHandlers {
-    /// Some handler wants every query.
+    /// There is a handler for all queries.
     pub all: bool,
-    /// Names of which some handler wants the queries.
+    /// Names of the queries that have a handler.
     pub names: OrderedSet<Vec<u8>>,
 }
 
 impl QueryHandlers {
-    /// Whether a handler will run for a query of that name.
+    /// Whether a handler will run for a query with this name.
     pub(in crate::serf) fn wants(&self, name: &[u8]) -> bool {
         self.all || self.names.contains(name)
     }

@@ -1,5 +1,5 @@
-//! Queries that nodes ask each other on their own behalf (gossip spec 5.10), and the votes on who
-//! may keep a name (5.11), which are counted in [`super::vote`].
+//! Internal queries (gossip spec 5.10), and votes on name conflicts (5.11), which are counted in
+//! [`super::vote`].
 
 use std::net::SocketAddr;
 
@@ -16,10 +16,10 @@ use crate::wire::serf::{ConflictMember, QueryMessage};
 const PING: &[u8] = b"_serf_ping";
 const CONFLICT: &[u8] = b"_serf_conflict";
 
-/// Time after a vote in which conflicts start no further one (gossip spec 8.7).
+/// Time after a vote in which conflicts start no new vote (gossip spec 8.7).
 const VOTE_PAUSE: Duration = Duration::from_secs(10);
 
-/// Whether and when votes on the own name may run.
+/// State of the votes on this node's name.
 #[derive(Debug)]
 pub(in crate::serf) struct Conflicts {
     running: bool,
@@ -38,7 +38,7 @@ impl Default for Conflicts {
 }
 
 impl Serf {
-    /// A query with a reserved name. Its ack, if wanted, is already on its way.
+    /// Handles a query with a reserved name. Its ack, if requested, was already sent.
     pub(super) fn handle_internal_query(
         &mut self,
         query: &QueryMessage,
@@ -56,7 +56,7 @@ impl Serf {
         }
     }
 
-    /// Says who has the name here.
+    /// Answers a conflict query with the member that has the name in this node's view.
     fn answer_conflict(&mut self, query: &QueryMessage, route: &Route, now: Instant) {
         let name = query.payload.as_deref().unwrap_or_default();
         if name == self.local_name().as_bytes() {
@@ -78,7 +78,7 @@ impl Serf {
         }
     }
 
-    /// Two nodes claim one name.
+    /// Handles a conflict of two nodes that claim the same name.
     pub(in crate::serf) fn handle_conflict(
         &mut self,
         existing: &Node,
@@ -120,7 +120,7 @@ impl Serf {
         }
     }
 
-    /// The time for ballots is over.
+    /// Evaluates a vote after its deadline.
     pub(super) fn end_vote(&mut self, vote: Vote, now: Instant) {
         self.conflicts.running = false;
         self.conflicts.paused_until = now + VOTE_PAUSE;

@@ -1,4 +1,5 @@
-//! Queries that this node has taken in: how they are answered, and what is kept to answer them again.
+//! Queries received by this node, until their deadline: how to respond, and the answers kept for repeated
+//! queries.
 
 use std::net::SocketAddr;
 
@@ -14,48 +15,48 @@ use crate::wire::serf::{
     query_flag,
 };
 
-/// Queries that are remembered until their deadline; beyond it the oldest cannot be answered any more.
+/// Most queries remembered until their deadline; one more drops the oldest, which can no longer be answered.
 const TAKEN_MAX: usize = 4096;
-/// Bytes of answers that are kept to be sent again; beyond it those of the oldest queries go.
+/// Most bytes of kept answers; beyond it, those of the oldest queries are dropped.
 const KEPT_BYTES_MAX: usize = 4 << 20;
-/// Repetitions of one query that are answered: the eight that an asker sends, and copies that the
-/// network makes.
+/// Most repetitions of one query that are answered: the eight that an originator sends, plus copies made by
+/// the network.
 const REPEATS_MAX: u8 = 16;
-/// Bytes that one unit of the rate of repeated acks and answers stands for.
+/// Bytes per token of the rate limit on repeated acks and answers.
 const RATE_UNIT_BYTES: usize = 1024;
 
-/// Names a query.
+/// Identifies a query.
 pub(in crate::serf) type QueryKey = (LamportTime, u32);
 
-/// How replies to a query travel.
+/// How to send replies to a query.
 #[derive(Clone, Debug)]
 pub(in crate::serf) struct Route {
-    /// The query is this node's own: replies are delivered here.
+    /// The query is from this node: replies are delivered locally.
     pub(in crate::serf) own: bool,
-    /// Where replies go.
+    /// Address that replies are sent to.
     pub(in crate::serf) addr: SocketAddr,
-    /// The asker's name.
+    /// Name of the originator.
     pub(in crate::serf) name: Option<NodeName>,
-    /// Copies of each reply through other nodes.
+    /// Number of copies of each reply that are relayed through other nodes.
     pub(in crate::serf) relay_factor: u8,
 }
 
-/// A query that was taken in.
+/// A query that was received.
 #[derive(Clone, Debug)]
 pub(in crate::serf) struct Taken {
     pub(in crate::serf) route: Route,
     pub(in crate::serf) deadline: Instant,
-    /// Handlers may not answer any more, or never could.
+    /// Handlers can no longer answer, or never could.
     pub(in crate::serf) answered: bool,
-    /// A handler runs for it, or will.
+    /// A handler runs or will run for it.
     pub(in crate::serf) pending: bool,
     /// The encoded answer.
     pub(in crate::serf) answer: Option<Vec<u8>>,
-    /// Repetitions that were answered.
+    /// Number of repetitions that were answered.
     pub(in crate::serf) repeats: u8,
 }
 
-/// The queries that were taken in and whose deadline has not passed, by time and id.
+/// Received queries whose deadline has not passed, by time and id.
 #[derive(Debug)]
 pub(in crate::serf) struct TakenQueries {
     by_key: OrderedMap<QueryKey, Taken>,
@@ -76,9 +77,9 @@ impl Default for TakenQueries {
 }
 
 impl TakenQueries {
-    /// When something can be forgotten.
+    /// Returns the time of the next expiry.
     pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
-        // At the deadline itself an answer still counts.
+        // An answer at the deadline itself still counts.
         let due = |(deadline, _): &(Instant, QueryKey)| {
             Instant::from_nanos(deadline.as_nanos().saturating_add(1))
         };
@@ -129,7 +130,7 @@ impl TakenQueries {
         }
     }
 
-    /// Forgets what cannot be answered any more.
+    /// Drops the queries whose deadline has passed.
     pub(in crate::serf) fn forget_due(&mut self, now: Instant) {
         while let Some((deadline, key)) = self.by_deadline.first().copied() {
             if deadline >= now {
@@ -152,21 +153,21 @@ impl TakenQueries {
 }
 
 impl Serf {
-    /// Keeps an answer for the case that its asker repeats the query.
+    /// Keeps an answer in case the originator repeats the query.
     pub(in crate::serf) fn keep_answer(&mut self, message: &QueryResponseMessage, encoded: &[u8]) {
         if message.flags & RESPONSE_FLAG_ACK == 0 {
             self.taken.keep((message.ltime, message.id), encoded);
         }
     }
 
-    /// The shell is through with a query that was delivered: no handler will answer it any more.
+    /// Notes that no handler will answer a delivered query any more.
     pub(in crate::serf) fn handle_query_handled(&mut self, ltime: LamportTime, id: u32) {
         if let Some(query) = self.taken.get_mut((ltime, id)) {
             query.pending = false;
         }
     }
 
-    /// The flags of an ack.
+    /// Returns the flags of an ack.
     pub(in crate::serf) const fn ack_flags(pending: bool) -> u32 {
         if pending {
             RESPONSE_FLAG_ACK | RESPONSE_FLAG_PENDING
@@ -175,10 +176,11 @@ impl Serf {
         }
     }
 
-    /// A query that this node knows came again. If its asker sent it, here and no further, ack and
-    /// answer may have been lost: they are sent again, without relays. Nothing runs again.
+    /// Handles a repeated query. If the originator sent it directly and only to this node, the ack and the
+    /// answer may have been lost: both are sent again, without relays. No handler runs again.
     ///
-    /// Only a member that asks from its own address gets them, so that nobody can aim them at others.
+    /// Only a member that asks from its own address gets them, so that nobody can direct them at a third
+    /// party.
     pub(in crate::serf) fn answer_again(
         &mut self,
         message: &QueryMessage,
@@ -212,7 +214,7 @@ impl Serf {
         let pending = query.pending && !query.answered;
         let (ltime, id) = key;
         if message.flags & query_flag::ACK != 0 {
-            // An answer that is sent with it is not waited for.
+            // The ack also announces an answer that is sent with it, in case that one is lost.
             let flags = Serf::ack_flags(pending || answer.is_some());
             let ack = self.response(ltime, id, flags, None);
             let encoded = SerfMessage::QueryResponse(ack).encode();
@@ -257,7 +259,7 @@ mod tests {
         for n in 0..6 {
             all.put(key(n), taken(100 + n as u64));
             all.keep(key(n), &answer);
-            // A second answer to one query is none.
+            // A second answer to the same query is ignored.
             all.keep(key(n), b"other");
             all.check_invariants();
         }

@@ -1,4 +1,4 @@
-//! Answers to key queries: the own ring is changed or told (gossip spec 5.10).
+//! Answers to key queries: changes or lists this node's keyring (gossip spec 5.10).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,17 +10,17 @@ use crate::time::Instant;
 use crate::wire::serf::{KeyRequest, KeyResponse, LamportTime, QueryMessage};
 use crate::wire::{Key, Keyring, NodeName};
 
-/// Names of the four queries.
+/// Names of the four key queries.
 pub(in crate::serf) const INSTALL: &[u8] = b"_serf_install-key";
 pub(in crate::serf) const USE: &[u8] = b"_serf_use-key";
 pub(in crate::serf) const REMOVE: &[u8] = b"_serf_remove-key";
 pub(in crate::serf) const LIST: &[u8] = b"_serf_list-keys";
 
-/// Keys that a ring holds at most: each is tried on every packet that the others do not open.
+/// Most keys in a ring: each may have to be tried on every packet.
 const KEYS_MAX: usize = 256;
-/// Changes that wait to be written at a time; beyond it the oldest are not answered.
+/// Most changes that wait for the keyring file; one more leaves the oldest unanswered.
 const WRITES_MAX: usize = 256;
-/// A listed key takes about as many bytes of an answer; where the reference begins to cut.
+/// Approximate bytes per key in an answer; the reference starts to truncate at the same estimate.
 const LISTED_KEY_BYTES: usize = 25;
 
 /// An answer that waits for the keyring file.
@@ -52,7 +52,7 @@ impl Writes {
     }
 }
 
-/// What a query asks for.
+/// Operation that a key query requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Install,
@@ -62,7 +62,7 @@ enum Change {
 
 impl Change {
     fn apply(self, ring: Option<&mut Keyring>, request: &[u8]) -> Result<(), String> {
-        // The reference has no words for it.
+        // The reference has no error text for this case.
         let request = KeyRequest::decode(request).map_err(|_| String::new())?;
         let ring = ring.ok_or("No keyring to modify (encryption not enabled)")?;
         let key = Key::new(&request.key.unwrap_or_default())?;
@@ -92,7 +92,7 @@ fn base64(key: &Key) -> Vec<u8> {
     STANDARD.encode(key.as_bytes()).into_bytes()
 }
 
-/// The keys of a ring, the first `shown` of them.
+/// Makes the response that lists the first `shown` keys of a ring.
 fn listing(ring: &Keyring, shown: usize) -> KeyResponse {
     let all = ring.keys().len();
     let message = if shown < all {
@@ -109,7 +109,7 @@ fn listing(ring: &Keyring, shown: usize) -> KeyResponse {
 }
 
 impl Serf {
-    /// Answers a key query, if it is one.
+    /// Answers a key query; returns false for any other query.
     pub(super) fn answer_key_query(
         &mut self,
         query: &QueryMessage,
@@ -163,8 +163,8 @@ impl Serf {
             .push_back(Output::KeyringChanged { change, keys });
     }
 
-    /// The keyring file was written, or could not be. The ring stays changed: other members may
-    /// encrypt with its keys.
+    /// Answers after the keyring file was written or writing failed. The ring stays changed in both cases,
+    /// because other members may already encrypt with its keys.
     pub(in crate::serf) fn handle_keyring_written(
         &mut self,
         change: KeyringChange,
@@ -186,7 +186,7 @@ impl Serf {
         self.send_key_response(ltime, id, &write.route, &verdict(result), now);
     }
 
-    /// Tells the keys, or as many as fit.
+    /// Answers with the list of keys, truncated to the response size limit.
     fn answer_listing(&mut self, query: &QueryMessage, route: &Route, now: Instant) {
         let (ltime, id) = (query.ltime, query.id);
         let Some(ring) = self.swim.envelope_mut().keyring.clone() else {

@@ -1,4 +1,4 @@
-//! Key commands: asking all members to change or tell their rings (gossip spec 5.10). Answering is in
+//! Key commands: ask all members to change or list their rings (gossip spec 5.10). The answers are made in
 //! [`super::key_answer`].
 
 use super::ask::Purpose;
@@ -8,7 +8,7 @@ use crate::time::Instant;
 use crate::wire::serf::KeyRequest;
 
 impl Serf {
-    /// Asks all members to do something about keys. `key` is empty to list them.
+    /// Sends a key query to all members. `key` is empty for a list.
     pub(in crate::serf) fn start_key_query(
         &mut self,
         command: CommandId,
@@ -27,8 +27,8 @@ impl Serf {
             ..KeyReport::default()
         };
         match self.ask(params, Purpose::Keys(command, Box::new(report)), now) {
-            // Answering it here first changes the own ring first: what follows may be encrypted
-            // with a new primary key already, which the others must have by then anyway.
+            // Handling it locally first changes this node's ring first. What follows may already be encrypted
+            // with a new primary key, which all members must have by then anyway.
             Ok((message, _)) => self.spread_query(message, now),
             Err(why) => {
                 let result = CommandResult::Keys(Box::new(KeyReport::not_asked(why)));
@@ -37,7 +37,7 @@ impl Serf {
         }
     }
 
-    /// All have answered, or the time is over.
+    /// Ends the command, after all members have answered or the query has timed out.
     pub(super) fn end_key_query(&mut self, command: CommandId, report: KeyReport) {
         self.end_command(command, CommandResult::Keys(Box::new(report.conclude())));
     }

@@ -1,4 +1,4 @@
-//! What the members said to a key command (gossip spec 5.10).
+//! Result of a key command (gossip spec 5.10).
 
 use std::fmt;
 
@@ -6,8 +6,7 @@ use crate::ordered::OrderedMap;
 use crate::wire::NodeName;
 use crate::wire::serf::KeyResponse;
 
-/// A key as somebody gave it, of whatever length; the members say whether it is one. Not shown by
-/// `Debug`.
+/// A key as entered, of any length; the members check whether it is valid. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawKey(pub Vec<u8>);
 
@@ -17,26 +16,26 @@ impl fmt::Debug for RawKey {
     }
 }
 
-/// Names a change of the ring that waits to be written.
+/// Identifies a change of the ring that waits to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyringChange(pub u64);
 
-/// What the members said to a key command.
+/// Result of a key command, collected from the members' answers.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct KeyReport {
-    /// Why it failed, in the reference's words; the figures stand all the same.
+    /// Error in the reference's wording, if the command failed; the counts are valid in any case.
     pub error: Option<String>,
-    /// What members had to say, if anything.
+    /// Messages of members that sent one.
     pub messages: OrderedMap<NodeName, Vec<u8>>,
-    /// For [`crate::serf::Command::ListKeys`]: keys in base64, and how many members have each.
+    /// For [`crate::serf::Command::ListKeys`]: keys in base64, and the number of members that have each.
     pub keys: OrderedMap<Vec<u8>, usize>,
-    /// Likewise, how many members encrypt with each.
+    /// As `keys`, with the number of members that use each as the primary key.
     pub primary_keys: OrderedMap<Vec<u8>, usize>,
-    /// Members that were up when they were asked.
+    /// Number of live members when the command was sent.
     pub num_nodes: usize,
-    /// Of those that answered, how many failed.
+    /// Number of members that answered with a failure.
     pub num_err: usize,
-    /// Members that answered.
+    /// Number of members that answered.
     pub num_resp: usize,
 }
 
@@ -52,7 +51,7 @@ impl fmt::Debug for KeyReport {
 }
 
 impl KeyReport {
-    /// A report of a command that reached nobody.
+    /// Makes the report of a command whose query could not be sent.
     pub fn not_asked(why: String) -> Self {
         KeyReport {
             error: Some(why),
@@ -60,7 +59,7 @@ impl KeyReport {
         }
     }
 
-    /// Counts a member's answer. Tells whether all have answered.
+    /// Counts a member's answer; returns whether all members have answered.
     pub(in crate::serf) fn count(&mut self, from: NodeName, payload: Option<&[u8]>) -> bool {
         self.num_resp += 1;
         let response = KeyResponse::decode(payload.unwrap_or_default());
@@ -82,7 +81,7 @@ impl KeyReport {
         self.num_resp >= self.num_nodes
     }
 
-    /// Judges what came until the end.
+    /// Sets `error` from the answers received by the end.
     pub(super) fn conclude(mut self) -> Self {
         let KeyReport {
             num_nodes,

@@ -1,6 +1,6 @@
-//! Queries between their arrival and the handlers, and queries that survive the loss of datagrams: the
-//! asker repeats a query to members that it has not heard from, and who gets a query a second time
-//! repeats its ack and answer.
+//! Queries: asking, receiving, answering, and repetition against lost datagrams. The originator repeats a
+//! query to members from which it has no ack or answer; a member that receives a query again repeats its ack
+//! and answer.
 
 pub(super) mod ask;
 pub(super) mod expression;

@@ -1,18 +1,18 @@
-//! Queries go to handlers in the order of their Lamport times, as user events do. They are acked when
-//! they arrive; only the hand-over waits.
+//! Hands queries over to handlers in the order of their Lamport times, like user events. Acks are sent on
+//! arrival; only the hand-over waits.
 
 use crate::serf::events::{Ready, Source};
 use crate::serf::{Event, LamportTime, Output, Query, Serf};
 use crate::time::Instant;
 
-/// What a query that waits costs beside its name and payload, in bytes.
+/// Bytes counted for a waiting query in addition to its name and payload.
 const QUERY_OVERHEAD_BYTES: usize = 192;
-/// A query waits this part of its time to live at most: its handler needs the rest.
+/// Divisor: a query waits at most an eighth of its remaining time, since its handler needs the rest.
 const PART_OF_TIMEOUT: u32 = 8;
 
 impl Serf {
-    /// A new query for handlers. This node's own are handed over at once, because their asker waits
-    /// for the answer, and so are those that leave no time to wait.
+    /// Queues a new query for handlers. Queries by this node are handed over at once, because a local client
+    /// waits for the answer, and so are those that leave no time to wait.
     pub(in crate::serf) fn deliver_query(&mut self, query: Query, source: Source, now: Instant) {
         let left = query.deadline.since(now) / PART_OF_TIMEOUT;
         if source == Source::Own || left.is_zero() {
@@ -27,14 +27,14 @@ impl Serf {
         self.hand_over_ready_queries(now);
     }
 
-    /// A query that no handler sees here: later ones need not wait for it.
+    /// Marks the time of a query that no local handler sees, so that later ones do not wait for it.
     pub(in crate::serf) fn skip_query(&mut self, ltime: LamportTime, now: Instant) {
         let patience = self.gap_patience();
         self.query_order.skip(ltime, patience, now);
         self.hand_over_ready_queries(now);
     }
 
-    /// Hands over the queries for which no earlier one is missing, or not to be waited for any more.
+    /// Hands over the queries that do not have to wait for an earlier one any longer.
     pub(in crate::serf) fn hand_over_ready_queries(&mut self, now: Instant) {
         let ready = self.query_order.take_ready(now);
         self.hand_over_queries(ready);

@@ -1,24 +1,25 @@
-//! Bounds on what others can make this node do (gossip spec 8.6, 8.7).
+//! Rate limits on work that other nodes can cause (gossip spec 8.6, 8.7).
 
 use crate::swim::TokenBucket;
 use crate::time::Duration;
 
-/// Relayed replies. A thousand at once is what a query in a large cluster asks for.
+/// Makes the limit on relayed replies. A query in a large cluster may need a thousand at once.
 pub(in crate::serf) fn relays() -> TokenBucket {
     per_second(1024, 256)
 }
 
-/// Replies to addresses that belong to no member: somebody who joins just now may ask already.
+/// Makes the limit on replies to addresses of non-members: a node that just joined may already send
+/// queries.
 pub(in crate::serf) fn strangers() -> TokenBucket {
     per_second(64, 16)
 }
 
-/// Acks and answers that are sent again, in KiB.
+/// Makes the limit on repeated acks and answers, counted in KiB.
 pub(super) fn repeated_answers() -> TokenBucket {
     per_second(1024, 1024)
 }
 
-/// Log lines about name conflicts, which anybody can provoke.
+/// Makes the limit on log lines about name conflicts, which anybody can provoke.
 pub(super) fn conflict_lines() -> TokenBucket {
     per_second(16, 1)
 }

@@ -1,5 +1,5 @@
-//! Queries of others and of this node as its members see them: taking in, acking, answering (gossip
-//! spec 5.8.3, 5.8.4). Asking is in [`super::ask`].
+//! Queries on the receiving side, from other nodes and from this one: accept, ack, answer (gossip spec 5.8.3,
+//! 5.8.4). Sending queries is in [`super::ask`].
 
 use std::fmt;
 
@@ -17,18 +17,18 @@ use crate::time::{Duration, Instant};
 use crate::wire::name::Escaped;
 use crate::wire::serf::{QueryMessage, QueryResponseMessage, SerfMessage, query_flag};
 
-/// What every internal query's name starts with; no handler hears of these.
+/// Prefix of internal queries' names; handlers do not get these.
 pub const INTERNAL_PREFIX: &[u8] = b"_serf_";
-/// Longest time that a query's sender can claim (gossip spec 8.7).
+/// Longest timeout accepted from a query (gossip spec 8.7).
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
-/// Ids of one time that are remembered; more are refused (gossip spec 8.7).
+/// Most ids remembered per time; further queries are refused (gossip spec 8.7).
 const SLOT_IDS_MAX: usize = 1024;
 
-/// A query of one time.
+/// A query that was seen.
 #[derive(Debug)]
 struct Known {
     id: u32,
-    /// It was passed on, or is not to be.
+    /// It was rebroadcast, or must not be.
     passed_on: bool,
 }
 
@@ -36,17 +36,17 @@ struct Known {
 #[derive(Debug, Default)]
 pub(in crate::serf) struct QueryRing {
     slots: OrderedMap<LamportTime, Vec<Known>>,
-    /// Times below are ignored.
+    /// Queries of earlier times are ignored.
     minimum: LamportTime,
 }
 
 impl QueryRing {
-    /// Ignores all times below from now on.
+    /// Ignores all times below `minimum` from now on.
     pub(in crate::serf) fn raise_minimum(&mut self, minimum: LamportTime) {
         self.minimum = self.minimum.max(minimum);
     }
 
-    /// Judges a query whose time was witnessed, and remembers it if it is new.
+    /// Classifies a query whose time was witnessed, and remembers it if it is new.
     fn put(&mut self, clock: Clock, ltime: LamportTime, id: u32) -> Verdict {
         let is_forgotten = |ltime| clock.is_forgotten(ltime, BUFFER_SLOTS);
         while let Some((oldest, _)) = self.slots.first_key_value() {
@@ -70,9 +70,9 @@ impl QueryRing {
         Verdict::New
     }
 
-    /// Whether a known query is to be passed on now. `spread`: this copy of it may be.
+    /// Whether to rebroadcast a known query now. `spread`: this copy may be rebroadcast.
     ///
-    /// Its asker may have sent it directly before gossip brought it.
+    /// Needed because the originator may have sent the query directly before gossip delivered it.
     fn pass_on(&mut self, ltime: LamportTime, id: u32, spread: bool) -> bool {
         let ids = self.slots.get_mut(&ltime);
         let known = ids.and_then(|ids| ids.iter_mut().find(|known| known.id == id));
@@ -80,16 +80,16 @@ impl QueryRing {
     }
 }
 
-/// The time that a query's sender allows, within reason.
+/// Limits the timeout in a query to 0 to [`TIMEOUT_MAX`].
 fn clamp_timeout(nanos: i64) -> Duration {
     let nanos = u64::try_from(nanos).unwrap_or(0);
     Duration::from_nanos(nanos).min(TIMEOUT_MAX)
 }
 
-/// Encodes a reply within a limit, [`RESPONSE_BYTES_MAX`] at most.
+/// Encodes a reply within `limit` and [`RESPONSE_BYTES_MAX`].
 ///
 /// # Errors
-/// If it is larger; the reference's words.
+/// Returns the reference's error text if the reply is larger.
 pub fn encode_response(reply: &QueryResponseMessage, limit: usize) -> Result<Vec<u8>, String> {
     let limit = limit.min(RESPONSE_BYTES_MAX);
     let encoded = SerfMessage::QueryResponse(reply.clone()).encode();
@@ -100,7 +100,7 @@ pub fn encode_response(reply: &QueryResponseMessage, limit: usize) -> Result<Vec
 }
 
 impl Serf {
-    /// Takes a query in. Tells whether others should hear of it.
+    /// Processes a query; returns whether to rebroadcast it.
     pub(in crate::serf) fn handle_query(
         &mut self,
         message: QueryMessage,
@@ -188,10 +188,11 @@ impl Serf {
         self.deliver_query(query, source, now);
     }
 
-    /// Answers a query that was delivered to handlers.
+    /// Sends the answer to a query that was delivered to handlers.
     ///
     /// # Errors
-    /// The reference's words; nothing was sent then.
+    /// Returns the reference's error text, and sends nothing, if the answer is too large, too late, or not
+    /// the first.
     pub(in crate::serf) fn respond(
         &mut self,
         ltime: LamportTime,
@@ -220,7 +221,7 @@ impl Serf {
         Ok(())
     }
 
-    /// A reply or an ack of this node.
+    /// Makes a reply or an ack of this node.
     pub(in crate::serf) fn response(
         &self,
         ltime: LamportTime,
@@ -238,10 +239,10 @@ impl Serf {
         }
     }
 
-    /// Encodes a reply within the limit.
+    /// Encodes a reply within the configured limit.
     ///
     /// # Errors
-    /// The reference's words.
+    /// Returns the reference's error text if the reply is larger.
     pub(in crate::serf) fn encode_response(
         &self,
         reply: &QueryResponseMessage,
@@ -249,7 +250,7 @@ impl Serf {
         encode_response(reply, self.config.query_response_size_limit_bytes)
     }
 
-    /// Brings a reply or an ack on its way: to the asker, and through relays if it wishes so.
+    /// Sends a reply or an ack to the originator, and through relays if it requests them.
     pub(super) fn send_response(
         &mut self,
         route: &Route,
@@ -262,7 +263,7 @@ impl Serf {
             return;
         }
         self.keep_answer(&message, &encoded);
-        // Neither by this node nor through relays.
+        // Sends neither directly nor through relays.
         if self.swim.refuse_receiver(route.addr) {
             return;
         }

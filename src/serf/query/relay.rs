@@ -1,5 +1,5 @@
-//! Replies that take a second way through other nodes (gossip spec 5.8.5), and the bounds that keep
-//! this node from sending whatever to whomever on demand (8.6, 8.7).
+//! Replies that are also sent through other nodes (gossip spec 5.8.5), and the limits that prevent abuse of
+//! this node as an open relay (8.6, 8.7).
 
 use std::net::SocketAddr;
 
@@ -9,16 +9,16 @@ use crate::time::Instant;
 use crate::wire::NodeName;
 use crate::wire::serf::{RelayMessage, SerfMessage, message_type};
 
-/// Membership protocol that a relay must understand (gossip spec 5.1).
+/// Membership protocol that a relay must support (gossip spec 5.1).
 const RELAY_PROTOCOL: u8 = 5;
 
-/// Whether two addresses are one; an IPv4 address may be written as an IPv6 one.
+/// Whether two addresses are equal, with IPv4-mapped addresses as IPv4.
 pub(super) fn same_addr(a: SocketAddr, b: SocketAddr) -> bool {
     a.ip().to_canonical() == b.ip().to_canonical() && a.port() == b.port()
 }
 
 impl Serf {
-    /// Passes a reply on to its asker.
+    /// Forwards a reply to the originator of its query.
     pub(in crate::serf) fn handle_relay(&mut self, relay: RelayMessage, now: Instant) {
         let RelayMessage {
             destination,
@@ -32,15 +32,15 @@ impl Serf {
         } else if !self.is_member_addr(destination, destination_name.as_ref()) {
             self.refuse("relay to an address of no member");
         } else if same_addr(destination, self.swim.local().addr) {
-            // The asker itself may be chosen as a relay.
-            // Who sent the reply is not known: this datagram came from the relay.
+            // The originator itself may be chosen as a relay. The sender of the reply is unknown: the
+            // datagram came from the relay.
             self.handle_user_message(message, None, now);
         } else {
             self.swim.send_user_message(destination, &message);
         }
     }
 
-    /// Sends copies of a reply through other nodes, as many as the asker wishes.
+    /// Sends copies of a reply through as many other nodes as the originator requests.
     pub(super) fn relay_response(&mut self, route: &Route, encoded: Vec<u8>) {
         let wanted = usize::from(route.relay_factor);
         if wanted == 0 || self.members.len() <= wanted {
@@ -78,7 +78,7 @@ impl Serf {
         }
     }
 
-    /// Whether a reply may be sent there: to members freely, to others at a limited rate.
+    /// Whether a reply may be sent to an address: always to members, rate-limited to others.
     pub(super) fn may_answer_to(
         &mut self,
         addr: SocketAddr,

@@ -1,4 +1,4 @@
-//! Repeating a query to the members that have not acked or answered it.
+//! Repeats queries to the members that have not acked or answered them.
 
 use std::net::SocketAddr;
 
@@ -10,28 +10,28 @@ use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{QueryMessage, SerfMessage, query_flag};
 
-/// What the asker waits for from each member.
+/// What the originator expects from each member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serf) enum Awaited {
-    /// An ack; and an answer from those whose acks say that one will come.
+    /// An ack, and also an answer if the ack announces one.
     Ack,
-    /// An answer: every member has one to the queries that nodes ask on their own behalf.
+    /// An answer: every member answers the internal queries.
     Answer,
 }
 
-/// How a query is repeated.
+/// Repetition state of a query.
 #[derive(Debug)]
 pub(in crate::serf) struct Repetition {
     message: QueryMessage,
     awaited: Awaited,
     rounds: Rounds,
-    /// When the round goes on or the next one begins; `None`: no more rounds.
+    /// When the current round continues or the next one begins; `None`: no more rounds.
     due: Option<Instant>,
-    /// The last member that this round has looked at; `None` between two rounds.
+    /// The last member that this round has processed; `None` between rounds.
     at: Option<NodeName>,
-    /// This round found somebody to wait for.
+    /// This round found a member that still owes an ack or answer.
     found: bool,
-    /// Members that have acked, will answer, and have not.
+    /// Members whose ack announced an answer that has not arrived.
     pending: OrderedSet<NodeName>,
 }
 
@@ -61,19 +61,19 @@ impl Repetition {
         self.due
     }
 
-    /// A member's first ack came.
+    /// Notes a member's first ack.
     pub(in crate::serf) fn acked(&mut self, from: &NodeName, pending: bool, answered: bool) {
         if pending && !answered {
             self.pending.insert(from.clone());
         }
     }
 
-    /// A member has nothing to add to its ack, for now or for good.
+    /// Notes that a member's answer is no longer expected.
     pub(in crate::serf) fn settled(&mut self, from: &NodeName) {
         self.pending.remove(from);
     }
 
-    /// Whether a member owes the query something, given who has acked and answered it.
+    /// Whether an ack or answer of a member is missing, given those that arrived.
     fn waits_for(
         &self,
         member: &NodeName,
@@ -86,23 +86,23 @@ impl Repetition {
         }
     }
 
-    /// The round has reached the last member.
+    /// Ends the round after its last member.
     fn end_round(&mut self, now: Instant) {
         self.at = None;
         let found = std::mem::take(&mut self.found);
-        // Who joins later hears of the query by gossip or not at all.
+        // Members that join later get the query by gossip or not at all.
         self.due = if found { self.rounds.next(now) } else { None };
     }
 }
 
 impl Serf {
-    /// When [`Self::repeat_due_queries`] has something to do.
+    /// Returns when [`Self::repeat_due_queries`] is due.
     pub(in crate::serf) fn repetition_deadline(&self) -> Option<Instant> {
         let due = self.asked.first_repetition()?;
         Some(self.pace.earliest(due))
     }
 
-    /// Goes on with the rounds of repetitions that are due, as far as the pace allows.
+    /// Continues the rounds of repetitions that are due, within the rate limit.
     pub(in crate::serf) fn repeat_due_queries(&mut self, now: Instant) {
         self.pace.advance(now);
         while !self.pace.is_used_up() {
@@ -114,7 +114,7 @@ impl Serf {
         }
     }
 
-    /// Goes on with a round of one query. Returns when that is to be continued.
+    /// Continues a round of one query; returns when to continue again.
     fn repeat_query(&mut self, ltime: LamportTime, due: Instant, now: Instant) -> Option<Instant> {
         let asked = self.asked.get(ltime)?;
         let repetition = asked.repetition.as_ref()?;
@@ -162,7 +162,8 @@ impl Serf {
     }
 }
 
-/// The query as it is repeated: who gets it now for the first time has only the rest of its time.
+/// Encodes the query for repetition. Its timeout is only the remaining time, for members that receive it for
+/// the first time.
 fn encode_for(message: &QueryMessage, left: Duration) -> Vec<u8> {
     let mut message = message.clone();
     message.timeout_nanos = i64::try_from(left.as_nanos()).unwrap_or(i64::MAX);

@@ -1,15 +1,15 @@
-//! When a query is repeated, and how fast repetitions may leave.
+//! Schedule of query repetitions, and their rate limit.
 
 use crate::time::{Duration, Instant};
 
-/// The timeout of a query is divided into so many parts; repetitions to one node are at least one part
+/// Number of parts into which a query's timeout is divided. Repetitions to one node are at least one part
 /// apart, and the first is due after one part.
 const PARTS: u32 = 16;
-/// After how many parts the rounds of repetitions are due. Dense at first, because most of what is
-/// missing was lost with the query itself; the last ones are for the answers of slow handlers, and
-/// leave a part for the way of the answer.
+/// Times of the rounds, in parts after the query. Dense at first, because most missing responses were lost
+/// together with the query; the last rounds are for the answers of slow handlers, and leave one part for the
+/// answer to arrive.
 const DUE_PARTS: [u32; 8] = [1, 2, 3, 5, 7, 10, 13, 15];
-/// Shortest time between two rounds, whatever the timeout: a round trip within a region.
+/// Minimum time between two rounds, for any timeout: a round trip within a region.
 const PART_MIN: Duration = Duration::from_millis(10);
 
 /// The rounds of one query.
@@ -32,7 +32,8 @@ impl Rounds {
         }
     }
 
-    /// When the next round is due, if the one before ended at `ended`. `None`: no more rounds.
+    /// Returns when the next round is due, given that the previous one ended at `ended`. `None`: no more
+    /// rounds.
     pub(in crate::serf) fn next(&mut self, ended: Instant) -> Option<Instant> {
         let parts = *DUE_PARTS.get(self.begun)?;
         self.begun += 1;
@@ -42,17 +43,17 @@ impl Rounds {
     }
 }
 
-/// Repetitions of all queries together that leave in one [`STEP`], so that neither the socket's
-/// buffer nor those of the answers overflow: at most 3,200 datagrams a second, whatever is asked.
+/// Most repetitions of all queries in one [`STEP`], at most 3,200 datagrams per second, so that neither the
+/// socket's send buffer nor the receive buffers for the answers overflow.
 const STEP_DATAGRAMS: usize = 16;
-/// Bytes of queries that leave in one step.
+/// Most bytes of queries sent in one step.
 const STEP_BYTES: usize = 16 << 10;
-/// Members that are looked at in one step: each costs a look-up, and a match of the query's filters.
+/// Most members processed in one step: each costs a lookup and a match of the query's filters.
 const STEP_MEMBERS: usize = 256;
-/// See [`STEP_DATAGRAMS`].
+/// Duration of a step of the rate limit.
 const STEP: Duration = Duration::from_millis(5);
 
-/// Bounds the repetitions of all queries.
+/// Rate limit on the repetitions of all queries.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Pace {
     began: Instant,
@@ -62,7 +63,7 @@ pub(in crate::serf) struct Pace {
 }
 
 impl Pace {
-    /// Begins another step if the last one is over.
+    /// Begins a new step if the last one is over.
     pub(in crate::serf) fn advance(&mut self, now: Instant) {
         if now >= self.began + STEP {
             *self = Pace {
@@ -72,12 +73,12 @@ impl Pace {
         }
     }
 
-    /// Counts a member that is looked at.
+    /// Counts a member that is processed.
     pub(in crate::serf) fn look(&mut self) {
         self.members += 1;
     }
 
-    /// Counts a datagram.
+    /// Counts a datagram that is sent.
     pub(in crate::serf) fn send(&mut self, bytes: usize) {
         self.datagrams += 1;
         self.bytes += bytes;
@@ -87,7 +88,7 @@ impl Pace {
         self.datagrams >= STEP_DATAGRAMS || self.bytes >= STEP_BYTES || self.members >= STEP_MEMBERS
     }
 
-    /// When something that is due at `due` can be done.
+    /// Returns when work that is due at `due` can be done.
     pub(in crate::serf) fn earliest(&self, due: Instant) -> Instant {
         if self.is_used_up() {
             due.max(self.began + STEP)
@@ -106,7 +107,7 @@ mod tests {
         Instant::from_millis(millis)
     }
 
-    /// All rounds, if each takes that long.
+    /// Returns the times of all rounds if each takes `takes`.
     fn rounds(timeout: u64, takes: u64) -> Vec<u64> {
         let mut rounds = Rounds::new(millis(100), millis(100 + timeout));
         let mut all = Vec::new();

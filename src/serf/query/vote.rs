@@ -1,4 +1,4 @@
-//! The vote on who may keep a name that two nodes claim (gossip spec 5.11).
+//! The vote on which of two claimants keeps a name (gossip spec 5.11).
 
 use std::net::SocketAddr;
 
@@ -7,31 +7,31 @@ use crate::serf::MemberStatus;
 use crate::swim::Encounter;
 use crate::wire::serf::ConflictMember;
 
-/// Ballots of a vote on the own name.
+/// State of a vote on this node's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serf) struct Vote {
-    /// The other claimant.
+    /// Address of the other claimant.
     other: SocketAddr,
-    /// A join of this node has brought the two together.
+    /// The two met through a join by this node.
     own_join: bool,
-    /// A join of the other one has.
+    /// The two met through a join by the other claimant.
     their_join: bool,
     responses: usize,
     matching: usize,
-    /// Responses that name a holder elsewhere which has failed or left.
+    /// Responses that name another holder, which has failed or left.
     departed: usize,
 }
 
-/// How a vote ended.
+/// Outcome of a vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serf) enum Outcome {
-    /// The majority has this node under the name, or the other holder is gone.
+    /// The majority has this node as the holder, or the other holder is gone.
     Won,
-    /// It has another one.
+    /// The majority has another holder.
     Lost,
-    /// Nobody has voted; this node keeps the name.
+    /// There were no votes, and this node keeps the name.
     KeptUnopposed,
-    /// Nobody has voted; this node gives way.
+    /// There were no votes, and this node gives up the name.
     GivenWay,
 }
 
@@ -49,13 +49,13 @@ impl Vote {
         vote
     }
 
-    /// The two have met again, maybe in another way.
+    /// Notes how the two met; they may meet more than once and in different ways.
     pub(in crate::serf) fn note(&mut self, encounter: Encounter) {
         self.own_join |= encounter == Encounter::OwnJoin;
         self.their_join |= encounter == Encounter::TheirJoin;
     }
 
-    /// Counts a ballot: the member that another node has under the name.
+    /// Counts a response, which contains the responder's record of the member with the disputed name.
     pub(in crate::serf) fn count(&mut self, payload: &[u8], own: SocketAddr) {
         let Ok(member) = ConflictMember::decode(payload) else {
             log::debug!(target: "serf", "Ignoring a conflict response that does not decode");
@@ -70,14 +70,14 @@ impl Vote {
         }
     }
 
-    /// Figures for the log: ballots for this node, and all.
+    /// Returns the number of responses for this node and of all responses, for the log.
     pub(in crate::serf) fn figures(&self) -> (usize, usize) {
         (self.matching, self.responses)
     }
 
-    /// Who keeps the name. Without voters the node whose join has brought the two together gives way,
-    /// so that a newcomer never takes the name from its holder; where that is not clear, the one with
-    /// the higher address does. Each claimant comes to the opposite result, by itself.
+    /// Determines which node keeps the name. Without votes, the node whose join brought the two together
+    /// gives way, so that a newcomer never takes the name from its holder; if that is not clear, the node
+    /// with the higher address does. Each claimant reaches the opposite result on its own.
     pub(in crate::serf) fn outcome(&self, own: SocketAddr) -> Outcome {
         let others = self.responses - self.departed;
         if others > 0 {
@@ -141,7 +141,7 @@ mod tests {
             (2, 3, 0, true),
             (2, 4, 0, false),
             (3, 4, 0, true),
-            // A holder that is gone keeps nobody from taking the name.
+            // A holder that is gone does not prevent others from taking the name.
             (0, 2, 2, true),
             (0, 3, 2, false),
             (1, 4, 3, true),
@@ -186,7 +186,8 @@ mod tests {
             met.iter().for_each(|met| vote.note(*met));
             vote.outcome(own) == Outcome::GivenWay
         };
-        // How the one with the low address has met the other, how the other has, who gives way.
+        // How the claimant with the lower address met the other, how the other met it, and whether the lower
+        // one gives way.
         for (lower, higher, low_gives_way) in [
             (&[OwnJoin][..], &[TheirJoin][..], true),
             (&[TheirJoin], &[OwnJoin], false),

@@ -1,5 +1,5 @@
-//! The snapshot: a log of text lines from which a node finds back into its cluster (gossip spec 5.17,
-//! agent spec 4.10). The codec alone; the file is the shell's.
+//! Codec of the snapshot: a log of text lines from which a node rejoins its cluster (gossip spec 5.17, agent
+//! spec 4.10). The shell reads and writes the file.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,55 +11,55 @@ use crate::wire::NodeName;
 use crate::wire::name::Escaped;
 use crate::wire::serf::LamportTime;
 
-/// What the lines of [`SnapshotLine::Seen`] begin with.
+/// Prefix of [`SnapshotLine::Seen`].
 const SEEN: &[u8] = b"# cottar-seen ";
-/// What the lines of [`SnapshotLine::Member`] begin with.
+/// Prefix of [`SnapshotLine::Member`].
 const MEMBER: &[u8] = b"# cottar-member ";
-/// What the lines of [`SnapshotLine::Failed`] begin with.
+/// Prefix of [`SnapshotLine::Failed`].
 const FAILED: &[u8] = b"# cottar-failed ";
 
-/// One line of the file.
+/// A line of the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotLine {
     /// A member joined.
     Alive {
-        /// Which.
+        /// Name of the member.
         name: NodeName,
-        /// Where it is.
+        /// Address of the member.
         addr: SocketAddr,
     },
-    /// A member left, failed, or was forgotten.
+    /// A member left, failed, or was reaped.
     NotAlive(NodeName),
-    /// A member failed, and is worth a call. Follows [`SnapshotLine::NotAlive`], because the reference
-    /// takes the line for a comment.
+    /// A member failed, and the node should try to reconnect to it. Follows [`SnapshotLine::NotAlive`],
+    /// because the reference ignores this line as a comment.
     Failed {
-        /// Which.
+        /// Name of the member.
         name: NodeName,
-        /// Where it was.
+        /// Last address of the member.
         addr: SocketAddr,
     },
-    /// The last member time seen: the clock - 1.
+    /// The last member time seen, which is the clock minus 1.
     Clock(LamportTime),
-    /// The time of the last user event seen.
+    /// The Lamport time of the last user event seen.
     EventClock(LamportTime),
-    /// The time of the last query seen.
+    /// The Lamport time of the last query seen.
     QueryClock(LamportTime),
-    /// A user event was handed over. The reference takes the line for a comment.
+    /// A user event was handed over. The reference ignores this line as a comment.
     Seen {
-        /// Its time.
+        /// Lamport time of the event.
         ltime: LamportTime,
-        /// Of its name and payload ([`crate::serf::event_hash`]).
+        /// Hash of its name and payload ([`crate::serf::event_hash`]).
         hash: u64,
     },
-    /// The node is a member of a cluster, and user events of times before this one are not for it:
-    /// it had them, or it joined later. The reference takes the line for a comment.
+    /// The node is a member of a cluster, and user events of earlier times are not for it: it had them, or it
+    /// joined later. The reference ignores this line as a comment.
     Member(LamportTime),
-    /// This node left on purpose: what stands above is not to be rejoined.
+    /// This node left gracefully: it does not rejoin the members listed before.
     Leave,
 }
 
 impl SnapshotLine {
-    /// Appends the line, its line feed included.
+    /// Appends the line, including its line feed.
     pub fn encode(&self, output: &mut Vec<u8>) {
         match self {
             SnapshotLine::Alive { name, addr } => encode_member(b"alive: ", name, *addr, output),
@@ -91,12 +91,12 @@ impl SnapshotLine {
     }
 }
 
-/// What a snapshot says when all its lines are taken together.
+/// The state that results from all lines of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Members that were alive, with their addresses.
     pub alive: OrderedMap<NodeName, SocketAddr>,
-    /// Members that had failed, with the addresses that they had.
+    /// Members that had failed, with their last addresses.
     pub failed: OrderedMap<NodeName, SocketAddr>,
     /// Last member time seen.
     pub clock: LamportTime,
@@ -104,29 +104,29 @@ pub struct Snapshot {
     pub event_clock: LamportTime,
     /// Last query time seen.
     pub query_clock: LamportTime,
-    /// The user events that were handed over lately.
+    /// The user events handed over recently.
     pub seen: SeenEvents,
     /// The node was a member of a cluster, and user events of times before this one were not for it.
     pub member: Option<LamportTime>,
 }
 
-/// A line that could not be used, or a leave that was overruled. Shown in the log.
+/// Remark for the log: a line that could not be used, or a leave that was ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remark {
-    /// `alive` without a usable name and address.
+    /// `alive` without a valid name and address.
     Address(Vec<u8>),
     /// A clock line without a number; names the clock.
     Clock(&'static str, Vec<u8>),
-    /// A line of no known kind.
+    /// A line of an unknown kind.
     Unrecognized(Vec<u8>),
-    /// A leave that the operator's rejoin setting overrules.
+    /// A leave that was ignored because rejoin after leave is configured.
     LeaveIgnored,
-    /// The file ends inside a line of this many bytes; it counts as not written.
+    /// The file ends within a line of this many bytes; the line is ignored.
     TornTail(usize),
 }
 
 impl Remark {
-    /// Whether an operator should look at the file.
+    /// Whether to log this as a warning.
     pub fn is_warning(&self) -> bool {
         *self != Remark::LeaveIgnored
     }
@@ -155,18 +155,16 @@ impl fmt::Display for Remark {
 }
 
 impl Snapshot {
-    /// Reads a whole file. `rejoin_after_leave`: a leave does not make it forget.
+    /// Decodes a complete file. `rejoin_after_leave`: a leave line does not clear the state.
     ///
-    /// Nothing in it is fatal: lines that make no sense are passed over and remarked upon. The
-    /// bytes of a last line without a line feed are told by [`Remark::TornTail`], so that the shell
-    /// can cut them off before it appends.
+    /// Never fails: invalid lines are skipped and reported as remarks. A last line without a line feed is
+    /// reported as [`Remark::TornTail`], so that the shell can truncate the file before it appends.
     pub fn decode(file: &[u8], rejoin_after_leave: bool) -> (Snapshot, Vec<Remark>) {
         let (mut snapshot, mut remarks) = (Snapshot::default(), Vec::new());
         for line in file.split_inclusive(|&byte| byte == b'\n') {
             match line.strip_suffix(b"\n") {
                 Some(line) => {
-                    // Files that went through an editor on another system: the carriage return is
-                    // no part of a name or a number.
+                    // Files edited on another system: the carriage return is not part of a name or number.
                     let line = line.strip_suffix(b"\r").unwrap_or(line);
                     if let Err(remark) = snapshot.apply(line, rejoin_after_leave) {
                         remarks.push(remark);
@@ -227,15 +225,15 @@ impl Snapshot {
         self.seen.forget_below(first);
     }
 
-    /// Whether the node goes on: it was a member of a cluster, or took user events in.
+    /// Whether the node continues from this snapshot: it was a member of a cluster, or accepted user events.
     pub fn continues(&self) -> bool {
         self.member.is_some() || self.seen.latest().is_some() || self.event_clock > LamportTime(0)
     }
 
-    /// The first time of which user events may be handed over that are not among those seen.
+    /// Returns the first time whose user events may be handed over, except those in `seen`.
     ///
-    /// An event clock above all of these is the reference's: it has used the file since, and takes
-    /// all up to its clock for seen.
+    /// An event clock above all times in `seen` is from the reference: it has used the file since, and all
+    /// events up to its clock count as seen.
     pub fn first_event_time(&self) -> LamportTime {
         let member = self.member.unwrap_or_default();
         if self.seen.latest() >= Some(self.event_clock) {
@@ -244,8 +242,8 @@ impl Snapshot {
         member.max(LamportTime(self.event_clock.0.saturating_add(1)))
     }
 
-    /// The lines of a compacted file: a line a member, then the three clocks, then what only this
-    /// implementation reads.
+    /// Iterates over the lines of the compacted file: one line per member, then the three clocks, then the
+    /// lines that only this implementation reads.
     pub fn lines(&self) -> impl Iterator<Item = SnapshotLine> {
         let members = self.alive.iter().map(|(name, &addr)| SnapshotLine::Alive {
             name: name.clone(),
@@ -273,7 +271,7 @@ impl Snapshot {
             )
     }
 
-    /// Follows a line that was appended.
+    /// Applies a line that was appended to the file.
     pub fn follow(&mut self, line: &SnapshotLine) {
         match line {
             SnapshotLine::Alive { name, addr } => {
@@ -295,7 +293,7 @@ impl Snapshot {
         }
     }
 
-    /// The size from which the file is worth compacting.
+    /// Returns the file size from which compaction is worthwhile.
     pub fn compaction_threshold_bytes(&self) -> u64 {
         const LEAST: u64 = 128 << 10;
         const PER_MEMBER: u64 = 2 * 128;
@@ -309,7 +307,7 @@ fn encode_member(kind: &[u8], name: &NodeName, addr: SocketAddr, output: &mut Ve
     output.extend_from_slice(format!(" {addr}").as_bytes());
 }
 
-/// Names may hold spaces: the address stands behind the last one.
+/// Parses a name and an address. Names may contain spaces; the address follows the last one.
 fn parse_member(rest: &[u8]) -> Option<(NodeName, SocketAddr)> {
     let space = rest.iter().rposition(|&byte| byte == b' ')?;
     let name = NodeName::new(rest.get(..space)?).ok()?;
@@ -317,7 +315,7 @@ fn parse_member(rest: &[u8]) -> Option<(NodeName, SocketAddr)> {
     Some((name, addr.parse().ok()?))
 }
 
-/// The time and the hash of an event.
+/// Parses the time and the hash of an event.
 fn parse_seen(rest: &[u8]) -> Option<(LamportTime, u64)> {
     let (ltime, hash) = std::str::from_utf8(rest).ok()?.split_once(' ')?;
     let hash = u64::from_str_radix(hash, 16).ok()?;

@@ -1,8 +1,8 @@
-//! Members from before the restart of which this node has heard nothing since.
+//! Lost members: those in the snapshot from which nothing was received since the restart.
 //!
-//! Where a network comes up later than its hosts, or is split while they restart, nobody answers the
-//! rejoin, or only some do. Without this list the parts of the cluster would know nothing of each
-//! other for ever. The reference forgets who had failed, and tries the others once.
+//! If a network comes up later than its hosts, or is partitioned while they restart, none or only some
+//! members answer the rejoin. Without this list the parts of the cluster would never find each other. The
+//! reference forgets failed members and tries the others only once.
 
 use std::net::SocketAddr;
 
@@ -12,20 +12,20 @@ use crate::serf::Serf;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
-/// Of the time for which a failed member is called, the part for which one of an earlier life is: a
-/// node that restarts every day must give it up some day.
+/// Divisor of the reconnect timeout for lost members: a node that restarts every day must give up on them at
+/// some point.
 const PART_OF_RECONNECT_TIMEOUT: u32 = 2;
 
-/// Those members, called one by one as failed ones are ([`Serf::reconnect`]).
+/// The lost members. Reconnects try them one by one, as failed ones ([`Serf::reconnect`]).
 #[derive(Debug, Default)]
 pub(in crate::serf) struct LostMembers {
-    /// Where they were, and whether they had failed.
+    /// Last address of each, and whether it had failed.
     members: OrderedMap<NodeName, (SocketAddr, bool)>,
     given_up_at: Instant,
 }
 
 impl LostMembers {
-    /// All members of a snapshot.
+    /// Makes the list of all members in a snapshot.
     pub(in crate::serf) fn of(
         snapshot: &Snapshot,
         reconnect_timeout: Duration,
@@ -46,7 +46,7 @@ impl LostMembers {
         self.members.len()
     }
 
-    /// One of them, by its number in the order of the names.
+    /// Returns a member by its index in the order of names.
     pub(in crate::serf) fn nth(&self, number: usize) -> Option<(NodeName, SocketAddr)> {
         let (name, (addr, _)) = self.members.iter().nth(number)?;
         Some((name.clone(), *addr))
@@ -54,20 +54,20 @@ impl LostMembers {
 }
 
 impl Serf {
-    /// Something is known of a member again.
+    /// Removes a member about which information has arrived.
     pub(in crate::serf) fn find_lost(&mut self, name: &NodeName) {
         self.lost.members.remove(name);
     }
 
-    /// A member that is not in the table has left.
+    /// Removes a member that is not in the member table and has left.
     pub(in crate::serf) fn forget_lost(&mut self, name: &NodeName) {
         if self.lost.members.remove(name).is_some() {
             self.record_line(SnapshotLine::NotAlive(name.clone()));
         }
     }
 
-    /// Calls nobody any more who has been silent for too long. Those that were alive when this node
-    /// ended stay in the snapshot, in case that it is this node that is cut off.
+    /// Drops the lost members once their time is over. Those that were alive when this node ended stay in the
+    /// snapshot, because it may be this node that is cut off.
     pub(in crate::serf) fn give_up_lost(&mut self, now: Instant) {
         if now < self.lost.given_up_at {
             return;

@@ -1,5 +1,5 @@
-//! The snapshot (gossip spec 5.17, agent spec 4.10): its lines, what goes into them, and the way back
-//! into the cluster with them. The file is the shell's.
+//! The snapshot (gossip spec 5.17, agent spec 4.10): its lines, their recording, and the rejoin from it. The
+//! shell reads and writes the file.
 
 mod lines;
 pub(super) mod lost;

@@ -1,29 +1,29 @@
-//! What goes into the snapshot file, and when (gossip spec 5.17, agent spec 4.10).
+//! Records changes as snapshot lines (gossip spec 5.17, agent spec 4.10).
 
 use super::SnapshotLine;
 use crate::serf::{LamportTime, Member, MemberEventKind, Output, Serf, UserEvent, event_hash};
 use crate::time::{Duration, Instant};
 
-/// Time between looks whether the member clock has advanced.
+/// Delay between an advance of the member clock and its recording.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What the file says already.
+/// The values that the file already contains.
 #[derive(Debug)]
 pub(in crate::serf) struct Recorder {
     pub(in crate::serf) clock: LamportTime,
     pub(in crate::serf) event_clock: LamportTime,
     pub(in crate::serf) query_clock: LamportTime,
-    /// The first time of which user events are for this node; `None`: the file does not say yet that
-    /// it is a member of a cluster.
+    /// First time whose user events are for this node; `None`: the file does not contain yet that it is a
+    /// member of a cluster.
     pub(in crate::serf) member: Option<LamportTime>,
-    /// Only the member clock is recorded after a leave.
+    /// A leave was recorded; after it only the member clock is.
     has_left: bool,
-    /// When the clock, which has advanced, is recorded.
+    /// When to record the clock, if it has advanced.
     clock_due: Option<Instant>,
 }
 
 impl Recorder {
-    /// For a file with these times.
+    /// Creates a recorder for a file that contains these times.
     pub(in crate::serf) fn new(
         clock: LamportTime,
         event_clock: LamportTime,
@@ -41,7 +41,7 @@ impl Recorder {
 }
 
 impl Serf {
-    /// Something happened to a member.
+    /// Records a change of a member.
     pub(in crate::serf) fn record_member(&mut self, kind: MemberEventKind, member: &Member) {
         let (name, addr) = (member.name.clone(), member.addr);
         let gone = SnapshotLine::NotAlive(name.clone());
@@ -59,21 +59,22 @@ impl Serf {
         }
     }
 
-    /// Of members nothing is recorded after a leave.
+    /// Outputs a line, unless a leave was recorded.
     pub(in crate::serf) fn record_line(&mut self, line: SnapshotLine) {
         if self.recorder.as_ref().is_some_and(|r| !r.has_left) {
             self.outputs.push_back(Output::Snapshot(line));
         }
     }
 
-    /// A user event is handed over, or a newer one of its coalesced batch took its place.
+    /// Records a user event that is handed over, or that was replaced by a newer one in the coalescer.
     pub(in crate::serf) fn record_event(&mut self, event: &UserEvent) {
         let ltime = event.ltime;
         let Some(recorder) = self.recorder.as_mut().filter(|r| !r.has_left) else {
             return;
         };
         let hash = event_hash(&event.name, &event.payload);
-        // The note first: a clock above all notes would say that the reference has used the file.
+        // This line comes first: a clock above all `Seen` lines would mean that the reference has used the
+        // file.
         let line = SnapshotLine::Seen { ltime, hash };
         self.outputs.push_back(Output::Snapshot(line));
         if ltime > recorder.event_clock {
@@ -83,7 +84,7 @@ impl Serf {
         }
     }
 
-    /// A state was merged, so this node is a member of a cluster; events of times below `first` are
+    /// Records, after a state was merged, that this node is a member of a cluster; events before `first` are
     /// not for it.
     pub(in crate::serf) fn record_membership(&mut self, first: LamportTime) {
         let recorder = self.recorder.as_mut().filter(|r| !r.has_left);
@@ -93,7 +94,7 @@ impl Serf {
         recorder.member = Some(first);
         let before = LamportTime(first.0.saturating_sub(1));
         if before > recorder.event_clock {
-            // What the reference understands of it.
+            // The equivalent that the reference understands.
             recorder.event_clock = before;
             let line = SnapshotLine::EventClock(before);
             self.outputs.push_back(Output::Snapshot(line));
@@ -102,12 +103,12 @@ impl Serf {
         self.outputs.push_back(Output::Snapshot(line));
     }
 
-    /// Whether the file says that this node has left, so that nothing else can be recorded.
+    /// Whether a leave was recorded, so that no further events are recorded.
     pub(in crate::serf) fn has_recorded_leave(&self) -> bool {
         self.recorder.as_ref().is_some_and(|r| r.has_left)
     }
 
-    /// A query was taken in.
+    /// Records the time of a query.
     pub(in crate::serf) fn record_query(&mut self, ltime: LamportTime) {
         let recorder = self.recorder.as_mut().filter(|r| !r.has_left);
         if let Some(recorder) = recorder.filter(|r| ltime > r.query_clock) {
@@ -117,7 +118,7 @@ impl Serf {
         }
     }
 
-    /// This node leaves on purpose.
+    /// Records a graceful leave of this node.
     pub(in crate::serf) fn record_leave(&mut self) {
         if let Some(recorder) = self.recorder.as_mut().filter(|r| !r.has_left) {
             recorder.has_left = true;
@@ -126,14 +127,14 @@ impl Serf {
         }
     }
 
-    /// The last member time seen, in case that the file does not say so yet.
+    /// Returns the last member time seen, if it is not recorded yet.
     fn unrecorded_clock(&self) -> Option<LamportTime> {
         let recorder = self.recorder.as_ref()?;
         let seen = LamportTime(self.member_clock.now().0.saturating_sub(1));
         (seen > recorder.clock).then_some(seen)
     }
 
-    /// Records the member clock, if it has advanced.
+    /// Records the member clock if it has advanced.
     pub(in crate::serf) fn record_clock(&mut self) {
         let unrecorded = self.unrecorded_clock();
         if let (Some(seen), Some(recorder)) = (unrecorded, &mut self.recorder) {
@@ -148,7 +149,7 @@ impl Serf {
         self.recorder.as_ref().and_then(|r| r.clock_due)
     }
 
-    /// A node at rest needs no timer.
+    /// Starts the timer if the member clock has advanced. An idle node has no timer.
     pub(in crate::serf) fn arm_recorder(&mut self, now: Instant) {
         let advanced = self.unrecorded_clock().is_some();
         if let Some(recorder) = &mut self.recorder {

@@ -1,5 +1,4 @@
-//! Going on from a snapshot: times already seen, and the way back into the cluster (gossip spec 5.17,
-//! agent spec 4.10).
+//! Restart from a snapshot: times already seen, and the rejoin (gossip spec 5.17, agent spec 4.10).
 
 use std::net::SocketAddr;
 
@@ -11,13 +10,13 @@ use crate::swim::JoinId;
 use crate::time::Instant;
 use crate::wire::NodeName;
 
-/// The attempts to find back, one at a time.
+/// State of the rejoin, which tries one member at a time.
 #[derive(Debug)]
 pub(in crate::serf) struct Rejoin {
     current: JoinId,
     name: NodeName,
     addr: SocketAddr,
-    /// Who is tried after it, the next one last.
+    /// The members to try afterwards, the next one last.
     rest: Vec<(NodeName, SocketAddr)>,
 }
 
@@ -28,14 +27,14 @@ impl Rejoin {
 }
 
 impl Serf {
-    /// Takes over what a snapshot says, and records from there on. Returns the members that it
-    /// knows, those that it is to try first last.
+    /// Restores the state of a snapshot and starts to record. Returns the members of the snapshot in the
+    /// order of attempts, the first to try last.
     pub(in crate::serf) fn restore(
         &mut self,
         mut snapshot: Snapshot,
         now: Instant,
     ) -> Vec<(NodeName, SocketAddr)> {
-        // Under another name this node may have had its present address.
+        // This node may have had its present address under another name.
         let own = self.swim.local();
         for members in [&mut snapshot.alive, &mut snapshot.failed] {
             members.retain(|name, addr| *name != own.name && *addr != own.addr);
@@ -56,7 +55,7 @@ impl Serf {
         let next = |seen: LamportTime| LamportTime(seen.0.saturating_add(1));
         let absurd = |which, seen: &mut LamportTime| {
             log::warn!(target: "serf", "Ignoring the absurd {which} {seen} of the snapshot");
-            // So that the times to come are recorded.
+            // Reset, so that future times are recorded.
             *seen = LamportTime(0);
         };
         if !self.member_clock.go_on(clock) {
@@ -81,7 +80,7 @@ impl Serf {
         self.recorder = Some(recorder);
         self.is_member = self.continues;
         if self.continues {
-            // So that it still holds when there are notes of later times.
+            // Record the bound, so that it stays valid after `Seen` lines of later times.
             self.record_membership(self.events.minimum());
         }
         self.restored_addrs = alive.values().chain(failed.values()).copied().collect();
@@ -94,7 +93,7 @@ impl Serf {
         known
     }
 
-    /// Starts looking for a member that is still there. Nobody waits for it, nobody is told.
+    /// Starts the rejoin. It runs in the background; its result is not reported.
     pub(in crate::serf) fn start_rejoin(
         &mut self,
         mut rest: Vec<(NodeName, SocketAddr)>,

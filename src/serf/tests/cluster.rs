@@ -1,4 +1,4 @@
-//! A few nodes together: joining, events, tags, leaving.
+//! Clusters of a few nodes: joins, events, tags, leaves.
 
 use super::harness::{Net, config, target};
 use crate::serf::*;
@@ -33,7 +33,7 @@ fn nodes_join_and_see_each_other() {
         }
         let records = net.serf(n).members.iter();
         let times: Vec<_> = records.map(|record| record.status_ltime.0).collect();
-        // n1 never joined anybody; the others' intents have reached everyone.
+        // n1 never joined a node; the join intents of the others have reached all nodes.
         assert!(times[0] == 0 && times[1] > 0 && times[2] > 0, "{times:?}");
     }
 }
@@ -116,7 +116,7 @@ fn a_joiner_may_have_the_past_or_not() {
         net.command(1, fire("present", ""));
         net.run_for(SECOND * 3);
         assert_eq!(net.host(2).take_user_events().len(), 1);
-        // Later exchanges bring nothing up again.
+        // Later exchanges do not deliver it again.
         net.run_for(SECOND * 120);
         assert!(net.host(2).take_user_events().is_empty());
     }
@@ -170,7 +170,7 @@ fn a_lonely_node_leaves_within_the_delay() {
     net.run_for(SECOND * 2);
     net.host(1).take_member_events();
     let id = net.command(1, Command::Leave);
-    // Handlers have the delay to start in.
+    // The delay lets handlers start.
     assert_eq!(net.host(1).take_member_events(), ["member-leave n1"]);
     assert_eq!(net.host(1).results.get(&id), None);
     net.run_for(SECOND);
@@ -211,7 +211,7 @@ fn a_leave_shows_as_left_and_is_final() {
     for n in [1, 3] {
         assert_eq!(net.host(n).take_member_events(), ["member-leave n2"]);
     }
-    // It may come back, at another incarnation of its program.
+    // It may come back, as a new run of the program.
     net.add(config(2));
     net.join(2, 1);
     net.run_for(SECOND * 5);
@@ -227,7 +227,7 @@ fn what_gossip_misses_comes_by_push_pull() {
     for n in 0..100 {
         net.command(1 + n % NODES, fire("burst", &n.to_string()));
     }
-    // Two rounds of exchanges, spread out as the size of the cluster asks for.
+    // Two rounds of exchanges, at the interval for this cluster size.
     net.run_for(SECOND * 150);
     for n in 1..=NODES {
         let mut got = net.host(n).take_user_events();

@@ -1,4 +1,4 @@
-//! Which user events a node hands over that starts, goes on from a snapshot, or leaves.
+//! Which user events a node hands over when it starts, continues from a snapshot, or leaves.
 
 use super::harness::{Net, config, target};
 use crate::serf::snapshot::{Snapshot, SnapshotLine};
@@ -23,7 +23,7 @@ fn event(name: &str, ltime: u64) -> SerfMessage {
     })
 }
 
-/// A state with these events, whose node's event clock is `clock`.
+/// Encodes a state with these events and the event clock `clock`.
 fn state(clock: u64, events: &[(&str, u64)]) -> Vec<u8> {
     let slot = |(name, ltime): &(&str, u64)| {
         Some(RecentEvents {
@@ -39,23 +39,23 @@ fn state(clock: u64, events: &[(&str, u64)]) -> Vec<u8> {
     state.encode()
 }
 
-/// A node exchanges states that nobody here asked for.
+/// Merges a state from an exchange that the node did not request.
 fn exchange(net: &mut Net, n: u16, clock: u64, events: &[(&str, u64)]) {
     let now = net.now;
     let state = state(clock, events);
     net.host(n).serf.handle_user_state(&state, None, false, now);
     net.input(n, Input::Timeout);
-    // What waits for its order has had its time.
+    // Let events that wait for earlier ones time out.
     net.run_for(SECOND / 2);
 }
 
-/// Names of the user events that were handed over, in order; forgets them.
+/// Takes the user events that were handed over and returns their names in order.
 fn heard(net: &mut Net, n: u16) -> Vec<String> {
     let events = net.host(n).take_user_events();
     events.into_iter().map(|(name, ..)| name).collect()
 }
 
-/// The snapshot of a node, as its file says it.
+/// Decodes the snapshot from a node's recorded lines.
 fn file(net: &mut Net, n: u16, rejoin: bool) -> Snapshot {
     let mut file = Vec::new();
     for line in &net.host(n).snapshot {
@@ -66,7 +66,7 @@ fn file(net: &mut Net, n: u16, rejoin: bool) -> Snapshot {
     snapshot
 }
 
-/// Kills a node and starts it again with what its file says.
+/// Kills a node and restarts it from its snapshot.
 fn restart(net: &mut Net, n: u16) {
     let snapshot = file(net, n, false);
     let old: Vec<SnapshotLine> = snapshot.lines().collect();
@@ -100,7 +100,7 @@ fn gossip_waits_for_the_first_exchange() {
     let mut net = Net::new(1);
     net.gossip_to(1, &event("b", 6));
     net.gossip_to(1, &event("a", 5));
-    // It is passed on and remembered at once.
+    // It is rebroadcast and remembered at once.
     assert_eq!(net.serf(1).stats().event_time, 7);
     net.run_for(SECOND * 4);
     assert!(heard(&mut net, 1).is_empty());
@@ -223,7 +223,7 @@ fn what_a_first_join_ignored_stays_ignored() {
     net.add(recording(2, Snapshot::default()));
     join(&mut net, 2, 1, true);
     let first = file(&mut net, 2, false);
-    // What Serf makes of it is right, too.
+    // The lines for Serf are correct, too.
     assert_eq!(
         (first.event_clock, first.member),
         (LamportTime(3), Some(LamportTime(4)))
@@ -250,7 +250,7 @@ fn the_file_that_serf_has_used_is_taken_as_serf_takes_it() {
     let all = [("missed by a Serf", 7), ("a", 5), ("b", 9)];
     exchange(&mut net, 1, 10, &all);
     assert_eq!(heard(&mut net, 1), ["b"]);
-    // And that stays so when there are notes of later times.
+    // This still holds after `Seen` lines of later times.
     restart(&mut net, 1);
     exchange(&mut net, 1, 10, &all);
     assert!(heard(&mut net, 1).is_empty());
@@ -282,7 +282,7 @@ fn a_join_by_command_ignores_no_events_of_members() {
     net.host(2).serf.handle_user_state(&lost, None, false, now);
     join(&mut net, 1, 2, true);
     assert_eq!(heard(&mut net, 1), ["lost"]);
-    // A stranger's are not for it.
+    // The events of a non-member are not for it.
     net.add(config(3));
     fire(&mut net, 3, "strange");
     join(&mut net, 1, 3, true);
@@ -295,7 +295,7 @@ fn who_is_no_member_yet_knows_no_members() {
     let lost = state(6, &[("lost", 5)]);
     let now = net.now;
     net.host(2).serf.handle_user_state(&lost, None, false, now);
-    // Of node 1 it knows by the file alone, which says nothing of a membership.
+    // It knows node 1 only from the file, which does not record a membership.
     let mut snapshot = Snapshot::default();
     let (name, addr) = (net.serf(1).local_name().clone(), target(2).addr);
     snapshot.follow(&SnapshotLine::Alive { name, addr });
@@ -305,7 +305,7 @@ fn who_is_no_member_yet_knows_no_members() {
     assert!(!net.serf(3).continues());
     join(&mut net, 3, 2, true);
     assert!(heard(&mut net, 3).is_empty());
-    // Now it is one.
+    // Now it is a member.
     let missed = state(8, &[("missed", 7)]);
     let now = net.now;
     net.host(2)
@@ -346,7 +346,7 @@ fn nothing_is_handed_over_once_the_leave_is_recorded() {
     assert_eq!(net.serf(2).state(), State::Left);
     net.input(2, Input::Shutdown);
     assert_eq!(heard(&mut net, 2), ["before"]);
-    // With -rejoin it is an event that was missed; without, all is forgotten.
+    // With -rejoin it counts as a missed event; without, the snapshot is cleared.
     let snapshot = file(&mut net, 2, true);
     assert_eq!(snapshot.seen.iter().count(), 1);
     let forgetful = file(&mut net, 2, false);
@@ -391,7 +391,7 @@ fn what_waits_when_the_program_ends_comes_after_the_restart() {
         net.add(recording(2, Snapshot::default()));
         join(&mut net, 2, 1, true);
         fire(&mut net, 1, "before");
-        // The one before it is missing for good.
+        // An earlier event is missing permanently.
         let waits = UserEventMessage {
             ltime: LamportTime(9),
             name: "waits".into(),

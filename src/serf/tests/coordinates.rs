@@ -1,4 +1,4 @@
-//! Coordinates on the acks of probes.
+//! Coordinates in the acks of probes.
 
 use super::harness::{Net, addr, config};
 use crate::serf::*;
@@ -96,7 +96,7 @@ fn nonsense_is_counted_and_changes_nothing() {
     }
     serf.handle_acked(&n2, SECOND * 11, Some(&good), false, now);
     assert_eq!(serf.counters().refused_coordinates, 6);
-    // No coordinate is no mistake, and a stranger's is of no use.
+    // A missing coordinate is no error, and one from a non-member is ignored.
     serf.handle_acked(&n2, rtt, None, false, now);
     serf.handle_acked(&n2, rtt, Some(b""), false, now);
     let stranger = NodeName::new(b"stranger").unwrap();

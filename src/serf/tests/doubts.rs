@@ -1,4 +1,4 @@
-//! Members that are said to leave and do not.
+//! Members stuck in `leaving` because of a stale leave intent.
 
 use super::harness::{Net, config};
 use crate::serf::*;
@@ -12,7 +12,7 @@ fn name(n: u16) -> NodeName {
     config(n).name
 }
 
-/// Makes a node believe what a push/pull of somebody says who missed a return: `of` has left.
+/// Delivers the push/pull state of a node that missed the return of `of` and lists it as left.
 fn tell_stale_news(net: &mut Net, to: u16, of: u16) {
     let state = SerfPushPull {
         ltime: LamportTime(50),
@@ -29,7 +29,7 @@ fn tell_stale_news(net: &mut Net, to: u16, of: u16) {
     assert_eq!(net.status(to, of), MemberStatus::Leaving);
 }
 
-/// Three nodes; the third one is up, and gave up its leave halfway.
+/// Makes three nodes; the third one is up and aborted its leave.
 fn with_a_node_stuck_in_its_leave() -> Net {
     let mut net = Net::joined(3);
     net.run_for(SECOND * 3);
@@ -67,7 +67,7 @@ fn a_living_member_is_called_back_without_an_event() {
     net.run_until("n3 is called back", SECOND * 5, |net| {
         net.status(1, 3) == MemberStatus::Alive
     });
-    // The question was for n3 alone: for nobody else it ever was to leave.
+    // The question was sent only to n3: for the other nodes it was never leaving.
     assert!((2..=4).all(|n| net.alive_in(n) == 4));
     net.run_for(HOUR);
     for n in 1..=4 {
@@ -82,7 +82,7 @@ fn a_living_member_is_called_back_without_an_event() {
 
 #[test]
 fn who_dies_before_the_question_has_left() {
-    // As with the reference: the last word that was heard counts.
+    // As in the reference, the last intent counts.
     let mut net = Net::joined(3);
     net.run_for(SECOND * 3);
     forget_events(&mut net, 2);
@@ -100,7 +100,7 @@ fn who_dies_before_the_question_has_left() {
 fn who_returns_at_once_is_not_asked() {
     let mut net = Net::joined(3);
     net.run_for(SECOND * 3);
-    // Thrown out while it is gone, and back under its name before anybody has missed it.
+    // Forced out while it is down, and back under its name before its failure is detected.
     net.remove(3);
     net.command(1, {
         let node = "n3".into();
@@ -123,7 +123,7 @@ fn who_returns_at_once_is_not_asked() {
 fn questions_end_and_do_not_call_each_other_up() {
     let mut net = with_a_node_stuck_in_its_leave();
     forget_events(&mut net, 3);
-    // Another one begins to doubt when the first are half way through, and asks when they are not.
+    // Another node starts its questions halfway through those of the first two.
     net.run_for(SECOND * 400);
     net.add(config(4));
     net.join(4, 1);
@@ -138,7 +138,7 @@ fn questions_end_and_do_not_call_each_other_up() {
         assert_eq!(net.status(n, 3), MemberStatus::Leaving);
         assert_eq!(net.host(n).take_member_events(), ["member-join n4"]);
     }
-    // It comes back after all, and goes for good the next time.
+    // It comes back after all; later questions start again.
     net.host(3).serf.state = State::Alive;
     say_it_leaves(&mut net, 1, 3);
     net.run_until("n3 is back", SECOND * 5, |net| {
@@ -147,7 +147,7 @@ fn questions_end_and_do_not_call_each_other_up() {
     tell_stale_news_again(&mut net);
 }
 
-/// Who was asked in vain once is asked again after it was back.
+/// Checks that a member which ignored earlier questions is asked again after it was back.
 fn tell_stale_news_again(net: &mut Net) {
     tell_stale_news(net, 2, 3);
     net.run_until("n3 is called back", SECOND * 60, |net| {
@@ -167,7 +167,7 @@ fn a_haste_of_nothing_does_not_spin() {
     net.join(2, 1);
     net.run_for(SECOND * 3);
     tell_stale_news(&mut net, 1, 2);
-    // The harness does not let a timer spin.
+    // The harness panics if a timer causes a busy loop.
     net.run_until("n2 is called back", SECOND * 5, |net| {
         net.status(1, 2) == MemberStatus::Alive
     });

@@ -1,4 +1,4 @@
-//! State exchanges of one node, told things by hand.
+//! State exchanges of one node, with states made by the test.
 
 use super::harness::{Net, config, start, target};
 use super::node::name;
@@ -62,7 +62,7 @@ fn a_large_state_is_taken_in_piece_by_piece() {
         ltime: LamportTime(3_001),
         event_ltime: LamportTime(8),
         status_ltimes: times.collect(),
-        // In no order, and one of them twice.
+        // Out of order, and one of them twice.
         left_members: (0..1_500)
             .rev()
             .chain([3])
@@ -74,11 +74,11 @@ fn a_large_state_is_taken_in_piece_by_piece() {
     let mut serf = start(config(1), Instant::ORIGIN);
     while serf.poll_output().is_some() {}
     serf.handle_user_state(&state.encode(), None, false, Instant::ORIGIN);
-    // The same again, in the middle of it: one after the other.
+    // The same state again during processing: they are processed one after the other.
     serf.handle_user_state(&state.encode(), None, false, Instant::ORIGIN);
     let (mut now, mut pieces) = (Instant::ORIGIN, 0);
     while serf.user_states.deadline().is_some() {
-        // Other work is done meanwhile.
+        // Other work is done in between.
         let id = CommandId(pieces);
         let (name, payload, coalesce) = (b"mine".to_vec(), None, false);
         let command = Command::UserEvent {
@@ -91,7 +91,7 @@ fn a_large_state_is_taken_in_piece_by_piece() {
         let fired = |output: &Output| matches!(output, Output::CommandEnded { id: ended, result: CommandResult::Fired(_) } if *ended == id);
         assert!(outputs.iter().any(fired));
         let is_theirs = |output: &Output| matches!(output, Output::Event(Event::User(event)) if *event.name == *b"deploy");
-        // Events are told when all members are known, and only once.
+        // The events are handed over after all members are processed, and only once.
         assert_eq!(outputs.iter().any(is_theirs), pieces == 3, "{pieces}");
         now = serf.poll_timeout().unwrap();
         assert!(now.since(Instant::ORIGIN) < Duration::from_millis(1));

@@ -1,4 +1,4 @@
-//! Nodes that vanish, are thrown out, come back, or fight about a name.
+//! Nodes that fail, are forced out, come back, or conflict about a name.
 
 use super::harness::{Net, addr, config};
 use crate::serf::*;
@@ -15,7 +15,7 @@ fn force_leave(node: &str, prune: bool) -> Command {
     }
 }
 
-/// Three nodes, n3 has vanished and shows as failed.
+/// Makes three nodes of which n3 has failed.
 fn with_a_failed_node() -> Net {
     let mut net = Net::joined(3);
     net.run_for(SECOND * 3);
@@ -54,7 +54,7 @@ fn a_pruned_node_is_forgotten_by_all() {
     net.run_for(SECOND * 3);
     for n in 1..=2 {
         assert_eq!(net.status(n, 3), MemberStatus::None);
-        // The leave and the reap fall into one batch; the latest counts.
+        // The leave and the reap are in one batch; the last one counts.
         assert_eq!(net.host(n).take_member_events(), ["member-reap n3"]);
     }
     net.run_for(SECOND * 120);
@@ -95,7 +95,7 @@ fn a_living_node_survives_its_prune() {
 #[test]
 fn two_nodes_are_enough_to_object() {
     let mut net = Net::joined(2);
-    // Until the joins are known to all: a later leave must carry a later time.
+    // Wait until all nodes have the join intents: a later leave must have a later time.
     net.run_for(SECOND * 3);
     let (result, took) = net.command_to_end(1, force_leave("n2", true));
     assert!(matches!(result, CommandResult::Failed(_)), "{result:?}");
@@ -110,7 +110,7 @@ fn who_did_not_hear_it_is_asked_once_more() {
     net.run_for(SECOND * 3);
     net.host(2).cut = true;
     let id = net.command(1, force_leave("n2", true));
-    // Longer than the intent is sent.
+    // Longer than the intent is transmitted.
     net.run_for(SECOND * 2);
     net.host(2).cut = false;
     net.run_for(SECOND);
@@ -125,7 +125,7 @@ fn who_did_not_hear_it_is_asked_once_more() {
 fn who_does_not_object_is_pruned_after_the_wait() {
     let mut net = Net::joined(3);
     net.remove(3);
-    // Nobody has noticed yet that it is gone.
+    // Its failure is not detected yet.
     assert_eq!(net.status(1, 3), MemberStatus::Alive);
     let (result, took) = net.command_to_end(1, force_leave("n3", true));
     assert_eq!(result, CommandResult::Done);
@@ -157,14 +157,14 @@ fn a_prune_waits_for_a_node_that_goes() {
     }
     net.join(2, 1);
     net.join(3, 1);
-    // Until the joins are known to all: a later leave must carry a later time.
+    // Wait until all nodes have the join intents: a later leave must have a later time.
     net.run_for(SECOND * 3);
     net.remove(3);
-    // Still alive for all when it is thrown out, and for longer than the prune waits at once.
+    // All nodes consider it alive when it is forced out, and for longer than the prune waits at first.
     net.command(1, force_leave("n3", true));
     net.command(1, force_leave("n3", true));
     assert_eq!(net.status(1, 3), MemberStatus::Leaving);
-    // It had its time to object.
+    // Its time to refute is over.
     net.run_for(SECOND / 3);
     assert_eq!(net.serf(1).prunes.len(), 1);
     net.run_for(SECOND * 2);
@@ -192,7 +192,7 @@ fn failed_and_left_nodes_are_reaped_in_the_end() {
             net.run_for(SECOND * 3);
         }
         net.host(1).take_member_events();
-        // From here on n1 alone, for speed.
+        // From here on only n1, for speed.
         net.remove(2);
         net.run_for(HOUR * 24 - SECOND * 60);
         assert_ne!(net.status(1, 3), MemberStatus::None);
@@ -291,7 +291,7 @@ fn without_voters_the_newcomer_or_the_higher_address_gives_way() {
 
 #[test]
 fn of_two_nodes_with_one_name_the_joining_one_gives_way() {
-    // The newcomer has the higher address, then the lower one.
+    // First the newcomer has the higher address, then the lower one.
     for (holder, newcomer) in [(1, 9), (9, 1)] {
         let mut net = Net::new(0);
         for n in [holder, newcomer] {

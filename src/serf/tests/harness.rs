@@ -1,4 +1,4 @@
-//! A few nodes wired back to back: bytes take one millisecond, nothing is lost unless asked for.
+//! Connects a few nodes: bytes take one millisecond, and nothing is lost unless a test cuts a node off.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -20,32 +20,32 @@ enum Parcel {
     Closed { stream: StreamId, end: StreamEnd },
 }
 
-/// A node and what came out of it.
+/// A node and its collected outputs.
 pub(super) struct Host {
     pub(super) serf: Serf,
     pub(super) events: Vec<Event>,
     pub(super) results: BTreeMap<CommandId, CommandResult>,
     pub(super) records: Vec<(CommandId, QueryRecord)>,
-    /// Answers every delivered query with this, at once.
+    /// If set, the response that is sent at once to every delivered query.
     pub(super) answer: Option<Vec<u8>>,
     pub(super) stopped: bool,
     pub(super) taken: Vec<UserEvent>,
-    /// All lines for the snapshot.
+    /// All snapshot lines.
     pub(super) snapshot: Vec<SnapshotLine>,
-    /// The rings to be written, oldest first.
+    /// The keyrings to be written, oldest first.
     pub(super) keyrings: Vec<(KeyringChange, Vec<Key>)>,
-    /// All datagrams that it sent, one after the other.
+    /// All datagrams that it sent, concatenated.
     pub(super) sent: Vec<u8>,
-    /// Takes nothing in and lets nothing out, its time goes on.
+    /// Isolated: it receives and sends nothing, but its time goes on.
     pub(super) cut: bool,
 }
 
-/// The nodes and what is between them.
+/// The nodes and the network between them.
 pub(super) struct Net {
     pub(super) now: Instant,
     hosts: BTreeMap<SocketAddr, Host>,
     parcels: VecDeque<(Instant, SocketAddr, Parcel)>,
-    /// The other end of each stream.
+    /// The remote end of each stream.
     ends: BTreeMap<(SocketAddr, StreamId), (SocketAddr, StreamId)>,
     last_stream: u64,
     last_command: u64,
@@ -55,7 +55,7 @@ pub(super) fn addr(n: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 7000 + n))
 }
 
-/// A query of a node that is none, to be changed by hand.
+/// Makes a query from an address without a node, to be modified by the test.
 pub(super) fn query_by_hand(name: &str, ltime: u64) -> QueryMessage {
     QueryMessage {
         ltime: LamportTime(ltime),
@@ -80,11 +80,11 @@ pub(super) fn start(config: Config, now: Instant) -> Serf {
     start_with(config, &[], now)
 }
 
-/// With a ring of those keys, if any.
+/// Starts a node with a keyring of these keys, or without one if there are none.
 pub(super) fn start_with(config: Config, keys: &[Key], now: Instant) -> Serf {
     let seed = u64::from(config.addr.port());
     let mut envelope = Envelope::plain(NonceSource::new([7; 32]));
-    // So that tests can look at bytes.
+    // Lets tests inspect the bytes.
     envelope.compression = false;
     if let Some((primary, others)) = keys.split_first() {
         let mut ring = Keyring::new(primary.clone());
@@ -95,7 +95,7 @@ pub(super) fn start_with(config: Config, keys: &[Key], now: Instant) -> Serf {
 }
 
 impl Net {
-    /// Nodes n1 to n`count`, not joined.
+    /// Makes nodes n1 to n`count`, not joined.
     pub(super) fn new(count: u16) -> Self {
         let mut net = Net {
             now: Instant::from_millis(1),
@@ -111,7 +111,7 @@ impl Net {
         net
     }
 
-    /// Nodes n1 to n`count`, all joined with each other.
+    /// Makes nodes n1 to n`count`, all joined with each other.
     pub(super) fn joined(count: u16) -> Self {
         let mut net = Net::new(count);
         for n in 2..=count {
@@ -123,12 +123,12 @@ impl Net {
         net
     }
 
-    /// A node at its configured address; it replaces one that was there.
+    /// Adds a node at its configured address; replaces the one that was there.
     pub(super) fn add(&mut self, config: Config) {
         self.add_with(config, &[]);
     }
 
-    /// The same, with a ring of those keys, if any.
+    /// As [`Self::add`], with a keyring of these keys, or without one if there are none.
     pub(super) fn add_with(&mut self, config: Config, keys: &[Key]) {
         let at = config.addr;
         let serf = start_with(config, keys, self.now);
@@ -183,13 +183,13 @@ impl Net {
         id
     }
 
-    /// A command that ends at once.
+    /// Runs a command that ends at once.
     pub(super) fn command_now(&mut self, n: u16, command: Command) -> CommandResult {
         let id = self.command(n, command);
         self.host(n).results.remove(&id).expect("ended at once")
     }
 
-    /// A command until its end, and the time that it took.
+    /// Runs a command to its end; returns its result and duration.
     pub(super) fn command_to_end(&mut self, n: u16, command: Command) -> (CommandResult, Duration) {
         let started = self.now;
         let id = self.command(n, command);
@@ -215,7 +215,7 @@ impl Net {
         assert_eq!(result, expected);
     }
 
-    /// A node exchanges states with another that knows nothing: it is no newcomer any more.
+    /// Merges an empty state into a node, after which it no longer holds events back as a newcomer.
     pub(super) fn introduce(&mut self, n: u16) {
         let state = crate::wire::serf::SerfPushPull::default().encode();
         let now = self.now;
@@ -225,7 +225,7 @@ impl Net {
         self.input(n, Input::Timeout);
     }
 
-    /// Hands a message to a node as if it had been gossiped.
+    /// Delivers a message to a node as if it had been gossiped.
     pub(super) fn gossip_to(&mut self, n: u16, message: &SerfMessage) {
         self.gossip_bytes_to(n, &message.encode());
     }
@@ -266,7 +266,7 @@ impl Net {
         }
     }
 
-    /// Does the next thing that is due before `end`.
+    /// Processes the next parcel or timer before `end`; returns false if there is none.
     fn step(&mut self, end: Instant) -> bool {
         let parcel = self.parcels.front().map(|(due, ..)| *due);
         let timers = self.hosts.iter();
@@ -323,7 +323,7 @@ impl Net {
         self.drain(to);
     }
 
-    /// Takes out of a node what is in it.
+    /// Takes and processes all outputs of a node.
     fn drain(&mut self, at: SocketAddr) {
         loop {
             let host = self.hosts.get_mut(&at).unwrap();
@@ -426,7 +426,7 @@ pub(super) fn target(n: u16) -> JoinTarget {
 }
 
 impl Host {
-    /// Kinds and names of the member events so far, in order; forgets them.
+    /// Takes the member events so far; returns their kinds and names in order.
     pub(super) fn take_member_events(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         self.events.retain(|event| {
@@ -442,7 +442,7 @@ impl Host {
         lines
     }
 
-    /// Name, payload and time of the user events so far; forgets them.
+    /// Takes the user events so far; returns name, payload and time of each.
     pub(super) fn take_user_events(&mut self) -> Vec<(String, String, u64)> {
         let mut events = Vec::new();
         self.events.retain(|event| {
@@ -456,7 +456,7 @@ impl Host {
         events
     }
 
-    /// The queries delivered so far; forgets them.
+    /// Takes the queries delivered so far.
     pub(super) fn take_queries(&mut self) -> Vec<Query> {
         let mut queries = Vec::new();
         self.events.retain(|event| {
@@ -475,7 +475,7 @@ impl Net {
         self.hosts[&addr(n)].stopped
     }
 
-    /// Leaves one node alone in the world.
+    /// Isolates all nodes but one.
     pub(super) fn cut_all_but(&mut self, n: u16) {
         for (at, host) in &mut self.hosts {
             host.cut = *at != addr(n);

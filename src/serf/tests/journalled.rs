@@ -13,7 +13,7 @@ fn start() -> Serf {
     serf
 }
 
-/// What becomes of user events: `taken` or `event`, and their times.
+/// Takes the outputs for user events: `taken` or `event`, with their times.
 fn drain(serf: &mut Serf) -> Vec<(&'static str, u64)> {
     let outputs = std::iter::from_fn(|| serf.poll_output());
     let told = outputs.filter_map(|output| match output {
@@ -24,7 +24,7 @@ fn drain(serf: &mut Serf) -> Vec<(&'static str, u64)> {
     told.collect()
 }
 
-/// Takes an event of an earlier life back.
+/// Returns an event of an earlier run to the node.
 fn take_back(serf: &mut Serf, ltime: u64, is_coalescing: bool) {
     let event = UserEvent {
         ltime: LamportTime(ltime),
@@ -70,13 +70,13 @@ fn what_an_earlier_life_has_taken_in_counts_as_seen() {
     for (time, is_coalescing) in [(3, false), (4, true), (5, true)] {
         take_back(&mut serf, time, is_coalescing);
     }
-    // The journal has them already, and the clock goes on from there.
+    // They are already in the journal, and the clock continues after them.
     assert_eq!(drain(&mut serf), []);
     assert_eq!(serf.stats().event_time, 6);
     assert_eq!(later(&mut serf), [("event", 5)]);
 }
 
-/// The times of the events that the snapshot is told to be seen.
+/// Takes the times of the events recorded as seen in the snapshot.
 fn noted(serf: &mut Serf) -> Vec<u64> {
     let outputs = std::iter::from_fn(|| serf.poll_output());
     let lines = outputs.filter_map(|output| match output {
@@ -88,13 +88,13 @@ fn noted(serf: &mut Serf) -> Vec<u64> {
 
 #[test]
 fn the_snapshot_hears_of_what_only_the_journal_has() {
-    // As after a leave, or a crash between the two files.
+    // As after a leave, or after a crash between the writes of the two files.
     let mut serf = start();
     for time in [3, 4, 3] {
         take_back(&mut serf, time, false);
     }
     assert_eq!(noted(&mut serf), [3, 4]);
-    // Until it is handed over nobody but the journal has it.
+    // Until it is handed over, only the journal has it.
     take_back(&mut serf, 5, true);
     assert!(noted(&mut serf).is_empty());
     serf.handle_input(Input::Timeout, Instant::ORIGIN + Duration::from_secs(5));

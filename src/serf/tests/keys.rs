@@ -1,4 +1,4 @@
-//! Key commands and the answers to them.
+//! Key commands and the answers to key queries.
 
 use super::harness::{Net, config, query_by_hand};
 use crate::serf::events::Source;
@@ -8,7 +8,7 @@ use crate::wire::Key;
 use crate::wire::serf::{KeyRequest, QueryMessage};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Of a cluster with less than ten nodes.
+/// Default query timeout in a cluster of fewer than ten nodes.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(3200);
 
 fn key(byte: u8) -> Key {
@@ -179,7 +179,7 @@ fn a_ring_of_forty_keys_is_listed_as_captured() {
     );
     let remark = "truncated key list response, showing first 17 of 40 keys";
     assert_eq!(message(&report, "alpha"), remark);
-    // The captured one had a short time and id.
+    // The captured query had a one-byte time and id.
     let query = QueryMessage {
         ltime: LamportTime(54),
         id: 5,
@@ -192,7 +192,7 @@ fn a_ring_of_forty_keys_is_listed_as_captured() {
     assert_eq!(sealed - 1 - 12 - 16 - 1, 984);
 }
 
-/// Hands a query to the node as if its bytes had been opened.
+/// Passes a query to the node as if it had been received and decrypted.
 fn ask_by_hand(net: &mut Net, query: QueryMessage) {
     let now = net.now;
     net.host(1)
@@ -201,7 +201,7 @@ fn ask_by_hand(net: &mut Net, query: QueryMessage) {
     net.input(1, Input::Timeout);
 }
 
-/// A query of a node that is none, for this one node.
+/// Makes a key query from an address without a node.
 fn key_query(name: &str, payload: Vec<u8>) -> QueryMessage {
     QueryMessage {
         timeout_nanos: 3_200_000_000,
@@ -264,7 +264,7 @@ fn the_answer_waits_for_the_keyring_file() {
                 result: result.clone(),
             },
         );
-        // Told twice, it is answered once.
+        // Reported twice, but answered once.
         net.input(n, Input::KeyringWritten { change, result });
         net.run_for(Duration::from_millis(10));
     }
@@ -276,7 +276,7 @@ fn the_answer_waits_for_the_keyring_file() {
         message(&report, "n2"),
         "Failed to write keyring file: disk full"
     );
-    // In memory it is changed all the same.
+    // The ring in memory is changed in any case.
     assert_eq!(ring(&mut net, 2), [key(1), key(2)]);
     assert_eq!(net.serf(1).counters().duplicate_responses, 0);
 }
@@ -309,7 +309,7 @@ fn a_ring_does_not_grow_without_end() {
         assert_eq!(report.error.is_none(), n < 255, "{n}");
     }
     assert_eq!(ring(&mut net, 1).len(), 256);
-    // What is there already may be installed again.
+    // A key that is already present may be installed again.
     let (report, _) = run(&mut net, Command::InstallKey(raw(1)));
     assert_eq!(report.error, None);
 }

@@ -1,4 +1,4 @@
-//! The numbers of the configuration act.
+//! The configuration's settings take effect.
 
 use super::harness::{Net, config, target};
 use crate::serf::*;
@@ -6,7 +6,7 @@ use crate::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Nodes n1 to n`count` with that configuration, all joined.
+/// Makes nodes n1 to n`count` with an adjusted configuration, all joined.
 fn joined(count: u16, adjust: &dyn Fn(&mut Config)) -> Net {
     let mut net = Net::new(0);
     for n in 1..=count {
@@ -52,7 +52,7 @@ fn failed_members_are_called_as_often_as_is_said() {
         net.run_until("each thinks the other failed", SECOND * 90, |net| {
             net.status(1, 2) == MemberStatus::Failed && net.status(2, 1) == MemberStatus::Failed
         });
-        // Until not even gossip goes to the dead.
+        // Wait until not even gossip is sent to the dead nodes.
         net.run_for(SECOND * 40);
         net.host(2).cut = false;
         net.run_for(SECOND * 10);

@@ -1,4 +1,4 @@
-//! Members from before a restart of which nothing is heard at first.
+//! Members from before a restart that do not respond at first.
 
 use super::harness::{Net, addr, config, start};
 use crate::serf::snapshot::{Snapshot, SnapshotLine};
@@ -62,7 +62,7 @@ fn who_fails_is_noted_and_who_is_forgotten_is_not() {
 
 #[test]
 fn who_had_failed_is_called_and_found() {
-    // Each knows of the other only that it had failed, or nothing.
+    // One knows of the other only that it had failed, the other knows nothing.
     let mut net = Net::new(0);
     net.add(recording(1, snapshot(&[], &[2])));
     net.run_for(SECOND);
@@ -80,7 +80,7 @@ fn who_had_failed_is_called_and_found() {
     );
 }
 
-/// The hosts are up before the network is.
+/// The hosts start before the network does.
 #[test]
 fn whom_no_rejoin_reached_is_called_until_somebody_answers() {
     let mut net = Net::new(0);

@@ -1,4 +1,4 @@
-//! The whole node over the real membership layer, in virtual time and without a network.
+//! Tests of the complete node over the real membership layer, in virtual time and without a network.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cluster;

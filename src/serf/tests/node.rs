@@ -1,4 +1,4 @@
-//! One node, told things by hand.
+//! Tests of one node with messages made by the test.
 
 use super::harness::{Net, addr, config, start};
 use crate::serf::*;
@@ -45,7 +45,7 @@ fn fire(text: &str, bytes: usize) -> Command {
     }
 }
 
-/// Queue lengths: intents, queries, events.
+/// Returns the queue lengths: intents, queries, events.
 fn queues(net: &Net) -> (usize, usize, usize) {
     let stats = net.serf(1).stats();
     (stats.intent_queue, stats.query_queue, stats.event_queue)
@@ -78,7 +78,7 @@ fn bad_configurations_do_not_start() {
         Serf::new(config, Envelope::plain(nonces), 1, Instant::ORIGIN).err()
     };
     let mut long = config(1);
-    // The map takes 2 bytes for its head, the key 2, the value 3, and the meta its first byte.
+    // The map's head takes 2 bytes, the key 2, the value's head 3, and the meta's first byte 1.
     long.tags.set(b"a", &[b'x'; 505]);
     assert_eq!(start(long.clone()), None);
     long.tags.set(b"a", &[b'x'; 507]);
@@ -99,7 +99,7 @@ fn a_leave_intent_about_the_living_self_is_refuted() {
     let record = net.serf(1).members.record(b"n1").unwrap();
     assert_eq!(record.status_ltime, LamportTime(101));
     let refuted = queues(&net);
-    // The same again, and an older one, change nothing.
+    // The same intent again and an older one change nothing.
     net.gossip_to(1, &leave("n1", 100));
     net.gossip_to(1, &leave("n1", 5));
     assert_eq!(queues(&net), refuted);
@@ -113,7 +113,7 @@ fn intents_about_strangers_wait_for_them() {
     net.gossip_to(1, &join("n3", 8));
     assert_eq!(net.serf(1).members().count(), 1);
     assert!(net.serf(1).intents.contains(&name("n2")));
-    // What waits is given up by the reaper in the end.
+    // The reaper drops buffered intents in the end.
     net.run_for(Duration::from_secs(290));
     assert!(net.serf(1).intents.contains(&name("n3")));
     net.gossip_to(1, &leave("n2", 9));
@@ -128,7 +128,7 @@ fn intents_about_strangers_wait_for_them() {
     assert_eq!(net.status(1, 2), MemberStatus::Leaving);
 }
 
-/// A node that the membership layer has found.
+/// Makes a node as found by the membership layer.
 fn found(text: &str) -> Node {
     Node {
         name: name(text),
@@ -184,7 +184,7 @@ fn what_is_new_is_passed_on_and_only_that() {
 fn messages_are_passed_on_byte_for_byte() {
     let mut net = Net::joined(2);
     net.host(1).sent.clear();
-    // Keys out of order, a wide integer, a key that nobody knows.
+    // Keys out of order, an integer wider than needed, and an unknown name.
     let mut odd = b"\x01\x83\xa4Node\xa7unknown\xa1?\x92\x01\xc3\xa5LTime".to_vec();
     odd.extend(b"\xcf\0\0\0\0\0\0\0\x63");
     net.gossip_bytes_to(1, &odd);
@@ -207,7 +207,7 @@ fn the_member_table_is_bounded() {
     }
     serf.handle_gone(&found("b"), now(4));
     serf.handle_gone(&found("a"), now(5));
-    // Who is away for longest makes room, and then nobody can.
+    // The member that is gone longest makes room; without any, new ones are ignored.
     for node in ["d", "e", "f"] {
         serf.handle_joined(&found(node), now(6));
         serf.check_invariants();
@@ -235,7 +235,7 @@ fn deep_queues_are_cut() {
     assert_eq!(queues(&net).0, 13);
     net.run_for(Duration::from_secs(31));
     assert_eq!(queues(&net).0, 10);
-    // Nobody is there to miss any of them.
+    // No other node exists that could miss them.
     assert_eq!(net.serf(1).counters().dropped_unsent, 0);
 }
 
@@ -246,7 +246,7 @@ fn what_a_cut_queue_never_sent_is_counted() {
     net.host(1).serf.config.queue_depth_max = 10;
     assert_eq!(queues(&net).0, 0);
     let lost = |net: &Net| net.serf(1).counters().dropped_unsent;
-    // News is sent at once, but only so much of it at a time: of a burst most has to wait.
+    // Broadcasts are sent at once, but at a limited rate: most of a burst has to wait.
     for n in 0..600 {
         net.gossip_to(1, &join(&format!("x{n}"), 5));
     }
@@ -275,12 +275,12 @@ fn gossip_that_comes_too_late_is_counted_and_told() {
     net.gossip_to(1, &event(400, "old"));
     assert_eq!(late(&net), 2);
     assert_eq!(net.host(1).take_user_events().len(), 1);
-    // The operator is told in a while, once.
+    // The operator is warned once, after a while.
     let due = net.serf(1).poll_timeout().expect("a look at the queues");
     net.run_for(Duration::from_secs(31));
     assert!(net.now > due);
     assert_eq!(net.serf(1).poll_timeout(), None);
-    // What a push/pull repeats is no news.
+    // Repetitions in a push/pull do not count.
     let slot = RecentEvents {
         ltime: LamportTime(400),
         events: vec![(b"old".to_vec(), None)],
@@ -318,7 +318,7 @@ fn a_forged_state_delivers_a_bounded_number_of_events() {
         outputs.filter(|o| matches!(o, Output::Event(_))).count(),
         16_384
     );
-    // What there was no room for is told in a while.
+    // Events refused for lack of space are reported after a while.
     assert_eq!(serf.counters().dropped_crowded_events, 60_000 - 16_384);
     assert!(serf.poll_timeout().is_some());
 }

@@ -1,5 +1,5 @@
-//! A flood of well-formed and broken messages and of commands: nothing panics, no table contradicts
-//! another, every buffer stays within its bound, and the node serves on.
+//! Floods a node with well-formed and broken messages and with commands: nothing panics, invariants hold, all
+//! buffers stay within their limits, and the node keeps working.
 
 use super::harness::{Net, addr, target};
 use crate::rng::Rng;

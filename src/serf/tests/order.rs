@@ -1,4 +1,4 @@
-//! User events and queries are handed over in the order of their times.
+//! User events and queries are handed over in the order of their Lamport times.
 
 use super::harness::{Net, config, query_by_hand, target};
 use crate::serf::snapshot::{Snapshot, SnapshotLine};
@@ -9,7 +9,7 @@ use crate::wire::serf::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-/// How long something gossiped waits for what is missing.
+/// How long a gossiped event or query waits for a missing earlier one.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 fn event(ltime: u64, coalesce: bool) -> SerfMessage {
@@ -43,13 +43,13 @@ fn gossip(net: &mut Net, times: impl IntoIterator<Item = u64>) {
     }
 }
 
-/// The times of the user events so far; forgets them.
+/// Takes the user events so far; returns their times.
 fn events(net: &mut Net) -> Vec<u64> {
     let events = net.host(1).take_user_events();
     events.into_iter().map(|(_, _, ltime)| ltime).collect()
 }
 
-/// The times of the queries so far; forgets them.
+/// Takes the queries so far; returns their times.
 fn queries(net: &mut Net) -> Vec<u64> {
     let queries = net.host(1).take_queries();
     queries.into_iter().map(|query| query.ltime.0).collect()
@@ -99,7 +99,7 @@ fn what_is_missing_is_waited_for_and_passed_on_at_once() {
     assert!(events(&mut net).is_empty());
     net.run_for(Duration::from_nanos(1));
     assert_eq!(events(&mut net), [4]);
-    // What was given up runs when it comes.
+    // A time that was given up is still handed over when it arrives.
     gossip(&mut net, [3, 6, 5]);
     net.run_for(Duration::from_nanos(1));
     assert_eq!(events(&mut net), [3, 5, 6]);
@@ -151,7 +151,7 @@ fn a_coalesced_event_is_recorded_when_its_batch_closes() {
     };
     net.command_now(1, fire(true));
     assert!(recorded(&mut net).is_empty());
-    // A newer one of the name takes its place: the first needs not run again.
+    // A newer event with the same name replaces it, so the first one is done.
     net.command_now(1, fire(true));
     assert_eq!(recorded(&mut net), [1]);
     net.run_for(SECOND * 3);
@@ -166,7 +166,7 @@ fn a_state_is_taken_in_lowest_time_first() {
     net.host(1).serf.handle_user_state(&bytes, None, false, now);
     net.input(1, Input::Timeout);
     assert_eq!(events(&mut net), Vec::from_iter(9..=520));
-    // The next one waits for nothing, of either kind.
+    // Neither the next event nor the next query waits.
     gossip(&mut net, [521]);
     assert_eq!(events(&mut net), [521]);
     net.gossip_to(1, &SerfMessage::Query(query(521, "q")));
@@ -230,7 +230,7 @@ fn who_leaves_hands_over_what_waits() {
     net.introduce(1);
     gossip(&mut net, [7, 3, 5]);
     net.command(1, Command::Leave);
-    // Recorded before the leave is, which ends the record.
+    // Recorded before the leave line, after which nothing is recorded.
     let lines = &net.host(1).snapshot;
     let clock = SnapshotLine::EventClock(LamportTime(7));
     let at = |line| lines.iter().position(|other| *other == line);
@@ -242,7 +242,7 @@ fn who_leaves_hands_over_what_waits() {
 fn more_than_may_wait_go_and_are_counted() {
     let mut net = Net::new(1);
     net.introduce(1);
-    // Five of each time, 1025 in all.
+    // Five events of each time, 1,025 in all.
     let times = (2..=206).rev();
     let times = times.flat_map(|ltime| (1..=5).map(move |n| (ltime, n)));
     for (ltime, n) in times {
@@ -272,7 +272,7 @@ fn a_query_is_acked_at_once_and_handed_over_in_its_order() {
         net.gossip_to(1, &SerfMessage::Query(query(ltime, "q")));
         assert!(!net.host(1).sent.is_empty(), "not acked");
     }
-    // One of the layer itself and one for others are no gaps.
+    // Internal queries and queries for other nodes leave no gaps.
     net.gossip_to(1, &SerfMessage::Query(query(4, "_serf_ping")));
     let for_another = QueryMessage {
         filters: Some(vec![Filter::Nodes(vec![b"n2".to_vec()]).encode()]),
@@ -296,7 +296,7 @@ fn a_waiting_query_keeps_most_of_its_time() {
     assert!(queries(&mut net).is_empty());
     net.run_for(Duration::from_millis(1));
     assert_eq!(queries(&mut net), [5]);
-    // A long one waits no longer than an event.
+    // A query with a long timeout waits no longer than an event.
     net.gossip_to(1, &SerfMessage::Query(query(9, "q")));
     net.run_for(PATIENCE);
     assert_eq!(queries(&mut net), [9]);
@@ -315,6 +315,6 @@ fn an_own_query_waits_for_nothing() {
     net.gossip_to(1, &SerfMessage::Query(query(1, "q")));
     net.run_for(Duration::from_nanos(1));
     assert_eq!(queries(&mut net), [1, 2]);
-    // The own one has no place in the order.
+    // A query by this node does not take part in the order.
     assert_eq!(net.serf(1).counters().queries_out_of_order, 0);
 }

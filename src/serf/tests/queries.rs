@@ -20,7 +20,7 @@ fn ask(name: &str) -> QueryParams {
     }
 }
 
-/// Asks, runs to the end of the query, and returns who acked and who answered what.
+/// Sends a query and runs to its end; returns the names that acked, and the answers by name.
 fn collect(net: &mut Net, n: u16, params: QueryParams) -> (Vec<String>, BTreeMap<String, String>) {
     let id = net.command(n, Command::Query(params));
     let result = net.host(n).results.remove(&id).unwrap();
@@ -123,9 +123,9 @@ fn filters_choose_by_name_and_tag() {
         let (acks, _) = collect(&mut net, 1, params.clone());
         assert_eq!(acks, expected, "{params:?}");
     }
-    // Those for whom it was not have passed it on all the same.
+    // Nodes that the query is not for have still rebroadcast it.
     assert_eq!(net.serf(4).stats().query_time, 5);
-    // Nobody would understand this one.
+    // No node could compile this expression.
     let id = net.command(1, Command::Query(with(vec![], tag("("))));
     let result = net.host(1).results.remove(&id).unwrap();
     let CommandResult::Failed(why) = result else {
@@ -228,7 +228,7 @@ fn answers_are_refused_in_the_reference_s_words() {
         |why: &str| CommandResult::Failed(format!("failed to respond to key query: {why}"));
     let too_long = net.command_now(2, respond(vec![b'x'; 1024]));
     assert_eq!(too_long, failed("response exceeds limit of 1024 bytes"));
-    // For a name of two letters and small clocks 981 bytes fit.
+    // With a name of two letters and small clocks, 981 bytes fit.
     let too_long = net.command_now(2, respond(vec![b'x'; 990]));
     assert_eq!(too_long, failed("response exceeds limit of 1024 bytes"));
     assert_eq!(net.command_now(2, respond(Vec::new())), CommandResult::Done);
@@ -253,7 +253,7 @@ fn answers_are_refused_in_the_reference_s_words() {
     assert_eq!(net.command_now(2, unknown), past);
 }
 
-/// A query of a node n`from`, made by hand.
+/// Makes a query from node n`from`.
 fn query(from: u16, id: u32, ltime: u64) -> QueryMessage {
     QueryMessage {
         id,
@@ -361,7 +361,7 @@ fn relays_serve_members_only() {
     net.gossip_to(1, &relay(2, response(b"x")));
     net.run_for(SECOND / 100);
     assert_eq!(net.serf(2).counters().late_responses, 1);
-    // To itself it comes without a detour.
+    // A relayed reply to the relay itself is processed directly.
     net.gossip_to(1, &relay(1, response(b"x")));
     assert_eq!(net.serf(1).counters().late_responses, 1);
     assert_eq!(net.serf(1).counters().dropped_refused, 0);
@@ -398,7 +398,7 @@ fn foreign_addresses_get_no_answers_neither_directly_nor_through_relays() {
         let has_answered = sent.windows(3).any(|bytes| bytes == b"yes");
         assert_eq!(has_answered, ip[3] == 1, "{from}");
     }
-    // The handlers of both have run; an ack and an answer were for nobody.
+    // The handlers of both have run; one ack and one answer were not sent.
     assert_eq!(net.host(4).take_queries().len(), 2);
     assert_eq!(net.serf(4).swim().counters().foreign_out, 2);
 }

@@ -1,4 +1,4 @@
-//! Repair of missed user events: digests on acks, summaries behind pings, exchanges.
+//! Repair of missed user events: digests in acks, summaries in pings, exchanges.
 
 use super::harness::{Net, addr, config};
 use crate::serf::*;
@@ -14,7 +14,7 @@ fn envelope() -> Envelope {
     Envelope::plain(NonceSource::new([1; 32]))
 }
 
-/// A node that knows n2, which is played by the test.
+/// Makes n1, which knows n2; the test plays n2.
 fn lone() -> Net {
     lone_with(|_| {})
 }
@@ -22,7 +22,7 @@ fn lone() -> Net {
 fn lone_with(adjust: impl FnOnce(&mut Config)) -> Net {
     let mut net = Net::new(0);
     let mut alone = config(1);
-    // Nobody answers probes, and nobody is to be missed.
+    // No node answers probes, so turn off whatever would detect that.
     alone.swim.probe_interval = Duration::ZERO;
     alone.swim.push_pull_interval = Duration::ZERO;
     adjust(&mut alone);
@@ -38,7 +38,7 @@ fn name(n: u16) -> NodeName {
     NodeName::new(format!("n{n}").as_bytes()).unwrap()
 }
 
-/// Sends n1 a datagram as n2, and returns what n1 sends in return.
+/// Sends n1 a datagram from n2; returns what n1 sends in response.
 fn as_n2(net: &mut Net, message: &Message) -> Vec<Message> {
     let bytes = envelope().seal_datagram(&[message.encode()], false);
     let (now, from) = (net.now, addr(2));
@@ -64,7 +64,7 @@ fn sent_by_n1(net: &mut Net) -> Vec<Message> {
     sent
 }
 
-/// Lets n1's timers fire for a time; returns what it sends.
+/// Fires n1's timers for a time; returns the messages that it sends.
 fn run_n1(net: &mut Net, time: Duration) -> Vec<Message> {
     let end = net.now + time;
     let mut sent = Vec::new();
@@ -173,7 +173,7 @@ fn acks_carry_a_digest_for_a_minute_after_an_event() {
     assert_eq!(ack_payload(&as_n2(&mut net, &ping(Vec::new()))), later);
     net.now += SECOND;
     assert_eq!(ack_payload(&as_n2(&mut net, &ping(Vec::new()))), idle);
-    // Who compares is always answered.
+    // A node that sends summaries always gets the digest.
     let compared = ack_payload(&as_n2(&mut net, &summary(1, &[], false)));
     assert_eq!(compared, later);
 }
@@ -207,7 +207,7 @@ fn who_may_lack_an_event_goes_after_it_for_two_seconds() {
     let chase = summaries(&run_n1(&mut net, SECOND * 2));
     assert!((15..=20).contains(&chase.len()), "{}", chase.len());
     for summary in &chase {
-        // Up to the time that n2 has spoken of, though it is later than all that n1 knows.
+        // Up to the time in n2's digest, although n1 knows no event that late.
         assert_eq!((summary.first, summary.marks.len()), (0, 5));
     }
     assert!(summaries(&run_n1(&mut net, SECOND * 10)).is_empty());
@@ -237,7 +237,7 @@ fn who_lacks_an_event_is_sent_just_that() {
     assert!(mine.is_answer && mine.marks.iter().all(|mark| *mark != 0));
     assert_eq!((mine.first, mine.marks.len()), (5, 3));
     net.now += SECOND;
-    // The summary of a node that has 6 and nothing else.
+    // The summary of a node that has only event 6.
     let theirs = EventSummary {
         is_answer: false,
         salt: mine.salt,
@@ -251,7 +251,7 @@ fn who_lacks_an_event_is_sent_just_that() {
     assert_eq!(sent_event.ltime, LamportTime(5));
     assert!(sent_event.coalesce, "as it was fired");
     assert_eq!(net.serf(1).counters().repair_events_sent, 1 + 3);
-    // The same again at once is not worth the packets.
+    // An immediate repetition is not answered again.
     let again = as_n2(&mut net, &ping(theirs.encode()));
     assert!(user_events(&again).is_empty());
 }
@@ -334,7 +334,7 @@ fn a_gap_is_looked_for_at_three_members_and_given_up() {
     net.run_for(MILLI * 500);
     assert_eq!(exchanges(&net), 0, "it may be on its way");
     net.run_for(SECOND * 60);
-    // The others are soon known to have compared, and need not be asked.
+    // The other members soon turn out to run cottar and need not be asked.
     assert!(exchanges(&net) <= 3, "{}", exchanges(&net));
     let (at, spent) = (net.now, exchanges(&net));
     net.run_for(SECOND * 60);
@@ -364,7 +364,7 @@ fn more_members_are_asked_when_the_clock_has_jumped() {
     assert_eq!(exchanges(&net), 1);
     net.run_for(SECOND * 30);
     assert_eq!(exchanges(&net), 3);
-    // Whoever lies about the clock again and again costs ever less.
+    // A peer that lies about its clock repeatedly causes fewer and fewer exchanges.
     for lie in 1..=120u64 {
         jump(&mut net, 600 + 1_000 * lie);
         net.run_for(SECOND);
@@ -387,7 +387,7 @@ fn a_loop_that_was_held_up_forgets_all_that_nobody_can_be_asked_for() {
     }
     let late = net.now + SECOND * 10;
     let serf = &mut net.host(1).serf;
-    // Both the jump of the clock and the gap have been due for long.
+    // Both the jump of the clock and the gap are long overdue.
     assert!(serf.poll_timeout().is_some_and(|due| due < late));
     serf.handle_input(Input::Timeout, late);
     assert!(serf.poll_timeout().is_none_or(|due| due > late));

@@ -1,4 +1,4 @@
-//! Queries that are repeated, and answered again.
+//! Repeated queries, and repeated answers.
 
 use super::harness::{Net, addr, query_by_hand};
 use crate::serf::*;
@@ -13,7 +13,7 @@ fn name(n: u16) -> NodeName {
     NodeName::new(format!("n{n}").as_bytes()).unwrap()
 }
 
-/// A query that n1 asks n2.
+/// Makes a query from n1 to n2.
 fn query(id: u32, flags: u32) -> QueryMessage {
     QueryMessage {
         id,
@@ -29,7 +29,7 @@ fn query(id: u32, flags: u32) -> QueryMessage {
 const ASKED: u32 = query_flag::ACK;
 const REPEATED: u32 = query_flag::ACK | query_flag::NO_BROADCAST;
 
-/// n2, which knows n1 and n3, and hears and says nothing but by hand.
+/// Makes n2, which knows n1 and n3 and is isolated except for what the test passes on.
 fn answerer() -> Net {
     let mut net = Net::joined(3);
     net.cut_all_but(2);
@@ -41,7 +41,8 @@ fn answerer() -> Net {
     net
 }
 
-/// Hands n2 a query from an address; returns the acks' flags and the answers that it sent.
+/// Passes a query from an address to n2; returns the flags of the acks and the number of answers that it
+/// sent.
 fn ask_from(net: &mut Net, n: u16, message: &QueryMessage) -> (Vec<u32>, usize) {
     let mut bytes = vec![8];
     bytes.extend(SerfMessage::Query(message.clone()).encode());
@@ -54,7 +55,7 @@ fn ask_from(net: &mut Net, n: u16, message: &QueryMessage) -> (Vec<u32>, usize) 
 fn replies(net: &mut Net) -> (Vec<u32>, usize) {
     let (mut acks, mut answers) = (Vec::new(), 0);
     let sent = std::mem::take(&mut net.host(2).sent);
-    // User messages of this kind, one behind the other.
+    // Concatenated user messages of this kind.
     let start = [8, message_type::QUERY_RESPONSE];
     let starts = (0..sent.len()).filter(|at| sent[*at..].starts_with(&start));
     for at in starts {
@@ -81,7 +82,7 @@ fn ack_and_answer_come_again_and_nothing_is_delivered_twice() {
     let mut net = answerer();
     let pending = 1 | RESPONSE_FLAG_PENDING;
     assert_eq!(ask_from(&mut net, 1, &query(7, ASKED)).0, [pending]);
-    // The handler still runs.
+    // The handler is still running.
     assert_eq!(
         ask_from(&mut net, 1, &query(7, REPEATED)),
         (vec![pending], 0)
@@ -95,7 +96,7 @@ fn ack_and_answer_come_again_and_nothing_is_delivered_twice() {
         ask_from(&mut net, 1, &query(7, query_flag::NO_BROADCAST)),
         (vec![], 1)
     );
-    // An earlier query may be missing; that is waited for.
+    // An earlier query may be missing; the hand-over waits for it.
     net.run_for(MILLISECOND * 300);
     assert_eq!(net.host(2).take_queries().len(), 1);
     assert_eq!(net.serf(2).counters().repeats_answered, 3);
@@ -117,11 +118,11 @@ fn an_ack_says_whether_an_answer_will_come() {
         ask_from(&mut net, 1, &query(2, ASKED)).0,
         [1 | RESPONSE_FLAG_PENDING]
     );
-    // All handlers have run and none has answered.
+    // All handlers have run, and none has answered.
     let (ltime, id) = (LamportTime(10), 2);
     net.input(2, Input::QueryHandled { ltime, id });
     assert_eq!(ask_from(&mut net, 1, &query(2, REPEATED)), (vec![1], 0));
-    // A client answers although no handler was there for it.
+    // An RPC client answers although there is no handler.
     respond(&mut net, 1);
     let again = QueryMessage {
         name: b"other".to_vec(),
@@ -136,9 +137,9 @@ fn only_the_asker_itself_is_answered_again() {
     ask_from(&mut net, 1, &query(7, ASKED));
     respond(&mut net, 7);
     let nothing = (vec![], 0);
-    // Gossip brings it again.
+    // A gossiped copy.
     assert_eq!(ask_from(&mut net, 1, &query(7, ASKED)), nothing);
-    // Somebody else repeats it, for n1, for itself, or under another name.
+    // Another node repeats it, for n1, for itself, or under another name.
     assert_eq!(ask_from(&mut net, 3, &query(7, REPEATED)), nothing);
     let to_other = QueryMessage {
         addr: addr(3),
@@ -155,7 +156,7 @@ fn only_the_asker_itself_is_answered_again() {
         ..query(7, REPEATED)
     };
     assert_eq!(ask_from(&mut net, 1, &nameless), nothing);
-    // A stranger.
+    // A non-member.
     let stranger = QueryMessage {
         addr: addr(50),
         source_node: Some(name(50)),
@@ -168,9 +169,9 @@ fn only_the_asker_itself_is_answered_again() {
     };
     assert_eq!(ask_from(&mut net, 50, &again), nothing);
     assert_eq!(net.serf(2).counters().repeats_answered, 0);
-    // Through a stream nobody is known by an address.
+    // The originator itself gets the answer.
     assert_eq!(ask_from(&mut net, 1, &query(7, REPEATED)).1, 1);
-    // And not for ever.
+    // The answers expire.
     net.run_for(MILLISECOND * 1601);
     assert_eq!(ask_from(&mut net, 1, &query(7, REPEATED)), nothing);
 }
@@ -183,7 +184,7 @@ fn a_flood_of_repetitions_is_bounded() {
         .map(|_| ask_from(&mut net, 1, &query(7, REPEATED)).0.len())
         .sum();
     assert_eq!(again, 16);
-    // Of many queries, by the rate.
+    // Over many queries the rate limit applies.
     let mut acks = 0;
     for id in 100..1000 {
         ask_from(&mut net, 1, &query(id, ASKED));
@@ -202,12 +203,12 @@ fn a_direct_copy_does_not_keep_the_gossiped_one_from_spreading() {
     assert_eq!(net.serf(2).stats().query_queue, 0);
     ask_from(&mut net, 1, &query(7, ASKED));
     assert_eq!(net.serf(2).stats().query_queue, 1);
-    // An earlier query may be missing; that is waited for.
+    // An earlier query may be missing; the hand-over waits for it.
     net.run_for(MILLISECOND * 300);
     assert_eq!(net.host(2).take_queries().len(), 1);
 }
 
-/// n1 asks and hears from nobody; returns when it repeated the query, in milliseconds from then.
+/// Sends a query from n1 that gets no response; returns the times of its repetitions in milliseconds.
 fn repeat_times(net: &mut Net, params: QueryParams) -> Vec<u64> {
     let start = net.now;
     net.command(1, Command::Query(params));
@@ -240,13 +241,13 @@ fn who_is_silent_is_asked_eight_times_at_most() {
     let times = repeat_times(&mut net, asking());
     assert_eq!(times, [100, 200, 300, 500, 700, 1000, 1300, 1500]);
     assert_eq!(net.serf(1).counters().queries_repeated, 16);
-    // Without acks nobody is known to be missing.
+    // Without acks no member is known to be missing.
     let params = QueryParams {
         request_ack: false,
         ..asking()
     };
     assert!(repeat_times(&mut net, params).is_empty());
-    // Only those that it is meant for.
+    // Only to the nodes that the query is for.
     let params = QueryParams {
         filter_nodes: vec![b"n3".to_vec(), b"n1".to_vec()],
         ..asking()
@@ -314,7 +315,7 @@ fn a_thousand_queries_to_many_do_not_burst() {
         most = most.max(sent - before);
         before = sent;
     }
-    // One step, and what the next one has begun with.
+    // One step, plus the beginning of the next one.
     assert!(most <= 32, "{most} datagrams within 5 ms");
     assert!(before > 3000, "{before}");
 }

@@ -1,4 +1,4 @@
-//! What is recorded, and how a node goes on from it.
+//! The recorded lines, and restarts from them.
 
 use super::harness::{Net, addr, config, query_by_hand, start};
 use crate::serf::snapshot::{Snapshot, SnapshotLine};
@@ -18,7 +18,7 @@ fn recording(n: u16, snapshot: Snapshot) -> Config {
     config
 }
 
-/// The lines so far, as the file has them; forgets them.
+/// Takes the lines so far, as they are in the file.
 fn lines(net: &mut Net, n: u16) -> Vec<String> {
     let mut file = Vec::new();
     for line in std::mem::take(&mut net.host(n).snapshot) {
@@ -48,7 +48,7 @@ fn members_and_times_are_recorded_as_they_come() {
     assert_eq!(lines(&mut net, 3), ["alive: n3 10.0.0.1:7003"]);
     net.join(3, 1);
     net.run_for(SECOND);
-    // The own join intent has moved the clock.
+    // Its own join intent has advanced the clock.
     let joined = ["alive: n1 10.0.0.1:7001", "# cottar-member 1", "clock: 1"];
     assert_eq!(lines(&mut net, 3), joined);
     net.join(2, 1);
@@ -224,7 +224,7 @@ fn a_node_finds_back_through_whom_it_can() {
     net.run_for(SECOND * 5);
     assert_eq!((net.alive_in(2), net.alive_in(3)), (3, 3));
     assert!(net.serf(3).rejoin.is_none());
-    // It came without an intent: its clock has reached what it had seen, and nothing more.
+    // It rejoined without an intent: its clock is just past what it had seen.
     assert_eq!(net.serf(1).stats().member_time, 21);
 }
 

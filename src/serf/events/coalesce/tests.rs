@@ -20,7 +20,7 @@ fn seconds(tenths: u64) -> Instant {
     Instant::from_millis(tenths * 100)
 }
 
-/// What a batch of these delivers: kind and names.
+/// Puts the events into a batch and returns what it delivers: kinds and names.
 fn batch(
     coalescer: &mut MemberCoalescer,
     events: &[(MemberEventKind, &str)],
@@ -83,7 +83,7 @@ fn a_repeated_kind_is_left_out_but_updates_are_not() {
     assert_eq!(coalescer.unchanged, [member("n").name]);
     assert_eq!(batch(&mut coalescer, &[(Update, "n")]).len(), 1);
     assert_eq!(batch(&mut coalescer, &[(Update, "n")]).len(), 1);
-    // The old update is not delivered again with later batches.
+    // Later batches do not deliver the old update again.
     let got = batch(&mut coalescer, &[(Join, "m")]);
     assert_eq!(got, [(Join, "m".to_owned())]);
 }
@@ -94,7 +94,7 @@ fn tagged(value: &str) -> Member {
     member
 }
 
-/// The kind, and the value of the tag, that a batch of these delivers.
+/// Puts the events into a batch and returns what it delivers: kinds and tag values.
 fn told(
     coalescer: &mut MemberCoalescer,
     events: &[(MemberEventKind, &str)],
@@ -151,10 +151,10 @@ fn a_second_join_is_an_update_if_there_was_one() {
         after_join(&[(Update, "2"), (Failed, "2"), (Join, "2")]),
         one(Update, "2")
     );
-    // Restarted with another tag, or forgotten and met again.
+    // Restarted with another tag, or reaped and joined again.
     assert_eq!(after_join(&[(Leave, "1"), (Join, "2")]), one(Update, "2"));
     assert_eq!(after_join(&[(Leave, "1"), (Reap, "1"), (Join, "1")]), []);
-    // The last turn is another one than what was delivered.
+    // The last change differs from the last event delivered.
     assert_eq!(
         after_join(&[(Failed, "1"), (Join, "2"), (Failed, "2")]),
         one(Failed, "2")
@@ -182,7 +182,7 @@ fn user(name: &str, ltime: u64, payload: &str) -> UserEvent {
 #[test]
 fn the_newest_user_events_of_a_name_survive() {
     let mut coalescer = UserCoalescer::new(PERIOD, QUIET);
-    // Name, time, payload, and the payload of what is replaced.
+    // Name, time, payload, and the payload of the replaced event.
     let events = [
         ("b", 5, "1", None),
         ("a", 7, "2", None),
@@ -198,7 +198,7 @@ fn the_newest_user_events_of_a_name_survive() {
         assert_eq!(payloads.collect::<Vec<_>>(), Vec::from_iter(gone));
     }
     assert_eq!((coalescer.events, coalescer.bytes), (4, 8));
-    // By time, whatever the names are.
+    // Ordered by time, regardless of the names.
     let expected = [
         user("c", 1, "6"),
         user("b", 6, "3"),

@@ -1,4 +1,4 @@
-//! What a node does to repair, in answer to acks and pings and when its time has come.
+//! Repair: reactions to acks and pings, and to timers.
 
 use std::net::SocketAddr;
 
@@ -14,28 +14,29 @@ use crate::wire::event_digest::{EventDigest, EventSummary};
 use crate::wire::serf::SerfMessage;
 use crate::wire::{DecodeError, NodeName};
 
-/// What a user message costs in a packet beside its bytes: its type byte, and two of length.
+/// Bytes of a user message in a packet in addition to its content: type byte and two bytes of length.
 const USER_MESSAGE_OVERHEAD_BYTES: usize = 3;
 
 impl Repair {
-    /// Times below are not due: a join passes over them.
+    /// Expects no events below `ltime` any more: a join skips them.
     pub(in crate::serf) fn skip_below(&mut self, ltime: LamportTime) {
         self.gaps.skip_below(ltime);
     }
 
-    /// The state that was merged just now, and that was asked for, has brought new events.
+    /// Counts the new events in a state that was just merged and that this node had asked for.
     pub(in crate::serf) fn note_brought(&mut self, events: u64) {
         self.exchanges.note_brought(events);
     }
 
-    /// A member has left, has failed, or is forgotten: what comes back may be another program.
+    /// Drops what is known of a member that left, failed or was reaped: another program may come back in its
+    /// place.
     pub(in crate::serf) fn forget_peer(&mut self, name: &NodeName) {
         self.peers.forget(name);
     }
 }
 
-/// Takes the payload of an ack apart: the coordinate, if there is something in its place, and what
-/// follows.
+/// Splits the payload of an ack into the coordinate (or the error of decoding it), if there is one, and the
+/// rest.
 fn take_apart(payload: &[u8]) -> (Option<Result<Coordinate, DecodeError>>, &[u8]) {
     if payload.is_empty() || EventDigest::is_at_start(payload) {
         return (None, payload);
@@ -47,7 +48,7 @@ fn take_apart(payload: &[u8]) -> (Option<Result<Coordinate, DecodeError>>, &[u8]
 }
 
 impl Serf {
-    /// Whether a member has shown that it is a node of this program.
+    /// Whether a member has shown that it runs cottar.
     pub(in crate::serf) fn is_known_cottar(&self, name: &NodeName) -> bool {
         self.repair.peers.is_cottar(name)
     }
@@ -57,7 +58,7 @@ impl Serf {
         is_alive.then(|| self.repair.deadline()).flatten()
     }
 
-    /// A new event was taken in.
+    /// Notes a newly accepted event.
     pub(in crate::serf) fn note_event_for_repair(&mut self, ltime: LamportTime, now: Instant) {
         let is_alone = self.swim.live_node_count() < 2;
         self.repair.note_event(ltime, &mut self.rng, now);
@@ -66,12 +67,13 @@ impl Serf {
         }
     }
 
-    /// The event clock may have changed.
+    /// Adds the event clock to the history, if it has changed.
     pub(in crate::serf) fn note_event_clock(&mut self, now: Instant) {
         self.repair.history.note(self.event_clock.now(), now);
     }
 
-    /// The event clock has caught up with another node's.
+    /// Schedules exchanges if the event clock has just caught up with another node's clock by more than
+    /// [`JUMP_TIMES`].
     pub(in crate::serf) fn note_event_clock_jump(&mut self, before: LamportTime, now: Instant) {
         if self.event_clock.now().0.saturating_sub(before.0) > JUMP_TIMES {
             let jitter = self.rng.duration_below(self.repair.pace.ping);
@@ -82,8 +84,8 @@ impl Serf {
 
     // --- acks --------------------------------------------------------------------------------
 
-    /// Forms the digests that acks and probes carry afresh, if they are out of date. Called before a
-    /// datagram is looked at and before timers are, so that no timer is needed.
+    /// Recomputes the digests for acks and probes if they are out of date. Called before datagrams and timers
+    /// are handled, so it needs no timer.
     pub(in crate::serf) fn renew_digests(&mut self, now: Instant) {
         if self.repair.acks_due.is_none_or(|due| due > now) {
             return;
@@ -111,7 +113,7 @@ impl Serf {
         self.swim.set_extended_ack_payload(Some(extended));
     }
 
-    /// A member has answered a ping.
+    /// Processes the ack of a ping.
     pub(in crate::serf) fn handle_acked(
         &mut self,
         node: &NodeName,
@@ -120,7 +122,7 @@ impl Serf {
         extra: bool,
         now: Instant,
     ) {
-        // Who is not a member is not remembered.
+        // Nothing is stored for nodes that are not members.
         if self.members.record(node.as_bytes()).is_none() {
             return;
         }
@@ -133,7 +135,7 @@ impl Serf {
         };
         let digest = EventDigest::decode(rest);
         if digest.is_some() || extra {
-            // A node of this program answers a ping with a summary by an ack with a digest.
+            // A cottar node acks a ping that has a summary with a digest.
             self.repair.peers.learn(node, addr, digest.is_some());
         }
         if let Some(digest) = digest.filter(|_| self.state == State::Alive) {
@@ -184,11 +186,12 @@ impl Serf {
         }
     }
 
-    /// Another member has other events than this node, up to a time.
+    /// Notes that another member has different events up to a time.
     fn note_difference(&mut self, upto: LamportTime, now: Instant) {
-        // Before its first exchange a node cannot tell what it lacks from what is not for it.
+        // Before its first exchange a node cannot tell missing events from those older than its join.
         if self.newcomer.is_settled() {
-            // What is far ahead of this node's clock is a lie, or brought by an exchange.
+            // Limit the time: a peer that claims one far ahead of this node's clock is lying, or an exchange
+            // will bring it.
             let reach = self.event_clock.now().0.saturating_add(DIGEST_TIMES);
             self.repair
                 .note_difference(upto.min(LamportTime(reach)), now);
@@ -197,7 +200,7 @@ impl Serf {
 
     // --- summaries ---------------------------------------------------------------------------
 
-    /// The last time that a summary covers.
+    /// Returns the last time that a summary covers.
     fn summary_last(&self, now: Instant) -> LamportTime {
         let repair = &self.repair;
         let reached = repair.history.at_age(repair.pace.summary_age, now);
@@ -223,7 +226,7 @@ impl Serf {
         }
     }
 
-    /// A member has told something of the events that it has seen. The ping is from its own address.
+    /// Processes the digest or summary in a member's ping. The ping came from the member's own address.
     pub(in crate::serf) fn handle_ping_extension(
         &mut self,
         node: &NodeName,
@@ -273,7 +276,8 @@ impl Serf {
         }
     }
 
-    /// Whether the last reaction of a kind to a member's summaries is long enough ago; notes this one.
+    /// Limits reactions to a member's summaries: returns whether the last reaction of this kind is old
+    /// enough, and if so notes this one.
     fn may_react(
         &mut self,
         node: &NodeName,
@@ -291,8 +295,7 @@ impl Serf {
         true
     }
 
-    /// Sends a member the events of these times, as far as they fit packets and limits: those first
-    /// that are forgotten first.
+    /// Sends the events of these times to a member, oldest first, as far as they fit packets and limits.
     fn send_lacking_events(
         &mut self,
         node: &NodeName,
@@ -310,7 +313,7 @@ impl Serf {
             let message = SerfMessage::UserEvent(event).encode();
             let bytes = message.len() + USER_MESSAGE_OVERHEAD_BYTES;
             if bytes > budget {
-                continue; // such events travel in state exchanges alone
+                continue; // such events are only sent in state exchanges
             }
             if bytes > space {
                 if packets >= ANSWER_PACKETS_MAX || !self.repair.answers.take(now) {
@@ -343,7 +346,7 @@ impl Serf {
         if self.repair.next_ping.is_some_and(|due| due <= now) {
             self.ping_for_repair(now);
         }
-        // An exchange that starts puts off all others, and what no exchange can be started for is forgotten.
+        // Starting an exchange postpones all others; causes for which no exchange can start are dropped.
         while let Some(cause) = self.repair.due_cause(now) {
             if cause == Cause::Gap {
                 self.exchange_for_gaps(now);
@@ -356,7 +359,7 @@ impl Serf {
         }
     }
 
-    /// Compares the events of late with another member.
+    /// Sends a summary of recent events to another member.
     fn ping_for_repair(&mut self, now: Instant) {
         let pace = self.repair.pace;
         if self.repair.active_until().is_none_or(|until| until < now) {
@@ -386,8 +389,8 @@ impl Serf {
         }
     }
 
-    /// Asks a member that compares nothing for the times that are missing. Others have been compared
-    /// with.
+    /// Exchanges states with a member that does not run cottar, to get the missing times. Cottar nodes
+    /// compare summaries instead.
     fn exchange_for_gaps(&mut self, now: Instant) {
         let members = self.swim.sample_members(CANDIDATES);
         let node = members.iter().find(|name| !self.is_known_cottar(name));
@@ -397,7 +400,7 @@ impl Serf {
         }
     }
 
-    /// Starts an exchange with a member; `false`: it does not live.
+    /// Starts an exchange with a member; returns false if the member is not live.
     fn start_repair_exchange(&mut self, node: &NodeName, cause: Cause, now: Instant) -> bool {
         if !self.swim.exchange_with(node, now) {
             return false;
@@ -427,14 +430,14 @@ impl Serf {
         true
     }
 
-    /// The membership layer is through with the exchange; its user state may be half taken in.
+    /// Ends the exchange, unless its user state is still being merged.
     pub(in crate::serf) fn handle_exchange_ended(&mut self, now: Instant) {
         if !self.user_states.has_asked() {
             self.end_repair_exchange(now);
         }
     }
 
-    /// All that an exchange has brought is taken in.
+    /// Ends the exchange after its user state is merged.
     pub(in crate::serf) fn end_repair_exchange(&mut self, now: Instant) {
         let pace = self.repair.pace;
         let Some(current) = self.repair.exchanges.end(now + pace.summary_age) else {

@@ -1,8 +1,8 @@
-//! Waiting longer after each attempt that was in vain.
+//! Exponential backoff.
 
 use crate::time::{Duration, Instant};
 
-/// A wait that doubles.
+/// A wait that doubles with each failed attempt.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::serf) struct Backoff {
     /// The last wait; zero: none.
@@ -11,23 +11,23 @@ pub(in crate::serf) struct Backoff {
 }
 
 impl Backoff {
-    /// Waits for `base` after the first attempt in vain, then twice as long each time, up to `max`.
+    /// Notes a failed attempt: waits for `base` after the first, then twice as long each time, up to `max`.
     pub(in crate::serf) fn extend(&mut self, base: Duration, max: Duration, now: Instant) {
         self.step = self.step.saturating_mul(2).max(base).min(max.max(base));
         self.until = Some(now + self.step);
     }
 
-    /// An attempt was not in vain.
+    /// Resets the wait after a successful attempt.
     pub(in crate::serf) fn reset(&mut self) {
         *self = Backoff::default();
     }
 
-    /// Whether the next attempt may be made.
+    /// Whether the next attempt may start.
     pub(in crate::serf) fn is_over(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| until <= now)
     }
 
-    /// When the next attempt may be made; `None`: at any time.
+    /// Returns when the next attempt may start; `None`: at any time.
     pub(in crate::serf) fn until(&self) -> Option<Instant> {
         self.until
     }

@@ -1,27 +1,27 @@
-//! Going after events that this node may lack.
+//! Chases: periods in which a node searches actively for events that it may lack.
 //!
-//! A digest or a summary shows that two nodes differ; what shall mend that are a few datagrams, of which
-//! each may be lost, and the next sign comes with a probe, a second later. So a node that sees one
-//! goes on comparing with random members for some time: two that agree with it end that, and where
-//! nothing was lacking here that is soon.
+//! A digest or a summary shows that two nodes differ. The datagrams that repair this may be lost, and the
+//! next comparison would follow with a probe, a second later. So a node that sees a difference keeps
+//! comparing with random members for some time. Agreement with two of them ends the chase, which is soon if
+//! this node lacked nothing.
 
 use super::backoff::Backoff;
 use super::exchanges::EXCHANGE_INTERVAL;
 use crate::serf::LamportTime;
 use crate::time::{Duration, Instant};
 
-/// The chase that is on.
+/// A running chase.
 #[derive(Debug)]
 struct Chase {
-    /// What is lacking is at this time or before.
+    /// The missing events are at this time or earlier.
     upto: LamportTime,
     until: Instant,
-    /// An event of these times has arrived since.
+    /// An event of these times has arrived since the start.
     brought: bool,
 }
 
-/// The chase that is on, and what limits them: one a second, and each that ends with neither a new event
-/// nor agreement doubles the wait. So who lies, and what cannot be mended, costs little.
+/// The running chase, and the limits: one chase per second, with a backoff after each chase that ends with
+/// neither a new event nor agreement. So liars and differences that cannot be repaired cost little.
 #[derive(Debug, Default)]
 pub(super) struct Chases {
     current: Option<Chase>,
@@ -29,7 +29,7 @@ pub(super) struct Chases {
 }
 
 impl Chases {
-    /// Starts one, unless one is on or it is too early for it.
+    /// Starts a chase, unless one is running or the backoff is not over.
     pub(super) fn start(&mut self, upto: LamportTime, until: Instant, now: Instant) -> bool {
         if self.is_on() || !self.backoff.is_over(now) {
             return false;
@@ -46,31 +46,31 @@ impl Chases {
         self.current.is_some()
     }
 
-    /// The last time that the one that is on is about.
+    /// Returns the last time that the running chase covers.
     pub(super) fn upto(&self) -> Option<LamportTime> {
         self.current.as_ref().map(|chase| chase.upto)
     }
 
-    /// How long the one that is on lasts.
+    /// Returns the end of the running chase.
     pub(super) fn until(&self) -> Option<Instant> {
         self.current.as_ref().map(|chase| chase.until)
     }
 
-    /// A new event has arrived.
+    /// Notes a new event.
     pub(super) fn note_event(&mut self, ltime: LamportTime) {
         if let Some(chase) = &mut self.current {
             chase.brought |= ltime <= chase.upto;
         }
     }
 
-    /// Others agree with this node: nothing is lacking.
+    /// Ends the chase because other members agree with this node.
     pub(super) fn agree(&mut self, now: Instant) {
         if self.current.take().is_some() {
             self.restart_wait(now);
         }
     }
 
-    /// Its time is over.
+    /// Ends the chase because its time is over.
     pub(super) fn give_up(&mut self, backoff_max: Duration, now: Instant) {
         match self.current.take() {
             Some(chase) if chase.brought => self.restart_wait(now),

@@ -1,4 +1,4 @@
-//! Comparing what two nodes remember of user events, without sending it.
+//! Digests and summaries: compare which user events two nodes remember without sending the events.
 
 use crate::serf::LamportTime;
 use crate::wire::event_digest::{EventDigest, EventSummary, SUMMARY_TIMES_MAX};
@@ -7,10 +7,10 @@ use crate::serf::events::identity::mix;
 use crate::serf::events::user::UserEventRing;
 use crate::serf::lamport::Clock;
 
-/// Times that a digest covers.
+/// Number of Lamport times in a digest.
 pub(in crate::serf) const DIGEST_TIMES: u64 = 256;
 
-/// Completes the low bits of a time to the time that is nearest to this node's clock.
+/// Completes the low 32 bits of a time to the time nearest to this node's clock.
 pub(in crate::serf) fn complete(low: u32, clock: Clock) -> LamportTime {
     const HALF: u64 = 1 << 31;
     let near = clock.now().0;
@@ -24,30 +24,31 @@ pub(in crate::serf) fn complete(low: u32, clock: Clock) -> LamportTime {
     })
 }
 
-/// The first time of the range that a digest up to a time covers.
+/// Returns the first time of the digest that ends with `upto`.
 pub(in crate::serf) fn digest_from(upto: LamportTime) -> LamportTime {
     LamportTime((upto.0 + 1).saturating_sub(DIGEST_TIMES))
 }
 
-/// The digest of what is remembered of the [`DIGEST_TIMES`] times up to one.
+/// Computes the digest of the remembered events in the [`DIGEST_TIMES`] times that end with `upto`.
 pub(in crate::serf) fn digest(events: &UserEventRing, upto: LamportTime) -> EventDigest {
     let marks = events.marks(digest_from(upto), upto);
     let all = marks.fold(0, |all, (ltime, mark)| all ^ mix(mark ^ mix(ltime.0)));
     let [_, digest @ ..] = all.to_be_bytes();
     EventDigest {
-        // Completed by the receiver.
+        // The receiver completes the upper bits.
         upto: upto.0 as u32,
         digest,
     }
 }
 
-/// The byte that stands for a time's events in a summary; never 0.
+/// Returns the byte for a time's events in a summary; never 0.
 fn summary_mark(ltime: LamportTime, mark: u64, salt: u8) -> u8 {
     let mixed = mix(mark ^ mix(ltime.0) ^ u64::from(salt) << 56);
     1 + (mixed % 255) as u8
 }
 
-/// The summary of the times from `first` to `last`, of the last [`SUMMARY_TIMES_MAX`] if they are more.
+/// Computes the summary of the times from `first` to `last`; only of the last [`SUMMARY_TIMES_MAX`] if there
+/// are more.
 pub(in crate::serf) fn summary(
     events: &UserEventRing,
     first: LamportTime,
@@ -72,19 +73,19 @@ pub(in crate::serf) fn summary(
     }
 }
 
-/// What a summary of another node shows.
+/// Result of a comparison with another node's summary.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::serf) struct Difference {
-    /// Times of which this node has seen an event that the other one seems to lack.
+    /// Times at which this node has an event that the other node seems to lack.
     pub(in crate::serf) they_lack: Vec<LamportTime>,
-    /// Times of which the other one has seen an event that this node seems to lack.
+    /// Times at which the other node has an event that this node seems to lack.
     pub(in crate::serf) we_lack: Vec<LamportTime>,
-    /// The range that the summary covers; the last is before the first if it is empty.
+    /// The range that the summary covers; `last` is below `first` if the range is empty.
     pub(in crate::serf) first: LamportTime,
     pub(in crate::serf) last: LamportTime,
 }
 
-/// Compares a summary with what this node is certain of.
+/// Compares a summary with the times about which this node is certain.
 pub(in crate::serf) fn compare(
     events: &UserEventRing,
     clock: Clock,
@@ -121,7 +122,7 @@ mod tests {
 
     fn clock_at(time: u64) -> Clock {
         let mut clock = Clock::new();
-        // In steps, because a single one that large would be absurd.
+        // In steps, because a single jump that large would be refused.
         let mut reached = 0;
         while reached < time - 1 {
             reached = (time - 1).min(reached + (1 << 40));
@@ -147,7 +148,7 @@ mod tests {
                 assert_eq!(near(time + apart, time), time + apart);
             }
         }
-        // Nothing is before the first time.
+        // There is no time before the first one.
         assert_eq!(near(u64::from(u32::MAX), 1), u64::from(u32::MAX));
     }
 
@@ -181,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_digest_never_changes() {
-        // Computed by another implementation; nodes of other versions do so, too.
+        // Computed with an independent implementation; nodes of other versions must compute the same.
         let ring = memory(clock_at(10), &[(5, "deploy"), (6, "restart")]);
         let digest = digest(&ring, LamportTime(9));
         assert_eq!(digest.upto, 9);
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn another_salt_tells_apart_what_one_does_not() {
-        // Two different marks of one time are equal under one salt in 255; hardly ever under four.
+        // Two different marks of one time collide under one salt in 255, but hardly ever under four.
         let confused = |salt| {
             let pairs = (0..2_000u64).filter(|number| {
                 let (a, b) = (mix(*number), mix(number + 1_000_000));

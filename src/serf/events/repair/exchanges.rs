@@ -1,47 +1,48 @@
-//! State exchanges of repairs: one at a time, one a second, and fewer when they are in vain.
+//! State exchanges for repair: one at a time, at most one per second, with backoff after those that brought
+//! nothing.
 
 use super::backoff::Backoff;
 use super::peers::Pair;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
-/// Time from one exchange to the next, whatever they are for.
+/// Minimum time from one exchange to the next, whatever their causes.
 pub(in crate::serf) const EXCHANGE_INTERVAL: Duration = Duration::from_secs(1);
-/// Members that are asked when the clock has jumped.
+/// Number of members to exchange states with after a jump of the clock.
 const JUMP_MEMBERS: u8 = 3;
 
-/// Why states are exchanged.
+/// Cause of a state exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::serf) enum Cause {
-    /// A time is missing.
+    /// A Lamport time has no event.
     Gap,
-    /// The other one's digest is another than the own one of the same range.
+    /// A member's digest differs from this node's digest of the same range.
     Digest(Pair),
-    /// The clock has jumped so far in an exchange that one member may not remember all of it.
+    /// The clock jumped so far in an exchange that one member may not remember all events in between.
     Jump,
 }
 
-/// The exchange under way.
+/// The running exchange.
 #[derive(Debug)]
 pub(in crate::serf) struct Current {
     pub(in crate::serf) cause: Cause,
     pub(in crate::serf) node: NodeName,
     pub(in crate::serf) started: Instant,
-    /// New events that it has brought.
+    /// Number of new events received in it.
     pub(in crate::serf) brought: u64,
 }
 
-/// What limits them.
+/// The running exchange and the limits on exchanges.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Exchanges {
     pub(in crate::serf) current: Option<Current>,
-    /// No exchange starts before.
+    /// Earliest start of the next exchange.
     not_before: Option<Instant>,
     pub(in crate::serf) for_gaps: Backoff,
     pub(in crate::serf) for_jumps: Backoff,
-    /// Members that are still to be asked because the clock has jumped.
+    /// Number of exchanges still to do because the clock jumped.
     jump_members: u8,
-    /// When the first of them may be.
+    /// Earliest start of the first of them.
     jump_due: Option<Instant>,
 }
 
@@ -50,7 +51,7 @@ impl Exchanges {
         self.current.is_none() && self.not_before.is_none_or(|time| time <= now)
     }
 
-    /// An exchange has started; the next one may after the interval and `jitter`.
+    /// Starts an exchange; the next one may start after the interval plus `jitter`.
     pub(in crate::serf) fn start(
         &mut self,
         cause: Cause,
@@ -70,20 +71,20 @@ impl Exchanges {
         });
     }
 
-    /// The state that was merged just now, of the exchange under way, has brought new events.
+    /// Counts the new events in the state that was just merged in the running exchange.
     pub(in crate::serf) fn note_brought(&mut self, events: u64) {
         if let Some(current) = &mut self.current {
             current.brought += events;
         }
     }
 
-    /// The clock has jumped; members may be asked from `due` on.
+    /// Notes a jump of the clock; exchanges for it may start at `due`.
     pub(in crate::serf) fn note_jump(&mut self, due: Instant) {
         self.jump_members = JUMP_MEMBERS;
         self.jump_due = Some(due);
     }
 
-    /// The exchange is over; the next one may start from `next` on, if not later.
+    /// Ends the exchange; the next one may not start before `next`.
     pub(in crate::serf) fn end(&mut self, next: Instant) -> Option<Current> {
         self.not_before = self.not_before.max(Some(next));
         self.current.take()
@@ -93,13 +94,13 @@ impl Exchanges {
         self.jump_members = 0;
     }
 
-    /// When the next exchange because of a jump may start, if one is to.
+    /// Returns when the next exchange for a jump may start, if one is pending.
     pub(in crate::serf) fn jump_due(&self) -> Option<Instant> {
         let due = self.jump_due.filter(|_| self.jump_members > 0)?;
         self.earliest(due, &self.for_jumps)
     }
 
-    /// When an exchange because of gaps may start that are due at `due`.
+    /// Returns when an exchange may start for gaps that are due at `due`.
     pub(in crate::serf) fn gap_due(&self, due: Instant) -> Option<Instant> {
         self.earliest(due, &self.for_gaps)
     }

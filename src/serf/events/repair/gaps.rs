@@ -1,31 +1,32 @@
-//! Times of the event clock that stay empty while later ones arrive: events that were missed.
+//! Gaps: Lamport times of the event clock without an event, while later ones have arrived. They indicate
+//! missed events.
 
 use crate::ordered::OrderedMap;
 use crate::serf::LamportTime;
 use crate::time::{Duration, Instant};
 
-/// How far below the highest time gaps are looked for.
+/// Number of times below the highest one in which gaps are noted.
 const REACH: u64 = 256;
-/// Members that are asked for a time before it is given up.
+/// Number of members asked for a time before it is given up.
 const TRIES_MAX: u8 = 3;
 
 #[derive(Debug)]
 struct Gap {
     since: Instant,
-    /// Members that were asked and did not have it.
+    /// Number of members that were asked and did not have it.
     tried: u8,
 }
 
-/// The times that are missing.
+/// The open gaps.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Gaps {
     open: OrderedMap<LamportTime, Gap>,
-    /// The highest time that arrived; 0: none yet, and what is below the first one was never due.
+    /// Highest time that arrived; 0: none yet. Times below the first arrival are not gaps.
     highest: LamportTime,
 }
 
 impl Gaps {
-    /// An event of that time has arrived.
+    /// Notes the arrival of an event.
     pub(in crate::serf) fn note(&mut self, ltime: LamportTime, now: Instant) {
         self.open.remove(&ltime);
         if ltime <= self.highest {
@@ -45,7 +46,7 @@ impl Gaps {
         self.forget_below(LamportTime(ltime.0.saturating_sub(REACH)));
     }
 
-    /// Times below are not due any more, or never were.
+    /// Drops gaps below a time, and expects no events below it.
     pub(in crate::serf) fn skip_below(&mut self, ltime: LamportTime) {
         self.highest = self.highest.max(LamportTime(ltime.0.saturating_sub(1)));
         self.forget_below(ltime);
@@ -61,19 +62,19 @@ impl Gaps {
         }
     }
 
-    /// The highest time that arrived.
+    /// Returns the highest time that arrived.
     pub(in crate::serf) fn highest(&self) -> LamportTime {
         self.highest
     }
 
-    /// When the first gap has been open for that long.
+    /// Returns when the oldest gap will have been open for `patience`.
     pub(in crate::serf) fn due(&self, patience: Duration) -> Option<Instant> {
         let oldest = self.open.values().map(|gap| gap.since).min();
         oldest.map(|since| since + patience)
     }
 
-    /// A member was asked for all gaps that had been open for that long, and those that still are it
-    /// did not have. Returns how many are given up for that.
+    /// Counts an exchange that began at `asked`, in all gaps that had been open for `patience` by then: the
+    /// member did not have their events. Drops gaps after [`TRIES_MAX`] members; returns their number.
     pub(in crate::serf) fn count_try(&mut self, patience: Duration, asked: Instant) -> u64 {
         let before = self.open.len();
         self.open.retain(|_, gap| {
@@ -83,12 +84,12 @@ impl Gaps {
         (before - self.open.len()) as u64
     }
 
-    /// Nobody is there whom asking would make sense: forgets the gaps that are due.
+    /// Drops the gaps that are due. Called if there is no member to ask.
     pub(in crate::serf) fn forget_due(&mut self, patience: Duration, now: Instant) {
         self.open.retain(|_, gap| gap.since + patience > now);
     }
 
-    /// Ranges of missing times, for the log.
+    /// Formats the ranges of missing times for the log.
     pub(in crate::serf) fn ranges(&self) -> String {
         let mut ranges: Vec<(u64, u64)> = Vec::new();
         for LamportTime(time) in self.open.keys() {

@@ -1,17 +1,17 @@
-//! What the event clock was some time ago.
+//! Past values of the event clock.
 
 use std::collections::VecDeque;
 
 use crate::serf::LamportTime;
 use crate::time::{Duration, Instant};
 
-/// Values of the clock that are kept; with the oldest of them, memory ends.
+/// Most values kept; older ones are dropped.
 const STEPS_MAX: usize = 256;
 
-/// The values that a clock had, and since when.
+/// Past values of a clock, each with the time of the change.
 #[derive(Debug)]
 pub(in crate::serf) struct ClockHistory {
-    /// In the order of time, apart from each other by the resolution.
+    /// In chronological order, at least `resolution` apart.
     steps: VecDeque<(Instant, LamportTime)>,
     /// The last change.
     latest: (Instant, LamportTime),
@@ -19,7 +19,7 @@ pub(in crate::serf) struct ClockHistory {
 }
 
 impl ClockHistory {
-    /// Starts with a first value. Changes within `resolution` count as one.
+    /// Starts with a first value. Keeps at most one change per `resolution`.
     pub(in crate::serf) fn new(clock: LamportTime, resolution: Duration, now: Instant) -> Self {
         ClockHistory {
             steps: VecDeque::from([(now, clock)]),
@@ -28,7 +28,7 @@ impl ClockHistory {
         }
     }
 
-    /// Takes a value down, if it has changed.
+    /// Records the clock's value if it has changed.
     pub(in crate::serf) fn note(&mut self, clock: LamportTime, now: Instant) {
         if clock == self.latest.1 {
             return;
@@ -43,7 +43,7 @@ impl ClockHistory {
         self.latest = (now, clock);
     }
 
-    /// A value that the clock had reached that long ago: the latest of those that are known.
+    /// Returns the latest known value that the clock had at least `age` ago.
     pub(in crate::serf) fn at_age(&self, age: Duration, now: Instant) -> LamportTime {
         let is_old = |since: Instant| now.since(since) >= age;
         if is_old(self.latest.0) {
@@ -54,7 +54,7 @@ impl ClockHistory {
         step.map_or(LamportTime(1), |(_, clock)| *clock)
     }
 
-    /// Whether the clock has not changed for that long.
+    /// Whether the clock has not changed for `age`.
     pub(in crate::serf) fn is_quiet(&self, age: Duration, now: Instant) -> bool {
         now.since(self.latest.0) >= age
     }

@@ -1,23 +1,24 @@
-//! Repair of what gossip has missed (delivery spec D4).
+//! Repair of user events that gossip missed (delivery spec D4).
 //!
-//! Gossip reaches each node with high probability, not with certainty. Three signs show that an
-//! event was missed, and each starts what brings it:
+//! Gossip reaches each node with high probability, not with certainty. Three mechanisms detect and repair
+//! missed events:
 //!
-//! * *Summaries.* For a short time after each new event a node pings a random member more often than
-//!   the probe cycle does. Behind the ping's body is a summary of the events that it has seen lately.
-//!   The other side sends what is lacking there as ordinary user messages; if it lacks something
-//!   itself, it answers with such a ping of its own.
-//! * *Digests.* Acks carry a digest of the last 256 times, for a minute after the last event. If it is
-//!   not the digest of the same times here, a ping with a summary of all of them follows; if that does
-//!   not help, an exchange of states.
-//! * Either sign starts a *chase* ([`chase`]): for a short time a node that may lack something pings as
-//!   after a new event, and more often, so that lost datagrams cost a moment each and not a probe.
-//! * *Gaps.* Event times are consecutive but for concurrency. A time that stays empty while later ones
-//!   arrive is looked for by an exchange of states with a member that compares nothing: with the
+//! * *Summaries.* For a short time after each new event a node pings a random member more often than the
+//!   probe cycle does. After the ping's body comes a summary of the events that it has seen recently. The
+//!   receiver sends the events missing in it as ordinary user messages; if it lacks events itself, it answers
+//!   with a ping that has its own summary.
+//! * *Digests.* Acks carry a digest of the last 256 times, for a minute after the last event. If it differs
+//!   from the receiver's digest of the same times, a ping with a summary of all of them follows, and if that
+//!   does not help, a state exchange.
+//! * Either mechanism starts a *chase* ([`chase`]): for a short time a node that may lack something pings as
+//!   after a new event, and more often, so that a lost datagram costs only a moment instead of a probe
+//!   interval.
+//! * *Gaps.* Event times are consecutive except for concurrent ones. If a time stays empty while later ones
+//!   arrive, the node exchanges states with a member that does not compare summaries, that is, a node of the
 //!   reference.
 //!
-//! The reference sees nothing of it: it decodes the body and ignores what follows. Nothing is sent,
-//! and no timer runs, when there are no events.
+//! The reference does not notice: it decodes the body and ignores the bytes after it. Without events nothing
+//! is sent and no timer runs.
 
 mod actions;
 mod backoff;
@@ -42,41 +43,41 @@ use crate::wire::NodeName;
 
 /// How long after the last event acks carry a digest.
 const DIGEST_TIME: Duration = Duration::from_secs(60);
-/// How far the clock has to jump in an exchange for more members to be asked.
+/// Smallest jump of the clock in an exchange after which more members are asked.
 const JUMP_TIMES: u64 = 256;
-/// Packets with events that are sent because of one summary.
+/// Most packets with events sent in response to one summary.
 const ANSWER_PACKETS_MAX: usize = 4;
-/// Packets with events that may be sent at once because of summaries, and after what time there may be
-/// one more: 70 kB a second at most, whoever asks.
+/// Rate limit of packets with events in response to summaries: burst and refill interval. At most 70 kB per
+/// second, whoever asks.
 const ANSWER_PACKETS_AT_ONCE: u32 = 32;
 const ANSWER_PACKET_INTERVAL: Duration = Duration::from_millis(20);
-/// Pings that may be sent at once because of what others say, and after what time one more.
+/// Rate limit of pings in response to other nodes: burst and refill interval.
 const PINGS_AT_ONCE: u32 = 16;
 const PING_INTERVAL: Duration = Duration::from_millis(20);
-/// Members of which a partner is chosen.
+/// Number of random members from which a partner is chosen.
 const CANDIDATES: usize = 8;
-/// Gossip interval that is reckoned with if there is none.
+/// Assumed gossip interval if gossip ticks are disabled.
 const FALLBACK_INTERVAL: Duration = Duration::from_millis(200);
-/// Longest back-off if there is no push/pull interval.
+/// Longest backoff if periodic push/pulls are disabled.
 const FALLBACK_BACKOFF: Duration = Duration::from_secs(30);
 
-/// How fast things go, by the gossip interval: what counts is how long gossip takes.
+/// Timings of the repair, derived from the gossip interval because they depend on how fast gossip spreads.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// Between two pings: 250 ms on a LAN.
+    /// Interval of pings: 250 ms on a LAN.
     ping: Duration,
-    /// The same while this node knows that it lacks something; also the least time between two
-    /// reactions to one member's summaries.
+    /// Interval of pings while this node knows that it lacks something; also the basis of the minimum time
+    /// between two reactions to one member's summaries.
     hurried_ping: Duration,
-    /// How long pings go on after the last event: 2 s on a LAN.
+    /// How long pings continue after the last event: 2 s on a LAN.
     active: Duration,
-    /// What is younger than this is left out of summaries: it is still on its way.
+    /// Younger events are left out of summaries because they are still being gossiped.
     summary_age: Duration,
-    /// What is older than this is left out of summaries, unless a digest differs.
+    /// Older events are left out of summaries unless a digest differs.
     settled_age: Duration,
-    /// What is younger than this is left out of digests. A gap that is older is looked for.
+    /// Younger events are left out of digests. Older gaps trigger an exchange.
     digest_age: Duration,
-    /// The longest back-off.
+    /// Longest backoff.
     backoff_max: Duration,
 }
 
@@ -95,13 +96,13 @@ impl Pace {
         }
     }
 
-    /// Changes of the clock within this time count as one, and payloads of acks are this old at most.
+    /// Changes of the clock within this time count as one; also the maximum age of the acks' payload.
     fn resolution(&self) -> Duration {
         self.hurried_ping / 2
     }
 }
 
-/// What this node knows of what it lacks, and what limits it in asking for it.
+/// State of the repair and its rate limits.
 #[derive(Debug)]
 pub(in crate::serf) struct Repair {
     pace: Pace,
@@ -110,19 +111,19 @@ pub(in crate::serf) struct Repair {
     gaps: Gaps,
     exchanges: Exchanges,
     chases: Chases,
-    /// When the last new event arrived.
+    /// Arrival of the last new event.
     last_event: Option<Instant>,
-    /// When the next ping beside the probe cycle is due.
+    /// Time of the next ping outside the probe cycle.
     next_ping: Option<Instant>,
-    /// It is known that something is lacking here.
+    /// Whether this node knows that it lacks events.
     is_hurried: bool,
-    /// The member that agreed last on all events up to the last one, since that one arrived.
+    /// The last member that agreed on all events, since the last event arrived.
     agreed: Option<NodeName>,
     answers: TokenBucket,
     pings: TokenBucket,
-    /// What acks say of this node's place; `None`: it takes no part in coordinates.
+    /// Encoded coordinate for acks; `None` if coordinates are disabled.
     coordinate: Option<Vec<u8>>,
-    /// When the payload of acks is formed afresh, at the next datagram; no timer waits for that.
+    /// When the payload of acks must be recomputed. Done at the next datagram or timer, so it needs no timer.
     acks_due: Option<Instant>,
 }
 
@@ -147,7 +148,7 @@ impl Repair {
         }
     }
 
-    /// A new event has arrived, or is this node's own.
+    /// Notes a new event, received or fired by this node.
     fn note_event(&mut self, ltime: LamportTime, rng: &mut Rng, now: Instant) {
         self.gaps.note(ltime, now);
         self.chases.note_event(ltime);
@@ -155,13 +156,13 @@ impl Repair {
         self.agreed = None;
         self.renew_acks(now + self.pace.resolution());
         if self.next_ping.is_none() {
-            // All nodes hear of it at nearly the same time, and are not to ask at the same time.
+            // All nodes get the event at nearly the same time; jitter keeps their pings apart.
             let half = self.pace.ping / 2;
             self.next_ping = Some(now + half + rng.duration_below(half));
         }
     }
 
-    /// Acks carry this from now on.
+    /// Sets the coordinate in the payload of acks.
     pub(in crate::serf) fn set_coordinate(&mut self, coordinate: Option<Vec<u8>>) {
         self.coordinate = coordinate;
         self.renew_acks(Instant::ORIGIN);
@@ -171,8 +172,8 @@ impl Repair {
         self.acks_due = Some(self.acks_due.map_or(due, |at| at.min(due)));
     }
 
-    /// A member has all events that this node has, the last one included, and no other. The second one
-    /// in a row that has ends the pings.
+    /// Notes that a member has exactly the same events as this node. The second different member in a row
+    /// ends the pings.
     fn note_agreement(&mut self, node: &NodeName, others: usize, now: Instant) {
         self.is_hurried = false;
         let another = self.agreed.as_ref().is_some_and(|agreed| agreed != node);
@@ -183,7 +184,7 @@ impl Repair {
         self.agreed = Some(node.clone());
     }
 
-    /// Another member has other events than this node, up to a time: one of the two lacks some.
+    /// Notes that another member's events up to a time differ: one of the two lacks some.
     fn note_difference(&mut self, upto: LamportTime, now: Instant) {
         self.agreed = None;
         if self.chases.start(upto, now + self.pace.active, now) {
@@ -195,13 +196,13 @@ impl Repair {
         }
     }
 
-    /// Until when pings go on, if no agreement ends them.
+    /// Returns when the pings end, unless agreement ends them earlier.
     fn active_until(&self) -> Option<Instant> {
         let events = self.last_event.map(|last| last + self.pace.active);
         events.max(self.chases.until())
     }
 
-    /// When something is due, except what waits for a datagram to arrive.
+    /// Returns the next deadline, except work that is done at the next datagram.
     pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
         let gaps = self.gaps.due(self.pace.digest_age);
         let gaps = gaps.and_then(|due| self.exchanges.gap_due(due));
@@ -209,7 +210,7 @@ impl Repair {
         [self.next_ping, gaps, jump].into_iter().flatten().min()
     }
 
-    /// The reason for the next exchange, if one is due.
+    /// Returns the cause of the next exchange, if one is due.
     fn due_cause(&self, now: Instant) -> Option<Cause> {
         if self.exchanges.jump_due().is_some_and(|due| due <= now) {
             return Some(Cause::Jump);

@@ -1,4 +1,4 @@
-//! Members as partners in repairs: who compares what it remembers, and how often that was in vain.
+//! Members as partners in repair: whether they run cottar, and the backoffs after failed attempts.
 
 use std::net::SocketAddr;
 
@@ -8,38 +8,38 @@ use crate::time::Instant;
 use crate::wire::NodeName;
 use crate::wire::event_digest::EventDigest;
 
-/// What two nodes remember, by their digests: the other's and this node's own of the same range.
+/// The digests of two nodes over the same range: the other's and this node's own.
 pub(in crate::serf) type Pair = (EventDigest, EventDigest);
 
-/// What is known of a member.
+/// Repair state of a member.
 #[derive(Debug)]
 pub(in crate::serf) struct Peer {
     addr: SocketAddr,
-    /// It is a node of this program; otherwise it was asked and is none.
+    /// Whether it runs cottar. False: it was asked and does not.
     pub(in crate::serf) is_cottar: bool,
-    /// Digests in a row that were not this node's own.
+    /// Number of consecutive digests that differed from this node's own.
     pub(in crate::serf) mismatches: u32,
-    /// Pings because of a digest.
+    /// Backoff of pings caused by a digest.
     pub(in crate::serf) follow_up: Backoff,
-    /// Exchanges because of a digest.
+    /// Backoff of exchanges caused by a digest.
     pub(in crate::serf) exchange: Backoff,
-    /// An exchange changed nothing: the pair is left alone until one of the digests is another.
+    /// Digests after an exchange that brought nothing. No further exchange until one of them changes.
     pub(in crate::serf) left_alone: Option<Pair>,
-    /// When it was last sent events that it lacked.
+    /// When this node last sent it events that it lacked.
     pub(in crate::serf) answered: Option<Instant>,
-    /// When it was last asked for events because of its summary.
+    /// When this node last asked it for events because of its summary.
     pub(in crate::serf) asked: Option<Instant>,
 }
 
-/// All members of whom it is known. They are forgotten when they leave or fail.
+/// Members with repair state. Removed when they leave or fail.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Peers {
     by_name: OrderedMap<NodeName, Peer>,
 }
 
 impl Peers {
-    /// A member has shown what it is. Who shows one thing now and another then keeps what limits the
-    /// repairs with it.
+    /// Notes whether a member runs cottar. If that changes at the same address, its backoffs and rate limits
+    /// stay.
     pub(in crate::serf) fn learn(&mut self, name: &NodeName, addr: SocketAddr, is_cottar: bool) {
         let known = self.by_name.get_mut(name);
         if let Some(peer) = known.filter(|peer| peer.addr == addr) {
@@ -75,14 +75,14 @@ impl Peers {
         self.get(name).is_some_and(|peer| peer.is_cottar)
     }
 
-    /// Whom to compare with, of some members: a node of this program, else somebody who may be one.
+    /// Chooses a partner for a comparison: a member that runs cottar, otherwise one that may.
     pub(in crate::serf) fn partner(&self, among: &[NodeName]) -> Option<NodeName> {
         let known = among.iter().find(|name| self.is_cottar(name));
         let unknown = || among.iter().find(|name| self.get(name).is_none());
         known.or_else(unknown).cloned()
     }
 
-    /// Panics if the table holds one that `is_member` does not know.
+    /// Panics if there is an entry for which `is_member` returns false.
     pub(in crate::serf) fn check_invariants(&self, is_member: impl Fn(&NodeName) -> bool) {
         assert!(self.by_name.keys().all(is_member));
     }
@@ -124,9 +124,9 @@ mod tests {
         peers.learn(&name("a"), addr(1), true);
         assert_eq!(peers.get(&name("a")).unwrap().mismatches, 3);
         peers.learn(&name("a"), addr(2), true);
-        // Another address: another node.
+        // Another address means another node.
         assert_eq!(peers.get(&name("a")).unwrap().mismatches, 0);
-        // The same node, which says something else: what limits it stays.
+        // The same node with a different answer keeps its limits.
         peers.get_mut(&name("a")).unwrap().mismatches = 3;
         for is_cottar in [false, true, false] {
             peers.learn(&name("a"), addr(2), is_cottar);

@@ -43,7 +43,7 @@ fn name_and_payload_make_an_event_of_a_time() {
     assert_eq!(put(5, b"a", Some(b"2")), Verdict::New);
     assert_eq!(put(5, b"b", Some(b"1")), Verdict::New);
     assert_eq!(put(6, b"a", Some(b"1")), Verdict::New);
-    // Nil and empty are the same to handlers.
+    // A nil payload equals an empty one.
     assert_eq!(put(7, b"c", None), Verdict::New);
     assert_eq!(put(7, b"c", Some(b"")), Verdict::Seen);
     let recent = ring.recent();

@@ -16,7 +16,7 @@ fn node(name: &str) -> Node {
     }
 }
 
-/// A table with one member of that status and status time 10, gone since `NOW` if it is.
+/// Makes a table with one member of this status, intent time 10, and departure time `NOW`.
 fn members(status: MemberStatus) -> (Members, NodeName) {
     let mut members = Members::default();
     let x = node("x");

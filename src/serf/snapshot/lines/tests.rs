@@ -163,7 +163,7 @@ fn who_uses_the_file_last_decides_what_was_seen() {
     for (text, continues, first) in [
         ("clock: 9\nquery-clock: 4\n", false, 1),
         ("event-clock: 8\n", true, 9),
-        // A first join that ignored what was before.
+        // A first join that ignored earlier events.
         ("event-clock: 8\n# cottar-member 9\n", true, 9),
         ("# cottar-member 0\n", true, 1),
         (
@@ -171,7 +171,7 @@ fn who_uses_the_file_last_decides_what_was_seen() {
             true,
             9,
         ),
-        // The note is written first, and the process may be killed behind it.
+        // The `Seen` line is written first, and the process may be killed after it.
         (
             "# cottar-seen 11 1\nevent-clock: 11\n# cottar-seen 12 1\n",
             true,
