@@ -1,4 +1,4 @@
-//! The map.
+//! An ordered map.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -6,16 +6,16 @@ use std::fmt;
 
 use super::order::{Found, Order, Slot, Slots};
 
-/// Values by their keys, in the keys' order. See the module.
+/// Map that iterates in key order; see the module's documentation.
 #[derive(Clone)]
 pub struct OrderedMap<K, V> {
     order: Order,
-    /// By slot; free slots are empty.
+    /// Indexed by slot; free slots hold `None`.
     entries: Vec<Option<(K, V)>>,
 }
 
 impl<K, V> OrderedMap<K, V> {
-    /// An empty map.
+    /// Creates an empty map.
     pub const fn new() -> Self {
         OrderedMap {
             order: Order::new(),
@@ -23,17 +23,17 @@ impl<K, V> OrderedMap<K, V> {
         }
     }
 
-    /// Number of entries.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.order.used(self.entries.len())
     }
 
-    /// Whether there is none.
+    /// Whether the map is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Drops all entries.
+    /// Removes all entries.
     pub fn clear(&mut self) {
         *self = Self::new();
     }
@@ -43,30 +43,30 @@ impl<K, V> OrderedMap<K, V> {
         Some((key, value))
     }
 
-    /// The entry with the least key.
+    /// Returns the entry with the smallest key.
     pub fn first_key_value(&self) -> Option<(&K, &V)> {
         self.at(self.order.first()?)
     }
 
-    /// The entry with the greatest key.
+    /// Returns the entry with the largest key.
     pub fn last_key_value(&self) -> Option<(&K, &V)> {
         self.at(self.order.last()?)
     }
 
-    /// Takes out the entry with the least key.
+    /// Removes and returns the entry with the smallest key.
     pub fn pop_first(&mut self) -> Option<(K, V)> {
         let slot = self.order.pop_first()?;
         self.take(slot)
     }
 
-    /// What was in a slot that is free now.
+    /// Takes the entry of a slot that was freed.
     fn take(&mut self, slot: Slot) -> Option<(K, V)> {
         let entry = self.entries.get_mut(slot as usize)?.take();
         self.tidy();
         entry
     }
 
-    /// Gives memory back once most of it is free.
+    /// Releases memory once most slots are free.
     fn tidy(&mut self) {
         if self.order.is_sparse(self.entries.len()) {
             self.compact();
@@ -83,7 +83,7 @@ impl<K, V> OrderedMap<K, V> {
         self.entries.shrink_to_fit();
     }
 
-    /// Keeps only those entries for which `is_kept` says so; it is asked in order.
+    /// Keeps only the entries for which `is_kept` returns true; calls it in key order.
     pub fn retain(&mut self, mut is_kept: impl FnMut(&K, &mut V) -> bool) {
         let entries = &mut self.entries;
         self.order.retain(&mut |slot| {
@@ -102,7 +102,7 @@ impl<K, V> OrderedMap<K, V> {
         self.tidy();
     }
 
-    /// All entries, in order.
+    /// Iterates over all entries in key order.
     pub fn iter(&self) -> Iter<'_, K, V> {
         Iter {
             slots: self.order.slots(),
@@ -110,17 +110,17 @@ impl<K, V> OrderedMap<K, V> {
         }
     }
 
-    /// All keys, in order.
+    /// Iterates over all keys in order.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.iter().map(|(key, _)| key)
     }
 
-    /// All values, in the order of their keys.
+    /// Iterates over all values in key order.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, value)| value)
     }
 
-    /// Shows all entries in order; values may be changed.
+    /// Calls `visit` for all entries in key order, with mutable values.
     pub fn for_each_mut(&mut self, mut visit: impl FnMut(&K, &mut V)) {
         for slot in self.order.slots() {
             if let Some(Some((key, value))) = self.entries.get_mut(slot as usize) {
@@ -129,7 +129,7 @@ impl<K, V> OrderedMap<K, V> {
         }
     }
 
-    /// All values, in the order of their keys.
+    /// Consumes the map; iterates over all values in key order.
     pub fn into_values(self) -> impl Iterator<Item = V> {
         self.into_iter().map(|(_, value)| value)
     }
@@ -148,7 +148,7 @@ impl<K: Ord, V> OrderedMap<K, V> {
             })
     }
 
-    /// The slot of a key; without an entry if the key is new.
+    /// Returns the slot of a key; allocates an empty one for a new key.
     #[inline(never)]
     fn slot(&mut self, key: &K) -> usize {
         let Found { place, slot } = self.find(key);
@@ -159,7 +159,7 @@ impl<K: Ord, V> OrderedMap<K, V> {
         let slot = self.order.insert(place, slots) as usize;
         if slot == slots {
             if slots == self.entries.capacity() {
-                // By a quarter, for the largest tables are those with an entry for each member.
+                // Grows by a quarter only, because the largest maps have an entry per member.
                 self.entries.reserve_exact((slots / 4).max(4));
             }
             self.entries.push(None);
@@ -167,22 +167,22 @@ impl<K: Ord, V> OrderedMap<K, V> {
         slot
     }
 
-    /// Puts in a value; returns the one that it replaces.
+    /// Inserts a value; returns the one it replaces.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let slot = self.slot(&key);
         let (_, replaced) = self.entries.get_mut(slot)?.replace((key, value))?;
         Some(replaced)
     }
 
-    /// The value of a key; `value` if there was none.
+    /// Returns the value of a key; inserts `value()` if the key is new.
     pub fn get_or_insert_with(&mut self, key: K, value: impl FnOnce() -> V) -> &mut V {
         let slot = self.slot(&key);
-        // A slot that was just given is one of the entries.
+        // The slot was just allocated, so the index is valid.
         let entry = &mut self.entries[slot];
         &mut entry.get_or_insert_with(|| (key, value())).1
     }
 
-    /// Whether there is such a key.
+    /// Whether the map contains a key.
     pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -190,7 +190,7 @@ impl<K: Ord, V> OrderedMap<K, V> {
         self.find(key).slot.is_some()
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -199,7 +199,7 @@ impl<K: Ord, V> OrderedMap<K, V> {
         Some(value)
     }
 
-    /// The value of a key, to be changed.
+    /// Returns the value of a key, mutable.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
@@ -209,7 +209,7 @@ impl<K: Ord, V> OrderedMap<K, V> {
         Some(value)
     }
 
-    /// Takes out the value of a key.
+    /// Removes a key; returns its value.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -228,7 +228,7 @@ impl<K: Ord, V> OrderedMap<K, V> {
         self.take(slot)
     }
 
-    /// All entries whose keys are not less than `from`, in order.
+    /// Iterates in order over all entries whose key is at least `from`.
     pub fn range_from(&self, from: &K) -> Iter<'_, K, V> {
         Iter {
             slots: self.order.slots_from(self.find(from).place),
@@ -236,13 +236,13 @@ impl<K: Ord, V> OrderedMap<K, V> {
         }
     }
 
-    /// Entries that there is memory for.
+    /// Returns the number of entries that fit the allocated memory.
     #[cfg(test)]
     pub(super) fn entries_capacity(&self) -> usize {
         self.entries.capacity()
     }
 
-    /// Panics if order and entries contradict each other.
+    /// Panics if order and entries are inconsistent.
     #[cfg(test)]
     pub(super) fn check_invariants(&self) {
         self.order.check_invariants(self.entries.len());
@@ -295,7 +295,7 @@ impl<K: Ord, V, const N: usize> From<[(K, V); N]> for OrderedMap<K, V> {
     }
 }
 
-/// Entries in order.
+/// Iterator over entries in key order.
 #[derive(Debug)]
 pub struct Iter<'a, K, V> {
     slots: Slots<'a>,
@@ -320,7 +320,7 @@ impl<'a, K, V> IntoIterator for &'a OrderedMap<K, V> {
     }
 }
 
-/// Entries in order, taken out.
+/// Owning iterator over entries in key order.
 #[derive(Debug)]
 pub struct IntoIter<K, V> {
     slots: std::vec::IntoIter<Slot>,

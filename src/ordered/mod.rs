@@ -1,15 +1,14 @@
-//! A map and a set that keep their keys in order, made to cost little machine code for each type they
-//! are used with.
+//! A map and a set that keep their keys in order, designed to generate little machine code per type.
 //!
-//! The program has dozens of small tables of different types, and the standard library's trees compile
-//! to several kilobytes of code for each. Here all that has to do with order is compiled once:
-//! `order::Order` is a two-level list of slots, sorted by the keys that it asks its owner to compare.
-//! What is left for each type is a vector of entries, in which the slots are places.
+//! The program has dozens of small tables of different types, and the standard library's trees compile to
+//! several kilobytes of code for each. Here everything that concerns order is compiled once: `order::Order`
+//! is a two-level list of slots, sorted by keys that its owner compares for it. Per type only a vector of
+//! entries remains, indexed by slot.
 //!
-//! [`sort_by`] sorts by the same means, instead of one more copy of the standard library's sort.
+//! [`sort_by`] sorts with the same code, which saves another copy of the standard library's sort.
 //!
-//! The methods are named, and behave, as those of the standard library's ordered collections, but that
-//! a key that is inserted again takes the place of its equal.
+//! The methods have the names and the behaviour of the standard library's ordered collections, except that
+//! inserting an equal key also replaces the key.
 
 #![forbid(unsafe_code)]
 

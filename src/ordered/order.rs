@@ -1,29 +1,29 @@
-//! The order of slots: the part of a map that does not depend on its types.
+//! The order of slots: the part of a map that is independent of its types.
 
 use std::cmp::Ordering;
 
-/// Slots in one chunk: what an insertion has to move at most.
+/// Maximum slots per chunk, which bounds the slots that an insertion moves.
 pub(super) const CHUNK_MAX: usize = 128;
-/// Chunks with fewer are joined with a neighbour, if there is room.
+/// Chunks with fewer slots are merged with a neighbour, if the result is not too large.
 pub(super) const CHUNK_SMALL: usize = CHUNK_MAX / 4;
-/// Two neighbours are joined only if that leaves room to insert.
+/// Maximum slots in a merged chunk, so that room for insertions remains.
 const JOINED_MAX: usize = CHUNK_MAX / 2;
-/// Free slots that are always tolerated.
+/// Number of free slots that never triggers compaction.
 const FREE_MIN: usize = 64;
 
-/// A place in the owner's entries.
+/// Index into the owner's entries.
 pub(super) type Slot = u32;
 
 /// Slots, in the order of their keys.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
-    /// None of them is empty.
+    /// No chunk is empty.
     chunks: Vec<Vec<Slot>>,
     /// Slots without an entry.
     free: Vec<Slot>,
 }
 
-/// Where a slot is in the order, or would have to be put.
+/// Position of a slot in the order, or where to insert it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     chunk: u32,
@@ -32,7 +32,7 @@ pub(super) struct Place {
 
 impl Place {
     fn new(chunk: usize, at: usize) -> Self {
-        // There are no more chunks than slots.
+        // There are at most as many chunks as slots.
         let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Place {
             chunk: narrow(chunk),
@@ -49,15 +49,15 @@ impl Place {
     }
 }
 
-/// What a search ends with.
+/// Result of a search.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub(super) place: Place,
-    /// If there is one with that key.
+    /// The slot with that key, if any.
     pub(super) slot: Option<Slot>,
 }
 
-/// The slot behind so many others. There is no memory for more entries than it can count.
+/// Converts an index to a slot. Memory runs out before the type does.
 fn slot_number(slots: usize) -> Slot {
     Slot::try_from(slots).unwrap_or(Slot::MAX)
 }
@@ -70,8 +70,7 @@ impl Order {
         }
     }
 
-    /// So many slots in the order that `compare` gives them; those that are equal in that of their
-    /// numbers.
+    /// Sorts the slots `0..slots` by `compare`; equal ones keep the order of their numbers.
     #[inline(never)]
     pub(super) fn sorted(slots: usize, compare: &dyn Fn(Slot, Slot) -> Ordering) -> Vec<Slot> {
         let mut order = Order::new();
@@ -83,19 +82,19 @@ impl Order {
         order.into_slots()
     }
 
-    /// How many of so many slots have an entry.
+    /// Returns the number of slots with an entry, out of `slots`.
     pub(super) fn used(&self, slots: usize) -> usize {
         slots.saturating_sub(self.free.len())
     }
 
-    /// Finds a key by what `compare` says of the keys of slots: how they compare with it.
+    /// Searches for a key. `compare` compares a slot's key with it.
     #[inline(never)]
     pub(super) fn search(&self, compare: &dyn Fn(Slot) -> Ordering) -> Found {
         let starts_before = |chunk: &Vec<Slot>| match chunk.first() {
             Some(&first) => compare(first) != Ordering::Greater,
             None => true,
         };
-        // The last one that does not start behind the key.
+        // The last chunk that does not start after the key.
         let chunk = self.chunks.partition_point(starts_before).saturating_sub(1);
         let slots = self.chunks.get(chunk).map_or(&[][..], Vec::as_slice);
         let (at, slot) = match slots.binary_search_by(|&slot| compare(slot)) {
@@ -108,15 +107,15 @@ impl Order {
         }
     }
 
-    /// A slot for a new entry, put in at `place`: one that is free, else the next of the `slots` that
-    /// there are already.
+    /// Allocates a slot and inserts it at `place`: a free slot if there is one, otherwise the new slot number
+    /// `slots`.
     #[inline(never)]
     pub(super) fn insert(&mut self, place: Place, slots: usize) -> Slot {
         let slot = self.free.pop().unwrap_or_else(|| slot_number(slots));
         let is_last = place.chunk() + 1 == self.chunks.len();
         match self.chunks.get_mut(place.chunk()) {
             Some(chunk) if chunk.len() < CHUNK_MAX => chunk.insert(place.at(), slot),
-            // What comes in ascending order leaves full chunks behind.
+            // Insertions in ascending order leave full chunks.
             Some(chunk) if is_last && place.at() == chunk.len() => self.chunks.push(vec![slot]),
             Some(_) => self.split(place, slot),
             None => {
@@ -127,7 +126,7 @@ impl Order {
         slot
     }
 
-    /// Puts a slot into a full chunk.
+    /// Splits a full chunk to insert a slot.
     #[cold]
     fn split(&mut self, place: Place, slot: Slot) {
         let Some(chunk) = self.chunks.get_mut(place.chunk()) else {
@@ -141,7 +140,7 @@ impl Order {
         self.chunks.insert(place.chunk() + 1, upper);
     }
 
-    /// Takes out what is at `place`; its slot is free then.
+    /// Removes the slot at `place` and frees it.
     #[inline(never)]
     pub(super) fn remove(&mut self, place: Place) -> Option<Slot> {
         let chunk = self.chunks.get_mut(place.chunk())?;
@@ -156,7 +155,7 @@ impl Order {
         Some(slot)
     }
 
-    /// Drops a chunk that is empty, or joins a small one with a neighbour.
+    /// Removes a chunk if it is empty, or merges a small one with a neighbour.
     #[cold]
     fn tidy(&mut self, index: usize) {
         if self.chunks.get(index).is_some_and(Vec::is_empty) {
@@ -174,12 +173,12 @@ impl Order {
         }
     }
 
-    /// Takes out the first.
+    /// Removes the first slot.
     pub(super) fn pop_first(&mut self) -> Option<Slot> {
         self.remove(Place::new(0, 0))
     }
 
-    /// Takes out, and makes free, what is not to be kept. Asks in order.
+    /// Removes and frees the slots for which `is_kept` returns false; calls it in order.
     #[inline(never)]
     pub(super) fn retain(&mut self, is_kept: &mut dyn FnMut(Slot) -> bool) {
         let mut chunks: Vec<Vec<Slot>> = Vec::with_capacity(self.chunks.len());
@@ -200,14 +199,14 @@ impl Order {
         self.chunks = chunks;
     }
 
-    /// Whether so few of so many slots have an entry that the owner should renumber them.
+    /// Whether so few of `slots` have an entry that the owner should compact them.
     #[inline(never)]
     pub(super) fn is_sparse(&self, slots: usize) -> bool {
         self.free.len() > FREE_MIN.max(self.used(slots).saturating_mul(3))
     }
 
-    /// Numbers the slots from 0 without a gap; those that get another number are swapped with a free
-    /// one. Returns how many there are.
+    /// Renumbers the slots to `0..n` without gaps; calls `swap` for each slot that changes places with a free
+    /// one. Returns `n`.
     #[cold]
     #[inline(never)]
     pub(super) fn compact(&mut self, slots: usize, swap: &mut dyn FnMut(Slot, Slot)) -> usize {
@@ -225,28 +224,28 @@ impl Order {
         used
     }
 
-    /// All slots, for an owner that takes its entries out.
+    /// Returns all slots in order, for an owner that takes its entries out.
     #[inline(never)]
     pub(super) fn into_slots(self) -> Vec<Slot> {
         self.chunks.concat()
     }
 
-    /// The first in the order.
+    /// Returns the first slot.
     pub(super) fn first(&self) -> Option<Slot> {
         self.chunks.first()?.first().copied()
     }
 
-    /// The last in the order.
+    /// Returns the last slot.
     pub(super) fn last(&self) -> Option<Slot> {
         self.chunks.last()?.last().copied()
     }
 
-    /// All of them.
+    /// Iterates over all slots.
     pub(super) fn slots(&self) -> Slots<'_> {
         self.slots_from(Place::new(0, 0))
     }
 
-    /// All from `place` on.
+    /// Iterates over all slots from `place` on.
     #[inline(never)]
     pub(super) fn slots_from(&self, place: Place) -> Slots<'_> {
         let mut chunks = self.chunks.get(place.chunk()..).unwrap_or_default().iter();
@@ -257,7 +256,7 @@ impl Order {
         }
     }
 
-    /// Panics if something is wrong with the order of so many slots.
+    /// Panics if the order of `slots` slots is inconsistent.
     #[cfg(test)]
     pub(super) fn check_invariants(&self, slots: usize) {
         let lens: Vec<usize> = self.chunks.iter().map(Vec::len).collect();
@@ -271,7 +270,7 @@ impl Order {
     }
 }
 
-/// Slots in their order.
+/// Iterator over slots in order.
 #[derive(Clone, Debug)]
 pub(super) struct Slots<'a> {
     chunk: std::slice::Iter<'a, Slot>,

@@ -1,65 +1,65 @@
-//! The set.
+//! An ordered set.
 
 use std::borrow::Borrow;
 use std::fmt;
 
 use super::map::{IntoIter, Iter, OrderedMap};
 
-/// Keys in their order. See the module.
+/// Set that iterates in key order; see the module's documentation.
 #[derive(Clone)]
 pub struct OrderedSet<K>(OrderedMap<K, ()>);
 
 impl<K> OrderedSet<K> {
-    /// An empty set.
+    /// Creates an empty set.
     pub const fn new() -> Self {
         OrderedSet(OrderedMap::new())
     }
 
-    /// Number of keys.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Drops all keys.
+    /// Removes all keys.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// The least.
+    /// Returns the smallest key.
     pub fn first(&self) -> Option<&K> {
         let (key, ()) = self.0.first_key_value()?;
         Some(key)
     }
 
-    /// Takes out the least.
+    /// Removes and returns the smallest key.
     pub fn pop_first(&mut self) -> Option<K> {
         let (key, ()) = self.0.pop_first()?;
         Some(key)
     }
 
-    /// Keeps only what `is_kept` says; it is asked in order.
+    /// Keeps only the keys for which `is_kept` returns true; calls it in order.
     pub fn retain(&mut self, mut is_kept: impl FnMut(&K) -> bool) {
         self.0.retain(|key, ()| is_kept(key));
     }
 
-    /// All keys, in order.
+    /// Iterates over all keys in order.
     pub fn iter(&self) -> SetIter<'_, K> {
         SetIter(self.0.iter())
     }
 }
 
 impl<K: Ord> OrderedSet<K> {
-    /// Adds a key; whether it is new.
+    /// Inserts a key; returns whether it is new.
     pub fn insert(&mut self, key: K) -> bool {
         self.0.insert(key, ()).is_none()
     }
 
-    /// Whether there is such a key.
+    /// Whether the set contains a key.
     pub fn contains<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -67,7 +67,7 @@ impl<K: Ord> OrderedSet<K> {
         self.0.contains_key(key)
     }
 
-    /// Takes out a key; whether it was there.
+    /// Removes a key; returns whether it was present.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -75,7 +75,7 @@ impl<K: Ord> OrderedSet<K> {
         self.0.remove(key).is_some()
     }
 
-    /// Keys that `other` does not have, in order.
+    /// Iterates in order over the keys that `other` does not contain.
     pub fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a K> {
         self.iter().filter(|&key| !other.contains(key))
     }
@@ -137,7 +137,7 @@ impl<K> IntoIterator for OrderedSet<K> {
     }
 }
 
-/// Keys in order.
+/// Iterator over keys in order.
 #[derive(Debug)]
 pub struct SetIter<'a, K>(Iter<'a, K, ()>);
 

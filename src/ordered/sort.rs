@@ -1,10 +1,10 @@
-//! Sorting by the order of a map.
+//! Sorting with the order of the map.
 
 use std::cmp::Ordering;
 
 use super::order::Order;
 
-/// Sorts by `compare`; what is equal keeps its order.
+/// Sorts by `compare`; stable.
 pub fn sort_by<T>(items: &mut Vec<T>, compare: impl Fn(&T, &T) -> Ordering) {
     let slots = Order::sorted(items.len(), &|a, b| match (
         items.get(a as usize),

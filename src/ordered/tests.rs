@@ -1,4 +1,4 @@
-//! Held to the standard library's collections, which do the same in another way.
+//! Compares the collections with the standard library's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -7,13 +7,13 @@ use super::order::{CHUNK_MAX, CHUNK_SMALL};
 use super::{OrderedMap, OrderedSet, sort_by};
 use crate::rng::Rng;
 
-/// How often seeds are tried; a failure names its own.
+/// Number of seeds; a failure prints its seed.
 const SEEDS: u64 = 12;
 const STEPS: usize = 6_000;
-/// From a few entries to dozens of chunks.
+/// Numbers of distinct keys: from a few entries to dozens of chunks.
 const KEYS: [usize; 4] = [5, 60, 1_000, 6_000];
 
-/// Values that tell whether they are dropped, keys that are compared as text.
+/// Reference-counted values show whether they are dropped; keys are compared as text.
 type Subject = OrderedMap<String, Rc<usize>>;
 type Model = BTreeMap<String, Rc<usize>>;
 
@@ -32,7 +32,7 @@ fn assert_same(subject: &Subject, model: &Model) {
     assert_eq!(subject.last_key_value(), model.last_key_value());
 }
 
-/// One step, drawn so that the number of entries rises and falls again and again.
+/// Executes a random operation. `grows` selects whether the number of entries tends to rise or fall.
 fn step(subject: &mut Subject, model: &mut Model, keys: usize, grows: bool, rng: &mut Rng) {
     let number = rng.below(keys);
     let (key, value) = (key(number), Rc::new(rng.below(1_000)));
@@ -68,7 +68,7 @@ fn step(subject: &mut Subject, model: &mut Model, keys: usize, grows: bool, rng:
         },
         13..=16 => assert_eq!(subject.pop_first(), model.pop_first()),
         _ => {
-            // A stretch, or some of all.
+            // Remove a range, or every nth key.
             let (from, every) = (rng.below(keys), rng.below(20) + 2);
             let is_kept = |key: &str| {
                 let key: usize = key.parse().unwrap();
@@ -93,7 +93,7 @@ fn it_does_what_the_standard_librarys_map_does() {
         let (mut subject, mut model) = (Subject::new(), Model::new());
         let (mut grows, mut highest) = (true, 0);
         for number in 0..STEPS {
-            // Long phases fill it, short ones empty most of it.
+            // Long phases fill the map, short ones remove most of it.
             if rng.chance(if grows { 0.001 } else { 0.02 }) {
                 grows = !grows;
             }
@@ -105,7 +105,7 @@ fn it_does_what_the_standard_librarys_map_does() {
         }
         assert_same(&subject, &model);
         assert!(highest * 2 > keys.min(2_000), "seed {seed}: {highest}");
-        // Nothing is kept that was taken out.
+        // Removed values are dropped.
         let others: Vec<_> = subject.values().cloned().collect();
         drop(model);
         let copy = subject.clone();
@@ -136,7 +136,7 @@ fn what_comes_in_order_or_against_it_is_found_again() {
             assert_eq!(map.range_from(&from).next(), Some((&from, &from)));
         }
         assert_eq!(map.range_from(&COUNT).next(), None);
-        // From behind, so that chunks shrink beside full ones.
+        // In descending order, so that chunks shrink next to full ones.
         for key in (0..COUNT).rev() {
             assert_eq!(map.remove(&key), Some(key));
             map.check_invariants();
@@ -208,7 +208,7 @@ fn an_empty_map_has_no_memory() {
     assert_eq!((map.entries_capacity(), map.pop_first()), (0, None));
     map.extend((0..10_000).map(|key| (key, key)));
     assert!(map.entries_capacity() <= 12_500);
-    // Nor has one that was large once.
+    // Nor does a map that was large once.
     while map.pop_first().is_some() {}
     assert!(map.is_empty() && map.entries_capacity() < CHUNK_MAX);
     map.insert(1, 1);
