@@ -1,10 +1,10 @@
-//! Numbers of things in messages: "1 event", "2 events".
+//! Counts with a noun in messages: "1 event", "2 events".
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
 
-/// How many of what there is; the noun is given in the singular, and its plural ends in `s`.
+/// A number and its noun in the singular; the plural appends `s`.
 #[derive(Clone, Copy, Debug)]
 pub struct Count<'a>(pub u64, pub &'a str);
 

@@ -1,14 +1,15 @@
-//! Notations of the reference's language that its users see: durations of flags and files, quoted text
-//! in messages (agent spec 3.1, 4.5).
+//! Text formats of the reference's language that users see: durations in flags and files, quoted text in
+//! messages (agent spec 3.1, 4.5).
 
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
-/// Nanoseconds of a duration such as `300ms`, `1h3m0.5s`, `-2s` or `0`.
+/// Parses a duration such as `300ms`, `1h3m0.5s`, `-2s` or `0` to nanoseconds.
 ///
 /// # Errors
-/// The words of the reference: `time: missing unit in duration "5"` and its like.
+/// Returns the reference's error text, such as `time: missing unit in duration "5"`, if the text is invalid
+/// or the value does not fit.
 pub fn parse_nanos(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration {}", quote(text.as_bytes()));
     let (negative, mut rest) = match text.as_bytes().first() {
@@ -56,10 +57,10 @@ pub fn parse_nanos(text: &str) -> Result<i64, String> {
     Ok(if negative { -nanos } else { nanos })
 }
 
-/// A duration as above that is not negative.
+/// Parses a duration that must not be negative.
 ///
 /// # Errors
-/// As for [`parse_nanos`].
+/// Fails as [`parse_nanos`] does, and for negative durations.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let nanos = u64::try_from(parse_nanos(text)?)
         .map_err(|_| format!("time: negative duration {}", quote(text.as_bytes())))?;
@@ -85,13 +86,13 @@ fn unit_nanos(unit: &str) -> Option<u64> {
     })
 }
 
-/// One number with its unit; `None` if it does not fit.
+/// Converts one number with its unit to nanoseconds; `None` if it does not fit.
 fn component(whole: &str, fraction: &str, scale: u64) -> Option<u64> {
     let units = match whole {
         "" => 0,
         digits => digits.parse::<u64>().ok()?.checked_mul(scale)?,
     };
-    // Digits below a nanosecond do not count; 18 of them keep the product within 128 bits.
+    // Digits below a nanosecond are ignored; 18 digits keep the product within 128 bits.
     let (mut numerator, mut divisor) = (0u128, 1u128);
     for digit in fraction.bytes().take(18) {
         numerator = numerator * 10 + u128::from(digit - b'0');
@@ -102,7 +103,7 @@ fn component(whole: &str, fraction: &str, scale: u64) -> Option<u64> {
     (nanos <= 1 << 63).then_some(nanos)
 }
 
-/// The duration as the reference prints it: `30s`, `1m0s`, `1.5s`, `300ms`.
+/// Formats a duration as the reference does: `30s`, `1m0s`, `1.5s`, `300ms`.
 pub fn format_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let scaled = |unit: u128, name: &str| {
@@ -133,7 +134,7 @@ pub fn format_duration(duration: Duration) -> String {
     }
 }
 
-/// Text in double quotes, with backslash escapes for what does not print.
+/// Quotes text with double quotes and backslash escapes for non-printable characters.
 pub fn quote(text: &[u8]) -> String {
     use std::fmt::Write;
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -173,7 +174,8 @@ pub fn quote(text: &[u8]) -> String {
     quoted
 }
 
-/// Several errors in one, as the reference words a join of which every address failed (agent spec 2.4).
+/// Combines several errors into one text, as the reference does for a join that failed at every address
+/// (agent spec 2.4).
 pub fn errors_occurred(errors: &[String]) -> String {
     let mut text = match errors.len() {
         1 => "1 error occurred:".to_owned(),

@@ -1,32 +1,32 @@
-//! JSON as the reference prints it (agent spec 3.1): two blanks a level, `<`, `>` and `&` escaped for the
-//! sake of HTML, U+FFFD for what is no UTF-8.
+//! JSON as the reference prints it (agent spec 3.1): indented by two spaces per level, `<`, `>` and `&`
+//! escaped for HTML, and U+FFFD in place of invalid UTF-8.
 
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
 
-/// A value to print.
+/// A JSON value to print.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Json {
     Null,
     Bool(bool),
     Number(i64),
-    /// A number as it is to be printed.
+    /// A number with a fraction, as formatted text.
     Decimal(String),
     Text(Vec<u8>),
     List(Vec<Json>),
-    /// In the order to be printed.
+    /// Entries in output order.
     Object(Vec<(Vec<u8>, Json)>),
 }
 
 impl Json {
-    /// Text.
+    /// Makes a text value.
     pub fn text(text: impl AsRef<[u8]>) -> Self {
         Json::Text(text.as_ref().to_vec())
     }
 
-    /// An object whose keys are known.
+    /// Makes an object with known keys, in output order.
     pub fn object(entries: Vec<(&str, Json)>) -> Self {
         Json::Object(
             entries
@@ -36,12 +36,12 @@ impl Json {
         )
     }
 
-    /// A list of texts.
+    /// Makes a list of texts.
     pub fn texts<'a>(texts: impl IntoIterator<Item = &'a Vec<u8>>) -> Self {
         Json::List(texts.into_iter().map(Json::text).collect())
     }
 
-    /// An object of free keys, which must be sorted.
+    /// Makes an object with arbitrary keys, which the caller must pass sorted.
     pub fn map<'a, T: 'a>(
         entries: impl IntoIterator<Item = (&'a Vec<u8>, &'a T)>,
         value: impl Fn(&T) -> Json,
@@ -54,21 +54,21 @@ impl Json {
         )
     }
 
-    /// The value over several lines, without a line end behind it.
+    /// Formats the value over several lines, without a trailing newline.
     pub fn indented(&self) -> String {
         let mut text = String::new();
         self.write(&mut text, Some(0));
         text
     }
 
-    /// The value on one line, without its end.
+    /// Formats the value on one line, without a trailing newline.
     pub fn line(&self) -> String {
         let mut text = String::new();
         self.write(&mut text, None);
         text
     }
 
-    /// Without a depth everything stays on one line.
+    /// Appends the value; on one line if `depth` is `None`.
     fn write(&self, text: &mut String, depth: Option<usize>) {
         match self {
             Json::Null => text.push_str("null"),

@@ -1,38 +1,38 @@
 //! cottar: a cluster agent that joins HashiCorp Serf clusters as an equal and runs event handlers.
 //!
-//! # The map
+//! # Overview
 //!
-//! The protocol and the behaviour of the reference that cottar keeps to are described in `src/spec`, which
-//! comments cite by section.
+//! `src/spec` describes the protocol and the behaviour of the reference that cottar implements; comments cite
+//! it by section.
 //!
-//! The core holds the protocol. It is made of pure state machines: bytes, time and a seed go in, bytes and
-//! events come out, so that a simulator can run whole clusters of it and repeat every run.
+//! The core implements the protocol as pure state machines: input is bytes, time and a seed, output is bytes
+//! and events. So a simulator can run whole clusters and reproduce every run.
 //!
-//! | module | what it knows |
+//! | module | content |
 //! |---|---|
-//! | [`time`], [`rng`], [`go`] | instants, seeded choices, durations and quoting as the reference writes them |
+//! | [`time`], [`rng`], [`go`] | instants, seeded randomness, the reference's format of durations, quotes |
 //! | [`json`] | JSON as the reference prints it |
-//! | [`count`] | numbers of things in messages |
-//! | [`ordered`] | maps and sets in the order of their keys, in little machine code |
-//! | [`wire`] | bytes and messages, in both directions, and every limit on what a peer may send |
-//! | [`swim`] | who is in the cluster and who answers: SWIM with Lifeguard |
+//! | [`count`] | counts with a noun, for messages |
+//! | [`ordered`] | ordered maps and sets that generate little machine code |
+//! | [`wire`] | encoding and decoding of messages, and all limits on input from peers |
+//! | [`swim`] | membership and failure detection: SWIM with Lifeguard |
 //! | [`serf`] | members, tags, intents, user events, queries; owns a `Swim`; the contract with the shell |
-//! | [`handler`] | which script runs for which event, when, with what, and what its end means |
+//! | [`handler`] | which script runs for which event, when, with which input; what its exit status means |
 //! | [`rpc`] | requests, replies and records of the RPC port |
 //!
-//! The shell around it has the sockets, processes, files and clocks:
+//! The shell around it handles sockets, processes, files and clocks:
 //!
-//! | module | what it does |
+//! | module | content |
 //! |---|---|
-//! | [`os`] | system calls, clocks, signals, the texts of errors |
-//! | [`agent`] | one loop: gossip sockets, RPC clients, one handler at a time, signals, settings, log |
-//! | [`cli`] | one table of commands and flags, a blocking RPC client, output as text and JSON |
+//! | [`os`] | system calls, clocks, signals, error texts |
+//! | [`agent`] | the event loop: gossip sockets, RPC clients, one handler at a time, signals, settings, log |
+//! | [`cli`] | the table of commands and flags, a blocking RPC client, output as text and JSON |
 //!
-//! Dependence goes one way: `time`, `rng`, `json`, `ordered`, `count` ← `wire` ← `swim` ← `serf` ← `handler` ← `os` ← `agent` ←
-//! `cli`, with `rpc` beside `handler`. Nothing in the core names a socket, file, process, thread or clock, and `unsafe`
-//! is found in `os::sys` alone.
+//! Dependencies go one way: `time`, `rng`, `json`, `ordered`, `count` ← `wire` ← `swim` ← `serf` ← `handler`
+//! ← `os` ← `agent` ← `cli`, with `rpc` beside `handler`. The core uses no socket, file, process, thread or
+//! clock, and only `os::sys` contains `unsafe` code.
 //!
-//! # The way of the data
+//! # Data flow
 //!
 //! Sockets → `agent::net` → [`serf::Input`] → `wire` → `swim` → `serf` → [`serf::Event`] → RPC streams and
 //! [`handler::HandlerQueue`] → a script → its output → [`serf::Command::Respond`] → `wire` → sockets.

@@ -1,4 +1,4 @@
-//! The `cottar` program: runs a command and turns its end into an exit code.
+//! The `cottar` program: runs a command and converts its result to an exit status.
 
 #![forbid(unsafe_code)]
 
@@ -8,8 +8,8 @@ use cottar::agent::files::sync;
 use cottar::agent::process::{drain, resolver, run_as};
 
 fn main() -> ExitCode {
-    // The agent starts its own binary under these names: to look host names up, to sync files, to run a handler
-    // as another user, and to read what handlers write after its end.
+    // The agent starts its own binary under these names: to resolve host names, to sync files, to run a
+    // handler as another user, and to drain the output of handlers that have ended.
     let name = std::env::args_os().next().unwrap_or_default();
     if name == resolver::ARGV0 {
         return resolver::child_main();

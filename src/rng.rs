@@ -1,8 +1,7 @@
-//! A seeded generator for every choice that the protocol leaves to chance.
+//! Seeded random generator for all random choices of the protocol.
 //!
-//! Not for secrets, and not for nonces. The algorithm is xoshiro256**
-//! seeded through SplitMix64 (Blackman and Vigna, "Scrambled linear pseudorandom number
-//! generators", 2018): small, fast, and the same on every machine.
+//! Not for secrets or nonces. The algorithm is xoshiro256** seeded through SplitMix64 (Blackman and Vigna,
+//! "Scrambled linear pseudorandom number generators", 2018): small, fast, and identical on every machine.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +14,7 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// A generator whose whole sequence is decided by `seed`.
+    /// Creates a generator; `seed` determines its whole sequence.
     pub fn new(seed: u64) -> Self {
         let mut mix = seed;
         let mut next = || {
@@ -30,7 +29,7 @@ impl Rng {
         }
     }
 
-    /// The next 64 random bits.
+    /// Returns 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         let [s0, s1, s2, s3] = &mut self.state;
         let result = s1.wrapping_mul(5).rotate_left(7).wrapping_mul(9);
@@ -44,34 +43,34 @@ impl Rng {
         result
     }
 
-    /// The next 32 random bits.
+    /// Returns 32 random bits.
     pub fn next_u32(&mut self) -> u32 {
         (self.next_u64() >> 32) as u32
     }
 
-    /// A number in `0..bound`; 0 if `bound` is 0.
+    /// Returns a number in `0..bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        // Lemire's multiplication; its bias of bound / 2^64 is far below anything observable.
+        // Lemire's multiplication; its bias of bound / 2^64 is far too small to observe.
         ((u128::from(self.next_u64()) * bound as u128) >> 64) as usize
     }
 
-    /// A number in [0, 1).
+    /// Returns a number in [0, 1).
     pub fn unit_f64(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// True with probability `p`.
+    /// Returns true with probability `p`.
     pub fn chance(&mut self, p: f64) -> bool {
         self.unit_f64() < p
     }
 
-    /// A duration in `[0, bound)`; zero if `bound` is zero.
+    /// Returns a duration in `[0, bound)`; zero if `bound` is zero.
     pub fn duration_below(&mut self, bound: Duration) -> Duration {
         let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(((u128::from(self.next_u64()) * u128::from(nanos)) >> 64) as u64)
     }
 
-    /// Fisher-Yates: every order equally likely.
+    /// Shuffles with Fisher-Yates: all orders are equally likely.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let pick = self.below(last + 1);
@@ -79,7 +78,7 @@ impl Rng {
         }
     }
 
-    /// A generator of its own for a part that must not disturb this one's sequence.
+    /// Returns an independent generator for a part that must not disturb this one's sequence.
     pub fn fork(&mut self) -> Rng {
         Rng::new(self.next_u64())
     }

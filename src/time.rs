@@ -1,7 +1,7 @@
-//! Monotonic time as the core sees it: a point since an origin that the shell chose.
+//! Monotonic time for the core: instants relative to an origin that the shell chooses.
 //!
-//! The core never reads a clock. Every entry point takes `now`, so that a run is a function of
-//! its inputs and a simulator can own time.
+//! The core never reads a clock. Every entry point takes `now`, so that a run is a function of its inputs and
+//! a simulator controls time.
 
 #![forbid(unsafe_code)]
 
@@ -11,8 +11,8 @@ pub use core::time::Duration;
 
 /// A point in monotonic time, in nanoseconds since the shell's origin.
 ///
-/// Arithmetic saturates: no duration that a peer or an operator can name makes it wrap. A u64 of
-/// nanoseconds lasts 584 years.
+/// Arithmetic saturates: no duration from a peer or an operator can make it wrap. A u64 of nanoseconds lasts
+/// 584 years.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
@@ -22,22 +22,22 @@ impl Instant {
     /// Later than any instant that a run reaches.
     pub const FAR_FUTURE: Instant = Instant(u64::MAX);
 
-    /// The instant `nanos` nanoseconds after the origin.
+    /// Returns the instant `nanos` nanoseconds after the origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Instant(nanos)
     }
 
-    /// The instant `millis` milliseconds after the origin.
+    /// Returns the instant `millis` milliseconds after the origin.
     pub const fn from_millis(millis: u64) -> Self {
         Instant(millis.saturating_mul(1_000_000))
     }
 
-    /// Nanoseconds since the origin.
+    /// Returns the nanoseconds since the origin.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// Time passed since `earlier`, zero if `earlier` is later.
+    /// Returns the time passed since `earlier`, zero if `earlier` is later.
     pub const fn since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
