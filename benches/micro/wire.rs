@@ -2,7 +2,7 @@
 
 use crate::peers::{self, envelope};
 use crate::{Growth, Step, nanos_per_step};
-use cottar::wire::serf::SerfPushPull;
+use cottar::wire::serf::{LamportTime, SerfMessage, SerfPushPull, UserEventMessage};
 use cottar::wire::{
     Alive, Envelope, Key, Keyring, Message, PushPull, StreamDecoder, StreamMessage, StreamSide,
 };
@@ -10,6 +10,8 @@ use std::hint::black_box;
 
 /// Messages in a packet of gossip.
 const PACKET: usize = 8;
+/// Events in a datagram.
+const EVENTS: u64 = 10;
 
 pub const STEPS: &[Step] = &[
     Step {
@@ -31,6 +33,16 @@ pub const STEPS: &[Step] = &[
         name: "decrypt a packet of news",
         growth: Growth::Constant,
         measure: decrypt,
+    },
+    Step {
+        name: "decode ten events, not compressed",
+        growth: Growth::Constant,
+        measure: decode_events,
+    },
+    Step {
+        name: "decode ten events, compressed",
+        growth: Growth::Constant,
+        measure: expand_events,
     },
     Step {
         name: "encode a push/pull, each member",
@@ -129,6 +141,36 @@ fn encrypt(members: usize) -> f64 {
 
 fn decrypt(members: usize) -> f64 {
     open(members, true)
+}
+
+/// A datagram of ten small events, whatever the number of members.
+fn events(is_compressed: bool) -> f64 {
+    let mut envelope = envelope();
+    envelope.compression = is_compressed;
+    let event = |number: u64| {
+        let event = SerfMessage::UserEvent(UserEventMessage {
+            ltime: LamportTime(1_000 + number),
+            name: format!("deploy-{number}").into_bytes(),
+            payload: Some(b"payload".to_vec()),
+            coalesce: false,
+        });
+        Message::User(event.encode()).encode()
+    };
+    let events: Vec<Vec<u8>> = (0..EVENTS).map(event).collect();
+    let datagram = envelope.seal_datagram(&events, false);
+    assert_eq!(datagram[0] == 9, is_compressed);
+    nanos_per_step(1, || {
+        let packet = envelope.open_datagram(&datagram).unwrap();
+        assert_eq!(black_box(packet).messages.len() as u64, EVENTS);
+    })
+}
+
+fn decode_events(_: usize) -> f64 {
+    events(false)
+}
+
+fn expand_events(_: usize) -> f64 {
+    events(true)
 }
 
 fn encode_state(members: usize) -> f64 {

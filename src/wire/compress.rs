@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use super::DecodeError;
+use super::lzw::{self, Expander};
 use super::membership::message_type;
 use super::msgpack::{self, Dialect, Reader, Writer};
-use super::{DecodeError, lzw};
 
 /// The only algorithm.
 const LZW: u8 = 0;
@@ -22,12 +23,59 @@ pub(super) fn wrap(compressed: &[u8]) -> Vec<u8> {
     writer.into_bytes()
 }
 
-/// The message inside, from the map behind the type byte. It may be empty.
-pub(super) fn decode(body: &[u8], expanded_bytes_max: usize) -> Result<Vec<u8>, DecodeError> {
-    lzw::expand(&unwrap(body)?, expanded_bytes_max)
+/// Expansions in about a second that make it worth keeping a decoder. An idle cluster has fewer.
+const MANY: u32 = 8;
+
+/// Expands messages, with a decoder that is kept while there are many: to allocate one of 28 KiB takes
+/// longer than to expand a datagram.
+#[derive(Default)]
+pub(super) struct Decompressor {
+    expander: Option<Expander>,
+    /// Halved at every [`Self::tick`].
+    recent: u32,
 }
 
-/// What [`lzw::Expander`] is to expand, from the map behind the type byte.
+impl Decompressor {
+    /// The message inside, from the map behind the type byte. It may be empty.
+    pub(super) fn decode(
+        &mut self,
+        body: &[u8],
+        expanded_bytes_max: usize,
+    ) -> Result<Vec<u8>, DecodeError> {
+        let compressed = unwrap(body)?;
+        self.recent = self.recent.saturating_add(1);
+        let expander = match &mut self.expander {
+            Some(expander) => {
+                expander.reset(expanded_bytes_max);
+                expander
+            }
+            none => none.insert(Expander::new(expanded_bytes_max)),
+        };
+        let expanded = expander.expand(&compressed);
+        self.free_unused();
+        expanded
+    }
+
+    /// Some time has passed.
+    pub(super) fn tick(&mut self) {
+        self.recent /= 2;
+        self.free_unused();
+    }
+
+    fn free_unused(&mut self) {
+        if self.recent < MANY {
+            self.expander = None;
+        }
+    }
+
+    /// Whether a decoder is kept.
+    #[cfg(test)]
+    pub(super) fn is_kept(&self) -> bool {
+        self.expander.is_some()
+    }
+}
+
+/// What [`Expander`] is to expand, from the map behind the type byte.
 pub(super) fn unwrap(body: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
     let (mut algorithm, mut compressed) = (0, None);
     Reader::new(body).fields::<msgpack::Error>(&["Algo", "Buf"], |field, reader| {

@@ -2,9 +2,10 @@
 //! 2.3 to 2.8), in this order on the way out and in the reverse on the way in.
 
 use super::checksum::crc32;
+use super::compress::{self, Decompressor};
 use super::membership::message_type;
 use super::name::Escaped;
-use super::{DecodeError, Keyring, Message, NonceSource, cipher, compress, limits};
+use super::{DecodeError, Keyring, Message, NonceSource, cipher, limits};
 
 /// A cluster label, 0 to 255 bytes; empty for none.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -78,6 +79,7 @@ pub struct Envelope {
     pub compression: bool,
     /// Where nonces come from.
     pub nonces: NonceSource,
+    decompressor: Decompressor,
 }
 
 /// What a datagram held: each message in its place, or why it was dropped.
@@ -98,7 +100,13 @@ impl Envelope {
             verify_outgoing: true,
             compression: true,
             nonces,
+            decompressor: Decompressor::default(),
         }
+    }
+
+    /// About a second has passed: what only a busy node needs at hand is freed in an idle one.
+    pub fn tick(&mut self) {
+        self.decompressor.tick();
     }
 
     /// Unwraps a datagram. A message that is refused costs only itself; the outer layers cost all.
@@ -106,21 +114,20 @@ impl Envelope {
     /// # Errors
     /// Label, decryption or checksum failed, or messages are nested too deep: nothing of the
     /// datagram may be used.
-    pub fn open_datagram(&self, bytes: &[u8]) -> Result<Packet, DecodeError> {
+    pub fn open_datagram(&mut self, bytes: &[u8]) -> Result<Packet, DecodeError> {
         let label = self.accept_label(bytes)?.ok_or(match bytes {
             [] => DecodeError::Empty,
             _ => DecodeError::Label,
         })?;
         let body = bytes.get(label.header_bytes()..).unwrap_or_default();
-        let mut packet = Opening {
+        let plain = self.decrypt_datagram(label, body)?;
+        let mut opening = Opening {
             packet: Packet::default(),
             expanded_bytes_left: limits::DATAGRAM_EXPANDED_BYTES_MAX,
+            decompressor: &mut self.decompressor,
         };
-        match self.decrypt_datagram(label, body)? {
-            Some(plain) => packet.open(checked(&plain)?, 0)?,
-            None => packet.open(checked(body)?, 0)?,
-        }
-        Ok(packet.packet)
+        opening.open(checked(plain.as_deref().unwrap_or(body))?, 0)?;
+        Ok(opening.packet)
     }
 
     /// The label of what begins with `bytes`, if it is accepted. `None`: more bytes are needed to tell.
@@ -254,13 +261,14 @@ fn encode_compound<M: AsRef<[u8]>>(messages: &[M]) -> Vec<u8> {
 }
 
 /// A datagram on its way through compound and compress messages.
-struct Opening {
+struct Opening<'a> {
     packet: Packet,
+    decompressor: &'a mut Decompressor,
     /// One budget for all compressed parts, so that wrapping bombs in each other gains nothing.
     expanded_bytes_left: usize,
 }
 
-impl Opening {
+impl Opening<'_> {
     /// Takes what one message, or a wrapper inside `depth` others, holds.
     ///
     /// # Errors
@@ -278,7 +286,7 @@ impl Opening {
         if kind == Some(message_type::COMPOUND) {
             return self.open_compound(body, depth + 1);
         }
-        match compress::decode(body, self.expanded_bytes_left) {
+        match self.decompressor.decode(body, self.expanded_bytes_left) {
             Ok(expanded) => {
                 self.expanded_bytes_left -= expanded.len();
                 self.open(&expanded, depth + 1)

@@ -193,12 +193,10 @@ impl Pairs {
 /// # Errors
 /// A wrong code, a missing end code, or more output than allowed.
 pub fn expand(compressed: &[u8], expanded_bytes_max: usize) -> Result<Vec<u8>, DecodeError> {
-    let mut expander = Expander::new(expanded_bytes_max);
-    while !expander.advance(compressed, usize::MAX)? {}
-    Ok(expander.take_expanded())
+    Expander::new(expanded_bytes_max).expand(compressed)
 }
 
-/// Expands a text bit by bit.
+/// Expands a text bit by bit. Takes 28 KiB, besides what comes out.
 pub struct Expander {
     decoder: Decoder,
     consumed: usize,
@@ -215,6 +213,23 @@ impl Expander {
             expanded: Vec::new(),
             bytes_max: expanded_bytes_max,
         }
+    }
+
+    /// Begins anew with another text, whatever became of the one before.
+    pub fn reset(&mut self, expanded_bytes_max: usize) {
+        self.decoder.reset();
+        self.consumed = 0;
+        self.expanded.clear();
+        self.bytes_max = expanded_bytes_max;
+    }
+
+    /// Expands a whole text.
+    ///
+    /// # Errors
+    /// As [`expand`].
+    pub fn expand(&mut self, compressed: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        while !self.advance(compressed, usize::MAX)? {}
+        Ok(self.take_expanded())
     }
 
     /// Goes on with `compressed`, the same whole text in each call, for at least so many bytes of
