@@ -433,8 +433,8 @@ impl Journal {
 
     /// How many events in the oldest segment wait.
     pub fn waiting_below(&self, number: u64) -> usize {
-        let first = self.live.first().unwrap_or(number);
-        (first..number).filter(|&n| self.live.contains(n)).count()
+        let below = self.live.within(0, number);
+        below.filter(|&n| self.live.contains(n)).count()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sets of numbers that rise, most of which follow each other.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// Numbers that a set can span: two megabytes of bits. A journal of 64 MiB holds a million events.
 const SPAN_MAX: u64 = 1 << 24;
@@ -90,6 +91,13 @@ impl Numbers {
         Some(self.base + at as u64 * WORD_BITS + u64::from(63 - word.leading_zeros()))
     }
 
+    /// The part from `first` up to but not including `end` in which there can be numbers: never longer than
+    /// what a set can span, however far apart the two are.
+    pub(super) fn within(&self, first: u64, end: u64) -> Range<u64> {
+        let span = self.words.len() as u64 * WORD_BITS;
+        first.max(self.base)..end.min(self.base.saturating_add(span))
+    }
+
     /// How many there are.
     pub(in crate::handler) fn len(&self) -> usize {
         self.count
@@ -133,6 +141,26 @@ mod tests {
             assert_eq!(set.last(), model.last().copied());
             assert_eq!(set.len(), model.len());
         }
+    }
+
+    #[test]
+    fn a_part_is_no_longer_than_the_span() {
+        let mut set = Numbers::default();
+        assert_eq!(set.within(0, u64::MAX).count(), 0);
+        for number in [70, 75, 700] {
+            set.insert(number);
+        }
+        let found = |first, end| {
+            let part = set.within(first, end);
+            assert!(part.clone().count() <= 700);
+            part.filter(|&number| set.contains(number)).count()
+        };
+        assert_eq!(found(0, u64::MAX), 3);
+        assert_eq!((found(71, 700), found(70, 701), found(75, 75)), (1, 3, 0));
+        assert_eq!(
+            (found(0, 70), found(701, u64::MAX), found(80, 9)),
+            (0, 0, 0)
+        );
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Journal {
             .segments
             .get(at + 1)
             .map_or(self.next_number, |s| s.first);
-        for number in first..end {
+        for number in self.live.within(first, end) {
             if self.live.contains(number) && !self.loaded.contains(number) {
                 self.live.remove(number);
                 self.counters.damaged += 1;

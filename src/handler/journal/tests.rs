@@ -246,3 +246,21 @@ fn a_lost_segment_loses_its_own_events_alone() {
     assert!(count < recovered.waiting && count > recovered.waiting / 3);
     assert_eq!(again.len(), count);
 }
+
+/// Of an event that never was. The time that anything takes has nothing to do with how far it is away.
+#[test]
+fn a_number_far_beyond_the_others_costs_nothing() {
+    let (mut journal, mut disk) = (Journal::new(Settings::default(), SEED), Disk::default());
+    journal.take(&event(1, 10), 7, false, vec![5]);
+    disk.flush(&mut journal);
+    let (id, file) = disk.files.iter_mut().next().unwrap();
+    Record::HandedOver(1 << 62).encode(id.salt, file.len() as u64, file);
+    let (mut again, recovered) = disk.recover();
+    assert_eq!((recovered.waiting, recovered.damaged), (1, 0));
+    assert_eq!(again.waiting_below(1 << 62), 1);
+    let mut stored = again.stored().unwrap();
+    let read = again.next_read(&stored).unwrap();
+    // It cannot be read, so all that is in it is lost.
+    again.handle_read(&mut stored, read, None);
+    assert!(again.is_empty());
+}
