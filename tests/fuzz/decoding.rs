@@ -4,29 +4,12 @@ use cottar::rng::Rng;
 use cottar::wire::coordinate::Coordinate;
 use cottar::wire::event_digest::{EventDigest, EventSummary, SUMMARY_TIMES_MAX};
 use cottar::wire::msgpack::{Boundary, DEPTH_MAX, Reader};
-use cottar::wire::serf::*;
 use cottar::wire::*;
 
+use crate::checks::stream::feed;
+use crate::checks::{self, bodies, datagram, stream};
 use crate::round_trips::push_pull_node;
 use crate::supply::{fuzz, mutate, peak_bytes, random_bytes, seeds, wrapped};
-
-/// What an `expand` needs at once beyond its result: LZW tables and growth.
-const DECODER_BYTES: usize = 256 << 10;
-/// The largest thing that a short input can make: a refused part of a compound.
-const PART_BYTES: usize = 400;
-/// What the decoders hold whatever comes.
-const FIXED_BYTES: usize = 4096;
-
-/// Whether something may be expanded: a compress message in front, or anything that looks like one inside.
-fn may_expand(envelope: &Envelope, bytes: &[u8]) -> bool {
-    match bytes.first() {
-        _ if envelope.keyring.is_some() => true,
-        Some(9) => true,
-        // Inside of a compound, behind a checksum or a label.
-        Some(7 | 12 | 244) => bytes.contains(&9),
-        _ => false,
-    }
-}
 
 #[test]
 fn datagrams() {
@@ -44,30 +27,8 @@ fn datagrams() {
         for _ in 0..rng.below(7) {
             bytes = wrapped(rng, bytes);
         }
-        bytes.truncate(limits::DATAGRAM_BYTES_MAX);
         envelope.verify_incoming = rng.chance(0.5);
-        let (peak, result) = peak_bytes(|| envelope.open_datagram(&bytes));
-        let expanded_max = match may_expand(&envelope, &bytes) {
-            true => limits::DATAGRAM_EXPANDED_BYTES_MAX,
-            false => 0,
-        };
-        let parts = match &result {
-            Ok(packet) => packet.messages.len(),
-            Err(_) => (bytes.len() + expanded_max) / 2,
-        };
-        let mut budget = FIXED_BYTES + 2 * bytes.len() + parts * PART_BYTES;
-        if expanded_max > 0 {
-            budget += limits::NESTING_MAX * (DECODER_BYTES + 2 * expanded_max);
-        }
-        assert!(peak < budget, "{peak} of {budget} bytes held");
-        let Ok(packet) = result else { return };
-        for message in packet.messages.into_iter().flatten() {
-            // What decoded is sane, so it survives the way back.
-            assert_eq!(Message::decode(&message.encode()).as_ref(), Ok(&message));
-            if let Message::User(user) = &message {
-                let _ = SerfMessage::decode(user);
-            }
-        }
+        datagram::opened(&mut envelope, &bytes);
     });
 }
 
@@ -93,33 +54,11 @@ fn a_datagram_expands_once() {
     for _ in 0..200 {
         compound.extend(&bomb);
     }
-    let envelope = Envelope::plain(NonceSource::new([0; 32]));
+    let mut envelope = Envelope::plain(NonceSource::new([0; 32]));
     let (peak, packet) = peak_bytes(|| envelope.open_datagram(&compound).unwrap());
     let expanded = packet.messages.iter().filter(|part| part.is_ok()).count();
     assert_eq!((packet.messages.len(), expanded), (200, 1));
     assert!(peak < 1 << 20, "{peak} bytes held");
-}
-
-/// Feeds the bytes in pieces, as they could arrive; true lengths of the pieces are up to `cut`.
-pub fn feed(
-    bytes: &[u8],
-    envelope: &Envelope,
-    side: StreamSide,
-    mut cut: impl FnMut() -> usize,
-) -> (
-    Result<Option<StreamMessage>, DecodeError>,
-    Option<&'static str>,
-) {
-    let mut decoder = StreamDecoder::new(side);
-    let mut rest = bytes;
-    let mut result = Ok(None);
-    while !rest.is_empty() && result == Ok(None) {
-        let (piece, after) = rest.split_at(cut().clamp(1, rest.len()));
-        rest = after;
-        result = decoder.push(piece, envelope);
-        assert!(decoder.buffered_bytes() <= bytes.len());
-    }
-    (result, decoder.error_report())
 }
 
 #[test]
@@ -140,19 +79,34 @@ fn streams_in_any_pieces() {
         if rng.below(3) > 0 {
             mutate(rng, &mut bytes);
         }
-        let whole = feed(&bytes, &envelope, side, || usize::MAX);
-        let single = feed(&bytes, &envelope, side, || 1);
-        assert_eq!(whole, single);
-        let (peak, pieces) = peak_bytes(|| feed(&bytes, &envelope, side, || 1 + rng.below(64)));
-        assert_eq!(whole, pieces);
-        // All seeds are small, so nothing big may come of them but an expansion.
-        let budget = match may_expand(&envelope, &bytes) {
-            true => 2 << 20,
-            false => FIXED_BYTES + 16 * bytes.len(),
-        };
-        assert!(peak < budget, "{peak} of {budget} bytes held");
-        if let Ok(Some(StreamMessage::PushPull(push_pull))) = whole.0 {
-            let _ = SerfPushPull::decode(&push_pull.user_state);
+        stream::fed(&bytes, &envelope, side, || 1 + rng.below(64));
+    });
+}
+
+/// One decoder serves all compressed datagrams while there are many: whatever became of the one before, a
+/// good one opens.
+#[test]
+fn good_datagrams_after_damaged_ones() {
+    let mut envelope = Envelope::plain(NonceSource::new([0; 32]));
+    fuzz(5_000, |rng| {
+        let length = 200 + rng.below(900);
+        // Few different bytes, which become shorter.
+        let user = (0..length).map(|_| rng.below(3) as u8).collect();
+        let message = Message::User(user);
+        let good = envelope.seal_datagram(&[message.encode()], false);
+        assert_eq!(good[0], 9, "not compressed");
+        let mut damaged = good.clone();
+        let at = rng.below(damaged.len());
+        match rng.below(3) {
+            0 => damaged.truncate(at),
+            1 => damaged[at] ^= 1 << rng.below(8),
+            _ => mutate(rng, &mut damaged),
+        }
+        let _ = envelope.open_datagram(&damaged);
+        let opened = envelope.open_datagram(&good).unwrap().messages;
+        assert_eq!(opened, [Ok(message)]);
+        if rng.chance(0.01) {
+            envelope.tick();
         }
     });
 }
@@ -308,28 +262,7 @@ fn bodies_of_the_serf_layer() {
             _ => seeds[rng.below(seeds.len())].clone(),
         };
         mutate(rng, &mut bytes);
-        let limit = 40 * bytes.len() + 4096;
-        let (peak, ()) = peak_bytes(|| {
-            if let Ok(message) = SerfMessage::decode(&bytes) {
-                assert_eq!(
-                    SerfMessage::decode(&message.encode()).as_ref(),
-                    Ok(&message)
-                );
-                if let SerfMessage::Query(query) = message {
-                    for filter in query.filters.iter().flatten() {
-                        let _ = Filter::decode(filter);
-                    }
-                }
-            }
-            let _ = Tags::decode_meta(&bytes);
-            let _ = SerfPushPull::decode(&bytes);
-            let _ = Filter::decode(&bytes);
-            let _ = ConflictMember::decode(&bytes);
-            let _ = KeyRequest::decode(&bytes);
-            let _ = KeyResponse::decode(&bytes);
-            let _ = Reader::new(&bytes).skip();
-        });
-        assert!(peak < limit, "{peak} bytes held for {}", bytes.len());
+        bodies::check(&bytes);
     });
 }
 
@@ -435,70 +368,12 @@ fn lzw_both_ways() {
         }
         let mut compressed = lzw::compress(&plain);
         assert_eq!(lzw::expand(&compressed, plain.len()), Ok(plain.clone()));
-        assert_eq!(expand_by_the_book(&compressed), Some(plain));
+        assert_eq!(checks::lzw::by_the_book(&compressed), Some(plain));
         if rng.chance(0.5) {
             mutate(rng, &mut compressed);
         } else {
             compressed = random_bytes(rng, 300);
         }
-        let (peak, expanded) = peak_bytes(|| lzw::expand(&compressed, 1000));
-        assert!(peak < DECODER_BYTES, "{peak} bytes held");
-        let book = expand_by_the_book(&compressed);
-        match expanded {
-            Err(DecodeError::TooLarge(_)) => {}
-            expanded => assert_eq!(expanded.ok(), book, "{compressed:02x?}"),
-        }
+        checks::lzw::expanded(&compressed);
     });
-}
-
-/// The decoder of gossip spec 2.5, word for word and slow.
-fn expand_by_the_book(compressed: &[u8]) -> Option<Vec<u8>> {
-    let mut output = Vec::new();
-    let mut table: Vec<Vec<u8>> = Vec::new();
-    let (mut next, mut width, mut previous) = (257usize, 9, None::<Vec<u8>>);
-    let mut at = 0;
-    loop {
-        let mut code = 0;
-        for bit in 0..width {
-            let byte = *compressed.get((at + bit) / 8)?;
-            code |= usize::from(byte >> ((at + bit) % 8) & 1) << bit;
-        }
-        at += width;
-        if code == 256 {
-            (next, width, previous) = (257, 9, None);
-            table.clear();
-            continue;
-        }
-        if code == 257 {
-            return Some(output);
-        }
-        if code > next || code == next && previous.is_none() && code - 258 >= table.len() {
-            return None;
-        }
-        let text = match code {
-            0..=255 => vec![code as u8],
-            _ if code - 258 < table.len() => table[code - 258].clone(),
-            _ => {
-                let mut text = previous.clone()?;
-                text.push(text[0]);
-                text
-            }
-        };
-        output.extend(&text);
-        if let Some(mut entry) = previous.take() {
-            entry.push(text[0]);
-            assert_eq!(table.len(), next - 258);
-            table.push(entry);
-        }
-        previous = Some(text);
-        next += 1;
-        if next == 1 << width {
-            if width < 12 {
-                width += 1;
-            } else {
-                next -= 1;
-                previous = None;
-            }
-        }
-    }
 }

@@ -6,7 +6,7 @@ use cottar::rng::Rng;
 use cottar::wire::serf::*;
 use cottar::wire::*;
 
-use crate::decoding::feed;
+use crate::checks::stream::feed;
 use crate::supply::{fuzz, random_bytes};
 
 fn name(rng: &mut Rng) -> NodeName {

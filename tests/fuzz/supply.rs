@@ -1,14 +1,14 @@
 //! What the tests are fed with, and what they hold meanwhile.
 
-#[path = "../data/hex.rs"]
-mod hex;
+#[path = "../data/rpc_vectors.rs"]
+pub mod rpc_vectors;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use cottar::rng::Rng;
 use cottar::wire::*;
-use hex::unhex;
+use rpc_vectors::hex::unhex;
 
 /// Counts what this thread holds, and the most that it ever held.
 pub struct Counting;

@@ -1,0 +1,100 @@
+//! LZW, against the decoder of the specification.
+
+use cottar::wire::DecodeError;
+use cottar::wire::lzw::{self, Expander};
+
+use super::{DECODER_BYTES, input};
+use crate::supply::{peak_bytes, seeds};
+
+const EXPANDED_BYTES_MAX: usize = 1000;
+
+/// How much of the rest is a text; then the text, and bytes to be taken for compressed ones.
+pub fn check(input: &[u8]) {
+    let Some((&share, rest)) = input.split_first() else {
+        return;
+    };
+    let (text, compressed) = rest.split_at(rest.len() * usize::from(share) / 255);
+    let mut expander = expanded(compressed);
+    // Whatever came before, a good text comes back.
+    let good = lzw::compress(text);
+    expander.reset(text.len());
+    assert_eq!(expander.expand(&good).as_deref(), Ok(text));
+    assert_eq!(by_the_book(&good).as_deref(), Some(text));
+}
+
+/// Expands any bytes, as far as allowed; what did it is left as it is then.
+pub fn expanded(compressed: &[u8]) -> Expander {
+    let (peak, (expander, expanded)) = peak_bytes(|| {
+        let mut expander = Expander::new(EXPANDED_BYTES_MAX);
+        let expanded = expander.expand(compressed);
+        (expander, expanded)
+    });
+    assert!(peak < DECODER_BYTES, "{peak} bytes held");
+    match expanded {
+        Err(DecodeError::TooLarge(_)) => {}
+        expanded => assert_eq!(expanded.ok(), by_the_book(compressed), "{compressed:02x?}"),
+    }
+    expander
+}
+
+/// The decoder of gossip spec 2.5, word for word and slow.
+pub fn by_the_book(compressed: &[u8]) -> Option<Vec<u8>> {
+    let mut output = Vec::new();
+    let mut table: Vec<Vec<u8>> = Vec::new();
+    let (mut next, mut width, mut previous) = (257usize, 9, None::<Vec<u8>>);
+    let mut at = 0;
+    loop {
+        let mut code = 0;
+        for bit in 0..width {
+            let byte = *compressed.get((at + bit) / 8)?;
+            code |= usize::from(byte >> ((at + bit) % 8) & 1) << bit;
+        }
+        at += width;
+        if code == 256 {
+            (next, width, previous) = (257, 9, None);
+            table.clear();
+            continue;
+        }
+        if code == 257 {
+            return Some(output);
+        }
+        if code > next || code == next && previous.is_none() && code - 258 >= table.len() {
+            return None;
+        }
+        let text = match code {
+            0..=255 => vec![code as u8],
+            _ if code - 258 < table.len() => table[code - 258].clone(),
+            _ => {
+                let mut text = previous.clone()?;
+                text.push(text[0]);
+                text
+            }
+        };
+        output.extend(&text);
+        if let Some(mut entry) = previous.take() {
+            entry.push(text[0]);
+            assert_eq!(table.len(), next - 258);
+            table.push(entry);
+        }
+        previous = Some(text);
+        next += 1;
+        if next == 1 << width {
+            if width < 12 {
+                width += 1;
+            } else {
+                next -= 1;
+                previous = None;
+            }
+        }
+    }
+}
+
+/// Recorded datagrams as texts, and compressed.
+pub fn corpus() -> Vec<Vec<u8>> {
+    let seeds = seeds("udp");
+    let texts = seeds.iter().map(|seed| input(255, &seed.bytes));
+    let compressed = seeds
+        .iter()
+        .map(|seed| input(0, &lzw::compress(&seed.bytes)));
+    texts.chain(compressed).collect()
+}
