@@ -14,6 +14,10 @@ MIXED ?=
 PROFILE ?= lan
 # Figures that `make bench` measures; all if there are none.
 FIGURES ?=
+# Which decoder `make fuzz` fuzzes, all if there is none, and when a target ends: after so many runs, or, if
+# there is no number, so many SECONDS.
+TARGET ?=
+RUNS ?=
 
 PAGES = $(wildcard man/*.[1-8])
 
@@ -33,7 +37,7 @@ HAS_STD_SOURCE = $(and $(wildcard $(MUSL_CRT)),$(wildcard /usr/bin/musl-gcc),$(w
 	$(wildcard /usr/lib/rustlib/src/rust/library/std))
 STATIC_KIND ?= $(if $(HAS_MUSL),musl,$(if $(HAS_STD_SOURCE),musl-from-source,glibc))
 
-.PHONY: all help quick static static-musl static-musl-from-source static-glibc dynamic-from-source check fmt clippy features doc lint-man test interop sim soak bench demo
+.PHONY: all help quick static static-musl static-musl-from-source static-glibc dynamic-from-source check fmt clippy features doc lint-man test interop sim soak fuzz bench demo
 
 # Builds are the same in every folder and for everybody: paths of this machine stay out of the binary.
 # (Cargo leaves all flags out of its hashes when it sees such a prefix.)
@@ -199,6 +203,25 @@ sim: ## simulated clusters: SEEDS=1000 of them, FROM=0
 soak: ## live agents under chaos: SECONDS=60, LOSS="0 10 25", SEED, MIXED, PROFILE=lan (root)
 	COTTAR_SOAK_SECONDS=$(SECONDS) COTTAR_SOAK_LOSS="$(LOSS)" COTTAR_SOAK_SEED=$(SEED) COTTAR_SOAK_MIXED=$(MIXED) \
 		COTTAR_SOAK_PROFILE=$(PROFILE) $(CARGO) test --locked --test soak -- --ignored --exact soak --nocapture
+
+# A package of its own, built with the instrumentation of libFuzzer and with the versions of this one's
+# crates. What is found and the growing corpora stay in the target folder.
+FUZZ_TARGETS = $(patsubst tests/fuzz/targets/targets/%.rs,%,$(wildcard tests/fuzz/targets/targets/*.rs))
+FUZZ_DIR = $(abspath $(TARGET_DIR))/fuzz
+FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares
+fuzz: ## decoders under libFuzzer: TARGET=datagram RUNS=1000000, or SECONDS=60
+	COTTAR_FUZZ_CORPUS=$(FUZZ_DIR)/corpus $(CARGO) test --locked --quiet --test fuzz -- --ignored --exact corpus::write
+	cp Cargo.lock tests/fuzz/targets/Cargo.lock
+	CARGO_TARGET_DIR=$(FUZZ_DIR) RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(HOST) \
+		--manifest-path tests/fuzz/targets/Cargo.toml
+	@mkdir -p $(FUZZ_DIR)/artifacts; for target in $(or $(TARGET),$(FUZZ_TARGETS)); do \
+		echo "fuzzing $$target"; \
+		$(FUZZ_DIR)/$(HOST)/release/$$target $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(SECONDS)) \
+			-max_len=1500 -timeout=10 -print_final_stats=1 -artifact_prefix=$(FUZZ_DIR)/artifacts/$$target- \
+			$(FUZZ_DIR)/corpus/$$target || exit 1; \
+	done
 
 # Every figure beside the reference's, measured with the static binary, then the single steps of the core.
 # Or only some: make bench FIGURES="idle members".
