@@ -1,4 +1,4 @@
-//! One agent: its output, its command line, its end.
+//! A running agent: its output, commands against it, and its end.
 
 use super::Kind;
 use super::members::Member;
@@ -11,14 +11,14 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// The line after which an agent serves, and has joined whom it was to join.
+/// The line that an agent prints when it serves and the join at the start has succeeded.
 const READY: &str = "Log data will now stream in as it occurs:";
-/// How much of its output an agent shows when a test fails.
+/// How much of an agent's output is printed when a test fails.
 const SHOWN_BYTES_MAX: usize = 20_000;
 
-/// Shows what an agent printed last in a test that fails.
+/// Prints the last part of an agent's output; for tests that fail.
 pub(super) fn show(title: &str, text: &str) {
-    // The command lines of the test itself are noise here.
+    // Leaves out the log lines of the RPC clients that the test itself starts.
     let told = text.split_inclusive('\n');
     let told: String = told
         .filter(|line| !line.contains("Accepted client"))
@@ -28,7 +28,7 @@ pub(super) fn show(title: &str, text: &str) {
     }
 }
 
-/// A running agent, which ends with its owner. What it printed last is shown when the test fails.
+/// A running agent, which is killed when this is dropped. Prints the end of its output if the test fails.
 #[derive(Debug)]
 pub struct Agent {
     /// How it was started.
@@ -43,19 +43,19 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Our agent with these flags, once it serves.
+    /// Starts our agent with these flags and waits until it serves.
     #[track_caller]
     pub fn start(args: &[&str]) -> Agent {
         Spec::bare(Kind::Cottar).args(args).start()
     }
 
-    /// Our agent with these flags, whether it will serve or not.
+    /// Starts our agent with these flags, without waiting.
     pub fn spawn(args: &[&str]) -> Agent {
         Spec::bare(Kind::Cottar).args(args).launch()
     }
 
-    /// Starts an agent and waits until it serves; another process that takes its port in between is
-    /// no failure.
+    /// Starts an agent and waits until it serves; tries other ports if another process has taken the
+    /// chosen ones meanwhile.
     #[track_caller]
     pub(super) fn start_spec(spec: Spec) -> Agent {
         let mut attempts_left = 5;
@@ -75,7 +75,7 @@ impl Agent {
         }
     }
 
-    /// Starts an agent that may well refuse to start.
+    /// Starts an agent without waiting; it may refuse to start.
     pub(super) fn launch(spec: Spec) -> Agent {
         let (gossip, rpc) = spec.places();
         let [stdout, stderr] =
@@ -115,7 +115,7 @@ impl Agent {
         self.stderr.text()
     }
 
-    /// Takes the complete lines out of its stdout that have come.
+    /// Removes the complete lines from its stdout so far and returns them.
     pub fn take_lines(&self) -> String {
         self.stdout.take_lines()
     }
@@ -125,20 +125,20 @@ impl Agent {
         self.text() + &self.errors()
     }
 
-    /// Waits until stdout contains that, and returns all of it.
+    /// Waits until stdout contains `needle`, and returns all of stdout.
     #[track_caller]
     pub fn wait_for(&self, needle: &str) -> String {
         self.wait(needle, |text| text.contains(needle))
     }
 
-    /// The same, not longer than so many seconds of a machine that is not busy.
+    /// The same, for at most `seconds`, which are stretched on a busy machine.
     #[track_caller]
     pub fn await_log(&self, needle: &str, seconds: f64) {
         let found = self.look_for(needle, patience(seconds), |text| text.contains(needle));
         found.unwrap_or_else(|why| panic!("{why}"));
     }
 
-    /// Waits until stdout is as it should be, and returns all of it.
+    /// Waits until `done` accepts stdout, and returns all of stdout.
     #[track_caller]
     pub fn wait(&self, what: &str, done: impl Fn(&str) -> bool) -> String {
         let found = self.look_for(what, PATIENCE, done);
@@ -146,7 +146,10 @@ impl Agent {
         self.text()
     }
 
-    /// Waits until stdout is as it should be; why it never was, if so.
+    /// Waits until `done` accepts stdout.
+    ///
+    /// # Errors
+    /// If the agent ends or the deadline passes first.
     fn look_for(
         &self,
         what: &str,
@@ -155,7 +158,7 @@ impl Agent {
     ) -> Result<(), String> {
         let wait = Wait::new(limit);
         loop {
-            // What it printed before its end is there by then.
+            // Asked before looking: if it has ended, its whole output is there.
             let ended = self.process.status();
             if self.stdout.look(&done) {
                 return Ok(());
@@ -176,7 +179,7 @@ impl Agent {
         self.process.signal(signal);
     }
 
-    /// Reloads and waits for the end of that: the next line of stdout that says so, or `mark`.
+    /// Sends SIGHUP and waits until a new line of stdout shows the end of the reload, or contains `mark`.
     #[track_caller]
     pub fn reload(&self, mark: &str) -> String {
         let before = self.text().len();
@@ -194,7 +197,7 @@ impl Agent {
         self.process.status().is_some()
     }
 
-    /// Waits for its end, not longer than so many seconds of a machine that is not busy.
+    /// Waits for its end, for at most `seconds`, which are stretched on a busy machine.
     #[track_caller]
     pub fn await_exit(&self, seconds: f64) -> ExitStatus {
         self.exit_within(patience(seconds))
@@ -235,7 +238,7 @@ impl Agent {
         self.end(libc::SIGKILL);
     }
 
-    /// A new life for an agent that has ended: same name, same addresses, joining `other`.
+    /// Starts an agent that has ended again, with the same name and addresses, joining `other`.
     #[track_caller]
     pub fn restart(self, other: &Agent) -> Agent {
         let spec = self.spec.clone().addresses(self.gossip, self.rpc);
@@ -243,8 +246,8 @@ impl Agent {
         spec.join_only(other).start()
     }
 
-    /// A command of the given kind's command line, aimed at this agent: its name of one or two words,
-    /// then flags, then the rest.
+    /// A command of the given program for this agent; `args` are the command's name of one or two words,
+    /// then flags, then arguments.
     pub fn command(&self, kind: Kind, args: &[&str]) -> Command {
         let mut command = self.spec.command(&kind.program());
         let (name, rest) = args.split_first().expect("a command");
@@ -257,20 +260,20 @@ impl Agent {
         command
     }
 
-    /// Runs a command of the given kind's command line against this agent.
+    /// Runs a command of the given program against this agent.
     #[track_caller]
     pub fn ask(&self, kind: Kind, args: &[&str]) -> Finished {
         run(&mut self.command(kind, args), patience(30.0)).expect("a command that ends")
     }
 
-    /// Runs a command of the reference's command line, as every scenario does unless the command line
-    /// is its subject.
+    /// Runs a command of the reference against this agent; scenarios use it unless they test our own
+    /// command line.
     #[track_caller]
     pub fn cli(&self, args: &[&str]) -> Finished {
         self.ask(Kind::Serf, args)
     }
 
-    /// Runs a command of ours: success, and what it printed, its errors last.
+    /// Runs one of our commands; returns whether it succeeded, and its stdout followed by its stderr.
     #[track_caller]
     pub fn call(&self, command: &str, args: &[&str]) -> (bool, String) {
         let finished = self.ask(Kind::Cottar, &[&[command], args].concat());
@@ -290,7 +293,7 @@ impl Agent {
         text.lines().find(own).unwrap_or_default().to_owned()
     }
 
-    /// Whether it sees the node in that state.
+    /// Whether it lists the node with that status.
     pub fn sees(&self, name: &str, status: &str) -> bool {
         let line = self.member(name);
         line.split_whitespace().nth(2) == Some(status)
@@ -306,7 +309,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // What is left in a folder is shown by its owner.
+        // The owner of the folder prints the output that is kept there.
         if !thread::panicking() || self.spec.folder.is_some() {
             return;
         }
@@ -317,7 +320,7 @@ impl Drop for Agent {
     }
 }
 
-/// Runs an agent of ours that is not expected to start: its exit code and stdout.
+/// Runs our agent, which must refuse to start; returns its exit code and stdout.
 pub fn refused(args: &[&str]) -> (i32, String) {
     let agent = Spec::bare(Kind::Cottar)
         .addresses(([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into())

@@ -1,23 +1,22 @@
-//! Handlers that take as long as the test wants.
+//! Handlers that run until the test releases them.
 
 use tempfile::TempDir;
 
-/// Holds scripts until it is released; the end of the test releases them, too, however it ends, so that no
-/// handler is left behind.
+/// Blocks scripts until it is released or dropped, so that no handler remains after a failed test.
 pub struct Hold(TempDir);
 
 impl Hold {
-    /// Nobody is released yet.
+    /// A hold that is not released.
     pub fn new() -> Hold {
         Hold(tempfile::tempdir().expect("a folder"))
     }
 
-    /// The piece of a script that waits.
+    /// Shell text that waits for the release.
     pub fn script(&self) -> String {
         let path = self.0.path().display();
         format!("while test -e {path}; do sleep 0.05; done")
     }
 
-    /// Lets everybody go.
+    /// Releases all scripts that wait.
     pub fn release(self) {}
 }

@@ -1,4 +1,4 @@
-//! One scenario's surroundings: its casts and its folder.
+//! The environment of a scenario: which programs its nodes run, and its folder.
 
 use super::Kind;
 use super::agent::{Agent, show};
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex};
 use tempfile::TempDir;
 
-/// Agents that may run at the same time, all scenarios together.
+/// The maximum number of agents that run at the same time, over all scenarios.
 const NODES_AT_ONCE_MAX: usize = 40;
 
-/// Runs `story` once for each cast, side by side. A cast is a letter a node: `S` for the reference,
-/// `C` for cottar.
+/// Runs `story` once for each cast, in parallel. A cast has a letter for each node: `S` for the
+/// reference, `C` for cottar.
 pub fn scenario(name: &str, casts: &[&str], story: impl Fn(&Lab) + Sync) {
     if lacks_reference(name) {
         return;
@@ -104,7 +104,7 @@ impl Lab {
         }
     }
 
-    /// Who plays the node at `index`.
+    /// The program that the node at `index` runs.
     pub fn kind(&self, index: usize) -> Kind {
         self.kinds[index]
     }
@@ -119,7 +119,7 @@ impl Lab {
         self.folder.path()
     }
 
-    /// The description of node `index` of the cast, called `n1`, `n2` and so on.
+    /// The settings of the node at `index`, which is called `n1`, `n2` and so on.
     pub fn spec(&self, index: usize) -> Spec {
         Spec::new(self.kind(index), &format!("n{}", index + 1))
     }
@@ -130,12 +130,12 @@ impl Lab {
         spec.folder(self.path()).start()
     }
 
-    /// Starts an agent that may well refuse to start.
+    /// Starts an agent without waiting; it may refuse to start.
     pub fn launch(&self, spec: Spec) -> Agent {
         spec.folder(self.path()).launch()
     }
 
-    /// Starts the whole cast as `prepare` describes it; everyone joins the first.
+    /// Starts all nodes with the settings that `prepare` returns; all others join the first.
     #[track_caller]
     pub fn start_all(&self, prepare: impl Fn(usize, Spec) -> Spec) -> Vec<Agent> {
         let mut nodes: Vec<Agent> = Vec::new();

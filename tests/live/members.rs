@@ -1,4 +1,4 @@
-//! Member lists: reading them and waiting until they say what they should.
+//! Member lists: parses them and waits until they have the expected content.
 
 use super::agent::Agent;
 use super::process::Finished;
@@ -16,17 +16,17 @@ pub struct Member {
     pub status: String,
     /// Tags.
     pub tags: BTreeMap<String, String>,
-    /// Serf protocol: least, greatest, spoken.
+    /// Serf protocol versions: minimum, maximum, in use.
     pub protocol: [u64; 3],
 }
 
 impl Member {
-    /// What a running node is expected to look like to everybody.
+    /// The entry that all members should have for a running node.
     pub fn of(node: &Agent) -> Member {
         Member::with_status(node, "alive")
     }
 
-    /// What a node is expected to look like, with a status.
+    /// The entry that a node with this status should have.
     pub fn with_status(node: &Agent, status: &str) -> Member {
         Member {
             name: node.spec.name.clone(),
@@ -89,7 +89,7 @@ pub fn await_members(viewers: &[&Agent], expected: &[Member], seconds: f64) {
     }
 }
 
-/// Waits until each of `viewers` holds the node `name` to be of `status`.
+/// Waits until each of `viewers` lists the node `name` with `status`.
 #[track_caller]
 pub fn await_status(viewers: &[&Agent], name: &str, status: &str, seconds: f64) {
     for viewer in viewers {

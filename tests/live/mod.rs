@@ -38,7 +38,7 @@ pub use wait::{PATIENCE, Wait, eventually, patience, until, wait_until};
 
 use std::path::Path;
 
-/// The text of a file; empty if there is none.
+/// The content of a file; empty if the file does not exist.
 pub fn content(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }

@@ -1,5 +1,5 @@
-//! Networks and mounts of the test's own. They live as long as a thread or a child of the test and have
-//! no names, so nothing is left behind, however the test ends, and no packet leaves them.
+//! Private network and mount namespaces. They exist as long as a thread or a child of the test and have
+//! no names, so nothing remains when the test ends, and no packet leaves them.
 
 use super::process::{Process, run};
 use super::skip::{lacks_namespaces, lacks_program};
@@ -10,20 +10,20 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// What no right to make namespaces is called.
+/// What a test lacks if it may not create namespaces.
 const NO_RIGHT: &str = "no right to make namespaces";
 
-/// Whether a scenario must be left out because it cannot have networks of its own.
+/// Whether a scenario must be skipped because it cannot create network namespaces.
 #[track_caller]
 pub fn lacks_networks(scenario: &str) -> bool {
     lacks_namespaces(scenario, &["--mount", "--net"]) || lacks_program(scenario, "ip")
 }
 
-/// Runs `story` in a new network with nothing but loopback, which all that it starts inherits.
+/// Runs `story` in a new network namespace with only loopback; its child processes inherit it.
 pub fn in_own_network<T: Send>(story: impl FnOnce() -> T + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
         let alone = scope.spawn(|| {
-            // SAFETY: a plain system call; it takes this thread alone into the new network.
+            // SAFETY: a plain system call; it moves only this thread into the new namespace.
             if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
                 return Err(NO_RIGHT.to_owned());
             }
@@ -37,7 +37,7 @@ pub fn in_own_network<T: Send>(story: impl FnOnce() -> T + Send) -> Result<T, St
     })
 }
 
-/// Runs a command of the system to its end; what it prints.
+/// Runs a system command to its end and returns its output.
 pub fn output(line: &[&str]) -> Result<String, String> {
     let mut command = Command::new(line[0]);
     let ended = run(command.args(&line[1..]), Duration::from_secs(20))?;
@@ -47,12 +47,12 @@ pub fn output(line: &[&str]) -> Result<String, String> {
     }
 }
 
-/// The same for a command that says nothing.
+/// The same for a command without output.
 pub fn call(line: &[&str]) -> Result<(), String> {
     output(line).map(|_| ())
 }
 
-/// The same for a line of the shell, which must succeed.
+/// Runs a shell command, which must succeed.
 #[track_caller]
 pub fn system(line: &str) {
     call(&["sh", "-c", line]).unwrap_or_else(|why| panic!("{why}"));
@@ -61,9 +61,9 @@ pub fn system(line: &str) {
 /// Set for a test that runs in namespaces of its own.
 const INSIDE: &str = "COTTAR_TEST_INSIDE";
 
-/// Runs `story` with nothing but a loopback interface around it and mounts of its own: the test's program
-/// runs the test once more in new namespaces, so that all its threads and agents share them. `test` is the
-/// path of the test that calls this.
+/// Runs `story` in network and mount namespaces of its own, with only a loopback interface: the test
+/// program runs the test `test` (the path of the caller) again in new namespaces, so that all its threads
+/// and agents share them.
 pub fn own_network(test: &str, story: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return story();
@@ -89,18 +89,18 @@ pub fn own_network(test: &str, story: impl FnOnce()) {
     );
 }
 
-/// Puts a text in place of a file of the system, for as long as the namespace lives.
+/// Replaces the content of a system file by a bind mount, as long as the namespace exists.
 pub fn replace_file(folder: &Path, target: &str, text: &str) {
     let file = folder.join(target.replace('/', "_"));
     std::fs::write(&file, text).expect("a file");
     system(&format!("mount --bind '{}' {target}", file.display()));
 }
 
-/// A network, held by a process that waits for the end of its input.
+/// A network namespace, kept alive by a process that waits for end of file on its stdin.
 pub struct Network(Process);
 
 impl Network {
-    /// A new network without anything in it.
+    /// Creates a network namespace without interfaces other than loopback.
     pub fn new() -> Result<Network, String> {
         let mut command = Command::new("unshare");
         command
@@ -123,36 +123,36 @@ impl Network {
         Ok(Network(holder))
     }
 
-    /// What `ip` calls it.
+    /// Its name in commands of `ip`.
     pub fn id(&self) -> String {
         self.0.id().to_string()
     }
 
-    /// What runs a program in it.
+    /// The command prefix that runs a program in it.
     pub fn wrapper(&self) -> Vec<String> {
         ["nsenter", "-t", &self.id(), "-n"]
             .map(str::to_owned)
             .to_vec()
     }
 
-    /// Runs a command of the system in it; what it prints.
+    /// Runs a system command in it and returns its output.
     pub fn output(&self, line: &[&str]) -> Result<String, String> {
         let wrapper = self.wrapper();
         let words = wrapper.iter().map(String::as_str);
         output(&words.chain(line.iter().copied()).collect::<Vec<_>>())
     }
 
-    /// The same for a command that says nothing.
+    /// The same for a command without output.
     pub fn call(&self, line: &[&str]) -> Result<(), String> {
         self.output(line).map(|_| ())
     }
 
-    /// Runs a piece of the test in it, in a thread of its own: agents would end with that.
+    /// Runs part of the test in it, in a thread of its own. Agents started by `work` end with that thread.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let file = File::open(format!("/proc/{}/ns/net", self.id())).expect("a namespace");
         std::thread::scope(|scope| {
             let inside = scope.spawn(move || {
-                // SAFETY: changes the namespace of this thread alone, which ends with the piece.
+                // SAFETY: changes the namespace of this thread only, which ends with `work`.
                 let entered = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
                 assert_eq!(entered, 0, "{}", std::io::Error::last_os_error());
                 work()

@@ -1,4 +1,4 @@
-//! What a process writes, as it comes.
+//! The output of a process, readable while it runs.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
-/// A file that a process writes to. It takes all that comes, whether anybody reads it or not.
+/// A file that a process writes to. Unlike a pipe, it never blocks the writer.
 #[derive(Debug)]
 pub struct Output {
     file: File,
@@ -38,20 +38,20 @@ impl Output {
         }
     }
 
-    /// A copy of what comes from a reader.
+    /// Collects the data of a reader, in a thread.
     pub fn copy_of(reader: impl Read + Send + 'static) -> Output {
         let output = Output::new(None);
         output.copy(reader);
         output
     }
 
-    /// Copies what comes from a reader.
+    /// Copies the data of a reader until its end.
     pub fn copy(&self, mut reader: impl Read + Send + 'static) {
         let mut copy = self.writer();
         std::thread::spawn(move || std::io::copy(&mut reader, &mut copy));
     }
 
-    /// The end for the process.
+    /// A file handle for the process to write to.
     pub fn writer(&self) -> File {
         self.file.try_clone().expect("a descriptor")
     }
@@ -61,12 +61,12 @@ impl Output {
         self.refreshed().text.clone()
     }
 
-    /// Looks at all of it so far.
+    /// Passes the output so far to `at`.
     pub fn look<T>(&self, at: impl FnOnce(&str) -> T) -> T {
         at(&self.refreshed().text)
     }
 
-    /// Takes out the complete lines that have come: nobody else gets to see them.
+    /// Removes the complete lines from the output so far and returns them.
     pub fn take_lines(&self) -> String {
         let mut read = self.refreshed();
         let end = read.text.rfind('\n').map_or(0, |end| end + 1);
@@ -74,13 +74,13 @@ impl Output {
     }
 
     fn refreshed(&self) -> MutexGuard<'_, Text> {
-        // A check may have panicked while it looked.
+        // The lock is poisoned if a check panicked while it held it.
         let mut read = self.read.lock().unwrap_or_else(|held| held.into_inner());
         let mut chunk = vec![0; 64 << 10];
         loop {
             let count = self.file.read_at(&mut chunk, read.bytes);
             let chunk = &chunk[..count.expect("a readable file")];
-            // A character that is not whole yet stays where it is.
+            // An incomplete character stays in the file for the next read.
             let whole = match std::str::from_utf8(chunk) {
                 Err(why) if why.error_len().is_none() => &chunk[..why.valid_up_to()],
                 _ => chunk,
@@ -94,7 +94,7 @@ impl Output {
     }
 }
 
-/// The end of a long text.
+/// The last `bytes_max` bytes of a text, from a character boundary.
 pub fn tail(text: &str, bytes_max: usize) -> &str {
     let mut start = text.len().saturating_sub(bytes_max);
     while !text.is_char_boundary(start) {

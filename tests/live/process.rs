@@ -1,4 +1,4 @@
-//! Children that end with their owner, and commands with a deadline.
+//! Child processes that are killed with their owner, and commands with a deadline.
 
 use super::wait::Wait;
 use std::io::Read;
@@ -15,7 +15,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` so that it ends with this thread, however that ends.
+    /// Starts `command`; the kernel kills it when this thread ends.
     pub fn spawn(command: &mut Command) -> std::io::Result<Process> {
         command.process_group(0);
         // SAFETY: the calls only set attributes of the new process; they neither allocate nor lock, so
@@ -23,7 +23,7 @@ impl Process {
         unsafe {
             command.pre_exec(|| {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                // Both are ignored where the tests themselves are a job in some shell's background.
+                // A shell ignores both signals for jobs in the background, and children would inherit that.
                 libc::signal(libc::SIGINT, libc::SIG_DFL);
                 libc::signal(libc::SIGQUIT, libc::SIG_DFL);
                 Ok(())
@@ -80,7 +80,7 @@ impl Drop for Process {
     }
 }
 
-/// How a child has ended, if it has. It is not reaped, so that nobody else gets its number.
+/// The exit status of a child that has ended. Does not reap it, so that its process id is not reused.
 fn peek(id: u32) -> Option<ExitStatus> {
     // SAFETY: all zeros are a value of this type.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -110,7 +110,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// The same, if the command succeeded; panics with everything it said if not.
+    /// Returns `self` if the command succeeded; panics with its output if not.
     #[track_caller]
     pub fn success(self) -> Finished {
         assert!(self.code == 0, "command failed: {self:?}");
@@ -139,8 +139,8 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Finished, String> {
     }
 }
 
-/// Waits for the end of a child with pipes, and kills it after the given time: how it ended, and what it
-/// printed on stdout and on stderr. It is still to be reaped.
+/// Waits for the end of a child with pipes, and kills it after `limit`. Returns its exit status, stdout and
+/// stderr. Does not reap it.
 pub fn collect(child: &mut Child, limit: Duration) -> (ExitStatus, Vec<u8>, Vec<u8>) {
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {

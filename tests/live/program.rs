@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Our own program.
 pub const COTTAR: &str = env!("CARGO_BIN_EXE_cottar");
 
-/// Which program plays a node, or answers a command line.
+/// Which program runs as a node or as a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// The reference.
@@ -26,7 +26,7 @@ impl Kind {
     }
 }
 
-/// The reference's binary, if it is there: `COTTAR_SERF`, or `serf` on the path.
+/// The reference's binary, if there is one: `COTTAR_SERF`, or `serf` in `PATH`.
 pub fn reference() -> Option<PathBuf> {
     match std::env::var_os("COTTAR_SERF") {
         Some(given) => Some(PathBuf::from(given)).filter(|file| file.is_file()),
@@ -34,7 +34,7 @@ pub fn reference() -> Option<PathBuf> {
     }
 }
 
-/// A program on the path.
+/// Looks a program up in `PATH`.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)

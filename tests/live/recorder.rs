@@ -1,11 +1,11 @@
-//! A handler that writes down what it was given.
+//! A handler that records its environment and input.
 
 use super::wait::eventually;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The handler: its environment and input go to a file that appears complete, and the node's name is
-/// its answer.
+/// The handler: writes its environment and input to a file, which it renames into place when complete,
+/// and answers with the node's name.
 const SCRIPT: &str = r#"#!/bin/sh
 draft=$(mktemp "$1/draft.XXXXXX") || exit 1
 {
@@ -38,7 +38,7 @@ impl Record {
     }
 }
 
-/// Where one node's handler records.
+/// The folder in which one node's handler records its runs.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     script: PathBuf,
@@ -88,7 +88,7 @@ impl Recorder {
             .collect()
     }
 
-    /// Waits until as many records as asked for satisfy `wanted`, and gives them.
+    /// Waits until `count` records satisfy `wanted`, and returns them.
     #[track_caller]
     pub fn await_records(
         &self,

@@ -1,4 +1,4 @@
-//! How an agent is to be started.
+//! The settings with which an agent is started.
 
 use super::agent::Agent;
 use super::recorder::Recorder;
@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How an agent is to be started. Nothing is said to it that the test has not asked for, but where it
-/// listens.
+/// The settings with which an agent is started. The agent gets only flags that the test has asked for, and
+/// its addresses.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// Who plays it.
+    /// The program that runs.
     pub kind: Kind,
-    /// Its node name; empty if it is to find one.
+    /// Its node name; empty for the agent's default.
     pub name: String,
     /// Its tags at start.
     pub tags: BTreeMap<String, String>,
@@ -32,7 +32,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// An agent with a name that says all that it does.
+    /// An agent with a name, which logs at level `debug`.
     pub fn new(kind: Kind, name: &str) -> Spec {
         Spec {
             kind,
@@ -42,7 +42,7 @@ impl Spec {
         }
     }
 
-    /// An agent as it is without any flags.
+    /// An agent without flags.
     pub fn bare(kind: Kind) -> Spec {
         Spec {
             kind,
@@ -62,112 +62,112 @@ impl Spec {
         }
     }
 
-    /// Another name.
+    /// Sets the name.
     pub fn name(mut self, name: &str) -> Spec {
         self.name = name.into();
         self
     }
 
-    /// A tag.
+    /// Adds a tag.
     pub fn tag(mut self, name: &str, value: &str) -> Spec {
         self.tags.insert(name.into(), value.into());
         self
     }
 
-    /// A node to join at start.
+    /// Adds a node to join at the start.
     pub fn join(mut self, other: &Agent) -> Spec {
         self.join.push(other.gossip.to_string());
         self
     }
 
-    /// Nobody to join at start but this one.
+    /// Replaces the nodes to join at the start by this one.
     pub fn join_only(mut self, other: &Agent) -> Spec {
         self.join.clear();
         self.join(other)
     }
 
-    /// Further flags.
+    /// Adds flags.
     pub fn args<S: AsRef<str>>(mut self, args: impl IntoIterator<Item = S>) -> Spec {
         let args = args.into_iter();
         self.args.extend(args.map(|arg| arg.as_ref().to_owned()));
         self
     }
 
-    /// An event handler.
+    /// Adds an event handler.
     pub fn handler(self, handler: &str) -> Spec {
         self.args(["-event-handler", handler])
     }
 
-    /// A handler that records every event that it is run for.
+    /// Adds a handler that records every event.
     pub fn recorded(self, recorder: &Recorder) -> Spec {
         self.handler(&recorder.handler())
     }
 
-    /// An encryption key.
+    /// Sets the encryption key.
     pub fn key(self, key: &str) -> Spec {
         self.args(["-encrypt", key])
     }
 
-    /// Fixed addresses: gossip, RPC.
+    /// Sets fixed addresses for gossip and RPC.
     pub fn addresses(mut self, gossip: SocketAddr, rpc: SocketAddr) -> Spec {
         self.addresses = Some((gossip, rpc));
         self
     }
 
-    /// A fixed address for gossip.
+    /// Sets a fixed address for gossip.
     pub fn gossip(self, gossip: SocketAddr) -> Spec {
         self.addresses(gossip, free())
     }
 
-    /// Another log level than the usual one.
+    /// Sets the log level.
     pub fn log_level(mut self, level: &'static str) -> Spec {
         self.log_level = Some(level);
         self
     }
 
-    /// A variable of the agent's environment.
+    /// Sets a variable of the agent's environment.
     pub fn env(mut self, name: &str, value: &str) -> Spec {
         self.env.push((name.into(), value.into()));
         self
     }
 
-    /// A command that becomes the agent that it is given, or that runs it.
+    /// Sets a command prefix that executes or runs the agent.
     pub fn launcher(mut self, words: &[&str]) -> Spec {
         self.launcher = words.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
-    /// A shell that does this before it becomes the agent.
+    /// Runs a shell script that then executes the agent.
     pub fn after(self, script: &str) -> Spec {
         self.launcher(&["/bin/sh", "-c", &format!("{script}; exec \"$@\""), "sh"])
     }
 
-    /// A command that runs the agent, and every command line aimed at it, in other surroundings; it
-    /// must become what it runs, so that the process id stays.
+    /// Sets a command prefix for the agent and for all commands against it, such as `nsenter`. It must `exec`
+    /// the program, so that the process id stays the same.
     pub fn wrapper<I: IntoIterator<Item = S>, S: Into<String>>(mut self, wrapper: I) -> Spec {
         self.wrapper = wrapper.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Another file of the program.
+    /// Sets the program's file.
     pub fn program(mut self, program: &Path) -> Spec {
         self.program = Some(program.into());
         self
     }
 
-    /// Its stdout is a pipe: it may write no files, or none that are long.
+    /// Makes its stdout a pipe, for agents that cannot write (long) files.
     pub fn piped(mut self) -> Spec {
         self.is_piped = true;
         self
     }
 
-    /// A folder to run in.
+    /// Sets the working directory.
     pub fn current_dir(mut self, folder: &Path) -> Spec {
         self.current_dir = Some(folder.into());
         self
     }
 
-    /// A folder to run in, and to leave its output in for whoever owns the folder.
+    /// Sets the working directory, and keeps the output there for the owner of the folder.
     pub fn folder(mut self, folder: &Path) -> Spec {
         self.folder = Some(folder.into());
         self
@@ -179,25 +179,25 @@ impl Spec {
         Agent::start_spec(self)
     }
 
-    /// Starts the agent, which may well refuse to start.
+    /// Starts the agent without waiting; it may refuse to start.
     pub fn launch(self) -> Agent {
         Agent::launch(self)
     }
 
-    /// Whether it gets other addresses each time.
+    /// Whether it gets new addresses at each start.
     pub(super) fn is_anywhere(&self) -> bool {
         self.addresses.is_none()
     }
 
-    /// Where it is to gossip, and to serve RPC.
+    /// Its addresses for gossip and RPC.
     pub(super) fn places(&self) -> (SocketAddr, SocketAddr) {
         self.addresses.unwrap_or_else(|| (free(), free()))
     }
 
-    /// A file for what it prints, that no other life of it has.
+    /// A file for its output that no earlier start of the agent has used.
     pub(super) fn output_path(&self, gossip: SocketAddr, end: &str) -> Option<PathBuf> {
         let folder = self.folder.as_ref()?;
-        // A file's name may not hold all that a node's may.
+        // A node name may contain bytes that a file name may not.
         let name: String = self.name.replace('/', "_").chars().take(80).collect();
         let path = |life: &str| folder.join(format!("{name}-{}{life}.{end}", gossip.port()));
         let later = (2..).map(|life| path(&format!(".{life}")));
@@ -241,13 +241,13 @@ impl Spec {
         command
     }
 
-    /// A command that starts `program` in the surroundings of the agent.
+    /// A command that runs `program` with the agent's wrapper, if any.
     pub(super) fn command(&self, program: &Path) -> Command {
         behind(&self.wrapper, program)
     }
 }
 
-/// A command that is run by some words in front of it, if there are any.
+/// A command with the prefix `words`, which may be empty.
 fn behind(words: &[String], program: &Path) -> Command {
     match words.split_first() {
         None => Command::new(program),

@@ -1,15 +1,15 @@
-//! Waiting for a condition, never for luck.
+//! Waits for conditions with deadlines, instead of sleeping.
 
 use std::time::{Duration, Instant};
 
-/// How long a condition may take whose time says nothing.
+/// The deadline of a condition whose duration does not matter.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How much longer than on an idle machine things may take: what is waited for is the condition, the
-/// deadline only ends a wait in vain.
+/// Factor by which deadlines are longer than on an idle machine. A wait ends when its condition holds;
+/// the deadline matters only for failures.
 const BUSY: f64 = 4.0;
 
-/// A deadline's length, stretched for a busy machine, by `COTTAR_PATIENCE` if that is set.
+/// `seconds` stretched for a busy machine, by the factor in `COTTAR_PATIENCE` if that is set.
 pub fn patience(seconds: f64) -> Duration {
     let factor: f64 = std::env::var("COTTAR_PATIENCE")
         .ok()
@@ -18,15 +18,15 @@ pub fn patience(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds * factor)
 }
 
-/// A wait with a deadline that looks often at first and more seldom later: who looks all the time keeps the
-/// others from what is waited for.
+/// A wait with a deadline that polls with increasing intervals, because frequent polling slows down the
+/// processes that it waits for.
 pub struct Wait {
     started: Instant,
     limit: Duration,
 }
 
 impl Wait {
-    /// Not longer than that.
+    /// A wait of at most `limit`.
     pub fn new(limit: Duration) -> Wait {
         Wait {
             started: Instant::now(),
@@ -34,7 +34,7 @@ impl Wait {
         }
     }
 
-    /// Naps before the next look; `false` if there is none.
+    /// Sleeps before the next poll; returns false if the deadline has passed.
     pub fn goes_on(&self) -> bool {
         let elapsed = self.started.elapsed();
         if elapsed >= self.limit {
@@ -46,7 +46,7 @@ impl Wait {
     }
 }
 
-/// Asks `probe` again and again until it gives a value; its last refusal is the failure's text.
+/// Polls `probe` until it returns `Ok`; panics with its last error after the deadline.
 #[track_caller]
 pub fn eventually<T>(seconds: f64, what: &str, probe: impl FnMut() -> Result<T, String>) -> T {
     match until(seconds, probe) {
@@ -58,7 +58,7 @@ pub fn eventually<T>(seconds: f64, what: &str, probe: impl FnMut() -> Result<T, 
     }
 }
 
-/// Like [`eventually`], for a caller that wants to go on after a failure.
+/// Like [`eventually`], but returns the last error instead of panicking.
 pub fn until<T>(seconds: f64, mut probe: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let wait = Wait::new(patience(seconds));
     loop {
