@@ -1,4 +1,4 @@
-//! Runs of handlers that an operator asks for, for events that did not happen.
+//! `handler run`: runs of handlers on demand.
 
 use std::fs;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use crate::live::process::collect;
 use crate::live::{Agent, Hold, Kind, Process, wait_until};
 use crate::settings::{Place, asks_on_go, fire};
 
-/// How `handler run` ended, and what it printed.
+/// Runs `handler run`; returns its exit status, stdout and stderr.
 fn run(agent: &Agent, args: &[&str]) -> (i32, String, String) {
     let finished = agent.ask(Kind::Cottar, &[&["handler run"], args].concat());
     (finished.code, finished.stdout, finished.stderr)
@@ -35,7 +35,7 @@ fn a_run_on_demand_has_the_handler_s_settings_and_shows_its_end() {
     let expected = "Output: 24 bytes\n    /\n    x y user deploy 9\n    1.4\nEnd: exit status 3";
     assert_eq!(text, expected);
     assert!(time.ends_with("ms\n"), "{time}");
-    // A payload that is a file's, and nothing but the output.
+    // A payload from a file, and only the output.
     fs::write(place.path("payload"), b"\xff\0").unwrap();
     let payload = format!("-payload={}", place.path("payload").display());
     let quiet = ["-quiet", &payload, "web", "query", "load"];
@@ -43,7 +43,7 @@ fn a_run_on_demand_has_the_handler_s_settings_and_shows_its_end() {
     let output = command.output().unwrap();
     assert_eq!(output.stdout, b"/\nx y query\n\xff\0\n");
     assert_eq!((output.stderr, output.status.code()), (vec![], Some(3)));
-    // As JSON, and with members, of whom the agent knows none.
+    // As JSON, and with members that the agent does not know.
     let member = "a\\,b,10.0.0.7,role=web,rack=2";
     let (code, shown, _) = run(
         &agent,
@@ -74,7 +74,7 @@ fn a_run_on_demand_has_the_handler_s_settings_and_shows_its_end() {
     let (code, shown, said) = run(&agent, &["-quiet", "killed", "sync", "m"]);
     assert_eq!((code, &*shown), (137, ""));
     assert!(said.starts_with("signal: killed after "), "{said}");
-    // What is too large for the agent does not begin.
+    // A request that is too large for the agent is refused before it is sent.
     fs::write(place.path("payload"), vec![b'x'; (1 << 20) - 10]).unwrap();
     let (code, _, said) = run(&agent, &[&payload, "web", "user", "x"]);
     assert_eq!(
@@ -84,7 +84,7 @@ fn a_run_on_demand_has_the_handler_s_settings_and_shows_its_end() {
             "Error running the handler: the request is too large: 1 MiB at most\n"
         )
     );
-    // The most that there may be.
+    // The largest payload that is accepted.
     fs::write(place.path("payload"), vec![b'x'; (1 << 20) - 200]).unwrap();
     let (code, shown, _) = run(&agent, &[&payload, "web", "user", "x"]);
     assert!(
@@ -131,7 +131,7 @@ fn what_cannot_be_run_is_an_error() {
         (code, &*said),
         (1, "Error running the handler: handler 'a' is paused\n")
     );
-    // Nothing was kept of it.
+    // The refused run was not queued.
     assert!(agent.call("handler resume", &["a"]).0);
     let (_, queue) = agent.call("handler queue", &["-format=json"]);
     assert_eq!(queue, "{\n  \"entries\": [],\n  \"more\": 0\n}\n");
@@ -139,7 +139,7 @@ fn what_cannot_be_run_is_an_error() {
     assert_eq!(place.lines("ran").len(), 1);
 }
 
-/// A `handler run` of `last` that waits behind a handler which ends with the [`Hold`].
+/// Starts a `handler run` of `last` that waits behind a handler which the [`Hold`] blocks.
 fn waiting() -> (Place, Agent, Hold, Process) {
     let hold = Hold::new();
     let place = Place::new(&json!([
@@ -162,7 +162,7 @@ fn waiting() -> (Place, Agent, Hold, Process) {
     (place, agent, hold, client)
 }
 
-/// How the client ended, and what it said.
+/// Waits for the end of the client; returns its exit code, and its stdout followed by its stderr.
 fn end_of(client: &Process) -> (Option<i32>, String) {
     let (status, stdout, stderr) = collect(&mut client.child(), Duration::from_secs(30));
     let said = [stdout, stderr].concat();
@@ -198,7 +198,7 @@ fn a_run_of_a_handler_that_was_paused_meanwhile_is_none() {
     assert_eq!(client.status(), None);
     hold.release();
     assert_eq!(end_of(&client).0, Some(125));
-    // What has happened waits on.
+    // The waiting event still waits.
     assert!(agent.call("handler resume", &["last"]).0);
     assert_eq!(place.await_lines("ran", 1), ["u"]);
 }

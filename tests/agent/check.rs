@@ -1,4 +1,4 @@
-//! `agent -check`: all that is wrong, and nothing changed.
+//! `agent -check`: reports all errors and changes no file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::live::{COTTAR, free};
 use crate::start;
 
-/// Its exit status and what it prints.
+/// Runs the check; returns its exit status and output.
 fn check(args: &[&str]) -> (i32, String) {
     let mut command = Command::new(COTTAR);
     let output = command.args(["agent", "-check"]).args(args).output();
@@ -19,7 +19,7 @@ fn check(args: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), text)
 }
 
-/// The files of a directory and what is in them.
+/// The files of a directory, with their content.
 fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
     entries
@@ -169,7 +169,7 @@ fn beside_the_running_agent_nothing_is_touched() {
         format!("-rpc-addr={}", agent.rpc),
     ];
     let all = [&flags[..], &["-node=busy", &places[0], &places[1]]].concat();
-    // The agent itself may write to its files meanwhile.
+    // Compares only names: the running agent may write to its files meanwhile.
     let names = || {
         let entries = fs::read_dir(dir.path()).unwrap().map(Result::unwrap);
         let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();

@@ -58,7 +58,7 @@ fn files_directories_and_flags_are_laid_over_each_other() {
     for handler in ["user:zero", "user:one", "user:two"] {
         at(handler);
     }
-    // Switched off again by the last file.
+    // The last file sets it to false again.
     assert_eq!(agent.end(libc::SIGTERM), 1);
     assert!(agent.text().contains("Shutdown without a Leave"));
 }
@@ -162,7 +162,7 @@ fn times_and_numbers_out_of_range_are_refused_or_said() {
         );
         assert_eq!(code, 1);
     }
-    // As the reference has it.
+    // The same message as the reference's.
     let (code, output) = refused(&["-retry-interval=5"]);
     let why = "==> Error: time: missing unit in duration \"5\"\n";
     assert_eq!((code, output.as_str()), (1, why));
@@ -174,7 +174,7 @@ fn times_and_numbers_out_of_range_are_refused_or_said() {
     write(&file, r#"{"journal_size_limit": -1}"#);
     let (code, output) = refused(&["-config-file", arg(&file)]);
     assert!(output.ends_with("* journal_size_limit must not be negative\n") && code == 1);
-    // The longest times there are, and what is empty or raised.
+    // The longest durations, empty ones, and those that are raised to the minimum.
     let longest = "2562047h47m16.854775807s";
     let agent = Agent::start(&[
         &format!("-handler-timeout={longest}"),
@@ -283,7 +283,7 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     assert!(agent.call("event", &["go"]).0);
     wait_until("the handler", || content(&ran) == "ran\n");
     agent.wait_for("[DEBUG] agent: Requesting user event send: go");
-    // What waits for a start is named each time.
+    // A change that takes effect at the next start is named at each reload.
     agent.reload("'node_name' takes effect at the next start");
 
     for (bad, why) in [
@@ -317,13 +317,13 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     assert!(agent.call("event", &["go"]).0);
     wait_until("the old handler", || content(&ran) == "ran\nran\n");
 
-    // A level that does not exist is named, and the rest is applied.
+    // An unknown log level is reported, and the other changes are applied.
     write(&file, r#"{"log_level": "loud", "tags": {"a": "4"}}"#);
     agent.reload("==> Invalid log level: LOUD.");
     wait_until("the new tags", || {
         agent.member("old").ends_with("a=4,f=flag")
     });
-    // No handlers are listed any more, so none runs: those of the next reload run after it would have.
+    // The file has no handlers any more, so none runs. The handlers of the next reload would run after it.
     assert!(agent.call("event", &["-coalesce=false", "go"]).0);
     let other = dir.path().join("other");
     let handler = format!("user:go=echo ran >> {}", other.display());

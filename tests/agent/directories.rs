@@ -1,5 +1,5 @@
-//! Directories of handlers under a live agent: order, what is skipped, and files that come, change and go
-//! while events do.
+//! Directories of handlers with a live agent: order, skipped files, and files that are added, changed and
+//! removed while events arrive.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,7 +11,7 @@ use crate::lines_of;
 use crate::live::{Agent, COTTAR, Kind, PATIENCE, Spec, arg, content, eventually, run};
 use cottar::cli::client::Client;
 
-/// A directory of handlers and a place for what they write.
+/// A directory of handlers, and a folder for their output.
 struct Place {
     root: tempfile::TempDir,
 }
@@ -27,7 +27,7 @@ impl Place {
         self.root.path().join(name)
     }
 
-    /// A handler that writes `mark` and its payload to the file of its name; complete at once.
+    /// Installs, by a rename, a handler that appends `mark` and its payload to the file with its name.
     fn install(&self, name: &str, header: &str, mark: &str) {
         let out = self.path(&format!("out-{name}"));
         let text = format!(
@@ -115,7 +115,7 @@ fn files_run_behind_other_handlers_in_the_order_of_their_names() {
     });
     let names: Vec<_> = listed(&agent).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["echo", "10-a", "20-b", "9", "load"]);
-    // Executed itself, without arguments.
+    // The file is executed directly, without arguments.
     let answer = agent
         .ask(
             Kind::Cottar,
@@ -173,7 +173,7 @@ fn what_is_no_handler_is_not_run_and_said_so() {
         assert!(text.contains(&line), "{line}\n{text}");
     }
     assert_eq!(listed(&agent), [("good".to_owned(), "*".to_owned())]);
-    // A check before a start says the same, and ends with 1.
+    // `agent -check` reports the same and exits with 1.
     let dir = format!("-handler-dir={}", arg(&place.path("d")));
     let mut command = Command::new(COTTAR);
     let checked = run(
@@ -187,7 +187,7 @@ fn what_is_no_handler_is_not_run_and_said_so() {
     assert_eq!(checked.stdout.matches("is not run").count(), 2);
 }
 
-/// Sends numbered events until it is told to stop.
+/// Sends numbered events until `stop` is set.
 fn events(agent: &Agent, next: &AtomicU32, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let number = next.fetch_add(1, Ordering::Relaxed);
@@ -221,10 +221,10 @@ fn files_come_change_and_go_while_events_come() {
         let stop = Stop(&stop);
         place.install("10-new", "on=user:e", "first");
         grows("10-new", "first");
-        // Another text with the same settings is run from the moment on in which it is there.
+        // New content with the same settings is run immediately.
         place.install("10-new", "on=user:e", "second");
         grows("10-new", "second");
-        // Without its rights it does not count, with them it does.
+        // A file that is not executable is not run; it is run again once it is executable.
         let path = place.path("d/10-new");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o757)).unwrap();
         eventually(30.0, "its end", || {
@@ -237,7 +237,7 @@ fn files_come_change_and_go_while_events_come() {
         fs::rename(place.path("out-10-new"), place.path("until-then")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         grows("10-new", "second");
-        // Other settings count when they have stayed for a second.
+        // Changed settings apply when the file has not changed for a second.
         place.install("10-new", "on=user:none", "never");
         let filter = "user:none";
         eventually(30.0, "the change", || {
@@ -257,12 +257,12 @@ fn files_come_change_and_go_while_events_come() {
         });
         drop(stop);
     });
-    // Nobody else has lost an event meanwhile.
+    // The other handlers have not missed an event meanwhile.
     let last = next.load(Ordering::Relaxed) - 1;
     place.await_line("00-all", &format!("all {last}"));
     let expected: Vec<_> = (1..=last).map(|number| format!("all {number}")).collect();
     assert_eq!(place.written("00-all"), expected);
-    // And none between the first and the last that it was there for.
+    // The removed handler has all events between its first and its last.
     let lines: Vec<_> = lines_of(&place.path("until-then"));
     let number = |line: &String| line.split(' ').nth(1).unwrap().parse::<u32>().unwrap();
     let numbers: Vec<_> = lines.iter().map(number).collect();
@@ -271,7 +271,7 @@ fn files_come_change_and_go_while_events_come() {
     assert!(lines.iter().all(|line| !line.starts_with("never")));
 }
 
-/// Ends the sender however the test ends.
+/// Stops the sender when dropped, even if the test fails.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -330,6 +330,6 @@ fn a_client_that_asks_about_handlers_meets_those_of_now() {
             false => Err(said),
         }
     });
-    // No event has come since the agent's own join.
+    // The agent has received no event since its own join.
     assert_eq!(agent.text().matches("Received event").count(), 1);
 }

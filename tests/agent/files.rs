@@ -16,7 +16,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// The flag that lets an agent find another one.
+/// The flag with which an agent joins another one.
 fn join(other: &Agent) -> String {
     format!("-retry-join={}", other.gossip)
 }
@@ -34,7 +34,7 @@ fn tags_survive_in_their_file() {
     assert_eq!(content(&path), "{\n  \"b\": \"2\",\n  \"role\": \"web\"\n}");
     assert_eq!(mode(&path), 0o600);
     set_mode(&path, 0o640);
-    // Too many of them: refused, and so not written.
+    // Tags that are too large are refused and not written.
     let (worked, text) = agent.call("tags", &[&format!("-set=x={}", "x".repeat(512))]);
     assert!(!worked && text.contains("exceeds limit"), "{text}");
     assert!(!content(&path).contains("xxx"));
@@ -54,7 +54,7 @@ fn tags_survive_in_their_file() {
     assert_eq!(mode(&path), 0o640);
     assert!(agent.member("t").ends_with("role=web"));
 
-    // Nothing changes that cannot be kept.
+    // A change that cannot be written is not applied.
     drop(dir);
     let (worked, text) = agent.call("tags", &["-set=late=1"]);
     assert!(
@@ -112,7 +112,7 @@ fn tags_and_keys_from_two_sources_are_refused() {
     assert_eq!(code, 1);
 }
 
-/// Each of the files, by another path than the first agent's; and a lock ends with its process.
+/// Tries each kind of file, by another path than the first agent's. A lock ends with its process.
 #[test]
 fn a_second_agent_on_the_same_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -147,7 +147,7 @@ fn a_second_agent_on_the_same_file_is_refused() {
     }
 }
 
-/// Until a handler of the own leave has run, and all is written.
+/// `cottar leave` returns after the handlers of the agent's own leave have run and all files are written.
 #[test]
 fn after_a_leave_the_files_are_free() {
     let dir = tempfile::tempdir().unwrap();
@@ -165,7 +165,7 @@ fn after_a_leave_the_files_are_free() {
         drop(Agent::start(&[&flag]));
         assert_eq!(agent.exit_code(), 0);
     }
-    // One that a handler gives is not waited for: the agent would wait for the handler in turn.
+    // A leave from within a handler does not wait, because the agent waits for the handler.
     let address = dir.path().join("address");
     let handler = format!(
         "-event-handler=user={COTTAR} leave -rpc-addr=$(cat {}) && echo >> {}",
@@ -288,12 +288,12 @@ fn keys_changed_by_the_reference_are_kept() {
     assert_eq!(content(&theirs), content(&ours), "byte for byte");
     assert_eq!(mode(&ours), 0o640);
     agent.end(libc::SIGKILL);
-    // Without the new key it would not be let in.
+    // It can join only with the new key.
     let agent = Agent::start(&["-node=cottar2", &flag, &join(&serf)]);
     wait_until("it is back", || agent.sees("serf", "alive"));
 }
 
-/// A cluster's other node, that handlers and clocks have to do with.
+/// Another node of the cluster, which sends events.
 fn peer() -> Agent {
     Agent::start(&["-node=peer", "-profile=local"])
 }
@@ -329,7 +329,7 @@ fn a_killed_agent_finds_back_and_handles_nothing_twice() {
     );
     assert!(text.contains("event-clock: "), "{text}");
 
-    // No -join: the snapshot is enough. Old events are wanted, but not those already seen.
+    // Rejoins from the snapshot, without -join. Handles missed events, but not those it has handled before.
     assert!(peer.call("event", &["-coalesce=false", "four"]).0);
     let agent = Agent::start(&[&flags[..], &["-replay"]].concat());
     agent.wait_for("[INFO] serf: Attempting re-join to previously known node: peer: ");
@@ -342,7 +342,7 @@ fn a_killed_agent_finds_back_and_handles_nothing_twice() {
         assert_eq!(seen.matches(event).count(), 1, "{seen}");
     }
 
-    // After a leave it stays away,
+    // After a leave it does not rejoin,
     assert_eq!(agent.end(libc::SIGINT), 0);
     let text = content(&snap);
     assert!(text.contains("\nleave\n"), "{text}");
@@ -352,7 +352,7 @@ fn a_killed_agent_finds_back_and_handles_nothing_twice() {
     assert!(!agent.text().contains("Attempting re-join"));
     agent.end(libc::SIGKILL);
 
-    // unless it is told to come back all the same.
+    // except with -rejoin.
     let leave = format!("alive: peer {}\nleave\n", peer.gossip);
     fs::write(&snap, leave).unwrap();
     let agent = Agent::start(&[&flags[..], &["-rejoin"]].concat());
@@ -400,7 +400,7 @@ fn damage_is_passed_over_and_said() {
     }
 }
 
-/// One agent leaves a file behind, the other kind continues from it, both ways.
+/// One program writes a snapshot, the other continues from it, in both directions.
 #[test]
 fn snapshots_are_shared_with_the_reference() {
     if lacks_reference("snapshots_are_shared_with_the_reference") {
@@ -412,7 +412,7 @@ fn snapshots_are_shared_with_the_reference() {
         let dir = tempfile::tempdir().unwrap();
         let (snap, ran) = (dir.path().join("snap"), dir.path().join("ran"));
         let address = free();
-        // The peer still believes in the last one for a while.
+        // A new name each time, because the peer lists the previous agent as alive for a while.
         let me = format!("me-{}", address.port());
         let flags = [
             format!("-node={me}"),
@@ -445,7 +445,7 @@ fn snapshots_are_shared_with_the_reference() {
         wait_until("the new one", || content(&ran).contains(&mark));
         assert!(!content(&ran).contains("seen-"), "{}", content(&ran));
 
-        // A leave by the one is a leave for the other.
+        // Each program respects a leave that the other one recorded.
         assert_eq!(agent.end(libc::SIGINT), 0);
         drop(agent);
         let agent = start(first, &[]);
@@ -489,7 +489,7 @@ fn a_long_snapshot_is_compacted() {
     let text = content(&snap);
     assert!(text.contains("alive: me "), "{text}");
     assert!(clock(&text) >= Some(19_999), "{text}");
-    // The new file is the one that is written to.
+    // The agent writes to the new file.
     assert!(agent.call("event", &["after"]).0);
     wait_until("the event's time", || {
         content(&snap)
@@ -503,7 +503,7 @@ fn a_long_snapshot_is_compacted() {
     assert_eq!(files_and_locks(dir.path()), (1, 1), "no leftovers");
 }
 
-/// How many files are in a folder, and how many files to lock them by.
+/// The numbers of other files and of lock files in a folder.
 fn files_and_locks(dir: &Path) -> (usize, usize) {
     let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
     let names = entries.map(|entry| entry.file_name().into_string().unwrap());
@@ -511,7 +511,7 @@ fn files_and_locks(dir: &Path) -> (usize, usize) {
     (files.len(), locks.len())
 }
 
-/// How often stdout says that the snapshot cannot be written.
+/// The number of log lines that say that the snapshot cannot be written.
 fn complaints(agent: &Agent) -> usize {
     agent.text().matches("Failed to write snapshot").count()
 }
@@ -561,7 +561,7 @@ fn a_full_disk_is_said_once_and_survived() {
         "{text}"
     );
     assert!(!text.contains("xxx"), "a new file: {text}");
-    // And it goes on.
+    // Further events are recorded.
     assert!(agent.call("event", &["-coalesce=false", "again"]).0);
     wait_until("new lines", || content(&snap).len() > text.len());
     assert_eq!(agent.end(libc::SIGINT), 0);
@@ -591,7 +591,7 @@ fn a_lost_directory_is_said_once_and_survived() {
     assert!(content(&snap).contains("alive: me "));
 }
 
-/// Old events come with a join in the background, too, if they are wanted.
+/// With -replay, a join in the background (-retry-join) delivers old events, too.
 #[test]
 fn old_events_are_replayed_where_that_was_asked_for() {
     let dir = tempfile::tempdir().unwrap();
@@ -631,11 +631,11 @@ fn old_events_are_replayed_where_that_was_asked_for() {
     }
 }
 
-/// The process that waits for the disk on behalf of an agent, caught and stopped: a disk that hangs.
+/// Simulates a disk that hangs: the agent's process that syncs to the disk, stopped by SIGSTOP.
 struct SlowDisk(u32);
 
 impl SlowDisk {
-    /// Gives the agent changes to save until such a process is caught.
+    /// Makes changes that the agent must save, until it catches and stops such a process.
     fn catch(agent: &Agent, mut change: impl FnMut() -> Running) -> (SlowDisk, Running) {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         loop {
@@ -654,7 +654,7 @@ impl SlowDisk {
         let children = content(Path::new(&format!("/proc/{pid}/task/{pid}/children")));
         children.split_whitespace().find_map(|child| {
             let shown = |file: &str| content(Path::new(&format!("/proc/{child}/{file}")));
-            // Once it is what it is to become: the agent does wait for that.
+            // Only after its exec, for which the agent waits.
             if !shown("cmdline").starts_with("cottar: sync") {
                 return None;
             }
@@ -669,7 +669,7 @@ impl SlowDisk {
             loop {
                 match is_stopped() {
                     Some('T') => return u32::try_from(id).ok(),
-                    // It has done its work before.
+                    // It had finished before it was stopped.
                     None | Some('Z' | 'X') => return None,
                     Some(_) => std::thread::yield_now(),
                 }
@@ -687,7 +687,7 @@ fn kill(pid: i32, signal: &str) {
     let _ = Command::new("/bin/sh").args(["-c", &command]).status();
 }
 
-/// One of our commands at work.
+/// A running command of ours.
 struct Running(std::process::Child);
 
 impl Running {
@@ -717,7 +717,7 @@ fn a_slow_disk_stops_nobody_and_no_change_is_lost() {
         number += 1;
         Running::start(&agent, &["tags", &format!("-set=a={number}")])
     });
-    // Nobody has heard of it, the file is as it was, and the agent has its mind free.
+    // The change is not visible, the file is unchanged, and the agent answers other requests.
     let old = content(&path);
     assert!(!old.contains(&format!("\"a\": \"{number}\"")), "{old}");
     assert!(!agent.member("t").ends_with(&format!("a={number}")));
@@ -751,7 +751,7 @@ fn keys_on_their_way_are_there_after_the_end() {
         let change = if installs { "-install" } else { "-remove" };
         Running::start(&agent, &["keys", &format!("{change}={NEW_KEY}")])
     });
-    // It is in use at once, and nobody was told that it is safe.
+    // The key is in use at once, but the change is not confirmed yet.
     assert!(running.is_running());
     let (_, listed) = agent.call("keys", &["-list"]);
     assert_eq!(listed.contains(NEW_KEY), installs, "{listed}");
@@ -775,7 +775,7 @@ fn a_signal_ends_a_start_that_waits_for_a_file() {
     ] {
         let agent = Agent::spawn(&["-node=t", &format!("{flag}={}", path.display())]);
         agent.wait_for("==> Starting Serf agent...");
-        // By the signal: there is no exit status.
+        // Ended by the signal, without an exit status.
         assert_eq!(agent.end(signal), -1, "{flag}");
     }
 }

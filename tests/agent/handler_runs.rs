@@ -1,4 +1,4 @@
-//! Handlers of a live agent: what they get, in what order they run, and what the agent does meanwhile.
+//! Handlers of a live agent: their input, their order, and that the agent keeps working while they run.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::live::{Agent, COTTAR, Hold, Kind, Spec, arg, content, eventually};
 
-/// A running agent, a folder for its handlers, and how far its log has been looked through.
+/// A running agent, a folder for its handlers, and the position up to which its log was searched.
 struct Handling {
     agent: Agent,
     dir: TempDir,
@@ -36,7 +36,7 @@ impl Handling {
         handling
     }
 
-    /// Waits for a line of the log, behind the one that was found last.
+    /// Waits for a log line after the one that was found last.
     #[track_caller]
     fn line(&mut self, what: &str) {
         let at = self.at;
@@ -60,7 +60,7 @@ impl Handling {
         self.run(&["event", "-coalesce=false", name, payload]);
     }
 
-    /// The first line of the node's answer to a query; not waited for longer than it takes to come.
+    /// Sends a query and returns the first line of the node's answer as soon as it arrives.
     fn answer(&self, name: &str) -> String {
         let line = ["query", "-timeout=60s", "-no-ack", "-expect=1", name];
         let printed = self.run(&line);
@@ -70,7 +70,7 @@ impl Handling {
         answer.expect("an answer").to_owned()
     }
 
-    /// Asks, and waits in vain.
+    /// Sends a query and checks that no answer arrives until its timeout.
     fn gives_no_answer(&self, name: &str) {
         let text = self.run(&["query", "-timeout=2s", name]);
         assert!(text.contains("Total Responses: 0\n"), "{text}");
@@ -80,7 +80,7 @@ impl Handling {
         self.dir.path().join(name)
     }
 
-    /// Waits until a handler has written this to a file.
+    /// Waits until a file has the expected content.
     #[track_caller]
     fn file_is(&self, name: &str, expected: &str) {
         self.file_meets(name, |text| text == expected, expected);
@@ -212,7 +212,7 @@ fn a_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
         };
         client.order(&event).unwrap();
     }
-    // The node has its mind free meanwhile.
+    // The agent answers other requests meanwhile.
     let members = agent.run(&["members"]);
     assert!(members.contains("alive"), "{members}");
     assert!(!agent.file("order").exists());
@@ -292,7 +292,7 @@ fn a_time_limit_ends_a_handler_and_the_next_runs() {
 fn detached_children_do_not_hold_the_queue() {
     let agent = Handling::start(&[
         "-event-handler=query:a=sleep 300 >/dev/null 2>&1 & echo $! >>$DIR/pids; echo a",
-        // The form that dash takes for something else.
+        // A form that dash interprets in another way.
         "-event-handler=query:b=sleep 300 &>/dev/null & echo $! >>$DIR/pids; echo b",
         "-event-handler=query:c=sleep 300 & echo $! >>$DIR/pids; echo c",
     ]);

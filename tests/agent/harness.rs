@@ -1,4 +1,4 @@
-//! What all suites rely on: skipped scenarios are counted, tests that fail show what their agents printed,
+//! The harness of all suites: skipped scenarios are counted, failing tests print the output of their agents,
 //! and no agent outlives its test.
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::live::{Agent, Finished, PATIENCE, arg, content, free, run, wait_until
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/skipped.sh");
 
-/// The line at the end of `make check`.
+/// The last line of `make check`, with the number of skipped scenarios.
 fn counted(file: &Path) -> String {
     output(&["sh", SCRIPT, "count", arg(file)]).unwrap()
 }
@@ -41,7 +41,7 @@ fn a_scenario_that_is_skipped_is_counted() {
         assert!(ended.stderr.contains("SKIPPED "), "{ended:?}");
     }
     assert_eq!(counted(&file), "skipped: 2 scenarios: no `serf` (2)\n");
-    // And is none where nothing may be left out.
+    // With COTTAR_INTEROP=require, a skip is a failure.
     let ended = without_the_reference(first, &file, "require");
     assert_ne!(ended.code, 0);
     let why = "COTTAR_INTEROP=require, but no `serf`";

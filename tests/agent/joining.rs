@@ -1,4 +1,4 @@
-//! Agents that find each other, or do not.
+//! Joins that succeed, and joins that fail.
 
 use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
@@ -51,14 +51,14 @@ fn a_start_join_that_fails_ends_the_agent_and_shows_its_log() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains(&error), "{text}");
     assert!(!text.contains("Log data will now stream"));
-    // The lines that were held back are not lost.
+    // The log lines that were held back during the start are printed.
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(log.contains("[INFO] agent: Serf agent starting"), "{log}");
 }
 
 #[test]
 fn during_the_start_join_rpc_answers_and_signals_work() {
-    // Takes connections and never says a word.
+    // Accepts connections and never sends anything.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = silent.local_addr().unwrap().to_string();
     let agent = Agent::spawn(&["-node=n1", "-join", &addr]);
@@ -142,7 +142,7 @@ fn keys_separate_clusters() {
 
 #[test]
 fn ipv6_agents_join() {
-    // A machine without IPv6 has nothing to show here.
+    // Needs IPv6.
     if UdpSocket::bind("[::1]:0").is_err() {
         return;
     }
@@ -152,7 +152,7 @@ fn ipv6_agents_join() {
     let second = start("second", &["-bind=[::1]:0", "-join", &join]);
     second.wait_for("joined: 1 nodes");
     first.wait_for("EventMemberJoin: second ::1");
-    // A wildcard hears both families.
+    // An unspecified address receives both families.
     let both = start(
         "both",
         &["-bind=[::]:0", "-advertise=[::1]:0", "-join", &join],
@@ -169,7 +169,7 @@ fn only_allowed_networks_are_let_in_and_asked() {
     let addr = &shown(&bounded).to_string();
     let near = start("near", &["-join", addr, &at("127.7.0.2")]);
     wait_until("the neighbour", || bounded.sees("near", "alive"));
-    // It joins the neighbour, who tells the other one of it, and cannot reach that one.
+    // It joins its neighbour, from which the third node learns about it; it cannot reach that third node.
     let far = start("far", &[&at("127.8.0.1")]);
     let (joined, text) = far.call("join", &[addr]);
     assert!(!joined, "{text}");

@@ -1,4 +1,4 @@
-//! The journal of live agents: what handlers are to be run for survives the agent.
+//! The journal of live agents: events that wait for handlers survive the end of the agent.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use crate::live::{Agent, Hold, Kind, Spec, content, refused, wait_until};
 use cottar::cli::client::Client;
 use cottar::rpc::Request;
 
-/// A place for one agent's files.
+/// A folder for one agent's files.
 struct Place {
     dir: tempfile::TempDir,
 }
@@ -29,7 +29,7 @@ impl Place {
         self.path("journal")
     }
 
-    /// The flags of an agent that keeps a journal here, with one handler. `$D` is the place.
+    /// The flags of an agent with a journal in this folder and one handler, which finds the folder in `$D`.
     fn flags(&self, handler: &str) -> Vec<String> {
         let shown = self.dir.path().display();
         let handler = handler.replace("$D", &shown.to_string());
@@ -93,7 +93,7 @@ fn fire(agent: &Agent, name: &str) {
     assert!(worked, "{text}");
 }
 
-/// Names, times run, and whether any run was a repetition.
+/// The number of runs for the event `name`, and how many of them were repetitions.
 fn counted(lines: &[String], name: &str) -> (usize, usize) {
     let of_name = lines
         .iter()
@@ -114,7 +114,7 @@ fn hold(place: &Place) {
     assert!(fifo.unwrap().success());
 }
 
-/// Lets the handler that is held go on, wherever it belongs.
+/// Releases the blocked handler, whichever agent started it.
 fn release(place: &Place) {
     fs::remove_file(place.path("hold")).unwrap();
     let fifo = place.path("fifo");
@@ -138,7 +138,7 @@ fn what_waits_when_the_agent_is_killed_is_run_in_order_and_once() {
     let first = content(&place.path("ran"));
     assert_eq!(first, "e0 1\n");
     agent.end(libc::SIGKILL);
-    // The handler that had begun goes on without its agent: the next one waits for it.
+    // The handler that was running survives its agent; the next agent waits for it.
     let agent = place.start(WRITES);
     agent.wait_for("user events waiting from before");
     agent.wait_for("still runs as process");
@@ -221,8 +221,8 @@ fn a_handler_that_ends_its_agent_is_repeated_once() {
     assert_eq!(place.lines("ran"), ["die 1", "die 2 replay", "after 1"]);
 }
 
-/// At any moment at all, in the middle of a stream of events: what was accepted runs, in order, and
-/// nothing twice without being told so.
+/// Kills the agent at arbitrary moments of a stream of events: handlers run for all accepted events, in
+/// order, and a second run has COTTAR_REPLAY set.
 #[test]
 fn an_agent_killed_at_random_moments_loses_nothing() {
     let rounds: usize = std::env::var("COTTAR_JOURNAL_ROUNDS").map_or(4, |n| n.parse().unwrap());
@@ -231,7 +231,7 @@ fn an_agent_killed_at_random_moments_loses_nothing() {
     let mut accepted = Vec::new();
     for round in 0..rounds {
         let agent = place.start(handler);
-        // The moment differs from round to round, in a way that can be repeated.
+        // A different, but reproducible moment in each round.
         let count = 3 + (round * 7919) % 40;
         accepted.extend(fire_until_killed(&agent, round, count));
     }
@@ -247,7 +247,7 @@ fn an_agent_killed_at_random_moments_loses_nothing() {
     for name in &accepted {
         assert!(counted(&lines, name).0 >= 1, "{name} is lost");
     }
-    // Of what was accepted and of what was not, there is one run, and one repetition at most.
+    // Each event, accepted or not, has at most one first run and at most one repetition.
     let (repeated, ran): (Vec<&String>, Vec<&String>) =
         lines.iter().partition(|line| line.ends_with(" replay"));
     let name = |line: &&String| line.split(' ').next().unwrap().to_owned();
@@ -262,8 +262,8 @@ fn an_agent_killed_at_random_moments_loses_nothing() {
     assert!(first_runs.eq(is_accepted), "not in order: {in_order:?}");
 }
 
-/// Fires events, one after the other, until the agent is killed, which it is once so many are accepted;
-/// the names of the accepted ones.
+/// Fires events one after the other, kills the agent when `count` of them are accepted, and returns the
+/// names of the accepted ones.
 fn fire_until_killed(agent: &Agent, round: usize, count: usize) -> Vec<String> {
     let mut client = Caller::new(agent);
     let (tell, enough) = std::sync::mpsc::channel();

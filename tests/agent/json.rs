@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::live::{Agent, arg, content, wait_until};
 
-/// Starts an agent with these handlers beside its flags.
+/// Starts an agent with these handlers in a configuration file, and these flags.
 fn agent(dir: &Path, handlers: &Value, flags: &[&str]) -> Agent {
     let config = dir.join("config.json");
     fs::write(&config, json!({"event_handlers": handlers}).to_string()).unwrap();
@@ -15,7 +15,7 @@ fn agent(dir: &Path, handlers: &Value, flags: &[&str]) -> Agent {
     Agent::start(&[&fixed, flags].concat())
 }
 
-/// The objects in a file, a line each; without those that are not all there yet.
+/// The JSON objects in a file, one per line, without an incomplete last line.
 fn objects(path: &Path) -> Vec<Value> {
     let text = content(path);
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
@@ -70,7 +70,7 @@ fn a_handler_reads_its_event_as_an_object() {
     );
     assert!(user["time"].as_str().unwrap().ends_with('Z') && user.get("members").is_none());
 
-    // Each handler of an event gets what it asks for; the second one answers.
+    // Each handler of an event gets the input format of its settings; the second one answers.
     let (_, answer) = agent.call(
         "query",
         &["-timeout=5s", "-expect=1", "-fields=payload", "both"],

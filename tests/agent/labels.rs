@@ -1,4 +1,4 @@
-//! Labels of gossip: clusters that stay apart, and one that changes its label.
+//! Labels of gossip: clusters with different labels do not merge, and a cluster changes its label.
 
 use crate::live::{Agent, free, refused, wait_until};
 use crate::start;
@@ -20,7 +20,7 @@ fn labels_separate_clusters_and_the_log_names_them() {
         let stranger = Agent::spawn(&[label, &["-node=stranger", "-join", &join]].concat());
         assert_eq!(stranger.exit_code(), 1);
         if label.is_empty() {
-            // The minute of the first one is not over.
+            // The warning is logged at most once a minute, so that the second connection is only counted.
             wait_until("two connections that were counted", || {
                 let (_, info) = mine.call("info", &[]);
                 info.contains("packets_mislabelled = 2")
@@ -56,7 +56,7 @@ fn labels_that_are_too_long_refuse_the_start() {
     assert!(text.contains("Invalid label: it has 300 bytes"), "{text}");
 }
 
-/// A node that is restarted with other labels, and whatever else there is of it.
+/// A node that is restarted with other labels, and its addresses and files.
 struct Changing {
     name: String,
     gossip: SocketAddr,
@@ -99,7 +99,7 @@ fn a_cluster_changes_its_label_in_three_rolling_steps() {
     let addrs: Vec<SocketAddr> = nodes.iter().map(|node| node.gossip).collect();
     let events = |nodes: &[Changing], round: &str| {
         for node in nodes {
-            // To the one over UDP, and back in its answers.
+            // Events of each node reach all nodes.
             let name = format!("{round}-{}", node.name);
             assert!(node.agent().call("event", &[&name]).0);
             for other in nodes {
@@ -126,7 +126,7 @@ fn a_cluster_changes_its_label_in_three_rolling_steps() {
                     .filter(|addr| *addr != addrs[at])
                     .collect(),
             };
-            // Both ways: it joins one, and is joined by the other.
+            // Joins in both directions.
             nodes[at].restart(dir.path(), labels, &peers);
             let there: Vec<&Changing> = nodes.iter().filter(|n| n.agent.is_some()).collect();
             for viewer in &there {

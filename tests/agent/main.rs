@@ -30,20 +30,20 @@ use std::path::Path;
 
 use live::{Agent, PATIENCE, content};
 
-/// An agent, once it runs.
+/// Starts an agent and waits until it serves.
 fn start(name: &str, more: &[&str]) -> Agent {
     let name = format!("-node={name}");
     Agent::start(&[&[&name[..]], more].concat())
 }
 
-/// The gossip address of an agent that has chosen its port itself.
+/// The gossip address of an agent with a port that the kernel chose, from its banner.
 fn shown(agent: &Agent) -> SocketAddr {
     let text = agent.text();
     let (_, rest) = text.split_once("Bind addr: '").unwrap();
     rest.split('\'').next().unwrap().parse().unwrap()
 }
 
-/// A handshake on the RPC port: what is sent, and what comes back.
+/// Performs the handshake on an RPC connection.
 fn handshake(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"\x82\xa7Command\xa9handshake\xa3Seq\x01\x81\xa7Version\x01")?;

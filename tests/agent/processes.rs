@@ -1,11 +1,11 @@
-//! Handlers as processes: signals, terminals, orphans, and what they write when the agent is gone.
+//! Handlers as processes: signals, terminals, orphans, and output after the end of the agent.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::live::{Agent, COTTAR, Hold, Kind, Spec, arg, content, lacks_namespaces, wait_until};
 
-/// A shell that does this, then becomes the command behind it.
+/// A shell that runs `first`, then executes the agent.
 fn after(first: &str) -> Command {
     let mut command = Command::new("/bin/sh");
     let script = format!("{first}; exec \"$@\"");
@@ -41,21 +41,21 @@ fn a_handler_starts_with_default_signals() {
 fn an_agent_that_ignores_quit_goes_on_to_do_so() {
     let agent = Agent::start(&["-node=a"]);
     agent.signal(libc::SIGQUIT);
-    // By the signal: there is no exit status.
+    // Ended by the signal, without an exit status.
     assert_eq!(agent.exit_code(), -1, "{}", agent.text());
 
     let spec = Spec::bare(Kind::Cottar).name("b");
     let agent = spec.after("trap '' QUIT ALRM").start();
     agent.signal(libc::SIGQUIT);
     agent.signal(libc::SIGALRM);
-    // Signals are handled before what comes later, so a turn of its loop is proof.
+    // The agent handles signals in order, so that the end of the reload shows that it has handled the first.
     agent.reload("");
     assert!(agent.sees("b", "alive"), "{}", agent.text());
 }
 
 #[test]
 fn a_handler_that_uses_the_terminal_goes_on() {
-    // `script` gives the command a terminal; reading it would stop a process in the background.
+    // `script` provides a terminal; by default, reading from it stops a process in the background.
     for (handler, expected) in [
         ("stty -echo </dev/tty; echo changed: $?", "changed: 0"),
         ("read x </dev/tty; echo read: $?", "read: 1"),
@@ -130,7 +130,7 @@ fn process_one_reaps_orphans() {
 fn a_handler_outlives_the_agent() {
     let dir = tempfile::tempdir().unwrap();
     let (hold, done) = (Hold::new(), dir.path().join("done"));
-    // Both the handler and a background process of an earlier one write when the agent is gone.
+    // The handler and a background process of an earlier handler write after the end of the agent.
     let write = format!(
         "{}; echo a; echo b; echo $SERF_USER_EVENT >>{}",
         hold.script(),

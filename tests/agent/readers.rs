@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crate::live::{COTTAR, Kind, Output, PATIENCE, Process, Spec, wait_until};
 use crate::{handshake, serves_rpc, start};
 
-/// An agent that says much, and whose stdout is the test's to read: it has come as far as to say where it
-/// listens for gossip and for RPC.
+/// Starts an agent with verbose logging whose stdout is a pipe of the test. Returns once its banner has
+/// shown its gossip and RPC addresses.
 fn talkative() -> (Process, BufReader<ChildStdout>, (SocketAddr, SocketAddr)) {
     let mut command = Command::new(COTTAR);
     command
@@ -49,8 +49,8 @@ fn a_closed_stdout_is_no_reason_to_stop() {
 #[test]
 fn a_reader_of_stdout_that_stops_does_not_stop_the_agent() {
     let (process, reader, (gossip, rpc)) = talkative();
-    // Far more lines than a pipe holds, then than the agent keeps: each client and each bad datagram
-    // is worth one.
+    // Causes more log lines than fit into the pipe and into the agent's buffer: each client and each bad
+    // datagram causes one.
     let junk = UdpSocket::bind("127.0.0.1:0").unwrap();
     for round in 0..300 {
         for _ in 0..50 {
@@ -58,8 +58,8 @@ fn a_reader_of_stdout_that_stops_does_not_stop_the_agent() {
         }
         assert!(serves_rpc(rpc), "round {round}");
     }
-    // What was kept arrives as soon as somebody reads again, then how much was not, and from then on
-    // there is room.
+    // When the pipe is read again, the buffered lines arrive, then the number of lost lines, and further
+    // lines.
     let output = Output::copy_of(reader);
     let has = |line: &str| output.look(|text| text.contains(line));
     wait_until("how much was lost", || {
@@ -74,7 +74,7 @@ fn packets_that_the_kernel_had_no_room_for_are_told() {
     let agent = start("flooded", &[]);
     let info = || agent.call("info", &[]).1;
     assert!(!info().contains("lost:"), "{}", info());
-    // More than any receive buffer holds, while nobody reads it.
+    // More than a receive buffer holds, while the agent is stopped.
     agent.signal(libc::SIGSTOP);
     let flood = UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..10_000 {
@@ -105,7 +105,7 @@ fn a_client_that_does_not_read_harms_nobody() {
     let mut deaf = TcpStream::connect(agent.rpc).unwrap();
     handshake(&mut deaf).unwrap();
     deaf.set_nonblocking(true).unwrap();
-    // Asks for the members again and again and takes no answer, until the agent takes no more either.
+    // Sends requests without reading replies, until the agent stops reading as well.
     let request = b"\x82\xa7Command\xa7members\xa3Seq\x02".repeat(1000);
     let quiet = Duration::from_millis(300);
     let deadline = Instant::now() + PATIENCE;
@@ -117,7 +117,7 @@ fn a_client_that_does_not_read_harms_nobody() {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 thread::sleep(Duration::from_millis(5));
             }
-            // Cut off: as good.
+            // The agent closed the connection, which is allowed as well.
             Err(_) => break,
         }
     }

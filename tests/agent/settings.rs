@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use crate::live::{Agent, COTTAR, Kind, Spec, arg, content, lacks_program, refused, wait_until};
 
-/// A folder with a configuration file and what handlers write. `$D` in a handler is the folder.
+/// A folder with a configuration file and the output of handlers, which find the folder in `$D`.
 pub struct Place {
     dir: tempfile::TempDir,
 }
 
-/// A handler of the event `go` that runs a command of ours. Its output and status are in the file `done` then.
+/// A handler of the event `go` that runs a command of ours and writes its output and status to `done`.
 pub fn asks_on_go(command: &str) -> Value {
     let run = format!("{COTTAR} {command} >$D/said 2>&1; echo $? >>$D/said; mv $D/said $D/done");
     json!({"run": run, "on": "user:go"})
@@ -55,7 +55,7 @@ impl Place {
             .collect()
     }
 
-    /// Waits for so many lines of a file.
+    /// Waits until a file has `count` lines, and returns them.
     #[track_caller]
     pub fn await_lines(&self, name: &str, count: usize) -> Vec<String> {
         wait_until(&format!("{count} lines of {name}"), || {
@@ -99,11 +99,11 @@ fn a_program_runs_without_a_shell_where_and_with_what_it_is_told() {
     );
     fire(&agent, "slow");
     agent.wait_for("Error invoking script 'sleep 60': time limit of 200ms exceeded");
-    // Neither this agent's nor anybody's grace holds up the next one.
+    // The grace times of the agent and of the handler do not delay the next handler.
     fire(&agent, "behind");
     fire(&agent, "over");
     place.await_lines("over", 1);
-    // A directory that is gone is an error of the run.
+    // If the directory has been removed, the run fails.
     fs::remove_dir(place.path("work")).unwrap();
     fire(&agent, "go");
     agent.wait_for("cannot use the directory");
@@ -135,7 +135,7 @@ fn a_handler_runs_as_another_user() {
     assert_eq!(seen[3], "/nonexistent nobody nobody own go n1");
     assert_eq!(place.await_lines("group", 1)[0], "0");
     agent.wait_for("time limit of 1s exceeded");
-    // Without root nobody else's handlers are run.
+    // Only root can run handlers as another user.
     let place = Place::new(&json!([{"run": ":", "user": "nobody"}]));
     let agent = place
         .spec("n1")
@@ -261,7 +261,7 @@ fn a_short_absence_is_not_told() {
     let other = other.restart(&agent);
     place.await_lines("plain", 3);
     assert_eq!(place.lines("held").len(), 1);
-    // This time it stays away.
+    // This time the member does not come back.
     other.crash();
     assert_eq!(
         place.await_lines("held", 2),
@@ -334,7 +334,7 @@ fn a_run_is_repeated_over_a_restart() {
     agent.crash();
     drop(agent);
     let agent = spec.start();
-    // The wait begins anew with the agent.
+    // The wait starts again with the agent.
     assert_eq!(place.await_lines("tries", 2)[1], "one 2 ");
     fs::write(place.path("good"), "").unwrap();
     let tries = place.await_lines("tries", 4);
@@ -397,7 +397,7 @@ fn a_reload_keeps_changes_and_removes_handlers() {
         {"run": "echo after >>$D/ran", "name": "changes", "on": "user,sync"},
     ]));
     agent.signal(libc::SIGHUP);
-    // A handler that has changed is told how things are.
+    // A changed handler gets a sync.
     assert_eq!(place.await_lines("ran", 4)[3], "after");
     fire(&agent, "b");
     assert_eq!(place.await_lines("ran", 6)[4..], ["keeps", "after"]);
@@ -411,7 +411,7 @@ fn a_reload_keeps_changes_and_removes_handlers() {
     };
     assert_eq!(runs(0), (&json!("keeps"), &json!(2)));
     assert_eq!(runs(1), (&json!("changes"), &json!(3)));
-    // One that cannot be used changes nothing.
+    // A reload with an invalid handler changes nothing.
     place.configure(&json!([{"run": ":", "settle": "soon"}]));
     let said = agent.reload("Failed to reload configs");
     assert!(said.contains("'event_handlers[0]' key 'settle'"), "{said}");

@@ -1,4 +1,4 @@
-//! Handlers that take their time.
+//! Slow handlers, and output that is not UTF-8.
 
 use std::fs;
 use std::process::Command;
@@ -28,7 +28,7 @@ fn a_handler_that_hangs_holds_up_nothing_but_other_handlers() {
     first.wait_for("EventMemberJoin: second");
     first.wait_for("slow, execution exceeding 1s");
     assert!(serves_rpc(first.rpc));
-    // It does not hold up the end either.
+    // The handler does not delay the end of the agent either.
     first.signal(libc::SIGINT);
     assert_eq!(first.exit_code(), 0);
 }
@@ -47,7 +47,7 @@ fn a_handler_past_its_time_is_ended_and_the_next_one_runs() {
 #[test]
 fn paths_scripts_names_and_tags_are_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    // As in Latin-1; no UTF-8.
+    // Latin-1, which is not valid UTF-8.
     let line = r#"
         e=$(printf '\351'); mkdir "conf$e"; echo '{"tags": {"from": "file"}}' >"conf$e/a.json"
         printf 'printf "%%s %%s" "$SERF_SELF_NAME" "$SERF_TAG_T" >ran' >"caf$e.sh"
@@ -63,7 +63,7 @@ fn paths_scripts_names_and_tags_are_bytes() {
     let snapshot = fs::read_dir(dir.path()).unwrap().flatten();
     let mut snapshot = snapshot.map(|entry| entry.file_name().into_encoded_bytes());
     assert!(snapshot.any(|name| name == b"snap\xe9"));
-    // The command line asks for them as well.
+    // The command line requests acks as well.
     let line = r#"
         e=$(printf '\351'); "$0" members -rpc-addr="$1" -name="n$e" -tag="t=v$e" -tag=from=file
     "#;

@@ -1,4 +1,4 @@
-//! RPC over a Unix socket: its file, and what the users of a host may do there.
+//! RPC over a Unix socket: the socket file, and the rights of the host's users.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -11,7 +11,7 @@ use crate::live::skip::{lacks, lacks_namespaces, lacks_program};
 use crate::live::{COTTAR, Kind, Spec, patience, refused};
 use crate::start;
 
-/// Runs one of our commands with nothing in the environment about agents.
+/// Runs one of our commands without variables that name an agent.
 fn cottar(words: &[&str], args: &[&str]) -> Finished {
     let (program, rest) = words.split_first().unwrap();
     let mut command = Command::new(program);
@@ -47,7 +47,7 @@ fn a_socket_beside_tcp_serves_the_same_and_ends_with_the_agent() {
     assert_eq!(found.mode() & 0o7777, 0o660);
     let members = cottar(&[COTTAR], &["members", &socket]);
     assert!(members.stdout.starts_with("n "), "{members:?}");
-    // A key is not asked for; one that is shown does no harm.
+    // No key is required; a key that is given is ignored.
     let event = cottar(&[COTTAR], &["event", &socket, "-rpc-auth=any", "deploy"]);
     assert_eq!(event.code, 0, "{event:?}");
     agent.wait_for("user-event: deploy");
@@ -83,7 +83,7 @@ fn a_dead_socket_is_replaced_and_nothing_else() {
     assert_eq!(members.code, 0, "{members:?}");
     assert_eq!(again.end(libc::SIGTERM), 1);
     assert!(!path.exists());
-    // Somebody else's, without a lock.
+    // A socket of another process, without a lock file.
     let other = UnixListener::bind(&path).unwrap();
     refusal(&socket, &format!("{shown}: another process listens there"));
     drop(other);
@@ -177,11 +177,11 @@ fn who_cannot_connect_is_told_why() {
     );
 }
 
-/// A group that nobody is in, and that has no name.
+/// A group id without a name and without members.
 const OPERATORS: &str = "424242";
 const READERS: &str = "434343";
 
-/// Words that run a program as a user without a name.
+/// The command prefix that runs a program as a user without a name, in these groups.
 fn somebody(groups: &str) -> Vec<String> {
     let mut words = vec!["setpriv", "--reuid=123456", "--regid=123456"];
     let groups = format!("--groups={groups}");
@@ -193,7 +193,7 @@ fn somebody(groups: &str) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
-/// A directory that everybody may enter, with our program in it.
+/// A directory that all users may enter, with a copy of our program.
 fn open_place() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -212,7 +212,7 @@ fn lacks_users(scenario: &str) -> bool {
     ) || lacks_program(scenario, "setpriv")
 }
 
-/// What somebody in these groups is answered.
+/// Runs a command as an unprivileged user in these groups.
 fn asked_by(program: &Path, groups: &str, args: &[&str]) -> Finished {
     let mut words = somebody(groups);
     words.push(program.to_str().unwrap().to_owned());
@@ -246,9 +246,9 @@ fn others_may_look_and_the_group_may_control() {
         info.stdout.contains("health_score") && !info.stdout.contains("secret"),
         "{info:?}"
     );
-    // It asks for coordinates.
+    // Coordinates may be read.
     assert!(!other("rtt", &["n"]).stdout.contains("Permission"));
-    // It follows member events.
+    // Member events may be streamed.
     assert_eq!(other("wait", &["n"]).code, 0);
     for args in [
         &["event", "deploy"][..],
@@ -265,13 +265,13 @@ fn others_may_look_and_the_group_may_control() {
         &["handler", "pause", "echo"],
         &["reachability"],
     ] {
-        // Flags stand before arguments.
+        // Flags come before arguments.
         let at = if args[0] == "handler" { 2 } else { 1 };
         let (name, rest) = args.split_at(at);
         let line = [name, &[&socket[..]], rest].concat();
         let denied = asked_by(&program, "", &line);
         assert_eq!(denied.code, 1, "{args:?}: {denied:?}");
-        // Commands that the reference does not have complain on stderr.
+        // Commands that the reference does not have print errors to stderr.
         let text = denied.stdout.clone() + &denied.stderr;
         let words = format!(" is for root, the agent's user and the group '{OPERATORS}' only");
         assert!(
@@ -284,7 +284,7 @@ fn others_may_look_and_the_group_may_control() {
         log.contains("[WARN] agent.ipc: Permission denied: "),
         "{log}"
     );
-    // The group, as a further one or as the own.
+    // The control group, as a supplementary or as the primary group.
     let fired = asked_by(&program, OPERATORS, &["event", &socket, "by-group"]);
     assert_eq!(fired.code, 0, "{fired:?}");
     agent.wait_for("user-event: by-group");
@@ -298,7 +298,7 @@ fn others_may_look_and_the_group_may_control() {
     ];
     let fired = cottar(&words, &["event", &socket, "by-own-group"]);
     assert_eq!(fired.code, 0, "{fired:?}");
-    // By TCP it is a question of the key, as ever.
+    // Over TCP, only the key matters.
     let tcp = format!("-rpc-addr={}", agent.rpc);
     let without = asked_by(&program, OPERATORS, &["event", &tcp, "x"]);
     assert!(
@@ -363,7 +363,7 @@ fn an_agent_of_another_user_is_its_user_s() {
     let words = [&words[..], &[program.to_str().unwrap()]].concat();
     let denied = cottar(&words, &["event", &socket, "foreign"]);
     assert!(denied.stdout.contains("Permission denied: "), "{denied:?}");
-    // Nobody but root gives a socket to a group that he is not in.
+    // Only root can give a socket to a group to which it does not belong.
     fs::write(&conf, format!(r#"{{"rpc_socket_group": "{READERS}"}}"#)).unwrap();
     let words = somebody("");
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -465,7 +465,7 @@ fn many_addresses_are_served() {
         text.contains("Error starting RPC listener: more than 16 addresses"),
         "{text}"
     );
-    // What was opened before is gone again.
+    // Sockets that were created before the error are removed.
     assert!(fs::read_dir(dir.path()).unwrap().all(|entry| {
         let name = entry.unwrap().file_name().to_string_lossy().into_owned();
         name.ends_with(".lock")

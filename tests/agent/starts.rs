@@ -40,7 +40,7 @@ fn the_banner_is_the_references() {
     );
     let (banner, log) = text.split_at(expected.len().min(text.len()));
     assert_eq!(banner, expected);
-    // The first line was logged before the banner was printed, and held back.
+    // The first line was logged before the banner, and held back until after it.
     let (stamp, rest) = log.split_at(20);
     assert!(
         stamp
@@ -191,7 +191,7 @@ fn signals_end_the_agent_as_they_should() {
     assert!(!text.contains("Shutdown without a Leave"));
 
     let killed = start("n2", &[]);
-    // These two mean nothing.
+    // These two signals have no effect.
     killed.signal(libc::SIGUSR2);
     killed.signal(libc::SIGPIPE);
     assert!(serves_rpc(killed.rpc));

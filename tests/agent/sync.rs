@@ -1,4 +1,4 @@
-//! Handlers that are given the state of the cluster, and what all handlers know of their agent.
+//! `sync` handlers, and the variables with the agent's RPC addresses.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ fn place() -> Place {
     place
 }
 
-/// The exit status of `handler sync`, and what it said.
+/// Runs `handler sync`; returns its exit status and output.
 fn status(agent: &Agent, args: &[&str]) -> (i32, String) {
     let finished = agent.ask(Kind::Cottar, &[&["handler sync"], args].concat());
     (finished.code, finished.stdout + &finished.stderr)
@@ -36,7 +36,7 @@ fn a_sync_on_demand_waits_for_its_run() {
     assert!(done, "{said}");
     assert_eq!(said.trim_end(), "NAME  END\na     exit status 0");
     assert_eq!(place.lines("ran")[2..], ["sync n1"]);
-    // All of them; the first status that is not 0 is that of the command.
+    // All handlers; the command exits with the first status that is not 0.
     fs::write(place.path("status"), "3").unwrap();
     let (code, said) = status(&agent, &["-format=json"]);
     assert_eq!(code, 3, "{said}");
@@ -61,7 +61,7 @@ fn a_sync_on_demand_waits_for_its_run() {
         assert_eq!(code, 1, "{said}");
         assert!(said.contains(words), "{said}");
     }
-    // It waits for what runs before it; what is paused is not waited for.
+    // The command waits for runs before its own, but not for a paused handler.
     assert!(agent.call("handler pause", &["b"]).0);
     let (code, said) = status(&agent, &["b"]);
     assert_eq!(code, 1, "{said}");
@@ -73,7 +73,7 @@ fn a_sync_on_demand_waits_for_its_run() {
     assert_eq!(code, 125, "{said}");
     assert!(said.contains("b     paused\na     exit status 0"), "{said}");
     assert!(agent.text().contains("time limit of 2s exceeded"));
-    // What is paused gets its sync when it goes on.
+    // The paused handler gets its sync when it is resumed.
     assert!(agent.call("handler resume", &["b"]).0);
     place.await_lines("ran", 7);
 }
@@ -107,7 +107,7 @@ fn the_members_of_a_sync_are_those_that_live() {
         .args(["-profile=local"])
         .join(&agent)
         .start();
-    // At once, for there is nobody to join, and again when there are others.
+    // At once, because there is no address to join, and again when another member is known.
     assert_eq!(place.await_lines("ran", 2), ["sync n1", "sync n1 n2"]);
     other.crash();
     agent.wait_for("EventMemberFailed: n2");
@@ -130,7 +130,7 @@ fn what_a_sync_has_told_is_not_told_again() {
     fs::write(place.path("status"), "0").unwrap();
     let agent = place.start();
     assert_eq!(place.await_lines("ran", 1), ["sync n1"]);
-    // The node's own join is gathered for a second.
+    // The node's own join is coalesced for a second.
     place.await_lines("others", 1);
     fire(&agent, "u");
     assert_eq!(place.await_lines("ran", 2)[1..], ["user "]);
@@ -147,7 +147,7 @@ fn clients_in_a_handler_ask_the_agent_that_runs_it() {
     let write = "env | grep -E '^(SERF_RPC|COTTAR_(IN_|RPC_))' | sort >$D/env; ";
     let ask = format!("{write} {COTTAR} members >$D/members 2>&1; mv $D/members $D/done");
     let handlers = json!([{"run": ask, "on": "user", "directory": "/"}]);
-    // By TCP, by the socket, and where the agent's own environment says something else.
+    // Over TCP, over the socket, and with variables in the agent's own environment.
     let place = Place::new(&handlers);
     let agent = place
         .spec("n1")
