@@ -1,5 +1,5 @@
-//! Judges of a history: each promise of the protocol is one function, and has a test that it can
-//! fail.
+//! Checkers of a run's history: one function for each promise of the protocol, each with a test that it
+//! can fail.
 
 mod events;
 mod limits;
@@ -29,7 +29,7 @@ use crate::history::{Record, Steady, What};
 type Verdict = Result<(), String>;
 /// An event's name and payload.
 type EventKey<'a> = (&'a [u8], &'a [u8]);
-/// One run of a node's program.
+/// One run of a node's process: the node, and the number of the run.
 type Life = (NodeId, u32);
 
 fn life(record: &Record) -> Life {
@@ -39,15 +39,15 @@ fn life(record: &Record) -> Life {
 /// Bounds that depend on the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Of each Serf queue.
+    /// Maximum depth of each Serf queue.
     pub queue_messages_max: usize,
-    /// Of a stream's life: the phases of gossip spec 2.9.5 one after the other.
+    /// Maximum age of a stream: the sum of the phases of gossip spec 2.9.5.
     pub stream_age_max: Duration,
-    /// Between two pings of a node that knows that it lacks something.
+    /// Time between two pings of a node that knows that it has missed events.
     pub hurried_ping: Duration,
 }
 
-/// All of them.
+/// Runs all checkers.
 pub fn check_all(history: &[Record], limits: &Limits) -> Verdict {
     incarnations_never_go_back(history)?;
     nobody_rises_by_stale_news(history)?;
@@ -79,7 +79,7 @@ fn final_lists(history: &[Record]) -> impl Iterator<Item = (NodeId, &Vec<Member>
     })
 }
 
-/// What was going on at each record.
+/// Each record with the steady period to which it belongs, if any.
 fn with_steady(history: &[Record]) -> impl Iterator<Item = (Option<Steady>, &Record)> {
     let mut steady = None;
     history.iter().map(move |record| {
@@ -97,7 +97,7 @@ fn lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
     ends.map(life).collect()
 }
 
-/// The nodes that behave as another program would.
+/// The nodes that simulate the reference or a liar.
 fn twisted(history: &[Record]) -> BTreeMap<NodeId, Twist> {
     let twists = history.iter().filter_map(|record| match record.what {
         What::Twisted(twist) => Some((record.node, twist)),
@@ -106,7 +106,7 @@ fn twisted(history: &[Record]) -> BTreeMap<NodeId, Twist> {
     twists.collect()
 }
 
-/// Of the lives at the end those of this program: what it promises it promises them.
+/// The lives at the end that run this program; its promises hold for them.
 fn own_lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
     let twisted = twisted(history);
     let mut lives = lives_at_the_end(history);
@@ -114,7 +114,7 @@ fn own_lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
     lives
 }
 
-/// Of the lives at the end those that tell no lies.
+/// The lives at the end that are not liars.
 fn honest_lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
     let twisted = twisted(history);
     let mut lives = lives_at_the_end(history);
@@ -131,7 +131,7 @@ fn living_names(history: &[Record]) -> BTreeSet<NodeName> {
     names.collect()
 }
 
-/// Two runs of one seed sent the same bytes at the same times.
+/// Checks that two runs of one seed sent the same bytes at the same times.
 pub fn runs_are_the_same(first: u64, second: u64) -> Verdict {
     if first == second {
         Ok(())

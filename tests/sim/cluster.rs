@@ -1,4 +1,4 @@
-//! Nodes in virtual time: drives each core as the shell would, and carries its bytes.
+//! Nodes in virtual time: drives each core as the agent does, and transports its bytes.
 
 mod bytes;
 mod liar;
@@ -29,20 +29,20 @@ use crate::history::{Depths, Record, Stop, What};
 use crate::network::{Network, Piece, Weather};
 use crate::trace;
 
-/// A host of the simulation; the node that runs on it may stop and start again.
+/// Index of a host of the simulation, whose node may stop and start again.
 pub type NodeId = usize;
 
-/// What a node is made of.
+/// The configuration of a node.
 #[derive(Clone)]
 pub struct Spec {
     pub config: Config,
     pub key: Option<Vec<u8>>,
     pub compression: bool,
-    /// Encryption is asked of others, and done (gossip spec 6.3).
+    /// Whether incoming gossip must be encrypted, and outgoing gossip is (gossip spec 6.3).
     pub verify_incoming: bool,
     pub verify_outgoing: bool,
     pub pace: Pace,
-    /// A leave does not make the snapshot forget.
+    /// Whether the snapshot keeps its content at a leave.
     pub rejoin_after_leave: bool,
 }
 
@@ -64,21 +64,21 @@ impl Spec {
     }
 }
 
-/// What a host keeps over restarts of its node.
+/// The files of a host, which survive restarts of its node.
 #[derive(Default)]
 pub struct Disk {
     /// The snapshot file, if the node has one.
     pub snapshot: Option<Vec<u8>>,
-    /// What the keyring file holds; it is written where the configuration wants one.
+    /// The content of the keyring file, if the configuration has one.
     pub keyring: Option<Vec<Key>>,
-    /// Nothing can be written.
+    /// Whether all writes fail.
     pub full: bool,
 }
 
-/// Time that a write of the keyring file takes.
+/// How long a write of the keyring file takes.
 const WRITE_TIME: Duration = Duration::from_millis(3);
 
-/// A name that is known to be good.
+/// Makes a node name from text that is known to be valid.
 pub fn node_name(name: &str) -> NodeName {
     NodeName::new(name.as_bytes()).unwrap()
 }
@@ -89,7 +89,7 @@ pub fn host_addr(number: usize) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(ip), 7946)
 }
 
-/// Something that reaches a node, at once or when it is no longer paused.
+/// An input of a node, which is delivered when the node is not paused.
 enum Incoming {
     Datagram {
         from: SocketAddr,
@@ -119,7 +119,7 @@ enum Incoming {
     HandlerEnded,
 }
 
-/// What a command was, until it ends.
+/// The kind of a pending command.
 enum Asked {
     Join {
         retry: Option<Command>,
@@ -147,18 +147,18 @@ pub struct Node {
     pub host_up: bool,
     pub paused: bool,
     pub stopped: Option<Stop>,
-    /// How the life before this one ended.
+    /// How the previous life ended.
     pub before: Option<Stop>,
     pub handlers: Handlers,
     pub disk: Disk,
     inbox: VecDeque<Incoming>,
     wake: Option<Instant>,
-    /// Every stream of this life: connection and side.
+    /// The connection and side of each stream of this life.
     streams: BTreeMap<StreamId, (u64, usize)>,
     next_inbound: u64,
-    /// Whether somebody has opened a stream to it.
+    /// Whether another node has opened a stream to it.
     called: bool,
-    /// Whom it tries to join until somebody answers.
+    /// The nodes that it tries to join until one answers.
     pub calling: Vec<NodeId>,
     /// Datagrams that it has sent in this life.
     datagrams: u64,
@@ -187,7 +187,7 @@ impl Node {
     }
 }
 
-/// Something due at an instant.
+/// A scheduled occurrence.
 enum Happening {
     Datagram {
         to: NodeId,
@@ -201,12 +201,12 @@ enum Happening {
     Wake {
         node: NodeId,
     },
-    /// A node that sends user events and queries at ticks alone has its next one.
+    /// The next gossip tick of a node that sends user events and queries only at ticks.
     Tick {
         node: NodeId,
         life: u32,
     },
-    /// A liar makes something up.
+    /// A liar invents a message.
     Invention {
         node: NodeId,
         life: u32,
@@ -230,7 +230,7 @@ enum Happening {
 
 struct Scheduled {
     at: Instant,
-    /// 0: something arrives; 1: a deadline, which yields to all that arrives at the same instant.
+    /// 0: an arrival; 1: a deadline, which comes after all arrivals of the same instant.
     class: u8,
     sequence: u64,
     what: Happening,
@@ -258,7 +258,7 @@ impl Ord for Scheduled {
     }
 }
 
-/// Figures of a run.
+/// Counters of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Traffic {
     pub inputs: u64,
@@ -282,7 +282,7 @@ pub struct Sim {
     pub results: BTreeMap<CommandId, (Instant, CommandResult)>,
     pub returned: BTreeMap<CommandId, Vec<(Instant, QueryRecord)>>,
     pub traffic: Traffic,
-    /// Keep a history and look into the nodes after each input. Off for very large clusters.
+    /// Whether to keep a history and inspect the nodes after each input. Off for very large clusters.
     pub observing: bool,
     /// Nodes that behave as another program would.
     pub twisted: BTreeMap<NodeId, Twisted>,
@@ -400,14 +400,14 @@ impl Sim {
         self.after_input(id);
     }
 
-    /// Makes a node behave as another program would, from now on and in all its lives.
+    /// Makes a node simulate another program, from now on and in all its lives.
     pub fn twist(&mut self, id: NodeId, twist: Twist) {
         let twisted = Twisted::new(twist, &self.nodes[id].spec);
         self.twisted.insert(id, twisted);
         self.record(id, What::Twisted(twist));
     }
 
-    /// Whether a node behaves like the reference.
+    /// Whether a node simulates the reference.
     fn is_reference(&self, id: NodeId) -> bool {
         let twist = self.twisted.get(&id).map(|twisted| twisted.twist);
         twist == Some(Twist::Reference)
@@ -461,7 +461,7 @@ impl Sim {
         ignore_old: bool,
         retry: bool,
     ) -> CommandId {
-        // As the agent's `-retry-join` does it, and the reference's does not.
+        // Like the agent's `-retry-join`, and unlike the reference's.
         let goes_on =
             retry && self.is_up(id) && self.serf(id).continues() && !self.is_reference(id);
         let ignore_old = ignore_old && !goes_on;
@@ -526,8 +526,8 @@ impl Sim {
 
     // --- fate --------------------------------------------------------------------------------
 
-    /// The process ends without a word; its kernel resets its connections, or, if the whole host
-    /// goes down, nobody says anything any more.
+    /// Kills the process; its kernel resets its connections. If the whole host goes down, the peers get
+    /// no reset.
     pub fn crash(&mut self, id: NodeId, host_too: bool) {
         if host_too {
             self.nodes[id].host_up = false;
@@ -571,7 +571,7 @@ impl Sim {
         }
     }
 
-    /// As SIGSTOP: what arrives waits in the kernel.
+    /// Stops the process, as SIGSTOP does: arriving data waits in the kernel.
     pub fn pause(&mut self, id: NodeId) {
         if self.nodes[id].serf.is_some() && !self.nodes[id].paused {
             self.nodes[id].paused = true;
@@ -579,14 +579,14 @@ impl Sim {
         }
     }
 
-    /// As SIGCONT.
+    /// Continues the process, as SIGCONT does.
     pub fn resume(&mut self, id: NodeId) {
         if !std::mem::take(&mut self.nodes[id].paused) {
             return;
         }
         self.nodes[id].resumed_at = self.now;
         self.record(id, What::Resumed);
-        // One turn reads all that waits before anything else is done.
+        // The first turn of the loop reads all waiting data before anything else.
         while let Some(input) = self.nodes[id].inbox.pop_front() {
             self.give(id, input);
         }

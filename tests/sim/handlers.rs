@@ -1,7 +1,7 @@
 //! Handlers of a simulated node: the real queue decides what runs next, the seed how long it takes.
 //!
-//! Beside the queue, the events are kept in the order in which the core gave them. Whatever the queue
-//! starts must be the next of them, with its text and its environment.
+//! The events are also kept in the order in which the core delivered them. Each run that the queue starts
+//! must be for the next of them, with its input and its environment.
 
 use std::collections::VecDeque;
 
@@ -15,15 +15,15 @@ use cottar::time::{Duration, Instant};
 /// How long handlers run.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
-    /// Each as long as this.
+    /// All runs take this long.
     Fixed(Duration),
-    /// The first as long as this, the others a millisecond.
+    /// The first run takes this long, all others a millisecond.
     FirstOnly(Duration),
-    /// Mostly up to the first, now and then up to the second.
+    /// Most runs take up to the first duration, some up to the second.
     Drawn(Duration, Duration),
 }
 
-/// The queue of a node's handlers, and the run that is under way.
+/// The handler queue of a node, and the current run.
 pub struct Handlers {
     pace: Pace,
     queue: HandlerQueue,
@@ -46,7 +46,7 @@ impl Handlers {
         }
     }
 
-    /// An event for the handlers; returns its place in the order.
+    /// Queues an event; returns its position in the order.
     pub fn push(&mut self, event: Event, now: Instant) -> u64 {
         let order = self.next_order;
         self.next_order += 1;
@@ -55,7 +55,7 @@ impl Handlers {
         order
     }
 
-    /// Starts the next run if there is one; returns its place and how long it will take.
+    /// Starts the next run, if any; returns its position and its duration.
     pub fn start(&mut self, serf: &Serf, rng: &mut Rng, now: Instant) -> Option<(u64, Duration)> {
         let local = Local::alone(serf.local_name(), serf.tags());
         let invocation = self.queue.poll_invocation(local, now)?;
@@ -101,7 +101,7 @@ impl Handlers {
         Some((order, time))
     }
 
-    /// The run is over and wrote this; returns its place, its event, and its answer if it has one.
+    /// Ends the run with this output; returns its position, its event, and its answer, if any.
     pub fn end(&mut self, output: String) -> Option<(u64, Event, Option<Answer>)> {
         let (order, event, duration) = self.running.take()?;
         let outcome = Outcome {
@@ -114,17 +114,17 @@ impl Handlers {
         Some((order, event, answer))
     }
 
-    /// Which queries there are handlers for.
+    /// The queries for which there are handlers.
     pub fn wanted_queries(&self) -> QueryHandlers {
         self.queue.query_handlers()
     }
 
-    /// A query for which nothing runs any more.
+    /// Takes a query whose handlers have all ended.
     pub fn handled_query(&mut self) -> Option<(LamportTime, u32)> {
         self.queue.poll_handled_query()
     }
 
-    /// Events that wait, the running one not counted.
+    /// The number of waiting events, without the running one.
     pub fn waiting(&self) -> usize {
         self.queue.len()
     }

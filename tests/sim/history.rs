@@ -1,4 +1,4 @@
-//! What happened in a run, for the checkers.
+//! The history of a run, for the checkers.
 
 use std::net::SocketAddr;
 
@@ -36,65 +36,65 @@ pub struct Depths {
     pub event: usize,
 }
 
-/// What is promised while nobody comes, goes or is cut off.
+/// The promises of a steady period, in which no node starts, stops or is cut off.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Steady {
-    /// Chance that a datagram is lost.
+    /// Probability that a datagram is lost.
     pub loss: f64,
-    /// By then an event has reached everybody, if that is promised.
+    /// The time by which an event must reach all nodes, if that is promised.
     pub bound: Option<Duration>,
-    /// And nearly always by then.
+    /// The time by which an event should nearly always reach all nodes.
     pub hoped: Duration,
-    /// Whether each query reaches everybody by its deadline, not only nearly always.
+    /// Whether each query must reach all its nodes by its deadline, instead of nearly always.
     pub queries_reach_all: bool,
-    /// Whether the events of one node come in order.
+    /// Whether the events of one node must arrive in order.
     pub in_order: bool,
 }
 
-/// What a node has done in this life because of what others say of events and queries.
+/// The work that messages of others about events and queries have caused in this life of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
     pub datagrams: u64,
-    /// Exchanges of states to repair.
+    /// Exchanges of states for repair.
     pub exchanges: u64,
-    /// Pings to repair.
+    /// Pings for repair.
     pub pings: u64,
-    /// Repeated queries that it has answered again.
+    /// Repeated queries that the node has answered again.
     pub answers: u64,
 }
 
-/// What happened. Some of it is only for who reads a history.
+/// What happened. Some variants only help the reader of a history.
 #[derive(Clone, Debug)]
 #[allow(dead_code)]
 pub enum What {
     Started {
         name: NodeName,
         addr: SocketAddr,
-        /// With a memory of the life before this one.
+        /// Whether it continues from the snapshot of the previous life.
         continues: bool,
     },
-    /// The node behaves as another program would, in all its lives.
+    /// The node simulates another program, in all its lives.
     Twisted(Twist),
     Stopped(Stop),
     Paused,
     Resumed,
-    /// A record of the membership layer is new or changed.
+    /// A record of the membership layer was added or changed.
     Known {
         about: NodeName,
         addr: SocketAddr,
         incarnation: u32,
         state: NodeState,
     },
-    /// A record of the membership layer is gone.
+    /// A record of the membership layer was dropped.
     Dropped {
         about: NodeName,
     },
-    /// A member is new or has another status; `None`: it is gone.
+    /// A member was added or changed its status; `None`: it was removed.
     Status {
         about: NodeName,
         status: Option<MemberStatus>,
     },
-    /// The core gave an event to handlers; `order` counts those of a life.
+    /// The core handed an event to handlers; `order` counts the events of a life.
     Delivered {
         order: u64,
         event: Event,
@@ -105,18 +105,18 @@ pub enum What {
     HandlerEnded {
         order: u64,
     },
-    /// A join reached somebody. Events before this time of the event clock may have been skipped,
-    /// as it asked for.
+    /// A join succeeded. As requested by the join, events below this time of the event clock may have
+    /// been skipped.
     Joined {
         skipped_before: u64,
         /// Who answered.
         contacts: Vec<NodeId>,
         asked_at: Instant,
         ignores_old: bool,
-        /// Somebody opened a stream to it before.
+        /// Whether another node had opened a stream to it before.
         called: bool,
     },
-    /// A liar has told somebody of a user event of this time.
+    /// A liar has sent a user event with this time to a node.
     Invented {
         ltime: LamportTime,
     },
@@ -131,10 +131,10 @@ pub enum What {
         ltime: LamportTime,
         id: u32,
         deadline: Instant,
-        /// Who should acknowledge it, as far as it runs; nobody if the asker does not care.
+        /// The nodes that must acknowledge it if they run; empty if the query does not ask for acks.
         acks: Vec<NodeId>,
     },
-    /// Something came back for a query.
+    /// An ack or an answer to a query arrived.
     Returned {
         command: CommandId,
         record: QueryRecord,
@@ -146,24 +146,24 @@ pub enum What {
         deadline: Instant,
         sent: bool,
     },
-    /// The chaos is over: no loss, no cuts, nobody crashes any more.
+    /// The end of the chaos: no more loss, cuts or crashes.
     Calm,
-    /// From here on, or no more, events and queries are all that happens.
+    /// The beginning or the end (`None`) of a steady period, in which only events and queries happen.
     Steady(Option<Steady>),
-    /// What a node has spent so far. `quiet`: since the last such record nobody fired or asked anything.
+    /// The work of a node so far. `quiet`: no events or queries were sent since the last such record.
     Spent {
         spent: Spent,
         quiet: bool,
     },
-    /// A queue got deeper than ever, or this is the end.
+    /// A queue reached a new maximum depth, or the run ended.
     Queues {
         depths: Depths,
         end: bool,
     },
-    /// A stream ended after this time.
+    /// A stream ended at this age.
     StreamAge {
         age: Duration,
     },
-    /// At the end: a living node's list.
+    /// At the end: the member list of a running node.
     Members(Vec<Member>),
 }

@@ -1,4 +1,4 @@
-//! Stories of keys that change while the cluster runs.
+//! Stories of key changes in a running cluster.
 
 use cottar::serf::{
     Command, CommandId, CommandResult, Event, KeyReport, MemberEventKind, MemberStatus, RawKey,
@@ -45,7 +45,7 @@ fn raw(key: &[u8]) -> RawKey {
     RawKey(key.to_vec())
 }
 
-/// Nobody was told of anybody's failure or leave.
+/// Checks that no node has delivered a failure or a leave.
 fn nobody_was_lost(sim: &Sim) {
     for record in &sim.history {
         if let What::Delivered {
@@ -71,7 +71,7 @@ fn fire(sim: &mut Sim, from: usize, event: &str) {
 #[test]
 fn a_key_is_rotated_although_a_node_is_slow() {
     let mut sim = encrypted(1, 6);
-    // Longer than the command waits, shorter than it takes to be held dead.
+    // Longer than the command waits, and shorter than the failure detection takes.
     sim.pause(4);
     let slow = run(&mut sim, Command::InstallKey(raw(&NEW)));
     assert_eq!(slow.error.as_deref(), Some("5/6 nodes reported success"));
@@ -89,7 +89,7 @@ fn a_key_is_rotated_although_a_node_is_slow() {
         let written: Vec<_> = written.iter().map(|key| key.as_bytes()).collect();
         assert_eq!(written, [&NEW[..]]);
     }
-    // Who starts again has the new key from its file.
+    // A restarted node gets the new key from its file.
     sim.crash(2, false);
     sim.start(2);
     agree(&mut sim, secs(30));
@@ -118,8 +118,8 @@ fn a_full_disk_is_told_and_overcome() {
 #[test]
 fn a_cluster_goes_from_plaintext_to_encryption() {
     let mut sim = recording_cluster(3, 5, Weather::fair(), &|_| {});
-    // What each node is told in the three rounds: encrypt nothing but understand both; encrypt;
-    // take nothing else any more.
+    // The settings of the three rounds: send plaintext and accept both; encrypt; accept only
+    // encrypted gossip.
     for (round, (verify_outgoing, verify_incoming)) in [(false, false), (true, false), (true, true)]
         .into_iter()
         .enumerate()
@@ -136,7 +136,7 @@ fn a_cluster_goes_from_plaintext_to_encryption() {
         }
     }
     nobody_was_lost(&sim);
-    // Now strangers without the key are kept out, on both ways.
+    // From now on, gossip without the key is refused, in datagrams and streams.
     let before = sim.serf(0).swim().counters().dropped_undecryptable;
     let stranger = sim.add(Spec::lan("stranger", host_addr(5)));
     sim.start(stranger);

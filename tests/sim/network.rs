@@ -1,4 +1,4 @@
-//! What lies between the nodes: links that lose, double, delay and are cut, and streams.
+//! The simulated network: links that lose, duplicate and delay datagrams or are cut, and streams.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,24 +8,24 @@ use cottar::time::{Duration, Instant};
 
 use crate::cluster::NodeId;
 
-/// How good all links are.
+/// The quality of all links.
 #[derive(Clone, Debug)]
 pub struct Weather {
-    /// Every datagram and every piece of a stream takes at least this long.
+    /// Minimum delay of a datagram or a piece of a stream.
     pub latency: Duration,
-    /// And up to this much longer, drawn for each.
+    /// Maximum additional delay, drawn for each.
     pub jitter: Duration,
-    /// Chance that a datagram is lost, or that a piece of a stream has to be sent again.
+    /// Probability that a datagram is lost, or that a piece of a stream must be retransmitted.
     pub loss: f64,
-    /// Chance that a datagram arrives twice.
+    /// Probability that a datagram arrives twice.
     pub duplication: f64,
-    /// Chance that a datagram is held up, so that later ones overtake it.
+    /// Probability that a datagram is delayed, so that later ones overtake it.
     pub reordering: f64,
-    /// For how long at most.
+    /// The maximum of that delay.
     pub hold_up: Duration,
-    /// Chance that a piece of a stream breaks it.
+    /// Probability that a piece of a stream breaks the connection.
     pub stream_break: f64,
-    /// Chance that a connection is refused although somebody listens.
+    /// Probability that a connection is refused although the peer listens.
     pub refusal: f64,
     /// Streams arrive in pieces of at most this size.
     pub piece_bytes_max: usize,
@@ -86,30 +86,30 @@ pub struct Connection {
 /// One side of a connection, as its kernel sees it.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// Whose; `None` if there is no such host.
+    /// The node; `None` if there is no such host.
     pub node: Option<NodeId>,
-    /// In which of its lives.
+    /// The life of the node to which this end belongs.
     pub life: u32,
-    /// What core and shell call it; `None` before it is accepted.
+    /// The stream's id in the core; `None` before the connection is accepted.
     pub stream: Option<StreamId>,
     /// Neither closed by its owner nor ended by the other side.
     pub open: bool,
-    /// May be written to.
+    /// Whether the owner may write to it.
     pub connected: bool,
-    /// Since when its owner knows it.
+    /// When the owner opened or accepted it.
     pub since: Instant,
 }
 
-/// One direction of a connection: in order, whatever happens.
+/// One direction of a connection, which keeps the order of its data.
 #[derive(Default)]
 pub struct Lane {
-    /// What is under way, and when it may arrive.
+    /// Data in flight, with the earliest time of arrival.
     pub pieces: VecDeque<(Instant, Piece)>,
     /// No later piece arrives before this.
     pub last_due: Instant,
     /// An arrival is scheduled.
     pub scheduled: bool,
-    /// Since when nothing came through.
+    /// Since when nothing has arrived.
     pub stuck_since: Option<Instant>,
 }
 
@@ -124,9 +124,9 @@ pub enum Piece {
     Reset,
 }
 
-/// A kernel gives up after this time without any answer.
+/// The time without an answer after which a kernel gives a connection up.
 pub const KERNEL_PATIENCE: Duration = Duration::from_secs(127);
-/// Time until a kernel sends a piece again.
+/// The time after which a kernel retransmits a piece.
 pub const RETRANSMISSION: Duration = Duration::from_millis(200);
 
 /// All links and connections.
@@ -147,12 +147,12 @@ impl Network {
         }
     }
 
-    /// Nothing gets from one node to the other any more; cuts add up.
+    /// Cuts the link from one node to the other; cuts are counted.
     pub fn cut(&mut self, from: NodeId, to: NodeId) {
         *self.cuts.entry((from, to)).or_insert(0) += 1;
     }
 
-    /// Takes one cut back.
+    /// Removes one cut.
     pub fn mend(&mut self, from: NodeId, to: NodeId) {
         if let Some(count) = self.cuts.get_mut(&(from, to)) {
             *count -= 1;
@@ -162,7 +162,7 @@ impl Network {
         }
     }
 
-    /// Takes all cuts back.
+    /// Removes all cuts.
     pub fn mend_all(&mut self) {
         self.cuts.clear();
     }
@@ -201,7 +201,7 @@ impl Network {
         delay
     }
 
-    /// How long a piece of a stream takes, with what the kernels send again.
+    /// The delay of a piece of a stream, including retransmissions.
     pub fn piece_delay(&self, rng: &mut Rng) -> Duration {
         let weather = &self.weather;
         let mut delay = weather.latency + rng.duration_below(weather.jitter);
@@ -225,7 +225,7 @@ impl Network {
         id
     }
 
-    /// Forgets a connection of which nothing is left.
+    /// Removes a connection whose two ends are closed.
     pub fn forget_if_over(&mut self, id: u64) {
         let over = self.connections.get(&id).is_some_and(|connection| {
             connection.ends.iter().all(|end| !end.open)

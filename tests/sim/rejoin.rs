@@ -1,4 +1,4 @@
-//! Stories of nodes that find back from their snapshots.
+//! Stories of nodes that rejoin from their snapshots.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub fn recording_cluster(
             sim.join(host, &[0], true, true);
         }
     }
-    // Whose join is under way may be in all lists, and is no member for itself.
+    // During its join, a node may be in all lists before it considers itself a member.
     let is_member = |sim: &Sim, id| {
         let joined = |record: &Record| matches!(record.what, What::Joined { .. });
         id == 0 || sim.history.iter().any(|r| r.node == id && joined(r))
@@ -70,8 +70,8 @@ fn fire_within(sim: &mut Sim, id: NodeId, event: &str, ids: &[NodeId]) {
     assert!(reached, "{event} does not reach all");
 }
 
-/// Nodes with a snapshot hear each user event once, over all their lives up to a leave, which makes
-/// them forget. (Names and payloads are unique in a run.)
+/// Checks that nodes with a snapshot get each user event once, over all their lives up to a leave, which
+/// clears the snapshot. Names and payloads are unique in a run.
 pub fn nothing_is_heard_again(history: &[Record], recording: &[NodeId]) -> Result<(), String> {
     let mut heard = BTreeSet::new();
     let mut forgetful = BTreeSet::new();
@@ -108,7 +108,7 @@ fn what_is_heard_again_is_seen() {
     fire(&mut sim, 0, "seen");
     nothing_twice(&sim);
     sim.crash(1, false);
-    // Without its file the node knows nothing of what it heard.
+    // Without its file, the node does not know which events it has handled.
     sim.nodes[1].disk.snapshot = Some(Vec::new());
     sim.start(1);
     sim.join(1, &[0], false, true);
@@ -136,7 +136,7 @@ fn a_whole_cluster_crashes_and_finds_back() {
         }
         agree(&mut sim, secs(60));
         fire(&mut sim, 3, "after");
-        // Whatever push/pulls repeat has its time to come.
+        // Gives push/pulls time to repeat events.
         sim.run_for(secs(60));
         nothing_twice(&sim);
         close(sim);
@@ -198,8 +198,8 @@ fn who_left_on_purpose_stays_away() {
     assert_eq!(sim.serf(0).stats().left, 1);
 }
 
-/// The swarm's seeds 1656, 1799 and 2550: the cluster is split, both halves hold the other failed, and
-/// all restart. Their files say who had failed.
+/// Seeds 1656, 1799 and 2550 of the swarm: the cluster is split, each half has marked the other as failed,
+/// and all nodes restart. Their snapshots record the failed members.
 #[test]
 fn halves_that_restart_apart_find_each_other() {
     for seed in 0..4 {
@@ -218,7 +218,7 @@ fn halves_that_restart_apart_find_each_other() {
         assert!(forgotten(&sim));
         fire_within(&mut sim, 0, "apart", &one);
         sim.network.mend_all();
-        // Each of six draws one of three with certainty every 30 s.
+        // Every 30 s, each of six nodes reconnects to one of three.
         agree(&mut sim, secs(60));
         assert!(sim.run_until(secs(60), |sim| all_heard(sim, "apart")));
         nothing_twice(&sim);
@@ -226,7 +226,7 @@ fn halves_that_restart_apart_find_each_other() {
     }
 }
 
-/// The hosts of a whole cluster come up before its network does.
+/// All hosts of a cluster start before the network is up.
 #[test]
 fn a_network_that_comes_up_last_leaves_nobody_alone() {
     let mut sim = recording_cluster(11, 4, Weather::fair(), &|_| {});
@@ -250,7 +250,7 @@ fn a_torn_file_is_good_enough() {
     sim.run_for(secs(2));
     sim.crash(1, false);
     let file = sim.nodes[1].disk.snapshot.as_mut().unwrap();
-    // As the shell repairs it: the fragment is cut off.
+    // The agent repairs the file in the same way: it cuts off the fragment.
     file.truncate(file.len() - 3);
     while file.last() != Some(&b'\n') {
         file.pop();

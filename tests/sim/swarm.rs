@@ -1,4 +1,4 @@
-//! Random clusters through random misfortune, then calm; every promise is checked for every seed.
+//! Random clusters with random faults, then a calm period; all promises are checked for every seed.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,29 +22,29 @@ mod peers;
 
 use bound::{BAD_LUCK, convergence_bound};
 
-/// What a seed's run came to.
+/// The results of one seed's run.
 #[derive(Clone, Copy, Debug)]
 struct Outcome {
     nodes: usize,
     fingerprint: u64,
-    /// From calm to agreement.
+    /// Time from the beginning of the calm period to agreement.
     settled_in: Duration,
     bound: Duration,
     datagrams: u64,
-    /// Pairs of an event and a node in the steady time, and late ones.
+    /// Pairs of event and node in the steady period, and how many were late.
     events: Lateness,
-    /// Pairs of a query and a node in the steady time, and ones without an ack.
+    /// Pairs of query and node in the steady period, and how many lack an ack.
     queries: Lateness,
-    /// Answers to queries in the steady time, and ones that did not come back.
+    /// Answers to queries in the steady period, and how many did not arrive.
     answers: Lateness,
-    /// Chance that a datagram got lost in the steady time.
+    /// Probability of datagram loss in the steady period.
     loss: f64,
 }
 
-/// Nodes that a started one is told to join, at most.
+/// Maximum number of addresses that a started node joins.
 const TARGETS_MAX: usize = 3;
 
-/// Something that ends by itself.
+/// The end of a temporary fault.
 enum Undo {
     Mend(Vec<(NodeId, NodeId)>),
     Resume(NodeId),
@@ -53,19 +53,19 @@ enum Undo {
 
 struct Swarm {
     sim: Sim,
-    /// Draws the misfortunes; the network has its own.
+    /// Generator for the faults; the network has its own generator.
     rng: Rng,
-    /// Draws who is thrown out by whom, in clusters where that is done.
+    /// Generator for forced leaves, in clusters that have them.
     throws_out: Option<Rng>,
-    /// Draws what the delivery of events is tried by.
+    /// Generator for the tests of event delivery.
     tries: Rng,
     undo: Vec<(Instant, Undo)>,
     payloads: u64,
-    /// Hosts whose nodes run when the chaos begins. There may be more.
+    /// Number of hosts whose nodes run when the chaos begins; there may be further hosts.
     hosts: usize,
 }
 
-/// A node as the seed wants it.
+/// Draws the configuration of a node.
 fn drawn_spec(rng: &mut Rng, name: &str, addr: SocketAddr, base: &Spec) -> Spec {
     let mut spec = base.clone();
     spec.config.name = node_name(name);
@@ -83,7 +83,7 @@ fn drawn_spec(rng: &mut Rng, name: &str, addr: SocketAddr, base: &Spec) -> Spec 
     spec
 }
 
-/// What all nodes of a cluster have in common.
+/// Draws the configuration that all nodes of a cluster share.
 fn drawn_base(rng: &mut Rng) -> Spec {
     let mut base = Spec::lan("base", host_addr(0));
     if rng.chance(0.2) {
@@ -112,7 +112,7 @@ impl Swarm {
         };
         let base = drawn_base(&mut rng);
         let mut sim = Sim::new(seed, Weather::fair());
-        // Of its own, so that who has a snapshot changes nothing else.
+        // A generator of its own, so that drawing snapshots does not change other draws.
         let mut files = Rng::new(seed ^ 0xf11e);
         for host in 0..hosts {
             let spec = drawn_spec(&mut rng, &format!("node-{host}"), host_addr(host), &base);
@@ -153,7 +153,7 @@ impl Swarm {
         Ok(self.sim.now.since(from))
     }
 
-    /// All nodes, one after the other.
+    /// Starts all nodes, one after the other.
     fn form(&mut self) -> Result<(), String> {
         for id in 0..self.hosts {
             self.sim.start(id);
@@ -196,7 +196,7 @@ impl Swarm {
         self.sim.join(id, &others, true, true);
     }
 
-    /// Some running nodes, as somebody would write them behind `-retry-join`.
+    /// Some running nodes, for `-retry-join`.
     fn some_others(&mut self, id: NodeId) -> Vec<NodeId> {
         let mut others = self.sim.up();
         others.retain(|&other| other != id);
@@ -210,7 +210,7 @@ impl Swarm {
         up[self.rng.below(up.len())]
     }
 
-    /// Whether the chaos has left nobody (seed 1342).
+    /// Whether no node is running after the chaos (seed 1342).
     fn is_deserted(&self) -> bool {
         self.sim.up().is_empty()
     }
@@ -246,7 +246,7 @@ impl Swarm {
         self.sim.query(id, params);
     }
 
-    /// One misfortune, or something that people do.
+    /// Causes one fault or one action of an operator.
     fn happen(&mut self) {
         let up = self.sim.up().len();
         match self.rng.below(100) {
@@ -292,7 +292,7 @@ impl Swarm {
         }
     }
 
-    /// Somebody throws out a node, be it alive, gone or on its way back, here or on the other side.
+    /// Forces a node to leave, whether it is alive, failed or rejoining, on either side of a partition.
     fn maybe_throw_out(&mut self) {
         let Some(rng) = &mut self.throws_out else {
             return;
@@ -360,8 +360,9 @@ impl Swarm {
         }
     }
 
-    /// Waits for events that gossip no longer carries. In the worst case the one that still knows an event
-    /// must meet the one that lacks it: each of the two picks the other with 1 / (n - 1), each round.
+    /// Waits for events that gossip no longer carries. In the worst case, the only node that knows an event
+    /// must exchange states with the one that lacks it: each of them picks the other with probability 1 / (n
+    /// - 1) per round.
     fn let_events_arrive(&mut self, config: &Config) {
         let others = (self.sim.nodes.len() - 1) as f64;
         let rounds = (BAD_LUCK.ln() / (2.0 * (1.0 - 1.0 / others).ln())).ceil() as u32;
@@ -374,7 +375,7 @@ impl Swarm {
         }
     }
 
-    /// No misfortune any more. Who is down stays down.
+    /// Ends all faults. Stopped nodes stay stopped.
     fn calm(&mut self) {
         self.undo
             .retain(|(_, undo)| !matches!(undo, Undo::Start(_)));
@@ -387,8 +388,8 @@ impl Swarm {
         self.sim.record(first, What::Calm);
     }
 
-    /// Waits for joins that began before the calm: some of their targets may have been out of reach, and
-    /// one that answers is enough for them (seeds 1334 and 2834).
+    /// Waits for joins that began before the calm period: some of their targets may have been unreachable,
+    /// and a join succeeds when one of them answers (seeds 1334 and 2834).
     fn end_joins(&mut self) {
         if self.sim.nodes.iter().any(|node| !node.calling.is_empty()) {
             let timeout = self.sim.nodes[0].spec.config.swim.stream_timeout;
@@ -397,9 +398,9 @@ impl Swarm {
         }
     }
 
-    /// Joins parts of the cluster that nobody could find by what the nodes know: nodes that restarted
-    /// without a snapshot or are held for left, and whose lists of whom to join name only nodes that
-    /// are gone. An operator has to name somebody who runs.
+    /// Joins parts of the cluster that cannot find each other: nodes that restarted without a snapshot or
+    /// that others list as left, and whose join addresses are all of stopped nodes. Here an operator has to
+    /// name a running node.
     fn introduce(&mut self) {
         let islands = self.sim.islands();
         for island in islands.iter().skip(1) {
@@ -419,7 +420,7 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
     let hosts = swarm.sim.nodes.len();
     let bound = convergence_bound(&config, hosts);
     let settled_in = swarm.settle(bound)?;
-    // It must hold: through the next rounds of probing and exchanging, and with something going on.
+    // The agreement must last through further rounds of probes and exchanges, with events.
     swarm.fire();
     swarm.ask();
     swarm.sim.run_for(config.swim.push_pull_interval * 4);
@@ -434,7 +435,7 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
         loss = swarm.steady();
         swarm.let_events_arrive(&config);
     }
-    // Lost datagrams may have made two nodes hold each other failed (seed 555).
+    // Lost datagrams may have made two nodes mark each other as failed (seed 555).
     swarm.settle(bound)?;
     swarm.let_liars_invent(Inventions::Refused);
     swarm.sim.record_spending(false);
@@ -443,7 +444,7 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
     swarm.sim.finish();
     let limits = Limits {
         queue_messages_max: config.queue_depth_max,
-        // An exchange's dial, write and read, or the longest probe's fallback ping.
+        // The dial, write and read of an exchange, or the TCP fallback ping of the longest probe.
         stream_age_max: (config.swim.stream_timeout * 3)
             .max(config.swim.probe_interval * config.swim.awareness_max),
         hurried_ping: config.swim.gossip_interval / 2,
@@ -465,7 +466,7 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
     })
 }
 
-/// Runs a seed, every eighth one twice; a panic is a failure of that seed.
+/// Runs a seed, every eighth one twice to compare the runs; a panic is a failure of the seed.
 fn judge(seed: u64) -> Result<Outcome, String> {
     let run = || {
         catch_unwind(AssertUnwindSafe(|| run_seed(seed))).unwrap_or_else(|panic| {
@@ -489,7 +490,7 @@ fn variable(name: &str) -> Option<u64> {
     )
 }
 
-/// How many seeds the swarm runs if nobody says.
+/// Default number of seeds.
 const SEEDS: u64 = 64;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Prints what nodes log, with virtual time and the node in front, if `COTTAR_SIM_LOG` asks for it.
+//! Prints the nodes' logs with virtual time and node name, if `COTTAR_SIM_LOG` is set.
 
 use std::cell::RefCell;
 use std::sync::Once;
@@ -29,7 +29,7 @@ impl Log for Trace {
     fn flush(&self) {}
 }
 
-/// Installs the printer, once, if it is wanted.
+/// Installs the logger once, if `COTTAR_SIM_LOG` is set.
 pub fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -42,7 +42,7 @@ pub fn init() {
     });
 }
 
-/// Says who logs from here on.
+/// Sets the time and the node of the following log lines.
 pub fn at(now: Instant, node: &str) {
     if log::max_level() > LevelFilter::Off {
         WHERE.with_borrow_mut(|place| {

@@ -1,4 +1,4 @@
-//! Each of the checkers of the delivery spec can fail.
+//! Tests that each checker of the delivery spec can fail.
 
 use super::tests::{asked, at, both, delivered, ending, joined, member, started, user, with};
 use super::*;
@@ -21,7 +21,7 @@ pub(super) fn fired(millis: u64, node: NodeId, payload: &str) -> Record {
     at(millis, node, fired)
 }
 
-/// Node 1 stops and starts again; in the end both nodes run.
+/// A history in which node 1 stops and starts again, and both nodes run at the end.
 pub(super) fn restarted(continues: bool, before: Vec<Record>, after: Vec<Record>) -> Vec<Record> {
     let again = What::Started {
         name: cluster_name("b"),
@@ -65,9 +65,9 @@ fn an_event_missed_for_good_is_seen() {
     let heard = in_life(1, delivered(300, 1, 0, user(7, "x")));
     run(true, vec![heard]).unwrap();
     run(false, vec![]).unwrap();
-    // Nobody remembers it any more.
+    // No node remembers the event any more.
     run(true, vec![delivered(400, 0, 1, user(519, "y"))]).unwrap();
-    // It was skipped by the first join.
+    // The first join skipped the event.
     let mut skipped = restarted(
         true,
         vec![at(2, 1, joined(8, &[0]))],
@@ -117,7 +117,7 @@ pub(super) const STEADY: Steady = Steady {
     in_order: true,
 };
 
-/// Both nodes run, and this happens in a steady time.
+/// A history in which both nodes run and `news` happens in a steady period.
 pub(super) fn steadily(steady: Steady, news: Vec<Record>) -> Vec<Record> {
     let mut all = vec![at(10, 0, What::Steady(Some(steady)))];
     all.extend(news);

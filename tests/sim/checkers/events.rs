@@ -1,4 +1,4 @@
-//! What reaches handlers.
+//! Checks which user events reach handlers, how often and in which order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::{EventKey, Life, Verdict, honest_lives_at_the_end, life, twisted};
 use crate::cluster::Twist;
 use crate::history::{Record, What};
 
-/// No life of a node gets the same user event twice.
+/// Checks that no life of a node gets the same user event twice.
 pub fn events_come_at_most_once(history: &[Record]) -> Verdict {
     let mut seen = BTreeSet::new();
     for record in history {
@@ -30,10 +30,10 @@ pub fn events_come_at_most_once(history: &[Record]) -> Verdict {
     Ok(())
 }
 
-/// Every user event that a node that still runs has got, has been got by every node that ran and
-/// was joined when it was fired, and runs still, while it is remembered. One that behaves like the
-/// reference ignores in its later lives what has a lower time than it had seen. (Names and payloads are
-/// unique in a run.)
+/// Checks that each user event that one running node has got has reached all nodes that were joined when
+/// it was fired and still run, while the event is remembered. Exempt are nodes that simulate the
+/// reference: their later lives ignore events below the highest time seen before. Names and payloads are
+/// unique in a run.
 pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
     let living = honest_lives_at_the_end(history);
     let twisted = twisted(history);
@@ -44,11 +44,11 @@ pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
     let mut got: BTreeMap<EventKey<'_>, (u64, BTreeSet<Life>)> = BTreeMap::new();
     for record in history {
         match &record.what {
-            // The first node of all has nobody to join.
+            // The first node has no node to join.
             What::Started { .. } if life(record) == (0, 0) => {
                 joined.insert((0, 0), (record.at, 0));
             }
-            // It may have joined before and ended before it could say so; what it skipped is unknown.
+            // It may have joined and ended without a record of that, so that the skipped events are unknown.
             What::Started {
                 continues: true, ..
             } if !joined.contains_key(&(record.node, record.life - 1))
@@ -59,7 +59,7 @@ pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
             What::Joined { skipped_before, .. } => {
                 let entry = joined.entry(life(record)).or_insert((record.at, 0));
                 entry.1 = entry.1.max(*skipped_before);
-                // What was skipped once stays skipped in the lives that go on from there.
+                // Skipped events stay skipped in the lives that continue from this one.
                 let skipped = skipped.entry(first_of(&first, life(record))).or_insert(0);
                 *skipped = (*skipped).max(*skipped_before);
             }
@@ -104,7 +104,7 @@ pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
     Ok(())
 }
 
-/// Handlers run in the order of the events, each once, never two at a time.
+/// Checks that handlers run in the order of the events, each once and one at a time.
 pub fn handlers_run_one_at_a_time_in_order(history: &[Record]) -> Verdict {
     #[derive(Default)]
     struct Desk {

@@ -1,4 +1,4 @@
-//! What has an end.
+//! Checks of limits: queues, streams, and the cost of repairs and liars.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use super::{Life, Limits, Verdict, life, lives_at_the_end, twisted};
 use crate::cluster::Twist;
 use crate::history::{Record, Spent, What};
 
-/// No queue is deeper than it may be: one membership message a name, and the Serf queues' limit. In
-/// the end, with somebody to tell, all are empty.
+/// Checks that no queue exceeds its limit: one membership message per name, and the limit of the Serf
+/// queues. At the end, all queues are empty if there is another member.
 pub fn queues_stay_within_limits(history: &[Record], limits: &Limits) -> Verdict {
     let names: BTreeSet<&NodeName> = history
         .iter()
@@ -39,7 +39,7 @@ pub fn queues_stay_within_limits(history: &[Record], limits: &Limits) -> Verdict
     Ok(())
 }
 
-/// No stream outlives the time limits of its phases.
+/// Checks that no stream is older than the time limits of its phases allow.
 pub fn streams_end(history: &[Record], limits: &Limits) -> Verdict {
     for record in history {
         if let What::StreamAge { age } = &record.what {
@@ -54,8 +54,8 @@ pub fn streams_end(history: &[Record], limits: &Limits) -> Verdict {
     Ok(())
 }
 
-/// What nodes of this program have spent between two looks at them, how long that was, and whether it was
-/// quiet.
+/// Traffic and exchanges of nodes of this program between two observations, the time between them, and
+/// whether the period was quiet.
 fn spending(history: &[Record]) -> impl Iterator<Item = (&Record, Spent, Duration, bool)> {
     let twisted = twisted(history);
     let mut last: BTreeMap<Life, (Instant, Spent)> = BTreeMap::new();
@@ -75,9 +75,9 @@ fn spending(history: &[Record]) -> impl Iterator<Item = (&Record, Spent, Duratio
     })
 }
 
-/// Whoever says what: a node starts one exchange a second to repair, beside its own pings as many
-/// because of others as its bucket has, and answers no more repeated queries than that has (delivery
-/// spec, "Summaries, digests, gaps" and "Repeated queries").
+/// Checks the rate limits of repairs, whatever others send: one repair exchange a second, and no more pings
+/// on behalf of others and answers to repeated queries than their token buckets allow (delivery spec,
+/// "Summaries, digests, gaps" and "Repeated queries").
 pub fn repairs_stay_within_bounds(history: &[Record], limits: &Limits) -> Verdict {
     for (record, spent, time, _) in spending(history) {
         let seconds = time.as_secs_f64();
@@ -95,14 +95,14 @@ pub fn repairs_stay_within_bounds(history: &[Record], limits: &Limits) -> Verdic
     Ok(())
 }
 
-/// Exchanges in a quiet minute because of one liar: at once and after 1, 3, 7, 15, 31 and 61 seconds.
+/// Exchanges that one liar causes in a quiet minute: at once and after 1, 3, 7, 15, 31 and 61 seconds.
 const EXCHANGES_OF_A_LIAR: u64 = 7;
-/// Exchanges because of what the time before has left over: a gap, for which three members are asked.
+/// Exchanges that stem from the time before: a gap, for which a node asks three members.
 const EXCHANGES_LEFT_OVER: u64 = 3;
-/// Datagrams that a node sends in a second of it, its probes and those of others included.
+/// Datagrams that a node sends per second of a quiet period, including probes and acks.
 const DATAGRAMS_PER_SECOND: f64 = 16.0;
 
-/// In quiet time a liar brings each node of this program to a few exchanges and datagrams.
+/// Checks that in a quiet period a liar causes only few exchanges and datagrams of each node of this program.
 pub fn liars_cost_little(history: &[Record]) -> Verdict {
     let twisted = twisted(history);
     let liars = twisted.values().filter(|twist| **twist == Twist::Liar);

@@ -1,4 +1,4 @@
-//! What the lives of a node have in common: user events over restarts (delivery spec D1 to D3).
+//! Checks of user events over the lives of a node, that is, over restarts (delivery spec D1 to D3).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,8 @@ use super::{
 use crate::cluster::{NodeId, Twist};
 use crate::history::{Record, What};
 
-/// For each life the first of those that it goes on from, each with the memory of the one before:
-/// itself, if it began with none.
+/// Maps each life to the first life of its chain, in which each life continues from the snapshot of the one
+/// before; a life without a snapshot maps to itself.
 pub(super) fn first_lives(history: &[Record]) -> BTreeMap<Life, Life> {
     let mut first: BTreeMap<Life, Life> = BTreeMap::new();
     for record in history {
@@ -41,8 +41,8 @@ fn delivered(record: &Record) -> Option<(EventKey<'_>, u64)> {
     }
 }
 
-/// Over all lives that go on from one another a node gets each user event once. (Names and payloads
-/// are unique in a run.)
+/// Checks that a node gets each user event once over all lives of a chain. Names and payloads are unique in
+/// a run.
 pub fn nothing_comes_twice_over_all_lives(history: &[Record]) -> Verdict {
     let first = first_lives(history);
     let mut got = BTreeSet::new();
@@ -63,17 +63,17 @@ pub fn nothing_comes_twice_over_all_lives(history: &[Record]) -> Verdict {
     Ok(())
 }
 
-/// Events whose times are this far below the newest are forgotten by those who got them.
+/// Nodes forget events whose Lamport times are this far below the newest.
 pub(super) const REMEMBERED_TIMES: u64 = 512;
 
-/// A node that runs in the end and goes on from an earlier life has got, in one of its lives, each
-/// user event that was fired since it was first joined and that somebody else who runs in the end
-/// got in the life that still runs.
+/// Checks that a node that runs at the end and continues from an earlier life has got, in one of its lives,
+/// each user event that was fired since its first join and that another node got in the life in which it
+/// runs at the end.
 pub fn what_was_missed_comes_afterwards(history: &[Record]) -> Verdict {
     let living = own_lives_at_the_end(history);
     let honest = honest_lives_at_the_end(history);
     let first = first_lives(history);
-    // By first life: since when it was joined, and what it skipped by that.
+    // By first life: the time of its first join, and the clock up to which that join skipped events.
     let mut joined: BTreeMap<Life, (Instant, u64)> = BTreeMap::new();
     let mut got: BTreeMap<EventKey<'_>, (u64, BTreeSet<Life>)> = BTreeMap::new();
     let mut newest = 0;
@@ -136,24 +136,24 @@ pub fn what_was_missed_comes_afterwards(history: &[Record]) -> Verdict {
     Ok(())
 }
 
-/// For so long a node that has merged no state yet keeps back what gossip brings.
+/// How long a node holds user events from gossip if it has merged no state yet.
 const HELD_MAX: Duration = Duration::from_secs(5);
 
-/// For so long at most an event waits for earlier ones to be handed over first, with any profile.
+/// The maximum time for which an event waits for earlier ones, with any profile.
 const ORDER_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// So far a new node's clock follows the others' at its first exchange.
+/// How far the clock of a new node can advance at its first exchange.
 const FIRST_LEAP: u64 = 1 << 40;
 
-/// A node that joins without replay, and goes on from no earlier life, gets no user event that all of
-/// those whom it joined had got before it asked. One that behaves like the reference may, if it is taken
-/// for its earlier life. Clocks beyond [`FIRST_LEAP`] were driven there by a liar.
+/// Checks that a node that joins without replay, and continues from no earlier life, gets no user event that
+/// all nodes it joined had got before its request. A node that simulates the reference may get some, if it
+/// is taken for its earlier life. Only a liar drives clocks beyond [`FIRST_LEAP`].
 pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
     let first = first_lives(history);
     let mut started: BTreeMap<NodeId, (u32, Instant)> = BTreeMap::new();
     let mut got: BTreeMap<Life, BTreeMap<EventKey<'_>, Instant>> = BTreeMap::new();
     let mut far: BTreeSet<EventKey<'_>> = BTreeSet::new();
-    // What must not come any more, and since when.
+    // The events that must not be delivered any more, and since when.
     let mut banned: BTreeMap<Life, (Instant, BTreeSet<EventKey<'_>>)> = BTreeMap::new();
     let mut had_joined: BTreeSet<Life> = BTreeSet::new();
     let twisted = twisted(history);
@@ -215,7 +215,7 @@ pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
                     .filter(|key| !far.contains(*key))
                     .copied()
                     .collect();
-                // Somebody may have exchanged states with it first, or it waited too long.
+                // Another node may have exchanged states with it first, or it waited for the maximum time.
                 let since = started.get(&record.node).map_or(record.at, |s| s.1);
                 if !called && record.at.since(since) <= HELD_MAX {
                     let already = got.get(&who).into_iter().flat_map(BTreeMap::keys);
@@ -223,7 +223,7 @@ pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
                         return fault(key, "");
                     }
                 }
-                // What an earlier caller has brought may still wait for its turn.
+                // Events of an earlier exchange may still wait in the order stage.
                 let wait = if *called {
                     ORDER_WAIT_MAX
                 } else {

@@ -1,4 +1,4 @@
-//! What nodes know of each other.
+//! Checks of the member lists.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{Verdict, final_lists, life, living_names};
 use crate::cluster::NodeId;
 use crate::history::{Record, What};
 
-/// What one node knows of another.
+/// One node's record of another.
 #[derive(Clone, Copy)]
 struct Known {
     addr: std::net::SocketAddr,
@@ -18,8 +18,8 @@ struct Known {
     state: NodeState,
 }
 
-/// Judges each change of what a node knows of another, as long as it keeps its record of it: where
-/// that is, of whom, from what, and to what.
+/// Passes each change of a node's record of another to a checker: the observer, the subject, and the record
+/// before and after.
 fn judge_changes(
     history: &[Record],
     judge: impl Fn(&Record, &NodeName, Known, Known) -> Verdict,
@@ -51,8 +51,8 @@ fn judge_changes(
     Ok(())
 }
 
-/// As long as a node keeps its record of another, the incarnation in it never falls, unless the
-/// name came back at another address (gossip spec 4.8.1 rule 5).
+/// Checks that the incarnation in a record never decreases, unless the name came back at another address
+/// (gossip spec 4.8.1 rule 5).
 pub fn incarnations_never_go_back(history: &[Record]) -> Verdict {
     judge_changes(history, |record, about, before, now| {
         if before.addr == now.addr && before.incarnation > now.incarnation {
@@ -65,8 +65,8 @@ pub fn incarnations_never_go_back(history: &[Record]) -> Verdict {
     })
 }
 
-/// A record turns from dead or left to alive only by a higher incarnation, which only its owner can
-/// have said, or by another address; and in the end nobody is alive in a list who does not run.
+/// Checks that a record changes from dead or left to alive only with a higher incarnation, which only the
+/// node itself can announce, or another address; and that at the end no list has a stopped node as alive.
 pub fn nobody_rises_by_stale_news(history: &[Record]) -> Verdict {
     judge_changes(history, |record, about, before, now| {
         let gone = |state| matches!(state, NodeState::Dead | NodeState::Left);
@@ -95,7 +95,7 @@ pub fn nobody_rises_by_stale_news(history: &[Record]) -> Verdict {
     Ok(())
 }
 
-/// In the end no running node is failed, left, leaving or missing in the list of another.
+/// Checks that at the end no running node is failed, left, leaving or missing in the list of another.
 pub fn the_living_are_not_held_failed(history: &[Record]) -> Verdict {
     let living = living_names(history);
     for (node, members) in final_lists(history) {
@@ -119,8 +119,8 @@ pub fn the_living_are_not_held_failed(history: &[Record]) -> Verdict {
     Ok(())
 }
 
-/// In the end whoever holds a member holds the same of it. A member that does not run may be
-/// missing: nodes that started later never hear of it (gossip spec 4.10).
+/// Checks that at the end all lists that have a member agree about it. A member that does not run may be
+/// missing: nodes that started later never learn of it (gossip spec 4.10).
 pub fn lists_agree(history: &[Record]) -> Verdict {
     let mut first: BTreeMap<&NodeName, (NodeId, &Member)> = BTreeMap::new();
     for (node, members) in final_lists(history) {
@@ -128,7 +128,7 @@ pub fn lists_agree(history: &[Record]) -> Verdict {
             let (by, held) = *first.entry(&member.name).or_insert((node, member));
             let same_facts =
                 (held.addr, &held.tags, held.status) == (member.addr, &member.tags, member.status);
-            // The facts of one that is gone may have changed while it could not be heard.
+            // The data of a departed member may have changed while it could not be reached.
             let gone = matches!(member.status, MemberStatus::Failed | MemberStatus::Left);
             let same_fate = gone && held.status == member.status;
             if !(same_facts || same_fate) {

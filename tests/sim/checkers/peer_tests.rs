@@ -1,4 +1,4 @@
-//! What is expected where some nodes behave as another program would, and what liars may cost.
+//! Tests of the checkers with nodes that simulate the reference or a liar.
 
 use super::delivery_tests::{STEADY, fired, in_life, restarted, steadily};
 use super::tests::{LIMITS, asked, at, both, delivered, ending, joined, started, user, with};
@@ -7,7 +7,7 @@ use crate::history::Spent;
 use cottar::serf::{CommandId, LamportTime, QueryRecord};
 use cottar::time::Instant;
 
-/// The same history, in which a node is another program's.
+/// The same history, with a node that simulates another program.
 fn with_twist(mut history: Vec<Record>, node: NodeId, twist: Twist) -> Vec<Record> {
     history.insert(0, at(0, node, What::Twisted(twist)));
     history
@@ -31,7 +31,7 @@ fn a_late_event_is_this_program_s_fault_alone() {
     // The receiver is the reference.
     let one = Ok(Lateness { pairs: 1, late: 0 });
     assert_eq!(run(0, [Some(100), None], Some(1)), one);
-    // The sender is: from when the first of this program has it.
+    // The sender is the reference: the time counts from when the first node of this program has the event.
     assert_eq!(run(0, [Some(100), Some(7_000)], Some(0)), one);
     assert_eq!(run(0, [Some(100), None], Some(0)), Ok(Lateness::default()));
     assert!(run(1, [None, Some(100)], None).is_err());
@@ -73,7 +73,7 @@ fn the_reference_may_miss_what_came_before_it_restarted() {
     assert!(what_was_missed_comes_afterwards(&missed).is_err());
     let mixed = with_twist(missed, 1, Twist::Reference);
     what_was_missed_comes_afterwards(&mixed).unwrap();
-    // What is fired after it has joined again it gets, unless its time is low: it may be.
+    // It gets events fired after its second join, except that it may ignore those with low times.
     let after = |continues| {
         let rejoined = in_life(1, at(250, 1, joined(0, &[0])));
         let news = vec![
@@ -203,7 +203,7 @@ fn what_repairs_and_lies_cost_is_seen() {
         assert_eq!(run(more, true, liar), by_quiet, "{more:?}");
         assert_eq!(run(more, false, liar), (by_quiet.0, true));
         assert_eq!(run(more, true, None), (by_quiet.0, true));
-        // What a node of another program does is its own affair.
+        // Nodes of another program are not checked.
         assert_eq!(run(more, true, Some((0, Twist::Liar))), (true, true));
     }
 }

@@ -1,4 +1,4 @@
-//! What is asked and answered.
+//! Checks of queries, acks and answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use cottar::wire::NodeName;
 use super::{Life, Verdict, life, lives_at_the_end, twisted, with_steady};
 use crate::history::{Record, Steady, What};
 
-/// A query of a node that runs to the end is done exactly once, not before its deadline; what comes
-/// back comes by then, and once from each node.
+/// Checks that a query of a node that runs to the end ends exactly once and not before its deadline, and that
+/// acks and answers arrive by then, once from each node.
 pub fn queries_end_once_and_in_time(history: &[Record]) -> Verdict {
     let living = lives_at_the_end(history);
     let end = history.last().map_or(Instant::ORIGIN, |record| record.at);
@@ -67,7 +67,7 @@ pub fn queries_end_once_and_in_time(history: &[Record]) -> Verdict {
     Ok(())
 }
 
-/// No life of a node has a query handed to its handlers twice, however often it is repeated.
+/// Checks that no life of a node runs its handlers for a query twice, even if the query is repeated.
 pub fn queries_come_at_most_once(history: &[Record]) -> Verdict {
     let mut seen = BTreeSet::new();
     for record in history {
@@ -85,7 +85,7 @@ pub fn queries_come_at_most_once(history: &[Record]) -> Verdict {
     Ok(())
 }
 
-/// An answer before the query's deadline is sent, a later one is refused and counted.
+/// Checks that an answer before the query's deadline is sent, and a later one is refused and counted.
 pub fn answers_are_on_time_or_counted(history: &[Record]) -> Verdict {
     for record in history {
         if let What::Answered { deadline, sent, .. } = &record.what {
@@ -102,16 +102,16 @@ pub fn answers_are_on_time_or_counted(history: &[Record]) -> Verdict {
     Ok(())
 }
 
-/// An answer that was sent to a query, whose asker runs to the end.
+/// An answer to a query of a node that runs to the end.
 pub(super) struct Answer<'a> {
     pub at: Instant,
     pub from: &'a NodeName,
     pub command: CommandId,
     pub asked_at: Instant,
     pub deadline: Instant,
-    /// The query asks for acks, and asker and answerer are of this program.
+    /// Whether the query asks for acks, and both nodes run this program.
     pub is_promised: bool,
-    /// What was going on when the query was asked, and when it was answered.
+    /// The steady periods in which the query was asked and answered, if any.
     pub steady: (Option<Steady>, Option<Steady>),
     pub came_back: bool,
 }
@@ -177,7 +177,7 @@ pub(super) fn answers(history: &[Record]) -> Vec<Answer<'_>> {
     answers
 }
 
-/// With nothing lost any more, each answer that was sent in time reaches the asker.
+/// Checks that without loss each answer that was sent in time reaches the asker.
 pub fn answers_arrive_in_calm(history: &[Record]) -> Verdict {
     let is_calm = |record: &&Record| matches!(record.what, What::Calm);
     let Some(calm) = history.iter().find(is_calm) else {

@@ -1,5 +1,5 @@
-//! How soon, and in which order, user events and queries come while nobody comes, goes or is cut off
-//! (delivery spec D4, D5 and D8).
+//! Checks of how soon and in which order user events and queries arrive in steady periods, that is, while
+//! no node starts, stops or is cut off (delivery spec D4, D5 and D8).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,7 @@ use super::{EventKey, Life, Verdict, life, own_lives_at_the_end, twisted, with_s
 use crate::cluster::NodeId;
 use crate::history::{Record, What};
 
-/// How many (event, node) pairs there were in steady times, and how many of them took longer than
-/// was hoped for.
+/// The number of (event, node) pairs in steady periods, and how many of them took longer than the soft limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lateness {
     pub pairs: u64,
@@ -37,9 +36,9 @@ fn arrivals(history: &[Record]) -> Arrivals<'_> {
     got
 }
 
-/// Each user event fired in a steady time comes to every node that runs to the end within the time
-/// that the steady time gives. Where another program has fired it, that counts from when the first node
-/// of this program has it. Returns how many took longer than it hopes for.
+/// Checks that each user event of a steady period reaches every node that runs to the end within the period's
+/// hard limit. For events of another program, the time counts from when the first node of this program
+/// has it. Returns how many took longer than the soft limit.
 pub fn everybody_gets_it_soon(history: &[Record]) -> Result<Lateness, String> {
     let living = own_lives_at_the_end(history);
     let got = arrivals(history);
@@ -82,8 +81,9 @@ pub fn everybody_gets_it_soon(history: &[Record]) -> Result<Lateness, String> {
     Ok(lateness)
 }
 
-/// Each node that a query of a steady time is for, and that runs to the end, acknowledges it, if
-/// the asker wants to know and runs to the end too, and both are of this program. Returns how many did not where that can happen.
+/// Checks that each node that is addressed by a query of a steady period acknowledges it, if the query asks
+/// for acks, and both nodes run to the end and run this program. Where loss makes missing acks possible,
+/// returns how many are missing.
 pub fn queries_reach_everybody(history: &[Record]) -> Result<Lateness, String> {
     let living = own_lives_at_the_end(history);
     let mut names: BTreeMap<NodeId, &NodeName> = BTreeMap::new();
@@ -125,9 +125,9 @@ pub fn queries_reach_everybody(history: &[Record]) -> Result<Lateness, String> {
     Ok(lateness)
 }
 
-/// How many answers were given in steady times, between nodes of this program, to queries that ask for
-/// acks and whose askers run to the end, and how many of these did not come back. Only those of the first half of a query's time count: for
-/// the others few of the asker's repetitions are left.
+/// Counts the answers in steady periods between nodes of this program, to queries that ask for acks and whose
+/// askers run to the end, and how many of them did not arrive. Only answers in the first half of a query's
+/// timeout count: later ones have few of the asker's repetitions left.
 pub fn answers_come_back(history: &[Record]) -> Lateness {
     let mut lateness = Lateness::default();
     for answer in answers(history) {
@@ -140,11 +140,11 @@ pub fn answers_come_back(history: &[Record]) -> Lateness {
     lateness
 }
 
-/// What a node hands over at one instant goes by time, user events and queries each. A query that leaves
-/// its handlers no time waits for nothing.
+/// Checks that user events handed over at one instant are in the order of their Lamport times, and queries
+/// likewise. A query whose deadline leaves its handlers no time does not wait.
 pub fn events_come_in_order(history: &[Record]) -> Verdict {
     let mut last: BTreeMap<(Life, bool), (Instant, u64)> = BTreeMap::new();
-    // A leave, too, may have waited while the process was stopped: it ends all waiting.
+    // A leave, which ends all waiting, may have been delayed while the process was stopped.
     let mut resumed = BTreeSet::new();
     for record in history {
         let (is_query, ltime) = match &record.what {
@@ -176,8 +176,8 @@ pub fn events_come_in_order(history: &[Record]) -> Verdict {
     Ok(())
 }
 
-/// In steady times in which that is promised, the events of one node come to each other node in
-/// order, if both are of this program.
+/// Checks that in steady periods that promise order, the events of one node reach each other node in order,
+/// if both run this program.
 pub fn a_nodes_events_come_in_order(history: &[Record]) -> Verdict {
     let living = own_lives_at_the_end(history);
     let got = arrivals(history);

@@ -61,7 +61,7 @@ pub(super) fn joined(skipped_before: u64, contacts: &[NodeId]) -> What {
     }
 }
 
-/// Two nodes that run, with these lists in the end.
+/// A history in which two nodes run and have these lists at the end.
 pub(super) fn ending(first: Vec<Member>, second: Vec<Member>) -> Vec<Record> {
     vec![
         at(0, 0, started("a")),
@@ -88,7 +88,7 @@ pub(super) fn delivered(millis: u64, node: NodeId, order: u64, event: Event) -> 
     at(millis, node, What::Delivered { order, event })
 }
 
-/// A query at time 1, with the number 9, that ends after a second.
+/// A query with time 1 and id 9 that ends after a second.
 pub(super) fn asked(command: CommandId, acks: &[NodeId]) -> What {
     What::Asked {
         command,
@@ -125,7 +125,7 @@ fn a_fallen_incarnation_is_seen() {
         at(2, 0, known("b", 2, NodeState::Alive)),
     ];
     assert!(incarnations_never_go_back(&history).is_err());
-    // Forgotten in between, or another node's opinion: no fall.
+    // No decrease: the record was dropped in between, or belongs to another node.
     history.insert(
         1,
         at(
@@ -205,7 +205,7 @@ fn an_event_that_misses_a_node_is_seen() {
     assert!(events_reach_the_connected(&missed).is_err());
     news.push(delivered(8, 1, 0, user(7, "x")));
     events_reach_the_connected(&with(ending(both(), both()), news.clone())).unwrap();
-    // One that joined later, and asked to skip what was before, need not get it.
+    // A node that joined later without replay need not get the event.
     news.pop();
     news.push(at(8, 1, joined(8, &[0])));
     events_reach_the_connected(&with(ending(both(), both()), news)).unwrap();

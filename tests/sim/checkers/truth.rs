@@ -1,4 +1,4 @@
-//! Whether handlers are told of members what really happened (delivery spec D7).
+//! Checks that member events of handlers match the member lists (delivery spec D7).
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,20 @@ use cottar::wire::NodeName;
 use super::{Life, Verdict, final_lists, life, lives_at_the_end};
 use crate::history::{Record, What};
 
-/// Whether handlers that were told this last hold the member to be there.
+/// Whether a member is present after its last event.
 fn is_present(kind: MemberEventKind) -> bool {
     matches!(kind, MemberEventKind::Join | MemberEventKind::Update)
 }
 
-/// The last that a node's handlers were told of a member.
+/// The last event about a member that a node's handlers got.
 struct Told<'a> {
     kind: MemberEventKind,
     member: &'a Member,
 }
 
-/// No join follows a join of the same member, and nothing but a join brings back one that is gone.
-/// In the end the last of join, leave, failed and reap fits the status, and the newest tags were told.
+/// Checks that no join follows a join of the same member, and that only a join follows its departure; and
+/// that at the end the last join, leave, failure or reap matches the status, and the newest tags were
+/// delivered.
 pub fn members_are_told_of_as_they_are(history: &[Record]) -> Verdict {
     let mut told: BTreeMap<(Life, &NodeName), Told<'_>> = BTreeMap::new();
     for record in history {
@@ -67,8 +68,8 @@ pub fn members_are_told_of_as_they_are(history: &[Record]) -> Verdict {
                 MemberStatus::None => continue,
             };
             let alive = is_present(expected);
-            // Of one that is gone a node may have been told by the exchange that first named it,
-            // without an event.
+            // A node may have learned of a departed member by its first exchange, which causes no
+            // event.
             let fits = match last {
                 Some(told) => {
                     let same = told.kind == expected || (alive && is_present(told.kind));

@@ -1,4 +1,4 @@
-//! Carries datagrams and streams from node to node.
+//! Transports datagrams and streams between nodes.
 
 use std::net::SocketAddr;
 
@@ -41,7 +41,7 @@ impl Sim {
         }
     }
 
-    /// Adds what a node sends to the hash of the run, and to the figures.
+    /// Adds the bytes that a node sends to the hash and the counters of the run.
     pub(super) fn print(&mut self, id: NodeId, transmit: &Transmit) {
         let (kind, number, bytes): (u64, u64, &[u8]) = match transmit {
             Transmit::Datagram { to, bytes } => {
@@ -97,7 +97,7 @@ impl Sim {
         }
     }
 
-    /// A datagram is on its way.
+    /// Sends a datagram.
     pub(super) fn carry(&mut self, id: NodeId, host: NodeId, bytes: Vec<u8>) {
         let from = self.nodes[id].spec.config.addr;
         let delays = self.network.datagram_delays(&mut self.rng, id, host);
@@ -200,7 +200,7 @@ impl Sim {
         }
     }
 
-    /// The front piece of a lane may arrive now.
+    /// Delivers the first piece of a lane if it is due.
     pub(super) fn advance_lane(&mut self, connection: u64, side: usize) {
         let now = self.now;
         let Some(found) = self.network.connections.get_mut(&connection) else {
@@ -258,7 +258,7 @@ impl Sim {
         self.network.forget_if_over(connection);
     }
 
-    /// A piece that `side` sent reaches the other side's kernel.
+    /// Delivers a piece that `side` sent to the other side's kernel.
     pub(super) fn deliver(&mut self, connection: u64, side: usize, piece: Piece) {
         let there = 1 - side;
         let weather = &self.network.weather;
@@ -306,7 +306,7 @@ impl Sim {
         }
     }
 
-    /// A connection attempt reaches the host: its kernel accepts even for a paused process.
+    /// Handles a connection attempt at the host; its kernel accepts even for a paused process.
     pub(super) fn accept(&mut self, connection: u64) {
         let found = &self.network.connections[&connection];
         let (Some(from), Some(to)) = (found.ends[0].node, found.ends[1].node) else {
@@ -343,7 +343,7 @@ impl Sim {
         self.feed(to, Incoming::Accepted { stream, peer });
     }
 
-    /// Tells one side, if it still cares, that its stream is over.
+    /// Reports the end of its stream to one side, unless that has closed it.
     pub(super) fn end_stream(&mut self, connection: u64, side: usize, why: StreamEnd) {
         let Some(found) = self.network.connections.get_mut(&connection) else {
             return;

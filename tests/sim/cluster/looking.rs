@@ -1,4 +1,4 @@
-//! Looks into the nodes, for the stories and for the history.
+//! Inspects the nodes, for the stories and for the history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ impl Sim {
             .map(|member| member.status)
     }
 
-    /// Why the lists of the nodes that run are not what they must become, if so.
+    /// Returns how the lists of the running nodes differ from the expected ones, if they do.
     pub fn disagreement(&self) -> Option<String> {
         let up = self.up();
         let mut gone: BTreeMap<&NodeName, MemberStatus> = BTreeMap::new();
@@ -67,10 +67,10 @@ impl Sim {
         None
     }
 
-    /// The nodes that stay, in groups that know nothing of each other: nobody in one holds a member of
-    /// another that it would call, or remembers one. Who leaves answers nobody any more, and whom one
-    /// holds for left all may soon hold for left (seed 1801). Joins under way do not count: each ends with
-    /// the first that answers.
+    /// Groups the running nodes that do not leave into islands: no node of an island lists, or remembers from
+    /// its snapshot, a node of another one to which it would connect. Leaving nodes do not count, because
+    /// they answer no more, nor do members that one node lists as left, because all may soon do so (seed
+    /// 1801). Joins in progress do not count, because each ends with the first answer.
     pub fn islands(&self) -> Vec<Vec<NodeId>> {
         let status = |one: NodeId, other: NodeId| {
             self.status(one, &self.nodes[other].spec.config.name.to_string())
@@ -109,7 +109,7 @@ impl Sim {
         islands
     }
 
-    /// The nodes that run and that a query is for, if it asks for acks.
+    /// The running nodes that a query addresses, if it asks for acks.
     pub(super) fn who_acks(&self, params: &QueryParams) -> Vec<NodeId> {
         let matches = |&id: &NodeId| {
             let config = &self.nodes[id].spec.config;
@@ -132,12 +132,12 @@ impl Sim {
         self.results.get(&id).map(|(_, result)| result)
     }
 
-    /// A hash of all bytes that all nodes sent, with the times.
+    /// A hash of all bytes that all nodes sent, and of their times.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 
-    /// Writes down what each node has spent so far.
+    /// Records the work of each node so far.
     pub fn record_spending(&mut self, quiet: bool) {
         for id in self.up() {
             let counters = self.serf(id).counters();
@@ -164,8 +164,8 @@ impl Sim {
         }
     }
 
-    /// Writes the end into the history, in place of an earlier one: lists, queues and streams of the
-    /// living.
+    /// Records the final state in the history, replacing an earlier one: lists, queues and streams of the
+    /// running nodes.
     pub fn finish(&mut self) {
         let ending =
             |what: &What| matches!(what, What::Members(_) | What::Queues { end: true, .. });
@@ -206,7 +206,7 @@ impl Sim {
         }
     }
 
-    /// Writes down what is new in the node's tables.
+    /// Records changes in the node's tables.
     pub(super) fn observe(&mut self, id: NodeId, closely: bool) {
         let depths = self.depths(id);
         let node = &mut self.nodes[id];
@@ -291,9 +291,9 @@ impl Sim {
     }
 }
 
-/// Whether the node's tables are as they were when they were last looked at, which is nearly always
-/// so: both are walked through in the order of names, without a search. The names are compared only if
-/// `closely`: one does not take another's place and status within one input.
+/// Whether the node's tables are unchanged since the last call, which is the usual case: a walk through both
+/// in the order of names, without lookups. Compares names only if `closely`, because within one input no
+/// member replaces another with the same status.
 fn tables_are_known(node: &Node, serf: &Serf, closely: bool) -> bool {
     let nodes = serf
         .swim()

@@ -1,6 +1,6 @@
-//! How nodes that behave like the reference spread user events and queries (gossip spec 4.11): at ticks
-//! alone, the ones sent least often first, then the newest, each to a few members that chance chooses, so
-//! often, whoever has it already.
+//! Gossip of user events and queries by nodes that simulate the reference (gossip spec 4.11): only at ticks,
+//! messages with the fewest transmissions first, then the newest, each a limited number of times to a few
+//! random members, even if these have it already.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -13,22 +13,22 @@ use cottar::wire::serf::{SerfMessage, UserEventMessage};
 
 use super::{Happening, NodeId, Sim};
 
-/// What a message costs in a packet beside its bytes.
+/// Overhead of a message in a packet, in bytes.
 const OVERHEAD_BYTES: usize = 3;
 
-/// Messages to be sent at ticks.
+/// The queue of messages that are sent at ticks.
 #[derive(Default)]
 pub(super) struct Spread {
-    /// In the order in which they came, each with how often it was sent.
+    /// The messages in the order of their arrival, with the number of transmissions.
     queue: Vec<(Vec<u8>, u32)>,
-    /// All of this life.
+    /// All messages of this life.
     known: BTreeSet<Vec<u8>>,
     /// A tick is scheduled.
     is_armed: bool,
 }
 
 impl Spread {
-    /// A message that the core sends; once is enough.
+    /// Queues a message that the core sends, unless it is known.
     pub(super) fn add(&mut self, message: Vec<u8>) {
         if self.known.insert(message.clone()) {
             self.queue.push((message, 0));
@@ -39,7 +39,7 @@ impl Spread {
         self.queue.is_empty()
     }
 
-    /// What goes to one member.
+    /// The content of the packet to one member.
     pub(super) fn packet(&mut self, budget: usize, limit: u32) -> Vec<Vec<u8>> {
         let mut order: Vec<usize> = (0..self.queue.len()).collect();
         order.sort_by_key(|&at| (self.queue[at].1, Reverse(at)));
@@ -59,7 +59,7 @@ impl Spread {
 }
 
 impl Sim {
-    /// What a node has fired, which its core tells nobody if there is nobody to tell.
+    /// Queues a message that the node itself has sent, because its core does not send it without members.
     pub(super) fn spread_fired(
         &mut self,
         id: NodeId,
@@ -82,7 +82,7 @@ impl Sim {
         self.arm_tick(id);
     }
 
-    /// Schedules the next tick of a node that has something to say.
+    /// Schedules the next tick of a node with queued messages.
     pub(super) fn arm_tick(&mut self, id: NodeId) {
         let Some(twisted) = self.twisted.get_mut(&id) else {
             return;

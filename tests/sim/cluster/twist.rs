@@ -1,4 +1,4 @@
-//! Nodes whose bytes are changed on their way, so that they behave as another program would.
+//! Nodes that simulate another program: their bytes are changed in transit.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -14,26 +14,26 @@ use super::Spec;
 use super::liar::Lies;
 use super::spread::Spread;
 
-/// Another behaviour.
+/// The simulated program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Twist {
-    /// As the reference: neither sends nor looks at what follows a body, looks for nothing that it
-    /// missed, repeats and answers no query again, reads no notes in its snapshot, and sends user events
-    /// and queries at ticks alone, to whom chance says. In its core events still wait for their turn and
-    /// for its first exchange: nobody else sees that, and checkers expect nothing of it.
+    /// The reference: neither sends nor reads additions after a body, does not repair missed events or
+    /// repeat queries and answers, ignores cottar's lines in its snapshot, and sends user events and
+    /// queries only at ticks, to random members. Its core still delays events for order and until its first
+    /// exchange; other nodes do not notice that, and checkers do not rely on it.
     Reference,
-    /// Lies about what it remembers, something else each time, and makes up messages
+    /// A liar: sends false digests and summaries, different each time, and invented messages
     /// ([`super::Inventions`]).
     Liar,
 }
 
-/// Nobody is there: what is sent to it gets lost.
+/// An address without a host: everything that is sent to it is lost.
 const NOWHERE: SocketAddr = SocketAddr::new(
     std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 255, 0, 1)),
     1,
 );
 
-/// A node that behaves otherwise.
+/// The state of a node that simulates another program.
 pub struct Twisted {
     pub twist: Twist,
     envelope: Envelope,
@@ -41,8 +41,8 @@ pub struct Twisted {
     pub(super) lies: Lies,
     /// Queries that it knows.
     queries: BTreeSet<(LamportTime, u32)>,
-    /// Exchanges that its core has started to repair, in this life, and how many of them have not opened
-    /// their stream yet.
+    /// The number of repair exchanges that its core has started in this life, and how many of them have not
+    /// opened their stream yet.
     exchanges: (u64, u64),
 }
 
@@ -62,7 +62,7 @@ impl Twisted {
         }
     }
 
-    /// Its program has ended.
+    /// Resets the state at the end of a life.
     pub(super) fn forget(&mut self) {
         self.spread = Spread::default();
         self.lies.forget();
@@ -70,7 +70,7 @@ impl Twisted {
         self.exchanges = (0, 0);
     }
 
-    /// What it sees of its snapshot.
+    /// The lines of its snapshot that the simulated program reads.
     pub(super) fn reads(&self, file: &[u8]) -> Vec<u8> {
         if self.twist != Twist::Reference {
             return file.to_vec();
@@ -83,7 +83,7 @@ impl Twisted {
             .collect()
     }
 
-    /// Its core counts so many exchanges.
+    /// Updates the number of exchanges from its core's counters.
     pub(super) fn note_exchanges(&mut self, counters: &Counters) {
         let started = counters.repair_exchanges_for_gaps
             + counters.repair_exchanges_for_digests
@@ -92,7 +92,7 @@ impl Twisted {
         self.exchanges = (started, pending + started - before);
     }
 
-    /// Where a stream goes that its core opens: an exchange to repair goes nowhere.
+    /// The destination of a stream that its core opens; repair exchanges go to an address without a host.
     pub(super) fn opens(&mut self, to: SocketAddr) -> SocketAddr {
         if self.twist != Twist::Reference || self.exchanges.1 == 0 {
             return to;
@@ -109,8 +109,8 @@ impl Twisted {
         self.envelope.packet_budget_bytes()
     }
 
-    /// Changes each message of a datagram; `None`: nothing is left of it. What others cannot read
-    /// stays as it is.
+    /// Changes each message of a datagram; returns `None` if no message remains. Messages that do not decode
+    /// stay unchanged.
     fn change(
         &mut self,
         bytes: Vec<u8>,
@@ -129,7 +129,7 @@ impl Twisted {
         (!encoded.is_empty()).then(|| self.seal(&encoded))
     }
 
-    /// What leaves it.
+    /// Changes an outgoing datagram.
     pub(super) fn outgoing(&mut self, bytes: Vec<u8>, rng: &mut Rng) -> Option<Vec<u8>> {
         match self.twist {
             Twist::Reference => self.change(bytes, Twisted::says),
@@ -139,7 +139,7 @@ impl Twisted {
         }
     }
 
-    /// What reaches it.
+    /// Changes an incoming datagram.
     pub(super) fn incoming(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
         match self.twist {
             Twist::Reference => self.change(bytes, Twisted::hears),
@@ -249,7 +249,7 @@ mod tests {
         Message::User(SerfMessage::Query(query).encode())
     }
 
-    /// What is left of some messages.
+    /// The messages that remain after the change.
     fn left(
         twisted: &mut Twisted,
         messages: &[Message],

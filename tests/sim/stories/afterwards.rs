@@ -1,4 +1,4 @@
-//! Which user events a node gets that joins, comes back, or leaves.
+//! The user events that a node gets when it joins, comes back or leaves.
 
 use cottar::serf::Command;
 use cottar::time::Duration;
@@ -8,7 +8,7 @@ use crate::cluster::{NodeId, Sim, Spec, host_addr};
 use crate::network::Weather;
 use crate::rejoin::{heard, recording_cluster};
 
-/// The names of what a node has got, each with how often, over all its lives.
+/// The names of the events that a node has got over all its lives, each with its count.
 fn counts(sim: &Sim, id: NodeId) -> Vec<(String, usize)> {
     heard(sim, id).into_iter().collect()
 }
@@ -44,8 +44,8 @@ fn what_a_lone_node_fired_is_not_for_who_joins_it() {
     }
 }
 
-/// A restarted node that the others still hold for alive hears their gossip before its join says what
-/// is old.
+/// A restarted node that the others still list as alive gets their gossip before its join determines which
+/// events are old.
 #[test]
 fn gossip_does_not_overtake_the_join_of_a_restarted_node() {
     for seed in 0..20 {
@@ -57,7 +57,7 @@ fn gossip_does_not_overtake_the_join_of_a_restarted_node() {
         sim.crash(3, false);
         sim.user_event(0, "deploy", "while it was down");
         sim.start(3);
-        // It knows nobody yet, and events go out to it.
+        // It knows no member yet, and the others send events to it.
         sim.run_for(Duration::from_millis(100));
         assert_eq!(got(&sim, 3, "while it was down"), 0);
         sim.join(3, &[1], true, true);
@@ -69,9 +69,9 @@ fn gossip_does_not_overtake_the_join_of_a_restarted_node() {
     }
 }
 
-/// The swarm's seeds 923, 1626, 2240 and 2354: a restarted node that goes on from nothing hears by gossip
-/// of members before its join, because they still hold it for alive. That makes it no member: it
-/// ignores what is older than its join of one of these. In the snapshot it is no member either.
+/// Seeds 923, 1626, 2240 and 2354 of the swarm: a restarted node without a snapshot learns of members by
+/// gossip before its join, because they still list it as alive. That does not make it a member: it ignores
+/// events that are older than its join. Its snapshot does not record it as a member either.
 #[test]
 fn hearing_of_members_before_a_join_makes_no_member() {
     for recording in [false, true] {
@@ -90,7 +90,7 @@ fn hearing_of_members_before_a_join_makes_no_member() {
         assert!(sim.run_until(secs(1), hears));
         if recording {
             sim.crash(3, false);
-            // Nobody answers what it finds in its file.
+            // No member of its snapshot answers.
             cut_both_ways(&mut sim, &[3], &[0, 1, 2]);
             sim.start(3);
             sim.network.mend_all();
@@ -109,8 +109,8 @@ fn hearing_of_members_before_a_join_makes_no_member() {
     }
 }
 
-/// The swarm's seed 2912: a node is told to join nodes that do not run, and tries for ever. Others know it
-/// and exchange states with it meanwhile: events do not wait for its own join then.
+/// Seed 2912 of the swarm: a node keeps trying to join nodes that do not run. If other nodes exchange states
+/// with it meanwhile, events do not wait for its own join.
 #[test]
 fn a_join_that_never_ends_holds_no_events_back() {
     let mut sim = cluster(42, 6);
@@ -119,7 +119,7 @@ fn a_join_that_never_ends_holds_no_events_back() {
     }
     sim.crash(3, false);
     sim.start(3);
-    // Each of its targets lets it wait for 10 s.
+    // Each of its targets takes 10 s to time out.
     sim.join(3, &[2, 4, 5], true, true);
     sim.run_for(secs(1));
     sim.join(0, &[3], false, false);
@@ -130,9 +130,9 @@ fn a_join_that_never_ends_holds_no_events_back() {
     assert!(sim.run_until(secs(2), has));
 }
 
-/// The swarm's seeds 486, 1225, 2172, 2195, 2407 and 2412: a leave was recorded, so that the file says
-/// nothing of earlier events, and then the process died before the leave was over. That is a leave like
-/// any other: what the node hears afterwards it hears as a new node.
+/// Seeds 486, 1225, 2172, 2195, 2407 and 2412 of the swarm: the leave was recorded, which cleared earlier
+/// events from the snapshot, and then the process died before the leave ended. That counts as a complete
+/// leave: afterwards the node is treated as new.
 #[test]
 fn a_leave_that_ends_in_a_crash_forgets_as_any_other() {
     let mut sim = recording_cluster(9, 4, Weather::fair(), &|_| {});
@@ -166,7 +166,7 @@ fn what_comes_behind_a_leave_is_for_the_next_life() {
         }
         assert!(sim.run_until(secs(12), |sim| sim.result(leave).is_some()));
         assert_eq!(heard(&sim, 2).len(), 1, "{:?}", heard(&sim, 2));
-        // As a shell with -rejoin reads the file.
+        // The file as an agent with -rejoin reads it.
         let file = sim.nodes[2].disk.snapshot.as_mut().unwrap();
         let text = String::from_utf8(std::mem::take(file)).unwrap();
         let kept = text.lines().filter(|line| *line != "leave");
@@ -188,7 +188,7 @@ fn killed_nodes_get_each_event_once_in_any_weather() {
         weather.duplication = 0.1;
         weather.reordering = 0.1;
         let mut sim = recording_cluster(seed, 5, weather, &|_| {});
-        // Node 0 stays, and is asked for what the others missed.
+        // Node 0 keeps running; the others request the missed events from it.
         for number in 0..200 {
             sim.user_event(0, &format!("event-{number}"), "");
             sim.run_for(Duration::from_millis(200));

@@ -1,4 +1,4 @@
-//! Nodes that fail, and nodes that only seem to.
+//! Nodes that fail, and nodes that only appear to have failed.
 
 use cottar::serf::{MemberEventKind, MemberStatus};
 use cottar::swim::NodeState;
@@ -51,7 +51,7 @@ fn relays_bridge_a_cut_between_two() {
 
 #[test]
 fn streams_bridge_where_datagrams_are_lost() {
-    // Nothing but streams gets through, and those with delay.
+    // Only streams get through, with delay.
     let mut sim = cluster(5, 2);
     sim.network.weather.loss = 0.3;
     sim.run_for(secs(120));
@@ -117,7 +117,7 @@ fn a_partition_heals() {
             );
         }
     }
-    // What was fired during the cut crosses by push/pull: log2 6 + some rounds of 30 s.
+    // Events fired during the cut spread by push/pull: log2 6 + some rounds of 30 s.
     let crossed = |sim: &Sim| {
         (0..6).all(|id| got(sim, id, "left side") == 1 && got(sim, id, "right side") == 1)
     };
@@ -135,7 +135,7 @@ fn a_long_pause_fails_and_ends() {
     sim.user_event(0, "deploy", "meanwhile");
     sim.run_for(secs(60));
     sim.resume(1);
-    // It probes and exchanges as before, hears that it is dead, and refutes.
+    // It continues probes and exchanges, learns that it was declared dead, and refutes.
     agree(&mut sim, secs(2 * 30));
     let heard = |sim: &Sim| got(sim, 1, "meanwhile") == 1;
     assert!(sim.run_until(secs(8 * 30), heard));

@@ -1,4 +1,4 @@
-//! Nodes that leave, or are made to.
+//! Nodes that leave, and nodes that are forced to leave.
 
 use cottar::serf::{Command, CommandResult, MemberEventKind, MemberStatus};
 use cottar::time::Duration;
@@ -30,7 +30,7 @@ fn a_farewell_that_nobody_heard_is_a_failure() {
     let mut sim = cluster(9, 3);
     cut_both_ways(&mut sim, &[2], &[0, 1]);
     let leave = sim.command(2, Command::Leave);
-    // Both broadcasts wait in vain, five seconds each, or end when gossip has sent them often enough.
+    // Each of the two broadcasts times out after five seconds, or ends after its last transmission.
     assert!(sim.run_until(secs(12), |sim| sim.result(leave).is_some()));
     let failed = |sim: &Sim| all(sim, &[0, 1], "n2", Some(MemberStatus::Failed));
     assert!(sim.run_until(secs(30), failed));
@@ -66,7 +66,7 @@ fn force_leave_and_prune() {
     }
     sim.run_for(secs(120));
     assert!(done(&sim), "pruned is pruned");
-    // The unknown succeed.
+    // A forced leave of an unknown name succeeds.
     let unknown = sim.command(2, force(b"nobody", false));
     sim.run_for(secs(6));
     assert_eq!(sim.result(unknown), Some(&CommandResult::Done));
@@ -92,8 +92,8 @@ fn the_living_refute_a_force_leave() {
 #[test]
 fn a_force_leave_that_the_living_did_not_hear_is_asked_about() {
     let mut sim = cluster(32, 3);
-    // The intent gets around between the others while n2 hears nothing. Then it is too late for
-    // gossip, and a push/pull only tells n2 the time of it, as of any status.
+    // The intent spreads among the others while n2 is unreachable. After that, gossip no longer
+    // carries it, and a push/pull gives n2 only its status time.
     sim.network.cut(0, 2);
     sim.network.cut(1, 2);
     let force = Command::ForceLeave {
@@ -101,11 +101,11 @@ fn a_force_leave_that_the_living_did_not_hear_is_asked_about() {
         prune: false,
     };
     sim.command(0, force);
-    // All transmissions, but no probe with all its means.
+    // Long enough for all transmissions, but not for a complete probe.
     sim.run_for(Duration::from_millis(950));
     sim.network.mend_all();
     assert!(all(&sim, &[0, 1], "n2", Some(MemberStatus::Leaving)));
-    // A leave takes 5 + 5 + 1 s at most: then whoever still sees n2 asks it.
+    // A leave takes at most 5 + 5 + 1 s; after that, nodes that still see n2 ask it.
     agree(&mut sim, secs(11 + 2));
     close(sim);
 }

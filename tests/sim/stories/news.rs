@@ -15,7 +15,7 @@ fn events_cross() {
     }
     let crossed =
         |sim: &Sim| (0..8).all(|id| (0..8).all(|from| got(sim, id, &format!("from {from}")) == 1));
-    // By gossip in a moment; whom it missed by chance, a push/pull tells.
+    // Gossip is fast; push/pull reaches the nodes that it missed.
     assert!(sim.run_until(secs(60), crossed));
     close(sim);
 }
@@ -61,7 +61,7 @@ fn a_lone_node_cuts_its_queue() {
     for number in 0..6000 {
         sim.user_event(0, "deploy", &number.to_string());
     }
-    // The queues are looked at every 30 s (gossip spec 5.16).
+    // The queues are checked every 30 s (gossip spec 5.16).
     sim.run_for(secs(31));
     assert!(sim.serf(0).stats().event_queue <= 4096);
     let all = (0..6000).all(|number| got(&sim, 0, &number.to_string()) == 1);

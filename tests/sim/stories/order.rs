@@ -1,4 +1,4 @@
-//! User events come to handlers in the order of their times.
+//! Handlers get user events in the order of their Lamport times.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::history::What;
 use crate::network::Weather;
 use crate::rejoin::recording_cluster;
 
-/// The times of the user events that a node has handed over, in this order.
+/// The times of the user events that a node has handed over, in the order of the hand-over.
 fn handed_over(sim: &Sim, id: NodeId) -> Vec<u64> {
     let records = sim.history.iter().filter(|record| record.node == id);
     let times = records.filter_map(|record| match &record.what {
@@ -25,7 +25,7 @@ fn handed_over(sim: &Sim, id: NodeId) -> Vec<u64> {
     times.collect()
 }
 
-/// Fires events, some of them at once, then waits a while.
+/// Fires events in batches, then waits.
 fn fire(
     sim: &mut Sim,
     by: impl Fn(usize) -> NodeId,
@@ -33,7 +33,7 @@ fn fire(
     at_once: usize,
     pause: Duration,
 ) {
-    // The checkers tell events by name and payload.
+    // The checkers identify events by name and payload.
     let first = sim.history.len();
     for burst in 0..bursts {
         for n in 0..at_once {
@@ -66,7 +66,7 @@ fn one_sender_is_heard_in_its_order() {
 #[test]
 fn many_senders_are_heard_in_the_order_of_the_clock() {
     let mut sim = cluster(62, 9);
-    // So far apart that each has heard of the one before: what has one time has no order.
+    // The pause ensures that each sender has received the previous event, so that all times differ.
     let pause = Duration::from_millis(500);
     fire(&mut sim, |burst| burst % 9, 60, 3, pause);
     for id in 0..9 {
@@ -110,8 +110,8 @@ fn what_was_missed_comes_late_and_holds_nobody_up() {
     close(sim);
 }
 
-/// How many events came to somebody behind later ones of their sender, among nodes with the profile
-/// for one machine, and how long any of them took at most.
+/// Returns how many events, on any node with the local profile, arrived after later ones of their sender,
+/// and the longest delay.
 fn inversions_of_local_nodes(size: usize) -> (u64, Duration) {
     let (mut inversions, mut slowest) = (0, Duration::ZERO);
     for seed in 0..20 {
@@ -142,9 +142,9 @@ fn inversions_of_local_nodes(size: usize) -> (u64, Duration) {
     (inversions, slowest)
 }
 
-/// The swarm's seed 1789: with the profile for one machine each of five nodes transmits an event twice,
-/// so that chance may pass one of them over, at every tick. It is repaired, later than the stage for
-/// the order waits, and in the time that is promised.
+/// Seed 1789 of the swarm: with the local profile, each of five nodes transmits an event twice, so that
+/// chance may leave one node out. Repair delivers the event later than the order stage waits, but within the
+/// promised time.
 #[test]
 fn whom_two_transmissions_pass_over_hears_later() {
     let (inversions, slowest) = inversions_of_local_nodes(5);

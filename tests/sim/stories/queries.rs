@@ -72,7 +72,7 @@ fn filters_choose_who_answers() {
 #[test]
 fn relayed_answers_go_around_a_cut() {
     let mut sim = cluster(14, 4);
-    // n1 hears n0's query from the others, but cannot answer directly.
+    // n1 gets n0's query from the others, but cannot answer directly.
     sim.network.cut(1, 0);
     let ask = |sim: &mut Sim, relay_factor| {
         let query = sim.query(
@@ -90,7 +90,7 @@ fn relayed_answers_go_around_a_cut() {
     let heard = |names: &[String]| names.iter().any(|name| name == "n1");
     let (acks, responses, _) = ask(&mut sim, 0);
     assert!(!heard(&acks) && !heard(&responses));
-    // Of three others two are asked to relay; at most one of them is n0 itself.
+    // Two of three other nodes relay the answer; at most one of them is n0 itself.
     let (acks, responses, done) = ask(&mut sim, 2);
     assert!(heard(&acks) && heard(&responses), "{acks:?} {responses:?}");
     assert_eq!(done, 1);

@@ -1,4 +1,4 @@
-//! Events that gossip has missed, and how soon everybody has them nevertheless.
+//! Events that gossip missed, and how soon repair delivers them.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::history::What;
 use crate::network::Weather;
 use crate::rejoin::{heard, recording_cluster};
 
-/// How late events were handed over, counted in pairs of event and node.
+/// Delays of the hand-over, over all pairs of event and node.
 #[derive(Debug, Default)]
 struct Lateness {
     pairs: usize,
@@ -21,8 +21,8 @@ struct Lateness {
     slowest: Duration,
 }
 
-/// Fires events at a rate on random nodes, waits until the last of them had five seconds and more, and
-/// judges how late `nodes` had them.
+/// Fires events at a given rate on random nodes, waits at least five seconds after the last one, and
+/// measures the delays on `nodes`.
 fn fire(sim: &mut Sim, events: usize, per_second: u32, nodes: &[NodeId]) -> Lateness {
     sim.history.clear();
     for number in 0..events {
@@ -55,7 +55,7 @@ fn lateness(sim: &Sim, nodes: &[NodeId]) -> Lateness {
         }
     }
     let mut found = Lateness::default();
-    // What another program has fired counts from when the first of these nodes has it.
+    // For events of another program, the delay counts from when the first of these nodes has it.
     let is_other = |id: &NodeId| sim.twisted.contains_key(id);
     let ours = !nodes.iter().any(is_other);
     for (payload, (at, by)) in fired {
@@ -100,7 +100,7 @@ fn print(sim: &Sim, what: &str, found: &Lateness) {
     );
 }
 
-/// With fewer than ten members an event is transmitted half as often: more is missed, and repaired.
+/// With fewer than ten members an event is transmitted half as often, so that more events need repair.
 const SIZES: [usize; 2] = [9, 10];
 
 #[test]
@@ -158,17 +158,17 @@ fn half_of_the_nodes_compare_nothing() {
     }
 }
 
-/// Among nodes that compare nothing a time that is missing is looked for by exchanges of states. The reference
-/// waits for one that comes anyway.
+/// Among nodes that do not compare digests, a node looks for a missing time by exchanging states. The
+/// reference waits for its next regular exchange.
 #[test]
 fn one_alone_among_nodes_that_compare_nothing() {
-    // How many of twelve events that node 0 could not hear are still missing, and exchanges for them.
+    // Of twelve events that node 0 could not receive: how many are still missing, and the exchanges for them.
     let run = |first: NodeId| {
         let (mut missing, mut exchanges) = (0, 0);
         for seed in 223..227 {
             let mut sim = cluster(seed, 9);
             (first..9).for_each(|id| sim.twist(id, Twist::Reference));
-            // What is below the first time was never due.
+            // Times below the first one were never expected.
             sim.user_event(1, "deploy", "first");
             sim.run_for(secs(2));
             (1..9).for_each(|id| sim.network.cut(id, 0));
@@ -191,7 +191,7 @@ fn one_alone_among_nodes_that_compare_nothing() {
     assert!(alone == 0 && exchanges > 0 && reference > 0);
 }
 
-/// How late nodes that behave like the reference have events, with so many nodes of this program among ten.
+/// Delays on nodes that simulate the reference, with `ours` nodes of this program among ten.
 fn lateness_of_the_reference(ours: NodeId, loss: f64) -> Lateness {
     let mut sim = cluster(224, 10);
     sim.network.weather.loss = loss;
@@ -224,7 +224,7 @@ fn a_liar_costs_little_and_stops_nothing() {
     let mut sim = cluster(231, 9);
     let honest: Vec<NodeId> = (0..8).collect();
     sim.twist(8, Twist::Liar);
-    // Only the liar is of another opinion: an event keeps digests on the acks.
+    // Only the liar's digest differs; after an event, acks carry digests.
     sim.user_event(0, "deploy", "first");
     let before = sim.traffic;
     sim.run_for(secs(55));
@@ -234,7 +234,7 @@ fn a_liar_costs_little_and_stops_nothing() {
         counters.repair_exchanges_for_digests + counters.repair_exchanges_for_gaps
     };
     for &id in &honest {
-        // At 1, 3, 7, 15, 31 seconds and after that every 30, if it is asked that often.
+        // At most after 1, 3, 7, 15 and 31 seconds, then every 30 seconds.
         assert!(exchanges(&sim, id) <= 7, "{id}: {}", exchanges(&sim, id));
     }
     let per_node = (spent.datagrams - before.datagrams) / 9 / 55;
@@ -259,14 +259,14 @@ fn without_events_nothing_is_compared() {
     sim.run_for(secs(60));
     assert_eq!(counted(&sim, |serf| serf.counters().repair_pings), pings);
     let idle = sim.traffic.datagram_bytes - before.datagram_bytes;
-    // A ping and an ack a second and node; neither has a byte more than without events.
+    // One ping and one ack per second and node, neither larger than without events.
     assert_eq!(sim.traffic.datagrams - before.datagrams, 2 * 9 * 60);
     println!("at rest: {} bytes a datagram", idle / (2 * 9 * 60));
 }
 
-/// The swarm's seeds 1750 and 3454: nodes that had ignored events from before their join remembered
-/// these by their hashes alone, so that nobody could send them to nodes that lacked them. Digests
-/// differed for good, and repairs by digest had been given up when an event was lacking.
+/// Seeds 1750 and 3454 of the swarm: nodes that ignored events from before their join kept only the hashes of
+/// these events, so that they could not send them to nodes that lacked them. The digests never became
+/// equal, and repair by digest was given up before an event was really missing.
 #[test]
 fn what_a_join_ignored_keeps_no_two_nodes_apart() {
     let mut sim = Sim::new(251, Weather::fair());
@@ -284,14 +284,14 @@ fn what_a_join_ignored_keeps_no_two_nodes_apart() {
     let failed = |sim: &Sim| sim.serf(1).stats().failed == 1;
     assert!(sim.run_until(secs(60), failed));
     sim.start(2);
-    // It hears of the events by what node 1 ignored.
+    // It gets the events that node 1 ignored.
     sim.join(2, &[1], true, true);
     agree(&mut sim, secs(5));
     digests_agree_after_an_event(&mut sim, &[1, 2]);
     assert_eq!(heard(&sim, 1).len() + heard(&sim, 2).len(), 2);
 }
 
-/// What nodes know to be seen from their snapshots, and nobody can send any more.
+/// Nodes know events from their snapshots only by hash, and no node can send them any more.
 #[test]
 fn what_all_have_forgotten_but_its_hash_keeps_no_two_nodes_apart() {
     let mut sim = recording_cluster(252, 3, Weather::fair(), &|_| {});
@@ -300,7 +300,7 @@ fn what_all_have_forgotten_but_its_hash_keeps_no_two_nodes_apart() {
     }
     sim.run_for(secs(5));
     (0..3).for_each(|id| sim.crash(id, false));
-    // The last one has no memory, and joins one that has.
+    // The last node has no snapshot, and joins one that has.
     sim.nodes[2].disk.snapshot = None;
     (0..3).for_each(|id| sim.start(id));
     sim.join(2, &[1], true, true);
@@ -308,7 +308,8 @@ fn what_all_have_forgotten_but_its_hash_keeps_no_two_nodes_apart() {
     digests_agree_after_an_event(&mut sim, &[0, 1, 2]);
 }
 
-/// Where digests differ, members ask each other for events each second, then exchange states.
+/// Checks that digests agree after an event: as long as they differ, members request events every second
+/// and exchange states.
 fn digests_agree_after_an_event(sim: &mut Sim, nodes: &[NodeId]) {
     sim.user_event(1, "deploy", "new");
     sim.run_for(secs(60));
@@ -320,9 +321,9 @@ fn digests_agree_after_an_event(sim: &mut Sim, nodes: &[NodeId]) {
     }
 }
 
-/// The swarm's seeds 2607 and 2683: when the members have ceased to compare what they saw after an event,
-/// one that lacks it depends on its probes, one a second and three datagrams for each attempt. One
-/// that has seen that it lacks something goes on asking.
+/// Seeds 2607 and 2683 of the swarm: when the other members no longer compare digests after an event, a node
+/// that lacks it depends on its own probes, one per second with three datagrams per attempt. A node that
+/// knows that it lacks an event keeps asking.
 #[test]
 fn who_lacks_an_event_goes_after_it() {
     let mut took = Vec::new();
@@ -330,7 +331,7 @@ fn who_lacks_an_event_goes_after_it() {
         let mut sim = cluster(260 + seed, 6);
         cut_both_ways(&mut sim, &[5], &[0, 1, 2, 3, 4]);
         sim.user_event(0, "deploy", "missed");
-        // All others have it, have agreed, and have made all their transmissions.
+        // All others have the event, their digests agree, and they have sent all transmissions.
         sim.run_for(Duration::from_millis(1_200));
         assert!((0..5).all(|id| got(&sim, id, "missed") == 1));
         sim.network.mend_all();

@@ -1,4 +1,4 @@
-//! Queries whose datagrams get lost are repeated, and answered once more.
+//! Queries are repeated if datagrams are lost, and repetitions are answered again.
 
 use cottar::serf::{QueryParams, QueryRecord};
 use cottar::time::Duration;
@@ -22,7 +22,7 @@ fn ask(sim: &mut Sim, id: usize) -> cottar::serf::CommandId {
     sim.query(id, params)
 }
 
-/// Acks and answers that came back for a query.
+/// The numbers of acks and of answers that a query got.
 fn heard(sim: &Sim, query: cottar::serf::CommandId) -> (usize, usize) {
     let records = sim.returned.get(&query).into_iter().flatten();
     records.fold((0, 0), |(acks, answers), (_, record)| match record {
@@ -32,7 +32,7 @@ fn heard(sim: &Sim, query: cottar::serf::CommandId) -> (usize, usize) {
     })
 }
 
-/// How often the queries were repeated, and repetitions answered, by all nodes.
+/// The numbers of repeated queries and of answered repetitions, over all nodes.
 fn repeats(sim: &Sim) -> (u64, u64) {
     let counters = (0..NODES).map(|id| *sim.serf(id).counters());
     counters.fold((0, 0), |(sent, answered), counters| {
@@ -43,7 +43,7 @@ fn repeats(sim: &Sim) -> (u64, u64) {
     })
 }
 
-/// Of a thousand acks and of a thousand answers so many are missing, at most.
+/// Checks that at most `per_thousand_max` of a thousand acks, and of a thousand answers, are missing.
 fn assert_missing(seed: u64, loss: f64, queries: usize, per_thousand_max: f64) {
     let mut sim = cluster(seed, NODES);
     sim.network.weather.loss = loss;
@@ -83,7 +83,7 @@ fn nothing_is_repeated_without_loss() {
         assert_eq!(heard(&sim, query), (NODES, NODES));
     }
     assert_eq!(repeats(&sim), (0, 0));
-    // Nor where no answer is to come.
+    // Nor if no answer is expected.
     let params = QueryParams {
         name: b"_serf_ping".to_vec(),
         request_ack: true,
@@ -108,7 +108,7 @@ fn a_slow_handler_runs_once_and_is_waited_for() {
         }
     }
     super::agree(&mut sim, secs(10));
-    // The handlers are through with the joins.
+    // The handlers have processed the joins.
     sim.run_for(secs(30));
     sim.network.weather.loss = 0.1;
     let mut missing = 0;
@@ -118,9 +118,9 @@ fn a_slow_handler_runs_once_and_is_waited_for() {
         missing += NODES - heard(&sim, query).1;
     }
     queries_come_at_most_once(&sim.history).unwrap();
-    // Three rounds come behind the end of the handler.
+    // Three rounds of repetitions follow the end of the handler.
     assert!(missing <= 2, "{missing} of 200 answers are missing");
-    // None is sent more than eight times to each of nine nodes.
+    // Each query is sent at most eight times to each of nine nodes.
     let (sent, _) = repeats(&sim);
     assert!(sent <= 20 * 9 * 8, "{sent}");
 }

@@ -1,4 +1,4 @@
-//! Nodes that come, and come back.
+//! Nodes that join, and nodes that come back.
 
 use cottar::serf::{Command, CommandResult, MemberEventKind, MemberStatus};
 
@@ -59,8 +59,8 @@ fn the_others_call_a_failed_node() {
     let failed = |sim: &Sim| all(sim, &others, "n2", Some(MemberStatus::Failed));
     assert!(sim.run_until(secs(60), failed));
     sim.run_for(secs(60));
-    // It comes back and calls nobody. Each of three draws with probability 1/3 every 30 s:
-    // (2/3)^(3 * 12) is 5e-7.
+    // It comes back without joining. Each of three nodes reconnects to it with probability 1/3 every 30 s:
+    // the chance that none does in time is (2/3)^(3 * 12), 5e-7.
     sim.start(2);
     agree(&mut sim, secs(12 * 30));
     close(sim);
@@ -72,7 +72,7 @@ fn a_newcomer_with_a_taken_name_stops() {
     let intruder = sim.add(Spec::lan("n2", host_addr(77)));
     sim.start(intruder);
     sim.join(intruder, &[0], true, false);
-    // The vote takes a query's time, 3.2 s; it starts when either hears of the other.
+    // The vote takes the timeout of a query, 3.2 s; it starts when one of the two learns of the other.
     let stopped = |sim: &Sim| sim.nodes[4].stopped == Some(Stop::LostItsName);
     assert!(sim.run_until(secs(60), stopped));
     sim.run_for(secs(30));
@@ -202,7 +202,7 @@ fn two_that_nobody_introduces_stay_apart() {
         sim.start(id);
         sim.join(id, &[gone], true, true);
     }
-    // Both have forgotten whom they knew, and call only who is gone.
+    // Both have reaped their former members, and reconnect only to failed ones.
     sim.run_for(secs(300));
     assert_eq!(sim.islands(), [[0], [1]]);
     assert!(all(&sim, &[0], "n1", None) && all(&sim, &[1], "n0", None));
@@ -212,8 +212,8 @@ fn two_that_nobody_introduces_stay_apart() {
     close(sim);
 }
 
-/// The swarm's seeds 1334 and 2834: a node joins one of several, and that is enough for it, though the
-/// others were only out of its reach. Nobody else tries that again where it is held for left.
+/// Seeds 1334 and 2834 of the swarm: a join succeeds with one of several addresses, although the others were
+/// only temporarily unreachable. Their side does not reconnect to the node if it lists the node as left.
 #[test]
 fn a_join_that_reached_one_is_no_bridge_to_the_others() {
     let mut sim = cluster(33, 5);
@@ -237,14 +237,14 @@ fn a_join_that_reached_one_is_no_bridge_to_the_others() {
         assert!(all(&sim, &[0, 1, 2], left, Some(MemberStatus::Left)));
     }
     sim.join(4, &[0], false, true);
-    // Node 3 is asked whether it has left.
+    // The others ask node 3 whether it has left.
     agree(&mut sim, secs(60));
     assert_eq!(sim.islands().len(), 1);
     close(sim);
 }
 
-/// The swarm's seed 1801: a node has left and comes back where nobody hears it, and then nobody calls
-/// it, because the others hold it for left. Who is on his way out as well is no bridge to them.
+/// Seed 1801 of the swarm: a node that left comes back while it is unreachable. The others do not reconnect
+/// to it, because they list it as left. A node that is itself leaving does not connect the two sides.
 #[test]
 fn a_member_that_is_held_for_left_has_to_be_introduced() {
     let mut sim = cluster(32, 4);

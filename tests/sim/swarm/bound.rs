@@ -1,4 +1,4 @@
-//! How long agreement may take.
+//! The maximum time until all nodes agree.
 
 use cottar::serf::Config;
 use cottar::swim;
@@ -6,7 +6,7 @@ use cottar::time::Duration;
 
 use crate::cluster::{RETRY_JOIN, host_addr, node_name};
 
-/// The chance, a run, that a bound is missed by bad luck alone.
+/// Probability per run that the bound is exceeded by chance alone.
 pub(super) const BAD_LUCK: f64 = 1e-6;
 
 /// How long after the last misfortune all lists must agree.

@@ -1,5 +1,5 @@
-//! What the delivery of events and queries is tried by: nodes that come late, leave and come back,
-//! bursts, and a steady time with loss at the end.
+//! Tests of the delivery of events and queries: nodes that join late, leave and come back, bursts, and a
+//! steady period with loss at the end.
 
 use cottar::serf::{Command, QueryParams};
 use cottar::time::Duration;
@@ -11,7 +11,7 @@ use crate::history::{Steady, What};
 use crate::network::Weather;
 
 impl Swarm {
-    /// Who has a snapshot, who goes on after a leave, and who comes late.
+    /// Draws which nodes have a snapshot, rejoin after a leave, and start late.
     pub(super) fn draw_habits(&mut self, base: &Spec) {
         for _ in 0..self.tries.below(3) {
             let host = self.sim.nodes.len();
@@ -27,7 +27,7 @@ impl Swarm {
         }
     }
 
-    /// In the chaos, beside the misfortunes.
+    /// Causes an event, query or restart during the chaos, in addition to the faults.
     pub(super) fn maybe_try_delivery(&mut self) {
         match self.tries.below(100) {
             0..=5 => {
@@ -61,7 +61,7 @@ impl Swarm {
         self.sim.user_event(id, "deploy", &payload);
     }
 
-    /// Many events of one node, at once or one right after the other.
+    /// Fires many events on one node, at once or in quick succession.
     fn burst(&mut self, id: NodeId) {
         let gap = Duration::from_millis([0, 0, 2, 20][self.tries.below(4)]);
         for _ in 0..2 + self.tries.below(30) {
@@ -72,8 +72,7 @@ impl Swarm {
         }
     }
 
-    /// Events and queries at a loss that is the same all the time, with nothing else going on.
-    /// Returns the loss.
+    /// Fires events and queries with constant loss and no other faults. Returns the loss.
     pub(super) fn steady(&mut self) -> f64 {
         let loss = [0.0, 0.1, 0.25][self.tries.below(3)];
         let config = self.sim.nodes[0].spec.config.clone();
@@ -81,8 +80,8 @@ impl Swarm {
             loss,
             ..Weather::fair()
         };
-        // Order is promised for one that sends, not between two, and where its own transmissions
-        // reach everybody: whom chance passes over hears later (seed 1789).
+        // Order is promised for the events of one sender, if its own transmissions reach all nodes: nodes
+        // that chance has left out get events later (seed 1789).
         let up = self.sim.up();
         let reaches_all = up.len() - 1 <= config.swim.retransmit_multiplier as usize;
         let up = self.tell_no_lies(up);
@@ -140,11 +139,11 @@ impl Swarm {
     }
 }
 
-/// Losses of steady times; the parts of all events that may be late and of all acks and answers that may
-/// be missing.
+/// Losses of steady periods, with the fraction of events that may be late, and the fraction of acks and
+/// answers that may be missing.
 const RATES: [(f64, f64, f64); 3] = [(0.0, 0.0, 0.0), (0.1, 0.0, 0.001), (0.25, 0.000_1, 0.01)];
 
-/// What all runs with a loss came to, taken together.
+/// The sum over all runs with this loss.
 fn sum(outcomes: &[Outcome], loss: f64, one: fn(&Outcome) -> Lateness) -> Lateness {
     let of_loss = outcomes.iter().filter(|outcome| outcome.loss == loss);
     of_loss
@@ -155,7 +154,7 @@ fn sum(outcomes: &[Outcome], loss: f64, one: fn(&Outcome) -> Lateness) -> Latene
         })
 }
 
-/// Says how many events were late and how many acks and answers were missing, by loss.
+/// Prints how many events were late and how many acks and answers were missing, by loss.
 pub(super) fn print_lateness(outcomes: &[Outcome]) {
     for (loss, ..) in RATES {
         let events = sum(outcomes, loss, |outcome| outcome.events);
@@ -168,8 +167,8 @@ pub(super) fn print_lateness(outcomes: &[Outcome]) {
     }
 }
 
-/// Over all runs not more is late or missing than may be. Where few were counted, what chance does to one
-/// in a million of such sets of runs is allowed for.
+/// Checks that over all runs no more is late or missing than allowed. For small counts, it allows for
+/// deviations that chance causes in one of a million such sets of runs.
 pub(super) fn rates_are_kept(outcomes: &[Outcome]) -> Result<(), String> {
     for (loss, late_events, missing) in RATES {
         for (what, rate, one) in [
@@ -219,7 +218,7 @@ fn rates_that_are_not_kept_are_seen() {
         };
         judge(good, good, good).unwrap();
         assert!(judge(bad_events, good, good).is_err());
-        // Twice as many pairs as one run has: of 100,000.
+        // Twice as many missing pairs as one run has.
         let more = of(bad_answers.pairs, bad_answers.late * 2);
         assert!(judge(good, more, good).is_err());
         assert!(judge(good, good, more).is_err());

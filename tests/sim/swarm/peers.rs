@@ -1,4 +1,4 @@
-//! Which nodes behave as another program would.
+//! Draws which nodes simulate the reference or a liar.
 
 use cottar::rng::Rng;
 use cottar::serf::Stats;
@@ -7,21 +7,21 @@ use cottar::time::Duration;
 use super::Swarm;
 use crate::cluster::{Inventions, NodeId, Twist};
 
-/// Of so many seeds ...
+/// The period of the following ranges, in seeds.
 const OF_SEEDS: usize = 16;
-/// ... the first have nodes that behave like the reference ...
+/// Seeds, modulo [`OF_SEEDS`], with nodes that simulate the reference.
 const WITH_REFERENCE: std::ops::Range<usize> = 0..4;
-/// ... and others, of which the first have both, a liar.
+/// Seeds, modulo [`OF_SEEDS`], with a liar; some of them have both.
 const WITH_LIAR: std::ops::Range<usize> = 3..6;
 
-/// Clocks that differ by less take each other's events and queries.
+/// Nodes whose clocks differ by less accept each other's events and queries.
 const NEAR: u64 = 256;
-/// Time for some dozens of exchanges for a jump.
+/// Time for some dozens of exchanges after a jump of the clock.
 const CATCHING_UP_MAX: Duration = Duration::from_secs(1_200);
 
 impl Swarm {
-    /// In some seeds up to half of the nodes behave like the reference, and in some one lies. The draws are
-    /// of their own: all other seeds run as they would without them.
+    /// Draws nodes that simulate the reference (up to half of them) and a liar, in some seeds. Uses a
+    /// generator of its own, so that all other seeds run as they would without it.
     pub(super) fn draw_peers(&mut self, seed: u64) {
         let mut rng = Rng::new(seed ^ 0x0fee_1e55);
         let kind = rng.below(OF_SEEDS);
@@ -37,14 +37,14 @@ impl Swarm {
         }
     }
 
-    /// How far the liar goes from now on, if there is one.
+    /// Sets what the liar may invent from now on, if there is one.
     pub(super) fn let_liars_invent(&mut self, inventions: Inventions) {
         for id in 0..self.sim.nodes.len() {
             self.sim.let_invent(id, inventions);
         }
     }
 
-    /// Nodes that what is promised to all can be asked of: all but the liar, if there are others.
+    /// The nodes for which the promises hold: all except the liar, if there are others.
     pub(super) fn tell_no_lies(&self, nodes: Vec<NodeId>) -> Vec<NodeId> {
         let lies = |id: &NodeId| {
             let twisted = self.sim.twisted.get(id);
@@ -57,9 +57,9 @@ impl Swarm {
         }
     }
 
-    /// Where a liar has driven clocks far ahead, whoever has started since follows by one leap with each
-    /// exchange (gossip spec 8.7). What it fires and asks before it has caught up is old to the others
-    /// (seed 2232).
+    /// Waits until clocks meet. If a liar has driven clocks far ahead, a node that started since then follows
+    /// by one leap per exchange (gossip spec 8.7). Until then, its events and queries are too old for the
+    /// others (seed 2232).
     pub(super) fn let_clocks_meet(&mut self) -> Result<(), String> {
         let up = self.sim.up();
         let honest = self.tell_no_lies(up.clone());
