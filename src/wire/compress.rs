@@ -1,4 +1,4 @@
-//! The compress message: a map with an algorithm and bytes (gossip spec 2.5).
+//! The compress message: a map of algorithm and compressed bytes (gossip spec 2.5).
 
 use std::borrow::Cow;
 
@@ -7,15 +7,15 @@ use super::lzw::{self, Expander};
 use super::membership::message_type;
 use super::msgpack::{self, Dialect, Reader, Writer};
 
-/// The only algorithm.
+/// The only algorithm of the protocol.
 const LZW: u8 = 0;
 
-/// A compress message that holds a message.
+/// Compresses a message and encodes the compress message.
 pub(super) fn encode(plain: &[u8]) -> Vec<u8> {
     wrap(&lzw::compress(plain))
 }
 
-/// A compress message around what is compressed already.
+/// Encodes the compress message for bytes that are already compressed.
 pub(super) fn wrap(compressed: &[u8]) -> Vec<u8> {
     let mut writer = Writer::appending(Dialect::Gossip, vec![message_type::COMPRESS]);
     writer.map(2).key("Algo").uint(LZW.into());
@@ -23,20 +23,21 @@ pub(super) fn wrap(compressed: &[u8]) -> Vec<u8> {
     writer.into_bytes()
 }
 
-/// Expansions in about a second that make it worth keeping a decoder. An idle cluster has fewer.
+/// Number of recent messages from which the decoder is kept; `recent` is halved about every second. An idle
+/// cluster stays below.
 const MANY: u32 = 8;
 
-/// Expands messages, with a decoder that is kept while there are many: to allocate one of 28 KiB takes
-/// longer than to expand a datagram.
+/// Decompresses messages. Keeps its decoder while there are many, because allocating one of 28 KiB takes
+/// longer than decompressing a datagram.
 #[derive(Default)]
 pub(super) struct Decompressor {
     expander: Option<Expander>,
-    /// Halved at every [`Self::tick`].
+    /// Number of recent messages, halved at every [`Self::tick`].
     recent: u32,
 }
 
 impl Decompressor {
-    /// The message inside, from the map behind the type byte. It may be empty.
+    /// Decodes the map after the type byte and decompresses the inner message, which may be empty.
     pub(super) fn decode(
         &mut self,
         body: &[u8],
@@ -56,7 +57,7 @@ impl Decompressor {
         expanded
     }
 
-    /// Some time has passed.
+    /// Ages the count of recent messages, and frees the decoder if there were few.
     pub(super) fn tick(&mut self) {
         self.recent /= 2;
         self.free_unused();
@@ -75,7 +76,7 @@ impl Decompressor {
     }
 }
 
-/// What [`Expander`] is to expand, from the map behind the type byte.
+/// Decodes the map after the type byte; returns the bytes for [`Expander`].
 pub(super) fn unwrap(body: &[u8]) -> Result<Cow<'_, [u8]>, DecodeError> {
     let (mut algorithm, mut compressed) = (0, None);
     Reader::new(body).fields::<msgpack::Error>(&["Algo", "Buf"], |field, reader| {

@@ -1,5 +1,5 @@
-//! What is wrapped around messages: compound, compression, checksum, encryption, label (gossip spec
-//! 2.3 to 2.8), in this order on the way out and in the reverse on the way in.
+//! Layers around messages: compound, compression, checksum, encryption, label (gossip spec 2.3 to 2.8), added
+//! in this order and removed in the reverse.
 
 use super::checksum::crc32;
 use super::compress::{self, Decompressor};
@@ -7,15 +7,15 @@ use super::membership::message_type;
 use super::name::Escaped;
 use super::{DecodeError, Keyring, Message, NonceSource, cipher, limits};
 
-/// A cluster label, 0 to 255 bytes; empty for none.
+/// A cluster label, 0 to 255 bytes; empty means no label.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Label(Vec<u8>);
 
 impl Label {
-    /// Checks the length.
+    /// Makes a label after checking its length.
     ///
     /// # Errors
-    /// [`DecodeError::TooLarge`].
+    /// [`DecodeError::TooLarge`] if `bytes` has more than 255 bytes.
     pub fn new(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.len() > limits::LABEL_BYTES_MAX {
             return Err(DecodeError::TooLarge("label"));
@@ -23,12 +23,12 @@ impl Label {
         Ok(Label(bytes.to_vec()))
     }
 
-    /// Its bytes.
+    /// Returns the label's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Puts the header in front of what follows; none for the empty label.
+    /// Appends the label header; nothing for the empty label.
     pub(super) fn encode_header(&self, output: &mut Vec<u8>) {
         if let (false, Ok(length)) = (self.0.is_empty(), u8::try_from(self.0.len())) {
             output.extend_from_slice(&[message_type::LABEL, length]);
@@ -36,7 +36,7 @@ impl Label {
         }
     }
 
-    /// How many bytes the header takes.
+    /// Returns the size of the label header.
     pub(super) fn header_bytes(&self) -> usize {
         match self.0.len() {
             0 => 0,
@@ -44,17 +44,17 @@ impl Label {
         }
     }
 
-    /// Whether it is the empty one, which is none.
+    /// Whether this is the empty label.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Bytes of a label that are shown.
+/// Longest part of a label that is printed.
 const LABEL_BYTES_SHOWN: usize = 64;
 
 impl core::fmt::Display for Label {
-    /// In quotes, escaped and cut.
+    /// Prints the label in quotes, escaped and truncated.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self.0.get(..LABEL_BYTES_SHOWN) {
             Some(cut) if cut.len() < self.0.len() => write!(f, "'{}...'", Escaped(cut)),
@@ -63,34 +63,34 @@ impl core::fmt::Display for Label {
     }
 }
 
-/// How this node wraps and unwraps.
+/// Configuration and state of the layers around messages.
 pub struct Envelope {
-    /// Separates clusters on one network: stands in front of all that is sent.
+    /// Label in front of everything that is sent; separates clusters on one network.
     pub label: Label,
-    /// Further labels that what is received may have; for the change to another one.
+    /// Additional labels accepted on input, for the transition to another label.
     pub labels_accepted: Vec<Label>,
-    /// Encrypts and decrypts; `None`: plaintext.
+    /// Keys for encryption; `None`: plaintext.
     pub keyring: Option<Keyring>,
-    /// Off: undecryptable datagrams and plaintext streams are taken as plaintext (gossip spec 6.3).
+    /// If false, undecryptable datagrams and plaintext streams are accepted as plaintext (gossip spec 6.3).
     pub verify_incoming: bool,
-    /// Off: nothing is encrypted although there is a ring.
+    /// If false, nothing is encrypted, even with a keyring.
     pub verify_outgoing: bool,
-    /// Compress what gets shorter (datagrams), everything (streams).
+    /// Compress datagrams that get shorter, and all streams.
     pub compression: bool,
-    /// Where nonces come from.
+    /// Generator of nonces.
     pub nonces: NonceSource,
     decompressor: Decompressor,
 }
 
-/// What a datagram held: each message in its place, or why it was dropped.
+/// The contents of a datagram: each message, or why it was dropped.
 #[derive(Debug, Default)]
 pub struct Packet {
-    /// In the order of the datagram.
+    /// Messages in the order of the datagram.
     pub messages: Vec<Result<Message, DecodeError>>,
 }
 
 impl Envelope {
-    /// No label, no ring, compression on, verification on.
+    /// Creates an envelope without label and keyring, with compression and verification.
     pub fn plain(nonces: NonceSource) -> Self {
         Envelope {
             label: Label::default(),
@@ -104,16 +104,17 @@ impl Envelope {
         }
     }
 
-    /// About a second has passed: what only a busy node needs at hand is freed in an idle one.
+    /// Must be called about once a second. Frees memory that is only needed on a busy node.
     pub fn tick(&mut self) {
         self.decompressor.tick();
     }
 
-    /// Unwraps a datagram. A message that is refused costs only itself; the outer layers cost all.
+    /// Opens a datagram. An invalid message is refused alone; an invalid outer layer refuses the whole
+    /// datagram.
     ///
     /// # Errors
-    /// Label, decryption or checksum failed, or messages are nested too deep: nothing of the
-    /// datagram may be used.
+    /// Fails if the label, decryption or checksum is invalid or messages are nested too deep; nothing of the
+    /// datagram may be used then.
     pub fn open_datagram(&mut self, bytes: &[u8]) -> Result<Packet, DecodeError> {
         let label = self.accept_label(bytes)?.ok_or(match bytes {
             [] => DecodeError::Empty,
@@ -130,7 +131,7 @@ impl Envelope {
         Ok(opening.packet)
     }
 
-    /// The label of what begins with `bytes`, if it is accepted. `None`: more bytes are needed to tell.
+    /// Returns the label at the start of `bytes`, if it is accepted. `None`: more bytes are needed.
     pub(super) fn accept_label(&self, bytes: &[u8]) -> Result<Option<&Label>, DecodeError> {
         let found = match *bytes {
             [] | [message_type::LABEL] => return Ok(None),
@@ -148,7 +149,7 @@ impl Envelope {
         }
     }
 
-    /// `None`: the bytes are plaintext already, and may be.
+    /// Decrypts a datagram. `None`: it is plaintext, and plaintext is allowed.
     fn decrypt_datagram(&self, label: &Label, body: &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
         let Some(ring) = &self.keyring else {
             return Ok(None);
@@ -160,10 +161,10 @@ impl Envelope {
         }
     }
 
-    /// Wraps encoded messages, one at least, into one datagram. `checksum`: the destination
-    /// understands protocol 5 and is addressed as a node record (gossip spec 2.6).
+    /// Seals one or more encoded messages as a datagram. `checksum`: the destination is a known node that
+    /// supports protocol 5 (gossip spec 2.6).
     ///
-    /// The caller keeps within [`Self::packet_budget_bytes`] and
+    /// The caller must keep within [`Self::packet_budget_bytes`] and
     /// [`super::limits::COMPOUND_PARTS_SENT_MAX`].
     pub fn seal_datagram<M: AsRef<[u8]>>(&mut self, messages: &[M], checksum: bool) -> Vec<u8> {
         let joined;
@@ -199,8 +200,8 @@ impl Envelope {
         datagram
     }
 
-    /// Bytes that messages may take in a gossip packet, after compound header, encryption and label
-    /// (gossip spec 2.10). Each message costs its length + 2.
+    /// Returns the bytes available for messages in a gossip packet, without compound header, encryption and
+    /// label (gossip spec 2.10). Each message takes its length plus 2.
     pub fn packet_budget_bytes(&self) -> usize {
         let encryption = match self.keyring {
             Some(_) => cipher::OVERHEAD_BYTES,
@@ -210,14 +211,14 @@ impl Envelope {
     }
 }
 
-/// Type byte and count.
+/// Size of the type byte and the count.
 const COMPOUND_HEADER_BYTES: usize = 2;
-/// What a compress message has around the compressed bytes, at least.
+/// Minimum size of a compress message without the compressed bytes.
 const COMPRESS_OVERHEAD_BYTES: usize = 13;
-/// Type byte and CRC.
+/// Size of the type byte and the CRC.
 const CHECKSUM_BYTES: usize = 5;
 
-/// Verifies and strips the checksum, if there is one.
+/// Verifies and removes the checksum, if there is one.
 fn checked(bytes: &[u8]) -> Result<&[u8], DecodeError> {
     match *bytes {
         [] => Err(DecodeError::Empty),
@@ -242,7 +243,7 @@ fn encode_checksum(plain: &[u8]) -> Vec<u8> {
 
 fn encode_compound<M: AsRef<[u8]>>(messages: &[M]) -> Vec<u8> {
     debug_assert!(!messages.is_empty() && messages.len() <= limits::COMPOUND_PARTS_SENT_MAX);
-    // What does not fit in the two header fields would garble all the rest.
+    // Skip what does not fit into the two header fields, because it would corrupt the whole datagram.
     let parts = || {
         messages
             .iter()
@@ -260,19 +261,19 @@ fn encode_compound<M: AsRef<[u8]>>(messages: &[M]) -> Vec<u8> {
     output
 }
 
-/// A datagram on its way through compound and compress messages.
+/// Opens nested compound and compress messages.
 struct Opening<'a> {
     packet: Packet,
     decompressor: &'a mut Decompressor,
-    /// One budget for all compressed parts, so that wrapping bombs in each other gains nothing.
+    /// Shared by all compressed parts, so that nested decompression bombs gain nothing.
     expanded_bytes_left: usize,
 }
 
 impl Opening<'_> {
-    /// Takes what one message, or a wrapper inside `depth` others, holds.
+    /// Opens a message or wrapper inside `depth` other wrappers.
     ///
     /// # Errors
-    /// Only for what costs the whole datagram.
+    /// Fails only if the whole datagram must be refused.
     fn open(&mut self, bytes: &[u8], depth: usize) -> Result<(), DecodeError> {
         let kind = bytes.first().copied();
         if !matches!(kind, Some(message_type::COMPOUND | message_type::COMPRESS)) {
@@ -298,7 +299,7 @@ impl Opening<'_> {
         }
     }
 
-    /// Parts before a truncated one count; what follows the last one does not.
+    /// Opens a compound. Parts before a truncated one are accepted; bytes after the last part are ignored.
     fn open_compound(&mut self, body: &[u8], depth: usize) -> Result<(), DecodeError> {
         let truncated = Err(DecodeError::TruncatedCompound);
         let Some((&count, rest)) = body.split_first() else {

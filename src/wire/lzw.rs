@@ -1,4 +1,4 @@
-//! LZW as the reference writes it (gossip spec 2.5): LSB first, 8-bit literals, GIF widths.
+//! LZW in the reference's variant (gossip spec 2.5): LSB first, 8-bit literals, GIF code widths.
 
 use weezl::{BitOrder, LzwStatus, decode::Decoder};
 
@@ -7,25 +7,25 @@ use super::DecodeError;
 const CLEAR: u16 = 256;
 const END: u16 = 257;
 const WIDTH_MIN: u32 = 9;
-/// When this code is due for a pair, the encoder starts over instead.
+/// Code that is never assigned: when it is due, the encoder clears the dictionary.
 const FULL: u16 = 4095;
 
-/// Compresses, to the same bytes as the reference.
+/// Compresses a text; the output equals the reference's byte for byte.
 pub fn compress(plain: &[u8]) -> Vec<u8> {
     let mut compressor = Compressor::with(Encoder::new(plain.len(), Pairs::of_text(plain.len())));
     compressor.push(plain);
     compressor.finish()
 }
 
-/// Compresses a text that comes in pieces: to the same bytes, however it is cut up.
+/// Compresses a text that arrives in pieces; the output does not depend on how it is split.
 pub struct Compressor {
     encoder: Encoder,
-    /// The code of what was read and is not emitted.
+    /// Code of the longest match so far, not emitted yet.
     prefix: Option<u16>,
 }
 
 impl Compressor {
-    /// For a text of about that size.
+    /// Creates a compressor for a text of about `plain_bytes` bytes.
     pub fn new(plain_bytes: usize) -> Self {
         Self::with(Encoder::new(plain_bytes, Pairs::of_any_text()))
     }
@@ -38,7 +38,7 @@ impl Compressor {
         }
     }
 
-    /// The next piece.
+    /// Compresses the next piece.
     pub fn push(&mut self, plain: &[u8]) {
         let encoder = &mut self.encoder;
         let mut bytes = plain.iter();
@@ -61,7 +61,7 @@ impl Compressor {
         self.prefix = Some(prefix);
     }
 
-    /// All of it, compressed.
+    /// Finishes and returns the compressed text.
     pub fn finish(mut self) -> Vec<u8> {
         if let Some(prefix) = self.prefix {
             self.encoder.emit(prefix);
@@ -74,11 +74,11 @@ impl Compressor {
 
 struct Encoder {
     output: Vec<u8>,
-    /// Bits that do not fill a byte yet, the oldest lowest.
+    /// Output bits that do not fill a byte yet, oldest in the lowest bit.
     pending: u32,
     pending_bits: u32,
     width: u32,
-    /// The code given last.
+    /// The last code assigned.
     next: u16,
     pairs: Pairs,
 }
@@ -105,8 +105,8 @@ impl Encoder {
         }
     }
 
-    /// Counts a code that was emitted. False: the dictionary was full and has been emptied, so the
-    /// pair at hand is not to be stored.
+    /// Counts an emitted code. Returns false if the dictionary was full and was cleared; the current pair
+    /// must not be stored then.
     fn advance(&mut self) -> bool {
         self.next += 1;
         if self.next == 1 << self.width {
@@ -130,25 +130,25 @@ impl Encoder {
     }
 }
 
-/// The dictionary: code of (code of a prefix, byte that follows), hashed with linear probing. Never
-/// more than half full, so a probe always ends.
+/// Dictionary from (prefix code, next byte) to code, a hash table with linear probing. At most half full, so
+/// that each probe ends.
 struct Pairs {
-    /// 0 for free, else prefix (12 bits), byte (8), code (12).
+    /// 0 for a free slot, otherwise prefix (12 bits), byte (8), code (12).
     slots: Box<[u32]>,
-    /// Logarithm of their number.
+    /// Binary logarithm of the number of slots.
     bits: u32,
 }
 
 impl Pairs {
-    /// Of a table that holds all codes.
+    /// Size of a table that holds all codes.
     const BITS_MAX: u32 = 13;
 
     fn of_any_text() -> Self {
         Self::with_bits(Self::BITS_MAX)
     }
 
-    /// A text has fewer pairs than bytes. To clear 32 KiB for each datagram would take longer than to
-    /// compress it.
+    /// Sizes the table for a text with fewer pairs than `bytes`. Clearing a full-sized table of 32 KiB would
+    /// take longer than compressing a datagram.
     fn of_text(bytes: usize) -> Self {
         let slots = bytes.saturating_mul(2).max(2);
         Self::with_bits((slots.ilog2() + 1).min(Self::BITS_MAX))
@@ -165,7 +165,7 @@ impl Pairs {
         u32::from(prefix) << 8 | u32::from(byte)
     }
 
-    /// The code of a pair, or the slot where it belongs.
+    /// Returns the code of a pair, or the slot to store it in.
     fn find(&self, prefix: u16, byte: u8) -> Result<u16, usize> {
         let key = Self::key(prefix, byte);
         // Fibonacci hashing.
@@ -188,15 +188,15 @@ impl Pairs {
     }
 }
 
-/// Expands at most to `expanded_bytes_max`.
+/// Decompresses a text of at most `expanded_bytes_max` bytes.
 ///
 /// # Errors
-/// A wrong code, a missing end code, or more output than allowed.
+/// Fails on an invalid code, a missing end code, or more output than `expanded_bytes_max`.
 pub fn expand(compressed: &[u8], expanded_bytes_max: usize) -> Result<Vec<u8>, DecodeError> {
     Expander::new(expanded_bytes_max).expand(compressed)
 }
 
-/// Expands a text bit by bit. Takes 28 KiB, besides what comes out.
+/// Incremental decompressor. Takes 28 KiB in addition to its output.
 pub struct Expander {
     decoder: Decoder,
     consumed: usize,
@@ -205,7 +205,7 @@ pub struct Expander {
 }
 
 impl Expander {
-    /// At most to `expanded_bytes_max`.
+    /// Creates a decompressor for at most `expanded_bytes_max` bytes of output.
     pub fn new(expanded_bytes_max: usize) -> Self {
         Expander {
             decoder: Decoder::new(BitOrder::Lsb, 8),
@@ -215,7 +215,7 @@ impl Expander {
         }
     }
 
-    /// Begins anew with another text, whatever became of the one before.
+    /// Restarts with another text, in any state.
     pub fn reset(&mut self, expanded_bytes_max: usize) {
         self.decoder.reset();
         self.consumed = 0;
@@ -223,20 +223,20 @@ impl Expander {
         self.bytes_max = expanded_bytes_max;
     }
 
-    /// Expands a whole text.
+    /// Decompresses a complete text.
     ///
     /// # Errors
-    /// As [`expand`].
+    /// Fails as [`expand`] does.
     pub fn expand(&mut self, compressed: &[u8]) -> Result<Vec<u8>, DecodeError> {
         while !self.advance(compressed, usize::MAX)? {}
         Ok(self.take_expanded())
     }
 
-    /// Goes on with `compressed`, the same whole text in each call, for at least so many bytes of
-    /// output. True: that was all.
+    /// Produces at least `bytes` more bytes of output, or all the rest. `compressed` must be the same
+    /// complete text in each call. Returns whether the output is complete.
     ///
     /// # Errors
-    /// As [`expand`].
+    /// Fails as [`expand`] does.
     pub fn advance(&mut self, compressed: &[u8], bytes: usize) -> Result<bool, DecodeError> {
         let enough = self.expanded.len().saturating_add(bytes);
         let mut piece = [0; 4096];
@@ -258,12 +258,12 @@ impl Expander {
         Ok(false)
     }
 
-    /// What has come out so far.
+    /// Returns the output so far.
     pub fn expanded(&self) -> &[u8] {
         &self.expanded
     }
 
-    /// What has come out, to be taken once.
+    /// Takes the output.
     pub fn take_expanded(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.expanded)
     }
@@ -279,7 +279,7 @@ mod tests {
     fn pieces_of_any_size_come_to_the_same() {
         let mut rng = Rng::new(11);
         for round in 0..60 {
-            // Few different bytes give long codes, and enough of them fill the dictionary.
+            // A small alphabet gives long matches, and enough of them fill the dictionary.
             let alphabet = 1 + rng.below(9);
             let plain: Vec<u8> = (0..rng.below(40_000))
                 .map(|_| rng.below(alphabet) as u8)

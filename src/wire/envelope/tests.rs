@@ -138,7 +138,7 @@ fn nesting_is_bounded() {
     }
 }
 
-/// Each datagram may have been damaged before a good one comes.
+/// Damaged datagrams between good ones must not affect these.
 #[test]
 fn a_decoder_is_kept_while_there_are_many_to_expand() {
     let mut envelope = plain();
@@ -153,7 +153,7 @@ fn a_decoder_is_kept_while_there_are_many_to_expand() {
         assert_eq!(opened, [Ok(message.clone())], "{end}");
     }
     assert!(envelope.decompressor.is_kept());
-    // It goes within seconds, and a few do not bring it back.
+    // It is freed within seconds, and few datagrams do not make it kept again.
     (0..10).for_each(|_| envelope.tick());
     assert!(!envelope.decompressor.is_kept());
     for _ in 0..10 {
@@ -175,7 +175,7 @@ fn compression_is_used_where_it_helps() {
     let mut off = plain();
     off.compression = false;
     assert_eq!(off.seal_datagram(&[long.encode()], false), long.encode());
-    // Algorithm 1, and no end code.
+    // Unknown algorithm 1, and a missing end code.
     for bad in [
         &b"\x09\x82\xa4Algo\x01\xa3Buf\xa3\x00\x03\x02"[..],
         b"\x09\x82\xa4Algo\x00\xa3Buf\xa1\x00",
