@@ -108,8 +108,8 @@ pub fn isolate_children() {
 /// they still have no effect, and exec resets what is caught, but not what is ignored. A shell starts its
 /// background jobs with INT and QUIT ignored.
 fn unignore_signals() {
-    /// The last of the real-time signals.
-    const SIGNAL_MAX: c_int = 64;
+    /// The last of the real-time signals: 64, and more on MIPS.
+    const SIGNAL_MAX: c_int = 127;
     extern "C" fn nothing(_signal: c_int) {}
     for signal in 1..=SIGNAL_MAX {
         // The standard library ignores PIPE here and resets it in children by itself.
