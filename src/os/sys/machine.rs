@@ -37,7 +37,7 @@ pub struct LocalTime {
 
 /// Seconds since 1970 in local time.
 pub fn local_time(unix_seconds: i64) -> LocalTime {
-    // On a 32-bit time_t a date after 2038 saturates instead of wrapping.
+    // On a 32-bit time_t, glibc's on 32-bit machines, a date after 2038 saturates instead of wrapping.
     let time = libc::time_t::try_from(unix_seconds).unwrap_or(libc::time_t::MAX);
     // SAFETY: all bytes zero is a valid tm.
     let mut tm: libc::tm = unsafe { mem::zeroed() };
@@ -62,5 +62,10 @@ mod tests {
         let time = local_time(1_700_000_000);
         assert_eq!((time.year, time.month), (2023, 11));
         assert!((14..=15).contains(&time.day));
+    }
+
+    #[test]
+    fn local_time_goes_on_after_2038() {
+        assert_eq!(local_time(4_000_000_000).year, 2096);
     }
 }
