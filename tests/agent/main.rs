@@ -16,6 +16,7 @@ mod joining;
 mod journal;
 mod json;
 mod labels;
+mod old_kernels;
 mod processes;
 mod readers;
 mod settings;
