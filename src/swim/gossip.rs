@@ -21,6 +21,8 @@
 //! ([`Config::membership_retransmit_nodes_min`]). Those have no haste and no rights: they go at ticks or
 //! with what goes anyway, behind everything else, and cause no second packet to a target.
 
+mod rounds;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -33,7 +35,6 @@ use super::{Audience, BroadcastId, Config, NodeState, Output, Priority, Sample, 
 use crate::count::Count;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
-use crate::wire::limits::COMPOUND_PARTS_SENT_MAX;
 use crate::wire::{Message, NodeName, membership::message_type};
 
 /// Extra rounds that fit between two ticks.
@@ -369,116 +370,5 @@ impl Swim {
         if limit > 0 {
             ended.into_iter().for_each(|entry| again.push_ended(entry));
         }
-    }
-
-    /// Starts the tick if there is something for somebody, and has it early if there is much.
-    pub(super) fn arm_gossip(&mut self, now: Instant) {
-        let deep = self.gossip.bytes() > self.envelope.packet_budget_bytes();
-        let gossip = &mut self.gossip;
-        if gossip.is_empty() {
-            // Pings may have carried away the last of it: what comes next is due by itself.
-            gossip.news = None;
-        }
-        if gossip.is_empty() || gossip.interval.is_zero() || !self.table.has_gossip_target() {
-            gossip.tick = None;
-        } else if gossip.tick.is_none() {
-            gossip.tick = Some(next_on_grid(gossip.phase, gossip.interval, now));
-            if gossip.turned == Some(now) {
-                // News that waited for somebody to hear it: this instant's turn is over.
-                let next = now + Duration::from_nanos(1);
-                gossip.news = gossip.news.map(|news| news.max(next));
-            }
-        }
-        if deep && !gossip.stuck {
-            let early = now + gossip.round_interval();
-            gossip.tick = gossip.tick.map(|tick| tick.min(early));
-        }
-    }
-
-    pub(super) fn gossip_deadline(&self) -> Option<Instant> {
-        // No tick: nothing queued, or nobody to send it to. Then news wait, too.
-        let tick = self.gossip.tick?;
-        Some(self.gossip.news.map_or(tick, |news| news.min(tick)))
-    }
-
-    /// Does what is due; called last in a turn, so that news of this turn go with it.
-    pub(super) fn tick_gossip(&mut self, now: Instant) {
-        self.gossip.turned = Some(now);
-        let Some(tick) = self.gossip.tick else {
-            return;
-        };
-        if self.gossip.news.is_some_and(|due| due <= now) {
-            self.send_news(now);
-        }
-        if tick <= now {
-            self.counters.gossip_rounds += 1;
-            self.gossip.stuck = !self.gossip_round(u32::MAX, now);
-            if self.gossip.stuck {
-                self.drop_needless(now);
-            }
-            let gossip = &mut self.gossip;
-            gossip.tick = Some(next_on_grid(gossip.phase, gossip.interval, now));
-        }
-        if self.gossip.is_empty() {
-            self.gossip.news = None;
-            self.table.renew_gossip_order(&mut self.rng);
-        }
-    }
-
-    /// The first transmissions of what is new.
-    fn send_news(&mut self, now: Instant) {
-        if !self.gossip.news_rounds.take(now) {
-            self.gossip.news = Some(self.gossip.news_rounds.next_refill());
-            return;
-        }
-        let targets = self
-            .config
-            .gossip_nodes
-            .min(self.table.live_others().max(1));
-        let first = u32::try_from(targets).unwrap_or(u32::MAX);
-        let sent = self.gossip_round(first, now);
-        let more = self.gossip.has_below(first);
-        self.gossip.news = (sent && more).then(|| now + self.gossip.round_interval());
-    }
-
-    /// Brings what was transmitted fewer times than given to the next targets that lack some of it;
-    /// tells whether anything went out.
-    fn gossip_round(&mut self, transmissions_below: u32, now: Instant) -> bool {
-        let mut served = 0;
-        let visits = self.table.gossip_round_len();
-        for _ in 0..visits.min(self.config.gossip_nodes + TARGETS_WITHOUT_NEED_MAX) {
-            if served == self.config.gossip_nodes || !self.gossip.has_for_round(transmissions_below)
-            {
-                break;
-            }
-            let dead_for = self.config.gossip_to_the_dead_time;
-            let Some(id) = self.table.next_gossip_target(dead_for, now) else {
-                break;
-            };
-            served += usize::from(self.gossip_to(id, transmissions_below, now));
-        }
-        served > 0
-    }
-
-    /// Sends a few packets to one target; tells whether there was anything for it.
-    fn gossip_to(&mut self, id: NodeId, transmissions_below: u32, now: Instant) -> bool {
-        self.gossip.visit += 1;
-        let selection = Selection {
-            transmissions_below,
-            batch: self.gossip.visit,
-            ..self.selection(id, now)
-        };
-        for packet in 0..PACKETS_PER_TARGET_MAX {
-            let space = self.envelope.packet_budget_bytes();
-            let mut packing = Packing::new(space, COMPOUND_PARTS_SENT_MAX);
-            self.pack(&mut packing, selection, packet == 0);
-            if packing.messages.is_empty() {
-                return packet > 0;
-            }
-            let node = &self.table.record(id).node;
-            let checksum = node.versions.protocol_max >= super::PROTOCOL_WITH_CHECKSUM;
-            self.send_datagram(node.addr, &packing.messages, checksum);
-        }
-        true
     }
 }
