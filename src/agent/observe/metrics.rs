@@ -136,6 +136,20 @@ impl Metrics {
         self.sample_as(&[name], value, at);
     }
 
+    /// Notes several values under one name.
+    pub fn samples(&mut self, name: &str, values: &[f64], at: Moment) {
+        if values.is_empty() {
+            return;
+        }
+        let key = self.key(&[name]);
+        let samples = &mut self.interval(at).samples;
+        let aggregate = samples.get_or_insert_with(key, || Aggregate::new(at));
+        values.iter().for_each(|value| aggregate.add(*value, at));
+        for value in values {
+            self.emit(&[name], *value, "ms", at);
+        }
+    }
+
     /// Notes a duration, in milliseconds.
     pub fn time(&mut self, name: &str, duration: Duration, at: Moment) {
         self.sample(name, millis(duration), at);
@@ -169,10 +183,16 @@ impl Metrics {
 
     /// A name as the dump shows it.
     fn key(&self, parts: &[&str]) -> String {
-        let mut key = PREFIX.to_owned();
+        let bytes: usize = parts.iter().map(|part| part.len() + 1).sum();
+        let mut key = String::with_capacity(PREFIX.len() + bytes);
+        key.push_str(PREFIX);
         for part in parts {
             key.push('.');
-            key.extend(part.chars().map(|c| if is_blank(c) { '_' } else { c }));
+            if part.bytes().all(|byte| byte.is_ascii_graphic()) {
+                key.push_str(part);
+            } else {
+                key.extend(part.chars().map(|c| if is_blank(c) { '_' } else { c }));
+            }
         }
         key
     }

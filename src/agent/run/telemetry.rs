@@ -231,6 +231,8 @@ impl Telemetry {
 
     fn note_samples(&mut self, samples: Vec<Sample>, at: Moment) {
         let metrics = &mut self.metrics;
+        // There may be hundreds of these in a turn.
+        let (mut received, mut sent) = (Vec::new(), Vec::new());
         for sample in samples {
             match sample {
                 Sample::Swim(swim::Sample::Probe(duration)) => {
@@ -239,12 +241,8 @@ impl Telemetry {
                 Sample::Swim(swim::Sample::PushPull(duration)) => {
                     metrics.time("memberlist.pushPullNode", duration, at)
                 }
-                Sample::Swim(swim::Sample::MessageIn(bytes)) => {
-                    metrics.sample("serf.msgs.received", bytes as f64, at);
-                }
-                Sample::Swim(swim::Sample::MessageOut(bytes)) => {
-                    metrics.sample("serf.msgs.sent", bytes as f64, at)
-                }
+                Sample::Swim(swim::Sample::MessageIn(bytes)) => received.push(bytes as f64),
+                Sample::Swim(swim::Sample::MessageOut(bytes)) => sent.push(bytes as f64),
                 Sample::Moved(far) => metrics.time("serf.coordinate.adjustment-ms", far, at),
                 Sample::Event(name) => {
                     metrics.count("serf.events", 1.0, at);
@@ -256,6 +254,8 @@ impl Telemetry {
                 }
             }
         }
+        metrics.samples("serf.msgs.received", &received, at);
+        metrics.samples("serf.msgs.sent", &sent, at);
     }
 
     fn note_counts(&mut self, now: Seen, at: Moment) {
