@@ -253,6 +253,9 @@ impl BroadcastQueue {
     /// A node's bit stands for another node from now on, or for one that was away: it gets nothing of
     /// what is for the members of an earlier time.
     pub fn forget_bit(&mut self, bit: u64) {
+        if bit == 0 {
+            return;
+        }
         self.entries.for_each_mut(|_, entry| {
             entry.sent_to &= !bit;
             entry.known_by &= !bit;
@@ -320,6 +323,12 @@ impl BroadcastQueue {
 
     fn remove(&mut self, rank: Rank) -> Option<Entry> {
         let entry = self.entries.remove(&rank)?;
+        self.forget_place(rank, &entry);
+        Some(entry)
+    }
+
+    /// An entry that was at `rank` is in the queue no more.
+    fn forget_place(&mut self, rank: Rank, entry: &Entry) {
         if let Some(key) = &entry.key {
             self.by_key.remove(key);
         }
@@ -327,7 +336,21 @@ impl BroadcastQueue {
             self.by_content.remove(&*entry.message);
         }
         self.bytes -= entry.message.len();
-        Some(entry)
+    }
+
+    /// Puts an entry that was at `from` to another place.
+    fn put_back(&mut self, from: Rank, to: Rank, entry: Entry) {
+        if let Some(rank) = entry.key.as_ref().and_then(|key| self.by_key.get_mut(key)) {
+            *rank = to;
+        }
+        let by_content = match entry.order {
+            Some(_) => self.by_content.get_mut(&*entry.message),
+            None => None,
+        };
+        if let Some(rank) = by_content.filter(|rank| **rank == from) {
+            *rank = to;
+        }
+        self.entries.insert(to, entry);
     }
 
     /// Fills a packet: counts of transmissions in ascending order, and within one repeatedly the
@@ -393,7 +416,7 @@ impl BroadcastQueue {
 
     /// The entry comes back if it is through.
     fn count_transmission(&mut self, rank: Rank, limit: u32, wanted: Selection) -> Option<Entry> {
-        let Some(mut entry) = self.remove(rank) else {
+        let Some(mut entry) = self.entries.remove(&rank) else {
             debug_assert!(false, "a selected entry is in the queue");
             return None;
         };
@@ -406,15 +429,14 @@ impl BroadcastQueue {
         entry.batch = wanted.batch;
         let transmissions = rank.transmissions.saturating_add(1);
         if transmissions >= limit || self.once_to_each && entry.told_all {
+            self.forget_place(rank, &entry);
             return Some(entry);
         }
-        self.insert(
-            Rank {
-                transmissions,
-                ..rank
-            },
-            entry,
-        );
+        let next = Rank {
+            transmissions,
+            ..rank
+        };
+        self.put_back(rank, next, entry);
         None
     }
 

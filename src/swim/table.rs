@@ -365,9 +365,11 @@ impl Table {
     pub fn find_at(&self, name: Option<&NodeName>, addr: SocketAddr) -> Option<NodeId> {
         let is_at = |id: &NodeId| self.record(*id).node.addr == addr;
         let named = name.and_then(|name| self.find(name)).filter(is_at);
+        if self.slots.len() > SMALL_CLUSTER_NODES {
+            return named;
+        }
         let others = &self.gossiping.order;
-        let small = self.slots.len() <= SMALL_CLUSTER_NODES;
-        named.or_else(|| others.iter().copied().filter(|_| small).find(is_at))
+        named.or_else(|| others.iter().copied().find(is_at))
     }
 
     /// Calls `visit` for each node that a present-members broadcast goes to now: live nodes, and nodes that
