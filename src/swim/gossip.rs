@@ -2,9 +2,11 @@
 //!
 //! A message makes as many transmissions as the protocol gives it, but not all of them at ticks. Its
 //! first ones, one to each of `gossip_nodes` targets, start in the turn in which it arrived: a *news
-//! round*. The later ones follow at ticks; while more is queued than one packet takes, *catch-up
-//! rounds* follow between the ticks. That matters twice: a queue that grows faster than ticks empty
-//! it loses messages, and receivers refuse an event that comes when 512 later ones have passed.
+//! round*. Of an event or a query, more news rounds follow, until it has made [`EARLY_QUARTERS`] quarters of
+//! its transmissions: the first round of ten nodes misses one of them in one case of twenty, which would
+//! wait for somebody's tick. The later ones follow at ticks; while more is queued than one packet takes,
+//! *catch-up rounds* follow between the ticks. That matters twice: a queue that grows faster than ticks
+//! empty it loses messages, and receivers refuse an event that comes when 512 later ones have passed.
 //!
 //! Rounds of either kind keep a distance of a [`ROUNDS_PER_INTERVAL`]th of the gossip interval, and no
 //! target gets more than [`PACKETS_PER_TARGET_MAX`] packets in one. With the LAN profile that is at
@@ -39,6 +41,9 @@ use crate::wire::{Message, NodeName, membership::message_type};
 
 /// Extra rounds that fit between two ticks.
 const ROUNDS_PER_INTERVAL: u32 = 20;
+/// Quarters of the transmissions of an event or a query that do not wait for ticks. The rest does, for nodes
+/// that hear nothing for a moment.
+const EARLY_QUARTERS: u32 = 3;
 /// News rounds that may follow each other without a distance.
 const NEWS_ROUNDS_AT_ONCE: u32 = 4;
 /// Packets to one target in one round.
@@ -114,17 +119,18 @@ impl Gossip {
         self.again.is_empty() && self.queues().all(BroadcastQueue::is_empty)
     }
 
-    /// Whether something waits that was transmitted fewer times than given.
-    fn has_below(&self, transmissions: u32) -> bool {
-        self.queues()
-            .filter_map(BroadcastQueue::fewest_transmissions)
-            .any(|fewest| fewest < transmissions)
-    }
-
-    /// Whether something waits that is worth a round: only ticks are for what is sent once more.
-    fn has_for_round(&self, transmissions_below: u32) -> bool {
-        self.has_below(transmissions_below)
-            || transmissions_below == u32::MAX && !self.again.is_empty()
+    /// Whether something waits that is for a round of this kind: only ticks are for what is sent once more.
+    fn has_for(&self, round: Round) -> bool {
+        let has_below = |queue: &BroadcastQueue, below: u32| {
+            let fewest = queue.fewest_transmissions();
+            fewest.is_some_and(|fewest| fewest < below)
+        };
+        let [intents, queries, events] = &self.user;
+        has_below(&self.membership, round.members_below)
+            || has_below(intents, round.members_below)
+            || has_below(queries, round.events_below)
+            || has_below(events, round.events_below)
+            || round == Round::TICK && !self.again.is_empty()
     }
 
     fn bytes(&self) -> usize {
@@ -138,7 +144,9 @@ impl Gossip {
         } else {
             now
         };
-        self.news.get_or_insert(due);
+        // It does not wait for the second round of what came before.
+        let due = due.max(self.news_rounds.next_refill());
+        self.news = Some(self.news.map_or(due, |news| news.min(due)));
     }
 
     /// The time between two extra rounds.
@@ -150,6 +158,23 @@ impl Gossip {
         self.queues().for_each(BroadcastQueue::check_invariants);
         self.again.check_invariants();
     }
+}
+
+/// A round is for what was transmitted fewer times than this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Round {
+    /// News of members, and intents.
+    members_below: u32,
+    /// Queries and events.
+    events_below: u32,
+}
+
+impl Round {
+    /// For everything.
+    const TICK: Round = Round {
+        members_below: u32::MAX,
+        events_below: u32::MAX,
+    };
 }
 
 fn index(queue: Priority) -> usize {
@@ -333,13 +358,19 @@ impl Swim {
     pub(super) fn pack(&mut self, packing: &mut Packing, selection: Selection, first: bool) {
         let multiplier = self.config.retransmit_multiplier;
         let limit = retransmit_limit(multiplier, self.table.len());
+        let of_members = Selection {
+            transmissions_below: selection.members_below,
+            ..selection
+        };
         let membership = &mut self.gossip.membership;
-        let ended = membership.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, selection);
+        let ended = membership.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, of_members);
         let limit = retransmit_limit(multiplier, self.gossip.user_members);
         let of_others = packing.messages.len();
-        for queue in &mut self.gossip.user {
+        for (place, queue) in self.gossip.user.iter_mut().enumerate() {
+            let of_intents = place == index(Priority::First);
+            let wanted = if of_intents { of_members } else { selection };
             if packing.space > USER_SPACE_BYTES_MIN {
-                queue.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, selection);
+                queue.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, wanted);
             }
         }
         for message in packing.messages.iter().skip(of_others) {

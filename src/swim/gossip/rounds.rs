@@ -1,7 +1,9 @@
 //! When rounds of gossip are, and what goes to whom in one (gossip spec 4.11).
 
-use super::{PACKETS_PER_TARGET_MAX, TARGETS_WITHOUT_NEED_MAX, next_on_grid};
-use crate::swim::broadcast::{Packing, Selection};
+use super::{
+    EARLY_QUARTERS, PACKETS_PER_TARGET_MAX, Round, TARGETS_WITHOUT_NEED_MAX, next_on_grid,
+};
+use crate::swim::broadcast::{Packing, Selection, retransmit_limit};
 use crate::swim::table::NodeId;
 use crate::swim::{PROTOCOL_WITH_CHECKSUM, Swim};
 use crate::time::{Duration, Instant};
@@ -49,7 +51,7 @@ impl Swim {
         }
         if tick <= now {
             self.counters.gossip_rounds += 1;
-            self.gossip.stuck = !self.gossip_round(u32::MAX, now);
+            self.gossip.stuck = !self.gossip_round(Round::TICK, now);
             if self.gossip.stuck {
                 self.drop_needless(now);
             }
@@ -73,35 +75,39 @@ impl Swim {
             .gossip_nodes
             .min(self.table.live_others().max(1));
         let first = u32::try_from(targets).unwrap_or(u32::MAX);
-        let sent = self.gossip_round(first, now);
-        let more = self.gossip.has_below(first);
+        let limit = retransmit_limit(self.config.retransmit_multiplier, self.gossip.user_members);
+        let round = Round {
+            members_below: first,
+            events_below: first.max(limit / 4 * EARLY_QUARTERS),
+        };
+        let sent = self.gossip_round(round, now);
+        let more = self.gossip.has_for(round);
         self.gossip.news = (sent && more).then(|| now + self.gossip.round_interval());
     }
 
-    /// Brings what was transmitted fewer times than given to the next targets that lack some of it;
-    /// tells whether anything went out.
-    fn gossip_round(&mut self, transmissions_below: u32, now: Instant) -> bool {
+    /// Brings what a round is for to the next targets that lack some of it; tells whether anything went out.
+    fn gossip_round(&mut self, round: Round, now: Instant) -> bool {
         let mut served = 0;
         let visits = self.table.gossip_round_len();
         for _ in 0..visits.min(self.config.gossip_nodes + TARGETS_WITHOUT_NEED_MAX) {
-            if served == self.config.gossip_nodes || !self.gossip.has_for_round(transmissions_below)
-            {
+            if served == self.config.gossip_nodes || !self.gossip.has_for(round) {
                 break;
             }
             let dead_for = self.config.gossip_to_the_dead_time;
             let Some(id) = self.table.next_gossip_target(dead_for, now) else {
                 break;
             };
-            served += usize::from(self.gossip_to(id, transmissions_below, now));
+            served += usize::from(self.gossip_to(id, round, now));
         }
         served > 0
     }
 
     /// Sends a few packets to one target; tells whether there was anything for it.
-    fn gossip_to(&mut self, id: NodeId, transmissions_below: u32, now: Instant) -> bool {
+    fn gossip_to(&mut self, id: NodeId, round: Round, now: Instant) -> bool {
         self.gossip.visit += 1;
         let selection = Selection {
-            transmissions_below,
+            transmissions_below: round.events_below,
+            members_below: round.members_below,
             batch: self.gossip.visit,
             ..self.selection(id, now)
         };

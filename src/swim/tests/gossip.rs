@@ -47,8 +47,12 @@ fn news_go_out_in_their_turn_and_the_rest_at_ticks() {
     let first: Vec<SocketAddr> = script.take_datagrams().iter().map(|d| d.0).collect();
     assert_eq!(first.len(), 3);
     let mut targets = first;
+    script.run_for(Duration::from_millis(10));
+    targets.extend(script.take_datagrams().iter().map(|d| d.0));
+    assert_eq!(targets.len(), 6, "three quarters of eight are early");
+    let mut ticks = 0;
     while script.swim.queue_len(Priority::Third) > 0 {
-        assert_eq!(targets.len() % 3, 0, "the rest comes in ticks");
+        ticks += 1;
         assert!(script.swim.poll_timeout().unwrap() > script.now);
         script.run_until(script.swim.poll_timeout().unwrap());
         let sent = script.take_datagrams().into_iter();
@@ -59,13 +63,13 @@ fn news_go_out_in_their_turn_and_the_rest_at_ticks() {
     targets.sort_unstable();
     targets.dedup();
     assert_eq!(targets.len(), 8);
-    assert!(script.now.since(start) <= Duration::from_millis(400));
+    assert_eq!(ticks, 1, "the rest comes in a tick");
+    assert!(script.now.since(start) <= Duration::from_millis(200));
     assert!(
         script
             .take_events()
             .contains(&Output::BroadcastFinished(BroadcastId(7)))
     );
-    assert!(script.now.since(start) > Duration::from_millis(200));
 }
 
 #[test]
@@ -188,7 +192,7 @@ fn checksums_go_to_those_who_know_them_and_only_with_gossip() {
 
 #[test]
 fn an_event_reaches_ten_nodes_at_once() {
-    for seed in 0..10 {
+    for seed in 0..60 {
         let mut cluster = Cluster::joined(10, &Config::lan(), seed);
         for node in &mut cluster.nodes {
             node.set_user_member_count(10);
@@ -199,9 +203,9 @@ fn an_event_reaches_ten_nodes_at_once() {
         cluster.run_while(Duration::from_secs(1), |cluster| {
             cluster.heard.iter().any(|heard| heard.is_empty())
         });
-        // The first copies take one or two hops; nodes that they miss get it at the next tick.
+        // The first copies take one or two hops; the second round reaches the nodes that they miss.
         let took = cluster.now.since(start);
-        assert!(took <= Duration::from_millis(201), "{took:?}");
+        assert!(took <= Duration::from_millis(20), "{took:?}");
     }
 }
 
