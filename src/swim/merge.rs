@@ -149,8 +149,10 @@ impl Swim {
         if was != NodeState::Alive {
             self.table.set_state(id, NodeState::Alive, now);
         }
-        let subject = alive.node.clone();
-        self.queue_membership(subject, &Message::Alive(alive), None, now);
+        if !self.is_known_to_all {
+            let subject = alive.node.clone();
+            self.queue_membership(subject, &Message::Alive(alive), None, now);
+        }
         let node = &self.table.record(id).node;
         match was {
             NodeState::Dead | NodeState::Left => {

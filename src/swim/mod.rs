@@ -98,6 +98,8 @@ pub struct Swim {
     next_label_warning: Instant,
     /// Where the message that is being handled came from.
     encounter: Encounter,
+    /// What is being merged is known to everybody whom this node knows.
+    is_known_to_all: bool,
     outputs: VecDeque<Output>,
     counters: Counters,
     samples: Samples<Sample>,
@@ -152,6 +154,7 @@ impl Swim {
             strangers: TokenBucket::new(STRANGERS_AT_ONCE, STRANGER_INTERVAL),
             next_label_warning: now,
             encounter: Encounter::Elsewhere,
+            is_known_to_all: false,
             outputs: VecDeque::from([Output::Joined(local.clone())]),
             counters: Counters {
                 alive_news: 1,

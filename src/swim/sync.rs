@@ -36,6 +36,9 @@ struct Merge {
     user_state: Vec<u8>,
     join: bool,
     exchange: Exchange,
+    /// The number of other nodes that live while all of them are from this state: it is the answer to a join
+    /// of a node that knew nobody. The others there know what is in it, so nobody needs to hear it from here.
+    alone_with: Option<usize>,
 }
 
 /// Origin of a push/pull.
@@ -173,6 +176,10 @@ impl Swim {
             user_state: remote.user_state,
             join,
             exchange,
+            alone_with: match (exchange, self.table.live_others()) {
+                (Exchange::Join(_), 0) => Some(0),
+                _ => None,
+            },
         };
         if merge.entries.len() <= ENTRIES_AT_ONCE || self.sync.merges.len() >= MERGES_MAX {
             self.merge_some(merge, usize::MAX, now);
@@ -210,8 +217,15 @@ impl Swim {
             Exchange::Theirs | Exchange::Periodic | Exchange::Asked => Encounter::Elsewhere,
         };
         for entry in merge.entries.by_ref().take(at_once) {
+            // Who has joined here meanwhile has to hear of the rest.
+            merge.alone_with = merge
+                .alone_with
+                .filter(|&others| others == self.table.live_others());
+            self.is_known_to_all = merge.alone_with.is_some();
             self.merge_entry(entry, now);
+            merge.alone_with = merge.alone_with.map(|_| self.table.live_others());
         }
+        self.is_known_to_all = false;
         self.encounter = Encounter::Elsewhere;
         if merge.entries.len() > 0 {
             return Some(merge);

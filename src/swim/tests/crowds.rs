@@ -2,6 +2,7 @@
 
 use super::streams::push_pull;
 use super::*;
+use crate::wire::RemoteState;
 use crate::wire::StreamSide;
 
 #[test]
@@ -112,4 +113,36 @@ fn what_accepted_streams_hold_together_is_bounded() {
             join: false
         }]
     );
+}
+
+/// Whom the next ticks tell about, after the answer to a join with nodes 2 to 5. `before`: who is known then,
+/// `meanwhile`: who turns up when that answer is on its way.
+fn told_after_a_join(before: &[u8], meanwhile: &[u8]) -> Vec<u8> {
+    let mut script = Script::new();
+    script.meet(before.iter().copied());
+    script.run_for(Duration::from_secs(3));
+    script.outputs.clear();
+    let (_, stream) = streams::join(&mut script);
+    let now = script.now;
+    script.swim.handle_stream_connected(stream, now);
+    script.swim.send_push_pull(stream, b"", now);
+    script.meet(meanwhile.iter().copied());
+    let nodes = (2..=5).map(|host| streams::entry(host, 1, RemoteState::Alive));
+    let answer = streams::push_pull(true, nodes.collect(), b"");
+    streams::answer(&mut script, stream, &answer);
+    script.run_for(Duration::from_secs(5));
+    let sent = script.take_datagrams();
+    let messages: Vec<Message> = sent.into_iter().flat_map(|d| d.1).collect();
+    let is_about = |host: &u8| {
+        let about = |message: &Message| matches!(message, Message::Alive(alive) if alive.node == peer(*host));
+        messages.iter().any(about)
+    };
+    (2..10).filter(is_about).collect()
+}
+
+#[test]
+fn who_knew_nobody_tells_nobody_what_a_join_has_told_it() {
+    assert_eq!(told_after_a_join(&[], &[]), [0; 0]);
+    assert_eq!(told_after_a_join(&[7], &[]), [2, 3, 4, 5]);
+    assert_eq!(told_after_a_join(&[], &[7]), [2, 3, 4, 5, 7]);
 }
