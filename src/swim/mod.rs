@@ -14,6 +14,7 @@ pub mod config;
 mod datagram;
 mod extra_ping;
 mod gossip;
+mod lag;
 mod merge;
 mod output;
 mod probe;
@@ -51,6 +52,7 @@ use announce::Announcements;
 use awareness::Awareness;
 use extra_ping::ExtraPings;
 use gossip::Gossip;
+use lag::Lag;
 use probe::Probing;
 use relay::Relays;
 use stream::Streams;
@@ -88,6 +90,7 @@ pub struct Swim {
     probe_extension: Vec<u8>,
     extra_pings: ExtraPings,
     gossip: Gossip,
+    lag: Lag,
     probing: Probing,
     relays: Relays,
     streams: Streams,
@@ -146,6 +149,7 @@ impl Swim {
             probe_extension: Vec::new(),
             extra_pings: ExtraPings::default(),
             gossip: Gossip::new(&config, &mut rng, now),
+            lag: Lag::new(&config),
             probing: Probing::new(&config, &mut rng, now),
             relays: Relays::default(),
             streams: Streams::default(),
@@ -197,6 +201,9 @@ impl Swim {
     }
     /// Time has passed: does whatever is due. Afterwards `poll_timeout() > now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(due) = self.poll_timeout() {
+            self.lag.note(due, now);
+        }
         self.continue_work(now);
         self.expire_relays(now);
         self.advance_probe(now);

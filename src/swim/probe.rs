@@ -13,6 +13,9 @@ use crate::wire::{Ack, IndirectPing, Message, NodeName, Ping, Suspect};
 /// First protocols that know these (4.9).
 const PROTOCOL_WITH_TCP_PING: u8 = 3;
 const PROTOCOL_WITH_NACK: u8 = 4;
+/// Probes in a row that a node which slept meanwhile holds against nobody: then it believes them, or a node
+/// that is always late would never find out who has failed.
+const UNDECIDED_MAX: u32 = 2;
 
 /// The timer of the cycle and the probe under way.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(super) struct Probing {
     phase: Instant,
     tick: Option<Instant>,
     current: Option<Probe>,
+    /// The last ones in a row that were held against nobody.
+    undecided: u32,
 }
 
 #[derive(Debug)]
@@ -50,6 +55,7 @@ impl Probing {
             phase: now + rng.duration_below(config.probe_interval),
             tick: None,
             current: None,
+            undecided: 0,
         }
     }
 
@@ -155,6 +161,7 @@ impl Swim {
             return;
         };
         self.awareness.improve();
+        self.probing.undecided = 0;
         // Only while nobody else was asked is the round trip this ping's own.
         if probe.direct.is_some() {
             self.outputs.push_back(Output::Acked {
@@ -267,6 +274,15 @@ impl Swim {
             self.awareness.improve();
             return;
         }
+        let asleep = self.lag.was_asleep(probe.started);
+        if asleep && self.probing.undecided < UNDECIDED_MAX {
+            // The machine is too busy for this node, and likely for the target if that is on it, too.
+            log::warn!(target: "memberlist", "Too late to judge the probe of {}: giving it up", probe.target);
+            self.probing.undecided += 1;
+            self.awareness.degrade(1);
+            return;
+        }
+        self.probing.undecided = 0;
         let nacks = u32::try_from(probe.nacks_from.len()).unwrap_or(u32::MAX);
         self.awareness.degrade(match probe.nacks_expected {
             0 => 1,

@@ -28,7 +28,7 @@ impl Swim {
                 gossip.news = gossip.news.map(|news| news.max(next));
             }
         }
-        if deep && !gossip.stuck {
+        if deep && !gossip.stuck && !self.lag.is_behind(now) {
             let early = now + gossip.round_interval();
             gossip.tick = gossip.tick.map(|tick| tick.min(early));
         }
@@ -81,7 +81,7 @@ impl Swim {
             events_below: first.max(limit / 4 * EARLY_QUARTERS),
         };
         let sent = self.gossip_round(round, now);
-        let more = self.gossip.has_for(round);
+        let more = self.gossip.has_for(round) && !self.lag.is_behind(now);
         self.gossip.news = (sent && more).then(|| now + self.gossip.round_interval());
     }
 

@@ -73,6 +73,38 @@ fn news_go_out_in_their_turn_and_the_rest_at_ticks() {
 }
 
 #[test]
+fn a_node_that_is_behind_sends_at_ticks_only() {
+    let mut script = Script::new();
+    script.meet(2..=10);
+    script.swim.set_user_member_count(10);
+    script.run_for(Duration::from_secs(3));
+    script.take_datagrams();
+    let sent_at_once = |script: &mut Script, number| {
+        broadcast(script, number, None);
+        script.run_until(script.now);
+        let sent = script.take_datagrams();
+        sent.iter().any(|d| d.1.iter().any(is_event))
+    };
+    assert!(sent_at_once(&mut script, 1));
+    script.run_for(Duration::from_secs(1));
+    script.take_datagrams();
+    // A probe's tick is handled too late.
+    let due = script.swim.poll_timeout().unwrap();
+    script.now = due + Duration::from_millis(26);
+    script.swim.handle_timeout(script.now);
+    script.drain();
+    script.run_for(Duration::from_millis(1));
+    script.take_datagrams();
+    assert!(!sent_at_once(&mut script, 2));
+    script.run_for(Duration::from_millis(199));
+    let sent = script.take_datagrams();
+    assert!(sent.iter().any(|d| d.1.iter().any(is_event)), "at the tick");
+    // It is in time again.
+    script.run_for(Duration::from_millis(400));
+    assert!(sent_at_once(&mut script, 3));
+}
+
+#[test]
 fn news_are_bounded_in_rate() {
     let mut script = Script::new();
     script.meet(2..=10);

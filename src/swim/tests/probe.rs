@@ -181,6 +181,29 @@ fn a_relayed_ack_saves_the_target_and_reports_nothing() {
 }
 
 #[test]
+fn who_was_late_for_its_own_timers_accuses_at_the_third_time() {
+    let mut script = Script::new();
+    script.meet([2]);
+    let mut given_up = 0;
+    loop {
+        script.run_until_sent(is_ping);
+        script.run_for(Duration::from_millis(300));
+        // The ack is overdue after another 200 ms, which is noticed late.
+        script.now = script.swim.poll_timeout().unwrap() + Duration::from_millis(251);
+        script.swim.handle_timeout(script.now);
+        let score = script.swim.health_score();
+        while script.swim.health_score() == score {
+            script.run_until(script.swim.poll_timeout().unwrap());
+        }
+        if script.state(2) == NodeState::Suspect {
+            break;
+        }
+        given_up += 1;
+    }
+    assert_eq!(given_up, 2);
+}
+
+#[test]
 fn a_ping_over_tcp_saves_the_target() {
     let mut script = Script::new();
     script.meet([2]);
