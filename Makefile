@@ -18,6 +18,8 @@ FIGURES ?=
 # there is no number, so many SECONDS.
 TARGET ?=
 RUNS ?=
+# Agents that `make many` starts.
+AGENTS ?= 100
 
 PAGES = $(wildcard man/*.[1-8])
 
@@ -37,7 +39,7 @@ HAS_STD_SOURCE = $(and $(wildcard $(MUSL_CRT)),$(wildcard /usr/bin/musl-gcc),$(w
 	$(wildcard /usr/lib/rustlib/src/rust/library/std))
 STATIC_KIND ?= $(if $(HAS_MUSL),musl,$(if $(HAS_STD_SOURCE),musl-from-source,glibc))
 
-.PHONY: all help quick static static-musl static-musl-from-source static-glibc dynamic-from-source check fmt clippy features doc lint-man test interop sim soak fuzz bench demo
+.PHONY: all help quick static static-musl static-musl-from-source static-glibc dynamic-from-source check fmt clippy features doc lint-man test interop sim soak fuzz bench many demo
 
 # Builds are the same in every folder and for everybody: paths of this machine stay out of the binary.
 # (Cargo leaves all flags out of its hashes when it sees such a prefix.)
@@ -228,6 +230,10 @@ fuzz: ## decoders under libFuzzer: TARGET=datagram RUNS=1000000, or SECONDS=60
 bench: static ## figures beside the reference's, all or FIGURES="idle members"
 	COTTAR_BIN=$(abspath $(STATIC)) $(CARGO) bench --locked --bench bench -- $(FIGURES)
 	$(if $(FIGURES),,$(CARGO) bench --locked --bench micro)
+
+# How long so many agents take to know each other, what each costs, and how long an event takes to reach all.
+many: all ## many agents on this machine: AGENTS=100 (root)
+	COTTAR_BIN=$(abspath $(BINARY)) $(CARGO) bench --locked --bench many -- $(AGENTS)
 
 demo: ## two agents and their handlers, on loopback
 	@$(CARGO) build --locked --quiet

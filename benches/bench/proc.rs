@@ -11,6 +11,8 @@ pub struct Memory {
     pub resident_kb: f64,
     /// What it alone has written: the part that another process could use instead.
     pub private_dirty_kb: f64,
+    /// Its pages, each divided by the number of processes that have it, too.
+    pub proportional_kb: f64,
 }
 
 /// The memory that a process takes now.
@@ -24,6 +26,7 @@ pub fn memory(id: u32) -> Memory {
     Memory {
         resident_kb: field("Rss:"),
         private_dirty_kb: field("Private_Dirty:"),
+        proportional_kb: field("Pss:"),
     }
 }
 

@@ -83,20 +83,25 @@ impl Client {
 
     /// The number of members, from the short answer to `stats`.
     pub fn known(&mut self) -> io::Result<usize> {
+        self.counts().map(|(members, _)| members)
+    }
+
+    /// The number of members, and of those that have failed, from the answer to `stats`.
+    pub fn counts(&mut self) -> io::Result<(usize, usize)> {
         self.send("stats", |_| {})?;
         self.accepted()?;
         let body = self.value()?;
-        let mut count = 0;
+        let mut counts = [0; 2];
         Reader::new(&body)
             .fields::<Error>(&["serf"], |_, reader| {
-                reader.fields::<Error>(&["members"], |_, reader| {
+                reader.fields::<Error>(&["members", "failed"], |index, reader| {
                     let text = String::from_utf8_lossy(reader.text()?).into_owned();
-                    count = text.parse().unwrap_or(0);
+                    counts[index] = text.parse().unwrap_or(0);
                     Ok(())
                 })
             })
             .map_err(broken)?;
-        Ok(count)
+        Ok((counts[0], counts[1]))
     }
 
     /// Asks to join a node; the answer is left to [`Client::joined`].
