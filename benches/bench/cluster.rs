@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 const AGENTS: usize = 10;
-const LATENCY_ROUNDS: usize = 40;
+const LATENCY_ROUNDS: usize = 100;
 /// Events a second that are tried, until some event is lost.
 const RATES: &[usize] = &[
     25, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000,
@@ -83,18 +83,26 @@ fn subscribe(agent: usize, rpc: SocketAddr, ready: &Sender<()>, tell: &Sender<Se
     }
 }
 
-/// The median time from the request until the last agent has passed the event on.
+/// The time from the request until the last agent has passed the event on: the median, and what 99 of a
+/// hundred events keep to.
 pub fn latency() -> Vec<Row> {
     let [ours, theirs] = [Kind::Cottar, Kind::Serf].map(|kind| {
         let mut ten = ten(kind);
         let mut rng = Rng::new(7);
-        let times = (0..LATENCY_ROUNDS)
+        let mut times: Vec<f64> = (0..LATENCY_ROUNDS)
             .map(|round| spread(&mut ten, round, &mut rng))
             .collect();
-        crate::median(times)
+        times.sort_by(f64::total_cmp);
+        let most = times.len() * 99 / 100 - 1;
+        (times[times.len() / 2], times[most])
     });
-    let (name, reached) = ("event to ten agents, median, ms", ours * 5.0 <= theirs);
-    vec![Row::numbers(name, ours, theirs, "at most a fifth", reached)]
+    let row = |name, ours: f64, theirs: f64| {
+        Row::numbers(name, ours, theirs, "at most a fifth", ours * 5.0 <= theirs)
+    };
+    vec![
+        row("event to ten agents, median, ms", ours.0, theirs.0),
+        row("event to ten agents, 99 %, ms", ours.1, theirs.1),
+    ]
 }
 
 fn spread(ten: &mut Ten, round: usize, rng: &mut Rng) -> f64 {

@@ -20,6 +20,7 @@ mod network;
 #[path = "../../tests/data/noise.rs"]
 mod noise;
 mod peers;
+#[allow(dead_code)]
 mod proc;
 mod queries;
 mod rpc;
