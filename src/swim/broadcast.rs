@@ -104,7 +104,7 @@ pub struct Selection {
     pub order_min: u64,
     /// Only entries with fewer transmissions than this.
     pub transmissions_below: u32,
-    /// The same for news of members and for intents, where a packet is filled from several queues.
+    /// The same for membership messages and the first priority, where a packet is filled from several queues.
     pub members_below: u32,
     /// Packets with one number go to one node at one time: no entry is taken for two of them. 0: a
     /// packet of its own.

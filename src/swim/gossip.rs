@@ -128,11 +128,11 @@ impl Gossip {
             let fewest = queue.fewest_transmissions();
             fewest.is_some_and(|fewest| fewest < below)
         };
-        let [intents, queries, events] = &self.user;
+        let [first, second, third] = &self.user;
         has_below(&self.membership, round.members_below)
-            || has_below(intents, round.members_below)
-            || has_below(queries, round.events_below)
-            || has_below(events, round.events_below)
+            || has_below(first, round.members_below)
+            || has_below(second, round.others_below)
+            || has_below(third, round.others_below)
             || round == Round::TICK && !self.again.is_empty()
     }
 
@@ -166,17 +166,17 @@ impl Gossip {
 /// A round is for what was transmitted fewer times than this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Round {
-    /// News of members, and intents.
+    /// Membership messages and broadcasts of the first priority.
     members_below: u32,
-    /// Queries and events.
-    events_below: u32,
+    /// Broadcasts of the other priorities.
+    others_below: u32,
 }
 
 impl Round {
     /// For everything.
     const TICK: Round = Round {
         members_below: u32::MAX,
-        events_below: u32::MAX,
+        others_below: u32::MAX,
     };
 }
 
@@ -377,8 +377,8 @@ impl Swim {
         let limit = retransmit_limit(multiplier, self.gossip.user_members);
         let of_others = packing.messages.len();
         for (place, queue) in self.gossip.user.iter_mut().enumerate() {
-            let of_intents = place == index(Priority::First);
-            let wanted = if of_intents { of_members } else { selection };
+            let is_first = place == index(Priority::First);
+            let wanted = if is_first { of_members } else { selection };
             if packing.space > USER_SPACE_BYTES_MIN {
                 queue.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, wanted);
             }

@@ -78,7 +78,7 @@ impl Swim {
         let limit = retransmit_limit(self.config.retransmit_multiplier, self.gossip.user_members);
         let round = Round {
             members_below: first,
-            events_below: first.max(limit / 4 * EARLY_QUARTERS),
+            others_below: first.max(limit / 4 * EARLY_QUARTERS),
         };
         let sent = self.gossip_round(round, now);
         let more = self.gossip.has_for(round) && !self.lag.is_behind(now);
@@ -106,7 +106,7 @@ impl Swim {
     fn gossip_to(&mut self, id: NodeId, round: Round, now: Instant) -> bool {
         self.gossip.visit += 1;
         let selection = Selection {
-            transmissions_below: round.events_below,
+            transmissions_below: round.others_below,
             members_below: round.members_below,
             batch: self.gossip.visit,
             ..self.selection(id, now)
