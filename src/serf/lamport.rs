@@ -2,9 +2,12 @@
 
 use super::LamportTime;
 
-/// Furthest a time may be ahead of this node's clock; a message beyond it is ignored. Otherwise one forged
-/// message could exhaust the clock (gossip spec 8.7).
+/// How far one push/pull can move a clock (gossip spec 8.7).
 const LEAP_MAX: u64 = 1 << 40;
+/// Furthest a time may be ahead of this node's clock; a message beyond it is ignored. Otherwise one forged
+/// message could exhaust the clock (gossip spec 8.7). Four leaps, so that a node that has followed a clock far
+/// ahead through several push/pulls is still understood by nodes that have not.
+const AHEAD_MAX: u64 = 4 * LEAP_MAX;
 /// No clock reaches this value, in leaps or otherwise: such a time is invalid.
 const ABSURD: u64 = 1 << 63;
 
@@ -34,7 +37,7 @@ impl Clock {
     /// far ahead; the message must then be ignored.
     #[must_use]
     pub(super) const fn witness(&mut self, time: LamportTime) -> bool {
-        if time.0 > self.0.saturating_add(LEAP_MAX) {
+        if time.0 > self.0.saturating_add(AHEAD_MAX) {
             return false;
         }
         if time.0 >= self.0 {
@@ -89,9 +92,9 @@ mod tests {
     fn absurd_times_are_refused_and_the_end_saturates() {
         let mut clock = Clock(7);
         assert!(!clock.witness(LamportTime(u64::MAX)));
-        assert!(!clock.witness(LamportTime(7 + LEAP_MAX + 1)));
+        assert!(!clock.witness(LamportTime(7 + AHEAD_MAX + 1)));
         assert_eq!(clock.now(), LamportTime(7));
-        assert!(clock.witness(LamportTime(7 + LEAP_MAX)));
+        assert!(clock.witness(LamportTime(7 + AHEAD_MAX)));
         let mut clock = Clock(u64::MAX - 1);
         assert!(clock.witness(LamportTime(u64::MAX)));
         assert_eq!(clock.tick(), LamportTime(u64::MAX));
@@ -117,12 +120,26 @@ mod tests {
     #[test]
     fn who_is_far_ahead_is_caught_up_with_in_leaps() {
         let mut clock = Clock(5);
-        let far = LamportTime(5 + 2 * LEAP_MAX + 7);
+        let far = LamportTime(5 + 4 * LEAP_MAX + 7);
         assert!(!clock.witness(far));
-        for after in [5 + LEAP_MAX, 5 + 2 * LEAP_MAX, far.0, far.0] {
+        for after in [1, 2, 3, 4]
+            .map(|leaps| 5 + leaps * LEAP_MAX)
+            .into_iter()
+            .chain([far.0; 2])
+        {
             clock.catch_up(far);
             assert_eq!(clock.now(), LamportTime(after));
         }
+    }
+
+    #[test]
+    fn what_somebody_sends_who_has_leapt_thrice_is_taken() {
+        let (mut ahead, mut behind) = (Clock(700), Clock(500));
+        for _ in 0..3 {
+            ahead.catch_up(LamportTime(9 * LEAP_MAX));
+        }
+        assert!(behind.witness(ahead.tick()));
+        assert_eq!(behind.now(), ahead.now());
     }
 
     #[test]

@@ -47,6 +47,34 @@ fn who_was_driven_far_ahead_is_caught_up_with() {
     }
 }
 
+/// The swarm's seed 4135: a node followed the clock of one that was several leaps ahead of all others, and
+/// fired an event. For a node whose clock was a little behind its own, the event was more than a leap
+/// ahead: it was refused, and never came.
+#[test]
+fn what_a_node_sends_that_has_just_followed_a_leap_is_taken() {
+    let mut sim = cluster(273, 3);
+    sim.twist(2, Twist::Liar);
+    cut_both_ways(&mut sim, &[2], &[0, 1]);
+    for _ in 0..3 {
+        let clock = sim.serf(2).stats().event_time;
+        sim.say(2, host_addr(2), &[leap(clock)]);
+        sim.run_for(Duration::from_millis(10));
+    }
+    // An event that is still on its way to node 0.
+    sim.network.cut(1, 0);
+    sim.user_event(1, "deploy", "before");
+    sim.network.mend(1, 2);
+    sim.network.mend(2, 1);
+    sim.join(1, &[2], true, true);
+    sim.run_for(Duration::from_millis(20));
+    let [behind, ahead] = [0, 1].map(|id| sim.serf(id).stats().event_time);
+    assert!(ahead > behind + (1 << 40), "{ahead} and {behind}");
+    sim.network.mend(1, 0);
+    sim.user_event(1, "deploy", "after");
+    sim.run_for(secs(1));
+    assert_eq!(got(&sim, 0, "after"), 1);
+}
+
 /// Whoever knows a query's id can answer it under any name. That took the room of those who answered later.
 #[test]
 fn answers_of_nobody_take_no_room_of_members() {
