@@ -21,8 +21,8 @@ use crate::history::What;
 pub enum Inventions {
     #[default]
     None,
-    /// Such as change nothing where they are refused: absurd and old times, other queries under the names
-    /// of old ones, answers to queries by nodes that do not exist.
+    /// Such as change nothing where they are refused: absurd and old times, other queries under the times
+    /// and ids of earlier ones, answers to queries by nodes that do not exist.
     Refused,
     /// New events and queries, too.
     New,
@@ -165,7 +165,7 @@ impl Lies {
         })
     }
 
-    /// Another query under the name of one that is known to all.
+    /// Another query under the time and id of one that it has heard of.
     fn changed_query(&mut self, serf: &Serf, rng: &mut Rng) -> Vec<SerfMessage> {
         let Some(query) = self.queries.front().cloned() else {
             return Vec::new();
