@@ -4,6 +4,8 @@ CARGO ?= cargo
 # Seeds that `make sim` runs, and the first of them: `make sim SEEDS=1000 FROM=5000`.
 SEEDS ?= 1000
 FROM ?= 0
+# Nodes of the cluster that `make scale` simulates.
+NODES ?= 1000
 # What `make soak` does: for how many seconds, with which losses of UDP in per cent, a run each, from which
 # seed (a new one if there is none), if MIXED is set, with a Serf as every other agent, and with which
 # profile, lan or wan.
@@ -39,7 +41,8 @@ HAS_STD_SOURCE = $(and $(wildcard $(MUSL_CRT)),$(wildcard /usr/bin/musl-gcc),$(w
 	$(wildcard /usr/lib/rustlib/src/rust/library/std))
 STATIC_KIND ?= $(if $(HAS_MUSL),musl,$(if $(HAS_STD_SOURCE),musl-from-source,glibc))
 
-.PHONY: all help quick static static-musl static-musl-from-source static-glibc dynamic-from-source check fmt clippy features doc lint-man test interop sim soak fuzz bench many demo
+.PHONY: all help quick static static-musl static-musl-from-source static-glibc dynamic-from-source check fmt \
+	clippy features doc lint-man test interop sim scale soak fuzz bench many demo
 
 # Builds are the same in every folder and for everybody: paths of this machine stay out of the binary.
 # (Cargo leaves all flags out of its hashes when it sees such a prefix.)
@@ -199,6 +202,12 @@ interop: ## the tests of clusters mixed with Serf, which must be installed
 
 sim: ## simulated clusters: SEEDS=1000 of them, FROM=0
 	COTTAR_SIM_SEEDS=$(SEEDS) COTTAR_SIM_FROM=$(FROM) $(CARGO) test --locked --test sim
+
+# Joins, an event, failures and a partition, with the time, the bytes and the processor time that each
+# takes. The nodes take some 500 bytes for each of their members: 3,000 nodes 5 GB.
+scale: ## one large simulated cluster: NODES=1000 of it
+	COTTAR_SCALE_NODES=$(NODES) $(CARGO) test --locked --config profile.dev.opt-level=3 --test sim -- \
+		--ignored --exact scale::scale --nocapture
 
 # Eight agents that are killed, frozen, told to leave and started again at random while events are fired;
 # the counts say which promises of delivery held.

@@ -284,6 +284,8 @@ pub struct Sim {
     pub traffic: Traffic,
     /// Whether to keep a history and inspect the nodes after each input. Off for very large clusters.
     pub observing: bool,
+    /// Run handlers for events. Off for very large clusters.
+    pub handling: bool,
     /// Nodes that behave as another program would.
     pub twisted: BTreeMap<NodeId, Twisted>,
     by_addr: BTreeMap<SocketAddr, NodeId>,
@@ -307,6 +309,7 @@ impl Sim {
             returned: BTreeMap::new(),
             traffic: Traffic::default(),
             observing: true,
+            handling: true,
             twisted: BTreeMap::new(),
             by_addr: BTreeMap::new(),
             queue: BinaryHeap::new(),

@@ -8,12 +8,12 @@
 //! then demand what is promised beside such nodes.
 //!
 //! `COTTAR_SIM_SEEDS=n` sets how many seeds the swarm runs (64 by default), `COTTAR_SIM_FROM=x` the
-//! first of them (0 by default), `COTTAR_SIM_SEED=x` runs that one alone, and `COTTAR_SIM_LOG=debug` (or another level) prints what the nodes log.
+//! first of them (0 by default), `COTTAR_SIM_SEED=x` runs that one alone, and `COTTAR_SIM_LOG=debug` (or
+//! another level) prints what the nodes log. `COTTAR_SCALE_NODES=n` is for the ignored test `scale::scale`.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod big;
 mod checkers;
 mod cluster;
 mod handlers;
@@ -22,6 +22,7 @@ mod key_rotation;
 mod missed;
 mod network;
 mod rejoin;
+mod scale;
 mod slow_handler;
 mod stories;
 mod swarm;

@@ -133,6 +133,8 @@ pub const RETRANSMISSION: Duration = Duration::from_millis(200);
 pub struct Network {
     pub weather: Weather,
     cuts: BTreeMap<(NodeId, NodeId), u32>,
+    /// While the network is partitioned: nodes below this number, and all others.
+    partition: Option<NodeId>,
     pub connections: BTreeMap<u64, Connection>,
     next_connection: u64,
 }
@@ -142,6 +144,7 @@ impl Network {
         Network {
             weather,
             cuts: BTreeMap::new(),
+            partition: None,
             connections: BTreeMap::new(),
             next_connection: 0,
         }
@@ -167,9 +170,15 @@ impl Network {
         self.cuts.clear();
     }
 
+    /// Cuts all ways between nodes below this number and all others, until `None` heals the partition.
+    pub fn partition(&mut self, at: Option<NodeId>) {
+        self.partition = at;
+    }
+
     /// Whether a way is cut.
     pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
-        !self.cuts.is_empty() && self.cuts.contains_key(&(from, to))
+        let apart = self.partition.is_some_and(|at| (from < at) != (to < at));
+        apart || (!self.cuts.is_empty() && self.cuts.contains_key(&(from, to)))
     }
 
     /// The delays with which copies of a datagram arrive; none if it is lost.

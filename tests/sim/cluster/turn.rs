@@ -135,6 +135,7 @@ impl Sim {
     pub(super) fn perform(&mut self, id: NodeId, output: Output) {
         match output {
             Output::Transmit(transmit) => self.transmit(id, transmit),
+            Output::Event(_) if !self.handling => {}
             Output::Event(event) => {
                 let order = self.nodes[id].handlers.push(event.clone(), self.now);
                 self.record(id, What::Delivered { order, event });
