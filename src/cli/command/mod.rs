@@ -149,6 +149,6 @@ pub const RPC_FLAGS: &[Flag] = &[
         Kind::Text,
         "KEY",
         "",
-        "Key that the agent asks for. The default is SERF_RPC_AUTH from the environment; an empty value here switches that off.",
+        "Key for RPC. The default is SERF_RPC_AUTH from the environment; an empty value means no key.",
     ),
 ];

@@ -24,7 +24,7 @@ const QUIET: Flag = flag(
     Kind::Switch,
     "",
     "false",
-    "Show the output of the handler and nothing else.",
+    "Show only the output of the handler.",
 );
 
 pub(super) const HANDLER_RUN_FLAGS: &[Flag] = &[FORMAT, LTIME, PAYLOAD, QUIET];
@@ -35,7 +35,7 @@ pub(super) const HANDLER_TEST_FLAGS: &[Flag] = &[
         Kind::Switch,
         "",
         "true",
-        "Whether the user event may be coalesced. No handler can tell.",
+        "Whether the user event may be coalesced; makes no difference to the handler.",
     ),
     flag(
         "config-file",
@@ -50,14 +50,14 @@ pub(super) const HANDLER_TEST_FLAGS: &[Flag] = &[
         Kind::Duration,
         "DURATION",
         "1s",
-        "How long to wait for output that background processes keep open, as for the agent.",
+        "How long to wait while background processes hold the output open, as for the agent.",
     ),
     flag(
         "handler-timeout",
         Kind::Duration,
         "DURATION",
         "0s",
-        "Time after which the handler is ended, as for the agent; 0 lets it run for ever.",
+        "Time limit of the handler, as for the agent; 0 means no limit.",
     ),
     LTIME,
     flag(
@@ -73,7 +73,7 @@ pub(super) const HANDLER_TEST_FLAGS: &[Flag] = &[
         Kind::Integer,
         "BYTES",
         "1024",
-        "Limit of an answer with what is around it, as in the agent's configuration.",
+        "Maximum size of an answer message, as in the agent's configuration.",
     ),
     QUIET,
     flag(

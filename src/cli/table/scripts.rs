@@ -8,7 +8,7 @@ const NUL: Flag = own(flag(
     Kind::Switch,
     "",
     "false",
-    "With -fields: bytes as they are, and NUL instead of a line end.",
+    "With -fields: do not escape bytes, and end records with NUL instead of a newline.",
 ));
 
 const NAME: Flag = flag(
@@ -32,7 +32,7 @@ const TAG: Flag = flag(
     Kind::ByteList,
     "KEY=REGEXP",
     "",
-    "Only members whose tag KEY matches; may be given several times, then all must match.",
+    "Only members whose tag KEY matches; may be given several times: all must match.",
 );
 
 pub(super) const MEMBERS_FLAGS: &[Flag] = &[
@@ -42,14 +42,14 @@ pub(super) const MEMBERS_FLAGS: &[Flag] = &[
         Kind::Switch,
         "",
         "false",
-        "Show protocol versions, too; for text output.",
+        "Also show protocol versions; for text output.",
     ),
     own(flag(
         "fields",
         Kind::Text,
         "FIELD,...",
         "",
-        "Print only these, a line each member, with tabs in between: name, addr, ip, port, status, tags, tag:KEY, protocol.",
+        "Print only these fields, separated by tabs, one line per member: name, addr, ip, port, status, tags, tag:KEY, protocol.",
     )),
     KNOWN_FORMAT,
     NAME,
@@ -66,7 +66,7 @@ pub(super) const MEMBERS_FLAGS: &[Flag] = &[
         Kind::Switch,
         "",
         "false",
-        "End with 2 if no member matches.",
+        "Exit with 2 if no member matches.",
     )),
     TAG,
 ];
@@ -77,14 +77,14 @@ pub(super) const MONITOR_FLAGS: &[Flag] = &[
         Kind::Integer,
         "NUMBER",
         "0",
-        "With -event: end with 0 after so many events; 0: go on.",
+        "With -event: exit with 0 after this number of events; 0 means no limit.",
     )),
     own(flag(
         "event",
         Kind::ByteList,
         "FILTER",
         "",
-        "Show only such events, and no log; may be given several times. Filters with commas in between: member-join, member-leave, member-failed, member-update, member-reap, user, user:NAME, query, query:NAME, *.",
+        "Show only events that match, and no log; may be given several times. Comma-separated list of: member-join, member-leave, member-failed, member-update, member-reap, user, user:NAME, query, query:NAME, *.",
     )),
     FORMAT,
     flag(
@@ -92,14 +92,14 @@ pub(super) const MONITOR_FLAGS: &[Flag] = &[
         Kind::Text,
         "LEVEL",
         "info",
-        "Least level of the lines: TRACE, DEBUG, INFO, WARN or ERR, whatever the agent itself prints.",
+        "Minimum level of log lines, independent of the agent's own: TRACE, DEBUG, INFO, WARN or ERR.",
     ),
     own(flag(
         "timeout",
         Kind::Duration,
         "DURATION",
         "0s",
-        "With -event: end with 2 after so long; 0: never.",
+        "With -event: exit with 2 after this time; 0 means never.",
     )),
 ];
 
@@ -110,14 +110,14 @@ pub(super) const QUERY_FLAGS: &[Flag] = &[
         Kind::Text,
         "NUMBER|all",
         "",
-        "Stop as soon as so many nodes have answered, or all live members that the query is for.",
+        "Stop as soon as this number of nodes has answered, or all live members that the query is addressed to.",
     )),
     own(flag(
         "fields",
         Kind::Text,
         "FIELD,...",
         "",
-        "Print only these, a line each answer, with tabs in between, at the end: node, payload; or a line each ack: ack.",
+        "At the end, print these fields, separated by tabs, one line per answer: node, payload; or one line per ack: ack.",
     )),
     KNOWN_FORMAT,
     flag(
@@ -125,42 +125,42 @@ pub(super) const QUERY_FLAGS: &[Flag] = &[
         Kind::Switch,
         "",
         "false",
-        "Do not ask nodes to confirm that they got the query.",
+        "Do not ask nodes to acknowledge the query.",
     ),
     flag(
         "node",
         Kind::ByteList,
         "NAME",
         "",
-        "Ask this node only; may be given several times.",
+        "Send the query to this node only; may be given several times.",
     ),
     flag(
         "relay-factor",
         Kind::Integer,
         "NUMBER",
         "0",
-        "Number of other nodes, 0 to 255, through which copies of each answer travel.",
+        "Number of other nodes, 0 to 255, that relay copies of each answer.",
     ),
     own(flag(
         "strict",
         Kind::Switch,
         "",
         "false",
-        "End with 2 if nobody answers, or not all that -expect names.",
+        "Exit with 2 if no node answers, or fewer than -expect demands.",
     )),
     flag(
         "tag",
         Kind::ByteList,
         "KEY=REGEXP",
         "",
-        "Ask only nodes with a matching tag; may be given several times, then all must match.",
+        "Send the query only to nodes with a matching tag; may be given several times: all must match.",
     ),
     flag(
         "timeout",
         Kind::Duration,
         "DURATION",
         "0s",
-        "How long to collect answers; 0 leaves it to the agent, which goes by the size of the cluster.",
+        "How long to collect answers; with 0, the agent chooses by the size of the cluster.",
     ),
 ];
 
@@ -171,14 +171,14 @@ pub(super) const REACHABILITY_FLAGS: &[Flag] = &[
         Kind::Switch,
         "",
         "false",
-        "End with 2, not with 1, if not exactly the live members have confirmed.",
+        "Exit with 2 instead of 1 if not exactly the live members acknowledged.",
     )),
     flag(
         "verbose",
         Kind::Switch,
         "",
         "false",
-        "Show each answer and the times, too.",
+        "Also show each ack and the times.",
     ),
 ];
 
@@ -189,14 +189,14 @@ pub(super) const WAIT_FLAGS: &[Flag] = &[
         Kind::Integer,
         "NUMBER",
         "1",
-        "How many members must match, at least; 0: none at all. With names the default is their number.",
+        "Minimum number of members that must match; 0 waits until none matches. With names, the default is their number.",
     ),
     own(flag(
         "fields",
         Kind::Text,
         "FIELD,...",
         "",
-        "Print of the members that match only these, a line each member, with tabs in between: name, addr, ip, port, status, tags, tag:KEY, protocol.",
+        "Print these fields of matching members, separated by tabs, one line per member: name, addr, ip, port, status, tags, tag:KEY, protocol.",
     )),
     FORMAT,
     NAME,
@@ -205,7 +205,7 @@ pub(super) const WAIT_FLAGS: &[Flag] = &[
         Kind::Switch,
         "",
         "false",
-        "Do not fail while no agent answers, as before it has started or while it starts anew, but try again.",
+        "Retry instead of failing while no agent answers, for example while it restarts.",
     ),
     Flag {
         default: "alive",
@@ -217,6 +217,6 @@ pub(super) const WAIT_FLAGS: &[Flag] = &[
         Kind::Duration,
         "DURATION",
         "0s",
-        "How long to wait; 0 for ever.",
+        "How long to wait; 0 means no limit.",
     ),
 ];
