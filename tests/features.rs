@@ -87,7 +87,7 @@ fn what_is_not_there_is_refused_by_name() {
             let (status, text) = refused(line);
             assert_eq!(status, 1, "{line:?}: {text}");
             assert!(
-                text.contains("This build of cottar was made without")
+                text.contains("This build of cottar has no")
                     && text.contains(&format!("the feature '{name}'")),
                 "{line:?}: {text}"
             );
@@ -105,13 +105,13 @@ fn settings_that_ask_for_nothing_and_signals_suit_every_build() {
     let agent = Agent::start(&["-node=quiet", "-config-file", arg(&file)]);
     agent.signal(libc::SIGUSR1);
     if !cfg!(feature = "telemetry") {
-        agent.wait_for("made without telemetry");
+        agent.wait_for("This build has no telemetry");
     }
     assert!(agent.sees("quiet", "alive"));
     // A reload asks for what the build lacks, and changes nothing.
     if let Some((_, _, _, key)) = FEATURES.iter().find(|(_, present, ..)| !present) {
         std::fs::write(&file, key).unwrap();
-        agent.reload("made without");
+        agent.reload("This build of cottar has no");
         assert!(agent.sees("quiet", "alive"));
     }
     assert_eq!(agent.end(libc::SIGINT), 0);

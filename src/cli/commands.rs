@@ -119,7 +119,10 @@ pub(super) fn leave(flags: &Flags, out: &mut dyn Write) -> Outcome {
     client.leave().map_err(failed("Error leaving"))?;
     // The agent waits for the handler that this runs in.
     if !is_in_handler() && !client.await_end() {
-        let _ = writeln!(io::stderr(), "Warning: the agent has left, but still runs");
+        let _ = writeln!(
+            io::stderr(),
+            "Warning: the agent has left, but is still running"
+        );
     }
     let json = vec![("left", Json::Bool(true))];
     tell(flags, b"Graceful leave complete", json, out)

@@ -21,7 +21,7 @@ const DEFAULT_SOCKET: &str = "/run/cottar/rpc.sock";
 const DEFAULT_ADDRESS: &str = "127.0.0.1:7373";
 /// What to do where the socket is not for everybody.
 const NO_PERMISSION_HINT: &str = "only root, the agent's user and the socket's group may connect, \
-     see rpc_socket_group in cottar.conf(5); -rpc-addr is for other agents";
+     see rpc_socket_group in cottar.conf(5); -rpc-addr selects another agent";
 
 /// Where an agent is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) fn dial(place: &Place, limit: Option<Deadline>) -> Result<TcpStream, 
         },
     };
     match address.strip_prefix(UNIX_PREFIX) {
-        Some("") => Err(Error::Address("there is no path behind unix:".to_owned())),
+        Some("") => Err(Error::Address("no path after 'unix:'".to_owned())),
         Some(path) => connect_to_socket(path, deadline).map_err(|why| socket_error(path, &why)),
         None => dial_tcp(address, deadline),
     }

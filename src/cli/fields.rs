@@ -25,7 +25,7 @@ impl Fields {
         let raw = flags.flag("0");
         let Some(list) = flags.value("fields") else {
             return match raw {
-                true => refuse("-0 needs -fields: choose what to print".to_owned()),
+                true => refuse("-0 requires -fields".to_owned()),
                 false => Ok(None),
             };
         };
@@ -132,7 +132,7 @@ mod tests {
                 &["-fields=tag:"],
                 "Unknown field 'tag:'. The fields are name, tag:KEY",
             ),
-            (&["-0"], "-0 needs -fields: choose what to print"),
+            (&["-0"], "-0 requires -fields"),
             (
                 &["-fields=name", "-format=json"],
                 "Only one of -fields and -format=json allowed",

@@ -21,7 +21,7 @@ use crate::time::Duration;
 use crate::wire::name::Escaped;
 
 const UNSUPPORTED: &str = "This agent does not support 'handler list': \
-     it is Serf's, or one of an older cottar";
+     it is a Serf agent or an older cottar";
 
 pub(super) fn list(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let show = match format(flags) {

@@ -20,7 +20,10 @@ const KEY_BYTES: usize = 32;
 /// Prints a new key.
 pub(super) fn keygen(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let key = generate().map_err(|why| {
-        let _ = writeln!(io::stderr(), "cottar: no random bytes for a key: {why}");
+        let _ = writeln!(
+            io::stderr(),
+            "cottar: cannot get random bytes for a key: {why}"
+        );
         Failure::Silent
     })?;
     tell(flags, key.as_bytes(), vec![("key", Json::text(&key))], out)

@@ -49,7 +49,7 @@ pub(super) fn members(flags: &Flags, out: &mut dyn Write) -> Outcome {
         }
     }
     match lacking {
-        true => Err(Failure::Incomplete("No member matches".to_owned())),
+        true => Err(Failure::Incomplete("No matching members".to_owned())),
         false => Ok(()),
     }
 }

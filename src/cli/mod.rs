@@ -67,7 +67,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
     match command {
         Some(command) if flags_first => complain(
             &format!(
-                "Flags stand before the command. Write them behind it: cottar {} [options]\n",
+                "Flags of a command follow it: cottar {} [options]\n",
                 command.name
             ),
             &help(command),
@@ -130,12 +130,12 @@ fn warn_of_arguments(flags: &Flags) {
     let command = flags.command();
     let words = match (flags.arguments().first(), flags.late_flag()) {
         (Some(first), _) if command.arguments.is_empty() => format!(
-            "{} takes no arguments: '{}' and what follows is ignored",
+            "{} takes no arguments: ignoring '{}' and all after it",
             command.name,
             Escaped(first.as_bytes())
         ),
         (_, Some(late)) if !command.own => format!(
-            "'{}' comes after an argument and is taken for one: flags come first, and '--' before \
+            "'{}' follows an argument and is taken as one: put flags first, or '--' before \
              arguments that begin with '-'",
             Escaped(late.as_bytes())
         ),

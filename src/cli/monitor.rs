@@ -19,7 +19,7 @@ use crate::rpc::Request;
 use crate::rpc::record::{EventRecord, decode_line};
 use crate::rpc::reply::Member;
 
-const NO_LOG: &str = "With -event the log is not shown: leave -log-level out";
+const NO_LOG: &str = "-log-level cannot be used with -event";
 const AGENT_GONE: &str = "
 Remote side ended the monitor! This usually means that the
 agent has ended or that the network connection to it is lost.";
@@ -33,7 +33,7 @@ pub(super) fn monitor(flags: &Flags, out: &mut dyn Write) -> Outcome {
     }
     for name in ["count", "timeout"] {
         if flags.is_given(name) {
-            let words = format!("-{name} needs -event: which events count");
+            let words = format!("-{name} requires -event");
             return Err(Failure::Message(words));
         }
     }

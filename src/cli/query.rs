@@ -39,7 +39,7 @@ pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let acks = fields.as_ref().is_some_and(|fields| fields.contains("ack"));
     if acks && (!query.request_ack || flags.value("fields") != Some("ack")) {
         let words =
-            "The field ack is for acks instead of answers: it stands alone and without -no-ack";
+            "The field ack prints acks instead of answers: use it alone and without -no-ack";
         return Err(Failure::Message(words.to_owned()));
     }
     let mut expected = Expected::parse(flags, acks)?;

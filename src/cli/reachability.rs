@@ -149,7 +149,7 @@ fn judge(found: &Found, flags: &Flags, out: &mut dyn Write) -> Outcome {
         explain(words, &surplus, SURPLUS_HINTS, out)?;
     }
     if flags.flag("strict") {
-        let words = "Not all live nodes, or more than these, have confirmed";
+        let words = "The nodes that acknowledged are not exactly the live nodes";
         return Err(Failure::Incomplete(words.to_owned()));
     }
     Err(Failure::Silent)

@@ -22,7 +22,7 @@ pub(super) fn rtt(flags: &Flags, out: &mut dyn Write) -> Outcome {
             .get(&b"agent"[..])
             .and_then(|agent| agent.get(&b"name"[..]));
         let own = own.ok_or_else(|| {
-            Failure::Message("Error querying agent: it does not tell its name".to_owned())
+            Failure::Message("Error querying agent: it does not report its name".to_owned())
         })?;
         names.push(own.clone());
     }

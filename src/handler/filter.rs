@@ -84,7 +84,7 @@ impl EventFilter {
             b"sync" => Ok(EventFilter::Sync),
             token => EventFilter::parse(token).ok_or_else(|| {
                 let token = Escaped(token);
-                format!("'{token}' is no event; these are: {FILTERS_ALLOWED}, sync")
+                format!("'{token}' is not an event type; use {FILTERS_ALLOWED}, sync")
             }),
         })
     }

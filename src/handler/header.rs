@@ -107,7 +107,7 @@ mod tests {
         for (text, expected) in [
             (
                 "#!/bin/sh\n# cottar: on\n",
-                "error: line 2: 'on' is no KEY=VALUE",
+                "error: line 2: 'on' is not KEY=VALUE",
             ),
             (
                 "# cottar: on=\"user\n",

@@ -105,7 +105,7 @@ pub(super) struct NulInName;
 
 impl std::fmt::Display for NulInName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the event's name contains NUL, which no environment variable can hold")
+        f.write_str("the event's name contains NUL, which an environment variable cannot contain")
     }
 }
 

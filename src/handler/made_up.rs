@@ -22,7 +22,9 @@ pub const QUERY_TIME: Duration = Duration::from_millis(3200);
 /// # Errors
 /// If they do not.
 pub fn made_up(words: &[Vec<u8>], ltime: u64) -> Result<Event, String> {
-    let (kind, rest) = words.split_first().ok_or("The event needs a type.")?;
+    let (kind, rest) = words
+        .split_first()
+        .ok_or("An event type must be specified.")?;
     if let Some(kind) = MemberEventKind::named(kind) {
         return member_event(kind, rest);
     }
@@ -31,17 +33,17 @@ pub fn made_up(words: &[Vec<u8>], ltime: u64) -> Result<Event, String> {
         b"user" => false,
         other => {
             return Err(format!(
-                "'{}' is no event. These are: member-join, member-leave, member-failed, \
+                "'{}' is not an event type. Use one of: member-join, member-leave, member-failed, \
                  member-update, member-reap, sync, user, query",
                 Escaped(other)
             ));
         }
     };
     let (name, payload) = match rest {
-        [] => return Err("The event needs a name.".to_owned()),
+        [] => return Err("An event name must be specified for this type.".to_owned()),
         [name] => (name, Vec::new()),
         [name, payload] => (name, payload.clone()),
-        _ => return Err("There is more than a name and a payload.".to_owned()),
+        _ => return Err("Too many arguments after the name and the payload.".to_owned()),
     };
     let (ltime, name) = (LamportTime(ltime), name.clone());
     Ok(match is_query {
@@ -66,7 +68,7 @@ pub fn made_up(words: &[Vec<u8>], ltime: u64) -> Result<Event, String> {
 
 fn member_event(kind: MemberEventKind, members: &[Vec<u8>]) -> Result<Event, String> {
     if members.is_empty() {
-        return Err("A member event needs a member.".to_owned());
+        return Err("At least one member must be specified for this event.".to_owned());
     }
     let members = members.iter().map(|text| member(kind, text));
     let mut members = members.collect::<Result<Vec<_>, _>>()?;
@@ -93,7 +95,11 @@ fn member(kind: MemberEventKind, text: &[u8]) -> Result<Member, String> {
                 let (key, value) = field.split_at(at);
                 tags.push((key, value.get(1..).unwrap_or_default()));
             }
-            _ => return Err(invalid("after its name come an IP address and TAG=VALUE")),
+            _ => {
+                return Err(invalid(
+                    "its name must be followed by an IP address and TAG=VALUE",
+                ));
+            }
         }
     }
     Ok(Member {

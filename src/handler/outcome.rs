@@ -114,7 +114,7 @@ impl Outcome {
         if self.output_bytes > kept as u64 {
             log::warn!(
                 target: "agent",
-                "Script '{}' wrote {} bytes, only the last {kept} are kept",
+                "Script '{}' wrote {} bytes, keeping only the last {kept}",
                 Shown(script),
                 self.output_bytes
             );

@@ -240,7 +240,7 @@ impl HandlerQueue {
             return self.row.push_back(waiting);
         }
         if !waiting.wanted {
-            log::debug!(target: "agent", "The queue is full and no handler needs it there: not kept");
+            log::debug!(target: "agent", "The queue is full and no handler needs the event: dropped");
             note_handled(&mut self.handled_queries, &waiting.event);
             return self.finish(waiting.number);
         }
@@ -382,14 +382,14 @@ impl HandlerQueue {
     pub fn abandon(&mut self) {
         let kept = self.journal.as_ref().map_or(0, Journal::len);
         if kept > 0 {
-            log::info!(target: "agent", "Stopping with {} in the journal, for the next start", Count(kept as u64, "user event"));
+            log::info!(target: "agent", "Exiting with {} in the journal for the next start", Count(kept as u64, "user event"));
         }
         let unrecorded = |w: &&Waiting| w.wanted && w.number.is_none();
         let lanes = self.handlers.list().iter().flat_map(|r| r.lane.iter());
         let lost = self.row.events().chain(self.parked.events()).chain(lanes);
         let lost = lost.filter(unrecorded).count() + self.asked.len();
         if lost > 0 {
-            log::warn!(target: "agent", "Stopping with {} that no handler was run for", Count(lost as u64, "event"));
+            log::warn!(target: "agent", "Exiting with {} not handled", Count(lost as u64, "event"));
         }
         self.row = Row::default();
         self.parked = Row::default();

@@ -97,11 +97,11 @@ impl fmt::Display for InvalidEventScript {
         match self.problem {
             Problem::Filter => write!(
                 f,
-                "Before the first '=' these are allowed, in a list with commas and no blanks: \
-                 {FILTERS_ALLOWED}. To run a script that holds a '=' for every event, put '*=' in \
+                "Allowed before the first '=', separated by commas without blanks: \
+                 {FILTERS_ALLOWED}. To run a script that contains '=' for all events, put '*=' in \
                  front of it."
             ),
-            Problem::Nul => f.write_str("A script cannot hold a NUL byte."),
+            Problem::Nul => f.write_str("A script cannot contain a NUL byte."),
         }
     }
 }

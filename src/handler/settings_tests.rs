@@ -75,10 +75,10 @@ fn what_is_not_said_is_as_in_a_string() {
 /// A further setting, and what is said of it.
 #[rustfmt::skip]
 const WRONG: &[(&str, &str)] = &[
-    (r#""nope": 1"#, "key 'nope': unknown; these are known: directory, env"),
-    (r#""exec": ["a"]"#, "key 'exec': there is 'run' already"),
-    (r#""on": "member-foo""#, "key 'on': 'member-foo' is no event; these are: member-join, "),
-    (r#""on": "user, query""#, "key 'on': ' query' is no event"),
+    (r#""nope": 1"#, "key 'nope': unknown; the keys are directory, env"),
+    (r#""exec": ["a"]"#, "key 'exec': 'run' is set, too"),
+    (r#""on": "member-foo""#, "key 'on': 'member-foo' is not an event type; use member-join, "),
+    (r#""on": "user, query""#, "key 'on': ' query' is not an event type"),
     (r#""on": ["user"]"#, "key 'on': must be a string"),
     (r#""hold": 5"#, "key 'hold': must be a duration such as \"10s\""),
     (r#""hold": "5""#, "key 'hold': time: missing unit in duration \"5\""),
@@ -95,8 +95,8 @@ const WRONG: &[(&str, &str)] = &[
     (r#""name": "-a""#, "key 'name': must be at most 64 bytes"),
     (r#""user": """#, "key 'user': must not be empty"),
     (r#""directory": "a\u0000b""#, "key 'directory': must not contain NUL"),
-    (r#""environment": {"SERF_TAG_X": "1"}"#, "key 'environment': 'SERF_TAG_X': is the agent's"),
-    (r#""environment": {"A=B": "1"}"#, "key 'environment': 'A=B': is no name"),
+    (r#""environment": {"SERF_TAG_X": "1"}"#, "key 'environment': 'SERF_TAG_X': is reserved"),
+    (r#""environment": {"A=B": "1"}"#, "key 'environment': 'A=B': is not a valid variable name"),
     (r#""retry": 5"#, "key 'retry': must be an object"),
     (r#""retry": {"times": 0, "wait": "1s"}"#, "key 'retry': 'times' must be a number from 1"),
     (r#""retry": {"times": 1}"#, "key 'retry': 'wait' is missing"),
@@ -146,16 +146,16 @@ fn header_lines_say_the_same() {
     );
     assert_eq!(Ok(said), same);
     for (line, words) in [
-        ("on", "'on' is no KEY=VALUE"),
-        ("=x", "'=x' is no KEY=VALUE"),
-        ("on = user", "'on = user' is no KEY=VALUE"),
+        ("on", "'on' is not KEY=VALUE"),
+        ("=x", "'=x' is not KEY=VALUE"),
+        ("on = user", "'on = user' is not KEY=VALUE"),
         ("on=\"user", "the quoted value of 'on' has no end"),
-        ("on=\"user\"x", "no blank behind the value of 'on'"),
+        ("on=\"user\"x", "no blank after the value of 'on'"),
         ("on=user on=query", "key 'on': is given twice"),
         ("where.a=x where.a=y", "key 'where.a': is given twice"),
         ("where=x", "key 'where': must be an object"),
-        ("run=x", "key 'run': does not belong into a header line"),
-        ("exec=x", "key 'exec': does not belong into a header line"),
+        ("run=x", "key 'run': is not allowed in a header line"),
+        ("exec=x", "key 'exec': is not allowed in a header line"),
         ("hold.x=1s", "key 'hold.x': unknown"),
         (
             "retry.times=x retry.wait=1s",

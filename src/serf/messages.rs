@@ -106,7 +106,7 @@ impl Serf {
             SerfMessage::Relay(relay) => return self.handle_relay(relay, now),
         };
         if spread && !self.broadcast(queue, bytes.into(), None, now) {
-            log::debug!(target: "serf", "Not passing on a message too large for a gossip packet");
+            log::debug!(target: "serf", "Not forwarding a message: too large for a gossip packet");
         }
     }
 

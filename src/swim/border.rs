@@ -85,7 +85,7 @@ impl Swim {
         let refused = !self.permits(to);
         if refused {
             self.counters.foreign_out += 1;
-            log::debug!(target: "memberlist", "Sending nothing to {to}: not in an allowed network");
+            log::debug!(target: "memberlist", "Not sending to {to}: not in an allowed network");
         }
         refused
     }

@@ -144,7 +144,7 @@ impl Swim {
             return Some(stated);
         }
         self.counters.dropped_refused += 1;
-        log::debug!(target: "memberlist", "Not answering {from} at the unknown address {stated}");
+        log::debug!(target: "memberlist", "Not answering {from}: it asks for a reply to {stated}, which is not a member");
         None
     }
 

@@ -242,7 +242,7 @@ impl Swim {
         if message.len() + MESSAGE_OVERHEAD_BYTES > self.envelope.packet_budget_bytes() {
             log::warn!(
                 target: "memberlist",
-                "A broadcast of {} fits into no packet and is not sent",
+                "Dropping a broadcast of {}: too large for a packet",
                 Count(message.len() as u64, "byte")
             );
             self.outputs.extend(id.map(Output::BroadcastFinished));

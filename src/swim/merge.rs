@@ -288,7 +288,7 @@ impl Swim {
         if highest == u32::MAX {
             log::error!(
                 target: "memberlist",
-                "A claim about this node with the highest incarnation cannot be refuted: \
+                "Cannot refute a claim about this node with the highest incarnation: \
                  restart it under another name"
             );
         }

@@ -153,7 +153,7 @@ impl Swim {
                 return;
             };
             if !self.relay_ack(ack.seq_no, now) {
-                log::trace!(target: "memberlist", "An ack for nothing: {}", ack.seq_no);
+                log::trace!(target: "memberlist", "Ack without a probe: {}", ack.seq_no);
             }
             return;
         }
@@ -202,7 +202,7 @@ impl Swim {
         let stalled = probe.direct.is_some_and(|direct| direct < probe.deadline);
         if probe.deadline <= now && stalled {
             // Nobody else was asked, because this node slept: that is no evidence against the target.
-            log::warn!(target: "memberlist", "Slept through the probe of {}: giving it up", probe.target);
+            log::warn!(target: "memberlist", "Probe of {} is overdue, the process was suspended: giving it up", probe.target);
             self.end_probe(now);
             self.awareness.degrade(1);
         } else if probe.deadline <= now {
@@ -244,7 +244,7 @@ impl Swim {
         let over_tcp = self.config.tcp_fallback_ping && protocol_max >= PROTOCOL_WITH_TCP_PING;
         let stream =
             over_tcp.then(|| self.open_fallback_ping(sequence, target.clone(), addr, deadline));
-        log::debug!(target: "memberlist", "No ack from {target} in time, asking others");
+        log::debug!(target: "memberlist", "No ack from {target} in time: sending indirect probes");
         if let Some(probe) = &mut self.probing.current {
             probe.nacks_expected = nacks_expected;
             probe.stream = stream;

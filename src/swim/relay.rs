@@ -57,7 +57,7 @@ impl Swim {
         let known = self.is_member_at(Some(&request.node), target);
         if self.relays.by_sequence.len() >= RELAYS_MAX || !(known || self.strangers.take(now)) {
             self.counters.dropped_refused += 1;
-            log::debug!(target: "memberlist", "Too many pings for others: refusing one of {from}");
+            log::debug!(target: "memberlist", "Too many pings on behalf of others: refusing one from {from}");
             return;
         }
         let name = request.source_node.as_ref();

@@ -35,7 +35,7 @@ impl Swim {
         };
         if let Some(silent) = silent {
             self.counters.dropped_refused += 1;
-            log::debug!(target: "memberlist", "Too many streams: giving up one that is silent");
+            log::debug!(target: "memberlist", "Too many streams: closing an idle one");
             self.abort_stream(silent);
         }
         log::debug!(target: "memberlist", "Stream connection from={peer}");
@@ -174,7 +174,7 @@ impl Swim {
         };
         if too_many {
             self.counters.dropped_refused += 1;
-            log::debug!(target: "memberlist", "Streams hold too many bytes: giving one up");
+            log::debug!(target: "memberlist", "Streams hold too many bytes: closing one");
             self.fail_stream(id, "too much data".into());
         }
     }

@@ -102,8 +102,11 @@ fn what_cannot_be_run_is_an_error() {
             &["nobody", "user", "x"][..],
             "Error running the handler: no handler has the name 'nobody'\n",
         ),
-        (&["a", "dance", "x"], "'dance' is no event."),
-        (&["a", "member-join"], "A member event needs a member."),
+        (&["a", "dance", "x"], "'dance' is not an event type."),
+        (
+            &["a", "member-join"],
+            "At least one member must be specified for this event.",
+        ),
         (&["a", "member-join", "x,=y"], "Invalid member 'x,=y'"),
         (&["a"], "A handler and an event must be specified."),
         (
@@ -112,11 +115,11 @@ fn what_cannot_be_run_is_an_error() {
         ),
         (
             &["a", "user", "x", "y", "z"],
-            "There is more than a name and a payload.",
+            "Too many arguments after the name and the payload.",
         ),
         (
             &["a", "sync", "x", "-quiet"],
-            "'-quiet' comes after a name; flags come first",
+            "'-quiet' follows a name: put flags first",
         ),
     ] {
         let (code, shown, said) = run(&agent, args);

@@ -141,8 +141,8 @@ fn all_errors_of_the_rpc_server_are_found() {
     assert_eq!(code, 1, "{text}");
     let start = "==> Error starting RPC listener: ";
     let expected = [
-        format!("{start}listen unix {taken}: there is a file that is no socket"),
-        format!("{start}listen unix : there is no path behind unix:"),
+        format!("{start}listen unix {taken}: the file exists and is not a socket"),
+        format!("{start}listen unix : no path after 'unix:'"),
         format!("{start}Invalid rpc_socket_group 'nope': there is no such group"),
         format!("{start}Invalid rpc_control_group 'neither': there is no such group"),
         "==> The agent would not start: 4 errors".to_owned(),

@@ -46,7 +46,7 @@ fn files_directories_and_flags_are_laid_over_each_other() {
         text.contains("Message Compression Enabled: false"),
         "{text}"
     );
-    let warned = format!("==> Warning: '{}' goes on after", first.display());
+    let warned = format!("==> Warning: '{}' has trailing data", first.display());
     assert!(text.contains(&warned), "{text}");
     let own = agent.member("conf");
     assert!(own.ends_with("a=dir9,b=dir10,c=file,d=flag"), "{own}");
@@ -275,7 +275,7 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     write(&file, &settings.to_string());
     let text = agent.reload("'rpc_auth' takes effect at the next start");
     assert!(
-        text.contains("[WARN] agent: The change of 'node_name' takes effect at the next start"),
+        text.contains("[WARN] agent: Change of 'node_name' takes effect at the next start"),
         "{text}"
     );
     assert_eq!(text.matches("takes effect at").count(), 2, "{text}");

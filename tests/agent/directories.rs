@@ -149,26 +149,29 @@ fn what_is_no_handler_is_not_run_and_said_so() {
     for line in [
         format!("[INFO] agent: Handler {} runs for *", at("good")),
         format!(
-            "[WARN] agent: {} is no handler: no 'cottar: on=EVENTS'",
+            "[WARN] agent: {} is not a handler: no 'cottar: on=EVENTS'",
             at("stray")
         ),
         format!(
-            "[ERR] agent: Handler {} is not run: the comment lines",
+            "[ERR] agent: Handler {} refused: the comment lines",
             at("long")
         ),
         format!(
-            "[ERR] agent: Handler {0} is not run: others may write to {0}",
+            "[ERR] agent: Handler {0} refused: other users can write to {0}",
             at("open")
         ),
         format!(
-            "[DEBUG] agent: {} is no handler: it is switched off",
+            "[DEBUG] agent: {} is not a handler: it is disabled",
             at("off")
         ),
         format!(
-            "[DEBUG] agent: {} is no handler: it is no regular file",
+            "[DEBUG] agent: {} is not a handler: it is not a regular file",
             at("fifo")
         ),
-        format!("[DEBUG] agent: {} is no handler: its name is", at("y~")),
+        format!(
+            "[DEBUG] agent: {} is not a handler: it has the name",
+            at("y~")
+        ),
     ] {
         assert!(text.contains(&line), "{line}\n{text}");
     }
@@ -182,9 +185,9 @@ fn what_is_no_handler_is_not_run_and_said_so() {
     )
     .unwrap();
     assert_eq!(checked.code, 1);
-    let verdict = "==> The agent would start, but not with all handlers\n";
+    let verdict = "==> The agent would start, but without some handlers\n";
     assert!(checked.stdout.ends_with(verdict), "{checked:?}");
-    assert_eq!(checked.stdout.matches("is not run").count(), 2);
+    assert_eq!(checked.stdout.matches("refused: ").count(), 2);
 }
 
 /// Sends numbered events until `stop` is set.

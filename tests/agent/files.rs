@@ -134,7 +134,7 @@ fn a_second_agent_on_the_same_file_is_refused() {
         let real = fs::canonicalize(dir.path()).unwrap();
         let shown = real.join(file.file_name().unwrap());
         let why = format!(
-            "==> Failed to setup the Serf agent: {0} is in use by process {1}, which holds {0}.lock",
+            "==> Failed to setup the Serf agent: {0} is in use by process {1}, which has locked {0}.lock",
             shown.display(),
             agent.pid()
         );
@@ -185,7 +185,7 @@ fn a_start_waits_for_an_agent_that_ends() {
     let flag = format!("-tags-file={}", dir.path().join("tags").display());
     let first = Agent::start(&[&flag]);
     let second = Agent::spawn(&[&flag]);
-    second.wait_for(". Waiting for its end");
+    second.wait_for(". Waiting for it to end");
     first.end(libc::SIGTERM);
     second.wait_for("Log data will now stream in as it occurs:");
 }
@@ -553,7 +553,7 @@ fn a_full_disk_is_said_once_and_survived() {
         .args(["--pid", &pid, "--fsize=unlimited:"])
         .status();
     assert!(raised.unwrap().success());
-    agent.wait_for("is written again");
+    agent.wait_for("can be written again");
     assert_eq!(complaints(&agent), 1, "{}", agent.text());
     let text = content(&snap);
     assert!(
@@ -586,7 +586,7 @@ fn a_lost_directory_is_said_once_and_survived() {
     }
     agent.wait_for("Failed to write snapshot");
     fs::create_dir(&folder).unwrap();
-    agent.wait_for("is written again");
+    agent.wait_for("can be written again");
     assert_eq!(complaints(&agent), 1, "{}", agent.text());
     assert!(content(&snap).contains("alive: me "));
 }

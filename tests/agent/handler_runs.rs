@@ -161,7 +161,7 @@ fn the_first_good_answer_wins_and_the_others_are_told_of() {
          failed to respond to key query: response exceeds limit of 1024 bytes (2000 bytes of output)",
     );
     agent.gives_no_answer("huge");
-    agent.line("wrote 20000 bytes, only the last 8192 are kept");
+    agent.line("wrote 20000 bytes, keeping only the last 8192");
     agent.line("response exceeds limit of 1024 bytes (20000 bytes of output)");
     agent.gives_no_answer("none");
     agent.line("[ERR] agent: Error invoking script 'kill -9 $$': signal: killed");
@@ -179,7 +179,7 @@ fn a_raised_limit_lets_large_answers_pass_whole() {
     ]);
     assert_eq!(agent.answer("large"), "x".repeat(15000));
     agent.gives_no_answer("huge");
-    agent.line("wrote 30000 bytes, only the last 20000 are kept");
+    agent.line("wrote 30000 bytes, keeping only the last 20000");
     agent.line("response exceeds limit of 20000 bytes (30000 bytes of output)");
 }
 

@@ -141,7 +141,7 @@ fn what_waits_when_the_agent_is_killed_is_run_in_order_and_once() {
     // The handler that was running survives its agent; the next agent waits for it.
     let agent = place.start(WRITES);
     agent.wait_for("user events waiting from before");
-    agent.wait_for("still runs as process");
+    agent.wait_for("Handler of the previous agent still runs");
     fire(&agent, "new");
     assert_eq!(content(&place.path("ran")), first);
     release(&place);
@@ -166,7 +166,7 @@ fn an_orderly_end_keeps_what_waits_and_a_leave_drops_it() {
     assert!(
         agent
             .text()
-            .contains("Stopping with 3 user events in the journal"),
+            .contains("Exiting with 3 user events in the journal"),
         "{}",
         agent.text()
     );
@@ -299,7 +299,7 @@ fn a_full_disk_is_got_over() {
     }
     agent.wait_for("Failed to write journal");
     // A new segment has room again: what waits in memory is recorded with it.
-    agent.wait_for("is written again");
+    agent.wait_for("can be written again");
     release(&place);
     wait_until("all have run", || place.lines("ran").len() == 90);
     assert_eq!(agent.text().matches("Failed to write journal").count(), 1);
@@ -336,7 +336,7 @@ fn a_journal_has_one_agent_and_a_snapshot() {
     let (code, output) = refused(&[&journal]);
     assert_eq!(code, 1);
     assert!(
-        output.contains("==> A journal needs a snapshot file: see -snapshot"),
+        output.contains("==> -journal requires a snapshot file; see -snapshot"),
         "{output}"
     );
 }

@@ -45,7 +45,7 @@ fn labels_that_are_too_long_refuse_the_start() {
     let long = format!("-label={}", "x".repeat(256));
     let (code, text) = refused(&["-node=n", &long]);
     assert_eq!(code, 1);
-    let why = "==> Invalid label: it has 256 bytes, 255 are the most; see -label";
+    let why = "==> Invalid label: it has 256 bytes; the maximum is 255; see -label";
     assert!(text.contains(why), "{text}");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file.json");

@@ -147,7 +147,7 @@ fn a_handler_outlives_the_agent() {
     assert_eq!(agent.end(libc::SIGTERM), 1);
     let text = agent.text();
     assert!(
-        text.contains("Stopping while script 'while test -e"),
+        text.contains("Exiting while script 'while test -e"),
         "{text}"
     );
     hold.release();

@@ -63,7 +63,7 @@ fn a_reader_of_stdout_that_stops_does_not_stop_the_agent() {
     let output = Output::copy_of(reader);
     let has = |line: &str| output.look(|text| text.contains(line));
     wait_until("how much was lost", || {
-        has("lines lost: nobody read stdout in time\n")
+        has("lines lost: stdout was not read in time\n")
     });
     interrupt(&process);
     wait_until("the last lines", || has("==> Caught signal: interrupt"));
@@ -81,7 +81,7 @@ fn packets_that_the_kernel_had_no_room_for_are_told() {
         flood.send_to(&[255; 1400], agent.gossip).unwrap();
     }
     agent.signal(libc::SIGCONT);
-    agent.wait_for("lost before they were read");
+    agent.wait_for("lost in the receive buffer");
     let info = info();
     assert!(info.contains("lost:\n"), "{info}");
     assert!(!info.contains("packets_unread = 0"), "{info}");

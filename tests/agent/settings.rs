@@ -174,7 +174,7 @@ fn what_cannot_be_run_so_refuses_the_start() {
         ),
         (
             json!({"run": ":", "hodl": "5s"}),
-            "* 'event_handlers[1]' key 'hodl': unknown; these are known: ",
+            "* 'event_handlers[1]' key 'hodl': unknown; the keys are ",
         ),
         (
             json!({"on": "user"}),
@@ -206,7 +206,8 @@ fn what_cannot_be_run_so_refuses_the_start() {
         assert!(text.contains(words), "{handler}: {text}");
     }
     let twice = config(json!([{"run": ":", "name": "x"}, {"run": "true", "name": "x"}]));
-    let words = "FILE: event_handlers[1] (x): key 'name': FILE: event_handlers[0] (x) has it, too";
+    let words =
+        "FILE: event_handlers[1] (x): key 'name': already used by FILE: event_handlers[0] (x)";
     assert!(twice.contains(words), "{twice}");
 }
 
@@ -328,7 +329,7 @@ fn a_run_is_repeated_over_a_restart() {
     fire(&agent, "two");
     assert_eq!(place.await_lines("others", 2), ["one", "two"]);
     assert_eq!(place.lines("tries"), ["one 1 "]);
-    agent.wait_for("is run again for 'user-event: one'");
+    agent.wait_for("temporary failure");
     let (_, listed) = agent.call("handler queue", &[]);
     assert_eq!(listed.matches("retrying").count(), 2, "{listed}");
     agent.crash();

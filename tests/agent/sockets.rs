@@ -91,7 +91,7 @@ fn a_dead_socket_is_replaced_and_nothing_else() {
     fs::write(&path, "precious").unwrap();
     refusal(
         &socket,
-        &format!("{shown}: there is a file that is no socket"),
+        &format!("{shown}: the file exists and is not a socket"),
     );
     assert_eq!(fs::read(&path).unwrap(), b"precious");
     let long = dir.path().join("x".repeat(200));
@@ -99,7 +99,7 @@ fn a_dead_socket_is_replaced_and_nothing_else() {
     refusal(
         &flag(&long),
         &format!(
-            "{}: the path has {bytes} bytes, 107 are the most",
+            "{}: the path has {bytes} bytes; the maximum is 107",
             long.display()
         ),
     );
@@ -108,7 +108,7 @@ fn a_dead_socket_is_replaced_and_nothing_else() {
         &flag(&nowhere),
         &format!("{}: bind: no such file or directory", nowhere.display()),
     );
-    refusal("-rpc-addr=unix:", ": there is no path behind unix:");
+    refusal("-rpc-addr=unix:", ": no path after 'unix:'");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn who_cannot_connect_is_told_why() {
         ),
         (
             "-rpc-addr=unix:".to_owned(),
-            "there is no path behind unix:".to_owned(),
+            "no path after 'unix:'".to_owned(),
         ),
     ] {
         let failed = cottar(&[COTTAR], &["members", &address]);

@@ -54,7 +54,10 @@ fn a_sync_on_demand_waits_for_its_run() {
     assert_eq!(place.lines("ran").len(), 5);
     for (name, words) in [
         ("nobody", "no handler has the name 'nobody'"),
-        ("plain", "handler 'plain' has no 'sync' among its events"),
+        (
+            "plain",
+            "handler 'plain' does not have 'sync' in its filter",
+        ),
         ("", "The name is empty"),
     ] {
         let (code, said) = status(&agent, &[name]);

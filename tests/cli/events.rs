@@ -132,14 +132,14 @@ fn it_ends_as_scripts_expect() {
     let agent = start(Kind::Cottar, "n1", &["-profile=local"]);
     let got = agent.run(&["monitor", "-event=user:x", "-count=2", "-timeout=300ms"]);
     assert_eq!(said(&got), ("", Some(2)));
-    let words = "Ready, waiting for user:x\nTimed out: 0 of 2 events came\n";
+    let words = "Ready, waiting for user:x\nTimed out: 0 of 2 events received\n";
     assert_eq!(got.stderr, words);
     // What came before the end is printed; without a count the time alone ends it.
     let line = "cottar monitor -event user -timeout 2s";
     let child = begin(line, dir.path(), &agent);
     fire(&agent, "x", "y");
     assert_eq!(said(&finish(child)), ("user\tx\t1\ty\n", Some(2)));
-    assert!(content(&dir.path().join("ready")).ends_with("Timed out: 1 events came\n"));
+    assert!(content(&dir.path().join("ready")).ends_with("Timed out: 1 events received\n"));
     // Each line goes out at once, and nobody who reads on ends it, with a time limit as without.
     for limit in ["", "-timeout 1h"] {
         let line = format!("cottar monitor -event user {limit} | head -n 1; echo over");
@@ -171,11 +171,11 @@ fn what_cannot_be_meant_is_refused() {
     for (line, why) in [
         (
             &["-event=member-jion"][..],
-            "'member-jion' is no event; these are: member-join, ",
+            "'member-jion' is not an event type; use member-join, ",
         ),
-        (&["-event="], "'' is no event; these are: "),
-        (&["-event=user,"], "'' is no event; these are: "),
-        (&["-event=sync"], "'sync' is no event; these are: "),
+        (&["-event="], "'' is not an event type; use "),
+        (&["-event=user,"], "'' is not an event type; use "),
+        (&["-event=sync"], "'sync' is not an event type; use "),
         (&["-event=user", "-count=-1"], "-count must not be negative"),
         (
             &["-event=user", "-timeout=-1s"],
@@ -183,9 +183,9 @@ fn what_cannot_be_meant_is_refused() {
         ),
         (
             &["-event=user", "-log-level=debug"],
-            "With -event the log is not shown",
+            "-log-level cannot be used with -event",
         ),
-        (&["-count=1"], "-count needs -event: which events count"),
+        (&["-count=1"], "-count requires -event"),
         (&["-event=user", "-format=xml"], "Invalid format: xml"),
     ] {
         let got = run(&[&["monitor", "-rpc-addr=127.0.0.1:1"], line].concat());

@@ -260,7 +260,7 @@ fn who_cannot_be_reached_fails_with_one_or_two() {
     assert_eq!((got.stderr.as_str(), got.status), ("", Some(1)));
     let got = run(&["reachability", &address, "-strict"]);
     assert!(got.text().contains("Missing acks from:\n\tb\n"), "{got:?}");
-    let words = "Not all live nodes, or more than these, have confirmed\n";
+    let words = "The nodes that acknowledged are not exactly the live nodes\n";
     assert_eq!((got.stderr.as_str(), got.status), (words, Some(2)));
     for (strict, status) in [("-strict=false", 1), ("-strict", 2)] {
         let got = run(&["reachability", &address, strict, "-format=json"]);

@@ -61,15 +61,15 @@ fn every_file_is_named_with_what_it_is() {
         lines(&got.text(), &root),
         [
             "/no/such | refused | no such file or directory",
-            "two/10-a | refused | key 'on': 'usr' is no event; these are: member-join, member-leave, \
+            "two/10-a | refused | key 'on': 'usr' is not an event type; use member-join, member-leave, \
              member-failed, member-update, member-reap, user, user:NAME, query, query:NAME, *, sync",
-            "two/20-b | skipped | it is switched off by a link to /dev/null",
-            "two/30-c | undeclared | no 'cottar: on=EVENTS' in the comment lines that it begins with",
-            "two/40-d | refused | others may write to two/40-d (mode 0775)",
+            "two/20-b | skipped | it is disabled by a link to /dev/null",
+            "two/30-c | undeclared | no 'cottar: on=EVENTS' in its first comment lines",
+            "two/40-d | refused | other users can write to two/40-d (mode 0775)",
             "two/50-e | runs | member-join,user:deploy",
             "one/README | skipped | it is not executable",
-            "one/10-a | skipped | two/10-a takes its place",
-            "one/20-b | skipped | two/20-b takes its place",
+            "one/10-a | skipped | replaced by two/10-a",
+            "one/20-b | skipped | replaced by two/20-b",
             "two/50-e | runs | member-join,user:deploy",
         ]
     );

@@ -304,8 +304,8 @@ fn what_is_cut_or_refused_is_told() {
         "{all}"
     );
     for (script, answer) in [
-        ("exit 1", "none, for the handler failed"),
-        (":", "none, for there is no output"),
+        ("exit 1", "none, because the handler failed"),
+        (":", "none, because there is no output"),
     ] {
         let shown = text(&run(&[script, "query", "x"]).stdout);
         assert!(shown.ends_with(&format!("\nAnswer: {answer}\n")), "{shown}");
@@ -376,12 +376,12 @@ fn a_payload_comes_from_the_line_a_file_or_standard_input() {
     for (arguments, why) in [
         (
             &["-payload=-", "cat", "user", "x"][..],
-            "more than 1048576 bytes",
+            "larger than 1048576 bytes",
         ),
         (&["-payload=none", "cat", "user", "x"], "no such file"),
         (
             &["-payload=file", "cat", "user", "x", "y"],
-            "With -payload, a name must be specified and nothing else.",
+            "With -payload, only a name must be specified.",
         ),
         (&["-payload=file", "cat", "member-join", "x"], "no payload"),
     ] {
@@ -405,17 +405,23 @@ fn what_cannot_be_run_is_told() {
         (&["cat"], "A handler and an event must be specified."),
         (
             &["cat", "join", "x"],
-            "'join' is no event. These are: member-join,",
+            "'join' is not an event type. Use one of: member-join,",
         ),
-        (&["cat", "user"], "The event needs a name."),
-        (&["cat", "member-join"], "A member event needs a member."),
+        (
+            &["cat", "user"],
+            "An event name must be specified for this type.",
+        ),
+        (
+            &["cat", "member-join"],
+            "At least one member must be specified for this event.",
+        ),
         (
             &["cat", "member-join", "a", "-quiet"],
-            "'-quiet' comes after a name; flags come first",
+            "'-quiet' follows a name: put flags first",
         ),
         (
             &["cat", "member-join", "a,b"],
-            "Invalid member 'a,b': after its name",
+            "Invalid member 'a,b': its name must be followed",
         ),
         (
             &["FOO=1 env", "user", "x"],
@@ -644,7 +650,7 @@ fn an_agent_of_serf_cannot_list() {
     for line in [&["handler sync"][..], &["handler run", "x", "user", "y"]] {
         let refused = agent.ask(Kind::Cottar, line);
         let words = format!(
-            "This agent does not support '{}': it is Serf's, or one of an older cottar\n",
+            "This agent does not support '{}': it is a Serf agent or an older cottar\n",
             line[0]
         );
         assert_eq!((refused.code, refused.stderr), (1, words));

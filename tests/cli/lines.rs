@@ -117,7 +117,7 @@ fn help_and_version_are_arguments_behind_the_first_argument() {
 fn flags_before_the_command_are_refused() {
     let got = run(&["-rpc-addr=127.0.0.1:1", "members"]);
     assert_eq!((got.status, got.text().as_str()), (Some(1), ""));
-    assert!(got.stderr.contains("Flags stand before the command"));
+    assert!(got.stderr.contains("Flags of a command follow it"));
     assert!(got.stderr.contains("Usage: cottar members [options]"));
 }
 
@@ -254,7 +254,7 @@ fn what_is_wrong_with_a_line_of_our_own_is_said_on_stderr() {
     for (line, complaint) in [
         (
             &["handler", "drop", NOBODY, ""][..],
-            "The name or id is empty. To drop all that waits, leave it out.",
+            "The name or id is empty. To drop all waiting events, omit it.",
         ),
         (
             &["wait", NOBODY, "-timeout=-1ns"],
@@ -263,11 +263,11 @@ fn what_is_wrong_with_a_line_of_our_own_is_said_on_stderr() {
         (&["wait", NOBODY, "-timeout=-0s"], REFUSED.trim_end()),
         (
             &["wait", NOBODY, "a", "-timeout=9s"],
-            "'-timeout=9s' comes after a name; flags come first, and '--' before names that begin with '-'",
+            "'-timeout=9s' follows a name: put flags first, or '--' before names that begin with '-'",
         ),
         (
             &["wait", NOBODY, "a", "--", "-b"],
-            "'--' comes after a name; flags come first, and '--' before names that begin with '-'",
+            "'--' follows a name: put flags first, or '--' before names that begin with '-'",
         ),
         (&["wait", NOBODY, "--", "a", "-b"], REFUSED.trim_end()),
     ] {
@@ -298,7 +298,7 @@ fn arguments_of_the_agent_are_ignored_but_not_in_silence() {
     let got = run(&["agent", "-log-level=bogus", "foo", "-log-level=info"]);
     assert_eq!(got.status, Some(1));
     assert!(
-        got.stderr.contains("'foo' and what follows is ignored"),
+        got.stderr.contains("ignoring 'foo' and all after it"),
         "{got:?}"
     );
     assert!(got.text().contains("Invalid log level: BOGUS"), "{got:?}");
@@ -310,38 +310,38 @@ fn surplus_arguments_are_ignored_with_a_warning_or_refused() {
     for (line, warning) in [
         (
             &["info", NOBODY, "x", "-format=json"][..],
-            "info takes no arguments: 'x' and what follows is ignored",
+            "info takes no arguments: ignoring 'x' and all after it",
         ),
         (
             &["members", NOBODY, "-", "x"],
-            "members takes no arguments: '-' and what follows is ignored",
+            "members takes no arguments: ignoring '-' and all after it",
         ),
         (
             &["members", NOBODY, "--", "-strict"],
-            "members takes no arguments: '-strict' and what follows is ignored",
+            "members takes no arguments: ignoring '-strict' and all after it",
         ),
         (
             &["tags", NOBODY, "-set=a=b", "x"],
-            "tags takes no arguments: 'x' and what follows is ignored",
+            "tags takes no arguments: ignoring 'x' and all after it",
         ),
         (
             &["event", NOBODY, "x", "-coalesce=false"],
-            "'-coalesce=false' comes after an argument and is taken for one: flags come first, and '--' \
+            "'-coalesce=false' follows an argument and is taken as one: put flags first, or '--' \
              before arguments that begin with '-'",
         ),
         (
             &["join", NOBODY, "127.0.0.1", "--replay"],
-            "'--replay' comes after an argument and is taken for one: flags come first, and '--' before \
+            "'--replay' follows an argument and is taken as one: put flags first, or '--' before \
              arguments that begin with '-'",
         ),
         (
             &["event", NOBODY, "x", "--help"],
-            "'--help' comes after an argument and is taken for one: flags come first, and '--' before \
+            "'--help' follows an argument and is taken as one: put flags first, or '--' before \
              arguments that begin with '-'",
         ),
         (
             &["query", NOBODY, "x", "-v"],
-            "'-v' comes after an argument and is taken for one: flags come first, and '--' before \
+            "'-v' follows an argument and is taken as one: put flags first, or '--' before \
              arguments that begin with '-'",
         ),
         (&["event", NOBODY, "--", "x", "-h"], ""),
@@ -389,7 +389,7 @@ fn surplus_arguments_are_ignored_with_a_warning_or_refused() {
         assert_eq!((got.status, got.stderr.as_str()), (Some(1), ""));
     }
     let version = run(&["version", "x"]);
-    let words = "Warning: version takes no arguments: 'x' and what follows is ignored\n";
+    let words = "Warning: version takes no arguments: ignoring 'x' and all after it\n";
     assert_eq!((version.status, version.stderr.as_str()), (Some(0), words));
     assert!(version.text().starts_with(VERSION));
     let key = run(&["keygen", "-bogus", "x"]);

@@ -215,7 +215,7 @@ fn who_speaks_something_else_is_no_agent() {
         let got = ask(address, "info", &[]);
         assert_eq!(got.status, Some(1));
         let text = got.text();
-        assert!(text.starts_with("Error connecting to Serf agent: the answer is not RPC ("));
+        assert!(text.starts_with("Error connecting to Serf agent: the reply is not RPC ("));
     }
 }
 

@@ -171,7 +171,7 @@ fn names_that_are_no_text_are_shown_byte_by_byte() {
             r#"handler drop "$(printf '\377')""#,
             1,
             "",
-            "Error dropping events: no handler has the name and no event in memory the id '\\xff'\n",
+            "Error dropping events: no handler has the name '\\xff', and no event in memory has this id\n",
         ),
         // As it is, and as the list shows it.
         (

@@ -174,7 +174,7 @@ fn a_socket_that_is_of_no_use_stops_nothing() {
         let agent = spec.launch();
         let text = agent.wait_for("Log data will now stream in");
         assert!(agent.call("members", &[]).0, "{name:?}: {text}");
-        let complaint = "Cannot tell the service manager";
+        let complaint = "Cannot notify the service manager";
         if name.is_empty() {
             assert!(!agent.text().contains(complaint));
         } else {

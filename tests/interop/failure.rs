@@ -112,7 +112,7 @@ fn a_live_node_refutes_a_forced_leave() {
                 Kind::Serf => assert_eq!(ended.code, 0, "{ended:?}"),
                 Kind::Cottar => {
                     assert_eq!(ended.code, 1, "{ended:?}");
-                    let why = format!("Member '{other}' is alive and does not leave");
+                    let why = format!("Member '{other}' is alive and has refuted the leave");
                     let said = ended.stdout.clone() + &ended.stderr;
                     assert!(said.contains(&why), "{ended:?}");
                 }

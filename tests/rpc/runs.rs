@@ -162,16 +162,22 @@ fn what_is_no_event_is_refused_and_the_session_goes_on() {
     let session = agent.client();
     let long = "x".repeat(256);
     for (words, why) in [
-        (&[][..], "The event needs a type."),
-        (&["dance", "a"], "'dance' is no event. These are: "),
-        (&["*"], "'*' is no event. These are: "),
-        (&["user"], "The event needs a name."),
-        (&["query"], "The event needs a name."),
+        (&[][..], "An event type must be specified."),
+        (
+            &["dance", "a"],
+            "'dance' is not an event type. Use one of: ",
+        ),
+        (&["*"], "'*' is not an event type. Use one of: "),
+        (&["user"], "An event name must be specified for this type."),
+        (&["query"], "An event name must be specified for this type."),
         (
             &["user", "a", "b", "c"],
-            "There is more than a name and a payload.",
+            "Too many arguments after the name and the payload.",
         ),
-        (&["sync"], "A member event needs a member."),
+        (
+            &["sync"],
+            "At least one member must be specified for this event.",
+        ),
         (&["member-join", "a", ""], "Invalid member ''"),
         (&["member-join", "a\n"], "Invalid member 'a\\n'"),
         (&["member-join", &long], "Invalid member 'xxx"),
@@ -187,7 +193,10 @@ fn what_is_no_event_is_refused_and_the_session_goes_on() {
     // A request without any event; handlers that are not there or not to be run.
     let bare = b"\x82\xa7Command\xb2cottar-handler-run\xa3Seq\x02\x81\xa4Name\xa4echo";
     agent.send(session, bare);
-    assert_eq!(reply(&mut agent, session).0, "The event needs a type.");
+    assert_eq!(
+        reply(&mut agent, session).0,
+        "An event type must be specified."
+    );
     agent.handlers.set_paused("cat", true);
     for (name, error) in [
         ("", "no handler has the name ''"),

@@ -250,8 +250,8 @@ fn rpc_addrs(settings: &Settings, findings: &mut Findings) -> Vec<String> {
     match by_tcp {
         Some(addr) if settings.rpc_auth.is_empty() && addrs.iter().any(|a| is_unix(&a)) => {
             findings.notice(&format!(
-                "Warning: whoever can connect to RPC at {addr} controls the agent, whatever the rights \
-                 of the socket beside it; see rpc_auth"
+                "Warning: every client that can connect to RPC at {addr} controls the agent, \
+                 regardless of the permissions of the Unix socket; see rpc_auth"
             ));
         }
         _ => {}
@@ -280,7 +280,7 @@ fn check_snapshot(settings: &Settings, findings: &mut Findings) {
         findings.notice("Warning: 'RejoinAfterLeave' enabled without snapshot file");
     }
     if is_missing && !settings.journal.is_empty() {
-        let error = "A journal needs a snapshot file: see -snapshot";
+        let error = "-journal requires a snapshot file; see -snapshot";
         findings.errors.push(error.to_owned());
     }
     if (1..JOURNAL_BYTES_MIN).contains(&settings.journal_size_limit) {

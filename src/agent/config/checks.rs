@@ -65,7 +65,7 @@ pub(super) fn check_mdns(settings: &Settings) -> Result<(), String> {
 pub(super) fn check_label(text: &[u8]) -> Result<Label, String> {
     Label::new(text).map_err(|_| {
         let (bytes, most) = (text.len(), LABEL_BYTES_MAX);
-        format!("Invalid label: it has {bytes} bytes, {most} are the most; see -label")
+        format!("Invalid label: it has {bytes} bytes; the maximum is {most}; see -label")
     })
 }
 

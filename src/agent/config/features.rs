@@ -68,8 +68,8 @@ pub(in crate::agent) fn check(settings: &Settings) -> Result<(), String> {
             flag => format!(" (-{flag})"),
         };
         return Err(format!(
-            "This build of cottar was made without {}: '{asked}'{flag} cannot be used. \
-             Leave it out, or use a build with the feature '{}'; 'cottar version' lists what a build has",
+            "This build of cottar has no {}: '{asked}'{flag} cannot be used. \
+             Omit it, or use a build with the feature '{}'; 'cottar version' lists the features of a build",
             feature.what, feature.name
         ));
     }

@@ -77,7 +77,7 @@ pub fn parse_handlers(list: &[HandlerEntry]) -> Result<Vec<HandlerSettings>, Str
     if let Err((first, second)) = name_all(&handlers) {
         let place = |at: usize| list.get(at).map_or("", |entry| &entry.place);
         return Err(format!(
-            "Invalid event handler: {}: key 'name': {} has it, too",
+            "Invalid event handler: {}: key 'name': already used by {}",
             place(second),
             place(first)
         ));

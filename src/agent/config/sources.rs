@@ -89,7 +89,7 @@ fn read_layer(
         decode(&text).map_err(|why| format!("Error decoding '{}': {why}", shown(path)))?;
     if followed {
         notices.push(format!(
-            "Warning: '{}' goes on after its first JSON value; the rest is ignored",
+            "Warning: '{}' has trailing data after the first JSON value; it is ignored",
             shown(path)
         ));
     }

@@ -116,7 +116,7 @@ impl JournalFiles {
             Err(why) => {
                 let path = shown(&path);
                 let why = os_error(&why);
-                log::error!(target: "agent", "Cannot read journal {path}: {why}. What waits in it is not handled");
+                log::error!(target: "agent", "Cannot read journal {path}: {why}. Events in it are not handled");
                 return;
             }
         };
@@ -125,7 +125,7 @@ impl JournalFiles {
         if let Some(end) = damage.torn_at {
             if let Err(why) = file.set_len(end) {
                 let path = shown(&path);
-                log::warn!(target: "agent", "Cannot cut journal {path}: {}", os_error(&why));
+                log::warn!(target: "agent", "Cannot truncate journal {path}: {}", os_error(&why));
             }
         }
     }
@@ -140,7 +140,7 @@ impl JournalFiles {
             let path = self.directory.join(name);
             log::warn!(
                 target: "agent",
-                "Journal {}: no record at {offset}, {} kept in {}",
+                "Journal {}: damaged at offset {offset}, {} kept in {}",
                 shown(&self.path_of(id)),
                 Count(count as u64, "byte"),
                 shown(&path)
@@ -228,7 +228,7 @@ impl JournalFiles {
                     self.retry_at = None;
                     if is_news {
                         let path = shown(&self.directory);
-                        log::info!(target: "agent", "Journal {path} is written again");
+                        log::info!(target: "agent", "Journal {path} can be written again");
                         queue.record_unrecorded();
                     }
                 }
@@ -247,7 +247,7 @@ impl JournalFiles {
     fn tell_failure(&self, why: &io::Error) {
         log::error!(
             target: "agent",
-            "Failed to write journal {}: {}. User events are not recorded until that works again",
+            "Failed to write journal {}: {}. User events are not recorded until writing works again",
             shown(&self.directory),
             os_error(why)
         );
@@ -449,7 +449,7 @@ fn open_segment(path: &Path, is_new: bool) -> io::Result<File> {
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     Ok(file)
 }

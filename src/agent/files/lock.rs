@@ -55,7 +55,7 @@ impl FileLock {
             match FileLock::acquire(path) {
                 Err(why) if !deadline.is_over() => {
                     if !std::mem::replace(&mut is_noted, true) {
-                        note(&format!("{why}. Waiting for its end"));
+                        note(&format!("{why}. Waiting for it to end"));
                     }
                     thread::sleep(PAUSE);
                 }
@@ -106,10 +106,10 @@ impl FileLock {
                 // A process in another PID namespace or on another host has no number here.
                 let holder = match pid {
                     pid if pid > 0 => format!("process {pid}"),
-                    _ => "a process that cannot be seen from here".to_owned(),
+                    _ => "a process of another host or namespace".to_owned(),
                 };
                 Err(format!(
-                    "{path} is in use by {holder}, which holds {}",
+                    "{path} is in use by {holder}, which has locked {}",
                     shown(&lock_path)
                 ))
             }
@@ -118,7 +118,7 @@ impl FileLock {
             Err(why) => {
                 log::warn!(
                     target: "agent",
-                    "Cannot lock {}: {}. A second agent on the same file would not be noticed",
+                    "Cannot lock {}: {}. A second agent that uses the same file will not be detected",
                     shown(&lock_path),
                     os_error(&why)
                 );

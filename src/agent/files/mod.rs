@@ -50,7 +50,7 @@ pub fn read_bounded(file: File, path: &Path, bytes_max: u64) -> Result<Vec<u8>, 
 /// If the mark is that of UTF-16.
 pub fn without_mark(text: &[u8]) -> Result<&[u8], String> {
     match text {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err("it is UTF-16, and must be UTF-8".to_owned()),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err("it is UTF-16 instead of UTF-8".to_owned()),
         [0xef, 0xbb, 0xbf, rest @ ..] => Ok(rest),
         text => Ok(text),
     }

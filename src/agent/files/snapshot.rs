@@ -280,7 +280,7 @@ impl SnapshotFile {
             log::error!(
                 target: "serf",
                 "Failed to write snapshot {path}: {why}. \
-                 Members and clocks are not recorded until that works again"
+                 Members and clocks are not recorded until writing works again"
             );
         }
         self.is_failing = true;
@@ -300,7 +300,7 @@ impl SnapshotFile {
     fn works_again(&mut self) {
         if self.is_failing {
             let path = shown(&self.path);
-            log::info!(target: "serf", "Snapshot {path} is written again");
+            log::info!(target: "serf", "Snapshot {path} can be written again");
         }
         self.is_failing = false;
         self.retry_at = None;
@@ -335,7 +335,7 @@ fn log_remarks(remarks: &[Remark]) {
     }
     let more = remarks.len().saturating_sub(REMARKS_MAX);
     if more > 0 {
-        log::warn!(target: "serf", "Passed over {} of the snapshot", Count(more as u64, "more line"));
+        log::warn!(target: "serf", "Skipped {} of the snapshot", Count(more as u64, "more line"));
     }
 }
 

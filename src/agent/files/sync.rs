@@ -47,7 +47,7 @@ pub(super) fn outcome(status: ExitStatus) -> io::Result<()> {
         Some(0) => Ok(()),
         Some(number) => Err(io::Error::from_raw_os_error(number)),
         None => Err(io::Error::other(
-            "the process that waited for the disk was killed",
+            "the process that syncs to the disk was killed",
         )),
     }
 }

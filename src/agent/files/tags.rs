@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(decode(marked.as_bytes()).unwrap().len(), 1);
         assert_eq!(
             decode(b"\xff\xfe{\0"),
-            Err("Failed to decode tags file: it is UTF-16, and must be UTF-8".into())
+            Err("Failed to decode tags file: it is UTF-16 instead of UTF-8".into())
         );
         let why = read(Path::new("/")).unwrap_err();
         assert_eq!(why, "Failed to read tags file: read /: is a directory");

@@ -99,7 +99,7 @@ fn look(path: &Path, user: u32) -> Result<Metadata, Distrust> {
     match found.uid() {
         owner if owner == 0 || owner == user => Ok(found),
         owner => Err(Distrust::Others(format!(
-            "{} belongs to user {owner}: it must be root's or the agent's",
+            "{} belongs to user {owner} instead of root or the agent's user",
             shown(path)
         ))),
     }
@@ -118,7 +118,7 @@ fn check_writers(path: &Path, found: &Metadata, sticky: Sticky) -> Result<(), Di
         return Ok(());
     }
     Err(Distrust::Others(format!(
-        "others may write to {} (mode {:04o})",
+        "other users can write to {} (mode {:04o})",
         shown(path),
         mode & 0o7777
     )))
@@ -188,8 +188,9 @@ mod tests {
         fs::create_dir(&inner).unwrap();
         fs::write(&file, "").unwrap();
         let safe = format!("ok {}", shown(&file));
-        let writable =
-            |path: &Path, mode: &str| format!("others may write to {} (mode {mode})", shown(path));
+        let writable = |path: &Path, mode: &str| {
+            format!("other users can write to {} (mode {mode})", shown(path))
+        };
         set_mode(&file, 0o755);
         set_mode(&inner, 0o755);
         assert_eq!(verdict(&file), safe);
@@ -232,7 +233,7 @@ mod tests {
         for foreign in [&file, &inner, &link] {
             std::os::unix::fs::lchown(foreign, Some(65_533), None).unwrap();
             let why = format!(
-                "{} belongs to user 65533: it must be root's or the agent's",
+                "{} belongs to user 65533 instead of root or the agent's user",
                 shown(foreign)
             );
             assert_eq!(judge(&link, 0), why);

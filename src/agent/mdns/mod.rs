@@ -147,7 +147,7 @@ impl Mdns {
             .map_err(|why| format!("No multicast listeners could be started: {why}"))?;
         mdns.listeners = listeners;
         for why in failures {
-            log::warn!(target: "agent.mdns", "Listening without one family: {why}");
+            log::warn!(target: "agent.mdns", "Listening with one address family only: {why}");
         }
         Ok(mdns)
     }
@@ -269,7 +269,7 @@ impl Mdns {
         let (askers, failures) = self.open(registry, 2, sys::multicast_sender)?;
         self.askers = askers;
         for why in failures {
-            log::debug!(target: "agent.mdns", "Asking without one family: {why}");
+            log::debug!(target: "agent.mdns", "Sending questions over one address family only: {why}");
         }
         self.follow_ups = 0;
         let kind = self.service.kind().clone();
@@ -354,13 +354,13 @@ impl Mdns {
                 self.replies = (now, 0);
             }
             if self.replies.1 >= REPLIES_A_SECOND {
-                log::debug!(target: "agent.mdns", "Too many questions, no answer for {from}");
+                log::debug!(target: "agent.mdns", "Too many mDNS questions: not answering {from}");
                 return;
             }
             self.replies.1 += 1;
             if let Some(Some(port)) = self.listeners.get(index) {
                 if let Err(error) = port.socket.send_to(&reply.encode(), from) {
-                    log::debug!(target: "agent.mdns", "No answer for {from}: {}", os_error(&error));
+                    log::debug!(target: "agent.mdns", "Cannot answer {from}: {}", os_error(&error));
                 }
             }
         }
@@ -379,7 +379,7 @@ impl Mdns {
             if self.follow_ups < FOLLOW_UPS_MAX {
                 self.follow_ups += 1;
                 if let Err(why) = self.send_question(&name) {
-                    log::debug!(target: "agent.mdns", "No question about {name}: {why}");
+                    log::debug!(target: "agent.mdns", "Cannot ask for {name}: {why}");
                 }
             }
         }

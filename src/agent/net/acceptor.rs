@@ -127,7 +127,7 @@ impl Acceptor {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     let pause = self.pause;
-                    log::warn!(target: "agent", "Accepting pauses for {pause:?}: {}", os_error(&error));
+                    log::warn!(target: "agent", "Pausing accept for {pause:?}: {}", os_error(&error));
                     self.resume_at = Some(now + pause);
                     self.pause = (pause * 2).min(PAUSE_MAX);
                 }

@@ -56,7 +56,7 @@ impl Dropped {
         }
         log::warn!(
             target: "memberlist",
-            "Overload: {} not sent, {unread} lost before they were read, {} refused",
+            "Overload: {} not sent, {unread} lost in the receive buffer, {} refused",
             Count(datagrams, "packet"),
             Count(streams, "connection")
         );

@@ -146,7 +146,7 @@ impl Console {
                 if self.dropped_lines > 0 {
                     let lost = std::mem::take(&mut self.dropped_lines);
                     let note = format!(
-                        "==> {} lost: nobody read stdout in time\n",
+                        "==> {} lost: stdout was not read in time\n",
                         Count(lost, "line")
                     );
                     self.pending.extend(note.as_bytes());

@@ -48,7 +48,7 @@ impl Notifier {
             Ok(to) => Some(to),
             Err(why) => {
                 let name = name.to_string_lossy();
-                log::warn!(target: "agent", "Cannot tell the service manager at '{name}': {why}");
+                log::warn!(target: "agent", "Cannot notify the service manager at '{name}': {why}");
                 None
             }
         });
@@ -141,7 +141,7 @@ impl Notifier {
                     self.retry_at = Some(now + RETRY);
                     return;
                 }
-                Err(why) => log::warn!(target: "agent", "Cannot tell the service manager: {why}"),
+                Err(why) => log::warn!(target: "agent", "Cannot notify the service manager: {why}"),
                 Ok(_) => {}
             }
             self.unsent.pop_front();
@@ -154,7 +154,11 @@ fn connect(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     let to = match name.as_bytes() {
         [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
         [b'/', ..] => SocketAddr::from_pathname(name)?,
-        _ => return Err(io::Error::other("neither a path nor an abstract name")),
+        _ => {
+            return Err(io::Error::other(
+                "neither a path nor an abstract socket name",
+            ));
+        }
     };
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;

@@ -114,7 +114,10 @@ impl Syslog {
     /// Sends a log line, or drops it.
     pub fn send(&mut self, line: &Line) {
         if self.lost > 0 {
-            let note = format!("agent: {} did not reach syslog", Count(self.lost, "line"));
+            let note = format!(
+                "agent: {} could not be sent to syslog",
+                Count(self.lost, "line")
+            );
             if self.deliver(&self.frame(Level::Warn, &note, line.time)) {
                 self.lost = 0;
             }
@@ -309,7 +312,7 @@ mod tests {
         syslog.absent_until = None;
         syslog.send(&line(Level::Info, "late"));
         assert!(syslog.is_connected());
-        assert!(receive(&server).ends_with("agent: 1 line did not reach syslog\n"));
+        assert!(receive(&server).ends_with("agent: 1 line could not be sent to syslog\n"));
         assert!(receive(&server).ends_with(": late\n"));
     }
 
@@ -348,7 +351,7 @@ mod tests {
             receive(&server);
         }
         syslog.send(&line(Level::Info, "y"));
-        assert!(receive(&server).ends_with("agent: 1 line did not reach syslog\n"));
+        assert!(receive(&server).ends_with("agent: 1 line could not be sent to syslog\n"));
         assert!(receive(&server).ends_with(": y\n"));
         assert_eq!(syslog.lost(), 0);
     }
@@ -373,7 +376,7 @@ mod tests {
         let server = UnixDatagram::bind(&path).unwrap();
         syslog.absent_until = None;
         syslog.send(&line(Level::Info, "back"));
-        assert!(receive(&server).contains("1 line did not reach"));
+        assert!(receive(&server).contains("1 line could not be sent"));
         assert!(receive(&server).ends_with(": back\n"));
     }
 }

@@ -112,7 +112,7 @@ impl EarlierRun {
         if self.kill_at.is_none() && self.limit.is_some_and(|limit| now >= limit) {
             log::warn!(
                 target: "agent",
-                "The handler that the last agent had started (process {pid}) runs too long: ending it"
+                "Handler of the previous agent (process {pid}) exceeded the time limit: ending it"
             );
             sys::kill_group(pid, libc::SIGTERM);
             self.kill_at = Some(now + KILL_AFTER);

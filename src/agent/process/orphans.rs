@@ -44,7 +44,7 @@ impl Orphans {
                 Some(pid) if is_own(pid) => return false,
                 Some(pid) => {
                     sys::reap(pid);
-                    log::debug!(target: "agent", "Reaped the orphan {pid}");
+                    log::debug!(target: "agent", "Reaped orphan process {pid}");
                 }
                 None => {
                     self.pending = false;

@@ -186,7 +186,7 @@ pub fn check(settings: &HandlerSettings) -> Result<(), InvalidSetting> {
     if !sys::is_root() {
         return Err(fault(
             key,
-            "only an agent that runs as root can run handlers as another user or group".to_owned(),
+            "only an agent that runs as root can use another user or group".to_owned(),
         ));
     }
     run_as::Identity::find(settings)

@@ -163,7 +163,7 @@ impl Identity {
         let field = |at: usize| found.get(at).copied().unwrap_or_default();
         let uid = number(field(2)).or_else(|| number(name.as_bytes()));
         let uid = uid.ok_or_else(|| ("user", format!("there is no user '{name}'")))?;
-        let missing = || format!("user {uid} is not in /etc/passwd: 'group' has to be set");
+        let missing = || format!("user {uid} is not in /etc/passwd: 'group' is required");
         let gid = chosen.or_else(|| number(field(3)));
         let gid = gid.ok_or_else(|| ("user", missing()))?;
         let or = |text: &[u8], default: &str| match text {
@@ -261,7 +261,7 @@ mod tests {
             (
                 Some("99"),
                 None,
-                "user: user 99 is not in /etc/passwd: 'group' has to be set",
+                "user: user 99 is not in /etc/passwd: 'group' is required",
             ),
             (Some("nobody"), None, "user: there is no user 'nobody'"),
             (

@@ -244,7 +244,7 @@ impl Runner {
         if let Some(mut running) = self.running.take() {
             log::warn!(
                 target: "agent",
-                "Stopping while script '{}' runs (process {}): it is left alone",
+                "Exiting while script '{}' runs (process {}): not killing it",
                 Shown(&running.script),
                 running.process.id()
             );
@@ -255,7 +255,7 @@ impl Runner {
             if let Err(why) = drain::leave_to_child(pipe) {
                 log::warn!(
                     target: "agent",
-                    "Nothing will read a handler's output: {}", os_error(&why)
+                    "Cannot start a reader for the output of running handlers: {}", os_error(&why)
                 );
             }
         }
@@ -283,7 +283,7 @@ impl Runner {
     fn keep(&mut self, leftover: Leftover, script: &[u8]) {
         log::debug!(
             target: "agent",
-            "Script '{}' has ended, its output is still open: going on without it",
+            "Script '{}' has exited, but its output is still open: not waiting any longer",
             Shown(script)
         );
         self.leftovers.push_back(leftover);
@@ -292,7 +292,7 @@ impl Runner {
                 self.free.push(oldest.token());
                 log::warn!(
                     target: "agent",
-                    "{LEFTOVERS_MAX} background processes hold the output of their handlers: closing \
+                    "{LEFTOVERS_MAX} background processes hold the output of their handlers open: closing \
                      the oldest (start them with '>/dev/null 2>&1 &')"
                 );
             }

@@ -56,7 +56,7 @@ impl QueueChange {
                 let dropped = queue.drop_handler(&name);
                 let dropped = dropped.or_else(|| queue.drop_event(&name).then_some(1));
                 dropped.ok_or_else(|| {
-                    format!("no handler has the name and no event in memory the id '{name}'")
+                    format!("no handler has the name '{name}', and no event in memory has this id")
                 })
             }
             QueueChange::Pause { name, is_paused } => {

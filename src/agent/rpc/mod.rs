@@ -156,7 +156,7 @@ impl RpcServer {
             ),
         };
         if count >= most || self.sessions.len() >= SESSIONS_MAX {
-            log::warn!(target: "agent.ipc", "Refused client: {peer}: {count} are connected");
+            log::warn!(target: "agent.ipc", "Refused client: {peer}: {count} clients are connected");
             return false;
         }
         log::info!(target: "agent.ipc", "Accepted client: {peer}");
@@ -299,7 +299,7 @@ impl RpcServer {
             if state.ending.is_none() {
                 log::warn!(
                     target: "agent.ipc",
-                    "Closing ipc.client: {}: no handshake and key within {} s",
+                    "Closing ipc.client: {}: no handshake and authentication within {} s",
                     state.peer,
                     ADMISSION_TIME_MAX.as_secs()
                 );

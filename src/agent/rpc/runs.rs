@@ -47,7 +47,7 @@ impl RpcServer {
             false => vec![Escaped(&name).to_string()],
         };
         if names.is_empty() {
-            return self.runs_ended(request, "no handler has 'sync' among its events", &[]);
+            return self.runs_ended(request, "no handler has 'sync' in its filter", &[]);
         }
         let mut awaited = Awaited {
             left: 0,
@@ -125,7 +125,7 @@ fn run_end(name: &str, end: &str, status: u8) -> RunEnd {
 fn refusal(name: &str, why: NoRun) -> String {
     match why {
         NoRun::Unknown => format!("no handler has the name '{name}'"),
-        NoRun::Unwanted => format!("handler '{name}' has no 'sync' among its events"),
+        NoRun::Unwanted => format!("handler '{name}' does not have 'sync' in its filter"),
         NoRun::Paused => format!("handler '{name}' is paused"),
         NoRun::Full => "the handler queue is full".to_owned(),
     }

@@ -278,7 +278,7 @@ impl Session {
         if self.output.len() > OUTPUT_BYTES_MAX && self.ending.is_none() {
             log::warn!(
                 target: "agent.ipc",
-                "Closing ipc.client: {}: it does not read what it asked for",
+                "Closing ipc.client: {}: it does not read its replies",
                 self.peer
             );
             self.output.clear();
@@ -417,7 +417,7 @@ impl Session {
             if stream.dropped > 0 {
                 log::warn!(
                     target: "agent.ipc",
-                    "Dropped {} to ipc.client: {}, which reads again",
+                    "Dropped {} to ipc.client: {}; it reads again",
                     Count(stream.dropped, "event"),
                     self.peer
                 );

@@ -57,9 +57,9 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 /// If it cannot.
 fn check_path(path: &Path) -> Result<(), String> {
     match path.as_os_str().as_bytes().len() {
-        0 => Err("there is no path behind unix:".to_owned()),
+        0 => Err("no path after 'unix:'".to_owned()),
         bytes if bytes > PATH_BYTES_MAX => Err(format!(
-            "the path has {bytes} bytes, {PATH_BYTES_MAX} are the most"
+            "the path has {bytes} bytes; the maximum is {PATH_BYTES_MAX}"
         )),
         _ => Ok(()),
     }
@@ -73,7 +73,7 @@ pub fn check_place(path: &Path) -> Result<(), String> {
     check_path(path)?;
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
-            Err("there is a file that is no socket".to_owned())
+            Err("the file exists and is not a socket".to_owned())
         }
         _ => Ok(()),
     }
@@ -172,7 +172,7 @@ mod tests {
         let (_listener, file) = listen(&path, RIGHTS).unwrap();
         drop(file);
         fs::write(&path, "precious").unwrap();
-        let why = "there is a file that is no socket";
+        let why = "the file exists and is not a socket";
         assert_eq!(refused(&path), why);
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         let link = dir.path().join("link");
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(path.as_os_str().len(), 107);
         assert!(listen(&path, RIGHTS).is_ok());
         path.set_file_name("x".repeat(left + 1));
-        let why = "the path has 108 bytes, 107 are the most";
+        let why = "the path has 108 bytes; the maximum is 107";
         assert_eq!(listen(&path, RIGHTS).unwrap_err(), why);
         assert!(check_path(Path::new("")).is_err());
     }

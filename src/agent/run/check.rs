@@ -28,7 +28,7 @@ pub(super) fn run(flags: &impl FlagValues) -> ExitCode {
         mut handlers,
     ) = find(flags);
     let verdict = match errors.len() {
-        0 if !handlers.is_empty() => "The agent would start, but not with all handlers".to_owned(),
+        0 if !handlers.is_empty() => "The agent would start, but without some handlers".to_owned(),
         0 => "The agent would start".to_owned(),
         1 => "The agent would not start: 1 error".to_owned(),
         count => format!("The agent would not start: {count} errors"),
@@ -74,9 +74,9 @@ fn check_directories(config: &LiveConfig, notices: &mut Vec<String>) -> Vec<Stri
     for Finding { path, verdict } in directories.findings(&config.event_handlers) {
         let path = shown(&path);
         match verdict {
-            Verdict::Refused(why) => refused.push(format!("Handler {path} is not run: {why}")),
+            Verdict::Refused(why) => refused.push(format!("Handler {path} refused: {why}")),
             Verdict::Undeclared(why) => {
-                notices.push(format!("Warning: {path} is no handler: {why}"));
+                notices.push(format!("Warning: {path} is not a handler: {why}"));
             }
             Verdict::Handler(_) | Verdict::Skipped(_) => {}
         }

@@ -49,7 +49,7 @@ impl Agent {
                 self.look_for_handlers();
                 let result = change.apply(&mut self.handlers);
                 if let (Ok(count), QueueChange::Drop(_)) = (&result, &change) {
-                    log::warn!(target: "agent", "Dropped {} from the queue, on demand", Count(*count as u64, "event"));
+                    log::warn!(target: "agent", "Dropped {} from the queue on request", Count(*count as u64, "event"));
                 }
                 self.server.queue_changed(request, result);
             }

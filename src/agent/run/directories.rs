@@ -26,7 +26,7 @@ impl Agent {
         if lost > 0 {
             log::warn!(
                 target: "agent",
-                "Dropped {} that waited for handlers that are gone",
+                "Dropped {} that waited for removed handlers",
                 Count(lost as u64, "event")
             );
         }

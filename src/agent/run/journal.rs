@@ -35,7 +35,7 @@ pub(super) fn open(
     if waiting > 0 {
         log::info!(
             target: "agent",
-            "Journal {}: {} waiting from before. Member events and queries that waited with them \
+            "Journal {}: {} waiting from before. Member events and queries that waited too \
              are dropped",
             shown(directory),
             Count(waiting as u64, "user event")
@@ -125,7 +125,7 @@ impl Agent {
             }
             log::info!(
                 target: "agent",
-                "A handler that the last agent had started still runs as process {}: waiting for its end",
+                "Handler of the previous agent still runs (process {}): waiting for it to end",
                 process.pid
             );
             self.earlier = Some(run);

@@ -144,7 +144,7 @@ impl Agent {
         let mut events = Events::with_capacity(EVENTS_A_TURN);
         loop {
             if let Err(error) = self.turn(&mut events) {
-                log::error!(target: "agent", "The poll failed: {}", os_error(&error));
+                log::error!(target: "agent", "poll failed: {}", os_error(&error));
                 self.end_at_once(1);
             }
             if let Some(code) = self.life.exit_code() {

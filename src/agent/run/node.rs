@@ -132,7 +132,7 @@ pub(super) fn foreign_to_itself(config: &FixedConfig, core: &serf::Config) -> Op
     let is_allowed = allowed.iter().any(|network| network.contains(own));
     (!allowed.is_empty() && !is_allowed).then(|| {
         format!(
-            "This node's address {own} is not in an allowed network: nodes with the same networks refuse it"
+            "This node's address {own} is not in an allowed network: nodes with the same setting refuse it"
         )
     })
 }

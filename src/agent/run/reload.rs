@@ -48,7 +48,7 @@ impl Agent {
         for key in changed.iter().filter(|key| !key.reload) {
             log::warn!(
                 target: "agent",
-                "The change of '{}' takes effect at the next start",
+                "Change of '{}' takes effect at the next start",
                 key.name
             );
         }
@@ -88,7 +88,7 @@ impl Agent {
             if !tags.is_empty() {
                 log::warn!(
                     target: "agent",
-                    "Tags config not allowed while using tag files: the tags stay as they are"
+                    "Tags config not allowed while using tag files: tags not changed"
                 );
             }
         } else if tags != *self.serf.tags() {

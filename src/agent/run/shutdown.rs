@@ -123,7 +123,7 @@ impl Agent {
     pub(super) fn advance_life(&mut self, now: Instant) {
         match self.life {
             Life::Leaving(end) if end <= now => {
-                log::warn!(target: "agent", "The leave did not end in time");
+                log::warn!(target: "agent", "Graceful leave timed out");
                 self.end_at_once(1);
             }
             Life::Ending(end) => {

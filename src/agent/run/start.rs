@@ -208,7 +208,7 @@ fn begin_log(found: &Found, logger: &Logger) -> Result<(), String> {
         let syslog = Syslog::new(&syslog::PATHS, facility).map_err(no_syslog)?;
         if !syslog.is_connected() {
             // It may start after us. Who looks at the console shall know where the lines are.
-            ::log::warn!(target: "agent", "No syslog at {}; looking for it again with each line",
+            ::log::warn!(target: "agent", "No syslog at {}; retrying with each log line",
                 syslog::PATHS.join(", "));
         }
         logger.set_syslog(syslog);

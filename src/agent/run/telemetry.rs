@@ -128,7 +128,7 @@ impl Telemetry {
                 if let Err(why) = telemetry.add_sink(sink, text) {
                     // As the reference: no reason not to start.
                     let kind = word(sink);
-                    log::error!(target: "agent", "No telemetry for {kind} at {text}: {why}");
+                    log::error!(target: "agent", "Cannot send metrics to {kind} at {text}: {why}");
                 }
             }
         }
@@ -180,14 +180,14 @@ impl Telemetry {
                     };
                     (self.metrics).set_address(named.sink, (*ip, named.port).into(), now);
                     if named.failure.take().is_some() {
-                        log::info!(target: "agent", "Telemetry for {kind} at {text} goes to {ip} now");
+                        log::info!(target: "agent", "Sending metrics to {kind} at {text} ({ip})");
                     }
                 }
                 Err(why) if named.failure.as_ref() != Some(why) => {
                     if self.metrics.needs_address(named.sink) {
-                        log::error!(target: "agent", "No telemetry for {kind} at {text}: {why}");
+                        log::error!(target: "agent", "Cannot send metrics to {kind} at {text}: {why}");
                     } else {
-                        log::warn!(target: "agent", "Telemetry for {kind} at {text} goes where it went: {why}");
+                        log::warn!(target: "agent", "Still sending metrics to the old address of {kind} at {text}: {why}");
                     }
                     named.failure = Some(why.clone());
                 }
@@ -358,7 +358,7 @@ impl Agent {
         let mut stderr = io::stderr();
         for chunk in text.as_bytes().chunks(DUMP_CHUNK_BYTES) {
             if !sys::is_writable(stderr.as_fd(), 0) || stderr.write_all(chunk).is_err() {
-                log::warn!(target: "agent", "The telemetry was not printed: nobody reads stderr");
+                log::warn!(target: "agent", "Metrics not printed: nobody reads stderr");
                 return;
             }
         }

@@ -212,7 +212,7 @@ impl Flags {
             |argument: &&OsString| argument.len() > 1 && argument.as_bytes().starts_with(b"-");
         match self.arguments.iter().find(is_late) {
             Some(late) if !self.ended => Err(format!(
-                "'{}' comes after a name; flags come first, and '--' before names that begin with '-'",
+                "'{}' follows a name: put flags first, or '--' before names that begin with '-'",
                 Escaped(late.as_bytes())
             )),
             _ => Ok(()),

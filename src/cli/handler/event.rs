@@ -31,10 +31,10 @@ pub(super) fn handler_and_event(flags: &Flags) -> Result<(&OsString, MadeUp), Fa
     }
     if let Some(path) = flags.byte_value("payload") {
         if !has_payload {
-            return Err(wrong("A member event has no payload.".to_owned()));
+            return Err(wrong("A member event cannot have a payload.".to_owned()));
         }
         if words.len() != 2 {
-            let why = "With -payload, a name must be specified and nothing else.";
+            let why = "With -payload, only a name must be specified.";
             return Err(wrong(why.to_owned()));
         }
         words.push(read_payload(path)?);
@@ -64,7 +64,7 @@ fn read_payload(path: &[u8]) -> Result<Vec<u8>, Failure> {
             os_error(&why)
         ))),
         Ok(count) if count as u64 > PAYLOAD_BYTES_MAX => Err(wrong(format!(
-            "The payload has more than {PAYLOAD_BYTES_MAX} bytes"
+            "The payload is larger than {PAYLOAD_BYTES_MAX} bytes"
         ))),
         Ok(_) => Ok(payload),
     }

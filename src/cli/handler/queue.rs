@@ -18,7 +18,7 @@ use crate::wire::name::Escaped;
 
 pub(super) fn unsupported(command: &str) -> Failure {
     Failure::Message(format!(
-        "This agent does not support '{command}': it is Serf's, or one of an older cottar"
+        "This agent does not support '{command}': it is a Serf agent or an older cottar"
     ))
 }
 
@@ -120,7 +120,7 @@ pub(super) fn one_or_all(flags: &Flags, if_empty: &str) -> Result<Vec<u8>, Failu
 }
 
 pub(in crate::cli) fn drop(flags: &Flags, out: &mut dyn Write) -> Outcome {
-    let if_empty = "The name or id is empty. To drop all that waits, leave it out.";
+    let if_empty = "The name or id is empty. To drop all waiting events, omit it.";
     let target = one_or_all(flags, if_empty)?;
     let count = connect(flags)?
         .handler_drop(target)

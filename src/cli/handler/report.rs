@@ -237,8 +237,8 @@ fn answer(outcome: &Outcome, verdict: Option<Verdict>) -> String {
     match verdict {
         Some(Ok(bytes)) => format!("the output, in a message of {bytes} bytes"),
         Some(Err(why)) => format!("not sent: {why}"),
-        None if outcome.is_success() => "none, for there is no output".to_owned(),
-        None => "none, for the handler failed".to_owned(),
+        None if outcome.is_success() => "none, because there is no output".to_owned(),
+        None => "none, because the handler failed".to_owned(),
     }
 }
 

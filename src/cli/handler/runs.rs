@@ -27,7 +27,7 @@ pub(in crate::cli) fn sync(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
         "text" => table,
         other => return Err(unknown_format(other)),
     };
-    let name = one_or_all(flags, "The name is empty. For all handlers, leave it out.")?;
+    let name = one_or_all(flags, "The name is empty. For all handlers, omit it.")?;
     let runs = ask(flags, name, None, "Error syncing handlers")?;
     writeln!(out, "{}", show(&runs))?;
     Ok(status(&runs))

@@ -34,8 +34,8 @@ pub(super) fn events(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let deadline = patience.map(Deadline::after);
     let mut came = 0;
     let timed_out = |came| match wanted {
-        0 => Failure::Incomplete(format!("Timed out: {came} events came")),
-        wanted => Failure::Incomplete(format!("Timed out: {came} of {wanted} events came")),
+        0 => Failure::Incomplete(format!("Timed out: {came} events received")),
+        wanted => Failure::Incomplete(format!("Timed out: {came} of {wanted} events received")),
     };
     let mut client = match subscribe(flags, deadline, filter) {
         Ok(client) => client,
@@ -71,7 +71,7 @@ fn filter(flags: &Flags) -> Result<Vec<u8>, Failure> {
     for token in list.split(|byte| *byte == b',') {
         if EventFilter::parse(token).is_none() {
             let token = Escaped(token);
-            let words = format!("'{token}' is no event; these are: {FILTERS_ALLOWED}");
+            let words = format!("'{token}' is not an event type; use {FILTERS_ALLOWED}");
             return Err(Failure::Message(words));
         }
     }
@@ -102,7 +102,7 @@ fn subscribe(
     }
     let mut ready = format!("Ready, waiting for {shown}\n");
     if !is_detailed && is_json(flags) {
-        ready += "This agent is Serf's, or one of an older cottar: the fields id, time, self, from and \
+        ready += "This is a Serf agent or an older cottar: the fields id, time, self, from and \
                   deadline are missing\n";
     }
     let _ = io::stderr().write_all(ready.as_bytes());

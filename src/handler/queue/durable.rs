@@ -223,7 +223,7 @@ impl HandlerQueue {
         let times = if attempt > 2 { "twice" } else { "once" };
         log::error!(
             target: "agent",
-            "Giving up handler '{text}' for '{event}' ({id}): the agent has ended {times} while it ran"
+            "Giving up handler '{text}' for '{event}' ({id}): the agent ended {times} during the run"
         );
     }
 
@@ -236,7 +236,7 @@ impl HandlerQueue {
             self.counters.repeated += 1;
             log::warn!(
                 target: "agent",
-                "Repeating handler '{}' for '{}' ({}): the agent had ended before it",
+                "Repeating handler '{}' for '{}' ({}): the agent ended during the run",
                 Escaped(&run.script),
                 Described(&current.waiting.event),
                 current.waiting.id
@@ -329,7 +329,7 @@ impl HandlerQueue {
         };
         let count = journal.len();
         if count > 0 {
-            log::warn!(target: "agent", "Leaving: dropping {} that waited in the journal", Count(count as u64, "user event"));
+            log::warn!(target: "agent", "Leaving: dropping {} in the journal", Count(count as u64, "user event"));
         }
         journal.clear();
         for waiting in self.row.take().filter(|w| w.number.is_none()) {

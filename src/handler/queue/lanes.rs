@@ -446,7 +446,7 @@ impl HandlerQueue {
         };
         log::info!(
             target: "agent",
-            "Script '{}' is run again for '{}' ({}) in {wait:?}: it has asked for it",
+            "Repeating script '{}' for '{}' ({}) in {wait:?}: temporary failure",
             Shown(&run.script),
             Described(&event.event),
             event.id

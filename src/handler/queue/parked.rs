@@ -26,7 +26,7 @@ impl HandlerQueue {
             self.counters.dropped_user_events += u64::from(matches!(oldest.event, Event::User(_)));
             log::warn!(
                 target: "agent",
-                "Too many events wait for handlers that are paused or missing: dropped '{}' ({})",
+                "Too many events wait for paused or missing handlers: dropped '{}' ({})",
                 Described(&oldest.event),
                 oldest.id
             );
@@ -48,7 +48,7 @@ impl HandlerQueue {
         let handler = self.handlers.get(index).map_or("", |r| r.name.as_str());
         log::warn!(
             target: "agent",
-            "Dropping '{}' ({}) for handler '{}': it has waited too long",
+            "Dropping '{}' ({}) for handler '{}': waited longer than max_age",
             Described(&waiting.event),
             waiting.id,
             handler.escape_debug()
@@ -59,7 +59,7 @@ impl HandlerQueue {
         self.counters.expired += 1;
         log::warn!(
             target: "agent",
-            "Dropping '{}' ({}) for a handler that is missing: it has waited for more than {MAX_AGE:?}",
+            "Dropping '{}' ({}) for a missing handler: waited longer than {MAX_AGE:?}",
             Described(&waiting.event),
             waiting.id
         );

@@ -187,7 +187,7 @@ impl HandlerQueue {
         if !(is_asked || tags_match(&run.settings.self_tags, local.tags)) {
             log::debug!(
                 target: "agent",
-                "Not running script '{}' for '{}': this node's tags are others",
+                "Not running script '{}' for '{}': this node's tags do not match",
                 Shown(&run.script),
                 Described(&current.waiting.event)
             );
@@ -257,7 +257,7 @@ impl HandlerQueue {
             for tag in &tags {
                 log::warn!(
                     target: "agent",
-                    "The value of tag '{}' contains NUL: handlers run without its variable",
+                    "The value of tag '{}' contains NUL: its variable is not set",
                     Escaped(tag)
                 );
             }

@@ -25,7 +25,7 @@ impl HandlerQueue {
             }
             let lost = journal.give_up_unfound(stored);
             if lost > 0 {
-                log::error!(target: "agent", "Lost {} that waited in the journal: damaged records", Count(lost as u64, "user event"));
+                log::error!(target: "agent", "Lost {} in the journal: damaged records", Count(lost as u64, "user event"));
             }
             self.row.pop_stored();
         }

@@ -49,11 +49,8 @@ impl Faults {
 pub(super) fn object(object: &Map<String, Value>) -> Result<HandlerSettings, Vec<InvalidSetting>> {
     let mut faults = Faults(Vec::new());
     match (object.contains_key("run"), object.contains_key("exec")) {
-        (true, true) => faults.add(
-            "exec",
-            "there is 'run' already: a handler has one of the two",
-        ),
-        (false, false) => faults.add("run", "missing: a handler has 'run' or 'exec'"),
+        (true, true) => faults.add("exec", "'run' is set, too: a handler has one of the two"),
+        (false, false) => faults.add("run", "missing: a handler needs 'run' or 'exec'"),
         _ => {}
     }
     let settings = HandlerSettings::new(Action::Run(Arc::default()));
@@ -89,7 +86,7 @@ pub(super) fn header(
         }
         // What fills in a template may have had nothing: that must not ask for every event.
         if name == "on" && text.is_empty() {
-            faults.add(name, "must not be empty; '*' stands for every event");
+            faults.add(name, "must not be empty; '*' stands for all events");
         }
     }
     set_all(
@@ -127,14 +124,11 @@ fn set_all(
                     faults.add(name, reason);
                 }
             }
-            Some(_) => faults.add(name, "does not belong into a header line"),
+            Some(_) => faults.add(name, "is not allowed in a header line"),
             None => {
                 let known = KEYS.iter().filter(is_allowed).map(|key| key.name);
                 let known: Vec<&str> = known.collect();
-                faults.add(
-                    name,
-                    format!("unknown; these are known: {}", known.join(", ")),
-                );
+                faults.add(name, format!("unknown; the keys are {}", known.join(", ")));
             }
         }
     }
@@ -157,7 +151,7 @@ pub fn header_pairs(line: &str) -> Result<Vec<(String, String)>, String> {
         let end = rest.find(|c: char| c == '=' || c.is_ascii_whitespace());
         let (key, after) = rest.split_at(end.unwrap_or(rest.len()));
         let Some(after) = after.strip_prefix('=').filter(|_| !key.is_empty()) else {
-            return Err(format!("'{}' is no KEY=VALUE", rest.escape_debug()));
+            return Err(format!("'{}' is not KEY=VALUE", rest.escape_debug()));
         };
         let (value, after) = match after.strip_prefix('"') {
             Some(quoted) => unquote(quoted).ok_or_else(|| {
@@ -171,7 +165,7 @@ pub fn header_pairs(line: &str) -> Result<Vec<(String, String)>, String> {
         };
         if after.starts_with(|c: char| !c.is_ascii_whitespace()) {
             return Err(format!(
-                "no blank behind the value of '{}'",
+                "no blank after the value of '{}'",
                 key.escape_debug()
             ));
         }
@@ -294,10 +288,10 @@ pub(super) fn patterns(value: &Value) -> Result<OrderedMap<Vec<u8>, Pattern>, St
 pub(super) fn environment(value: &Value) -> Result<OrderedMap<Vec<u8>, Vec<u8>>, String> {
     entries(value, |name, value| {
         if name.starts_with("SERF_") || name.starts_with("COTTAR_") {
-            return Err("is the agent's own to set".to_owned());
+            return Err("is reserved for the agent".to_owned());
         }
         if name.contains(['=', '\0']) {
-            return Err("is no name of a variable".to_owned());
+            return Err("is not a valid variable name".to_owned());
         }
         Ok(text(value)?.into())
     })
@@ -316,9 +310,7 @@ pub(super) fn program(value: &Value) -> Result<Arc<[Vec<u8>]>, String> {
         .collect::<Result<_, String>>()?;
     let first = words.first().map(Vec::as_slice).unwrap_or_default();
     match first.is_empty() || (first.contains(&b'/') && first[0] != b'/') {
-        true => {
-            Err("the program must be an absolute path, or a name to be found in PATH".to_owned())
-        }
+        true => Err("the program must be an absolute path or a name to look up in PATH".to_owned()),
         false => Ok(words.into()),
     }
 }
@@ -331,7 +323,7 @@ pub(super) fn retry(value: &Value) -> Result<Retry, String> {
         .find(|name| !["times", "wait"].contains(&name.as_str()))
     {
         return Err(format!(
-            "'{}' is unknown; there are 'times' and 'wait'",
+            "'{}' is unknown; the keys are 'times' and 'wait'",
             name.escape_debug()
         ));
     }

@@ -22,7 +22,7 @@ impl Serf {
         now: Instant,
     ) {
         if !self.event_clock.witness(event.ltime) {
-            self.refuse("journalled user event with an absurd time");
+            self.refuse("journalled user event with an implausible time");
             return;
         }
         let payload = Some(event.payload.as_slice());

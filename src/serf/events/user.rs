@@ -282,7 +282,7 @@ impl Serf {
         self.event_clock.tick();
         self.handle_user_event(message, Source::Own, now);
         if !self.broadcast(EVENTS, encoded, None, now) {
-            log::warn!(target: "serf", "User event is too large for a gossip packet, it spreads by push/pull only");
+            log::warn!(target: "serf", "User event is too large for a gossip packet, it spreads only by push/pull");
         }
         Ok(ltime)
     }
@@ -295,7 +295,7 @@ impl Serf {
         now: Instant,
     ) -> bool {
         if !self.event_clock.witness(message.ltime) {
-            self.refuse("user event with an absurd time");
+            self.refuse("user event with an implausible time");
             return false;
         }
         let verdict = self.events.put(
@@ -324,7 +324,7 @@ impl Serf {
             }
             Verdict::Full => {
                 self.counters.dropped_crowded_events += 1;
-                self.refuse("user event beyond what one time may hold");
+                self.refuse("more user events with one Lamport time than allowed");
                 return false;
             }
         }

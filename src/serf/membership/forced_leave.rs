@@ -122,7 +122,10 @@ impl Serf {
     }
 
     fn end_as_alive(&mut self, challenge: &Challenge) {
-        let why = format!("Member '{}' is alive and does not leave", challenge.node);
+        let why = format!(
+            "Member '{}' is alive and has refuted the leave",
+            challenge.node
+        );
         self.end_command(challenge.command, CommandResult::Failed(why));
     }
 

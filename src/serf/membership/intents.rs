@@ -96,7 +96,7 @@ impl Serf {
     ) -> bool {
         let LeaveIntent { ltime, node, prune } = intent;
         if !self.member_clock.witness(*ltime) {
-            self.refuse("leave intent with an absurd time");
+            self.refuse("leave intent with an implausible time");
             return false;
         }
         let news = self.members.judge_intent(node, *ltime) == IntentOutcome::Taken;
@@ -133,7 +133,7 @@ impl Serf {
     ) -> bool {
         let JoinIntent { ltime, node } = intent;
         if !self.member_clock.witness(*ltime) {
-            self.refuse("join intent with an absurd time");
+            self.refuse("join intent with an implausible time");
             return false;
         }
         if node == self.local_name() && self.state != State::Alive {

@@ -242,7 +242,7 @@ impl Serf {
         }
         if beyond > 0 {
             self.counters.dropped_crowded_events += beyond;
-            self.refuse("push/pull with more events than are remembered");
+            self.refuse("push/pull with more events than are kept");
         }
         self.hand_over_ready_events(now);
         news

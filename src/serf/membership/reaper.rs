@@ -127,7 +127,7 @@ impl Serf {
         }
         let others = self.members.len().saturating_sub(failed + left).max(1);
         if self.rng.unit_f64() > missing as f64 / others as f64 {
-            log::debug!(target: "serf", "Leaving failed members alone this time");
+            log::debug!(target: "serf", "Not reconnecting to a failed member this time");
             return;
         }
         let pick = self.rng.below(missing);
@@ -158,7 +158,7 @@ impl Serf {
             self.chores.old_events_told += old;
             log::warn!(
                 target: "serf",
-                "Ignored {} that came more than {BUFFER_SLOTS} events late: those not seen before \
+                "Ignored {} more than {BUFFER_SLOTS} Lamport times late: those not seen before \
                  are lost",
                 Count(old, "user event")
             );
@@ -166,7 +166,7 @@ impl Serf {
         let crowded = self.counters.dropped_crowded_events - self.chores.crowded_events_told;
         if crowded > 0 {
             self.chores.crowded_events_told += crowded;
-            log::warn!(target: "serf", "Lost {}: too many of one time, or at once", Count(crowded, "user event"));
+            log::warn!(target: "serf", "Lost {}: too many with one Lamport time, or in one exchange", Count(crowded, "user event"));
         }
         for (queue, name) in QUEUES {
             let depth = self.swim.queue_len(queue);

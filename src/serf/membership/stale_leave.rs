@@ -98,7 +98,7 @@ impl Serf {
             let record = self.swim.node(&node);
             let alive = record.filter(|record| record.state == NodeState::Alive);
             if let Some(addr) = alive.map(|record| record.addr) {
-                log::debug!(target: "serf", "{node} was to leave and is here: asking it");
+                log::debug!(target: "serf", "{node} is alive despite a leave intent: checking");
                 let ltime = self.member_clock.tick();
                 let prune = false;
                 let question = SerfMessage::Leave(LeaveIntent { ltime, node, prune });

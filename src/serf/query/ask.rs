@@ -210,9 +210,7 @@ impl Serf {
             return Err(format!("query exceeds limit of {limit} bytes"));
         }
         if self.asked.by_time.len() >= ASKED_MAX {
-            return Err(format!(
-                "{ASKED_MAX} queries are already waiting for answers"
-            ));
+            return Err(format!("{ASKED_MAX} queries are already pending"));
         }
         let QueryMessage { ltime, id, .. } = message;
         let deadline = now + timeout;
@@ -277,7 +275,7 @@ impl Serf {
         let encoded: Arc<[u8]> = SerfMessage::Query(message.clone()).encode().into();
         self.handle_query(message, Source::Own, now);
         if !self.broadcast(QUERIES, encoded, None, now) {
-            log::warn!(target: "serf", "Query is too large for a gossip packet, nobody else gets it");
+            log::warn!(target: "serf", "Query is too large for a gossip packet, it is not sent");
         }
     }
 
@@ -291,7 +289,7 @@ impl Serf {
         let is_member = self.members.record(message.from.as_bytes()).is_some();
         let asked = self.asked.by_time.get_mut(&ltime);
         let Some(asked) = asked.filter(|asked| asked.id == id && now <= asked.deadline) else {
-            log::debug!(target: "serf", "No query waits for the response of {} at {ltime}", message.from);
+            log::debug!(target: "serf", "No pending query for the response from {} at {ltime}", message.from);
             self.counters.late_responses += 1;
             return;
         };
@@ -315,7 +313,7 @@ impl Serf {
             &mut asked.replies
         };
         if !has_room || !seen.insert(message.from.clone()) {
-            log::debug!(target: "serf", "Dropping a further response of {} at {ltime}", message.from);
+            log::debug!(target: "serf", "Dropping a further response from {} at {ltime}", message.from);
             self.counters.duplicate_responses += 1;
             self.counters.duplicate_acks += u64::from(is_ack);
             return;

@@ -33,7 +33,7 @@ pub(super) fn all_match(
         Err(Unusable::Expression(expression, why)) => {
             let shown = Escaped(&expression);
             log::warn!(target: "serf",
-                "Query of {asker} passes this node by, the expression '{shown}' cannot be used: {why}");
+                "Not answering a query from {asker}: invalid expression '{shown}': {why}");
             false
         }
     })

@@ -134,11 +134,11 @@ impl Serf {
                 return;
             }
             Outcome::KeptUnopposed => {
-                log::warn!(target: "serf", "nobody voted in name conflict resolution, keeping the name");
+                log::warn!(target: "serf", "no votes in name conflict resolution, keeping the name");
                 return;
             }
             Outcome::GivenWay => {
-                log::error!(target: "serf", "nobody voted in name conflict resolution, giving way and quitting");
+                log::error!(target: "serf", "no votes in name conflict resolution, quitting");
             }
             Outcome::Lost => {
                 log::error!(target: "serf", "minority in name conflict resolution, quitting [{matching} / {responses}]");

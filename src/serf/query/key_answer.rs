@@ -138,7 +138,7 @@ impl Serf {
         let ring = self.swim.envelope_mut().keyring.as_mut();
         let result = change.apply(ring, request);
         if let Err(why) = &result {
-            log::warn!(target: "serf", "Failed to carry out {word}: {why}");
+            log::warn!(target: "serf", "{word} query failed: {why}");
         }
         let (ltime, id) = (query.ltime, query.id);
         if result.is_ok() && self.config.keyring_file {
@@ -178,7 +178,7 @@ impl Serf {
             return;
         };
         if now > write.deadline {
-            log::warn!(target: "serf", "The keyring file was written too late for an answer");
+            log::warn!(target: "serf", "Keyring file written, but too late to answer");
             return;
         }
         let result = result.map_err(|why| format!("Failed to write keyring file: {why}"));

@@ -110,7 +110,7 @@ impl Serf {
         let QueryMessage { ltime, id, .. } = message;
         let spread = message.flags & query_flag::NO_BROADCAST == 0;
         if !self.query_clock.witness(ltime) {
-            self.refuse("query with an absurd time");
+            self.refuse("query with an implausible time");
             return false;
         }
         match self.queries.put(self.query_clock, ltime, id) {
@@ -125,7 +125,7 @@ impl Serf {
                 return false;
             }
             Verdict::Full => {
-                self.refuse("query beyond what one time may hold");
+                self.refuse("more queries with one Lamport time than allowed");
                 return false;
             }
         }
@@ -271,7 +271,7 @@ impl Serf {
             self.swim.send_user_message(route.addr, &encoded);
             self.relay_response(route, encoded);
         } else {
-            self.refuse("query whose replies go to strangers, too often");
+            self.refuse("query with replies to unknown nodes, too often");
         }
     }
 }

@@ -26,11 +26,11 @@ impl Serf {
             message,
         } = relay;
         if message.first() != Some(&message_type::QUERY_RESPONSE) {
-            self.refuse("relay of something that is no query response");
+            self.refuse("relay of a message that is not a query response");
         } else if !self.relays_in.take(now) {
             self.refuse("relay beyond the rate limit");
         } else if !self.is_member_addr(destination, destination_name.as_ref()) {
-            self.refuse("relay to an address of no member");
+            self.refuse("relay to an address that is not a member's");
         } else if same_addr(destination, self.swim.local().addr) {
             // The originator itself may be chosen as a relay. The sender of the reply is unknown: the
             // datagram came from the relay.

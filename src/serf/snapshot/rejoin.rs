@@ -54,7 +54,7 @@ impl Serf {
         let mut recorder = Recorder::new(clock, event_clock, query_clock);
         let next = |seen: LamportTime| LamportTime(seen.0.saturating_add(1));
         let absurd = |which, seen: &mut LamportTime| {
-            log::warn!(target: "serf", "Ignoring the absurd {which} {seen} of the snapshot");
+            log::warn!(target: "serf", "Ignoring the implausible {which} {seen} in the snapshot");
             // Reset, so that future times are recorded.
             *seen = LamportTime(0);
         };

@@ -81,7 +81,7 @@ fn a_living_node_survives_its_prune() {
         let id = net.command(1, force_leave("n2", prune));
         assert_eq!(net.status(1, 2), MemberStatus::Leaving);
         net.run_for(SECOND);
-        let why = "Member 'n2' is alive and does not leave".to_owned();
+        let why = "Member 'n2' is alive and has refuted the leave".to_owned();
         let result = net.host(1).results.remove(&id);
         assert_eq!(result, Some(CommandResult::Failed(why)));
         net.run_for(SECOND * 20);

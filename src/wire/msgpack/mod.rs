@@ -37,7 +37,7 @@ impl core::fmt::Display for Error {
             Error::Truncated => f.write_str("input ends inside a value"),
             Error::WrongType(due) => write!(f, "not {due}"),
             Error::OutOfRange => f.write_str("integer out of range"),
-            Error::TooMany => f.write_str("more elements announced than can follow"),
+            Error::TooMany => f.write_str("more elements announced than bytes left"),
             Error::TooDeep => f.write_str("nested too deep"),
         }
     }

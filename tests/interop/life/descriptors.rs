@@ -14,7 +14,7 @@ fn exhaust(node: &Agent, address: std::net::SocketAddr) -> Vec<TcpStream> {
     let clients: Vec<TcpStream> = (0..80)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
-    node.await_log("Accepting pauses", 10.0);
+    node.await_log("Pausing accept", 10.0);
     clients
 }
 
@@ -41,7 +41,7 @@ fn a_flood_of_clients_or_peers_leaves_the_node_alive() {
         std::thread::sleep(std::time::Duration::from_secs(4));
         await_status(&[&peer], "n2", "alive", 1.0);
         let log = node.log();
-        let pauses = log.matches("Accepting pauses").count();
+        let pauses = log.matches("Pausing accept").count();
         assert!(pauses <= 60, "{pauses} pauses\n{log}");
         drop(clients);
         eventually(15.0, "the descriptors given back", || {

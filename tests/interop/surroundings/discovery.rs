@@ -117,7 +117,9 @@ fn one_family_that_fails_is_a_warning() {
     let pair = pair_without_routes();
     let flags = ["-advertise=192.0.2.7"];
     let agent = start(&pair, 1, Kind::Cottar, "0.0.0.0", &flags);
-    agent.wait_for("[WARN] agent.mdns: Listening without one family: 224.0.0.251: no such device");
+    agent.wait_for(
+        "[WARN] agent.mdns: Listening with one address family only: 224.0.0.251: no such device",
+    );
 }
 
 /// What a host that is no node of ours sees: the same bytes from both.

@@ -122,14 +122,14 @@ fn handlers_are_strings_or_objects() {
     let text = r#"{"event_handlers": ["a", {"name": "x"}, {"run": "", "hold": 1}, 5]}"#;
     assert_eq!(
         refused(text),
-        "3 error(s) decoding:\n\n* 'event_handlers[1] (x)' key 'run': missing: a handler has \
+        "3 error(s) decoding:\n\n* 'event_handlers[1] (x)' key 'run': missing: a handler needs \
          'run' or 'exec'\n* 'event_handlers[2]' key 'hold': must be a duration such as \"10s\"\n\
          * 'event_handlers[3]' expected type 'string', got unconvertible type 'float64', value: '5'"
     );
     let twice = r#"{"event_handlers": [{"run": "a", "name": "x"}, {"run": "b", "name": "x"}]}"#;
     assert_eq!(
         parse_handlers(&read(twice).event_handlers).unwrap_err(),
-        "Invalid event handler: event_handlers[1] (x): key 'name': event_handlers[0] (x) has it, too"
+        "Invalid event handler: event_handlers[1] (x): key 'name': already used by event_handlers[0] (x)"
     );
 }
 
@@ -160,7 +160,7 @@ fn files_of_other_systems_are_read_or_named() {
     assert_eq!(refused("\u{feff}"), "EOF");
     for mark in [b"\xff\xfe{\0}\0", b"\xfe\xff\0{\0}"] {
         let why = decode(mark).unwrap_err().to_string();
-        assert_eq!(why, "it is UTF-16, and must be UTF-8");
+        assert_eq!(why, "it is UTF-16 instead of UTF-8");
     }
 }
 

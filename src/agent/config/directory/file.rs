@@ -106,7 +106,7 @@ pub(super) fn examine(path: &Path, found: &Metadata, user: u32) -> Verdict {
     let kind = found.file_type();
     let skipped = |why: &str| Verdict::Skipped(why.to_owned());
     if is_leftover(path.file_name().unwrap_or_default().as_bytes()) {
-        return skipped("its name is that of a hidden file or of a leftover");
+        return skipped("it has the name of a hidden or backup file");
     }
     if kind.is_dir() {
         return skipped("it is a directory");
@@ -114,9 +114,9 @@ pub(super) fn examine(path: &Path, found: &Metadata, user: u32) -> Verdict {
     if !kind.is_file() {
         return match fs::canonicalize(path) {
             Ok(target) if target == Path::new("/dev/null") => {
-                skipped("it is switched off by a link to /dev/null")
+                skipped("it is disabled by a link to /dev/null")
             }
-            _ => skipped("it is no regular file"),
+            _ => skipped("it is not a regular file"),
         };
     }
     if found.mode() & 0o111 == 0 {
@@ -135,7 +135,7 @@ pub(super) fn examine(path: &Path, found: &Metadata, user: u32) -> Verdict {
 fn handler(path: &Path, user: u32) -> Result<Verdict, String> {
     let (file, end) = trusted_path(path, user).map_err(|why| why.text())?;
     if !end.is_file() {
-        return Err("it is no regular file".to_owned());
+        return Err("it is not a regular file".to_owned());
     }
     if !sys::may_execute(&file) {
         return Err(
@@ -145,13 +145,12 @@ fn handler(path: &Path, user: u32) -> Result<Verdict, String> {
     let text = read(&file).map_err(|why| format!("cannot read it: {}", os_error(&why)))?;
     if text.starts_with(BYTE_ORDER_MARK) {
         return Err(
-            "it begins with a byte order mark: the system cannot execute it, and no header line is found"
-                .to_owned(),
+            "it begins with a byte order mark, so that the system cannot execute it".to_owned(),
         );
     }
     let pairs = read_header(&text)?;
     if !pairs.iter().any(|(key, _)| key == "on") {
-        let why = "no 'cottar: on=EVENTS' in the comment lines that it begins with";
+        let why = "no 'cottar: on=EVENTS' in its first comment lines";
         return Ok(Verdict::Undeclared(why.to_owned()));
     }
     check_interpreter(&text)?;
@@ -202,7 +201,7 @@ fn check_interpreter(text: &[u8]) -> Result<(), String> {
         Err(why) => os_error(&why),
     };
     let hint = match is_windows {
-        true => " (the lines end as on Windows)",
+        true => " (the file has Windows line ends)",
         false => "",
     };
     let interpreter = Escaped(interpreter);

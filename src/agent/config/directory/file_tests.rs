@@ -88,19 +88,16 @@ fn what_is_no_handler_is_skipped() {
     let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
     for (name, why) in [
         ("plain", "it is not executable"),
-        (
-            "x.dpkg-old",
-            "its name is that of a hidden file or of a leftover",
-        ),
+        ("x.dpkg-old", "it has the name of a hidden or backup file"),
         ("dir", "it is a directory"),
-        ("off", "it is switched off by a link to /dev/null"),
-        ("zero", "it is no regular file"),
-        ("fifo", "it is no regular file"),
-        ("socket", "it is no regular file"),
+        ("off", "it is disabled by a link to /dev/null"),
+        ("zero", "it is not a regular file"),
+        ("fifo", "it is not a regular file"),
+        ("socket", "it is not a regular file"),
     ] {
         assert_eq!(told(&at(name)), format!("skipped: {why}"), "{name}");
     }
-    let undeclared = "undeclared: no 'cottar: on=EVENTS' in the comment lines that it begins with";
+    let undeclared = "undeclared: no 'cottar: on=EVENTS' in its first comment lines";
     for text in [
         "",
         "\x7fELF\0\0",
@@ -116,19 +113,19 @@ fn what_is_no_handler_is_skipped() {
 /// A file, and why it is refused.
 #[rustfmt::skip]
 const BAD: &[(&str, &str)] = &[
-    ("#!/bin/sh\n# cottar: on=usr\n", "key 'on': 'usr' is no event; these are: member-join, "),
-    ("#!/bin/sh\n# cottar: on=user hodl=2s\n", "key 'hodl': unknown; these are known: "),
-    ("#!/bin/sh\n# cottar: on=user run=x hold=1\n", "key 'hold': time: missing unit in duration \"1\"; key 'run': does not belong"),
+    ("#!/bin/sh\n# cottar: on=usr\n", "key 'on': 'usr' is not an event type; use member-join, "),
+    ("#!/bin/sh\n# cottar: on=user hodl=2s\n", "key 'hodl': unknown; the keys are "),
+    ("#!/bin/sh\n# cottar: on=user run=x hold=1\n", "key 'hold': time: missing unit in duration \"1\"; key 'run': is not allowed"),
     ("#!/bin/sh\n# cottar: on=user on=query\n", "key 'on': is given twice"),
     ("#!/bin/sh\n# cottar: on=user where.role=(\n", "key 'where': 'role': "),
-    ("#!/bin/sh\n# cottar: on=user input\n", "line 2: 'input' is no KEY=VALUE"),
+    ("#!/bin/sh\n# cottar: on=user input\n", "line 2: 'input' is not KEY=VALUE"),
     ("# cottar: on=user\necho\n", "it does not begin with '#!' and an interpreter, "),
     ("#!/no/such arg\n# cottar: on=user\n", "its interpreter '/no/such': no such file or directory"),
-    ("#!/bin/sh\r\n# cottar: on=user\r\n", "its interpreter '/bin/sh\\r': no such file or directory (the lines end as on Windows)"),
-    ("#!/usr/bin/env sh\r\n# cottar: on=user\r\n", "its interpreter '/usr/bin/env': its argument ends with '\\r' (the lines end as on Windows)"),
+    ("#!/bin/sh\r\n# cottar: on=user\r\n", "its interpreter '/bin/sh\\r': no such file or directory (the file has Windows line ends)"),
+    ("#!/usr/bin/env sh\r\n# cottar: on=user\r\n", "its interpreter '/usr/bin/env': its argument ends with '\\r' (the file has Windows line ends)"),
     ("#!/etc/passwd\n# cottar: on=user\n", "its interpreter '/etc/passwd': this user may not execute it"),
-    ("\u{feff}#!/bin/sh\n# cottar: on=user\n", "it begins with a byte order mark: "),
-    ("#!/bin/sh\n# cottar: on=\n", "key 'on': must not be empty; '*' stands for every event"),
+    ("\u{feff}#!/bin/sh\n# cottar: on=user\n", "it begins with a byte order mark, "),
+    ("#!/bin/sh\n# cottar: on=\n", "key 'on': must not be empty; '*' stands for all events"),
     ("#!\n# cottar: on=user\n", "its interpreter '': no such file or directory"),
     ("#! /bin\n# cottar: on=user\n", "its interpreter '/bin': not a file"),
 ];
@@ -161,14 +158,14 @@ fn what_others_may_change_is_refused() {
     for mode in [0o775, 0o757] {
         write(&path, GOOD, mode);
         let why = format!(
-            "refused: others may write to {} (mode {mode:04o})",
+            "refused: other users can write to {} (mode {mode:04o})",
             shown(&path)
         );
         assert_eq!(told(&path), why);
         let folder = root.join("t");
         fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
         let why = format!(
-            "refused: others may write to {} (mode {mode:04o})",
+            "refused: other users can write to {} (mode {mode:04o})",
             shown(&folder)
         );
         assert_eq!(told(&link), why);

@@ -104,7 +104,7 @@ impl HandlerDirs {
             match verdict {
                 Verdict::Handler(settings) => all.push(*settings),
                 Verdict::Refused(why) if self.is_counted(&path) => {
-                    log::error!(target: "agent", "Handler {} is not run: {why}", shown(&path));
+                    log::error!(target: "agent", "Handler {} refused: {why}", shown(&path));
                 }
                 _ => {}
             }
@@ -144,7 +144,7 @@ impl HandlerDirs {
         for (path, later) in &self.overridden {
             findings.push(Finding {
                 path: path.clone(),
-                verdict: Verdict::Skipped(format!("{} takes its place", shown(later))),
+                verdict: Verdict::Skipped(format!("replaced by {}", shown(later))),
             });
         }
         findings
@@ -183,7 +183,7 @@ impl HandlerDirs {
             let is_kept = paths.get(name).is_some_and(|path| *path == file.path);
             if !is_kept && file.is_handler() {
                 has_changed = true;
-                log::info!(target: "agent", "Handler {} is gone", shown(&file.path));
+                log::info!(target: "agent", "Handler {} removed", shown(&file.path));
             }
             is_kept
         });
@@ -240,7 +240,7 @@ impl Directory {
         self.names.clear();
         self.listed = None;
         if self.fault.as_ref() != Some(&why) {
-            log::error!(target: "agent", "No handlers from {}: {why}", shown(&self.path));
+            log::error!(target: "agent", "Handlers in {} refused: {why}", shown(&self.path));
             self.fault = Some(why);
         }
     }
@@ -251,7 +251,7 @@ impl Watched {
     fn look(&mut self, user: u32, at: Moment, at_once: bool) -> bool {
         let Ok(found) = fs::metadata(&self.path) else {
             // A link to nothing, or it has gone just now.
-            let why = "it leads nowhere".to_owned();
+            let why = "the link is broken".to_owned();
             return self.settle(None, Verdict::Skipped(why));
         };
         let signature = Signature::of(&found);
@@ -298,7 +298,7 @@ impl Watched {
             return self.verdict.clone();
         };
         if let Some(other) = names.get(&name) {
-            return Verdict::Refused(format!("key 'name': {other} has it, too"));
+            return Verdict::Refused(format!("key 'name': already used by {other}"));
         }
         names.insert(name, shown(&self.path).to_string());
         self.verdict.clone()
@@ -350,11 +350,11 @@ fn log_verdict(path: &Path, verdict: &Verdict, was_handler: bool) {
             log::info!(target: "agent", "Handler {path} runs for {}", Escaped(&filter));
         }
         Verdict::Skipped(why) if was_handler => {
-            log::info!(target: "agent", "Handler {path} is gone: {why}");
+            log::info!(target: "agent", "Handler {path} removed: {why}");
         }
-        Verdict::Skipped(why) => log::debug!(target: "agent", "{path} is no handler: {why}"),
-        Verdict::Undeclared(why) => log::warn!(target: "agent", "{path} is no handler: {why}"),
-        Verdict::Refused(why) => log::error!(target: "agent", "Handler {path} is not run: {why}"),
+        Verdict::Skipped(why) => log::debug!(target: "agent", "{path} is not a handler: {why}"),
+        Verdict::Undeclared(why) => log::warn!(target: "agent", "{path} is not a handler: {why}"),
+        Verdict::Refused(why) => log::error!(target: "agent", "Handler {path} refused: {why}"),
     }
 }
 

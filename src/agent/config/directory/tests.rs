@@ -175,7 +175,7 @@ fn the_directory_itself_may_come_go_and_lose_its_rights() {
     world.set_mode("d", 0o777);
     assert_eq!(world.look_after(1000), "");
     let why = format!(
-        "others may write to {} (mode 0777)",
+        "other users can write to {} (mode 0777)",
         shown(&world.path("d"))
     );
     let expected = Finding {
@@ -273,10 +273,10 @@ fn a_name_that_is_taken_keeps_the_later_handler_from_running() {
         other => panic!("{other:?}"),
     };
     let first = shown(&world.path("d/1")).to_string();
-    assert_eq!(why(1), format!("key 'name': {first} has it, too"));
+    assert_eq!(why(1), format!("key 'name': already used by {first}"));
     assert_eq!(
         why(2),
-        "key 'name': a handler of the configuration has it, too"
+        "key 'name': already used by a handler of the configuration"
     );
 }
 

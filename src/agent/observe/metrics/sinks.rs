@@ -166,7 +166,7 @@ impl Statsite {
         self.reported = false;
         if self.dropped_lines > 0 {
             let count = std::mem::take(&mut self.dropped_lines);
-            log::warn!(target: "agent", "{} of telemetry did not reach statsite", Count(count, "line"));
+            log::warn!(target: "agent", "Lost {} of metrics for statsite", Count(count, "line"));
         }
     }
 
@@ -180,7 +180,7 @@ impl Statsite {
             self.reported = true;
             let why = os_error(error);
             let to = self.to.map_or_else(String::new, |to| to.to_string());
-            log::warn!(target: "agent", "Statsite at {to} cannot be reached: {why}");
+            log::warn!(target: "agent", "Cannot reach statsite at {to}: {why}");
         }
     }
 }

@@ -34,6 +34,6 @@ impl Agent {
 
     /// The signal is no reason to end.
     pub(super) fn dump_metrics(&mut self) {
-        log::warn!(target: "agent", "This build of cottar was made without telemetry: there is nothing to print");
+        log::warn!(target: "agent", "This build has no telemetry: no metrics to print");
     }
 }

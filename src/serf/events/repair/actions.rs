@@ -179,7 +179,7 @@ impl Serf {
             }
             log::debug!(
                 target: "serf",
-                "Event digest of {node} up to {upto} differs: comparing"
+                "Event digest of {node} up to {upto} differs: sending a summary"
             );
             let last = upto.max(self.summary_last(now));
             self.ping_with_summary(node, digest_from(upto), last, false, now);
@@ -246,7 +246,7 @@ impl Serf {
         let theirs = match EventSummary::decode(extension) {
             Ok(summary) => summary,
             Err(error) => {
-                log::debug!(target: "serf", "Ignoring what follows a ping of {node}: {error}");
+                log::debug!(target: "serf", "Ignoring the data after a ping from {node}: {error}");
                 return;
             }
         };
@@ -417,7 +417,7 @@ impl Serf {
             }
             Cause::Jump => {
                 self.counters.repair_exchanges_for_jumps += 1;
-                log::debug!(target: "serf", "The event clock has jumped: exchanging states with {node}");
+                log::debug!(target: "serf", "The event clock jumped: exchanging states with {node}");
             }
         }
         if let Some(peer) = self.repair.peers.get_mut(node) {
@@ -449,7 +449,7 @@ impl Serf {
             started,
             brought,
         } = current;
-        log::debug!(target: "serf", "The exchange with {node} has brought {}", Count(brought, "user event"));
+        log::debug!(target: "serf", "Exchange with {node} brought {}", Count(brought, "user event"));
         self.counters.repair_events_fetched += brought;
         let repair = &mut self.repair;
         let backoff = match &cause {
