@@ -1,11 +1,11 @@
-//! Which events a handler or an RPC stream wants (agent spec 1.2, 1.3).
+//! Filters that choose the events of a handler or an RPC stream (agent spec 1.2, 1.3).
 
 use std::fmt;
 
 use crate::serf::{Event, MemberEventKind};
 use crate::wire::name::Escaped;
 
-/// What filters there are, for error messages.
+/// All valid filters, for error messages.
 pub const FILTERS_ALLOWED: &str = "member-join, member-leave, member-failed, member-update, \
      member-reap, user, user:NAME, query, query:NAME, *";
 
@@ -16,15 +16,15 @@ pub enum EventFilter {
     All,
     /// `member-join` and so on.
     Member(MemberEventKind),
-    /// `user` or `user:NAME`; an empty name stands for all of them.
+    /// `user` or `user:NAME`; an empty name matches every user event.
     User(Vec<u8>),
-    /// `query` or `query:NAME`; an empty name stands for all of them.
+    /// `query` or `query:NAME`; an empty name matches every query.
     Query(Vec<u8>),
-    /// `sync`: not an event of the cluster, and no part of `*`.
+    /// `sync`: a local event with the current members, which `*` does not include.
     Sync,
 }
 
-/// A filter list with an unknown token; shown in the reference's words.
+/// A filter list has an unknown token. The error text is the reference's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidEventFilter;
 
@@ -37,7 +37,7 @@ impl fmt::Display for InvalidEventFilter {
 impl std::error::Error for InvalidEventFilter {}
 
 impl EventFilter {
-    /// Reads one token: case counts, blanks are not trimmed, and only `user:` and `query:` take a name.
+    /// Parses one token. Case matters, blanks are not trimmed, and only `user:` and `query:` take a name.
     pub fn parse(token: &[u8]) -> Option<Self> {
         if let Some(name) = token.strip_prefix(b"user:") {
             return Some(EventFilter::User(name.to_vec()));
@@ -54,10 +54,10 @@ impl EventFilter {
         })
     }
 
-    /// Reads a comma list; an empty one stands for `*`.
+    /// Parses a comma-separated list; an empty one means `*`.
     ///
     /// # Errors
-    /// What `read` says of a token.
+    /// The first error that `read` returns for a token.
     pub(super) fn read_list<E>(
         list: &[u8],
         read: impl FnMut(&[u8]) -> Result<Self, E>,
@@ -66,7 +66,7 @@ impl EventFilter {
         list.split(|&byte| byte == b',').map(read).collect()
     }
 
-    /// Reads the comma list of an RPC stream; an empty one stands for `*`.
+    /// Parses the comma-separated list of an RPC stream; an empty one means `*`.
     ///
     /// # Errors
     /// If a token is not a filter.
@@ -74,11 +74,11 @@ impl EventFilter {
         Self::read_list(list, |token| Self::parse(token).ok_or(InvalidEventFilter))
     }
 
-    /// Reads the comma list of a handler's settings: the words of [`Self::parse`], and `sync`. An empty
-    /// one stands for `*`.
+    /// Parses the comma-separated list of a handler's settings: the tokens of [`Self::parse`], and `sync`. An
+    /// empty list means `*`.
     ///
     /// # Errors
-    /// Names a token that is no filter, and what there is.
+    /// If a token is not a filter; the text names it and lists the valid ones.
     pub fn parse_on(list: &[u8]) -> Result<Vec<Self>, String> {
         Self::read_list(list, |token| match token {
             b"sync" => Ok(EventFilter::Sync),
@@ -89,7 +89,7 @@ impl EventFilter {
         })
     }
 
-    /// Whether the filter lets the event through. Names are compared as bytes.
+    /// Returns whether the filter matches the event. Names are compared as bytes.
     pub fn matches(&self, event: &Event) -> bool {
         match (self, event) {
             (EventFilter::Sync, Event::Member(event)) => event.kind == MemberEventKind::Sync,
@@ -104,7 +104,7 @@ impl EventFilter {
         }
     }
 
-    /// The type it names: `*`, `member-join`, `user` and so on.
+    /// Returns the type without the name: `*`, `member-join`, `user` and so on.
     pub const fn type_str(&self) -> &'static str {
         match self {
             EventFilter::All => "*",
@@ -115,7 +115,7 @@ impl EventFilter {
         }
     }
 
-    /// As it stands in front of a script: the type, and the name behind a colon if there is one.
+    /// Returns the filter as it is written in front of a script: the type, and `:NAME` if there is a name.
     pub fn as_given(&self) -> Vec<u8> {
         let mut text = self.type_str().as_bytes().to_vec();
         if !self.name().is_empty() {
@@ -125,7 +125,7 @@ impl EventFilter {
         text
     }
 
-    /// The name it asks for, or nothing.
+    /// Returns the name that the filter asks for; empty if it matches all names.
     pub fn name(&self) -> &[u8] {
         match self {
             EventFilter::User(name) | EventFilter::Query(name) => name,
@@ -134,7 +134,7 @@ impl EventFilter {
     }
 }
 
-/// `<type>:<name>`, the name possibly empty: the key in `stats` (agent spec 2.4).
+/// Displays `<type>:<name>`, with a possibly empty name: the key in `stats` (agent spec 2.4).
 impl fmt::Display for EventFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.type_str(), Escaped(self.name()))

@@ -1,4 +1,4 @@
-//! Header lines of a handler in a directory: settings in the block of comment lines that it begins with.
+//! Header lines of a handler in a directory: settings in the block of comments at the top of the file.
 //!
 //! ```sh
 //! #!/bin/sh
@@ -8,19 +8,19 @@
 
 use super::settings::header_pairs;
 
-/// Bytes of a leading block of comment lines, at most.
+/// Limit for the leading block of comment lines, in bytes.
 pub const HEADER_BYTES_MAX: usize = 4096;
 
-/// What comment lines begin with, in the usual languages of scripts.
+/// Comment signs of the usual scripting languages.
 const COMMENTS: [&str; 4] = ["#", "//", "--", ";"];
-/// What follows the comment sign of a header line, blanks aside.
+/// Text that follows the comment sign, and optional blanks, in a header line.
 pub const MARK: &[u8] = b"cottar:";
 
-/// The pairs of all header lines of a file that begins with `text`; [`HEADER_BYTES_MAX`] + 1 bytes of it
-/// are enough.
+/// Returns the pairs of all header lines of a file that begins with `text`. The first [`HEADER_BYTES_MAX`] +
+/// 1 bytes of the file are enough.
 ///
 /// # Errors
-/// If the block of comment lines is too long, or a header line in it cannot be read.
+/// If the block of comment lines exceeds [`HEADER_BYTES_MAX`], or a header line has a syntax error.
 pub fn read_header(text: &[u8]) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let mut bytes = 0;
@@ -44,7 +44,7 @@ pub fn read_header(text: &[u8]) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// The text of a comment line without its sign and the blanks behind that.
+/// Returns the text of a comment line without the sign and the blanks behind it; `None` for other lines.
 fn comment(line: &[u8]) -> Option<&[u8]> {
     let mut signs = COMMENTS.iter();
     let text = signs.find_map(|sign| line.strip_prefix(sign.as_bytes()))?;
@@ -85,7 +85,7 @@ mod tests {
             ("#!/usr/bin/lua\n-- cottar: on=query:q\n", "on=query:q"),
             ("; cottar: on=*\n", "on=*"),
             ("# cottar:\n# cottar: on=sync\n", "on=sync"),
-            // Words about cottar are no header.
+            // Comments that only mention cottar are not header lines.
             (
                 "# cottar runs this\n# see cottar: on=x\n## cottar: on=x\n",
                 "",
@@ -97,7 +97,7 @@ mod tests {
             assert_eq!(read(text), expected, "{text:?}");
         }
         assert_eq!(read_header(b"\x7fELF\0\n# cottar: on=user"), Ok(vec![]));
-        // What is no text elsewhere does no harm.
+        // Bytes in the block that are not UTF-8 are accepted outside of header lines.
         let latin = b"# \xe9\n# cottar: on=user\n";
         assert_eq!(read_header(latin).unwrap().len(), 1);
     }
@@ -128,7 +128,7 @@ mod tests {
         assert!(read_header(line(HEADER_BYTES_MAX).as_bytes()).is_ok());
         for bytes in [HEADER_BYTES_MAX + 1, 5 << 10] {
             assert_eq!(read_header(line(bytes).as_bytes()), Err(long.to_owned()));
-            // As it is cut by a reader, and behind other comments.
+            // The same when a reader cuts the text, and behind other comments.
             let cut = &line(bytes)[..=HEADER_BYTES_MAX];
             assert_eq!(read_header(cut.as_bytes()), Err(long.to_owned()));
         }
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(read_header(many.as_bytes()), Err(long.to_owned()));
         let code = format!("# cottar: on=user\n{}", "x\n".repeat(9000));
         assert_eq!(read_header(code.as_bytes()).unwrap().len(), 1);
-        // The line that ends the block may begin before the border and end behind it.
+        // The line that ends the block may begin before the limit and end behind it.
         let edge = format!("{}{}", line(HEADER_BYTES_MAX - 5), "echo a long line");
         assert!(read_header(&edge.as_bytes()[..=HEADER_BYTES_MAX]).is_ok());
     }

@@ -1,4 +1,4 @@
-//! What a script is given: its environment and its standard input (agent spec 1.5, 1.6).
+//! Environment and standard input of a script (agent spec 1.5, 1.6).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use crate::ordered::OrderedMap;
 use crate::serf::{Event, Member, MemberEvent, Tags};
 use crate::wire::NodeName;
 
-/// The local node as handlers see it, at the time of the run.
+/// Local node as handlers see it when the run starts.
 #[derive(Clone, Copy)]
 pub struct Local<'a> {
     /// Its name.
     pub name: &'a NodeName,
     /// Its current tags.
     pub tags: &'a Tags,
-    /// All members, for handlers that are told how things are.
+    /// Returns all members, for handlers that want the current state.
     pub members: &'a dyn Fn() -> Vec<Member>,
 }
 
 impl<'a> Local<'a> {
-    /// A node by itself.
+    /// Describes a node without other members.
     pub fn alone(name: &'a NodeName, tags: &'a Tags) -> Self {
         Local {
             name,
@@ -42,18 +42,18 @@ impl std::fmt::Debug for Local<'_> {
 /// One run of one script for one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// What is run, as log lines show it.
+    /// Text of the script or program for log lines.
     pub script: Arc<[u8]>,
-    /// What is run, and how.
+    /// Settings with the action to run.
     pub settings: Arc<HandlerSettings>,
-    /// Variables to set, in byte order of their names, none twice; no NUL anywhere.
+    /// Variables to set, in byte order of their names, without duplicates and without NUL.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Bytes for standard input.
+    /// Content of standard input.
     pub stdin: Arc<[u8]>,
 }
 
-/// Whether an inherited variable must go before an invocation's own are set: a value from the agent's
-/// environment would pass for this event's.
+/// Returns whether an inherited variable must be removed: its value from the agent's environment could be
+/// mistaken for this event's.
 pub fn is_stale(name: &[u8]) -> bool {
     const FIXED: [&[u8]; 12] = [
         b"COTTAR_ATTEMPT",
@@ -72,34 +72,33 @@ pub fn is_stale(name: &[u8]) -> bool {
     name.starts_with(b"SERF_TAG_") || FIXED.contains(&name)
 }
 
-/// What a run is, beside its event.
+/// Properties of a run apart from its event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run<'a> {
     /// The event's id.
     pub(super) id: &'a str,
-    /// When the event came, in microseconds since 1970.
+    /// When this node received the event, in microseconds since 1970.
     pub(super) taken_micros: u64,
-    /// From 1.
+    /// Number of the attempt, from 1.
     pub(super) attempt: u32,
-    /// The agent had ended before the last attempt had.
+    /// Whether the agent ended before the last attempt did.
     pub(super) is_replay: bool,
-    /// The handler's own variables.
+    /// Variables from the handler's settings.
     pub(super) environment: &'a OrderedMap<Vec<u8>, Vec<u8>>,
 }
 
-/// The variables for an event, without those that no environment can hold.
+/// Variables for an event, without tags that no environment can hold.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Environment {
     /// In byte order of their names.
     pub(super) variables: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Tags whose value holds a NUL: their variables are left out, and if it is `role`,
-    /// `SERF_SELF_ROLE` is empty. The run is still of use, and without it one odd tag would
-    /// stop all handlers.
+    /// Tags whose value contains NUL: their variables are left out, and for `role`, `SERF_SELF_ROLE` is
+    /// empty. The handler still runs; otherwise one bad tag would stop all handlers.
     pub(super) refused_tags: Vec<Vec<u8>>,
 }
 
-/// The event cannot be put into an environment at all: its name holds a NUL. A run with a cut or
-/// missing name would do the wrong thing.
+/// The event's name contains NUL, so no environment can hold it. A run with a cut or missing name would do
+/// the wrong thing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NulInName;
 
@@ -109,7 +108,7 @@ impl std::fmt::Display for NulInName {
     }
 }
 
-/// The variables for a run of any handler of this event.
+/// Returns the variables for a run of any handler of this event.
 pub(super) fn environment(
     event: &Event,
     local: Local<'_>,
@@ -119,7 +118,7 @@ pub(super) fn environment(
     let mut variables: OrderedMap<_, _> = own.map(|(k, v)| (k.clone(), v.clone())).collect();
     let mut refused_tags = Vec::new();
     let mut role = Vec::new();
-    // In byte order of the tags' own names, so that of two with the same variable the last one wins.
+    // In byte order of the tags' names: if two map to the same variable, the last one wins.
     for (key, value) in local.tags.iter() {
         if value.contains(&0) {
             refused_tags.push(key.to_vec());
@@ -172,8 +171,8 @@ pub(super) fn environment(
     })
 }
 
-/// `SERF_TAG_` and the tag's name in upper case, each character but `A-Z`, `0-9` and `_` replaced by
-/// one `_`; so is each byte that belongs to no character.
+/// Returns `SERF_TAG_` and the tag's name in upper case. Each character except `A-Z`, `0-9` and `_`, and each
+/// byte that is not valid UTF-8, becomes one `_`.
 fn tag_variable(tag: &[u8]) -> Vec<u8> {
     let mut variable = String::from("SERF_TAG_");
     for chunk in tag.utf8_chunks() {
@@ -183,7 +182,7 @@ fn tag_variable(tag: &[u8]) -> Vec<u8> {
     variable.into_bytes()
 }
 
-/// A few letters outside ASCII have a capital inside it, as the dotless i has.
+/// Some letters outside ASCII have an ASCII capital, such as the dotless i.
 fn variable_char(character: char) -> char {
     let mut upper = character.to_uppercase();
     match (upper.next(), upper.next()) {
@@ -192,7 +191,7 @@ fn variable_char(character: char) -> char {
     }
 }
 
-/// Standard input of every handler of the event: member lines, or the payload with a last newline.
+/// Returns standard input for every handler of the event: member lines, or the payload with a final newline.
 pub(super) fn stdin(event: &Event) -> Arc<[u8]> {
     match event {
         Event::Member(event) => member_lines(event).into(),
@@ -201,7 +200,7 @@ pub(super) fn stdin(event: &Event) -> Arc<[u8]> {
     }
 }
 
-/// Shells read lines, and drop a last one without its newline.
+/// Adds a missing final newline: shells' `read` fails on a last line without one.
 fn ended(payload: &[u8]) -> Vec<u8> {
     let mut text = payload.to_vec();
     if text.last().is_some_and(|&byte| byte != b'\n') {
@@ -218,11 +217,11 @@ fn member_lines(event: &MemberEvent) -> Vec<u8> {
     text
 }
 
-/// `NAME TAB ADDRESS TAB ROLE TAB k=v,k=v LF`.
+/// Appends `NAME TAB ADDRESS TAB ROLE TAB k=v,k=v LF`.
 fn member_line(text: &mut Vec<u8>, member: &Member) {
     push_field(text, member.name.as_bytes());
     text.push(b'\t');
-    // Writing to a string cannot fail. A v4 address in v6 clothes is shown as what it is.
+    // Writing to a string cannot fail. IPv4-mapped IPv6 addresses are shown as IPv4.
     let mut address = String::new();
     let _ = write!(address, "{}", member.addr.ip().to_canonical());
     text.extend_from_slice(address.as_bytes());
@@ -241,7 +240,7 @@ fn member_line(text: &mut Vec<u8>, member: &Member) {
     text.push(b'\n');
 }
 
-/// What separates fields and lines is escaped; nothing else is, not even the backslash.
+/// Escapes TAB and newline and nothing else, not even the backslash.
 fn push_field(text: &mut Vec<u8>, field: &[u8]) {
     for &byte in field {
         match byte {

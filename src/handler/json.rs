@@ -1,4 +1,4 @@
-//! An event as a JSON object: what a handler with `input=json` reads, and what `monitor -event` prints
+//! JSON object for an event: the input of a handler with `input=json`, and the output of `monitor -event`
 //! (handlers spec 3).
 
 use std::net::SocketAddr;
@@ -13,37 +13,37 @@ use super::{Local, event_type};
 use crate::json::Json;
 use crate::serf::{Event, Member, Tags};
 
-/// What is known of an event; what is `None` or empty is left out.
+/// Known properties of an event; `None` and empty ones are left out.
 #[derive(Clone, Debug, Default)]
 pub struct EventObject<'a> {
-    /// Its type.
+    /// Its type: `user`, `query`, `member-join` and so on.
     pub event: &'a [u8],
     /// Its id.
     pub id: Option<&'a [u8]>,
-    /// The run repeats one that the agent has not seen the end of.
+    /// Whether the run repeats one whose end the agent has not seen.
     pub replay: bool,
-    /// From 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// When it came, in microseconds since 1970.
+    /// When this node received the event, in microseconds since 1970.
     pub taken_micros: Option<u64>,
-    /// The local node: its name, and its tags as an object.
+    /// Local node: its name, and its tags as an object.
     pub local: Option<(&'a [u8], Json)>,
-    /// Whom it is about, each as [`member`] makes it.
+    /// Members of a member event, each as [`member`] returns it.
     pub members: Option<Vec<Json>>,
-    /// The name of the user event or query.
+    /// Name of the user event or query.
     pub name: Option<&'a [u8]>,
-    /// Its time.
+    /// Its Lamport time.
     pub ltime: Option<u64>,
     /// Its payload.
     pub payload: &'a [u8],
-    /// Who asks.
+    /// Name of the node that asks a query.
     pub from: Option<&'a [u8]>,
-    /// Until when an answer is of use, in microseconds since 1970.
+    /// Deadline for answers, in microseconds since 1970.
     pub deadline_micros: Option<u64>,
 }
 
 impl EventObject<'_> {
-    /// The object.
+    /// Builds the object.
     pub fn json(self) -> Json {
         let time = |micros: u64| Json::text(Rfc3339(micros).to_string());
         let local = self
@@ -63,7 +63,7 @@ impl EventObject<'_> {
             ("self", local),
             ("members", self.members.map(Json::List)),
             ("name", self.name.map(Json::text)),
-            // Times go beyond what the other numbers take.
+            // Lamport times exceed the range of the other numbers.
             ("ltime", self.ltime.map(|t| Json::Decimal(t.to_string()))),
             ("payload", payload),
             ("payload_base64", base64),
@@ -79,8 +79,8 @@ impl EventObject<'_> {
     }
 }
 
-/// A member as `members -format json` shows it. `protocol`: the highest version that it understands, the
-/// lowest, and the one that it speaks.
+/// Returns a member as `members -format json` shows it. `protocol` is the highest version it supports, the
+/// lowest, and the one in use.
 pub fn member(
     name: &[u8],
     addr: Option<SocketAddr>,
@@ -102,7 +102,7 @@ pub fn member(
     ])
 }
 
-/// Standard input of one run of a handler that asks for JSON: the object on one line.
+/// Returns standard input for one run of a handler with `input=json`: the object on one line.
 pub(super) fn stdin(event: &Event, local: Local<'_>, run: &Run<'_>, at: Moment) -> Arc<[u8]> {
     let mut object = EventObject {
         event: event_type(event).as_bytes(),

@@ -1,4 +1,4 @@
-//! What is written parses, field by field, whatever the event is made of.
+//! Output parses back field by field for arbitrary events.
 
 use serde_json::{Value, from_slice, json};
 
@@ -9,7 +9,7 @@ use crate::serf::{LamportTime, MemberEvent, MemberEventKind, MemberStatus, Query
 use crate::time::{Duration, Instant};
 use crate::wire::{NodeName, VersionVector};
 
-/// Pieces of text that writers of JSON and readers of lines stumble over.
+/// Text that JSON writers and line readers get wrong.
 const PIECES: [&[u8]; 16] = [
     b"web",
     b"\"",
@@ -37,7 +37,7 @@ fn text(rng: &mut Rng) -> Vec<u8> {
     pieces.concat()
 }
 
-/// Names of nodes have no control characters but the tab.
+/// Names of nodes have no control characters except the tab.
 fn name(rng: &mut Rng) -> NodeName {
     let mut text = [b"n", &text(rng)[..]].concat();
     text.retain(|byte| *byte == b'\t' || !byte.is_ascii_control());
@@ -94,14 +94,14 @@ fn some_event(rng: &mut Rng, at: Moment) -> Event {
     }
 }
 
-/// As the reference shows text: a replacement for each byte that belongs to no character.
+/// Returns text as the reference shows it: one replacement character for each byte that is not valid UTF-8.
 fn shown(bytes: &[u8]) -> String {
     let chunks = bytes.utf8_chunks();
     let chunks = chunks.map(|c| c.valid().to_owned() + &"\u{fffd}".repeat(c.invalid().len()));
     chunks.collect()
 }
 
-/// Of two tags that look alike the later one counts.
+/// Of two tags that look the same, the later one wins.
 fn shown_tags(tags: &Tags) -> Value {
     let entries = tags
         .iter()
@@ -237,7 +237,7 @@ fn an_object_has_its_fields_in_one_order() {
          \"name\": \"load\", \"ltime\": 3, \"payload_base64\": \"/w==\", \"from\": \"n2\", \
          \"deadline\": \"2023-11-14T22:13:21.500Z\"}\n"
     );
-    // One that is past is told as it was, and one for ever does not wrap.
+    // A deadline in the past is shown as it was, and an infinite one does not wrap.
     query.deadline = Instant::from_millis(4_000);
     assert!(line(&query).contains("\"deadline\": \"2023-11-14T22:13:19.000Z\""));
     query.deadline = Instant::FAR_FUTURE;

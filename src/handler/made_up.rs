@@ -1,4 +1,4 @@
-//! Events that did not happen, for `handler test` and `handler run`.
+//! Synthetic events for `handler test` and `handler run`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -11,16 +11,16 @@ use crate::time::{Duration, Instant};
 use crate::wire::name::Escaped;
 use crate::wire::{NodeName, VersionVector};
 
-/// Gossip's own port; handlers do not see it.
+/// Default gossip port; handlers do not see it.
 const PORT: u16 = 7946;
 
-/// How long answers to a query that was made up would be of use: as in a cluster of one node.
+/// Time until the deadline of a synthetic query: the default timeout in a cluster of one node.
 pub const QUERY_TIME: Duration = Duration::from_millis(3200);
 
-/// The event that these words make up: a type; then a name and perhaps a payload, or members.
+/// Builds an event from command-line words: a type, then members, or a name and an optional payload.
 ///
 /// # Errors
-/// If they do not.
+/// If a word is missing, superfluous or invalid.
 pub fn made_up(words: &[Vec<u8>], ltime: u64) -> Result<Event, String> {
     let (kind, rest) = words
         .split_first()
@@ -49,14 +49,14 @@ pub fn made_up(words: &[Vec<u8>], ltime: u64) -> Result<Event, String> {
     Ok(match is_query {
         true => Event::Query(Query {
             ltime,
-            // Ids are random; this one is as long as they get.
+            // Ids are random; this one has the greatest possible length.
             id: u32::MAX,
             name,
             payload,
             source_node: None,
             deadline: Instant::FAR_FUTURE,
         }),
-        // No handler can tell whether it might have been coalesced.
+        // Handlers cannot see whether an event may be coalesced.
         false => Event::User(UserEvent {
             ltime,
             name,
@@ -76,7 +76,7 @@ fn member_event(kind: MemberEventKind, members: &[Vec<u8>]) -> Result<Event, Str
     Ok(Event::Member(MemberEvent { kind, members }))
 }
 
-/// `NAME[,ADDRESS][,TAG=VALUE]...`; a comma of a name or value has a backslash in front.
+/// Parses `NAME[,ADDRESS][,TAG=VALUE]...`; a backslash escapes a comma in a name or value.
 fn member(kind: MemberEventKind, text: &[u8]) -> Result<Member, String> {
     let invalid = |why: &str| format!("Invalid member '{}': {why}", Escaped(text));
     let fields = split(text);

@@ -1,8 +1,9 @@
-//! Event handlers: who wants which event, in what order scripts run, what each is given, and what its
-//! end means (agent spec 1). Pure: no process, no clock; the agent runs what this module decides.
+//! Event handlers: which handler wants which event, the order in which scripts run, the environment and input
+//! of each run, and the effect of its outcome (agent spec 1). Pure: starts no process and reads no clock; the
+//! agent runs what this module decides.
 //!
-//! [`HandlerQueue::push`] takes events, [`HandlerQueue::poll_invocation`] says what to run next, and
-//! [`HandlerQueue::handle_outcome`] takes its end and gives the answer to a query, if there is one.
+//! [`HandlerQueue::push`] takes events, [`HandlerQueue::poll_invocation`] returns the next run, and
+//! [`HandlerQueue::handle_outcome`] takes its end and returns the answer to a query, if there is one.
 
 #![forbid(unsafe_code)]
 
@@ -36,7 +37,7 @@ use std::fmt;
 use crate::serf::Event;
 use crate::wire::name::Escaped;
 
-/// The type of an event as filters, `SERF_EVENT` and RPC records name it.
+/// Returns the type of an event, as in filters, `SERF_EVENT` and RPC records.
 pub const fn event_type(event: &Event) -> &'static str {
     match event {
         Event::Member(event) => event.kind.as_str(),
@@ -45,7 +46,7 @@ pub const fn event_type(event: &Event) -> &'static str {
     }
 }
 
-/// An event as log lines name it: `member-join`, `user-event: deploy`, `query: load`.
+/// Displays an event as log lines name it: `member-join`, `user-event: deploy`, `query: load`.
 pub struct Described<'a>(pub &'a Event);
 
 impl fmt::Display for Described<'_> {

@@ -1,21 +1,21 @@
-//! When and what: the time of day as handlers are told it, and names of events.
+//! Time of day as handlers see it, and ids of events.
 
 use std::fmt;
 
 use crate::serf::{Event, UserEvent, event_hash};
 use crate::time::{Duration, Instant};
 
-/// A point in time on both clocks. The core reads neither.
+/// A point in time on both clocks. The core itself reads no clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// Monotonic time, for deadlines.
     pub now: Instant,
-    /// The time of day: microseconds since 1970 in UTC. It may jump.
+    /// Time of day: microseconds since 1970 in UTC. It may jump.
     pub unix_micros: u64,
 }
 
 impl Moment {
-    /// The time of day at an instant of the other clock.
+    /// Converts an instant of the monotonic clock to the time of day, in microseconds since 1970.
     pub fn unix_micros_of(&self, instant: Instant) -> u64 {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let ahead = micros(instant.since(self.now));
@@ -26,7 +26,7 @@ impl Moment {
     }
 }
 
-/// For whoever has one clock only: 1970 is the origin of the monotonic one.
+/// For callers that have only the monotonic clock: its origin counts as 1970.
 impl From<Instant> for Moment {
     fn from(now: Instant) -> Self {
         Moment {
@@ -36,7 +36,7 @@ impl From<Instant> for Moment {
     }
 }
 
-/// Microseconds since 1970, written as RFC 3339 has it, in UTC and with milliseconds.
+/// Displays microseconds since 1970 as RFC 3339 in UTC, with milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Rfc3339(pub u64);
 
@@ -54,7 +54,7 @@ impl fmt::Display for Rfc3339 {
     }
 }
 
-/// Year, month and day of the Gregorian calendar, so many days after the first of January 1970.
+/// Returns year, month and day of the Gregorian calendar, `days` after 1 January 1970.
 fn civil(days: u64) -> (u64, u64, u64) {
     // Years that begin in March have their leap day at the end; 400 of them have 146,097 days.
     let days = days + 719_468;
@@ -69,15 +69,15 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day_of_month)
 }
 
-/// The id of a user event: `user:`, its Lamport time and the hash of its name and payload. All nodes
+/// Returns the id of a user event: `user:`, its Lamport time and the hash of its name and payload. All nodes
 /// give the same event the same id.
 pub fn user_event_id(event: &UserEvent) -> String {
     let hash = event_hash(&event.name, &event.payload);
     format!("user:{}:{hash:016x}", event.ltime)
 }
 
-/// The id of an event. Queries have one that all nodes agree on, too; member events happen to each node
-/// by itself, so that theirs are made of `local`, which has to differ from all earlier ones.
+/// Returns the id of an event. Ids of user events and queries are the same on all nodes. Member events are
+/// local: their ids contain `local`, which must differ from all earlier values.
 pub fn event_id(event: &Event, local: u64) -> String {
     match event {
         Event::User(event) => user_event_id(event),
@@ -104,7 +104,7 @@ mod tests {
             let micros = seconds * 1_000_000 + 7_999;
             assert_eq!(Rfc3339(micros).to_string(), shown);
         }
-        // Each day follows the one before.
+        // Each date is the day after the one before.
         let mut last = civil(0);
         for days in 1..100_000 {
             let next = civil(days);

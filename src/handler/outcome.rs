@@ -1,4 +1,4 @@
-//! What the end of a run means (agent spec 1.7, 1.8, 1.13).
+//! What the end of a run means for its query and for the log (agent spec 1.7, 1.8, 1.13).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,45 +10,45 @@ use crate::serf::{Command, Event};
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
-/// Bytes of output that are kept, the last ones (agent spec 1.7), unless answers may be larger.
+/// Size of the kept tail of the output in bytes (agent spec 1.7), unless answers may be larger.
 pub const OUTPUT_BYTES_MAX: usize = 8192;
 
-/// Bytes of output that are kept where answers may take `answer_bytes_max` as messages. Output that is
-/// cut to this size still exceeds the limit of an answer, so that no part of an answer is ever sent.
+/// Returns how many bytes of output to keep if answers may take `answer_bytes_max` as messages. Output that
+/// was cut to this size still exceeds the limit of an answer, so a partial answer is never sent.
 pub fn output_bytes_kept(answer_bytes_max: usize) -> usize {
     answer_bytes_max.clamp(OUTPUT_BYTES_MAX, RESPONSE_BYTES_MAX)
 }
-/// A run that lasts longer is worth a warning (agent spec 1.8).
+/// Duration of a run after which a warning is logged (agent spec 1.8).
 pub const SLOW_AFTER: Duration = Duration::from_secs(1);
-/// A run that has been stopped by a signal for so long is worth a warning: nobody sees it otherwise.
+/// How long a run must be stopped by a signal before a warning is logged; nothing else shows it.
 pub const STOPPED_AFTER: Duration = Duration::from_secs(10);
-/// Bytes of a script in a log line: enough to know it by.
+/// Limit for a script in a log line, in bytes; enough to recognize it.
 const SCRIPT_BYTES_SHOWN: usize = 256;
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It exited with this status.
+    /// Exited with this status.
     Exited(i32),
-    /// A signal ended it.
+    /// Terminated by this signal.
     Signalled(i32),
-    /// It ran longer than this limit and was ended for it.
+    /// Exceeded this time limit and was terminated.
     TimedOut(Duration),
-    /// It could not be started; why.
+    /// Could not be started, for this reason.
     NotStarted(String),
-    /// Its end was lost; why.
+    /// Its exit status could not be read, for this reason.
     Failed(String),
 }
 
-/// The exit status that stands for a run that there was not.
+/// Exit status for a run that did not take place.
 pub const NOT_RUN: u8 = 125;
-/// That of timeout(1) when the time limit has ended a program.
+/// Exit status of timeout(1) when the time limit ends a program.
 const TIMED_OUT: u8 = 124;
-/// That of shells for a program that cannot be started.
+/// Exit status of shells for a program that cannot be started.
 const NOT_STARTED: u8 = 126;
 
 impl End {
-    /// The exit status by which a command of our own passes it on, as shells do.
+    /// Returns the exit status by which our own commands report this end, as shells do.
     pub fn shell_status(&self) -> u8 {
         let status = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
         match self {
@@ -60,33 +60,33 @@ impl End {
     }
 }
 
-/// A process that has ended, and what it wrote.
+/// End and output of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// How it ended.
     pub end: End,
-    /// The last bytes of standard output and error, in the order written.
+    /// The last bytes of standard output and standard error, in the order written.
     pub output: Vec<u8>,
-    /// All bytes written.
+    /// Size of the complete output.
     pub output_bytes: u64,
-    /// From the start to the end of output and process.
+    /// Time from the start until both the process and its output have ended.
     pub duration: Duration,
 }
 
-/// The answer to a query. If the command fails, [`Answer::warn_refused`] tells the operator.
+/// Answer to a query. If the command fails, the caller logs it with [`Answer::warn_refused`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// A [`Command::Respond`].
     pub command: Command,
-    /// The query as log lines name it.
+    /// Name of the query in log lines.
     pub query: Arc<str>,
-    /// All bytes that the script wrote, of which the command has the last ones.
+    /// Size of the script's complete output, of which the command has the last bytes.
     pub output_bytes: u64,
 }
 
 impl Answer {
-    /// Logs that the core refused the answer: already given, too late, or too large. The reason names
-    /// the limit; how much too large the output was is for whoever mends the script.
+    /// Logs that the core refused the answer: already answered, past the deadline, or too large. The reason
+    /// names the limit; the size of the output helps to correct the script.
     pub fn warn_refused(query: &str, output_bytes: u64, reason: &str) {
         log::warn!(
             target: "agent",
@@ -97,12 +97,12 @@ impl Answer {
 }
 
 impl Outcome {
-    /// Whether the script did its job.
+    /// Returns whether the script exited with status 0.
     pub fn is_success(&self) -> bool {
         self.end == End::Exited(0)
     }
 
-    /// The lines that the operator gets about a run.
+    /// Logs the output and the end of a run.
     pub(super) fn log(&self, event: &Event, id: &str, script: &[u8]) {
         log::debug!(
             target: "agent",
@@ -136,11 +136,11 @@ impl Outcome {
     }
 }
 
-/// The first [`SCRIPT_BYTES_SHOWN`], whole characters, and dots if there are more.
+/// Returns the first [`SCRIPT_BYTES_SHOWN`] bytes, cut between characters, and `...` if more follow.
 fn beginning(script: &[u8]) -> (&[u8], &'static str) {
     let continues = |end: usize| script.get(end).is_some_and(|byte| byte & 0xc0 == 0x80);
     let mut end = SCRIPT_BYTES_SHOWN;
-    // A character has four bytes at most; what is no UTF-8 is cut anywhere.
+    // A character has at most four bytes; anything but UTF-8 is cut at the limit.
     while end > SCRIPT_BYTES_SHOWN - 4 && continues(end) {
         end -= 1;
     }
@@ -150,7 +150,7 @@ fn beginning(script: &[u8]) -> (&[u8], &'static str) {
     }
 }
 
-/// A script in a log line: escaped, and only the beginning of a long one.
+/// Displays a script in a log line: escaped, and cut to its beginning if it is long.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a>(pub &'a [u8]);
 
@@ -161,7 +161,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// A duration as `12.345ms`, whatever its size: always one number and one unit.
+/// Displays a duration as `12.345ms`, always with one number and this unit.
 #[derive(Clone, Copy, Debug)]
 pub struct Millis(pub Duration);
 
@@ -172,7 +172,7 @@ impl fmt::Display for Millis {
     }
 }
 
-/// Logs that a script did not run or did not run well.
+/// Logs that a script could not run or failed.
 pub(super) fn warn_failed(script: &[u8], reason: &dyn fmt::Display) {
     log::error!(
         target: "agent",
@@ -181,7 +181,7 @@ pub(super) fn warn_failed(script: &[u8], reason: &dyn fmt::Display) {
     );
 }
 
-/// Logs, once a run, that it has lasted for [`SLOW_AFTER`].
+/// Logs that a run has exceeded [`SLOW_AFTER`]; called once per run.
 pub fn warn_slow(script: &[u8]) {
     log::warn!(
         target: "agent",
@@ -190,8 +190,8 @@ pub fn warn_slow(script: &[u8]) {
     );
 }
 
-/// Logs, once a stop, that a script has been stopped for [`STOPPED_AFTER`]. It is not ended: whoever has
-/// stopped it, an administrator or a debugger, must not lose the run.
+/// Logs that a script has been stopped for [`STOPPED_AFTER`]; called once per stop. The run is not
+/// terminated: an administrator or a debugger may have stopped it and must not lose it.
 pub fn warn_stopped(script: &[u8], pid: u32) {
     log::warn!(
         target: "agent",
@@ -201,7 +201,7 @@ pub fn warn_stopped(script: &[u8], pid: u32) {
     );
 }
 
-/// The reference's words for a failed run.
+/// Displays the reference's text for a failed run.
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -216,7 +216,7 @@ impl fmt::Display for End {
     }
 }
 
-/// The numbers that are the same on every Linux.
+/// Names the signals whose numbers are the same on every Linux architecture.
 const fn signal_words(signal: i32) -> Option<&'static str> {
     Some(match signal {
         1 => "hangup",

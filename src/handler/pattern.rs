@@ -1,4 +1,4 @@
-//! Regular expressions of a handler's settings.
+//! Regular expressions in a handler's settings.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use regex_lite::{Regex, RegexBuilder};
 
 use crate::serf::rewrite_expression;
 
-/// Memory of one compiled expression; it bounds the time of a match, too.
+/// Limit for the memory of a compiled expression, in bytes; it bounds the time of a match, too.
 const COMPILED_BYTES_MAX: usize = 256 << 10;
 
-/// A regular expression that has to match a text as a whole, as those of `members -tag` do.
+/// A regular expression that must match a whole text, as those of `members -tag` do.
 #[derive(Clone)]
 pub struct Pattern {
     source: String,
@@ -17,12 +17,12 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles an expression; an empty one matches an empty text alone.
+    /// Compiles an expression; an empty one matches only an empty text.
     ///
     /// # Errors
-    /// If it is no expression, or too large.
+    /// If the syntax is invalid or the compiled expression exceeds `COMPILED_BYTES_MAX`.
     pub fn new(source: &str) -> Result<Self, String> {
-        // The group makes it match as a whole with alternations, too.
+        // The group makes `^` and `$` apply to every alternative.
         RegexBuilder::new(&format!("^(?:{})$", rewrite_expression(source)))
             .size_limit(COMPILED_BYTES_MAX)
             .build()
@@ -33,7 +33,7 @@ impl Pattern {
             .map_err(|why| why.to_string())
     }
 
-    /// Whether it matches the text. Bytes that are no UTF-8 count as replacement characters.
+    /// Returns whether the whole text matches. Bytes that are not UTF-8 count as replacement characters.
     pub fn matches(&self, text: &[u8]) -> bool {
         self.regex.is_match(&String::from_utf8_lossy(text))
     }
@@ -47,7 +47,7 @@ impl PartialEq for Pattern {
 
 impl Eq for Pattern {}
 
-/// As it was written.
+/// Shows the expression as it was written.
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.source, f)

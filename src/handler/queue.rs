@@ -1,12 +1,14 @@
-//! Events on their way to the scripts: one run at a time, in order, within a bound.
+//! Queue of events for handlers: runs scripts one at a time, in order, within a bounded amount of memory.
 //!
-//! Events wait in a `row`. What a handler wants merged, held back or repeated waits in a `lane` of its own
-//! (`lanes` has the ways in and out, `hold` the departures that are held back); `select` picks the members
-//! that a handler is for, `run` makes the runs; `asked` has those that an operator wants.
+//! Events wait in one FIFO, the `row`. Events that must be merged, held back or retried for one handler wait
+//! in that handler's `lane`; `lanes` moves events into and out of lanes, and `hold` holds departures back.
+//! `select` picks the members that a handler wants, `run` prepares the runs, and `asked` has the runs that an
+//! operator requests.
 //!
-//! What happens when the bound is reached is in `room`; what a journal adds (user events that outlive the
-//! agent) in `durable`, and `stored` reads back what waits on the disk alone; `parked` has what waits for
-//! handlers that are paused or missing; what an operator can do with what waits is in `control`.
+//! `room` makes room when the limit is reached. `durable` connects the journal, with which user events
+//! survive the agent's process, and `stored` reads back events that are only on disk. `parked` has events
+//! whose remaining handlers are paused or missing. `control` has the operator's view of the queue and the
+//! actions on it.
 
 mod asked;
 mod control;
@@ -55,107 +57,107 @@ use storm::Storm;
 use sync::Changes;
 use waiting::{Course, Waiting};
 
-/// Bytes of events that wait at most: more than 50,000 small ones, or 10,000 with a kilobyte each.
+/// Default memory limit for waiting events: more than 50,000 small ones, or 10,000 with a payload of 1 KB.
 pub const QUEUE_BYTES_MAX: usize = 16 << 20;
 
-/// What happened since the start.
+/// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Runs that ended, however.
+    /// Completed runs, successful or not.
     pub runs: u64,
-    /// Of these, ended by anything but exit status 0.
+    /// Completed runs that failed: any end but exit status 0.
     pub failures: u64,
-    /// Of these, ended by the time limit.
+    /// Completed runs that the time limit ended.
     pub timeouts: u64,
-    /// User events dropped for want of room.
+    /// User events dropped because the queue was full.
     pub dropped_user_events: u64,
-    /// Queries dropped for want of room.
+    /// Queries dropped because the queue was full.
     pub dropped_queries: u64,
-    /// Member news that newer news of the same node took the place of, for want of room.
+    /// Member events superseded by newer ones for the same node because the queue was full.
     pub merged_members: u64,
-    /// Runs and variables refused because an environment cannot hold a NUL.
+    /// Runs and variables refused because a value contains NUL.
     pub refused: u64,
-    /// Runs repeated because the agent had ended before they had.
+    /// Runs repeated because the agent ended before they did.
     pub repeated: u64,
-    /// Runs given up because the agent had ended during their repetition, too.
+    /// Runs given up because the agent ended during the repeated run as well.
     pub given_up: u64,
-    /// User events given up because they had waited too long.
+    /// User events dropped because they exceeded their maximum age.
     pub expired: u64,
 }
 
-/// The exit status that asks for another run: a failure that may pass (sysexits).
+/// Exit status that asks for a retry: `EX_TEMPFAIL` of sysexits.
 const TEMPORARY_FAILURE: i32 = 75;
 
-/// The events that wait and the scripts that they wait for.
+/// Queue of events and the handlers to run for them.
 #[derive(Debug)]
 pub struct HandlerQueue {
     handlers: Registry,
     row: Row,
     bytes_max: usize,
-    /// Events whose turn came while the handlers that are left for them were paused or missing.
+    /// Events whose remaining handlers were paused or missing when they were processed.
     parked: Row,
-    /// When the first of them is too old for one of its handlers, in microseconds since 1970.
+    /// When the first parked event exceeds the maximum age for a handler, in microseconds since 1970.
     parked_expiry_micros: u64,
     current: Option<Current>,
-    /// An event of the row that is half handled while a lane has its turn.
+    /// An event of the row that is partly processed and waits while a lane's event is processed.
     suspended: Option<Current>,
     counters: Counters,
     drops: DropLog,
     storm: Storm,
-    /// Tags that were last complained about.
+    /// Tags in the last warning about NUL.
     refused_tags: Vec<Vec<u8>>,
-    /// Queries for which no handler runs any more.
+    /// Queries for which no handler will run any more.
     handled_queries: VecDeque<(LamportTime, u32)>,
-    /// Events that operators have made up, each for one handler: they come before all others.
+    /// Synthetic events by operators, each for one handler; they precede all others.
     asked: VecDeque<Waiting>,
-    /// Runs that somebody waits for and that are over, or will not be (`None`).
+    /// Tickets of completed runs with their outcome; `None` if the run will not take place.
     ended: VecDeque<(u64, Option<Outcome>)>,
-    /// The last number that made an event's id unlike any other's.
+    /// Last local number used to make an event's id unique.
     last_local: u64,
     last_position: u64,
-    /// All that waits in the row was shown to the lanes.
+    /// Whether every event in the row has been offered to the lanes.
     is_listed: bool,
-    /// The agent leaves: nothing waits for quiet any more.
+    /// Whether the agent is shutting down: nothing is debounced any more.
     is_ending: bool,
     known_tags: KnownTags,
     changes: Changes,
-    /// When members have gone of whose departure handlers have not heard yet.
+    /// Times at which the core saw departures that were not delivered yet.
     departed: OrderedMap<NodeName, Instant>,
     journal: Option<Journal>,
-    /// Events that the journal has and that were not handed over yet.
+    /// Recorded events that the core has not handed over yet.
     pending: Pending,
-    /// Events in the journal that lanes have copies of.
+    /// Recorded events of which lanes have copies.
     shares: Shares,
-    /// How far events on the disk have come.
+    /// Progress of events that are only on disk.
     courses: Courses,
-    /// Processes of an earlier life that have to end first.
+    /// Processes of an earlier agent process that must end first.
     awaited: VecDeque<(ProcessId, HandlerKey)>,
 }
 
-/// The event being handled.
+/// The event that is being processed.
 #[derive(Debug)]
 struct Current {
     waiting: Waiting,
-    /// The handler whose lane it is from.
+    /// The handler whose lane the event comes from; `None`: the row.
     lane: Option<HandlerKey>,
     stdin: Option<Arc<[u8]>>,
-    /// Still to be run; fixed when the event's turn came.
+    /// Remaining runs; determined when the processing of the event began.
     scripts: VecDeque<Run>,
     running: Option<Run>,
-    /// Other handlers are left that cannot be run now.
+    /// Whether other handlers for the event are paused or missing.
     is_held: bool,
-    /// When the first of them is left no longer, in microseconds since 1970.
+    /// When the event expires for the first of these, in microseconds since 1970.
     expires_micros: u64,
     done: Vec<HandlerKey>,
 }
 
 impl HandlerQueue {
-    /// An empty queue of [`QUEUE_BYTES_MAX`].
+    /// Creates an empty queue with a limit of [`QUEUE_BYTES_MAX`].
     pub fn new(handlers: Vec<HandlerSettings>) -> Self {
         HandlerQueue::with_bytes_max(handlers, QUEUE_BYTES_MAX)
     }
 
-    /// An empty queue with its own bound.
+    /// Creates an empty queue with this memory limit.
     pub fn with_bytes_max(handlers: Vec<HandlerSettings>, bytes_max: usize) -> Self {
         let mut registry = Registry::default();
         registry.replace(handlers);
@@ -189,23 +191,23 @@ impl HandlerQueue {
         }
     }
 
-    /// The handlers last set, in the order of registration.
+    /// Returns the current handlers, in order of registration.
     pub fn handlers(&self) -> &[Registered] {
         self.handlers.list()
     }
 
-    /// The queries that handlers want, for the core's acks. Changed by [`Self::replace_handlers`].
+    /// Returns which queries handlers want, for the core's acks. Changed by [`Self::replace_handlers`].
     pub fn query_handlers(&self) -> QueryHandlers {
         self.handlers.query_handlers()
     }
 
-    /// A query for which no handler runs any more, each once: whoever waits for an answer of theirs
-    /// waits in vain, unless it was given. Changed by everything that takes `&mut self`.
+    /// Returns a query for which no handler will run any more, each once: from now on no handler will answer
+    /// it. Changed by everything that takes `&mut self`.
     pub fn poll_handled_query(&mut self) -> Option<(LamportTime, u32)> {
         self.handled_queries.pop_front()
     }
 
-    /// An event that has just come, with an id and a place of its own.
+    /// Wraps a new event, with a new id and position.
     fn arrived(&mut self, event: Event, taken_micros: u64, at: Moment) -> Waiting {
         let id = self.next_id(&event, at);
         self.last_local = self.next_local(at);
@@ -213,7 +215,7 @@ impl HandlerQueue {
         Waiting::new(event, id, taken_micros, self.last_position)
     }
 
-    /// An event was delivered. Logs it, as the reference does.
+    /// Takes a delivered event and logs it, as the reference does.
     pub fn push(&mut self, event: Event, at: impl Into<Moment>) {
         let at = at.into();
         log::info!(target: "agent", "Received event: {}", Described(&event));
@@ -244,7 +246,7 @@ impl HandlerQueue {
             note_handled(&mut self.handled_queries, &waiting.event);
             return self.finish(waiting.number);
         }
-        // What the journal has leaves the memory again.
+        // An event that is in the journal may leave memory again.
         if self.may_spill(&waiting) {
             return self.row.push_back(waiting);
         }
@@ -263,7 +265,7 @@ impl HandlerQueue {
         self.finish(waiting.number);
     }
 
-    /// The id that [`Self::push`] is about to give the event.
+    /// Returns the id that [`Self::push`] would give the event now.
     pub fn next_id(&self, event: &Event, at: Moment) -> Arc<str> {
         event_id(event, self.next_local(at)).into()
     }
@@ -272,11 +274,11 @@ impl HandlerQueue {
         at.unix_micros.max(self.last_local + 1)
     }
 
-    /// The next run, if none is under way. Whoever takes it owes a [`Self::handle_outcome`]; what the
-    /// journal has to say then must be written before the run is started.
+    /// Returns the next run if none is active. The caller must report its end with [`Self::handle_outcome`],
+    /// and must write the journal's pending bytes before it starts the run.
     ///
-    /// Changed by [`Self::push`], [`Self::handle_outcome`], [`Self::handle_read`],
-    /// [`Self::handle_gone`], and time: see [`Self::poll_timeout`].
+    /// Changed by [`Self::push`], [`Self::handle_outcome`], [`Self::handle_read`], [`Self::handle_gone`], and
+    /// time: see [`Self::poll_timeout`].
     pub fn poll_invocation(
         &mut self,
         local: Local<'_>,
@@ -308,8 +310,7 @@ impl HandlerQueue {
         }
     }
 
-    /// Whether it has to wait in the row: some handler is to be run for it that has not taken it into its
-    /// lane.
+    /// Returns whether the event must wait in the row, for a handler without a copy in its lane.
     fn is_wanted(&self, waiting: &Waiting) -> bool {
         let owed = self.owed(waiting);
         !owed.present.is_empty() || !owed.missing.is_empty()
@@ -319,7 +320,7 @@ impl HandlerQueue {
         self.current.as_ref().is_some_and(|c| c.running.is_some())
     }
 
-    /// The place of what is next in the row: its position, and that of the handler.
+    /// Returns the order key of the next event in the row: its position, and the index of its next handler.
     fn next_in_row(&self) -> (u64, usize) {
         if let Some(current) = &self.current {
             let index = current.scripts.front().map_or(0, |run| run.index);
@@ -336,7 +337,8 @@ impl HandlerQueue {
         (first.map_or(u64::MAX, |waiting| waiting.position), 0)
     }
 
-    /// The run ended. Logs how, and gives the answer if it was for a query and has one.
+    /// Takes the outcome of a run and logs it. Returns the answer if the event is a query and the run
+    /// succeeded with output.
     pub fn handle_outcome(&mut self, outcome: Outcome) -> Option<Answer> {
         let current = self.current.as_mut()?;
         let run = current.running.take()?;
@@ -378,7 +380,7 @@ impl HandlerQueue {
         })
     }
 
-    /// The agent stops: forgets what waits, and says how much it was. What the journal has stays there.
+    /// Drops all waiting events and logs how many, when the agent stops. Recorded events stay in the journal.
     pub fn abandon(&mut self) {
         let kept = self.journal.as_ref().map_or(0, Journal::len);
         if kept > 0 {
@@ -395,19 +397,20 @@ impl HandlerQueue {
         self.parked = Row::default();
     }
 
-    /// The node has left, and the agent is about to end: what settles runs at once.
+    /// Ends all debouncing: the node has left and the agent is about to exit.
     pub fn hurry(&mut self) {
         self.is_ending = true;
     }
 
-    /// Whether nothing runs and nothing waits but for time to pass or for handlers that are paused.
+    /// Returns whether no run is active and all waiting events need time to pass or a paused handler to
+    /// resume.
     ///
-    /// To be asked after [`Self::poll_invocation`] gave nothing.
+    /// Valid only after [`Self::poll_invocation`] has returned `None`.
     pub fn is_idle(&self) -> bool {
         self.current.is_none() && self.row.is_empty()
     }
 
-    /// Events that wait, on the disk or in memory, not counting the one being handled.
+    /// Returns the number of waiting events, in memory and on disk, without the one being processed.
     pub fn len(&self) -> usize {
         let stored = self.journal.as_ref().map_or(0, Journal::stored_len);
         let lanes = self.handlers.list().iter().map(|r| r.lane.iter().count());
@@ -415,28 +418,29 @@ impl HandlerQueue {
         self.row.events().count() + others + lanes.sum::<usize>()
     }
 
-    /// Whether no event waits; one may still be being handled.
+    /// Returns whether no event waits; one may still be being processed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes that the waiting events take in memory, by a rough measure.
+    /// Returns the approximate memory taken by waiting events.
     pub fn bytes(&self) -> usize {
         self.row.bytes()
     }
 
-    /// The script that runs.
+    /// Returns the active run's script.
     pub fn running(&self) -> Option<&[u8]> {
         let running = self.current.as_ref()?.running.as_ref()?;
         Some(&running.script)
     }
 
-    /// Figures for `info`.
+    /// Returns the counters for `info`.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// Takes the next event that somebody wants; `None` if there is none, or if it has to be read.
+    /// Starts to process the next event of the row; `None` if there is none, or if it must be read from disk
+    /// first.
     fn begin_next(&mut self, at: Moment) -> Option<()> {
         self.look_at_parked(at);
         let Some(mut waiting) = self.row.pop_front() else {

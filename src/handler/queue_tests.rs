@@ -88,7 +88,7 @@ fn the_script_that_runs_is_known() {
     }
 }
 
-/// Runs all there is: script, event, and what it is about.
+/// Completes all runs; returns script, event type and subject of each.
 fn run_all(queue: &mut HandlerQueue) -> Vec<String> {
     let mut ran = Vec::new();
     while let Some(run) = next(queue) {
@@ -134,7 +134,7 @@ fn a_filter_that_matches_in_several_parts_runs_once() {
     };
     assert_eq!(runs_of(&["user,user:x=C"]), (1, vec![1]));
     assert_eq!(runs_of(&["query,*,user,user:x=C"]), (1, vec![1]));
-    // Two handlers with the same words are two handlers.
+    // Two handlers with the same text are two handlers.
     assert_eq!(runs_of(&["user=C", "user:x=C"]), (2, vec![1, 1]));
     assert_eq!(runs_of(&["user,user:x=C"; 2]), (2, vec![1, 1]));
     let mut queue = HandlerQueue::new(handlers(&["user,user:y=C"]));
@@ -176,7 +176,7 @@ fn a_query_is_answered_by_status_zero_with_output() {
         (counters.runs, counters.failures, counters.timeouts),
         (6, 4, 1)
     );
-    // An outcome that nobody waits for changes nothing.
+    // An outcome without an active run changes nothing.
     assert_eq!(queue.handle_outcome(ended(End::Exited(0), b"x")), None);
     assert_eq!(queue.counters().runs, 6);
 }
@@ -191,7 +191,7 @@ fn the_core_learns_which_queries_handlers_want_and_when_they_are_through() {
         let queue = HandlerQueue::new(handlers(&specs));
         assert_eq!(queue.query_handlers().all, all, "{specs:?}");
     }
-    // Run, not wanted, and a user event, which is none.
+    // A query that a handler runs for, one that no handler wants, and a user event, which does not count.
     queue.push(user("load"), NOW);
     queue.push(query("load"), NOW);
     queue.push(query("other"), NOW);
@@ -207,7 +207,7 @@ fn the_core_learns_which_queries_handlers_want_and_when_they_are_through() {
         assert_eq!(queue.poll_handled_query(), Some((LamportTime(3), 44)));
     }
     assert_eq!(queue.poll_handled_query(), None);
-    // No room.
+    // The queue is full.
     let mut full = HandlerQueue::with_bytes_max(handlers(&["query=A"]), 0);
     full.push(query("load"), NOW);
     assert_eq!(full.poll_handled_query(), Some((LamportTime(3), 44)));
@@ -262,7 +262,7 @@ fn ten_thousand_small_events_fit_several_times_over() {
     assert!(queue.row.capacity() <= 2 * row::IDLE_CAPACITY);
 }
 
-/// A queue with room for `count` user events of one letter, and a run under way.
+/// Returns a queue with room for `count` user events with one-letter names, and one active run.
 fn small(list: &[&str], count: usize) -> HandlerQueue {
     let mut queue = HandlerQueue::new(handlers(list));
     queue.push(user("0"), NOW);
@@ -301,7 +301,7 @@ fn drops_are_told_at_once_then_at_intervals() {
     assert_eq!(log.untold, 0);
 }
 
-/// Runs, failures, timeouts, drops, last and longest milliseconds of each handler.
+/// Returns runs, failures, timeouts, drops, and last and longest duration in ms, of each handler.
 fn tallies(queue: &HandlerQueue) -> Vec<[u128; 6]> {
     let tally = |r: &Registered| {
         let t = r.tally;
@@ -345,7 +345,7 @@ fn each_handler_has_figures_of_its_own() {
         tallies(&queue),
         [[2, 1, 1, 2, 9, 9], [1, 1, 0, 2, 2, 2], [0; 6]]
     );
-    // An event that no environment can hold is lost to its handlers, each in its turn.
+    // An event whose name contains NUL is dropped for each of its handlers.
     queue.push(user("\0"), NOW);
     assert!(next(&mut queue).is_none());
     assert_eq!(drops(&queue), [3, 2, 0]);
@@ -365,10 +365,10 @@ fn figures_outlive_a_reload_that_keeps_the_handler() {
     assert_eq!(tallies(&queue), [a, b, second]);
     queue.push(user("y"), NOW);
     next(&mut queue).unwrap();
-    // In another order, with one that is new, and one fewer of two that are the same.
+    // Another order, one new handler, and only one of two equal ones.
     queue.replace_handlers(handlers(&["user=B", "user=C", "A"]));
     assert_eq!(tallies(&queue), [b, [0; 6], a]);
-    // The runs of the event being handled are still counted, as far as there is a handler for them.
+    // Runs of the current event are still counted for handlers that still exist.
     for millis in [5, 6, 7] {
         queue.handle_outcome(took(End::Exited(0), millis));
         next(&mut queue);

@@ -1,4 +1,4 @@
-//! The handlers of an agent, and what became of the runs of each.
+//! The registered handlers of an agent, and statistics of the runs of each.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -12,64 +12,63 @@ use crate::ordered::OrderedMap;
 use crate::serf::{Event, QueryHandlers, event_hash};
 use crate::time::{Duration, Instant};
 
-/// What became of one handler's runs since it was registered; a reload that keeps it keeps this.
+/// Statistics of one handler's runs since it was registered. A reload that keeps the handler keeps them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Runs that ended, however.
+    /// Completed runs, successful or not.
     pub runs: u64,
-    /// Of these, ended by anything but exit status 0.
+    /// Completed runs that failed: any end but exit status 0.
     pub failures: u64,
-    /// Of these, ended by the time limit.
+    /// Completed runs that the time limit ended.
     pub timeouts: u64,
-    /// Events that it was not run for: there was no room for them, or no environment could hold them.
+    /// Events dropped for this handler: the queue was full, or its environment could not hold them.
     pub drops: u64,
-    /// How long the last run took.
+    /// Duration of the last run.
     pub last: Duration,
-    /// How long the longest run took.
+    /// Duration of the longest run.
     pub longest: Duration,
 }
 
-/// One handler.
+/// A registered handler.
 #[derive(Debug)]
 pub struct Registered {
-    /// Never used twice.
+    /// Number of the handler, never used twice.
     pub(super) id: u64,
-    /// The number of the first of those that it has taken the place of, or its own.
+    /// Number of the first handler in the chain of edits that led to this one; its own if there was none.
     pub(super) since: u64,
-    /// What it is called in the journal: the same as long as its name is, if it was given one, or else
-    /// its filter and script.
+    /// Its key in the journal: a hash of its configured name, or else of its filter and script.
     pub key: HandlerKey,
-    /// What operators call it.
+    /// Name shown to operators.
     pub name: String,
-    /// Its runs are held back.
+    /// Whether the operator has paused it: no runs begin.
     pub is_paused: bool,
-    /// What it is.
+    /// Its settings.
     pub settings: Arc<HandlerSettings>,
-    /// What became of its runs.
+    /// Statistics of its runs.
     pub tally: Tally,
-    /// What waits for it alone.
+    /// Events that wait for this handler alone.
     pub(super) lane: Lane,
 }
 
 impl Registered {
-    /// Whether it wants the event.
+    /// Returns whether one of its filters matches the event.
     pub fn wants(&self, event: &Event) -> bool {
         self.settings.on.iter().any(|filter| filter.matches(event))
     }
 
-    /// Its filter as it would stand in front of a script.
+    /// Returns its filter as it would be written in front of a script.
     pub fn filter(&self) -> Vec<u8> {
         self.settings.filter()
     }
 
-    /// Filter and script, as an operator would write them.
+    /// Returns `FILTER=SCRIPT`, as an operator would write it.
     pub(super) fn text(&self) -> Vec<u8> {
         [&self.filter()[..], b"=", &self.settings.action.text()[..]].concat()
     }
 
-    /// Whether it comes in the place of a missing handler with that key and [`Self::text`]: it was made of
-    /// it by a change of the filter or of the script. One that had a name is another handler without it,
-    /// unless nothing else has changed.
+    /// Returns whether this handler replaces a missing one with that key and [`Self::text`], because an edit
+    /// changed its filter or its script. If the old one had a configured name and this one has not, it counts
+    /// as another handler unless nothing else has changed.
     pub(super) fn succeeds(&self, key: HandlerKey, text: &[u8]) -> bool {
         let end = text.iter().position(|&byte| byte == b'=');
         let (filter, script) = text.split_at(end.unwrap_or(text.len()));
@@ -82,7 +81,7 @@ impl Registered {
         }
     }
 
-    /// When time changes something in its lane.
+    /// Returns when something in its lane becomes due.
     pub(super) fn lane_timeout(&self) -> Option<Instant> {
         self.lane.poll_timeout(&self.settings)
     }
@@ -96,46 +95,46 @@ impl Registered {
     }
 }
 
-/// Takes the first of them out that `is_it`.
+/// Removes and returns the first handler for which `is_it` returns true.
 fn take(list: &mut Vec<Registered>, is_it: &dyn Fn(&Registered) -> bool) -> Option<Registered> {
     let at = list.iter().position(is_it);
     at.map(|at| list.remove(at))
 }
 
-/// All handlers, in the order of registration.
+/// All handlers, in order of registration.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     list: Vec<Registered>,
     next_id: u64,
-    /// Some handler asks for members' tags.
+    /// Whether some handler selects by members' tags.
     pub(super) want_tags: bool,
-    /// Some handler has departures held back.
+    /// Whether some handler has a hold time for departures.
     pub(super) hold_departures: bool,
-    /// Some handler asks for syncs.
+    /// Whether some handler has the filter `sync`.
     pub(super) want_sync: bool,
-    /// The names of handlers that were paused and are gone, with what they had as [`Registered::since`].
+    /// Names of handlers that were paused and then removed, with their [`Registered::since`].
     paused_gone: OrderedMap<String, u64>,
-    /// Until a lane may have changed.
+    /// Cached summary of the lanes; cleared whenever a lane may change.
     lanes: Cell<Option<Lanes>>,
 }
 
-/// What waits in all lanes together.
+/// Summary of what waits in all lanes together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lanes {
-    /// What it takes in memory.
+    /// Memory taken, in bytes.
     pub(super) bytes: usize,
-    /// The first that may be run: its position, and the place of its handler.
+    /// Position of the first event that may run, and the index of its handler.
     pub(super) first: Option<(u64, usize)>,
-    /// When time changes something.
+    /// Earliest time at which something in a lane becomes due.
     pub(super) timeout: Option<Instant>,
 }
 
 impl Registry {
-    /// Takes a new list. Each handler that was in the old one, too, keeps its number and its tally, and
-    /// so does one with the same key whose settings have changed. One that has only its name in common with
-    /// an old one keeps the tally. A handler that is paused remains so, even if it is gone for a time.
+    /// Replaces the list of handlers. A handler that was in the old list keeps its number and its statistics;
+    /// so does one with the same key whose settings have changed. A handler that shares only the name with an
+    /// old one keeps the statistics. A paused handler stays paused, even if it is missing for a time.
     ///
-    /// Returns those that are gone, and the places of those that are new or have changed.
+    /// Returns the removed handlers, and the indices of new and changed ones.
     pub(super) fn replace(
         &mut self,
         handlers: Vec<HandlerSettings>,
@@ -184,8 +183,8 @@ impl Registry {
         (old, changed)
     }
 
-    /// What those with higher numbers than `last_id` have of handlers that are gone: the place of one that
-    /// was edited, and the tally of one of the same name.
+    /// Lets handlers with numbers above `last_id` inherit from removed ones: edited and equally named
+    /// handlers take over `since`, and the latter the statistics.
     fn follow(&mut self, gone: &[Registered], last_id: u64) {
         let paused = gone.iter().filter(|r| r.is_paused);
         self.paused_gone
@@ -207,7 +206,7 @@ impl Registry {
         }
     }
 
-    /// The same handler a second time has a key of its own.
+    /// Returns the key for a handler; a second one with the same text gets another key.
     fn free_key(&self, settings: &HandlerSettings) -> HandlerKey {
         if let Some(name) = &settings.name {
             return event_hash(b"name", name.as_bytes());
@@ -225,7 +224,7 @@ impl Registry {
         event_hash(&filter, &text)
     }
 
-    /// The number of the newest handler there has been.
+    /// Returns the highest number given to a handler so far.
     pub(super) fn last_id(&self) -> u64 {
         self.next_id
     }
@@ -238,7 +237,7 @@ impl Registry {
         self.list.iter().position(|r| r.name == name)
     }
 
-    /// The name of the handler with that number; it may be gone by now.
+    /// Returns the name of the handler with that number; empty if it was removed.
     pub(super) fn name_of(&self, id: u64) -> &str {
         let found = self.list.iter().find(|r| r.id == id);
         found.map_or("", |r| r.name.as_str())
@@ -248,7 +247,8 @@ impl Registry {
         self.list.iter().any(|r| r.id == id && r.is_once())
     }
 
-    /// Tells whether there is one of that name, or was when it was paused.
+    /// Pauses or resumes the handler of that name. Returns whether there is one, or was one when it was
+    /// paused.
     pub(super) fn set_paused(&mut self, name: &str, is_paused: bool) -> bool {
         self.lanes.take();
         match self.list.iter_mut().find(|r| r.name == name) {
@@ -269,14 +269,14 @@ impl Registry {
         self.list.get_mut(index)
     }
 
-    /// Gives up what is not kept of all that waits in lanes.
+    /// Removes the events for which `is_kept` returns false from all lanes, and returns them.
     pub(super) fn retain_in_lanes(&mut self, is_kept: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
         self.lanes.take();
         let lanes = self.list.iter_mut();
         lanes.flat_map(|r| r.lane.retain(&is_kept)).collect()
     }
 
-    /// What waits in lanes; looks at each only if one may have changed.
+    /// Returns the summary of the lanes; recomputes it only if a lane may have changed.
     pub(super) fn lanes(&self) -> Lanes {
         let known = self.lanes.get();
         debug_assert!(known.is_none_or(|known| known == self.look_at_lanes()));
@@ -306,7 +306,7 @@ impl Registry {
         &self.list
     }
 
-    /// Those that want the event.
+    /// Returns the handlers that want the event.
     pub(super) fn matching<'a>(
         &'a self,
         event: &'a Event,
@@ -314,7 +314,7 @@ impl Registry {
         self.list.iter().filter(|r| r.wants(event))
     }
 
-    /// The queries that some of them want.
+    /// Returns which queries some handler wants.
     pub(super) fn query_handlers(&self) -> QueryHandlers {
         let mut wanted = QueryHandlers::default();
         for filter in self.list.iter().flat_map(|r| &r.settings.on) {
@@ -330,7 +330,7 @@ impl Registry {
         wanted
     }
 
-    /// A run ended. The handler may be gone by now.
+    /// Counts a completed run of the handler with that number, if it still exists.
     pub(super) fn count_run(&mut self, id: u64, outcome: &Outcome) {
         let Some(registered) = self.list.iter_mut().find(|r| r.id == id) else {
             return;
@@ -345,7 +345,7 @@ impl Registry {
         tally.longest = tally.longest.max(outcome.duration);
     }
 
-    /// No run will be for this event; of one handler, or of all that it is for.
+    /// Counts a dropped event, for one handler or, without `id`, for all that want it.
     pub(super) fn count_drop(&mut self, event: &Event, id: Option<u64>) {
         let ids: Vec<u64> = match id {
             Some(id) => vec![id],

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::filter::{EventFilter, FILTERS_ALLOWED};
 use crate::wire::name::Escaped;
 
-/// A handler that cannot be registered. Two lines: the reference's words, then what to do.
+/// A handler that cannot be registered. The text has two lines: the reference's message, then the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidEventScript {
     token: Vec<u8>,
@@ -16,20 +16,20 @@ pub struct InvalidEventScript {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Problem {
-    /// The token is no filter.
+    /// The token is not a filter.
     Filter,
-    /// No argument of a process can hold a NUL byte.
+    /// The script has a NUL byte, which no argument of a process can hold.
     Nul,
 }
 
-/// The filters of a handler, and its script.
+/// Splits a handler into its filters and its script.
 ///
-/// What stands before the first `=` is taken as a filter if it looks like one (see
-/// `looks_like_filter`) and must be valid then. Otherwise the whole string is a script for every
-/// event, so that `curl -d a=b …` needs no `*=` in front.
+/// The text before the first `=` is taken as a filter if it looks like one (see `looks_like_filter`), and
+/// must then be valid. Otherwise the whole string is a script for every event, so that `curl -d a=b …` needs
+/// no `*=` in front.
 ///
 /// # Errors
-/// If what looks like a filter is none, or the script holds a NUL byte.
+/// If text that looks like a filter is not valid, or the script has a NUL byte.
 pub(super) fn split(handler: &[u8]) -> Result<(Vec<EventFilter>, Arc<[u8]>), InvalidEventScript> {
     let equals = handler.iter().position(|&byte| byte == b'=');
     let (filter, script) = match equals.map(|at| handler.split_at(at)) {
@@ -52,11 +52,11 @@ pub(super) fn split(handler: &[u8]) -> Result<(Vec<EventFilter>, Arc<[u8]>), Inv
     Ok((filters, script.into()))
 }
 
-/// Whether what stands before the first `=` was meant as a filter: each comma-separated part, blanks
-/// at its ends aside, is empty, `*`, or one word, the latter two with or without `:NAME`.
+/// Returns whether the text before the first `=` was meant as a filter: each comma-separated part, without
+/// leading and trailing blanks, is empty, `*`, or one word; the latter two may have `:NAME` behind them.
 ///
-/// This takes in everything that the reference accepts, and the likely slips (`member-foo`,
-/// `member-join, member-leave`, `FOO`), which it refuses and which must not silently become scripts.
+/// This covers everything that the reference accepts, and likely typing errors (`member-foo`, `member-join,
+/// member-leave`, `FOO`), which it refuses and which must not silently become scripts.
 fn looks_like_filter(text: &[u8]) -> bool {
     text.split(|&byte| byte == b',').all(|part| {
         let part = trim_blanks(part);
@@ -65,7 +65,7 @@ fn looks_like_filter(text: &[u8]) -> bool {
             None => (part, false),
         };
         if head.is_empty() {
-            // `: ${X:=1}` is the shell's null command, not a nameless filter.
+            // `: ${X:=1}` is the shell's null command, not a filter without a type.
             return !named;
         }
         head == b"*" || head.iter().all(|&byte| is_word_byte(byte))
@@ -112,7 +112,7 @@ impl std::error::Error for InvalidEventScript {}
 mod tests {
     use super::*;
 
-    /// `filter|filter -> script`, or the first line of the error.
+    /// Returns `filter|filter -> script`, or the first line of the error.
     fn parsed(handler: &str) -> String {
         let (filters, script) = match split(handler.as_bytes()) {
             Ok(parts) => parts,

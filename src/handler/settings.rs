@@ -1,7 +1,7 @@
-//! A handler as it is configured: what is run, for which events, and how.
+//! Settings of a handler: what to run, for which events, and how.
 //!
-//! [`KEYS`] is the one table of settings. Objects in configuration files and header lines of files are
-//! read by it, and the manual page is held to it by a test.
+//! [`KEYS`] is the only table of settings. Objects in configuration files and header lines are parsed with
+//! it, and a test compares the manual page with it.
 
 mod read;
 
@@ -18,20 +18,20 @@ use crate::wire::name::Escaped;
 
 pub use read::{InvalidSetting, header_pairs};
 
-/// The longest wait between two runs after exit status 75.
+/// Longest delay between two runs after exit status 75.
 pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(600);
 
-/// What is run.
+/// Script or program of a handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Shell text; may be empty.
+    /// Shell script; may be empty.
     Run(Arc<[u8]>),
-    /// A program and its arguments; never empty, no NUL in it.
+    /// Program and its arguments; never empty, contains no NUL.
     Exec(Arc<[Vec<u8>]>),
 }
 
 impl Action {
-    /// As log lines and lists show it.
+    /// Returns the text for log lines and lists.
     pub fn text(&self) -> Arc<[u8]> {
         match self {
             Action::Run(script) => Arc::clone(script),
@@ -39,7 +39,7 @@ impl Action {
         }
     }
 
-    /// What a handler without a name is called: the base name of the first word.
+    /// Returns the default name of a handler: the base name of the first word.
     pub fn base_name(&self) -> String {
         let word = match self {
             Action::Run(script) => {
@@ -56,84 +56,84 @@ impl Action {
     }
 }
 
-/// What a handler reads on standard input.
+/// Format of a handler's standard input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Input {
-    /// A line for each member, or the payload.
+    /// One line per member, or the payload.
     #[default]
     Lines,
     /// One JSON object.
     Json,
 }
 
-/// How often a run is repeated after exit status 75.
+/// Retries after exit status 75.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// Further runs, at most.
+    /// Maximum number of retries.
     pub times: u32,
-    /// Before the first of them; doubled each time, up to [`RETRY_WAIT_MAX`].
+    /// Delay before the first retry; doubles each time, up to [`RETRY_WAIT_MAX`].
     pub wait: Duration,
 }
 
-/// What the journal does for a handler's runs.
+/// How the journal treats a handler's runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// They outlive the agent; one that it did not see the end of is repeated once.
+    /// Pending runs survive a restart of the agent; a run whose end the agent did not see is repeated once.
     #[default]
     Full,
-    /// They outlive the agent; one that has begun counts as done.
+    /// Pending runs survive a restart of the agent; a run that has begun counts as done.
     Once,
-    /// They do not outlive the agent.
+    /// Runs are not recorded and do not survive a restart.
     Off,
 }
 
-/// A handler's settings. What is not said is as in a handler that is given as a string.
+/// Settings of a handler. Defaults are those of a handler configured as a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlerSettings {
-    /// What is run.
+    /// What to run.
     pub action: Action,
-    /// For which events; never empty.
+    /// Events to run for; never empty.
     pub on: Vec<EventFilter>,
-    /// What the operator calls it.
+    /// Name given by the operator.
     pub name: Option<String>,
-    /// What members' tags must match. This and the next two are about the members of an event.
+    /// Patterns for members' tags. These and the next two select the members of an event.
     pub tags: OrderedMap<Vec<u8>, Pattern>,
-    /// What their names must match.
+    /// Pattern for members' names.
     pub node: Option<Pattern>,
-    /// What their status must match.
+    /// Pattern for members' status.
     pub status: Option<Pattern>,
-    /// What this node's own tags must match when a run is due.
+    /// Patterns for this node's own tags, checked when a run is due.
     pub self_tags: OrderedMap<Vec<u8>, Pattern>,
-    /// What it reads.
+    /// Format of standard input.
     pub input: Input,
-    /// Ends a run that lasts longer, zero never; `None`: as the agent has it.
+    /// Time limit of a run, zero for none; `None`: the agent's default.
     pub timeout: Option<Duration>,
-    /// How long output may stay open after the end; `None`: as the agent has it.
+    /// How long output may stay open after the process has ended; `None`: the agent's default.
     pub grace: Option<Duration>,
-    /// How long a member must be gone before its departure is handed over.
+    /// How long a member must be gone before the handler runs for its departure.
     pub hold: Duration,
-    /// How long nothing must have come before a run.
+    /// Debounce: how long no further event must have come before a run.
     pub settle: Duration,
-    /// Of the events that wait, only the newest of each kind. `settle` implies it.
+    /// Whether only the newest waiting event of each kind is kept. `settle` implies it.
     pub latest: bool,
-    /// Whether a run is repeated after exit status 75.
+    /// Retries after exit status 75, if any.
     pub retry: Option<Retry>,
-    /// As whom it runs; `None`: as the agent.
+    /// User to run as; `None`: the agent's user.
     pub user: Option<String>,
-    /// With which group; `None`: the user's.
+    /// Group to run with; `None`: the user's group.
     pub group: Option<String>,
-    /// Where it runs; `None`: where the agent does.
+    /// Working directory; `None`: the agent's.
     pub directory: Option<Vec<u8>>,
-    /// Further variables.
+    /// Additional environment variables.
     pub environment: OrderedMap<Vec<u8>, Vec<u8>>,
-    /// What has waited longer is dropped.
+    /// Events that have waited longer are dropped.
     pub max_age: Option<Duration>,
-    /// What the journal does for it.
+    /// How the journal treats its runs.
     pub journal: Durability,
 }
 
 impl HandlerSettings {
-    /// Every event but `sync`, and nothing else said.
+    /// Default settings: every event but `sync`.
     pub fn new(action: Action) -> Self {
         HandlerSettings {
             action,
@@ -159,10 +159,10 @@ impl HandlerSettings {
         }
     }
 
-    /// Reads a handler that is given as a string: `[FILTER=]SCRIPT`.
+    /// Parses a handler configured as a string: `[FILTER=]SCRIPT`.
     ///
     /// # Errors
-    /// If what looks like a filter is none, or the script holds a NUL byte.
+    /// If text that looks like a filter is not valid, or the script has a NUL byte.
     pub fn from_text(handler: &[u8]) -> Result<Self, InvalidEventScript> {
         let (on, script) = split(handler)?;
         Ok(HandlerSettings {
@@ -171,18 +171,19 @@ impl HandlerSettings {
         })
     }
 
-    /// Reads an object of a configuration file.
+    /// Parses an object of a configuration file.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// If a setting is invalid; lists all that are.
     pub fn from_object(object: &Map<String, Value>) -> Result<Self, Vec<InvalidSetting>> {
         read::object(object)
     }
 
-    /// Reads the pairs of header lines, as [`header_pairs`] gives them, of a file that is run by `action`.
+    /// Builds a handler's settings from `pairs`, the settings in the header lines of a file (see
+    /// [`header_pairs`]); `action` runs the file.
     ///
     /// # Errors
-    /// All that is wrong with them.
+    /// If a setting is invalid; lists all that are.
     pub fn from_header(
         action: Action,
         pairs: &[(String, String)],
@@ -190,27 +191,27 @@ impl HandlerSettings {
         read::header(action, pairs)
     }
 
-    /// The filter as it would stand in front of a script.
+    /// Returns the filter as it would be written in front of a script.
     pub fn filter(&self) -> Vec<u8> {
         let words: Vec<_> = self.on.iter().map(EventFilter::as_given).collect();
         words.join(&b',')
     }
 
-    /// Whether it is told how things are, instead of what has happened to members.
+    /// Returns whether runs report the current state of the members instead of single changes.
     pub fn is_told_the_state(&self) -> bool {
         self.is_latest() && self.on.contains(&EventFilter::Sync)
     }
 
-    /// Whether the events that wait are merged.
+    /// Returns whether waiting events are merged.
     pub fn is_latest(&self) -> bool {
         self.latest || !self.settle.is_zero()
     }
 }
 
-/// Where a key may stand.
+/// Where a key is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In objects alone.
+    /// Only in objects.
     Object,
     /// In objects and in header lines.
     Anywhere,
@@ -222,18 +223,18 @@ pub enum Place {
 pub enum Kind {
     Text,
     TextList,
-    /// Text by name; in a header line `KEY.NAME=TEXT`.
+    /// Map from names to strings; in a header line `KEY.NAME=TEXT`.
     TextMap,
     Duration,
     Switch,
-    /// `times` and `wait`; in a header line `KEY.times=` and `KEY.wait=`.
+    /// Object with `times` and `wait`; in a header line `KEY.times=` and `KEY.wait=`.
     Retry,
-    /// A switch, or `once`.
+    /// A boolean, or `once`.
     Journal,
 }
 
 impl Kind {
-    /// As the manual page names it.
+    /// Returns the type's name in the manual page.
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Text => "string",
@@ -254,7 +255,7 @@ pub struct Key {
     pub name: &'static str,
     /// The type of its value.
     pub kind: Kind,
-    /// Where it may stand.
+    /// Where it is allowed.
     pub place: Place,
     set: fn(&mut HandlerSettings, &Value) -> Result<(), String>,
 }
@@ -305,11 +306,11 @@ pub const KEYS: &[Key] = &[
     key("where", Kind::TextMap, |s, v| read::patterns(v).map(|v| s.tags = v)),
 ];
 
-/// Gives every handler without a name one that is not taken: the base name of its first word, with `-2`
-/// and so on if need be.
+/// Returns a name for each handler. Those without one get the base name of their first word, with `-2` and so
+/// on if it is taken.
 ///
 /// # Errors
-/// The places of two handlers that were given the same name.
+/// If two handlers were given the same name; returns their indices.
 pub fn name_all(handlers: &[HandlerSettings]) -> Result<Vec<String>, (usize, usize)> {
     let mut names: OrderedMap<String, usize> = OrderedMap::new();
     for (at, handler) in handlers.iter().enumerate() {

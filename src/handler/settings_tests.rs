@@ -72,7 +72,7 @@ fn what_is_not_said_is_as_in_a_string() {
     }
 }
 
-/// A further setting, and what is said of it.
+/// An additional setting, and the beginning of its error.
 #[rustfmt::skip]
 const WRONG: &[(&str, &str)] = &[
     (r#""nope": 1"#, "key 'nope': unknown; the keys are directory, env"),

@@ -1,26 +1,26 @@
-//! When handlers that ask for the state of the cluster are told it after the start.
+//! When handlers for `sync` first run after the agent's start.
 
 use crate::time::{Duration, Instant};
 
-/// How long a start waits for the rest of the cluster.
+/// How long the first `sync` waits for other members after a start that joins a cluster.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// The first runs with the state of the cluster.
+/// State of the first `sync` runs after the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartSync {
-    /// Others are awaited. With a time: handlers are told at that time, whether there are others or not.
+    /// No other member was seen yet. With a time: `sync` is due then, even if no other member is found.
     Waiting(Option<Instant>),
-    /// The handlers were told of the others.
+    /// `sync` has run with other members in the list.
     Over,
 }
 
 impl StartSync {
-    /// A start at `now`. `is_joining`: there is somebody to look for.
+    /// Creates the state of a start at `now`. `is_joining`: the agent is looking for other members.
     pub fn new(is_joining: bool, now: Instant) -> Self {
         StartSync::Waiting(Some(if is_joining { now + WAIT } else { now }))
     }
 
-    /// Whether the handlers are to be told now; `has_found`: others are there.
+    /// Returns whether `sync` handlers must run now; `has_found` returns whether there are other members.
     pub fn poll(&mut self, has_found: impl FnOnce() -> bool, now: Instant) -> bool {
         let StartSync::Waiting(until) = *self else {
             return false;
@@ -35,7 +35,7 @@ impl StartSync {
         has_found || is_due
     }
 
-    /// When [`Self::poll`] has something to say whatever happens.
+    /// Returns when [`Self::poll`] will return `true` even without other members.
     pub const fn poll_timeout(&self) -> Option<Instant> {
         match self {
             StartSync::Waiting(until) => *until,
@@ -59,7 +59,7 @@ mod tests {
             assert_eq!(start.poll_timeout(), None);
             told
         };
-        // Nobody to look for: at once, and again when others come.
+        // Without a join: at once, and again when other members appear.
         assert_eq!(polled(false, u64::MAX), [0]);
         assert_eq!(polled(false, 7_000), [0, 7_000]);
         assert_eq!(polled(true, 3_000), [3_000]);

@@ -1,4 +1,4 @@
-//! Where records go: batches of bytes for the segments, and marks that have to be said again.
+//! Assigns records to segments, batches their bytes, and keeps marks that a failed write has lost.
 
 use super::record::{HandlerKey, Record};
 use super::{
@@ -25,7 +25,7 @@ impl Journal {
         }
     }
 
-    /// Records something about an event that is recorded itself.
+    /// Appends a record about an event; does nothing if the event itself is not recorded.
     pub(super) fn mark(&mut self, number: u64, record: Record) {
         if !self.live.contains(number) {
             return;
@@ -36,7 +36,7 @@ impl Journal {
         self.append(record);
     }
 
-    /// Only what keeps a handler from being run again without need is worth saying late.
+    /// Queues a mark for writing later. Only marks that prevent needless repeated runs are kept.
     pub(super) fn owe(&mut self, mark: Record) {
         let has_room = self.owed.len() < OWED_MAX;
         match (self.owed.back_mut(), mark) {
@@ -53,7 +53,7 @@ impl Journal {
 
     pub(super) fn append(&mut self, record: Record) {
         let mut bytes = Vec::new();
-        // Encoded first without a place, to learn its length: most records are small.
+        // Encoded once without an offset to learn its length: most records are small.
         record.encode(0, 0, &mut bytes);
         let (id, offset) = self.place(bytes.len() as u64);
         bytes.clear();
@@ -89,7 +89,7 @@ impl Journal {
         }
     }
 
-    /// Where a record of so many bytes goes; begins a segment if the last one has no room.
+    /// Returns the position for a record of `bytes` bytes; begins a segment if the last one has no room.
     pub(super) fn place(&mut self, bytes: u64) -> (SegmentId, u64) {
         if let Some(last) = self.segments.back().filter(|_| self.is_open) {
             if last.bytes + bytes <= SEGMENT_BYTES_MAX {
@@ -119,7 +119,7 @@ impl Journal {
             let next = self.segments.get(1).map(|next| next.first);
             let is_needed = match next {
                 Some(next) => lowest.is_some_and(|lowest| lowest < next),
-                // The last one stays as long as it is written to.
+                // The last segment stays as long as it is open.
                 None => lowest.is_some() || self.is_open,
             };
             if is_needed {

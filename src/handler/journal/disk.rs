@@ -1,4 +1,4 @@
-//! The files of a journal in memory, for tests.
+//! In-memory files of a journal, for tests.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ pub(in crate::handler) struct Disk {
 }
 
 impl Disk {
-    /// Writes all that there is to write, unless the disk is full.
+    /// Performs all pending writes, unless the disk is full.
     pub(in crate::handler) fn flush(&mut self, journal: &mut Journal) {
         while let Some(write) = journal.poll_write() {
             assert!(write.bytes.len() <= TURN_BYTES_MAX);
@@ -31,7 +31,7 @@ impl Disk {
         }
     }
 
-    /// What the next life finds.
+    /// Recovers the journal as an agent's next start would.
     pub(in crate::handler) fn recover(&self) -> (Journal, Recovered) {
         let mut recovery = Recovery::default();
         for (id, bytes) in &self.files {

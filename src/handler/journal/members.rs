@@ -1,4 +1,4 @@
-//! Members in records.
+//! Encodes and decodes lists of members in records.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -6,12 +6,12 @@ use crate::serf::config::PROTOCOL_MAX;
 use crate::serf::{Member, MemberEvent, MemberEventKind, MemberStatus, Tags};
 use crate::wire::{NodeName, VersionVector};
 
-/// Members of one record, at most: with the longest names and tags they fit.
+/// Limit for the members of one record: with the longest names and tags, these still fit.
 pub const RECORDED_MEMBERS_MAX: usize = 64;
 
 const FIXED_BYTES: usize = 16 + 2 + 1 + 6;
 
-/// Each member: two texts, each with its length in two bytes, and what has a fixed length.
+/// Encodes each member as two texts (name, tags), each with a two-byte length, and fields of fixed length.
 pub(super) fn encode(members: &[Member]) -> Vec<u8> {
     let mut output = Vec::new();
     for member in members {

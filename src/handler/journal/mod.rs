@@ -1,14 +1,14 @@
-//! The journal: user events that handlers are still to be run for, so that they outlive the agent, and
-//! members' events that are held back for a handler.
+//! The journal: user events whose handlers have not run yet, so that they survive the agent's process, and
+//! member events that are held back for a handler.
 //!
-//! Pure: it decides what bytes are appended to which segment, which segment is not needed any more and
-//! which bytes are to be read; the agent has the files.
+//! Pure: it decides which bytes to append to which segment, which segments to remove and which bytes to read;
+//! the agent does the file I/O.
 //!
-//! A journal is a row of segments that are only ever appended to. Its records say that an event was
-//! taken in, that a handler has begun with it or is done with it, and that all are. Events have rising
-//! numbers. What waits is a set of numbers, so that an event on the disk takes a bit of memory; the
-//! oldest segment goes when no number in it waits. A later one cannot go before, because what it says
-//! to be finished may be in an older one.
+//! A journal is a sequence of append-only segments. Its records say that an event was accepted, that a
+//! handler has begun or finished with it, and that all have finished. Event numbers increase. Pending events
+//! are a set of numbers, so an event that is only on disk takes one bit of memory. The oldest segment is
+//! removed when none of its events is pending. Later segments must not be removed before it, because they may
+//! record that events of an older one are finished.
 
 mod append;
 mod members;
@@ -30,28 +30,28 @@ use crate::serf::Event;
 pub(super) use numbers::Numbers;
 use record::{RECORD_BYTES_MAX, RECORDED_HANDLERS_MAX, TEXT_BYTES_MAX};
 
-/// Bytes of a segment, at most.
+/// Size limit of a segment.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 20;
-/// Bytes that are written, or read, in one turn of the loop, at most.
+/// Limit for the bytes that are written, or read, in one turn of the loop.
 pub const TURN_BYTES_MAX: usize = 64 << 10;
-/// Bytes of all segments unless the operator says otherwise.
+/// Default limit for all segments together.
 pub const SIZE_LIMIT_BYTES: u64 = 64 << 20;
-/// Bytes that wait to be written, at most: the events of one state exchange, which come all at once.
+/// Limit for bytes that wait to be written: the events of one state exchange, which arrive all at once.
 const UNWRITTEN_BYTES_MAX: usize = 4 << 20;
-/// What is kept free for each event's later records: begun, process, done, finished.
+/// Room reserved per event for its later records: begun, process, done, finished.
 const LATER_BYTES: u64 = 256;
-/// Marks that could not be written and are to be written later. They follow each other and merge.
+/// Limit for marks that could not be written and are kept for later; consecutive ones merge.
 const OWED_MAX: usize = 4096;
-/// Segments of a journal in which an old event that nobody runs is written anew, so that those before
-/// it can go.
+/// Limit for the segments of a journal. Beyond it, old pending events that no handler is running are recorded
+/// again, so that the oldest segment can be removed.
 const CARRY_SEGMENTS: usize = 4;
 
 /// A file of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SegmentId {
-    /// Rising, never used twice.
+    /// Increasing, never reused.
     pub number: u64,
-    /// A secret that the checksums of its records cover.
+    /// Secret that the checksums of its records include.
     pub salt: u64,
 }
 
@@ -59,14 +59,14 @@ pub struct SegmentId {
 struct Segment {
     id: SegmentId,
     bytes: u64,
-    /// No event in it has a lower number.
+    /// Lower bound for the numbers of its events.
     first: u64,
 }
 
-/// What the operator decides.
+/// Settings by the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Bytes of all segments, at most; see [`SIZE_LIMIT_BYTES`].
+    /// Limit for all segments together; the default is [`SIZE_LIMIT_BYTES`].
     pub size_limit_bytes: u64,
 }
 
@@ -78,23 +78,23 @@ impl Default for Settings {
     }
 }
 
-/// What happened since the start.
+/// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Stretches of bytes that were passed over because they were no records.
+    /// Byte ranges that were skipped because they hold no valid record.
     pub damaged: u64,
-    /// Events that were not recorded: no room within the limit, or a disk that fails.
+    /// Events that were not recorded: the size limit was reached or writing failed.
     pub unrecorded: u64,
 }
 
-/// Bytes to be appended to a segment.
+/// Bytes to append to a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Write<'a> {
-    /// Which; created if its length is 0.
+    /// The segment; to be created if `offset` is 0.
     pub segment: SegmentId,
-    /// The length of the segment without them.
+    /// Length of the segment before the write.
     pub offset: u64,
-    /// The bytes, [`TURN_BYTES_MAX`] at most.
+    /// The bytes, at most [`TURN_BYTES_MAX`].
     pub bytes: &'a [u8],
 }
 
@@ -103,9 +103,9 @@ struct Batch {
     segment: SegmentId,
     offset: u64,
     bytes: Vec<u8>,
-    /// Numbers of the events in it.
+    /// Numbers of the events in the batch.
     events: Vec<u64>,
-    /// What has to be said again if it cannot be written.
+    /// Marks that must be written again if the batch cannot be written.
     marks: Vec<Record>,
 }
 
@@ -114,13 +114,13 @@ struct Batch {
 pub struct Journal {
     settings: Settings,
     salt_seed: u64,
-    /// Oldest first; the last one is written to unless it is from an earlier life.
+    /// Oldest first. The last one is open for writing unless an earlier process wrote it.
     segments: VecDeque<Segment>,
-    /// The last segment is one of this life and takes more.
+    /// Whether the last segment was begun by this process and accepts more records.
     is_open: bool,
-    /// Events that are not finished.
+    /// Unfinished events.
     live: Numbers,
-    /// Those of them that are in memory.
+    /// Unfinished events that are in memory.
     loaded: Numbers,
     next_number: u64,
     next_segment: u64,
@@ -130,7 +130,7 @@ pub struct Journal {
     owed: VecDeque<Record>,
     is_failing: bool,
     texts: OrderedMap<HandlerKey, Vec<u8>>,
-    /// Up to which number events were given up for a handler.
+    /// For each handler, the highest number of the events that were dropped for it.
     dropped: OrderedMap<HandlerKey, u64>,
     /// Handlers whose texts are in the last segment.
     declared: OrderedSet<HandlerKey>,
@@ -138,7 +138,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// An empty journal; `salt_seed` has to be a secret.
+    /// Creates an empty journal; `salt_seed` must be a secret.
     pub fn new(settings: Settings, salt_seed: u64) -> Self {
         Journal {
             settings,
@@ -160,8 +160,8 @@ impl Journal {
         }
     }
 
-    /// Records that an event was taken in, for handlers with these keys and texts. Returns its number;
-    /// `None` if there is no room for it or the disk fails.
+    /// Records that an event was accepted for the handlers with these keys. Returns its number; `None` if the
+    /// size limit is reached or writing fails.
     pub fn take(
         &mut self,
         event: &Event,
@@ -191,13 +191,13 @@ impl Journal {
             return None;
         }
         self.loaded.insert(number);
-        // A segment that begins with it takes its number from here.
+        // Before the increment, because a new segment takes its first number from `next_number`.
         self.append(Record::Event(recorded));
         self.next_number += 1;
         Some(number)
     }
 
-    /// What a handler's key stands for, for whoever reads the journal without that handler.
+    /// Stores the text of a handler's key, for readers of the journal that do not have the handler.
     pub fn describe(&mut self, key: HandlerKey, text: &[u8]) {
         if self.texts.get(&key).is_none() {
             let text = text.get(..TEXT_BYTES_MAX).unwrap_or(text);
@@ -205,17 +205,17 @@ impl Journal {
         }
     }
 
-    /// The text of a handler, if the journal knows it.
+    /// Returns the text of a handler, if the journal knows it.
     pub fn text(&self, key: HandlerKey) -> Option<&[u8]> {
         self.texts.get(&key).map(Vec::as_slice)
     }
 
-    /// An event has left the coalescer.
+    /// Records that an event has left the coalescer.
     pub fn handed_over(&mut self, number: u64) {
         self.mark(number, Record::HandedOver(number));
     }
 
-    /// A handler is about to be run.
+    /// Records that a handler is about to run.
     pub fn begun(&mut self, number: u64, handler: HandlerKey, attempt: u32, at_micros: u64) {
         let record = Record::Begun {
             number,
@@ -226,7 +226,7 @@ impl Journal {
         self.mark(number, record);
     }
 
-    /// It runs as this process.
+    /// Records the process of a run.
     pub fn process(&mut self, number: u64, handler: HandlerKey, process: ProcessId) {
         let record = Record::Process {
             number,
@@ -236,7 +236,7 @@ impl Journal {
         self.mark(number, record);
     }
 
-    /// A run has ended and asks to be repeated.
+    /// Records that a run has ended and asked for a retry.
     pub fn postponed(&mut self, number: u64, handler: HandlerKey, attempt: u32) {
         let record = Record::Postponed {
             number,
@@ -246,12 +246,12 @@ impl Journal {
         self.mark(number, record);
     }
 
-    /// A handler is done with an event; others are not.
+    /// Records that one handler has finished with an event; others may not have.
     pub fn done(&mut self, number: u64, handler: HandlerKey) {
         self.mark(number, Record::Done { number, handler });
     }
 
-    /// Nothing more is to be done for an event.
+    /// Records that all handlers have finished with an event.
     pub fn finished(&mut self, number: u64) {
         let last = number;
         self.mark(
@@ -266,7 +266,7 @@ impl Journal {
         self.forget_finished_segments();
     }
 
-    /// All that waits is given up.
+    /// Drops all pending events.
     pub fn clear(&mut self) {
         if let (Some(first), Some(last)) = (self.live.first(), self.live.last()) {
             self.mark(first, Record::Finished { first, last });
@@ -276,7 +276,7 @@ impl Journal {
         self.forget_finished_segments();
     }
 
-    /// All that waits is given up, except for these.
+    /// Drops all pending events except these.
     pub fn clear_except(&mut self, kept: &[u64]) {
         let (Some(first), Some(last)) = (self.live.first(), self.live.last()) else {
             return;
@@ -297,7 +297,7 @@ impl Journal {
         self.forget_finished_segments();
     }
 
-    /// What waits for a handler until now is given up.
+    /// Drops all events that are pending for a handler now.
     pub fn drop_handler(&mut self, handler: HandlerKey) {
         let (Some(first), Some(last)) = (self.live.first(), self.live.last()) else {
             return;
@@ -306,14 +306,14 @@ impl Journal {
         self.dropped.insert(handler, last);
     }
 
-    /// Whether the operator has given up the event for that handler.
+    /// Returns whether the operator has dropped the event for that handler.
     pub fn is_dropped(&self, handler: HandlerKey, number: u64) -> bool {
         self.dropped
             .get(&handler)
             .is_some_and(|last| number <= *last)
     }
 
-    /// The next bytes to write. Whoever takes them owes a [`Self::handle_written`].
+    /// Returns the next bytes to write. The caller must report the result with [`Self::handle_written`].
     pub fn poll_write(&self) -> Option<Write<'_>> {
         let batch = self.batches.front()?;
         Some(Write {
@@ -323,8 +323,8 @@ impl Journal {
         })
     }
 
-    /// The bytes of [`Self::poll_write`] are in the segment, or the segment is as it was. Tells whether
-    /// that is news: the first failure, or the first success after one.
+    /// Takes the result of writing [`Self::poll_write`]'s bytes. On failure, the segment must be as it was
+    /// before. Returns whether the state changed: the first failure, or the first success after one.
     pub fn handle_written(&mut self, worked: bool) -> bool {
         if worked {
             self.batches.pop_front();
@@ -335,7 +335,7 @@ impl Journal {
         }) = self.batches.front()
         {
             let (number, offset) = (segment.number, *offset);
-            // Those behind it were never begun, nor was it itself if nothing is in it.
+            // Later segments were never created; nor was this one if it is still empty.
             self.segments
                 .retain(|s| s.id.number < number || (s.id.number == number && offset > 0));
             if let Some(last) = self.segments.back_mut().filter(|s| s.id.number == number) {
@@ -356,12 +356,12 @@ impl Journal {
         is_news
     }
 
-    /// Tries again after a failure, in a new segment.
+    /// Resumes writing after a failure, in a new segment.
     pub fn try_again(&mut self) {
         if !self.is_failing || !self.batches.is_empty() {
             return;
         }
-        // The first record that there is shows whether it works; without one it is a mark of nothing.
+        // The first record tests whether writing works; if there is none, an empty mark is written.
         let mut owed = std::mem::take(&mut self.owed);
         if owed.is_empty() {
             owed.push_back(Record::Finished { first: 1, last: 0 });
@@ -371,67 +371,68 @@ impl Journal {
         }
     }
 
-    /// A segment that is not needed any more and has to be removed.
+    /// Returns a segment that is no longer needed and must be removed.
     pub fn poll_unlink(&mut self) -> Option<SegmentId> {
-        // What is still to be written may be what makes it so.
+        // The records that make it unneeded may still be unwritten.
         if !self.batches.is_empty() {
             return None;
         }
         self.unlinks.pop_front()
     }
 
-    /// Whether there is something to write.
+    /// Returns whether bytes wait to be written.
     pub fn is_behind(&self) -> bool {
         !self.batches.is_empty()
     }
 
-    /// Bytes to write. While they are more than what is written in a turn no handler may begin.
+    /// Returns the number of unwritten bytes. While they exceed one turn's limit, no handler may begin.
     pub fn unwritten_bytes(&self) -> usize {
         self.batches.iter().map(|batch| batch.bytes.len()).sum()
     }
 
-    /// Whether writing has failed and was not taken up again.
+    /// Returns whether the last write failed and none has succeeded since.
     pub fn is_failing(&self) -> bool {
         self.is_failing
     }
 
-    /// Whether an event is recorded and waits.
+    /// Returns whether an event is recorded and pending.
     pub fn contains(&self, number: u64) -> bool {
         self.live.contains(number)
     }
 
-    /// Events that wait.
+    /// Returns the number of pending events.
     pub fn len(&self) -> usize {
         self.live.len()
     }
 
-    /// Whether no event waits.
+    /// Returns whether no event is pending.
     pub fn is_empty(&self) -> bool {
         self.live.len() == 0
     }
 
-    /// The files that there are, oldest first.
+    /// Returns the existing segments, oldest first.
     pub fn segments(&self) -> Vec<SegmentId> {
         self.segments.iter().map(|segment| segment.id).collect()
     }
 
-    /// Bytes of all segments.
+    /// Returns the size of all segments.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Figures for `info`.
+    /// Returns the counters for `info`.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// Numbers below it are in the oldest segment, and it is time that they leave it.
+    /// If the journal has too many segments, returns the number below which pending events must be recorded
+    /// again to free the oldest segment.
     pub fn carried_below(&self) -> Option<u64> {
         let crowded = self.segments.len() > CARRY_SEGMENTS && !self.is_failing && !self.is_behind();
         self.segments.get(1).filter(|_| crowded).map(|s| s.first)
     }
 
-    /// How many events in the oldest segment wait.
+    /// Returns how many events with lower numbers are pending.
     pub fn waiting_below(&self, number: u64) -> usize {
         let below = self.live.within(0, number);
         below.filter(|&n| self.live.contains(n)).count()

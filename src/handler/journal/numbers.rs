@@ -1,23 +1,23 @@
-//! Sets of numbers that rise, most of which follow each other.
+//! Bit set of increasing, mostly consecutive numbers.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Numbers that a set can span: two megabytes of bits. A journal of 64 MiB holds a million events.
+/// Limit for the span of a set: two megabytes of bits. A journal of 64 MiB holds a million events.
 const SPAN_MAX: u64 = 1 << 24;
 const WORD_BITS: u64 = u64::BITS as u64;
 
-/// A set of numbers, one bit for each from about its lowest on.
+/// A set of numbers: one bit for each, from about the lowest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::handler) struct Numbers {
-    /// What the first bit stands for; a multiple of 64.
+    /// Number of the first bit; a multiple of 64.
     base: u64,
     words: VecDeque<u64>,
     count: usize,
 }
 
 impl Numbers {
-    /// Adds a number. `false`: it is too far from the others, and was not added.
+    /// Adds a number. Returns `false`, without adding it, if the span would exceed [`SPAN_MAX`].
     pub(in crate::handler) fn insert(&mut self, number: u64) -> bool {
         if self.words.is_empty() {
             self.base = number - number % WORD_BITS;
@@ -44,7 +44,7 @@ impl Numbers {
         true
     }
 
-    /// Removes a number; tells whether it was there.
+    /// Removes a number; returns whether it was there.
     pub(in crate::handler) fn remove(&mut self, number: u64) -> bool {
         let Some((word, bit)) = self.bit(number) else {
             return false;
@@ -77,28 +77,28 @@ impl Numbers {
         word.is_some_and(|word| word >> (number % WORD_BITS) & 1 == 1)
     }
 
-    /// The lowest number.
+    /// Returns the lowest number.
     pub(super) fn first(&self) -> Option<u64> {
         let at = self.words.iter().position(|&word| word != 0)?;
         let word = self.words.get(at)?;
         Some(self.base + at as u64 * WORD_BITS + u64::from(word.trailing_zeros()))
     }
 
-    /// The highest number.
+    /// Returns the highest number.
     pub(super) fn last(&self) -> Option<u64> {
         let at = self.words.iter().rposition(|&word| word != 0)?;
         let word = self.words.get(at)?;
         Some(self.base + at as u64 * WORD_BITS + u64::from(63 - word.leading_zeros()))
     }
 
-    /// The part from `first` up to but not including `end` in which there can be numbers: never longer than
-    /// what a set can span, however far apart the two are.
+    /// Clips the range from `first` up to but not including `end` to the span of the set, so that it is never
+    /// longer than [`SPAN_MAX`].
     pub(super) fn within(&self, first: u64, end: u64) -> Range<u64> {
         let span = self.words.len() as u64 * WORD_BITS;
         first.max(self.base)..end.min(self.base.saturating_add(span))
     }
 
-    /// How many there are.
+    /// Returns how many numbers the set has.
     pub(in crate::handler) fn len(&self) -> usize {
         self.count
     }

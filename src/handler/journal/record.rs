@@ -1,10 +1,10 @@
-//! Records of the journal as bytes.
+//! Encoding of the journal's records.
 //!
-//! A record is a header of 12 bytes, a body and a checksum of the body. The header has a mark of two
-//! bytes, the kind, a zero, the length of the body in four bytes and a checksum of these eight bytes;
-//! numbers are little-endian. Each checksum also covers the segment's salt and the record's offset.
-//! A payload, which a stranger may have chosen, can therefore never pass for a record when the search
-//! for the next good record runs into it: the salt is known to the owner of the journal only.
+//! A record is a header of 12 bytes, a body and a checksum of the body. The header has a magic number of two
+//! bytes, the kind, a zero byte, the length of the body in four bytes and a checksum of these eight bytes;
+//! numbers are little-endian. Each checksum also covers the segment's salt and the record's offset. The salt
+//! is known only to the owner of the journal, so a payload chosen by somebody else can never be taken for a
+//! record when the scan for the next valid record reaches it.
 
 use std::borrow::Cow;
 
@@ -12,122 +12,122 @@ use super::members;
 use crate::serf::{Event, LamportTime, UserEvent};
 use crate::wire::crc32_of;
 
-/// Bytes of a record with header and checksums, at most. The largest user event takes 9 KiB.
+/// Size limit of a record with header and checksums. The largest user event takes 9 KiB.
 pub const RECORD_BYTES_MAX: usize = 64 << 10;
-/// Bytes of a record around its body.
+/// Size of a record's header and checksums.
 pub const FRAME_BYTES: usize = HEADER_BYTES + CHECKSUM_BYTES;
-/// Handlers that one event's record names at most.
+/// Limit for the handlers named in one event's record.
 pub const RECORDED_HANDLERS_MAX: usize = 1024;
-/// Bytes of a handler's text that are kept, enough to know it by.
+/// Limit for a handler's stored text, in bytes; enough to recognize it.
 pub const TEXT_BYTES_MAX: usize = 256;
 
 const HEADER_BYTES: usize = 12;
 const CHECKSUM_BYTES: usize = 4;
 const MARK: [u8; 2] = [0xc0, 0x77];
 
-/// Stands for a handler in records: a hash of its filter and script.
+/// Identifies a handler in records: a hash of its name, or of its filter and script.
 pub type HandlerKey = u64;
 
-/// A process that ran a handler, so that it is known again although numbers are used again.
+/// Identifies a process that ran a handler, even after its pid has been reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessId {
-    /// Its number, which is also that of its process group.
+    /// Process id, which is also the process group id.
     pub pid: u32,
-    /// When it was started, in the kernel's ticks since the boot.
+    /// Start time in the kernel's clock ticks since boot.
     pub start_ticks: u64,
-    /// A hash of the kernel's identifier of the boot.
+    /// Hash of the kernel's boot id.
     pub boot: u64,
 }
 
 /// An event in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Its number in the journal: rising, never used twice.
+    /// Its number in the journal: increasing, never reused.
     pub number: u64,
-    /// When it was taken in, in microseconds since 1970.
+    /// When it was accepted, in microseconds since 1970.
     pub taken_micros: u64,
-    /// The event; no query.
+    /// The event; never a query.
     pub event: Event,
-    /// It has not been handed over yet and waits in the coalescer.
+    /// Whether it is still in the coalescer and has not been handed over.
     pub is_coalescing: bool,
-    /// The handlers that it is for.
+    /// Keys of the handlers that it is for.
     pub handlers: Vec<HandlerKey>,
 }
 
-/// What the journal says, in the order in which it happened.
+/// An entry of the journal; entries are in chronological order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// A user event was taken in, or members' events are held back for a handler.
+    /// A user event was accepted, or member events are held back for a handler.
     Event(Recorded),
     /// The event with this number has left the coalescer.
     HandedOver(u64),
-    /// A handler is about to be run for an event.
+    /// A handler is about to run for an event.
     Begun {
         /// The event's number.
         number: u64,
-        /// Which handler.
+        /// Key of the handler.
         handler: HandlerKey,
-        /// From 1.
+        /// Number of the attempt, from 1.
         attempt: u32,
-        /// Microseconds since 1970.
+        /// Time of the start, in microseconds since 1970.
         at_micros: u64,
     },
-    /// The process of the run that has begun.
+    /// Process of the run that has begun.
     Process {
         /// The event's number.
         number: u64,
-        /// Which handler.
+        /// Key of the handler.
         handler: HandlerKey,
         /// The process.
         process: ProcessId,
     },
-    /// A handler is done with an event, however that went. Others may not be.
+    /// A handler has finished with an event, successfully or not. Others may not have.
     Done {
         /// The event's number.
         number: u64,
-        /// Which handler.
+        /// Key of the handler.
         handler: HandlerKey,
     },
-    /// A run has ended and asks to be repeated.
+    /// A run has ended and asked for a retry.
     Postponed {
         /// The event's number.
         number: u64,
-        /// Which handler.
+        /// Key of the handler.
         handler: HandlerKey,
-        /// The run's, from 1.
+        /// Number of the attempt that ended, from 1.
         attempt: u32,
     },
-    /// All is done for the events with these numbers.
+    /// All handlers have finished with the events with these numbers.
     Finished {
         /// The first number.
         first: u64,
         /// The last number.
         last: u64,
     },
-    /// The operator has given up what waited for a handler.
+    /// The operator has dropped the events that were pending for a handler.
     Dropped {
-        /// Which handler.
+        /// Key of the handler.
         handler: HandlerKey,
-        /// Events up to this number.
+        /// Highest number of the dropped events.
         last: u64,
     },
-    /// What a key stands for.
+    /// Text of a handler's key.
     Handler {
         /// The key.
         key: HandlerKey,
-        /// Filter and script as the operator wrote them, cut to 256 bytes.
+        /// Filter and script as written by the operator, at most `TEXT_BYTES_MAX` bytes.
         text: Vec<u8>,
     },
 }
 
-/// What the bytes at an offset are.
+/// Result of decoding the bytes at an offset.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decoded {
-    /// A record, and how many bytes it takes. `None`: a kind that this version does not know.
+    /// A record and its size in bytes. `None`: of a kind that this version does not know.
     Record(usize, Option<Record>),
-    /// The bytes end before the record does.
+    /// The record is longer than the available bytes.
     Short,
-    /// No record begins here.
+    /// Not a valid record.
     Damaged,
 }
 
@@ -146,7 +146,7 @@ impl Record {
         }
     }
 
-    /// Appends the record; `offset` is its place in the segment with this salt.
+    /// Appends the record's encoding; `offset` is its position in the segment with this salt.
     pub(super) fn encode(&self, salt: u64, offset: u64, output: &mut Vec<u8>) {
         let start = output.len();
         output.extend_from_slice(&MARK);
@@ -205,7 +205,7 @@ impl Record {
         }
     }
 
-    /// Reads what begins at the start of `bytes`, which are from `offset` on in their segment.
+    /// Decodes a record at the start of `bytes`, which begin at `offset` in their segment.
     pub(super) fn decode(salt: u64, offset: u64, bytes: &[u8]) -> Decoded {
         let Some((header, rest)) = bytes.split_at_checked(HEADER_BYTES) else {
             return match bytes.first() {
@@ -218,7 +218,7 @@ impl Record {
         }
         let length = header[4..8].iter().rev();
         let length = length.fold(0, |length, &byte| (length << 8) | usize::from(byte));
-        // Checked before anything is allocated by it.
+        // Checked before any allocation of this size.
         if length + FRAME_BYTES > RECORD_BYTES_MAX {
             return Decoded::Damaged;
         }
@@ -243,14 +243,14 @@ impl Recorded {
     const COALESCING: u8 = 2;
     const MEMBERS: u8 = 4;
 
-    /// Bytes of the whole record.
+    /// Returns the encoded size of the whole record.
     pub(super) fn record_bytes(&self) -> usize {
         let fixed = 3 * 8 + 1 + 2 + 4;
         let (_, _, name, payload) = self.parts();
         FRAME_BYTES + fixed + 8 * self.handlers.len() + name.len() + payload.len()
     }
 
-    /// Time, flags, name and payload: those of a user event, or what stands for them.
+    /// Returns time, flags, name and payload of a user event, or the substitutes for another event.
     fn parts(&self) -> (LamportTime, u8, &[u8], Cow<'_, [u8]>) {
         match &self.event {
             Event::User(event) => {
@@ -266,7 +266,7 @@ impl Recorded {
                     members.into(),
                 )
             }
-            // Nobody waits for an answer after a restart.
+            // Queries are not recorded: nobody waits for an answer after a restart.
             Event::Query(_) => (LamportTime(0), Self::MEMBERS, b"", Cow::default()),
         }
     }
@@ -316,7 +316,7 @@ impl Recorded {
     }
 }
 
-/// What is left of a body.
+/// Unread rest of a record's body.
 struct Body<'a>(&'a [u8]);
 
 impl<'a> Body<'a> {
@@ -331,7 +331,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// `Some(None)`: a kind that this version does not know, but no damage.
+/// Decodes a body. `None`: damaged. `Some(None)`: undamaged, of a kind that this version does not know.
 fn decode_body(kind: u8, body: &mut Body<'_>) -> Option<Option<Record>> {
     let record = match kind {
         1 => Record::Event(Recorded::decode(body)?),

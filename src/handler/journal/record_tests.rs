@@ -100,7 +100,7 @@ fn any(rng: &mut Rng, number: u64) -> Record {
     }
 }
 
-/// A segment and where each of its records begins.
+/// Returns a segment and the offset of each of its records.
 fn segment(rng: &mut Rng, count: usize) -> (Vec<u8>, Vec<(usize, Record)>) {
     let (mut bytes, mut records) = (Vec::new(), Vec::new());
     for number in 0..count {
@@ -196,7 +196,7 @@ fn noise_and_holes_are_passed_over() {
                 rng.next_u32() as u8
             };
         }
-        // Records that the noise does not touch are all there, and no other.
+        // All records outside the overwritten range are found, and no others.
         let ends = records.iter().skip(1).map(|r| r.0).chain([bytes.len()]);
         let spans: Vec<(usize, usize)> = records.iter().map(|r| r.0).zip(ends).collect();
         let untouched = |at: &usize| spans[*at].1 <= start || spans[*at].0 >= end;
@@ -215,7 +215,7 @@ fn noise_and_holes_are_passed_over() {
 
 #[test]
 fn a_payload_never_passes_for_a_record() {
-    // Whoever fires the event knows the format, but neither the salt nor the offset.
+    // The sender of an event knows the format, but neither the salt nor the offset.
     let mut forged = Vec::new();
     Record::Finished { first: 0, last: 99 }.encode(0, 0, &mut forged);
     let mut rng = Rng::new(6);
@@ -232,7 +232,7 @@ fn a_payload_never_passes_for_a_record() {
     Record::Event(recorded).encode(SALT, 0, &mut bytes);
     bytes[0] ^= 1;
     assert_eq!(found(&bytes), (Vec::new(), bytes.len()));
-    // Nor does a true record of another place.
+    // Nor does a valid record moved from another position.
     let mut moved = vec![0xc0; 5];
     Record::HandedOver(3).encode(SALT, 0, &mut moved);
     assert_eq!(found(&moved).0, []);
@@ -255,7 +255,7 @@ fn lengths_are_checked_and_unknown_kinds_skipped() {
     seal(&mut bytes, 99, 8);
     assert_eq!(Record::decode(SALT, 0, &bytes), Decoded::Record(24, None));
     assert_eq!(found(&bytes), (Vec::new(), 0));
-    // A body that is too short or too long for its kind is none.
+    // A body of the wrong length for its kind is damaged.
     seal(&mut bytes, 5, 8);
     assert_eq!(Record::decode(SALT, 0, &bytes), Decoded::Damaged);
 }

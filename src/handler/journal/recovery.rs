@@ -1,4 +1,4 @@
-//! What a journal says when all its records are taken together, at the start of an agent.
+//! Reads all segments at the start of an agent and rebuilds the journal's state.
 
 use std::collections::VecDeque;
 
@@ -9,68 +9,68 @@ use super::{Counters, Journal, Segment, SegmentId, Settings};
 use crate::ordered::OrderedMap;
 use crate::serf::{Event, LamportTime, UserEvent};
 
-/// Numbers beyond it are no numbers of a journal; so that none overflows.
+/// Limit for event numbers in records, so that arithmetic cannot overflow.
 const NUMBER_MAX: u64 = 1 << 62;
-/// Lamport times whose events are remembered, as many as the core remembers.
+/// Number of Lamport times whose events are remembered: as many as the core remembers.
 const SEEN_TIMES: u64 = 512;
-/// Events that are remembered so; more than the core takes.
+/// Limit for the remembered events; more than the core accepts.
 const SEEN_EVENTS_MAX: usize = 16_384;
-/// Events that were begun, done in part or left in the coalescer, of which details are kept. There are
-/// hardly ever more than a few of the first two, and the coalescer holds 4,096.
+/// Limit for the events with kept details: begun, partly done, or left in the coalescer. The first two are
+/// hardly ever more than a few, and the coalescer holds 4,096.
 const DETAILS_MAX: usize = 16_384;
-/// Texts of handlers that are kept.
+/// Limit for the kept texts of handlers.
 const TEXTS_MAX: usize = 4096;
 
 /// A run that had begun and whose end was not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BegunRun {
-    /// Which handler.
+    /// Key of the handler.
     pub handler: HandlerKey,
-    /// From 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Its process, if the agent came so far.
+    /// Its process; `None` if the agent ended before recording it.
     pub process: Option<ProcessId>,
 }
 
-/// How far an event has come.
+/// Progress of a partly handled event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Handlers that are done with it.
+    /// Handlers that have finished with it.
     pub done: Vec<HandlerKey>,
-    /// The run that had begun.
+    /// Run that had begun, if any.
     pub begun: Option<BegunRun>,
-    /// Handlers that have asked for another run, and the number of the last one.
+    /// Handlers that asked for a retry, with the number of their last attempt.
     pub postponed: Vec<(HandlerKey, u32)>,
 }
 
-/// What an agent needs to go on, besides the journal itself.
+/// State that an agent needs to resume, besides the journal itself.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// Events that had been begun and are not finished, by number.
+    /// Unfinished events with a recorded begin, end or retry, by number.
     pub progress: OrderedMap<u64, Progress>,
     /// Events that were in the coalescer.
     pub coalescing: Vec<Recorded>,
     /// Events of the last 512 Lamport times, finished or not.
     pub seen: Vec<UserEvent>,
-    /// Events that wait.
+    /// Number of pending events.
     pub waiting: usize,
-    /// Stretches of bytes that were no records.
+    /// Number of byte ranges that hold no valid record.
     pub damaged: u64,
 }
 
-/// Bytes of a segment that are no records.
+/// Bytes of a segment that are not valid records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Damage {
-    /// Offset and length of each stretch; the torn end is the last.
+    /// Offset and length of each range; the torn end is the last.
     pub spans: Vec<(u64, usize)>,
-    /// Where the segment is to be cut off.
+    /// Offset at which the segment must be truncated, if its end is torn.
     pub torn_at: Option<u64>,
 }
 
-/// Reads segments, oldest first.
+/// Reads segments, from the oldest to the newest.
 #[derive(Debug, Default)]
 pub struct Recovery {
-    /// With the lowest number of an event in each.
+    /// Id and length of each segment, and the lowest number of an event in it.
     segments: Vec<(SegmentId, u64, Option<u64>)>,
     live: Numbers,
     highest: u64,
@@ -84,7 +84,7 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// Reads a segment; what is no record in it is told, and passed over.
+    /// Reads a segment, skips invalid bytes and returns where they are.
     pub fn segment(&mut self, id: SegmentId, bytes: &[u8]) -> Damage {
         let mut damage = Damage::default();
         let mut first = None;
@@ -215,7 +215,7 @@ impl Recovery {
         }
     }
 
-    /// The newest times are kept.
+    /// Remembers an event if its Lamport time is among the newest [`SEEN_TIMES`].
     fn remember(&mut self, event: &UserEvent) {
         let newest = self.seen.last_key_value().map_or(event.ltime, |(t, _)| *t);
         if event.ltime.0.saturating_add(SEEN_TIMES) <= newest.0 {
@@ -234,7 +234,8 @@ impl Recovery {
         }
     }
 
-    /// All segments were read. `salt_seed` decides the salts of new ones and has to be a secret.
+    /// Completes the recovery after all segments were read. `salt_seed` determines the salts of new segments
+    /// and must be a secret.
     pub fn finish(self, settings: Settings, salt_seed: u64) -> (Journal, Recovered) {
         let next_number = self.highest + 1;
         let mut first = next_number;

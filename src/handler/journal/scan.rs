@@ -1,31 +1,31 @@
-//! Reading a segment from front to back, past whatever is damaged.
+//! Reads a segment from front to back and skips damaged parts.
 
 use super::record::{Decoded, Record};
 
-/// Something in a segment.
+/// An item found in a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// A record that was written so.
+    /// A valid record.
     Record(Record),
-    /// Bytes that are no record, up to the next good one.
+    /// Bytes that are not a record, up to the next valid one.
     Damaged {
-        /// Where they begin in the segment.
+        /// Their offset in the segment.
         offset: u64,
-        /// How many they are.
+        /// Their number.
         bytes: usize,
     },
-    /// The segment ends inside a record or after bytes that are none.
+    /// The segment ends inside a record or with invalid bytes.
     Torn {
-        /// Where the last good record ends.
+        /// Offset of the end of the last valid record.
         offset: u64,
-        /// How many bytes follow it.
+        /// Number of bytes behind it.
         bytes: usize,
-        /// Where a record may begin of which only the end is missing; the end of the bytes if nowhere.
+        /// Offset at which an incomplete record may begin; the end of the bytes if there is none.
         resume: u64,
     },
 }
 
-/// The records of a segment, or of a part of it that begins with a record.
+/// Iterates over a segment, or over a part of one that begins with a record.
 #[derive(Debug)]
 pub(super) struct Scan<'a> {
     salt: u64,
@@ -35,7 +35,7 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// Reads `bytes`, which stand at `start` in the segment with this salt.
+    /// Scans `bytes`, which begin at offset `start` in the segment with this salt.
     pub(super) fn new(salt: u64, start: u64, bytes: &'a [u8]) -> Self {
         Scan {
             salt,
@@ -50,7 +50,7 @@ impl<'a> Scan<'a> {
         Record::decode(self.salt, self.start + at as u64, rest)
     }
 
-    /// Where the next good record after `from` begins.
+    /// Returns the offset of the next valid record at or after `from`.
     fn next_good(&self, from: usize) -> Option<usize> {
         (from..self.bytes.len()).find(|&at| matches!(self.decode(at), Decoded::Record(..)))
     }

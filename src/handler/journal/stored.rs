@@ -1,35 +1,35 @@
-//! Reading events back that wait on the disk alone.
+//! Reads back pending events that are only on disk.
 
 use super::record::{Record, Recorded};
 use super::scan::{Found, Scan};
 use super::{Journal, SegmentId, TURN_BYTES_MAX};
 
-/// Events that are on the disk and not in memory: those of these numbers that wait and are not loaded.
+/// A range of events that are only on disk: the pending numbers in it that are not loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// The lowest number.
     pub first: u64,
     /// The highest number.
     pub last: u64,
-    /// Where to read on: number of the segment, and offset.
+    /// Where to resume reading: number of the segment, and offset in it.
     at: Option<(u64, u64)>,
-    /// The highest number that was read.
+    /// Highest number read so far.
     read: u64,
 }
 
-/// Bytes to be read.
+/// Bytes to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// From which segment.
+    /// Segment to read.
     pub segment: SegmentId,
-    /// From where on.
+    /// Offset in the segment.
     pub offset: u64,
-    /// How many, [`TURN_BYTES_MAX`] at most.
+    /// Number of bytes, at most [`TURN_BYTES_MAX`].
     pub bytes: usize,
 }
 
 impl Stored {
-    /// Events with these numbers.
+    /// Covers events with numbers from `first` to `last`.
     pub fn new(first: u64, last: u64) -> Self {
         Stored {
             first,
@@ -39,7 +39,7 @@ impl Stored {
         }
     }
 
-    /// These, too. What lies between counts as well, as far as it waits and is not in memory.
+    /// Extends the range to cover `others` and everything between, as far as it is pending and not loaded.
     pub fn add_all(&mut self, others: &Stored) {
         if others.first <= self.read.max(self.first) {
             self.first = self.first.min(others.first);
@@ -50,25 +50,25 @@ impl Stored {
 }
 
 impl Journal {
-    /// All that waits on the disk alone.
+    /// Returns the range of all pending events that are only on disk.
     pub fn stored(&self) -> Option<Stored> {
         let (first, last) = (self.live.first()?, self.live.last()?);
         let more = self.live.len() > self.loaded.len();
         more.then(|| Stored::new(first, last))
     }
 
-    /// Events on the disk alone.
+    /// Returns the number of events that are only on disk.
     pub fn stored_len(&self) -> usize {
         self.live.len() - self.loaded.len()
     }
 
-    /// The event leaves the memory; it is recorded.
+    /// Marks a recorded event as no longer in memory.
     pub fn unload(&mut self, number: u64) {
         debug_assert!(self.live.contains(number));
         self.loaded.remove(number);
     }
 
-    /// What to read next of these; `None`: nothing of them is left.
+    /// Returns what to read next for this range; `None`: nothing is left to read.
     pub fn next_read(&self, stored: &Stored) -> Option<Read> {
         let mut segments = self.segments.iter().enumerate();
         let (segment, offset) = match stored.at {
@@ -111,7 +111,8 @@ impl Journal {
         })
     }
 
-    /// The bytes were read, or cannot be (`None`): the events in them that belong to these, now loaded.
+    /// Takes the bytes of a read, or `None` if they cannot be read. Returns the events of the range in them,
+    /// now marked as loaded.
     pub fn handle_read(
         &mut self,
         stored: &mut Stored,
@@ -149,7 +150,7 @@ impl Journal {
         events
     }
 
-    /// A segment cannot be read: what waits in it alone is lost.
+    /// Gives up all events that are only on disk in a segment that cannot be read.
     fn lose(&mut self, number: u64) {
         let Some(at) = self.segments.iter().position(|s| s.id.number == number) else {
             return;
@@ -168,7 +169,7 @@ impl Journal {
         self.forget_finished_segments();
     }
 
-    /// These were read to the end: whatever of them was not found is lost.
+    /// Gives up the events of a completely read range that were not found; returns how many.
     pub fn give_up_unfound(&mut self, stored: &Stored) -> usize {
         let lost = |number: &u64| self.live.contains(*number) && !self.loaded.contains(*number);
         let last = stored.last.min(self.live.last().unwrap_or(0));

@@ -16,7 +16,7 @@ fn event(number: u64, bytes: usize) -> Event {
     })
 }
 
-/// Everything that waits, read back.
+/// Reads back all pending events.
 fn read_all(disk: &Disk, journal: &mut Journal) -> Vec<u64> {
     let Some(mut stored) = journal.stored() else {
         return Vec::new();
@@ -57,7 +57,7 @@ fn what_is_not_finished_comes_back_in_order() {
         let (mut again, recovered) = disk.recover();
         assert_eq!((recovered.waiting, recovered.damaged), (waiting.len(), 0));
         assert_eq!(read_all(&disk, &mut again), waiting);
-        // Once they are loaded they do not come again.
+        // Loaded events are not returned again.
         assert_eq!(again.stored(), None);
         for number in waiting {
             again.finished(number);
@@ -104,7 +104,7 @@ fn the_progress_of_runs_comes_back() {
     let coalescing: Vec<u64> = recovered.coalescing.iter().map(|r| r.number).collect();
     assert_eq!(coalescing, [second]);
     assert_eq!((recovered.waiting, recovered.seen.len()), (2, 3));
-    // What an operator has dropped stays so.
+    // Events that an operator has dropped stay dropped after a restart.
     journal.drop_handler(6);
     disk.flush(&mut journal);
     let (again, _) = disk.recover();
@@ -116,7 +116,7 @@ fn only_the_last_times_are_seen() {
     let (mut journal, mut disk) = (Journal::new(Settings::default(), SEED), Disk::default());
     for time in 1..=2000 {
         let number = journal.take(&event(time, 0), 0, false, vec![1]).unwrap();
-        // What is finished was seen all the same, as long as its segment is there.
+        // Finished events are remembered as long as their segment exists.
         if time % 2 == 0 {
             journal.finished(number);
         }
@@ -187,7 +187,7 @@ fn the_limit_holds_with_all_that_follows() {
     assert!(journal.take(&event(1, 200), 0, false, vec![1]).is_some());
 }
 
-/// Files that were cut, overwritten and lost: nothing but events that were there comes back, and most do.
+/// Truncated, overwritten and missing files: only events that were there come back, and most do.
 #[test]
 fn damaged_files_give_what_they_have() {
     let mut rng = Rng::new(8);

@@ -1,4 +1,4 @@
-//! Runs that somebody has asked for.
+//! Runs requested by an operator.
 
 use super::{HandlerQueue, Waiting};
 use crate::handler::Outcome;
@@ -6,25 +6,25 @@ use crate::handler::made_up::QUERY_TIME;
 use crate::handler::moment::Moment;
 use crate::serf::Event;
 
-/// Why a run is not to be had.
+/// Why a requested run is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRun {
-    /// There is no handler of that name.
+    /// There is no handler with that name.
     Unknown,
-    /// It has no `sync` among its events.
+    /// The handler does not have the filter `sync`.
     Unwanted,
-    /// Its runs are held back.
+    /// The handler is paused.
     Paused,
-    /// There is no room for the event.
+    /// The queue is full.
     Full,
 }
 
 impl HandlerQueue {
-    /// Has a handler run for an event that was made up, before all that waits, whatever its settings say of
-    /// events. The ticket, if there is one, comes back with [`Self::poll_ended`].
+    /// Queues a run of a handler for a synthetic event, before all other events and regardless of the
+    /// handler's filters. The ticket, if any, is returned by [`Self::poll_ended`].
     ///
     /// # Errors
-    /// If there is no such handler, or it cannot be run now.
+    /// If there is no such handler, it is paused, or the queue is full.
     #[cold]
     pub fn run(
         &mut self,
@@ -40,7 +40,7 @@ impl HandlerQueue {
         }
         let handler = registered.id;
         self.last_local = self.next_local(at);
-        // An id that no event of the cluster has: a handler that knows what it has done runs all the same.
+        // This id differs from those of all real events, so handlers that skip known ids run all the same.
         let id = format!("run:{}", self.last_local).into();
         let mut waiting = Waiting::new(event, id, at.unix_micros, 0);
         let bytes = self.asked.iter().fold(waiting.cost, |sum, w| sum + w.cost);
@@ -54,7 +54,7 @@ impl HandlerQueue {
         Ok(())
     }
 
-    /// Makes the first event that an operator has made up the one being handled, unless that is from a lane.
+    /// Starts to process the first synthetic event, unless an event of a lane is being processed.
     pub(super) fn begin_asked(&mut self, at: Moment) -> bool {
         if self.current.as_ref().is_some_and(|c| c.lane.is_some()) {
             return false;
@@ -74,7 +74,7 @@ impl HandlerQueue {
         true
     }
 
-    /// Gives up some of the events that operators have made up. Returns how many.
+    /// Drops synthetic events that match; returns how many.
     pub(super) fn drop_asked(&mut self, is_dropped: &dyn Fn(&Waiting) -> bool) -> usize {
         let before = self.asked.len();
         for waiting in std::mem::take(&mut self.asked) {
@@ -86,8 +86,8 @@ impl HandlerQueue {
         before - self.asked.len()
     }
 
-    /// A run that somebody has asked for by a ticket is over; `None`: it will not be. Changed by everything
-    /// that takes `&mut self`.
+    /// Returns the ticket of a requested run that has completed, and the outcome; `None`: it will not take
+    /// place. Changed by everything that takes `&mut self`.
     pub fn poll_ended(&mut self) -> Option<(u64, Option<Outcome>)> {
         self.ended.pop_front()
     }

@@ -1,4 +1,4 @@
-//! What an operator sees of the queue, and can do with it.
+//! The operator's view of the queue, and the actions on it.
 
 use super::{Courses, HandlerQueue, Row, Waiting, note_handled};
 use crate::handler::journal::HandlerKey;
@@ -8,27 +8,27 @@ use crate::serf::Event;
 use crate::time::Instant;
 use crate::wire::NodeName;
 
-/// Where an event stands with a handler.
+/// State of an event with respect to one handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryState {
-    /// The handler runs for it.
+    /// The handler is running for it.
     Running,
-    /// It waits for its turn.
+    /// It waits in the queue.
     Waiting,
-    /// The member may come back.
+    /// Its hold time has not passed: the member may come back.
     Held,
-    /// It waits for quiet.
+    /// It is being debounced.
     Settling,
-    /// The handler has asked for another run.
+    /// It waits for a retry.
     Retrying,
     /// The handler is paused.
     Paused,
-    /// The handler is not there any more.
+    /// The handler no longer exists.
     Missing,
 }
 
 impl EntryState {
-    /// Its name in lists.
+    /// Returns the name of the state in lists.
     pub const fn as_str(self) -> &'static str {
         match self {
             EntryState::Running => "running",
@@ -42,33 +42,33 @@ impl EntryState {
     }
 }
 
-/// Members that an entry names: a list of events is not to become one of members.
+/// Limit for the members named in an entry: the list shows events, not members.
 const ENTRY_MEMBERS_MAX: usize = 3;
 
-/// A run that is still to come, or under way.
+/// A pending or active run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The event's id.
+    /// Id of the event.
     pub id: String,
-    /// When the event was taken in, in microseconds since 1970.
+    /// When this node received the event, in microseconds since 1970.
     pub taken_micros: u64,
     /// The event as log lines name it.
     pub event: String,
-    /// The names of the first few members of a member event.
+    /// Names of the first `ENTRY_MEMBERS_MAX` members of a member event.
     pub members: Vec<NodeName>,
-    /// How many it has.
+    /// Number of members of a member event.
     pub member_count: usize,
-    /// The handler's name; if it is missing, its filter and script.
+    /// Name of the handler; its filter and script if it is missing.
     pub handler: Vec<u8>,
     /// How often the run has begun.
     pub attempts: u32,
-    /// Where it stands.
+    /// State of the run.
     pub state: EntryState,
 }
 
 impl HandlerQueue {
-    /// The runs to come, first things first: `limit` at most, and how many events more there are. Those
-    /// on the disk alone are among these.
+    /// Returns at most `limit` pending runs in order, and how many more events wait, including those only on
+    /// disk.
     pub fn entries(&self, limit: usize) -> (Vec<Entry>, usize) {
         let mut entries = self.current_entries();
         let mut shown = 0;
@@ -99,7 +99,8 @@ impl HandlerQueue {
         (entries, self.wanted_len() - shown)
     }
 
-    /// Events that wait for some handler. Others wait, too, until it is their turn to be passed over.
+    /// Returns how many waiting events some handler wants. The others stay until they reach the head of the
+    /// row.
     fn wanted_len(&self) -> usize {
         self.len() - self.row.events().filter(|w| !w.wanted).count()
     }
@@ -145,8 +146,8 @@ impl HandlerQueue {
         journal.is_dropped(key, number)
     }
 
-    /// Gives up all that waits; the run under way goes on. Returns the number of events that some
-    /// handler would have run for.
+    /// Drops all waiting events; the active run continues. Returns the number of events that some handler
+    /// wanted.
     pub fn drop_all(&mut self) -> usize {
         let count = self.wanted_len();
         let under_way = self.current.iter().chain(&self.suspended);
@@ -155,7 +156,7 @@ impl HandlerQueue {
         for waiting in self.row.take() {
             note_handled(&mut self.handled_queries, &waiting.event);
         }
-        // What a lane's run is for may have been in the row for others.
+        // The event of a lane's active run may also have been in the row, for other handlers.
         let under_way = self.current.iter().chain(&self.suspended);
         let of_lanes = under_way.filter(|c| c.lane.is_some());
         let of_lanes: Vec<u64> = of_lanes.flat_map(|c| c.waiting.numbers()).collect();
@@ -174,14 +175,14 @@ impl HandlerQueue {
         count
     }
 
-    /// Gives up what waits in the lane of a handler. Returns how much that was.
+    /// Drops the events in a handler's lane; returns how many.
     fn drop_lane(&mut self, index: usize) -> usize {
         let Some(registered) = self.handlers.get_mut(index) else {
             return 0;
         };
         let (id, key) = (registered.id, registered.key);
         let sync = registered.lane.sync.take();
-        // Those that are gone already count as gone from the start.
+        // Members whose departures were dropped count as gone from the beginning.
         let events = registered.lane.clear(Instant::ORIGIN);
         let asked = self.drop_asked(&|waiting| waiting.course().asked_for == id);
         let count = events.len() + usize::from(sync.is_some()) + asked;
@@ -190,8 +191,8 @@ impl HandlerQueue {
         count
     }
 
-    /// Gives up what waits for the handler of that name; the run under way goes on. Returns the number
-    /// of events in memory; `None`: there is no such handler.
+    /// Drops all events that wait for the handler with that name; the active run continues. Returns how many
+    /// of them were in memory; `None`: there is no such handler.
     pub fn drop_handler(&mut self, name: &str) -> Option<usize> {
         let index = self.handlers.index_of(name)?;
         let key = self.handlers.get(index)?.key;
@@ -223,12 +224,12 @@ impl HandlerQueue {
             current.scripts.retain(|run| run.key != key);
             count += before - current.scripts.len();
         }
-        // What was put aside for it alone is to be forgotten.
+        // Processes parked events again, to finish those that waited only for this handler.
         self.unpark();
         Some(count)
     }
 
-    /// Gives up the event with that id, unless a handler runs for it. Tells whether it was there, in
+    /// Drops the event with that id, unless a handler is running for it. Returns whether it was found in
     /// memory.
     pub fn drop_event(&mut self, id: &str) -> bool {
         let mut finished = Vec::new();
@@ -260,7 +261,7 @@ impl HandlerQueue {
         found | (self.drop_asked(&|waiting| *waiting.id == *id) > 0)
     }
 
-    /// Holds the runs of a handler back, or lets it go on. `false`: there is no such handler.
+    /// Pauses or resumes a handler. Returns `false` if there is no such handler.
     pub fn set_paused(&mut self, name: &str, is_paused: bool) -> bool {
         let found = self.handlers.set_paused(name, is_paused);
         if found && !is_paused {
@@ -269,7 +270,8 @@ impl HandlerQueue {
         found
     }
 
-    /// Events in memory that wait for the handler with that key, the one under way included.
+    /// Returns how many events in memory wait for the handler with that key, including the one being
+    /// processed.
     pub fn waiting_for(&self, key: HandlerKey) -> usize {
         let under_way = self.current.iter().chain(&self.suspended);
         let runs = under_way.flat_map(|c| c.running.iter().chain(&c.scripts));
@@ -292,7 +294,7 @@ impl HandlerQueue {
 }
 
 impl Registered {
-    /// Where an event stands that could be run now if the handler could.
+    /// Returns the state of an event that only waits for this handler to be able to run.
     fn state(&self) -> EntryState {
         match (self.is_paused, self.lane.pause) {
             (true, _) => EntryState::Paused,
@@ -301,7 +303,7 @@ impl Registered {
         }
     }
 
-    /// What waits in its lane, and for what.
+    /// Returns the events in its lane with their states.
     fn waiting(&self) -> impl Iterator<Item = (&Waiting, EntryState)> {
         let ready = self.state();
         let lane = &self.lane;
@@ -324,7 +326,7 @@ impl Registered {
     }
 }
 
-/// An entry of an event without its handler.
+/// Returns an entry for an event, without the handler.
 fn blank(waiting: &Waiting) -> Entry {
     let members = match &waiting.event {
         Event::Member(event) => &event.members[..],

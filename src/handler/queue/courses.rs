@@ -1,14 +1,14 @@
-//! How far events on the disk have come.
+//! Progress of events that are only on disk.
 
 use super::Course;
 use crate::handler::journal::{HandlerKey, Numbers};
 use crate::ordered::OrderedMap;
 
-/// What the lane of a handler has had, of which nothing else is to be known: a bit for each event.
+/// Events that a handler's lane has taken and that have no other progress: one bit per event.
 #[derive(Debug)]
 struct Taken {
     key: HandlerKey,
-    /// As in a course.
+    /// See [`Course::newest_id`].
     newest_id: u64,
     numbers: Numbers,
 }
@@ -20,7 +20,7 @@ pub(super) struct Courses {
 }
 
 impl Courses {
-    /// Notes how far an event has come that leaves the memory.
+    /// Stores the progress of an event that leaves memory.
     pub(super) fn insert(&mut self, number: u64, course: Box<Course>) {
         let is_noted = course.is_only_taken()
             && course.taken.iter().all(|key| {
@@ -41,7 +41,7 @@ impl Courses {
         }
     }
 
-    /// How far an event has come that is read back.
+    /// Removes and returns the progress of an event that is read back.
     pub(super) fn remove(&mut self, number: u64) -> Option<Box<Course>> {
         let mut course = self.by_number.remove(&number);
         for taken in &mut self.taken {
@@ -55,13 +55,13 @@ impl Courses {
         course
     }
 
-    /// Whether a run had begun for the event when the agent ended.
+    /// Returns whether a run for the event had begun when the agent ended.
     pub(super) fn was_begun(&self, number: u64) -> bool {
         let course = self.by_number.get(&number);
         course.is_some_and(|course| course.begun.is_some())
     }
 
-    /// Closes what the lane of a handler has had to handlers that come later.
+    /// Excludes handlers with numbers above `newest_id` from all events that a handler's lane has taken.
     pub(super) fn close(&mut self, key: HandlerKey, newest_id: u64) {
         let courses = &mut self.by_number;
         courses.for_each_mut(|_, course| course.close(key, newest_id));
@@ -70,7 +70,7 @@ impl Courses {
         }
     }
 
-    /// The lane of a handler has an event no more. Tells whether the disk has it.
+    /// Notes that a handler's lane no longer has an event. Returns whether the event is only on disk.
     pub(super) fn release(&mut self, number: u64, key: HandlerKey) -> bool {
         for taken in self.taken.iter_mut().filter(|taken| taken.key == key) {
             if taken.numbers.remove(number) {

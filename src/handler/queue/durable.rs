@@ -1,14 +1,14 @@
-//! The queue and its journal.
+//! Connects the queue to its journal.
 //!
-//! A user event is recorded when the core takes it in ([`HandlerQueue::take_in`]), with the handlers that
-//! it is for; each run is recorded when it begins and when it ends. After a crash the events that wait
-//! are read back a piece at a time when it is their turn. A run that had begun is repeated once.
+//! A user event is recorded when the core accepts it ([`HandlerQueue::take_in`]), with the handlers that it
+//! is for; each run is recorded when it begins and when it ends. After a crash, pending events are read back
+//! in pieces when they reach the head of the queue. A run that had begun is repeated once.
 //!
-//! An event is owed once to each handler that it was recorded for. A handler is its filter and script. If
-//! it is missing when the event's turn comes, one that was not there before takes its place if it has the
-//! same filter or the same script: it was edited. What that one has done is not done again by the old
-//! one, should it come back. Without such a successor the event waits for the missing handler. Other new
-//! handlers get an event only if none has had it before.
+//! Each handler that an event was recorded for gets it once. A handler is identified by its filter and
+//! script. If it is missing when the event is processed, a new handler with the same filter or the same
+//! script replaces it: it was edited. What the replacement has run for is not run again by the old handler,
+//! should it come back. Without a replacement, the event waits for the missing handler. Other new handlers
+//! get an event only if no handler has had it before.
 
 use super::{Course, Courses, HandlerQueue, Row, Run, Waiting};
 use crate::count::Count;
@@ -20,14 +20,14 @@ use crate::serf::{Event, LamportTime, UserEvent, event_hash};
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
-/// How long a user event that the journal has may wait.
+/// Maximum age of a recorded user event, unless the handler has its own limit.
 pub const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
-/// Events that the journal has and that were not handed over, at most. The core holds 4,096 back for
-/// coalescing, and fewer for other reasons; one beyond is not recorded.
+/// Limit for recorded events that were not handed over. The core holds at most 4,096 events back for
+/// coalescing, and fewer for other reasons; further ones are not recorded.
 const PENDING_MAX: usize = 8192;
 
-/// Events between their intake and their hand-over, by name: the coalescer drops all of a name but those
-/// of the highest time.
+/// Events that were recorded and not handed over yet, by name: of each name, the coalescer drops all events
+/// but those with the highest time.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     by_name: OrderedMap<Vec<u8>, Vec<Unhanded>>,
@@ -45,7 +45,7 @@ struct Unhanded {
 }
 
 impl HandlerQueue {
-    /// Goes on with a journal of an earlier life, or begins an empty one. To be called before the first
+    /// Continues with a recovered journal, or begins with an empty one. Must be called before the first
     /// event.
     pub fn attach_journal(&mut self, journal: Journal, recovered: Recovered) {
         for (number, progress) in recovered.progress {
@@ -66,30 +66,30 @@ impl HandlerQueue {
         self.journal = Some(journal);
     }
 
-    /// The journal, if there is one.
+    /// Returns the journal, if there is one.
     pub fn journal(&self) -> Option<&Journal> {
         self.journal.as_ref()
     }
 
-    /// The journal, for whoever writes and reads its files.
+    /// Returns the journal, for file I/O.
     pub fn journal_mut(&mut self) -> Option<&mut Journal> {
         self.journal.as_mut()
     }
 
-    /// A process of an earlier life that must end before any handler is run, and what it is a run of if
-    /// that handler is still there.
+    /// Returns a process of an earlier agent process that must end before any handler may run, and the
+    /// settings of its handler if that still exists.
     pub fn awaited(&self) -> Option<(ProcessId, Option<&HandlerSettings>)> {
         let (process, key) = *self.awaited.front()?;
         let handler = self.handlers.list().iter().find(|r| r.key == key);
         Some((process, handler.map(|r| &*r.settings)))
     }
 
-    /// It has ended, or its end is not waited for any longer.
+    /// Takes note that the process has ended, or that waiting for it has timed out.
     pub fn handle_gone(&mut self) {
         self.awaited.pop_front();
     }
 
-    /// The core has taken a user event in; it is recorded if some handler wants it.
+    /// Records a user event that the core has accepted, if some handler wants it.
     pub fn take_in(&mut self, event: &UserEvent, at: impl Into<Moment>) {
         let at = at.into();
         let Some(journal) = &mut self.journal else {
@@ -115,7 +115,7 @@ impl HandlerQueue {
         }
     }
 
-    /// Numbers of the events that were not handed over yet.
+    /// Returns the numbers of events that were not handed over yet.
     pub(super) fn pending_numbers(&self) -> Vec<u64> {
         let unhanded = self.pending.by_name.values().flatten();
         unhanded.map(|unhanded| unhanded.number).collect()
@@ -143,7 +143,7 @@ impl HandlerQueue {
             .push(unhanded);
     }
 
-    /// When the agent took an event in that it is about to hand over, in microseconds since 1970.
+    /// Returns when the agent accepted an event that is about to be handed over, in microseconds since 1970.
     pub fn taken_micros(&self, event: &Event, at: Moment) -> u64 {
         let Event::User(event) = event else {
             return at.unix_micros;
@@ -154,8 +154,8 @@ impl HandlerQueue {
         it.map_or(at.unix_micros, |unhanded| unhanded.taken_micros)
     }
 
-    /// A user event is handed over: its number in the journal, when it came, and for which handlers.
-    /// Those of its name that the coalescer has dropped for it are finished.
+    /// Looks up a user event that is handed over: returns its number in the journal, when it was accepted,
+    /// and the recorded handlers. Marks events with the same name that the coalescer has dropped as finished.
     pub(super) fn handed_over(
         &mut self,
         event: &UserEvent,
@@ -197,7 +197,7 @@ impl HandlerQueue {
         )
     }
 
-    /// Whether an event can wait on the disk alone.
+    /// Returns whether the event is recorded, so that it may leave memory.
     pub(super) fn may_spill(&self, waiting: &Waiting) -> bool {
         let journal = self
             .journal
@@ -207,7 +207,7 @@ impl HandlerQueue {
         waiting.number.is_some_and(recorded)
     }
 
-    /// The row is through with an event.
+    /// Takes note that the row has finished with an event.
     pub(super) fn finish(&mut self, number: Option<u64>) {
         let Some(number) = number.filter(|number| self.shares.row_is_through(*number)) else {
             return;
@@ -227,7 +227,7 @@ impl HandlerQueue {
         );
     }
 
-    /// A run is about to begin.
+    /// Records that a run is about to begin.
     pub(super) fn run_begins(&mut self, run: &Run, at: Moment) {
         let Some(current) = &self.current else {
             return;
@@ -252,7 +252,7 @@ impl HandlerQueue {
         }
     }
 
-    /// The run that [`Self::poll_invocation`] gave was started as this process.
+    /// Records the process of the run that [`Self::poll_invocation`] returned.
     pub fn handle_started(&mut self, process: ProcessId) {
         let Some(current) = &self.current else {
             return;
@@ -266,14 +266,14 @@ impl HandlerQueue {
         }
     }
 
-    /// Whether the run under way is one that the journal wants to know the process of.
+    /// Returns whether the process of the active run must be recorded.
     pub fn wants_process(&self) -> bool {
         let number = self.current.as_ref().and_then(|c| c.waiting.number);
         let journal = self.journal.as_ref();
         number.is_some_and(|number| journal.is_some_and(|j| j.contains(number)))
     }
 
-    /// A handler is done with the current event.
+    /// Takes note that a handler has finished with the current event.
     pub(super) fn run_is_done(&mut self, run: &Run) {
         let Some(current) = &mut self.current else {
             return;
@@ -291,7 +291,7 @@ impl HandlerQueue {
         };
         let is_left = current.is_held || !current.scripts.is_empty();
         if !is_left && !self.shares.is_shared(number) {
-            // In one write with the beginning of what comes next.
+            // Written together with the beginning of the next run.
             return self.finish(Some(number));
         }
         if let Some(journal) = &mut self.journal {
@@ -299,7 +299,7 @@ impl HandlerQueue {
         }
     }
 
-    /// If all that could be run for the current event was run, goes on with what it has interrupted.
+    /// If the current event has no runs left, finishes or parks it and resumes the suspended event.
     pub(super) fn end_current(&mut self) {
         if self.current.as_ref().is_some_and(|c| !c.scripts.is_empty()) {
             return;
@@ -322,7 +322,7 @@ impl HandlerQueue {
         self.park(current.waiting, current.expires_micros);
     }
 
-    /// The node has left for good: what waits is given up.
+    /// Drops all waiting events: the node has left for good.
     pub fn forget_all(&mut self) {
         let Some(journal) = &mut self.journal else {
             return;
@@ -343,7 +343,7 @@ impl HandlerQueue {
             .retain_in_lanes(|waiting| waiting.number.is_none());
     }
 
-    /// Events that wait in memory and are not in the journal, which works again: they are recorded.
+    /// Records waiting events that are not in the journal, once it works again.
     pub fn record_unrecorded(&mut self) {
         let Some(journal) = &mut self.journal else {
             return;

@@ -24,7 +24,7 @@ impl Durable {
         }
     }
 
-    /// Another life, with these handlers.
+    /// Restarts the agent with these handlers.
     fn restarted(self, list: &[&str]) -> Self {
         let (journal, recovered) = self.disk.recover();
         let mut queue = HandlerQueue::with_bytes_max(handlers(list), self.queue.bytes_max);
@@ -59,7 +59,7 @@ impl Durable {
         self.queue.carry();
     }
 
-    /// Begins the next run: script, payload, attempt.
+    /// Begins the next run; returns script, payload and attempt.
     fn begin(&mut self) -> Option<String> {
         loop {
             let run = next(&mut self.queue);
@@ -112,7 +112,7 @@ fn a_missing_handler_s_events_wait_for_it() {
         durable.fire(number, false);
     }
     let mut durable = durable.restarted(&["user=B", "user:deploy=C"]);
-    // A new handler is one of those that the events meet, unless others have been there before.
+    // New handlers get recorded events only if no other handler had them before.
     assert_eq!(durable.run_all(), ["B 1 1", "C 1 1", "B 2 1", "C 2 1"]);
     assert_eq!((durable.queue.len(), durable.queue.is_idle()), (2, true));
     let mut durable = durable.restarted(&["user:deploy=C", "*=D"]);
@@ -134,13 +134,13 @@ fn an_edited_handler_takes_the_place_of_the_old_one() {
         assert_eq!(durable.begin().as_deref(), Some(run));
         durable.queue.handle_outcome(ended(End::Exited(0), b""));
     };
-    // Another script, another filter, and the old one again: nobody has what another had before.
+    // Another script, another filter, and the old handler again: none repeats what another has run.
     step(&mut durable, &["user=A2", "user=B"], "A2 1 1");
     step(&mut durable, &["user=A2", "user=B"], "B 1 1");
     step(&mut durable, &["*=A", "user=B"], "A 2 1");
     step(&mut durable, &["*=A", "user=B"], "B 2 1");
     step(&mut durable, &["user=A", "user=B"], "A 3 1");
-    // One that comes while its predecessor's event waits for the next handler.
+    // A new handler takes over while its predecessor's event waits for the next handler.
     step(&mut durable, &["user=A2", "user=B"], "B 3 1");
     durable.flush();
     let mut durable = durable.restarted(&["user=B"]);
@@ -148,13 +148,13 @@ fn an_edited_handler_takes_the_place_of_the_old_one() {
     let (entries, _) = durable.queue.entries(10);
     assert!(entries.iter().all(|e| e.state == EntryState::Missing));
     assert_eq!(entries.len(), 2);
-    // Where others have been before, too.
+    // A replacement gets the events even if other handlers had them.
     let mut durable = durable.restarted(&["user=A3", "user=B"]);
     assert_eq!(durable.begin().as_deref(), Some("A3 4 1"));
     durable.queue.handle_outcome(ended(End::Exited(0), b""));
     durable.flush();
     let mut durable = durable.restarted(&["user=A3", "user=B"]);
-    // What is given up for it is given up for the one that it replaces.
+    // Events dropped for a replacement are dropped for the handler it replaces.
     assert_eq!(durable.queue.drop_handler("A3"), Some(0));
     assert_eq!(durable.begin().as_deref(), None);
     let mut durable = durable.restarted(&["user=A", "user=B"]);
@@ -178,7 +178,7 @@ fn the_disk_takes_what_the_memory_cannot() {
     let expected: Vec<String> = (1..=5_000).map(|n| format!("A {n} 1")).collect();
     assert_eq!(durable.run_all(), expected);
     assert!(durable.queue.is_idle() && durable.queue.is_empty());
-    // Hundreds of kilobytes at a time are in memory on the way back, not all of it.
+    // Reading back keeps only hundreds of kilobytes in memory at a time.
     assert_eq!(durable.queue.bytes(), 0);
 }
 
@@ -198,12 +198,12 @@ fn what_only_a_lane_needs_takes_no_room_in_the_queue() {
     assert!(durable.disk.files.len() <= 3);
     let mut durable = durable.restarted(&[]);
     durable.queue.replace_handlers(latest);
-    // The run that was cut off, and the last of what waited in the lane.
+    // The interrupted run, and the last event that waited in the lane.
     assert_eq!(durable.run_all(), ["L 1 2", "L 20000 1"]);
     assert_eq!(durable.queue.len(), 0);
 }
 
-/// What runs when handlers with and without lanes are behind, and are replaced meanwhile.
+/// Returns the runs of handlers with and without lanes that have fallen behind and are replaced meanwhile.
 fn runs_behind(bytes_max: usize, later: &[&str]) -> Vec<String> {
     const FIRST: [&str; 2] = [
         r#"{"run": "L", "on": "user", "latest": true}"#,
@@ -227,7 +227,7 @@ fn runs_behind(bytes_max: usize, later: &[&str]) -> Vec<String> {
     durable.queue.replace_handlers(timed_tests::list(&FIRST));
     ran.extend(durable.run_all());
     assert!(durable.queue.is_empty() && durable.queue.journal().unwrap().is_empty());
-    // What is read back late comes later than what a lane has.
+    // Events read back from disk come after those in a lane.
     ran.sort();
     ran
 }
@@ -260,7 +260,7 @@ fn what_is_given_up_during_a_run_does_not_come_back() {
     for number in 1..=1_000 {
         durable.fire(number, false);
     }
-    // It is on the disk, for the other handler.
+    // The event is still on disk, for the other handler.
     while durable.begin().unwrap() != "L 1000 1" {
         durable.queue.handle_outcome(ended(End::Exited(0), b""));
     }
@@ -279,7 +279,7 @@ fn what_was_in_the_coalescer_goes_there_again() {
     durable.fire(1, true);
     durable.fire(2, true);
     assert_eq!(durable.disk.recover().1.coalescing.len(), 2);
-    // The batch ends: only the last of a name is handed over, and no other comes back.
+    // The batch ends: only the last event of the name is handed over, and no other comes back.
     durable
         .queue
         .push(Event::User(Durable::event(2, true)), NOW);
@@ -333,7 +333,7 @@ fn what_waits_can_be_dropped() {
     let mut durable = durable.restarted(&["user=a", "user=b"]);
     assert_eq!(durable.run_all(), ["a 1 2", "a 2 1", "a 3 1"]);
     let mut durable = start();
-    // What no handler wants waits, too, but nobody sees it in the list.
+    // Unwanted events wait, too, but the list does not show them.
     durable.queue.push(super::tests::query("unwanted"), NOW);
     assert_eq!(durable.queue.entries(100).1, 0);
     assert_eq!(durable.queue.drop_all(), 2);

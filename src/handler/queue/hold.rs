@@ -1,4 +1,4 @@
-//! Departures that are held back until their members have been gone for long enough.
+//! Holds departures back until their members have been gone for the configured time.
 
 use std::net::SocketAddr;
 
@@ -8,10 +8,10 @@ use crate::serf::{Member, MemberEvent, MemberEventKind, Tags};
 use crate::time::Instant;
 use crate::wire::NodeName;
 
-/// A member that is gone.
+/// A member that is absent.
 #[derive(Debug)]
 struct Absent {
-    /// From then on it counts as gone.
+    /// End of its hold time.
     until: Instant,
     addr: SocketAddr,
     tags: Tags,
@@ -24,18 +24,18 @@ struct Held {
     departure: Waiting,
 }
 
-/// Members of an event that are treated alike.
+/// Members of an event that get the same treatment.
 #[derive(Debug)]
 pub(super) struct Piece {
     pub(super) kind: MemberEventKind,
     pub(super) members: Vec<Member>,
-    /// Tags that members had before they left, if this is an update that stands for their return.
+    /// Tags that members had before they left, if this update stands for their return.
     pub(super) before: Vec<(NodeName, Tags)>,
-    /// Held back until then.
+    /// End of the hold time, if the piece is held back.
     pub(super) until: Option<Instant>,
 }
 
-/// What is held back for one handler.
+/// Departures held back for one handler.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
     absent: OrderedMap<NodeName, Absent>,
@@ -43,8 +43,8 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// Takes in an event. `until` tells when a member that has just gone counts as gone. Returns what the
-    /// handler is to be handed, now or later, and departures that are not to be handed over any more.
+    /// Processes a member event. `until` returns the end of the hold time for a member that has just gone.
+    /// Returns the pieces for the handler, due now or later, and held departures that are cancelled.
     pub(super) fn follow(
         &mut self,
         event: &MemberEvent,
@@ -83,7 +83,7 @@ impl Hold {
                 later.members.push(member.clone());
             }
         }
-        // They are handed over together, and until then each may return.
+        // They are handed over together, so all of them may return until the last hold time ends.
         for member in &later.members {
             let absent = self.absent.get_mut(&member.name);
             if let (Some(absent), Some(until)) = (absent, later.until) {
@@ -93,7 +93,7 @@ impl Hold {
         vec![at_once, later]
     }
 
-    /// Members are there: those that were not gone for long have never been away.
+    /// Handles members that are present: a return within the hold time cancels the departure.
     fn presence(&mut self, event: &MemberEvent, now: Instant) -> (Vec<Piece>, Vec<Waiting>) {
         let (mut same, mut changed) = (piece(event.kind), piece(MemberEventKind::Update));
         let mut returned = Vec::new();
@@ -113,7 +113,7 @@ impl Hold {
         (vec![same, changed], emptied)
     }
 
-    /// Members are forgotten: what is held back of them comes first.
+    /// Handles reaped members: their held departures are handed over first.
     fn reap(&mut self, event: &MemberEvent, now: Instant) -> (Vec<Piece>, Vec<Waiting>) {
         let mut gone = Vec::new();
         for member in &event.members {
@@ -132,7 +132,7 @@ impl Hold {
         (pieces, emptied)
     }
 
-    /// Takes members out of what is held back; returns them, and departures of which nothing is left.
+    /// Removes members from held departures; returns them, and departures that are now empty.
     fn take_out(&mut self, names: &[&NodeName]) -> (Vec<Piece>, Vec<Waiting>) {
         let (mut pieces, mut emptied) = (Vec::new(), Vec::new());
         if names.is_empty() {
@@ -162,7 +162,7 @@ impl Hold {
         self.held.push(Held { until, departure });
     }
 
-    /// A departure that is held back no longer, and since when.
+    /// Removes and returns a departure whose hold time has ended, with the time at which it ended.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Instant, Waiting)> {
         let mut due = self
             .held
@@ -183,7 +183,7 @@ impl Hold {
         self.held.iter().map(|held| held.until).min()
     }
 
-    /// Whether no departure is held back.
+    /// Returns whether no departure is held back.
     pub(super) fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
@@ -192,7 +192,7 @@ impl Hold {
         self.held.iter().map(|held| &held.departure)
     }
 
-    /// Gives up the departure of that event.
+    /// Removes the departure with that event id.
     pub(super) fn remove(&mut self, id: &str) -> Vec<Waiting> {
         let held = std::mem::take(&mut self.held).into_iter();
         let (gone, kept) = held.partition(|held: &Held| *held.departure.id == *id);
@@ -200,7 +200,7 @@ impl Hold {
         gone.into_iter().map(|held: Held| held.departure).collect()
     }
 
-    /// Gives up what is held back; its members count as gone from now on.
+    /// Removes all held departures; their members count as gone from `now` on.
     pub(super) fn clear(&mut self, now: Instant) -> Vec<Waiting> {
         self.absent
             .for_each_mut(|_, absent| absent.until = absent.until.min(now));

@@ -1,4 +1,4 @@
-//! What waits for one handler alone: events that are merged, held back or repeated for it.
+//! Queue of one handler for events that are merged, held back or retried for it.
 
 use std::collections::VecDeque;
 
@@ -11,51 +11,51 @@ use crate::serf::{Event, Member, MemberEvent, UserEvent};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
-/// A run waits for quiet no longer than so many times the quiet that is asked for.
+/// Limit for debouncing, as a multiple of the `settle` time.
 const SETTLE_FACTOR: u32 = 10;
 
-/// When the handler may run again after a run has asked for another one.
+/// Retry delay of a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pause {
-    /// So long from the next look at the clock on.
+    /// Lasts this long from the next call of [`Lane::resume`].
     For(Duration),
-    /// Until then.
+    /// Ends at this time.
     Until(Instant),
 }
 
-/// A run with the state of the cluster that is still to come.
+/// A pending run with the current state of the cluster.
 #[derive(Debug, Default)]
 pub(super) struct Sync {
-    /// Who waits for its end.
+    /// Tickets to report when the run ends.
     pub(super) tickets: Vec<u64>,
-    /// The number of the last run, if it has asked for another one.
+    /// Number of the last attempt, if it asked for a retry.
     pub(super) attempts_ended: u32,
 }
 
-/// What waits for one handler.
+/// Events that wait for one handler.
 #[derive(Debug, Default)]
 pub(in crate::handler) struct Lane {
-    /// What may be run.
+    /// Events that may run.
     pub(super) ready: VecDeque<Waiting>,
-    /// What waits for quiet.
+    /// Events that are being debounced.
     settling: VecDeque<Waiting>,
-    /// When the first and when the last event came that waits for quiet.
+    /// Times of the first and the last event of the debounce window.
     window: Option<(Instant, Instant)>,
     /// Departures that are held back.
     pub(super) hold: Hold,
-    /// The handler has asked for time.
+    /// Retry delay, if the handler has asked for a retry.
     pub(super) pause: Option<Pause>,
-    /// It is to be run with the state of the cluster.
+    /// Pending run with the current state of the cluster.
     pub(super) sync: Option<Sync>,
-    /// The same, when there is quiet.
+    /// Whether such a run becomes pending when the debounce window ends.
     sync_settles: bool,
-    /// The last change of a member that the last sync has told of.
+    /// Number of the last member change that the last `sync` included.
     pub(super) synced: u64,
 }
 
 impl Lane {
-    /// Takes an event in. Returns events that it has taken the place of. `is_full`: there is no room for
-    /// more, so that members' events are merged whatever the handler wants.
+    /// Adds an event. Returns the events that it supersedes. `is_full`: the queue is full, so member events
+    /// are merged regardless of the settings.
     pub(super) fn accept(
         &mut self,
         event: Waiting,
@@ -87,7 +87,7 @@ impl Lane {
         Vec::new()
     }
 
-    /// Takes an event back that has asked for another run.
+    /// Puts an event back that waits for a retry. Returns the events that were superseded.
     pub(super) fn put_back(&mut self, event: Waiting, settings: &HandlerSettings) -> Vec<Waiting> {
         if !settings.is_latest() {
             self.ready.push_front(event);
@@ -100,8 +100,8 @@ impl Lane {
             .collect()
     }
 
-    /// Lets go what was held back or has waited for quiet long enough. Returns events that others have taken
-    /// the place of. `is_ending`: there is no time to wait for quiet.
+    /// Moves held and debounced events that are due to `ready`. Returns the events that were superseded.
+    /// `is_ending`: ends debouncing at once.
     pub(super) fn release(
         &mut self,
         settings: &HandlerSettings,
@@ -121,7 +121,7 @@ impl Lane {
             for event in std::mem::take(&mut self.settling) {
                 match settings.is_latest() {
                     true => superseded.extend(merge(&mut self.ready, event)),
-                    // A reload has changed the handler.
+                    // A reload has turned merging off for this handler.
                     false => self.ready.push_back(event),
                 }
             }
@@ -129,7 +129,7 @@ impl Lane {
         superseded
     }
 
-    /// Time passes. Tells whether a pause is over.
+    /// Advances the retry delay to `now`. Returns whether it has ended.
     pub(super) fn resume(&mut self, now: Instant) -> bool {
         let before = self.pause;
         self.pause = match self.pause {
@@ -146,7 +146,7 @@ impl Lane {
         Some((last + settle).min(first + settle.saturating_mul(SETTLE_FACTOR)))
     }
 
-    /// When [`Self::release`] or [`Self::resume`] has something to do.
+    /// Returns when [`Self::release`] or [`Self::resume`] must be called next.
     pub(in crate::handler) fn poll_timeout(&self, settings: &HandlerSettings) -> Option<Instant> {
         let pause = match self.pause {
             Some(Pause::Until(end)) => Some(end),
@@ -157,7 +157,8 @@ impl Lane {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Where what is to be run next stands among all events; before all others if it is a sync.
+    /// Returns the position of the lane's next runnable event in the order of all events; 0 for a `sync`,
+    /// which precedes all.
     pub(in crate::handler) fn next_position(&self) -> Option<u64> {
         match (&self.sync, &self.pause) {
             (_, Some(_)) => None,
@@ -166,13 +167,13 @@ impl Lane {
         }
     }
 
-    /// Whether nothing waits here, not even for time to pass.
+    /// Returns whether the lane is empty and has no timer.
     pub(in crate::handler) fn is_idle(&self) -> bool {
         let is_empty = self.ready.is_empty() && self.settling.is_empty() && self.hold.is_empty();
         is_empty && self.window.is_none() && self.pause.is_none() && self.sync.is_none()
     }
 
-    /// All that waits here.
+    /// Returns all events in the lane.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
         self.ready
             .iter()
@@ -180,7 +181,7 @@ impl Lane {
             .chain(self.hold.iter())
     }
 
-    /// What has come, and waits for quiet.
+    /// Returns the events that are being debounced.
     pub(super) fn settling(&self) -> impl Iterator<Item = &Waiting> {
         self.settling.iter()
     }
@@ -189,13 +190,13 @@ impl Lane {
         self.iter().map(|event| event.cost).sum()
     }
 
-    /// Whether a user event of that name waits here, which a newer one takes the place of.
+    /// Returns whether a user event with that name is waiting, which a newer one would supersede.
     pub(super) fn has_user_event(&self, name: &[u8]) -> bool {
         self.iter()
             .any(|w| user_event(w).is_some_and(|event| event.name == *name))
     }
 
-    /// Gives up what it does not keep.
+    /// Removes and returns the events for which `is_kept` returns false.
     pub(in crate::handler) fn retain(
         &mut self,
         mut is_kept: impl FnMut(&Waiting) -> bool,
@@ -212,7 +213,7 @@ impl Lane {
         gone
     }
 
-    /// Gives up what is about members: the handler is told how things are.
+    /// Removes member events: the handler is about to get the current state instead.
     pub(super) fn drop_members(&mut self, now: Instant) -> Vec<Waiting> {
         let mut gone = self.retain(|w| !matches!(w.event, Event::Member(_)));
         gone.extend(self.hold.clear(now));
@@ -223,7 +224,7 @@ impl Lane {
         gone
     }
 
-    /// Gives everything up.
+    /// Removes and returns all events.
     pub(super) fn clear(&mut self, now: Instant) -> Vec<Waiting> {
         let mut gone = self.retain(|_| false);
         gone.extend(self.hold.clear(now));
@@ -240,8 +241,8 @@ fn user_event(waiting: &Waiting) -> Option<&UserEvent> {
     }
 }
 
-/// Puts an event behind others, at the cost of older news of the same nodes, or of the older user event of
-/// the same name. Returns what was superseded.
+/// Appends an event and removes what it supersedes: older changes of the same nodes, or the older user event
+/// with the same name. Returns the superseded events.
 fn merge(list: &mut VecDeque<Waiting>, event: Waiting) -> Vec<Waiting> {
     match &event.event {
         Event::Member(_) => merge_members(list, event),
@@ -254,7 +255,7 @@ fn merge(list: &mut VecDeque<Waiting>, event: Waiting) -> Vec<Waiting> {
                 list.push_back(event);
                 return Vec::new();
             };
-            // One that is read back from the disk comes late.
+            // An event that is read back from disk may be older than one already in the list.
             let is_late = user_event(&same).is_some_and(|same| same.ltime > ltime);
             let (at, mut newer, mut older) = match is_late {
                 true => (at, same, event),

@@ -1,4 +1,4 @@
-//! How events get into the lanes of handlers that want them merged, held back or repeated, and out again.
+//! Moves events into the lanes of handlers that merge, hold or retry, and out of them.
 
 use super::hold::Piece;
 use super::lane::{Pause, Sync};
@@ -15,17 +15,17 @@ use crate::serf::{Event, MemberEvent, MemberEventKind};
 use crate::time::Instant;
 
 impl Registered {
-    /// Whether it has departures held back, for which it watches all that happens to members.
+    /// Returns whether the handler must see all member events, because it has a hold time.
     pub(super) fn watches(&self, event: &Event) -> bool {
         matches!(event, Event::Member(_)) && !self.settings.hold.is_zero()
     }
 
-    /// Whether its filter lets an event through, or it watches it anyway.
+    /// Returns whether the handler's filters match the event or it must see the event for its hold time.
     pub(super) fn asks_for(&self, event: &Event) -> bool {
         self.wants(event) || self.watches(event)
     }
 
-    /// Whether its lane takes a copy of an event that it is owed.
+    /// Returns whether its lane takes a copy of an event that is due to this handler.
     fn takes(&self, waiting: &Waiting) -> bool {
         let course = waiting.course();
         let is_chosen = course.is_recovered && matches!(waiting.event, Event::Member(_));
@@ -36,10 +36,10 @@ impl Registered {
 }
 
 impl HandlerQueue {
-    /// Gives each lane that takes the event a copy, or what there is in it for its handler. `is_turn`: the
-    /// event does not wait in the row any more.
+    /// Gives each lane that takes the event a copy, or the members that its handler wants. `is_turn`: the
+    /// event has left the row.
     pub(super) fn enlist(&mut self, waiting: &mut Waiting, at: Moment, is_turn: bool) {
-        // Most handlers take nothing into a lane: the filters need not be asked for that.
+        // Most handlers need no lane, so their filters need not be evaluated.
         if !self.handlers.list().iter().any(|r| r.takes(waiting)) {
             return;
         }
@@ -68,7 +68,7 @@ impl HandlerQueue {
         }
     }
 
-    /// A user event, or one that has asked for another run.
+    /// Puts a user event, or any event that waits for a retry, into a lane.
     fn enlist_whole(
         &mut self,
         index: usize,
@@ -90,7 +90,7 @@ impl HandlerQueue {
         let is_recorded = waiting.recorded.contains(&key) || !lane_replaces.is_empty();
         let number = waiting.number.filter(|_| is_recorded);
         if is_full && !replaces && attempts_ended == 0 {
-            // What the journal has may come later.
+            // A recorded event in the row can be offered again later.
             if is_turn || number.is_none() {
                 waiting.course_mut().taken.push(key);
                 self.counters.dropped_user_events += 1;
@@ -139,7 +139,7 @@ impl HandlerQueue {
             return;
         };
         let (key, settings) = (registered.key, registered.settings.clone());
-        // What was held back until now comes first.
+        // Held departures that are due precede the new event.
         let superseded = registered.lane.release(&settings, is_ending, at.now);
         self.lanes_are_through(superseded, key);
         let is_recovered = waiting.course().is_recovered;
@@ -152,7 +152,7 @@ impl HandlerQueue {
         let (pieces, cancelled) = match hold.is_zero() {
             true => (vec![whole(event)], Vec::new()),
             false => registered.lane.hold.follow(event, at.now, |name| {
-                // Whom a sync has left out is gone already.
+                // A member that the last `sync` did not list is already gone.
                 if waiting.course().is_known(name, synced) {
                     return at.now;
                 }
@@ -173,7 +173,7 @@ impl HandlerQueue {
         self.lanes_are_through(cancelled, key);
     }
 
-    /// Some of an event's members. The first piece that the handler wants takes the number.
+    /// Puts some of an event's members into a lane. The first piece that the handler wants gets the number.
     fn enlist_piece(
         &mut self,
         index: usize,
@@ -203,7 +203,7 @@ impl HandlerQueue {
         let mut copy = waiting.for_one(news);
         copy.number = number.take();
         let waits = piece.until.is_some() || !settings.settle.is_zero();
-        // Where a sync tells of changes, a restart ends in one.
+        // Handlers with `sync` get the current state after a restart, so nothing needs to be recorded.
         if copy.number.is_none() && waits && !settings.is_told_the_state() {
             self.record_members(index, &mut copy);
         }
@@ -220,7 +220,7 @@ impl HandlerQueue {
         self.lanes_are_through(superseded, key);
     }
 
-    /// Records members' events that are held back for a handler.
+    /// Records member events that are held back for a handler.
     pub(super) fn record_members(&mut self, index: usize, copy: &mut Waiting) {
         let (Some(registered), Some(journal)) = (self.handlers.get(index), &mut self.journal)
         else {
@@ -243,7 +243,7 @@ impl HandlerQueue {
             numbers.extend(journal.take(&part, copy.taken_micros, false, vec![key]));
         }
         for number in &numbers {
-            // The row has no part in it.
+            // The row has no copy of it.
             self.shares.take(*number, key);
             self.shares.row_is_through(*number);
         }
@@ -253,7 +253,7 @@ impl HandlerQueue {
         }
     }
 
-    /// A lane is through with an event.
+    /// Takes note that a lane has finished with a recorded event.
     pub(super) fn lane_is_through(
         &mut self,
         number: u64,
@@ -271,7 +271,8 @@ impl HandlerQueue {
         }
     }
 
-    /// The same for all that these events stand for. Queries among them are answered no more.
+    /// Takes note that a lane has finished with these events and all merged into them. Queries among them get
+    /// no more answers.
     pub(super) fn lanes_are_through(&mut self, events: Vec<Waiting>, key: HandlerKey) {
         for event in events {
             for number in event.numbers().collect::<Vec<_>>() {
@@ -282,8 +283,8 @@ impl HandlerQueue {
         }
     }
 
-    /// One of those who had an event has no further run for it: if it is a query, and the last of them, no
-    /// answer comes any more.
+    /// Takes note that one holder of an event will not run for it any more. If it is a query and this was the
+    /// last holder, no answer will come.
     pub(super) fn query_ends(&mut self, event: &Event) {
         let Event::Query(query) = event else {
             return;
@@ -296,7 +297,7 @@ impl HandlerQueue {
         }
     }
 
-    /// Time passes in the lanes.
+    /// Advances all lanes to the present.
     pub(super) fn advance_lanes(&mut self, at: Moment) {
         let is_ending = self.is_ending;
         let is_due = |timeout: Option<Instant>| is_ending || timeout.is_some_and(|t| t <= at.now);
@@ -315,7 +316,7 @@ impl HandlerQueue {
             let mut superseded = registered.lane.release(&settings, is_ending, at.now);
             resumed |= registered.lane.resume(at.now);
             if let Some(Pause::Until(end)) = registered.lane.pause {
-                // Nobody waits for their answers so long.
+                // Queries whose deadline passes during the delay are dropped.
                 let is_late =
                     |w: &Waiting| matches!(&w.event, Event::Query(q) if q.deadline <= end);
                 superseded.extend(registered.lane.retain(|waiting| !is_late(waiting)));
@@ -330,13 +331,13 @@ impl HandlerQueue {
         }
     }
 
-    /// The handler whose lane comes before what stands at this place in the row, if there is one.
+    /// Returns the handler whose lane has an event that precedes this position in the row, if any.
     pub(super) fn next_lane(&self, before: (u64, usize)) -> Option<usize> {
         let first = self.handlers.lanes().first?;
         (first < before).then_some(first.1)
     }
 
-    /// Makes what is next in a handler's lane the event being handled.
+    /// Starts to process the next event of a handler's lane.
     pub(super) fn begin_lane(&mut self, index: usize, at: Moment) {
         let Some(registered) = self.handlers.get_mut(index) else {
             return;
@@ -380,7 +381,7 @@ impl HandlerQueue {
         });
     }
 
-    /// The event for a run with the state of the cluster; its members are filled in when it begins.
+    /// Creates the event for a `sync` run; its members are filled in when the run begins.
     fn sync_event(&mut self, index: usize, sync: Sync, at: Moment) -> Waiting {
         let event = Event::Member(MemberEvent {
             kind: MemberEventKind::Sync,
@@ -402,7 +403,7 @@ impl HandlerQueue {
         waiting
     }
 
-    /// A run has ended with the wish to be repeated, and may be: the event goes (back) into the lane.
+    /// Puts the event of a run that asked for a retry (back) into the handler's lane.
     pub(super) fn run_later(&mut self, run: &Run, wait: std::time::Duration) {
         let Some(mut current) = self.current.take() else {
             return;
@@ -463,8 +464,8 @@ impl HandlerQueue {
         self.lanes_are_through(superseded, run.key);
     }
 
-    /// When [`Self::poll_invocation`] has something new to say because time has passed, unless it waits for
-    /// the end of a run anyway.
+    /// Returns when [`Self::poll_invocation`] may return something new because time has passed; `None` while
+    /// a run is active.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.is_running() || !self.awaited.is_empty() {
             return None;
@@ -474,7 +475,7 @@ impl HandlerQueue {
 }
 
 impl crate::handler::settings::Retry {
-    /// How long to wait after so many runs.
+    /// Returns the delay after `runs` attempts.
     pub(super) fn wait_after(&self, runs: u32) -> std::time::Duration {
         let factor = 1u32.checked_shl(runs.saturating_sub(1)).unwrap_or(u32::MAX);
         self.wait.saturating_mul(factor).min(RETRY_WAIT_MAX)

@@ -1,30 +1,30 @@
-//! Whom an event is still for.
+//! Determines which handlers must still get an event.
 
 use super::{Course, HandlerQueue, Waiting};
 use crate::handler::Registered;
 use crate::handler::journal::HandlerKey;
 use crate::serf::Event;
 
-/// A handler that an event is still for.
+/// A handler that must still get an event.
 #[derive(Debug)]
 pub(super) struct Debt<'a> {
-    /// Its place among all handlers.
+    /// Index of the handler.
     pub(super) index: usize,
     pub(super) registered: &'a Registered,
-    /// Missing handlers that are done with the event when it is.
+    /// Missing handlers that this one replaces: they finish with the event when it does.
     pub(super) replaces: Vec<HandlerKey>,
 }
 
-/// What an event is still for.
+/// Handlers that must still get an event.
 #[derive(Debug)]
 pub(super) struct Owed<'a> {
     pub(super) present: Vec<Debt<'a>>,
-    /// Missing handlers that are waited for.
+    /// Missing handlers for which the event waits.
     pub(super) missing: Vec<HandlerKey>,
 }
 
 impl Registered {
-    /// Whether it came when others had had the event already.
+    /// Returns whether the handler was added after others had already got the event.
     pub(super) fn comes_after(&self, course: &Course) -> bool {
         (course.newest_id > 0 && self.id > course.newest_id)
             || (course.met_id > 0 && self.since > course.met_id)
@@ -32,7 +32,7 @@ impl Registered {
 }
 
 impl HandlerQueue {
-    /// What an event is still for.
+    /// Returns the handlers that must still get the event.
     pub(super) fn owed<'a>(&'a self, waiting: &'a Waiting) -> Owed<'a> {
         let course = waiting.course();
         let is_through = |key| course.is_through(key) || self.is_dropped(waiting, key);
@@ -40,7 +40,7 @@ impl HandlerQueue {
         let is_missing = |key: &HandlerKey| !is_through(*key) && !self.handlers.has_key(*key);
         let recorded = waiting.number.map_or(&[][..], |_| &waiting.recorded);
         let missing: Vec<_> = recorded.iter().copied().filter(is_missing).collect();
-        // An earlier life has chosen the members for these handlers.
+        // The members were selected for these handlers before the restart.
         let is_chosen = course.is_recovered && matches!(waiting.event, Event::Member(_));
         let (mut present, mut replaced) = (Vec::new(), Vec::new());
         for (index, registered) in self.handlers.list().iter().enumerate() {

@@ -1,17 +1,17 @@
-//! Events that were put aside: the handlers that are left for them are paused or missing.
+//! Parked events: their remaining handlers are paused or missing.
 
 use super::{HandlerQueue, MAX_AGE, Waiting};
 use crate::handler::Described;
 use crate::handler::moment::Moment;
 use crate::serf::Event;
 
-/// Bytes of events that wait for handlers that are paused or missing, at most; the oldest give way.
+/// Memory limit for parked events; the oldest are dropped first.
 const PARKED_BYTES_MAX: usize = 16 << 20;
-/// Least time between looks at all of them for those that have waited too long.
+/// Minimum interval between scans of the parked events for expired ones.
 const LOOK_INTERVAL_MICROS: u64 = 1_000_000;
 
 impl HandlerQueue {
-    /// Puts an event aside until the handlers that are left for it can be run.
+    /// Parks an event until its remaining handlers can run.
     pub(super) fn park(&mut self, mut waiting: Waiting, expires_micros: u64) {
         let met_id = &mut waiting.course_mut().met_id;
         if *met_id == 0 {
@@ -34,7 +34,7 @@ impl HandlerQueue {
         }
     }
 
-    /// Handlers came or go on: what was put aside is looked at again, before all else.
+    /// Moves all parked events back to the head of the row, after a handler was added or resumed.
     pub(super) fn unpark(&mut self) {
         self.parked_expiry_micros = u64::MAX;
         for mut waiting in self.parked.take().rev() {
@@ -65,17 +65,17 @@ impl HandlerQueue {
         );
     }
 
-    /// Looks whether something that was put aside has waited too long.
+    /// Processes parked events again when one of them may have expired.
     pub(super) fn look_at_parked(&mut self, at: Moment) {
         if at.unix_micros > self.parked_expiry_micros {
             self.unpark();
-            // So that one that is kept for others does not take all the time there is.
+            // Limits the rate of scans, since a scan does not remove events that wait for other handlers.
             self.parked_expiry_micros = at.unix_micros + LOOK_INTERVAL_MICROS;
         }
     }
 
-    /// Old events that only wait for a handler that is missing or paused keep a journal from shrinking:
-    /// they are recorded anew. To be called now and then.
+    /// Records old parked events again, because otherwise they keep segments of the journal in use. To be
+    /// called periodically.
     pub fn carry(&mut self) {
         let Some(journal) = &mut self.journal else {
             return;

@@ -1,4 +1,4 @@
-//! Handlers that come and go, and what they need to know about the members.
+//! Changes of the handler list, and the member data that handlers need.
 
 use super::row::Slot;
 use super::{Course, HandlerQueue, Waiting};
@@ -12,13 +12,12 @@ use crate::time::Instant;
 use crate::wire::NodeName;
 
 impl HandlerQueue {
-    /// Replaces the handlers (reload). The next event to be handled meets the new list; the rest of
-    /// the runs of the event being handled stay as they are. What waits in the lane of a handler that is
-    /// gone goes back into the row, where an edited handler finds it. Handlers that are new or have changed
-    /// get a sync, if they ask for it. Returns how many events were dropped because no handler wants them
-    /// any more.
+    /// Replaces the handlers on reload. The new list applies from the next event on; the remaining runs of
+    /// the current event are unchanged. Events in the lane of a removed handler go back to the row, where an
+    /// edited handler finds them. New and changed handlers with the filter `sync` get a `sync` run. Returns
+    /// how many events were dropped because no handler wants them any more.
     ///
-    /// [`Self::know_members`] is to be called next.
+    /// [`Self::know_members`] must be called next.
     pub fn replace_handlers(&mut self, handlers: Vec<HandlerSettings>) -> usize {
         let keys: Vec<HandlerKey> = self.handlers.list().iter().map(|r| r.key).collect();
         let newest_id = self.handlers.list().iter().map(|r| r.id).max();
@@ -32,7 +31,7 @@ impl HandlerQueue {
         }
         self.drop_unasked_syncs();
         for waiting in self.row.events_mut() {
-            // Whether some handler does is seen when it is its turn.
+            // Processing the event will show whether a handler wants it.
             waiting.wanted = true;
         }
         self.is_listed = false;
@@ -43,7 +42,7 @@ impl HandlerQueue {
         self.return_to_row(gone, &keys)
     }
 
-    /// A handler that was changed may not ask for its sync any more.
+    /// Cancels pending `sync` runs of handlers that no longer have the filter.
     fn drop_unasked_syncs(&mut self) {
         for index in 0..self.handlers.list().len() {
             let registered = self.handlers.get_mut(index);
@@ -53,8 +52,8 @@ impl HandlerQueue {
         }
     }
 
-    /// What the lane of a handler that is gone has had is not for handlers that were not there yet, but for the
-    /// one that takes its place.
+    /// Reserves the events that the lane of a removed handler has taken: they go to its replacement, but not
+    /// to other handlers with numbers above `newest_id`.
     fn close_to_later(&mut self, key: HandlerKey, newest_id: u64) {
         let close = |course: &mut Course| course.close(key, newest_id);
         self.courses.close(key, newest_id);
@@ -66,8 +65,8 @@ impl HandlerQueue {
         }
     }
 
-    /// Puts what waited in the lanes of handlers that are gone back into the row. `keys` are those of all
-    /// handlers before the reload. Returns how many events no handler wants any more.
+    /// Moves events from the lanes of removed handlers back to the row. `keys` are those of all handlers
+    /// before the reload. Returns how many events no handler wants any more.
     fn return_to_row(&mut self, gone: Vec<Registered>, keys: &[HandlerKey]) -> usize {
         let mut returned: Vec<Waiting> = Vec::new();
         let mut unwanted = Vec::new();
@@ -78,7 +77,7 @@ impl HandlerQueue {
             for mut event in handler.lane.clear(Instant::ORIGIN) {
                 let course = event.take_course().unwrap_or_default();
                 self.give_up_tickets(course.tickets);
-                // Members' events were recorded for this handler alone.
+                // Member events were recorded for this handler alone.
                 let is_members = matches!(event.event, Event::Member(_));
                 let own = event.number.filter(|_| is_members);
                 for number in course.merged.into_iter().chain(own) {
@@ -115,14 +114,15 @@ impl HandlerQueue {
         unwanted.len()
     }
 
-    /// If the row still has the event, it is for that handler again, or for the one that takes its place.
+    /// If the row still has the event, makes it due again to that handler or its replacement. Returns whether
+    /// it has.
     fn is_owed_again(&mut self, number: u64, key: HandlerKey) -> bool {
         if self.courses.release(number, key) {
             return true;
         }
         for current in self.current.iter_mut().chain(&mut self.suspended) {
             if current.waiting.number == Some(number) {
-                // Its runs are chosen already: it has to come again.
+                // The runs of the current event are fixed, so the event must be processed again.
                 current.waiting.course_mut().taken.retain(|k| *k != key);
                 (current.is_held, current.expires_micros) = (true, 0);
                 return true;
@@ -136,7 +136,7 @@ impl HandlerQueue {
             .is_some()
     }
 
-    /// Learns the members that there are: handlers may ask what their tags were before an update.
+    /// Stores the tags of all current members, for handlers that compare them before and after an update.
     pub fn know_members<'a>(&mut self, members: impl Iterator<Item = &'a Member>) {
         self.known_tags.forget();
         if self.handlers.want_tags {
@@ -144,7 +144,7 @@ impl HandlerQueue {
         }
     }
 
-    /// What the core has seen of a member, before it is coalesced and delivered.
+    /// Takes note of a change of a member when the core sees it, before it is coalesced and delivered.
     pub fn note_member(&mut self, name: &NodeName, kind: MemberEventKind, now: Instant) {
         match self.handlers.want_sync {
             true => self.changes.note(name),
@@ -162,7 +162,7 @@ impl HandlerQueue {
         }
     }
 
-    /// Gives what waits in the row to lanes that may have missed it: after a reload, or if it was on the
+    /// Offers the events in the row to lanes that may have missed them, after a reload or after reading from
     /// disk.
     pub(super) fn enlist_row(&mut self, at: Moment) {
         if std::mem::replace(&mut self.is_listed, true) {

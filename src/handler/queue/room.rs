@@ -1,15 +1,15 @@
-//! What happens when the queue is full.
+//! Makes room when the queue is full.
 //!
-//! Nothing leaves the queue silently. When it is full,
+//! Every event that leaves the queue without a run is logged and counted. When the queue is full,
 //!
-//! - events that no handler wants, or that lanes have, make room first (they would be handled by running
-//!   nothing);
-//! - user events that the journal has wait on the disk alone;
+//! - events that no handler wants, or of which lanes have copies, are removed first (no run would follow from
+//!   them);
+//! - user events in the journal wait on disk only;
 //! - other user events and queries are dropped, logged and counted;
-//! - member events are merged, for each node: its news that still wait give way to the newest one, as in
-//!   the coalescer. An update only refreshes the record in a join (or update) that waits, or a handler
-//!   for joins would never hear of the node. So a full queue holds each node at most once, and the bound
-//!   is exceeded by no more than one record for each node that there is.
+//! - member events are merged per node: the newest change of a node replaces older waiting ones, as in the
+//!   coalescer. An update only refreshes the record in a waiting join or update; otherwise a handler for
+//!   joins would miss the node. So a full queue has each node at most once, and exceeds the limit by at most
+//!   one record per node.
 
 use std::mem;
 
@@ -22,12 +22,12 @@ use crate::serf::{Event, Member, MemberEvent, MemberEventKind};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
-/// A flood of drops is logged once in this time.
+/// Minimum interval between log lines about drops.
 const DROP_LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// What an allocation costs beyond its bytes, roughly.
+/// Approximate overhead of an allocation in bytes.
 const ALLOCATION_BYTES: usize = 16;
 
-/// Drops that the operator was not told of yet.
+/// Drops that were not logged yet.
 #[derive(Debug, Default)]
 pub(super) struct DropLog {
     told: Option<Instant>,
@@ -54,8 +54,8 @@ impl HandlerQueue {
         finished.into_iter().for_each(|number| self.finish(number));
     }
 
-    /// Lets the newest user events that the journal has wait on the disk alone, as many as it takes to
-    /// get back within the bound. To be called when all records are written.
+    /// Removes the newest recorded user events from memory until the queue is within its limit. Must be
+    /// called when all records are written.
     pub fn spill(&mut self) {
         let Some(journal) = self.journal.as_mut().filter(|j| !j.is_failing()) else {
             return;
@@ -74,7 +74,7 @@ impl HandlerQueue {
         });
     }
 
-    /// Takes in member news although there is no room, at the cost of older news of the same nodes.
+    /// Adds a member event to a full queue and removes older changes of the same nodes.
     pub(super) fn merge(&mut self, news: MemberEvent, mut template: Waiting) {
         let kind = news.kind;
         let named = news.members.into_iter().map(|m| (m.name.clone(), Some(m)));
@@ -102,8 +102,8 @@ impl HandlerQueue {
     }
 }
 
-/// Removes from older news the nodes that there are newer ones of; tells how many. What an update says
-/// goes into a join or update that waits, and is taken from the news then.
+/// Removes nodes with newer changes from an older event; returns how many. An update instead refreshes the
+/// record in a waiting join or update, and is then removed from `news`.
 pub(super) fn give_way(
     old: &mut MemberEvent,
     kind: MemberEventKind,
@@ -152,7 +152,7 @@ impl DropLog {
     }
 }
 
-/// What an event takes in memory, roughly.
+/// Returns the approximate memory that an event takes.
 pub(super) fn cost(event: &Event) -> usize {
     let own = mem::size_of::<Waiting>();
     let bytes = match event {

@@ -1,18 +1,18 @@
-//! Events one behind the other, and what they take in memory.
+//! FIFO of events, with the memory they take.
 
 use std::collections::VecDeque;
 
 use super::Waiting;
 use crate::handler::journal::Stored;
 
-/// An empty row gives back more room than this.
+/// Number of slots that an empty row keeps allocated.
 pub(super) const IDLE_CAPACITY: usize = 64;
 
-/// A place in the row.
+/// An item of the row.
 #[derive(Debug)]
 pub(super) enum Slot {
     Event(Waiting),
-    /// User events that the journal has and the memory has not.
+    /// A range of user events that are only on disk.
     Stored(Stored),
 }
 
@@ -46,32 +46,32 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Bytes that the events take in memory, by a rough measure.
+    /// Returns the approximate memory that the events take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether nothing waits, in memory or on the disk.
+    /// Returns whether no event waits, in memory or on disk.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// Those in memory.
+    /// Returns the events in memory.
     pub(super) fn events(&self) -> impl Iterator<Item = &Waiting> {
         self.slots.iter().filter_map(Slot::event)
     }
 
-    /// The same. Who changes what they cost calls [`Self::retain`] next.
+    /// Returns the events in memory. After a change of their cost, [`Self::retain`] must be called.
     pub(super) fn events_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Waiting> {
         self.slots.iter_mut().filter_map(Slot::event_mut)
     }
 
-    /// The first event, if it is in memory.
+    /// Returns the first event if it is in memory.
     pub(super) fn first(&self) -> Option<&Waiting> {
         self.slots.front().and_then(Slot::event)
     }
 
-    /// What comes first, if it is on the disk.
+    /// Returns the first item if it is on disk.
     pub(super) fn first_stored(&mut self) -> Option<&mut Stored> {
         match self.slots.front_mut() {
             Some(Slot::Stored(stored)) => Some(stored),
@@ -93,7 +93,7 @@ impl Row {
         self.slots.push_back(Slot::Stored(stored));
     }
 
-    /// Takes the first event, if it is in memory.
+    /// Removes the first event if it is in memory.
     pub(super) fn pop_front(&mut self) -> Option<Waiting> {
         self.first()?;
         let waiting = self.slots.pop_front().and_then(Slot::into_event)?;
@@ -107,7 +107,8 @@ impl Row {
         }
     }
 
-    /// Keeps what is on the disk, and of the events those that `is_kept` says. Counts anew what they cost.
+    /// Removes the events for which `is_kept` returns false; ranges on disk stay. Recomputes the memory
+    /// taken.
     pub(super) fn retain(&mut self, is_kept: &mut dyn FnMut(&mut Waiting) -> bool) {
         let mut bytes: usize = 0;
         self.slots.retain_mut(|slot| {
@@ -123,13 +124,13 @@ impl Row {
         self.bytes = bytes;
     }
 
-    /// Takes the events; what is on the disk is not in the row any more, either.
+    /// Removes everything and returns the events in memory.
     pub(super) fn take(&mut self) -> impl DoubleEndedIterator<Item = Waiting> + use<> {
         let slots = std::mem::take(self).slots.into_iter();
         slots.filter_map(Slot::into_event)
     }
 
-    /// Takes all slots for a look at them: until [`Self::give_back`] they cost what they did.
+    /// Lends out all slots; [`Self::bytes`] is unchanged until [`Self::give_back`].
     pub(super) fn lend(&mut self) -> VecDeque<Slot> {
         std::mem::take(&mut self.slots)
     }
@@ -149,8 +150,8 @@ impl Row {
         }
     }
 
-    /// Lets the last events wait on the disk alone, as far as `store` does that with them, and as many as
-    /// it takes to get back to `bytes_max`.
+    /// Passes events from the back to `store`, and replaces those for which it returns a range, until at most
+    /// `bytes_max` is used.
     pub(super) fn spill(
         &mut self,
         bytes_max: usize,
@@ -177,7 +178,7 @@ impl Row {
                 _ => tail.push(Slot::Stored(stored)),
             }
         }
-        // What stood before the first of them may be of the same kind.
+        // Merges the first range with a range just before it.
         if let (Some(Slot::Stored(_)), Some(Slot::Stored(before))) =
             (tail.last(), self.slots.back_mut())
         {

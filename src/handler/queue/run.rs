@@ -1,4 +1,4 @@
-//! Runs: which are due for an event, and what each is given.
+//! Determines the runs for an event, and prepares each.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,41 +15,42 @@ use crate::serf::{Event, MemberEvent, MemberEventKind, MemberStatus};
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
-/// How often a run may begin without coming to its end: once, and once again if the agent ended during it.
+/// Maximum number of starts of a run that does not end: a second one only if the agent ended during the
+/// first.
 const BEGINNINGS_MAX: u32 = 2;
 
-/// One script's turn.
+/// A run of one handler for an event.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
-    /// The handler's number.
+    /// Number of the handler.
     pub(super) id: u64,
     pub(super) key: HandlerKey,
-    /// Its place among all handlers.
+    /// Index of the handler.
     pub(super) index: usize,
     pub(super) settings: Arc<HandlerSettings>,
-    /// Missing handlers that are done with the event when this one is.
+    /// Missing handlers that this one replaces: they finish with the event when it does.
     pub(super) replaces: Vec<HandlerKey>,
     pub(super) script: Arc<[u8]>,
-    /// What the handler is handed of the event, if it is not all of it.
+    /// The part of the event for this handler, if it is not the whole event.
     pub(super) event: Option<Box<Event>>,
     pub(super) attempt: u32,
-    /// The agent had ended before the last attempt had.
+    /// Whether the agent ended before the last attempt did.
     pub(super) is_replay: bool,
 }
 
-/// What is to be done for an event.
+/// What to do for an event.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) runs: VecDeque<Run>,
-    /// Other handlers are left that cannot be run now.
+    /// Whether other handlers for the event are paused or missing.
     pub(super) is_held: bool,
-    /// When the first of these is left no longer, in microseconds since 1970.
+    /// When the event expires for the first of these, in microseconds since 1970.
     pub(super) expires_micros: u64,
 }
 
 impl Run {
-    /// The run of a handler for an event that is whole; or, if its attempts are used up, the number that
-    /// the next one would have had.
+    /// Creates the run of a handler for a whole event. If its attempts are used up, returns the number that
+    /// the next attempt would have.
     pub(super) fn next(
         registered: &Registered,
         index: usize,
@@ -79,14 +80,14 @@ impl Run {
 }
 
 impl Run {
-    /// The handlers that are done with the event when it is.
+    /// Returns the handlers that finish with the event when this run does.
     pub(super) fn keys(&self) -> impl Iterator<Item = HandlerKey> + '_ {
         std::iter::once(self.key).chain(self.replaces.iter().copied())
     }
 }
 
 impl HandlerQueue {
-    /// The handlers to be run for an event of the row, and whether others are left for it that cannot be.
+    /// Determines the runs for an event of the row, and whether it must wait for other handlers.
     pub(super) fn plan(&mut self, waiting: &mut Waiting, at: Moment) -> Plan {
         let mut plan = Plan {
             runs: VecDeque::new(),
@@ -105,7 +106,7 @@ impl HandlerQueue {
             }
             let is_query = matches!(waiting.event, Event::Query(_));
             if registered.is_paused || (registered.lane.pause.is_some() && !is_query) {
-                // Nobody waits for the answer to a query so long.
+                // No query waits for a paused handler.
                 plan.is_held |= !is_query;
                 plan.expires_micros = plan.expires_micros.min(self.expiry(index, waiting));
                 continue;
@@ -146,7 +147,7 @@ impl HandlerQueue {
         plan
     }
 
-    /// A handler is not run for an event of the row.
+    /// Takes note that a handler will not run for an event of the row.
     fn pass_over(
         &mut self,
         waiting: &mut Waiting,
@@ -163,7 +164,7 @@ impl HandlerQueue {
         }
     }
 
-    /// When an event is too old for a handler, in microseconds since 1970.
+    /// Returns when an event exceeds the maximum age for a handler, in microseconds since 1970.
     fn expiry(&self, index: usize, waiting: &Waiting) -> u64 {
         let said = self.handlers.get(index).and_then(|r| r.settings.max_age);
         let limit = said.or(waiting.number.map(|_| MAX_AGE));
@@ -174,8 +175,8 @@ impl HandlerQueue {
         at.unix_micros > self.expiry(index, waiting)
     }
 
-    /// Makes a run of a script, unless the event fits no environment, or this node's tags are others than
-    /// the handler is for.
+    /// Prepares a run. Returns `None` if the event's name contains NUL, or this node's tags do not match the
+    /// handler's.
     pub(super) fn invoke(
         &mut self,
         mut run: Run,
@@ -195,7 +196,7 @@ impl HandlerQueue {
             return None;
         }
         if let Event::Member(event) = &mut current.waiting.event {
-            // One that was made up has members.
+            // Synthetic `sync` events may have members already.
             if event.kind == MemberEventKind::Sync && event.members.is_empty() {
                 *event = state(&run, local);
             }
@@ -240,7 +241,7 @@ impl HandlerQueue {
         }
     }
 
-    /// There is no run after all: whoever waits for its end waits no longer.
+    /// Cancels a run and reports its tickets.
     fn not_run(&mut self, run: &Run) {
         self.run_is_done(run);
         let tickets = self
@@ -250,7 +251,7 @@ impl HandlerQueue {
         self.give_up_tickets(tickets.unwrap_or_default());
     }
 
-    /// Complains once about a set of bad tags, not at each run.
+    /// Logs a warning when the set of tags with NUL changes, not at each run.
     fn note_refused_tags(&mut self, tags: Vec<Vec<u8>>) {
         self.counters.refused += tags.len() as u64;
         if tags != self.refused_tags {
@@ -266,7 +267,7 @@ impl HandlerQueue {
     }
 }
 
-/// The members that a run is handed that is told how things are.
+/// Returns the event for a `sync` run, with the current members.
 fn state(run: &Run, local: Local<'_>) -> MemberEvent {
     let mut members = (local.members)();
     if run.settings.input == Input::Lines {

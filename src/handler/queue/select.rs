@@ -1,4 +1,4 @@
-//! Which members of an event a handler is handed.
+//! Selects the members of an event that a handler wants.
 
 use super::Waiting;
 use crate::handler::{HandlerSettings, Pattern, Registered};
@@ -6,18 +6,18 @@ use crate::ordered::OrderedMap;
 use crate::serf::{Event, Member, MemberEvent, MemberEventKind, Tags};
 use crate::wire::NodeName;
 
-/// What is left of an event for a handler.
+/// The part of an event that a handler gets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Selected {
-    /// All of it.
+    /// The whole event.
     All,
-    /// Some of its members.
+    /// The event with some of its members.
     Some(Event),
-    /// Nothing.
+    /// None of it.
     Nothing,
 }
 
-/// Whether all of these tags match.
+/// Returns whether all of these tags match.
 pub(super) fn tags_match(patterns: &OrderedMap<Vec<u8>, Pattern>, tags: &Tags) -> bool {
     let value = |tag: &[u8]| tags.get(tag).unwrap_or_default();
     patterns
@@ -25,7 +25,7 @@ pub(super) fn tags_match(patterns: &OrderedMap<Vec<u8>, Pattern>, tags: &Tags) -
         .all(|(tag, pattern)| pattern.matches(value(tag)))
 }
 
-/// Whether a handler is handed a member; `before` are the tags it had before an update.
+/// Returns whether a handler wants a member; `before` are its tags before an update.
 pub(super) fn picks(settings: &HandlerSettings, member: &Member, before: Option<&Tags>) -> bool {
     let fits = |pattern: &Option<Pattern>, text: &[u8]| {
         pattern.as_ref().is_none_or(|pattern| pattern.matches(text))
@@ -37,13 +37,13 @@ pub(super) fn picks(settings: &HandlerSettings, member: &Member, before: Option<
 }
 
 impl HandlerSettings {
-    /// Whether it wants some members only.
+    /// Returns whether the settings select members.
     fn is_selective(&self) -> bool {
         !self.tags.is_empty() || self.node.is_some() || self.status.is_some()
     }
 }
 
-/// What a handler is handed of an event.
+/// Returns the part of an event that a handler gets.
 pub(super) fn select(registered: &Registered, waiting: &Waiting) -> Selected {
     let (settings, course) = (&registered.settings, waiting.course());
     let Event::Member(event) = &waiting.event else {
@@ -65,7 +65,7 @@ pub(super) fn select(registered: &Registered, waiting: &Waiting) -> Selected {
     }
 }
 
-/// Those of the members that a handler is handed.
+/// Returns the members that a handler wants.
 pub(super) fn picked(
     settings: &HandlerSettings,
     members: &[Member],
@@ -76,7 +76,7 @@ pub(super) fn picked(
     members.iter().filter(picks).cloned().collect()
 }
 
-/// What handlers were told last of the members' tags; kept only while a handler asks for tags.
+/// Members' tags in the last delivered events; kept only while a handler selects by tags.
 #[derive(Debug, Default)]
 pub(super) struct KnownTags(OrderedMap<NodeName, Tags>);
 
@@ -89,7 +89,7 @@ impl KnownTags {
         self.0.insert(name.clone(), tags.clone());
     }
 
-    /// Takes in an event, and notes in it what was known before an update.
+    /// Updates the known tags from an event, and stores in it the tags before an update.
     pub(super) fn follow(&mut self, waiting: &mut Waiting) {
         let Event::Member(event) = &waiting.event else {
             return;

@@ -1,4 +1,4 @@
-//! User events of the queue that wait on the disk alone, on their way back into memory.
+//! Reads user events back from disk when they reach the head of the queue.
 
 use super::{HandlerQueue, Waiting};
 use crate::count::Count;
@@ -8,8 +8,8 @@ use crate::ordered::sort_by;
 use crate::serf::{Event, LamportTime};
 
 impl HandlerQueue {
-    /// Events that wait on the disk alone and whose turn has come: what to read. Whoever takes it owes
-    /// a [`Self::handle_read`].
+    /// Returns what to read, if events that are only on disk are next. The caller must call
+    /// [`Self::handle_read`].
     pub fn poll_read(&mut self) -> Option<Read> {
         let journal = self.journal.as_mut()?;
         if journal.is_behind() || !self.awaited.is_empty() {
@@ -32,7 +32,7 @@ impl HandlerQueue {
         None
     }
 
-    /// The bytes that [`Self::poll_read`] asked for, or `None` if they cannot be read.
+    /// Takes the bytes of [`Self::poll_read`]; `None` if they cannot be read.
     pub fn handle_read(&mut self, read: Read, bytes: Option<&[u8]>) {
         let (Some(journal), Some(stored)) = (self.journal.as_mut(), self.row.first_stored()) else {
             return;
@@ -66,7 +66,7 @@ impl HandlerQueue {
         } = recorded;
         let is_members = matches!(event, Event::Member(_));
         self.last_position += 1;
-        // No event of this life has a number like it.
+        // Numbers in the journal are unique, so no other event has this id.
         let id = event_id(&event, number).into();
         let mut waiting = Waiting::new(event, id, taken_micros, self.last_position);
         waiting.cost += 8 * handlers.len();

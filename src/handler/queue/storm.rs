@@ -1,5 +1,4 @@
-//! Notices when events of one name keep the queue busy: most often a handler fires the event that it is
-//! run for.
+//! Detects that events with one name keep the queue busy: usually a handler fires the event that it runs for.
 
 use crate::handler::Described;
 use crate::handler::outcome::Shown;
@@ -7,16 +6,16 @@ use crate::ordered::OrderedMap;
 use crate::serf::Event;
 use crate::time::{Duration, Instant};
 
-/// A queue that was empty for so long has not been kept busy.
+/// Idle time after which the queue no longer counts as busy.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long the queue has to be busy for a warning. The next one comes after twice the time.
+/// Busy time before the first warning. It doubles after each warning.
 const WARN_AFTER: Duration = Duration::from_secs(30);
-/// Events that are too few to be worth a warning: a long series of long handlers is work, no storm.
+/// Minimum number of events for a warning: long-running handlers alone are no storm.
 const EVENTS_MIN: u64 = 100;
-/// Names that are counted; of more than these none has a large share.
+/// Limit for the counted names; with more names, none has a large share.
 const NAMES_MAX: usize = 16;
 
-/// What the queue has been busy with.
+/// Statistics of the current busy period.
 #[derive(Debug)]
 pub(super) struct Storm {
     since: Instant,
@@ -43,13 +42,13 @@ impl Storm {
         }
     }
 
-    /// Nothing waits.
+    /// Takes note that the queue is empty.
     pub(super) fn note_idle(&mut self, now: Instant) {
         self.idle_since.get_or_insert(now);
     }
 
-    /// The turn of an event has come. Returns how long the queue has been busy, and with how many events
-    /// of this name, if that is worth a warning.
+    /// Counts an event that is being processed. Returns how long the queue has been busy, and with how many
+    /// events of this name, if a warning is due.
     fn note(&mut self, event: &Event, now: Instant) -> Option<(Duration, u64)> {
         if self.idle_since.is_some_and(|idle| now >= idle + PAUSE) || self.events == 0 {
             *self = Storm::starting(now);
@@ -75,7 +74,7 @@ impl Storm {
         Some((busy, count))
     }
 
-    /// The turn of an event has come, for these runs: warns if its name keeps the queue busy.
+    /// Counts an event that is being processed, and logs a warning if its name keeps the queue busy.
     pub(super) fn watch(&mut self, event: &Event, script: &[u8], now: Instant) {
         let Some((busy, count)) = self.note(event, now) else {
             return;
@@ -105,7 +104,7 @@ mod tests {
         })
     }
 
-    /// Warnings of a queue that handles one event after the other, this far apart.
+    /// Returns the counts in the warnings of a queue that processes an event every `every`, for `total`.
     fn warnings(names: &[&str], every: Duration, total: Duration) -> Vec<u64> {
         let (mut storm, mut now) = (Storm::default(), Instant::ORIGIN);
         let mut warned = Vec::new();
@@ -114,7 +113,7 @@ mod tests {
                 return warned;
             }
             warned.extend(storm.note(&event(name), now).map(|(_, count)| count));
-            // For a moment nothing waits.
+            // The queue is empty for a moment.
             storm.note_idle(now + every / 2);
             now += every;
         }
@@ -132,7 +131,7 @@ mod tests {
     #[test]
     fn ordinary_work_is_not_a_storm() {
         let (millis, minute) = (Duration::from_millis, Duration::from_secs(60));
-        // Pauses, few events, many names.
+        // Idle times, too few events, many names.
         assert!(warnings(&["x"], millis(3000), minute).is_empty());
         assert!(warnings(&["x"], millis(900), minute).is_empty());
         assert!(warnings(&["a", "b", "c"], millis(10), minute).is_empty());

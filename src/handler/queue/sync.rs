@@ -1,4 +1,4 @@
-//! Runs with the state of the cluster instead of a change in it.
+//! `sync` runs: they get the current state of the cluster instead of a change.
 
 use super::waiting::Course;
 use super::{HandlerQueue, NoRun, Waiting};
@@ -8,20 +8,20 @@ use crate::ordered::OrderedMap;
 use crate::serf::Event;
 use crate::wire::NodeName;
 
-/// Changes of a member that are still to be handed over.
+/// Numbers of the first and the last undelivered change of a member.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     first: u64,
     last: u64,
 }
 
-/// Changes of members that are still to be handed over: the cluster's state has them already. They are
-/// numbered from 1.
+/// Changes of members that the cluster's state already includes and that were not delivered yet. Numbered
+/// from 1.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     by_name: OrderedMap<NodeName, Pending>,
     last: u64,
-    /// The last one that some handler was told of by a sync.
+    /// The last change that some handler's `sync` included.
     synced: u64,
 }
 
@@ -38,13 +38,13 @@ impl Changes {
         self.by_name.clear();
     }
 
-    /// A handler is told how things are. Returns the last change that it knows of then.
+    /// Begins a `sync` run. Returns the number of the last change that it includes.
     pub(super) fn sync(&mut self) -> u64 {
         self.synced = self.last;
         self.last
     }
 
-    /// An event is handed over: notes in it which of its changes some handler knows.
+    /// Stores in a delivered event which of its changes a `sync` may have included.
     pub(super) fn follow(&mut self, waiting: &mut Waiting) {
         let Event::Member(event) = &waiting.event else {
             return;
@@ -63,7 +63,7 @@ impl Changes {
 }
 
 impl Course {
-    /// Whether a sync has told what the event tells of this member. `synced`: the last change that it knew.
+    /// Returns whether a `sync` that included all changes up to `synced` covers the event for this member.
     pub(super) fn is_known(&self, name: &NodeName, synced: u64) -> bool {
         let known = self.known.as_ref().and_then(|known| known.get(name));
         known.is_some_and(|change| *change <= synced)
@@ -71,18 +71,18 @@ impl Course {
 }
 
 impl HandlerQueue {
-    /// All handlers that have `sync` among their events are to be run with the state of the cluster.
-    /// Returns how many there are.
+    /// Requests a `sync` run of every handler with that filter. Returns how many there are.
     pub fn sync_all(&mut self) -> usize {
         let names = self.sync_names();
         let asked = names.iter().filter(|name| self.ask_for_sync(name).is_ok());
         asked.count()
     }
 
-    /// The same for one handler; the ticket, if there is one, comes back with [`Self::poll_ended`].
+    /// Requests a `sync` run of one handler; the ticket, if any, is returned by [`Self::poll_ended`].
     ///
     /// # Errors
-    /// If it cannot be run so. A paused handler gets its sync when it goes on.
+    /// If there is no such handler, it lacks the filter `sync`, or it is paused. A paused handler still gets
+    /// its `sync` when it is resumed.
     pub fn sync(&mut self, name: &str, ticket: Option<u64>) -> Result<(), NoRun> {
         let index = self.ask_for_sync(name)?;
         let registered = self.handlers.get_mut(index).filter(|r| !r.is_paused);
@@ -91,15 +91,15 @@ impl HandlerQueue {
         Ok(())
     }
 
-    /// The names of the handlers that have `sync` among their events.
+    /// Returns the names of the handlers with the filter `sync`.
     pub fn sync_names(&self) -> Vec<String> {
         let handlers = self.handlers.list().iter();
         let wanting = handlers.filter(|r| r.settings.on.contains(&EventFilter::Sync));
         wanting.map(|r| r.name.clone()).collect()
     }
 
-    /// What the core has seen of a member came to nothing, and is not handed over. Handlers that a sync has
-    /// told of the half of it need another one.
+    /// Takes note that changes of a member cancelled out and will not be delivered. Handlers whose last
+    /// `sync` included only a part of them get another one.
     pub fn note_unchanged(&mut self, name: &NodeName) {
         let Some(pending) = self.changes.by_name.remove(name) else {
             return;
@@ -125,7 +125,7 @@ impl HandlerQueue {
         Ok(index)
     }
 
-    /// A handler is told how things are: what waits in the row about members is nothing to it any more.
+    /// Marks member events in the row as finished for a handler that gets the current state.
     pub(super) fn pass_members_over(&mut self, key: HandlerKey) {
         for waiting in self.row.events_mut().chain(self.parked.events_mut()) {
             if matches!(waiting.event, Event::Member(_)) && !waiting.course().is_through(key) {

@@ -1,4 +1,4 @@
-//! An event in the queue, and how far it has come.
+//! An event in the queue, and its progress.
 
 use std::sync::Arc;
 
@@ -13,50 +13,49 @@ use crate::wire::NodeName;
 pub(in crate::handler) struct Waiting {
     pub(super) event: Event,
     pub(super) id: Arc<str>,
-    /// When it came, in microseconds since 1970.
+    /// When this node received the event, in microseconds since 1970.
     pub(super) taken_micros: u64,
     pub(super) cost: usize,
-    /// Some handler is to be run for it that has not taken it into its lane.
+    /// Whether a handler without a copy in its lane must run for it.
     pub(super) wanted: bool,
-    /// Rises with each event that comes.
+    /// Order of arrival.
     pub(super) position: u64,
-    /// In the journal.
+    /// Its number in the journal, if it is recorded.
     pub(super) number: Option<u64>,
-    /// The handlers that the journal says it is for.
+    /// The handlers that it was recorded for.
     pub(super) recorded: Box<[HandlerKey]>,
-    /// What is to be known besides; of most events nothing.
+    /// Its progress; `None` for most events.
     course: Option<Box<Course>>,
 }
 
-/// How far an event has come.
+/// Progress of an event.
 #[derive(Debug, Default)]
 pub(super) struct Course {
-    /// Handlers that are done with it.
+    /// Handlers that have finished with it.
     pub(super) done: Vec<HandlerKey>,
     /// Handlers whose lanes have a copy.
     pub(super) taken: Vec<HandlerKey>,
-    /// If not 0, the highest number of a handler that was there when others had it already: handlers that
-    /// come later do not get it.
+    /// If not 0, handlers with higher numbers were added after others had it, and do not get it.
     pub(super) newest_id: u64,
-    /// If not 0, the highest number of a handler that was there when its turn came and it was put aside.
+    /// If not 0, the highest handler number when the event was first processed and parked.
     pub(super) met_id: u64,
     /// The run that had begun when the agent ended.
     pub(super) begun: Option<BegunRun>,
-    /// Handlers that have asked for another run, and the number of the last one.
+    /// Handlers that asked for a retry, with the number of their last attempt.
     pub(super) postponed: Vec<(HandlerKey, u32)>,
-    /// The tags that members had before this update.
+    /// Members' tags before this update.
     pub(super) before: Vec<(NodeName, Tags)>,
-    /// Members whose changes some handler knows from a sync, and the changes.
+    /// Members whose change some `sync` has included, with the number of the change.
     pub(super) known: Option<Box<OrderedMap<NodeName, u64>>>,
-    /// Missing handlers that are done with it when the one whose lane it is in is.
+    /// Missing handlers that finish with the event when the handler of this lane does.
     pub(super) replaces: Vec<HandlerKey>,
-    /// Numbers in the journal of events that were merged into it.
+    /// Journal numbers of events that were merged into it.
     pub(super) merged: Vec<u64>,
-    /// Who waits for the end of the run.
+    /// Tickets to report when the run ends.
     pub(super) tickets: Vec<u64>,
-    /// If not 0, it did not happen: somebody has asked for a run of the handler with this number.
+    /// If not 0, the event is synthetic, for the handler with this number.
     pub(super) asked_for: u64,
-    /// An earlier life has chosen the handlers, and the members for them.
+    /// Whether handlers and members were selected before a restart.
     pub(super) is_recovered: bool,
 }
 
@@ -91,7 +90,7 @@ impl Waiting {
         }
     }
 
-    /// The same for one handler alone, with what it is handed of the event.
+    /// Copies the event's metadata for one handler; `event` is the part that it gets.
     pub(super) fn for_one(&self, event: Event) -> Self {
         Waiting::new(
             event,
@@ -105,7 +104,7 @@ impl Waiting {
         self.course.as_deref().unwrap_or(&NOTHING)
     }
 
-    /// Whether somebody has made it up.
+    /// Returns whether the event is synthetic.
     pub(super) fn is_asked(&self) -> bool {
         self.course().asked_for > 0
     }
@@ -114,7 +113,7 @@ impl Waiting {
         self.course.get_or_insert_default()
     }
 
-    /// Changes the course, if there is one.
+    /// Changes the progress, if there is any.
     pub(super) fn with_course(&mut self, change: impl FnOnce(&mut Course)) {
         if let Some(course) = &mut self.course {
             change(course);
@@ -129,14 +128,14 @@ impl Waiting {
         self.course = course;
     }
 
-    /// Its own number and those that were merged into it.
+    /// Returns its own number in the journal and those of events merged into it.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.number
             .into_iter()
             .chain(self.course().merged.iter().copied())
     }
 
-    /// Takes over what was known of an event that this one stands for now.
+    /// Takes over the numbers and tickets of an event that this one supersedes.
     pub(super) fn absorb(&mut self, mut other: Waiting) {
         let merged: Vec<u64> = other.numbers().collect();
         let tickets = std::mem::take(&mut other.course_mut().tickets);
@@ -161,13 +160,13 @@ impl From<Progress> for Course {
 }
 
 impl Course {
-    /// The number of the last run that has ended and asked for another one.
+    /// Returns the number of the handler's last attempt that asked for a retry; 0 if there was none.
     pub(super) fn attempts_ended(&self, key: HandlerKey) -> u32 {
         let found = self.postponed.iter().find(|(other, _)| *other == key);
         found.map_or(0, |(_, attempt)| *attempt)
     }
 
-    /// Whether it tells nothing but whose lanes have a copy, and to whom it is closed.
+    /// Returns whether it says only which lanes have taken the event, and which handlers are excluded.
     pub(super) fn is_only_taken(&self) -> bool {
         let Course {
             taken,
@@ -192,14 +191,14 @@ impl Course {
         !taken.is_empty() && is_untouched && is_alone
     }
 
-    /// Closes it to handlers that come later, if the lane of that handler has had it.
+    /// Excludes handlers with numbers above `newest_id`, if the lane of handler `key` has taken the event.
     pub(super) fn close(&mut self, key: HandlerKey, newest_id: u64) {
         if self.taken.contains(&key) {
             self.newest_id = newest_id;
         }
     }
 
-    /// Whether nothing is to be done for a handler any more, as far as this tells.
+    /// Returns whether the handler has finished with the event or has a copy in its lane.
     pub(super) fn is_through(&self, key: HandlerKey) -> bool {
         self.done.contains(&key) || self.taken.contains(&key)
     }

@@ -1,4 +1,4 @@
-//! Reading settings: JSON values, which the pairs of header lines become as well.
+//! Parses settings from JSON values; pairs of header lines are converted to JSON values first.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::handler::{Durability, EventFilter};
 use crate::ordered::OrderedMap;
 use crate::time::Duration;
 
-/// Repetitions of one run, at most: with the longest waits a day and a half.
+/// Maximum number of retries of one run: with the longest delays, a day and a half.
 const RETRIES_MAX: u64 = 200;
-/// Bytes of a name, at most: it stands in lists and log lines.
+/// Limit for a name in bytes: it appears in lists and log lines.
 const NAME_BYTES_MAX: usize = 64;
 
-/// A setting that cannot be used.
+/// An invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSetting {
     /// Its key.
     pub key: String,
-    /// Why.
+    /// What is wrong with it.
     pub reason: String,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for InvalidSetting {
 
 impl std::error::Error for InvalidSetting {}
 
-/// What is wrong so far.
+/// Errors found so far.
 struct Faults(Vec<InvalidSetting>);
 
 impl Faults {
@@ -78,13 +78,13 @@ pub(super) fn header(
                 let inner = inner.as_object_mut();
                 inner.and_then(|inner| inner.insert(part.to_owned(), value))
             }
-            // Unknown, as it is.
+            // An unknown key, kept for the error message.
             Some(_) => object.insert(name.clone(), value),
         };
         if old.is_some() {
             faults.add(name, "is given twice");
         }
-        // What fills in a template may have had nothing: that must not ask for every event.
+        // A template may have filled in an empty value, which must not mean every event.
         if name == "on" && text.is_empty() {
             faults.add(name, "must not be empty; '*' stands for all events");
         }
@@ -97,7 +97,7 @@ pub(super) fn header(
     )
 }
 
-/// What the text of a header line stands for.
+/// Converts the text of a header line to a JSON value.
 fn header_value(kind: Option<Kind>, part: Option<&str>, text: &str) -> Value {
     match (kind, part, text) {
         (Some(Kind::Switch | Kind::Journal), None, "true") => Value::Bool(true),
@@ -138,12 +138,11 @@ fn set_all(
     }
 }
 
-/// Splits what follows `cottar:` in a header line: `KEY=VALUE`, with blanks between; a value with blanks
-/// in it stands in double quotes, and a double quote in a quoted one has a backslash in front, as has a
-/// backslash.
+/// Splits the text after `cottar:` in a header line into `KEY=VALUE` pairs, separated by blanks. A value with
+/// blanks is put in double quotes; inside them, a backslash escapes a double quote or a backslash.
 ///
 /// # Errors
-/// What is wrong with the line.
+/// If the line has a syntax error.
 pub fn header_pairs(line: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let mut rest = line.trim_ascii_start();
@@ -175,7 +174,7 @@ pub fn header_pairs(line: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// The value up to the closing quote, and what is behind that.
+/// Returns the value up to the closing quote, and the text behind the quote.
 fn unquote(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.chars();
@@ -192,7 +191,7 @@ fn expected(what: &str) -> String {
     format!("must be {what}")
 }
 
-/// No argument, variable or path can hold a NUL.
+/// Rejects NUL, which no argument, variable or path can hold.
 pub(super) fn text(value: &Value) -> Result<&str, String> {
     match value.as_str() {
         Some(text) if text.contains('\0') => Err("must not contain NUL".to_owned()),
@@ -263,7 +262,7 @@ pub(super) fn durability(value: &Value) -> Result<Durability, String> {
     }
 }
 
-/// The entries of a map of strings, each read by `read`; the reason names the entry.
+/// Parses a map of strings, each value with `read`; the error names the entry.
 fn entries<T>(
     value: &Value,
     read: impl Fn(&str, &Value) -> Result<T, String>,

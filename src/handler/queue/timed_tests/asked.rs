@@ -1,4 +1,4 @@
-//! Runs for events that an operator has made up.
+//! Runs for operators' synthetic events.
 
 use super::*;
 use crate::handler::made_up::QUERY_TIME;
@@ -59,7 +59,7 @@ fn what_is_asked_for_comes_next_whatever_the_settings_say_of_events() {
         "A user-event: first running, b user-event: x waiting, b member-leave waiting, \
          A user-event: second waiting"
     );
-    // Not one of them asks for another run, and the journal knows nothing of them.
+    // None of them is retried, and none is recorded in the journal.
     let recorded = timed.queue.journal().unwrap().len();
     timed.at(60.0).end(0);
     assert_eq!(timed.begin().unwrap(), "B x:");
@@ -91,7 +91,7 @@ fn what_is_asked_for_does_not_wait_behind_a_repetition() {
     assert_eq!(timed.begin().unwrap(), "R a:");
     timed.end(75);
     assert_eq!(timed.run(0), "");
-    // It is neither merged with what waits, nor dropped by a sync, nor does it end the wait.
+    // It is not merged with waiting events, a `sync` does not drop it, and it does not end a retry delay.
     assert_eq!(timed.ask("r", user("a"), Some(1)), Ok(()));
     assert_eq!(
         timed.ask("r", members(MemberEventKind::Sync, &["m"]), Some(2)),
@@ -124,7 +124,7 @@ fn what_cannot_be_run_now_is_refused() {
     assert_eq!(timed.run(0), "A u:, A u:");
     assert!(timed.queue.poll_ended().is_some());
     assert!(timed.ended(2).is_some());
-    // It is paused when it is the run's turn.
+    // The handler is paused when the run would begin.
     assert_eq!(timed.ask("a", user("u"), Some(4)), Ok(()));
     timed.queue.set_paused("a", true);
     assert_eq!(timed.run(0), "");
@@ -144,7 +144,7 @@ fn what_cannot_be_run_now_is_refused() {
         assert_eq!(timed.ended(5), None);
         timed.assert_done();
     }
-    // No environment can hold its name.
+    // Its name contains NUL.
     assert_eq!(timed.ask("a", user("\0"), Some(6)), Ok(()));
     assert_eq!(timed.run(0), "");
     assert_eq!(timed.ended(6), None);
@@ -163,7 +163,7 @@ fn what_is_asked_for_outlives_a_reload_as_its_handler_does() {
     assert_eq!(timed.run(0), "A2 u:");
     assert!(timed.ended(1).is_some());
     assert_eq!(timed.ask("a", user("u"), Some(2)), Ok(()));
-    // Another one that wants the event does not get it.
+    // Another handler that wants such events does not get it.
     let stranger = r#"{"run": "B", "on": "user"}"#;
     timed.queue.replace_handlers(list(&[stranger]));
     assert_eq!(timed.run(0), "");
@@ -174,7 +174,8 @@ fn what_is_asked_for_outlives_a_reload_as_its_handler_does() {
 #[test]
 fn a_query_that_is_made_up_is_not_one_of_the_cluster() {
     let mut timed = Timed::new(&[r#"{"run": "A", "on": "query", "name": "a", "input": "json"}"#]);
-    // It looks like the one that waits: it does not end it, and its output answers nobody.
+    // Its time and id equal those of the waiting query: it does not end that query, and its output is no
+    // answer.
     timed.query("q", 60.0);
     let ids = (LamportTime(1), 1);
     assert_eq!(timed.ask("a", query(1, 1), Some(1)), Ok(()));
@@ -195,7 +196,7 @@ fn a_query_that_is_made_up_is_not_one_of_the_cluster() {
     assert_eq!(timed.ended(1), Some(answered.clone()));
     assert_eq!(timed.queue.poll_handled_query(), None);
     assert_eq!(timed.begin().unwrap(), "A query:q");
-    // Nor does it keep the other one open.
+    // Nor does it keep the real query open.
     assert_eq!(timed.ask("a", query(1, 1), None), Ok(()));
     assert!(timed.queue.handle_outcome(answered).is_some());
     assert!(timed.begin().is_some());

@@ -1,4 +1,4 @@
-//! What waits in lanes, and the journal.
+//! Events in lanes, and the journal.
 
 use super::*;
 
@@ -16,10 +16,10 @@ fn what_is_repeated_outlives_the_agent() {
     assert_eq!(timed.at(10.0).run(75), "R#2 a:");
     timed.at(12.0);
     let mut timed = timed.restarted(&texts);
-    // The wait starts anew. Members' events that waited are nothing any more.
+    // The retry delay starts anew. Waiting member events are lost.
     assert_eq!((timed.run(0), timed.timeout()), (String::new(), Some(32.0)));
     assert_eq!(timed.at(32.0).begin().unwrap(), "R#3 a:");
-    // Killed while it runs: that is no status 75.
+    // The agent is killed during the run: that does not count as status 75.
     let mut timed = timed.restarted(&texts);
     assert_eq!((timed.run(0), timed.timeout()), (String::new(), Some(52.0)));
     assert_eq!(timed.at(52.0).begin().unwrap(), "R#4! a:");
@@ -62,7 +62,7 @@ fn what_is_held_back_or_settles_outlives_the_agent() {
     timed.at(4.0);
     let mut timed = timed.restarted(&texts);
     assert_eq!(timed.run(0), "");
-    // The members say that they are there, as they do after a start.
+    // Members join again, as after every start.
     timed.members(Join, &["a"]);
     assert_eq!(timed.run(0), "");
     assert_eq!(
@@ -104,7 +104,7 @@ fn a_merged_event_is_done_for_all_that_it_stands_for() {
     timed.end(0);
     assert_eq!(timed.begin().unwrap(), "N x:2");
     let mut timed = timed.restarted(&texts);
-    // Of one event the first handler is done, of the other it had begun; for the second they are one.
+    // For one event the first handler is done, for the other it had begun; the second handler merges them.
     assert_eq!(timed.run(0), "N#2! x:2, L x:2");
     timed.assert_done();
     let mut timed = timed.restarted(&texts);

@@ -1,4 +1,4 @@
-//! Handlers that are edited, come and go while something waits for them.
+//! Handlers are edited, added and removed while events wait for them.
 
 use super::*;
 
@@ -8,7 +8,7 @@ impl Timed {
         self
     }
 
-    /// Name, whether it is paused, and runs.
+    /// Returns name, pause state and number of runs of each handler.
     fn handlers(&self) -> String {
         let handlers = self.queue.handlers().iter();
         let shown = handlers.map(|r| format!("{} {} {}", r.name, r.is_paused, r.tally.runs));
@@ -23,7 +23,7 @@ fn a_paused_handler_stays_so_whatever_is_edited() {
     assert_eq!(timed.user("a", "").run(0), "P a:");
     timed.queue.set_paused("P", true);
     timed.user("b", "");
-    // Another setting, another filter, another script with the same first word, another order.
+    // Changes another setting, the filter, the script but not its first word, and the order.
     for texts in [
         [r#"{"run": "P", "on": "user", "timeout": "3s"}"#, other],
         [r#"{"run": "P", "on": "user:b,user:c"}"#, other],
@@ -70,7 +70,7 @@ fn what_another_paused_handler_keeps_is_there_for_one_that_comes_back() {
     };
     timed.reload(&[other]).run(0);
     timed.reload(&[paused, other, r#"{"run": "N"}"#]).run(0);
-    // What came later has nothing that waits for it.
+    // No events wait for the handler that was added later.
     assert_eq!(waiting(&timed), [1, 1, 0]);
     timed.queue.set_paused("P", false);
     assert_eq!(timed.run(0), "P a:");

@@ -1,4 +1,4 @@
-//! What is picked, merged and held back, and what waits for quiet.
+//! Selecting, merging, holding and debouncing.
 
 use super::*;
 
@@ -28,13 +28,13 @@ fn an_update_is_handed_over_if_the_member_matched_or_matches() {
     assert_eq!(timed.run(0), "W update:a+b+c");
     timed.members(Update, &["a,role=db,x=1"]);
     assert_eq!(timed.run(0), "");
-    // Two updates that wait are told apart by what was told before each.
+    // Each of two waiting updates has its own tags before the update.
     timed
         .members(Update, &["a,role=web"])
         .members(Update, &["a,role=db"]);
     timed.members(Update, &["a,role=x"]);
     assert_eq!(timed.run(0), "W update:a, W update:a");
-    // A handler that a reload brings knows the members that there are.
+    // A handler added by a reload knows the current members' tags.
     let mut timed = Timed::new(&[r#"{"run": "X"}"#]);
     timed.members(Join, &["a,role=web"]).run(0);
     timed.queue.replace_handlers(list(handler));
@@ -63,7 +63,7 @@ fn latest_gives_one_run_for_each_kind() {
         r#"{"run": "L", "latest": true}"#,
         r#"{"run": "M", "on": "user"}"#,
     ]);
-    // With nothing that waits it is as without.
+    // Without waiting events, `latest` changes nothing.
     timed.members(Join, &["a"]).user("d", "0");
     assert_eq!(timed.run(0), "N join:a, L join:a, N d:0, L d:0, M d:0");
     timed.user("first", "");
@@ -107,7 +107,7 @@ fn where_goes_before_latest() {
         .members(Update, &["a,role=db"])
         .members(Join, &["c,role=web"]);
     timed.end(0);
-    // What an update says goes into the join that waits; the member was one of those.
+    // An update refreshes the waiting join of a member that was selected.
     assert_eq!(timed.run(0), "L first:, L join:a+c");
     timed.members(Leave, &["a,role=db"]);
     assert_eq!(timed.run(0), "");
@@ -137,7 +137,7 @@ fn settle_waits_for_quiet() {
     assert_eq!(timed.run(0), "N u:2");
     assert_eq!(timed.at(4.9).run(0), "");
     assert_eq!(timed.at(5.0).begin().unwrap(), "S join:b");
-    // What comes during the runs waits for quiet again.
+    // Events during the runs are debounced again.
     timed.members(Join, &["c"]).end(0);
     assert_eq!(timed.run(0), "S u:2, S leave:a");
     assert_eq!(timed.timeout(), Some(7.0));
@@ -167,7 +167,7 @@ fn hold_tells_of_those_who_stay_away() {
     ]);
     timed.members(Join, &["a", "b", "c,x=1", "d"]);
     assert_eq!(timed.run(0), "H join:a+b+c+d");
-    // The core has seen the departure two seconds before it was delivered.
+    // The core saw the departure two seconds before it was delivered.
     let a = NodeName::new(b"a").unwrap();
     timed
         .queue
@@ -179,20 +179,20 @@ fn hold_tells_of_those_who_stay_away() {
         .user("u", "");
     assert_eq!((timed.run(0), timed.timeout()), ("H u:".into(), Some(38.0)));
     assert_eq!(timed.states().matches("member-failed held").count(), 4);
-    // Back as it was: nothing has happened. With other tags it is an update.
+    // A return without changes cancels the departure; with other tags it becomes an update.
     timed
         .at(20.0)
         .members(Join, &["b"])
         .members(Join, &["c,x=2"]);
     assert_eq!(timed.run(0), "H update:c");
-    // A second departure of one that is gone waits as long as the first.
+    // A second departure of an absent member has the hold time of the first.
     timed.at(37.9).members(Leave, &["a"]);
     assert_eq!(timed.run(0), "");
     assert_eq!(timed.at(38.0).run(0), "H failed:a, F failed:a, H leave:a");
-    // Who was told to be gone joins as usual.
+    // A member whose departure was handed over joins as usual.
     timed.at(39.0).members(Join, &["a"]);
     assert_eq!(timed.run(0), "H join:a");
-    // A reap ends it.
+    // A reap ends the hold time.
     timed.members(Failed, &["d"]);
     timed.at(45.0).members(Reap, &["d"]);
     assert_eq!(timed.run(0), "H failed:d, H reap:d, F failed:d");
@@ -214,7 +214,7 @@ fn a_return_in_the_same_batch_ends_an_absence() {
     }
     timed.at(4.0).members(Failed, &["a"]).run(0);
     assert_eq!(timed.timeout(), Some(13.0));
-    // A group is told together, when the last of it has been gone for long enough.
+    // A group is handed over together when the last hold time ends.
     let mut timed = Timed::new(&[r#"{"run": "H", "hold": "10s"}"#]);
     timed
         .queue
@@ -232,7 +232,7 @@ fn where_picks_what_is_held_back() {
     timed.members(Join, &["a,role=web", "b", "c"]).run(0);
     timed.members(Failed, &["a,role=web", "b", "c"]);
     timed.at(5.0).members(Join, &["a", "b,role=web", "c"]);
-    // One was, the other is; the third is neither.
+    // One matched before, the other matches now; the third does neither.
     assert_eq!(timed.run(0), "H update:a+b");
     timed.at(99.0).assert_done();
 }
@@ -246,7 +246,7 @@ fn hold_comes_before_settle() {
     timed.at(3.0).members(Failed, &["b"]);
     timed.at(11.5).members(Join, &["c"]);
     assert_eq!((timed.run(0), timed.timeout()), (String::new(), Some(12.0)));
-    // At 12 and 13 the departures come to what settles.
+    // At 12 and 13 s, the departures enter the debounce window.
     assert_eq!(timed.at(12.0).run(0), "");
     assert_eq!(timed.timeout(), Some(13.0));
     assert_eq!(
@@ -266,14 +266,14 @@ fn the_latest_is_kept_whatever_comes_late() {
     ]);
     timed.user("block", "");
     assert_eq!(timed.begin().unwrap(), "B block:");
-    // Edited during a run: what had come before is for the new one, too.
+    // Edited during a run: earlier events go to the new handler, too.
     timed.user("u", "1").user("u", "2").members(Join, &["n"]);
     let edited = r#"{"run": "E", "on": "user:u,member-join,member-failed", "latest": true}"#;
     timed.queue.replace_handlers(list(&[block, edited]));
     timed.user("u", "3").members(Failed, &["n"]).end(0);
     assert_eq!(timed.run(0), "E u:3, E failed:n");
     timed.assert_done();
-    // One of the past, as from the disk.
+    // An older event, as read back from disk.
     timed.user("block", "");
     assert_eq!(timed.begin().unwrap(), "B block:");
     timed.user("u", "4").members(Join, &["n"]);

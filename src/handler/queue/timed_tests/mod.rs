@@ -1,4 +1,4 @@
-//! Handlers with settings, with explicit time.
+//! Tests of handler settings with explicit time.
 
 mod asked;
 mod durable;
@@ -26,7 +26,7 @@ pub(super) fn list(texts: &[&str]) -> Vec<HandlerSettings> {
     texts.iter().map(|text| settings(text)).collect()
 }
 
-/// `name` or `name,tag=value`.
+/// Parses `name` or `name,tag=value`.
 pub(super) fn member(text: &str, kind: MemberEventKind) -> Member {
     let mut parts = text.split(',');
     let name = NodeName::new(parts.next().unwrap().as_bytes()).unwrap();
@@ -48,7 +48,7 @@ pub(super) fn member(text: &str, kind: MemberEventKind) -> Member {
     }
 }
 
-/// A queue in time; seconds since its start.
+/// A queue with a clock in seconds since its start.
 pub(super) struct Timed {
     pub(super) queue: HandlerQueue,
     pub(super) disk: Disk,
@@ -77,7 +77,7 @@ impl Timed {
         timed
     }
 
-    /// The agent is killed and started again.
+    /// Kills and restarts the agent.
     pub(super) fn restarted(mut self, texts: &[&str]) -> Self {
         self.flush();
         let (journal, recovered) = self.disk.recover();
@@ -109,7 +109,7 @@ impl Timed {
         self
     }
 
-    /// What the core sees, before it is coalesced.
+    /// Reports changes as the core sees them, before they are coalesced.
     pub(super) fn note(&mut self, kind: MemberEventKind, names: &[&str]) -> &mut Self {
         for name in names {
             let name = NodeName::new(name.as_bytes()).unwrap();
@@ -146,7 +146,7 @@ impl Timed {
         self
     }
 
-    /// Begins the next run: script, attempt if it is not the first, event, and what it is about.
+    /// Begins the next run; returns script, attempt if it is not the first, event and subject.
     pub(super) fn begin(&mut self) -> Option<String> {
         let name = NodeName::new(b"self").unwrap();
         let (tags, members) = (self.tags.clone(), self.members.clone());
@@ -193,7 +193,7 @@ impl Timed {
         self
     }
 
-    /// Runs all that can be run now; each ends with this status.
+    /// Completes all runs that can run now with this exit status.
     pub(super) fn run(&mut self, status: i32) -> String {
         let mut ran = Vec::new();
         while let Some(run) = self.begin() {
@@ -222,7 +222,7 @@ impl Timed {
         shown.collect::<Vec<_>>().join(", ")
     }
 
-    /// Nothing waits, in memory or in the journal.
+    /// Asserts that nothing waits, in memory or in the journal.
     pub(super) fn assert_done(&mut self) {
         assert_eq!(self.run(0), "");
         assert!(self.queue.is_idle() && self.queue.is_empty());

@@ -1,4 +1,4 @@
-//! Settings that meet in one handler, and what happens to what waits.
+//! Combinations of settings in one handler, and their effect on waiting events.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn a_pause_ends_although_members_come_at_that_moment() {
     timed.end(75);
     assert_eq!(timed.run(0), "O a:, O b:");
     timed.at(10.0).members(Join, &["m"]);
-    // What waited behind the repeated run follows it, and members come in their order.
+    // Events that waited behind the retried run follow it, and member events keep their order.
     assert_eq!(timed.run(0), "R#2 a:, R b:, R join:m");
     timed.assert_done();
 }
@@ -30,7 +30,7 @@ fn a_query_is_open_until_its_last_handler_is_done() {
     timed.end(75);
     assert_eq!(timed.begin().unwrap(), "B query:q");
     timed.at(1.5).end(75);
-    // The first handler is done before the third has begun.
+    // The first handler finishes before the third begins.
     assert_eq!(timed.begin().unwrap(), "A#2 query:q");
     timed.end(0);
     assert_eq!(timed.begin().unwrap(), "C query:q");
@@ -62,7 +62,7 @@ fn whoever_waits_for_a_sync_hears_that_it_will_not_be() {
     assert_eq!(timed.queue.sync("s", Some(7)), Ok(()));
     timed.queue.replace_handlers(Vec::new());
     assert_eq!(timed.queue.poll_ended(), Some((7, None)));
-    // It is changed, and asks for none.
+    // An edit removes its `sync` filter.
     let asks = r#"{"run": "S", "on": "sync", "name": "s"}"#;
     timed.queue.replace_handlers(list(&[asks]));
     assert_eq!(timed.queue.sync("s", Some(8)), Ok(()));
@@ -103,7 +103,7 @@ fn a_paused_handler_with_held_departures_has_a_bound() {
         timed.queue.handlers.lanes().bytes
     );
     timed.queue.set_paused("h", false);
-    // What is left tells of each member what happened last.
+    // The remaining events have the last change of each member.
     let ran = timed.run(0);
     for number in 0..10 {
         let name = format!("n{number}");
@@ -158,7 +158,7 @@ fn an_edited_handler_gets_what_waited_in_the_lane_of_the_old_one() {
         assert_eq!(timed.run(0), "F a:, F b:");
         timed.assert_done();
     }
-    // While another handler runs for the event, and while it waits in the row.
+    // The same while another handler runs for the event, and while the event waits in the row.
     let mut timed = Timed::with_journal(&[old, other]);
     timed.user("a", "");
     timed.begin();
@@ -190,7 +190,7 @@ fn without_a_successor_what_the_journal_has_waits_and_the_rest_is_counted() {
     assert_eq!(timed.queue.replace_handlers(list(&[other])), 1);
     assert_eq!(timed.run(0), "");
     assert_eq!(timed.states(), "user:u,member-join=S user-event: u missing");
-    // It comes back, in this life or the next.
+    // The handler comes back, before or after a restart.
     let mut timed = timed.restarted(&[old, other]);
     assert_eq!(timed.run(0), "");
     assert_eq!(timed.at(5.0).run(0), "S u:1");

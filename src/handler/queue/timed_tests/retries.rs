@@ -1,4 +1,4 @@
-//! Runs that are repeated, pauses, ages, reloads and syncs.
+//! Retries, pauses, maximum ages, reloads and syncs.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn retry_repeats_a_run_and_later_events_wait_for_it() {
     assert_eq!(timed.begin().unwrap(), "R a:");
     timed.end(75);
     timed.query("q", 50.0);
-    // Others go on, and queries do not wait.
+    // Other handlers continue, and queries do not wait.
     assert_eq!(timed.run(0), "O a:, O b:, R query:q, O query:q");
     assert_eq!(timed.timeout(), Some(10.0));
     assert_eq!(
@@ -23,14 +23,14 @@ fn retry_repeats_a_run_and_later_events_wait_for_it() {
     assert_eq!(timed.begin().unwrap(), "R#2 a:");
     timed.end(75).at(11.0);
     timed.begin();
-    // Twenty seconds from when the run had ended.
+    // Twenty seconds after the end of the run.
     assert_eq!(timed.timeout(), Some(31.0));
     timed.at(31.0);
     assert_eq!(timed.begin().unwrap(), "R#3 a:");
     timed.end(0);
     assert_eq!(timed.run(0), "R b:");
     timed.assert_done();
-    // Three times, and no more.
+    // At most three retries.
     timed.user("c", "").user("d", "");
     assert_eq!(timed.begin().unwrap(), "R c:");
     timed.end(75);
@@ -40,7 +40,7 @@ fn retry_repeats_a_run_and_later_events_wait_for_it() {
     assert_eq!(timed.at(101.0).begin().unwrap(), "R#4 c:");
     timed.end(75);
     assert_eq!(timed.run(0), "R d:");
-    // Any other status is an end.
+    // Any other status ends the retries.
     timed.user("e", "");
     assert_eq!(timed.run(74), "R e:, O e:");
     timed.assert_done();
@@ -70,7 +70,7 @@ fn a_query_is_repeated_only_before_its_deadline() {
     timed.query("q", 5.0);
     assert_eq!(timed.run(75), "R query:q");
     assert_eq!(timed.at(4.0).run(75), "R#2 query:q");
-    // The next one would be too late.
+    // The next attempt would be after the query's deadline.
     assert_eq!(timed.queue.poll_handled_query(), Some((LamportTime(2), 1)));
     assert_eq!(timed.at(99.0).run(0), "");
     timed.assert_done();
@@ -88,7 +88,7 @@ fn what_comes_meanwhile_joins_a_run_that_is_repeated() {
     timed.end(0);
     assert_eq!(timed.begin().unwrap(), "R u:2");
     timed.end(75);
-    // A newer event takes the place of one that is to be repeated.
+    // A newer event supersedes one that waits for a retry.
     timed.user("u", "3");
     assert_eq!(timed.run(0), "");
     assert_eq!(timed.at(20.0).run(0), "R u:3");
@@ -127,7 +127,7 @@ fn what_has_waited_too_long_is_dropped() {
     assert_eq!(timed.run(0), "N u:, N v:");
     assert_eq!(timed.queue.counters().expired, 3);
     timed.assert_done();
-    // A paused handler's as well.
+    // The same for a paused handler.
     timed.queue.set_paused("A", true);
     timed.user("w", "");
     assert_eq!(timed.run(0), "L w:, N w:");
@@ -152,12 +152,12 @@ fn a_reload_keeps_changes_and_removes() {
         r#"{"run": "L", "latest": true}"#,
     ];
     assert_eq!(timed.queue.replace_handlers(list(&new)), 0);
-    // What waited for quiet does so no more where nobody asks for it, and a new handler gets what its
-    // predecessors were still to get.
+    // Without `settle` in the new settings, debouncing ends, and a new handler gets the pending events of its
+    // predecessors.
     assert_eq!(timed.run(0), "D u:1, L u:1");
     assert_eq!(timed.at(5.0).run(0), "K u:1");
     timed.assert_done();
-    // What is in the row meets new handlers that merge.
+    // New handlers with `latest` merge events that are already in the row.
     let mut timed = Timed::new(&[r#"{"run": "N"}"#]);
     timed.user("a", "1").begin();
     timed.user("b", "1").user("b", "2");
@@ -194,7 +194,7 @@ fn a_sync_takes_the_place_of_what_has_happened_to_members() {
         "S sync:a+c, W sync:a, N first:, N join:x, S u:, N u:, N join:y"
     );
     timed.assert_done();
-    // Somebody may wait for it.
+    // A ticket reports the end of a `sync`.
     assert_eq!(timed.queue.sync("s", Some(7)), Ok(()));
     assert_eq!(timed.run(3), "S sync:a+c");
     assert_eq!(
@@ -223,7 +223,7 @@ fn a_sync_has_told_what_is_still_to_be_handed_over() {
     timed.note(Join, &["a", "b"]);
     timed.queue.sync_all();
     assert_eq!(timed.run(0), "S sync:a+b, H sync:a+b");
-    // What has changed since then is news.
+    // Later changes are delivered.
     timed.note(Failed, &["b"]);
     timed.members(Join, &["a"]).members(Failed, &["b"]);
     assert_eq!(timed.run(0), "N join:a, S failed:b, N failed:b");
@@ -233,7 +233,7 @@ fn a_sync_has_told_what_is_still_to_be_handed_over() {
     assert_eq!(timed.run(0), "S sync:a+b");
     timed.note(Join, &["d"]).members(Join, &["c", "d"]);
     assert_eq!(timed.run(0), "S join:d, H join:c+d, N join:c+d");
-    // Who was not among the members comes back as somebody else.
+    // A member that the `sync` did not list later joins like a new one.
     timed.note(Failed, &["c"]);
     timed.queue.sync_all();
     assert_eq!(timed.run(0), "S sync:a+b, H sync:a+b");
@@ -257,7 +257,7 @@ fn a_sync_that_has_told_of_half_a_change_is_repeated() {
     let a = NodeName::new(b"a").unwrap();
     timed.queue.sync_all();
     assert_eq!(timed.run(0), "S sync:, T sync:");
-    // It fails and comes back, and no event tells of that.
+    // It fails and comes back, and the two cancel out before delivery.
     timed.note(Failed, &["a"]);
     assert_eq!(timed.queue.sync("s", None), Ok(()));
     assert_eq!(timed.run(0), "S sync:");
@@ -267,7 +267,7 @@ fn a_sync_that_has_told_of_half_a_change_is_repeated() {
     assert_eq!(timed.run(0), "T sync:a");
     timed.queue.note_unchanged(&a);
     assert_eq!(timed.run(0), "S sync:a");
-    // Nobody was told in the meantime.
+    // No `sync` ran in between.
     timed.note(Failed, &["a"]).note(Join, &["a"]);
     timed.queue.note_unchanged(&a);
     timed.assert_done();
@@ -285,7 +285,7 @@ fn latest_with_sync_is_told_the_state() {
     assert_eq!(timed.at(3.0).begin().unwrap(), "S sync:a");
     timed.members(Join, &["c"]).end(75);
     assert_eq!((timed.run(0), timed.timeout()), (String::new(), Some(5.0)));
-    // The repeated run is told of what came meanwhile.
+    // The retried run gets the state at its own start.
     assert_eq!(timed.at(8.0).run(0), "S#2 sync:a, S u:");
     timed.members(Failed, &["b"]);
     assert_eq!((timed.run(0), timed.timeout()), (String::new(), Some(18.0)));
