@@ -1,5 +1,5 @@
-//! Users and groups as passwd(5) and group(5) have them. Read here, because the C library's look-ups may want to load modules, which
-//! a static binary cannot do.
+//! Users and groups of passwd(5) and group(5). The files are parsed here because the C library's functions
+//! may load modules, which a static binary cannot do.
 
 #![forbid(unsafe_code)]
 
@@ -8,26 +8,26 @@ use std::io::{self, Read};
 
 use crate::os::error::os_error;
 
-/// Bytes of the files of users and groups that are read, at most.
+/// Limit for the bytes read from the files of users and groups.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// The number of a group: of the one of that name, or the number itself.
+/// Returns the id of the group with this name, or the number itself.
 ///
 /// # Errors
-/// If there is no such group.
+/// If /etc/group cannot be read, or there is no such group.
 pub fn group_id(name: &str) -> Result<u32, String> {
     let groups = read("/etc/group").map_err(|why| format!("/etc/group: {}", os_error(&why)))?;
     group_in(&groups, name).ok_or_else(|| "there is no such group".to_owned())
 }
 
-/// The number of a group, `groups` being the content of group(5): of the one of that name, or the number
-/// itself.
+/// Returns the id of the group with this name in `groups`, the content of group(5), or the number itself.
 pub fn group_in(groups: &[u8], name: &str) -> Option<u32> {
     let found = find(groups, name).and_then(|fields| number(fields.get(2)?));
     found.or_else(|| number(name.as_bytes()))
 }
 
-/// Whether the files say that a user belongs to a group beside his own.
+/// Returns whether /etc/group lists a user as a member of a group; primary groups do not count. `false` if
+/// the files cannot be read.
 pub fn is_member(uid: u32, gid: u32) -> bool {
     match (read("/etc/passwd"), read("/etc/group")) {
         (Ok(users), Ok(groups)) => is_member_in(&users, &groups, uid, gid),
@@ -48,13 +48,13 @@ fn is_member_in(users: &[u8], groups: &[u8], uid: u32, gid: u32) -> bool {
     })
 }
 
-/// The fields of each line.
+/// Splits the text into lines, and each line into its fields.
 pub fn entries(text: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
     let lines = text.split(|&byte| byte == b'\n');
     lines.map(|line| line.split(|&byte| byte == b':').collect())
 }
 
-/// Finds the line with this name, or else with this number.
+/// Returns the fields of the line with this name, or else with this id.
 pub fn find<'a>(text: &'a [u8], name: &str) -> Option<Vec<&'a [u8]>> {
     let with = |at: usize| {
         entries(text).find(|fields| fields.len() > 2 && fields.get(at) == Some(&name.as_bytes()))
@@ -62,17 +62,16 @@ pub fn find<'a>(text: &'a [u8], name: &str) -> Option<Vec<&'a [u8]>> {
     with(0).or_else(|| with(2))
 }
 
-/// Parses an id. The highest number stands for no user and no group, and means "no change" to the system
-/// calls.
+/// Parses an id. The highest number is rejected: it means "no change" in system calls.
 pub fn number(text: &[u8]) -> Option<u32> {
     let number = std::str::from_utf8(text).ok()?.parse().ok()?;
     (number != u32::MAX).then_some(number)
 }
 
-/// Reads a file of users or groups.
+/// Reads a file of users or groups, at most `FILE_BYTES_MAX` bytes.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If it cannot be opened or read.
 pub fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path)?

@@ -1,4 +1,4 @@
-//! The one place where the clocks are read.
+//! The only module that reads the clocks.
 
 #![forbid(unsafe_code)]
 
@@ -8,14 +8,14 @@ use super::sys;
 use crate::handler::Moment;
 use crate::time::Instant;
 
-/// Monotonic time since the start of the agent.
+/// Monotonic clock that counts from the start of the agent.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: SystemInstant,
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// Creates a clock that starts now.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         Clock {
@@ -23,17 +23,17 @@ impl Clock {
         }
     }
 
-    /// The time.
+    /// Returns the monotonic time.
     pub fn now(&self) -> Instant {
         Instant::ORIGIN + self.elapsed()
     }
 
-    /// The time since this clock was started.
+    /// Returns the time since this clock was created.
     pub fn elapsed(&self) -> Duration {
         self.origin.elapsed()
     }
 
-    /// The time, and the time of day.
+    /// Returns the monotonic time and the time of day.
     pub fn moment(&self) -> Moment {
         Moment {
             now: self.now(),
@@ -42,36 +42,36 @@ impl Clock {
     }
 }
 
-/// When waiting ends.
+/// A point in time at which waiting ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(SystemInstant);
 
-/// A deadline is no further away: a century, which the clock can add to any reading.
+/// Longest time until a deadline: a century, which can be added to any reading without overflow.
 const PATIENCE_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Deadline {
-    /// So much time from now; a century at most.
+    /// Returns the deadline `patience` from now, at most `PATIENCE_MAX`.
     pub fn after(patience: Duration) -> Self {
         Deadline(SystemInstant::now() + patience.min(PATIENCE_MAX))
     }
 
-    /// The time until then, zero once it has come.
+    /// Returns the remaining time; zero if the deadline has passed.
     pub fn left(self) -> Duration {
         self.0.saturating_duration_since(SystemInstant::now())
     }
 
-    /// Whether it has come.
+    /// Returns whether the deadline has passed.
     pub fn is_over(self) -> bool {
         self.left().is_zero()
     }
 }
 
-/// What service managers compare with their own clock: microseconds of CLOCK_MONOTONIC.
+/// Returns CLOCK_MONOTONIC in microseconds, which service managers compare with their own reading.
 pub fn manager_micros() -> u64 {
     sys::monotonic_micros()
 }
 
-/// Time since 1970, zero before it.
+/// Returns the time since 1970; zero if the clock is set before that.
 pub fn unix_time() -> Duration {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Errors of the operating system in the reference's words, which scripts and people look for.
+//! Errors of the operating system with the reference's texts, which scripts and people look for.
 
 #![forbid(unsafe_code)]
 
@@ -8,12 +8,12 @@ use std::path::Path;
 
 use crate::wire::name::Escaped;
 
-/// A path in a message, which need be no text and may hold line ends.
+/// Escapes a path for a message: it may contain newlines and bytes that are not UTF-8.
 pub fn shown(path: &Path) -> Escaped<'_> {
     Escaped(path.as_os_str().as_bytes())
 }
 
-/// The text of an error, whatever the C library calls it.
+/// Returns the reference's text for an error, independent of the C library.
 pub fn os_error(error: &io::Error) -> String {
     let known = match error.raw_os_error() {
         Some(libc::ECONNREFUSED) => "connection refused",
@@ -33,7 +33,7 @@ pub fn os_error(error: &io::Error) -> String {
         Some(libc::EINVAL) => "invalid argument",
         Some(libc::ENOENT) => "no such file or directory",
         Some(code) => {
-            // "Some text (os error 7)": without the number, and as the others start.
+            // Cuts the number off "Some text (os error 7)", and lowers the case like the texts above.
             let text = io::Error::from_raw_os_error(code).to_string();
             let bare = text.split(" (os error").next().unwrap_or(&text);
             return bare.to_ascii_lowercase();

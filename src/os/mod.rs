@@ -1,5 +1,5 @@
-//! What the operating system does for the agent and the command line: system calls that no library
-//! wraps, errors in the reference's words, the clocks, signals, and children of our own.
+//! Operating system interface of the agent and the command line: system calls that no library wraps, error
+//! texts, clocks, signals, and child processes.
 
 pub mod accounts;
 pub mod clock;

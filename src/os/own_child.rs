@@ -1,4 +1,4 @@
-//! Children that this process has started itself, and is the only one to wait for.
+//! Child processes that this process has started itself and that only it waits for.
 
 #![forbid(unsafe_code)]
 
@@ -7,14 +7,15 @@ use std::io;
 use std::process::{Child, Command, ExitStatus};
 
 thread_local! {
-    /// Process ids of children that were started and not reaped yet: a handful at most. The agent has
-    /// one thread; tests have several, with children of their own.
+    /// Process ids of children that were started and not reaped yet: a handful at most. Thread-local for the
+    /// tests, which have several threads with children of their own; the agent has one thread.
     static OWN: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A child of our own. While it exists and is not reaped, the reaper of orphans leaves it alone.
+/// A child that this process started. Until it is reaped or this value is dropped, the reaper of orphans
+/// leaves it alone.
 ///
-/// Dropping it neither ends nor reaps the process: it becomes an orphan like any other.
+/// Dropping it neither terminates nor reaps the process: it is then treated as an orphan.
 #[derive(Debug)]
 pub struct OwnChild {
     child: Child,
@@ -24,22 +25,22 @@ impl OwnChild {
     /// Starts a process.
     ///
     /// # Errors
-    /// Those of [`Command::spawn`].
+    /// If [`Command::spawn`] fails.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
         let child = command.spawn()?;
         OWN.with_borrow_mut(|own| own.push(child.id()));
         Ok(OwnChild { child })
     }
 
-    /// The process id. After the process was reaped it may belong to another process.
+    /// Returns the process id. Once the process is reaped, the id may belong to another process.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Reaps the process if it has ended. Afterwards returns the same status again.
+    /// Reaps the process if it has ended and returns its status; later calls return the same status.
     ///
     /// # Errors
-    /// Those of waitpid(2).
+    /// If waitpid(2) fails.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         let status = self.child.try_wait();
         if !matches!(status, Ok(None)) {
@@ -48,17 +49,17 @@ impl OwnChild {
         status
     }
 
-    /// Sends KILL to the process, unless it was reaped.
+    /// Sends SIGKILL to the process, unless it was reaped.
     ///
     /// # Errors
-    /// Those of kill(2).
+    /// If kill(2) fails.
     pub fn kill(&mut self) -> io::Result<()> {
         self.child.kill()
     }
 
     fn forget(&self) {
         let id = self.child.id();
-        // The storage may be gone when a thread ends.
+        // At the end of a thread, its storage may already be gone.
         let _ = OWN.try_with(|own| own.borrow_mut().retain(|&pid| pid != id));
     }
 }
@@ -69,7 +70,7 @@ impl Drop for OwnChild {
     }
 }
 
-/// Whether a process id is that of a child of our own.
+/// Returns whether a process id belongs to an unreaped [`OwnChild`].
 pub(crate) fn is_own(pid: u32) -> bool {
     OWN.with_borrow(|own| own.contains(&pid))
 }

@@ -1,4 +1,4 @@
-//! Signals, as bytes in a pipe that the loop polls (agent spec 4.7).
+//! Signals, delivered to the event loop as bytes in a pipe (agent spec 4.7).
 
 #![forbid(unsafe_code)]
 
@@ -12,19 +12,19 @@ use mio::{Interest, Registry, Token};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::{flag, low_level};
 
-/// A signal from outside that means something to the agent.
+/// A signal that the agent handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Caught {
     Interrupt,
     Terminate,
     Hangup,
-    /// A wish to see the telemetry.
+    /// Asks for a dump of the telemetry.
     User1,
 }
 
 impl Caught {
-    /// The number of the signal.
+    /// Returns the signal's number.
     pub const fn number(self) -> i32 {
         match self {
             Caught::Interrupt => SIGINT,
@@ -34,7 +34,7 @@ impl Caught {
         }
     }
 
-    /// The word for it on the console.
+    /// Returns the signal's name on the console.
     pub const fn as_str(self) -> &'static str {
         match self {
             Caught::Interrupt => "interrupt",
@@ -45,7 +45,7 @@ impl Caught {
     }
 }
 
-/// The signals that have come.
+/// Receives signals.
 #[derive(Debug)]
 pub struct Signals {
     pipe: UnixStream,
@@ -53,20 +53,20 @@ pub struct Signals {
     others: [(Caught, Arc<AtomicBool>); 4],
 }
 
-/// What [`Signals::take`] found.
+/// Result of [`Signals::take`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
-    /// A child has ended.
+    /// Whether a child has ended.
     pub child: bool,
-    /// The others, each at most once.
+    /// The other signals, each at most once.
     pub caught: Vec<Caught>,
 }
 
 impl Signals {
-    /// Catches signals from here on.
+    /// Starts to catch signals.
     ///
     /// # Errors
-    /// The operating system's.
+    /// If the pipe cannot be created or registered, or a signal handler cannot be installed.
     pub fn install(registry: &Registry, token: Token) -> io::Result<Self> {
         let (reader, writer) = StdStream::pair()?;
         reader.set_nonblocking(true)?;
@@ -80,14 +80,15 @@ impl Signals {
         let numbers = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
         let flags = others.iter().map(|(_, flag)| flag);
         for (number, seen) in numbers.into_iter().zip(flags).chain([(SIGCHLD, &child)]) {
-            // In this order: by the time the pipe wakes the loop the flag is up.
+            // In this order, the flag is set before the pipe wakes the loop.
             flag::register(number, Arc::clone(seen))?;
             low_level::pipe::register(number, writer.try_clone()?)?;
         }
-        // A file that reaches a limit is a failed write like any other. Caught and not ignored, for what
-        // is ignored stays so in handlers.
+        // Makes writing beyond a file size limit an ordinary error. Caught rather than ignored, because
+        // handlers would inherit an ignored signal.
         flag::register(libc::SIGXFSZ, Arc::default())?;
-        // Likewise a signal that means nothing here: the reference outlives it, too.
+        // Catches SIGUSR2, which has no meaning here and would terminate the agent; the reference survives
+        // it, too.
         flag::register(SIGUSR2, Arc::default())?;
         let mut pipe = UnixStream::from_std(reader);
         registry.register(&mut pipe, token, Interest::READABLE)?;
@@ -98,13 +99,13 @@ impl Signals {
         })
     }
 
-    /// Empties the pipe and tells what has come since the last call.
+    /// Empties the pipe and returns the signals since the last call.
     pub fn take(&mut self) -> Pending {
         let mut bytes = [0; 256];
-        // Ends at WouldBlock; more than a pipe's worth of signals at once waits for the next turn.
+        // Ends at `WouldBlock`; if more signals arrive than the pipe holds, the rest waits for the next turn.
         for _ in 0..1024 {
             match self.pipe.read(&mut bytes) {
-                // A short read has emptied it: whatever comes later wakes the loop again.
+                // A short read means that the pipe is empty: later bytes wake the loop again.
                 Ok(count) if count == bytes.len() => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 _ => break,

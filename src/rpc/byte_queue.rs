@@ -1,6 +1,6 @@
-//! A queue of bytes.
+//! A FIFO of bytes.
 
-/// Bytes that come in at the back and go out at the front.
+/// Bytes that are appended at the back and consumed from the front.
 #[derive(Clone, Debug, Default)]
 pub struct ByteQueue {
     bytes: Vec<u8>,
@@ -8,27 +8,27 @@ pub struct ByteQueue {
 }
 
 impl ByteQueue {
-    /// What is in it.
+    /// Returns all queued bytes.
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
-    /// Number of bytes in it.
+    /// Returns the number of queued bytes.
     pub fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
-    /// Whether nothing is in it.
+    /// Returns whether no bytes are queued.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Appends.
+    /// Appends bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
-    /// Removes from the front; more than there is empties it.
+    /// Removes `count` bytes from the front; all, if there are fewer.
     pub fn consume(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.bytes.len());
         if self.start == self.bytes.len() {
-            // One big message does not hold its memory for the life of the connection.
+            // Frees the memory of a large message instead of keeping it for the life of the connection.
             self.bytes.clear();
             self.bytes.shrink_to(4096);
             self.start = 0;
@@ -37,7 +37,7 @@ impl ByteQueue {
             self.start = 0;
         }
     }
-    /// Empties it.
+    /// Removes all bytes.
     pub fn clear(&mut self) {
         self.consume(usize::MAX);
     }

@@ -1,4 +1,4 @@
-//! Replies about keys and coordinates (agent spec 2.4).
+//! Replies to key and coordinate commands (agent spec 2.4).
 
 use super::TextMap;
 use super::request::text_map;
@@ -7,7 +7,7 @@ use crate::serf::KeyReport;
 use crate::wire::coordinate::{Coordinate, DIMENSIONS};
 use crate::wire::msgpack::{Error, Reader, Writer};
 
-/// The body of a reply to a key command. Only a list has keys, if perhaps none.
+/// Writes the body of a reply to a key command. `Keys` is written only for a list, even if it is empty.
 pub fn write_keys(w: &mut Writer, report: &KeyReport, is_list: bool) {
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     w.map(5).key("Keys");
@@ -28,11 +28,11 @@ pub fn write_keys(w: &mut Writer, report: &KeyReport, is_list: bool) {
     w.key("NumResp").int(count(report.num_resp));
 }
 
-/// What a client learns from a key command.
+/// Decoded reply to a key command.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub struct KeyReply {
-    /// What nodes had to say.
+    /// Messages of nodes, by node name.
     pub messages: TextMap,
     /// Keys in base64, and how many nodes have each.
     pub keys: OrderedMap<Vec<u8>, i64>,
@@ -42,10 +42,10 @@ pub struct KeyReply {
 }
 
 impl KeyReply {
-    /// Reads the body of a reply to a key command.
+    /// Decodes the body of a reply to a key command.
     ///
     /// # Errors
-    /// If it is not one.
+    /// If the body is malformed or a field has the wrong type.
     pub fn decode(value: &[u8]) -> Result<Self, Error> {
         const FIELDS: [&str; 5] = ["Messages", "Keys", "NumNodes", "NumErr", "NumResp"];
         let mut reply = KeyReply::default();
@@ -68,7 +68,7 @@ impl KeyReply {
     }
 }
 
-/// The body of a reply to `get-coordinate`; `None` for a node whose place is unknown.
+/// Writes the body of a reply to `get-coordinate`; `None`: the node's coordinate is unknown.
 pub fn write_coordinate(w: &mut Writer, coordinate: Option<&Coordinate>) {
     w.map(2).key("Coord");
     match coordinate {
@@ -81,10 +81,11 @@ pub fn write_coordinate(w: &mut Writer, coordinate: Option<&Coordinate>) {
     w.key("Ok").bool(coordinate.is_some());
 }
 
-/// Reads the body of a reply to `get-coordinate`.
+/// Decodes the body of a reply to `get-coordinate`.
 ///
 /// # Errors
-/// If it is not one, or what is called a coordinate has other dimensions or no finite numbers.
+/// If a field has the wrong type, or the coordinate has the wrong number of dimensions or a number that is
+/// not finite.
 pub fn decode_coordinate(value: &[u8]) -> Result<Option<Coordinate>, String> {
     let mut place = Coordinate {
         adjustment: 0.0,

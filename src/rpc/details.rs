@@ -1,25 +1,25 @@
-//! What the records of events hold beside the reference's fields, for streams that ask for it.
+//! Additional fields of event records, for streams that ask for them.
 
 use std::sync::Arc;
 
 use crate::serf::{Event, Tags};
 use crate::wire::msgpack::Writer;
 
-/// What agents of cottar tell of an event beside what the reference does, to streams that ask for it.
+/// Additional fields of event records, which only cottar's agents send.
 #[derive(Clone, Debug)]
 pub struct Details<'a> {
     /// The event's id.
     pub id: Arc<str>,
-    /// When the agent took it in, in microseconds since 1970.
+    /// When the agent received it, in microseconds since 1970.
     pub taken_micros: u64,
-    /// The agent's node: name and tags.
+    /// Name and tags of the agent's node.
     pub local: (&'a [u8], &'a Tags),
-    /// Until when an answer to a query is of use, in microseconds since 1970.
+    /// Deadline for answers to a query, in microseconds since 1970.
     pub deadline_micros: u64,
 }
 
 impl Details<'_> {
-    /// How many fields these are.
+    /// Number of these fields.
     pub(super) const FIELDS: usize = 5;
 
     pub(super) fn write(&self, w: &mut Writer, event: &Event) {

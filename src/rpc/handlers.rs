@@ -1,42 +1,42 @@
-//! The reply to `cottar-handlers`, a command that the reference does not have. Documented in
-//! cottar-handler(7), for those who write clients.
+//! Reply to `cottar-handlers`, which the reference does not have. cottar-handler(7) documents it for authors
+//! of clients.
 
 use crate::wire::msgpack::{Error, Reader, Writer};
 
-/// One handler and what became of its runs.
+/// A handler and statistics of its runs.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct HandlerFigures {
-    /// What operators call it.
+    /// Name shown to operators.
     pub name: Vec<u8>,
-    /// Its runs are held back.
+    /// Whether the operator has paused it.
     pub is_paused: bool,
     /// Events in memory that wait for it.
     pub waiting: u64,
-    /// As it would stand in front of the script: `user:deploy`, `*`.
+    /// Its filter as written in front of a script: `user:deploy`, `*`.
     pub filter: Vec<u8>,
-    /// Shell text.
+    /// Shell script or command line.
     pub script: Vec<u8>,
-    /// Runs that ended, however.
+    /// Completed runs, successful or not.
     pub runs: u64,
-    /// Of these, ended by anything but exit status 0.
+    /// Completed runs that failed: any end but exit status 0.
     pub failures: u64,
-    /// Of these, ended by the time limit.
+    /// Completed runs that the time limit ended.
     pub timeouts: u64,
-    /// Events that it was not run for.
+    /// Events dropped for this handler.
     pub drops: u64,
-    /// How long the last run took, in nanoseconds.
+    /// Duration of the last run in nanoseconds.
     pub last_nanos: u64,
-    /// How long the longest run took, in nanoseconds.
+    /// Duration of the longest run in nanoseconds.
     pub longest_nanos: u64,
 }
 
-/// The names of the fields, in byte order.
+/// Names of the fields, in byte order.
 const FIELDS: [&str; 11] = [
     "Drops", "Failures", "Filter", "Last", "Longest", "Name", "Paused", "Runs", "Script",
     "Timeouts", "Waiting",
 ];
 
-/// The body of the reply: the handlers in the order of registration.
+/// Writes the body of the reply: the handlers in order of registration.
 pub fn write_handlers(w: &mut Writer, handlers: &[HandlerFigures]) {
     w.map(1).key("Handlers").array(handlers.len());
     for handler in handlers {
@@ -55,10 +55,10 @@ pub fn write_handlers(w: &mut Writer, handlers: &[HandlerFigures]) {
     }
 }
 
-/// Reads the body of the reply.
+/// Decodes the body of the reply.
 ///
 /// # Errors
-/// If it is not one.
+/// If the body is malformed or a field has the wrong type.
 pub fn decode_handlers(value: &[u8]) -> Result<Vec<HandlerFigures>, Error> {
     let mut handlers = Vec::new();
     Reader::new(value).fields(&["Handlers"], |_, reader| {

@@ -1,8 +1,9 @@
-//! The agent's RPC protocol: requests, replies and records as bytes (agent spec 2). Used by the agent's
-//! server and by the command line's client.
+//! Encoding of the agent's RPC protocol: requests, replies and records (agent spec 2). Used by the agent's
+//! server and the command line's client.
 //!
-//! Values follow each other on the connection without a length in front.
-//! [`Boundary`](crate::wire::msgpack::Boundary) finds where one ends, so that everything else here works on complete values.
+//! Values follow each other on the connection without a length prefix.
+//! [`Boundary`](crate::wire::msgpack::Boundary) finds the end of each value, so all code here works on
+//! complete values.
 
 #![forbid(unsafe_code)]
 
@@ -22,14 +23,14 @@ pub use request::{Header, Request};
 
 use crate::ordered::OrderedMap;
 
-/// The version of the protocol that a handshake names.
+/// Protocol version in a handshake.
 pub const VERSION: i32 = 1;
 
-/// Bytes of one value of a client: two orders of magnitude more than any limit of the cluster lets through.
+/// Size limit of one value from a client: two orders of magnitude above any limit of the cluster.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 
-/// The same for a client that has not shaken hands or not shown its key yet.
+/// Size limit of one value from a client that has not completed the handshake and authentication.
 pub const STRANGER_BYTES_MAX: usize = 64 << 10;
 
-/// Free-form text to text, as bytes: nobody promises UTF-8.
+/// Map from text to text, as bytes, because clients and nodes need not send UTF-8.
 pub type TextMap = OrderedMap<Vec<u8>, Vec<u8>>;

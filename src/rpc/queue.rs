@@ -1,28 +1,28 @@
-//! The replies to `cottar-handler-queue`, `cottar-handler-drop` and `cottar-event`, commands that the
-//! reference does not have. Documented in cottar-handler(7), for those who write clients.
+//! Replies to `cottar-handler-queue`, `cottar-handler-drop` and `cottar-event`, which the reference does not
+//! have. cottar-handler(7) documents them for authors of clients.
 
 use crate::wire::msgpack::{Error, Reader, Writer};
 
-/// A run of a handler that is still to come, or under way.
+/// A pending or active run of a handler.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct QueueEntry {
     /// The event's id.
     pub id: Vec<u8>,
-    /// When the agent took the event in, in microseconds since 1970.
+    /// When the agent received the event, in microseconds since 1970.
     pub taken_micros: u64,
-    /// How long ago that was, in microseconds.
+    /// Age of the event in microseconds.
     pub age_micros: u64,
     /// The event as log lines name it.
     pub event: Vec<u8>,
-    /// The names of the first few members of a member event.
+    /// Names of the first few members of a member event.
     pub members: Vec<Vec<u8>>,
-    /// How many it has.
+    /// Number of members of a member event.
     pub member_count: u64,
-    /// The handler's name; if the agent has it no more, its filter and script.
+    /// Name of the handler; its filter and script if it no longer exists.
     pub handler: Vec<u8>,
     /// How often the run has begun.
     pub attempts: u64,
-    /// `running`, `waiting`, `paused` or `missing`.
+    /// State: `running`, `waiting`, `held`, `settling`, `retrying`, `paused` or `missing`.
     pub state: Vec<u8>,
 }
 
@@ -38,7 +38,7 @@ const FIELDS: [&str; 9] = [
     "Taken",
 ];
 
-/// The body of the reply: the entries, first things first, and how many events more wait.
+/// Writes the body of the reply: the entries in order, and how many more events wait.
 pub fn write_queue(w: &mut Writer, entries: &[QueueEntry], more: u64) {
     w.map(2).key("Entries").array(entries.len());
     for entry in entries {
@@ -59,10 +59,10 @@ pub fn write_queue(w: &mut Writer, entries: &[QueueEntry], more: u64) {
     w.key("More").uint(more);
 }
 
-/// Reads the body of the reply.
+/// Decodes the body of the reply.
 ///
 /// # Errors
-/// If it is not one.
+/// If the body is malformed or a field has the wrong type.
 pub fn decode_queue(value: &[u8]) -> Result<(Vec<QueueEntry>, u64), Error> {
     let (mut entries, mut more) = (Vec::new(), 0);
     Reader::new(value).fields(&["Entries", "More"], |field, reader| {
@@ -95,15 +95,15 @@ fn decode_entry(reader: &mut Reader<'_>) -> Result<QueueEntry, Error> {
     Ok(entry)
 }
 
-/// The body of the reply to `cottar-handler-drop`: how many runs were given up.
+/// Writes the body of the reply to `cottar-handler-drop`: how many runs were dropped.
 pub fn write_dropped(w: &mut Writer, count: u64) {
     w.map(1).key("Dropped").uint(count);
 }
 
-/// Reads that body.
+/// Decodes the body of the reply to `cottar-handler-drop`.
 ///
 /// # Errors
-/// If it is not one.
+/// If the body is malformed or a field has the wrong type.
 pub fn decode_dropped(value: &[u8]) -> Result<u64, Error> {
     let mut count = 0;
     let read = |_, r: &mut Reader<'_>| r.u64().map(|n| count = n);
@@ -120,16 +120,16 @@ pub struct Fired {
     pub id: Vec<u8>,
 }
 
-/// The body of the reply to `cottar-event`.
+/// Writes the body of the reply to `cottar-event`.
 pub fn write_fired(w: &mut Writer, fired: &Fired) {
     w.map(2).key("ID").text(&fired.id);
     w.key("LTime").uint(fired.ltime);
 }
 
-/// Reads that body.
+/// Decodes the body of the reply to `cottar-event`.
 ///
 /// # Errors
-/// If it is not one.
+/// If the body is malformed or a field has the wrong type.
 pub fn decode_fired(value: &[u8]) -> Result<Fired, Error> {
     let mut fired = Fired::default();
     Reader::new(value).fields(&["ID", "LTime"], |field, r| {

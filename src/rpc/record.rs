@@ -1,19 +1,19 @@
-//! What a client gets from its streams and its monitor (agent spec 2.4).
+//! Records of a client's event streams and monitor (agent spec 2.4).
 
 use super::TextMap;
 use super::reply::Member;
 use super::request::text_map;
 use crate::wire::msgpack::{Error, Reader, Writer};
 
-/// The body of a monitor's record.
+/// Writes the body of a monitor record.
 pub fn write_line(w: &mut Writer, line: &str) {
     w.map(1).key("Log").text(line);
 }
 
-/// Reads the body of a monitor's record.
+/// Decodes the body of a monitor record.
 ///
 /// # Errors
-/// If it is not one.
+/// If the body is malformed or a field has the wrong type.
 pub fn decode_line(value: &[u8]) -> Result<Vec<u8>, Error> {
     let mut line = Vec::new();
     Reader::new(value).fields(&["Log"], |_, reader| {
@@ -23,49 +23,49 @@ pub fn decode_line(value: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(line)
 }
 
-/// The body of a stream's record; what an event of its kind does not have is `None`.
+/// Body of an event stream's record; fields that its type of event lacks are `None`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct EventRecord {
-    /// `member-join` and so on, `user` or `query`.
+    /// Type: `user`, `query`, `member-join` and so on.
     pub event: Vec<u8>,
-    /// Whom it is about.
+    /// Members of a member event.
     pub members: Option<Vec<Member>>,
-    /// Its time.
+    /// Lamport time.
     pub ltime: Option<u64>,
-    /// Of a user event or query.
+    /// Name of a user event or query.
     pub name: Option<Vec<u8>>,
-    /// Of a user event or query.
+    /// Payload of a user event or query.
     pub payload: Option<Vec<u8>>,
-    /// Of a user event.
+    /// Whether a user event may be coalesced.
     pub coalesce: Option<bool>,
-    /// What to answer a query with.
+    /// Id to use in the answer to a query.
     pub id: Option<u64>,
-    /// What the agent tells beyond the reference.
+    /// Fields that only cottar's agents send.
     pub more: Option<More>,
 }
 
-/// [`Details`](crate::rpc::details::Details) as a client gets them.
+/// Decoded [`Details`](crate::rpc::details::Details).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct More {
     /// The event's id.
     pub id: Vec<u8>,
-    /// When the agent took it in, in microseconds since 1970.
+    /// When the agent received it, in microseconds since 1970.
     pub taken_micros: u64,
-    /// The name of the agent's node.
+    /// Name of the agent's node.
     pub node: Vec<u8>,
-    /// Its tags.
+    /// Tags of the agent's node.
     pub tags: TextMap,
-    /// Who asks, if the query says so; empty otherwise.
+    /// Name of the node that asks the query, if known; else empty.
     pub from: Vec<u8>,
-    /// Until when an answer to a query is of use, in microseconds since 1970.
+    /// Deadline for answers to a query, in microseconds since 1970.
     pub deadline_micros: u64,
 }
 
 impl EventRecord {
-    /// Reads one.
+    /// Decodes the body of an event stream's record.
     ///
     /// # Errors
-    /// If it is not one.
+    /// If the body is malformed or a field has the wrong type.
     pub fn decode(value: &[u8]) -> Result<Self, Error> {
         const FIELDS: [&str; 12] = [
             "Event", "Members", "LTime", "Name", "Payload", "Coalesce", "ID", "EventID", "Taken",

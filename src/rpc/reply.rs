@@ -1,4 +1,4 @@
-//! What the agent says: headers, bodies, records (agent spec 2.4).
+//! Encoding of the agent's output: headers, bodies and records (agent spec 2.4).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,20 +10,20 @@ use crate::serf::{self, Event, MemberEvent, QueryRecord};
 use crate::wire::msgpack::{Dialect, Error, Reader, Writer};
 use crate::wire::serf::MEMBER_FIELDS;
 
-/// The first value of a reply or of a record.
+/// First value of a reply or record.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ReplyHeader {
-    /// Of the request, or of the stream.
+    /// Sequence number of the request or stream.
     pub seq: u64,
-    /// What went wrong; empty if nothing did.
+    /// Error message; empty on success.
     pub error: Vec<u8>,
 }
 
 impl ReplyHeader {
-    /// Reads a header.
+    /// Decodes a header.
     ///
     /// # Errors
-    /// If it is neither map nor array, or a field has the wrong type.
+    /// If it is neither a map nor an array, or a field has the wrong type.
     pub fn decode(value: &[u8]) -> Result<Self, Error> {
         let mut header = ReplyHeader::default();
         Reader::new(value).fields(&["Seq", "Error"], |field, reader| {
@@ -37,7 +37,7 @@ impl ReplyHeader {
     }
 }
 
-/// The header of a reply or record; a body may follow.
+/// Starts a reply or record with its header; the caller may append a body.
 pub fn header(seq: u64, error: &str) -> Writer {
     let mut writer = Writer::new(Dialect::Rpc);
     writer.map(2).key("Error").text(error);
@@ -45,13 +45,13 @@ pub fn header(seq: u64, error: &str) -> Writer {
     writer
 }
 
-/// The body of a reply to `join`.
+/// Writes the body of a reply to `join`.
 pub fn write_joined(w: &mut Writer, contacted: usize) {
     let contacted = i64::try_from(contacted).unwrap_or(i64::MAX);
     w.map(1).key("Num").int(contacted.min(i64::from(i32::MAX)));
 }
 
-/// The body of a reply to `members` and `members-filtered`.
+/// Writes the body of a reply to `members` or `members-filtered`.
 pub fn write_members(w: &mut Writer, members: &[&serf::Member]) {
     w.map(1).key("Members").array(members.len());
     for member in members {
@@ -81,10 +81,10 @@ fn write_member(w: &mut Writer, member: &serf::Member) {
     }
 }
 
-/// The body of a reply to `stats`: groups of figures.
+/// Groups of values in a reply to `stats`.
 pub type Stats = OrderedMap<Vec<u8>, TextMap>;
 
-/// The body of a reply to `stats`.
+/// Writes the body of a reply to `stats`.
 pub fn write_stats(w: &mut Writer, stats: &Stats) {
     w.map(stats.len());
     for (group, figures) in stats {
@@ -95,7 +95,7 @@ pub fn write_stats(w: &mut Writer, stats: &Stats) {
     }
 }
 
-/// The body of an event stream's record. `query_id` is what the client answers a query with.
+/// Writes the body of an event stream's record. `query_id` is the id to use in an answer.
 pub fn event_record(event: &Event, query_id: u64, details: Option<&Details<'_>>) -> Vec<u8> {
     let mut writer = Writer::new(Dialect::Rpc);
     let w = &mut writer;
@@ -129,7 +129,7 @@ pub fn event_record(event: &Event, query_id: u64, details: Option<&Details<'_>>)
     writer.into_bytes()
 }
 
-/// The body of a query's record.
+/// Writes the body of a query's record.
 pub fn write_query_record(w: &mut Writer, record: &QueryRecord) {
     let (kind, from, payload) = match record {
         QueryRecord::Ack { from } => ("ack", from.as_bytes(), None),
@@ -143,12 +143,12 @@ pub fn write_query_record(w: &mut Writer, record: &QueryRecord) {
     w.key("Type").text(kind);
 }
 
-/// A member as a client gets to know it.
+/// A member, as decoded by a client.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub struct Member {
     pub name: Vec<u8>,
-    /// 4 or 16 bytes, if the agent is sane.
+    /// 4 or 16 bytes, unless the agent is faulty.
     pub addr: Vec<u8>,
     pub port: u16,
     pub tags: TextMap,
@@ -162,17 +162,17 @@ pub struct Member {
 }
 
 impl Member {
-    /// Its address.
+    /// Returns its IP address; `None` if the length is wrong.
     pub fn ip(&self) -> Option<IpAddr> {
         if let Ok(octets) = <[u8; 4]>::try_from(&*self.addr) {
             return Some(octets.into());
         }
         let octets = <[u8; 16]>::try_from(&*self.addr).ok()?;
-        // The reference keeps some IPv4 addresses in 16 bytes.
+        // The reference sends some IPv4 addresses as 16 bytes.
         Some(IpAddr::from(octets).to_canonical())
     }
 
-    /// Its address and port.
+    /// Returns its address and port.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         self.ip().map(|ip| SocketAddr::new(ip, self.port))
     }
@@ -199,10 +199,10 @@ impl Member {
     }
 }
 
-/// Reads the body of a reply to `members` and `members-filtered`.
+/// Decodes the body of a reply to `members` or `members-filtered`.
 ///
 /// # Errors
-/// If it is not one.
+/// If the body is malformed or a field has the wrong type.
 pub fn decode_members(value: &[u8]) -> Result<Vec<Member>, Error> {
     let mut members = Vec::new();
     Reader::new(value).fields(&["Members"], |_, reader| {
@@ -212,10 +212,10 @@ pub fn decode_members(value: &[u8]) -> Result<Vec<Member>, Error> {
     Ok(members)
 }
 
-/// Reads the body of a reply to `join`: the number of nodes contacted.
+/// Decodes the body of a reply to `join`: the number of nodes contacted.
 ///
 /// # Errors
-/// If it is not one.
+/// If the body is malformed or a field has the wrong type.
 pub fn decode_joined(value: &[u8]) -> Result<i32, Error> {
     let mut contacted = 0;
     Reader::new(value).fields(&["Num"], |_, reader| {
@@ -225,10 +225,10 @@ pub fn decode_joined(value: &[u8]) -> Result<i32, Error> {
     Ok(contacted)
 }
 
-/// Reads the body of a reply to `stats`.
+/// Decodes the body of a reply to `stats`.
 ///
 /// # Errors
-/// If it is not one.
+/// If it is not a map of maps of text.
 pub fn decode_stats(value: &[u8]) -> Result<Stats, Error> {
     let mut reader = Reader::new(value);
     let count = reader.map()?;
@@ -237,22 +237,22 @@ pub fn decode_stats(value: &[u8]) -> Result<Stats, Error> {
         .collect()
 }
 
-/// A record of a query as a client gets it.
+/// A record of a query, as decoded by a client.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Record {
     /// `ack`, `response` or `done`.
     pub kind: Vec<u8>,
-    /// The node that it comes from; empty at the end.
+    /// Name of the node that answers; empty for `done`.
     pub from: Vec<u8>,
-    /// What it says.
+    /// Payload of a response.
     pub payload: Option<Vec<u8>>,
 }
 
 impl Record {
-    /// Reads one.
+    /// Decodes the body of a query's record.
     ///
     /// # Errors
-    /// If it is not one.
+    /// If the body is malformed or a field has the wrong type.
     pub fn decode(value: &[u8]) -> Result<Self, Error> {
         let mut record = Record::default();
         Reader::new(value).fields(&["Type", "From", "Payload"], |field, reader| {

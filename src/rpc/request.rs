@@ -1,4 +1,4 @@
-//! What clients say (agent spec 2.4).
+//! Requests of clients (agent spec 2.4).
 
 mod codec;
 
@@ -6,12 +6,12 @@ use super::TextMap;
 use crate::wire::msgpack::{Error, Reader};
 pub(super) use codec::text_map;
 
-/// The first value of a request.
+/// First value of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Header {
     /// The command's name.
     pub command: Vec<u8>,
-    /// Chosen by the client, echoed in everything that belongs to the request.
+    /// Sequence number, chosen by the client and echoed in all replies and records of the request.
     pub seq: u64,
 }
 
@@ -65,7 +65,7 @@ pub enum Request {
         /// `None` for nil.
         payload: Option<Vec<u8>>,
     },
-    /// Each of the three with a key in base64.
+    /// This and the next two have a key in base64.
     InstallKey {
         key: Vec<u8>,
     },
@@ -80,70 +80,70 @@ pub enum Request {
     Coordinate {
         node: Vec<u8>,
     },
-    /// Of cottar alone, as all that follow: the handlers and what became of their runs.
+    /// This and all that follow are only in cottar. Lists the handlers and statistics of their runs.
     Handlers,
-    /// An event, as [`Request::Event`]; the reply has its time and id.
+    /// Fires an event like [`Request::Event`]; the reply has its Lamport time and id.
     OwnEvent {
         name: Vec<u8>,
         /// `None` for nil.
         payload: Option<Vec<u8>>,
         coalesce: bool,
     },
-    /// The events of [`Request::Stream`], whose records tell more.
+    /// Streams events like [`Request::Stream`], with additional fields in the records.
     OwnStream {
         filter: Vec<u8>,
     },
-    /// What waits for handlers.
+    /// Lists the events that wait for handlers.
     HandlerQueue,
-    /// Give up what waits: for the handler of that name, the event of that id, or, if it is empty, all.
+    /// Drops waiting events: those for the handler with that name, the event with that id, or all if empty.
     DropQueue {
         target: Vec<u8>,
     },
-    /// Hold the runs of a handler back, or let them go on: two commands on the wire.
+    /// Pauses or resumes a handler: two commands on the wire.
     PauseHandler {
         name: Vec<u8>,
         is_paused: bool,
     },
-    /// Run handlers: two commands on the wire.
+    /// Runs handlers: two commands on the wire.
     RunHandlers(Runs),
 }
 
-/// Runs of handlers that are asked for.
+/// Requested runs of handlers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runs {
-    /// The name of one handler; empty: all that ask for the state of the cluster.
+    /// Name of one handler; empty: all with the filter `sync`.
     pub name: Vec<u8>,
-    /// For an event that did not happen; `None`: with the state of the cluster.
+    /// Synthetic event to run for; `None`: `sync`, with the current state of the cluster.
     pub event: Option<MadeUp>,
-    /// The reply comes when the runs have ended.
+    /// Whether the reply must wait for the end of the runs.
     pub is_awaited: bool,
 }
 
-/// An event that did not happen, as a command line has it.
+/// A synthetic event as given on a command line.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct MadeUp {
-    /// Its type; then its name and perhaps its payload, or its members.
+    /// Type, followed by members, or a name and an optional payload.
     pub words: Vec<Vec<u8>>,
-    /// Its Lamport time.
+    /// Lamport time.
     pub ltime: u64,
 }
 
-/// The body of a query.
+/// Body of a query request.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Query {
-    /// Only these nodes; empty: all.
+    /// Nodes that must answer; empty: all.
     pub filter_nodes: Vec<Vec<u8>>,
-    /// Only nodes with matching tags.
+    /// Tag patterns that nodes must match.
     pub filter_tags: TextMap,
-    /// Nodes should confirm.
+    /// Whether nodes must acknowledge the query.
     pub request_ack: bool,
-    /// Copies of each answer.
+    /// Number of relayed copies of each answer.
     pub relay_factor: u8,
-    /// Nanoseconds; 0 for the agent's default.
+    /// Timeout in nanoseconds; 0 for the agent's default.
     pub timeout_nanos: i64,
-    /// Its name.
+    /// Name of the query.
     pub name: Vec<u8>,
-    /// `None` for nil.
+    /// Payload; `None` for nil.
     pub payload: Option<Vec<u8>>,
 }
 
@@ -154,16 +154,16 @@ pub enum Body {
     Absent,
     /// One value.
     Present,
-    /// Nobody knows: the command is unknown.
+    /// Not known, because the command is unknown.
     Unknown,
 }
 
 impl Header {
-    /// Reads a header. Fields that are missing are empty: unlike in the reference nothing is kept from the
-    /// request before.
+    /// Decodes a header. Missing fields are empty; the reference instead keeps their values from the previous
+    /// request.
     ///
     /// # Errors
-    /// If it is neither map, array nor nil, or a field has the wrong type.
+    /// If it is not a map, array or nil, or a field has the wrong type.
     pub fn decode(value: &[u8]) -> Result<Self, Error> {
         let mut header = Header::default();
         Reader::new(value).fields(&["Command", "Seq"], |field, reader| {
@@ -176,7 +176,7 @@ impl Header {
         Ok(header)
     }
 
-    /// What follows.
+    /// Returns whether a body follows.
     pub fn body(&self) -> Body {
         match &*self.command {
             b"members"
@@ -214,7 +214,7 @@ impl Header {
 }
 
 impl Request {
-    /// Its name on the wire.
+    /// Returns the command's name on the wire.
     pub const fn command(&self) -> &'static str {
         match self {
             Request::Handshake { .. } => "handshake",
@@ -253,7 +253,7 @@ impl Request {
         }
     }
 
-    /// Whether a body follows the header of its reply.
+    /// Returns whether a body follows the header of the reply.
     pub const fn reply_has_body(&self) -> bool {
         matches!(
             self,

@@ -1,22 +1,22 @@
-//! The reply to `cottar-handler-sync`, a command that the reference does not have. Documented in
-//! cottar-handler(7), for those who write clients.
+//! Reply to `cottar-handler-sync`, which the reference does not have. cottar-handler(7) documents it for
+//! authors of clients.
 
 use crate::wire::msgpack::{Error, Reader, Writer};
 
-/// The end of a run that a client has asked for.
+/// End of a run that a client has requested.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct RunEnd {
-    /// The handler's name.
+    /// Name of the handler.
     pub handler: Vec<u8>,
-    /// How it ended, as log lines say it; or `queued`, `paused` or `not run`.
+    /// How it ended, as in log lines; or `queued`, `paused` or `not run`.
     pub end: Vec<u8>,
-    /// The exit status that a shell would show; 125 if there was no run.
+    /// Exit status as shells report it; 125 if there was no run.
     pub status: u8,
-    /// The last bytes of what it wrote.
+    /// The last bytes of its output.
     pub output: Vec<u8>,
-    /// How much it wrote.
+    /// Size of its complete output.
     pub output_bytes: u64,
-    /// How long it took; 0 if there was no run.
+    /// Duration in nanoseconds; 0 if there was no run.
     pub duration_nanos: u64,
 }
 
@@ -29,7 +29,7 @@ const FIELDS: [&str; 6] = [
     "Status",
 ];
 
-/// The body of the reply.
+/// Writes the body of the reply.
 pub fn write_runs(w: &mut Writer, runs: &[RunEnd]) {
     w.map(1).key("Runs").array(runs.len());
     for run in runs {
@@ -43,10 +43,10 @@ pub fn write_runs(w: &mut Writer, runs: &[RunEnd]) {
     }
 }
 
-/// Reads the body of the reply.
+/// Decodes the body of the reply.
 ///
 /// # Errors
-/// If it is not one.
+/// If the body is malformed or a field has the wrong type.
 pub fn decode_runs(value: &[u8]) -> Result<Vec<RunEnd>, Error> {
     let mut runs = Vec::new();
     Reader::new(value).fields(&["Runs"], |_, reader| {

@@ -1,12 +1,14 @@
-//! Socket addresses in the kernel's layout.
+//! Conversion of socket addresses to and from the kernel's layout.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::{mem, ptr};
 
 use libc::{c_int, sockaddr_in, sockaddr_in6, socklen_t};
 
+/// Converts an address from the kernel's layout; `None` for null and families other than IPv4 and IPv6.
+///
 /// # Safety
-/// `addr` is null or points to a socket address that is as long as its family says.
+/// `addr` must be null or point to a socket address of the size that its family requires.
 pub(super) unsafe fn socket_addr_of(addr: *const libc::sockaddr) -> Option<SocketAddr> {
     if addr.is_null() {
         return None;

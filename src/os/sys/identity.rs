@@ -4,16 +4,16 @@ use std::io;
 
 use super::check;
 
-/// Whether this process runs as root.
+/// Returns whether the effective user is root.
 pub fn is_root() -> bool {
     // SAFETY: takes nothing and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Switches to other groups, another group and, if given, another user, for good.
+/// Permanently sets the supplementary groups, the group and, if given, the user.
 ///
 /// # Errors
-/// Those of setgroups(2), setgid(2) and setuid(2). The switch may be half done then.
+/// If setgroups(2), setgid(2) or setuid(2) fails. Earlier ones of these calls stay in effect.
 pub fn take_identity(uid: Option<u32>, gid: u32, groups: &[u32]) -> io::Result<()> {
     // The type of the length differs between C libraries.
     #[allow(clippy::useless_conversion)]
@@ -21,7 +21,7 @@ pub fn take_identity(uid: Option<u32>, gid: u32, groups: &[u32]) -> io::Result<(
         .len()
         .try_into()
         .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    // SAFETY: the list has as many entries as is said.
+    // SAFETY: `count` is the length of the list.
     check(unsafe { libc::setgroups(count, groups.as_ptr()) })?;
     // SAFETY: takes an integer.
     check(unsafe { libc::setgid(gid) })?;

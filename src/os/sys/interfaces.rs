@@ -9,20 +9,20 @@ use super::address::socket_addr_of;
 /// One address of a network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceAddress {
-    /// The interface.
+    /// Name of the interface.
     pub name: String,
-    /// One of its addresses.
+    /// The address.
     pub addr: IpAddr,
-    /// Bits of the address that name its network.
+    /// Length of the network prefix in bits.
     pub prefix_bits: u32,
-    /// The interface is up.
+    /// Whether the interface is up.
     pub up: bool,
 }
 
-/// The addresses of all network interfaces, in the kernel's order.
+/// Returns the addresses of all network interfaces, in the kernel's order.
 ///
 /// # Errors
-/// The operating system's.
+/// If getifaddrs(3) fails.
 pub fn interface_addresses() -> io::Result<Vec<InterfaceAddress>> {
     let mut list: *mut libc::ifaddrs = ptr::null_mut();
     // SAFETY: `list` is a valid place for the pointer; it is freed below exactly once.
@@ -35,11 +35,11 @@ pub fn interface_addresses() -> io::Result<Vec<InterfaceAddress>> {
         // SAFETY: `entry` is a live node of the list that getifaddrs made.
         let node = unsafe { &*entry };
         entry = node.ifa_next;
-        // SAFETY: `ifa_addr` is null or points to an address whose family says its layout.
+        // SAFETY: `ifa_addr` is null or points to an address whose family determines its layout.
         let Some(addr) = (unsafe { socket_addr_of(node.ifa_addr) }) else {
             continue;
         };
-        // SAFETY: `ifa_netmask` is null or points to an address whose family says its layout.
+        // SAFETY: `ifa_netmask` is null or points to an address whose family determines its layout.
         let mask = unsafe { socket_addr_of(node.ifa_netmask) };
         // SAFETY: `ifa_name` is a C string that lives as long as the list.
         let name = unsafe { CStr::from_ptr(node.ifa_name) };
@@ -58,7 +58,7 @@ pub fn interface_addresses() -> io::Result<Vec<InterfaceAddress>> {
     Ok(found)
 }
 
-/// Whether there is an interface of that name, with addresses or without.
+/// Returns whether there is an interface with that name, with or without addresses.
 pub fn interface_exists(name: &str) -> bool {
     let Ok(name) = CString::new(name) else {
         return false;
@@ -67,7 +67,7 @@ pub fn interface_exists(name: &str) -> bool {
     unsafe { libc::if_nametoindex(name.as_ptr()) != 0 }
 }
 
-/// The number of an interface.
+/// Returns the index of an interface; `None` if there is none with that name.
 pub fn interface_index(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
     // SAFETY: `name` is a C string.

@@ -1,14 +1,14 @@
-//! The clocks of the system beyond those of the standard library, and its pages.
+//! System clocks that the standard library does not offer, and the page size.
 
 use std::mem;
 
-/// Bytes of a page of memory.
+/// Returns the size of a memory page in bytes.
 pub fn page_bytes() -> u64 {
     // SAFETY: takes and returns integers.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
-/// The clock that service managers compare with their own: microseconds of CLOCK_MONOTONIC.
+/// Returns CLOCK_MONOTONIC in microseconds, which service managers compare with their own reading.
 pub fn monotonic_micros() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
@@ -23,7 +23,7 @@ pub fn monotonic_micros() -> u64 {
         .saturating_add(nanos / 1000)
 }
 
-/// A moment in the time zone of this machine.
+/// Date and time in this machine's time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct LocalTime {
@@ -35,7 +35,7 @@ pub struct LocalTime {
     pub second: i32,
 }
 
-/// Seconds since 1970 in local time.
+/// Converts seconds since 1970 to local time.
 pub fn local_time(unix_seconds: i64) -> LocalTime {
     // On a 32-bit time_t, glibc's on 32-bit machines, a date after 2038 saturates instead of wrapping.
     let time = libc::time_t::try_from(unix_seconds).unwrap_or(libc::time_t::MAX);

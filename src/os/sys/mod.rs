@@ -1,4 +1,4 @@
-//! System calls that no library here wraps. The only folder of the package with `unsafe`.
+//! System calls that no dependency wraps. The only folder of the package with `unsafe`.
 #![allow(unsafe_code)]
 
 mod address;
@@ -35,7 +35,7 @@ pub use users::{PeerCredentials, effective_user, peer_credentials, peer_groups, 
 
 use std::io;
 
-/// The result of a system call that fails with -1.
+/// Converts the result of a system call that returns -1 on failure.
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == -1 {
         return Err(io::Error::last_os_error());

@@ -1,4 +1,4 @@
-//! Sockets of multicast groups.
+//! Multicast sockets.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -10,22 +10,23 @@ use super::address::raw_addr;
 use super::check;
 use super::sockets::{datagram_socket, set_option};
 
-/// A socket that receives what is sent to a multicast group and port, beside others that do the same; an
-/// interface of 0 is the system's choice.
+/// Creates a socket that receives what is sent to a multicast group and port; other sockets may do the same.
+/// `interface` 0 lets the system choose.
 ///
 /// # Errors
-/// The operating system's.
+/// If a system call fails, for example because the interface has no multicast.
 pub fn multicast_listener(group: SocketAddr, interface: u32) -> io::Result<UdpSocket> {
     const IPV6_MULTICAST_ALL: c_int = 29;
     let socket = datagram_socket(group)?;
     set_option(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1_i32)?;
-    // Bound to the group itself, so that nothing sent to this machine alone arrives here.
+    // Bound to the group's address, so that unicast datagrams to this machine do not arrive here.
     let (raw, len) = raw_addr(group);
     // SAFETY: `raw` is a socket address of `len` bytes.
     check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const raw).cast(), len) })?;
     match group.ip() {
         IpAddr::V4(ip) => {
-            // Of this group on other interfaces only what this socket asked for; old kernels may refuse.
+            // Limits reception to the interfaces on which this socket has joined the group; old kernels may
+            // refuse.
             let _ = set_option(&socket, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, 0_i32);
             let request = libc::ip_mreqn {
                 imr_multiaddr: libc::in_addr {
@@ -56,11 +57,11 @@ pub fn multicast_listener(group: SocketAddr, interface: u32) -> io::Result<UdpSo
     Ok(socket)
 }
 
-/// A socket on any port that sends to a multicast group, no further than the link; an interface of 0 is
-/// the system's choice.
+/// Creates a socket on an arbitrary port that sends to a multicast group on the local link only. `interface`
+/// 0 lets the system choose.
 ///
 /// # Errors
-/// The operating system's.
+/// If a system call fails.
 pub fn multicast_sender(group: SocketAddr, interface: u32) -> io::Result<UdpSocket> {
     let socket = datagram_socket(group)?;
     send_through(&socket, group, interface)?;
@@ -90,7 +91,7 @@ fn send_through(socket: &UdpSocket, group: SocketAddr, interface: u32) -> io::Re
     set_option(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, request)
 }
 
-/// The kernel's numbers are positive; in some of its structures they are signed.
+/// Converts an interface index for kernel structures that have it as a signed number.
 fn index_number(interface: u32) -> c_int {
     c_int::try_from(interface).unwrap_or(c_int::MAX)
 }

@@ -1,4 +1,4 @@
-//! Children, process groups, and what children inherit.
+//! Child processes, process groups, and what children inherit.
 
 use std::{fs, io, mem, ptr};
 
@@ -6,39 +6,39 @@ use libc::c_int;
 
 use super::check;
 
-/// Sends a signal to a process group. A group that is gone is no error.
+/// Sends a signal to a process group; does nothing if the group no longer exists.
 ///
-/// The leader must not have been reaped yet: until then its number cannot belong to anybody else.
+/// The leader must not have been reaped: only until then is its number certain not to be reused.
 pub fn kill_group(leader: u32, signal: i32) {
-    // 0 and 1 would mean our own group and everybody.
+    // kill(2) takes 0 for our own group and -1 for all processes.
     if let Some(leader) = i32::try_from(leader).ok().filter(|&pid| pid > 1) {
         // SAFETY: takes and returns integers.
         unsafe { libc::kill(-leader, signal) };
     }
 }
 
-/// Whether there is a process group with that leader; the leader itself may have ended.
+/// Returns whether a process group with that leader exists; the leader itself may have ended.
 pub fn group_exists(leader: u32) -> bool {
     let Some(leader) = i32::try_from(leader).ok().filter(|&pid| pid > 1) else {
         return false;
     };
-    // SAFETY: takes and returns integers; signal 0 is none.
+    // SAFETY: takes and returns integers; signal 0 only checks for existence.
     let result = check(unsafe { libc::kill(-leader, 0) });
     result.map_or_else(|why| why.raw_os_error() == Some(libc::EPERM), |()| true)
 }
 
-/// Whether a child has ended, without reaping it.
+/// Returns whether a child has ended, without reaping it.
 pub fn has_ended(pid: u32) -> bool {
-    // An error means that there is no such child any more.
+    // An error means that the child no longer exists.
     !matches!(peek(libc::P_PID, pid, libc::WEXITED), Ok(None))
 }
 
-/// Whether a child is stopped: a signal has stopped it, and none has continued it.
+/// Returns whether a child is stopped by a signal and not yet continued.
 pub fn is_stopped(pid: u32) -> bool {
     matches!(peek(libc::P_PID, pid, libc::WSTOPPED), Ok(Some(_)))
 }
 
-/// A child with a change of state of this kind, without reaping it. One without: `None`.
+/// Returns the id of a child with this kind of state change, without reaping it; `None` if there is none.
 fn peek(kind: libc::idtype_t, id: u32, change: c_int) -> io::Result<Option<u32>> {
     // SAFETY: all zeroes is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
@@ -50,7 +50,7 @@ fn peek(kind: libc::idtype_t, id: u32, change: c_int) -> io::Result<Option<u32>>
     Ok(u32::try_from(pid).ok().filter(|&pid| pid != 0))
 }
 
-/// Whether the kernel hands orphans to this process: it is process 1 of its namespace, or a subreaper.
+/// Returns whether this process adopts orphans: as process 1 of its namespace, or as a subreaper.
 pub fn adopts_orphans() -> bool {
     let mut subreaper: c_int = 0;
     // SAFETY: the call writes one integer, for which there is room.
@@ -58,12 +58,12 @@ pub fn adopts_orphans() -> bool {
     std::process::id() == 1 || result == 0 && subreaper != 0
 }
 
-/// Some child that has ended and was not reaped, without reaping it: always the same one until it is.
+/// Returns an ended child without reaping it; the same one on every call until it is reaped.
 pub fn any_ended_child() -> Option<u32> {
     peek(libc::P_ALL, 0, libc::WEXITED).ok().flatten()
 }
 
-/// Reaps a child that has ended. Nobody learns its status.
+/// Reaps a child that has ended and discards its status.
 pub fn reap(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().filter(|&pid| pid > 0) {
         // SAFETY: takes integers and a null pointer, which means that the status is not wanted.
@@ -71,14 +71,16 @@ pub fn reap(pid: u32) {
     }
 }
 
-/// To be called once at the start: nothing that the agent inherited but stdin, stdout and stderr
-/// reaches its children, no signal is blocked in them, and none is ignored but TTIN and TTOU.
+/// Prepares this process for starting children; must be called once at the start. Makes all inherited file
+/// descriptors except stdin, stdout and stderr close-on-exec, unblocks all signals, stops ignoring signals,
+/// and then ignores TTIN and TTOU.
 ///
-/// Those two would stop a handler that uses the agent's terminal, for it is in the background there, and
-/// the queue with it. With them ignored, reading fails with EIO and changing modes works.
+/// If those two were not ignored, they would stop a handler that uses the agent's terminal, where it is a
+/// background process, and so block the queue. With them ignored, reading fails with EIO and changing modes
+/// works.
 pub fn isolate_children() {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
-    // SAFETY: an empty set is initialised before it is used; the mask of this thread is set.
+    // SAFETY: the set is initialised before it is used; only this thread's mask is changed.
     unsafe {
         let mut none: libc::sigset_t = mem::zeroed();
         libc::sigemptyset(&mut none);
@@ -86,10 +88,10 @@ pub fn isolate_children() {
     }
     unignore_signals();
     for signal in [libc::SIGTTIN, libc::SIGTTOU] {
-        // SAFETY: sets a disposition that has no code of ours.
+        // SAFETY: installs no handler function.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
-    // By number, because musl has no wrapper. Kernels before 5.11 do not know it.
+    // Called by number, because musl has no wrapper. Kernels before 5.11 do not support it.
     // SAFETY: takes three integers and changes only the close-on-exec flag.
     let done = unsafe {
         libc::syscall(
@@ -104,22 +106,22 @@ pub fn isolate_children() {
     }
 }
 
-/// Catches the signals that this process was started with ignored, with a handler that does nothing: here
-/// they still have no effect, and exec resets what is caught, but not what is ignored. A shell starts its
-/// background jobs with INT and QUIT ignored.
+/// Installs an empty handler for each signal that was inherited as ignored. It still has no effect here, but
+/// exec resets caught signals to their default, unlike ignored ones. A shell starts its background jobs with
+/// INT and QUIT ignored.
 fn unignore_signals() {
     /// The last of the real-time signals: 64, and more on MIPS.
     const SIGNAL_MAX: c_int = 127;
     extern "C" fn nothing(_signal: c_int) {}
     for signal in 1..=SIGNAL_MAX {
-        // The standard library ignores PIPE here and resets it in children by itself.
+        // The standard library ignores PIPE itself and resets it in children.
         if signal == libc::SIGPIPE {
             continue;
         }
         // SAFETY: all zeroes is a valid sigaction: the default action, no flags, an empty mask.
         let (mut now, mut caught): (libc::sigaction, libc::sigaction) = unsafe { mem::zeroed() };
-        // SAFETY: with a null pointer the call only writes the present action. It refuses numbers that
-        // are not for programs.
+        // SAFETY: with a null pointer, the call only reads the current action. It fails for signals that are
+        // not available to programs.
         let read = unsafe { libc::sigaction(signal, ptr::null(), &mut now) };
         if read == 0 && now.sa_sigaction == libc::SIG_IGN {
             caught.sa_sigaction = nothing as extern "C" fn(c_int) as usize;
@@ -137,13 +139,13 @@ fn close_on_exec_one_by_one() {
         .flatten();
     for fd in open.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
         if fd > 2 {
-            // SAFETY: sets a flag; a number that is not open any more gives EBADF.
+            // SAFETY: sets a flag; a file descriptor that is no longer open gives EBADF.
             unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     }
 }
 
-/// Ends this process by SIGALRM in so many seconds; 0: no more.
+/// Terminates this process by SIGALRM after `seconds`; 0 cancels that.
 pub fn end_after(seconds: u32) {
     // SAFETY: takes and returns integers.
     unsafe { libc::alarm(seconds) };

@@ -1,4 +1,4 @@
-//! The file that this process runs, to be run again.
+//! Runs the program of this process again.
 
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -11,7 +11,7 @@ use std::{fs, io, ptr};
 
 use super::check;
 
-/// Whether the user of this process may execute a file, and its file system lets anybody.
+/// Returns whether this user may execute a file and its file system permits execution.
 pub fn may_execute(path: &Path) -> bool {
     let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
         return false;
@@ -20,20 +20,20 @@ pub fn may_execute(path: &Path) -> bool {
     unsafe { libc::access(path.as_ptr(), libc::X_OK) == 0 }
 }
 
-/// The file that this process runs, kept open for children that run it, too.
+/// Executable file of this process, kept open for children that run it again.
 static OWN_FILE: OnceLock<OwnedFd> = OnceLock::new();
 
-/// Where Linux shows a process its own file.
+/// Path by which Linux shows a process its own executable.
 const OWN_FILE_IN_PROC: &str = "/proc/self/exe";
 
-/// To be called once at the start, before anything changes the directory: finds the file that this
-/// process runs, so that [`own_program`] can do without a /proc.
+/// Opens this process's executable, so that [`own_program`] works without /proc. Must be called once at the
+/// start, before the working directory changes.
 pub fn keep_own_file() {
     let open = |path: &CStr| -> io::Result<OwnedFd> {
-        // SAFETY: `path` is a C string. O_PATH asks for no right to read, which a program need not give.
+        // SAFETY: `path` is a C string. O_PATH needs no read permission, which an executable may lack.
         let fd = unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
         check(fd)?;
-        // SAFETY: the descriptor was just made and belongs to nobody else.
+        // SAFETY: the file descriptor is new and has no other owner.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     };
     let shown = CString::new(OWN_FILE_IN_PROC).map_err(io::Error::from);
@@ -51,18 +51,18 @@ pub fn keep_own_file() {
     }
 }
 
-/// A command that runs the program of this process under another name.
+/// Returns a command that runs this process's program under another name.
 ///
 /// # Errors
-/// If there is no /proc and [`keep_own_file`] has not found the file.
+/// If there is no /proc and [`keep_own_file`] did not find the file.
 pub fn own_program(argv0: &str) -> io::Result<Command> {
     own_command(argv0, None)
 }
 
-/// The same with these variables in its environment, and no others.
+/// Returns a command like [`own_program`] with exactly these environment variables.
 ///
 /// # Errors
-/// As for [`own_program`], and if a variable has a NUL in it.
+/// If [`own_program`] would fail, or a variable contains NUL.
 pub fn own_program_in(argv0: &str, variables: Vec<(OsString, OsString)>) -> io::Result<Command> {
     let pair = |(name, value): &(OsString, OsString)| {
         CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
@@ -79,14 +79,14 @@ pub fn own_program_in(argv0: &str, variables: Vec<(OsString, OsString)>) -> io::
     Ok(command)
 }
 
-/// An environment as the kernel takes it. The closure that runs before an exec does not see the variables
-/// that were set for the command.
+/// Environment in the kernel's format, because a closure that runs before exec does not see the command's
+/// variables.
 struct Environment {
     _texts: Vec<CString>,
     pointers: Vec<*const libc::c_char>,
 }
 
-// SAFETY: the pointers are to the texts, which live as long and are not changed.
+// SAFETY: the pointers point into the texts, which live as long and never change.
 unsafe impl Send for Environment {}
 // SAFETY: as above.
 unsafe impl Sync for Environment {}
@@ -106,8 +106,8 @@ fn own_command(argv0: &str, environment: Option<Environment>) -> io::Result<Comm
     let run = move || {
         let argv = [argv0.as_ptr(), ptr::null()];
         let given = environment.as_ref().map(|given| given.pointers.as_ptr());
-        // By number, because musl has no wrapper. Returns only when it fails.
-        // SAFETY: descriptor, C strings and the null-terminated lists live until the call ends.
+        // Called by number, because musl has no wrapper. Returns only on failure.
+        // SAFETY: the file descriptor, the C strings and the null-terminated lists live until the call ends.
         unsafe {
             let (path, env) = (c"".as_ptr(), given.unwrap_or(environ));
             libc::syscall(

@@ -1,4 +1,4 @@
-//! Sockets that the standard library cannot make, and their options.
+//! Sockets that the standard library cannot create, and socket options.
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -19,19 +19,19 @@ fn family_of(addr: SocketAddr) -> c_int {
     }
 }
 
-/// A socket that no child inherits.
+/// Creates a close-on-exec socket.
 fn open(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
     // SAFETY: no pointers are passed.
     let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, 0) };
     check(fd)?;
-    // SAFETY: the descriptor was just made and belongs to nobody else.
+    // SAFETY: the file descriptor is new and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Starts to connect a non-blocking TCP socket, from the address `source` if one is given.
 ///
 /// # Errors
-/// The operating system's; a connection that is under way is none.
+/// If a system call fails; a connection still in progress is not an error.
 pub fn connect_from(source: Option<SocketAddr>, to: SocketAddr) -> io::Result<TcpStream> {
     let owned = open(family_of(to), libc::SOCK_STREAM | libc::SOCK_NONBLOCK)?;
     let fd = owned.as_raw_fd();
@@ -53,16 +53,16 @@ pub fn connect_from(source: Option<SocketAddr>, to: SocketAddr) -> io::Result<Tc
     Ok(TcpStream::from(owned))
 }
 
-/// Connects a blocking stream to the Unix socket at a path, without waiting for a listener that does not
-/// accept. A stream of this kind is read and written as one of TCP.
+/// Connects a blocking stream to the Unix socket at a path; waits at most `patience` if the listener's
+/// backlog is full. The stream is read and written like one of TCP.
 ///
 /// # Errors
-/// The operating system's; EAGAIN if the listener does not accept in time.
+/// If the path is too long or a system call fails; EAGAIN if the backlog stays full.
 pub fn connect_to_path(path: &Path, patience: Duration) -> io::Result<TcpStream> {
-    // SAFETY: all zeroes is a valid address: no path.
+    // SAFETY: all zeroes is a valid address with an empty path.
     let mut raw: libc::sockaddr_un = unsafe { mem::zeroed() };
     let bytes = path.as_os_str().as_bytes();
-    // One is left for the zero at the end.
+    // Leaves room for the terminating zero.
     if bytes.len() >= raw.sun_path.len() || bytes.contains(&0) {
         return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
     }
@@ -79,13 +79,13 @@ pub fn connect_to_path(path: &Path, patience: Duration) -> io::Result<TcpStream>
     Ok(stream)
 }
 
-/// Connections that wait to be accepted, at most. The system may allow fewer.
+/// Limit for connections that wait to be accepted. The system may lower it.
 const BACKLOG: c_int = 1024;
 
-/// A listening socket at all addresses of both families.
+/// Creates a listening TCP socket on all IPv4 and IPv6 addresses.
 ///
 /// # Errors
-/// The operating system's; it may be without IPv6.
+/// If a system call fails, for example because the system has no IPv6.
 pub fn dual_stack_listener(port: u16) -> io::Result<TcpListener> {
     let socket = dual_stack_socket(libc::SOCK_STREAM, port)?;
     // SAFETY: takes and returns integers; the descriptor is open.
@@ -93,10 +93,10 @@ pub fn dual_stack_listener(port: u16) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-/// A socket for datagrams at all addresses of both families.
+/// Creates a UDP socket on all IPv4 and IPv6 addresses.
 ///
 /// # Errors
-/// The operating system's; it may be without IPv6.
+/// If a system call fails, for example because the system has no IPv6.
 pub fn dual_stack_datagrams(port: u16) -> io::Result<UdpSocket> {
     dual_stack_socket(libc::SOCK_DGRAM, port).map(UdpSocket::from)
 }
@@ -104,10 +104,10 @@ pub fn dual_stack_datagrams(port: u16) -> io::Result<UdpSocket> {
 fn dual_stack_socket(kind: c_int, port: u16) -> io::Result<OwnedFd> {
     let socket = open(libc::AF_INET6, kind | libc::SOCK_NONBLOCK)?;
     let fd = socket.as_raw_fd();
-    // The system's default is for both, unless net.ipv6.bindv6only says otherwise.
+    // Set explicitly, because net.ipv6.bindv6only changes the default.
     set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0_i32)?;
     if kind == libc::SOCK_STREAM {
-        // A restart need not wait until old connections have timed out.
+        // Lets a restart bind at once, without waiting for old connections to time out.
         set_option(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1_i32)?;
     }
     let (raw, len) = raw_addr(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
@@ -133,14 +133,14 @@ pub(super) fn set_option<T: Copy>(
 ) -> io::Result<()> {
     let len = mem::size_of::<T>() as socklen_t;
     let value = (&raw const value).cast::<c_void>();
-    // SAFETY: `value` points to `len` readable bytes; the kernel checks that the option has that size.
+    // SAFETY: `value` points to `len` readable bytes; the kernel checks the size of the option.
     check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, len) })
 }
 
-/// Asks for a receive buffer of so many bytes. The kernel may grant less.
+/// Requests a receive buffer of `bytes` bytes. The kernel may grant less.
 ///
 /// # Errors
-/// The operating system's.
+/// If setsockopt(2) fails.
 pub fn set_receive_buffer(socket: BorrowedFd<'_>, bytes: c_int) -> io::Result<()> {
     let len = mem::size_of::<c_int>() as socklen_t;
     // SAFETY: the option's value is an int of `len` bytes.
@@ -161,14 +161,14 @@ pub fn set_receive_buffer(socket: BorrowedFd<'_>, bytes: c_int) -> io::Result<()
     }
 }
 
-/// Datagrams that the kernel had no room for at a socket since it was opened, modulo 2^32. `None`: it
-/// does not tell.
+/// Returns how many datagrams the kernel has dropped at a socket since it was opened because its buffer was
+/// full, modulo 2^32. `None`: the kernel does not report it.
 pub fn receive_drops(socket: BorrowedFd<'_>) -> Option<u32> {
-    /// Place of the number among those of `SO_MEMINFO`.
+    /// Index of the counter in `SO_MEMINFO`.
     const DROPS: usize = 8;
     let mut figures = [0u32; DROPS + 1];
     let mut len = mem::size_of_val(&figures) as socklen_t;
-    // SAFETY: the kernel writes `len` bytes at most, which `figures` has, and then how many they were.
+    // SAFETY: the kernel writes at most `len` bytes, the size of `figures`, and stores their number in `len`.
     let told = unsafe {
         let figures = (&raw mut figures).cast::<c_void>();
         let (level, name) = (libc::SOL_SOCKET, libc::SO_MEMINFO);
@@ -177,10 +177,10 @@ pub fn receive_drops(socket: BorrowedFd<'_>) -> Option<u32> {
     (told == 0 && len as usize >= mem::size_of_val(&figures)).then_some(figures[DROPS])
 }
 
-/// Writes to a socket without blocking and without a SIGPIPE.
+/// Writes to a socket without blocking and without SIGPIPE.
 ///
 /// # Errors
-/// The operating system's; `WouldBlock` if the socket is full, ENOTSOCK if it is no socket.
+/// If send(2) fails: `WouldBlock` if the send buffer is full, ENOTSOCK if it is not a socket.
 pub fn send_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: pointer and length are those of a live slice.

@@ -7,26 +7,26 @@ use libc::{c_void, socklen_t};
 
 use super::check;
 
-/// Groups that one process may have (NGROUPS_MAX).
+/// Limit for the groups of a process (NGROUPS_MAX).
 const GROUPS_MAX: usize = 65_536;
-/// Room for the groups of most processes.
+/// Buffer size that is enough for most processes, in groups.
 const GROUPS_USUAL: usize = 64;
 
-/// The process at the other end of a Unix socket, as of its connect.
+/// Credentials of the peer of a Unix socket at the time of its connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerCredentials {
-    /// Its number.
+    /// Process id.
     pub pid: i32,
-    /// Its effective user.
+    /// Effective user id.
     pub uid: u32,
-    /// Its effective group.
+    /// Effective group id.
     pub gid: u32,
 }
 
-/// Who is at the other end of a Unix socket.
+/// Returns the credentials of the peer of a Unix socket.
 ///
 /// # Errors
-/// Those of getsockopt(2).
+/// If getsockopt(2) fails.
 pub fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<PeerCredentials> {
     let mut found = libc::ucred {
         pid: 0,
@@ -44,10 +44,10 @@ pub fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<PeerCredentials> {
     Ok(PeerCredentials { pid, uid, gid })
 }
 
-/// The supplementary groups of the process at the other end of a Unix socket.
+/// Returns the supplementary groups of the peer of a Unix socket.
 ///
 /// # Errors
-/// Those of getsockopt(2). Kernels before 4.13 do not know the option.
+/// If getsockopt(2) fails, as on kernels before 4.13, which lack the option.
 pub fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let mut room = GROUPS_USUAL;
     loop {
@@ -72,13 +72,13 @@ pub fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     }
 }
 
-/// The user as which this process acts.
+/// Returns the effective user id.
 pub fn effective_user() -> u32 {
     // SAFETY: takes nothing and cannot fail.
     unsafe { libc::geteuid() }
 }
 
-/// Does something with another file mode creation mask, which is that of the whole process meanwhile.
+/// Runs `act` with another file mode creation mask; the mask applies to the whole process meanwhile.
 pub fn with_umask<T>(mask: u32, act: impl FnOnce() -> T) -> T {
     // SAFETY: takes and returns integers, and cannot fail.
     let before = unsafe { libc::umask(mask as libc::mode_t) };

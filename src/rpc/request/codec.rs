@@ -1,15 +1,15 @@
-//! Requests as bytes, in both directions.
+//! Encodes and decodes requests.
 
 use super::{MadeUp, Query, Request, Runs};
 use crate::rpc::TextMap;
 use crate::wire::msgpack::{Dialect, Error, Reader, Writer};
 
 impl Request {
-    /// Reads the body of the command; `value` is not looked at if it has none. `None` for an unknown
-    /// command.
+    /// Decodes the body of a command; `value` is ignored if the command has none. Returns `None` for an
+    /// unknown command.
     ///
     /// # Errors
-    /// If the body is neither map, array nor nil, or a field has the wrong type.
+    /// If the body is not a map, array or nil, or a field has the wrong type.
     #[rustfmt::skip]
     pub fn decode(command: &[u8], value: &[u8]) -> Result<Option<Self>, Error> {
         let mut reader = Reader::new(value);
@@ -48,7 +48,7 @@ impl Request {
 }
 
 impl Request {
-    /// Header and body as the reference writes them: keys in byte order.
+    /// Encodes header and body as the reference does: keys in byte order.
     pub fn encode(&self, seq: u64) -> Vec<u8> {
         let mut writer = Writer::new(Dialect::Rpc);
         writer.map(2).key("Command").text(self.command());
@@ -60,7 +60,7 @@ impl Request {
         writer.into_bytes()
     }
 
-    /// The body's one field, if it has no other and that is text.
+    /// Returns name and value of the field, if the body has a single text field.
     fn only_text(&self) -> Option<(&'static str, &[u8])> {
         match self {
             Request::Auth { key } => Some(("AuthKey", key)),
@@ -78,7 +78,7 @@ impl Request {
 
     fn encode_body(&self, w: &mut Writer) {
         match self {
-            // There is none, or it was one text.
+            // No body, or a single text field, which is already written.
             Request::Members
             | Request::Leave
             | Request::ListKeys
@@ -308,7 +308,7 @@ fn each<'a>(
     body.fields(names, field)
 }
 
-/// The one field of a body that is text.
+/// Decodes a body with a single text field.
 fn text(body: &mut Reader<'_>, name: &str) -> Result<Vec<u8>, Error> {
     let mut value = Vec::new();
     each(body, &[name], |_, r| r.text().map(|t| value = t.to_vec()))?;
@@ -319,7 +319,7 @@ fn texts(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Error> {
     reader.list(|reader| reader.text().map(<[u8]>::to_vec))
 }
 
-/// A map of text to text; nil is an empty one, of a key that comes twice the last value counts.
+/// Decodes a map from text to text; nil is an empty map. The last value of a repeated key wins.
 pub(in crate::rpc) fn text_map(reader: &mut Reader<'_>) -> Result<TextMap, Error> {
     let count = reader.map()?;
     (0..count)
