@@ -26,20 +26,19 @@ use crate::rpc::{ByteQueue, REQUEST_BYTES_MAX, Request, VERSION};
 use crate::wire::coordinate::Coordinate;
 use crate::wire::msgpack::Boundary;
 
-/// For one request to be taken.
+/// Timeout for sending one request.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
-/// For the answer to a handshake: who listens but does not answer is no agent.
+/// Timeout for the reply to a handshake: a listener that does not answer is not an agent.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
-/// For the answer to a command that an agent answers at once, or after its broadcast timeout.
+/// Timeout for commands that an agent answers at once, or after its broadcast timeout.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
-/// What a query's end may be late.
+/// Additional time for records after the end of a query.
 const QUERY_SLACK: Duration = Duration::from_secs(30);
-/// Bytes of one value of an agent: more than the members of the largest cluster take.
+/// Size limit of one value from an agent: more than the members of the largest cluster take.
 const REPLY_BYTES_MAX: usize = 256 << 20;
-/// The shortest wait for a read that there is.
+/// Shortest read timeout that the system accepts.
 const INSTANT: Duration = Duration::from_millis(1);
-/// How often a client that may be interrupted looks whether it was: a signal that comes just before a
-/// wait does not end it.
+/// Interval for checking the interrupt flag: a signal just before a wait does not end the wait.
 const INTERRUPT_CHECK: Duration = Duration::from_millis(200);
 
 type Result<T> = std::result::Result<T, Error>;
@@ -49,29 +48,31 @@ pub struct Client {
     stream: TcpStream,
     input: ByteQueue,
     seq: u64,
-    /// Numbers under which records come.
+    /// Sequence numbers of active subscriptions.
     streams: OrderedSet<u64>,
-    /// Records that came between a request and its reply.
+    /// Records that arrived between a request and its reply.
     early: VecDeque<(u64, Vec<u8>)>,
     interrupt: Option<Arc<AtomicBool>>,
-    /// When whoever waits does not want to wait any longer.
+    /// When the caller wants to stop waiting.
     deadline: Option<Deadline>,
     heeds_stdout: bool,
 }
 
 impl Client {
-    /// Connects to `HOST:PORT` or `unix:PATH` and shakes hands; shows `key` if it is not empty.
+    /// Connects to `HOST:PORT` or `unix:PATH` and completes the handshake; authenticates with `key` if it is
+    /// not empty.
     ///
     /// # Errors
-    /// Says why there is no connection that can be used.
+    /// If the connection, the handshake or the authentication fails.
     pub fn connect(address: &str, key: &str) -> Result<Self> {
         Client::connect_before(None, &Place::At(address.to_owned()), key)
     }
 
-    /// The same; this and all waiting later on ends at the deadline with [`Error::Interrupted`].
+    /// Connects like [`Self::connect`]. This and all later calls end with [`Error::Interrupted`] at the
+    /// deadline.
     ///
     /// # Errors
-    /// Says why there is no connection that can be used.
+    /// If the connection, the handshake or the authentication fails.
     pub fn connect_before(deadline: Option<Deadline>, place: &Place, key: &str) -> Result<Self> {
         let stream = dial(place, deadline)?;
         stream
@@ -96,43 +97,43 @@ impl Client {
         Ok(client)
     }
 
-    /// From here on waiting ends with [`Error::Interrupted`] once the flag is set.
+    /// Makes all later waiting end with [`Error::Interrupted`] once the flag is set.
     pub fn heed(&mut self, interrupt: Arc<AtomicBool>) {
         self.interrupt = Some(interrupt);
     }
 
-    /// From here on waiting ends with [`Error::Unread`] once nobody reads stdout any more.
+    /// Makes all later waiting end with [`Error::Unread`] once the reader of stdout is gone.
     pub const fn heed_stdout(&mut self) {
         self.heeds_stdout = true;
     }
 
-    /// A command that is answered soon and without a body.
+    /// Sends a request that the agent answers soon and without a body.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn order(&mut self, request: &Request) -> Result<()> {
         self.call(request, Some(ANSWER_TIME_MAX)).map(drop)
     }
 
-    /// Joins; the number of nodes contacted. Takes as long as it takes.
+    /// Asks the agent to join; returns the number of nodes contacted. No timeout.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn join(&mut self, existing: Vec<Vec<u8>>, replay: bool) -> Result<i32> {
         let body = self.call(&Request::Join { existing, replay }, None)?;
         reply::decode_joined(&body).map_err(garbage)
     }
 
-    /// Leaves. Takes as long as it takes.
+    /// Asks the agent to leave. No timeout.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn leave(&mut self) -> Result<()> {
         self.call(&Request::Leave, None).map(drop)
     }
 
-    /// Waits for the agent to end, which lets go of its files and ports before it hangs up. Tells whether
-    /// it did.
+    /// Waits for the agent to close the connection, which it does after it has released its files and ports.
+    /// Returns `false` on timeout.
     pub fn await_end(&mut self) -> bool {
         loop {
             match self.value(Some(ANSWER_TIME_MAX)) {
@@ -143,28 +144,28 @@ impl Client {
         }
     }
 
-    /// The members that pass the filter of a [`Request::MembersFiltered`].
+    /// Returns the members that match a request such as [`Request::MembersFiltered`].
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn members(&mut self, request: &Request) -> Result<Vec<Member>> {
         let body = self.call(request, Some(ANSWER_TIME_MAX))?;
         reply::decode_members(&body).map_err(garbage)
     }
 
-    /// The agent's figures.
+    /// Returns the agent's statistics.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn stats(&mut self) -> Result<Stats> {
         let body = self.call(&Request::Stats, Some(ANSWER_TIME_MAX))?;
         reply::decode_stats(&body).map_err(garbage)
     }
 
-    /// The handlers of the agent. `None` if it does not know the question: it is one of Serf.
+    /// Returns the agent's handlers. `None`: it is an agent of Serf, which does not have the command.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn handlers(&mut self) -> Result<Option<Vec<HandlerFigures>>> {
         let body = self.call_own(&Request::Handlers)?;
         body.map(|body| decode_handlers(&body))
@@ -172,10 +173,11 @@ impl Client {
             .map_err(garbage)
     }
 
-    /// Has a user event fired: its time and id. `None`: the agent is one of Serf, and nothing happened.
+    /// Fires a user event; returns its Lamport time and id. `None`: it is an agent of Serf, and nothing was
+    /// fired.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn fire(&mut self, request: &Request) -> Result<Option<Fired>> {
         let body = self.call_own(request)?;
         body.map(|body| decode_fired(&body))
@@ -183,10 +185,11 @@ impl Client {
             .map_err(garbage)
     }
 
-    /// What waits for handlers, and how many events more. `None`: the agent does not know the question.
+    /// Returns the queued handler runs, and how many more events wait. `None`: the agent does not have the
+    /// command.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn handler_queue(&mut self) -> Result<Option<(Vec<QueueEntry>, u64)>> {
         let body = self.call_own(&Request::HandlerQueue)?;
         body.map(|body| decode_queue(&body))
@@ -194,10 +197,10 @@ impl Client {
             .map_err(garbage)
     }
 
-    /// Has what waits given up: how much it was. `None`: the agent does not know the question.
+    /// Drops waiting events; returns how many. `None`: the agent does not have the command.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn handler_drop(&mut self, target: Vec<u8>) -> Result<Option<u64>> {
         let body = self.call_own(&Request::DropQueue { target })?;
         body.map(|body| decode_dropped(&body))
@@ -205,11 +208,10 @@ impl Client {
             .map_err(garbage)
     }
 
-    /// Has handlers run with the state of the cluster: how the runs ended. Takes as long as they do. `None`: the
-    /// agent does not know the request.
+    /// Requests handler runs and returns their ends. No timeout. `None`: the agent does not have the command.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn handler_runs(&mut self, request: &Request) -> Result<Option<Vec<RunEnd>>> {
         let body = known(self.call(request, None))?;
         body.map(|body| decode_runs(&body))
@@ -217,10 +219,10 @@ impl Client {
             .map_err(garbage)
     }
 
-    /// Gives an order that only agents of cottar know. `false`: this one does not.
+    /// Sends a request that only cottar's agents have. Returns `false` if this agent does not have it.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn order_own(&mut self, request: &Request) -> Result<bool> {
         Ok(self.call_own(request)?.is_some())
     }
@@ -229,10 +231,10 @@ impl Client {
         known(self.call(request, Some(ANSWER_TIME_MAX)))
     }
 
-    /// A key command: what became of it, and the error if it failed. Takes as long as a query.
+    /// Sends a key command; returns the report, and the error if it failed. Takes as long as a query.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent sends no report or the connection fails; see [`Error`].
     pub fn keys(&mut self, request: &Request) -> Result<(KeyReply, Option<String>)> {
         let (why, body) = self.exchange(request, Some(ANSWER_TIME_MAX))?;
         if body.is_empty() {
@@ -242,30 +244,31 @@ impl Client {
         Ok((reply, Some(why).filter(|why| !why.is_empty())))
     }
 
-    /// Where a node is, if the agent knows.
+    /// Returns the network coordinate of a node, if the agent knows it.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn coordinate(&mut self, node: &[u8]) -> Result<Option<Coordinate>> {
         let node = node.to_vec();
         let body = self.call(&Request::Coordinate { node }, Some(ANSWER_TIME_MAX))?;
         decode_coordinate(&body).map_err(garbage)
     }
 
-    /// Has records of events or of the log sent; they come with the number that this returns.
+    /// Subscribes to records of events or of the log; returns the sequence number under which they arrive.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn subscribe(&mut self, request: &Request) -> Result<u64> {
         self.call(request, Some(ANSWER_TIME_MAX))?;
         self.streams.insert(self.seq);
         Ok(self.seq)
     }
 
-    /// The same for a request that only agents of cottar know. `None`: this one does not, and has hung up.
+    /// Subscribes like [`Self::subscribe`], with a request that only cottar's agents have. `None`: this agent
+    /// does not have it, and has closed the connection.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn subscribe_own(&mut self, request: &Request) -> Result<Option<u64>> {
         let is_known = self.call_own(request)?.is_some();
         Ok(is_known.then(|| {
@@ -274,11 +277,11 @@ impl Client {
         }))
     }
 
-    /// The next record of any subscription, if one begins within that time; without one it waits for
-    /// ever. No time at all looks only at what has been read already.
+    /// Returns the next record of any subscription, or `None` if none begins within `patience`. Without a
+    /// limit it waits for ever; with zero it checks only data that was already read.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the connection fails or a record belongs to no subscription; see [`Error`].
     pub fn pushed(&mut self, patience: Option<Duration>) -> Result<Option<(u64, Vec<u8>)>> {
         if let Some(record) = self.early.pop_front() {
             return Ok(Some(record));
@@ -294,10 +297,10 @@ impl Client {
         Ok(Some((header.seq, self.value(None)?)))
     }
 
-    /// Sends a query; its records follow.
+    /// Sends a query and returns its records.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// If the agent refuses or the connection fails; see [`Error`].
     pub fn query(&mut self, query: Query) -> Result<Records<'_>> {
         let nanos = u64::try_from(query.timeout_nanos).unwrap_or(0);
         let patience = match nanos {
@@ -311,7 +314,7 @@ impl Client {
         })
     }
 
-    /// One request and its reply; the reply's body, empty if it has none.
+    /// Sends a request and returns the body of its reply; empty if it has none.
     fn call(&mut self, request: &Request, patience: Option<Duration>) -> Result<Vec<u8>> {
         match self.exchange(request, patience)? {
             (why, body) if why.is_empty() => Ok(body),
@@ -319,7 +322,7 @@ impl Client {
         }
     }
 
-    /// One request and its reply: the error, empty if there is none, and the body.
+    /// Sends a request and returns the error of its reply, empty on success, and the body.
     fn exchange(
         &mut self,
         request: &Request,
@@ -328,14 +331,14 @@ impl Client {
         self.seq += 1;
         let bytes = request.encode(self.seq);
         if bytes.len() > REQUEST_BYTES_MAX {
-            // The agent would hang up in the middle of it.
+            // The agent would close the connection while the request is being sent.
             let why = "the request is too large: 1 MiB at most";
             return Err(Error::Refused(why.to_owned()));
         }
         self.stream.write_all(&bytes).map_err(broken)?;
         let header = self.header(patience)?;
-        // The errors that come without a body where a body is due: of these the second one ends the
-        // connection.
+        // These errors come without a body even if the reply should have one; after the second one, the agent
+        // closes the connection.
         let bare = [
             &b"Authentication required"[..],
             b"Unsupported command",
@@ -367,7 +370,7 @@ impl Client {
         }
     }
 
-    /// Waits for one complete value, for no longer than `patience`.
+    /// Waits at most `patience` for one complete value.
     fn value(&mut self, patience: Option<Duration>) -> Result<Vec<u8>> {
         let deadline = patience.map(|patience| (Deadline::after(patience), patience));
         let mut boundary = Boundary::default();
@@ -405,14 +408,14 @@ impl Client {
                 if sys::is_unread_before(self.stream.as_fd(), io::stdout().as_fd(), wait) {
                     return Err(Error::Unread);
                 }
-                // What there is to read is there by now, unless the time is over.
+                // All readable data has arrived by now, unless the time has passed.
                 wait = wait.map(|_| INSTANT);
             }
             self.stream.set_read_timeout(wait).map_err(Error::Broken)?;
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(Error::Closed),
                 Ok(count) => self.input.push(chunk.get(..count).unwrap_or_default()),
-                // The loop's head knows whether time is up.
+                // The loop's head checks the deadline.
                 Err(why) if is_timeout(&why) || why.kind() == io::ErrorKind::Interrupted => {}
                 Err(why) => return Err(broken(why)),
             }
@@ -420,17 +423,17 @@ impl Client {
     }
 }
 
-/// What comes back for a query.
+/// Records of a query.
 pub struct Records<'a> {
     client: &'a mut Client,
     patience: Duration,
 }
 
 impl Records<'_> {
-    /// The next ack or response; `None` at the end.
+    /// Returns the next ack or response; `None` at the end of the query.
     ///
     /// # Errors
-    /// The connection ended before the query did.
+    /// If the connection ends before the query does, or a record is malformed.
     pub fn receive(&mut self) -> Result<Option<Record>> {
         self.client.header(Some(self.patience))?;
         let body = self.client.value(Some(self.patience))?;
@@ -440,7 +443,7 @@ impl Records<'_> {
     }
 }
 
-/// The body of a reply; `None` if the agent does not know the command.
+/// Returns the body of a reply; `None` if the agent does not have the command.
 fn known(result: Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
     match result {
         Ok(body) => Ok(Some(body)),

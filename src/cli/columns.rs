@@ -1,7 +1,7 @@
-//! Text in columns (agent spec 3.2).
+//! Formats text in columns (agent spec 3.2).
 
-/// Rows as text: each column as wide as its widest cell, two blanks in between, nothing behind the last.
-/// The whole is trimmed at both ends.
+/// Formats rows as text: each column is as wide as its widest cell, with two blanks between columns and no
+/// trailing blanks. The result is trimmed at both ends.
 pub fn columns(rows: &[Vec<String>]) -> String {
     let mut widths = Vec::new();
     for row in rows {

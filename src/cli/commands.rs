@@ -1,4 +1,4 @@
-//! The commands that take a page or less (agent spec 3.2 to 3.12).
+//! Commands that need only a few lines each (agent spec 3.2 to 3.12).
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::rpc::queue::Fired;
 use crate::serf::config::{PROTOCOL_MAX, PROTOCOL_MIN};
 use crate::wire::name::Escaped;
 
-/// The agent itself.
+/// Runs the agent itself.
 pub(super) fn agent(flags: &Flags) -> ExitCode {
     crate::agent::run(flags)
 }
@@ -36,7 +36,7 @@ pub(super) fn event(flags: &Flags, out: &mut dyn Write) -> Outcome {
         ("name", Json::text(&name)),
         ("coalesce", Json::Bool(coalesce)),
     ];
-    // An agent of Serf does not tell.
+    // Serf's agents do not return them.
     if let Some(Fired { ltime, id }) = fired {
         text.extend_from_slice(format!("\nTime: {ltime}, id: {}", Escaped(&id)).as_bytes());
         json.push((
@@ -48,8 +48,7 @@ pub(super) fn event(flags: &Flags, out: &mut dyn Write) -> Outcome {
     tell(flags, &text, json, out)
 }
 
-/// An agent that does not know our own command hangs up on it, so that the other one takes a second
-/// connection.
+/// Fires an event. An agent without our own command closes the connection, so the fallback uses a second one.
 fn fire(
     flags: &Flags,
     name: &[u8],
@@ -95,7 +94,7 @@ pub(super) fn force_leave(flags: &Flags, out: &mut dyn Write) -> Outcome {
         .map_err(failed("Error force leaving"))?;
     match is_json(flags) {
         true => tell(flags, b"", json, out),
-        // As the reference has it.
+        // Prints nothing, like the reference.
         false => Ok(()),
     }
 }
@@ -117,7 +116,7 @@ pub(super) fn join(flags: &Flags, out: &mut dyn Write) -> Outcome {
 pub(super) fn leave(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let mut client = connect(flags)?;
     client.leave().map_err(failed("Error leaving"))?;
-    // The agent waits for the handler that this runs in.
+    // Not in a handler: the agent waits for the handler's end.
     if !is_in_handler() && !client.await_end() {
         let _ = writeln!(
             io::stderr(),
@@ -147,8 +146,8 @@ pub(super) fn tags(flags: &Flags, out: &mut dyn Write) -> Outcome {
     tell(flags, b"Successfully updated agent tags", json, out)
 }
 
-/// The version, the protocols understood, and lines of our own: what the build has, and what it was made for
-/// and from (agent spec 3.12).
+/// Prints the version, the supported protocols, and lines of our own: the build's features, target and commit
+/// (agent spec 3.12).
 pub(super) fn version(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let (version, target) = (env!("CARGO_PKG_VERSION"), env!("COTTAR_TARGET"));
     let (commit, known) = match env!("COTTAR_COMMIT") {

@@ -1,4 +1,4 @@
-//! What several commands use: reaching the agent, reading their lines, printing in the usual formats.
+//! Common parts of several commands: connecting to the agent, parsing arguments, printing as text or JSON.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::json::Json;
 use crate::rpc::TextMap;
 use crate::wire::name::Escaped;
 
-/// Where the agent is, and the key that it asks for.
+/// Returns the agent's address and RPC key, from the flags or the environment.
 pub(super) fn place(flags: &Flags) -> (Place, String) {
     let from_environment = |name| {
         let value = std::env::var_os(name).unwrap_or_default();
@@ -29,13 +29,13 @@ pub(super) fn place(flags: &Flags) -> (Place, String) {
     (address.map_or(Place::Default, Place::At), key)
 }
 
-/// Whether this process was started by a handler. An agent waits for it: what waits for the agent's queue would
-/// wait for ever.
+/// Returns whether a handler started this process. The agent waits for its handler, so a command must not
+/// wait for the agent's handler queue.
 pub(super) fn is_in_handler() -> bool {
     std::env::var_os("COTTAR_IN_HANDLER").is_some()
 }
 
-/// What stands before the reason why there is no connection.
+/// Prefix of the error if there is no connection.
 pub(super) const NO_CONNECTION: &str = "Error connecting to Serf agent";
 
 pub(super) fn connect(flags: &Flags) -> Result<Client, Failure> {
@@ -43,12 +43,12 @@ pub(super) fn connect(flags: &Flags) -> Result<Client, Failure> {
     Client::connect_before(None, &place, &key).map_err(failed(NO_CONNECTION))
 }
 
-/// Puts words in front of a failed call.
+/// Returns a function that puts `what` in front of the error of a call.
 pub(super) fn failed(what: &str) -> impl Fn(client::Error) -> Failure {
     move |why| Failure::Message(format!("{what}: {why}"))
 }
 
-/// `KEY=VALUE` flags as a map.
+/// Parses `KEY=VALUE` flags into a map.
 pub(super) fn pairs(values: &[Vec<u8>]) -> Result<TextMap, Failure> {
     let pair = |text: &Vec<u8>| {
         let mut parts = text.splitn(2, |byte| *byte == b'=');
@@ -63,8 +63,8 @@ pub(super) fn pairs(values: &[Vec<u8>]) -> Result<TextMap, Failure> {
     values.iter().map(pair).collect()
 }
 
-/// Filters by tags, in as many maps as the filters for one key need: all of them must match, and an agent
-/// takes one filter for each key. At least one map, which may be empty.
+/// Parses tag filters. All filters must match, but an agent takes only one per key, so filters with the same
+/// key are spread over several maps. Returns at least one map, which may be empty.
 pub(super) fn tag_filters(values: &[Vec<u8>]) -> Result<Vec<TextMap>, Failure> {
     let mut maps = vec![TextMap::new()];
     for value in values {
@@ -84,7 +84,7 @@ pub(super) fn bytes(argument: &OsStr) -> Vec<u8> {
     argument.as_bytes().to_vec()
 }
 
-/// A name and perhaps a payload.
+/// Returns the arguments of a command that takes a name and an optional payload.
 pub(super) fn name_and_payload(
     flags: &Flags,
     missing: &str,
@@ -100,7 +100,7 @@ pub(super) fn name_and_payload(
     }
 }
 
-/// Prints what has been done, as text or as an object.
+/// Prints a result as text or as a JSON object.
 pub(super) fn tell(
     flags: &Flags,
     text: &[u8],

@@ -1,4 +1,4 @@
-//! Connecting to an agent, with the reference's words for what goes wrong.
+//! Connects to an agent; errors have the reference's texts.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, TcpStream};
@@ -12,31 +12,31 @@ use crate::os::clock::Deadline;
 use crate::os::error::os_error;
 use crate::os::sys;
 
-/// For connecting, as the reference does it.
+/// Timeout for connecting, as in the reference.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Where the agents of packages serve RPC.
+/// Socket on which packaged agents serve RPC.
 const DEFAULT_SOCKET: &str = "/run/cottar/rpc.sock";
-/// Where others do.
+/// Address on which other agents serve RPC by default.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:7373";
-/// What to do where the socket is not for everybody.
+/// Hint if the socket's permissions refuse the user.
 const NO_PERMISSION_HINT: &str = "only root, the agent's user and the socket's group may connect, \
      see rpc_socket_group in cottar.conf(5); -rpc-addr selects another agent";
 
-/// Where an agent is looked for.
+/// Where to look for an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// At `unix:PATH` or `HOST:PORT`.
+    /// `unix:PATH` or `HOST:PORT`.
     At(String),
-    /// Where agents are by default.
+    /// The default places.
     Default,
 }
 
-/// Connects, if given before the limit. By default to the socket of the packages if somebody listens there,
-/// else to the reference's address.
+/// Connects before `limit`, if given, and within [`DIAL_TIME_MAX`]. By default it tries the packages' socket,
+/// and the reference's address if nobody listens there.
 ///
 /// # Errors
-/// Says why not, in the reference's words if it has any.
+/// If no connection is possible; the text is the reference's if it has one.
 pub(super) fn dial(place: &Place, limit: Option<Deadline>) -> Result<TcpStream, Error> {
     let deadline = Deadline::after(DIAL_TIME_MAX);
     let deadline = limit.map_or(deadline, |limit| limit.min(deadline));
@@ -111,11 +111,11 @@ fn dial_tcp(address: &str, deadline: Deadline) -> Result<TcpStream, Error> {
     ))
 }
 
-/// Connects to the first address that lets us. The time until the deadline is shared among them and
-/// `later` ones, which are not known yet.
+/// Connects to the first address that accepts. The time until the deadline is divided among these addresses
+/// and `later` further ones that are not resolved yet.
 ///
 /// # Errors
-/// Why the first one did not.
+/// The first address's error, if none accepts.
 fn connect_to_one(
     addresses: &[SocketAddr],
     deadline: Deadline,
@@ -125,7 +125,7 @@ fn connect_to_one(
     for (tried, address) in addresses.iter().enumerate() {
         let untried = u32::try_from(addresses.len() - tried + later).unwrap_or(u32::MAX);
         let left = deadline.left() / untried;
-        // Zero is refused by the call; a millisecond is over as soon.
+        // The call refuses zero.
         match TcpStream::connect_timeout(address, left.max(Duration::from_millis(1))) {
             Ok(stream) => {
                 let _ = stream.set_nodelay(true);
@@ -140,7 +140,7 @@ fn connect_to_one(
     Err(failure.unwrap_or_default())
 }
 
-/// Splits `host:port`; the errors are worded as the reference's.
+/// Splits `host:port`; errors have the reference's texts.
 fn split_host_port(address: &str) -> Result<(&str, u16), String> {
     if address.is_empty() {
         return Err("missing address".to_owned());

@@ -1,4 +1,4 @@
-//! Why a call of an agent fails.
+//! Errors of calls to an agent.
 
 use std::time::Duration;
 use std::{fmt, io};
@@ -8,23 +8,23 @@ use crate::os::error::os_error;
 /// Why a call failed.
 #[derive(Debug)]
 pub enum Error {
-    /// No connection; the reference's words.
+    /// The connection failed; the text is the reference's.
     Dial(String),
-    /// The same, because the address is none: trying again does not help.
+    /// The address is invalid, so retrying is useless; the text is the reference's.
     Address(String),
-    /// The agent hung up.
+    /// The agent closed the connection.
     Closed,
-    /// The agent does not answer.
+    /// The agent did not answer within this time.
     Silent(Duration),
-    /// The agent refused; its words.
+    /// The agent refused with this text.
     Refused(String),
-    /// The connection broke.
+    /// The connection failed during the call.
     Broken(io::Error),
-    /// What came is not the protocol.
+    /// The agent sent data that violates the protocol.
     Garbage(String),
-    /// Somebody does not want to wait any longer.
+    /// The deadline passed or an interrupt was received.
     Interrupted,
-    /// Nobody reads stdout any more.
+    /// The reader of stdout is gone.
     Unread,
 }
 

@@ -1,4 +1,4 @@
-//! `-expect`: how many nodes, or which, a query waits for.
+//! `-expect`: the number of nodes, or the nodes, that a query waits for.
 
 use super::client::Client;
 use super::command::flags::{Flags, parse_integer};
@@ -14,28 +14,28 @@ use crate::wire::name::Escaped;
 
 #[derive(Debug)]
 enum Goal {
-    /// Whoever answers until the time is over.
+    /// Any number of nodes until the query ends.
     Anybody,
-    /// So many.
+    /// At least this number of nodes.
     Count(usize),
-    /// These, as far as they have not answered yet.
+    /// All nodes that the query addresses; those that have not answered yet.
     All(OrderedSet<Vec<u8>>),
 }
 
-/// What is expected of a query, and what came so far.
+/// Expected and received answers of a query.
 #[derive(Debug)]
 pub(super) struct Expected {
     goal: Goal,
-    /// The kind of record that counts.
+    /// Type of record that is counted: `ack` or `response`.
     kind: &'static str,
     from: OrderedSet<Vec<u8>>,
 }
 
 impl Expected {
-    /// What the flags ask for; counts acks or else answers.
+    /// Parses `-expect`; counts acks if `acks` is true, else responses.
     ///
     /// # Errors
-    /// If it is neither a number nor `all`.
+    /// If the value is neither a positive number nor `all`.
     pub fn parse(flags: &Flags, acks: bool) -> Result<Self, Failure> {
         let goal = match flags.value("expect") {
             None => Goal::Anybody,
@@ -55,7 +55,7 @@ impl Expected {
         })
     }
 
-    /// Asks the agent who all are: the live members for whom the query is.
+    /// For `all`, asks the agent for the live members that the query addresses.
     pub fn look_up(&mut self, query: &Query, client: &mut Client) -> Result<(), Failure> {
         if let Goal::All(nodes) = &mut self.goal {
             let members = client
@@ -77,7 +77,7 @@ impl Expected {
         }
     }
 
-    /// Whether there is nothing to wait for any more.
+    /// Returns whether all expected answers have arrived.
     pub fn is_over(&self) -> bool {
         match &self.goal {
             Goal::Anybody => false,
@@ -86,7 +86,7 @@ impl Expected {
         }
     }
 
-    /// What is still missing, for somebody who wants all. Nobody at all is never enough.
+    /// Returns a message about missing answers, if any. For `all`, an empty set of nodes counts as missing.
     pub fn shortfall(&self) -> Option<String> {
         let kind = self.kind;
         match &self.goal {
@@ -105,7 +105,7 @@ impl Expected {
     }
 }
 
-/// Whether the query is for the member, as the member will see it.
+/// Returns whether the query addresses the member, by the rules that members apply.
 fn is_asked(member: &Member, query: &Query) -> bool {
     let no_tag = Vec::new();
     let tag = |key| member.tags.get(key).unwrap_or(&no_tag);
@@ -179,7 +179,7 @@ mod tests {
             asked.map(|m| m.name[0] as char).collect::<String>()
         };
         assert_eq!(asked(&Query::default()), "abd");
-        // Any part may match, and a tag that is not there is empty.
+        // Expressions match any part of the value, and a missing tag is empty.
         assert_eq!(asked(&query(&[], "e")), "a");
         assert_eq!(asked(&query(&[], "^(db)?$")), "bd");
         assert_eq!(asked(&query(&["b", "c", "x"], "")), "b");

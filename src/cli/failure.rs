@@ -1,22 +1,22 @@
-//! Why a command fails.
+//! Errors of commands.
 
 use std::io;
 
-/// Why a command fails.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// What there was to say is said.
+    /// Nothing more to print: the error was already reported.
     Silent,
-    /// This goes to stdout, as the reference has it.
+    /// Error message. Goes to stdout as in the reference, or to stderr if only cottar accepts the line.
     Message(String),
-    /// The same, with the command's help behind it.
+    /// Error message, followed by the command's help.
     Usage(String),
-    /// The answer breaks off; this goes to stderr if a program reads what is there of it.
+    /// The output is incomplete because of this error, which goes to stderr if the output is JSON.
     Cut(String),
-    /// The answer is there, but is empty or lacks something, and the user wants to know; this goes to
+    /// The output is complete, but empty or without something that the user expects; the message goes to
     /// stderr.
     Incomplete(String),
-    /// The output cannot be written.
+    /// The output could not be written.
     Output(io::Error),
 }
 
@@ -26,5 +26,5 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// How a command ends.
+/// Result of a command.
 pub type Outcome = Result<(), Failure>;

@@ -1,4 +1,4 @@
-//! `-fields` and `-0`: records of chosen fields, which scripts read without taking columns apart.
+//! `-fields` and `-0`: prints chosen fields, so that scripts need not parse columns.
 
 use std::io::{self, Write};
 
@@ -7,19 +7,19 @@ use super::common::is_json;
 use super::failure::Failure;
 use crate::wire::name::Escaped;
 
-/// What to print of each record.
+/// Fields to print of each record.
 pub(super) struct Fields {
     names: Vec<String>,
-    /// Bytes as they are, and NUL behind each record.
+    /// Whether to print bytes unescaped, with NUL after each record.
     raw: bool,
 }
 
 impl Fields {
-    /// The chosen fields, if `-fields` is given. Of the known ones those that end in a colon are followed
-    /// by a name of the user's.
+    /// Parses `-fields`, if given. In `known`, a name that ends in a colon is followed by a suffix of the
+    /// user's choice.
     ///
     /// # Errors
-    /// If one is unknown, or the flags contradict each other.
+    /// If a field is unknown, or the flags contradict each other.
     pub fn parse(flags: &Flags, known: &[&str]) -> Result<Option<Self>, Failure> {
         let refuse = |why: String| Err(Failure::Message(why));
         let raw = flags.flag("0");
@@ -46,18 +46,18 @@ impl Fields {
         Ok(Some(Fields { names, raw }))
     }
 
-    /// Whether this is one of them.
+    /// Returns whether this field was chosen.
     pub fn contains(&self, name: &str) -> bool {
         self.names.iter().any(|field| field == name)
     }
 
-    /// Whether bytes are printed as they are.
+    /// Returns whether bytes are printed unescaped.
     pub fn is_raw(&self) -> bool {
         self.raw
     }
 
-    /// Prints one record. On a line of its own, nothing in a field can split the line or the field; raw,
-    /// nothing can split the record.
+    /// Prints one record. Without `-0` it is one line with escaped fields, so that nothing in a field splits
+    /// the line or the field; with `-0`, only NUL ends the record.
     pub fn write(&self, cell: &dyn Fn(&str) -> Vec<u8>, out: &mut dyn Write) -> io::Result<()> {
         for (number, name) in self.names.iter().enumerate() {
             if number > 0 {

@@ -1,5 +1,5 @@
-//! `handler list`; `handler test` in [`mod@test`], `handler check` in [`check`], and what is about the queue
-//! in [`queue`]. The reference has none of them.
+//! `handler list`; `handler test` in [`mod@test`], `handler check` in [`check`], and queue commands in
+//! [`queue`]. The reference has none of them.
 
 pub(super) mod check;
 mod event;

@@ -1,14 +1,14 @@
-//! The help of a command.
+//! Help texts of commands.
 
 use std::fmt::Write;
 
 use super::command::{Command, Flag};
 use crate::agent::config::features::missing_for_flag;
 
-/// Width of the text.
+/// Line width of the text.
 const COLUMNS: usize = 80;
 
-/// The help of one command.
+/// Returns the help of a command.
 pub fn help(command: &Command) -> String {
     let mut text = format!("Usage: cottar {}", command.name);
     if command.all_flags().next().is_some() {
@@ -32,7 +32,7 @@ pub fn help(command: &Command) -> String {
 fn synopsis(flag: &Flag) -> String {
     if flag.kind.is_switch() {
         match flag.default {
-            // A switch that is on can only be turned off.
+            // A switch that is on by default can only be turned off.
             "true" => format!("-{}=false", flag.name),
             _ => format!("-{}", flag.name),
         }

@@ -14,7 +14,7 @@ use crate::rpc::Request;
 use crate::rpc::cluster::KeyReply;
 use crate::wire::name::Escaped;
 
-/// Bytes of a new key: the largest size.
+/// Size of a new key in bytes: the largest supported one.
 const KEY_BYTES: usize = 32;
 
 /// Prints a new key.
@@ -29,14 +29,14 @@ pub(super) fn keygen(flags: &Flags, out: &mut dyn Write) -> Outcome {
     tell(flags, key.as_bytes(), vec![("key", Json::text(&key))], out)
 }
 
-/// A new key in base64.
+/// Generates a key and encodes it in base64.
 fn generate() -> io::Result<String> {
     let mut key = [0; KEY_BYTES];
     getrandom::getrandom(&mut key).map_err(|why| io::Error::other(why.to_string()))?;
     Ok(STANDARD.encode(key))
 }
 
-/// What one of the flags has done.
+/// Request and messages of the operation that a flag asks for.
 struct Task {
     request: Request,
     begin: &'static str,
@@ -44,7 +44,7 @@ struct Task {
     failure: &'static str,
 }
 
-/// The task that the flags name.
+/// Returns the operation that the flags ask for.
 fn task(flags: &Flags) -> Result<Task, Failure> {
     let key = |name| {
         flags
@@ -101,7 +101,7 @@ pub(super) fn keys(flags: &Flags, out: &mut dyn Write) -> Outcome {
         .map_err(|why| Failure::Message(failed(&why)))?;
     if is_json(flags) {
         writeln!(out, "{}", json(&reply).indented())?;
-        // The empty line sets a table apart that is not there.
+        // Without a table, the error needs no leading empty line.
         let failed = |why: String| Failure::Message(failed(&why).trim_start().to_owned());
         return error.map_or(Ok(()), |why| Err(failed(why)));
     }
@@ -114,7 +114,7 @@ pub(super) fn keys(flags: &Flags, out: &mut dyn Write) -> Outcome {
     writeln!(out, "==> {}", task.success)?;
     if task.request == Request::ListKeys {
         writeln!(out, "\n{}", listed(&reply))?;
-        // Such as that a list was too long to be complete.
+        // Messages may come with success, for example if a list was cut at the size limit.
         if !reply.messages.is_empty() {
             let _ = writeln!(io::stderr(), "{}", messages("note:", &reply));
         }
@@ -122,7 +122,7 @@ pub(super) fn keys(flags: &Flags, out: &mut dyn Write) -> Outcome {
     Ok(())
 }
 
-/// The agent's answer under the names that it has there.
+/// Returns the agent's reply as JSON, with the field names of RPC.
 fn json(reply: &KeyReply) -> Json {
     Json::object(vec![
         ("Keys", Json::map(&reply.keys, |n| Json::Number(*n))),

@@ -1,4 +1,4 @@
-//! `members`: who is in the cluster (agent spec 3.2).
+//! `members`: lists the members of the cluster (agent spec 3.2).
 
 use std::io::{self, Write};
 
@@ -15,7 +15,7 @@ use crate::rpc::Request;
 use crate::rpc::reply::Member;
 use crate::wire::name::Escaped;
 
-/// What `-fields` knows of a member.
+/// Fields of a member for `-fields`.
 pub(super) const FIELDS: &[&str] = &[
     "name", "addr", "ip", "port", "status", "tags", "tag:", "protocol",
 ];
@@ -54,7 +54,7 @@ pub(super) fn members(flags: &Flags, out: &mut dyn Write) -> Outcome {
     }
 }
 
-/// The requests for members that pass the filters: who is in all answers does.
+/// Returns the requests for the filters; a member must match all of them.
 pub(super) fn filtered(
     flags: &Flags,
     tags: &[Vec<u8>],
@@ -68,7 +68,7 @@ pub(super) fn filtered(
     Ok(tag_filters(tags)?.into_iter().map(request).collect())
 }
 
-/// Who is in all answers of the agent, as the last one has it, sorted by name.
+/// Returns the members that are in all replies, with the data of the last one, sorted by name.
 pub(super) fn fetch(
     client: &mut Client,
     requests: &[Request],
@@ -87,7 +87,7 @@ pub(super) fn fetch(
     Ok(members)
 }
 
-/// A record of the chosen fields for each member.
+/// Prints a record of the chosen fields for each member.
 pub(super) fn show_fields(
     members: &[Member],
     fields: &Fields,
@@ -128,7 +128,7 @@ fn address(member: &Member) -> String {
     }
 }
 
-/// What is in a member's cells cannot break the table: nothing in them splits a cell or a line.
+/// Returns a member's cells, escaped so that nothing in them can split a cell or a line.
 fn row(member: &Member, detailed: bool) -> Vec<String> {
     let cell = |text: &[u8]| Escaped(text).to_string().trim().to_owned();
     let tags: Vec<_> = member
@@ -152,7 +152,7 @@ fn row(member: &Member, detailed: bool) -> Vec<String> {
     row
 }
 
-/// The list as the reference prints it.
+/// Returns the list in the reference's JSON format.
 pub(super) fn listed(members: &[Member]) -> Json {
     let list = match members {
         [] => Json::Null,
@@ -161,7 +161,7 @@ pub(super) fn listed(members: &[Member]) -> Json {
     Json::object(vec![("members", list)])
 }
 
-/// A member as an object.
+/// Returns a member as a JSON object.
 pub(super) fn object(member: &Member) -> Json {
     handler::json::member(
         &member.name,

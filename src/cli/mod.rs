@@ -40,10 +40,10 @@ use common::{format, is_json};
 use failure::Failure;
 use help::help;
 
-/// Exit status of [`Failure::Incomplete`].
+/// Exit status for [`Failure::Incomplete`].
 const INCOMPLETE: u8 = 2;
 
-/// Runs the command line `line`, the program's name first.
+/// Runs the command line `line`, which begins with the program's name.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut line = line.into_iter().skip(1).peekable();
     let mut flags_first = false;
@@ -85,7 +85,7 @@ fn run(command: &'static Command, line: impl Iterator<Item = OsString>) -> ExitC
             let _ = io::stderr().write_all(help(command).as_bytes());
             return ExitCode::SUCCESS;
         }
-        // As the reference has it: this one passes over what it does not know.
+        // As in the reference, `keygen` ignores unknown flags.
         Err(Stop::Error(_)) if command.name == "keygen" => Flags::none(command),
         Err(Stop::Error(why)) if !command.own => {
             let _ = writeln!(io::stderr(), "{why}");
@@ -101,7 +101,7 @@ fn run(command: &'static Command, line: impl Iterator<Item = OsString>) -> ExitC
     finish(&flags)
 }
 
-/// Runs a command whose line is read.
+/// Runs a command after its line was parsed.
 fn finish(flags: &Flags) -> ExitCode {
     let run: &dyn Fn(&mut dyn Write) -> Result<u8, Failure> = match flags.command().run {
         Run::Alone(run) => return run(flags),
@@ -119,13 +119,13 @@ fn finish(flags: &Flags) -> ExitCode {
     }
 }
 
-/// Prints the version in whatever words `version` has for it.
+/// Prints the version with the command `version`.
 fn version() -> ExitCode {
     table::command("version").map_or(ExitCode::FAILURE, |command| finish(&Flags::none(command)))
 }
 
-/// What the reference passes over in silence: arguments of a command that has none, and flags behind the
-/// first argument, which are arguments themselves.
+/// Warns of what the reference silently ignores: arguments of a command that takes none, and flags after the
+/// first argument, which count as arguments.
 fn warn_of_arguments(flags: &Flags) {
     let command = flags.command();
     let words = match (flags.arguments().first(), flags.late_flag()) {
@@ -162,7 +162,7 @@ fn complain(why: &str, help: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Refuses what is no format. Commands that have formats in the reference look for themselves.
+/// Refuses unknown formats. Commands with formats in the reference check them themselves.
 fn check_format(flags: &Flags) -> Result<(), Failure> {
     let format = format(flags);
     let is_own = flags.command().flag("format").is_some_and(|flag| flag.own);
@@ -173,7 +173,7 @@ fn check_format(flags: &Flags) -> Result<(), Failure> {
     }
 }
 
-/// Prints what went wrong. Whether anybody still reads that changes nothing: the command has failed.
+/// Prints an error. The command has failed even if nobody reads the message.
 fn report(failure: Failure, flags: &Flags, out: &mut dyn Write) -> ExitCode {
     let mut stderr = io::stderr();
     let out: &mut dyn Write = match failure {
@@ -200,7 +200,7 @@ fn report(failure: Failure, flags: &Flags, out: &mut dyn Write) -> ExitCode {
     status
 }
 
-/// The exit status when the output cannot be written. A reader that has gone away is no error.
+/// Returns the exit status if the output cannot be written. A closed pipe is not an error.
 fn output_failed(why: &io::Error) -> ExitCode {
     if why.kind() == io::ErrorKind::BrokenPipe {
         return ExitCode::SUCCESS;

@@ -1,5 +1,5 @@
-//! `monitor`: the log and the events of an agent as they come (agent spec 3.11); events alone in
-//! [`events`].
+//! `monitor`: prints the log and the events of an agent as they arrive (agent spec 3.11); [`events`] prints
+//! events only.
 
 mod events;
 
@@ -69,7 +69,7 @@ pub(super) fn monitor(flags: &Flags, out: &mut dyn Write) -> Outcome {
                     let object = Json::object(vec![("Log", Json::text(line))]);
                     shown.extend(object.line().into_bytes());
                 } else {
-                    // Memory takes everything.
+                    // Writing to memory cannot fail.
                     let _ = foreign.write(&line, &mut shown);
                 }
                 shown.push(b'\n');
@@ -80,7 +80,7 @@ pub(super) fn monitor(flags: &Flags, out: &mut dyn Write) -> Outcome {
     }
 }
 
-/// An interrupt is how one leaves; each record is written as a whole before the next is waited for.
+/// Lets SIGINT end the command with status 0; each record is written as a whole before the next is read.
 fn leave_by_interrupt() -> io::Result<()> {
     let always = Arc::new(AtomicBool::new(true));
     signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 0, always)?;
@@ -96,7 +96,7 @@ fn write_whole(text: &[u8], out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// A line for each field, in the order of their names.
+/// Returns one line per field, in order of their names.
 fn shown(event: &EventRecord) -> Vec<u8> {
     let members = |members: &Vec<Member>| {
         let list: Vec<_> = members.iter().map(member).collect();
@@ -123,7 +123,7 @@ fn shown(event: &EventRecord) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The fields that the event has, under the names of RPC; members as `members` prints them.
+/// Returns the event's fields under their RPC names; members as `members` prints them.
 fn json(event: &EventRecord) -> Json {
     let number = |number: u64| Json::Decimal(number.to_string());
     let members = |members: &Vec<Member>| Json::List(members.iter().map(object).collect());

@@ -1,4 +1,4 @@
-//! `query`: asks, and prints answers as they arrive or all at the end (agent spec 3.4).
+//! `query`: sends a query and prints answers as they arrive or all at the end (agent spec 3.4).
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::rpc::reply::Record;
 use crate::rpc::request::Query;
 use crate::wire::name::Escaped;
 
-/// What `-fields` knows of an answer.
+/// Fields of an answer for `-fields`.
 const FIELDS: &[&str] = &["node", "payload", "ack"];
 
 pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
@@ -63,7 +63,7 @@ pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
             }
             Ok(None) => break,
             Err(why) => {
-                // What came is shown all the same; that it is not all is said and told by the status.
+                // Prints the answers so far; the error and the exit status show that they are incomplete.
                 answers.end(out)?;
                 return Err(Failure::Cut(format!("Error receiving answers: {why}")));
             }
@@ -76,7 +76,7 @@ pub(super) fn query(flags: &Flags, out: &mut dyn Write) -> Outcome {
     }
 }
 
-/// Filters by tags. The agent takes one for each key.
+/// Parses tag filters, at most one per key, as the agent requires.
 fn one_a_key(filters: &[Vec<u8>]) -> Result<TextMap, Failure> {
     let map = pairs(filters)?;
     if map.len() < filters.len() {
@@ -86,21 +86,21 @@ fn one_a_key(filters: &[Vec<u8>]) -> Result<TextMap, Failure> {
     Ok(map)
 }
 
-/// An interrupted query prints no totals and fails.
+/// Lets SIGINT end the command with status 1 and without totals.
 fn exit_on_interrupt() -> io::Result<()> {
     let always = Arc::new(AtomicBool::new(true));
     signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 1, always)
         .map(drop)
 }
 
-/// Where a query's answers go.
+/// Output of a query's records.
 trait Answers {
     fn begin(&mut self, name: &[u8], out: &mut dyn Write) -> io::Result<()>;
     fn take(&mut self, record: Record, out: &mut dyn Write) -> io::Result<()>;
     fn end(&mut self, out: &mut dyn Write) -> io::Result<()>;
 }
 
-/// Lines, as answers arrive.
+/// Prints a line per record, as it arrives.
 struct Lines {
     with_acks: bool,
     payloads: Foreign,
@@ -155,7 +155,7 @@ impl Answers for Lines {
     }
 }
 
-/// One JSON object, or the chosen fields of all that came, at the end.
+/// Collects all records; prints one JSON object or the chosen fields at the end.
 #[derive(Default)]
 struct Collected {
     acks: OrderedSet<Vec<u8>>,
@@ -171,7 +171,7 @@ impl Collected {
         }
     }
 
-    /// A record for each response, or for each ack.
+    /// Prints the chosen fields of each response, or of each ack.
     fn show(&self, fields: &Fields, out: &mut dyn Write) -> io::Result<()> {
         if fields.contains("ack") {
             for node in &self.acks {

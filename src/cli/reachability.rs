@@ -1,4 +1,4 @@
-//! `reachability`: which live members can be reached (agent spec 3.9).
+//! `reachability`: tests which live members can be reached (agent spec 3.9).
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::rpc::Request;
 use crate::rpc::request::Query;
 use crate::wire::name::Escaped;
 
-/// What every node confirms and none answers.
+/// Query that every node acknowledges and none answers.
 const PING: &[u8] = b"_serf_ping";
 
 const MISSING_HINTS: &str = "\
@@ -45,7 +45,7 @@ pub(super) fn reachability(flags: &Flags, out: &mut dyn Write) -> Outcome {
     judge(&found, flags, &mut io::sink())
 }
 
-/// Who is alive to the agent, and who confirmed.
+/// Live members according to the agent, and nodes that acknowledged.
 struct Found {
     members: usize,
     live: OrderedSet<Vec<u8>>,
@@ -163,7 +163,7 @@ fn explain(words: &str, nodes: &[&Vec<u8>], hints: &str, out: &mut dyn Write) ->
     out.write_all(hints.as_bytes())
 }
 
-/// An interrupt is told in the reference's words, everything else as any failed call.
+/// Returns the reference's message for an interrupt, and the usual one for other errors.
 fn stopped(what: &str) -> impl Fn(Error) -> Failure {
     move |why| match why {
         Error::Interrupted => Failure::Message("Test interrupted".to_owned()),
@@ -206,7 +206,7 @@ mod tests {
         assert!(text.starts_with(
             "Received more acks than live nodes! Acks from non-live nodes:\n\tb\nThese"
         ));
-        // As many as live nodes, but not the same ones.
+        // As many acks as live nodes, but from other nodes.
         let (good, text) = judged("a b", "a c");
         assert!(!good);
         assert!(text.contains("Missing acks from:\n\tb\n") && text.contains("nodes:\n\tc\n"));

@@ -1,4 +1,4 @@
-//! `rtt`: how far two nodes are from each other (agent spec 3.8).
+//! `rtt`: estimates the round trip time between two nodes (agent spec 3.8).
 
 use std::io::Write;
 

@@ -1,5 +1,5 @@
-//! The one table of commands and flags. Parsing and help are driven by it; man pages and completions
-//! are held to it by a test (agent spec 3, 4.2).
+//! The only table of commands and flags. Parsing and help use it, and a test compares man pages and
+//! completions with it (agent spec 3, 4.2).
 
 mod agent;
 mod handler_flags;
@@ -19,21 +19,21 @@ use agent::AGENT_FLAGS;
 use handler_flags::{HANDLER_RUN_FLAGS, HANDLER_TEST_FLAGS};
 use scripts::{MEMBERS_FLAGS, MONITOR_FLAGS, QUERY_FLAGS, REACHABILITY_FLAGS, WAIT_FLAGS};
 
-/// Exit status when there is no command to run.
+/// Exit status if no command is given.
 const NO_COMMAND: u8 = 127;
 
-/// The command of that name; names must be complete. Some have two words, with one blank in between.
+/// Returns the command with exactly that name. Some names are two words separated by one blank.
 pub fn command(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.name == name)
 }
 
-/// Whether this is the first word of names that have two.
+/// Returns whether this is the first word of commands with two words.
 pub fn is_group(word: &str) -> bool {
     let mut groups = COMMANDS.iter().filter_map(|c| c.name.split_once(' '));
     groups.any(|(group, _)| group == word)
 }
 
-/// Of commands that have none in the reference.
+/// `-format` of commands without formats in the reference.
 const FORMAT: Flag = own(flag(
     "format",
     Kind::Text,
@@ -42,7 +42,7 @@ const FORMAT: Flag = own(flag(
     "Output as 'text' or as 'json'.",
 ));
 
-/// Of commands that have one in the reference, and words of their own for what is no format.
+/// `-format` of commands with formats in the reference, which check the value themselves.
 const KNOWN_FORMAT: Flag = Flag {
     own: false,
     ..FORMAT
@@ -56,7 +56,7 @@ const REPLAY: Flag = flag(
     "Also handle user events from before the join.",
 );
 
-/// Every command, sorted by name.
+/// All commands, sorted by name.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "agent",
@@ -384,7 +384,7 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-/// The list of commands.
+/// Returns the list of commands.
 pub fn usage() -> String {
     let mut text =
         "Usage: cottar [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n"
@@ -396,7 +396,7 @@ pub fn usage() -> String {
     text
 }
 
-/// Lists the commands; as the reference has it, that is not what was wanted.
+/// Lists the commands and fails, as the reference's `help` does.
 fn help(_: &Flags) -> ExitCode {
     let _ = io::stderr().write_all(usage().as_bytes());
     ExitCode::from(NO_COMMAND)

@@ -1,25 +1,25 @@
-//! Text that others have written, shown to people.
+//! Prints text from other nodes.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use crate::wire::name::Escaped;
 
-/// In front of every line but the first of a text of several lines.
+/// Indentation of all lines but the first of a text.
 const INDENT: &str = "    ";
 
-/// How text of others is written: to a terminal, or to whoever wants the bytes.
+/// How to print text from other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Foreign {
-    /// Control characters are escaped, and later lines are indented: no text can pass for a line of ours,
-    /// or do anything to the terminal.
+    /// Escapes control characters and indents all lines but the first, so that no text can look like our own
+    /// output or control the terminal.
     Escaped,
-    /// As it is.
+    /// Prints the bytes unchanged.
     Raw,
 }
 
 impl Foreign {
-    /// What standard output asks for.
+    /// Returns `Escaped` for a terminal, `Raw` otherwise.
     pub(super) fn for_stdout() -> Self {
         match io::stdout().is_terminal() {
             true => Foreign::Escaped,
@@ -30,7 +30,7 @@ impl Foreign {
     /// Writes a text.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// If `out` fails.
     pub(super) fn write(self, text: &[u8], out: &mut dyn Write) -> io::Result<()> {
         match self {
             Foreign::Raw => out.write_all(text),
@@ -39,7 +39,7 @@ impl Foreign {
     }
 }
 
-/// The text with everything escaped but tabs and line ends; `indent` is put in front of later lines.
+/// Escapes everything except tabs and newlines; puts `indent` in front of all lines but the first.
 pub(super) fn readable(text: &[u8], indent: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {

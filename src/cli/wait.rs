@@ -1,4 +1,4 @@
-//! `wait`: until so many members match.
+//! `wait`: waits until enough members match.
 
 use std::io::Write;
 use std::thread;
@@ -16,15 +16,15 @@ use crate::os::clock::Deadline;
 use crate::rpc::Request;
 use crate::rpc::reply::Member;
 
-/// What changes the list of members.
+/// Events that may change the list of members.
 const EVENTS: &[u8] = b"member-join,member-leave,member-failed,member-update,member-reap";
-/// The list is looked at again after a time that grows between these, even if nothing seems to happen:
-/// an agent holds events back to send several at once, and tells nobody of some changes.
+/// The list is requested again after this time, which doubles up to a limit, even without events: an agent
+/// coalesces events, and some changes cause none.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Between attempts to reach an agent.
+/// Delay between attempts to reach an agent.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// An agent that hangs up so often when asked for members does not like the question.
+/// Limit for consecutive connections that the agent closes when asked for members: it may refuse the request.
 const HANG_UPS_MAX: u32 = 3;
 
 pub(super) fn wait(flags: &Flags, out: &mut dyn Write) -> Outcome {
@@ -39,7 +39,7 @@ pub(super) fn wait(flags: &Flags, out: &mut dyn Write) -> Outcome {
     Ok(())
 }
 
-/// How long to wait; `None` for ever.
+/// Returns the time limit; `None`: no limit.
 pub(super) fn patience(flags: &Flags) -> Result<Option<Duration>, Failure> {
     let patience = flags.duration("timeout").map_err(Failure::Message)?;
     Ok(patience.filter(|patience| !patience.is_zero()))
@@ -49,20 +49,20 @@ struct Waiting {
     place: Place,
     key: String,
     requests: Vec<Request>,
-    /// Only these; empty: any.
+    /// Names to wait for; empty: any.
     names: OrderedSet<Vec<u8>>,
-    /// So many at least, or none at all.
+    /// Minimum number of members; 0: wait until none matches.
     count: usize,
     deadline: Option<Deadline>,
     retries: bool,
-    /// What was seen last.
+    /// Last known state, for the message on timeout.
     state: String,
     hang_ups: u32,
 }
 
 impl Waiting {
     fn begin(flags: &Flags) -> Result<Self, Failure> {
-        // As a name it would be waited for, perhaps for ever, for -timeout stands there, too.
+        // A late flag would count as a name that may never appear, and `-timeout` may be among them.
         flags.refuse_late_flags().map_err(Failure::Message)?;
         let names: OrderedSet<_> = flags.arguments().iter().map(|name| bytes(name)).collect();
         let count_max = match names.len() {
@@ -97,7 +97,7 @@ impl Waiting {
         })
     }
 
-    /// The members that match, once there are enough.
+    /// Waits for enough matching members and returns them.
     fn until_met(&mut self) -> Result<Vec<Member>, Failure> {
         loop {
             let (what, why) = match self.attempt() {
@@ -119,8 +119,8 @@ impl Waiting {
         }
     }
 
-    /// One connection, for as long as it lasts. Events are asked for before the list is, so that nothing
-    /// is missed in between.
+    /// Waits with one connection until it fails. Subscribes to events before requesting the list, so that no
+    /// change is missed.
     fn attempt(&mut self) -> Result<Vec<Member>, (&'static str, Error)> {
         let mut client = Client::connect_before(self.deadline, &self.place, &self.key)
             .map_err(|why| (NO_CONNECTION, why))?;
@@ -138,7 +138,7 @@ impl Waiting {
             }
             let lost = |why| ("Error receiving events", why);
             if client.pushed(Some(pause)).map_err(lost)?.is_some() {
-                // One look is enough for all that came with it.
+                // One request covers all events that arrived together.
                 while client.pushed(Some(Duration::ZERO)).map_err(lost)?.is_some() {}
                 pause = PAUSE_MIN;
             } else {

@@ -1,4 +1,4 @@
-//! Flags in the syntax of the reference's language (agent spec 3.1).
+//! Flags in the syntax of the reference's flag parser (agent spec 3.1).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -10,33 +10,33 @@ use crate::go;
 use crate::ordered::OrderedMap;
 use crate::wire::name::Escaped;
 
-/// What a command line said after the command's name.
+/// Parsed command line after the command's name.
 #[derive(Debug)]
 pub struct Flags {
     command: &'static Command,
     texts: OrderedMap<&'static str, Vec<String>>,
-    /// Of those for which [`Kind::takes_bytes`].
+    /// Values of flags for which [`Kind::takes_bytes`] returns true.
     bytes: OrderedMap<&'static str, Vec<Vec<u8>>>,
-    /// The flags in the order given.
+    /// Names of the flags in the order given.
     order: Vec<&'static str>,
     arguments: Vec<OsString>,
-    /// `--` stands between the flags and the arguments.
+    /// Whether `--` separates flags and arguments.
     ended: bool,
 }
 
-/// Why there is nothing to run.
+/// Why no command can be run.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Help was asked for.
+    /// Help was requested.
     Help,
-    /// The version was asked for.
+    /// The version was requested.
     Version,
-    /// The line is wrong; the reference's words.
+    /// The line is invalid; the text is the reference's.
     Error(String),
 }
 
 impl Flags {
-    /// A line with nothing behind the command's name.
+    /// Returns the flags of a line that ends after the command's name.
     pub fn none(command: &'static Command) -> Self {
         Flags {
             command,
@@ -48,10 +48,10 @@ impl Flags {
         }
     }
 
-    /// Reads flags up to the first positional argument or `--`; the rest are arguments.
+    /// Parses flags up to the first positional argument or `--`; the rest are arguments.
     ///
     /// # Errors
-    /// See [`Stop`].
+    /// If a flag is unknown or its value invalid, or if help or the version is requested; see [`Stop`].
     pub fn parse(
         command: &'static Command,
         line: impl IntoIterator<Item = OsString>,
@@ -129,36 +129,36 @@ impl Flags {
         Ok(())
     }
 
-    /// Whether the flag was given.
+    /// Returns whether the flag was given.
     pub fn is_given(&self, name: &str) -> bool {
         self.order.contains(&name)
     }
 
-    /// All values of a flag in the order given; empty if it was not given.
+    /// Returns all values of a text flag in the order given; empty if it was not given.
     pub fn values(&self, name: &str) -> &[String] {
         let takes_bytes = self.command.flag(name).map(|flag| flag.kind.takes_bytes());
         debug_assert_eq!(takes_bytes, Some(false), "no text flag -{name}");
         self.texts.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The same for a flag whose values are bytes.
+    /// Returns all values of a flag that takes bytes, in the order given; empty if it was not given.
     pub fn byte_values(&self, name: &str) -> &[Vec<u8>] {
         let takes_bytes = self.command.flag(name).map(|flag| flag.kind.takes_bytes());
         debug_assert_eq!(takes_bytes, Some(true), "no flag for bytes -{name}");
         self.bytes.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The last value of such a flag, if it was given.
+    /// Returns the last value of a flag that takes bytes, if it was given.
     pub fn byte_value(&self, name: &str) -> Option<&[u8]> {
         self.byte_values(name).last().map(Vec::as_slice)
     }
 
-    /// The last value of a flag, if it was given.
+    /// Returns the last value of a text flag, if it was given.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values(name).last().map(String::as_str)
     }
 
-    /// Whether a switch is on, by the line or else by the table's default.
+    /// Returns whether a switch is on, by its last value or else its default.
     pub fn flag(&self, name: &str) -> bool {
         self.value(name)
             .or_else(|| self.command.flag(name).map(|flag| flag.default))
@@ -166,15 +166,15 @@ impl Flags {
             .unwrap_or(false)
     }
 
-    /// A whole number, if the flag was given.
+    /// Returns the value of an integer flag, if it was given.
     pub fn integer(&self, name: &str) -> Option<i64> {
         self.value(name).and_then(parse_integer)
     }
 
-    /// A duration, if the flag was given. What a script has computed and is negative is none.
+    /// Returns the value of a duration flag, if it was given.
     ///
     /// # Errors
-    /// If it is negative; else the words of [`go::parse_nanos`].
+    /// If it is negative or [`go::parse_nanos`] fails.
     pub fn duration(&self, name: &str) -> Result<Option<Duration>, String> {
         let Some(value) = self.value(name) else {
             return Ok(None);
@@ -184,13 +184,13 @@ impl Flags {
         Ok(Some(Duration::from_nanos(nanos)))
     }
 
-    /// What follows the flags.
+    /// Returns the positional arguments.
     pub fn arguments(&self) -> &[OsString] {
         &self.arguments
     }
 
-    /// The first argument that is written like a flag of the command, or asks for help or the version,
-    /// unless `--` says that it is none.
+    /// Returns the first argument that looks like a flag of the command, or asks for help or the version,
+    /// unless `--` precedes the arguments.
     pub fn late_flag(&self) -> Option<&OsString> {
         let is_flag = |name: &str| {
             matches!(name, "h" | "help" | "v" | "version") || self.command.flag(name).is_some()
@@ -203,10 +203,11 @@ impl Flags {
         arguments.filter(|_| !self.ended).find(is_known)
     }
 
-    /// For commands that take any number of names, where a flag behind them would count as one.
+    /// Refuses flags after the first argument. For commands with a variable number of names, where such a
+    /// flag would be taken for a name.
     ///
     /// # Errors
-    /// Names the first argument that looks like a flag, unless `--` says that it is none.
+    /// If an argument looks like a flag, unless `--` precedes the arguments; the text names it.
     pub fn refuse_late_flags(&self) -> Result<(), String> {
         let is_late =
             |argument: &&OsString| argument.len() > 1 && argument.as_bytes().starts_with(b"-");
@@ -219,7 +220,7 @@ impl Flags {
         }
     }
 
-    /// The command that the flags are for.
+    /// Returns the command that the flags belong to.
     pub fn command(&self) -> &'static Command {
         self.command
     }
@@ -259,7 +260,7 @@ fn undefined(name: &[u8]) -> Stop {
     Stop::Error(format!("flag provided but not defined: -{name}"))
 }
 
-/// Splits `-name`, `--name`, `-name=value`.
+/// Splits `-name`, `--name` or `-name=value` into the name and the value, if any.
 fn split(argument: &OsStr) -> Result<(String, Option<OsString>), Stop> {
     let bytes = argument.as_bytes();
     let bare = bytes
@@ -274,7 +275,7 @@ fn split(argument: &OsStr) -> Result<(String, Option<OsString>), Stop> {
     if std::str::from_utf8(name).is_err() {
         return Err(undefined(name));
     }
-    // Here one dash is as good as two; the parser knows long flags by two.
+    // One dash and two dashes are equivalent here; lexopt expects two for long flags.
     let long = OsString::from_vec([b"--", bare].concat());
     let mut parser = lexopt::Parser::from_args([long]);
     let name = match parser.next() {
@@ -284,7 +285,7 @@ fn split(argument: &OsStr) -> Result<(String, Option<OsString>), Stop> {
     Ok((name, parser.optional_value()))
 }
 
-/// The words for true and false.
+/// Parses the reference's words for true and false.
 pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -293,7 +294,7 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// A whole number, also with one of the prefixes `0x`, `0o`, `0b` and `0`.
+/// Parses an integer, optionally with one of the prefixes `0x`, `0o`, `0b` and `0`.
 pub fn parse_integer(text: &str) -> Option<i64> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -379,7 +380,7 @@ mod tests {
         assert!(matches!(refused, Err(Stop::Error(why)) if why.contains("\\xff")));
         let flags = Flags::parse(command, [bytes(b"\xff")]).unwrap();
         assert_eq!(flags.arguments(), [bytes(b"\xff")]);
-        // Paths, scripts, names and tags are what the system takes: bytes.
+        // Paths, scripts, names and tags are bytes, as in the system's own interfaces.
         let command = table::command("agent").unwrap();
         let line = [
             b"-tag=a=\xff".as_slice(),

@@ -1,4 +1,4 @@
-//! What a command and a flag are; the table of them is above.
+//! Types for commands and flags; the parent module has the table of them.
 
 pub mod flags;
 
@@ -8,111 +8,110 @@ use std::process::ExitCode;
 use super::failure::{Failure, Outcome};
 use flags::Flags;
 
-/// What follows a flag.
+/// Type of a flag's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing, or `=true`/`=false`.
+    /// No value, or `=true`/`=false`.
     Switch,
-    /// Any text; of several the last one counts.
+    /// UTF-8 text; the last one given counts.
     Text,
-    /// Any text; several are collected.
+    /// UTF-8 text; the values of repeated flags are collected.
     List,
-    /// The same as [`Kind::Text`] for a path, a script, a payload, a name or a tag: any bytes, as the system
-    /// has them. All others are UTF-8.
+    /// Arbitrary bytes, for paths, scripts, payloads, names and tags; the last one given counts.
     Bytes,
-    /// The same as [`Kind::List`] for such values.
+    /// Arbitrary bytes; the values of repeated flags are collected.
     ByteList,
-    /// A whole number, checked when the flag is parsed.
+    /// An integer, checked during parsing.
     Integer,
-    /// A duration, checked when the flag is parsed.
+    /// A duration, checked during parsing.
     Duration,
-    /// A duration, checked by the command: the reference reads it as text and complains later.
+    /// A duration, checked by the command: the reference parses it as text and reports errors later.
     LateDuration,
 }
 
 impl Kind {
-    /// Whether the flag may stand alone.
+    /// Returns whether the flag needs no value.
     pub const fn is_switch(self) -> bool {
         matches!(self, Kind::Switch)
     }
-    /// Whether several of it add up.
+    /// Returns whether repeated flags are collected.
     pub const fn is_repeatable(self) -> bool {
         matches!(self, Kind::List | Kind::ByteList)
     }
-    /// Whether the value may be any bytes.
+    /// Returns whether the value may be arbitrary bytes.
     pub const fn takes_bytes(self) -> bool {
         matches!(self, Kind::Bytes | Kind::ByteList)
     }
 }
 
-/// One flag.
+/// A flag.
 #[derive(Debug)]
 pub struct Flag {
     /// Its name, without dashes.
     pub name: &'static str,
-    /// What follows it.
+    /// Type of its value.
     pub kind: Kind,
-    /// What its value is called in the help; empty for a switch.
+    /// Placeholder of its value in the help; empty for a switch.
     pub value: &'static str,
-    /// The effective value when it is not given; empty if there is none.
+    /// Effective value if the flag is not given; empty if there is none.
     pub default: &'static str,
-    /// What it does, in one or more sentences.
+    /// Description in one or more sentences.
     pub help: &'static str,
-    /// The reference's command has no such flag, and errors go where they do with our own commands.
+    /// Whether the reference's command lacks the flag. With such a flag, errors go to stderr.
     pub own: bool,
 }
 
-/// One command.
+/// A command.
 #[derive(Debug)]
 pub struct Command {
     /// Its name.
     pub name: &'static str,
-    /// Its positional arguments, as in a usage line.
+    /// Positional arguments, as in a usage line.
     pub arguments: &'static str,
     /// One line for the list of commands.
     pub summary: &'static str,
-    /// More about it.
+    /// Detailed description.
     pub description: &'static str,
     /// Its flags.
     pub flags: &'static [Flag],
-    /// Whether it talks to an agent and so has `-rpc-addr` and `-rpc-auth` too.
+    /// Whether it calls an agent and so has `-rpc-addr` and `-rpc-auth`.
     pub calls_agent: bool,
-    /// The reference has no such command.
+    /// Whether the reference lacks the command.
     pub own: bool,
-    /// What it does.
+    /// Function that runs it.
     pub run: Run,
 }
 
-/// What a command does once its line is read.
+/// Function that runs a command after its line is parsed.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
-    /// Prints to a stream, in one of the usual formats.
+    /// Prints text or JSON to a stream; the format was checked.
     Print(fn(&Flags, &mut dyn Write) -> Outcome),
-    /// Prints likewise; looks at the format itself and has an exit status to tell.
+    /// Prints likewise, but checks the format itself and returns an exit status.
     Status(fn(&Flags, &mut dyn Write) -> Result<u8, Failure>),
-    /// Does without the rest of the command line.
+    /// Takes care of output and errors itself.
     Alone(fn(&Flags) -> ExitCode),
 }
 
 impl Command {
-    /// Whether a line is one that the reference would not take. Then errors go to stderr; all others go
-    /// to stdout as there, where scripts look for them.
+    /// Returns whether the reference would refuse the line. Then errors go to stderr; all others go to stdout
+    /// as in the reference, where scripts look for them.
     pub fn is_beyond_reference(&self, flags: &Flags) -> bool {
         let mut own_flags = self.all_flags().filter(|flag| flag.own);
         self.own || own_flags.any(|flag| flags.is_given(flag.name))
     }
-    /// All flags of the command, the common ones last.
+    /// Returns all flags of the command, common ones last.
     pub fn all_flags(&self) -> impl Iterator<Item = &'static Flag> + use<> {
         let common: &'static [Flag] = if self.calls_agent { RPC_FLAGS } else { &[] };
         self.flags.iter().chain(common)
     }
-    /// The flag of that name.
+    /// Returns the flag with that name.
     pub fn flag(&self, name: &str) -> Option<&'static Flag> {
         self.all_flags().find(|flag| flag.name == name)
     }
 }
 
-/// A flag that the reference has, too.
+/// Defines a flag that the reference has, too.
 pub(super) const fn flag(
     name: &'static str,
     kind: Kind,
@@ -130,12 +129,12 @@ pub(super) const fn flag(
     }
 }
 
-/// A flag that the reference does not have.
+/// Marks a flag as one that the reference lacks.
 pub(super) const fn own(flag: Flag) -> Flag {
     Flag { own: true, ..flag }
 }
 
-/// Flags of every command that calls an agent.
+/// Flags of all commands that call an agent.
 pub const RPC_FLAGS: &[Flag] = &[
     flag(
         "rpc-addr",

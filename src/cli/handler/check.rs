@@ -1,4 +1,4 @@
-//! `handler check`: what an agent would make of files in directories of handlers.
+//! `handler check`: shows how an agent would treat the files in handler directories.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -16,12 +16,12 @@ use crate::os::error::shown;
 use crate::time::Instant;
 use crate::wire::name::Escaped;
 
-/// Where packages put handlers.
+/// Handler directory of packages.
 const DIRECTORY: &str = "/etc/cottar/handlers.d";
-/// Something is wrong with one of them.
+/// Exit status if a file is refused or undeclared.
 const WRONG: u8 = 1;
 
-/// Prints what would run when, and what would not and why.
+/// Prints which files would run for which events, and why others would not.
 pub(in crate::cli) fn check(flags: &Flags, out: &mut dyn Write) -> Result<u8, Failure> {
     let show = match format(flags) {
         "json" => json,
@@ -58,7 +58,7 @@ pub(in crate::cli) fn check(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fa
     })
 }
 
-/// In a word, and for which events or why not.
+/// Returns the verdict in a word, and the events or the reason.
 fn told(verdict: &Verdict) -> (&'static str, String) {
     match verdict {
         Verdict::Handler(settings) => ("runs", Escaped(&settings.filter()).to_string()),

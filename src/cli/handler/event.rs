@@ -1,4 +1,4 @@
-//! The event that the line of `handler test` or `handler run` makes up.
+//! Parses the synthetic event of `handler test` and `handler run`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -12,10 +12,10 @@ use crate::os::error::os_error;
 use crate::rpc::request::MadeUp;
 use crate::wire::name::Escaped;
 
-/// Far more than any agent lets through.
+/// Size limit of a payload that is read from a file; far more than any agent accepts.
 const PAYLOAD_BYTES_MAX: u64 = 1 << 20;
 
-/// The handler, and what the line says of the event.
+/// Returns the handler, and the event described by the arguments and flags.
 pub(super) fn handler_and_event(flags: &Flags) -> Result<(&OsString, MadeUp), Failure> {
     let (handler, words) = match flags.arguments() {
         [handler, words @ ..] if !words.is_empty() => (handler, words),

@@ -56,7 +56,7 @@ fn table(entries: &[QueueEntry], more: u64) -> String {
     text
 }
 
-/// The event, and whom it is about.
+/// Returns the event's type and name, and its members.
 fn event(entry: &QueueEntry) -> String {
     let mut text = Escaped(&entry.event).to_string();
     for (index, name) in entry.members.iter().enumerate() {
@@ -72,7 +72,7 @@ fn event(entry: &QueueEntry) -> String {
     text
 }
 
-/// Two units at most, as people say it.
+/// Formats an age in at most two units.
 fn age(micros: u64) -> String {
     let seconds = micros / 1_000_000;
     match seconds {
@@ -100,7 +100,7 @@ fn json(entries: &[QueueEntry], more: u64) -> String {
     Json::object(vec![("entries", entries), ("more", number(more))]).indented()
 }
 
-/// The one argument; none if it may be left out.
+/// Returns the only argument, if it is given.
 fn argument(flags: &Flags) -> Result<Option<&OsString>, Failure> {
     match flags.arguments() {
         [] => Ok(None),
@@ -109,8 +109,9 @@ fn argument(flags: &Flags) -> Result<Option<&OsString>, Failure> {
     }
 }
 
-/// The one argument; empty for all if it is left out. `if_empty` is said of one that is empty: a variable that
-/// is not set, perhaps, which the agent would take for all.
+/// Returns the only argument; an empty name, which stands for all, if it is left out. Refuses an empty
+/// argument with the message `if_empty`: it may come from an unset variable, and the agent would take it for
+/// all.
 pub(super) fn one_or_all(flags: &Flags, if_empty: &str) -> Result<Vec<u8>, Failure> {
     match argument(flags)? {
         None => Ok(Vec::new()),

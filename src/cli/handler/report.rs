@@ -1,4 +1,4 @@
-//! What `handler test` shows, and `handler run` of it.
+//! Output of `handler test`, parts of which `handler run` uses.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -14,19 +14,19 @@ use crate::json::Json;
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
-/// How it is shown.
+/// Style of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
-    /// As it comes.
+    /// Text, as each part becomes known.
     Text,
-    /// All at the end.
+    /// One JSON object at the end.
     Json,
-    /// The handler's output; whatever else there is to know goes to stderr.
+    /// The handler's output only; all other information goes to stderr.
     Quiet,
 }
 
 impl Style {
-    /// As the flags want it.
+    /// Returns the style that the flags ask for.
     pub(super) fn of(flags: &Flags) -> Result<Self, Failure> {
         match format(flags) {
             _ if flags.flag("quiet") => Ok(Style::Quiet),
@@ -37,19 +37,19 @@ impl Style {
     }
 }
 
-/// What an agent goes by.
+/// Limits that an agent would apply.
 #[derive(Debug)]
 pub(super) struct Limits {
     pub(super) time: Option<Duration>,
     pub(super) grace: Duration,
-    /// Of an answer as a message.
+    /// Limit for the encoded answer.
     pub(super) answer_bytes: usize,
 }
 
-/// Bytes of an answer as a message, or why it is not sent.
+/// Size of the encoded answer, or why it would not be sent.
 pub(super) type Verdict = Result<usize, String>;
 
-/// The report about all runs for one event.
+/// Report about all runs for one event.
 #[derive(Debug)]
 pub(super) struct Report {
     style: Style,
@@ -70,7 +70,7 @@ impl Report {
         }
     }
 
-    /// A run begins.
+    /// Prints the environment and input of a run that begins.
     pub(super) fn given(&self, invocation: &Invocation, out: &mut dyn Write) -> io::Result<()> {
         if self.style != Style::Text {
             return Ok(());
@@ -110,7 +110,7 @@ impl Report {
         out.flush()
     }
 
-    /// A run is over.
+    /// Prints or collects the outcome of a run.
     pub(super) fn came(
         &mut self,
         invocation: &Invocation,
@@ -132,7 +132,7 @@ impl Report {
         }
     }
 
-    /// All runs are over.
+    /// Prints the JSON object after all runs.
     pub(super) fn end(self, out: &mut dyn Write) -> io::Result<()> {
         if self.style != Style::Json {
             return Ok(());
@@ -161,8 +161,8 @@ impl Report {
     }
 }
 
-/// Shows the last bytes of what a handler wrote, how much that was, how it ended, and, for those who see no
-/// more than the output, why that is no answer. Shows nothing for JSON.
+/// Prints the kept output of a handler, its complete size and its end; in quiet style also why there is no
+/// answer. Prints nothing in JSON style.
 pub(super) fn show(
     style: Style,
     (output, bytes): (&[u8], u64),
@@ -184,7 +184,7 @@ pub(super) fn show(
                 let bytes = Count(bytes, "byte");
                 let _ = writeln!(text, "The last {} of {bytes}", output.len());
             }
-            // The command ends with that, too.
+            // The command's exit status says the same.
             if !end.starts_with("exit status ") {
                 let _ = writeln!(text, "{end}");
             }
@@ -225,7 +225,7 @@ fn nanos(time: Duration) -> Json {
     number(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// How a run ended and how long it took, if it began.
+/// Describes the end of a run, and its duration if it began.
 fn end(outcome: &Outcome) -> String {
     match &outcome.end {
         end @ End::NotStarted(_) => end.to_string(),
@@ -242,7 +242,7 @@ fn answer(outcome: &Outcome, verdict: Option<Verdict>) -> String {
     }
 }
 
-/// How many bytes there are or were, and what is left of them line by line. Tabs stand for themselves.
+/// Appends the size of a text and its last bytes, line by line. Tabs are not escaped.
 fn block(text: &mut String, bytes: &[u8], total: u64) {
     let _ = write!(text, " {}", Count(total, "byte"));
     if total > bytes.len() as u64 {

@@ -19,8 +19,8 @@ use crate::rpc::runs::RunEnd;
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
-/// Asks for the runs, waits for their ends unless the agent waits for this command, and returns the first exit
-/// status that is not 0.
+/// Requests `sync` runs and waits for their ends, unless the agent itself waits for this command. Returns the
+/// first exit status that is not 0.
 pub(in crate::cli) fn sync(flags: &Flags, out: &mut dyn Write) -> Result<u8, Failure> {
     let show = match format(flags) {
         "json" => json,
@@ -33,8 +33,8 @@ pub(in crate::cli) fn sync(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
     Ok(status(&runs))
 }
 
-/// Has the agent run a handler for the event that the line makes up, waits for the end unless the agent waits for
-/// this command, and returns the exit status.
+/// Requests a run of a handler for a synthetic event and waits for its end, unless the agent itself waits for
+/// this command. Returns the exit status.
 pub(in crate::cli) fn run(flags: &Flags, out: &mut dyn Write) -> Result<u8, Failure> {
     let (name, event) = handler_and_event(flags)?;
     let style = Style::of(flags)?;
@@ -70,7 +70,7 @@ fn ask(
         .ok_or_else(|| unsupported(flags.command().name))
 }
 
-/// The first exit status that is not 0.
+/// Returns the first exit status that is not 0, or 0.
 fn status(runs: &[RunEnd]) -> u8 {
     let mut statuses = runs.iter().map(|run| run.status);
     statuses.find(|status| *status != 0).unwrap_or_default()

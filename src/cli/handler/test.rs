@@ -1,4 +1,4 @@
-//! `handler test`: a handler is run for a made-up event, by what the agent runs it with.
+//! `handler test`: runs a handler for a synthetic event, with the agent's own code.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -28,10 +28,10 @@ use crate::wire::limits::META_BYTES_MAX;
 use crate::wire::name::Escaped;
 use crate::wire::serf::{QueryResponseMessage, TAGS_TOO_LONG};
 
-/// The reference's default.
+/// Limit for answers: the reference's default.
 const ANSWER_BYTES_MAX: usize = 1024;
 
-/// Runs the handler, says what it was given and what came of it, and returns the exit status.
+/// Runs the handler, prints its input and outcome, and returns the exit status.
 pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Failure> {
     let (handler, event) = handler_and_event(flags)?;
     let style = Style::of(flags)?;
@@ -92,8 +92,8 @@ pub(in crate::cli) fn test(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fai
     Ok(status)
 }
 
-/// The handler: of configuration files by its name; a file of a directory of handlers by its path; or text
-/// as behind `-event-handler`.
+/// Finds the handler: by name in configuration files, by path in a handler directory, or as text like that of
+/// `-event-handler`.
 fn settings(flags: &Flags, handler: &OsStr) -> Result<HandlerSettings, Failure> {
     use directory::Verdict::{Refused, Skipped, Undeclared};
     let paths = flags.byte_values("config-file").iter();
@@ -112,7 +112,7 @@ fn settings(flags: &Flags, handler: &OsStr) -> Result<HandlerSettings, Failure> 
     }
 }
 
-/// The handler of that name in configuration files.
+/// Returns the handler with that name in configuration files.
 fn entry(paths: Vec<PathBuf>, name: &OsStr) -> Result<HandlerSettings, Failure> {
     let sources = Sources {
         paths,
@@ -137,7 +137,7 @@ fn entry(paths: Vec<PathBuf>, name: &OsStr) -> Result<HandlerSettings, Failure> 
     }
 }
 
-/// Nothing is waited for, merged or repeated.
+/// Turns off holding, debouncing, merging and retries.
 fn at_once(handler: HandlerSettings) -> HandlerSettings {
     HandlerSettings {
         hold: Duration::ZERO,
@@ -148,7 +148,7 @@ fn at_once(handler: HandlerSettings) -> HandlerSettings {
     }
 }
 
-/// Why no agent would run the handler for the event.
+/// Returns why no agent would run the handler for the event; `None` if one would.
 fn obstacle(handler: &HandlerSettings, event: &Event) -> Option<&'static str> {
     let is_internal = matches!(event, Event::Query(q) if q.name.starts_with(INTERNAL_PREFIX));
     if is_internal {
@@ -158,7 +158,7 @@ fn obstacle(handler: &HandlerSettings, event: &Event) -> Option<&'static str> {
     (!wanted).then_some("the filter of the handler does not let this event through")
 }
 
-/// The node that the handler runs on.
+/// Returns name and tags of the node that the handler is run as.
 fn node(flags: &Flags) -> Result<(NodeName, Tags), Failure> {
     let name = flags.byte_value("node").unwrap_or_default();
     let name = node_name(name, &sys::host_name()).map_err(Failure::Message)?;
@@ -175,7 +175,7 @@ fn node(flags: &Flags) -> Result<(NodeName, Tags), Failure> {
     Ok((name, tags))
 }
 
-/// Limits of the handler, else those of the line.
+/// Returns the limits: the handler's own, or else those of the flags.
 fn limits(flags: &Flags, handler: &HandlerSettings) -> Result<Limits, Failure> {
     let duration = |name| flags.duration(name).map_err(Failure::Message);
     let answer_bytes = flags.integer("query-response-size-limit");
@@ -199,7 +199,8 @@ fn limits(flags: &Flags, handler: &HandlerSettings) -> Result<Limits, Failure> {
     })
 }
 
-/// What an agent with nothing else to do would make of an answer that is in time.
+/// Returns the size of the encoded answer, or why an agent would not send it. Assumes that the answer is in
+/// time.
 fn judge(name: &NodeName, answer: Answer, limit: usize) -> Verdict {
     let (ltime, id, payload) = match answer.command {
         Command::Respond { ltime, id, payload } => (ltime, id, payload),
@@ -215,7 +216,7 @@ fn judge(name: &NodeName, answer: Answer, limit: usize) -> Verdict {
     encode_response(&reply, limit).map(|encoded| encoded.len())
 }
 
-/// The end of a run that this command has cut short, in the same way as for a time limit.
+/// Returns the end of a run that a signal to this command has cut short.
 fn stopped(signal: &str) -> End {
     End::Failed(format!("stopped by signal: {signal}"))
 }

@@ -1,4 +1,4 @@
-//! `monitor -event`: events alone, a line each, for shell scripts.
+//! `monitor -event`: prints events only, one per line, for shell scripts.
 
 use std::io::{self, Write};
 
@@ -65,7 +65,7 @@ pub(super) fn events(flags: &Flags, out: &mut dyn Write) -> Outcome {
     }
 }
 
-/// All that is asked for, as one list.
+/// Joins all `-event` flags to one filter list.
 fn filter(flags: &Flags) -> Result<Vec<u8>, Failure> {
     let list = flags.byte_values("event").join(&b',');
     for token in list.split(|byte| *byte == b',') {
@@ -78,8 +78,8 @@ fn filter(flags: &Flags) -> Result<Vec<u8>, Failure> {
     Ok(list)
 }
 
-/// Has the events sent, and says on stderr that they are. An agent that does not know our own command
-/// hangs up on it, so that the other one takes a second connection.
+/// Subscribes to the events and reports that on stderr. An agent without our own command closes the
+/// connection, so the fallback uses a second one.
 fn subscribe(
     flags: &Flags,
     deadline: Option<Deadline>,
@@ -109,8 +109,8 @@ fn subscribe(
     Ok(client)
 }
 
-/// A line for each member, or one. Fields that may be empty are at the end, so that a shell that takes
-/// several tabs for one reads the others right.
+/// Returns one line per member, or one line. Fields that may be empty come last, so that shells that merge
+/// adjacent tabs read the others correctly.
 fn lines(event: &EventRecord) -> String {
     let line = |cells: Vec<Vec<u8>>| {
         let cells = cells.iter().map(|cell| format!("\t{}", Escaped(cell)));
@@ -129,7 +129,7 @@ fn lines(event: &EventRecord) -> String {
     members.iter().map(|member| line(of(member))).collect()
 }
 
-/// As handlers with `input=json` get it.
+/// Returns the event as handlers with `input=json` get it.
 fn json(event: &EventRecord) -> Json {
     let more = event.more.as_ref();
     EventObject {

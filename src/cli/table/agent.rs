@@ -1,4 +1,4 @@
-//! The flags of `agent` (agent spec 4.2).
+//! Flags of `agent` (agent spec 4.2).
 
 use super::REPLAY;
 use crate::cli::command::{Flag, Kind, flag};

@@ -1,4 +1,4 @@
-//! The flags of `handler run` and `handler test`.
+//! Flags of `handler run` and `handler test`.
 
 use super::FORMAT;
 use crate::cli::command::{Flag, Kind, flag};

@@ -1,4 +1,4 @@
-//! The flags of the commands that scripts ask (agent spec 3.2, 3.4, 3.9).
+//! Flags of commands for use in scripts (agent spec 3.2, 3.4, 3.9).
 
 use super::{FORMAT, KNOWN_FORMAT};
 use crate::cli::command::{Flag, Kind, flag, own};
