@@ -1,8 +1,8 @@
 //! The agent: sockets, processes and files around the core, driven by one loop.
 //!
-//! `run` holds the [`Agent`] and the turn of its loop. Everything else is a part that the loop drives by
-//! readiness, signals and deadlines, and that never waits by itself. Parts that a build leaves out have
-//! stand-ins in the folders `absent`, so that the loop is the same in all builds.
+//! `run` has the [`Agent`] and its event loop. All other modules are parts that the loop drives by readiness,
+//! signals and deadlines, and that never block. Parts that a build leaves out have stand-ins in folders named
+//! `absent`, so that the loop is the same in all builds.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What the machine says of addresses and interfaces in settings: names are looked up, interfaces found.
+//! Resolves host names and interfaces in address settings.
 
 use std::net::SocketAddr;
 
@@ -6,29 +6,29 @@ use super::{FixedConfig, Settings};
 use crate::agent::net::addr;
 use crate::os::sys;
 
-/// The addresses of the gossip port.
+/// Resolved addresses of the gossip port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// Where gossip is received; port 0 for any.
+    /// Address to listen on; port 0 lets the system choose.
     pub bind: SocketAddr,
-    /// What others are told instead, if anything; port 0 for that of `bind`.
+    /// Address that other members get instead, if any; port 0 means that of `bind`.
     pub advertise: Option<SocketAddr>,
 }
 
 impl Addresses {
-    /// Looks up names and interfaces, and waits for that: only before the agent runs.
+    /// Resolves names and interfaces. Blocks, so it must be called before the agent's loop runs.
     ///
     /// # Errors
-    /// What to print.
+    /// If a name or interface cannot be resolved; returns the text to print.
     pub fn resolve(config: &FixedConfig, notices: &mut Vec<String>) -> Result<Self, String> {
         let (bind, advertise) = (&config.bind, &config.advertise);
         Addresses::find(bind, advertise, &config.interface, notices)
     }
 
-    /// The same for settings that need not be good otherwise.
+    /// Resolves like [`Self::resolve`], for settings that may have other errors.
     ///
     /// # Errors
-    /// What to print.
+    /// If a name or interface cannot be resolved; returns the text to print.
     pub fn resolve_settings(
         settings: &Settings,
         notices: &mut Vec<String>,
@@ -53,7 +53,7 @@ impl Addresses {
             text => {
                 let addr = addr::resolve(text, addr::DEFAULT_PORT)
                     .map_err(|why| format!("Invalid advertise address: {why}"))?;
-                // The zone is this host's own affair.
+                // A zone has a meaning only on this host.
                 Some(addr::without_zone(addr, addr::zone_of(addr)))
             }
         };
@@ -97,10 +97,10 @@ impl Addresses {
 }
 
 impl FixedConfig {
-    /// Checks that the interface for mDNS exists, if one is named for that alone.
+    /// Checks that the interface exists that is configured only for mDNS, if there is one.
     ///
     /// # Errors
-    /// What to print.
+    /// If it does not exist; returns the text to print.
     pub fn check_mdns_interface(&self) -> Result<(), String> {
         #[cfg(feature = "mdns")]
         if self.discover.is_some() {

@@ -1,5 +1,5 @@
-//! From settings as written to settings that are checked. Pure: what the machine says of addresses and
-//! interfaces is asked afterwards, in [`super::addresses`].
+//! Turns settings as written into checked settings. Pure: addresses and interfaces are resolved afterwards,
+//! in [`super::addresses`].
 
 use std::path::PathBuf;
 
@@ -23,18 +23,18 @@ use crate::swim::Network;
 use crate::time::Duration;
 use crate::wire::{Label, NodeName};
 
-/// The least time between attempts to join, and the least broadcast timeout (agent spec 4.2).
+/// Minimum for `retry_interval` and `broadcast_timeout` (agent spec 4.2).
 const DURATION_MIN: Duration = Duration::from_secs(1);
-/// The least limit for a journal: one event of the largest size must have room.
+/// Minimum size limit of a journal: it must hold an event of the largest size.
 const JOURNAL_BYTES_MIN: i64 = 64 << 10;
-/// Where RPC is served if nobody says where.
+/// Default RPC address.
 const RPC_ADDR: &str = "127.0.0.1:7373";
 
 impl AgentConfig {
-    /// Checks settings. `host_name` names the node if they do not.
+    /// Checks settings. `host_name` is the default name of the node.
     ///
     /// # Errors
-    /// What to print, and the notices to be printed before it.
+    /// If a setting is invalid; returns the text to print and the notices to print before it.
     pub fn check(settings: &Settings, host_name: &[u8]) -> Result<Self, Refused> {
         let mut findings = Findings::default();
         let config = Self::check_all(settings, host_name, &mut findings);
@@ -48,12 +48,12 @@ impl AgentConfig {
         }
     }
 
-    /// What a running agent takes of settings that it was told to read. They are refused for faults, too,
-    /// that only the next start would meet, but for those of addresses, since a name among them may have to
-    /// be looked up, and of the log level, which is no reason to refuse the rest: it comes by itself.
+    /// Checks settings on a reload and returns those that the running agent applies. A reload is also refused
+    /// for errors in settings that only the next start would use, except for addresses, which may need a name
+    /// lookup, and the log level, which is applied separately.
     ///
     /// # Errors
-    /// The reason, as a start would give it.
+    /// If a setting is invalid; returns the text that a start would print.
     pub fn check_reload(settings: &Settings, host_name: &[u8]) -> Result<LiveConfig, String> {
         let without_level = Settings {
             log_level: String::new(),
@@ -64,7 +64,7 @@ impl AgentConfig {
         Ok(config.live)
     }
 
-    /// The same as [`Self::check`], with all errors instead of the first one; `None` if there are any.
+    /// Checks like [`Self::check`], but collects all errors; returns `None` if there are any.
     pub fn check_all(
         settings: &Settings,
         host_name: &[u8],
@@ -80,7 +80,7 @@ impl AgentConfig {
     }
 }
 
-/// The values of settings that need not be good, or about which there may be something to say.
+/// Values of settings that may be invalid or cause a warning.
 struct Values {
     node: NodeName,
     event_handlers: Vec<HandlerSettings>,
@@ -226,7 +226,7 @@ impl Values {
     }
 }
 
-/// The handlers, or, if one of them is wrong, none.
+/// Returns the handlers; none if any of them is invalid.
 fn check_handlers(settings: &Settings, findings: &mut Findings) -> Vec<HandlerSettings> {
     let entries = &settings.event_handlers;
     let before = findings.errors.len();
@@ -239,7 +239,8 @@ fn check_handlers(settings: &Settings, findings: &mut Findings) -> Vec<HandlerSe
     findings.keep(parse_handlers(entries)).unwrap_or_default()
 }
 
-/// Where RPC is served. By TCP anybody on the host may connect, whatever the rights of the socket beside it.
+/// Returns the RPC addresses. Warns of a TCP address without `rpc_auth` beside a Unix socket: by TCP, all
+/// users of this host can connect, whatever the socket's permissions are.
 fn rpc_addrs(settings: &Settings, findings: &mut Findings) -> Vec<String> {
     let addrs = settings.rpc_addr.clone();
     if addrs.is_empty() {
@@ -273,7 +274,7 @@ fn at_least_a_second(value: Duration, name: &str, findings: &mut Findings) -> Du
     value.max(DURATION_MIN)
 }
 
-/// What needs a snapshot, and the size of the journal.
+/// Checks the settings that require a snapshot, and the journal's size limit.
 fn check_snapshot(settings: &Settings, findings: &mut Findings) {
     let is_missing = settings.snapshot_path.is_empty();
     if is_missing && settings.rejoin_after_leave.unwrap_or(false) {
@@ -290,7 +291,7 @@ fn check_snapshot(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// An empty text says nothing.
+/// Returns the text, or `None` if it is empty, which means "not set".
 fn said(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }

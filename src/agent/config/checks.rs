@@ -1,4 +1,4 @@
-//! What single settings may say. Pure, as [`super::check`].
+//! Checks of single settings. Pure, like [`super::check`].
 
 use log::LevelFilter;
 
@@ -8,10 +8,10 @@ use crate::swim::Network;
 use crate::wire::limits::LABEL_BYTES_MAX;
 use crate::wire::{Label, NodeName};
 
-/// The name of the node: this text or, if it is empty, the name of the host.
+/// Returns the node's name: this text or, if it is empty, the host name.
 ///
 /// # Errors
-/// What to print.
+/// If the name is invalid; returns the text to print.
 pub fn node_name(text: &[u8], host_name: &[u8]) -> Result<NodeName, String> {
     let name = if text.is_empty() { host_name } else { text };
     NodeName::new(name).map_err(|_| {
@@ -20,13 +20,13 @@ pub fn node_name(text: &[u8], host_name: &[u8]) -> Result<NodeName, String> {
     })
 }
 
-/// Permissions of RPC's socket if nobody says which: its owner and its group may connect.
+/// Default permissions of RPC's socket: its owner and its group may connect.
 const SOCKET_MODE: u32 = 0o660;
 
-/// Longest name that passes `validate_node_names`, in bytes (R10).
+/// Longest name that `validate_node_names` accepts, in bytes (R10).
 const PLAIN_NAME_BYTES_MAX: usize = 128;
 
-/// Whether a name has letters, digits, dashes and dots only.
+/// Checks that a name has only letters, digits, dashes and dots, and at most [`PLAIN_NAME_BYTES_MAX`] bytes.
 pub(super) fn check_name(name: &NodeName) -> Result<(), String> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     if name.as_bytes().len() > PLAIN_NAME_BYTES_MAX {
@@ -58,10 +58,10 @@ pub(super) fn check_mdns(settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads a label of gossip.
+/// Parses a gossip label.
 ///
 /// # Errors
-/// What to print.
+/// If it is too long; returns the text to print.
 pub(super) fn check_label(text: &[u8]) -> Result<Label, String> {
     Label::new(text).map_err(|_| {
         let (bytes, most) = (text.len(), LABEL_BYTES_MAX);
@@ -69,10 +69,10 @@ pub(super) fn check_label(text: &[u8]) -> Result<Label, String> {
     })
 }
 
-/// Reads the permissions of a socket; empty text stands for the default.
+/// Parses the permissions of a socket; an empty text means the default.
 ///
 /// # Errors
-/// What to print.
+/// If it is not an octal number up to 777; returns the text to print.
 pub(super) fn check_mode(text: &str) -> Result<u32, String> {
     if text.is_empty() {
         return Ok(SOCKET_MODE);
@@ -84,10 +84,10 @@ pub(super) fn check_mode(text: &str) -> Result<u32, String> {
     })
 }
 
-/// Reads a network of `-allow`.
+/// Parses a network of `-allow`.
 ///
 /// # Errors
-/// What to print.
+/// If it is not an address with a prefix length; returns the text to print.
 pub(super) fn parse_network(text: &str) -> Result<Network, String> {
     Network::parse(text).ok_or_else(|| {
         format!(
@@ -96,10 +96,10 @@ pub(super) fn parse_network(text: &str) -> Result<Network, String> {
     })
 }
 
-/// Reads a log level; an empty one is the default.
+/// Parses a log level; an empty text means the default.
 ///
 /// # Errors
-/// What to print.
+/// If it is unknown; returns the text to print.
 pub fn check_level(text: &str) -> Result<LevelFilter, String> {
     if text.is_empty() {
         return Ok(LevelFilter::Info);

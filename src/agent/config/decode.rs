@@ -1,4 +1,4 @@
-//! One configuration file's text (agent spec 4.2, 4.3).
+//! Parses the text of a configuration file (agent spec 4.2, 4.3).
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use super::settings::{KEYS, Key, Settings, Slot, check_number, parse_time};
 use crate::agent::files::without_mark;
 use crate::ordered::sort_by;
 
-/// Why a file cannot be used, in the reference's words where it has any.
+/// Why a file cannot be used; the text is the reference's if it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// It is no JSON.
+    /// Not valid JSON.
     Syntax(String),
-    /// It is JSON, but of another type than an object; the type.
+    /// A JSON value of this type instead of an object.
     NoObject(&'static str),
-    /// Keys that nobody knows, and values of the wrong type; a line each.
+    /// Unknown keys and values of the wrong type, one line each.
     Keys(Vec<String>),
-    /// A time that cannot be read: why, and the key.
+    /// An invalid duration: the reason, and the key.
     Time(String, &'static str),
 }
 
@@ -38,11 +38,11 @@ impl fmt::Display for DecodeError {
     }
 }
 
-/// Reads a file's text: JSON, and comments from `//` or `#` to the end of a line. The flag tells whether anything but blanks follows the first JSON value; that is
-/// ignored.
+/// Parses a file: JSON with comments from `//` or `#` to the end of a line. The returned flag tells whether
+/// there is trailing data after the first JSON value, which is ignored.
 ///
 /// # Errors
-/// See [`DecodeError`].
+/// If the text is not a JSON object, or has unknown keys or invalid values; see [`DecodeError`].
 pub fn decode(text: &[u8]) -> Result<(Settings, bool), DecodeError> {
     let text = without_mark(text).map_err(DecodeError::Syntax)?;
     let text = &without_comments(text)[..];
@@ -65,8 +65,8 @@ pub fn decode(text: &[u8]) -> Result<(Settings, bool), DecodeError> {
     Ok((settings, followed))
 }
 
-/// Blanks in the place of what stands behind `//` and `#` outside of strings, up to the end of the line: lines
-/// and columns in errors stay right.
+/// Replaces comments (from `//` or `#` outside of strings to the end of the line) with blanks, so that lines
+/// and columns in errors stay correct.
 fn without_comments(text: &[u8]) -> Vec<u8> {
     let mut text = text.to_vec();
     let (mut is_string, mut is_comment, mut at) = (false, false, 0);
@@ -74,7 +74,7 @@ fn without_comments(text: &[u8]) -> Vec<u8> {
         match byte {
             b'\n' => is_comment = false,
             b'"' if !is_comment => is_string = !is_string,
-            // Whatever it is, it ends no string.
+            // The escaped character cannot end the string.
             b'\\' if is_string => at += 1,
             b'#' if !is_string => is_comment = true,
             b'/' if !is_string && text.get(at + 1) == Some(&b'/') => is_comment = true,
@@ -115,14 +115,14 @@ fn decode_entries(entries: Map<String, Value>) -> Result<Settings, DecodeError> 
 #[derive(Default)]
 struct Reading {
     settings: Settings,
-    /// Unknown keys, sorted as all entries come, by the object that they stand in.
+    /// Unknown keys with the name of their object, in the order of all entries.
     unknown: Vec<(String, Vec<String>)>,
     complaints: Vec<String>,
     bad_time: Option<(String, &'static str)>,
 }
 
 impl Reading {
-    /// The entries of an object; `prefix` names it, with a dot behind.
+    /// Reads the entries of an object; `prefix` is its name with a trailing dot, or empty.
     fn object(&mut self, prefix: &str, entries: Map<String, Value>) {
         let mut unknown = Vec::new();
         for (name, value) in entries {
@@ -155,7 +155,7 @@ impl Reading {
     fn value(&mut self, key: &'static Key, value: Value) {
         let complaints = &mut self.complaints;
         match (key.slot(&mut self.settings), value) {
-            // As good as not there.
+            // Treated as not set.
             (_, Value::Null) | (Slot::Ignored, _) => {}
             (Slot::Text(text), Value::String(value)) => *text = value,
             (Slot::Bytes(bytes), Value::String(value)) => *bytes = value.into_bytes(),
@@ -222,7 +222,7 @@ impl Reading {
     }
 }
 
-/// The texts of a list.
+/// Returns the texts of a list; reports elements of other types.
 fn texts<'a>(
     key: &'a Key,
     values: Vec<Value>,
@@ -235,7 +235,7 @@ fn texts<'a>(
     })
 }
 
-/// A handler: an object, or a text.
+/// Reads a handler: an object or a text.
 fn handler(
     key: &Key,
     at: usize,
@@ -251,7 +251,7 @@ fn handler(
     Some(HandlerEntry::in_file(name, text))
 }
 
-/// A text in a list or a map; null counts as an empty one.
+/// Reads a text in a list or a map; null counts as empty.
 fn element(
     value: Value,
     name: impl Fn() -> String,
@@ -279,7 +279,7 @@ fn wrong_type(name: &str, expected: &str, value: &Value) -> String {
     )
 }
 
-/// What the reference calls a value's type.
+/// Returns the reference's name for a value's type.
 const fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "nil",
@@ -291,7 +291,7 @@ const fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// A value in the reference's notation.
+/// Formats a value in the reference's notation.
 fn show(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
@@ -309,7 +309,7 @@ fn show(value: &Value) -> String {
     }
 }
 
-/// Without its fraction; what does not fit is the nearest that does.
+/// Drops the fraction; numbers out of range saturate.
 #[allow(clippy::cast_possible_truncation)]
 fn whole(number: &serde_json::Number) -> i64 {
     let fraction = || number.as_f64().unwrap_or(0.0) as i64;

@@ -1,22 +1,23 @@
-//! Parts that a build may leave out, and what is said to somebody who asks for one that is not there.
+//! Optional parts of a build, and errors for settings that need a missing one.
 
 use super::settings::{KEYS, Settings};
 
-/// A part that is there or not: a Cargo feature.
+/// An optional part: a Cargo feature.
 #[derive(Debug)]
 pub struct Feature {
-    /// Its name, which is the Cargo feature's.
+    /// Its name, that of the Cargo feature.
     pub name: &'static str,
-    /// What it is.
+    /// Description for messages.
     pub what: &'static str,
     /// Whether this build has it.
     pub present: bool,
-    /// The first of its keys that asks for it. What is only set aside for it (an interface, a facility,
-    /// a switch that is off) asks for nothing: files that do without the part serve builds without it.
+    /// Returns the first key that requires the part. Keys that only prepare for it (an interface, a facility,
+    /// a switch that is off) do not require it, so that configurations that do not use the part work with all
+    /// builds.
     asked_by: fn(&Settings) -> Option<&'static str>,
 }
 
-/// All of them, sorted by name.
+/// All optional parts, sorted by name.
 pub const FEATURES: &[Feature] = &[
     Feature {
         name: "mdns",
@@ -42,18 +43,18 @@ pub const FEATURES: &[Feature] = &[
     },
 ];
 
-/// The part that this build lacks and that the flag of this name belongs to.
+/// Returns the part that the flag belongs to, if this build lacks it.
 pub fn missing_for_flag(flag: &str) -> Option<&'static Feature> {
     let key = KEYS.iter().find(|key| key.flag == flag)?;
     let mut missing = FEATURES.iter().filter(|feature| !feature.present);
     missing.find(|feature| feature.name == key.feature)
 }
 
-/// Refuses settings that ask for a part that this build lacks. The agent would start without it
-/// otherwise, and nobody would notice until it is missed.
+/// Refuses settings that require a part that this build lacks. Otherwise the agent would run without it, and
+/// nobody would notice.
 ///
 /// # Errors
-/// What to print.
+/// If a part is missing; returns the text to print.
 pub(in crate::agent) fn check(settings: &Settings) -> Result<(), String> {
     for feature in FEATURES.iter().filter(|feature| !feature.present) {
         let Some(asked) = (feature.asked_by)(settings) else {
@@ -76,7 +77,7 @@ pub(in crate::agent) fn check(settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
-/// The names of those that this build has, each after a blank, or ` none`.
+/// Returns the names of the parts in this build, each after a blank; ` none` if there are none.
 pub fn present() -> String {
     let mut text = String::new();
     for feature in FEATURES.iter().filter(|feature| feature.present) {

@@ -1,4 +1,4 @@
-//! Entries of `event_handlers`: strings as the reference has them, or objects.
+//! Entries of `event_handlers`: strings as in the reference, or objects.
 
 use serde_json::{Map, Value};
 
@@ -6,26 +6,26 @@ use crate::agent::process::program::check;
 use crate::handler::settings::name_all;
 use crate::handler::{HandlerSettings, InvalidSetting};
 
-/// A handler as it was configured.
+/// A configured handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlerEntry {
-    /// Where it stands, for messages; empty for a flag's.
+    /// Where it is configured, for messages; empty for a flag.
     pub place: String,
-    /// What it says.
+    /// Its definition.
     pub said: Said,
 }
 
-/// What an entry says.
+/// Definition of a handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// `[FILTER=]SCRIPT`, not looked at yet.
+    /// `[FILTER=]SCRIPT`, not parsed yet.
     Text(Vec<u8>),
-    /// An object.
+    /// Settings from an object.
     Settings(Box<HandlerSettings>),
 }
 
 impl HandlerEntry {
-    /// One that is given as a string on the command line.
+    /// Creates an entry for a string on the command line.
     pub fn text(text: &[u8]) -> Self {
         HandlerEntry {
             place: String::new(),
@@ -33,7 +33,7 @@ impl HandlerEntry {
         }
     }
 
-    /// One that is given as a string in a file.
+    /// Creates an entry for a string in a file.
     pub(super) fn in_file(place: String, text: String) -> Self {
         HandlerEntry {
             place,
@@ -41,10 +41,10 @@ impl HandlerEntry {
         }
     }
 
-    /// Reads the object that is entry number `at`.
+    /// Parses the object that is entry number `at`.
     ///
     /// # Errors
-    /// All that is wrong with it, a line each.
+    /// If a setting is invalid; returns a line for each.
     pub(super) fn object(at: usize, object: &Map<String, Value>) -> Result<Self, Vec<String>> {
         let place = match object.get("name").and_then(Value::as_str) {
             Some(name) => format!("event_handlers[{at}] ({})", name.escape_debug()),
@@ -61,10 +61,10 @@ impl HandlerEntry {
     }
 }
 
-/// Reads a list of handlers.
+/// Parses a list of handlers.
 ///
 /// # Errors
-/// What to print about the first bad one.
+/// If one is invalid or cannot run here; returns the text to print for the first of them.
 pub fn parse_handlers(list: &[HandlerEntry]) -> Result<Vec<HandlerSettings>, String> {
     let parse = |entry: &HandlerEntry| match &entry.said {
         Said::Text(text) => HandlerSettings::from_text(text).map_err(|error| error.to_string()),

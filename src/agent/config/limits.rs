@@ -1,10 +1,10 @@
-//! Settings that are the core's own numbers.
+//! Applies settings that override numbers of the core.
 
 use super::FixedConfig;
 use crate::serf;
 
 impl FixedConfig {
-    /// Numbers that a file may change; the core's own defaults hold otherwise.
+    /// Overrides the core's defaults with configured numbers.
     pub fn apply_limits(&self, core: &mut serf::Config) {
         fn set<T: Copy>(value: &mut T, said: Option<T>) {
             *value = said.unwrap_or(*value);

@@ -1,5 +1,5 @@
-//! Settings of the agent (agent spec 4.1, 4.2): layers of [`Settings`] are laid over each other and
-//! then checked, all before a socket is opened.
+//! Settings of the agent (agent spec 4.1, 4.2): several layers of [`Settings`] are merged and then checked,
+//! before any socket is opened.
 
 mod addresses;
 mod check;
@@ -30,11 +30,11 @@ use crate::swim::{self, Network};
 use crate::time::Duration;
 use crate::wire::{Label, NodeName};
 
-/// How long the end of the process waits for the handlers of the node's own member-leave, unless told
-/// otherwise; and for RPC clients to take their last reply. The event comes up to a second after the leave.
+/// Default time that the agent waits at its end for handlers of its own member-leave; also for RPC clients to
+/// take their last reply. The event comes up to a second after the leave.
 pub const HANDLER_LEAVE_WAIT: Duration = Duration::from_secs(2);
 
-/// A set of timings.
+/// A preset of the protocol's timings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Profile {
@@ -53,7 +53,7 @@ impl Profile {
         }
     }
 
-    /// Its name.
+    /// Returns the profile's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Profile::Lan => "lan",
@@ -62,7 +62,7 @@ impl Profile {
         }
     }
 
-    /// Its numbers.
+    /// Returns the profile's timings.
     pub const fn swim(self) -> swim::Config {
         match self {
             Profile::Lan => swim::Config::lan(),
@@ -72,143 +72,143 @@ impl Profile {
     }
 }
 
-/// Settings that are complete and checked.
+/// Complete, checked settings.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
-    /// What a reload may change.
+    /// Settings that a reload may change.
     pub live: LiveConfig,
-    /// What holds from the start to the end.
+    /// Settings that are fixed from start to end.
     pub fixed: FixedConfig,
-    /// Warnings, to be printed before the start.
+    /// Warnings to print before the start.
     pub notices: Vec<String>,
 }
 
-/// What a reload may change: the keys that [`settings::KEYS`] marks.
+/// Settings that a reload may change: the keys that [`settings::KEYS`] marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveConfig {
-    /// Its tags, the role among them.
+    /// Tags of the node, including the role.
     pub tags: Tags,
-    /// What the console shows.
+    /// Level of the log on the console.
     pub log_level: LevelFilter,
-    /// Handlers in the order of registration.
+    /// Handlers in order of registration.
     pub event_handlers: Vec<HandlerSettings>,
-    /// Directories of further handlers.
+    /// Handler directories.
     pub handler_dirs: Vec<Vec<u8>>,
-    /// Ends handlers that run longer.
+    /// Default time limit of a handler.
     pub handler_timeout: Option<Duration>,
-    /// How long output may stay open after a handler's end.
+    /// How long output may stay open after a handler's process has ended.
     pub handler_grace: Duration,
-    /// How long a leave waits for the handlers of the node's own member-leave.
+    /// How long a leave waits for the handlers of this node's own member-leave.
     pub handler_leave_wait: Duration,
-    /// Leave when TERM asks for the end.
+    /// Whether SIGTERM causes a graceful leave.
     pub leave_on_terminate: bool,
-    /// End without a leave on INT.
+    /// Whether SIGINT ends the agent without a leave.
     pub skip_leave_on_interrupt: bool,
 }
 
-/// What holds from the start to the end.
+/// Settings that are fixed from start to end.
 #[derive(Clone, Debug)]
 pub struct FixedConfig {
     /// Name of the node.
     pub node: NodeName,
-    /// Where gossip is received, as written; see [`Addresses`].
+    /// Address for gossip, as written; see [`Addresses`].
     pub bind: String,
-    /// What others are told instead, as written; empty for nothing.
+    /// Address that other members get instead, as written; empty for none.
     pub advertise: String,
-    /// The network interface whose address `bind` is to be, or has; empty for any.
+    /// Network interface for `bind`; empty for any.
     pub interface: String,
-    /// The only networks with which gossip is exchanged; empty for all.
+    /// Networks that gossip is restricted to; empty for no restriction.
     pub allowed_networks: Vec<Network>,
-    /// The label of all gossip that is sent.
+    /// Label of all gossip that this node sends.
     pub label: Label,
-    /// Further labels that gossip of others may have.
+    /// Further labels that received gossip may have.
     pub labels_accepted: Vec<Label>,
-    /// The gossip key, of any length still.
+    /// Gossip key; its length was not checked yet.
     pub encrypt_key: Option<Vec<u8>>,
-    /// Refuse plaintext although there is a key.
+    /// Whether to refuse plaintext if there is a key.
     pub verify_incoming: bool,
-    /// Encrypt what is sent if there is a key.
+    /// Whether to encrypt outgoing gossip if there is a key.
     pub verify_outgoing: bool,
-    /// Where RPC is served, as written.
+    /// RPC addresses, as written.
     pub rpc_addrs: Vec<String>,
-    /// Permissions of RPC's Unix sockets.
+    /// Permissions of the RPC Unix sockets.
     pub rpc_socket_mode: u32,
-    /// Their group, by name or number; `None`: the agent's.
+    /// Group of the RPC sockets, by name or number; `None`: the agent's.
     pub rpc_socket_group: Option<String>,
-    /// The group that may do everything over them.
+    /// Group whose members may use all RPC commands on the sockets.
     pub rpc_control_group: Option<String>,
-    /// Serf protocol; out of range still possible.
+    /// Serf protocol version; its range was not checked yet.
     pub protocol: i64,
-    /// Timings.
+    /// Preset of the timings.
     pub profile: Profile,
-    /// Addresses that must be joined at the start.
+    /// Addresses that the agent must join at the start, or fail.
     pub start_join: Vec<String>,
-    /// Take old user events when joining.
+    /// Whether to accept old user events when joining.
     pub replay_on_join: bool,
-    /// Addresses to be joined as soon as one answers.
+    /// Addresses to join in the background, repeated until one answers.
     pub retry_join: Vec<String>,
-    /// Time between these attempts.
+    /// Interval between these attempts.
     pub retry_interval: Duration,
-    /// Repetitions of the first attempt; 0: no limit.
+    /// Maximum number of retries; 0: no limit.
     pub retry_max: u64,
-    /// Limit for spreading news.
+    /// Timeout for waiting until a broadcast has been sent.
     pub broadcast_timeout: Duration,
-    /// Compress gossip.
+    /// Whether to compress gossip.
     pub compression: bool,
-    /// The key that RPC clients must show.
+    /// Key that RPC clients must authenticate with.
     pub rpc_auth: Option<String>,
-    /// Where tags are kept.
+    /// File that stores tags.
     pub tags_file: Option<PathBuf>,
-    /// Where gossip keys are kept.
+    /// File that stores gossip keys.
     pub keyring_file: Option<PathBuf>,
-    /// Where the members and clocks are kept from which the node finds back.
+    /// File that stores members and clocks, with which the node rejoins after a restart.
     pub snapshot: Option<PathBuf>,
-    /// Directory in which user events are kept that handlers are still to be run for.
+    /// Directory of the journal, which stores user events whose handlers have not run yet.
     pub journal: Option<PathBuf>,
-    /// Bytes of all its files, at most.
+    /// Size limit of all files of the journal together.
     pub journal_size_limit_bytes: u64,
-    /// A leave in the snapshot does not count.
+    /// Whether to rejoin even if the snapshot ends with a leave.
     pub rejoin: bool,
-    /// Time between attempts to reach a failed member.
+    /// Interval between attempts to reconnect to failed members.
     pub reconnect_interval: Option<Duration>,
-    /// After this time a failed member is forgotten.
+    /// Time after which failed members are reaped.
     pub reconnect_timeout: Option<Duration>,
-    /// After this time a left member is forgotten.
+    /// Time after which members that have left are reaped.
     pub tombstone_timeout: Option<Duration>,
-    /// Vote on a conflict about the own name.
+    /// Whether to vote when another node uses this node's name.
     pub name_conflict_resolution: bool,
-    /// Measure the network.
+    /// Whether to compute network coordinates.
     pub coordinates: bool,
-    /// Refuse names of other than letters, digits, dashes and dots.
+    /// Whether to refuse names with other characters than letters, digits, dashes and dots.
     pub validate_node_names: bool,
-    /// Largest encoded query, in bytes.
+    /// Size limit of an encoded query, in bytes.
     pub query_size_limit_bytes: Option<usize>,
-    /// Largest encoded response, in bytes.
+    /// Size limit of an encoded response, in bytes.
     pub query_response_size_limit_bytes: Option<usize>,
-    /// Largest user event, in bytes.
+    /// Size limit of a user event, in bytes.
     pub user_event_size_limit_bytes: Option<usize>,
-    /// The cluster to look for with mDNS.
+    /// Name of the cluster to discover with mDNS.
     pub discover: Option<String>,
-    /// The interface for that.
+    /// Interface for mDNS.
     pub mdns_interface: Option<String>,
-    /// Not over IPv4.
+    /// Whether mDNS must not use IPv4.
     pub mdns_disable_ipv4: bool,
-    /// Not over IPv6.
+    /// Whether mDNS must not use IPv6.
     pub mdns_disable_ipv6: bool,
-    /// Log to syslog, too: the facility's name.
+    /// Facility for logging to syslog, if enabled.
     pub syslog_facility: Option<String>,
-    /// Where figures go by TCP.
+    /// Address of a statsite server (TCP).
     pub statsite_addr: Option<String>,
-    /// Where figures go by UDP.
+    /// Address of a statsd server (UDP).
     pub statsd_addr: Option<String>,
 }
 
-/// What there is to say about settings.
+/// Warnings and errors about settings.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Warnings, to be printed before the errors.
+    /// Warnings to print before the errors.
     pub notices: Vec<String>,
-    /// Reasons not to start.
+    /// Errors that prevent the start.
     pub errors: Vec<String>,
 }
 
@@ -217,7 +217,7 @@ impl Findings {
         self.notices.push(text.to_owned());
     }
 
-    /// Returns the value, or keeps the error.
+    /// Returns the value, or stores the error and returns `None`.
     pub fn keep<T>(&mut self, result: Result<T, String>) -> Option<T> {
         result.map_err(|why| self.errors.push(why)).ok()
     }
@@ -226,13 +226,13 @@ impl Findings {
 /// Why the settings cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// To be printed first.
+    /// Warnings to print before the error.
     pub notices: Vec<String>,
-    /// The reason.
+    /// The error.
     pub error: String,
 }
 
-/// A path as the system has it: bytes. An empty one says nothing.
+/// Converts bytes to a path; `None` if empty, which means "not set".
 pub(in crate::agent) fn path(bytes: Vec<u8>) -> Option<PathBuf> {
     (!bytes.is_empty()).then(|| OsString::from_vec(bytes).into())
 }

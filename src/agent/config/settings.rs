@@ -1,7 +1,7 @@
-//! Settings as they are written: on the command line and in files (agent spec 4.1, 4.2).
+//! Settings as written on the command line and in files (agent spec 4.1, 4.2).
 //!
-//! [`KEYS`] is the one table of them. It drives decoding, merging, and what a reload says about keys
-//! that it cannot apply; the manual page is held to it by a test.
+//! [`KEYS`] is the only table of settings. Decoding, merging and the messages of a reload about keys that it
+//! cannot apply use it, and a test compares the manual page with it.
 
 use super::Findings;
 use super::handlers::HandlerEntry;
@@ -11,23 +11,23 @@ use crate::serf::Tags;
 use crate::time::Duration;
 use crate::wire::name::Escaped;
 
-/// The flags of a command line, parsed.
+/// Parsed flags of a command line.
 pub trait FlagValues {
-    /// All values of a flag in the order given.
+    /// Returns all values of a text flag in the order given.
     fn values(&self, name: &str) -> &[String];
-    /// The same for a flag whose values are paths, scripts, names or tags: bytes.
+    /// Returns all values of a flag for paths, scripts, names or tags, which are bytes.
     fn byte_values(&self, name: &str) -> &[Vec<u8>];
-    /// The last value of a flag, if it was given.
+    /// Returns the last value of a text flag, if it was given.
     fn value(&self, name: &str) -> Option<&str>;
-    /// Whether a switch is on.
+    /// Returns whether a switch is on.
     fn flag(&self, name: &str) -> bool;
-    /// A whole number, if the flag was given.
+    /// Returns the value of an integer flag, if it was given.
     fn integer(&self, name: &str) -> Option<i64>;
-    /// The values of several such flags in the order in which they were given.
+    /// Returns the values of several such flags in the order in which they were given.
     fn byte_values_of_any(&self, names: &[&str]) -> Vec<&[u8]>;
 }
 
-/// One source of settings, as written. What a source does not say is empty, zero or `None`.
+/// One source of settings, as written. Settings that a source does not set are empty, zero or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Settings {
@@ -90,37 +90,37 @@ pub struct Settings {
     pub user_event_size_limit: i64,
 }
 
-/// The place of a key's value, by its type; the type is also the rule by which sources merge.
+/// Reference to a key's value. Its type also determines how sources merge.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Slot<'a> {
-    /// Text; an empty one says nothing.
+    /// Text; an empty one means "not set".
     Text(&'a mut String),
-    /// A text or a list of texts; files add up, and flags replace what files say.
+    /// A text or a list of texts; files are concatenated, and flags replace the files' values.
     Addresses(&'a mut Vec<String>),
-    /// A list; sources add up.
+    /// A list; sources are concatenated.
     List(&'a mut Vec<String>),
-    /// A path or a name: bytes, as the system has them; an empty one says nothing.
+    /// A path or name as bytes; an empty one means "not set".
     Bytes(&'a mut Vec<u8>),
-    /// A list of paths: bytes; sources add up.
+    /// A list of paths as bytes; sources are concatenated.
     Paths(&'a mut Vec<Vec<u8>>),
-    /// A list of handlers; sources add up.
+    /// A list of handlers; sources are concatenated.
     Handlers(&'a mut Vec<HandlerEntry>),
-    /// Bytes by name; sources add up, the later value of a name wins.
+    /// A map from names to bytes; sources are merged, and the later value of a name wins.
     Map(&'a mut OrderedMap<Vec<u8>, Vec<u8>>),
-    /// True, false, or not said; the later word wins.
+    /// A boolean, if set; the later source wins.
     Switch(&'a mut Option<bool>),
-    /// A whole number; zero and less say nothing.
+    /// An integer; zero and negative numbers mean "not set".
     Number(&'a mut i64),
-    /// A time; zero says nothing if an earlier source named one.
+    /// A duration; zero does not override an earlier source.
     Duration(&'a mut Option<Duration>),
-    /// A time for which zero has a meaning; the later word wins.
+    /// A duration for which zero has a meaning; the later source wins.
     Limit(&'a mut Option<Duration>),
     /// Known to the reference, without effect.
     Ignored,
 }
 
 impl Slot<'_> {
-    /// The type as the manual page names it.
+    /// Returns the type's name in the manual page.
     pub const fn type_name(&self) -> &'static str {
         match self {
             Slot::Text(_) | Slot::Bytes(_) => "string",
@@ -135,7 +135,7 @@ impl Slot<'_> {
         }
     }
 
-    /// Lays a later source's value over this one.
+    /// Merges a later source's value into this one.
     fn merge(&mut self, later: Slot<'_>) {
         match (self, later) {
             (Slot::Text(value), Slot::Text(later)) if !later.is_empty() => {
@@ -160,40 +160,40 @@ impl Slot<'_> {
     }
 }
 
-/// A key of configuration files, and the flag that says the same.
+/// A key of configuration files, and the flag that sets the same value.
 #[derive(Debug)]
 pub struct Key {
-    /// Its name; a dot leads into an object.
+    /// Its name; `a.b` is the key `b` in the object `a`.
     pub name: &'static str,
-    /// The flag's name without the dash; empty if there is none.
+    /// Name of the flag without the dash; empty if there is none.
     pub flag: &'static str,
-    /// The effective value if nobody says anything; empty if there is none.
+    /// Effective value if no source sets it; empty if there is none.
     pub default: &'static str,
-    /// The part of the program that it belongs to, which a build may leave out; empty if none.
+    /// Optional part of the build that it belongs to; empty if none.
     pub feature: &'static str,
     /// Whether a reload applies it.
     pub reload: bool,
-    /// Whether its flag is a switch for the opposite.
+    /// Whether its flag has the opposite meaning.
     pub inverted: bool,
-    /// Whether the reference takes negative values, and raises them with a warning like all that are too low.
+    /// Whether negative values are accepted as in the reference, and raised to the minimum with a warning.
     raised: bool,
-    /// Whether a negative number is refused. Other numbers mean the default when they are negative, as zero does.
+    /// Whether a negative number is an error. For other keys, it means the default, like zero.
     natural: bool,
     slot: fn(&mut Settings) -> Slot<'_>,
 }
 
 impl Key {
-    /// The place of its value.
+    /// Returns a reference to its value.
     pub fn slot<'a>(&self, settings: &'a mut Settings) -> Slot<'a> {
         (self.slot)(settings)
     }
 
-    /// Its type as the manual page names it.
+    /// Returns its type's name in the manual page.
     pub fn type_name(&self) -> &'static str {
         self.slot(&mut Settings::default()).type_name()
     }
 
-    /// Copies its value.
+    /// Copies its value from one source to another.
     pub fn copy(&self, from: &Settings, to: &mut Settings) {
         match (self.slot(to), self.slot(&mut from.clone())) {
             (Slot::Text(to), Slot::Text(from)) => to.clone_from(from),
@@ -258,7 +258,7 @@ const fn key(
     }
 }
 
-/// Every key, sorted by name.
+/// All keys, sorted by name.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
     key("advertise", "advertise", "", |s| Slot::Text(&mut s.advertise)),
@@ -322,7 +322,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 impl Settings {
-    /// What the flags say; values that cannot be read are noted.
+    /// Converts flags to settings; errors go to `findings`.
     pub fn from_flags(flags: &impl FlagValues, findings: &mut Findings) -> Self {
         let mut settings = Settings::default();
         for key in KEYS.iter().filter(|key| !key.flag.is_empty()) {
@@ -351,7 +351,7 @@ impl Settings {
         settings
     }
 
-    /// The tags, the role among them.
+    /// Returns the tags, including the role.
     pub fn all_tags(&self) -> Tags {
         let mut tags = Tags::new();
         for (key, value) in &self.tags {
@@ -363,7 +363,7 @@ impl Settings {
         tags
     }
 
-    /// Lays the flags over what files say.
+    /// Merges flags over the settings of files.
     #[must_use]
     pub fn overruled_by(mut self, flags: Settings) -> Self {
         if !flags.rpc_addr.is_empty() {
@@ -372,7 +372,7 @@ impl Settings {
         self.merged(flags)
     }
 
-    /// Lays `later` over this, key by key as [`Slot`] says.
+    /// Merges `later` over these settings, as [`Slot`] describes for each type.
     #[must_use]
     pub fn merged(mut self, mut later: Settings) -> Self {
         for key in KEYS {
@@ -381,7 +381,7 @@ impl Settings {
         self
     }
 
-    /// The keys whose values differ.
+    /// Returns the keys whose values differ.
     pub fn changed_keys(&self, other: &Settings) -> Vec<&'static Key> {
         let (mut one, mut other) = (self.clone(), other.clone());
         let changed = |key: &&Key| key.slot(&mut one) != key.slot(&mut other);
@@ -389,20 +389,20 @@ impl Settings {
     }
 }
 
-/// Sets the value of a key whose flag takes text.
+/// Sets the value of a key from a text flag.
 fn set_from_text(slot: Slot<'_>, key: &Key, flags: &impl FlagValues) -> Result<(), String> {
     let values = flags.values(key.flag);
     let Some(last) = values.last() else {
         return Ok(());
     };
     let failed = |why: String| match key.raised {
-        // The reference's words.
+        // The reference's text.
         true => format!("Error: {why}"),
         false => format!("Error: {why} (-{})", key.flag),
     };
     match slot {
         Slot::Text(text) => text.clone_from(last),
-        // An empty one says nothing, as always.
+        // As everywhere, an empty text means "not set".
         Slot::Addresses(list) => list.extend(values.iter().filter(|v| !v.is_empty()).cloned()),
         Slot::List(list) => *list = values.to_vec(),
         Slot::Switch(switch) => *switch = Some(flags.flag(key.flag) != key.inverted),
@@ -418,7 +418,7 @@ fn set_from_text(slot: Slot<'_>, key: &Key, flags: &impl FlagValues) -> Result<(
     Ok(())
 }
 
-/// A time; an empty text says nothing.
+/// Parses a duration; an empty text means "not set".
 pub(super) fn parse_time(key: &Key, text: &str) -> Result<Option<Duration>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -429,7 +429,7 @@ pub(super) fn parse_time(key: &Key, text: &str) -> Result<Option<Duration>, Stri
     go::parse_duration(text).map(Some)
 }
 
-/// A number.
+/// Checks a number.
 pub(super) fn check_number(key: &Key, number: i64) -> Result<i64, String> {
     match key.natural && number < 0 {
         true => Err(format!("{} must not be negative", key.name)),

@@ -1,4 +1,4 @@
-//! Where settings come from: files and directories in the order given, then flags (agent spec 4.1).
+//! Reads settings from all sources: files and directories in the order given, then flags (agent spec 4.1).
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -13,32 +13,32 @@ use crate::agent::files::read_bounded;
 use crate::ordered::OrderedSet;
 use crate::os::error::{os_error, shown};
 
-/// Largest file that is read; a configuration has a few thousand bytes.
+/// Size limit of a file; a configuration has a few thousand bytes.
 const FILE_BYTES_MAX: u64 = 8 << 20;
 
-/// Whether reading may wait for whoever writes at the other end of a pipe.
+/// Whether reading a file may wait for the writer of a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// At the start: `-config-file <(...)` works.
     Allowed,
-    /// In the running agent, which must go on.
+    /// In the running agent, which must not block.
     Refused,
 }
 
 /// All sources of settings.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// Files and directories.
+    /// Files and directories in the order given.
     pub paths: Vec<PathBuf>,
-    /// What the flags say.
+    /// Settings from flags.
     pub flags: Settings,
 }
 
 impl Sources {
-    /// Reads the files and lays the flags over them. Warnings go to `notices`.
+    /// Reads the files and merges the flags over them. Warnings go to `notices`.
     ///
     /// # Errors
-    /// What to print.
+    /// If a file cannot be read or parsed; returns the text to print for the first one.
     pub fn read(&self, waiting: Waiting, notices: &mut Vec<String>) -> Result<Settings, String> {
         let mut findings = Findings::default();
         let settings = self.read_all(waiting, &mut findings);
@@ -46,7 +46,7 @@ impl Sources {
         findings.errors.into_iter().next().map_or(Ok(settings), Err)
     }
 
-    /// The same, past files that cannot be read.
+    /// Reads like [`Self::read`], but skips files with errors and collects the errors.
     pub fn read_all(&self, waiting: Waiting, findings: &mut Findings) -> Settings {
         let mut settings = Settings::default();
         for path in self.files(findings) {
@@ -58,7 +58,7 @@ impl Sources {
         settings.overruled_by(self.flags.clone())
     }
 
-    /// The files, those of a directory in byte order of their names.
+    /// Returns all files; those of a directory in byte order of their names.
     fn files(&self, findings: &mut Findings) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for path in &self.paths {
@@ -77,7 +77,7 @@ impl Sources {
     }
 }
 
-/// The settings of one file.
+/// Reads the settings of one file.
 fn read_layer(
     path: &Path,
     waiting: Waiting,

@@ -132,7 +132,7 @@ fn the_table_names_the_defaults_that_hold() {
         let (key, last) = name.rsplit_once('.').map_or(("", name), |pair| pair);
         let value = match default {
             "true" | "false" => default.to_owned(),
-            // Octal digits are text.
+            // Numbers with leading zeros are octal and stay text.
             number if number.parse::<i64>().is_ok_and(|n| n.to_string() == number) => {
                 number.to_owned()
             }
@@ -158,7 +158,7 @@ fn the_table_names_the_defaults_that_hold() {
     };
     let unsaid = check(named()).unwrap();
     for key in super::settings::KEYS {
-        // Nothing, or what depends on another key.
+        // No default, or one that depends on another key.
         if key.default.is_empty() || key.name == "syslog_facility" {
             continue;
         }
@@ -169,7 +169,7 @@ fn the_table_names_the_defaults_that_hold() {
         let without = |config: &AgentConfig| {
             let mut config = config.clone();
             config.fixed.bind.clear();
-            // Checked above: there the core's own values stand in for what is not said.
+            // Checked above: if these are not set, the core's own values apply.
             config.fixed.reconnect_interval = None;
             config.fixed.reconnect_timeout = None;
             config.fixed.tombstone_timeout = None;
@@ -273,7 +273,7 @@ fn a_node_without_a_name_has_the_hosts() {
     assert_eq!(node(named()).as_bytes(), b"n1");
 }
 
-/// Text that is good for a key, and other than its default.
+/// Returns a value that is valid for a key and differs from its default.
 fn other_text(key: &str) -> &'static str {
     match key {
         "bind" => "127.0.0.1:1",
@@ -291,7 +291,7 @@ fn a_reload_changes_what_the_table_says() {
         true => text.to_owned(),
         false => String::new(),
     };
-    // What others depend on.
+    // Settings that other keys require.
     let plain = || Settings {
         snapshot_path: b"s".into(),
         enable_syslog: Some(cfg!(feature = "syslog")),
@@ -324,7 +324,7 @@ fn a_reload_changes_what_the_table_says() {
         let is_live = changed.live != unchanged.live;
         let is_fixed = shown(&changed) != shown(&unchanged);
         assert_eq!(is_live, key.reload, "{}", key.name);
-        // Syslog is on already, or not there.
+        // Syslog is already on, or this build lacks it.
         assert!(
             is_fixed != key.reload || key.feature == "syslog",
             "{}",

@@ -1,4 +1,4 @@
-//! Replacing a file so that at any moment either the old or the new content is there.
+//! Replaces a file so that at any time it has either the old or the new content.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -6,16 +6,16 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-/// Permissions of a file that did not exist: keys are secret, and tags may be.
+/// Permissions of a new file: keys are secret, and tags may be.
 const MODE_NEW: u32 = 0o600;
 
-/// New content on its way into a file, through a temporary file beside it. Mode and owner of an existing
-/// file stay. A symbolic link stays, too; what it points to is replaced.
+/// A replacement of a file's content, through a temporary file beside it. Keeps mode and owner of an existing
+/// file. A symbolic link is kept, and its target is replaced.
 ///
-/// Where nothing can be created beside the file, or it is mounted by itself, it is written in place; the
-/// old content is put back if that fails.
+/// If no file can be created beside it, or the file is a mount point, it is written in place; if that fails,
+/// the old content is restored.
 ///
-/// Nothing here waits for a disk: the caller does, as often as [`Self::unsynced`] asks for it.
+/// Nothing here waits for a disk: the caller syncs the files that [`Self::unsynced`] returns.
 #[derive(Debug)]
 pub struct Replacement {
     path: PathBuf,
@@ -24,20 +24,20 @@ pub struct Replacement {
 
 #[derive(Debug)]
 enum Stage {
-    /// The temporary file is written; what to write in place if it cannot be renamed.
+    /// Path and file of the temporary file, and the content to write in place if it cannot be renamed.
     Aside(PathBuf, File, Option<Vec<u8>>),
-    /// The file itself is written, and had this content.
+    /// The file itself, with the new content, and its old content to restore on failure.
     InPlace(File, Vec<u8>),
-    /// The file is renamed, and its directory has to hold on to that.
+    /// The directory of the renamed file, which must be synced.
     Renamed(File),
     Done,
 }
 
 impl Replacement {
-    /// Writes the content, so far without any effect on a file that can be replaced.
+    /// Writes the content to the temporary file; a file that can be replaced is not changed yet.
     ///
     /// # Errors
-    /// The operating system's.
+    /// If neither the temporary file nor the file itself can be written.
     pub fn begin(path: &Path, content: &[u8]) -> io::Result<Self> {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let existing = fs::metadata(&path).ok();
@@ -54,7 +54,7 @@ impl Replacement {
         Ok(Replacement { path, stage })
     }
 
-    /// What has to reach the disk next; `None` when all is done.
+    /// Returns the file that must be synced next; `None` when all is done.
     pub fn unsynced(&self) -> Option<&File> {
         match &self.stage {
             Stage::Aside(_, file, _) | Stage::InPlace(file, _) | Stage::Renamed(file) => Some(file),
@@ -62,10 +62,10 @@ impl Replacement {
         }
     }
 
-    /// It has reached the disk, or could not: goes on.
+    /// Takes the result of syncing and continues.
     ///
     /// # Errors
-    /// The operating system's; the old content is in the file then, and this is at its end.
+    /// If syncing or the rename failed. The file then has its old content, and the replacement is over.
     pub fn synced(&mut self, result: io::Result<()>) -> io::Result<()> {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Aside(aside, _, in_place) => {
@@ -81,16 +81,17 @@ impl Replacement {
                 }
                 Stage::Done
             }
-            // Some file systems cannot, and the rename has happened all the same.
+            // A failed sync is ignored: some file systems do not support it, and the rename has happened
+            // anyway.
             Stage::Renamed(_) | Stage::Done => Stage::Done,
         };
         Ok(())
     }
 
-    /// Waits for the disk as often as needed.
+    /// Completes the replacement and waits for the disk.
     ///
     /// # Errors
-    /// As [`Self::synced`].
+    /// As for [`Self::synced`].
     pub fn finish(mut self) -> io::Result<()> {
         while let Some(file) = self.unsynced() {
             let result = file.sync_all();
@@ -106,7 +107,7 @@ impl Stage {
         directory.map_or(Stage::Done, Stage::Renamed)
     }
 
-    /// The way through a temporary file has failed.
+    /// Continues by writing in place, if possible, after the temporary file has failed.
     fn give_up(
         path: &Path,
         aside: &Path,
@@ -128,7 +129,7 @@ impl Stage {
         let mut old = Vec::new();
         file.read_to_end(&mut old)?;
         if let Err(why) = overwrite(&mut file, content) {
-            // It had room before.
+            // There was room for the old content before.
             let _ = overwrite(&mut file, &old);
             return Err(why);
         }
@@ -142,14 +143,14 @@ fn overwrite(file: &mut File, content: &[u8]) -> io::Result<()> {
     file.set_len(content.len() as u64)
 }
 
-/// The path of a file beside another one: its name and `ending`.
+/// Returns the path of a file beside another one: the same name with `ending` appended.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
 }
 
-/// Whether the error speaks of the place and not of the content.
+/// Returns whether the error is due to the directory and not to the content.
 pub(super) fn is_directory_at_fault(why: &io::Error) -> bool {
     let code = why.raw_os_error();
     [libc::EACCES, libc::EPERM, libc::EROFS, libc::EBUSY]
@@ -157,7 +158,7 @@ pub(super) fn is_directory_at_fault(why: &io::Error) -> bool {
         .any(|&known| code == Some(known))
 }
 
-/// Creates the temporary file with its content; what an earlier try has left there is removed.
+/// Creates the temporary file with its content, and replaces one from an earlier attempt.
 pub(super) fn write_aside(
     aside: &Path,
     content: &[u8],
@@ -178,7 +179,7 @@ pub(super) fn write_aside(
         result => result?,
     };
     if let Some(like) = like {
-        // Only root may give files away; for others it is theirs already.
+        // Only root may change owners; for other users, the owner is already correct.
         let _ = fchown(&file, Some(like.uid()), Some(like.gid()));
         let mode = fs::Permissions::from_mode(like.mode() & 0o7777);
         file.set_permissions(mode)?;
@@ -187,7 +188,8 @@ pub(super) fn write_aside(
     Ok(file)
 }
 
-/// Makes a rename last. Some file systems cannot, and the rename has happened all the same.
+/// Syncs a file's directory after a rename. Errors are ignored: some file systems do not support it, and the
+/// rename has happened anyway.
 pub(super) fn sync_directory_of(path: &Path) {
     if let Some(Ok(directory)) = path.parent().map(File::open) {
         let _ = directory.sync_all();
@@ -214,7 +216,7 @@ mod tests {
         replace(&path, b"one").unwrap();
         assert_eq!(mode(&path), 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        // What a crash may have left does not matter.
+        // A temporary file left by a crash does not matter.
         fs::write(dir.path().join("tags.new"), "half").unwrap();
         replace(&path, b"two").unwrap();
         assert_eq!(mode(&path), 0o640);
@@ -271,7 +273,7 @@ mod tests {
         assert!(new.unsynced().is_none());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        // The file before the directory, and only the file matters.
+        // The file is synced before its directory, and only errors of the former count.
         let mut new = Replacement::begin(&path, b"new").unwrap();
         assert!(new.unsynced().unwrap().metadata().unwrap().is_file());
         new.synced(Ok(())).unwrap();

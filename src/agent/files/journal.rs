@@ -1,9 +1,8 @@
-//! The files of the journal: a directory of segments that are only appended to. What is in them is
-//! decided by [`crate::handler::journal`].
+//! Files of the journal: a directory of append-only segments. [`crate::handler::journal`] determines their
+//! content.
 //!
-//! Nothing here ends the agent or makes it wait for a disk, apart from small appends and reads: syncing
-//! is left to a short-lived child, once a second at most. While the disk fails the agent goes on without
-//! a journal.
+//! Errors never end the agent, and it waits for a disk only for small appends and reads: a short-lived child
+//! does the syncing, at most once a second. While the disk fails, the agent runs without a journal.
 
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -23,25 +22,25 @@ use crate::os::error::{os_error, shown};
 use crate::os::own_child::OwnChild;
 use crate::time::{Duration, Instant};
 
-/// Time between tries to write again after a failure.
+/// Delay before writing is tried again after a failure.
 const RETRY: Duration = Duration::from_secs(5);
-/// Least time between two syncs.
+/// Minimum interval between two syncs.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
-/// Files with damaged bytes that are kept, the newest; and their bytes in all.
+/// Limits for the files with damaged bytes, of which the newest are kept: their number and total size.
 const DAMAGED_FILES_MAX: usize = 16;
 const DAMAGED_BYTES_MAX: u64 = 4 << 20;
-/// Full segments that wait to be synced; older ones have long been written by the system.
+/// Limit for full segments that wait to be synced; the system has long written older ones.
 const UNSYNCED_MAX: usize = 4;
-/// Of a run's records, beside the 64 KiB for all else in a turn.
+/// Additional bytes per turn for a run's records, beside the 64 KiB for all others.
 const RUN_BYTES: usize = 4 << 10;
 
-/// The directory and the segment that is written.
+/// The journal's directory and the segment that is open for writing.
 #[derive(Debug)]
 pub struct JournalFiles {
     directory: PathBuf,
     lock: Option<FileLock>,
     current: Option<(SegmentId, File)>,
-    /// Full segments, and the directory itself, on their way to the disk.
+    /// Full segments and the directory itself that wait to be synced.
     unsynced: VecDeque<File>,
     is_dirty: bool,
     next_sync: Instant,
@@ -53,11 +52,12 @@ pub struct JournalFiles {
 }
 
 impl JournalFiles {
-    /// Opens the directory, or creates it, and reads what it holds. Damage is logged and kept aside.
+    /// Opens the directory, or creates it, and reads its segments. Damaged bytes are logged and saved in
+    /// separate files.
     ///
     /// # Errors
-    /// If there is no such directory and none can be created, or another process has it. Completes
-    /// `Failed to setup journal: `.
+    /// If the directory does not exist and cannot be created, or another process has locked it. The text
+    /// completes `Failed to setup journal: `.
     pub fn open(
         directory: &Path,
         settings: Settings,
@@ -103,7 +103,7 @@ impl JournalFiles {
         Ok((files, journal, recovered))
     }
 
-    /// Reads a whole segment. One that cannot be read is left alone.
+    /// Reads a whole segment; skips one that cannot be read.
     fn recover(&self, id: SegmentId, recovery: &mut Recovery) {
         let path = self.path_of(id);
         let read = open_segment(&path, false).and_then(|file| {
@@ -162,7 +162,7 @@ impl JournalFiles {
         }
     }
 
-    /// Removes the oldest files with damaged bytes beyond the bounds.
+    /// Removes the oldest files with damaged bytes beyond the limits.
     fn prune_damaged(&self) {
         let entries = fs::read_dir(&self.directory)
             .into_iter()
@@ -185,19 +185,19 @@ impl JournalFiles {
         }
     }
 
-    /// A turn of the loop begins.
+    /// Resets the budgets at the beginning of a turn of the loop.
     pub fn begin_turn(&mut self) {
         self.write_budget = TURN_BYTES_MAX;
         self.read_budget = TURN_BYTES_MAX;
     }
 
-    /// Whether all that waits to be written can be in this turn, with the records of a run.
+    /// Returns whether all unwritten bytes fit into this turn's budget, which leaves room for a run's
+    /// records.
     pub fn may_begin_run(&self, journal: &Journal) -> bool {
         journal.unwritten_bytes() <= self.write_budget
     }
 
-    /// Writes what the journal has to say, as far as this turn allows, and removes what it does not
-    /// need.
+    /// Writes the journal's pending bytes within the turn's budget, and removes unneeded segments.
     pub fn flush(&mut self, queue: &mut HandlerQueue, now: Instant) {
         self.write(queue, self.write_budget + RUN_BYTES, now);
         let Some(journal) = queue.journal_mut() else {
@@ -253,7 +253,7 @@ impl JournalFiles {
         );
     }
 
-    /// Appends to a segment. A failure leaves it as it was.
+    /// Appends to a segment. On failure the segment is as before.
     fn append(&mut self, id: SegmentId, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if self.current.as_ref().is_none_or(|(open, _)| *open != id) {
             if let Some((_, full)) = self.current.take() {
@@ -274,7 +274,7 @@ impl JournalFiles {
         let written = file.write_all(bytes);
         if written.is_err() {
             let _ = file.set_len(offset);
-            // Each try is in a new segment: a disk that stays full would fill with empty ones.
+            // Each attempt uses a new segment; without this, a full disk would collect empty ones.
             if offset == 0 {
                 let _ = fs::remove_file(self.path_of(id));
             }
@@ -284,7 +284,7 @@ impl JournalFiles {
 
     fn create(&mut self, id: SegmentId) -> io::Result<File> {
         if !self.directory.exists() {
-            // It was removed, and the lock with it.
+            // The directory was removed, and the lock with it.
             DirBuilder::new().mode(0o700).create(&self.directory)?;
         }
         FileLock::hold(&mut self.lock).map_err(io::Error::other)?;
@@ -305,8 +305,8 @@ impl JournalFiles {
         let _ = fs::remove_file(self.path_of(id));
     }
 
-    /// Reads what the queue asks for, if this turn allows it. `false`: not in this turn, or nothing is
-    /// asked for.
+    /// Performs the read that the queue asks for, if any and if this turn's budget allows it. Returns whether
+    /// it did.
     pub fn read_for(&mut self, queue: &mut HandlerQueue) -> bool {
         if self.read_budget < TURN_BYTES_MAX {
             return false;
@@ -324,7 +324,7 @@ impl JournalFiles {
         true
     }
 
-    /// Whether more could be read in another turn.
+    /// Returns whether this turn has read, so that more may be read in the next one.
     pub fn has_read(&self) -> bool {
         self.read_budget < TURN_BYTES_MAX
     }
@@ -336,14 +336,14 @@ impl JournalFiles {
         Ok(bytes)
     }
 
-    /// When [`Self::handle_timeout`] is due. Changed by [`Self::flush`].
+    /// Returns when [`Self::handle_timeout`] is due. Changed by [`Self::flush`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         let dirty = self.is_dirty || !self.unsynced.is_empty();
         let sync = (dirty && self.child.is_none()).then_some(self.next_sync);
         [self.retry_at, sync].into_iter().flatten().min()
     }
 
-    /// Syncs, or tries again after a failure.
+    /// Starts a sync, or writes again after a failure, when due.
     pub fn handle_timeout(&mut self, queue: &mut HandlerQueue, now: Instant) {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
@@ -366,11 +366,11 @@ impl JournalFiles {
             None => return,
         };
         self.next_sync = now + SYNC_INTERVAL;
-        // Without a process the system writes it when it pleases.
+        // If no child can be started, the system writes the file on its own schedule.
         self.child = file.and_then(|file| sync::spawn(&file).ok());
     }
 
-    /// A child has ended, perhaps the one that waits for the disk.
+    /// Handles SIGCHLD: the syncing child may have ended.
     pub fn handle_sigchld(&mut self) {
         let is_over = |child: &mut OwnChild| !matches!(child.try_wait(), Ok(None));
         if let Some(child) = &mut self.child {
@@ -380,7 +380,7 @@ impl JournalFiles {
         }
     }
 
-    /// The end of the process: all of it on the disk, and nothing left behind if nothing waits.
+    /// Writes and syncs everything at the end of the process; removes all segments if no event is pending.
     pub fn finish(&mut self, queue: &mut HandlerQueue, now: Instant) {
         self.write(queue, usize::MAX, now);
         let Some(journal) = queue.journal_mut() else {
@@ -407,8 +407,8 @@ impl JournalFiles {
     }
 }
 
-/// Finds out at the start what would otherwise keep events from being recorded later. A full disk may
-/// have room again then.
+/// Checks at the start that files can be created in the directory. A full disk is not an error, because it
+/// may have room again later.
 fn check_writable(directory: &Path) -> io::Result<()> {
     let path = directory.join(format!("writable-{}", std::process::id()));
     let made = OpenOptions::new()
@@ -425,7 +425,7 @@ fn check_writable(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// The segment of a file's name; `None`: it is something else.
+/// Parses the file name of a segment; `None` for other files.
 fn segment_of(name: &str) -> Option<SegmentId> {
     let (number, salt) = name.strip_suffix(".journal")?.split_once('-')?;
     let hex = |digits: &str| {

@@ -150,7 +150,7 @@ fn what_is_no_directory_is_refused() {
     );
     let why = JournalFiles::open(&file.join("x"), Settings::default()).unwrap_err();
     assert!(why.starts_with("create "), "{why}");
-    // Nobody makes files there, whoever he is.
+    // Nobody, not even root, can create files there.
     let why = JournalFiles::open(Path::new("/sys/kernel"), Settings::default()).unwrap_err();
     assert_eq!(why, "write to /sys/kernel: permission denied");
 }

@@ -1,15 +1,15 @@
-//! Gossip keys as they are written.
+//! Decodes gossip keys from text.
 
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine, alphabet};
 
-/// Decodes a key; the error names the first byte that is wrong, as the reference counts.
+/// Decodes a key in base64.
 ///
 /// # Errors
-/// The reference's words.
+/// If it is not base64; text and position of the error are those of the reference.
 pub fn decode_key(text: &str) -> Result<Vec<u8>, String> {
     let illegal = |at: usize| format!("illegal base64 data at input byte {at}");
-    // Line breaks inside are skipped by the reference.
+    // The reference skips line breaks.
     let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
     let lenient = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
     GeneralPurpose::new(&alphabet::STANDARD, lenient)
@@ -17,8 +17,8 @@ pub fn decode_key(text: &str) -> Result<Vec<u8>, String> {
         .map_err(|_| illegal(first_illegal_byte(text.as_bytes())))
 }
 
-/// Where the reference stops in text that is no base64. It reads groups of four and names the start of
-/// one that is cut short, or the end where padding is.
+/// Returns the position at which the reference stops in invalid base64. It reads groups of four and reports
+/// the start of an incomplete group, or the end if there is misplaced padding.
 fn first_illegal_byte(text: &[u8]) -> usize {
     let mut at = 0;
     while at < text.len() {
@@ -53,7 +53,7 @@ mod tests {
         let at = |text| decode_key(text).unwrap_err();
         assert_eq!(at("YWJ"), "illegal base64 data at input byte 0");
         assert_eq!(at("YWJjYW!j"), "illegal base64 data at input byte 6");
-        // Bits that nobody needs may be anything.
+        // Unused bits may have any value.
         assert_eq!(decode_key("YWK="), decode_key("YWI="));
     }
 

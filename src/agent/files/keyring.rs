@@ -10,10 +10,10 @@ use super::{read_small, without_mark};
 use crate::os::error::shown;
 use crate::wire::{Key, Keyring};
 
-/// The ring in the file, and the number of keys that it lists.
+/// Reads the keyring file; returns the keyring and the number of keys listed.
 ///
 /// # Errors
-/// What to print.
+/// If it cannot be read or is invalid; returns the text to print.
 pub fn read(path: &Path) -> Result<(Keyring, usize), String> {
     let text = read_small(path).map_err(|why| format!("Failed to read keyring file: {why}"))?;
     let missing = || format!("stat {}: no such file or directory", shown(path));
@@ -40,13 +40,13 @@ fn decode(text: &[u8]) -> Result<(Keyring, usize), String> {
     Ok((ring, keys.len()))
 }
 
-/// The file's content: the keys, primary first.
+/// Encodes the keys as the file's content, primary key first.
 pub fn encode(keys: &[Key]) -> Vec<u8> {
     let keys: Vec<String> = keys
         .iter()
         .map(|key| STANDARD.encode(key.as_bytes()))
         .collect();
-    // Strings in a list: that cannot fail.
+    // Cannot fail for a list of strings.
     serde_json::to_vec_pretty(&keys).unwrap_or_default()
 }
 

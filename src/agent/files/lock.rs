@@ -1,8 +1,7 @@
-//! Locks on the files that the agent keeps, so that no two agents write the same one.
+//! Locks on the agent's files, so that no two agents write the same file.
 //!
-//! The lock is on a file beside the one that it protects, `FILE.lock`: replacing `FILE` by a rename would
-//! lose a lock on the file itself. It is a record lock of fcntl(2), which ends with the process and is
-//! not inherited by handlers.
+//! The lock is on a separate file `FILE.lock`: replacing `FILE` by a rename would lose a lock on the file
+//! itself. It is a record lock of fcntl(2), which ends with the process and is not inherited by handlers.
 
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io;
@@ -17,34 +16,35 @@ use crate::os::clock::Deadline;
 use crate::os::error::{os_error, shown};
 use crate::os::sys::{self, Locked};
 
-/// A lock that this process holds. It ends when this is dropped, and also when any other descriptor of
-/// the same lock file is closed: nothing else may open that file.
+/// A lock held by this process. It is released when this value is dropped, and also when any other descriptor
+/// of the same lock file is closed, so nothing else may open that file.
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
     lock_path: PathBuf,
-    /// What it protects.
+    /// The protected file.
     path: PathBuf,
 }
 
-/// The locks on the files that an agent writes.
+/// Locks on the files that an agent writes.
 #[derive(Debug, Default)]
 pub struct Locks {
-    /// On the tags file.
+    /// Lock on the tags file.
     pub tags: Option<FileLock>,
-    /// On the keyring file.
+    /// Lock on the keyring file.
     pub keyring: Option<FileLock>,
-    /// On the snapshot, on its way to whoever writes that.
+    /// Lock on the snapshot, until the snapshot takes it over.
     pub snapshot: Option<FileLock>,
 }
 
-/// How long a start waits for a process that has the lock: it may be ending.
+/// How long a start waits for another process to release a lock; it may be about to end.
 const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl FileLock {
-    /// Like [`Self::acquire`], but gives a process that is ending a moment to let go. `note` gets a line
-    /// to print if it comes to that. Blocks: only before the agent runs.
+    /// Acquires a lock like [`Self::acquire`], but waits a few seconds for another process to release it.
+    /// `note` gets a line to print before the wait. Blocks, so it must be called before the agent's loop
+    /// runs.
     ///
     /// # Errors
     /// As for [`Self::acquire`].
@@ -64,8 +64,8 @@ impl FileLock {
         }
     }
 
-    /// Makes sure that a lock that is held is still one: if its file was removed, another process would
-    /// get a lock of the same name.
+    /// Acquires a held lock again if its lock file was removed: otherwise another process could acquire a
+    /// lock with the same name.
     ///
     /// # Errors
     /// As for [`Self::acquire`].
@@ -84,8 +84,8 @@ impl FileLock {
         identity(fs::symlink_metadata(&self.lock_path)) == identity(self.file.metadata())
     }
 
-    /// Locks `path`, which need not exist. `None`: there is nothing to protect (a device or a pipe), or
-    /// the place has no locks or cannot be written to, which is logged.
+    /// Locks `path`, which need not exist. `None`: it needs no lock (a device or a pipe), or no lock file can
+    /// be created or locked there, which is logged.
     ///
     /// # Errors
     /// If another process holds the lock; the text names the file and the process.
@@ -103,7 +103,7 @@ impl FileLock {
             })),
             Ok((_, Locked::By(pid))) => {
                 let path = shown(&path);
-                // A process in another PID namespace or on another host has no number here.
+                // A process in another PID namespace or on another host has no process id here.
                 let holder = match pid {
                     pid if pid > 0 => format!("process {pid}"),
                     _ => "a process of another host or namespace".to_owned(),
@@ -113,7 +113,7 @@ impl FileLock {
                     shown(&lock_path)
                 ))
             }
-            // Whoever opens the file itself has the better words for it.
+            // Opening the file itself gives a better error message.
             Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(why) => {
                 log::warn!(
@@ -128,7 +128,7 @@ impl FileLock {
     }
 }
 
-/// Whether the file is a device or a pipe.
+/// Returns whether the file is a device or a pipe.
 fn is_never_ours(kind: FileType) -> bool {
     !(kind.is_file() || kind.is_dir() || kind.is_socket())
 }
@@ -146,8 +146,7 @@ fn lock(path: &Path) -> io::Result<(File, Locked)> {
     Ok((file, locked))
 }
 
-/// The path without symbolic links, so that two ways to one file meet at one lock. The file itself may
-/// be missing.
+/// Resolves symbolic links, so that all paths to a file use the same lock. The file itself may be missing.
 fn resolved(path: &Path) -> PathBuf {
     if let Ok(path) = fs::canonicalize(path) {
         return path;
@@ -190,7 +189,7 @@ mod tests {
         let mut lock = FileLock::acquire(&path).unwrap();
         assert!(lock.as_ref().unwrap().is_in_place());
         fs::remove_dir_all(&folder).unwrap();
-        // Without the folder there is nothing to lock, and the old lock is kept for another try.
+        // Without the directory there is nothing to lock; the old lock is kept for another attempt.
         FileLock::hold(&mut lock).unwrap();
         assert!(!lock.as_ref().unwrap().is_in_place());
         fs::create_dir(&folder).unwrap();
@@ -208,7 +207,7 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
-        // No link is followed to a lock.
+        // A link in place of the lock file is not followed.
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("target");
         std::os::unix::fs::symlink(&target, dir.path().join("file.lock")).unwrap();

@@ -1,4 +1,4 @@
-//! Files that the agent keeps: tags, keys of gossip encryption, and the snapshot (agent spec 4.10).
+//! The agent's files: tags, keyring, snapshot and journal (agent spec 4.10).
 
 pub mod atomic;
 pub mod journal;
@@ -17,10 +17,10 @@ use std::path::Path;
 
 use crate::os::error::{os_error, shown};
 
-/// Largest tags or keyring file; real ones have a few hundred bytes.
+/// Size limit of a tags or keyring file; typical ones have a few hundred bytes.
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Reads a small file; the text of an error other than a missing file completes `Failed to read ...: `.
+/// Reads a small file; `None` if it is missing. The text of another error completes `Failed to read ...: `.
 fn read_small(path: &Path) -> Result<Option<Vec<u8>>, String> {
     match File::open(path) {
         Ok(file) => read_bounded(file, path, SMALL_FILE_BYTES_MAX).map(Some),
@@ -29,10 +29,10 @@ fn read_small(path: &Path) -> Result<Option<Vec<u8>>, String> {
     }
 }
 
-/// Reads the rest of a file that must not be larger than so many bytes.
+/// Reads the rest of a file that must not exceed `bytes_max`.
 ///
 /// # Errors
-/// If it is, or cannot be read; the text names the file.
+/// If it is larger or cannot be read; the text names the file.
 pub fn read_bounded(file: File, path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     file.take(bytes_max.saturating_add(1))
@@ -44,10 +44,10 @@ pub fn read_bounded(file: File, path: &Path, bytes_max: u64) -> Result<Vec<u8>, 
     Ok(text)
 }
 
-/// The text of a JSON file without the mark that editors of other systems put in front of UTF-8.
+/// Removes the UTF-8 byte order mark from the beginning of a JSON file, if there is one.
 ///
 /// # Errors
-/// If the mark is that of UTF-16.
+/// If the byte order mark is that of UTF-16.
 pub fn without_mark(text: &[u8]) -> Result<&[u8], String> {
     match text {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err("it is UTF-16 instead of UTF-8".to_owned()),
@@ -56,10 +56,10 @@ pub fn without_mark(text: &[u8]) -> Result<&[u8], String> {
     }
 }
 
-/// Checks that a file or directory can be where it is to be created.
+/// Checks that the parent directory of a file or directory to be created exists.
 ///
 /// # Errors
-/// Completes `Failed to ...: `.
+/// If it does not; the text completes `Failed to ...: `.
 pub fn check_place(path: &Path) -> Result<(), String> {
     let parent = path
         .parent()
@@ -71,10 +71,10 @@ pub fn check_place(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Checks that a directory is there, or can be created.
+/// Checks that a directory exists or can be created.
 ///
 /// # Errors
-/// Completes `Failed to ...: `.
+/// If not; the text completes `Failed to ...: `.
 pub fn check_directory(path: &Path) -> Result<(), String> {
     match fs::read_dir(path) {
         Ok(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! A small file that is replaced while the loop goes on.
+//! Replaces a small file without blocking the loop.
 
 use std::path::{Path, PathBuf};
 
@@ -7,20 +7,21 @@ use super::sync;
 use crate::os::error::{os_error, shown};
 use crate::os::own_child::OwnChild;
 
-/// New content on its way to the disk.
+/// A replacement in progress.
 #[derive(Debug)]
 pub struct Saver {
     path: PathBuf,
     replacement: Replacement,
-    /// Waits for the disk.
+    /// Child that waits for the disk.
     child: Option<OwnChild>,
 }
 
 impl Saver {
-    /// Writes the content beside the file. From now on, [`Self::poll`] it whenever a child has ended.
+    /// Writes the content beside the file. Afterwards [`Self::poll`] must be called whenever a child has
+    /// ended.
     ///
     /// # Errors
-    /// Completes `Failed to write ... file: `; the file is as it was.
+    /// If it cannot be written; the file is unchanged. The text completes `Failed to write ... file: `.
     pub fn begin(path: &Path, content: &[u8]) -> Result<Self, String> {
         let replacement = Replacement::begin(path, content).map_err(|why| failed(path, &why))?;
         Ok(Saver {
@@ -30,8 +31,8 @@ impl Saver {
         })
     }
 
-    /// Goes on as far as that takes no waiting. Tells the end: the content is in the file, and both are
-    /// on the disk; or the file is as it was.
+    /// Continues as far as possible without blocking. Returns the result at the end: the file has the new
+    /// content and is synced, or, on error, it is unchanged.
     pub fn poll(&mut self) -> Option<Result<(), String>> {
         while let Some(file) = self.replacement.unsynced() {
             let synced = match &mut self.child {
@@ -56,13 +57,13 @@ impl Saver {
         Some(Ok(()))
     }
 
-    /// The end of the process: does the rest at once.
+    /// Completes the replacement at once, at the end of the process.
     ///
     /// # Errors
-    /// As [`Self::poll`].
+    /// As for [`Self::poll`].
     pub fn finish(mut self) -> Result<(), String> {
         if let Some(mut child) = self.child.take() {
-            // Whether it has done its work is not asked: it is done again.
+            // Its work is repeated below, so its result does not matter.
             let _ = child.kill();
         }
         self.replacement

@@ -1,9 +1,9 @@
-//! The snapshot file (agent spec 4.10): lines are appended as they come, and now and then a new file
-//! with the whole state takes its place.
+//! The snapshot file (agent spec 4.10): lines are appended as they come, and occasionally a new file with the
+//! whole state replaces it.
 //!
-//! Nothing here ends the agent or makes it wait for a disk, apart from a small append: the slow part of
-//! a new file, its way to the disk, is left to a short-lived child. When the disk fails, the state is
-//! kept in memory, and as soon as it works again a whole new file is written.
+//! Errors never end the agent, and it waits for a disk only for small appends: a short-lived child syncs new
+//! files. While the disk fails, the state is kept in memory; once it works again, a whole new file is
+//! written.
 
 mod pending;
 mod rewrite;
@@ -23,51 +23,52 @@ use crate::time::{Duration, Instant};
 use pending::Pending;
 use rewrite::Rewrite;
 
-/// Time between tries to get on after a failure.
+/// Delay before writing is tried again after a failure.
 const RETRY: Duration = Duration::from_secs(5);
-/// Time from the first note of a user event to the disk, or a power cut would have more of them run
-/// again than those of the last second.
+/// Delay between the first unsynced note of a user event and the sync; a power failure repeats at most the
+/// events of this time.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
-/// Lines that may wait for a new file to get to the disk; a disk that takes longer has other troubles.
+/// Limit for lines that wait until a new file is synced; a disk that takes longer has other problems.
 const BEHIND_BYTES_MAX: usize = 4 << 20;
-/// Remarks on one file that are logged line by line.
+/// Limit for the remarks on one file that are logged individually.
 const REMARKS_MAX: usize = 16;
-/// Largest file that is read; with compaction they stay below a thousandth of it.
+/// Size limit of a file that is read; with compaction, files stay below a thousandth of it.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
-/// The file, and what it says.
+/// The snapshot file, and the state that it describes.
 #[derive(Debug)]
 pub struct SnapshotFile {
     path: PathBuf,
     file: File,
     lock: Option<FileLock>,
-    /// A device or a pipe is never replaced by a file.
+    /// Whether it is a regular file; a device or pipe is never replaced.
     is_regular: bool,
     size_bytes: u64,
-    /// The size that a new file would have at least; below its double none is worth while.
+    /// Size of the last complete file, 0 if none was written yet; a new one is written when the file has
+    /// grown to more than twice this size.
     compacted_bytes: u64,
     state: Snapshot,
     rejoin: bool,
     left: bool,
     pending: Pending,
     rewrite: Option<Rewrite>,
-    /// Children for whose end nobody waits.
+    /// Syncing children whose results are ignored.
     children: Vec<OwnChild>,
-    /// Lines are not recorded, and that has been said.
+    /// Whether recording has failed; it was logged.
     is_failing: bool,
     retry_at: Option<Instant>,
-    /// When notes that were written go to the disk.
+    /// When written notes must be synced.
     sync_at: Option<Instant>,
     no_compaction_until: Option<Instant>,
-    /// A new file could not be made, and that has been said.
+    /// Whether writing a new file has failed; it was logged.
     compaction_failed: bool,
 }
 
 impl SnapshotFile {
-    /// Opens the file, or creates it, and reads it. Remarks go to the log.
+    /// Opens the file, or creates it, and reads it. Remarks are logged.
     ///
     /// # Errors
-    /// Completes `failed to open snapshot: `.
+    /// If it cannot be opened or read; the text completes `failed to open snapshot: `.
     pub fn open(path: &Path, rejoin: bool) -> Result<(Self, Snapshot), String> {
         let failed =
             |what: &str, why: &io::Error| format!("{what} {}: {}", shown(path), os_error(why));
@@ -114,15 +115,17 @@ impl SnapshotFile {
         Ok((file, state))
     }
 
-    /// Holds the lock on the file from here on.
+    /// Takes over the lock on the file.
     pub fn keep(&mut self, lock: Option<FileLock>) {
         self.lock = lock;
     }
 
-    /// Reads the file, if there is one, and changes nothing: what [`Self::open`] would warn of.
+    /// Reads the file, if there is one, without changing it. Returns the remarks that [`Self::open`] would
+    /// log.
     ///
     /// # Errors
-    /// Completes `failed to open snapshot: `.
+    /// If it cannot be read, or the directory for it is missing; the text completes `failed to open snapshot:
+    /// `.
     pub fn inspect(path: &Path, rejoin: bool) -> Result<Vec<String>, String> {
         let mut options = OpenOptions::new();
         let opened = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
@@ -143,10 +146,10 @@ impl SnapshotFile {
         Ok(warnings.take(REMARKS_MAX).collect())
     }
 
-    /// Takes a line. It is written by [`Self::flush`], at the latest at the end of the turn.
+    /// Adds a line, which [`Self::flush`] writes, at the latest at the end of the turn.
     pub fn record(&mut self, line: &SnapshotLine) {
         if *line == SnapshotLine::Leave && self.rejoin {
-            // It stays in the file as a mark, without effect on this node's next start.
+            // The line is written, but does not affect this node's next start.
             self.left = true;
         } else {
             self.state.follow(line);
@@ -166,7 +169,7 @@ impl SnapshotFile {
         }
     }
 
-    /// Appends what has come, and begins a new file if it is time for one. Tells whether lines were
+    /// Appends pending lines, and begins a new file if it is time for one. Returns whether lines were
     /// written.
     pub fn flush(&mut self, now: Instant) -> bool {
         let before = self.size_bytes;
@@ -188,14 +191,14 @@ impl SnapshotFile {
         written
     }
 
-    /// When [`Self::handle_timeout`] is due. [`Self::flush`] and a child's end can change that.
+    /// Returns when [`Self::handle_timeout`] is due. Changed by [`Self::flush`] and the end of a child.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        // One child waits for the disk at a time.
+        // Only one child syncs at a time.
         let sync = self.sync_at.filter(|_| self.children.is_empty());
         [self.retry_at, sync].into_iter().flatten().min()
     }
 
-    /// Tries again after a failure, and has notes brought to the disk.
+    /// Writes again after a failure, and starts the sync of notes, when due.
     pub fn handle_timeout(&mut self, now: Instant) {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if is_due(self.retry_at) {
@@ -206,12 +209,12 @@ impl SnapshotFile {
         }
         if is_due(self.sync_at) && self.children.is_empty() {
             self.sync_at = None;
-            // Without a child the system writes them in its own time.
+            // If no child can be started, the system writes the file on its own schedule.
             self.children.extend(sync::spawn(&self.file).ok());
         }
     }
 
-    /// A child has ended, perhaps one of these.
+    /// Handles SIGCHLD: one of the children may have ended.
     pub fn handle_sigchld(&mut self, now: Instant) {
         self.children
             .retain_mut(|child| matches!(child.try_wait(), Ok(None)));
@@ -229,7 +232,7 @@ impl SnapshotFile {
         }
     }
 
-    /// The end of the process: what there is gets to the disk.
+    /// Writes and syncs everything at the end of the process.
     pub fn finish(&mut self) {
         self.append();
         self.abandon_rewrite();
@@ -254,7 +257,7 @@ impl SnapshotFile {
         }
     }
 
-    /// Writes the lines that wait. A failure leaves no half of one behind.
+    /// Writes pending lines. On failure no partial line remains.
     fn append(&mut self) {
         let bytes = self.pending.take();
         if bytes.is_empty() || self.is_failing {
@@ -287,7 +290,7 @@ impl SnapshotFile {
         self.pending = Pending::default();
     }
 
-    /// The state as a file.
+    /// Encodes the whole state as a file.
     fn whole(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.state.lines().for_each(|line| line.encode(&mut bytes));
@@ -307,7 +310,7 @@ impl SnapshotFile {
     }
 }
 
-/// What a regular file holds; of anything else nothing is read.
+/// Reads a regular file; returns nothing for other kinds.
 fn read_regular(file: &mut File, path: &Path) -> Result<Vec<u8>, String> {
     let failed = |what: &str, why: &io::Error| format!("{what} {}: {}", shown(path), os_error(why));
     let metadata = file.metadata().map_err(|why| failed("stat", &why))?;

@@ -1,4 +1,4 @@
-//! Waiting for a disk in a short-lived child of our own binary: the loop goes on meanwhile.
+//! Syncs files in a short-lived child of our own binary, so that the loop does not wait for a disk.
 
 use std::fs::File;
 use std::io;
@@ -8,11 +8,10 @@ use std::process::{ExitCode, ExitStatus, Stdio};
 use crate::os::own_child::OwnChild;
 use crate::os::sys;
 
-/// The name under which the agent starts its own binary to wait for the disk.
+/// `argv[0]` of the child that syncs a file.
 pub const ARGV0: &str = "cottar: sync";
 
-/// Makes what stdin is open on last, and ends with the number of the error if there is one. For
-/// [`ARGV0`].
+/// Main function of the child: syncs stdin and exits with 0, or with the number of the error.
 pub fn child_main() -> ExitCode {
     use std::os::fd::AsFd;
     let stdin = io::stdin().as_fd().try_clone_to_owned();
@@ -23,13 +22,13 @@ pub fn child_main() -> ExitCode {
     u8::try_from(number).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// Starts the child for a file.
+/// Starts a child that syncs a file.
 ///
 /// # Errors
-/// It cannot be started: the caller has to wait for the disk itself.
+/// If it cannot be started: the caller must sync the file itself.
 pub(super) fn spawn(file: &File) -> io::Result<OwnChild> {
     if cfg!(test) {
-        // Our own binary would be the tests.
+        // In tests, our own binary is the test program.
         return Err(io::ErrorKind::Unsupported.into());
     }
     let mut command = sys::own_program(ARGV0)?;
@@ -41,7 +40,7 @@ pub(super) fn spawn(file: &File) -> io::Result<OwnChild> {
     OwnChild::spawn(&mut command)
 }
 
-/// What the child's end says.
+/// Converts the child's exit status to the result of the sync.
 pub(super) fn outcome(status: ExitStatus) -> io::Result<()> {
     match status.code() {
         Some(0) => Ok(()),

@@ -8,10 +8,10 @@ use super::{read_small, without_mark};
 use crate::serf::Tags;
 use crate::wire::name::Escaped;
 
-/// The tags in the file; `None` if there is no file yet.
+/// Reads the tags file; `None` if it does not exist yet.
 ///
 /// # Errors
-/// What to print.
+/// If it cannot be read or is invalid; returns the text to print.
 pub fn read(path: &Path) -> Result<Option<Tags>, String> {
     let text = read_small(path).map_err(|why| format!("Failed to read tags file: {why}"))?;
     text.map(|text| decode(&text)).transpose()
@@ -23,7 +23,7 @@ fn decode(text: &[u8]) -> Result<Tags, String> {
     let decoded = serde_json::from_slice(text).map_err(|why| failed(why.to_string()))?;
     let entries = match decoded {
         Value::Object(entries) => entries,
-        // Some write it for no tags.
+        // Some programs write null for no tags.
         Value::Null => Map::new(),
         _ => return Err(failed("it must hold an object of strings".to_owned())),
     };
@@ -38,10 +38,10 @@ fn decode(text: &[u8]) -> Result<Tags, String> {
     Ok(tags)
 }
 
-/// The file's content.
+/// Encodes tags as the file's content.
 ///
 /// # Errors
-/// If a tag is not UTF-8, which is all that JSON can hold.
+/// If a tag is not UTF-8, which JSON cannot represent.
 pub fn encode(tags: &Tags) -> Result<Vec<u8>, String> {
     let mut file = b"{".to_vec();
     for (tag, value) in tags.iter() {
@@ -50,7 +50,7 @@ pub fn encode(tags: &Tags) -> Result<Vec<u8>, String> {
                 let (tag, value) = (Escaped(tag), Escaped(value));
                 format!("the tag '{tag}={value}' is not UTF-8")
             })?;
-            // Text can always be written.
+            // Cannot fail for a string.
             Ok::<_, String>(serde_json::to_vec_pretty(text).unwrap_or_default())
         };
         file.extend_from_slice(if file.len() > 1 { b",\n  " } else { b"\n  " });

@@ -1,5 +1,5 @@
-//! Whom files belong to that the agent executes: nobody but root and the agent's own user may be able to
-//! change them, or what lies on the way to them.
+//! Checks that only root and the agent's own user can change a file that the agent executes, or anything on
+//! the path to it.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -10,23 +10,23 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::os::error::{os_error, shown};
 
-/// Symbolic links on one way, at most; as in the kernel.
+/// Limit for the symbolic links on one path, as in the kernel.
 const LINKS_MAX: usize = 40;
-/// The group and everybody may write.
+/// Write permission for the group or others.
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// Why a way is not to be trusted.
+/// Why a path is not trusted.
 #[derive(Debug)]
 pub enum Distrust {
-    /// It leads nowhere, or cannot be looked at.
+    /// It does not exist or cannot be examined.
     Unseen(io::Error),
-    /// Somebody else may change it; says what and who.
+    /// Another user may change it; the text says what and who.
     Others(String),
 }
 
 impl Distrust {
-    /// What to print.
+    /// Returns the text to print.
     pub fn text(&self) -> String {
         match self {
             Distrust::Unseen(why) => os_error(why),
@@ -35,13 +35,12 @@ impl Distrust {
     }
 }
 
-/// Follows a path through all of its symbolic links and returns the one without any, if only root and
-/// `user` may change the files and directories on it, its end included. A directory on the way in which
-/// everybody may make files, but nobody may rename those of others (root's, and sticky), is safe, because
-/// what lies in it is looked at as well.
+/// Resolves all symbolic links of a path and returns the result, if only root and `user` may change the files
+/// and directories on it, including its end. A sticky directory of root that everybody may write to, such as
+/// /tmp, is accepted on the way: others cannot rename the files in it, and those are checked as well.
 ///
 /// # Errors
-/// See [`Distrust`].
+/// If the path does not exist, or another user may change it; see [`Distrust`].
 pub fn trusted_path(path: &Path, user: u32) -> Result<(PathBuf, Metadata), Distrust> {
     let path = std::path::absolute(path).map_err(Distrust::Unseen)?;
     let mut rest = components(&path);
@@ -83,7 +82,7 @@ pub fn trusted_path(path: &Path, user: u32) -> Result<(PathBuf, Metadata), Distr
     Ok((way, here))
 }
 
-/// The names on a path, without those that lead nowhere.
+/// Returns the names on a path, without `.` components.
 fn components(path: &Path) -> VecDeque<OsString> {
     let steps = path.components().filter_map(|step| match step {
         Component::Normal(name) => Some(name.to_owned()),
@@ -93,7 +92,7 @@ fn components(path: &Path) -> VecDeque<OsString> {
     steps.collect()
 }
 
-/// What is there, the link itself if it is one; its owner is checked.
+/// Returns the metadata of a path, or of the link itself if it is one, and checks the owner.
 fn look(path: &Path, user: u32) -> Result<Metadata, Distrust> {
     let found = fs::symlink_metadata(path).map_err(Distrust::Unseen)?;
     match found.uid() {
@@ -132,7 +131,7 @@ mod tests {
 
     use crate::os::sys::effective_user;
 
-    /// A directory whose ways are safe, as far as the tests' own are.
+    /// Creates a directory for which the checks succeed.
     fn place() -> tempfile::TempDir {
         tempfile::tempdir().unwrap()
     }
@@ -203,13 +202,13 @@ mod tests {
             set_mode(&inner, mode);
             assert_eq!(verdict(&file), writable(&inner, &format!("{mode:04o}")));
         }
-        // Everybody may make files there, and the sticky bit keeps them off this one.
+        // Everybody may create files there, but the sticky bit protects this one.
         set_mode(&inner, 0o1777);
         if effective_user() == 0 {
             assert_eq!(verdict(&file), safe);
         }
         assert_eq!(verdict(&inner), writable(&inner, "1777"));
-        // A link to it leads over the same way.
+        // A link to the file leads through the same directories.
         set_mode(&inner, 0o757);
         symlink(&file, root.join("link")).unwrap();
         assert_eq!(verdict(&root.join("link")), writable(&inner, "0757"));

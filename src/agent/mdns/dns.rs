@@ -1,21 +1,21 @@
-//! The few kinds of DNS messages that discovery uses, as bytes (agent spec 4.13).
+//! Encodes and decodes the few kinds of DNS messages that discovery uses (agent spec 4.13).
 //!
-//! Reading is lenient: what this node does not know is skipped, and a message that breaks off counts as
-//! far as it goes. It cannot loop, because a pointer must lead backwards, nor take more than the message
-//! is long.
+//! Decoding is lenient: unknown parts are skipped, and a truncated message counts as far as it goes. It
+//! cannot loop, because a compression pointer must lead backwards, and its memory is bounded by the size of
+//! the message.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::wire::name::Escaped;
 
-/// Longest label (RFC 1035, 2.3.4).
+/// Longest label in bytes (RFC 1035, 2.3.4).
 pub const LABEL_BYTES_MAX: usize = 63;
-/// Longest name with its length bytes (RFC 1035, 2.3.4).
+/// Longest name in bytes, including length bytes (RFC 1035, 2.3.4).
 const NAME_BYTES_MAX: usize = 255;
-/// Questions and records that are read from one message; those behind are ignored.
+/// Limit for the questions and records read from one message; further ones are ignored.
 const ENTRIES_MAX: usize = 256;
-/// Where a pointer can still lead.
+/// Highest offset that a compression pointer can encode.
 const POINTER_MAX: usize = 0x3fff;
 
 /// Type and class numbers (RFC 1035, 3.2).
@@ -30,13 +30,13 @@ pub mod number {
     pub const CLASS_IN: u16 = 1;
 }
 
-/// In a question's class: the answer may be sent to the asker alone (RFC 6762, 5.4).
+/// Bit in a question's class that allows a unicast answer (RFC 6762, 5.4).
 const UNICAST_BIT: u16 = 0x8000;
-/// Flags of an answer: it is one, and it speaks with authority.
+/// Header flags of an answer: response, authoritative.
 pub const FLAGS_ANSWER: u16 = 0x8400;
-/// The bit that tells answers from questions.
+/// Header flag of a response.
 const FLAG_RESPONSE: u16 = 0x8000;
-/// Kind of the question and verdict on it; zero for all that concerns mDNS.
+/// Header bits of opcode and response code; zero in all mDNS messages.
 const FLAGS_OPCODE_RCODE: u16 = 0x780f;
 
 /// A domain name.
@@ -44,7 +44,7 @@ const FLAGS_OPCODE_RCODE: u16 = 0x780f;
 pub struct Name(Vec<Vec<u8>>);
 
 impl Name {
-    /// A name of these labels; those that are empty are left out, those too long are cut.
+    /// Creates a name from labels; empty ones are dropped, and long ones are cut.
     pub fn new<'a>(labels: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let labels = labels.into_iter().filter(|label| !label.is_empty());
         Name(
@@ -54,25 +54,25 @@ impl Name {
         )
     }
 
-    /// The name that a text with dots stands for.
+    /// Creates a name from a text with dots.
     pub fn dotted(text: &[u8]) -> Self {
         Name::new(text.split(|&byte| byte == b'.'))
     }
 
-    /// A name below this one.
+    /// Returns the name with another label in front.
     #[must_use]
     pub fn child(&self, label: &[u8]) -> Self {
         let labels = self.0.iter().map(Vec::as_slice);
         Name::new(std::iter::once(label).chain(labels))
     }
 
-    /// Whether this name is below `other`. Case matters, as it does to the reference: two clusters whose
-    /// names differ in nothing else stay apart.
+    /// Returns whether this name is a proper subdomain of `other`. Case matters, as in the reference, so
+    /// clusters whose names differ only in case stay separate.
     pub fn is_below(&self, other: &Name) -> bool {
         self.0.len() > other.0.len() && self.0.ends_with(&other.0)
     }
 
-    /// The first label.
+    /// Returns the first label; empty if there is none.
     pub fn first(&self) -> &[u8] {
         self.0.first().map_or(&[], Vec::as_slice)
     }
@@ -87,20 +87,20 @@ impl fmt::Display for Name {
     }
 }
 
-/// What somebody wants to know.
+/// A question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// Of what.
+    /// Name it asks about.
     pub name: Name,
-    /// Which type of record.
+    /// Type of the wanted records.
     pub kind: u16,
     /// Class, without the unicast bit.
     pub class: u16,
-    /// The unicast bit.
+    /// Whether a unicast answer is allowed.
     pub unicast: bool,
 }
 
-/// The contents of a record.
+/// Contents of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Data {
@@ -112,46 +112,46 @@ pub enum Data {
         target: Name,
     },
     Address(IpAddr),
-    /// The first string of it; the others are skipped.
+    /// First string of a TXT record; others are skipped.
     Txt(Vec<u8>),
 }
 
 /// A record of class IN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Of what.
+    /// Name that owns the record.
     pub name: Name,
-    /// For how many seconds it holds.
+    /// Time to live in seconds.
     pub ttl: u32,
-    /// What.
+    /// Contents.
     pub data: Data,
 }
 
-/// A question or an answer.
+/// A DNS message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Its number.
+    /// Its id.
     pub id: u16,
-    /// The header's flags.
+    /// Flags of its header.
     pub flags: u16,
     /// Questions.
     pub questions: Vec<Question>,
-    /// Records of all sections, as far as they are understood.
+    /// Supported records of all sections.
     pub records: Vec<Record>,
 }
 
 impl Message {
-    /// Whether it answers.
+    /// Returns whether it is a response.
     pub const fn is_answer(&self) -> bool {
         self.flags & FLAG_RESPONSE != 0
     }
 
-    /// Whether it is of the plain kind that mDNS uses.
+    /// Returns whether opcode and response code are zero, as in all mDNS messages.
     pub const fn is_plain(&self) -> bool {
         self.flags & FLAGS_OPCODE_RCODE == 0
     }
 
-    /// Reads a message; `None` if there is not even a header.
+    /// Decodes a message; `None` if it is shorter than a header.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader { bytes, at: 0 };
         let mut message = Message {
@@ -182,10 +182,10 @@ impl Message {
         Some(message)
     }
 
-    /// The bytes of a message, all records in the answer section.
+    /// Encodes a message with all records in the answer section.
     ///
-    /// Owner names and the targets of PTR records are compressed; the target of an SRV record is not, but
-    /// can be pointed at, as the reference does it.
+    /// As in the reference, owner names and targets of PTR records are compressed; the target of an SRV
+    /// record is not, but compression pointers may refer to it.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         let count = |len: usize| u16::try_from(len).unwrap_or(u16::MAX);
@@ -213,7 +213,7 @@ impl Message {
 }
 
 impl Data {
-    /// The number of its type.
+    /// Returns the number of the record's type.
     pub const fn kind(&self) -> u16 {
         match self {
             Data::Ptr(_) => number::PTR,
@@ -250,7 +250,7 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// A name, which ends where it stands although it may go on elsewhere.
+    /// Reads a name and continues behind it, even if compression pointers lead elsewhere.
     fn name(&mut self) -> Option<Name> {
         let (mut labels, mut len) = (Vec::new(), 1);
         let mut limit = self.at;
@@ -271,7 +271,7 @@ impl<'a> Reader<'a> {
                 192.. => {
                     let low = self.array::<1>()?;
                     let to = usize::from(head & 0x3f) << 8 | usize::from(low[0]);
-                    // Before everything read so far: each jump leaves less to read.
+                    // A pointer must lead to before everything read so far, so each jump leaves less to read.
                     if to >= limit {
                         return None;
                     }
@@ -298,16 +298,16 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A record; the inner `None` is one that is not understood.
+    /// Reads a record; the inner `None` means an unsupported one.
     fn record(&mut self) -> Option<Option<Record>> {
         let name = self.name()?;
         let kind = self.u16()?;
-        // The top bit asks to forget older records, of which none are kept here.
+        // The top bit asks to flush cached records, of which there are none.
         let class = self.u16()? & !UNICAST_BIT;
         let ttl = self.u32()?;
         let len = usize::from(self.u16()?);
         let end = self.at.checked_add(len)?;
-        // Names in the contents may point backwards, but nothing may be read past the end.
+        // Names in the contents may point backwards, but reading must not go beyond their end.
         let mut inner = Reader {
             bytes: self.bytes.get(..end)?,
             at: self.at,
@@ -343,7 +343,7 @@ impl<'a> Reader<'a> {
 #[derive(Default)]
 struct Writer {
     bytes: Vec<u8>,
-    /// Where the tails of names stand.
+    /// Offsets of name suffixes already written.
     known: Vec<(Vec<Vec<u8>>, u16)>,
 }
 
@@ -352,7 +352,7 @@ impl Writer {
         self.bytes.extend(word.to_be_bytes());
     }
 
-    /// Writes a name. One longer than DNS allows loses its last labels.
+    /// Writes a name. Labels beyond the length limit of DNS are dropped.
     fn name(&mut self, name: &Name, compress: bool) {
         let mut len = 1;
         let fits = |label: &&Vec<u8>| {
@@ -378,7 +378,7 @@ impl Writer {
         self.bytes.push(0);
     }
 
-    /// A length and as many bytes; what does not fit behind one byte of length is cut.
+    /// Writes a length byte and a string, cut to 255 bytes.
     fn string(&mut self, text: &[u8]) {
         let text = text.get(..usize::from(u8::MAX)).unwrap_or(text);
         self.bytes.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
@@ -409,7 +409,7 @@ impl Writer {
             Data::Address(IpAddr::V6(ip)) => self.bytes.extend(ip.octets()),
             Data::Txt(text) => self.string(text),
         }
-        // Each content above is far shorter than 64 KiB.
+        // All contents above are far shorter than 64 KiB.
         let len = u16::try_from(self.bytes.len() - start - 2).unwrap_or(u16::MAX);
         if let Some(place) = self.bytes.get_mut(start..start + 2) {
             place.copy_from_slice(&len.to_be_bytes());

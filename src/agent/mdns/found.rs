@@ -1,11 +1,11 @@
-//! What one question brings: nodes, put together from the records of their answers (agent spec 4.13).
+//! Collects the nodes that answer a question from the records of their answers (agent spec 4.13).
 
 use crate::ordered::OrderedMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::dns::{Data, Message, Name};
 
-/// Nodes that one question can bring; more is somebody's joke.
+/// Limit for the nodes found by one question; more can only be an attack.
 const NODES_MAX: usize = 1024;
 
 #[derive(Clone, Debug, Default)]
@@ -17,26 +17,26 @@ struct Node {
     asked: bool,
 }
 
-/// The nodes that have answered.
+/// Nodes that have answered.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     nodes: OrderedMap<Name, Node>,
 }
 
-/// What an answer leads to.
+/// New information from an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct News {
-    /// Nodes that are complete now, each told once.
+    /// Nodes whose address is now known, each returned once.
     pub complete: Vec<(Name, SocketAddr)>,
-    /// Nodes to be asked for once more, each told once.
+    /// Nodes that need a further question, each returned once.
     pub incomplete: Vec<Name>,
 }
 
 impl Found {
-    /// Takes an answer about nodes below `kind`.
+    /// Processes an answer about nodes below `kind`.
     ///
-    /// Addresses belong to the machines named in the same answer only: two machines may well have the
-    /// same name.
+    /// Address records apply only to host names in the same answer, because two machines may have the same
+    /// name.
     pub fn take(&mut self, message: &Message, kind: &Name) -> News {
         let mut touched: Vec<Name> = Vec::new();
         for record in &message.records {
@@ -139,7 +139,7 @@ mod tests {
         };
         assert_eq!(addr(found.take(&first, &kind)), ["10.0.0.1:1"]);
         assert_eq!(addr(found.take(&first, &kind)), [""; 0]);
-        // The same machine name, another machine.
+        // The same host name on another machine.
         assert_eq!(addr(found.take(&second, &kind)), ["10.0.0.2:2"]);
     }
 

@@ -1,7 +1,8 @@
-//! Discovery by multicast DNS: answers for this node, and looks for others to join (agent spec 4.13).
+//! Discovery by multicast DNS: answers questions about this node and finds other nodes to join (agent spec
+//! 4.13).
 //!
-//! Two sockets listen for questions for as long as the agent runs. To ask, others are opened for a second
-//! each minute: their answers come to their own ports.
+//! Two sockets listen for questions as long as the agent runs. To ask, others are opened for one second per
+//! minute; the answers arrive at their ports.
 
 pub mod dns;
 mod found;
@@ -21,58 +22,58 @@ use dns::{Message, Name, Question, number};
 use found::Found;
 use service::Service;
 
-/// Where mDNS is spoken (RFC 6762, 3).
+/// Multicast groups and port of mDNS (RFC 6762, 3).
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 const PORT: u16 = 5353;
-/// Time between questions, how long answers are waited for, and the pause in which no new node comes
-/// before those found are joined (agent spec 4.13).
+/// Interval between questions, time to wait for answers, and debounce time after the last new node before the
+/// nodes found are joined (agent spec 4.13).
 const ASK_INTERVAL: Duration = Duration::from_secs(60);
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_millis(100);
-/// Longest message (RFC 6762, 17).
+/// Longest message in bytes (RFC 6762, 17).
 const MESSAGE_BYTES_MAX: usize = 9000;
-/// Datagrams read from a socket in one turn.
+/// Limit for the datagrams read from a socket in one turn of the loop.
 const DATAGRAMS_A_TURN: usize = 64;
-/// Answers to others in a second: whoever asks may lie about where he is.
+/// Limit for replies per second, because source addresses of questions may be forged.
 const REPLIES_A_SECOND: u32 = 100;
-/// Questions about single nodes in one minute.
+/// Limit for questions about single nodes per minute.
 const FOLLOW_UPS_MAX: u32 = 64;
-/// Addresses that are remembered as tried. When there are more all are forgotten.
+/// Limit for the addresses remembered as tried. When it is exceeded, all are forgotten.
 const TRIED_MAX: usize = 4096;
 
-/// What discovery needs to know.
+/// Settings of discovery.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Name of the cluster.
     pub cluster: String,
-    /// The interface; `None` for that of the node's addresses or the system's choice.
+    /// Network interface; `None`: that of the node's addresses, or the system's choice.
     pub interface: Option<String>,
-    /// Speak IPv4.
+    /// Whether to use IPv4.
     pub ipv4: bool,
-    /// Speak IPv6.
+    /// Whether to use IPv6.
     pub ipv6: bool,
     /// Name of the node.
     pub node: Vec<u8>,
-    /// Name of the machine.
+    /// Host name.
     pub host: Vec<u8>,
-    /// What the node advertises.
+    /// Address that the node advertises.
     pub addr: SocketAddr,
-    /// Where it is bound, which may be an address of another interface or a wildcard.
+    /// Address that the node is bound to; may belong to another interface or be a wildcard.
     pub bind: IpAddr,
 }
 
-/// The number of an interface.
+/// Returns the index of an interface.
 ///
 /// # Errors
-/// The reference's words.
+/// If it does not exist; the text is the reference's.
 pub fn interface_index(name: &str) -> Result<u32, String> {
     sys::interface_index(name).ok_or_else(|| {
         "Invalid mDNS network interface: route ip+net: no such network interface".to_owned()
     })
 }
 
-/// A socket and whether it may have something to read.
+/// A socket, with a flag that tells whether it may be readable.
 #[derive(Debug)]
 struct Port {
     socket: UdpSocket,
@@ -80,43 +81,43 @@ struct Port {
     group: SocketAddr,
 }
 
-/// One for each family, if there is one.
+/// Sockets by address family, where available.
 type Ports = [Option<Port>; 2];
 
-/// Discovery.
+/// State of discovery.
 #[derive(Debug)]
 pub struct Mdns {
     service: Service,
     first_token: usize,
-    /// By family; 0 is the system's choice.
+    /// Interface index by address family; 0 is the system's choice.
     interfaces: [u32; 2],
     families: [bool; 2],
     listeners: Ports,
     askers: Ports,
     buffer: Box<[u8]>,
     next_question: Instant,
-    /// Until when answers count.
+    /// End of the time in which answers are accepted.
     asking_until: Option<Instant>,
     found: Found,
     follow_ups: u32,
-    /// Found and not joined yet.
+    /// Addresses found and not joined yet.
     fresh: Vec<SocketAddr>,
     quiet_at: Option<Instant>,
-    /// Joined, or about to be.
+    /// Addresses already returned for joining.
     tried: OrderedSet<SocketAddr>,
-    /// Replies since then.
+    /// Start of the current second, and the replies in it.
     replies: (Instant, u32),
     questions_sent: u16,
 }
 
 impl Mdns {
-    /// Tokens that it uses.
+    /// Number of tokens used.
     pub const TOKENS: usize = 4;
 
-    /// Opens the sockets that listen; one family is enough.
+    /// Opens the listening sockets; one address family is enough.
     ///
     /// # Errors
-    /// Why none could be opened.
+    /// If no socket can be opened; returns the reason.
     pub fn start(
         config: &Config,
         registry: &Registry,
@@ -152,7 +153,7 @@ impl Mdns {
         Ok(mdns)
     }
 
-    /// One that has no sockets and asks at once.
+    /// Creates a state without sockets; its first question is due at once.
     fn deaf(service: Service, first_token: usize, now: Instant) -> Self {
         Mdns {
             service,
@@ -174,10 +175,10 @@ impl Mdns {
         }
     }
 
-    /// Opens a socket for each wanted family; tells which families failed.
+    /// Opens a socket for each enabled family. Returns the sockets and the errors of failed families.
     ///
     /// # Errors
-    /// If there is no socket in the end.
+    /// If no socket can be opened.
     fn open(
         &self,
         registry: &Registry,
@@ -220,12 +221,12 @@ impl Mdns {
         Ok((ports, why))
     }
 
-    /// Whether a token is one of its own.
+    /// Returns whether a token belongs to discovery.
     pub fn owns(&self, token: Token) -> bool {
         (self.first_token..self.first_token + Self::TOKENS).contains(&token.0)
     }
 
-    /// A socket may have something to read.
+    /// Takes note that a socket may be readable.
     pub fn handle_readiness(&mut self, token: Token) {
         let index = token.0.wrapping_sub(self.first_token);
         let mut ports = self.listeners.iter_mut().chain(&mut self.askers);
@@ -234,19 +235,19 @@ impl Mdns {
         }
     }
 
-    /// Whether something is known to be there that no event will announce.
+    /// Returns whether a socket may still be readable although no event will announce it.
     pub fn has_more(&self) -> bool {
         let mut ports = self.listeners.iter().chain(&self.askers).flatten();
         ports.any(|port| port.ready)
     }
 
-    /// When [`Self::handle_timeout`] has something to do.
+    /// Returns when [`Self::handle_timeout`] must be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let next = self.asking_until.unwrap_or(self.next_question);
         Some(self.quiet_at.map_or(next, |quiet| quiet.min(next)))
     }
 
-    /// Asks, or stops to listen, when it is time.
+    /// Asks a question or stops waiting for answers, when due.
     pub fn handle_timeout(&mut self, registry: &Registry, now: Instant) {
         if self.asking_until.is_some_and(|end| end <= now) {
             self.asking_until = None;
@@ -276,7 +277,7 @@ impl Mdns {
         self.send_question(&kind)
     }
 
-    /// Sends a question to all; one family that takes it is enough.
+    /// Multicasts a question; one address family that accepts it is enough.
     fn send_question(&mut self, name: &Name) -> Result<(), String> {
         let question = Question {
             name: name.clone(),
@@ -286,7 +287,7 @@ impl Mdns {
         };
         let mut id = [0; 2];
         if getrandom::getrandom(&mut id).is_err() {
-            // Nothing depends on it: answers do not bring it back.
+            // The id may be predictable: answers do not contain it.
             self.questions_sent = self.questions_sent.wrapping_add(1);
             id = self.questions_sent.to_be_bytes();
         }
@@ -307,7 +308,7 @@ impl Mdns {
         if sent { Ok(()) } else { Err(why.join(", ")) }
     }
 
-    /// Reads what is there, within the budget of a turn.
+    /// Reads from all sockets, within the budget of a turn.
     pub fn receive(&mut self, now: Instant) {
         for index in 0..2 {
             self.read(index, now, false);
@@ -334,7 +335,7 @@ impl Mdns {
                     port.ready = false;
                     return;
                 }
-                // What an earlier datagram met on its way; the next read goes on.
+                // An error of an earlier datagram (ICMP); the next read continues.
                 Err(_) => continue,
             };
             let Some(message) = Message::decode(self.buffer.get(..len).unwrap_or_default()) else {
@@ -367,7 +368,7 @@ impl Mdns {
     }
 
     fn take_answer(&mut self, message: &Message, from: SocketAddr, now: Instant) {
-        // Whoever speaks mDNS does it from there (RFC 6762, 6).
+        // mDNS answers come from port 5353 (RFC 6762, 6).
         if !message.is_answer() || from.port() != PORT {
             return;
         }
@@ -399,14 +400,14 @@ impl Mdns {
         self.quiet_at = Some(now + QUIET);
     }
 
-    /// What has been found, once nothing new has come for a while: to be joined together.
+    /// Returns the addresses found, to be joined together, once no new one has come for the debounce time.
     pub fn poll_found(&mut self, now: Instant) -> Option<Vec<SocketAddr>> {
         self.quiet_at.filter(|quiet| *quiet <= now)?;
         self.quiet_at = None;
         Some(std::mem::take(&mut self.fresh))
     }
 
-    /// These could not be joined: they are tried again when they answer the next question.
+    /// Makes addresses that could not be joined eligible again when they answer the next question.
     pub fn forget(&mut self, failed: impl IntoIterator<Item = SocketAddr>) {
         for addr in failed {
             self.tried.remove(&addr);
@@ -414,8 +415,8 @@ impl Mdns {
     }
 }
 
-/// The interface that has one of the node's addresses, the first that is found; 0, the system's choice,
-/// if there is none or it is the loopback interface, as long as the system has a choice.
+/// Returns the first interface with one of the node's addresses. Returns 0, the system's choice, if there is
+/// none or it is the loopback interface, provided that the system can choose.
 fn interface_of(own: [IpAddr; 2]) -> u32 {
     let all = sys::interface_addresses().unwrap_or_default();
     let index_of = |ip: IpAddr| {
@@ -436,8 +437,8 @@ fn interface_of(own: [IpAddr; 2]) -> u32 {
     }
 }
 
-/// The interface for IPv6, for which the system makes no choice: that of the node's own address if it can
-/// be used, else the first one that can.
+/// Returns the interface for IPv6, where the system makes no choice: that of the node's own address if it is
+/// usable, else the first usable one.
 fn link_local_interface(interface: u32, own: IpAddr) -> u32 {
     if interface != 0 {
         return interface;
@@ -454,7 +455,7 @@ fn link_local_interface(interface: u32, own: IpAddr) -> u32 {
         .unwrap_or(0)
 }
 
-/// Addresses that lead nowhere, or to more than one.
+/// Returns whether an address cannot be that of a single node.
 fn is_nowhere(addr: SocketAddr) -> bool {
     let ip = addr.ip();
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());

@@ -1,18 +1,18 @@
-//! What this node answers to whoever asks for its cluster (agent spec 4.13).
+//! Answers questions about this node's cluster (agent spec 4.13).
 
 use std::net::SocketAddr;
 
 use super::dns::{Data, FLAGS_ANSWER, LABEL_BYTES_MAX, Message, Name, Question, Record, number};
 
-/// How long an answer holds, in seconds.
+/// Time to live of an answer, in seconds.
 const TTL: u32 = 120;
-/// Questions of one message that are answered.
+/// Limit for the questions of one message that are answered.
 const QUESTIONS_MAX: usize = 16;
-/// Where the kinds of services are asked for (RFC 6763, 9).
+/// Name for enumerating service types (RFC 6763, 9).
 const ENUMERATION: &[u8] = b"_services._dns-sd._udp.local.";
 const DOMAIN: &[u8] = b"local.";
 
-/// This node as others find it.
+/// This node's service as others discover it.
 #[derive(Clone, Debug)]
 pub struct Service {
     enumeration: Name,
@@ -24,7 +24,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// The node `node` of the cluster `cluster` at `addr`, on the machine `host`.
+    /// Creates the service for the node `node` of the cluster `cluster` at `addr`, on the machine `host`.
     pub fn new(cluster: &[u8], node: &[u8], host: &[u8], addr: SocketAddr) -> Self {
         let label = [b"_serf_", cluster].concat();
         let kind = Name::dotted(DOMAIN).child(b"_tcp").child(&label);
@@ -39,23 +39,23 @@ impl Service {
         }
     }
 
-    /// The name under which all nodes of the cluster are found.
+    /// Returns the service name of the cluster, under which all nodes are found.
     pub const fn kind(&self) -> &Name {
         &self.kind
     }
 
-    /// The name of this node.
+    /// Returns the instance name of this node.
     pub const fn instance(&self) -> &Name {
         &self.instance
     }
 
-    /// Where this node is.
+    /// Returns the address of this node.
     pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The answers to a message, none if there is nothing to say. Questions that allow an answer to the
-    /// asker alone get one with the message's number, the others one without.
+    /// Returns the answers to a message, if any. Questions that allow a unicast answer share one answer with
+    /// the message's id; the others share one with id 0.
     pub fn replies(&self, message: &Message) -> Vec<Message> {
         if message.is_answer() || !message.is_plain() {
             return Vec::new();
@@ -115,7 +115,7 @@ impl Service {
         }
     }
 
-    /// Where the instance is, and its text last.
+    /// Returns the SRV, address and TXT records of this node, in this order.
     fn whole_instance(&self) -> Vec<Record> {
         let place = Data::Srv {
             priority: 10,
@@ -139,8 +139,8 @@ fn record(name: &Name, data: Data) -> Record {
     }
 }
 
-/// One label for a node name, dots and all. A name too long for a label keeps its beginning; its end is
-/// replaced by a hash, so that two such names stay apart.
+/// Turns a node name into a single label, including its dots. The end of a name that is too long for a label
+/// is replaced by a hash, so that such names stay distinct.
 fn instance_label(node: &[u8]) -> Vec<u8> {
     const HASH_DIGITS: usize = 16;
     if node.len() <= LABEL_BYTES_MAX {
@@ -198,7 +198,7 @@ mod tests {
     const KIND: &str = "_serf_cl1._tcp.local.";
     const INSTANCE: &str = "n1._serf_cl1._tcp.local.";
 
-    /// Captured from the reference, node n1 on host vm at that address.
+    /// Captured from the reference for node n1 on host vm at that address.
     #[test]
     fn answers_are_those_of_the_reference() {
         let whole = concat!(
@@ -270,7 +270,7 @@ mod tests {
         let replies = service().replies(&asking(&both));
         let shape: Vec<_> = replies.iter().map(|m| (m.id, m.records.len())).collect();
         assert_eq!(shape, [(0, 4), (0x1234, 1)]);
-        // What one question brings is not said again for the next.
+        // Records for one question are not repeated for the next.
         let twice = [(KIND, number::PTR, false), (INSTANCE, number::TXT, false)];
         assert_eq!(service().replies(&asking(&twice))[0].records.len(), 4);
     }

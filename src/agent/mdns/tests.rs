@@ -1,6 +1,6 @@
 use super::*;
 
-/// One that has no sockets.
+/// Returns a state without sockets.
 fn deaf() -> Mdns {
     let addr = "10.0.0.1:7946".parse().unwrap();
     let service = Service::new(b"c", b"n1", b"h", addr);
@@ -42,7 +42,7 @@ fn what_comes_together_is_joined_together() {
     assert_eq!(found, both);
     assert_eq!(mdns.poll_timeout(), Some(at(60_000)));
 
-    // The next question brings the same answers: only what failed is tried again.
+    // The next question brings the same answers: only addresses that failed are tried again.
     mdns.found = Found::default();
     mdns.forget([both[1]]);
     mdns.take_answer(&answer("n2", "10.0.0.2:1"), from, at(60_000));
@@ -65,7 +65,7 @@ fn neither_the_node_itself_nor_nonsense_is_joined() {
     ] {
         mdns.take_answer(&answer(node, addr), from, now);
     }
-    // Only port 5353 speaks mDNS.
+    // mDNS answers come only from port 5353.
     let elsewhere = "10.0.0.9:9999".parse().unwrap();
     mdns.take_answer(&answer("e", "10.0.0.3:1"), elsewhere, now);
     assert_eq!(mdns.quiet_at, None);

@@ -1,4 +1,4 @@
-//! A listening socket whose owner survives that the descriptors run out.
+//! A listening socket that survives running out of file descriptors.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,25 +14,25 @@ use crate::os::error::os_error;
 use crate::os::sys;
 use crate::time::{Duration, Instant};
 
-/// First and longest pause after an error, which most likely means that the descriptors have run out.
-/// Nothing announces that there are some again, and the connection that waits keeps the socket ready.
+/// First and longest pause after an error, usually a lack of file descriptors. No event announces that some
+/// are free again, and the waiting connection keeps the socket ready.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// A socket that listens, and does not block.
+/// A non-blocking listening socket.
 #[derive(Debug)]
 pub enum Listener {
-    /// For TCP.
+    /// A TCP socket.
     Tcp(TcpListener),
-    /// For processes of this host.
+    /// A Unix socket.
     Unix(UnixListener),
 }
 
 impl Listener {
-    /// Has the poll watch it.
+    /// Registers the socket with the poll.
     ///
     /// # Errors
-    /// The operating system's.
+    /// If the poll refuses it.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
             Listener::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
@@ -50,8 +50,8 @@ impl Listener {
         }
     }
 
-    /// The next connection, and the address of the other end if it has one. Once it is made, a stream of
-    /// one kind is read and written as one of the other.
+    /// Accepts a connection; returns it with the peer's address, if it has one. Streams of both kinds are
+    /// read and written in the same way.
     fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
         match self {
             Listener::Tcp(listener) => {
@@ -68,21 +68,21 @@ impl Listener {
     }
 }
 
-/// A listening socket and what it has to wait for.
+/// A listening socket with its readiness and pauses.
 #[derive(Debug)]
 pub struct Acceptor {
     listener: Listener,
     ready: bool,
     resume_at: Option<Instant>,
     pause: Duration,
-    /// Descriptors with this number or a higher one are not for connections.
+    /// Accepted connections must have lower file descriptor numbers.
     descriptors_end: u64,
 }
 
 impl Acceptor {
-    /// Accepts from `listener`, which is registered. The last `spared` descriptors of the process, but at
-    /// most a third of all, are left to others: who only opens connections must not be able to keep
-    /// handlers from running.
+    /// Accepts from `listener`, which must be registered. The last `spared` file descriptors of the process,
+    /// but at most a third of all, are reserved for other uses, so that clients that only open connections
+    /// cannot prevent handlers from running.
     pub fn new(listener: Listener, spared: u64) -> Self {
         let limit = sys::descriptors_max();
         Acceptor {
@@ -94,23 +94,23 @@ impl Acceptor {
         }
     }
 
-    /// A connection may wait.
+    /// Takes note that a connection may be waiting.
     pub fn set_ready(&mut self) {
         self.ready = true;
     }
 
-    /// Whether a connection may wait that no event will announce.
+    /// Returns whether a connection may be waiting although no event will announce it.
     pub fn has_more(&self) -> bool {
         self.ready && self.resume_at.is_none()
     }
 
-    /// When a pause ends.
+    /// Returns when a pause ends.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.resume_at
     }
 
-    /// The next connection, and the address of the other end if it came by TCP; `None` if there is no
-    /// connection, or during a pause.
+    /// Accepts the next connection; returns it with the peer's address if it is TCP. `None`: there is no
+    /// connection, or accepting is paused.
     pub fn accept(&mut self, now: Instant) -> Option<(TcpStream, Option<SocketAddr>)> {
         if self.resume_at.is_some_and(|at| at <= now) {
             self.resume_at = None;
@@ -123,7 +123,7 @@ impl Acceptor {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // A connection that broke before it was accepted; there may be others behind it.
+                // The connection was aborted before it was accepted; others may be waiting.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     let pause = self.pause;
@@ -137,7 +137,7 @@ impl Acceptor {
     }
 
     fn accept_within_limit(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
-        // The kernel gives the lowest number that is free.
+        // The kernel uses the lowest free number.
         if sys::next_descriptor(self.listener.as_fd())? >= self.descriptors_end {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }

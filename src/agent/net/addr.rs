@@ -1,4 +1,4 @@
-//! Addresses in settings: `host[:port]`, interfaces, and the choice of the address to advertise
+//! Parses addresses in settings (`host[:port]`), checks interfaces, and chooses the address to advertise
 //! (agent spec 4.2, 4.4).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
@@ -6,16 +6,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use super::lookup;
 use crate::os::sys::{self, InterfaceAddress};
 
-/// What stands before the path of a Unix socket.
+/// Prefix of the path of a Unix socket.
 pub const UNIX_PREFIX: &str = "unix:";
 
-/// The gossip port if none is given.
+/// Default gossip port.
 pub const DEFAULT_PORT: u16 = 7946;
 
 /// Splits `host`, `host:port`, `[host]`, `[host]:port` or a bare IPv6 address.
 ///
 /// # Errors
-/// The reference's words.
+/// If the syntax is invalid; the text is the reference's.
 pub fn split_host_port(text: &str) -> Result<(&str, Option<&str>), String> {
     let (ip, _zone) = text.split_once('%').unwrap_or((text, ""));
     if ip.parse::<Ipv6Addr>().is_ok() {
@@ -43,11 +43,11 @@ pub fn split_host_port(text: &str) -> Result<(&str, Option<&str>), String> {
     }
 }
 
-/// Reads a port; an empty one is 0. The reference says at which `step` it did not understand one: for its
-/// own addresses it is `address`, for those it connects to `lookup`.
+/// Parses a port; an empty one is 0. `step` is the step that the reference's error names: `address` for local
+/// addresses, `lookup` for remote ones.
 ///
 /// # Errors
-/// The reference's words.
+/// If it is not a number up to 65,535; the text is the reference's.
 pub fn parse_port(text: &str, step: &str) -> Result<u16, String> {
     if text.is_empty() {
         return Ok(0);
@@ -60,12 +60,12 @@ pub fn parse_port(text: &str, step: &str) -> Result<u16, String> {
         .map_err(|_| format!("address {text}: invalid port"))
 }
 
-/// Resolves `host[:port]`, IPv4 preferred. Asks the system's resolver for names, and waits for it: only
-/// before the agent runs. An empty host is every address. An IPv4 address in its IPv6 form is an IPv4 one:
-/// a socket that is bound to the IPv6 form sends no datagram to an IPv4 address.
+/// Resolves `host[:port]`, with IPv4 preferred. Blocks during a name lookup, so it must be called before the
+/// agent's loop runs. An empty host means all addresses. An IPv4-mapped IPv6 address becomes an IPv4 address:
+/// a socket bound to the mapped form cannot send to IPv4 addresses.
 ///
 /// # Errors
-/// The reference's words.
+/// If the syntax is invalid or the name cannot be resolved; the text is the reference's.
 pub fn resolve(text: &str, default_port: u16) -> Result<SocketAddr, String> {
     let (host, port) = split_host_port(text)?;
     let port = port.map_or(Ok(default_port), |port| parse_port(port, "address"))?;
@@ -83,9 +83,9 @@ pub fn resolve(text: &str, default_port: u16) -> Result<SocketAddr, String> {
     Ok(canonical(found))
 }
 
-/// Reads an address with a zone, `fe80::1%eth0`: the number of the interface tells on which network a
-/// link-local address is. Other addresses have one network, whatever the zone, and 0. `None`: it is
-/// something else.
+/// Parses an IPv6 address with a zone, such as `fe80::1%eth0`; returns the address and the index of the
+/// interface. For addresses that are not link-local, the zone is ignored and 0 is returned. `None`: it is not
+/// such an address.
 ///
 /// # Errors
 /// If there is no such interface.
@@ -107,7 +107,7 @@ pub fn zoned(host: &str) -> Result<Option<(Ipv6Addr, u32)>, String> {
     }
 }
 
-/// The zone of an address, 0 if it has none.
+/// Returns the zone of an address; 0 if it has none.
 pub fn zone_of(addr: SocketAddr) -> u32 {
     match addr {
         SocketAddr::V6(v6) => v6.scope_id(),
@@ -115,7 +115,7 @@ pub fn zone_of(addr: SocketAddr) -> u32 {
     }
 }
 
-/// The same address in that zone, if it is a link-local one without a zone.
+/// Returns the address with this zone, if it is link-local and has no zone.
 pub fn in_zone(addr: SocketAddr, zone: u32) -> SocketAddr {
     match addr {
         SocketAddr::V6(v6) if v6.scope_id() == 0 && is_link_local(addr.ip()) => {
@@ -125,7 +125,7 @@ pub fn in_zone(addr: SocketAddr, zone: u32) -> SocketAddr {
     }
 }
 
-/// The same address without that zone: as others know it.
+/// Returns the address without this zone, as other nodes know it.
 pub fn without_zone(addr: SocketAddr, zone: u32) -> SocketAddr {
     match zone_of(addr) == zone {
         true => SocketAddr::new(addr.ip(), addr.port()),
@@ -133,14 +133,14 @@ pub fn without_zone(addr: SocketAddr, zone: u32) -> SocketAddr {
     }
 }
 
-/// Whether an address may belong to one host: it is neither a wildcard, nor multicast, nor broadcast. Other
+/// Returns whether an address may belong to one host: no wildcard, multicast or broadcast address. Other
 /// nodes refuse a member with such an address.
 pub fn is_of_one_host(ip: IpAddr) -> bool {
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
     !(ip.is_unspecified() || ip.is_multicast() || broadcast)
 }
 
-/// An IPv4 address that came in its IPv6 form, as what it is.
+/// Converts an IPv4-mapped IPv6 address to IPv4.
 pub fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr {
         SocketAddr::V6(v6) => match v6.ip().to_canonical() {
@@ -151,11 +151,11 @@ pub fn canonical(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The address of an interface that a wildcard bind address stands for: one in the family of the
-/// wildcard or, since a wildcard covers both, in the other one.
+/// Returns the interface's address to use in place of a wildcard: one in the wildcard's family or, since a
+/// wildcard covers both, else in the other one.
 ///
 /// # Errors
-/// What to print.
+/// If the interface has no usable address; returns the text to print.
 pub fn interface_address(interface: &str, wildcard: IpAddr) -> Result<IpAddr, String> {
     let own = addresses_of(interface)?;
     own.iter()
@@ -168,7 +168,7 @@ pub fn interface_address(interface: &str, wildcard: IpAddr) -> Result<IpAddr, St
 /// Checks that an interface has an address.
 ///
 /// # Errors
-/// What to print.
+/// If it does not; returns the text to print.
 pub fn check_interface(interface: &str, addr: IpAddr) -> Result<(), String> {
     let own = addresses_of(interface)?;
     if own.iter().any(|entry| entry.addr == addr) {
@@ -190,7 +190,7 @@ fn addresses_of(interface: &str) -> Result<Vec<InterfaceAddress>, String> {
     Ok(all)
 }
 
-/// Whether an address is meant for one network only.
+/// Returns whether an address is link-local.
 pub fn is_link_local(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(v4) => v4.is_link_local(),
@@ -198,7 +198,8 @@ pub fn is_link_local(addr: IpAddr) -> bool {
     }
 }
 
-/// What the reference takes for private: it never advertises a public address unless it is told to.
+/// Returns whether the reference considers an address private. It never advertises a public address unless
+/// configured to.
 fn is_private(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(v4) => {
@@ -209,15 +210,15 @@ fn is_private(addr: IpAddr) -> bool {
     }
 }
 
-/// The address that others are told when the bind address is a wildcard: a private one of an interface
-/// that is up, IPv4 preferred, IPv6 only if the port `speaks_ipv6`.
+/// Returns the address to advertise when the bind address is a wildcard: a private one of an interface that
+/// is up, IPv4 preferred, IPv6 only if `speaks_ipv6`.
 ///
-/// It is the address that the kernel sends from by default, if that is private. Else it is one of the
-/// same interface, or of any: of the largest network, and the one that the kernel names first, which
-/// puts the address of the host before those that move between hosts.
+/// If the kernel's default source address is private, it is used. Else it is an address of the same interface
+/// or, failing that, of any interface: that of the largest network, and among these the first in the kernel's
+/// order, which lists a host's own address before those that move between hosts.
 ///
 /// # Errors
-/// The reference's words, if there is none.
+/// If there is none; the text is the reference's.
 pub fn advertised_for_wildcard(speaks_ipv6: bool) -> Result<IpAddr, String> {
     let all = sys::interface_addresses().map_err(|error| error.to_string())?;
     let [v4, v6] = ROOT_SERVER;
@@ -226,27 +227,27 @@ pub fn advertised_for_wildcard(speaks_ipv6: bool) -> Result<IpAddr, String> {
         .ok_or_else(|| "No private IP address found, and explicit IP not provided".to_owned())
 }
 
-/// Where the kernel's choice of a source is asked for: a root name server, which has had these addresses
-/// for decades. Nothing is sent there; any address that only a default route leads to would do.
+/// Destination for asking the kernel for its default source address: a root name server, whose addresses have
+/// not changed for decades. Nothing is sent there; any address reached by the default route would do.
 const ROOT_SERVER: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30)),
 ];
 
-/// The address that the kernel would send from, with all that it knows of routes, metrics, rules and
-/// preferred sources.
+/// Returns the address from which the kernel would send, considering its routes, metrics, rules and preferred
+/// sources.
 fn kernel_source(to: IpAddr) -> Option<IpAddr> {
     let any = match to {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     let socket = UdpSocket::bind((any, 0)).ok()?;
-    // Connecting a socket for datagrams sends none.
+    // Connecting a UDP socket sends nothing.
     socket.connect((to, 53)).ok()?;
     socket.local_addr().ok().map(|addr| addr.ip())
 }
 
-/// `sources`: the kernel's by default, IPv4 and IPv6.
+/// Chooses the address to advertise. `sources` are the kernel's default source addresses for IPv4 and IPv6.
 fn choose_advertised(
     all: &[InterfaceAddress],
     sources: [Option<IpAddr>; 2],
@@ -391,7 +392,7 @@ mod tests {
         }
     }
 
-    /// What is advertised, with the kernel's sources and on a port for both families.
+    /// Returns the advertised address for these kernel sources, on a port for both families.
     fn chosen(all: &[InterfaceAddress], v4: &str, v6: &str) -> Option<String> {
         let sources = [v4.parse().ok(), v6.parse().ok()];
         choose_advertised(all, sources, true).map(|addr| addr.to_string())
@@ -411,7 +412,7 @@ mod tests {
         assert_eq!(choose(3).as_deref(), Some("fd00::7"));
         assert_eq!(choose(4).as_deref(), Some("100.64.0.3"));
         assert_eq!(choose(5).as_deref(), Some("100.64.0.3"));
-        // A port that IPv6 peers do not reach is not advertised to them.
+        // IPv6 is not advertised for a port that IPv6 peers cannot reach.
         assert_eq!(choose_advertised(&all[..3], [None; 2], false), None);
     }
 
@@ -428,7 +429,7 @@ mod tests {
         for (v4, v6, expected) in [
             ("192.168.1.10", "", "192.168.1.10"),
             ("10.0.0.5", "fd00::8", "10.0.0.5"),
-            // A public one is not told to others; a private one of the same interface is.
+            // A public address is not advertised; a private one of the same interface is.
             ("203.0.113.5", "", "10.9.0.1"),
         ] {
             assert_eq!(chosen(&all, v4, v6).as_deref(), Some(expected), "{v4}");
@@ -438,7 +439,7 @@ mod tests {
 
     #[test]
     fn without_a_default_route_the_hosts_own_address_is_advertised() {
-        // The larger network first, whatever the order.
+        // The larger network wins in any order.
         let mut own = [
             entry("d0", "10.0.0.5/32", true),
             entry("d0", "10.0.0.50/24", true),
@@ -446,7 +447,7 @@ mod tests {
         assert_eq!(chosen(&own, "", "").as_deref(), Some("10.0.0.50"));
         own.reverse();
         assert_eq!(chosen(&own, "", "").as_deref(), Some("10.0.0.50"));
-        // In networks of one size the one that the kernel names first.
+        // Among networks of equal size, the first in the kernel's order wins.
         let two = [
             entry("d0", "192.168.1.10/24", true),
             entry("d1", "10.0.0.5/24", true),

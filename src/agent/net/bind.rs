@@ -1,4 +1,4 @@
-//! One port for datagrams and streams.
+//! Binds UDP and TCP sockets to one port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,16 +9,16 @@ use mio::net::{TcpListener, UdpSocket};
 use crate::os::error::os_error;
 use crate::os::sys;
 
-/// Wished size of the UDP receive buffer, halved until the kernel grants it (gossip spec 2.1).
+/// Size of the UDP receive buffer to request; halved until the kernel accepts it (gossip spec 2.1).
 const RECEIVE_BUFFER_BYTES: i32 = 2 << 20;
-/// Attempts to find a port that is free for UDP and TCP alike.
+/// Limit for the attempts to find a port that is free for both UDP and TCP.
 const PORT_ATTEMPTS: usize = 32;
 
-/// Listens at an address. At a wildcard, whichever family it is written in, that is all addresses of both
-/// families, as far as the system has them.
+/// Listens on an address. A wildcard of either family means all addresses of both families that the system
+/// has.
 ///
 /// # Errors
-/// The operating system's.
+/// If a system call fails.
 pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     if let Some(listener) = on_both_families(addr, sys::dual_stack_listener)? {
         return Ok(TcpListener::from_std(listener));
@@ -33,7 +33,7 @@ fn listen_for_datagrams(addr: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::bind(addr)
 }
 
-/// A socket for both families; `None` if the address is no wildcard or the system has no IPv6.
+/// Creates a socket for both families; `None` if the address is not a wildcard or the system has no IPv6.
 fn on_both_families<T>(addr: SocketAddr, make: fn(u16) -> io::Result<T>) -> io::Result<Option<T>> {
     if !addr.ip().is_unspecified() {
         return Ok(None);
@@ -47,7 +47,7 @@ fn on_both_families<T>(addr: SocketAddr, make: fn(u16) -> io::Result<T>) -> io::
     }
 }
 
-/// One port for both; the address in what is returned first is the bound one, in the family asked for.
+/// Binds both sockets to one port. The returned address is the bound one, in the requested family.
 pub(super) fn bind_both(addr: SocketAddr) -> Result<(SocketAddr, TcpListener, UdpSocket), String> {
     let attempts = if addr.port() == 0 { PORT_ATTEMPTS } else { 1 };
     let mut last = String::new();
@@ -75,7 +75,8 @@ pub(super) fn bind_both(addr: SocketAddr) -> Result<(SocketAddr, TcpListener, Ud
     Err(last)
 }
 
-/// The kernel grants less than was asked for without a word; only an error is worth a smaller wish.
+/// Requests a large receive buffer. The kernel silently grants less; only an error leads to a smaller
+/// request.
 pub(super) fn grow_receive_buffer(udp: &UdpSocket) {
     let mut bytes = RECEIVE_BUFFER_BYTES;
     while bytes >= 64 << 10 && sys::set_receive_buffer(udp.as_fd(), bytes).is_err() {

@@ -1,9 +1,9 @@
-//! Host names looked up with the system's resolver, which blocks: the running agent does it in a child
-//! process, a start and the command line in place.
+//! Resolves host names with the system's resolver, which blocks: the running agent does this in a child
+//! process, the start and the command line directly.
 //!
-//! IPv4 and IPv6 are two look-ups. Small routers and company name servers answer the question for IPv4
-//! addresses and give an error for IPv6 ones; the C libraries make one error of that if both are asked
-//! for at once, and the address is lost.
+//! IPv4 and IPv6 are separate lookups. Some routers and company name servers answer for IPv4 but return an
+//! error for IPv6; if both are requested at once, C libraries turn that into one error, and the IPv4 address
+//! is lost.
 
 use std::ffi::CString;
 use std::net::{IpAddr, SocketAddr};
@@ -12,10 +12,10 @@ use std::{fmt, io};
 use crate::os::error::os_error;
 use crate::os::sys;
 
-/// Addresses kept of one name and family.
+/// Limit for the addresses kept per name and family.
 pub const ADDRESSES_MAX: usize = 256;
 
-/// What a name stands for, or why that is not known.
+/// Addresses of a name, or the error.
 pub type Answer = Result<Vec<IpAddr>, String>;
 
 /// An address family.
@@ -28,18 +28,18 @@ pub enum Family {
 }
 
 impl Family {
-    /// Both, in the order in which they are asked for.
+    /// Both families, in lookup order.
     pub const ALL: [Family; 2] = [Family::V4, Family::V6];
 }
 
-/// Why a family has no addresses of a name. The later ones say more.
+/// Why a name has no addresses in a family. Later variants are more informative.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
-    /// There is no such name, or it has no address in this family.
+    /// The name does not exist, or has no address in this family.
     NoSuchHost,
-    /// No name server gave an answer that can be used; another attempt may get one.
+    /// No name server gave a usable answer; a retry may succeed.
     Misbehaving,
-    /// The system's words for anything else.
+    /// Any other error, with the system's text.
     Other(String),
 }
 
@@ -53,10 +53,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The addresses of a name in one family, each once, with port 0. Blocks.
+/// Returns the distinct addresses of a name in one family, with port 0. Blocks.
 ///
 /// # Errors
-/// If there is none or the name servers do not say.
+/// If there is none, or the lookup fails.
 pub fn in_family(host: &str, family: Family) -> Result<Vec<SocketAddr>, Failure> {
     let name = CString::new(host).map_err(|_| Failure::NoSuchHost)?;
     if name.is_empty() {
@@ -79,8 +79,8 @@ pub fn in_family(host: &str, family: Family) -> Result<Vec<SocketAddr>, Failure>
 }
 
 fn failure(code: libc::c_int) -> Failure {
-    // Of glibc, for a name without addresses and for an address of the other family; musl has the
-    // first one, too. The libc crate does not name them.
+    // Codes of glibc for a name without addresses and for an address of the other family; musl has the first
+    // one, too. The libc crate does not define them.
     const EAI_NODATA: libc::c_int = -5;
     const EAI_ADDRFAMILY: libc::c_int = -9;
     match code {
@@ -91,10 +91,10 @@ fn failure(code: libc::c_int) -> Failure {
     }
 }
 
-/// The first address of a name, IPv4 preferred, with port 0. Blocks.
+/// Returns the first address of a name, IPv4 preferred, with port 0. Blocks.
 ///
 /// # Errors
-/// In the reference's words, if neither family has one.
+/// If neither family has one; the text is the reference's.
 pub fn first(host: &str) -> Result<SocketAddr, String> {
     let mut failures = Failures::default();
     for family in Family::ALL {
@@ -106,17 +106,17 @@ pub fn first(host: &str) -> Result<SocketAddr, String> {
     Err(failures.of(host))
 }
 
-/// What went wrong in the families of one name; the failure that says most is shown.
+/// Failures in both families of a name; the most informative one is shown.
 #[derive(Debug, Default)]
 pub struct Failures(Option<Failure>);
 
 impl Failures {
-    /// One more.
+    /// Adds a failure.
     pub fn add(&mut self, failure: Failure) {
         self.0 = self.0.take().max(Some(failure));
     }
 
-    /// The reference's words.
+    /// Returns the error for a host; the text is the reference's.
     pub fn of(&self, host: &str) -> String {
         let why = self.0.as_ref().unwrap_or(&Failure::NoSuchHost);
         format!("lookup {host}: {why}")
@@ -135,7 +135,7 @@ mod tests {
         assert!(v4.iter().all(SocketAddr::is_ipv4));
         assert_eq!(in_family("::1", Family::V4), Err(Failure::NoSuchHost));
         assert_eq!(in_family("127.1", Family::V6), Err(Failure::NoSuchHost));
-        // Other spellings of an address are names here.
+        // Other notations of an address count as names here.
         assert_eq!(first("127.1"), Ok("127.0.0.1:0".parse().unwrap()));
     }
 

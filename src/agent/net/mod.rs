@@ -1,7 +1,7 @@
-//! The gossip port: datagrams and streams between the kernel and the core.
+//! The gossip port: moves datagrams and stream data between the kernel and the core.
 //!
-//! Readiness is edge-triggered: whatever was not read to its end is remembered here and read on in the
-//! next turn. Reading has a budget for each turn, so that no peer can keep the loop to itself.
+//! Readiness is edge-triggered, so sockets that were not read to the end are remembered and read in the next
+//! turn. Reading has a budget per turn, so that no peer can occupy the loop.
 
 pub mod acceptor;
 pub mod addr;
@@ -37,21 +37,20 @@ use readable::Readable;
 use stream::{Phase, Stream};
 use traffic::Dropped;
 
-/// Descriptors that inbound streams leave to handlers, look-ups and our own streams, if there are so
-/// many.
+/// File descriptors that inbound streams must leave for handlers, lookups and outbound streams, if possible.
 const SPARED_DESCRIPTORS: u64 = 12;
-/// Streams at a time, both ways: as many tokens are kept for them.
+/// Limit for concurrent streams in both directions; it also is the number of tokens reserved for them.
 const STREAMS_MAX: usize = 1024;
 
-/// Where the tokens of the gossip sockets start, and how many there are.
+/// Range of tokens for the gossip sockets.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokens {
-    /// The first one.
+    /// First token.
     pub first: usize,
 }
 
 impl Tokens {
-    /// How many there are.
+    /// Number of tokens.
     pub const COUNT: usize = STREAMS_MAX + 2;
 
     const fn datagrams(self) -> Token {
@@ -65,22 +64,22 @@ impl Tokens {
     }
 }
 
-/// Datagrams lost at this node since the start, as far as the kernel says.
+/// Datagrams lost at this node since the start, as far as the kernel reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
-    /// Not taken by the kernel at once.
+    /// Not accepted by the kernel for sending.
     pub unsent: u64,
-    /// They came faster than they were read.
+    /// Received, but dropped because the receive buffer was full.
     pub unread: u64,
 }
 
-/// The sockets of the gossip port.
+/// Sockets of the gossip port.
 #[derive(Debug)]
 pub struct Gossip {
     udp: UdpSocket,
     acceptor: Acceptor,
     local: SocketAddr,
-    /// The sockets are IPv6 ones, which take IPv4 addresses in their IPv6 form only.
+    /// Whether the sockets are IPv6 ones, which take IPv4 addresses only in mapped form.
     maps_ipv4: bool,
     tokens: Tokens,
     buffer: Box<[u8]>,
@@ -88,10 +87,10 @@ pub struct Gossip {
     streams: Vec<Option<Stream>>,
     index_of: OrderedMap<StreamId, usize>,
     inbound_count: u64,
-    /// Ends that the core is told in the next turn.
+    /// Failed streams that the core will be informed of in the next turn.
     failed: VecDeque<(StreamId, StreamEnd)>,
     dropped: Dropped,
-    /// Datagrams read since the kernel was asked, and its number then.
+    /// Datagrams read since the kernel's drop counter was last read, and its value then.
     unchecked: u32,
     receive_drops: u32,
     lost: Lost,
@@ -99,11 +98,11 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// Binds UDP and TCP to one port; with port 0 to any that is free for both. A wildcard of either family
-    /// stands for both.
+    /// Binds UDP and TCP to one port; port 0 means any port that is free for both. A wildcard of either
+    /// family means both families.
     ///
     /// # Errors
-    /// The reference's words.
+    /// If a socket cannot be opened; the text is the reference's.
     pub fn bind(addr: SocketAddr, registry: &Registry, tokens: Tokens) -> Result<Self, String> {
         let (local, mut listener, mut udp) = bind_both(addr)?;
         let bound = udp.local_addr().map_err(|error| os_error(&error))?;
@@ -133,34 +132,34 @@ impl Gossip {
         })
     }
 
-    /// What has passed since the start.
+    /// Returns the traffic since the start.
     #[cfg_attr(not(feature = "telemetry"), allow(dead_code))]
     pub const fn traffic(&self) -> Traffic {
         self.traffic
     }
 
-    /// What was lost since the start.
+    /// Returns the losses since the start.
     pub const fn lost(&self) -> Lost {
         self.lost
     }
 
-    /// Where the sockets are bound. A wildcard is in the family in which it was asked for.
+    /// Returns the bound address. A wildcard is in the family in which it was requested.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
-    /// The network that the sockets are bound to, if that is by a link-local address: all peers are there.
-    /// Their addresses come and go without it, as they are known to others.
+    /// Returns the zone, if the sockets are bound to a link-local address: all peers are in it. Addresses are
+    /// passed to and from the core without the zone, as other nodes know them.
     pub fn zone(&self) -> u32 {
         zone_of(self.local)
     }
 
-    /// Whether IPv6 peers reach this port.
+    /// Returns whether IPv6 peers can reach this port.
     pub const fn speaks_ipv6(&self) -> bool {
         self.maps_ipv4
     }
 
-    /// One of the sockets may be ready; tells whether the token was one of ours.
+    /// Handles readiness of a socket. Returns whether the token belongs to this port.
     pub fn handle_readiness(&mut self, event: &Readiness) -> bool {
         let token = event.token();
         if token == self.tokens.datagrams() {
@@ -184,7 +183,7 @@ impl Gossip {
         true
     }
 
-    /// Whether something is known to be ready that no event will announce.
+    /// Returns whether a socket is still ready although no event will announce it.
     pub fn has_more(&self) -> bool {
         self.datagrams_ready
             || self.acceptor.has_more()
@@ -195,7 +194,7 @@ impl Gossip {
             })
     }
 
-    /// When [`Self::receive`] or [`Self::flush`] has something to do without an event.
+    /// Returns when [`Self::receive`] or [`Self::flush`] must be called even without an event.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let ends = self.streams.iter().flatten();
         let ends = ends.filter_map(|stream| match stream.phase {
@@ -251,7 +250,7 @@ impl Gossip {
     fn remove(&mut self, index: usize) {
         if let Some(stream) = self.streams.get_mut(index).and_then(Option::take) {
             self.index_of.remove(&stream.id);
-            // Dropping the socket closes it, which also takes it out of the poll.
+            // Dropping the socket closes it and removes it from the poll.
         }
         while matches!(self.streams.last(), Some(None)) {
             self.streams.pop();

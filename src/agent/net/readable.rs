@@ -1,17 +1,17 @@
-//! Whether a stream may have something to read, where readiness is announced once (by an edge).
+//! Tracks whether a stream may be readable, with edge-triggered readiness.
 
 use mio::event::Event as Readiness;
 
-/// What is known of one stream.
+/// Readiness of one stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Readable {
     is_ready: bool,
-    /// The end was announced, which no further event does.
+    /// Whether the end of the stream was announced; no further event will follow.
     is_ending: bool,
 }
 
 impl Readable {
-    /// Of a new stream.
+    /// Creates the state of a new stream.
     pub const fn new(is_ready: bool) -> Self {
         Readable {
             is_ready,
@@ -19,31 +19,32 @@ impl Readable {
         }
     }
 
-    /// Takes an event of the stream.
+    /// Updates the state from an event of the stream.
     pub fn note(&mut self, event: &Readiness) {
         self.is_ending |= event.is_read_closed() || event.is_error();
         self.is_ready |= event.is_readable() || self.is_ending;
     }
 
-    /// Without an event: there may be something.
+    /// Marks the stream as possibly readable without an event.
     pub const fn set(&mut self) {
         self.is_ready = true;
     }
 
-    /// Whether a read is worth a system call.
+    /// Returns whether a read is worth a system call.
     pub const fn is_ready(self) -> bool {
         self.is_ready
     }
 
-    /// A read gave `count` bytes where `room` would have fitted. One that came back short has emptied the
-    /// stream: what comes later is announced again, unless it is the end, whose event has come already.
+    /// Takes note of a read of `count` bytes into a buffer of `room` bytes. A short read means that the
+    /// stream is empty: another event will announce later data, but not the end of the stream if that was
+    /// already announced.
     pub const fn took(&mut self, count: usize, room: usize) {
         if count < room && !self.is_ending {
             self.is_ready = false;
         }
     }
 
-    /// There was nothing, or the end was read.
+    /// Takes note that a read would block or has reached the end.
     pub const fn exhausted(&mut self) {
         self.is_ready = false;
     }
@@ -58,7 +59,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::time::Duration;
 
-    /// What is known of the stream after its next event.
+    /// Updates `readable` from the stream's next event.
     fn after_event(poll: &mut Poll, readable: &mut Readable) {
         let mut events = Events::with_capacity(4);
         while events.is_empty() {

@@ -1,4 +1,4 @@
-//! What sockets have is handed to the core, within the budget of a turn.
+//! Reads from the sockets and passes the input to the core, within the budget of a turn.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -17,21 +17,22 @@ use crate::os::sys;
 use crate::serf::{Input, StreamEnd, StreamId};
 use crate::time::Instant;
 
-/// Datagrams after which the kernel is asked whether it had to drop some; its buffer holds more.
+/// Number of datagrams between readings of the kernel's drop counter; the receive buffer holds more.
 const DATAGRAMS_A_CHECK: u32 = 64;
-/// Datagrams read in one turn.
+/// Limit for the datagrams read in one turn of the loop.
 const DATAGRAMS_A_TURN: usize = 256;
-/// Bytes read from one stream in one turn.
+/// Limit for the bytes read from one stream in one turn of the loop.
 const STREAM_BYTES_A_TURN: usize = 256 << 10;
-/// Connections accepted in one turn.
+/// Limit for the connections accepted in one turn of the loop.
 const ACCEPTS_A_TURN: usize = 32;
-/// Inbound streams at a time, and of one address (gossip spec 8.4); 60 agents may well share a machine.
+/// Limits for concurrent inbound streams, in total and from one address (gossip spec 8.4); as many as 60
+/// agents may share a host.
 const INBOUND_MAX: usize = 512;
 const INBOUND_MAX_PER_ADDRESS: usize = 256;
 
 impl Gossip {
-    /// Reads what is there, within the budget of a turn, and hands it to the core, each piece with the
-    /// time at which it was read.
+    /// Reads all sockets within the budget of a turn, and passes each input to the core with the time at
+    /// which it was read.
     pub fn receive(
         &mut self,
         clock: &Clock,
@@ -49,7 +50,7 @@ impl Gossip {
         }
     }
 
-    /// Asks the kernel what it had to drop; a full buffer takes more reads than this waits for.
+    /// Reads the kernel's drop counter, if enough datagrams were read since the last time.
     fn count_receive_drops(&mut self) {
         if self.unchecked < DATAGRAMS_A_CHECK {
             return;
@@ -81,7 +82,7 @@ impl Gossip {
                     self.datagrams_ready = false;
                     return;
                 }
-                // An ICMP answer to something sent before, most likely: says nothing about this socket.
+                // Probably an ICMP error for an earlier datagram: it says nothing about this socket.
                 Err(error) => trace!(target: "memberlist", "UDP: {}", os_error(&error)),
             }
         }
@@ -133,7 +134,7 @@ impl Gossip {
         }
     }
 
-    /// A connection that was under way may be there, or have failed.
+    /// Checks whether a connection attempt has succeeded or failed.
     fn advance_connect(
         &mut self,
         index: usize,
@@ -151,7 +152,7 @@ impl Gossip {
             Ok(Some(error)) | Err(error) => Some(error),
             Ok(None) => match stream.socket.peer_addr() {
                 Ok(_) => None,
-                // Not there yet; another event will come.
+                // Still connecting; another event will follow.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {
                     stream.blocked = true;
                     return;
@@ -193,8 +194,7 @@ impl Gossip {
                 Ok(0) => {
                     stream.readable.exhausted();
                     stream.ended = true;
-                    // The stream itself stays until the core closes it: an answer to the last bytes
-                    // may still come.
+                    // The stream stays open until the core closes it: a reply may still follow.
                     if open {
                         let end = StreamEnd::Eof;
                         core(Input::StreamClosed { stream: id, end }, clock.now());

@@ -1,4 +1,4 @@
-//! A stream on its way from connecting to its end.
+//! A TCP stream of the gossip port, from connecting to its end.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -17,11 +17,11 @@ pub(super) struct Stream {
     pub(super) peer: SocketAddr,
     pub(super) phase: Phase,
     pub(super) out: VecDeque<u8>,
-    /// The kernel has something for us, as far as we know.
+    /// Whether the stream may be readable.
     pub(super) readable: Readable,
-    /// The kernel took no more; a writable event will tell.
+    /// Whether the send buffer is full; a writable event will follow.
     pub(super) blocked: bool,
-    /// The other side has sent its last byte.
+    /// Whether the peer has closed its sending direction.
     pub(super) ended: bool,
 }
 
@@ -29,9 +29,10 @@ pub(super) struct Stream {
 pub(super) enum Phase {
     Connecting,
     Open,
-    /// The core is done with it; what was written is still on its way, until then at the latest.
+    /// Closed by the core; remaining output is written until this time at the latest.
     Flushing(Instant),
-    /// All is written and our side is shut; waits for the other's end, until then at the latest.
+    /// All output is written and our direction is shut down; waits for the peer to close, until this time at
+    /// the latest.
     Lingering(Instant),
 }
 

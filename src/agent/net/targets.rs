@@ -1,4 +1,4 @@
-//! Addresses to join: their syntax, and what becomes of a list of them (agent spec 4.9, gossip spec
+//! Join addresses: their syntax, and the results of joining a list of them (agent spec 4.9, gossip spec
 //! 4.12).
 
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +10,7 @@ use crate::ordered::sort_by;
 use crate::serf::JoinTarget;
 use crate::wire::NodeName;
 
-/// One join address, read.
+/// A parsed join address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     name: Option<NodeName>,
@@ -18,20 +18,20 @@ struct Place {
     port: u16,
 }
 
-/// A list of addresses on its way to the core and back.
+/// A list of join addresses with their targets and failures.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     addresses: Vec<String>,
     places: Vec<(usize, Place)>,
-    /// By the address that they belong to.
+    /// Failures with the index of their address.
     failures: Vec<(usize, String)>,
     targets: Vec<(usize, JoinTarget)>,
 }
 
 impl Attempt {
-    /// Reads addresses; those without a port get `default_port`.
+    /// Parses addresses; those without a port get `default_port`.
     ///
-    /// A zone has to be the one of the gossip sockets, since members are known without.
+    /// A zone must be that of the gossip sockets, because members are known without it.
     pub fn new(addresses: Vec<String>, default_port: u16, zone: u32) -> Self {
         let mut attempt = Attempt {
             places: Vec::new(),
@@ -51,7 +51,7 @@ impl Attempt {
         attempt
     }
 
-    /// The hosts that only the resolver knows, each once.
+    /// Returns the distinct hosts that must be resolved.
     pub fn unknown_hosts(&self) -> Vec<String> {
         let mut hosts: Vec<String> = Vec::new();
         for (_, place) in &self.places {
@@ -62,12 +62,12 @@ impl Attempt {
         hosts
     }
 
-    /// What the core is to contact without the resolver.
+    /// Returns the targets that need no name lookup.
     pub fn targets(&mut self) -> Vec<JoinTarget> {
         self.take_places(|host| host.parse().ok().map(|ip: IpAddr| Ok(vec![ip])))
     }
 
-    /// What it is to contact now that this host is known.
+    /// Returns the targets for a host that was resolved.
     pub fn targets_at(&mut self, host: &str, answer: &Answer) -> Vec<JoinTarget> {
         self.take_places(|other| (other == host).then(|| answer.clone()))
     }
@@ -98,7 +98,7 @@ impl Attempt {
         new.iter().map(|(_, target)| target.clone()).collect()
     }
 
-    /// All that went wrong, in the order of the addresses, in the reference's words.
+    /// Returns all failures in the order of the addresses; the texts are the reference's.
     pub fn failures(mut self, of_targets: &[(JoinTarget, String)]) -> Vec<String> {
         for (target, why) in of_targets {
             let known = self.targets.iter().position(|(_, known)| known == target);
@@ -111,23 +111,24 @@ impl Attempt {
     }
 }
 
-/// Why a node was not joined. With the port, as newer versions of the reference have it: the reason need not
-/// name it, and one host may have several nodes.
+/// Returns the error for a node that was not joined. It has the port, as in newer versions of the reference:
+/// the reason may not mention it, and one host may have several nodes.
 pub fn join_failure(addr: &SocketAddr, why: &str) -> String {
     format!("Failed to join {addr}: {why}")
 }
 
-/// Logs as the reference does, and gives its words.
+/// Logs a failed lookup like the reference, and returns the text.
 fn failed_to_resolve(address: &str, why: &str) -> String {
     let text = format!("Failed to resolve {address}: {why}");
     log::warn!(target: "memberlist", "{text}");
     text
 }
 
-/// How a join ended, for logs and callers: the number of nodes, or all errors in one.
+/// Returns the result of a join for logs and callers: the number of nodes contacted, or all errors in one
+/// text.
 ///
 /// # Errors
-/// If no node was reached although there was one to reach.
+/// If no node was contacted and there was a failure.
 pub fn verdict(contacted: usize, failures: &[String]) -> Result<usize, String> {
     if contacted == 0 && !failures.is_empty() {
         return Err(go::errors_occurred(failures));
@@ -135,7 +136,7 @@ pub fn verdict(contacted: usize, failures: &[String]) -> Result<usize, String> {
     Ok(contacted)
 }
 
-/// Whether a join address has a port.
+/// Returns whether a join address has a port.
 fn has_port(address: &str) -> bool {
     if address.starts_with('[') {
         return match (address.rfind(':'), address.rfind(']')) {
@@ -146,7 +147,7 @@ fn has_port(address: &str) -> bool {
     address.bytes().filter(|&byte| byte == b':').count() == 1
 }
 
-/// The address with a port and, for IPv6, with brackets.
+/// Returns the address with a port and, for IPv6, with brackets.
 fn with_port(address: &str, default_port: u16) -> String {
     if has_port(address) {
         return address.to_owned();
@@ -191,7 +192,7 @@ fn parse(address: &str, default_port: u16, zone: u32) -> Result<Place, String> {
         None => host.to_owned(),
     };
     Ok(Place {
-        // Only a label: one that no node could have is dropped.
+        // The name is only a label; invalid ones are dropped.
         name: name.and_then(|name| NodeName::new(name.as_bytes()).ok()),
         host,
         port,
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_zone_is_that_of_the_socket() {
-        // The loopback interface has the first number.
+        // The loopback interface has index 1.
         let addresses = ["fe80::1%lo", "[fe80::1%1]:5", "fe80::1%9", "::1%9"];
         let mut attempt = attempt(&addresses);
         let targets = attempt.targets();
@@ -274,7 +275,7 @@ mod tests {
         };
         let known = ["127.0.0.1:7000", "[::1]:7000", "[::1]:9"];
         assert_eq!(shown(&targets), known);
-        // Both places of one host, as soon as it is known.
+        // Targets for both addresses with this host, once it is resolved.
         assert_eq!(
             shown(&attempt.targets_at("host", &Ok(ips))),
             ["10.0.0.1:5", "10.0.0.2:5", "10.0.0.1:6", "10.0.0.2:6"]

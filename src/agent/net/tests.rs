@@ -26,7 +26,7 @@ impl Bench {
         }
     }
 
-    /// As the loop does: what was written in the last turn goes out before the next poll.
+    /// Performs a turn like the loop: output of the last turn is written before the next poll.
     fn turn(&mut self) {
         self.gossip.flush(self.clock.now());
         let mut events = Events::with_capacity(64);
@@ -88,7 +88,7 @@ fn one_port_serves_datagrams_and_streams() {
     bench.until("accepted");
     client.write_all(b"ask").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
-    // The end of the question must not cut off the answer, even if that takes a while to work out.
+    // The end of the request must not cut off the reply, even if the reply takes a while.
     let stream = StreamId::Inbound(0);
     bench.until("data ask");
     bench.until("Eof");
@@ -130,7 +130,7 @@ fn outbound_streams_connect_or_say_why_not() {
     drop(accepted);
     bench.until("data pong");
     bench.until("Eof");
-    // The core may still have something to say.
+    // The core may still send something.
     assert_eq!(bench.gossip.index_of.len(), 1);
     bench.transmit(Transmit::Abort { stream });
 
@@ -145,7 +145,7 @@ fn outbound_streams_connect_or_say_why_not() {
 fn an_ipv6_wildcard_hears_both_families() {
     let Ok(poll) = Poll::new() else { return };
     let any = "[::]:0".parse().unwrap();
-    // A machine without IPv6 has nothing to show here.
+    // Without IPv6 there is nothing to test.
     if Gossip::bind(any, poll.registry(), Tokens { first: 10 }).is_err() {
         return;
     }

@@ -1,12 +1,12 @@
-//! What has passed the gossip port, and what has not.
+//! Counts traffic and losses of the gossip port.
 
 use crate::count::Count;
 use crate::time::{Duration, Instant};
 
-/// Time between reports of what was dropped.
+/// Minimum interval between log lines about losses.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Something that has a size, counted.
+/// Number and total size of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Flow {
@@ -21,34 +21,34 @@ impl Flow {
     }
 }
 
-/// What has passed since the start.
+/// Traffic since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Traffic {
     pub datagrams_in: Flow,
     pub datagrams_out: Flow,
-    /// To streams.
+    /// Writes to streams.
     pub writes: Flow,
-    /// Streams opened by this node, and by others.
+    /// Streams opened by this node, and by peers.
     pub connects: u64,
     pub accepts: u64,
 }
 
-/// What was lost since the last report.
+/// Losses since the last report.
 #[derive(Debug, Default)]
 pub(super) struct Dropped {
-    /// Datagrams that the kernel did not take at once.
+    /// Datagrams that the kernel did not accept for sending.
     pub(super) datagrams: u64,
-    /// Datagrams that came faster than they were read.
+    /// Datagrams dropped because the receive buffer was full.
     pub(super) unread: u64,
     /// Connections refused because there were too many.
     pub(super) streams: u64,
-    /// No report before this time.
+    /// Earliest time of the next report.
     quiet_until: Instant,
 }
 
 impl Dropped {
-    /// Tells the operator, but not for each one.
+    /// Logs losses, at most once per [`REPORT_INTERVAL`].
     pub(super) fn report(&mut self, now: Instant) {
         let (datagrams, unread, streams) = (self.datagrams, self.unread, self.streams);
         if (datagrams == 0 && unread == 0 && streams == 0) || now < self.quiet_until {

@@ -1,4 +1,4 @@
-//! What the core asks for is done, as far as the kernel takes it.
+//! Performs the core's requests on the sockets, as far as the kernel accepts them.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, SocketAddrV6};
@@ -15,13 +15,14 @@ use crate::os::sys;
 use crate::serf::{StreamEnd, StreamId, Transmit};
 use crate::time::{Duration, Instant};
 
-/// How long a closed stream may take to flush what was written.
+/// Timeout for writing the remaining output of a closed stream.
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
-/// How long a flushed stream waits for the other side's end, so that no reset overtakes our bytes.
+/// How long a stream with all output written waits for the peer to close, so that a reset does not discard
+/// our data.
 const LINGER_LIMIT: Duration = Duration::from_secs(2);
 
 impl Gossip {
-    /// Does what the core asks for.
+    /// Performs a request of the core.
     pub fn transmit(&mut self, transmit: Transmit, registry: &Registry, now: Instant) {
         match transmit {
             Transmit::Datagram { to, bytes } => self.send_datagram(to, &bytes),
@@ -60,7 +61,7 @@ impl Gossip {
             }
             to => to,
         };
-        // The second attempt is for an error that an earlier datagram left behind.
+        // The second attempt is for an error caused by an earlier datagram.
         for _ in 0..2 {
             match self.udp.send_to(bytes, to) {
                 Ok(_) => return self.traffic.datagrams_out.add(bytes.len()),
@@ -97,7 +98,7 @@ impl Gossip {
         }
     }
 
-    /// Writes what the kernel takes, and lets go of streams that are through or too late.
+    /// Writes as much output as the kernel accepts, and removes streams that are complete or have timed out.
     pub fn flush(&mut self, now: Instant) {
         self.dropped.report(now);
         for index in 0..self.streams.len() {
@@ -107,7 +108,7 @@ impl Gossip {
         }
     }
 
-    /// Takes a stream as far as it goes; whether that was its end.
+    /// Advances a stream as far as possible; returns whether it is complete.
     fn is_over(&mut self, index: usize, now: Instant) -> bool {
         let Some(stream) = self.stream(index) else {
             return false;
@@ -129,7 +130,7 @@ impl Gossip {
                 return true;
             }
             stream.phase = Phase::Lingering(now + LINGER_LIMIT);
-            // What is in the kernel's buffer may have been announced long ago.
+            // Data in the kernel's buffer may have been announced long ago.
             stream.readable.set();
         }
         match stream.phase {

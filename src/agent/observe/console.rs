@@ -1,5 +1,5 @@
-//! The console: standard output, written without waiting for whoever reads it. What a full pipe does
-//! not take is kept up to a bound, then dropped and counted; a closed one is forgotten.
+//! Non-blocking writer for standard output and standard error. Output that a full pipe does not take is
+//! buffered up to a limit, then dropped and counted; output to a closed pipe is discarded.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -10,30 +10,31 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use crate::count::Count;
 use crate::os::sys;
 
-/// Bytes that wait for a reader of stdout.
+/// Limit for buffered output in bytes.
 pub(super) const CONSOLE_BYTES_MAX: usize = 256 << 10;
-/// Bytes that one write to a pipe takes whole as soon as poll(2) calls it writable.
+/// Size of a write that a pipe takes without blocking when poll(2) reports it as writable.
 const PIPE_CHUNK_BYTES: usize = 4096;
 
-/// What takes the console's bytes.
+/// Destination of the console's output.
 #[derive(Debug)]
 pub(super) enum Sink {
-    /// Opened anew without blocking, so that nobody else who shares stdout notices.
+    /// A new file description in non-blocking mode, so that other processes that share stdout are not
+    /// affected.
     Reopened(File),
     /// A socket.
     Socket(OwnedFd),
-    /// Something that never makes a writer wait for a reader: a file.
+    /// A file or device that never blocks writers.
     Plain(File),
-    /// A pipe or terminal that could not be opened anew: asked with poll(2) before each write.
+    /// A pipe or terminal that could not be reopened; polled before each write.
     Polled(File),
     /// For tests.
     #[cfg(test)]
     Memory { taken: Vec<u8>, room: usize },
-    /// Nobody reads any more.
+    /// Closed by the reader.
     Gone,
 }
 
-/// Standard output.
+/// Console with its buffered output.
 #[derive(Debug)]
 pub(super) struct Console {
     pub(super) sink: Sink,
@@ -119,7 +120,7 @@ impl Console {
         }
     }
 
-    /// Writes what the reader takes and keeps the rest, in whole pieces or not at all.
+    /// Writes as much as the reader takes and buffers the rest; drops all of `bytes` if the buffer is full.
     pub(super) fn write(&mut self, bytes: &[u8]) {
         self.flush();
         if matches!(self.sink, Sink::Gone) {
@@ -133,12 +134,12 @@ impl Console {
         self.flush();
     }
 
-    /// Whether something waits for a reader.
+    /// Returns whether output is buffered.
     pub(super) fn has_unwritten(&self) -> bool {
         !self.pending.is_empty() || self.dropped_lines > 0
     }
 
-    /// Writes what the reader takes; whether that is everything.
+    /// Writes buffered output; returns whether all of it was written.
     pub(super) fn flush(&mut self) -> bool {
         loop {
             let (front, _) = self.pending.as_slices();
@@ -152,7 +153,7 @@ impl Console {
                     self.pending.extend(note.as_bytes());
                     continue;
                 }
-                // A burst must not hold its memory for ever.
+                // Frees the memory after a burst.
                 self.pending.shrink_to(PIPE_CHUNK_BYTES);
                 return true;
             }
@@ -164,7 +165,7 @@ impl Console {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
-                    // The disk may have room again later; this text is lost.
+                    // This output is lost; the disk may have room again later.
                     self.pending.clear();
                 }
                 Err(_) => {

@@ -1,7 +1,7 @@
-//! Log lines and where they go (agent spec 4.5).
+//! Log lines and their destinations (agent spec 4.5).
 //!
-//! Every line goes to a ring that RPC `monitor` reads, and those of the chosen level to stdout, held
-//! back until the agent says that it runs. Nothing here waits for whoever reads stdout.
+//! Every line goes to a ring buffer that RPC `monitor` reads. Lines of the configured level go to stdout, but
+//! are held back until the agent reports that it runs. Writing never blocks.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +14,12 @@ use super::ring::{Cursor, Line, Ring};
 use super::syslog::Syslog;
 use crate::os::clock::Deadline;
 
-/// In front of each log message on the console.
+/// Prefix of each log line on the console.
 const INDENT: &str = "    ";
-/// The levels, as the error for a wrong one lists them.
+/// All levels, as listed in the error for an invalid one.
 pub const LEVELS: &str = "[TRACE DEBUG INFO WARN ERR]";
 
-/// The level of that name, in any case.
+/// Returns the level with that name, ignoring case.
 pub fn parse_level(name: &str) -> Option<LevelFilter> {
     match name.to_ascii_uppercase().as_str() {
         "TRACE" => Some(LevelFilter::Trace),
@@ -35,19 +35,19 @@ pub fn parse_level(name: &str) -> Option<LevelFilter> {
 struct Hub {
     ring: Ring,
     console: Console,
-    /// What the console shows.
+    /// Most verbose level on the console.
     level: LevelFilter,
-    /// What monitors show.
+    /// Most verbose level of any monitor.
     watched: LevelFilter,
-    /// Lines that wait for [`Logger::open_gate`], and what was lost of them.
+    /// Lines held back until [`Logger::open_gate`]; counts those that were dropped.
     gate: Option<Ring>,
     syslog: Option<Syslog>,
-    /// Where log lines go after a failed start.
+    /// Destination of log lines after a failed start.
     aside: Option<Console>,
 }
 
 impl Hub {
-    /// Which lines are made at all.
+    /// Returns the most verbose level that must be formatted.
     fn max_level(&self) -> LevelFilter {
         self.level.max(self.watched).max(LevelFilter::Debug)
     }
@@ -90,30 +90,30 @@ impl Logger {
         })))
     }
 
-    /// A logger that keeps lines but prints nowhere and is nobody's default.
+    /// Creates a logger that keeps lines but prints nothing, and does not install it.
     pub fn silent() -> Self {
         Logger::new(LevelFilter::Off, Sink::Gone)
     }
 
-    /// Takes a line as though it had been logged.
+    /// Takes a line as if it had been logged.
     pub fn note(&self, line: Line) {
         self.hub().take(line);
     }
 
-    /// A logger on stdout that takes all that the program logs from here on.
+    /// Creates a logger on stdout and installs it for the whole program.
     pub fn install(level: LevelFilter) -> Self {
         let logger = Logger::new(level, Sink::stdout());
         let taker = logger.clone();
         let env = env_logger::Builder::new()
             .filter_level(LevelFilter::Trace)
-            // Lines stay structured: nothing is written to env_logger's own target.
+            // Lines stay structured: env_logger's own target gets nothing.
             .format(move |_, record| {
                 taker.note(Line::now(record.level(), record.target(), *record.args()));
                 Ok(())
             })
             .target(env_logger::Target::Pipe(Box::new(io::sink())))
             .build();
-        // It fails only if there is a logger already: then its owner sees the lines.
+        // Fails only if another logger is installed; then that one gets the lines.
         let _ = log::set_boxed_logger(Box::new(env));
         logger.set_level(level);
         logger
@@ -123,10 +123,10 @@ impl Logger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what the console shows.
+    /// Changes the console's level.
     ///
-    /// Down to debug all lines are made in any case, for the ring; a line for each packet only if
-    /// somebody wants to see it.
+    /// Lines down to debug are always formatted, for the ring buffer; trace lines, one per packet, only if
+    /// the console or a monitor shows them.
     pub fn set_level(&self, level: LevelFilter) {
         let mut hub = self.hub();
         hub.level = level;
@@ -142,18 +142,18 @@ impl Logger {
         }
     }
 
-    /// From here on sends what the console shows to the system's log, too.
+    /// Sends the console's lines to syslog as well from now on.
     pub fn set_syslog(&self, syslog: Syslog) {
         self.hub().syslog = Some(syslog);
     }
 
-    /// Prints text on the console as it is, log lines or not; the end of the line is added.
+    /// Prints text on the console unchanged, with a newline added.
     pub fn print(&self, text: &str) {
         let mut hub = self.hub();
         hub.console.write(format!("{text}\n").as_bytes());
     }
 
-    /// Shows what was held back, and from here on each line at once. A second call does nothing.
+    /// Prints the lines held back, and from now on each line at once. Further calls do nothing.
     pub fn open_gate(&self) {
         let mut hub = self.hub();
         if let Some(gate) = hub.gate.take() {
@@ -163,8 +163,8 @@ impl Logger {
         }
     }
 
-    /// Like [`Self::open_gate`] for a start that failed: the lines go to stderr, and stdout has nothing
-    /// but what the reference says there.
+    /// Like [`Self::open_gate`] for a failed start: lines go to stderr, so that stdout has only the
+    /// reference's messages.
     pub fn open_gate_aside(&self) {
         let mut hub = self.hub();
         if hub.gate.is_some() {
@@ -174,21 +174,21 @@ impl Logger {
         self.open_gate();
     }
 
-    /// Writes what waits for a reader; whether all of it is written.
+    /// Writes buffered output; returns whether all of it was written.
     pub fn flush(&self) -> bool {
         let mut hub = self.hub();
         let aside = hub.aside.as_mut().is_none_or(Console::flush);
         hub.console.flush() && aside
     }
 
-    /// Whether text waits for a reader.
+    /// Returns whether output is buffered.
     pub fn has_unwritten(&self) -> bool {
         let hub = self.hub();
         let mut consoles = hub.aside.iter().chain([&hub.console]);
         consoles.any(Console::has_unwritten)
     }
 
-    /// Before the end of the process: gives a slow reader a last chance.
+    /// Flushes at the end of the process; waits at most `patience` for slow readers.
     pub fn finish(&self, patience: Duration) {
         let deadline = Deadline::after(patience);
         let mut hub = self.hub();
@@ -205,18 +205,18 @@ impl Logger {
         }
     }
 
-    /// Whether there are lines behind `cursor`.
+    /// Returns whether there are lines after `cursor`.
     pub fn has_more(&self, cursor: Cursor) -> bool {
         self.hub().ring.end() > cursor
     }
 
-    /// Where a new reader starts to see the last lines.
+    /// Returns the position of the oldest line in the ring buffer.
     pub fn oldest(&self) -> Cursor {
         Cursor(self.hub().ring.gone)
     }
 
-    /// The lines of that level since `cursor`, which moves on, and how many were missed by a reader who
-    /// came too late.
+    /// Returns the lines of that level after `cursor`, which is moved to the end, and how many lines the
+    /// reader has missed because they were overwritten.
     pub fn lines_since(&self, cursor: &mut Cursor, level: LevelFilter) -> (Vec<Line>, u64) {
         let hub = self.hub();
         let missed = hub.ring.gone.saturating_sub(cursor.0);

@@ -1,8 +1,7 @@
-//! Telemetry (agent spec 4.12): counters, samples and gauges under the reference's names, kept for a
-//! minute in intervals of ten seconds, and sent to statsd or statsite if there is one.
+//! Telemetry (agent spec 4.12): counters, samples and gauges under the reference's names, kept for a minute
+//! in intervals of ten seconds, and sent to statsd or statsite if configured.
 //!
-//! Nothing here waits or wakes anybody up by itself unless something is to be sent: intervals begin with
-//! the first value in them.
+//! Nothing blocks, and there are no timers unless values are sent: an interval begins with its first value.
 
 mod interval;
 mod sinks;
@@ -20,33 +19,33 @@ use crate::time::{Duration, Instant};
 use interval::{Aggregate, Interval};
 use sinks::{Statsd, Statsite};
 
-/// In front of every name.
+/// Prefix of every name.
 const PREFIX: &str = "serf-agent";
-/// Length of an interval, and how many finished ones are kept.
+/// Length of an interval, and the number of finished ones that are kept.
 const INTERVAL_SECONDS: u64 = 10;
 const INTERVALS_MAX: usize = 6;
 /// How long lines are collected before they are sent.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
-/// Names made from scripts, events and queries, and how long each may be: others than the operator can
-/// make up the latter two.
+/// Limits for the number and length of names made from scripts, events and queries: remote peers choose event
+/// and query names.
 const FREE_NAMES_MAX: usize = 256;
 const FREE_NAME_BYTES_MAX: usize = 256;
-/// What names beyond these are counted as.
+/// Name that stands for all variable names beyond [`FREE_NAMES_MAX`].
 const OTHER: &str = "other";
 
-/// A moment on both clocks.
+/// A point in time on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// Since 1970.
+    /// Time since 1970.
     pub unix: Duration,
-    /// Since the start of the agent.
+    /// Time since the start of the agent.
     pub monotonic: Instant,
 }
 
-/// Telemetry.
+/// Collected values and the sinks they are sent to.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// The last one is the current one.
+    /// Oldest first; the last one is the current interval.
     intervals: VecDeque<Interval>,
     free_names: OrderedSet<String>,
     host: Option<String>,
@@ -56,8 +55,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Collects values for a sink whose address is still to be told. `host` is the name of the machine,
-    /// which the names of gauges get.
+    /// Adds a sink whose address is not resolved yet. `host` is the host name, which becomes part of gauge
+    /// names.
     pub fn add_sink(&mut self, sink: Sink, host: String) {
         self.host = Some(host);
         match sink {
@@ -66,8 +65,8 @@ impl Metrics {
         }
     }
 
-    /// Where a sink is; nothing changes for one that is there already. An address at which nobody
-    /// listens is no error.
+    /// Sets the address of a sink; does nothing if it is already connected there. An address without a
+    /// listener is not an error.
     pub fn set_address(&mut self, sink: Sink, to: SocketAddr, now: Instant) {
         match (sink, &mut self.statsd, &mut self.statsite) {
             (Sink::Statsd, Some(statsd), _) => {
@@ -81,7 +80,7 @@ impl Metrics {
         self.flush_at.get_or_insert(now + FLUSH_INTERVAL);
     }
 
-    /// Whether a sink cannot be reached at the address that is known, or none is.
+    /// Returns whether a sink has no address, or cannot be reached at the one it has.
     pub fn needs_address(&self, sink: Sink) -> bool {
         match sink {
             Sink::Statsd => self.statsd.as_ref().is_some_and(Statsd::needs_address),
@@ -89,17 +88,17 @@ impl Metrics {
         }
     }
 
-    /// Whether values go anywhere but into memory.
+    /// Returns whether values are sent anywhere.
     pub const fn sends(&self) -> bool {
         self.statsd.is_some() || self.statsite.is_some()
     }
 
-    /// Counts once; `value` adds to the sum.
+    /// Counts one occurrence; `value` is added to the sum.
     pub fn count(&mut self, name: &str, value: f64, at: Moment) {
         self.count_as(&[name], value, at);
     }
 
-    /// Counts `count` times, with a sum of `sum`.
+    /// Counts `count` occurrences with a total of `sum`.
     pub fn count_many(&mut self, name: &str, count: u64, sum: f64, at: Moment) {
         if count == 0 {
             return;
@@ -109,7 +108,7 @@ impl Metrics {
         let aggregate = counters.get_or_insert_with(key, || Aggregate::new(at));
         let each = sum / count as f64;
         aggregate.add(each, at);
-        // The rest at once: the mean stands for each of them.
+        // Adds the others at once, each with the mean value.
         let rest = (count - 1) as f64;
         aggregate.count += count - 1;
         aggregate.sum += each * rest;
@@ -117,7 +116,7 @@ impl Metrics {
         self.emit(&[name], sum, "c", at);
     }
 
-    /// Counts under a name that is not known beforehand.
+    /// Counts under a name with a variable part.
     pub fn count_free(&mut self, name: &str, free: &[u8], at: Moment) {
         let free = self.bounded(name, free);
         self.count_as(&[name, &free], 1.0, at);
@@ -131,12 +130,12 @@ impl Metrics {
         self.emit(name, value, "c", at);
     }
 
-    /// Notes a value.
+    /// Records a value.
     pub fn sample(&mut self, name: &str, value: f64, at: Moment) {
         self.sample_as(&[name], value, at);
     }
 
-    /// Notes several values under one name.
+    /// Records several values under one name.
     pub fn samples(&mut self, name: &str, values: &[f64], at: Moment) {
         if values.is_empty() {
             return;
@@ -150,12 +149,12 @@ impl Metrics {
         }
     }
 
-    /// Notes a duration, in milliseconds.
+    /// Records a duration in milliseconds.
     pub fn time(&mut self, name: &str, duration: Duration, at: Moment) {
         self.sample(name, millis(duration), at);
     }
 
-    /// Notes a duration under a name that is not known beforehand.
+    /// Records a duration under a name with a variable part.
     pub fn time_free(&mut self, name: &str, free: &[u8], duration: Duration, at: Moment) {
         let free = self.bounded(name, free);
         self.sample_as(&[name, &free], millis(duration), at);
@@ -169,7 +168,7 @@ impl Metrics {
         self.emit(name, value, "ms", at);
     }
 
-    /// Notes how much there is of something.
+    /// Sets a gauge.
     pub fn gauge(&mut self, name: &str, value: f64, at: Moment) {
         let host = self.host.clone();
         let parts: &[&str] = match &host {
@@ -181,7 +180,7 @@ impl Metrics {
         self.emit(parts, value, "g", at);
     }
 
-    /// A name as the dump shows it.
+    /// Returns a name as it appears in the dump.
     fn key(&self, parts: &[&str]) -> String {
         let bytes: usize = parts.iter().map(|part| part.len() + 1).sum();
         let mut key = String::with_capacity(PREFIX.len() + bytes);
@@ -197,7 +196,7 @@ impl Metrics {
         key
     }
 
-    /// A part of a name that somebody made up: there is an end to how many there are, and to how long.
+    /// Returns the variable part of a name, within the limits for number and length.
     fn bounded(&mut self, name: &str, free: &[u8]) -> Cow<'static, str> {
         let mut text = String::from_utf8_lossy(free).into_owned();
         let mut end = text.len().min(FREE_NAME_BYTES_MAX);
@@ -215,10 +214,10 @@ impl Metrics {
         text.into()
     }
 
-    /// The interval of that moment, which becomes the current one.
+    /// Returns the interval for that time and makes it the current one.
     fn interval(&mut self, at: Moment) -> &mut Interval {
         let start = at.unix.as_secs() / INTERVAL_SECONDS * INTERVAL_SECONDS;
-        // A clock that was set back begins a new interval as well: what has been is not added to.
+        // A clock that was set back begins a new interval, too; old intervals are never changed.
         if self.intervals.back().is_none_or(|last| last.start != start) {
             let new = Interval {
                 start,
@@ -233,7 +232,7 @@ impl Metrics {
         &mut self.intervals[last]
     }
 
-    /// All finished intervals of the last minute, as lines.
+    /// Formats all finished intervals of the last minute.
     pub fn dump(&mut self, at: Moment) -> String {
         let current = self.interval(at).start;
         let oldest = current.saturating_sub(INTERVAL_SECONDS * INTERVALS_MAX as u64);
@@ -267,12 +266,12 @@ impl Metrics {
         self.flush_at.get_or_insert(at.monotonic + FLUSH_INTERVAL);
     }
 
-    /// When [`Self::handle_timeout`] has something to do; never if nothing is to be sent.
+    /// Returns when [`Self::handle_timeout`] is due; `None` if there is nothing to send.
     pub const fn poll_timeout(&self) -> Option<Instant> {
         self.flush_at
     }
 
-    /// Sends what has been collected, as far as it is taken at once.
+    /// Sends collected values as far as possible without blocking.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.flush_at.is_none_or(|at| at > now) {
             return;

@@ -1,4 +1,4 @@
-//! What others see of the agent: its log, syslog, telemetry, and the service manager's notices.
+//! Observability: log, syslog, telemetry, and notifications to the service manager.
 
 mod console;
 pub mod logger;

@@ -1,8 +1,8 @@
-//! Tells a service manager how the agent is doing: datagrams of assignments to the socket that
-//! `NOTIFY_SOCKET` names, as systemd and others take them (cottar-agent(8)).
+//! Notifies a service manager of the agent's state: datagrams of assignments to the socket in
+//! `NOTIFY_SOCKET`, as for systemd (cottar-agent(8)).
 //!
-//! Nothing here waits, and no failure reaches the agent: a message that the socket has no room for is
-//! tried again a little later, any other error is logged and the message is lost.
+//! Nothing blocks, and errors do not affect the agent: messages are retried while the socket is full; other
+//! errors are logged and the message is lost.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -14,16 +14,16 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use crate::os::clock;
 use crate::time::{Duration, Instant};
 
-/// The variable of the environment that names the socket. It is for the agent alone: a handler that
-/// inherited it would speak for the agent.
+/// Environment variable with the socket's address. Handlers must not inherit it, or they could send
+/// notifications for the agent.
 pub const VARIABLE: &str = "NOTIFY_SOCKET";
 
-/// When a full socket is tried again.
+/// Delay before retrying on a full socket.
 const RETRY: Duration = Duration::from_millis(100);
-/// Messages that wait for room; there are never more than a few at a time unless nobody reads.
+/// Limit for unsent messages; there are never more than a few unless nobody reads.
 const UNSENT_MAX: usize = 16;
 
-/// Where the start stands, as far as the manager has been told.
+/// Last state of the start that was sent to the manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Nothing,
@@ -31,7 +31,7 @@ enum Told {
     Stopping,
 }
 
-/// The way to the service manager; without one everything here does nothing.
+/// Connection to the service manager; without one, all methods do nothing.
 #[derive(Debug)]
 pub struct Notifier {
     to: Option<(UnixDatagram, SocketAddr)>,
@@ -41,7 +41,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// The way that the environment names; none if it names none. One that cannot be used is logged.
+    /// Connects to the socket in the environment, if any; logs a socket that cannot be used.
     pub fn from_environment() -> Self {
         let to = std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
         let to = to.and_then(|name| match connect(&name) {
@@ -60,19 +60,19 @@ impl Notifier {
         }
     }
 
-    /// What an operator may read about the agent, in a few words. It has no meaning for the manager.
+    /// Sends a short status text for operators, which the manager only displays.
     pub fn status(&mut self, words: &str, now: Instant) {
         self.send(format!("STATUS={}", one_line(words)), now);
     }
 
-    /// The agent serves.
+    /// Reports that the agent is serving.
     pub fn ready(&mut self, now: Instant) {
         self.told = Told::Ready;
         self.send("READY=1\nSTATUS=Serving".to_owned(), now);
     }
 
-    /// A reload begins. The manager ignores the end of one that began before its own request, hence the
-    /// time.
+    /// Reports the start of a reload and its time, because the manager ignores reloads that began before its
+    /// own request.
     pub fn reloading(&mut self, now: Instant) {
         if self.told == Told::Ready {
             let micros = clock::manager_micros();
@@ -81,9 +81,9 @@ impl Notifier {
         }
     }
 
-    /// The reload is over: all is well, or it changed nothing, and why.
+    /// Reports the end of a reload: success, or the reason why nothing was changed.
     pub fn reloaded(&mut self, result: Result<(), &str>, now: Instant) {
-        // Before the agent serves this would say that it does.
+        // Before the agent is ready, this would report that it is.
         if self.told != Told::Ready {
             return;
         }
@@ -99,7 +99,7 @@ impl Notifier {
         }
     }
 
-    /// The agent will end.
+    /// Reports that the agent is about to end.
     pub fn stopping(&mut self, words: &str, now: Instant) {
         if self.told != Told::Stopping {
             self.told = Told::Stopping;
@@ -107,12 +107,12 @@ impl Notifier {
         }
     }
 
-    /// When [`Self::flush`] has something to do.
+    /// Returns when [`Self::flush`] is due.
     pub const fn poll_timeout(&self) -> Option<Instant> {
         self.retry_at
     }
 
-    /// Tries again to send what waits, if it is time.
+    /// Retries unsent messages, if due.
     pub fn flush(&mut self, now: Instant) {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.send_waiting(now);
@@ -149,7 +149,7 @@ impl Notifier {
     }
 }
 
-/// A path, or `@` and the name of a socket that is in no file system.
+/// Connects to a path, or to `@` and the name of an abstract socket.
 fn connect(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     let to = match name.as_bytes() {
         [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
@@ -165,7 +165,7 @@ fn connect(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     Ok((socket, to))
 }
 
-/// A line end would begin the next assignment.
+/// Replaces newlines, which would begin another assignment.
 fn one_line(words: &str) -> String {
     words.replace(['\n', '\r'], " ")
 }

@@ -1,4 +1,4 @@
-//! The ring buffer of the last log lines, which RPC `monitor` reads (agent spec 2.4).
+//! Ring buffer of the last log lines, which RPC `monitor` reads (agent spec 2.4).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,28 +9,28 @@ use log::Level;
 use crate::os::clock;
 use crate::os::sys::{self, LocalTime};
 
-/// Lines that `monitor` shows from before it was asked (agent spec 2.4).
+/// Limit for the lines, which `monitor` shows when it begins (agent spec 2.4).
 pub const RING_LINES_MAX: usize = 512;
-/// Bytes of these lines, at most: a handler's output can make a line of 8 KiB.
+/// Limit for their bytes: a handler's output can make a line of 8 KiB.
 pub(super) const RING_BYTES_MAX: usize = 1 << 20;
 
-/// A log line. Each sink shows what it needs of it; as text it is what console and monitors show,
-/// without the end of the line.
+/// A log line. Each sink formats it as needed; `Display` has the format of console and monitors, without a
+/// newline.
 #[derive(Clone, Debug)]
 pub struct Line {
     /// Its level.
     pub level: Level,
-    /// When it was logged.
+    /// Local time at which it was logged.
     pub time: LocalTime,
     /// The component and the message: `agent: Serf agent starting`.
     pub text: Arc<str>,
 }
 
 impl Line {
-    /// A line of this moment.
+    /// Creates a line with the current time.
     pub fn now(level: Level, target: &str, message: fmt::Arguments<'_>) -> Self {
         let text = format!("{target}: {message}");
-        // A message that brings its own end of line gets no second one.
+        // Drops the newline that some messages have at their end.
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let unix_seconds = i64::try_from(clock::unix_time().as_secs());
         Line {
@@ -66,7 +66,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// Where a reader of the log stands.
+/// Position of a reader in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(pub(super) u64);
 
@@ -75,7 +75,7 @@ pub struct Cursor(pub(super) u64);
 pub(super) struct Ring {
     pub(super) lines: VecDeque<Line>,
     pub(super) bytes: usize,
-    /// Lines that were pushed out.
+    /// Number of lines that were dropped from the front.
     pub(super) gone: u64,
 }
 
@@ -114,7 +114,7 @@ mod tests {
         };
         let shown = line.to_string();
         assert_eq!(shown, "2026/01/02 03:04:05 [ERR] agent: two\nlines");
-        // A level in the text changes nothing.
+        // A level inside the text has no effect.
         let line = Line::now(
             Level::Debug,
             "agent",

@@ -1,7 +1,7 @@
-//! The system's log (agent spec 4.6): one datagram, or one line of a stream, for each log line.
+//! Connection to syslog (agent spec 4.6): one datagram, or one line of a stream, per log line.
 //!
-//! Nothing here waits: what the socket does not take at once is dropped and counted, and the count is
-//! told as soon as something gets through again.
+//! Nothing blocks: lines that the socket does not take at once are dropped and counted, and the count is sent
+//! as soon as the socket takes lines again.
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
@@ -16,13 +16,13 @@ use crate::count::Count;
 use crate::os::clock::Deadline;
 use crate::os::sys::LocalTime;
 
-/// Where the system's log may listen.
+/// Paths at which syslog may listen.
 pub const PATHS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
-/// The program's name in each frame: the reference's, which filters look for.
+/// Program name in each frame: the reference's, which filters look for.
 const TAG: &str = "serf";
-/// How often a log that has gone is looked for.
+/// Interval between attempts to reconnect.
 const RETRY: Duration = Duration::from_secs(1);
-/// Longest frame; a datagram socket may well take no more.
+/// Longest frame in bytes, which datagram sockets usually take.
 const FRAME_BYTES_MAX: usize = 8 << 10;
 
 const MONTHS: [&str; 12] = [
@@ -53,10 +53,10 @@ const FACILITIES: [(&str, u8); 20] = [
     ("LOCAL7", 23),
 ];
 
-/// The number of a facility, in any case.
+/// Returns the number of a facility, ignoring case.
 ///
 /// # Errors
-/// The reference's words.
+/// If it is unknown; the text is the reference's.
 pub fn facility(name: &str) -> Result<u8, String> {
     let mut known = FACILITIES.iter();
     known
@@ -65,30 +65,30 @@ pub fn facility(name: &str) -> Result<u8, String> {
         .ok_or_else(|| format!("invalid syslog facility: {name}"))
 }
 
-/// A connection to the log.
+/// A connected socket.
 #[derive(Debug)]
 enum Wire {
     Datagram(UnixDatagram),
-    /// With the rest of a frame of which the socket took a part.
+    /// With the rest of a frame that was sent only in part.
     Stream(UnixStream, Vec<u8>),
 }
 
-/// The system's log.
+/// Connection to syslog, re-established when needed.
 #[derive(Debug)]
 pub struct Syslog {
     paths: Vec<PathBuf>,
     facility: u8,
     wire: Option<Wire>,
-    /// Until when the log is not looked for again, because that was in vain.
+    /// Earliest time of the next attempt to connect, after one has failed.
     absent_until: Option<Deadline>,
     lost: u64,
 }
 
 impl Syslog {
-    /// The log at the first of `paths` at which somebody listens: now, or when a later line is sent.
+    /// Creates the connection to the first of `paths` with a listener, now or when a later line is sent.
     ///
     /// # Errors
-    /// The reference's words, if there is no such facility.
+    /// If the facility is unknown; the text is the reference's.
     pub fn new(paths: &[impl AsRef<Path>], facility_name: &str) -> Result<Self, String> {
         let mut syslog = Syslog {
             paths: paths.iter().map(|path| path.as_ref().to_owned()).collect(),
@@ -101,12 +101,12 @@ impl Syslog {
         Ok(syslog)
     }
 
-    /// Whether somebody listened at the last attempt.
+    /// Returns whether the last attempt to connect or send succeeded.
     pub const fn is_connected(&self) -> bool {
         self.wire.is_some()
     }
 
-    /// Lines that got lost and have not been told of.
+    /// Returns the number of lost lines that were not reported yet.
     pub const fn lost(&self) -> u64 {
         self.lost
     }
@@ -150,7 +150,7 @@ impl Syslog {
     }
 
     fn deliver(&mut self, frame: &[u8]) -> bool {
-        // The second attempt is for a log that has been started anew.
+        // The second attempt is for a syslog daemon that was restarted.
         for _ in 0..2 {
             let Some(wire) = &mut self.wire else {
                 if !self.reconnect() {
@@ -208,7 +208,7 @@ impl Wire {
     }
 }
 
-/// Writes again if a signal came in between; a socket that takes nothing at all is an error.
+/// Retries a write that a signal has interrupted; a write of zero bytes is an error.
 fn retry(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match write() {
@@ -219,7 +219,7 @@ fn retry(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-/// The severities to which the reference maps its levels.
+/// Returns the severity to which the reference maps a level.
 const fn severity(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -362,13 +362,13 @@ mod tests {
         let path = folder.path().join("log");
         let server = UnixDatagram::bind(&path).unwrap();
         let mut syslog = Syslog::new(&[&path], "USER").unwrap();
-        // Back before anything was sent: nothing is lost.
+        // Restarted before anything was sent: nothing is lost.
         drop(server);
         std::fs::remove_file(&path).unwrap();
         let server = UnixDatagram::bind(&path).unwrap();
         syslog.send(&line(Level::Info, "again"));
         assert!(receive(&server).ends_with(": again\n"));
-        // Away for longer: what came meanwhile is counted.
+        // Away for longer: lines sent in the meantime are counted.
         drop(server);
         std::fs::remove_file(&path).unwrap();
         syslog.send(&line(Level::Info, "lost"));

@@ -1,4 +1,4 @@
-//! One child process: bytes in, bounded bytes out, a time limit.
+//! A child process: input to stdin, bounded output, a time limit.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -17,27 +17,27 @@ use crate::os::own_child::OwnChild;
 use crate::os::sys;
 use crate::time::{Duration, Instant};
 
-/// An empty pipe takes this much without blocking, whatever the system's limits (POSIX PIPE_BUF).
+/// Bytes that an empty pipe takes without blocking on every system (POSIX PIPE_BUF).
 const PIPE_BYTES_SURE: usize = 4096;
-/// Read from one pipe in one turn of the loop; the rest waits for the next turn.
+/// Limit for the bytes read from one pipe in one turn of the loop.
 const READ_BYTES_PER_TURN: usize = 256 << 10;
-/// Of one read: most handlers say less, and the room is cleared each time.
+/// Buffer size of one read, small because the buffer is zeroed each time and most handlers write less.
 const READ_BYTES: usize = 4 << 10;
-/// From TERM to KILL.
+/// Time between SIGTERM and SIGKILL.
 pub const KILL_AFTER: Duration = Duration::from_secs(2);
 
 /// Limits of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Ends a run that lasts longer: TERM to its process group, KILL after [`KILL_AFTER`].
+    /// Time limit of a run: SIGTERM to its process group, SIGKILL after [`KILL_AFTER`].
     pub time: Option<Duration>,
-    /// How long output may stay open after the end of the process itself.
+    /// How long output may stay open after the process itself has ended.
     pub grace: Duration,
-    /// Bytes of output kept, the last ones.
+    /// Number of output bytes kept, from the end.
     pub output_bytes_max: usize,
 }
 
-/// The tokens of a process's pipes.
+/// Tokens of a process's pipes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Tokens {
@@ -45,10 +45,10 @@ pub struct Tokens {
     pub output: Token,
 }
 
-/// One child in its own process group: bytes go to its stdin, what it writes to stdout and stderr is
-/// kept up to a bound.
+/// A child in its own process group. Its stdin gets the given bytes, and its stdout and stderr are kept up to
+/// a limit.
 ///
-/// Dropping it neither ends nor reaps the child.
+/// Dropping it neither terminates nor reaps the child.
 #[derive(Debug)]
 pub struct Process {
     child: OwnChild,
@@ -60,7 +60,7 @@ pub struct Process {
     started: Instant,
     stage: Stage,
     end: Option<Ended>,
-    /// What the limit was, once it was exceeded.
+    /// The limit that ended the run, if any.
     exceeded: Option<Duration>,
     done: Option<Instant>,
     handed_over: bool,
@@ -69,8 +69,8 @@ pub struct Process {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
-    /// TERM was sent. The leader is not reaped before KILL or the end of the output, so that its
-    /// number still stands for this group and no other.
+    /// SIGTERM was sent. The leader is not reaped before SIGKILL or the end of the output, so that its pid,
+    /// and so the group's number, cannot be reused.
     Terminating {
         kill_at: Instant,
     },
@@ -84,7 +84,7 @@ struct Ended {
     status: io::Result<ExitStatus>,
 }
 
-/// What stdin has not taken yet.
+/// Input that stdin has not taken yet.
 #[derive(Debug)]
 struct Feed {
     pipe: File,
@@ -93,11 +93,11 @@ struct Feed {
 }
 
 impl Process {
-    /// Starts `command`; its stdin, stdout, stderr and process group are set here. Leave `pre_exec`
-    /// alone: with it the start would copy the agent's page tables.
+    /// Starts `command`, with its stdin, stdout, stderr and process group set here. The command must not use
+    /// `pre_exec`: with it, starting copies the agent's page tables.
     ///
     /// # Errors
-    /// If there are no descriptors, or no process could be started.
+    /// If no file descriptor or process is available, or the program cannot be executed.
     pub fn start(
         mut command: Command,
         stdin: Arc<[u8]>,
@@ -120,7 +120,7 @@ impl Process {
             .stderr(Stdio::from(output_end))
             .process_group(0);
         let child = OwnChild::spawn(&mut command)?;
-        // Our copies of the child's ends are closed with the command, or the output would never end.
+        // The command holds copies of the child's pipe ends; with them open, the output would never end.
         drop(command);
         Ok(Process {
             child,
@@ -138,33 +138,33 @@ impl Process {
         })
     }
 
-    /// Its number.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// One of the tokens is ready. Others are ignored.
+    /// Handles readiness of one of the tokens; ignores others.
     pub fn handle_event(&mut self, token: Token, registry: &Registry, now: Instant) {
         if token == self.tokens.stdin {
             self.feed();
         } else if token == self.tokens.output {
             self.read(registry);
             if self.output.is_none() {
-                // Most often the end of the process follows at once. Seen now, it need not be waited
-                // for in another turn, and the next handler starts sooner.
+                // The process usually ends at once after its output. Checking now saves a turn of the loop
+                // before the next handler starts.
                 self.check_end(registry, now);
             }
         }
         self.settle(now);
     }
 
-    /// Some child has ended.
+    /// Handles SIGCHLD.
     pub fn handle_sigchld(&mut self, registry: &Registry, now: Instant) {
         self.check_end(registry, now);
         self.settle(now);
     }
 
-    /// The deadline of [`Self::poll_timeout`] has come. Too early a call does no harm.
+    /// Handles the deadline of [`Self::poll_timeout`]. Calls before the deadline do nothing.
     pub fn handle_timeout(&mut self, registry: &Registry, now: Instant) {
         match self.stage {
             Stage::Running if self.end.is_none() => {
@@ -183,7 +183,7 @@ impl Process {
         self.settle(now);
     }
 
-    /// The next deadline. Changed by every `handle_*`.
+    /// Returns the next deadline. Changed by every `handle_*`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.done.is_some() {
             return None;
@@ -198,22 +198,22 @@ impl Process {
         }
     }
 
-    /// Takes the pipe of the output, if it is still open; nothing more of it is kept.
+    /// Removes the output pipe, if it is still open; no further output is kept.
     pub fn take_output(&mut self) -> Option<OwnedFd> {
         self.output.take().map(OwnedFd::from)
     }
 
-    /// The process id, which is that of its group as well.
+    /// Returns the process id, which is also the process group id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether a signal has stopped the process itself.
+    /// Returns whether the process itself is stopped by a signal.
     pub fn is_stopped(&self) -> bool {
         self.end.is_none() && sys::is_stopped(self.child.id())
     }
 
-    /// Ends it before its time, as the time limit would; it counts as timed out.
+    /// Terminates the process like the time limit does; the run counts as timed out.
     pub fn terminate(&mut self, now: Instant) {
         if self.end.is_none() && self.stage == Stage::Running {
             self.exceeded = Some(now.since(self.started));
@@ -221,7 +221,7 @@ impl Process {
         }
     }
 
-    /// The end of it, once, if it has come; and its output, if somebody else still holds it.
+    /// Returns the outcome once, when the run is over, and the output pipe if another process still holds it.
     /// Changed by every `handle_*`.
     pub fn poll_outcome(&mut self) -> Option<(Outcome, Option<Leftover>)> {
         let done = self.done.filter(|_| !self.handed_over)?;
@@ -260,12 +260,12 @@ impl Process {
         };
     }
 
-    /// The limit was exceeded and the leader may be a zombie that waits for its group.
+    /// Returns whether SIGTERM was sent; the leader may then be a zombie that is kept until its group ends.
     fn is_waited_for_by_limit(&self) -> bool {
         matches!(self.stage, Stage::Terminating { .. })
     }
 
-    /// Reaps the process if it has ended, and reads what it left in the pipe.
+    /// Reaps the process if it has ended, and reads the rest of its output.
     fn check_end(&mut self, registry: &Registry, now: Instant) {
         if self.end.is_some() {
             return;
@@ -293,7 +293,7 @@ impl Process {
         if let Some(ended) = self.end.as_ref().filter(|_| self.done.is_none()) {
             if self.output.is_none() || now >= ended.at + self.limits.grace {
                 self.done = Some(now);
-                // A reader that is still there gets end-of-file.
+                // Another reader of stdin gets end-of-file.
                 self.stdin = None;
             }
         }
@@ -315,7 +315,7 @@ impl Process {
     }
 }
 
-/// The pipe for stdin with as much in it as it takes, and what is still to be written.
+/// Creates the pipe for stdin, writes as much as it takes, and returns the rest.
 fn feed(
     bytes: Arc<[u8]>,
     token: Token,
@@ -342,8 +342,8 @@ fn feed(
 }
 
 impl Feed {
-    /// Writes what the pipe takes; tells whether it can be closed. A child that does not care to read
-    /// is in its right, so that errors only end the writing.
+    /// Writes as much as the pipe takes; returns whether the pipe can be closed. A child need not read its
+    /// input, so write errors only end the writing.
     fn write(&mut self) -> bool {
         while let Some(rest) = self.bytes.get(self.written..).filter(|r| !r.is_empty()) {
             match self.pipe.write(rest) {
@@ -358,8 +358,8 @@ impl Feed {
     }
 }
 
-/// The output of a process that has ended while others still hold it open. It is read and thrown away,
-/// so that whoever writes to it neither stops nor gets SIGPIPE.
+/// Output pipe of a process that has ended while others still hold it open. It is read and discarded, so that
+/// writers neither block nor get SIGPIPE.
 #[derive(Debug)]
 pub struct Leftover {
     pipe: File,
@@ -367,26 +367,27 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// The token of its pipe: that of the process's output.
+    /// Returns the token of its pipe: that of the process's output.
     pub fn token(&self) -> Token {
         self.token
     }
 
-    /// The pipe itself.
+    /// Returns the pipe.
     pub fn into_pipe(self) -> OwnedFd {
         self.pipe.into()
     }
 
-    /// Its token is ready. Tells whether the last holder has closed it; drop it then.
+    /// Handles readiness of its token. Returns whether the last writer has closed the pipe; it must then be
+    /// dropped.
     pub fn handle_event(&mut self, registry: &Registry) -> bool {
         drain(&mut self.pipe, self.token, registry, |_| {})
     }
 }
 
-/// Reads until the pipe is empty or enough was read for one turn; tells whether it is at its end.
+/// Reads until the pipe is empty or the limit of a turn is reached; returns whether the pipe is at its end.
 ///
-/// A pipe that is closed needs no deregistration: no copy of our end exists, so that the kernel forgets
-/// it at once.
+/// Closing the pipe needs no deregistration: it is the only copy of our end, so the kernel removes it at
+/// once.
 fn drain(pipe: &mut File, token: Token, registry: &Registry, mut take: impl FnMut(&[u8])) -> bool {
     let mut buffer = [0; READ_BYTES];
     let mut total = 0;
@@ -402,7 +403,7 @@ fn drain(pipe: &mut File, token: Token, registry: &Registry, mut take: impl FnMu
             Err(_) => return true,
         }
     }
-    // Readiness is reported once; arming it again reports it again in the next turn.
+    // Readiness is edge-triggered; registering again reports it again in the next turn.
     let raw = pipe.as_raw_fd();
     let armed = registry.reregister(&mut SourceFd(&raw), token, Interest::READABLE);
     armed.is_err()

@@ -1,5 +1,5 @@
-//! Output of handlers that outlive the agent: a child of our own reads and discards it, so that they are
-//! not ended by SIGPIPE at their next output.
+//! Drains the output of handlers that outlive the agent: a child process of our own reads and discards it, so
+//! that SIGPIPE does not end them.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,10 +9,10 @@ use std::process::{ExitCode, Stdio};
 use crate::os::own_child::OwnChild;
 use crate::os::sys;
 
-/// The name under which the agent starts its own binary to drain a pipe.
+/// `argv[0]` of the child that drains a pipe.
 pub const ARGV0: &str = "cottar: drain";
 
-/// Reads stdin to its end. For [`ARGV0`].
+/// Main function of the child: reads stdin to its end.
 pub fn child_main() -> ExitCode {
     match io::copy(&mut io::stdin().lock(), &mut io::sink()) {
         Ok(_) => ExitCode::SUCCESS,
@@ -20,10 +20,10 @@ pub fn child_main() -> ExitCode {
     }
 }
 
-/// Leaves a pipe to a child that reads it to its end.
+/// Hands a pipe over to a child that reads it to its end.
 ///
 /// # Errors
-/// If no process can be started. The pipe is closed then.
+/// If the child cannot be started. The pipe is closed then.
 pub fn leave_to_child(pipe: OwnedFd) -> io::Result<()> {
     sys::set_blocking(pipe.as_fd())?;
     let mut command = sys::own_program(ARGV0)?;

@@ -1,4 +1,4 @@
-//! Handlers of an earlier life: processes that are not our children, and whose end is waited for.
+//! Waits for handlers of an earlier agent process; they are not children of this process.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -9,11 +9,11 @@ use crate::os::sys;
 use crate::serf::event_hash;
 use crate::time::{Duration, Instant};
 
-/// Time between looks whether it has ended: nobody tells of the end of another's child.
+/// Poll interval: the end of another process's child is not signalled.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A process as it can be told from later ones with the same number. `None`: there is none of that
-/// number, or the system does not tell.
+/// Returns the identity of a process, by which it differs from later ones with the same pid. `None`: there is
+/// no such process, or /proc is missing.
 pub fn identify(pid: u32) -> Option<ProcessId> {
     Some(ProcessId {
         pid,
@@ -22,13 +22,13 @@ pub fn identify(pid: u32) -> Option<ProcessId> {
     })
 }
 
-/// When a process was started, in ticks since the boot; none for a zombie.
+/// Returns the start time of a process in clock ticks since boot; `None` for a zombie.
 fn start_ticks(pid: u32) -> Option<u64> {
-    /// Places after the name: the state, and the start (proc(5)).
+    /// Index of the fields after the name: state, and start time (proc(5)).
     const STATE: usize = 0;
     const START: usize = 19;
     let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in brackets and may hold anything.
+    // The name is in parentheses and may contain anything.
     let end = text.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(text.get(end + 1..)?).ok()?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
@@ -38,7 +38,7 @@ fn start_ticks(pid: u32) -> Option<u64> {
     fields.get(START)?.parse().ok()
 }
 
-/// Stands for this boot of the machine.
+/// Returns a hash of the kernel's boot id.
 fn boot() -> Option<u64> {
     static BOOT: OnceLock<Option<u64>> = OnceLock::new();
     *BOOT.get_or_init(|| {
@@ -47,21 +47,22 @@ fn boot() -> Option<u64> {
     })
 }
 
-/// The wait for a process of an earlier life and for its group.
+/// A wait for a process of an earlier agent process and for its group.
 #[derive(Debug)]
 pub struct EarlierRun {
     process: ProcessId,
     grace: Duration,
-    /// When TERM is sent, and whether it was.
+    /// When SIGTERM is sent, if there is a limit.
     limit: Option<Instant>,
     kill_at: Option<Instant>,
-    /// The leader has ended; the rest of its group is waited for until then.
+    /// After the leader has ended: when to stop waiting for the rest of its group.
     group_until: Option<Instant>,
     next_look: Instant,
 }
 
 impl EarlierRun {
-    /// Waits for the process as long as a handler may run, and for its group for another `grace`.
+    /// Waits for the process, which is terminated once `limit` has passed, and then for its group at most
+    /// `grace`.
     pub fn new(process: ProcessId, limit: Option<Duration>, grace: Duration, now: Instant) -> Self {
         EarlierRun {
             process,
@@ -73,12 +74,12 @@ impl EarlierRun {
         }
     }
 
-    /// When [`Self::handle_timeout`] is due.
+    /// Returns when [`Self::handle_timeout`] is due.
     pub const fn poll_timeout(&self) -> Instant {
         self.next_look
     }
 
-    /// Looks whether it has ended; `true`: it has, or is not waited for any longer.
+    /// Checks whether the process has ended. Returns `true` if it has, or if the wait is over.
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
         if now < self.next_look {
             return false;
@@ -94,8 +95,8 @@ impl EarlierRun {
             self.end_in_time(now);
             return false;
         }
-        // As long as the group is there no other process gets its number; one that has it is none of
-        // ours.
+        // While a process group exists, its number is not given to a new process; so if another process has
+        // the pid now, the group is gone.
         if started.is_some() || !sys::group_exists(pid) {
             return true;
         }

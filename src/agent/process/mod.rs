@@ -1,5 +1,5 @@
-//! Child processes: handlers and what they leave behind, look-ups, what was left behind by others, and
-//! what reads the output of handlers when the agent is gone.
+//! Child processes: handlers and their leftover output, name lookups, adopted orphans, and drains that
+//! outlive the agent.
 
 mod child;
 pub mod drain;

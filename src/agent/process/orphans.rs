@@ -1,23 +1,23 @@
-//! Orphans: processes whose parents have ended and which the kernel hands to process 1, or to the nearest
-//! subreaper. In a container without an init that is the agent, and somebody has to reap them: a zombie
-//! keeps its place in the process table.
+//! Reaps orphans: processes whose parents have ended. The kernel reparents them to process 1 or the nearest
+//! subreaper. In a container without an init, that is the agent; unreaped zombies would fill the process
+//! table.
 
 use crate::os::own_child::is_own;
 use crate::os::sys;
 
-/// Orphans reaped in one turn of the loop; more wait for the next one.
+/// Limit for the orphans reaped in one turn of the loop.
 const REAPED_PER_TURN: usize = 256;
 
-/// Reaps orphans, if this process is the one that gets them.
+/// Reaps orphans, if this process adopts them.
 #[derive(Debug)]
 pub struct Orphans {
     adopts: bool,
-    /// There may be ended orphans behind a child of our own that nobody has reaped yet.
+    /// Whether ended orphans may exist; an unreaped child of our own can hide them.
     pending: bool,
 }
 
 impl Orphans {
-    /// Finds out whether orphans come to this process: it is process 1 of its namespace, or a subreaper.
+    /// Checks whether this process adopts orphans: as process 1 of its namespace, or as a subreaper.
     pub fn new() -> Self {
         Orphans {
             adopts: sys::adopts_orphans(),
@@ -25,16 +25,16 @@ impl Orphans {
         }
     }
 
-    /// Some child has ended.
+    /// Handles SIGCHLD.
     pub fn handle_sigchld(&mut self) {
         self.pending = self.adopts;
     }
 
-    /// Reaps what has ended and is not our own. To be called once a turn, after all our own children were
-    /// asked for. Returns whether there is more to do at once.
+    /// Reaps ended processes that are not our own children. Must be called once per turn, after our own
+    /// children were checked. Returns whether there is more to do at once.
     ///
-    /// The kernel shows one ended child at a time, and shows it again until it is reaped. If it is our own,
-    /// its owner reaps it, and the next turn looks behind it.
+    /// The kernel reports one ended child at a time, and the same one until it is reaped. If it is our own,
+    /// its owner reaps it, and the next turn continues behind it.
     pub fn reap(&mut self) -> bool {
         if !self.pending {
             return false;

@@ -1,10 +1,10 @@
-//! The last bytes of a long text.
+//! Ring buffer that keeps the last bytes of an output.
 
 /// Keeps the last `limit` bytes and counts all of them.
 #[derive(Debug)]
 pub(super) struct Tail {
     limit: usize,
-    /// At most twice the limit, so that old bytes are moved out rarely.
+    /// Holds up to twice the limit, so that old bytes are rarely moved out.
     kept: Vec<u8>,
     total: u64,
 }
@@ -28,7 +28,7 @@ impl Tail {
         self.kept.extend_from_slice(bytes);
     }
 
-    /// The last bytes and the number of all of them; leaves nothing.
+    /// Returns the last bytes and the total count, and resets both.
     pub(super) fn take(&mut self) -> (Vec<u8>, u64) {
         let mut kept = std::mem::take(&mut self.kept);
         let surplus = kept.len() - last(&kept, self.limit).len();

@@ -1,4 +1,4 @@
-//! From a handler's settings to the command that is started.
+//! Builds the command for a handler from its settings.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -17,9 +17,9 @@ use crate::os::error::os_error;
 use crate::os::sys;
 use crate::wire::name::Escaped;
 
-/// Where cottar's clients in a handler find the agent.
+/// Variable with the agent's RPC address, for cottar's clients in a handler.
 pub const RPC_ADDR: &str = "COTTAR_RPC_ADDR";
-/// Runs scripts.
+/// Shell that runs scripts.
 const SHELL: &str = "/bin/sh";
 
 /// Builds the commands that run handlers.
@@ -27,13 +27,13 @@ const SHELL: &str = "/bin/sh";
 pub(super) struct Programs {
     /// Variables of the agent that handlers must not see.
     stale_variables: Vec<OsString>,
-    /// Further variables for all handlers.
+    /// Additional variables for all handlers.
     variables: Vec<(&'static str, OsString)>,
 }
 
 impl Programs {
-    /// Reads the environment of the agent once: handlers must not see stale variables of events, nor the
-    /// socket of the service manager.
+    /// Scans the agent's environment once for variables that handlers must not inherit: those of an event, and
+    /// the service manager's socket.
     pub(super) fn new() -> Self {
         let names = env::vars_os().map(|(name, _)| name);
         let is_stale = |name: &OsString| is_stale(name.as_bytes()) || name == notify::VARIABLE;
@@ -43,9 +43,9 @@ impl Programs {
         }
     }
 
-    /// Gives all handlers of an agent these variables. Those of an event go before them.
+    /// Sets variables for all handlers. Variables of an event take precedence.
     pub(super) fn set_variables(&mut self, variables: Vec<(&'static str, OsString)>) {
-        // The agent's own environment may name the socket of another agent.
+        // The agent's own environment may have the address of another agent.
         self.stale_variables.push(RPC_ADDR.into());
         self.variables = variables;
     }
@@ -74,7 +74,7 @@ impl Programs {
         let (first, rest) = words.split_first().unwrap_or((&program, &[]));
         command.arg0(first).args(rest);
         if let Some(directory) = directory {
-            // A failed spawn would not say that it is the directory that is missing.
+            // Checked here, because the error of a failed spawn would not mention the directory.
             fs::read_dir(directory).map_err(|why| {
                 format!(
                     "cannot use the directory {}: {}",
@@ -91,7 +91,7 @@ impl Programs {
         Ok(command)
     }
 
-    /// What is set over the environment of the agent; of two with one name the last counts.
+    /// Returns the variables to set in addition to the agent's environment; later ones take precedence.
     fn own_variables<'a>(
         &'a self,
         invocation: &'a Invocation,
@@ -104,7 +104,7 @@ impl Programs {
     }
 }
 
-/// The error text for a program that could not be started.
+/// Returns the error text for a program that could not be started.
 pub(super) fn cannot_start(program: &OsStr, why: &str) -> String {
     format!("cannot start {}: {why}", shown(program))
 }
@@ -113,7 +113,7 @@ fn shown(text: &OsStr) -> Escaped<'_> {
     Escaped(text.as_bytes())
 }
 
-/// The file to be executed, and its arguments from the zeroth.
+/// Returns the file to execute, and its arguments including `argv[0]`.
 fn words(action: &Action) -> Result<(OsString, Vec<OsString>), String> {
     match action {
         Action::Run(script) => {
@@ -131,8 +131,8 @@ fn words(action: &Action) -> Result<(OsString, Vec<OsString>), String> {
     }
 }
 
-/// Returns a path as it is, and looks a bare name up in the absolute directories of PATH. The handler's
-/// own directory plays no part.
+/// Returns a path unchanged, and searches for a bare name in the absolute directories of PATH. The handler's
+/// working directory does not matter.
 fn find(program: &OsStr) -> Option<OsString> {
     if program.as_bytes().contains(&b'/') {
         return Some(program.to_owned());
@@ -149,7 +149,7 @@ fn is_program(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-/// Checks that this process can run a handler as its settings say.
+/// Checks that this process can run a handler with these settings.
 ///
 /// # Errors
 /// If the program of `exec` is not found, `user` or `group` is unknown, or they are set and this process is

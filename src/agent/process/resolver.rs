@@ -1,5 +1,5 @@
-//! Host names of join addresses and of sinks, each looked up in a short-lived process of our own binary:
-//! the system's resolver blocks, sometimes for half a minute, and the loop must not.
+//! Resolves host names of join addresses and metrics sinks, each in a short-lived process of our own binary:
+//! the system's resolver may block for half a minute, and the loop must not.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -16,19 +16,19 @@ use crate::os::error::os_error;
 use crate::os::sys;
 use crate::time::{Duration, Instant};
 
-/// `argv[0]` of the process that looks a name up.
+/// `argv[0]` of the process that resolves a name.
 pub const ARGV0: &str = "cottar: resolver";
-/// Names looked up at a time; more wait.
+/// Limit for concurrent lookups; further ones are queued.
 const PROCESSES_MAX: usize = 16;
-/// Longest time for one name, in which one silent name server of two can be given up for both families.
+/// Time limit for one name: enough to give up on one of two name servers for both address families.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
-/// Once one family has addresses, the other one has as long as that took, and this much more: a name
-/// server that drops the question for IPv6 addresses does not hold up the IPv4 ones.
+/// Additional time for the second address family after the first one, beyond the time that the first one
+/// took. So a name server that drops questions for IPv6 addresses does not delay IPv4.
 const SECOND_FAMILY: Duration = Duration::from_secs(2);
-/// Output kept, in bytes: more than all addresses that [`lookup`] keeps of a name take.
+/// Limit for the output of a process, in bytes: more than all addresses that [`lookup`] keeps for a name.
 const OUTPUT_BYTES_MAX: usize = 32 << 10;
 
-/// One name of a request.
+/// A host name of a request.
 #[derive(Debug)]
 struct Name<T> {
     ticket: T,
@@ -42,7 +42,7 @@ struct Job<T> {
     slot: usize,
 }
 
-/// Requests under way and waiting. `T` says who has made one.
+/// Active and queued lookups. `T` identifies the requester.
 #[derive(Debug)]
 pub struct Resolver<T> {
     first_token: usize,
@@ -52,10 +52,10 @@ pub struct Resolver<T> {
 }
 
 impl<T: Copy> Resolver<T> {
-    /// Tokens that a resolver uses.
+    /// Number of tokens that a resolver uses.
     pub const TOKENS: usize = 2 * PROCESSES_MAX;
 
-    /// A resolver with nothing to do. `first_token` and the [`Self::TOKENS`] - 1 after it are its own.
+    /// Creates an idle resolver. It owns `first_token` and the [`Self::TOKENS`] - 1 tokens after it.
     pub fn new(first_token: usize) -> Self {
         Resolver {
             first_token,
@@ -65,25 +65,24 @@ impl<T: Copy> Resolver<T> {
         }
     }
 
-    /// Asks for the addresses of hosts, none of them an address itself. Each has a time limit and an answer
-    /// of its own.
+    /// Starts to resolve host names, which must not be addresses. Each has its own time limit and answer.
     pub fn resolve(&mut self, ticket: T, hosts: Vec<String>, registry: &Registry, now: Instant) {
         let names = hosts.into_iter().map(|host| Name { ticket, host });
         self.waiting.extend(names);
         self.start_waiting(registry, now);
     }
 
-    /// The answer for one host of a request. Changed by `resolve` and every `handle_*`.
+    /// Returns the next answer: ticket, host and result. Changed by `resolve` and every `handle_*`.
     pub fn poll_answer(&mut self) -> Option<(T, String, Answer)> {
         self.done.pop_front()
     }
 
-    /// Whether a token is one of ours.
+    /// Returns whether a token belongs to the resolver.
     pub fn owns(&self, token: Token) -> bool {
         (self.first_token..self.first_token + Self::TOKENS).contains(&token.0)
     }
 
-    /// One of our tokens is ready.
+    /// Handles readiness of a token.
     pub fn handle_event(&mut self, token: Token, registry: &Registry, now: Instant) {
         for job in &mut self.jobs {
             job.process.handle_event(token, registry, now);
@@ -91,7 +90,7 @@ impl<T: Copy> Resolver<T> {
         self.collect(registry, now);
     }
 
-    /// Some child has ended.
+    /// Handles SIGCHLD.
     pub fn handle_sigchld(&mut self, registry: &Registry, now: Instant) {
         for job in &mut self.jobs {
             job.process.handle_sigchld(registry, now);
@@ -99,7 +98,7 @@ impl<T: Copy> Resolver<T> {
         self.collect(registry, now);
     }
 
-    /// The deadline of [`Self::poll_timeout`] has come.
+    /// Handles the deadline of [`Self::poll_timeout`].
     pub fn handle_timeout(&mut self, registry: &Registry, now: Instant) {
         for job in &mut self.jobs {
             job.process.handle_timeout(registry, now);
@@ -107,7 +106,7 @@ impl<T: Copy> Resolver<T> {
         self.collect(registry, now);
     }
 
-    /// The next deadline.
+    /// Returns the next deadline.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let jobs = self.jobs.iter();
         jobs.filter_map(|job| job.process.poll_timeout()).min()
@@ -126,7 +125,7 @@ impl<T: Copy> Resolver<T> {
                     process,
                     slot,
                 }),
-                // There may be room for it when one of those that run has ended.
+                // A process may become available when one of the active lookups ends.
                 Err(_) if !self.jobs.is_empty() => return self.waiting.push_front(name),
                 Err(error) => {
                     let why = format!("cannot start a resolver: {}", os_error(&error));
@@ -182,8 +181,8 @@ impl<T: Copy> Resolver<T> {
     }
 }
 
-/// Reads what the process wrote: an address a line, or `!` and a reason. `unanswered` is the reason if it
-/// wrote neither.
+/// Parses the output of the process: one address per line, or `!` and a reason. `unanswered` is the reason if
+/// there is neither.
 fn read_answer(host: &str, output: &[u8], unanswered: &str) -> Answer {
     let output = String::from_utf8_lossy(output);
     let ips: Vec<IpAddr> = output
@@ -197,7 +196,7 @@ fn read_answer(host: &str, output: &[u8], unanswered: &str) -> Answer {
     Err(why.map_or_else(|| format!("lookup {host}: {unanswered}"), str::to_owned))
 }
 
-/// The process's whole life: a name on stdin, what is known of it on stdout as it becomes known.
+/// Main function of the process: reads a name from stdin and writes addresses to stdout as they become known.
 pub fn child_main() -> ExitCode {
     let mut host = String::new();
     if io::stdin().read_to_string(&mut host).is_err() {
@@ -243,7 +242,7 @@ mod tests {
         let read = |output: &[u8]| read_answer("a", output, "i/o timeout");
         let both = ["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
         assert_eq!(read(b"127.0.0.1\n::1\n"), Ok(both.to_vec()));
-        // Ended before it could ask for the second family.
+        // Ended before it could resolve the second family.
         assert_eq!(read(b"127.0.0.1\n"), Ok(both[..1].to_vec()));
         let why = "lookup a: no such host";
         assert_eq!(read(b"!lookup a: no such host\n"), Err(why.into()));

@@ -1,6 +1,5 @@
-//! Runs handlers as other users: the agent starts its own binary, which switches to the user and groups and
-//! then executes the handler in its place. The agent itself never changes its user, and nothing has to be
-//! done between fork and exec.
+//! Runs handlers as other users: the agent starts its own binary, which changes user and groups and then
+//! executes the handler. So the agent never changes its own user, and no code runs between fork and exec.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -15,22 +14,23 @@ use crate::os::error::os_error;
 use crate::os::sys;
 use crate::wire::name::Escaped;
 
-/// The name under which the agent starts its own binary to run a handler as another user.
+/// `argv[0]` of the child that runs a handler as another user.
 pub const ARGV0: &str = "cottar: run as";
 
-/// The variable that carries the order to the child: texts, each prefixed with its length and a colon.
+/// Variable that passes the settings to the child: texts, each prefixed with its length and a colon.
 const VARIABLE: &str = "COTTAR_RUN_AS";
-/// The exit status of shells for a command that cannot be executed.
+/// Exit status of shells for a command that cannot be executed.
 const NOT_EXECUTED: u8 = 126;
 
-/// Whether a variable describes the user, so that the agent's value would be wrong for another one.
+/// Returns whether a variable describes the user, so that the agent's value would be wrong for another one.
 pub(super) fn is_users(name: &OsStr) -> bool {
     ["HOME", "USER", "LOGNAME", "SHELL"]
         .iter()
         .any(|other| name == *other)
 }
 
-/// Returns the command that runs `program` with the arguments `words`, from the zeroth, as the settings say.
+/// Returns the command that runs `program` with the arguments `words`, including `argv[0]`, as the settings
+/// require.
 pub(super) fn command(
     settings: &HandlerSettings,
     program: &OsStr,
@@ -55,14 +55,14 @@ pub(super) fn command(
     sys::own_program_in(ARGV0, environment)
 }
 
-/// Switches to the user and executes the handler. The main function under the name [`ARGV0`].
+/// Main function for [`ARGV0`]: changes the user and executes the handler.
 pub fn child_main() -> ExitCode {
     let why = run();
     eprintln!("cottar: {why}");
     ExitCode::from(NOT_EXECUTED)
 }
 
-/// Returns, with the reason, only if it fails.
+/// Executes the handler; returns only on failure, with the reason.
 fn run() -> String {
     let order = env::var_os(VARIABLE).unwrap_or_default().into_vec();
     let Some(texts) = texts(&order) else {
@@ -114,7 +114,7 @@ fn texts(mut order: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(texts)
 }
 
-/// Who a handler runs as.
+/// User, groups and environment of a handler.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     uid: Option<u32>,
@@ -124,7 +124,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Looks up the user and group of the settings. The error names the key that is wrong.
+    /// Looks up the user and group of the settings. The error has the key that is wrong, and the reason.
     pub(super) fn find(settings: &HandlerSettings) -> Result<Self, (&'static str, String)> {
         Identity::find_named(settings.user.as_deref(), settings.group.as_deref())
     }
@@ -141,7 +141,7 @@ impl Identity {
         Identity::among(&users, &read("/etc/group", "group")?, user, group)
     }
 
-    /// `users` and `groups` are the contents of passwd(5) and group(5).
+    /// Looks up user and group in `users` and `groups`, the contents of passwd(5) and group(5).
     fn among(
         users: &[u8],
         groups: &[u8],

@@ -1,8 +1,8 @@
-//! Child processes, driven by the loop: [`Process`] is one child with bytes for its stdin and bounded
-//! output, [`Runner`] runs handlers with it, one at a time.
+//! Runs handlers for the event loop: [`Process`] is a single child with bounded output, and [`Runner`] runs
+//! handlers with it, one at a time.
 //!
-//! Nothing here blocks but the start of a process itself. The loop hands in readiness, SIGCHLD and time,
-//! and asks for the next deadline and the outcome. Dropping either leaves the children alone.
+//! Only starting a process blocks. The loop passes in readiness, SIGCHLD and time, and polls for the next
+//! deadline and the outcome. Dropping either leaves the children running.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -20,26 +20,26 @@ use crate::handler::{End, HandlerSettings, Invocation, Outcome};
 use crate::os::error::os_error;
 use crate::time::{Duration, Instant};
 
-/// How long output may stay open after the end of the process itself, unless told otherwise.
+/// Default time that output may stay open after the process itself has ended.
 pub const GRACE: Duration = Duration::from_secs(1);
-/// Pipes of finished handlers that background children still hold, at most.
+/// Limit for output pipes of finished handlers that background processes still hold.
 ///
-/// One more, and the oldest is closed: its holder gets SIGPIPE at its next write. A quarter of the usual
-/// limit of 1,024 descriptors, which belong to the network first.
+/// Beyond it, the oldest pipe is closed, so its writer gets SIGPIPE at the next write. A quarter of the usual
+/// limit of 1,024 file descriptors, most of which the network needs.
 pub const LEFTOVERS_MAX: usize = 256;
 
-/// Runs handlers, one at a time, and drains what their background children write afterwards.
+/// Runs handlers, one at a time, and drains the later output of their background processes.
 #[derive(Debug)]
 pub struct Runner {
-    /// Stdin has the first token, the pipes for output those after it.
+    /// Token of stdin; those after it are for output pipes.
     first_token: usize,
-    /// Tokens for output that are not in use.
+    /// Unused tokens for output pipes.
     free: Vec<Token>,
     limits: Limits,
     programs: Programs,
     running: Option<Running>,
     ended: Option<Outcome>,
-    /// Oldest first.
+    /// Leftover output pipes, oldest first.
     leftovers: VecDeque<Leftover>,
 }
 
@@ -52,15 +52,15 @@ struct Running {
     slow_at: Option<Instant>,
     /// When the warning about a stopped script is due.
     stopped_at: Option<Instant>,
-    /// The script is stopped.
+    /// Whether the script is stopped.
     stopped: bool,
 }
 
 impl Runner {
-    /// Tokens that a runner uses, from the first one it is given.
+    /// Number of tokens that a runner uses.
     pub const TOKENS: usize = LEFTOVERS_MAX + 2;
 
-    /// A runner with nothing to do. `first_token` and the [`Self::TOKENS`] - 1 after it are its own.
+    /// Creates an idle runner. It owns `first_token` and the [`Self::TOKENS`] - 1 tokens after it.
     pub fn new(first_token: usize, time_limit: Option<Duration>) -> Self {
         Runner {
             first_token,
@@ -80,23 +80,23 @@ impl Runner {
         }
     }
 
-    /// Changes the time limit and the grace for later runs.
+    /// Sets the default time limit and grace for later runs.
     pub fn set_limits(&mut self, time_limit: Option<Duration>, grace: Duration) {
         self.limits.time = time_limit;
         self.limits.grace = grace;
     }
 
-    /// Changes how many bytes of output later runs keep, the last ones.
+    /// Sets how many bytes from the end of the output later runs keep.
     pub fn set_output_bytes_max(&mut self, bytes: usize) {
         self.limits.output_bytes_max = bytes;
     }
 
-    /// Gives all handlers these variables.
+    /// Sets additional variables for all handlers.
     pub fn set_variables(&mut self, variables: Vec<(&'static str, OsString)>) {
         self.programs.set_variables(variables);
     }
 
-    /// The limits of a handler's runs.
+    /// Returns the limits for a handler's runs; `None`: the defaults.
     pub fn limits_of(&self, handler: Option<&HandlerSettings>) -> Limits {
         let time = match handler.and_then(|settings| settings.timeout) {
             Some(limit) => (!limit.is_zero()).then_some(limit),
@@ -110,9 +110,9 @@ impl Runner {
         }
     }
 
-    /// Runs a script. If that cannot be done, the outcome is there at once.
+    /// Starts a run. If it cannot be started, the outcome is available at once.
     ///
-    /// The one before must have ended and its outcome been polled.
+    /// The previous run must have ended and its outcome must have been polled.
     pub fn start(&mut self, invocation: Invocation, registry: &Registry, now: Instant) {
         debug_assert!(self.running.is_none() && self.ended.is_none());
         let command = match self.programs.command(&invocation) {
@@ -125,7 +125,7 @@ impl Runner {
         let program = command.get_program().to_owned();
         let limits = self.limits_of(Some(&invocation.settings));
         let Some(output) = self.free.pop() else {
-            // There is one token more than leftovers.
+            // Cannot happen: there is one token more than there can be leftovers.
             self.ended = Some(not_started("no token is free".to_owned()));
             return;
         };
@@ -152,12 +152,12 @@ impl Runner {
         }
     }
 
-    /// Whether a token is one of the runner's.
+    /// Returns whether a token belongs to the runner.
     pub fn owns(&self, token: Token) -> bool {
         (self.first_token..self.first_token + Self::TOKENS).contains(&token.0)
     }
 
-    /// One of the runner's tokens is ready.
+    /// Handles readiness of a token.
     pub fn handle_event(&mut self, token: Token, registry: &Registry, now: Instant) {
         if let Some(at) = self.leftovers.iter().position(|l| l.token() == token) {
             let closed = self
@@ -174,7 +174,7 @@ impl Runner {
         }
     }
 
-    /// Some child has ended.
+    /// Handles SIGCHLD.
     pub fn handle_sigchld(&mut self, registry: &Registry, now: Instant) {
         if let Some(running) = &mut self.running {
             running.process.handle_sigchld(registry, now);
@@ -183,7 +183,7 @@ impl Runner {
         }
     }
 
-    /// The deadline of [`Self::poll_timeout`] has come. Too early a call does no harm.
+    /// Handles the deadline of [`Self::poll_timeout`]. Calls before the deadline do nothing.
     pub fn handle_timeout(&mut self, registry: &Registry, now: Instant) {
         if let Some(running) = &mut self.running {
             if running.slow_at.take_if(|at| now >= *at).is_some() {
@@ -198,14 +198,14 @@ impl Runner {
         }
     }
 
-    /// Ends the run before its time, as the time limit would.
+    /// Terminates the active run like the time limit does.
     pub fn terminate(&mut self, now: Instant) {
         if let Some(running) = &mut self.running {
             running.process.terminate(now);
         }
     }
 
-    /// The next deadline. Changed by `start`, `terminate` and every `handle_*`.
+    /// Returns the next deadline. Changed by `start`, `terminate` and every `handle_*`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let running = self.running.as_ref()?;
         let deadlines = [
@@ -216,29 +216,29 @@ impl Runner {
         deadlines.into_iter().flatten().min()
     }
 
-    /// The end of the run, once; for [`crate::handler::HandlerQueue::handle_outcome`]. Changed by
+    /// Returns the outcome of the run, once; for [`crate::handler::HandlerQueue::handle_outcome`]. Changed by
     /// `start` and every `handle_*`.
     pub fn poll_outcome(&mut self) -> Option<Outcome> {
         self.ended.take()
     }
 
-    /// The process of the script that runs.
+    /// Returns the process id of the active run.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(|running| running.process.pid())
     }
 
-    /// Whether a script runs.
+    /// Returns whether a run is active.
     pub fn is_running(&self) -> bool {
         self.running.is_some()
     }
 
-    /// Pipes of finished handlers that background children still hold.
+    /// Returns the number of output pipes that background processes still hold.
     pub fn leftovers(&self) -> usize {
         self.leftovers.len()
     }
 
-    /// The agent ends: what handlers and their background processes still write is left to children of our
-    /// own, which read and discard it. Warns about a script that still runs, and leaves it alone.
+    /// Hands the output pipes of handlers and their background processes over to drains when the agent ends.
+    /// Warns of an active run and leaves its process running.
     pub fn abandon(&mut self) {
         let mut pipes: Vec<OwnedFd> = Vec::new();
         if let Some(mut running) = self.running.take() {
@@ -261,7 +261,7 @@ impl Runner {
         }
     }
 
-    /// Takes over the end of the process, if it has come.
+    /// Takes over the outcome if the run is over.
     fn settle(&mut self) {
         let ended = self
             .running
@@ -301,8 +301,8 @@ impl Runner {
 }
 
 impl Running {
-    /// The script may have been stopped or continued. A child that is stopped sends SIGCHLD like one that
-    /// has ended; one that is continued may send none, so that the warning asks again.
+    /// Updates the stop warning. A child that is stopped causes SIGCHLD; one that is continued may not, so
+    /// the state is checked again before the warning.
     fn note_stop(&mut self, now: Instant) {
         let stopped = self.process.is_stopped();
         if stopped != self.stopped {

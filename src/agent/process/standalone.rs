@@ -1,4 +1,4 @@
-//! Handlers without an agent: its loop with nothing in it but the runner.
+//! Runs handlers without an agent, in an event loop with nothing but the runner.
 
 use std::io;
 
@@ -16,7 +16,7 @@ const SIGNALS: usize = 0;
 const RUNNER: usize = 1;
 const EVENTS_A_TURN: usize = 8;
 
-/// Runs handlers, one after the other, and waits for each.
+/// Runs handlers one after the other, and waits for each.
 pub struct Alone {
     clock: Clock,
     poll: Poll,
@@ -25,10 +25,11 @@ pub struct Alone {
 }
 
 impl Alone {
-    /// From here on signals are caught, and nothing that this process has inherited reaches handlers.
+    /// Starts to catch signals, and prevents handlers from inheriting file descriptors and ignored or blocked
+    /// signals.
     ///
     /// # Errors
-    /// The operating system's.
+    /// If the poll or the signal handlers cannot be set up.
     pub fn new(
         time_limit: Option<Duration>,
         grace: Duration,
@@ -48,17 +49,17 @@ impl Alone {
         })
     }
 
-    /// The time, and the time of day, for the queue.
+    /// Returns the monotonic time and the time of day.
     pub fn moment(&self) -> Moment {
         self.clock.moment()
     }
 
-    /// The time.
+    /// Returns the monotonic time.
     pub fn now(&self) -> Instant {
         self.clock.now()
     }
 
-    /// Runs a handler to its end; and tells which signal has cut it short, if one has.
+    /// Runs a handler to its end. Returns its outcome, and the signal that has cut it short, if any.
     ///
     /// # Errors
     /// If the poll fails.

@@ -1,4 +1,4 @@
-//! What the loop is asked to do for clients.
+//! Requests of the RPC server to the agent's loop.
 
 use super::{RequestId, SessionId};
 use crate::handler::HandlerQueue;
@@ -16,7 +16,7 @@ pub struct TagChange {
 }
 
 impl TagChange {
-    /// The tags after the change.
+    /// Returns the tags after the change.
     pub fn apply(&self, current: &Tags) -> Tags {
         let mut tags = current.clone();
         for tag in &self.delete {
@@ -29,22 +29,22 @@ impl TagChange {
     }
 }
 
-/// What an operator wants of the queue of handlers.
+/// An operator's change of the handler queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueChange {
-    /// Give up what waits: for the handler of that name, the event of that id, or, if it is empty, all.
+    /// Drops waiting events: those for the handler with that name, the event with that id, or all if empty.
     Drop(Vec<u8>),
-    /// Hold the runs of a handler back, or let them go on.
+    /// Pauses or resumes a handler.
     Pause {
-        /// Its name.
+        /// Name of the handler.
         name: Vec<u8>,
-        /// Which of the two.
+        /// Whether to pause it.
         is_paused: bool,
     },
 }
 
 impl QueueChange {
-    /// Does it; how many runs were given up.
+    /// Applies the change; returns how many runs were dropped.
     ///
     /// # Errors
     /// If there is no such handler or event.
@@ -69,62 +69,64 @@ impl QueueChange {
     }
 }
 
-/// What the loop is asked to do.
+/// Something that the loop must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Write what [`super::RpcServer::output`] holds, as far as the socket takes it; the rest when it is
-    /// writable again.
+    /// Write [`super::RpcServer::output`] as far as the socket takes it, and the rest when it is writable
+    /// again.
     Flush(SessionId),
-    /// The session wants input again after it did not: read, for edge-triggered readiness may be spent.
+    /// Read again from a session that did not want input before; edge-triggered readiness may already have
+    /// been consumed.
     Read(SessionId),
-    /// Drop the connection; the server has forgotten it.
+    /// Close the connection; the server has removed the session.
     Close(SessionId),
-    /// Hand a command to the core.
+    /// Pass a command to the core.
     Run {
-        /// Whose.
+        /// The client's request.
         request: RequestId,
-        /// What.
+        /// The command.
         command: Command,
     },
-    /// Nobody waits any more for what comes back for these queries: hand [`Command::ForgetQuery`] to the core.
+    /// Pass [`Command::ForgetQuery`] to the core for these queries: no client waits for their records any
+    /// more.
     Forget(OrderedSet<RequestId>),
-    /// Change the tags: once they are in their file, if there is one, hand [`Command::SetTags`] to the
+    /// Change the tags: write them to the tags file, if there is one, then pass [`Command::SetTags`] to the
     /// core.
     Tags {
-        /// Whose.
+        /// The client's request.
         request: RequestId,
-        /// How.
+        /// The change.
         change: TagChange,
     },
-    /// Resolve the addresses (agent spec 4.9), hand [`Command::Join`] to the core, then
-    /// [`super::RpcServer::join_ended`]. Log it as any join.
+    /// Resolve the addresses (agent spec 4.9), pass [`Command::Join`] to the core, log the result like any
+    /// join, and report it with [`super::RpcServer::join_ended`].
     Join {
-        /// Whose.
+        /// The client's request.
         request: RequestId,
-        /// As the client wrote them.
+        /// Addresses as written by the client.
         addresses: Vec<String>,
-        /// Take user events from before the join.
+        /// Whether to accept user events from before the join.
         replay: bool,
     },
-    /// Look for other handlers, then [`super::RpcServer::list_handlers`].
+    /// Check the handler directories for changes, then call [`super::RpcServer::list_handlers`].
     ListHandlers {
-        /// Whose.
+        /// The client's request.
         request: RequestId,
     },
-    /// Change the queue of handlers, then [`super::RpcServer::queue_changed`].
+    /// Change the handler queue, then call [`super::RpcServer::queue_changed`].
     Queue {
-        /// Whose.
+        /// The client's request.
         request: RequestId,
-        /// How.
+        /// The change.
         change: QueueChange,
     },
-    /// Have handlers run: [`super::RpcServer::run_handlers`].
+    /// Call [`super::RpcServer::run_handlers`].
     RunHandlers {
-        /// Whose.
+        /// The client's request.
         request: RequestId,
-        /// Which.
+        /// The requested runs.
         runs: Runs,
     },
-    /// The node has left and the client knows: end the process with status 0.
+    /// End the process with status 0: the node has left, and the client has the reply.
     Shutdown,
 }

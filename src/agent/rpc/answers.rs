@@ -1,4 +1,4 @@
-//! Answers that need no command: members and figures (agent spec 2.4).
+//! Writes replies that need no command to the core: members, statistics, handlers, queue (agent spec 2.4).
 
 use std::sync::OnceLock;
 
@@ -15,13 +15,13 @@ use crate::time::Duration;
 use crate::wire::msgpack::Writer;
 use crate::wire::name::{Escaped, NodeName};
 
-/// Memory of one compiled expression; it bounds the time of a match, too.
+/// Limit for the memory of a compiled expression, in bytes; it bounds the time of a match, too.
 const EXPRESSION_BYTES_MAX: usize = 256 << 10;
 
-/// Entries of the queue in one answer: a few hundred kilobytes.
+/// Limit for the queue entries in one reply: a few hundred kilobytes.
 const QUEUE_ENTRIES_MAX: usize = 4096;
 
-/// Which members a client wants to see.
+/// Selects the members that a client asks for.
 pub(super) struct MemberFilter {
     tags: Vec<(Vec<u8>, Regex)>,
     status: Option<Regex>,
@@ -29,8 +29,8 @@ pub(super) struct MemberFilter {
 }
 
 impl MemberFilter {
-    /// Compiles the expressions. An empty one for status or name means any, an empty one for a tag means
-    /// that it is missing or empty.
+    /// Compiles the expressions. An empty one for status or name matches everything; an empty one for a tag
+    /// matches members without the tag or with an empty value.
     pub fn new(tags: &TextMap, status: &[u8], name: &[u8]) -> Result<Self, String> {
         let optional = |expression: &[u8]| match expression {
             [] => Ok(None),
@@ -61,7 +61,8 @@ impl MemberFilter {
     }
 }
 
-/// The expression must match as a whole; the group makes that true for alternations, too.
+/// Compiles an expression that must match a whole text; the group makes `^` and `$` apply to all
+/// alternatives.
 fn compile(expression: &[u8]) -> Result<Regex, String> {
     let expression = rewrite_expression(&String::from_utf8_lossy(expression));
     RegexBuilder::new(&format!("^(?:{expression})$"))
@@ -70,44 +71,44 @@ fn compile(expression: &[u8]) -> Result<Regex, String> {
         .map_err(|why| format!("Failed to compile regex: {why}"))
 }
 
-/// All members.
+/// Writes all members.
 pub(super) fn write_members(writer: &mut Writer, view: &View<'_>) {
     reply::write_members(writer, &view.serf.members().collect::<Vec<_>>());
 }
 
-/// The members that match; none without a filter.
+/// Writes the members that match; none without a filter.
 pub(super) fn write_matches(writer: &mut Writer, view: &View<'_>, filter: Option<MemberFilter>) {
     let matches = |member: &&Member| filter.as_ref().is_some_and(|filter| filter.matches(member));
     let members = view.serf.members().filter(matches);
     reply::write_members(writer, &members.collect::<Vec<_>>());
 }
 
-/// The handlers, and what became of their runs.
+/// Writes the handlers with statistics of their runs.
 pub(super) fn write_handlers(writer: &mut Writer, queue: &HandlerQueue) {
     handlers::write_handlers(writer, &handler_list(queue));
 }
 
-/// How many the agent had when it was first asked: a dozen system calls find it out.
+/// Returns the number of processors as of the first call: determining it takes a dozen system calls.
 fn processors() -> usize {
     static COUNT: OnceLock<usize> = OnceLock::new();
     *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// Figures of one group.
+/// Named values of a group.
 type Figures = Vec<(&'static str, String)>;
-/// Figures of a group that is only shown if one of them is not zero.
+/// Named counters of a group that is only shown if one of them is not zero.
 type Counts = Vec<(&'static str, u64)>;
 
-/// The figures that `info` shows. `unread_records`: events and log lines that clients were too slow for.
-/// Scripts are not for everybody: they may hold what is secret.
+/// Returns the values that `info` shows. `unread_records` counts events and log lines that were dropped for
+/// slow clients. Scripts may contain secrets and are only included if `with_scripts`.
 pub(super) fn stats(view: &View<'_>, unread_records: u64, with_scripts: bool) -> Stats {
     let mut groups = vec![("runtime", runtime()), ("serf", node_figures(view))];
-    // Groups that the reference does not have; without handlers the answer is like its own.
+    // The reference lacks these groups; without handlers the reply has only the reference's.
     if !view.handlers.handlers().is_empty() {
         groups.push(("handlers", handler_figures(view, with_scripts)));
     }
     groups.extend(journal_figures(view).map(|figures| ("journal", figures)));
-    // Nothing is lost without a word, and who has lost nothing need not read of it.
+    // Groups of counters that are shown only if one of them is not zero.
     let counters = view.serf.counters();
     for (name, counts) in [
         ("lost", losses(view, unread_records)),
@@ -146,7 +147,7 @@ fn runtime() -> Figures {
         ("os", std::env::consts::OS.to_owned()),
         ("arch", architecture().to_owned()),
         ("version", version.to_owned()),
-        // One thread does everything.
+        // The agent has a single thread.
         ("max_procs", "1".to_owned()),
         ("goroutines", "1".to_owned()),
         ("cpu_count", processors().to_string()),
@@ -231,7 +232,7 @@ fn repaired(counters: &Counters) -> Counts {
     ]
 }
 
-/// What became of the events for handlers.
+/// Returns the counters of the handler queue.
 fn handler_figures(view: &View<'_>, with_scripts: bool) -> Figures {
     let counters = view.handlers.counters();
     let running = view.handlers.running().filter(|_| with_scripts);
@@ -252,12 +253,12 @@ fn handler_figures(view: &View<'_>, with_scripts: bool) -> Figures {
         ("given_up", counters.given_up.to_string()),
         ("expired", counters.expired.to_string()),
     ];
-    // What all the others wait for.
+    // The active run, which all others wait for.
     figures.into_iter().chain(running).collect()
 }
 
-/// Scripts by filter, `<type>:<name>`. The reference shows the last one of several with the same filter; here the others
-/// follow with a number.
+/// Returns the scripts by filter, `<type>:<name>`. Of several with the same filter the reference shows only
+/// the last; here the others follow with a number.
 fn handlers(handlers: &[Registered]) -> TextMap {
     let mut shown = TextMap::new();
     let parts = handlers
@@ -276,7 +277,7 @@ fn handlers(handlers: &[Registered]) -> TextMap {
     shown
 }
 
-/// What `handler list` shows.
+/// Returns the entries of `handler list`.
 fn handler_list(queue: &HandlerQueue) -> Vec<HandlerFigures> {
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let figures = |registered: &Registered| handler_row(queue, registered, &nanos);
@@ -304,7 +305,7 @@ fn handler_row(
     }
 }
 
-/// What `handler queue` shows: entries, and how many events more wait.
+/// Writes the reply for `handler queue`: entries, and how many more events wait.
 pub(super) fn write_queue(writer: &mut Writer, view: &View<'_>) {
     let (entries, more) = view.handlers.entries(QUEUE_ENTRIES_MAX);
     let bytes = |name: &NodeName| name.as_bytes().to_vec();
@@ -322,7 +323,7 @@ pub(super) fn write_queue(writer: &mut Writer, view: &View<'_>) {
     queue::write_queue(writer, &shown.collect::<Vec<_>>(), more as u64);
 }
 
-/// The processor as the reference names it.
+/// Returns the reference's name for the processor architecture.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -334,7 +335,7 @@ fn architecture() -> &'static str {
     }
 }
 
-/// Compares without telling by the time taken where the two differ.
+/// Compares keys in a time that does not depend on where they differ.
 pub(super) fn same_key(given: &[u8], expected: &[u8]) -> bool {
     let mut difference = u8::from(given.len() != expected.len());
     for (index, byte) in given.iter().enumerate() {

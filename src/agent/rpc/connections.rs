@@ -1,6 +1,6 @@
-//! The RPC port: connections of clients between the kernel and the sessions in [`crate::agent::rpc`].
+//! The RPC listeners and connections: moves bytes between sockets and the sessions in [`crate::agent::rpc`].
 //!
-//! What a client does not read waits in its session, within the session's bound; here nothing is kept.
+//! Unread output stays in the session, within the session's limit; this module buffers nothing.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -23,35 +23,36 @@ use crate::ordered::OrderedMap;
 use crate::os::error::{os_error, shown};
 use crate::time::{Duration, Instant};
 
-/// Addresses that are listened at, at most: as many tokens are kept for them.
+/// Limit for listening addresses; it also is the number of tokens reserved for them.
 pub const LISTENERS_MAX: usize = 16;
-/// Connections at a time, those that are being closed included: as many tokens are kept for them.
+/// Limit for connections, including those being closed; it also is the number of tokens reserved for them.
 const CONNECTIONS_MAX: usize = 1024;
-/// Connections accepted in one turn.
+/// Limit for connections accepted in one turn of the loop.
 const ACCEPTS_A_TURN: usize = 32;
-/// Descriptors that clients leave to peers, handlers and look-ups, if there are so many.
+/// File descriptors that RPC clients must leave for gossip, handlers and lookups, if possible.
 const SPARED_DESCRIPTORS: u64 = 24;
-/// Bytes read from one client in one turn.
+/// Limit for the bytes read from one client in one turn of the loop.
 const BYTES_A_TURN: usize = 128 << 10;
 const CHUNK_BYTES: usize = 16 << 10;
-/// How long a closed connection waits for the client's end, so that no reset overtakes the last reply.
+/// How long a closed connection waits for the client to close its end, so that a reset does not discard the
+/// last reply.
 const LINGER_LIMIT: Duration = Duration::from_secs(1);
 
-/// Where clients are served.
+/// An RPC address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RpcAddr {
-    /// By TCP.
+    /// A TCP address.
     Tcp(SocketAddr),
-    /// At a socket in the file system.
+    /// Path of a Unix socket.
     Unix(PathBuf),
 }
 
-/// The listeners and all connections.
+/// All RPC listeners and connections.
 #[derive(Debug)]
 pub struct Clients {
     listeners: Vec<(Acceptor, RpcAddr)>,
     sockets: Vec<SocketFile>,
-    /// Those who belong to it may do everything over a Unix socket.
+    /// Group whose members may use all commands on a Unix socket.
     control_group: Option<u32>,
     first_token: usize,
     buffer: Box<[u8]>,
@@ -66,20 +67,20 @@ struct Connection {
     socket: TcpStream,
     readable: Readable,
     blocked: bool,
-    /// The client has sent its last byte.
+    /// Whether the client has closed its sending direction.
     ended: bool,
-    /// The server has forgotten it; waits for the client's end until then.
+    /// Set when the server has closed the session: until then, waits for the client to close its end.
     lingers: Option<Instant>,
 }
 
 impl Clients {
-    /// Tokens that this uses.
+    /// Number of tokens used.
     pub const TOKENS: usize = LISTENERS_MAX + CONNECTIONS_MAX;
 
-    /// Reads `unix:PATH` or `host:port`; asks the system's resolver for a name, which may take its time.
+    /// Parses `unix:PATH` or `host:port` and resolves the host name. May block.
     ///
     /// # Errors
-    /// The reference's words, where it has any.
+    /// If the address is invalid or cannot be resolved; the text is the reference's if it has one.
     pub fn resolve(text: &str) -> Result<RpcAddr, String> {
         if let Some(path) = text.strip_prefix(UNIX_PREFIX) {
             let path = Path::new(path);
@@ -97,7 +98,8 @@ impl Clients {
         Ok(RpcAddr::Tcp(addr))
     }
 
-    /// Listens nowhere yet. `first_token` and the [`Self::TOKENS`] - 1 after it are its own.
+    /// Creates the state without listeners. It owns `first_token` and the [`Self::TOKENS`] - 1 tokens after
+    /// it.
     pub fn new(first_token: usize, control_group: Option<u32>) -> Self {
         Clients {
             listeners: Vec::new(),
@@ -111,10 +113,10 @@ impl Clients {
         }
     }
 
-    /// Listens at one more address; at a wildcard of either family for both.
+    /// Listens on another address; a wildcard of either family means both families.
     ///
     /// # Errors
-    /// The reference's words, where it has any.
+    /// If the socket cannot be opened; the text is the reference's if it has one.
     pub fn listen(
         &mut self,
         wanted: &RpcAddr,
@@ -150,18 +152,18 @@ impl Clients {
         Ok(())
     }
 
-    /// Clients since the start.
+    /// Returns the number of connections accepted since the start.
     #[cfg_attr(not(feature = "telemetry"), allow(dead_code))]
     pub const fn accepted_count(&self) -> u64 {
         self.accepted_count
     }
 
-    /// Where it listens.
+    /// Returns the listening addresses.
     pub fn local_addrs(&self) -> impl Iterator<Item = &RpcAddr> {
         self.listeners.iter().map(|(_, local)| local)
     }
 
-    /// One of the sockets may be ready; tells whether the token was one of ours.
+    /// Handles readiness of a socket. Returns whether the token belongs to this object.
     pub fn handle_readiness(&mut self, event: &Readiness) -> bool {
         let Some(index) = event.token().0.checked_sub(self.first_token) else {
             return false;
@@ -181,14 +183,14 @@ impl Clients {
         index < Self::TOKENS
     }
 
-    /// The session wants input again.
+    /// Marks the session's connection as readable again.
     pub fn read_again(&mut self, session: SessionId) {
         if let Some(connection) = self.by_id(session) {
             connection.readable.set();
         }
     }
 
-    /// Whether something is known to be ready that no event will announce.
+    /// Returns whether a socket is still ready although no event will announce it.
     pub fn has_more(&self, server: &RpcServer) -> bool {
         let mut listeners = self.listeners.iter();
         listeners.any(|(acceptor, _)| acceptor.has_more())
@@ -198,7 +200,7 @@ impl Clients {
             })
     }
 
-    /// When [`Self::receive`] or [`Self::flush`] has something to do without an event.
+    /// Returns when [`Self::receive`] or [`Self::flush`] must be called even without an event.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let lingering = self.connections.iter().flatten();
         let listeners = self.listeners.iter();
@@ -208,7 +210,7 @@ impl Clients {
             .min()
     }
 
-    /// Accepts and reads what is there, within the budget of a turn.
+    /// Accepts connections and reads input, within the budget of a turn.
     pub fn receive(&mut self, server: &mut RpcServer, registry: &Registry, now: Instant) {
         for index in 0..self.listeners.len() {
             self.accept(index, server, registry, now);
@@ -261,7 +263,7 @@ impl Clients {
         if index >= CONNECTIONS_MAX {
             return Err(io::Error::other("too many connections"));
         }
-        // A Unix socket delays nothing and knows no such option.
+        // Fails for Unix sockets, which need no such option.
         let _ = socket.set_nodelay(true);
         let token = Token(self.first_token + LISTENERS_MAX + index);
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
@@ -339,7 +341,7 @@ impl Clients {
         Some(connection)
     }
 
-    /// The server is done with a session: all that it wrote is on its way.
+    /// Closes the connection of a session whose output was written; waits for the client to close its end.
     pub fn close(&mut self, session: SessionId, now: Instant) {
         let Some(&index) = self.index_of.get(&session) else {
             return;
@@ -354,8 +356,8 @@ impl Clients {
         self.remove(index);
     }
 
-    /// Writes what the kernel takes, and lets go of connections that are over. The server may have
-    /// something to do afterwards.
+    /// Writes as much output as the kernel takes, and removes connections that are over. The server may have
+    /// new actions afterwards.
     pub fn flush(&mut self, server: &mut RpcServer, now: Instant) {
         for index in 0..self.connections.len() {
             let Some(Some(connection)) = self.connections.get_mut(index) else {
@@ -368,7 +370,7 @@ impl Clients {
                 continue;
             }
             let broken = connection.write_out(server).is_err();
-            // An answer to the client's last words may still be wanted.
+            // The last request may still need its reply.
             let over = connection.ended && server.output(connection.session).is_empty();
             if broken || over {
                 self.drop_broken(index, server);
@@ -376,7 +378,7 @@ impl Clients {
         }
     }
 
-    /// Whether every client has been given all that there is for it.
+    /// Returns whether all output has been written to the clients.
     pub fn is_flushed(&self, server: &RpcServer) -> bool {
         let connections = self.connections.iter().flatten();
         connections

@@ -1,4 +1,4 @@
-//! What each request sets off (agent spec 2.4).
+//! Executes requests (agent spec 2.4).
 
 use super::answers::{self, MemberFilter};
 use super::session::Session;
@@ -10,17 +10,17 @@ use crate::serf::{Command, KeyReport, QueryParams, RawKey, event_hash};
 use crate::time::{Duration, Instant};
 use crate::wire::name::Escaped;
 
-/// Queries of one session that are not over.
+/// Limit for the active queries of one session.
 const QUERIES_MAX: usize = 256;
 
-/// What to do with a key: as log lines name it, and the command for it.
+/// A key operation: its name in log lines, and its command.
 type KeyChange = (&'static str, fn(RawKey) -> Command);
 
 const INSTALL: KeyChange = ("key installation", Command::InstallKey);
 const USE: KeyChange = ("primary key change", Command::UseKey);
 const REMOVE: KeyChange = ("key removal", Command::RemoveKey);
 
-/// The first request of all.
+/// Executes a handshake.
 fn shake_hands(state: &mut Session, seq: u64, version: i32) {
     let error = if version != VERSION {
         "Unsupported IPC version"
@@ -34,7 +34,7 @@ fn shake_hands(state: &mut Session, seq: u64, version: i32) {
 }
 
 impl RpcServer {
-    /// Carries a request out, if the client may ask for it.
+    /// Executes a request, if the client is allowed to make it.
     pub(super) fn execute(
         &mut self,
         session: SessionId,
@@ -160,7 +160,7 @@ impl RpcServer {
         self.actions.push_back(Action::ListHandlers { request });
     }
 
-    /// Answers a query that a stream of the session has shown.
+    /// Sends an answer to a query that one of the session's streams has shown.
     fn respond(
         &mut self,
         session: SessionId,
@@ -218,7 +218,7 @@ impl RpcServer {
         self.actions.push_back(Action::Queue { request, change });
     }
 
-    /// The command of a client that may only look.
+    /// Refuses a request of a client that is restricted to read-only commands.
     fn deny(&mut self, session: SessionId, seq: u64, request: &Request) {
         let Some(state) = self.sessions.get_mut(&session) else {
             return;
@@ -322,7 +322,7 @@ impl RpcServer {
         self.start(session, seq, Kind::Query, command);
     }
 
-    /// Hands a command to the core; the session waits for its end.
+    /// Passes a command to the core; the session waits for its result.
     fn start(&mut self, session: SessionId, seq: u64, kind: Kind, command: Command) {
         let request = self.begin(session, seq, kind);
         self.actions.push_back(Action::Run { request, command });

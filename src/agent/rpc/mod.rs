@@ -1,16 +1,17 @@
-//! RPC sessions without sockets (agent spec 2): bytes in, bytes and things to do out.
+//! RPC sessions without sockets (agent spec 2): bytes in, bytes and actions out.
 //!
-//! The loop owns the sockets. It reports what arrives, writes what [`RpcServer::output`] holds, and
-//! does what [`RpcServer::poll_action`] asks for, until it asks for nothing more:
+//! The loop owns the sockets. It reports input, writes [`RpcServer::output`], and performs the actions of
+//! [`RpcServer::poll_action`] until there are none:
 //!
-//! - a connection is accepted: [`RpcServer::accept`], close it at once if that says no;
-//! - it is readable and [`RpcServer::wants_input`]: read, [`RpcServer::received`];
-//! - it is writable, or [`Action::Flush`]: write [`RpcServer::output`], [`RpcServer::sent`];
-//! - it ended or broke: [`RpcServer::closed`], and drop it;
-//! - the core said something: [`RpcServer::command_ended`] and [`RpcServer::query_record`] for the
-//!   request for which the command was run, [`RpcServer::event`] for every event.
+//! - a connection is accepted: [`RpcServer::accept`]; close it at once if that returns `false`;
+//! - it is readable and [`RpcServer::wants_input`] returns `true`: read, then [`RpcServer::received`];
+//! - it is writable, or [`Action::Flush`]: write [`RpcServer::output`], then [`RpcServer::sent`];
+//! - it has ended or failed: [`RpcServer::closed`], then drop it;
+//! - the core has output: [`RpcServer::command_ended`] and [`RpcServer::query_record`] for the request that
+//!   the command belongs to, [`RpcServer::event`] for every event.
 //!
-//! None of these answers anything by itself: drain [`RpcServer::poll_action`] afterwards, once a turn is enough.
+//! None of these calls performs actions itself: drain [`RpcServer::poll_action`] afterwards; once per turn is
+//! enough.
 
 mod action;
 mod answers;
@@ -38,56 +39,56 @@ pub use peer::Peer;
 use runs::AwaitedRuns;
 use session::{Ending, Next, Session};
 
-/// Connections at a time; the reference knows no limit.
+/// Limit for concurrent connections; the reference has none.
 const SESSIONS_MAX: usize = 512;
-/// Of these, those of clients that may only look, or have not shown their key yet: a quarter is kept for
-/// who may control.
+/// Limit for connections of clients that are read-only or not authenticated yet: a quarter of all is reserved
+/// for clients with full access.
 const LOOKERS_MAX: usize = SESSIONS_MAX / 4 * 3;
-/// How long a client may take to shake hands and to show its key. Generous: a person may be typing.
+/// Timeout for handshake and authentication; long, because a person may be typing.
 const ADMISSION_TIME_MAX: Duration = Duration::from_secs(60);
-/// How long a client may take to read its last reply.
+/// Timeout for a client to read its last reply.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// A client's connection, named by the loop; never used twice.
+/// Identifies a client's connection; chosen by the loop and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// A request for which the loop does something; never used twice.
+/// Identifies a request that the loop or the core works on; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// What the agent lets clients do.
+/// Access settings of the RPC server.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// The key that clients must show, if any.
+    /// Key that TCP clients must authenticate with, if any.
     pub auth_key: Option<String>,
-    /// The name of the group that may do everything over a Unix socket, for words.
+    /// Name of the group with full access over Unix sockets, for messages.
     pub control_group: Option<String>,
 }
 
-/// What replies are made of.
+/// State of the agent for building replies.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
-    /// The time.
+    /// Monotonic time.
     pub now: Instant,
-    /// The time of day, in microseconds since 1970.
+    /// Time of day in microseconds since 1970.
     pub unix_micros: u64,
-    /// The node.
+    /// The node's core.
     pub serf: &'a Serf,
-    /// The handlers, and what became of the events for them.
+    /// The handler queue.
     pub handlers: &'a HandlerQueue,
     /// The log, for monitors.
     pub logger: &'a Logger,
-    /// What the gossip port has lost.
+    /// Losses of the gossip port.
     pub lost: Lost,
 }
 
 /// A request that the core or the loop is working on.
 #[derive(Debug)]
 struct Running {
-    /// Whose; none if the client is gone.
+    /// The client's session; `None` if it has ended.
     session: Option<SessionId>,
-    /// Of the request.
+    /// Sequence number of the request.
     seq: u64,
     kind: Kind,
 }
@@ -107,25 +108,25 @@ enum Kind {
 pub struct RpcServer {
     config: Config,
     sessions: OrderedMap<SessionId, Session>,
-    /// Sessions to look at.
+    /// Sessions that [`Self::step`] must process.
     ready: VecDeque<SessionId>,
     actions: VecDeque<Action>,
     running: OrderedMap<RequestId, Running>,
-    /// Queries that are not over: whose, and the number of the request.
+    /// Active queries with their session and the sequence number of the request.
     queries: OrderedMap<RequestId, (SessionId, u64)>,
-    /// Sessions that have, or had, a monitor.
+    /// Sessions with a monitor, or that had one.
     monitors: OrderedSet<SessionId>,
-    /// One of them came or went; the logger does not know yet.
+    /// Whether a monitor was added or removed since the logger was last updated.
     watch_changed: bool,
     next_request: u64,
-    /// Runs of handlers that clients wait for.
+    /// Handler runs that clients wait for.
     awaited_runs: AwaitedRuns,
     requests: u64,
     dropped: u64,
 }
 
 impl RpcServer {
-    /// A server without sessions.
+    /// Creates a server without sessions.
     pub fn new(config: Config) -> Self {
         RpcServer {
             config,
@@ -143,7 +144,8 @@ impl RpcServer {
         }
     }
 
-    /// A client connected. If this is `false` there are too many: close the connection.
+    /// Adds a session for a new connection. Returns `false` if there are too many; the connection must then
+    /// be closed.
     pub fn accept(&mut self, session: SessionId, peer: Peer, now: Instant) -> bool {
         let open = !peer.needs_key() || self.auth_key().is_none();
         let state = Session::new(peer, open, now + ADMISSION_TIME_MAX);
@@ -172,14 +174,14 @@ impl RpcServer {
             .filter(|key| !key.is_empty())
     }
 
-    /// Whether the loop should read from that connection now.
+    /// Returns whether the loop should read from that connection now.
     pub fn wants_input(&self, session: SessionId) -> bool {
         self.sessions
             .get(&session)
             .is_some_and(Session::wants_input)
     }
 
-    /// Bytes arrived.
+    /// Takes input from a connection.
     pub fn received(&mut self, session: SessionId, bytes: &[u8]) {
         if let Some(state) = self.sessions.get_mut(&session) {
             state.received(bytes);
@@ -187,7 +189,7 @@ impl RpcServer {
         }
     }
 
-    /// What is to be written, front first.
+    /// Returns the bytes to write to a connection.
     pub fn output(&self, session: SessionId) -> &[u8] {
         match self.sessions.get(&session) {
             Some(state) => state.output.as_slice(),
@@ -195,9 +197,9 @@ impl RpcServer {
         }
     }
 
-    /// The first `count` bytes of the output were written.
+    /// Removes the first `count` bytes of the output, which were written.
     pub fn sent(&mut self, session: SessionId, count: usize) {
-        // Nothing written, nothing new: looking again would only ask for another flush.
+        // Without progress, processing the session again would only request another flush.
         if count == 0 {
             return;
         }
@@ -207,7 +209,7 @@ impl RpcServer {
         }
     }
 
-    /// The connection ended: end of file or an error. The server forgets it.
+    /// Removes the session of a connection that has ended or failed.
     pub fn closed(&mut self, session: SessionId) {
         let Some(state) = self.sessions.remove(&session) else {
             return;
@@ -229,12 +231,12 @@ impl RpcServer {
         }
     }
 
-    /// Whether [`Self::event`] needs details.
+    /// Returns whether [`Self::event`] needs details.
     pub fn wants_details(&self) -> bool {
         self.sessions.values().any(Session::wants_details)
     }
 
-    /// Something happened; goes to every stream that wants it.
+    /// Sends an event to every stream that wants it.
     pub fn event(&mut self, event: &Event, details: Option<&Details<'_>>) {
         let mut shared = [None, None];
         self.sessions.for_each_mut(|&session, state| {
@@ -245,7 +247,7 @@ impl RpcServer {
         });
     }
 
-    /// The next thing to do; `None` when there is nothing left for now.
+    /// Returns the next action; `None` if there is none for now.
     pub fn poll_action(&mut self, view: &View<'_>) -> Option<Action> {
         loop {
             if let Some(action) = self.actions.pop_front() {
@@ -259,7 +261,7 @@ impl RpcServer {
         }
     }
 
-    /// Looks at the sessions for which there are new lines.
+    /// Schedules the sessions whose monitors have new log lines.
     fn wake_monitors(&mut self, logger: &Logger) {
         if std::mem::take(&mut self.watch_changed) {
             let level = |session| self.sessions.get(session).and_then(Session::watched_level);
@@ -275,14 +277,14 @@ impl RpcServer {
         }
     }
 
-    /// Whether a monitor waits for lines that the log has: [`Self::poll_action`] has something to do.
+    /// Returns whether a monitor has unread log lines, so that [`Self::poll_action`] has something to do.
     pub fn has_lines(&self, logger: &Logger) -> bool {
         let mut sessions = self.monitors.iter().filter_map(|s| self.sessions.get(s));
         sessions.any(|state| state.wants_lines(logger))
     }
 
-    /// When [`Self::handle_timeout`] is due: a client that does not read its last reply, or does not say
-    /// who it is, is cut off.
+    /// Returns when [`Self::handle_timeout`] is due: for clients that do not read their last reply, or do not
+    /// authenticate in time.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.sessions
             .values()
@@ -290,7 +292,7 @@ impl RpcServer {
             .min()
     }
 
-    /// A deadline has come.
+    /// Closes sessions whose timeout has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.sessions.for_each_mut(|&session, state| {
             if state.poll_timeout().is_none_or(|deadline| deadline > now) {
@@ -311,29 +313,29 @@ impl RpcServer {
         });
     }
 
-    /// Number of sessions.
+    /// Returns the number of sessions.
     pub fn session_count(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Events and records dropped because clients did not read, since the start.
+    /// Returns how many events and records were dropped since the start because clients did not read.
     pub fn dropped_count(&self) -> u64 {
         self.dropped
     }
 
-    /// Requests since the start.
+    /// Returns the number of requests since the start.
     pub const fn request_count(&self) -> u64 {
         self.requests
     }
 
-    /// Has [`Self::step`] called for the session.
+    /// Schedules [`Self::step`] for the session.
     fn look_at(&mut self, session: SessionId) {
         if let Some(state) = self.sessions.get_mut(&session) {
             state.look_at(session, &mut self.ready);
         }
     }
 
-    /// One request of a session, and whatever its buffers call for.
+    /// Executes one request of a session, then updates its buffers.
     fn step(&mut self, session: SessionId, view: &View<'_>) {
         let Some(state) = self.sessions.get_mut(&session) else {
             return;
@@ -344,7 +346,7 @@ impl RpcServer {
             Next::Request(seq, request) => {
                 self.requests += 1;
                 self.execute(session, seq, request, view);
-                // One at a time, so that a client with many requests does not hold up the others.
+                // Only one, so that a client with many requests does not delay others.
                 self.look_at(session);
             }
             Next::Refuse(seq, error) => {
@@ -360,7 +362,7 @@ impl RpcServer {
         self.settle(session, view);
     }
 
-    /// Flushes, closes, reads on.
+    /// Moves records to the output and requests flushing, closing or reading.
     fn settle(&mut self, session: SessionId, view: &View<'_>) {
         let Some(state) = self.sessions.get_mut(&session) else {
             return;

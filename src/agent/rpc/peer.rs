@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, and what that means.
+//! Identity and permissions of RPC clients.
 
 use std::fmt;
 use std::io;
@@ -10,18 +10,18 @@ use crate::os::accounts;
 use crate::os::sys::{self, PeerCredentials};
 use crate::rpc::Request;
 
-/// The other end of a connection.
+/// Peer of an RPC connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// Somebody who came by TCP, and shows a key if there is one.
+    /// A TCP client, which must authenticate if a key is configured.
     Remote(SocketAddr),
-    /// A process of this host, as the kernel knows it.
+    /// A process of this host, identified by the kernel.
     Local {
-        /// Its number.
+        /// Its process id.
         pid: i32,
-        /// Its user.
+        /// Its user id.
         uid: u32,
-        /// Whether it may do everything, or only look.
+        /// Whether it has full access instead of read-only access.
         may_control: bool,
     },
 }
@@ -36,8 +36,8 @@ impl fmt::Display for Peer {
 }
 
 impl Peer {
-    /// The process behind a Unix socket. Root and the agent's user may do everything, and those who belong
-    /// to the group.
+    /// Identifies the process behind a Unix socket. Root, the agent's user and members of the group have full
+    /// access.
     pub(super) fn local(socket: BorrowedFd<'_>, control_group: Option<u32>) -> io::Result<Self> {
         let PeerCredentials { pid, uid, gid } = sys::peer_credentials(socket)?;
         let belongs_to = |group: u32| {
@@ -52,12 +52,12 @@ impl Peer {
         })
     }
 
-    /// Whether the key of RPC is asked for.
+    /// Returns whether the client must authenticate with the RPC key, if there is one.
     pub(super) fn needs_key(&self) -> bool {
         matches!(self, Peer::Remote(_))
     }
 
-    /// Whether it may do everything, once it has shown a key if there is one.
+    /// Returns whether the client has full access, once it has authenticated if necessary.
     pub(super) fn may_control(&self) -> bool {
         !matches!(
             self,
@@ -68,13 +68,13 @@ impl Peer {
         )
     }
 
-    /// Whether it may ask for this, as far as it is not a question of a key.
+    /// Returns whether the client may make this request, apart from authentication.
     pub(super) fn may(&self, request: &Request) -> bool {
         self.may_control() || is_a_look(request)
     }
 }
 
-/// Whether a request changes nothing and tells nothing that is not for everybody.
+/// Returns whether a request is read-only and returns no restricted information.
 fn is_a_look(request: &Request) -> bool {
     match request {
         Request::Handshake { .. }
@@ -84,7 +84,7 @@ fn is_a_look(request: &Request) -> bool {
         | Request::MembersFiltered { .. }
         | Request::Stats
         | Request::Coordinate { .. } => true,
-        // What is no filter is refused for that.
+        // An invalid filter is refused later, with its own error.
         Request::Stream { filter } => EventFilter::parse_list(filter).map_or(true, |filters| {
             let mut filters = filters.iter();
             filters.all(|filter| matches!(filter, EventFilter::Member(_)))

@@ -1,4 +1,4 @@
-//! What comes of requests, for the clients that wait for it.
+//! Sends results of requests to the clients that wait for them.
 
 use super::answers;
 use super::session::Ending;
@@ -11,7 +11,7 @@ use crate::serf::{CommandResult, JoinTarget, KeyReport, QueryRecord};
 use crate::wire::msgpack::Writer;
 
 impl RpcServer {
-    /// A command of [`Action::Run`] ended.
+    /// Takes the result of a command of [`Action::Run`].
     pub fn command_ended(&mut self, request: RequestId, result: CommandResult) {
         if let CommandResult::Joined {
             contacted,
@@ -48,11 +48,11 @@ impl RpcServer {
         if let CommandResult::Queried { .. } = result {
             return;
         }
-        // A query that was not sent has no records.
+        // A query that failed to be sent has no records.
         self.forget_query(request);
     }
 
-    /// Whether records are wanted that come back for a query.
+    /// Returns whether a client still wants records of a query.
     pub fn awaits_records(&self, request: RequestId) -> bool {
         self.queries.contains_key(&request)
     }
@@ -65,8 +65,8 @@ impl RpcServer {
         }
     }
 
-    /// A join of [`Action::Join`] ended: nodes contacted, and what failed, one complete sentence each,
-    /// such as `Failed to resolve nohost: no such host`.
+    /// Takes the result of [`Action::Join`]: nodes contacted, and failures as complete sentences, such as
+    /// `Failed to resolve nohost: no such host`.
     pub fn join_ended(&mut self, request: RequestId, contacted: usize, failures: &[String]) {
         let error = match contacted {
             0 if !failures.is_empty() => go::errors_occurred(failures),
@@ -75,12 +75,12 @@ impl RpcServer {
         self.ended(request, &error, |w, _| reply::write_joined(w, contacted));
     }
 
-    /// The answer to [`Action::ListHandlers`].
+    /// Replies to [`Action::ListHandlers`].
     pub fn list_handlers(&mut self, request: RequestId, queue: &HandlerQueue) {
         self.ended(request, "", |w, _| answers::write_handlers(w, queue));
     }
 
-    /// A change of [`Action::Queue`] was made, or why it was not.
+    /// Replies to [`Action::Queue`] with the number of dropped runs or the error.
     pub fn queue_changed(&mut self, request: RequestId, result: Result<usize, String>) {
         let error = result.as_ref().err().map_or("", String::as_str);
         let count = result.as_ref().map_or(0, |count| *count as u64);
@@ -98,7 +98,8 @@ impl RpcServer {
         });
     }
 
-    /// Answers the request, with the body that `body` writes, and lets the session go on with the next one.
+    /// Sends the reply to a request, with the body that `body` writes, and lets the session continue with its
+    /// next request.
     pub(super) fn ended(
         &mut self,
         request: RequestId,
@@ -126,7 +127,7 @@ impl RpcServer {
         self.look_at(session);
     }
 
-    /// Something came back for a query.
+    /// Takes a record of a query.
     pub fn query_record(&mut self, request: RequestId, record: QueryRecord) {
         let Some(&(session, seq)) = self.queries.get(&request) else {
             return;

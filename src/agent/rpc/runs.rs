@@ -1,4 +1,4 @@
-//! Runs of handlers that clients have asked for and wait for.
+//! Handler runs that clients have requested and wait for.
 
 use super::{RequestId, RpcServer};
 use crate::handler::made_up::made_up;
@@ -9,15 +9,15 @@ use crate::rpc::request::Runs;
 use crate::rpc::runs::{RunEnd, write_runs};
 use crate::wire::name::Escaped;
 
-/// The runs of one request.
+/// Runs of one request.
 #[derive(Debug)]
 struct Awaited {
-    /// How many have not ended.
+    /// Number of runs that have not ended.
     left: usize,
     ends: Vec<RunEnd>,
 }
 
-/// Runs that have not ended, by the tickets that the queue knows them by.
+/// Unfinished runs by the handler queue's tickets.
 #[derive(Debug, Default)]
 pub(super) struct AwaitedRuns {
     last_ticket: u64,
@@ -26,7 +26,8 @@ pub(super) struct AwaitedRuns {
 }
 
 impl RpcServer {
-    /// Asks for the runs of [`super::Action::RunHandlers`]; answers at once unless the client waits.
+    /// Requests the runs of [`super::Action::RunHandlers`]; replies at once unless the client waits for their
+    /// ends.
     #[cold]
     pub fn run_handlers(
         &mut self,
@@ -79,7 +80,7 @@ impl RpcServer {
         }
     }
 
-    /// A run that somebody has a ticket for has ended; `None`: there was none.
+    /// Takes the outcome of a run with a ticket; `None`: it did not take place.
     pub fn run_ended(&mut self, ticket: u64, outcome: Option<Outcome>) {
         let Some((request, name)) = self.awaited_runs.tickets.remove(&ticket) else {
             return;

@@ -1,4 +1,4 @@
-//! One client's connection: what it has sent, what it is still owed, what it listens to.
+//! A client's session: its input, its output, its subscriptions.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -20,35 +20,35 @@ use crate::time::Instant;
 use crate::wire::msgpack::{Boundary, Writer};
 use crate::wire::name::Escaped;
 
-/// Input that is kept while a command runs; the operating system keeps the rest.
+/// Limit for input buffered while a command runs; the operating system buffers the rest.
 const INPUT_BYTES_MAX: usize = 64 << 10;
-/// Output of a client that does not read, from which on its requests wait.
+/// Size of unread output above which further requests wait.
 const OUTPUT_BYTES_PAUSE: usize = 256 << 10;
-/// Output up to which records of streams are put behind it.
+/// Size of unread output up to which records of streams are appended.
 const OUTPUT_BYTES_RECORDS: usize = 64 << 10;
-/// Output of a client that does not read, at which it is cut off: queries' records have no other bound.
+/// Size of unread output at which the client is disconnected; records of queries have no other limit.
 const OUTPUT_BYTES_MAX: usize = 8 << 20;
-/// Records that wait for one stream (agent spec 2.4).
+/// Limit for records that wait for one stream (agent spec 2.4).
 pub(super) const RECORDS_MAX: usize = 512;
-/// Streams of one session; the reference knows no limit.
+/// Limit for the streams of one session; the reference has none.
 const STREAMS_MAX: usize = 256;
-/// Queries that one session may still answer; the oldest is forgotten first.
+/// Limit for queries that one session may still answer; the oldest is forgotten first.
 const ANSWERABLE_MAX: usize = 4096;
 
 /// A subscription to events.
 #[derive(Debug)]
 struct Stream {
     filters: Vec<EventFilter>,
-    /// Its records have details.
+    /// Whether its records have details.
     is_detailed: bool,
-    /// Records of it that are in the session's queue.
+    /// Number of its records in the session's queue.
     waiting: usize,
-    /// Records lost since one was last accepted.
+    /// Records dropped since one was last accepted.
     dropped: u64,
 }
 
-/// A subscription to the log. The logger's ring is its buffer: what is pushed out of it before the client
-/// has read it is lost.
+/// A subscription to the log. It reads from the logger's ring buffer; lines that are overwritten before the
+/// client has read them are lost.
 #[derive(Debug)]
 struct Monitor {
     seq: u64,
@@ -56,7 +56,7 @@ struct Monitor {
     cursor: Cursor,
 }
 
-/// A record that waits for the client to read.
+/// A record that waits until the client reads.
 #[derive(Debug)]
 struct StreamRecord {
     seq: u64,
@@ -71,23 +71,23 @@ pub(super) struct Answerable {
     deadline: Instant,
 }
 
-/// What the session does once everything was written.
+/// What the session does when all output is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Close,
     CloseAndShutdown,
 }
 
-/// What the client wants next.
+/// Result of looking for the next request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Nothing, or not all of it is here.
+    /// The session is busy, or the request is incomplete.
     Wait,
-    /// This.
+    /// A complete request with its sequence number.
     Request(u64, Request),
-    /// A command that may not run; its header's number and the error.
+    /// A command that is not allowed: its sequence number and the error.
     Refuse(u64, &'static str),
-    /// Bytes that are no request; why.
+    /// The input is not a valid request, for this reason.
     Garbage(String),
 }
 
@@ -97,28 +97,28 @@ pub(super) struct Session {
     input: ByteQueue,
     boundary: Boundary,
     header: Option<Header>,
-    /// All of the input was looked at, and more is needed.
+    /// Whether the input has no complete value.
     incomplete: bool,
-    /// The loop was told not to read.
+    /// Whether the loop was told not to read.
     starved: bool,
     pub output: ByteQueue,
     pub handshaken: bool,
     pub authenticated: bool,
-    /// The command that runs; the next one waits for its end.
+    /// Request that is being processed; the next one waits for its end.
     pub busy: Option<RequestId>,
-    /// Until when a client must have shaken hands and shown its key.
+    /// Deadline for handshake and authentication.
     admission: Instant,
     streams: OrderedMap<u64, Stream>,
     monitor: Option<Monitor>,
     records: VecDeque<StreamRecord>,
     answerable: OrderedMap<u64, Answerable>,
     last_query_id: u64,
-    /// Queries of the client that are not over.
+    /// Active queries of the client.
     pub asked: OrderedSet<RequestId>,
     pub ending: Option<Ending>,
-    /// When a session that is ending is cut off.
+    /// When an ending session is disconnected.
     pub deadline: Option<Instant>,
-    /// It is in the server's list of sessions to look at.
+    /// Whether the session is in the server's list of sessions to process.
     pub queued: bool,
 }
 
@@ -148,17 +148,17 @@ impl Session {
         }
     }
 
-    /// Whether the client may give orders.
+    /// Returns whether handshake and authentication are complete.
     pub fn is_admitted(&self) -> bool {
         self.handshaken && self.authenticated
     }
 
-    /// Whether the client may do everything that there is.
+    /// Returns whether the client has full access.
     pub fn may_control(&self) -> bool {
         self.authenticated && self.peer.may_control()
     }
 
-    /// When something must happen even if the client does nothing.
+    /// Returns when the session times out, if the client does nothing.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.ending {
             Some(_) => self.deadline,
@@ -167,7 +167,7 @@ impl Session {
         }
     }
 
-    /// Puts the session into the list of those to look at, once.
+    /// Adds the session to the list of those to process, unless it is already in it.
     pub fn look_at(&mut self, own: SessionId, ready: &mut VecDeque<SessionId>) {
         if !self.queued {
             self.queued = true;
@@ -188,14 +188,14 @@ impl Session {
         self.starved = !self.wants_input();
     }
 
-    /// Whether the loop, once refused, may read again; says so once.
+    /// Returns `true` once when the loop, after a refusal, may read again.
     pub fn resumes_input(&mut self) -> bool {
         let resumes = self.starved && self.wants_input();
         self.starved &= !resumes;
         resumes
     }
 
-    /// Takes the next request off the input, if the session is free for one.
+    /// Takes the next request from the input, if the session is ready for one.
     pub fn next_request(&mut self) -> Next {
         let blocked =
             self.busy.is_some() || self.ending.is_some() || self.output.len() >= OUTPUT_BYTES_PAUSE;
@@ -212,7 +212,7 @@ impl Session {
                         return Next::Garbage(format!("failed to decode request header: {why}"));
                     }
                 };
-                // Refused before its body has come: the client may be waiting already.
+                // Refused before the body arrives, because the client may already be waiting for a reply.
                 if !self.handshaken && header.command != b"handshake" {
                     return Next::Refuse(header.seq, "Handshake required");
                 }
@@ -240,7 +240,7 @@ impl Session {
         }
     }
 
-    /// Takes one value off the input and decodes it.
+    /// Takes one value from the input and decodes it.
     fn take_value<T, E: ToString>(
         &mut self,
         decode: impl FnOnce(&[u8]) -> Result<T, E>,
@@ -266,7 +266,7 @@ impl Session {
         self.write(reply::header(seq, error));
     }
 
-    /// Appends a reply with a body, or whatever a writer holds.
+    /// Appends a reply or record with a body.
     pub fn reply_with(&mut self, seq: u64, error: &str, body: impl FnOnce(&mut Writer)) {
         let mut writer = reply::header(seq, error);
         body(&mut writer);
@@ -274,7 +274,7 @@ impl Session {
     }
 
     fn write(&mut self, writer: Writer) {
-        // One reply may be as large as it is, on top of what is still owed.
+        // A single reply may have any size, in addition to pending output.
         if self.output.len() > OUTPUT_BYTES_MAX && self.ending.is_none() {
             log::warn!(
                 target: "agent.ipc",
@@ -287,7 +287,7 @@ impl Session {
         self.output.push(&writer.into_bytes());
     }
 
-    /// Nothing more is read; what was written is flushed.
+    /// Discards all input and subscriptions; pending output is flushed.
     pub fn end(&mut self, ending: Ending) {
         self.input.clear();
         self.records.clear();
@@ -296,7 +296,7 @@ impl Session {
         self.ending = Some(ending.max_with(self.ending));
     }
 
-    /// Opens a stream, or says why not.
+    /// Opens a stream, or replies with the reason why not.
     pub fn subscribe(&mut self, seq: u64, filter: &[u8], is_detailed: bool) {
         let opened = self.open_stream(seq, filter, is_detailed);
         self.reply(seq, opened.err().unwrap_or_default());
@@ -325,7 +325,7 @@ impl Session {
         Ok(())
     }
 
-    /// Opens the monitor; it begins with the lines that the ring still has.
+    /// Opens the monitor, starting with the lines in the ring buffer.
     pub fn watch(&mut self, seq: u64, level: &[u8], logger: &Logger) -> Result<(), String> {
         let level = Escaped(level).to_string().to_uppercase();
         let Some(filter) = parse_level(&level) else {
@@ -342,19 +342,19 @@ impl Session {
         Ok(())
     }
 
-    /// What the monitor shows, if there is one.
+    /// Returns the monitor's level, if there is a monitor.
     pub fn watched_level(&self) -> Option<LevelFilter> {
         self.monitor.as_ref().map(|monitor| monitor.level)
     }
 
-    /// Whether there are lines for the monitor and room for them.
+    /// Returns whether the monitor has new lines and there is room for them.
     pub fn wants_lines(&self, logger: &Logger) -> bool {
         let monitor = self.monitor.as_ref();
         self.output.len() < OUTPUT_BYTES_RECORDS
             && monitor.is_some_and(|m| logger.has_more(m.cursor))
     }
 
-    /// Writes the lines that are new to the monitor. Tells how many were lost.
+    /// Writes the monitor's new lines. Returns how many were lost.
     pub fn pump_lines(&mut self, logger: &Logger) -> u64 {
         if !self.wants_lines(logger) {
             return 0;
@@ -369,7 +369,7 @@ impl Session {
                 record::write_line(writer, &line.to_string())
             });
         }
-        // Said after the lines were taken: this one waits for the next time, and is not lost then.
+        // Logged after the lines were read, so this line is read next time and is not lost.
         if lost > 0 {
             log::warn!(
                 target: "agent.ipc",
@@ -379,7 +379,7 @@ impl Session {
         lost
     }
 
-    /// Ends a stream or the monitor, if there is one; records that wait are forgotten.
+    /// Ends the stream or monitor with this number and discards its waiting records.
     pub fn unsubscribe(&mut self, seq: u64) {
         self.monitor.take_if(|monitor| monitor.seq == seq);
         if self.streams.remove(&seq).is_some() {
@@ -387,13 +387,13 @@ impl Session {
         }
     }
 
-    /// Whether one of its streams wants details of events.
+    /// Returns whether one of its streams wants details of events.
     pub fn wants_details(&self) -> bool {
         self.streams.values().any(|stream| stream.is_detailed)
     }
 
-    /// Queues a record in each stream that wants the event; `shared` keeps its bytes, without and with
-    /// details, for the next one. Tells how many streams lost it, or `None` if no stream wanted it.
+    /// Queues a record in each stream that wants the event; `shared` caches its bytes without and with
+    /// details for further sessions. Returns how many streams dropped it; `None` if no stream wanted it.
     pub fn event(
         &mut self,
         event: &Event,
@@ -427,7 +427,7 @@ impl Session {
             let [plain, detailed] = &mut *shared;
             let shared = if stream.is_detailed { detailed } else { plain };
             let body = match event {
-                // Each stream has a number of its own to answer with.
+                // A query has a separate answer id in each stream.
                 Event::Query(query) => {
                     self.last_query_id += 1;
                     remember(&mut self.answerable, self.last_query_id, query);
@@ -443,7 +443,7 @@ impl Session {
         lost
     }
 
-    /// Moves waiting records to the output as far as the client keeps up.
+    /// Moves waiting records to the output while the client keeps up.
     pub fn pump(&mut self) {
         while self.output.len() < OUTPUT_BYTES_RECORDS {
             let Some(StreamRecord { seq, body }) = self.records.pop_front() else {
@@ -458,7 +458,7 @@ impl Session {
         }
     }
 
-    /// The query that a client calls by `id`, if it can still be answered.
+    /// Returns the query with this answer id, if its deadline has not passed.
     pub fn answerable(&mut self, id: u64, now: Instant) -> Option<Answerable> {
         self.answerable.retain(|_, query| query.deadline > now);
         self.answerable.get(&id).copied()
@@ -478,7 +478,7 @@ fn remember(answerable: &mut OrderedMap<u64, Answerable>, id: u64, query: &Query
 }
 
 impl Ending {
-    /// The stronger of two.
+    /// Returns the stronger of two.
     fn max_with(self, other: Option<Ending>) -> Ending {
         match other {
             Some(Ending::CloseAndShutdown) => Ending::CloseAndShutdown,

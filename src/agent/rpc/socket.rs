@@ -1,4 +1,4 @@
-//! The Unix socket of the RPC server: nobody can connect before its rights are set, and it goes with the agent.
+//! Unix socket of the RPC server: not connectable before its permissions are set, and removed at the end.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -13,33 +13,33 @@ use crate::os::accounts;
 use crate::os::error::os_error;
 use crate::os::sys;
 
-/// Longest path, in bytes: what the address of a socket holds, without the zero at its end.
+/// Longest path of a socket address in bytes, without the terminating zero.
 const PATH_BYTES_MAX: usize = 107;
-/// What is masked while the socket is made: it is its owner's alone, until the rights are set.
+/// File mode mask while the socket is created: only the owner may connect until the permissions are set.
 const UMASK: u32 = 0o177;
 
-/// Who may connect.
+/// Permissions of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// The permissions of the file.
+    /// File mode.
     pub mode: u32,
-    /// Its group; `None`: the agent's.
+    /// Group; `None`: the agent's.
     pub group: Option<u32>,
 }
 
-/// The file of a socket that listens. Removed in the end.
+/// File of a listening socket. Dropping it removes the file.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and inode.
+    /// Device and inode number.
     identity: (u64, u64),
-    /// Held as long as the socket is there.
+    /// Held as long as the socket exists.
     _lock: Option<FileLock>,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another one may have taken its place.
+        // Not if another file has replaced it.
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
             let _ = fs::remove_file(&self.path);
         }
@@ -51,10 +51,10 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((found.dev(), found.ino()))
 }
 
-/// Whether a path can be that of a socket, as far as it shows without a look.
+/// Checks the length of a socket's path.
 ///
 /// # Errors
-/// If it cannot.
+/// If it is empty or too long.
 fn check_path(path: &Path) -> Result<(), String> {
     match path.as_os_str().as_bytes().len() {
         0 => Err("no path after 'unix:'".to_owned()),
@@ -65,10 +65,11 @@ fn check_path(path: &Path) -> Result<(), String> {
     }
 }
 
-/// The same, with a look at what is there; the socket of another agent is no fault.
+/// Checks that a socket can be created at a path, or that a socket exists there, which may be another
+/// agent's.
 ///
 /// # Errors
-/// If it cannot, or if something else is there.
+/// If the path is empty or too long, or another kind of file is there.
 pub fn check_place(path: &Path) -> Result<(), String> {
     check_path(path)?;
     match fs::symlink_metadata(path) {
@@ -79,10 +80,10 @@ pub fn check_place(path: &Path) -> Result<(), String> {
     }
 }
 
-/// The group of a setting.
+/// Returns the id of the group with this name, if one is configured.
 ///
 /// # Errors
-/// If there is none of that name.
+/// If there is no such group.
 pub fn group(key: &str, name: Option<&str>) -> Result<Option<u32>, String> {
     let Some(name) = name else {
         return Ok(None);
@@ -91,12 +92,12 @@ pub fn group(key: &str, name: Option<&str>) -> Result<Option<u32>, String> {
     found.map(Some)
 }
 
-/// Listens; in the place of a socket at which nobody listens any more.
+/// Listens on a Unix socket; replaces an old socket without a listener.
 ///
 /// # Errors
-/// If somebody does, if something else is there, or the operating system's.
+/// If another process listens there, another kind of file is there, or a system call fails.
 pub fn listen(path: &Path, rights: Rights) -> Result<(UnixListener, SocketFile), String> {
-    // A lock follows links: none is made beside a file that is not ours.
+    // Checked first, because a lock beside a link would be created at its target.
     check_place(path)?;
     let lock = FileLock::acquire(path)?;
     clear_way(path)?;
@@ -115,7 +116,7 @@ pub fn listen(path: &Path, rights: Rights) -> Result<(UnixListener, SocketFile),
     Ok((listener, file))
 }
 
-/// Removes a socket that an agent has left behind.
+/// Removes the socket that an earlier agent has left behind.
 fn clear_way(path: &Path) -> Result<(), String> {
     if fs::symlink_metadata(path).is_err() {
         return Ok(());
@@ -127,7 +128,7 @@ fn clear_way(path: &Path) -> Result<(), String> {
             Some(libc::ECONNREFUSED) => fs::remove_file(path)
                 .map_err(|why| format!("cannot remove the old socket: {}", os_error(&why))),
             Some(libc::ENOENT) => Ok(()),
-            // It has more connections waiting than it may.
+            // The listener exists, but its backlog is full.
             Some(libc::EAGAIN) => Err(live.to_owned()),
             _ => Err(format!("connect: {}", os_error(&why))),
         },
@@ -152,7 +153,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
         drop(file);
         assert!(!path.exists());
-        // What has taken its place meanwhile is not this one's.
+        // A file that has replaced the socket is not removed.
         let (_other, file) = listen(&path, RIGHTS).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "").unwrap();

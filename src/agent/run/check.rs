@@ -1,4 +1,5 @@
-//! `agent -check`: what a start would complain of. It takes no lock, opens no port and changes no file.
+//! `agent -check`: reports the warnings and errors of a start, but takes no lock, opens no port and changes
+//! no file.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ use crate::serf::Serf;
 use crate::time::Instant;
 use crate::wire::{Keyring, NonceSource};
 
-/// Prints warnings and errors as a start does, all of them, and a verdict.
+/// Prints all warnings and errors like a start, followed by the result.
 pub(super) fn run(flags: &impl FlagValues) -> ExitCode {
     let (
         Findings {
@@ -38,12 +39,13 @@ pub(super) fn run(flags: &impl FlagValues) -> ExitCode {
     for line in notices.iter().chain(&errors).chain([&verdict]) {
         text.push_str(&format!("==> {line}\n"));
     }
-    // The status says it, too.
+    // If stdout fails, the exit status still has the result.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::from(u8::from(!errors.is_empty()))
 }
 
-/// What there is to say, and the handlers in directories without which the agent would start.
+/// Returns the warnings and errors, and the refused handlers in directories, without which the agent would
+/// start.
 fn find(flags: &impl FlagValues) -> (Findings, Vec<String>) {
     let mut findings = Findings::default();
     let sources = start::sources(flags, &mut findings);
@@ -66,7 +68,7 @@ fn find(flags: &impl FlagValues) -> (Findings, Vec<String>) {
     (findings, handlers)
 }
 
-/// Warns of files that do not say when they are to be run, and returns what is refused.
+/// Warns of files without header lines, and returns the files that are refused.
 fn check_directories(config: &LiveConfig, notices: &mut Vec<String>) -> Vec<String> {
     let mut directories = HandlerDirs::new(&config.handler_dirs);
     directories.look_at_once(Moment::from(Instant::ORIGIN));
@@ -84,7 +86,7 @@ fn check_directories(config: &LiveConfig, notices: &mut Vec<String>) -> Vec<Stri
     refused
 }
 
-/// The files that the agent keeps.
+/// Checks the agent's files: tags, snapshot, journal and keyring.
 fn check_files(settings: &Settings, findings: &mut Findings) -> Option<Keyring> {
     if let Some(path) = path(settings.tags_file.clone()) {
         let restored = start::restored_tags(&path, &settings.all_tags());
@@ -107,7 +109,7 @@ fn check_files(settings: &Settings, findings: &mut Findings) -> Option<Keyring> 
     Some(keyring)
 }
 
-/// What the parts of the agent say of settings that are good by themselves.
+/// Checks valid settings against the requirements of the agent's parts.
 fn check_rest(
     config: &AgentConfig,
     addresses: Addresses,
@@ -124,11 +126,11 @@ fn check_rest(
     }
     let faults = start::rpc_faults(config).map(start::no_rpc);
     findings.errors.extend(faults);
-    // Nothing will be encrypted with these.
+    // Fixed seed: nothing is encrypted with it.
     let nonces = NonceSource::new([0; 32]);
     let envelope = node::envelope(config, keyring, nonces).map_err(start::no_core);
     let envelope = findings.keep(envelope);
-    // Whether the system has IPv6 shows when the port is opened.
+    // Opening the port will show whether the system has IPv6.
     let core = node::core_config(config, &live.tags, addresses, addresses.bind, true)
         .map_err(start::no_core);
     if let (Some(core), Some(envelope)) = (findings.keep(core), envelope) {

@@ -1,4 +1,4 @@
-//! What RPC clients ask for.
+//! Performs the actions that RPC clients request.
 
 use super::waiting::Waiting;
 use super::{Agent, STEPS_A_ROUND};
@@ -29,7 +29,7 @@ impl Agent {
 
     fn handle_action(&mut self, action: Action) {
         match action {
-            // Whatever there is gets written at the end of the turn.
+            // All output is written at the end of the turn.
             Action::Flush(_) => {}
             Action::Read(session) => self.clients.read_again(session),
             Action::Close(session) => self.clients.close(session, self.clock.now()),

@@ -1,4 +1,4 @@
-//! Joins of what mDNS finds (agent spec 4.13).
+//! Joins nodes found by mDNS (agent spec 4.13).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +11,7 @@ use crate::os::sys;
 use crate::serf::{JoinTarget, MemberStatus};
 use crate::time::Instant;
 
-/// Starts discovery if the settings ask for it.
+/// Starts discovery if it is configured.
 pub(super) fn start(
     config: &FixedConfig,
     bound: IpAddr,
@@ -38,7 +38,7 @@ pub(super) fn start(
 }
 
 impl Agent {
-    /// Asks when it is time, and joins what has been found.
+    /// Asks a question when it is due, and joins the nodes found.
     pub(super) fn step_discovery(&mut self, now: Instant) {
         let Some(mdns) = &mut self.mdns else {
             return;
@@ -60,7 +60,7 @@ impl Agent {
         self.begin_join(Joiner::Discovery, addresses, replay);
     }
 
-    /// A join of nodes that were found is over.
+    /// Handles the end of a join of discovered nodes.
     pub(super) fn found_joined(
         &mut self,
         verdict: &Result<usize, String>,

@@ -1,4 +1,4 @@
-//! Which handler runs next, and what becomes of its answer.
+//! Runs handlers, and passes their answers to the core.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use crate::handler::Local;
 use crate::serf::{Input, Member, MemberStatus, Serf};
 
 impl Agent {
-    /// Takes the end of a handler and starts the next one.
+    /// Takes the outcome of a handler and starts the next one. Returns whether it did either.
     pub(super) fn step_handlers(&mut self) -> bool {
         let mut busy = false;
         if let Some(outcome) = self.runner.poll_outcome() {
@@ -40,7 +40,7 @@ impl Agent {
         if let Some(invocation) = self.handlers.poll_invocation(local, at) {
             busy = true;
             self.telemetry.handler_starts(&invocation.script);
-            // That it begins is written before it does: it may be the end of this process.
+            // The start is recorded first, because the handler may end this process.
             self.flush_journal();
             self.runner.start(invocation, self.poll.registry(), at.now);
             self.record_process();
@@ -55,7 +55,7 @@ impl Agent {
         busy
     }
 
-    /// Tells clients about the ends of runs that they wait for.
+    /// Reports requested runs that have ended to their clients. Returns whether there were any.
     fn report_awaited_runs(&mut self) -> bool {
         let mut has_any = false;
         while let Some((ticket, outcome)) = self.handlers.poll_ended() {
@@ -65,15 +65,15 @@ impl Agent {
         has_any
     }
 
-    /// Tells the core for which queries there are handlers.
+    /// Tells the core which queries have handlers.
     pub(super) fn announce_query_handlers(&mut self) {
         let input = Input::QueryHandlers(self.handlers.query_handlers());
         self.serf.handle_input(input, self.clock.now());
     }
 }
 
-/// The variables by which clients in a handler find this agent: Serf's, unless the agent itself has it,
-/// and cottar's, which goes before it in our own clients.
+/// Returns the variables by which clients in a handler find this agent: Serf's, unless the agent's
+/// environment already has it, and cottar's, which takes precedence in cottar's clients.
 pub(super) fn rpc_variables<'a>(
     addrs: impl Iterator<Item = &'a RpcAddr>,
 ) -> Vec<(&'static str, OsString)> {
@@ -83,7 +83,7 @@ pub(super) fn rpc_variables<'a>(
         let (name, value) = match addr {
             RpcAddr::Tcp(addr) => (SERF, reachable(*addr).to_string().into()),
             RpcAddr::Unix(path) => {
-                // A handler may run in another directory.
+                // A handler may run in another working directory.
                 let mut text = OsString::from(UNIX_PREFIX);
                 text.push(path::absolute(path).unwrap_or_else(|_| path.clone()));
                 (RPC_ADDR, text)
@@ -97,7 +97,7 @@ pub(super) fn rpc_variables<'a>(
     variables
 }
 
-/// Where an agent that listens at a wildcard is reached on this host.
+/// Replaces a wildcard address with the loopback address.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -107,7 +107,7 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, addr.port())
 }
 
-/// Whether others are members of the cluster.
+/// Returns whether other members are alive.
 fn has_peers(serf: &Serf) -> bool {
     let is_peer = |m: &Member| m.status == MemberStatus::Alive && m.name != *serf.local_name();
     serf.members().any(is_peer)

@@ -1,4 +1,4 @@
-//! Joins that somebody waits for: at the start, again and again, or for an RPC client (agent spec 4.8).
+//! Joins and their initiators: the start, `-retry-join`, RPC clients, discovery (agent spec 4.8).
 
 use super::waiting::{JoinId, Waiting};
 use super::{Agent, Ticket};
@@ -10,13 +10,13 @@ use crate::ordered::OrderedMap;
 use crate::serf::{Command, CommandResult, JoinTarget};
 use crate::time::{Duration, Instant};
 
-/// Who waits for a join.
+/// Initiator of a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Joiner {
     Start,
     Retry,
     Client(RequestId),
-    /// mDNS has found the addresses.
+    /// Discovery, for addresses found by mDNS.
     Discovery,
 }
 
@@ -25,14 +25,14 @@ struct Join {
     joiner: Joiner,
     attempt: Attempt,
     replay: bool,
-    /// Names that the resolver has not answered for, and commands that the core has not ended.
+    /// Number of names that are not resolved and of commands that the core has not completed.
     open: usize,
     contacted: usize,
     failures: Vec<(JoinTarget, String)>,
 }
 
-/// Joins under way. The core joins what is known of a list of addresses at once, and each further name when
-/// it is known: a name server that is silent about one does not keep the others waiting.
+/// Joins in progress. The core joins known addresses at once, and those of a name when it is resolved, so
+/// that a name server that does not answer does not delay the others.
 #[derive(Debug, Default)]
 pub(super) struct Joining {
     joins: OrderedMap<JoinId, Join>,
@@ -48,17 +48,17 @@ impl Joining {
     }
 }
 
-/// The state of `-retry-join`.
+/// State of `-retry-join`.
 #[derive(Debug)]
 pub(super) struct RetryJoin {
-    /// Attempts that failed.
+    /// Number of failed attempts.
     failed: u64,
-    /// When the next one is due; `None` while one is under way.
+    /// When the next attempt is due; `None` during an attempt.
     next: Option<Instant>,
 }
 
 impl RetryJoin {
-    /// The first attempt is due at once.
+    /// Creates the state; the first attempt is due at once.
     pub(super) const fn new(now: Instant) -> Self {
         RetryJoin {
             failed: 0,
@@ -66,14 +66,14 @@ impl RetryJoin {
         }
     }
 
-    /// When the next attempt is due.
+    /// Returns when the next attempt is due.
     pub(super) const fn poll_timeout(&self) -> Option<Instant> {
         self.next
     }
 }
 
 impl Agent {
-    /// Starts the join that must work for the agent to go on.
+    /// Starts the join of `-join`, which must succeed.
     pub(super) fn start_join(&mut self) {
         let replay = self.config.replay_on_join;
         self.logger
@@ -83,7 +83,7 @@ impl Agent {
         self.begin_join(Joiner::Start, self.config.start_join.clone(), replay);
     }
 
-    /// The next attempt of `-retry-join`.
+    /// Starts the next attempt of `-retry-join`.
     pub(super) fn try_retry_join(&mut self) {
         let Some(retry) = &mut self.retry_join else {
             return;
@@ -94,7 +94,7 @@ impl Agent {
         self.begin_join(Joiner::Retry, self.config.retry_join.clone(), replay);
     }
 
-    /// A client wants a join.
+    /// Starts a join for a client.
     pub(super) fn join_for_client(
         &mut self,
         request: RequestId,
@@ -117,7 +117,7 @@ impl Agent {
             joiner,
             attempt,
             replay,
-            // One more until all are begun.
+            // One more, so that the join cannot end before all parts have begun.
             open: hosts.len() + 1,
             contacted: 0,
             failures: Vec::new(),
@@ -129,12 +129,12 @@ impl Agent {
         self.join_part(id, Attempt::targets);
     }
 
-    /// The resolver is through with one host of a join.
+    /// Handles the resolver's answer for one host of a join.
     pub(super) fn name_resolved(&mut self, id: JoinId, host: &str, answer: &Answer) {
         self.join_part(id, |attempt| attempt.targets_at(host, answer));
     }
 
-    /// Begins with what of a join is known now, instead of one thing that was open.
+    /// Starts a join of the targets that are now known, in place of one pending part.
     fn join_part(&mut self, id: JoinId, known: impl FnOnce(&mut Attempt) -> Vec<JoinTarget>) {
         let Some(join) = self.joining.joins.get_mut(&id) else {
             return;
@@ -143,8 +143,8 @@ impl Agent {
         if targets.is_empty() {
             return self.part_over(id, 0, Vec::new());
         }
-        // A node that goes on from its snapshot has missed what is older than such a join. Who asks for
-        // a join now means what he says.
+        // A node that continues from its snapshot needs the events from before such a join. A client's
+        // explicit request is executed as given.
         let is_asked_for = matches!(join.joiner, Joiner::Client(_));
         let goes_on = !is_asked_for && self.serf.continues();
         let command = Command::Join {
@@ -155,7 +155,7 @@ impl Agent {
         self.run_own(Waiting::Join(id), command);
     }
 
-    /// A command has ended that was a part of a join.
+    /// Handles the result of a command that is part of a join.
     pub(super) fn join_ended(&mut self, id: JoinId, result: &CommandResult) {
         match result {
             CommandResult::Joined {
@@ -173,7 +173,7 @@ impl Agent {
         }
     }
 
-    /// One thing of a join is not open any more; the last one ends it.
+    /// Completes one part of a join; the last one ends the join.
     fn part_over(&mut self, id: JoinId, contacted: usize, mut failures: Vec<(JoinTarget, String)>) {
         let Some(join) = self.joining.joins.get_mut(&id) else {
             return;
@@ -202,7 +202,7 @@ impl Agent {
         }
     }
 
-    /// The core wants no joins any more.
+    /// Ends a join because the core refuses joins.
     fn join_refused(&mut self, id: JoinId, why: &str, result: &CommandResult) {
         let Some(join) = self.joining.joins.remove(&id) else {
             return;
@@ -266,7 +266,7 @@ impl Agent {
             return;
         };
         retry.failed += 1;
-        // The first attempt is no repetition: there is one more than the limit.
+        // The first attempt is not a retry, so there is one more attempt than the limit.
         if self.config.retry_max > 0 && retry.failed > self.config.retry_max {
             log::error!(target: "agent", "maximum retry join attempts made, exiting");
             return self.end_at_once(1);

@@ -1,5 +1,4 @@
-//! The journal in the loop: when its files are written and read, and what is done with what an earlier
-//! life has left.
+//! Connects the journal's files to the loop, and handles runs that an earlier agent process has left.
 
 use super::Agent;
 use crate::agent::config::FixedConfig;
@@ -13,10 +12,10 @@ use crate::os::error::shown;
 use crate::serf::{Event, Input, Serf, State};
 use crate::time::Instant;
 
-/// Opens the journal, if there is one, and gives core and queue what it holds.
+/// Opens the journal, if one is configured, and passes its contents to the core and the queue.
 ///
 /// # Errors
-/// See [`JournalFiles::open`].
+/// As for [`JournalFiles::open`].
 pub(super) fn open(
     config: &FixedConfig,
     serf: &mut Serf,
@@ -63,14 +62,14 @@ pub(super) fn open(
 }
 
 impl Agent {
-    /// Writes what the journal has to say, as far as the turn allows.
+    /// Writes the journal's pending bytes within the turn's budget.
     pub(super) fn flush_journal(&mut self) {
         if let Some(journal) = &mut self.journal {
             journal.flush(&mut self.handlers, self.clock.now());
         }
     }
 
-    /// Whether the next turn has something to do for the journal at once.
+    /// Returns whether the journal needs another turn at once.
     pub(super) fn is_journal_unfinished(&mut self) -> bool {
         let has_read = self.journal.as_ref().is_some_and(JournalFiles::has_read);
         let wants_read =
@@ -78,14 +77,13 @@ impl Agent {
         wants_read || self.is_journal_behind()
     }
 
-    /// Whether records wait for the next turn.
+    /// Returns whether unwritten records wait for the next turn.
     pub(super) fn is_journal_behind(&self) -> bool {
         let journal = self.handlers.journal();
         journal.is_some_and(|journal| journal.is_behind())
     }
 
-    /// Whether a handler's beginning can be written in this turn, and nothing of an earlier life is in
-    /// its way.
+    /// Returns whether the start of a run can be recorded within this turn's budget.
     pub(super) fn may_begin_run(&self) -> bool {
         match (&self.journal, self.handlers.journal()) {
             (Some(files), Some(journal)) => files.may_begin_run(journal),
@@ -104,7 +102,7 @@ impl Agent {
         }
     }
 
-    /// Waits for the end of handlers that an earlier life has started.
+    /// Waits for handlers that an earlier agent process has started.
     pub(super) fn step_earlier_runs(&mut self, now: Instant) {
         loop {
             if let Some(run) = &mut self.earlier {
@@ -133,7 +131,8 @@ impl Agent {
         }
     }
 
-    /// The end of the process: what waits is kept for the next start, unless the node has left for good.
+    /// Writes the journal at the end of the process. Pending events are kept for the next start, unless the
+    /// node has left for good.
     pub(super) fn finish_journal(&mut self) {
         if self.serf.state() != State::Alive && !self.config.rejoin {
             self.handlers.forget_all();

@@ -1,4 +1,4 @@
-//! The agent and the turn of its loop, known in one place.
+//! The agent and its event loop; [`Agent::turn`] has the order of a turn.
 
 mod check;
 mod clients;
@@ -54,7 +54,7 @@ use shutdown::Life;
 use telemetry::Telemetry;
 use waiting::{JoinId, Waiting, Waits};
 
-/// Tokens of the sockets and pipes, one block for each part.
+/// First tokens of each part's sockets and pipes.
 mod tokens {
     use super::{Mdns, Resolver, Runner, net};
     pub const SIGNALS: usize = 0;
@@ -65,20 +65,20 @@ mod tokens {
     pub const CLIENTS: usize = MDNS + Mdns::TOKENS;
 }
 
-/// Events that one poll returns.
+/// Limit for the events of one poll.
 const EVENTS_A_TURN: usize = 256;
-/// A timeout is handled although there is more to read when it is this late: whatever arrived before its
-/// deadline has had its chance, and a flood must not stop failure detection.
+/// Delay after which a timeout is handled although more input is waiting: input from before the deadline has
+/// been read by then, and a flood must not prevent failure detection.
 const OVERDUE: Duration = Duration::from_millis(5);
-/// Rounds of passing work between the parts in one turn, each of them bounded; what is left goes on in
-/// the next turn, after the sockets had theirs.
+/// Limit for the rounds in one turn in which the parts pass work to each other. Each round is bounded; the
+/// rest is done in the next turn, after the sockets were read again.
 const ROUNDS_A_TURN: usize = 64;
-/// Outputs of the core and wishes of RPC clients handled in one round.
+/// Limit for core outputs and client actions handled in one round.
 const STEPS_A_ROUND: usize = 1024;
-/// How often a console that takes nothing is asked again.
+/// Interval for retrying a console that takes no output.
 const CONSOLE_RETRY: Duration = Duration::from_millis(250);
 
-/// Who asks the resolver.
+/// Requester of a name lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ticket {
     /// Telemetry, for its sinks.
@@ -88,7 +88,7 @@ enum Ticket {
     Join(JoinId),
 }
 
-/// Runs the agent until it ends; with `-check` finds out whether it would start.
+/// Runs the agent until it ends; with `-check`, only checks whether it would start.
 pub fn run(flags: &impl FlagValues) -> ExitCode {
     match flags.flag("check") {
         true => check::run(flags),
@@ -115,15 +115,15 @@ pub struct Agent {
     logger: Logger,
     notifier: Notifier,
     config: FixedConfig,
-    /// What a reload may change of it.
+    /// Settings that a reload may change.
     live: LiveConfig,
-    /// Where the settings come from, for a reload.
+    /// Sources of the settings, for a reload.
     sources: Sources,
-    /// The settings as they are in effect.
+    /// Settings in effect.
     settings: Settings,
     snapshot: Option<SnapshotFile>,
     journal: Option<JournalFiles>,
-    /// A handler of an earlier life that still runs.
+    /// A handler of an earlier agent process that is still running.
     earlier: Option<EarlierRun>,
     locks: Locks,
     saving: Saving,
@@ -132,14 +132,14 @@ pub struct Agent {
     retry_join: Option<RetryJoin>,
     life: Life,
     start_sync: StartSync,
-    /// The node's own farewell has been handed to the handlers.
+    /// Whether this node's own member-leave was passed to the handlers.
     own_leave_seen: bool,
-    /// Something was left undone in this turn for want of rounds.
+    /// Whether work was left for the next turn.
     unfinished: bool,
 }
 
 impl Agent {
-    /// Runs until the end.
+    /// Runs the loop until the agent ends.
     fn run(mut self) -> ExitCode {
         let mut events = Events::with_capacity(EVENTS_A_TURN);
         loop {
@@ -163,19 +163,19 @@ impl Agent {
         if let Some(journal) = &mut self.journal {
             journal.begin_turn();
         }
-        // 2. Signals first: what a child has left behind can be read once it is known to be over.
+        // 2. Handle signals first: the output of a child can be read to its end once the child has ended.
         if events
             .iter()
             .any(|event| event.token() == Token(tokens::SIGNALS))
         {
             self.take_signals();
         }
-        // 3. Read, within budgets; what is cut short is remembered by its reader.
+        // 3. Read, within budgets; readers remember what they left unread.
         self.dispatch(events);
         self.receive();
-        // 4. Time.
+        // 4. Handle timeouts.
         self.fire_timeouts();
-        // 5. and 6. Do what follows from it, and start the next handler.
+        // 5. and 6. Process what was read, and start the next handler.
         self.settle();
         self.unfinished |= self.orphans.reap();
         self.measure();
@@ -189,7 +189,7 @@ impl Agent {
         Ok(())
     }
 
-    /// How long nothing needs to be done. Asking changes nothing.
+    /// Returns how long the poll may wait; `None`: no limit. Has no side effects.
     fn wait_time(&self, now: Instant) -> Option<WaitTime> {
         let unread = self.gossip.has_more()
             || self.clients.has_more(&self.server)
@@ -315,14 +315,14 @@ impl Agent {
         }
     }
 
-    /// Passes work between the parts until none has any left, or the rounds are used up.
+    /// Passes work between the parts until none has any left, or the limit of rounds is reached.
     fn settle(&mut self) {
         for _ in 0..ROUNDS_A_TURN {
             let mut busy = self.drain_core();
             busy |= self.drain_clients();
             busy |= self.drain_resolver();
             busy |= self.step_saving();
-            // The journal first: what the snapshot says to be seen is in it already.
+            // The journal first, so that it always has the events that the snapshot marks as seen.
             self.flush_journal();
             self.flush_snapshot();
             busy |= self.step_handlers();
@@ -334,7 +334,7 @@ impl Agent {
         self.unfinished = true;
     }
 
-    /// Hands a command to the core, for whoever waits for it.
+    /// Passes a command to the core; `waiting` receives its result.
     fn run_own(&mut self, waiting: Waiting, command: Command) {
         let id = self.waits.add(waiting);
         let now = self.clock.now();

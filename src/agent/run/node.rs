@@ -1,4 +1,4 @@
-//! The core and the gossip port, from the settings.
+//! Creates the core and the gossip port from the settings.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,7 +21,7 @@ fn no_memberlist(why: String) -> String {
     format!("Failed to create memberlist: {why}")
 }
 
-/// The core takes a protocol in a byte and refuses those that it does not speak; here for the others.
+/// Converts the protocol version for the core, which checks its range; refuses numbers that do not fit.
 fn check_protocol(protocol: i64) -> Result<u8, String> {
     u8::try_from(protocol).map_err(|_| {
         let (min, max) = (serf::config::PROTOCOL_MIN, serf::config::PROTOCOL_MAX);
@@ -29,7 +29,7 @@ fn check_protocol(protocol: i64) -> Result<u8, String> {
     })
 }
 
-/// How gossip is wrapped.
+/// Returns the encryption, compression and label settings of gossip.
 pub(super) fn envelope(
     config: &FixedConfig,
     keyring: Option<Keyring>,
@@ -49,7 +49,7 @@ pub(super) fn envelope(
     Ok(envelope)
 }
 
-/// What the core is told, apart from the snapshot. `bound`: where the gossip port is, or will be.
+/// Returns the core's settings without the snapshot. `bound` is the gossip port's current or future address.
 pub(super) fn core_config(
     config: &FixedConfig,
     tags: &Tags,
@@ -103,7 +103,7 @@ pub(super) fn open_gossip(
     if let Some(warning) = foreign_to_itself(config, &core) {
         ::log::warn!(target: "agent", "{warning}");
     }
-    // Not before the port is ours: the file may belong to an agent that runs.
+    // Opened after the port is bound: until then, the file may belong to a running agent.
     let snapshot = match &config.snapshot {
         None => None,
         Some(path) => {
@@ -116,8 +116,8 @@ pub(super) fn open_gossip(
     Ok((gossip, serf, snapshot))
 }
 
-/// The networks that were asked for, and the address where the node is bound, in case it is not the one
-/// that it advertises.
+/// Returns the configured networks, and the address that the node is bound to, which may differ from the one
+/// it advertises.
 fn allowed_networks(config: &FixedConfig, bound: IpAddr) -> Vec<Network> {
     let mut allowed = config.allowed_networks.clone();
     if !allowed.is_empty() && !bound.is_unspecified() {
@@ -126,7 +126,7 @@ fn allowed_networks(config: &FixedConfig, bound: IpAddr) -> Vec<Network> {
     allowed
 }
 
-/// A warning if nodes with the same networks would refuse this one.
+/// Returns a warning if nodes with the same networks would refuse this node.
 pub(super) fn foreign_to_itself(config: &FixedConfig, core: &serf::Config) -> Option<String> {
     let (allowed, own) = (&config.allowed_networks, core.addr.ip());
     let is_allowed = allowed.iter().any(|network| network.contains(own));
@@ -146,7 +146,7 @@ fn split_seed(seed: [u8; 40]) -> ([u8; 32], u64) {
     (nonces, u64::from_le_bytes(choices))
 }
 
-/// What the others are told: what was asked for, else where we are bound, else a private address.
+/// Returns the advertised address: the configured one, else the bound one, else a private one of this host.
 fn advertised(
     wanted: Option<SocketAddr>,
     bound: SocketAddr,
@@ -157,7 +157,7 @@ fn advertised(
         addr.set_port(bound.port());
     }
     if addr.ip().is_unspecified() {
-        // Only the port is another one.
+        // Only the port was configured.
         addr.set_ip(bound.ip());
     }
     if addr.ip().is_unspecified() {

@@ -1,4 +1,4 @@
-//! What the core has to say, and who hears it.
+//! Dispatches the core's outputs.
 
 use super::{Agent, STEPS_A_ROUND, Waiting};
 use crate::handler::outcome::Answer;
@@ -51,7 +51,7 @@ impl Agent {
         }
     }
 
-    /// Streams see an event at once; the handlers when it is its turn.
+    /// Passes an event to RPC streams at once, and to the handler queue.
     fn handle_event(&mut self, event: Event) {
         self.look_for_handlers();
         let at = self.clock.moment();
@@ -101,8 +101,8 @@ impl Agent {
         }
     }
 
-    /// Writes what the core had to say for the snapshot, before handlers hear of it: an event that a
-    /// handler has seen does not come again after a crash.
+    /// Writes the core's snapshot lines before handlers run, so that an event that a handler has seen is not
+    /// delivered again after a crash.
     pub(super) fn flush_snapshot(&mut self) {
         if self.is_journal_behind() {
             return;

@@ -1,4 +1,4 @@
-//! Reading the configuration again (agent spec 4.11).
+//! Reloads the configuration (agent spec 4.11).
 
 use log::LevelFilter;
 
@@ -10,8 +10,8 @@ use crate::os::sys;
 use crate::serf::Command;
 
 impl Agent {
-    /// Reads all files again, with the flags over them, and applies what a running agent can take; an
-    /// error changes nothing.
+    /// Reads all files again, merges the flags over them, and applies the settings that may change. An error
+    /// changes nothing.
     pub(super) fn reload(&mut self) {
         self.logger.print("==> Reloading configuration...");
         self.notifier.reloading(self.clock.now());
@@ -61,13 +61,14 @@ impl Agent {
         self.runner
             .set_limits(self.live.handler_timeout, self.live.handler_grace);
         self.apply_tags();
-        // What was not applied stays as it was, so that the next reload names it again.
+        // Settings that were not applied keep their old values here, so that the next reload reports them
+        // again.
         for key in changed.iter().filter(|key| key.reload) {
             key.copy(settings, &mut self.settings);
         }
     }
 
-    /// A level that does not exist leaves the old one, and the rest is applied all the same.
+    /// Applies the log level. An invalid level leaves the old one in effect, and the rest is applied anyway.
     fn apply_level(&mut self, text: &str) -> LevelFilter {
         match check_level(text) {
             Ok(level) => {
@@ -84,7 +85,7 @@ impl Agent {
     fn apply_tags(&mut self) {
         let tags = self.live.tags.clone();
         if self.config.tags_file.is_some() {
-            // The file has them; the configuration cannot (agent spec 5, item 36).
+            // The file determines the tags, not the configuration (agent spec 5, item 36).
             if !tags.is_empty() {
                 log::warn!(
                     target: "agent",

@@ -1,8 +1,8 @@
-//! Keys and tags on their way into their files, while the loop goes on (agent spec 4.10).
+//! Writes keys and tags to their files without blocking the loop (agent spec 4.10).
 //!
-//! Whoever asked for the change has the answer when the disk has the file. Keys hold from the moment of
-//! the change: other members may encrypt with them. Tags wait for their file, so that nobody hears of
-//! tags that the next start would not know.
+//! The requester gets the reply when the file is synced. Key changes take effect at once, because other
+//! members may already encrypt with new keys. Tag changes take effect when the file is synced, so that other
+//! members never see tags that the next start would not know.
 
 use std::collections::VecDeque;
 
@@ -16,31 +16,32 @@ use crate::serf::{Command, CommandResult, Input, KeyringChange, State, Tags};
 use crate::wire::Key;
 use crate::wire::limits::META_BYTES_MAX;
 
-/// What is being written, and what comes next.
+/// Files being written, and changes that wait.
 #[derive(Default)]
 pub(super) struct Saving {
     keyring: Option<(Saver, Vec<KeyringChange>)>,
-    /// The whole ring as it is after the last of these changes.
+    /// The keyring after the last of the waiting changes.
     next_keyring: Option<(Vec<Key>, Vec<KeyringChange>)>,
     tags: Option<(Saver, RequestId, Tags)>,
-    /// One after the other, each applied to what the one before it has left.
+    /// Waiting changes, each to be applied to the result of the one before.
     next_tags: VecDeque<(RequestId, TagChange)>,
 }
 
 impl Saving {
-    /// The ring has changed.
+    /// Takes note of a change of the keyring.
     pub(super) fn keyring_changed(&mut self, change: KeyringChange, keys: Vec<Key>) {
         let (newest, changes) = self.next_keyring.get_or_insert_default();
         *newest = keys;
         changes.push(change);
     }
 
-    /// A client wants other tags.
+    /// Queues a client's change of the tags.
     pub(super) fn tags_wanted(&mut self, request: RequestId, change: TagChange) {
         self.next_tags.push_back((request, change));
     }
 
-    /// The end of the process. Keys are in use already; tags that wait were not promised to anybody.
+    /// Completes writing at the end of the process. Keys are written, because they are in use; queued tag
+    /// changes are dropped, because no client was told that they succeeded.
     pub(super) fn finish(&mut self, config: &FixedConfig) {
         let mut results = Vec::new();
         results.extend(self.keyring.take().map(|(saver, _)| saver.finish()));
@@ -56,7 +57,7 @@ impl Saving {
 }
 
 impl Agent {
-    /// Goes on with both files; tells whether that made a difference.
+    /// Continues writing both files; returns whether anything has changed.
     pub(super) fn step_saving(&mut self) -> bool {
         let keyring = self.step_keyring();
         self.step_tags() || keyring
@@ -127,7 +128,7 @@ impl Agent {
         true
     }
 
-    /// Whether the core will take the tags: those that it refuses stay out of the file.
+    /// Returns whether the core would accept the tags; those that it refuses must not get into the file.
     fn takes(&self, tags: &Tags) -> bool {
         let protocol = u8::try_from(self.config.protocol).unwrap_or(u8::MAX);
         tags.encode_meta(protocol).len() <= META_BYTES_MAX && self.serf.state() == State::Alive

@@ -11,26 +11,26 @@ use crate::serf::{
 use crate::swim;
 use crate::time::{Duration, Instant};
 
-/// The core's own wait at the end of a leave (gossip spec 6.2).
+/// Time that the core waits at the end of a leave (gossip spec 6.2).
 const PROPAGATE_DELAY: Duration = Duration::from_secs(1);
-/// How long it waits for whoever reads stdout.
+/// Time that the end of the process waits for slow readers of stdout.
 pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Where the process stands.
+/// Phase of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
-    /// All is well.
+    /// Normal operation.
     Running,
-    /// A signal asked for a leave, which may take until then.
+    /// A signal has started a graceful leave, which must end by then.
     Leaving(Instant),
-    /// The leave is through. Handlers and RPC clients get the rest, until then.
+    /// The leave has completed. Handlers and RPC clients may finish until then.
     Ending(Instant),
     /// The process ends with this status.
     Over(u8),
 }
 
 impl Life {
-    /// When [`Agent::advance_life`] has something to do.
+    /// Returns when [`Agent::advance_life`] is due.
     pub(super) const fn poll_timeout(self) -> Option<Instant> {
         match self {
             Life::Leaving(end) | Life::Ending(end) => Some(end),
@@ -38,7 +38,7 @@ impl Life {
         }
     }
 
-    /// The status to end with, if it is time.
+    /// Returns the exit status once the process must end.
     pub(super) const fn exit_code(self) -> Option<u8> {
         match self {
             Life::Over(code) => Some(code),
@@ -46,14 +46,14 @@ impl Life {
         }
     }
 
-    /// Whether nobody has asked for an end yet.
+    /// Returns whether no end was requested yet.
     pub(super) const fn is_running(self) -> bool {
         matches!(self, Life::Running)
     }
 }
 
 impl Agent {
-    /// A signal came.
+    /// Handles a signal.
     pub(super) fn caught(&mut self, signal: Caught) {
         self.logger
             .print(&format!("==> Caught signal: {}", signal.as_str()));
@@ -84,7 +84,7 @@ impl Agent {
         self.run_own(Waiting::Leave, Command::Leave);
     }
 
-    /// The leave that a signal asked for is through.
+    /// Handles the end of a leave that a signal has started.
     pub(super) fn leave_ended(&mut self, result: &CommandResult) {
         if let CommandResult::Failed(why) = result {
             self.logger.print(&format!("==> Error: {why}"));
@@ -94,14 +94,14 @@ impl Agent {
         }
     }
 
-    /// A client asked for a leave and has its answer.
+    /// Begins to end after a client's leave, once the client has its reply.
     pub(super) fn left_by_client(&mut self) {
         if matches!(self.life, Life::Running | Life::Leaving(_)) {
             self.begin_end();
         }
     }
 
-    /// Another node has the name, and keeps it. A supervisor is to see that.
+    /// Ends the process with status 1, for supervisors to see: another node keeps this node's name.
     pub(super) fn name_lost(&mut self) {
         self.end_at_once(1);
     }
@@ -119,7 +119,7 @@ impl Agent {
         }
     }
 
-    /// Looks whether a wait is over.
+    /// Enters the next phase when a wait is over.
     pub(super) fn advance_life(&mut self, now: Instant) {
         match self.life {
             Life::Leaving(end) if end <= now => {
@@ -136,8 +136,8 @@ impl Agent {
         }
     }
 
-    /// Whether the handlers that want the node's own member-leave have run. A busy queue is not waited for
-    /// longer than `handler_leave_wait` says.
+    /// Returns whether all handlers that want this node's own member-leave have run. The wait for them ends
+    /// after `handler_leave_wait`.
     fn is_farewell_handled(&self) -> bool {
         let farewell = Event::Member(MemberEvent {
             kind: MemberEventKind::Leave,
@@ -148,7 +148,7 @@ impl Agent {
         !wanted || (self.own_leave_seen && self.handlers.is_idle())
     }
 
-    /// The core's last clock, and all of it on the disk.
+    /// Records the core's last clock and syncs the snapshot.
     fn finish_snapshot(&mut self) {
         let now = self.clock.now();
         self.serf.handle_input(Input::Shutdown, now);
@@ -163,7 +163,7 @@ impl Agent {
         snapshot.finish();
     }
 
-    /// The last words, and the status.
+    /// Shuts all parts down and returns the exit status.
     pub(super) fn finish(&mut self, code: u8) -> ExitCode {
         log::info!(target: "agent", "requesting serf shutdown");
         self.notifier.stopping("Ending", self.clock.now());
@@ -174,7 +174,8 @@ impl Agent {
         }
         self.saving.finish(&self.config);
         self.finish_snapshot();
-        // Before the connection of a client that has asked for the end, who may start the next agent.
+        // Released before the connections close: a client that asked for the end may then start the next
+        // agent.
         self.journal = None;
         self.snapshot = None;
         self.locks = Locks::default();
@@ -185,10 +186,10 @@ impl Agent {
     }
 }
 
-/// How long a leave may take when a signal asked for it. The reference gives 3 s, which is too short for
-/// the slower profile and for large clusters: the intent and the farewell are each sent as often as the
-/// retransmission limit says, one gossip interval apart (gossip spec 4.11, 5.12). And when all nodes leave
-/// together, the last ones find nobody to tell and wait for the broadcast timeout.
+/// Returns the timeout for a leave that a signal has started. The reference allows 3 s, which is too short
+/// for the WAN profile and for large clusters: the leave intent and the departure message are each sent as
+/// often as the retransmission limit, one gossip interval apart (gossip spec 4.11, 5.12). When all nodes
+/// leave together, the last ones find no receiver and wait for the broadcast timeout.
 fn leave_grace(swim: &swim::Config, members: usize, broadcast_timeout: Duration) -> Duration {
     let transmissions = swim::retransmit_limit(swim.retransmit_multiplier, members.max(1));
     let spread = swim.gossip_interval.saturating_mul(transmissions) * 2;

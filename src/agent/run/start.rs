@@ -1,4 +1,4 @@
-//! From settings to a running agent, in the reference's order (agent spec 4.4).
+//! Starts an agent from its settings, in the reference's order (agent spec 4.4).
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -55,8 +55,8 @@ pub(super) fn run(flags: &impl FlagValues) -> ExitCode {
     match start(flags, &logger) {
         Ok(agent) => agent.run(),
         Err(why) => {
-            // What led to it would be lost otherwise (agent spec 5, item 35). The log has the error
-            // as well: who reads only stderr sees all of it.
+            // Without this, the log lines held back would be lost (agent spec 5, item 35). The error is also
+            // logged, so that stderr alone has everything.
             ::log::error!(target: "agent", "{why}");
             logger.open_gate_aside();
             logger.print(&format!("==> {why}"));
@@ -83,7 +83,7 @@ fn start(flags: &impl FlagValues, logger: &Logger) -> Result<Agent, String> {
     Ok(agent)
 }
 
-/// Makes an agent of what was found and opened, with the handlers and what waits for them.
+/// Builds the agent from the settings and the opened files and sockets.
 fn assemble(
     found: Found,
     opened: Opened,
@@ -136,7 +136,7 @@ fn assemble(
     })
 }
 
-/// When handlers for `sync` run first: after a join, if one is to come.
+/// Returns when `sync` handlers first run: after the join, if there will be one.
 fn start_sync(config: &FixedConfig, serf: &Serf, now: Instant) -> StartSync {
     let is_joining = serf.is_rejoining()
         || !config.start_join.is_empty()
@@ -160,7 +160,7 @@ fn server(config: &FixedConfig) -> RpcServer {
     })
 }
 
-/// What flags and files say.
+/// Settings from flags and files.
 struct Found {
     sources: Sources,
     settings: Settings,
@@ -169,7 +169,7 @@ struct Found {
     addresses: Addresses,
 }
 
-/// Reads and checks the settings, and prints what there is to say of them.
+/// Reads and checks the settings, and prints warnings.
 fn find_settings(flags: &impl FlagValues, logger: &Logger) -> Result<Found, String> {
     let mut notices = Vec::new();
     let mut findings = Findings::default();
@@ -207,7 +207,7 @@ fn begin_log(found: &Found, logger: &Logger) -> Result<(), String> {
     if let Some(facility) = &found.config.syslog_facility {
         let syslog = Syslog::new(&syslog::PATHS, facility).map_err(no_syslog)?;
         if !syslog.is_connected() {
-            // It may start after us. Who looks at the console shall know where the lines are.
+            // Syslog may start later. Readers of the console should know where the lines go.
             ::log::warn!(target: "agent", "No syslog at {}; retrying with each log line",
                 syslog::PATHS.join(", "));
         }
@@ -217,7 +217,7 @@ fn begin_log(found: &Found, logger: &Logger) -> Result<(), String> {
     Ok(())
 }
 
-/// What a start opens, from the files to the RPC port.
+/// Files and sockets opened at the start, up to the RPC port.
 struct Opened {
     poll: Poll,
     signals: Signals,
@@ -238,8 +238,8 @@ fn open(found: &mut Found, clock: &Clock, logger: &Logger) -> Result<Opened, Str
     let mut locks = lock_files(config, logger).map_err(no_files)?;
     let keyring = restore(config, &mut found.live).map_err(no_files)?;
 
-    // Until here there is nothing to leave, and a signal ends a slow resolver at once, or the wait for
-    // somebody to write to a pipe that stands for a file. From here on none ends the process half way.
+    // Until here, signals end the process at once, for example during a slow name lookup or while waiting for
+    // the writer of a pipe. From here on, the process ends only in an orderly way.
     let poll = Poll::new().map_err(setup)?;
     let signals = Signals::install(poll.registry(), Token(tokens::SIGNALS)).map_err(setup)?;
     sys::isolate_children();
@@ -270,7 +270,7 @@ fn open(found: &mut Found, clock: &Clock, logger: &Logger) -> Result<Opened, Str
     })
 }
 
-// What each part of a start that fails is called.
+// Prefixes of the error for each part of the start.
 pub(super) fn no_syslog(why: String) -> String {
     format!("Syslog setup failed: {why}")
 }
@@ -293,14 +293,14 @@ pub(super) fn sources(flags: &impl FlagValues, findings: &mut Findings) -> Sourc
     }
 }
 
-/// What the RPC server needs of the system.
+/// Resolved settings of the RPC server.
 pub(super) struct Rpc {
     addrs: Vec<RpcAddr>,
     rights: Rights,
     control_group: Option<u32>,
 }
 
-/// Looks up names of hosts and groups.
+/// Resolves host names and groups.
 pub(super) fn resolve_rpc(config: &FixedConfig) -> Result<Rpc, String> {
     let addrs = config.rpc_addrs.iter().map(|text| Clients::resolve(text));
     Ok(Rpc {
@@ -313,7 +313,7 @@ pub(super) fn resolve_rpc(config: &FixedConfig) -> Result<Rpc, String> {
     })
 }
 
-/// All that [`resolve_rpc`] could complain of.
+/// Returns all errors that [`resolve_rpc`] would find.
 pub(super) fn rpc_faults(config: &FixedConfig) -> impl Iterator<Item = String> + '_ {
     let addrs = config.rpc_addrs.iter();
     let addrs = addrs.filter_map(|text| Clients::resolve(text).err());
@@ -321,7 +321,7 @@ pub(super) fn rpc_faults(config: &FixedConfig) -> impl Iterator<Item = String> +
     addrs.chain(group_faults(rights.as_deref(), control.as_deref()))
 }
 
-/// What of it is about groups.
+/// Returns the errors for groups.
 pub(super) fn group_faults(
     rights: Option<&str>,
     control: Option<&str>,
@@ -369,7 +369,7 @@ fn lock_files(config: &FixedConfig, logger: &Logger) -> Result<Locks, String> {
     })
 }
 
-/// What files that the agent keeps have to say: the tags, and the keys if there is a file for them.
+/// Reads the agent's files: replaces the tags, and returns the keyring if there is a file for it.
 fn restore(config: &FixedConfig, live: &mut LiveConfig) -> Result<Option<Keyring>, String> {
     if let Some(path) = &config.tags_file {
         if let Some(tags) = restored_tags(path, &live.tags)? {
@@ -387,7 +387,7 @@ fn restore(config: &FixedConfig, live: &mut LiveConfig) -> Result<Option<Keyring
     Ok(Some(keyring))
 }
 
-/// The tags of the file, if there is one, which allows no others.
+/// Returns the tags in the file, if it exists. Fails if tags are configured as well.
 pub(super) fn restored_tags(path: &Path, others: &Tags) -> Result<Option<Tags>, String> {
     if !others.is_empty() {
         return Err("Tags config not allowed while using tag files".to_owned());
@@ -395,7 +395,7 @@ pub(super) fn restored_tags(path: &Path, others: &Tags) -> Result<Option<Tags>, 
     files::tags::read(path)
 }
 
-/// The keys of the file, which allows no other, and how many they are.
+/// Returns the keyring in the file and the number of its keys. Fails if a key is configured as well.
 pub(super) fn restored_keyring(path: &Path, has_key: bool) -> Result<(Keyring, usize), String> {
     if has_key {
         return Err("Encryption key not allowed while using a keyring".to_owned());
@@ -404,7 +404,7 @@ pub(super) fn restored_keyring(path: &Path, has_key: bool) -> Result<(Keyring, u
 }
 
 impl Agent {
-    /// The lines that supervisors and people wait for; the column of the values is the reference's.
+    /// Returns the lines that supervisors and people wait for; the values' column is the reference's.
     fn banner(&self) -> String {
         let mut lines = String::from("==> Serf agent running!\n");
         let mut line = |label: &str, value: &dyn std::fmt::Display| {
@@ -434,11 +434,11 @@ impl Agent {
         if let Some(cluster) = &self.config.discover {
             line("mDNS cluster", cluster);
         }
-        // The printer adds the last line's end.
+        // The printer adds the last newline.
         lines.trim_end_matches('\n').to_owned()
     }
 
-    /// The start is through: the log may be seen, and the tries to join begin.
+    /// Completes the start: opens the log and begins `-retry-join`.
     pub(super) fn started(&mut self) {
         self.logger
             .print("\n==> Log data will now stream in as it occurs:\n");

@@ -1,4 +1,4 @@
-//! From what the parts count to the reference's names (agent spec 4.12).
+//! Collects metrics of all parts under the reference's names (agent spec 4.12).
 
 use std::fs;
 use std::io::{self, Write};
@@ -19,18 +19,18 @@ use crate::serf::gossip::{EVENTS, INTENTS, QUERIES, Sample};
 use crate::swim::{self, NodeState};
 use crate::time::{Duration, Instant};
 
-/// Time between looks at what there is; queues are looked at each third time (agent spec 4.12).
+/// Interval for setting gauges; queues are sampled every third time (agent spec 4.12).
 const GAUGE_INTERVAL: Duration = Duration::from_secs(10);
 const QUEUES_EVERY: u32 = 3;
-/// A sink's name is looked up again each sixth time: one by UDP does not say that it has moved. What
-/// is not reached is looked up each time.
+/// The name of a reachable UDP sink is resolved again every sixth time, because nothing shows that it has
+/// moved. Names of unreachable sinks are resolved every time.
 const NAMES_EVERY: u32 = 6;
-/// The port of both kinds of sinks if none is given.
+/// Default port of both kinds of sinks.
 const SINK_PORT: u16 = 8125;
-/// Bytes that a pipe takes whole once it is writable.
+/// Size of a write that a pipe takes without blocking once it is writable.
 const DUMP_CHUNK_BYTES: usize = 4096;
 
-/// What has been counted as far as the metrics know.
+/// Counters as of the last turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Seen {
     traffic: Traffic,
@@ -40,10 +40,10 @@ struct Seen {
     requests: u64,
 }
 
-/// The reference's name of something that is counted, and how often it was.
+/// The reference's name of a counter, and its value.
 type Count = (&'static str, fn(&Seen) -> u64);
 
-/// What is counted since the start.
+/// Counters since the start.
 #[rustfmt::skip]
 const COUNTS: &[Count] = &[
     ("agent.ipc.accept", |seen| seen.clients),
@@ -68,29 +68,29 @@ const COUNTS: &[Count] = &[
     ("memberlist.tcp.accept", |seen| seen.traffic.accepts),
 ];
 
-/// A sink that is given by its name.
+/// A sink whose address is given by name.
 #[derive(Debug)]
 struct NamedSink {
     sink: Sink,
-    /// As in the settings.
+    /// Address as written in the settings.
     text: String,
     host: String,
     port: u16,
-    /// The last reason why there is no address; the operator is told once.
+    /// Last reason why there is no address; logged only when it changes.
     failure: Option<String>,
 }
 
-/// Metrics and where they come from.
+/// Metrics and the state for collecting them.
 #[derive(Debug)]
 pub(super) struct Telemetry {
     metrics: Metrics,
     named: Vec<NamedSink>,
-    /// The resolver has been asked.
+    /// Number of lookups in progress.
     asking: usize,
     seen: Seen,
     next_look: Instant,
     looks: u32,
-    /// What runs now.
+    /// Script of the active run.
     script: Arc<[u8]>,
 }
 
@@ -109,7 +109,7 @@ const fn word(sink: Sink) -> &'static str {
 }
 
 impl Telemetry {
-    /// Telemetry as the settings ask for it. Names are looked up while the agent runs.
+    /// Creates the telemetry for the settings. Names are resolved while the agent runs.
     pub(super) fn new(config: &FixedConfig) -> Self {
         let mut telemetry = Telemetry {
             metrics: Metrics::default(),
@@ -126,7 +126,7 @@ impl Telemetry {
         ] {
             if let Some(text) = text {
                 if let Err(why) = telemetry.add_sink(sink, text) {
-                    // As the reference: no reason not to start.
+                    // As in the reference, this does not prevent the start.
                     let kind = word(sink);
                     log::error!(target: "agent", "Cannot send metrics to {kind} at {text}: {why}");
                 }
@@ -157,7 +157,7 @@ impl Telemetry {
         Ok(())
     }
 
-    /// The hosts to look up now, if any.
+    /// Returns the hosts to resolve now.
     fn unknown_hosts(&self) -> Vec<String> {
         let again = self.looks % NAMES_EVERY == 1;
         let wanted = self.named.iter().filter(|named| {
@@ -167,7 +167,7 @@ impl Telemetry {
         wanted.map(|named| named.host.clone()).collect()
     }
 
-    /// The resolver is through with the host of a sink, or of both.
+    /// Takes the resolver's answer for a host.
     pub(super) fn name_resolved(&mut self, host: &str, answer: &Answer, now: Instant) {
         self.asking = self.asking.saturating_sub(1);
         for named in self.named.iter_mut().filter(|named| named.host == host) {
@@ -196,7 +196,7 @@ impl Telemetry {
         }
     }
 
-    /// When [`Agent::measure`] has something to do by itself: only if somebody is to be told.
+    /// Returns when [`Agent::measure`] is due without an event; `None` without sinks.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let look = self.metrics.sends().then_some(self.next_look);
         [look, self.metrics.poll_timeout()]
@@ -205,25 +205,25 @@ impl Telemetry {
             .min()
     }
 
-    /// A handler starts.
+    /// Takes note of the script of a run that begins.
     pub(super) fn handler_starts(&mut self, script: &Arc<[u8]>) {
         self.script = Arc::clone(script);
     }
 
-    /// The handler has ended.
+    /// Records the duration of a run.
     pub(super) fn handler_ended(&mut self, duration: Duration, clock: &Clock) {
         let at = moment(clock);
         self.metrics
             .time_free("agent.invoke", &self.script, duration, at);
     }
 
-    /// The core took so long for a round of gossip.
+    /// Records the duration of a round of gossip in the core.
     pub(super) fn gossiped(&mut self, duration: Duration, clock: &Clock) {
         self.metrics
             .time("memberlist.gossip", duration, moment(clock));
     }
 
-    /// Lines for the snapshot were written in so long.
+    /// Records the duration of writing lines to the snapshot.
     pub(super) fn snapshot_written(&mut self, duration: Duration, clock: &Clock) {
         self.metrics
             .time("serf.snapshot.appendLine", duration, moment(clock));
@@ -283,7 +283,7 @@ impl Telemetry {
 }
 
 impl Agent {
-    /// Takes what the parts have counted in this turn, and sends what is due.
+    /// Records all changes of counters in this turn, and sends values that are due.
     pub(super) fn measure(&mut self) {
         let seen = Seen {
             traffic: self.gossip.traffic(),
@@ -351,7 +351,7 @@ impl Agent {
         }
     }
 
-    /// Prints what is in memory on stderr, as far as it is taken at once.
+    /// Prints the metrics in memory on stderr, as far as possible without blocking.
     pub(super) fn dump_metrics(&mut self) {
         self.measure();
         let text = self.telemetry.metrics.dump(moment(&self.clock));
@@ -365,7 +365,7 @@ impl Agent {
     }
 }
 
-/// Memory of the process that is in the machine's.
+/// Returns the resident memory of this process in bytes.
 fn resident_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Who waits for which command of the core.
+//! Maps commands of the core to those that wait for their results.
 
 use std::sync::Arc;
 
@@ -6,28 +6,29 @@ use crate::agent::rpc::RequestId;
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::serf::CommandId;
 
-/// A join under way.
+/// Identifies a join in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct JoinId(pub(super) u64);
 
-/// Who waits for a command, and for what of it.
+/// Receiver of a command's results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Waiting {
-    /// A client, for its end.
+    /// A client that waits for the result.
     Rpc(RequestId),
-    /// A client, for the records that come back for its query.
+    /// A client that waits for the records of its query.
     Records(RequestId),
-    /// A join, of which it is a part.
+    /// A join that the command is part of.
     Join(JoinId),
-    /// A handler's answer; the query as log lines name it, and the size of the output.
+    /// The answer of a handler, for a warning if it fails: the query as log lines name it, and the size of
+    /// the output.
     Answer(Arc<str>, u64),
-    /// The leave that a signal asked for.
+    /// The leave that a signal has started.
     Leave,
     /// The tags of a reload.
     Tags,
 }
 
-/// All who wait. Commands get their ids here.
+/// All waiting receivers; also assigns command ids.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
     waiting: OrderedMap<CommandId, Waiting>,
@@ -35,30 +36,30 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    /// The id of a new command, for which nobody waits.
+    /// Returns the id for a new command whose result is ignored.
     pub(super) fn new_id(&mut self) -> CommandId {
         self.last += 1;
         CommandId(self.last)
     }
 
-    /// The id of a new command, for which somebody waits.
+    /// Returns the id for a new command with a receiver for its result.
     pub(super) fn add(&mut self, waiting: Waiting) -> CommandId {
         let id = self.new_id();
         self.waiting.insert(id, waiting);
         id
     }
 
-    /// A command has ended: who waited for it.
+    /// Removes and returns the receiver of a command that has ended.
     pub(super) fn ended(&mut self, id: CommandId) -> Option<Waiting> {
         self.waiting.remove(&id)
     }
 
-    /// A client's query was sent; what comes back for it is the client's.
+    /// Makes a client the receiver of the records of its query, which was sent.
     pub(super) fn await_records(&mut self, id: CommandId, request: RequestId) {
         self.waiting.insert(id, Waiting::Records(request));
     }
 
-    /// Whose query it is for which something came back.
+    /// Returns the client that receives the records of a query.
     pub(super) fn asker(&self, id: CommandId) -> Option<RequestId> {
         match self.waiting.get(&id) {
             Some(Waiting::Rpc(request) | Waiting::Records(request)) => Some(*request),
@@ -66,14 +67,14 @@ impl Waits {
         }
     }
 
-    /// The last record of a query has come.
+    /// Removes the receiver after the last record of a query.
     pub(super) fn records_ended(&mut self, id: CommandId) {
         if let Some(Waiting::Records(_)) = self.waiting.get(&id) {
             self.waiting.remove(&id);
         }
     }
 
-    /// The queries of these requests, whose records nobody waits for any more.
+    /// Removes the receivers of these requests' records; returns the ids of their queries.
     pub(super) fn forget(&mut self, requests: &OrderedSet<RequestId>) -> Vec<CommandId> {
         let mut forgotten = Vec::new();
         self.waiting.retain(|id, waiting| match waiting {
@@ -81,7 +82,7 @@ impl Waits {
                 forgotten.push(*id);
                 false
             }
-            // Its end is still to come.
+            // Its result is still to come.
             Waiting::Rpc(request) if requests.contains(request) => {
                 forgotten.push(*id);
                 true
@@ -115,7 +116,7 @@ mod tests {
         let ids = requests.map(|request| waits.add(Waiting::Rpc(request)));
         let leave = waits.add(Waiting::Leave);
         for (id, request) in ids.into_iter().zip(requests).take(2) {
-            // Too early to be the last one.
+            // Ignored: the query was not sent yet.
             waits.records_ended(id);
             assert_eq!(waits.asker(id), Some(request));
             assert_eq!(waits.ended(id), Some(Waiting::Rpc(request)));
@@ -123,7 +124,7 @@ mod tests {
             waits.await_records(id, request);
             assert_eq!(waits.asker(id), Some(request));
         }
-        // The second client goes, which has asked the third query, too.
+        // The second client disconnects; it has also sent the third query.
         let gone = OrderedSet::from_iter([requests[1], requests[2]]);
         assert_eq!(waits.forget(&gone), [ids[1], ids[2]]);
         assert_eq!(waits.asker(ids[0]), Some(requests[0]));

@@ -143,12 +143,12 @@ fn comments_are_passed_over_outside_of_strings() {
     assert!(settings.rpc_addr.is_empty());
     assert_eq!(settings.node_name, b"n");
     assert_eq!(read("{}#"), Settings::default());
-    // A single slash is none, nor is what C has.
+    // Neither a single slash nor a C comment is a comment.
     for text in ["{/}", "{ /* */ }", "{} / x"] {
         let is_plain = decode(text.as_bytes()).is_ok_and(|(_, followed)| !followed);
         assert!(!is_plain, "{text}");
     }
-    // The place of an error is that in the file.
+    // Line and column of an error are those in the file.
     let why = refused("{ # comment\n// more\n  \"a\": oops}");
     assert!(why.ends_with("at line 3 column 8"), "{why}");
 }

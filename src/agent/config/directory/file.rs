@@ -1,4 +1,4 @@
-//! One file of a directory of handlers: whether it is a handler, and which.
+//! Examines one file of a handler directory.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -15,7 +15,7 @@ use crate::os::error::os_error;
 use crate::os::sys;
 use crate::wire::name::Escaped;
 
-/// What packages and editors leave beside the files that they are about; the last part of a name.
+/// Suffixes of files that package managers and editors leave behind.
 const LEFTOVERS: [&[u8]; 8] = [
     b".bak",
     b".orig",
@@ -26,26 +26,26 @@ const LEFTOVERS: [&[u8]; 8] = [
     b".rpmorig",
     b".rpmsave",
 ];
-/// The same, where anything may follow.
+/// Beginnings of further such suffixes.
 const LEFTOVER_STEMS: [&[u8]; 2] = [b".dpkg-", b".ucf-"];
 
-/// What some editors put in front of UTF-8.
+/// Byte order mark of UTF-8, which some editors write.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What a file is to an agent.
+/// Result of examining a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A handler.
+    /// It is a handler.
     Handler(Box<HandlerSettings>),
-    /// None, as it should be; why.
+    /// It is not a handler and not meant to be one, for this reason.
     Skipped(String),
-    /// None, although it looks like one; why.
+    /// It looks like a handler but does not declare itself as one, for this reason.
     Undeclared(String),
-    /// One that must not or cannot be run; why.
+    /// It is a handler that must not or cannot be run, for this reason.
     Refused(String),
 }
 
-/// All by which a changed file can be told from what it was.
+/// File metadata that changes when a file is modified or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Signature {
     device: u64,
@@ -70,7 +70,8 @@ impl Signature {
         }
     }
 
-    /// Whether nothing has changed for a time, as the file's own times say. Times in the future say nothing.
+    /// Returns whether the file's mtime and ctime are older than `micros`; times in the future count as
+    /// recent.
     pub(super) fn is_older_than(&self, micros: u64, unix_micros: u64) -> bool {
         let last = |(seconds, nanos): (i64, i64)| seconds.saturating_mul(1_000_000) + nanos / 1000;
         let last = last(self.modified).max(last(self.changed));
@@ -79,7 +80,7 @@ impl Signature {
     }
 }
 
-/// Whether a name is one of those that are never handlers.
+/// Returns whether a file with this name is never a handler: a hidden file or a leftover.
 fn is_leftover(name: &[u8]) -> bool {
     let dot = name.iter().rposition(|&byte| byte == b'.');
     let ending = dot.and_then(|dot| name.get(dot..)).unwrap_or_default();
@@ -89,19 +90,19 @@ fn is_leftover(name: &[u8]) -> bool {
         || LEFTOVER_STEMS.iter().any(|stem| ending.starts_with(stem))
 }
 
-/// Whether a file has header lines, good or bad ones.
+/// Returns whether a file has header lines, valid or not.
 pub(super) fn has_header(path: &Path) -> bool {
     let Ok(text) = read(path) else {
         return false;
     };
     match read_header(&text) {
         Ok(pairs) => !pairs.is_empty(),
-        // Long comments are no fault of a script that wants nothing.
+        // A script without settings may begin with a long comment.
         Err(_) => text.windows(MARK.len()).any(|part| part == MARK),
     }
 }
 
-/// Looks at a file; `found` is what the path leads to. `user`: the agent's.
+/// Examines a file. `found` is the metadata of the link's target, `user` the agent's user id.
 pub(super) fn examine(path: &Path, found: &Metadata, user: u32) -> Verdict {
     let kind = found.file_type();
     let skipped = |why: &str| Verdict::Skipped(why.to_owned());
@@ -128,10 +129,10 @@ pub(super) fn examine(path: &Path, found: &Metadata, user: u32) -> Verdict {
     }
 }
 
-/// What an executable file is.
+/// Examines an executable file.
 ///
 /// # Errors
-/// Why it is refused.
+/// If it must not or cannot be run; returns the reason.
 fn handler(path: &Path, user: u32) -> Result<Verdict, String> {
     let (file, end) = trusted_path(path, user).map_err(|why| why.text())?;
     if !end.is_file() {
@@ -163,7 +164,7 @@ fn handler(path: &Path, user: u32) -> Result<Verdict, String> {
     Ok(Verdict::Handler(Box::new(settings)))
 }
 
-/// The beginning of a file without links on the way to it. Never waits, whatever it is by now.
+/// Reads the beginning of a file; follows no link at its end. Never blocks, even if the path now is a FIFO.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
@@ -177,7 +178,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What begins with a comment is executed by an interpreter, which has to be named and to be there.
+/// Checks that a script begins with `#!` and an existing interpreter.
 fn check_interpreter(text: &[u8]) -> Result<(), String> {
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let Some(named) = line.strip_prefix(b"#!") else {
@@ -191,7 +192,7 @@ fn check_interpreter(text: &[u8]) -> Result<(), String> {
     let mut words = named.split(is_blank).filter(|word| !word.is_empty());
     let interpreter = words.next().unwrap_or_default();
     let path = Path::new(OsStr::from_bytes(interpreter));
-    // The interpreter gets what follows its name as an argument, with the carriage return.
+    // The text after the interpreter's name, with the carriage return, becomes its argument.
     let is_windows = named.ends_with(b"\r");
     let why = match fs::metadata(path) {
         Ok(found) if !found.is_file() => "not a file".to_owned(),

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::os::error::shown;
 
-/// What a file is, in a word and its reason.
+/// Returns a file's verdict and reason.
 fn told(path: &Path) -> String {
     let found = fs::metadata(path).unwrap();
     match examine(path, &found, sys::effective_user()) {
@@ -110,7 +110,7 @@ fn what_is_no_handler_is_skipped() {
     }
 }
 
-/// A file, and why it is refused.
+/// File contents, and why they are refused.
 #[rustfmt::skip]
 const BAD: &[(&str, &str)] = &[
     ("#!/bin/sh\n# cottar: on=usr\n", "key 'on': 'usr' is not an event type; use member-join, "),

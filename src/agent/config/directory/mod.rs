@@ -1,8 +1,8 @@
-//! Directories of handlers: each executable file in them is one, and says in its header lines what it
-//! wants. The agent looks at them when events come.
+//! Directories of handlers: each executable file in them is a handler, with its settings in header lines. The
+//! agent checks them for changes when events arrive.
 //!
-//! A look costs a stat of each directory, of what is on the way to it, and of each file. Directories are
-//! listed and files are read only if something has changed.
+//! A check costs a stat of each directory, of its parent directories, and of each file. Directories are
+//! listed and files are read only after a change.
 
 mod file;
 
@@ -23,21 +23,21 @@ use crate::os::sys;
 use crate::time::{Duration, Instant};
 use crate::wire::name::Escaped;
 
-/// Looks are at least so far apart, and what was the same for so long is taken as complete.
+/// Minimum interval between checks. A file that has not changed for this long counts as completely written.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Files of one directory, at most.
+/// Limit for the files of one directory.
 pub const FILES_MAX: usize = 1024;
-/// A listing that is made so soon after a change may have missed another one at the same tick of the
-/// file system's clock; some count in steps of two seconds.
+/// A listing made within this time after a change may miss another change with the same timestamp; some file
+/// systems have a resolution of two seconds.
 const TICK_MICROS: u64 = 3_000_000;
 
-/// The directories, what was seen in them, and what counts of it.
+/// Handler directories, with their contents and the handlers in effect.
 #[derive(Debug, Default)]
 pub struct HandlerDirs {
     directories: Vec<Directory>,
-    /// By name; of files with one name that of the later directory.
+    /// Files by name; a later directory overrides files with the same name.
     files: OrderedMap<Vec<u8>, Watched>,
-    /// Files, and those of later directories with the same names.
+    /// Overridden files, and the files that override them.
     overridden: Vec<(PathBuf, PathBuf)>,
     looked_at: Option<Instant>,
     user: u32,
@@ -47,17 +47,17 @@ pub struct HandlerDirs {
 struct Directory {
     path: PathBuf,
     listed: Option<Signature>,
-    /// The listing may be one change behind.
+    /// Whether the listing may have missed a change.
     is_fresh: bool,
     names: Vec<Vec<u8>>,
     fault: Option<String>,
 }
 
-/// A file.
+/// A file in a handler directory.
 #[derive(Debug)]
 struct Watched {
     path: PathBuf,
-    /// What counts, and the state of the file that it was read from.
+    /// State of the file from which the verdict in effect was read.
     signature: Option<Signature>,
     verdict: Verdict,
     is_link: bool,
@@ -65,19 +65,20 @@ struct Watched {
     newer: Option<(Signature, Instant)>,
 }
 
-/// What is said of a file or of a directory.
+/// Result of examining a file or directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Which.
+    /// Path of the file or directory.
     pub path: PathBuf,
-    /// What it is.
+    /// The result.
     pub verdict: Verdict,
 }
 
 impl HandlerDirs {
-    /// Directories that nobody has looked at yet; relative paths are those of the current directory.
+    /// Creates the state for directories that were not checked yet; relative paths refer to the current
+    /// directory.
     pub fn new(paths: &[Vec<u8>]) -> Self {
-        // As everywhere, an empty text says nothing.
+        // As everywhere, an empty text means "not set".
         let paths = paths.iter().filter(|path| !path.is_empty());
         let directory = |path: &Vec<u8>| {
             let path = Path::new(OsStr::from_bytes(path));
@@ -96,8 +97,8 @@ impl HandlerDirs {
         }
     }
 
-    /// Handlers of flags and configuration files, and behind them those of the directories that count, by
-    /// the bytes of their names. One whose given name is taken is left out, with a line.
+    /// Returns the configured handlers, followed by those of the directories in byte order of their names.
+    /// Handlers whose configured name is already in use are left out and logged.
     pub fn behind(&self, configured: &[HandlerSettings]) -> Vec<HandlerSettings> {
         let mut all = configured.to_vec();
         for Finding { path, verdict } in self.findings(configured) {
@@ -117,8 +118,8 @@ impl HandlerDirs {
         files.any(|file| file.path == path && file.is_handler())
     }
 
-    /// Everything that there is to say beside the handlers of flags and configuration files: first of the
-    /// directories, then of their files in the order in which they are run.
+    /// Returns the results for all directories, then for their files in the order in which they run.
+    /// `configured` are the handlers of flags and configuration files.
     pub fn findings(&self, configured: &[HandlerSettings]) -> Vec<Finding> {
         let mut findings = Vec::new();
         for directory in &self.directories {
@@ -150,13 +151,13 @@ impl HandlerDirs {
         findings
     }
 
-    /// Takes everything as it is now.
+    /// Puts the current contents into effect without waiting for files to settle.
     pub fn look_at_once(&mut self, at: Moment) {
         self.look_again(at, true);
     }
 
-    /// Looks for changes, unless it was done within the last second; tells whether other handlers count
-    /// than before.
+    /// Checks for changes, at most once per [`LOOK_INTERVAL`]. Returns whether the handlers in effect have
+    /// changed.
     pub fn look(&mut self, at: Moment) -> bool {
         let is_due = |last: Instant| at.now >= last + LOOK_INTERVAL;
         if self.directories.is_empty() || !self.looked_at.is_none_or(is_due) {
@@ -202,7 +203,7 @@ impl HandlerDirs {
 }
 
 impl Directory {
-    /// Lists the names, if there may be others than before.
+    /// Lists the directory, if it may have changed.
     fn list(&mut self, user: u32, unix_micros: u64) {
         let found = match trusted_path(&self.path, user) {
             Ok((_, found)) if found.is_dir() => found,
@@ -235,7 +236,7 @@ impl Directory {
         self.is_fresh = !signature.is_older_than(TICK_MICROS, unix_micros);
     }
 
-    /// Without the directory the agent goes on.
+    /// Logs why the directory cannot be used; the agent continues without its handlers.
     fn fail(&mut self, why: String) {
         self.names.clear();
         self.listed = None;
@@ -247,10 +248,10 @@ impl Directory {
 }
 
 impl Watched {
-    /// Tells whether another handler counts, or one does no more.
+    /// Checks the file for changes. Returns whether its verdict has changed.
     fn look(&mut self, user: u32, at: Moment, at_once: bool) -> bool {
         let Ok(found) = fs::metadata(&self.path) else {
-            // A link to nothing, or it has gone just now.
+            // A dangling link, or a file that was just removed.
             let why = "the link is broken".to_owned();
             return self.settle(None, Verdict::Skipped(why));
         };
@@ -258,7 +259,7 @@ impl Watched {
         let is_same = self.signature == Some(signature);
         let is_settled = match &self.verdict {
             Verdict::Handler(_) => !self.is_link || trusted_path(&self.path, user).is_ok(),
-            // What it lacked may be there by now: an interpreter, say.
+            // The cause may be gone by now: a missing interpreter, for example.
             Verdict::Refused(_) => false,
             Verdict::Skipped(_) | Verdict::Undeclared(_) => true,
         };
@@ -277,18 +278,19 @@ impl Watched {
             || at.now >= since + LOOK_INTERVAL
             || signature.is_older_than(interval, at.unix_micros);
         match examine(&self.path, &found, user) {
-            // A skipped file is not read, and one without its rights must not be run: no need to wait.
+            // A skipped file is not read, and one that has lost its permissions must not run: no need to
+            // wait.
             Verdict::Skipped(why) => self.settle(Some(signature), Verdict::Skipped(why)),
             Verdict::Refused(why) if self.is_handler() && !is_runnable(&self.path, user) => {
                 self.settle(Some(signature), Verdict::Refused(why))
             }
             verdict if is_complete => self.settle(Some(signature), verdict),
-            // Until then what it was before counts.
+            // Until the file is complete, the previous verdict stays in effect.
             _ => false,
         }
     }
 
-    /// What it is, if the names that are given to others are taken.
+    /// Returns the verdict, given the configured names that are already in use.
     fn judged(&self, names: &mut OrderedMap<String, String>) -> Verdict {
         let given = match &self.verdict {
             Verdict::Handler(settings) => settings.name.clone(),
@@ -308,7 +310,7 @@ impl Watched {
         matches!(self.verdict, Verdict::Handler(_))
     }
 
-    /// What counts from now on.
+    /// Puts a verdict into effect. Returns whether it differs from the previous one.
     fn settle(&mut self, signature: Option<Signature>, verdict: Verdict) -> bool {
         self.newer = None;
         self.is_link = fs::symlink_metadata(&self.path).is_ok_and(|found| found.is_symlink());
@@ -323,13 +325,14 @@ impl Watched {
     }
 }
 
-/// What a single file would be in a directory, if it has header lines.
+/// Returns the verdict that a file with header lines would get in a handler directory; `None` without header
+/// lines.
 pub fn examine_declared(path: &Path) -> Option<Verdict> {
     let path = fs::canonicalize(path).ok()?;
     has_header(&path).then(|| examine_file(&path))
 }
 
-/// What a single file would be in a directory.
+/// Returns the verdict that a file would get in a handler directory.
 pub fn examine_file(path: &Path) -> Verdict {
     match (std::path::absolute(path), fs::metadata(path)) {
         (Ok(path), Ok(found)) => examine(&path, &found, sys::effective_user()),
@@ -337,7 +340,7 @@ pub fn examine_file(path: &Path) -> Verdict {
     }
 }
 
-/// Whether nobody else can change the file and this user may execute it.
+/// Returns whether only this user and root can change the file, and this user may execute it.
 fn is_runnable(path: &Path, user: u32) -> bool {
     trusted_path(path, user).is_ok_and(|(file, found)| found.is_file() && sys::may_execute(&file))
 }

@@ -1,7 +1,7 @@
 use super::*;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-/// Directories, and a clock. By the time of day all files are of the future, unless told otherwise.
+/// Directories and a clock. By the default time of day, all files have timestamps in the future.
 struct World {
     root: tempfile::TempDir,
     dirs: HandlerDirs,
@@ -9,7 +9,7 @@ struct World {
 }
 
 impl World {
-    /// With these directories below the root; nobody has looked yet.
+    /// Creates these directories below the root, not checked yet.
     fn new(names: &[&str]) -> World {
         let root = tempfile::tempdir().unwrap();
         for name in names {
@@ -51,7 +51,7 @@ impl World {
         self.counting()
     }
 
-    /// The same millis later; `=` in front if the look has found nothing else to count.
+    /// Checks `millis` later; returns the handlers in effect, with `=` in front if they have not changed.
     fn look_after(&mut self, millis: u64) -> String {
         self.at.now += Duration::from_millis(millis);
         let has_changed = self.dirs.look(self.at);
@@ -59,7 +59,7 @@ impl World {
         format!("{sign}{}", self.counting())
     }
 
-    /// The last word of each handler's path, and its filter.
+    /// Returns base name and filter of each handler in effect.
     fn counting(&self) -> String {
         let one = |settings: &HandlerSettings| {
             let filter = String::from_utf8(settings.filter()).unwrap();
@@ -88,7 +88,7 @@ fn a_new_file_counts_after_two_looks_a_second_apart() {
     let mut world = World::new(&["d"]);
     assert_eq!(world.look_at_once(), "");
     world.write("d/a", "user");
-    // Within the second nobody looks.
+    // No check within a second of the last one.
     assert_eq!(world.look_after(999), "=");
     assert_eq!(world.look_after(1), "=");
     assert_eq!(world.look_after(500), "=");
@@ -131,7 +131,7 @@ fn a_changed_file_counts_as_it_was_until_it_is_complete() {
     world.write("d/a", "user:third");
     assert_eq!(world.look_after(1000), "=a:user:another");
     assert_eq!(world.look_after(1000), "a:user:third");
-    // What changes but not in what it says is the same handler.
+    // A change outside of the header leaves the handler the same.
     fs::write(
         world.path("d/a"),
         "#!/bin/sh\n# cottar: on=user:third\necho more\n",
@@ -139,7 +139,7 @@ fn a_changed_file_counts_as_it_was_until_it_is_complete() {
     .unwrap();
     assert_eq!(world.look_after(1000), "=a:user:third");
     assert_eq!(world.look_after(1000), "=a:user:third");
-    // In the end it is no handler any more.
+    // Finally it has no header and is not a handler any more.
     fs::write(world.path("d/a"), "#!/bin/sh\n").unwrap();
     assert_eq!(world.look_after(1000), "=a:user:third");
     assert_eq!(world.look_after(1000), "");
@@ -160,7 +160,7 @@ fn what_is_gone_or_without_its_rights_counts_no_more_at_the_next_look() {
     assert_eq!(world.look_after(1000), "=e:user f:user");
     fs::rename(world.path("d/e"), world.path("d/e~")).unwrap();
     assert_eq!(world.look_after(1000), "");
-    // With their rights they come back.
+    // With their permissions restored, they come back.
     world.set_mode("d/b", 0o755);
     world.set_mode("d/c", 0o755);
     assert_eq!(world.look_after(1000), "=");
@@ -209,12 +209,12 @@ fn a_link_is_followed_and_watched() {
     symlink("/dev/null", world.path("d/b")).unwrap();
     symlink("nothing", world.path("d/c")).unwrap();
     assert_eq!(world.look_at_once(), "a:user");
-    // Nothing of the file changes when a directory on its way gets open to others.
+    // The file itself does not change when a parent directory becomes writable for others.
     world.set_mode("elsewhere/in", 0o777);
     assert_eq!(world.look_after(1000), "");
     world.set_mode("elsewhere/in", 0o755);
     assert_eq!(world.look_after(1000), "a:user");
-    // Switched off by a link that takes its place.
+    // Disabled by replacing it with a link to /dev/null.
     symlink("/dev/null", world.path("new")).unwrap();
     fs::rename(world.path("new"), world.path("d/a")).unwrap();
     assert_eq!(world.look_after(1000), "");

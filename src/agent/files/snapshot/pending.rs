@@ -1,21 +1,21 @@
-//! Lines on their way into the snapshot file.
+//! Lines that wait to be written to the snapshot file.
 
 use crate::serf::snapshot::SnapshotLine;
 
-/// Bytes that wait to be written, lines only.
+/// Complete lines that wait to be written.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     pub(super) bytes: Vec<u8>,
-    /// Where the last line begins, and what it is.
+    /// Start and type of the last line.
     last: Option<(usize, std::mem::Discriminant<SnapshotLine>)>,
-    /// The event clock, for a line behind those of the events: each of these moves it.
+    /// Latest event clock; its line is written after those of the events, each of which advances it.
     pub(super) event_clock: Option<SnapshotLine>,
-    /// There are notes of user events.
+    /// Whether there are notes of user events.
     pub(super) has_notes: bool,
 }
 
 impl Pending {
-    /// Of clock lines in a row only the last one counts.
+    /// Adds a line. A clock line replaces a directly preceding one of the same clock.
     pub(super) fn push(&mut self, line: &SnapshotLine) {
         match line {
             SnapshotLine::EventClock(_) => {

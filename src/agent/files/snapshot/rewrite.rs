@@ -1,4 +1,4 @@
-//! A new snapshot file: written beside the old one, and put into its place once it is on the disk.
+//! Writes a new snapshot file beside the old one and puts it in place once it is synced.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,16 +13,16 @@ use crate::os::error::{os_error, shown};
 use crate::os::own_child::OwnChild;
 use crate::time::{Duration, Instant};
 
-/// Time between tries to make a new file that only is to be shorter (agent spec 4.10).
+/// Delay before a failed compaction is tried again (agent spec 4.10).
 pub(super) const COMPACTION_RETRY: Duration = Duration::from_secs(30);
 
-/// A new file on its way to the disk.
+/// A new file that is being synced.
 #[derive(Debug)]
 pub(super) struct Rewrite {
     pub(super) file: File,
     pub(super) aside: PathBuf,
     pub(super) size_bytes: u64,
-    /// Lines that came meanwhile.
+    /// Lines added in the meantime.
     pub(super) behind: Pending,
     pub(super) child: OwnChild,
 }
@@ -50,7 +50,7 @@ impl SnapshotFile {
                         child,
                     });
                 }
-                // It has to be waited for then.
+                // Without a child, this process must wait for the disk itself.
                 Err(_) => match file.sync_all() {
                     Ok(()) => self.place(file, &aside, size_bytes, Vec::new(), now),
                     Err(why) => self.aside_failed(&aside, &why, now),
@@ -67,7 +67,7 @@ impl SnapshotFile {
         }
     }
 
-    /// Writes the state beside the file; the new file, and its size.
+    /// Writes the whole state to a temporary file; returns the file and its size.
     pub(super) fn write_aside(&self, aside: &Path) -> io::Result<(File, u64)> {
         let whole = self.whole();
         let like = self.file.metadata()?;
@@ -88,7 +88,7 @@ impl SnapshotFile {
         }
     }
 
-    /// The new file is on the disk.
+    /// Handles the end of the sync: puts the new file in place.
     pub(super) fn finish_rewrite(&mut self, now: Instant) {
         let Some(mut rewrite) = self.rewrite.take() else {
             return;
@@ -103,7 +103,7 @@ impl SnapshotFile {
         );
     }
 
-    /// Puts a new file into its place, with what has come meanwhile.
+    /// Appends the lines added in the meantime to a new file and puts it in place.
     fn place(&mut self, mut file: File, aside: &Path, size: u64, behind: Vec<u8>, now: Instant) {
         let placed = file
             .write_all(&behind)
@@ -114,7 +114,7 @@ impl SnapshotFile {
         self.file = file;
         self.compacted_bytes = size;
         self.size_bytes = size + behind.len() as u64;
-        // All that waited is in the new file.
+        // The new file contains everything that was pending.
         self.pending = Pending::default();
         let directory = self.path.parent().and_then(|path| File::open(path).ok());
         let sync = directory.and_then(|directory| sync::spawn(&directory).ok());
@@ -139,7 +139,7 @@ impl SnapshotFile {
         self.no_compaction_until = Some(now + COMPACTION_RETRY);
     }
 
-    /// Where no other file can be put into its place.
+    /// Writes the whole state into the existing file, if it cannot be replaced.
     fn write_in_place(&mut self, now: Instant) {
         let whole = self.whole();
         let emptied = match self.is_regular {

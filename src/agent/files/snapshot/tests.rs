@@ -58,14 +58,14 @@ fn events_of_a_turn_move_the_event_clock_once_and_are_kept_by_a_compaction() {
     let text = fs::read_to_string(&path).unwrap();
     let clocks = "clock: 1\nevent-clock: 5\nquery-clock: 0\n";
     assert_eq!(text, format!("{clocks}{notes}"));
-    // They get to the disk within a second or so.
+    // Notes are synced after [`SYNC_INTERVAL`].
     let (ltime, hash) = (LamportTime(6), 6);
     file.record(&SnapshotLine::Seen { ltime, hash });
     file.flush(NOW);
     assert_eq!(file.poll_timeout(), Some(NOW + SYNC_INTERVAL));
     file.handle_timeout(NOW + SYNC_INTERVAL);
     assert_eq!(file.poll_timeout(), None);
-    // A leave drops them.
+    // A leave removes the notes.
     file.record(&SnapshotLine::Leave);
     let (_, found) = open(&path);
     assert_eq!(found, Snapshot::default());
@@ -145,7 +145,7 @@ fn a_compaction_that_fails_is_not_tried_all_the_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("snap");
     fs::write(&path, "clock: 1\n".repeat(20_000)).unwrap();
-    // Nothing can be created under that name.
+    // No file can be created with that name.
     let blocker = dir.path().join("snap.compact");
     fs::create_dir(&blocker).unwrap();
     let (mut file, _) = open(&path);

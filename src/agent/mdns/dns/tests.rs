@@ -150,7 +150,7 @@ fn what_is_written_is_read_and_damage_does_no_harm() {
         }
         let cut = rng.below(bytes.len() + 1);
         if let Some(read) = Message::decode(&bytes[..cut]) {
-            // Nothing grows: every entry stands for bytes that are there.
+            // No amplification: every entry corresponds to bytes in the message.
             assert!(read.questions.len() * 5 + read.records.len() * 11 <= bytes.len());
             read.encode();
         }

@@ -1,21 +1,22 @@
-//! Stands in for syslog in a build without it. There is no value of [`Syslog`], so no line is ever sent.
+//! Replaces syslog in builds without it. [`Syslog`] is uninhabited, so the compiler removes all code that
+//! uses it.
 
 use std::path::Path;
 
 use super::ring::Line;
 
-/// Where the system's log would listen.
+/// Paths of the system's log socket: none.
 pub const PATHS: [&str; 0] = [];
 
-/// The number of a facility.
+/// Fails.
 ///
 /// # Errors
-/// Always: settings that ask for syslog have been refused before.
+/// Always. Settings that need syslog are refused earlier.
 pub fn facility(_: &str) -> Result<u8, String> {
     Err("not in this build".to_owned())
 }
 
-/// A log that does not exist.
+/// Uninhabited stand-in for the connection to syslog.
 #[derive(Debug)]
 pub enum Syslog {}
 
@@ -23,17 +24,17 @@ impl Syslog {
     /// Fails.
     ///
     /// # Errors
-    /// Always: settings that ask for syslog have been refused before.
+    /// Always. Settings that need syslog are refused earlier.
     pub fn new(_: &[impl AsRef<Path>], _: &str) -> Result<Self, String> {
         Err("not in this build".to_owned())
     }
 
-    /// Is never called.
+    /// Cannot be called.
     pub fn is_connected(&self) -> bool {
         match *self {}
     }
 
-    /// Is never called.
+    /// Cannot be called.
     pub fn send(&mut self, _: &Line) {
         match *self {}
     }

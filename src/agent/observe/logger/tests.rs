@@ -30,7 +30,7 @@ fn log(logger: &Logger, level: Level, text: &str) {
     logger.note(Line::now(level, "agent", format_args!("{text}")));
 }
 
-/// What the console shows, without the dates.
+/// Returns the console's output without timestamps.
 fn shown(logger: &Logger) -> String {
     let undated = |line: &str| match line.strip_prefix(INDENT) {
         Some(line) => line[20..].to_owned() + "\n",

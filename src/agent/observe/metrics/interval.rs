@@ -1,4 +1,4 @@
-//! The values of ten seconds, and the lines of a dump that show them.
+//! Values of an interval of ten seconds, and their format in a dump.
 
 use std::fmt::{self, Write as _};
 
@@ -6,7 +6,7 @@ use super::Moment;
 use crate::ordered::OrderedMap;
 use crate::time::{Duration, Instant};
 
-/// The values of one name in one interval.
+/// Aggregated values of one name in one interval.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Aggregate {
     pub(super) count: u64,
@@ -45,7 +45,7 @@ impl Aggregate {
         let count = self.count as f64;
         let variance =
             (count * self.sum_of_squares - self.sum * self.sum) / (count * (count - 1.0));
-        // Rounding may leave a little less than nothing.
+        // Rounding errors may make it slightly negative.
         variance.max(0.0).sqrt()
     }
 }
@@ -75,7 +75,7 @@ impl fmt::Display for Aggregate {
     }
 }
 
-/// A time as the reference's language prints it, in UTC.
+/// Displays a time in UTC as Go does.
 pub(super) struct Utc(Duration);
 
 impl fmt::Display for Utc {
@@ -96,7 +96,7 @@ impl fmt::Display for Utc {
     }
 }
 
-/// Year, month and day of a number of days since 1970, counted in years that begin in March.
+/// Converts days since 1970 to year, month and day, with years that begin in March.
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days.saturating_add(719_468);
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
@@ -114,7 +114,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[derive(Debug, Default)]
 pub(super) struct Interval {
-    /// Seconds since 1970.
+    /// Start in seconds since 1970.
     pub(super) start: u64,
     pub(super) gauges: OrderedMap<String, f64>,
     pub(super) counters: OrderedMap<String, Aggregate>,

@@ -1,4 +1,4 @@
-//! What values are sent to: statsd by datagrams, statsite by a stream.
+//! Destinations of metrics: statsd by UDP, statsite by TCP.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -9,26 +9,26 @@ use crate::os::error::os_error;
 use crate::os::sys;
 use crate::time::{Duration, Instant};
 
-/// Bytes of one datagram.
+/// Size limit of a datagram.
 pub(super) const DATAGRAM_BYTES_MAX: usize = 1400;
-/// Bytes that wait for statsite.
+/// Limit for bytes buffered for statsite.
 const PENDING_BYTES_MAX: usize = 256 << 10;
-/// Time between attempts to reach statsite.
+/// Interval between attempts to connect to statsite.
 pub(super) const CONNECT_RETRY: Duration = Duration::from_secs(1);
 
-/// What takes values.
+/// Type of a metrics server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sink {
-    /// By UDP.
+    /// statsd, by UDP.
     Statsd,
-    /// By TCP.
+    /// statsite, by TCP.
     Statsite,
 }
 
-/// Lines on their way to statsd.
+/// Connection to statsd.
 #[derive(Debug, Default)]
 pub(super) struct Statsd {
-    /// Not yet: its address is not known.
+    /// `None` until the address is known.
     socket: Option<UdpSocket>,
     to: Option<SocketAddr>,
     datagram: Vec<u8>,
@@ -58,7 +58,7 @@ impl Statsd {
         if self.datagram.len() + line.len() > DATAGRAM_BYTES_MAX {
             self.flush();
         }
-        // Until there is an address the first lines are kept.
+        // Without an address, the first lines are kept and later ones dropped.
         if self.datagram.len() + line.len() <= DATAGRAM_BYTES_MAX {
             self.datagram.extend(line);
         }
@@ -66,25 +66,25 @@ impl Statsd {
 
     pub(super) fn flush(&mut self) {
         if let (Some(socket), false) = (&self.socket, self.datagram.is_empty()) {
-            // Nobody there, or no room: that is what statsd's users have chosen.
+            // Send errors are ignored: statsd is unreliable by design.
             let _ = socket.send(&self.datagram);
             self.datagram.clear();
         }
     }
 }
 
-/// Lines on their way to statsite.
+/// Connection to statsite.
 #[derive(Debug)]
 pub(super) struct Statsite {
-    /// Once it is known.
+    /// `None` until the address is known.
     to: Option<SocketAddr>,
     stream: Option<TcpStream>,
     pending: VecDeque<u8>,
-    /// No attempt to connect before then.
+    /// Earliest time of the next attempt to connect.
     retry_at: Instant,
     dropped_lines: u64,
     reported: bool,
-    /// A line has been sent in part.
+    /// Whether the last line was sent only in part.
     cut: bool,
 }
 
@@ -105,7 +105,7 @@ impl Statsite {
         self.to = Some(to);
     }
 
-    /// Whether it cannot be reached at the address that is known, or none is.
+    /// Returns whether there is no address, or the server cannot be reached at it.
     pub(super) fn needs_address(&self) -> bool {
         self.to.is_none() || (self.reported && self.stream.is_none())
     }
@@ -125,7 +125,7 @@ impl Statsite {
         }
     }
 
-    /// Whether everything is written.
+    /// Writes buffered lines; returns whether all were written.
     pub(super) fn flush(&mut self, now: Instant) -> bool {
         if self.stream.is_none() {
             if self.retry_at > now {
@@ -152,7 +152,7 @@ impl Statsite {
                     self.written();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // Still connecting.
+                // The connection is not established yet.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => return false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(_) => self.lost(&io::ErrorKind::WriteZero.into()),
@@ -170,10 +170,10 @@ impl Statsite {
         }
     }
 
-    /// The connection is gone; the operator is told once.
+    /// Handles the loss of the connection; logs it once.
     fn lost(&mut self, error: &io::Error) {
         self.stream = None;
-        // The rest of a line means nothing to whoever is connected to next.
+        // Drops the rest of a partly sent line, which is useless on a new connection.
         let cut = std::mem::take(&mut self.cut);
         while cut && self.pending.pop_front().is_some_and(|byte| byte != b'\n') {}
         if !self.reported {

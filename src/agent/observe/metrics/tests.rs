@@ -3,7 +3,7 @@ use super::*;
 use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
 
-/// 2026-11-22 19:02:30 UTC, and so many milliseconds later.
+/// Returns 2026-11-22 19:02:30 UTC plus `millis`.
 fn at(millis: u64) -> Moment {
     Moment {
         unix: Duration::from_secs(1_795_374_150) + Duration::from_millis(millis),
@@ -78,7 +78,7 @@ fn statsd_gets_lines_in_datagrams() {
     assert!(metrics.needs_address(Sink::Statsd));
     metrics.count("serf.events", 1.0, at(500));
     metrics.handle_timeout(at(600).monotonic);
-    // It waits for the address.
+    // The line waits for the address.
     let to = server.local_addr().unwrap();
     metrics.set_address(Sink::Statsd, to, at(600).monotonic);
     assert!(!metrics.needs_address(Sink::Statsd));
@@ -128,13 +128,13 @@ fn statsite_is_found_again() {
     metrics.add_sink(Sink::Statsite, "h".into());
     metrics.count("serf.events", 1.0, at(0));
     metrics.handle_timeout(at(200).monotonic);
-    // No address is no reason to look ten times a second.
+    // Without an address, the timeout must not be the flush interval.
     assert!(metrics.poll_timeout() >= Some(at(1000).monotonic));
     assert!(metrics.needs_address(Sink::Statsite));
     metrics.set_address(Sink::Statsite, addr, at(200).monotonic);
     assert!(!metrics.needs_address(Sink::Statsite));
     let mut now = Instant::ORIGIN;
-    // Refused, at the latest when something is written.
+    // Refused, at the latest on writing.
     for _ in 0..3 {
         now += CONNECT_RETRY;
         metrics.handle_timeout(now);

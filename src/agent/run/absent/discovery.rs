@@ -1,5 +1,5 @@
-//! Stands in for discovery in a build without it. There is no value of [`Mdns`], so nothing of what is
-//! said about one is ever done, and none of it is in the binary.
+//! Replaces discovery in builds without it. [`Mdns`] is uninhabited, so the compiler removes all code that
+//! uses it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,7 +10,7 @@ use crate::agent::config::FixedConfig;
 use crate::serf::JoinTarget;
 use crate::time::Instant;
 
-/// Discovery that does not exist.
+/// Uninhabited stand-in for discovery.
 #[derive(Debug)]
 pub(super) enum Mdns {}
 
@@ -34,7 +34,7 @@ impl Mdns {
     }
 }
 
-/// Settings that ask for discovery have been refused before.
+/// Returns nothing: settings that need discovery are refused earlier.
 #[allow(clippy::unnecessary_wraps)]
 pub(super) fn start(
     _: &FixedConfig,

@@ -1,4 +1,4 @@
-//! Stands in for telemetry in a build without it: nothing is taken down, nothing is sent.
+//! Replaces telemetry in builds without it: nothing is recorded or sent.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::agent::net::lookup::Answer;
 use crate::os::clock::Clock;
 use crate::time::{Duration, Instant};
 
-/// Telemetry that keeps nothing.
+/// Telemetry that records nothing.
 #[derive(Debug)]
 pub(super) struct Telemetry;
 
@@ -27,12 +27,12 @@ impl Telemetry {
 }
 
 impl Agent {
-    /// The core notes samples for whoever takes them; nobody does.
+    /// Discards the samples that the core has collected.
     pub(super) fn measure(&mut self) {
         drop(self.serf.take_samples());
     }
 
-    /// The signal is no reason to end.
+    /// Logs that there is no telemetry; the signal must not end the agent.
     pub(super) fn dump_metrics(&mut self) {
         log::warn!(target: "agent", "This build has no telemetry: no metrics to print");
     }
