@@ -67,8 +67,8 @@ impl Registered {
     }
 
     /// Returns whether this handler replaces a missing one with that key and [`Self::text`], because an edit
-    /// changed its filter or its script. If the old one had a configured name and this one has not, it counts
-    /// as another handler unless nothing else has changed.
+    /// changed its filter or its script. A handler that had a configured name is replaced only by one with
+    /// the same filter and the same script.
     pub(super) fn succeeds(&self, key: HandlerKey, text: &[u8]) -> bool {
         let end = text.iter().position(|&byte| byte == b'=');
         let (filter, script) = text.split_at(end.unwrap_or(text.len()));

@@ -4,11 +4,11 @@
 //! is for; each run is recorded when it begins and when it ends. After a crash, pending events are read back
 //! in pieces when they reach the head of the queue. A run that had begun is repeated once.
 //!
-//! Each handler that an event was recorded for gets it once. A handler is identified by its filter and
-//! script. If it is missing when the event is processed, a new handler with the same filter or the same
-//! script replaces it: it was edited. What the replacement has run for is not run again by the old handler,
-//! should it come back. Without a replacement, the event waits for the missing handler. Other new handlers
-//! get an event only if no handler has had it before.
+//! Each handler that an event was recorded for gets it once. A handler is identified by its configured name
+//! or, without one, by its filter and script. If it is missing when the event is processed, a new handler
+//! with the same filter or the same script replaces it: it was edited. What the replacement has run for is
+//! not run again by the old handler, should it come back. Without a replacement, the event waits for the
+//! missing handler. Other new handlers get an event only if no handler has had it before.
 
 use super::{Course, Courses, HandlerQueue, Row, Run, Waiting};
 use crate::count::Count;

@@ -1,6 +1,6 @@
 //! Makes room when the queue is full.
 //!
-//! Every event that leaves the queue without a run is logged and counted. When the queue is full,
+//! No event that a handler wants is lost without a log line or a counter. When the queue is full,
 //!
 //! - events that no handler wants, or of which lanes have copies, are removed first (no run would follow from
 //!   them);
