@@ -247,7 +247,7 @@ fn a_lost_segment_loses_its_own_events_alone() {
     assert_eq!(again.len(), count);
 }
 
-/// Of an event that never was. The time that anything takes has nothing to do with how far it is away.
+/// A record has the number of an event that never existed: no operation takes time proportional to the gap.
 #[test]
 fn a_number_far_beyond_the_others_costs_nothing() {
     let (mut journal, mut disk) = (Journal::new(Settings::default(), SEED), Disk::default());
@@ -260,7 +260,7 @@ fn a_number_far_beyond_the_others_costs_nothing() {
     assert_eq!(again.waiting_below(1 << 62), 1);
     let mut stored = again.stored().unwrap();
     let read = again.next_read(&stored).unwrap();
-    // It cannot be read, so all that is in it is lost.
+    // The segment cannot be read, so all events in it are lost.
     again.handle_read(&mut stored, read, None);
     assert!(again.is_empty());
 }
