@@ -383,7 +383,10 @@ fn a_payload_comes_from_the_line_a_file_or_standard_input() {
             &["-payload=file", "cat", "user", "x", "y"],
             "With -payload, only a name must be specified.",
         ),
-        (&["-payload=file", "cat", "member-join", "x"], "no payload"),
+        (
+            &["-payload=file", "cat", "member-join", "x"],
+            "cannot have a payload",
+        ),
     ] {
         let (status, said) = bytes(arguments, &[b'x'; (1 << 20) + 1]);
         assert!(status == Some(1) && said.contains(why), "{said}");
