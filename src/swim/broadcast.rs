@@ -1,4 +1,4 @@
-//! The queue of messages to be gossiped a bounded number of times (gossip spec 4.11).
+//! Queue of broadcasts, each transmitted a bounded number of times (gossip spec 4.11).
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -7,28 +7,28 @@ use super::BroadcastId;
 use crate::ordered::OrderedMap;
 use crate::wire::NodeName;
 
-/// The smallest k with 10^k >= n + 1: the number of decimal digits of n, none for 0.
+/// Returns the number of decimal digits of n, 0 for 0: the smallest k with 10^k >= n + 1.
 pub fn decimal_digits(n: usize) -> u32 {
     n.checked_ilog10().map_or(0, |k| k + 1)
 }
 
-/// How often a message is sent among so many nodes: `multiplier * ceil(log10(nodes + 1))`.
+/// Returns the number of transmissions of a message: `multiplier * ceil(log10(nodes + 1))`.
 pub fn retransmit_limit(multiplier: u32, nodes: usize) -> u32 {
     multiplier.saturating_mul(decimal_digits(nodes))
 }
 
-/// Who waits for the end of a broadcast.
+/// Identifies what waits for the end of a broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ticket {
-    /// The layer above.
+    /// A broadcast of the Serf layer.
     User(BroadcastId),
-    /// The farewell of a leave.
+    /// The dead message of this node's graceful leave.
     Leave,
-    /// An update of the own meta, by number.
+    /// An update of this node's meta, by number.
     Meta(u64),
 }
 
-/// The order of the queue: fewest transmissions, then longest, then newest.
+/// Sort key of the queue: fewest transmissions first, then longest, then newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     transmissions: u32,
@@ -41,17 +41,17 @@ struct Entry {
     message: Arc<[u8]>,
     key: Option<NodeName>,
     ticket: Option<Ticket>,
-    /// Its place among all broadcasts for the members of their time; `None`: it is for everybody.
+    /// Number among the present-members broadcasts; `None`: for all nodes.
     order: Option<u64>,
-    /// One bit for each node (of a small cluster) that is to get this message.
+    /// Bits of the nodes that should get the message, in a small cluster.
     members: u64,
-    /// The bits of those that have it for sure: it came from them.
+    /// Bits of the nodes that have it for sure, because they sent it to this node.
     known_by: u64,
-    /// One bit for each node (of a small cluster) that was sent this message.
+    /// Bits of the nodes that it was sent to, in a small cluster.
     sent_to: u64,
-    /// At some time it had been sent to every node that lived.
+    /// Whether it had been sent to all live nodes at some time.
     told_all: bool,
-    /// Of the last packet; see [`Selection::batch`].
+    /// Batch of the last packet; see [`Selection::batch`].
     batch: u64,
 }
 
@@ -70,49 +70,49 @@ impl Entry {
         }
     }
 
-    /// The bits of those among the given nodes that are to get the message and may lack it.
+    /// Returns the bits among `nodes` that should get the message and may lack it.
     const fn wanting(&self, nodes: u64) -> u64 {
         nodes & self.members & !self.known_by
     }
 }
 
-/// An entry that is through.
+/// An entry that has left the queue because its transmissions are complete.
 #[derive(Debug)]
 pub struct Ended(Entry);
 
-/// A broadcast for those that are members when it is queued ([`super::Audience::Present`]).
+/// Data of a broadcast to present members ([`super::Audience::Present`]).
 #[derive(Clone, Debug)]
 pub struct ForPresent {
-    /// Its number; grows with each such broadcast and with each node that joins.
+    /// Its number, which increases with each such broadcast and with each new member.
     pub order: u64,
-    /// The bits of the members; 0 if the cluster has too many.
+    /// Bits of the members; 0 if the cluster has too many nodes.
     pub members: u64,
-    /// The bits of those that sent it to this node.
+    /// Bits of the nodes that sent it to this node.
     pub known_by: u64,
 }
 
-/// Which entries a packet may take.
+/// Criteria for the entries that a packet may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Selection {
-    /// The destination's bit; 0 if it has none. An entry goes to every other peer first before it
-    /// goes to one for the second time.
+    /// Bit of the destination; 0 if it has none. An entry is sent to every other peer before it is sent to
+    /// the same one again.
     pub target_bit: u64,
-    /// The bits of all peers that live: the dead do not pass on what the living lack.
+    /// Bits of all live peers. Dead ones are excluded, because they do not pass entries on to live ones.
     pub live_bits: u64,
-    /// Of the broadcasts for the members of their time, only those with this number or a later one:
-    /// the destination was no member before.
+    /// Lowest number of present-members broadcasts to take: the destination was not a member before.
     pub order_min: u64,
-    /// Only entries with fewer transmissions than this.
+    /// Take only entries with fewer transmissions than this.
     pub transmissions_below: u32,
-    /// The same for membership messages and the first priority, where a packet is filled from several queues.
+    /// As `transmissions_below`, for membership messages and the first priority when a packet is filled from
+    /// several queues.
     pub members_below: u32,
-    /// Packets with one number go to one node at one time: no entry is taken for two of them. 0: a
-    /// packet of its own.
+    /// Identifies packets that are sent to one node at the same time: an entry is taken for only one of them.
+    /// 0: no batch.
     pub batch: u64,
 }
 
 impl Selection {
-    /// Whatever is there, to nobody in particular.
+    /// Takes any entry, without a particular destination.
     pub const ANY: Selection = Selection {
         target_bit: 0,
         live_bits: 0,
@@ -136,21 +136,21 @@ impl Selection {
     }
 }
 
-/// A packet in the making.
+/// A packet that is being assembled.
 #[derive(Debug)]
 pub struct Packing {
-    /// Bytes left.
+    /// Bytes that are left.
     pub space: usize,
-    /// Messages that may still be added.
+    /// Number of messages that may still be added.
     pub parts_left: usize,
-    /// The messages taken.
+    /// Messages taken so far.
     pub messages: Vec<Arc<[u8]>>,
-    /// Tickets of entries that are through.
+    /// Tickets of entries whose transmissions are complete.
     pub finished: Vec<Ticket>,
 }
 
 impl Packing {
-    /// An empty packet.
+    /// Creates an empty packet.
     pub fn new(space: usize, parts_left: usize) -> Self {
         Packing {
             space,
@@ -161,27 +161,28 @@ impl Packing {
     }
 }
 
-/// See the module.
+/// Queue of broadcasts; see the module's documentation.
 #[derive(Clone, Debug, Default)]
 pub struct BroadcastQueue {
     entries: OrderedMap<Rank, Entry>,
     by_key: OrderedMap<NodeName, Rank>,
-    /// The entries for the members of their time, by content: their copies arrive, too.
+    /// Present-members entries by content, to recognize copies that arrive.
     by_content: OrderedMap<Arc<[u8]>, Rank>,
     next_number: u64,
     bytes: usize,
-    /// An entry is through when every live node was sent it, if its number of transmissions does not
-    /// end it before.
+    /// Whether an entry ends as soon as it was sent to every live node, unless the transmission limit ends it
+    /// earlier.
     once_to_each: bool,
 }
 
 impl BroadcastQueue {
-    /// An empty queue.
+    /// Creates an empty queue.
     pub fn new() -> Self {
         BroadcastQueue::default()
     }
 
-    /// An empty queue that sends nobody an entry twice, as far as the cluster is small enough to know.
+    /// Creates an empty queue that sends no entry twice to the same node, if the cluster is small enough to
+    /// track.
     pub fn once_to_each() -> Self {
         BroadcastQueue {
             once_to_each: true,
@@ -189,29 +190,29 @@ impl BroadcastQueue {
         }
     }
 
-    /// Messages waiting.
+    /// Returns the number of queued messages.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing waits.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Bytes waiting, without any overhead.
+    /// Returns the total size of the queued messages, without overhead.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Transmissions of the entry that is next.
+    /// Returns the number of transmissions of the first entry.
     pub fn fewest_transmissions(&self) -> Option<u32> {
         self.entries
             .first_key_value()
             .map(|(rank, _)| rank.transmissions)
     }
 
-    /// Adds a message. One with the same key is replaced; its ticket comes back, for it is through.
+    /// Adds a message. Replaces one with the same key and returns its ticket, since that broadcast has ended.
     pub fn push(
         &mut self,
         key: Option<NodeName>,
@@ -223,7 +224,7 @@ impl BroadcastQueue {
         replaced.and_then(|entry| entry.ticket)
     }
 
-    /// Adds a message for the members of this time.
+    /// Adds a broadcast to present members.
     pub fn push_for_present(
         &mut self,
         message: Arc<[u8]>,
@@ -241,8 +242,8 @@ impl BroadcastQueue {
         });
     }
 
-    /// A copy of a message came from the node with the given bit, so it needs none. Ends the entry
-    /// if none of the given nodes needs one any more, and returns its ticket.
+    /// Notes that a node sent a copy of a message, so that it needs none. If none of `nodes` needs it any
+    /// more, removes the entry and returns its ticket.
     pub fn note_copy(&mut self, message: &[u8], from_bit: u64, nodes: u64) -> Option<Ticket> {
         let rank = self.by_content.get(message).copied()?;
         let entry = self.entries.get_mut(&rank)?;
@@ -253,8 +254,8 @@ impl BroadcastQueue {
         self.remove(rank)?.ticket
     }
 
-    /// A node's bit stands for another node from now on, or for one that was away: it gets nothing of
-    /// what is for the members of an earlier time.
+    /// Clears a bit that is reassigned to another node, or whose node returned after it was gone. The node
+    /// gets no present-members broadcast from before.
     pub fn forget_bit(&mut self, bit: u64) {
         if bit == 0 {
             return;
@@ -268,9 +269,8 @@ impl BroadcastQueue {
         });
     }
 
-    /// Drops what is for the members of an earlier time of whom none is left: entries with a number
-    /// below `order_min`, and those that none of the given nodes needs. Adds their tickets to
-    /// `finished`.
+    /// Removes present-members broadcasts whose members are all gone: those with a number below `order_min`,
+    /// and those that none of `nodes` needs. Appends their tickets to `finished`.
     pub fn drop_needless(&mut self, order_min: u64, nodes: u64, finished: &mut Vec<Ticket>) {
         let needless = |(_, entry): &(&Rank, &Entry)| {
             entry
@@ -284,8 +284,8 @@ impl BroadcastQueue {
         }
     }
 
-    /// Goes on with what another queue is through with, unless all have it already. What this queue has
-    /// under the same key is older.
+    /// Adds an entry that has ended in another queue, unless all nodes have it. Replaces an entry with the
+    /// same key, which is older.
     pub fn push_ended(&mut self, Ended(entry): Ended) {
         self.forget(entry.key.as_ref());
         if !entry.told_all {
@@ -293,7 +293,7 @@ impl BroadcastQueue {
         }
     }
 
-    /// Drops what is queued under a key.
+    /// Removes the entry with this key.
     pub fn forget(&mut self, key: Option<&NodeName>) {
         key.and_then(|key| self.take(key));
     }
@@ -330,7 +330,7 @@ impl BroadcastQueue {
         Some(entry)
     }
 
-    /// An entry that was at `rank` is in the queue no more.
+    /// Removes an entry that was at `rank` from the indexes.
     fn forget_place(&mut self, rank: Rank, entry: &Entry) {
         if let Some(key) = &entry.key {
             self.by_key.remove(key);
@@ -341,7 +341,7 @@ impl BroadcastQueue {
         self.bytes -= entry.message.len();
     }
 
-    /// Puts an entry that was at `from` to another place.
+    /// Reinserts an entry that was at `from` under another rank.
     fn put_back(&mut self, from: Rank, to: Rank, entry: Entry) {
         if let Some(rank) = entry.key.as_ref().and_then(|key| self.by_key.get_mut(key)) {
             *rank = to;
@@ -356,9 +356,9 @@ impl BroadcastQueue {
         self.entries.insert(to, entry);
     }
 
-    /// Fills a packet: counts of transmissions in ascending order, and within one repeatedly the
-    /// first entry that still fits. Each message costs `overhead` bytes more than its length. Returns
-    /// the entries that are through.
+    /// Fills a packet. Takes entries with the fewest transmissions first, and among these always the first
+    /// one that fits. Each message takes `overhead` bytes in addition to its length. Returns the entries
+    /// whose transmissions are complete.
     pub fn fill(
         &mut self,
         packing: &mut Packing,
@@ -379,8 +379,8 @@ impl BroadcastQueue {
         ended
     }
 
-    /// Takes messages into the packet and says from where; nothing moves yet, so that no entry gets
-    /// into one packet twice.
+    /// Selects the entries for a packet and returns their ranks. Changes no ranks yet, so that no entry is
+    /// taken twice.
     fn select(&self, packing: &mut Packing, overhead: usize, wanted: Selection) -> Vec<Rank> {
         let mut taken = Vec::new();
         let mut from = Rank {
@@ -398,7 +398,7 @@ impl BroadcastQueue {
                 }
                 let longest = packing.space - overhead;
                 if entry.message.len() > longest {
-                    // Jump to the first entry of this count that is short enough.
+                    // Jump to the first entry with this number of transmissions that is short enough.
                     from = Rank {
                         transmissions: rank.transmissions,
                         bytes: Reverse(longest),
@@ -417,7 +417,7 @@ impl BroadcastQueue {
         }
     }
 
-    /// The entry comes back if it is through.
+    /// Counts a transmission; removes and returns the entry if its transmissions are complete.
     fn count_transmission(&mut self, rank: Rank, limit: u32, wanted: Selection) -> Option<Entry> {
         let Some(mut entry) = self.entries.remove(&rank) else {
             debug_assert!(false, "a selected entry is in the queue");
@@ -443,8 +443,8 @@ impl BroadcastQueue {
         None
     }
 
-    /// Drops entries from the end of the order until `messages_max` are left; returns how many, and
-    /// how many of these were never sent. Adds their tickets to `finished`.
+    /// Removes entries from the end of the queue until `messages_max` are left. Returns how many were
+    /// removed, and how many of them were never sent. Appends their tickets to `finished`.
     pub fn prune(&mut self, messages_max: usize, finished: &mut Vec<Ticket>) -> (usize, usize) {
         let (mut dropped, mut unsent) = (0, 0);
         while self.entries.len() > messages_max {
@@ -458,7 +458,7 @@ impl BroadcastQueue {
         (dropped, unsent)
     }
 
-    /// Panics if the tables contradict each other.
+    /// Panics if the indexes are inconsistent.
     pub fn check_invariants(&self) {
         let bytes: usize = self.entries.values().map(|entry| entry.message.len()).sum();
         assert_eq!(bytes, self.bytes);

@@ -1,30 +1,30 @@
-//! Gossip: the queues, the tick, and news that do not wait for it (gossip spec 4.11).
+//! Gossip: the queues, the tick, and immediate rounds for new messages (gossip spec 4.11).
 //!
-//! A message makes as many transmissions as the protocol gives it, but not all of them at ticks. Its
-//! first ones, one to each of `gossip_nodes` targets, start in the turn in which it arrived: a *news
-//! round*. Of an event or a query, more news rounds follow, until it has made [`EARLY_QUARTERS`] quarters of
-//! its transmissions: the first round of ten nodes misses one of them in one case of twenty, which would
-//! wait for somebody's tick. The later ones follow at ticks; while more is queued than one packet takes,
-//! *catch-up rounds* follow between the ticks. That matters twice: a queue that grows faster than ticks
-//! empty it loses messages, and receivers refuse an event that comes when 512 later ones have passed.
+//! A message is transmitted as often as the protocol requires, but not only at ticks. Its first
+//! transmissions, one to each of `gossip_nodes` targets, start in the loop's turn in which it arrived: a
+//! *news round*. An event or a query has more news rounds, up to [`EARLY_QUARTERS`] quarters of its
+//! transmissions: among ten nodes, the first rounds miss a node in one case of twenty, and it would have to
+//! wait for a tick. The later transmissions follow at ticks; while more is queued than one packet holds,
+//! *catch-up rounds* follow between ticks. This matters twice: a queue that grows faster than ticks empty it
+//! loses messages, and receivers refuse an event after 512 later ones.
 //!
-//! A node that is behind its own timers ([`super::lag`]) has ticks only: whatever has come until then goes
-//! in as few packets as take it, and the machine has less to do.
+//! A node that is behind its own timers ([`super::lag`]) sends only at ticks: whatever arrived before is sent
+//! in as few packets as possible, which takes load off the machine.
 //!
-//! Rounds of either kind keep a distance of a [`ROUNDS_PER_INTERVAL`]th of the gossip interval, and no
-//! target gets more than [`PACKETS_PER_TARGET_MAX`] packets in one. With the LAN profile that is at
-//! most 3.4 MB/s from a node, to three targets at a time. If nine nodes fall upon one target at once,
-//! it has to take 36 packets, about 83 KiB of a default socket buffer's 208 KiB as the kernel counts,
-//! and some 650 messages of the size of a small event: the reference's queue has 1,024 places.
+//! Rounds of either kind are at least a [`ROUNDS_PER_INTERVAL`]th of the gossip interval apart, and each
+//! target gets at most [`PACKETS_PER_TARGET_MAX`] packets per round. With the LAN profile a node sends at
+//! most 3.4 MB/s, to three targets at a time. If nine nodes choose the same target at once, it receives 36
+//! packets, about 83 KiB of a default socket buffer's 208 KiB as the kernel counts, and about 650 messages of
+//! the size of a small event; the reference's queue holds 1,024.
 //!
-//! A user broadcast is for everybody or for those that are members when it is queued
-//! ([`super::Audience`]). Of the latter kind, each is numbered, and each node knows the number of the
-//! first one of its membership; in a small cluster each entry also has a bit for each node that it is
-//! for, that it was sent to, and that has sent it here, so that transmissions go where it may be lacking.
+//! A user broadcast is for all nodes or for the members at the time of queueing ([`super::Audience`]). The
+//! latter are numbered, and the record of each node has the number of the first one after the node became a
+//! member. In a small cluster each entry also has bits for the nodes that it is for, that it was sent to, and
+//! that sent it to this node, so that transmissions go only to nodes that may lack it.
 //!
-//! News of members that have made all their transmissions make some more
-//! ([`Config::membership_retransmit_nodes_min`]). Those have no haste and no rights: they go at ticks or
-//! with what goes anyway, behind everything else, and cause no second packet to a target.
+//! Membership broadcasts whose transmissions are complete get additional ones
+//! ([`Config::membership_retransmit_nodes_min`]). These have the lowest priority: they are sent at ticks or
+//! with other messages, after all of those, and never cause a second packet to a target.
 
 mod rounds;
 
@@ -42,50 +42,50 @@ use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::{Message, NodeName, membership::message_type};
 
-/// Extra rounds that fit between two ticks.
+/// Number of extra rounds that fit between two ticks.
 const ROUNDS_PER_INTERVAL: u32 = 20;
-/// Quarters of the transmissions of an event or a query that do not wait for ticks. The rest does, for nodes
-/// that hear nothing for a moment.
+/// Quarters of an event's or query's transmissions that do not wait for ticks. The rest does, for nodes that
+/// receive nothing for a moment.
 const EARLY_QUARTERS: u32 = 3;
-/// News rounds that may follow each other without a distance.
+/// Number of news rounds that may follow each other without a delay.
 const NEWS_ROUNDS_AT_ONCE: u32 = 4;
-/// Packets to one target in one round.
+/// Most packets to one target per round.
 const PACKETS_PER_TARGET_MAX: usize = 4;
-/// Targets that a round may pass over because they had all that waits: the number of nodes for which
-/// that is known.
+/// Most targets that a round may skip because they have everything that is queued: the size of the clusters
+/// in which this is tracked.
 const TARGETS_WITHOUT_NEED_MAX: usize = 64;
-/// Gossip intervals before a member that comes back gets broadcasts from before its return: time
-/// enough for the exchange of its join, which the news of its return follow.
+/// Gossip intervals until a returned member gets broadcasts from before its return: enough for its join's
+/// push/pull to complete, since its return may be known earlier.
 const RETURN_INTERVALS: u32 = 5;
-/// What a message costs in a compound beside its own bytes (2.10).
+/// Bytes of a message in a compound in addition to its content (2.10).
 pub(super) const MESSAGE_OVERHEAD_BYTES: usize = 2;
-/// User broadcasts are asked for only if more than this is left (4.11).
+/// User broadcasts are added only if more bytes than this are left (4.11).
 const USER_SPACE_BYTES_MIN: usize = 3;
 
-/// The queues and their timers.
+/// The broadcast queues and their timers.
 #[derive(Debug)]
 pub(super) struct Gossip {
     pub(super) membership: BroadcastQueue,
-    /// News of members that the queue above is through with, for the nodes that chance has passed
-    /// over. See [`Config::membership_retransmit_nodes_min`].
+    /// Membership broadcasts that completed their transmissions in the queue above, for nodes that were
+    /// missed by chance. See [`Config::membership_retransmit_nodes_min`].
     again: BroadcastQueue,
     user: [BroadcastQueue; 3],
     pub(super) user_members: usize,
     interval: Duration,
-    /// One tick, drawn at random, which decides when all the others are.
+    /// Random time of one tick; all ticks are whole intervals away from it.
     phase: Instant,
     tick: Option<Instant>,
     news: Option<Instant>,
     news_rounds: TokenBucket,
-    /// Number of the last visit of a target.
+    /// Number of the last visit to a target, used as the batch.
     visit: u64,
-    /// The last tick sent nothing: what waits is too long, or nobody was there to take it.
+    /// The last tick sent nothing: the messages are too long, or there was no target.
     stuck: bool,
-    /// When this part was last asked to do what is due.
+    /// Last call of `tick_gossip`.
     turned: Option<Instant>,
-    /// Number of the next broadcast to the members of its time.
+    /// Number of the next present-members broadcast.
     next_order: u64,
-    /// The user messages of the datagram that is being handled, and the bit of the node that sent it.
+    /// User messages in the current datagram, each with the bit of its sender.
     arrived: Vec<(Arc<[u8]>, u64)>,
 }
 
@@ -122,7 +122,7 @@ impl Gossip {
         self.again.is_empty() && self.queues().all(BroadcastQueue::is_empty)
     }
 
-    /// Whether something waits that is for a round of this kind: only ticks are for what is sent once more.
+    /// Whether a round has something to send. Additional transmissions count only at ticks.
     fn has_for(&self, round: Round) -> bool {
         let has_below = |queue: &BroadcastQueue, below: u32| {
             let fewest = queue.fewest_transmissions();
@@ -140,19 +140,19 @@ impl Gossip {
         self.queues().map(BroadcastQueue::bytes).sum()
     }
 
-    /// Something is new. After a timeout handled at `now`, `now` is over.
+    /// Schedules a news round: now, or right after `now` if the timeout at `now` was already handled.
     fn note_news(&mut self, now: Instant) {
         let due = if self.turned == Some(now) {
             now + Duration::from_nanos(1)
         } else {
             now
         };
-        // It does not wait for the second round of what came before.
+        // A new message does not wait for the second round of an earlier one.
         let due = due.max(self.news_rounds.next_refill());
         self.news = Some(self.news.map_or(due, |news| news.min(due)));
     }
 
-    /// The time between two extra rounds.
+    /// Returns the minimum time between two extra rounds.
     fn round_interval(&self) -> Duration {
         (self.interval / ROUNDS_PER_INTERVAL).max(Duration::from_nanos(1))
     }
@@ -163,17 +163,17 @@ impl Gossip {
     }
 }
 
-/// A round is for what was transmitted fewer times than this.
+/// Kind of a round: it sends messages with fewer transmissions than these limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Round {
-    /// Membership messages and broadcasts of the first priority.
+    /// Limit for membership messages and broadcasts of the first priority.
     members_below: u32,
-    /// Broadcasts of the other priorities.
+    /// Limit for broadcasts of the other priorities.
     others_below: u32,
 }
 
 impl Round {
-    /// For everything.
+    /// A tick, which sends all messages.
     const TICK: Round = Round {
         members_below: u32::MAX,
         others_below: u32::MAX,
@@ -188,17 +188,17 @@ fn index(queue: Priority) -> usize {
     }
 }
 
-/// The first of the times `phase + k * interval` that is after `now`.
+/// Returns the first of the times `phase + k * interval` after `now`.
 pub(super) fn next_on_grid(phase: Instant, interval: Duration, now: Instant) -> Instant {
     if now < phase || interval.is_zero() {
         return phase.max(now + Duration::from_nanos(1));
     }
     let passed = now.since(phase).as_nanos() % interval.as_nanos();
-    // The remainder is smaller than the interval, which fits its own type.
+    // The remainder is smaller than the interval, so it fits.
     now + (interval - Duration::from_nanos(u64::try_from(passed).unwrap_or(0)))
 }
 
-/// A user message with its type byte.
+/// Prefixes a user message with its type byte.
 pub(super) fn as_user_message(message: &[u8]) -> Arc<[u8]> {
     let mut bytes = Vec::with_capacity(message.len() + 1);
     bytes.push(message_type::USER);
@@ -223,7 +223,7 @@ impl Swim {
         self.note_news(now);
     }
 
-    /// Something is new. A node that is behind has it wait for the tick.
+    /// Schedules a news round for a new message. A node that is behind leaves the message to the tick.
     fn note_news(&mut self, now: Instant) {
         if !self.lag.is_behind(now) {
             self.gossip.note_news(now);
@@ -261,7 +261,7 @@ impl Swim {
         self.note_news(now);
     }
 
-    /// Who is to get a broadcast to the members of this moment; `None`: nobody who may lack it.
+    /// Returns the receivers of a broadcast to present members; `None` if no member may lack it.
     fn present_for(&mut self, message: &[u8], now: Instant) -> Option<ForPresent> {
         let dead_for = self.config.gossip_to_the_dead_time;
         self.table.present_order_min(dead_for, now)?;
@@ -281,7 +281,7 @@ impl Swim {
         })
     }
 
-    /// A user message came in a datagram: who sent it needs no copy.
+    /// Notes the sender of a user message, which needs no copy of it.
     pub(super) fn note_sender(&mut self, from: SocketAddr, message: &[u8], now: Instant) {
         let Some(id) = self.table.find_at(None, from) else {
             return;
@@ -296,16 +296,16 @@ impl Swim {
                 self.finish(ticket);
             }
         }
-        // It may become a broadcast of this node before the next datagram is handled.
+        // The message may be queued as a broadcast while this datagram is handled.
         self.gossip.arrived.push((message, bit));
     }
 
-    /// A datagram is about to be handled.
+    /// Forgets the senders before the next datagram is handled.
     pub(super) fn forget_senders(&mut self) {
         self.gossip.arrived.clear();
     }
 
-    /// A node has become a member: broadcasts to the members of an earlier time are not for it.
+    /// Assigns a new member the number from which present-members broadcasts are for it.
     pub(super) fn note_newcomer(&mut self, id: NodeId) {
         let first = self.gossip.next_order;
         self.gossip.next_order += 1;
@@ -318,14 +318,14 @@ impl Swim {
         gossip.again.forget_bit(bit);
     }
 
-    /// A member that was dead is alive.
+    /// Notes that a dead member is alive again.
     pub(super) fn note_return(&mut self, id: NodeId, now: Instant) {
         let membership = &mut self.table.record_mut(id).membership;
         membership.first_since_return = self.gossip.next_order;
         membership.returning_until = now + self.gossip.interval * RETURN_INTERVALS;
     }
 
-    /// Drops broadcasts to members that are all gone.
+    /// Drops present-members broadcasts whose members are all gone.
     fn drop_needless(&mut self, now: Instant) {
         let dead_for = self.config.gossip_to_the_dead_time;
         let order_min = self.table.present_order_min(dead_for, now);
@@ -348,14 +348,14 @@ impl Swim {
         dropped
     }
 
-    /// What may go to a node.
+    /// Returns the criteria for broadcasts to a node.
     pub(super) fn selection(&self, target: NodeId, now: Instant) -> Selection {
         let record = self.table.record(target);
         Selection {
             target_bit: self.table.bit(target),
             live_bits: self.table.live_bits(),
             order_min: match record.node.state {
-                // It may be about to return; until then it cannot use them.
+                // It may be about to return, and cannot use them before.
                 NodeState::Dead | NodeState::Left => u64::MAX,
                 NodeState::Alive | NodeState::Suspect => record.membership.order_min(now),
             },
@@ -363,8 +363,8 @@ impl Swim {
         }
     }
 
-    /// Fills a packet from the queues in their order; the first one to a target takes along what is sent
-    /// once more.
+    /// Fills a packet from the queues in order; the first packet to a target also takes additional
+    /// transmissions.
     pub(super) fn pack(&mut self, packing: &mut Packing, selection: Selection, first: bool) {
         let multiplier = self.config.retransmit_multiplier;
         let limit = retransmit_limit(multiplier, self.table.len());
@@ -392,7 +392,7 @@ impl Swim {
         self.pack_again(packing, selection, first, ended);
     }
 
-    /// Gives what is sent once more the room that is left, and takes over what is to be.
+    /// Fills the rest of a packet with additional transmissions, and queues the entries of `ended` for them.
     fn pack_again(
         &mut self,
         packing: &mut Packing,

@@ -1,22 +1,22 @@
-//! Whether this node keeps up with its own timers. One that does not runs on a machine that is too busy, and
-//! does what it has to do in larger pieces until it has caught up.
+//! Detects that this process handles its timers late, which means that the machine is overloaded. Until it
+//! has caught up, the node does its work in larger pieces.
 
 use super::Config;
 use crate::time::{Duration, Instant};
 
-/// A timer that is handled later than this share of the gossip interval means that time is short.
+/// Divisor of the gossip interval: the node is behind if a timer is handled later than this fraction of it.
 const LATE_PER_INTERVAL: u32 = 8;
-/// Gossip intervals until a node that was late is in time again.
+/// Gossip intervals after a late timer until the node counts as in time again.
 const CALM_INTERVALS: u32 = 2;
 
-/// How late timers are handled.
+/// Tracks how late timers are handled.
 #[derive(Debug)]
 pub(super) struct Lag {
     late: Duration,
     calm: Duration,
-    /// Until when news wait for the tick.
+    /// Until this time the node is behind, and new messages wait for the tick.
     until: Instant,
-    /// When a timer was last so late that an ack may have been, too.
+    /// Last time that a timer was so late that an ack may have been late, too.
     asleep: Option<Instant>,
     asleep_for: Duration,
 }
@@ -32,7 +32,7 @@ impl Lag {
         }
     }
 
-    /// What was due at `due` is done now.
+    /// Notes that a timer due at `due` is handled at `now`.
     pub(super) fn note(&mut self, due: Instant, now: Instant) {
         let late = now.since(due);
         if late > self.late {
@@ -48,7 +48,7 @@ impl Lag {
         now < self.until
     }
 
-    /// Whether it has slept for long since then.
+    /// Whether the process was suspended for a long time since `since`.
     pub(super) fn was_asleep(&self, since: Instant) -> bool {
         self.asleep.is_some_and(|at| at >= since)
     }

@@ -1,7 +1,7 @@
-//! SWIM with Lifeguard: who is in the cluster and who answers (gossip spec 4).
+//! Membership and failure detection: SWIM with Lifeguard (gossip spec 4).
 //!
-//! A pure state machine: bytes, time and choices come in, [`Output`]s come out in one ordered queue.
-//! It knows nothing of Serf: user messages, user state and node meta are bytes to it.
+//! A pure state machine: input is bytes, time and a seeded random generator, output is one ordered queue of
+//! [`Output`]s. It knows nothing of Serf: user messages, user state and node meta are opaque bytes.
 
 #![forbid(unsafe_code)]
 
@@ -59,34 +59,34 @@ use stream::Streams;
 use sync::SyncTimer;
 use table::{NodeId, Table};
 
-/// First protocol that knows the checksum wrapper (gossip spec 4.9).
+/// First protocol version with the checksum wrapper (gossip spec 4.9).
 const PROTOCOL_WITH_CHECKSUM: u8 = 5;
-/// Answers and pings to addresses that no member has advertised (gossip spec 8.6): as many at once,
-/// and one more after each [`STRANGER_INTERVAL`].
+/// Rate limit of replies and pings to addresses that no member advertises (gossip spec 8.6): burst size,
+/// refilled by one per [`STRANGER_INTERVAL`].
 const STRANGERS_AT_ONCE: u32 = 64;
 /// See [`STRANGERS_AT_ONCE`].
 const STRANGER_INTERVAL: Duration = Duration::from_millis(10);
 
-/// An empty queue of outputs gives back more room than this.
+/// Capacity above which the empty output queue releases its memory.
 const IDLE_OUTPUTS: usize = 256;
 
 /// The membership layer of one node.
 pub struct Swim {
     config: Config,
     envelope: Envelope,
-    /// Gossip is exchanged with addresses in these only; empty: with all.
+    /// Networks that gossip is restricted to; empty: no restriction.
     allowed_networks: Vec<Network>,
     rng: Rng,
     table: Table,
     awareness: Awareness,
-    /// When which suspect is to be declared dead.
+    /// Deadlines of the suspicions.
     suspicions: OrderedSet<(Instant, NodeId)>,
-    /// Number of the last ping.
+    /// Sequence number of the last ping.
     sequence: u32,
     ack_payload: Option<Vec<u8>>,
-    /// Of acks to pings with an extension.
+    /// Payload of acks to pings with an extension.
     extended_ack_payload: Option<Vec<u8>>,
-    /// What follows the bodies of this node's probes.
+    /// Extension of this node's probes.
     probe_extension: Vec<u8>,
     extra_pings: ExtraPings,
     gossip: Gossip,
@@ -97,32 +97,32 @@ pub struct Swim {
     sync: SyncTimer,
     announcements: Announcements,
     strangers: TokenBucket,
-    /// From when on a foreign label is worth a warning again.
+    /// Earliest time of the next warning about a foreign label.
     next_label_warning: Instant,
-    /// Where the message that is being handled came from.
+    /// Origin of the message that is being handled.
     encounter: Encounter,
-    /// What is being merged is known to everybody whom this node knows.
+    /// Whether all nodes that this node knows already have the state that is being merged.
     is_known_to_all: bool,
     outputs: VecDeque<Output>,
     counters: Counters,
     samples: Samples<Sample>,
 }
 
-/// What the local node announces of itself.
+/// What the local node announces about itself.
 #[derive(Clone, Debug)]
 pub struct LocalNode {
-    /// Its name.
+    /// Name of the node.
     pub name: NodeName,
-    /// Its advertised address, with the port.
+    /// Advertised address, including the port.
     pub addr: SocketAddr,
-    /// Its meta.
+    /// Meta of the node.
     pub meta: Arc<[u8]>,
-    /// Its versions.
+    /// Protocol versions of the node.
     pub versions: VersionVector,
 }
 
 impl Swim {
-    /// A node that announces itself with incarnation 1; outputs its own [`Output::Joined`].
+    /// Creates a node that announces itself with incarnation 1; outputs its own [`Output::Joined`].
     pub fn new(
         config: Config,
         local: LocalNode,
@@ -175,31 +175,31 @@ impl Swim {
 
     // --- input -------------------------------------------------------------------------------
 
-    /// A datagram arrived.
+    /// Handles a datagram.
     pub fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
         self.receive_datagram(from, bytes, now);
         self.arm(now);
     }
-    /// The shell accepted a stream.
+    /// Handles a stream that the shell accepted.
     pub fn handle_stream_accepted(&mut self, stream: StreamId, peer: SocketAddr, now: Instant) {
         self.accept_stream(stream, peer, now);
     }
-    /// A stream that was asked for is connected.
+    /// Handles the connection of a stream that the core opened.
     pub fn handle_stream_connected(&mut self, stream: StreamId, now: Instant) {
         self.stream_connected(stream, now);
     }
-    /// Bytes arrived on a stream.
+    /// Handles bytes received on a stream.
     pub fn handle_stream_data(&mut self, stream: StreamId, bytes: &[u8], now: Instant) {
         self.stream_data(stream, bytes, now);
         self.arm(now);
     }
-    /// A stream ended on the other side, could not be connected, or broke. Where it ended in an orderly
-    /// way this side may still write, and says when it is done: [`Transmit::Close`] or
-    /// [`Transmit::Abort`] follow, at once or after some work.
+    /// Handles a stream that was closed by the peer, could not be connected, or broke. After an orderly close
+    /// this side may still write; it ends with [`Transmit::Close`] or [`Transmit::Abort`], at once or after
+    /// some work.
     pub fn handle_stream_closed(&mut self, stream: StreamId, end: StreamEnd, _now: Instant) {
         self.stream_closed(stream, end);
     }
-    /// Time has passed: does whatever is due. Afterwards `poll_timeout() > now`.
+    /// Does whatever is due. Afterwards `poll_timeout() > now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Some(due) = self.poll_timeout() {
             self.lag.note(due, now);
@@ -220,16 +220,16 @@ impl Swim {
 
     // --- output ------------------------------------------------------------------------------
 
-    /// The next thing to do.
+    /// Returns the next output.
     pub fn poll_output(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
         if output.is_none() && self.outputs.capacity() > IDLE_OUTPUTS {
-            // What the news of thousands have taken is not needed any more.
+            // Release the memory that outputs about thousands of nodes took.
             self.outputs = VecDeque::new();
         }
         output
     }
-    /// When [`Self::handle_timeout`] is due next. Changed by every `handle_*` and by every command.
+    /// Returns when [`Self::handle_timeout`] is due. Every `handle_*` and every command may change it.
     pub fn poll_timeout(&self) -> Option<Instant> {
         [
             self.relays.deadline(),
@@ -245,7 +245,7 @@ impl Swim {
         .min()
     }
 
-    /// Starts the timers that now have something to do, stops the others: an idle node sleeps.
+    /// Starts the timers that are needed and stops the others, so that an idle node sleeps.
     fn arm(&mut self, now: Instant) {
         self.probing.arm(self.table.len() > 1, now);
         self.arm_sync(now);
@@ -258,24 +258,24 @@ impl Swim {
     pub fn join(&mut self, addr: SocketAddr, now: Instant) -> JoinId {
         self.start_join(addr, now)
     }
-    /// Answers [`Output::UserStateWanted`].
+    /// Provides the user state for an [`Output::UserStateWanted`].
     pub fn send_push_pull(&mut self, stream: StreamId, user_state: &[u8], now: Instant) {
         self.answer_push_pull(stream, user_state, now);
         self.arm(now);
     }
-    /// Spreads a farewell (4.13); ends in [`Output::LeaveEnded`], at the latest after `timeout`.
+    /// Announces a graceful leave (4.13); ends in [`Output::LeaveEnded`], after `timeout` at the latest.
     pub fn leave(&mut self, timeout: Duration, now: Instant) {
         self.say_farewell(timeout, now);
         self.arm(now);
     }
-    /// Announces new meta (4.14); ends in [`Output::MetaUpdated`], at the latest after `timeout`.
+    /// Announces new meta (4.14); ends in [`Output::MetaUpdated`], after `timeout` at the latest.
     pub fn update_meta(&mut self, meta: Arc<[u8]>, timeout: Duration, now: Instant) {
         self.announce_meta(meta, timeout, now);
         self.arm(now);
     }
-    /// Queues a user broadcast (without the type byte 8). It starts its first transmission at once
-    /// (DESIGN "News does not wait"). With an id, its end is told by [`Output::BroadcastFinished`].
-    /// What fits into no packet is not queued, and reported as finished.
+    /// Queues a user broadcast (without the type byte 8); its first transmissions start at once. With an id,
+    /// its end is reported by [`Output::BroadcastFinished`]. A message too large for a packet is not queued
+    /// and is reported as finished.
     pub fn broadcast(
         &mut self,
         priority: Priority,
@@ -287,29 +287,29 @@ impl Swim {
         self.queue_user_message(priority, audience, &message, id, now);
         self.arm(now);
     }
-    /// Sends a user message directly to an address, by UDP, without checksum (query replies, relays).
+    /// Sends a user message directly to an address, over UDP and without checksum (query replies, relays).
     pub fn send_user_message(&mut self, to: SocketAddr, message: &[u8]) {
         self.send_datagram(to, &[gossip::as_user_message(message)], false);
     }
-    /// Sends user messages directly to an address, in as few datagrams as their order allows. Each must
-    /// fit into a packet by itself.
+    /// Sends user messages directly to an address, in order and in few datagrams. Each must fit into a packet
+    /// by itself.
     pub fn send_user_messages(&mut self, to: SocketAddr, messages: &[Vec<u8>]) {
         self.send_packed(to, messages);
     }
-    /// Pings a member that lives, beside the probe cycle and without any effect on it; `false`: there is
-    /// none of that name. `extension` follows the ping's body, where other implementations do not look.
-    /// An ack within the probe timeout is told by [`Output::Acked`].
+    /// Pings a live member outside the probe cycle and without effect on it; returns false if none has this
+    /// name. `extension` follows the ping's body, where other implementations ignore it. An ack within the
+    /// probe timeout is reported by [`Output::Acked`].
     pub fn ping_member(&mut self, node: &NodeName, extension: &[u8], now: Instant) -> bool {
         let sent = self.send_extra_ping(node, extension, now);
         self.arm(now);
         sent
     }
-    /// Starts a push/pull with a member that lives; not a join. `false`: there is none of that name.
-    /// Ends in [`Output::ExchangeEnded`].
+    /// Starts a push/pull (not a join) with a live member; returns false if none has this name. Ends in
+    /// [`Output::ExchangeEnded`].
     pub fn exchange_with(&mut self, node: &NodeName, now: Instant) -> bool {
         self.start_exchange(node, now)
     }
-    /// Names of up to `count` random other members that are alive.
+    /// Returns the names of up to `count` random alive members, without the local node.
     pub fn sample_members(&mut self, count: usize) -> Vec<NodeName> {
         let ids = self.table.sample_alive(count, None, &mut self.rng);
         let name = |id: NodeId| self.table.record(id).node.name.clone();
@@ -323,73 +323,72 @@ impl Swim {
     pub fn set_extended_ack_payload(&mut self, payload: Option<Vec<u8>>) {
         self.extended_ack_payload = payload;
     }
-    /// Sets what follows the bodies of UDP pings of the probe cycle.
+    /// Sets the extension of UDP pings of the probe cycle.
     pub fn set_probe_extension(&mut self, extension: Vec<u8>) {
         self.probe_extension = extension;
     }
-    /// The number of Serf members, which sets the retransmission limit of user broadcasts (4.11).
+    /// Sets the number of Serf members, which determines the retransmission limit of user broadcasts (4.11).
     pub fn set_user_member_count(&mut self, members: usize) {
         self.gossip.user_members = members;
     }
-    /// Drops the user broadcasts beyond `messages_max` from the end of a queue's order (5.16);
-    /// returns how many, and how many of these had not been sent to anybody. Those with ids are
-    /// reported as finished.
+    /// Truncates a queue of user broadcasts to `messages_max` (5.16). Returns how many messages were dropped,
+    /// and how many of them were never sent. Those with ids are reported as finished.
     pub fn prune_queue(&mut self, priority: Priority, messages_max: usize) -> (usize, usize) {
         self.prune_user_queue(priority, messages_max)
     }
-    /// Confines gossip to these networks from now on; none: to no network in particular.
+    /// Restricts gossip to these networks; an empty list removes the restriction.
     pub fn allow_networks(&mut self, networks: Vec<Network>) {
         self.allowed_networks = networks;
     }
-    /// How this node wraps and unwraps: the ring may be changed.
+    /// Returns the envelope, for example to change the keyring.
     pub fn envelope_mut(&mut self) -> &mut Envelope {
         &mut self.envelope
     }
 
     // --- what is known -----------------------------------------------------------------------
 
-    /// The local node.
+    /// Returns the local node.
     pub fn local(&self) -> &Node {
         self.table.local()
     }
-    /// A node by its name.
+    /// Returns a node by name.
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         let id = self.table.find(name)?;
         Some(&self.table.record(id).node)
     }
-    /// All records, in byte order of their names.
+    /// Iterates over all nodes in byte order of their names.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.table.records().map(|record| &record.node)
     }
-    /// The number of records, dead and left ones included (n of the formulas).
+    /// Returns the number of records, including dead and left ones (n in the formulas).
     pub fn node_count(&self) -> usize {
         self.table.len()
     }
-    /// The number of records that are alive or suspect, the local node included.
+    /// Returns the number of records that are alive or suspect, including the local node.
     pub fn live_node_count(&self) -> usize {
         self.table.live()
     }
-    /// Health score, 0 (healthy) to 7 (4.6).
+    /// Returns the health score, 0 (healthy) to 7 (4.6).
     pub fn health_score(&self) -> u32 {
         self.awareness.score()
     }
-    /// User broadcasts of a class that wait.
+    /// Returns the number of queued user broadcasts of a priority.
     pub fn queue_len(&self, priority: Priority) -> usize {
         self.gossip.user_queue(priority).len()
     }
-    /// Messages waiting in the membership queue.
+    /// Returns the number of messages in the membership queue.
     pub fn membership_queue_len(&self) -> usize {
         self.gossip.membership.len()
     }
-    /// Values since the last call.
+    /// Takes the values measured since the last call.
     pub fn take_samples(&mut self) -> Vec<Sample> {
         self.samples.take()
     }
-    /// Counters since the start.
+    /// Returns the counters since the start.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
-    /// Panics (in debug builds and tests) if the tables contradict each other.
+    /// Panics (in debug builds and tests) if internal state is inconsistent.
     pub fn check_invariants(&self) {
         self.table.check_invariants();
         self.gossip.check_invariants();

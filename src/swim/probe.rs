@@ -1,5 +1,4 @@
-//! The probe cycle: one node at a time, directly, then through others and over TCP (gossip spec 4.3,
-//! 4.4).
+//! The probe cycle: one node at a time, directly, then through relays and over TCP (gossip spec 4.3, 4.4).
 
 use std::net::SocketAddr;
 
@@ -10,22 +9,22 @@ use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::{Ack, IndirectPing, Message, NodeName, Ping, Suspect};
 
-/// First protocols that know these (4.9).
+/// First protocol versions with these messages (4.9).
 const PROTOCOL_WITH_TCP_PING: u8 = 3;
 const PROTOCOL_WITH_NACK: u8 = 4;
-/// Probes in a row that a node which slept meanwhile holds against nobody: then it believes them, or a node
-/// that is always late would never find out who has failed.
+/// Most consecutive probes without a verdict because this process was suspended. The next one counts, because
+/// otherwise a node that is always late would never detect a failure.
 const UNDECIDED_MAX: u32 = 2;
 
-/// The timer of the cycle and the probe under way.
+/// The timer of the cycle and the current probe.
 #[derive(Debug)]
 pub(super) struct Probing {
     interval: Duration,
-    /// One tick, drawn at random, which decides when all the others are.
+    /// Random time of one tick; all ticks are whole intervals away from it.
     phase: Instant,
     tick: Option<Instant>,
     current: Option<Probe>,
-    /// The last ones in a row that were held against nobody.
+    /// Number of the last consecutive probes without a verdict.
     undecided: u32,
 }
 
@@ -34,15 +33,15 @@ struct Probe {
     sequence: u32,
     target: NodeName,
     addr: SocketAddr,
-    /// As known when the probe started.
+    /// Incarnation of the target at the start of the probe.
     incarnation: u32,
     started: Instant,
-    /// Until when the direct ack is waited for; `None`: it stayed out.
+    /// Deadline of the direct ack; `None`: it has passed.
     direct: Option<Instant>,
-    /// When the probe has failed.
+    /// When the probe fails.
     deadline: Instant,
     nacks_expected: u32,
-    /// Who sent a nack: each counts once.
+    /// Senders of nacks; each counts once.
     nacks_from: Vec<SocketAddr>,
     stream: Option<StreamId>,
     answered_by_tcp: bool,
@@ -59,7 +58,7 @@ impl Probing {
         }
     }
 
-    /// Ticks while there are other records, which are to be probed or dropped.
+    /// Runs the tick while there are other records, which must be probed or dropped.
     pub(super) fn arm(&mut self, others: bool, now: Instant) {
         if !others || self.interval.is_zero() {
             self.tick = None;
@@ -104,7 +103,7 @@ impl Swim {
             ..self.ping_for(&node.name, sequence)
         });
         if node.state == NodeState::Suspect {
-            // With the accusation, so that the target can refute at once.
+            // Include the suspicion, so that the target can refute at once.
             let suspect = Message::Suspect(Suspect {
                 incarnation: node.incarnation,
                 node: node.name.clone(),
@@ -130,7 +129,7 @@ impl Swim {
         });
     }
 
-    /// A ping of this node for another.
+    /// Makes a ping from this node to another.
     pub(super) fn ping_for(&self, target: &NodeName, sequence: u32) -> Ping {
         let local = self.local();
         Ping {
@@ -142,7 +141,7 @@ impl Swim {
         }
     }
 
-    /// An ack, direct or relayed, from whatever address.
+    /// Handles an ack, direct or relayed, from any address.
     pub(super) fn handle_ack(&mut self, ack: Ack, now: Instant) {
         let current = &self.probing.current;
         if current
@@ -162,7 +161,7 @@ impl Swim {
         };
         self.awareness.improve();
         self.probing.undecided = 0;
-        // Only while nobody else was asked is the round trip this ping's own.
+        // The round trip is valid only before relays were asked.
         if probe.direct.is_some() {
             self.outputs.push_back(Output::Acked {
                 node: probe.target,
@@ -173,7 +172,7 @@ impl Swim {
         }
     }
 
-    /// A relay heard nothing of the target; not its end, but a sign that this node is heard.
+    /// Handles a nack of a relay. It does not end the probe, but shows that this node is reachable.
     pub(super) fn handle_nack(&mut self, from: SocketAddr, sequence: u32) {
         let Some(probe) = &mut self.probing.current else {
             return;
@@ -184,7 +183,7 @@ impl Swim {
         }
     }
 
-    /// The fallback ping was answered.
+    /// Notes that the fallback ping was answered.
     pub(super) fn probe_answered_by_tcp(&mut self, sequence: u32) {
         if let Some(probe) = &mut self.probing.current {
             if probe.sequence == sequence {
@@ -194,14 +193,14 @@ impl Swim {
         }
     }
 
-    /// The next step of the probe under way, if it is due.
+    /// Does the next step of the current probe, if it is due.
     pub(super) fn advance_probe(&mut self, now: Instant) {
         let Some(probe) = &mut self.probing.current else {
             return;
         };
         let stalled = probe.direct.is_some_and(|direct| direct < probe.deadline);
         if probe.deadline <= now && stalled {
-            // Nobody else was asked, because this node slept: that is no evidence against the target.
+            // No relay was asked because this process was suspended: that is no evidence against the target.
             log::warn!(target: "memberlist", "Probe of {} is overdue, the process was suspended: giving it up", probe.target);
             self.end_probe(now);
             self.awareness.degrade(1);
@@ -213,7 +212,7 @@ impl Swim {
         }
     }
 
-    /// 4.4 steps 4 and 5.
+    /// Asks relays and opens the fallback ping (4.4 steps 4 and 5).
     fn probe_indirectly(&mut self, now: Instant) {
         let Some(probe) = &self.probing.current else {
             return;
@@ -251,7 +250,7 @@ impl Swim {
         }
     }
 
-    /// The probe is over; its TCP ping, if still under way, is given up.
+    /// Ends the probe and aborts its TCP ping, if it is still running.
     fn end_probe(&mut self, now: Instant) -> Option<Probe> {
         let probe = self.probing.current.take()?;
         self.samples.push(Sample::Probe(now.since(probe.started)));
@@ -261,7 +260,7 @@ impl Swim {
         Some(probe)
     }
 
-    /// 4.4 steps 7 and 8.
+    /// Concludes a probe without a UDP ack (4.4 steps 7 and 8).
     fn conclude_probe(&mut self, now: Instant) {
         let Some(probe) = self.end_probe(now) else {
             return;
@@ -276,7 +275,7 @@ impl Swim {
         }
         let asleep = self.lag.was_asleep(probe.started);
         if asleep && self.probing.undecided < UNDECIDED_MAX {
-            // The machine is too busy for this node, and likely for the target if that is on it, too.
+            // The machine is too busy for this node, and probably for the target as well if it runs there.
             log::warn!(target: "memberlist", "Too late to judge the probe of {}: giving it up", probe.target);
             self.probing.undecided += 1;
             self.awareness.degrade(1);

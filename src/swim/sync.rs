@@ -36,8 +36,9 @@ struct Merge {
     user_state: Vec<u8>,
     join: bool,
     exchange: Exchange,
-    /// The number of other nodes that live while all of them are from this state: it is the answer to a join
-    /// of a node that knew nobody. The others there know what is in it, so nobody needs to hear it from here.
+    /// Number of live other nodes, as long as all of them are from this state: it is the response to a join
+    /// by a node that knew no others. Those nodes know the entries already, so this node need not rebroadcast
+    /// them.
     alone_with: Option<usize>,
 }
 
@@ -217,7 +218,7 @@ impl Swim {
             Exchange::Theirs | Exchange::Periodic | Exchange::Asked => Encounter::Elsewhere,
         };
         for entry in merge.entries.by_ref().take(at_once) {
-            // Who has joined here meanwhile has to hear of the rest.
+            // A node that joined here in the meantime needs the remaining entries.
             merge.alone_with = merge
                 .alone_with
                 .filter(|&others| others == self.table.live_others());

@@ -32,7 +32,7 @@ fn the_limit_is_the_references() {
     assert_eq!(retransmit_limit(u32::MAX, usize::MAX), u32::MAX);
 }
 
-/// Letters of the captured sequence as tickets.
+/// Returns a ticket as its letter in the captured sequence.
 fn letter(ticket: &Ticket) -> String {
     match ticket {
         Ticket::User(BroadcastId(id)) => char::from(*id as u8).to_string(),
@@ -188,7 +188,7 @@ fn the_dead_do_not_stand_in_for_the_living() {
         queue.fill(&mut packing, 2, 4, wanted);
         packing.messages.len()
     };
-    // Peer 2 is dead: it may be told, but peer 0 is not told again before peer 1 was.
+    // Peer 2 is dead: it may be sent the entry, but peer 0 gets it again only after peer 1.
     assert_eq!(
         [offer(2), offer(0), offer(0), offer(1), offer(0)],
         [1, 1, 0, 1, 1]
@@ -227,10 +227,10 @@ fn what_is_through_goes_on_with_those_who_lack_it() {
     }
     assert!(sent_to(&mut again, 9, 2, 0b1111).is_empty());
     again.check_invariants();
-    // All have it: no more of it, although there were transmissions left.
+    // All nodes have it, so it ends before its transmission limit.
     assert_eq!(sent_to(&mut again, 9, 3, 0b1111).len(), 1);
     assert!(again.is_empty());
-    // In a cluster too large to know, the number of transmissions alone counts.
+    // If the cluster is too large to track, only the number of transmissions counts.
     let mut ended = Vec::new();
     queue.push(Some(name.clone()), message(8), None);
     ended.extend(sent_to(&mut queue, 1, 0, 0));
@@ -244,7 +244,7 @@ fn what_all_have_does_not_go_on() {
     let name = NodeName::new(b"n").unwrap();
     let mut queue = BroadcastQueue::new();
     queue.push(Some(name.clone()), message(8), None);
-    // Three transmissions to two peers: the third one is the second to somebody.
+    // Three transmissions to two peers: the third is the second one to a peer.
     for peer in [0, 1] {
         assert!(sent_to(&mut queue, 3, peer, 0b11).is_empty());
     }
@@ -253,7 +253,7 @@ fn what_all_have_does_not_go_on() {
     assert_eq!(ended.len(), 1);
     ended.into_iter().for_each(|entry| again.push_ended(entry));
     assert!(again.is_empty());
-    // And newer news take the place of older ones.
+    // A newer entry replaces an older one.
     queue.push(Some(name.clone()), message(8), None);
     let ended = sent_to(&mut queue, 1, 0, 0b111);
     ended.into_iter().for_each(|entry| again.push_ended(entry));
@@ -263,7 +263,7 @@ fn what_all_have_does_not_go_on() {
     again.check_invariants();
 }
 
-/// For the members with these bits, by number.
+/// Makes a present-members broadcast with this number and these bits.
 fn present(order: u64, members: u64, known_by: u64) -> ForPresent {
     ForPresent {
         order,
@@ -272,7 +272,7 @@ fn present(order: u64, members: u64, known_by: u64) -> ForPresent {
     }
 }
 
-/// How many messages a packet to that peer takes, of those from that number on.
+/// Fills a packet to a peer with broadcasts from `order_min` on; returns the number of messages.
 fn taken(queue: &mut BroadcastQueue, peer: u64, live_bits: u64, order_min: u64) -> usize {
     let mut packing = Packing::new(100, 10);
     let wanted = Selection {
@@ -291,10 +291,10 @@ fn who_joins_later_gets_only_what_is_queued_later() {
     let mut queue = BroadcastQueue::new();
     queue.push_for_present(message(8), None, &present(3, 0b011, 0));
     queue.push(None, message(9), None);
-    // Peer 2 came after number 3; what is for everybody is for it, too.
+    // Peer 2 joined after number 3; it also gets the broadcast to all.
     assert_eq!(taken(&mut queue, 2, 0b111, 4), 1);
     assert_eq!(taken(&mut queue, 0, 0b111, 0), 2);
-    // Peer 0 again: not before peer 1, but peer 2 does not stand in the way.
+    // Peer 0 again only after peer 1; peer 2 does not matter.
     assert_eq!(taken(&mut queue, 0, 0b111, 0), 0);
     assert_eq!(taken(&mut queue, 1, 0b111, 0), 2);
     assert_eq!(taken(&mut queue, 0, 0b111, 0), 2);
@@ -342,7 +342,7 @@ fn what_nobody_may_get_is_dropped() {
         Vec::from_iter(finished.drain(..)),
         Vec::from_iter(ticket(1))
     );
-    // The bit goes over to another node.
+    // The bit is reassigned to another node.
     queue.forget_bit(0b010);
     queue.drop_needless(2, 0b110, &mut finished);
     assert_eq!(finished, Vec::from_iter(ticket(2)));

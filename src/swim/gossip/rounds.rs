@@ -1,4 +1,4 @@
-//! When rounds of gossip are, and what goes to whom in one (gossip spec 4.11).
+//! Timing and execution of gossip rounds (gossip spec 4.11).
 
 use super::{
     EARLY_QUARTERS, PACKETS_PER_TARGET_MAX, Round, TARGETS_WITHOUT_NEED_MAX, next_on_grid,
@@ -10,12 +10,13 @@ use crate::time::{Duration, Instant};
 use crate::wire::limits::COMPOUND_PARTS_SENT_MAX;
 
 impl Swim {
-    /// Starts the tick if there is something for somebody, and has it early if there is much.
+    /// Starts the tick if there are messages and targets; moves it forward if more is queued than a packet
+    /// holds.
     pub(in crate::swim) fn arm_gossip(&mut self, now: Instant) {
         let deep = self.gossip.bytes() > self.envelope.packet_budget_bytes();
         let gossip = &mut self.gossip;
         if gossip.is_empty() {
-            // Pings may have carried away the last of it: what comes next is due by itself.
+            // A ping may have taken the last message; the next one schedules its own news round.
             gossip.news = None;
         }
         if gossip.is_empty() || gossip.interval.is_zero() || !self.table.has_gossip_target() {
@@ -23,7 +24,7 @@ impl Swim {
         } else if gossip.tick.is_none() {
             gossip.tick = Some(next_on_grid(gossip.phase, gossip.interval, now));
             if gossip.turned == Some(now) {
-                // News that waited for somebody to hear it: this instant's turn is over.
+                // A news round that waited for a target: the timeout at this instant was already handled.
                 let next = now + Duration::from_nanos(1);
                 gossip.news = gossip.news.map(|news| news.max(next));
             }
@@ -35,12 +36,12 @@ impl Swim {
     }
 
     pub(in crate::swim) fn gossip_deadline(&self) -> Option<Instant> {
-        // No tick: nothing queued, or nobody to send it to. Then news wait, too.
+        // Without a tick there are no messages or no targets, so news rounds wait, too.
         let tick = self.gossip.tick?;
         Some(self.gossip.news.map_or(tick, |news| news.min(tick)))
     }
 
-    /// Does what is due; called last in a turn, so that news of this turn go with it.
+    /// Runs the rounds that are due. Called last in a timeout, so that messages queued by it are included.
     pub(in crate::swim) fn tick_gossip(&mut self, now: Instant) {
         self.gossip.turned = Some(now);
         let Some(tick) = self.gossip.tick else {
@@ -64,7 +65,7 @@ impl Swim {
         }
     }
 
-    /// The first transmissions of what is new.
+    /// Starts the first transmissions of new messages.
     fn send_news(&mut self, now: Instant) {
         if !self.gossip.news_rounds.take(now) {
             self.gossip.news = Some(self.gossip.news_rounds.next_refill());
@@ -85,7 +86,7 @@ impl Swim {
         self.gossip.news = (sent && more).then(|| now + self.gossip.round_interval());
     }
 
-    /// Brings what a round is for to the next targets that lack some of it; tells whether anything went out.
+    /// Runs a round to the next targets that lack some of its messages; returns whether anything was sent.
     fn gossip_round(&mut self, round: Round, now: Instant) -> bool {
         let mut served = 0;
         let visits = self.table.gossip_round_len();
@@ -102,7 +103,7 @@ impl Swim {
         served > 0
     }
 
-    /// Sends a few packets to one target; tells whether there was anything for it.
+    /// Sends packets to one target; returns whether there was anything to send.
     fn gossip_to(&mut self, id: NodeId, round: Round, now: Instant) -> bool {
         self.gossip.visit += 1;
         let selection = Selection {

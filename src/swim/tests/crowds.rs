@@ -115,8 +115,8 @@ fn what_accepted_streams_hold_together_is_bounded() {
     );
 }
 
-/// Whom the next ticks tell about, after the answer to a join with nodes 2 to 5. `before`: who is known then,
-/// `meanwhile`: who turns up when that answer is on its way.
+/// Joins a cluster of nodes 2 to 5; returns the nodes that this node then announces to others. `before`:
+/// nodes known before the join; `meanwhile`: nodes that join before the response arrives.
 fn told_after_a_join(before: &[u8], meanwhile: &[u8]) -> Vec<u8> {
     let mut script = Script::new();
     script.meet(before.iter().copied());

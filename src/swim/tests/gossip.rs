@@ -88,7 +88,7 @@ fn a_node_that_is_behind_sends_at_ticks_only() {
     assert!(sent_at_once(&mut script, 1));
     script.run_for(Duration::from_secs(1));
     script.take_datagrams();
-    // A probe's tick is handled too late.
+    // A probe tick is handled too late.
     let due = script.swim.poll_timeout().unwrap();
     script.now = due + Duration::from_millis(26);
     script.swim.handle_timeout(script.now);

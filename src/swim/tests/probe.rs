@@ -188,7 +188,7 @@ fn who_was_late_for_its_own_timers_accuses_at_the_third_time() {
     loop {
         script.run_until_sent(is_ping);
         script.run_for(Duration::from_millis(300));
-        // The ack is overdue after another 200 ms, which is noticed late.
+        // The ack's deadline is another 200 ms later, and the timer is handled late.
         script.now = script.swim.poll_timeout().unwrap() + Duration::from_millis(251);
         script.swim.handle_timeout(script.now);
         let score = script.swim.health_score();
