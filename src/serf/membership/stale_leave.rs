@@ -25,8 +25,8 @@ const PATIENCE_MIN: Duration = Duration::from_secs(1);
 /// The members in status `leaving`, except the local one.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Doubts {
-    /// Number of questions sent and time of the next one. Members that were asked in vain stay here until
-    /// they go or return, so that questions of other nodes do not restart ours.
+    /// Number of questions sent and time of the next one. Members that did not react stay here until they
+    /// go or return, so that questions of other nodes do not restart ours.
     leaving: OrderedMap<NodeName, (u32, Option<Instant>)>,
     /// No question is due before this time.
     next: Option<Instant>,
