@@ -8,6 +8,7 @@ RUNDIR ?= /run
 DESTDIR ?=
 
 BINDIR ?= $(PREFIX)/bin
+LIBEXECDIR ?= $(PREFIX)/libexec
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
 DOCDIR ?= $(DATADIR)/doc/cottar
@@ -42,7 +43,7 @@ ETC = $(SYSCONFDIR)/cottar
 define fill
 install -d "$(DESTDIR)$(dir $(3))"
 sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g' -e 's|@STATEDIR@|$(STATEDIR)|g' \
-	-e 's|@RUNDIR@|$(RUNDIR)|g' "$(2)" >"$(DESTDIR)$(3).new"
+	-e 's|@RUNDIR@|$(RUNDIR)|g' -e 's|@LIBEXECDIR@|$(LIBEXECDIR)|g' "$(2)" >"$(DESTDIR)$(3).new"
 chmod $(1) "$(DESTDIR)$(3).new"
 mv -f "$(DESTDIR)$(3).new" "$(DESTDIR)$(3)"
 endef
@@ -114,11 +115,19 @@ install-systemd:
 	install -d "$(DESTDIR)$(DOCDIR)/examples"
 	install -m 644 dist/systemd/loosen.conf "$(DESTDIR)$(DOCDIR)/examples/loosen.conf"
 
+# Restarts the agent where the init would restart always or never.
+define keep
+install -d "$(DESTDIR)$(LIBEXECDIR)/cottar"
+install -m 755 dist/openrc/keep.sh "$(DESTDIR)$(LIBEXECDIR)/cottar/keep"
+endef
+
 install-openrc:
+	$(keep)
 	$(call fill,755,dist/openrc/cottar.initd,$(INITDIR)/cottar)
 	$(call fill,644,dist/openrc/cottar.confd,$(CONFDIR)/cottar)
 
 install-openwrt:
+	$(keep)
 	$(call fill,755,dist/openwrt/cottar.init,$(INITDIR)/cottar)
 
 install-none:
@@ -149,10 +158,11 @@ uninstall: ## remove what install put there
 	rm -f "$(DESTDIR)$(UNITDIR)/cottar.service" "$(DESTDIR)$(SYSUSERSDIR)/cottar.conf" \
 		"$(DESTDIR)$(TMPFILESDIR)/cottar.conf"
 	for script in "$(DESTDIR)$(INITDIR)/cottar"; do \
-		if grep -qs '"$(BINDIR)/cottar"' "$$script"; then \
+		if grep -qs '$(BINDIR)/cottar"\{0,1\} agent ' "$$script"; then \
 			rm -f "$$script" "$(DESTDIR)$(CONFDIR)/cottar"; \
 		fi; \
 	done
+	rm -f "$(DESTDIR)$(LIBEXECDIR)/cottar/keep"
 	rm -f $(foreach file,$(DOCUMENTS),"$(DESTDIR)$(DOCDIR)/$(notdir $(file))")
 	rm -f $(foreach file,$(LICENCES),"$(DESTDIR)$(LICENSEDIR)/$(notdir $(file))")
 	rm -f $(foreach example,$(EXAMPLES) loosen.conf,"$(DESTDIR)$(DOCDIR)/examples/$(example)")
@@ -160,11 +170,12 @@ uninstall: ## remove what install put there
 		rm -f "$(DESTDIR)$(ETC)/cottar.json"; \
 	fi
 	-[ "$(LICENSEDIR)" = "$(DOCDIR)" ] || rmdir "$(DESTDIR)$(LICENSEDIR)" 2>/dev/null
+	-rmdir "$(DESTDIR)$(LIBEXECDIR)/cottar" 2>/dev/null
 	-rmdir "$(DESTDIR)$(DOCDIR)/examples/tutorial" "$(DESTDIR)$(DOCDIR)/examples" "$(DESTDIR)$(DOCDIR)" \
 		"$(DESTDIR)$(ETC)/handlers.d" "$(DESTDIR)$(ETC)" 2>/dev/null
 
 # The scripts and units, as far as the tools are installed.
-SCRIPTS = dist/openrc/cottar.initd dist/openwrt/cottar.init dist/examples/members \
+SCRIPTS = dist/openrc/cottar.initd dist/openrc/keep.sh dist/openwrt/cottar.init dist/examples/members \
 	$(filter-out %.json,$(TUTORIAL:%=dist/examples/tutorial/%)) \
 	dist/debian/build.sh dist/debian/check.sh dist/debian/postinst dist/debian/prerm dist/debian/postrm \
 	dist/dist.sh dist/check/dist.sh dist/boot/common.sh dist/boot/enter.sh dist/boot/probe.sh dist/boot/systemd.sh dist/boot/openrc.sh \

@@ -56,7 +56,7 @@ echo "$words" | grep -e 'needs\|ERROR\|WARNING' && fail "OpenRC complains"
 await "service" serves
 await "node in the cluster" seen alive
 [ "$(inside ps -o user= -p "$(main)")" = cottar ] || fail "another user"
-[ "$(inside ps -o comm= -p "$(inside ps -o ppid= -p "$(main)" | tr -d ' ')")" = supervise-daemo ] || fail "not supervised"
+[ "$(inside ps -o comm= -p "$(inside ps -o ppid= -p "$(main)" | tr -d ' ')")" = keep ] || fail "not supervised"
 [ "$(inside stat -c '%U %G %a' /etc/cottar /var/lib/cottar | tr '\n' ' ')" = "root cottar 750 cottar cottar 750 " ] ||
 	fail "modes of the directories"
 socket_only
@@ -89,12 +89,17 @@ before=$(main)
 inside kill -KILL "$before"
 await "restart after a failure" another
 await "node in the cluster" seen alive
-before=$(main)
 inside cottar leave >/dev/null
-await "restart after a leave" another
+await "left node" seen left
+gone() { ! inside pgrep -u cottar; }
+await "end of all that runs as cottar" gone
+# Longer than the pause before a restart.
+inside sleep 7
+gone || fail "an agent that has left came back"
+inside rc-service cottar restart >/dev/null || fail "restart after a leave"
 await "node in the cluster" seen alive
 await "service" serves
-say "a restart leaves and joins; an agent that was killed or has left comes back by itself"
+say "a restart leaves and joins; an agent that was killed comes back by itself, one that has left stays away"
 
 inside rc-service cottar stop >/dev/null || fail "stop"
 await "left node" seen left

@@ -110,8 +110,18 @@ fn set(parts: &[&[&str]]) -> BTreeSet<String> {
 fn each_init_system_gets_its_service_and_uninstall_undoes_it() {
     let cases: [(&str, &[&str]); 4] = [
         ("systemd", SYSTEMD),
-        ("openrc", &["/etc/conf.d/cottar", "/etc/init.d/cottar"]),
-        ("openwrt", &["/etc/init.d/cottar"]),
+        (
+            "openrc",
+            &[
+                "/etc/conf.d/cottar",
+                "/etc/init.d/cottar",
+                "/usr/libexec/cottar/keep",
+            ],
+        ),
+        (
+            "openwrt",
+            &["/etc/init.d/cottar", "/usr/libexec/cottar/keep"],
+        ),
         ("none", &[]),
     ];
     for (system, service) in cases {
@@ -122,8 +132,9 @@ fn each_init_system_gets_its_service_and_uninstall_undoes_it() {
         for path in root.files() {
             let text = content(&root.at(&path));
             if path != "/usr/bin/cottar" {
-                let left = ["@BINDIR@", "@SYSCONFDIR@", "@STATEDIR@", "@RUNDIR@"];
-                assert!(!left.iter().any(|mark| text.contains(mark)), "{path}");
+                let left = ["BINDIR", "SYSCONFDIR", "STATEDIR", "RUNDIR", "LIBEXECDIR"];
+                let mark = |name: &&str| text.contains(&format!("@{name}@"));
+                assert!(!left.iter().any(mark), "{path}");
                 assert!(!text.contains(arg(root.0.path())), "{path} names DESTDIR");
             }
             let executable = text.starts_with("#!") || path == "/usr/bin/cottar";

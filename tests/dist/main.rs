@@ -9,6 +9,7 @@ mod bash;
 mod completions;
 mod fish;
 mod install;
+mod keep;
 mod licences;
 mod notify;
 mod procd;

@@ -6,7 +6,7 @@ use crate::live::arg;
 
 /// What `rc.common` has ready before it calls the functions of a service.
 const STUBS: &str = r#"
-for name in procd_open_instance procd_set_param procd_close_instance procd_add_raw_trigger \
+for name in procd_open_instance procd_set_param procd_close_instance \
     procd_send_signal mkdir chmod chown; do
     eval "$name() { echo $name \"\$@\"; }"
 done
@@ -25,19 +25,15 @@ fn calls(function: &str) -> Vec<String> {
 }
 
 #[test]
-fn procd_never_gives_up() {
+fn procd_leaves_the_restarts_to_keep() {
     let calls = calls("start_service");
-    let has = |call: &str| calls.iter().any(|line| line == call);
-    // The last number is how many quick ends in a row are too many; 0: none are.
-    assert!(has("procd_set_param respawn 3600 5 0"), "{calls:?}");
+    let has = |call: &str| calls.iter().any(|line| line.contains(call));
+    assert!(
+        has("procd_set_param command @LIBEXECDIR@/cottar/keep 5 @BINDIR@/cottar agent "),
+        "{calls:?}"
+    );
+    // It would restart an agent that has left, too.
+    assert!(!has("respawn"), "{calls:?}");
     assert!(has("procd_set_param term_timeout 30"), "{calls:?}");
     assert_eq!(calls.last().unwrap(), "procd_close_instance");
-}
-
-#[test]
-fn procd_starts_it_when_an_interface_comes_up() {
-    assert_eq!(
-        calls("service_triggers"),
-        ["procd_add_raw_trigger interface.*.up 1000 /etc/init.d/cottar start"]
-    );
 }
