@@ -4,7 +4,7 @@
 # What `make reproducible` and `make vendored` build: all, static, or both.
 GOALS ?= all
 
-.PHONY: size reproducible vendored anywhere dist check-dist
+.PHONY: size reproducible vendored anywhere dist check-dist image check-image check-rpm check-makepkg
 
 size: ## the static binary's bytes by crate
 	CARGO_PROFILE_RELEASE_STRIP=false $(MAKE) static
@@ -25,3 +25,19 @@ dist: ## the files of a release
 
 check-dist: ## whether a release is reproducible and its archives build
 	sh dist/check/dist.sh "$(TARGET_DIR)/dist"
+
+# An OCI image around a static binary: `make image STATIC=FILE` takes one that is there already.
+IMAGE = $(TARGET_DIR)/image/cottar.oci.tar
+IMAGE_NEEDS = $(if $(filter command%,$(origin STATIC)),,static)
+image: $(IMAGE_NEEDS) ## an OCI image archive
+	sh dist/image.sh "$(STATIC)" "$(IMAGE)"
+
+check-image: image ## whether the image works, as process 1 in namespaces (root)
+	sh dist/check/image.sh "$(STATIC)" "$(IMAGE)"
+
+# Packages for other distributions, with their own tools.
+check-rpm: ## whether the RPM package builds, installs, upgrades and erases (root)
+	sh dist/check/rpm.sh "$(TARGET_DIR)/rpm"
+
+check-makepkg: ## whether the package for Arch Linux builds, installs and removes (root)
+	sh dist/check/makepkg.sh "$(TARGET_DIR)/arch"

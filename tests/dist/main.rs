@@ -12,6 +12,7 @@ mod install;
 mod keep;
 mod licences;
 mod notify;
+mod packages;
 mod procd;
 mod readme;
 mod release;

@@ -24,7 +24,15 @@ fn after(name: &str, start: &str) -> String {
 fn every_file_has_the_version_of_the_manifest() {
     let debian = after("dist/debian/changelog", "cottar (");
     assert_eq!(debian.split('-').next(), Some(VERSION), "dist/debian");
-    assert_eq!(after("dist/CHANGELOG.md", "## "), VERSION, "CHANGELOG.md");
+    for (name, start) in [
+        ("dist/CHANGELOG.md", "## "),
+        ("dist/rpm/cottar.spec", "Version:        "),
+        ("dist/arch/PKGBUILD", "pkgver="),
+        ("dist/alpine/APKBUILD", "pkgver="),
+        ("dist/openwrt/Makefile", "PKG_VERSION:="),
+    ] {
+        assert_eq!(after(name, start), VERSION, "{name}");
+    }
 }
 
 #[test]
