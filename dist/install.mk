@@ -177,8 +177,9 @@ uninstall: ## remove what install put there
 # The scripts and units, as far as the tools are installed.
 SCRIPTS = dist/openrc/cottar.initd dist/openrc/keep.sh dist/openwrt/cottar.init dist/examples/members \
 	$(filter-out %.json,$(TUTORIAL:%=dist/examples/tutorial/%)) \
-	dist/debian/build.sh dist/debian/check.sh dist/debian/postinst dist/debian/prerm dist/debian/postrm \
-	dist/dist.sh dist/check/dist.sh dist/boot/common.sh dist/boot/enter.sh dist/boot/probe.sh dist/boot/systemd.sh dist/boot/openrc.sh \
+	dist/alpine/cottar.pre-install dist/arch/cottar.install dist/debian/cottar.postrm \
+	dist/debian/tests/agents dist/debian/tests/upgrade dist/deb.sh dist/dist.sh dist/image.sh $(wildcard dist/check/*.sh) \
+	dist/boot/common.sh dist/boot/enter.sh dist/boot/probe.sh dist/boot/systemd.sh dist/boot/openrc.sh \
 	tests/live/skipped.sh
 .PHONY: lint-dist
 lint-dist:
@@ -191,16 +192,23 @@ lint-dist:
 		sh tests/live/skipped.sh note "shell scripts" "no \`shellcheck\`"; \
 	fi
 
-# A Debian package, in the directory debian of the target directory; see dist/README.md.
+# Debian packages, in the directory debian of the target directory; see dist/README.md.
 DEB_VERSION ?=
-.PHONY: deb check-deb
-deb: $(if $(filter command%,$(origin BINARY)),,all) ## a Debian package
-	CARGO="$(CARGO)" sh dist/debian/build.sh "$(BINARY)" "$(TARGET_DIR)/debian" $(DEB_VERSION)
+.PHONY: deb deb-source check-deb check-deb-source
+deb: $(BUILT) ## a Debian package
+	sh dist/deb.sh binary "$(TARGET_DIR)/debian" "$(BINARY)" $(DEB_VERSION)
+
+deb-source: ## a Debian source package
+	sh dist/deb.sh source "$(TARGET_DIR)/debian"
 
 # Installs, starts, upgrades, removes and purges packages in a fresh tree of Debian's. Needs
 # mmdebstrap, an archive, and lintian for the rest.
 check-deb: deb
-	sh dist/debian/check.sh "$(BINARY)" "$(TARGET_DIR)/debian"
+	sh dist/check/deb.sh "$(BINARY)" "$(TARGET_DIR)/debian"
+
+# Builds the source package in a fresh tree of Debian's, asks lintian, and runs the package's tests.
+check-deb-source: deb-source
+	sh dist/check/deb-source.sh "$(TARGET_DIR)/debian"
 
 # Boots trees of Debian's, one with systemd and one with OpenRC, and has the services there do all that
 # services do. Needs root, mmdebstrap and an archive.
@@ -208,6 +216,6 @@ check-deb: deb
 check-boot: check-boot-systemd check-boot-openrc
 check-boot-systemd: deb
 	sh dist/boot/systemd.sh "$(BINARY)" "$(TARGET_DIR)/debian"
-check-boot-openrc: $(if $(filter command%,$(origin BINARY)),,all)
+check-boot-openrc: $(BUILT)
 	mkdir -p "$(TARGET_DIR)/debian"
 	sh dist/boot/openrc.sh "$(BINARY)" "$(TARGET_DIR)/debian"

@@ -9,7 +9,6 @@
 binary=$1
 out=$(realpath "$2")
 boot=$(dirname "$0")
-debian=$boot/../debian
 
 say() { echo "check-boot: $init: $*"; }
 fail() {

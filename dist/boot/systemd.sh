@@ -8,9 +8,9 @@ init=systemd
 # shellcheck source=dist/boot/common.sh
 . "$(dirname "$0")/common.sh"
 arch=$(dpkg --print-architecture)
-old=$(dpkg-parsechangelog -l "$debian/changelog" -S Version)
+old=$(dpkg-parsechangelog -l "$boot/../debian/changelog" -S Version)
 new=${old%-*}-$((${old##*-} + 1))
-sh "$debian/build.sh" "$binary" "$out" "$new" >/dev/null
+(cd "$boot/../.." && sh dist/deb.sh binary "$out" "$binary" "$new") >/dev/null
 
 complain() {
 	echo "--- cottar"

@@ -1,16 +1,15 @@
 #!/bin/sh
 # Shows that the package works: lintian, then in a fresh tree of Debian's install, start, upgrade,
 # remove and purge, after which nothing of it is left. Needs root, mmdebstrap, iproute2 and an archive.
-# Usage: check.sh BINARY DIRECTORY     (`make check-deb` calls it)
+# Usage: deb.sh BINARY DIRECTORY     (`make check-deb` calls it)
 set -eu
 
 binary=$1
 out=$2
-here=$(dirname "$0")
 # shellcheck disable=SC1091
 suite=${SUITE:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
 arch=$(dpkg --print-architecture)
-old=$(dpkg-parsechangelog -l "$here/changelog" -S Version)
+old=$(dpkg-parsechangelog -l dist/debian/changelog -S Version)
 new=${old%-*}-$((${old##*-} + 1))
 first=$out/cottar_${old}_$arch.deb
 second=$out/cottar_${new}_$arch.deb
@@ -21,7 +20,7 @@ fail() {
 	exit 1
 }
 
-sh "$here/build.sh" "$binary" "$out" "$new" >/dev/null
+sh dist/deb.sh binary "$out" "$binary" "$new" >/dev/null
 if command -v lintian >/dev/null; then
 	lintian --fail-on error,warning --allow-root "$first" || fail "lintian"
 	say "lintian is content"

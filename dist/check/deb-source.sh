@@ -1,0 +1,64 @@
+#!/bin/sh
+# Shows that the source package works: builds it in a fresh tree of Debian's, without a network and with the
+# packages that it asks for and no others; then lintian, and the package's own tests in another fresh tree.
+# Needs root, mmdebstrap, autopkgtest, lintian and an archive.
+# Usage: deb-source.sh DIRECTORY     (`make check-deb-source` calls it)
+set -eu
+
+out=$(realpath "$1")
+version=$(dpkg-parsechangelog -l dist/debian/changelog -S Version)
+# shellcheck disable=SC1091
+suite=${SUITE:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
+work=$(mktemp -d "${TMPDIR:-/tmp}/cottar-deb.XXXXXX")
+tree=$work/build
+
+say() { echo "check-deb-source: $*"; }
+fail() {
+	echo "check-deb-source: FAILED: $*" >&2
+	exit 1
+}
+finish() {
+	umount "$tree/proc" "$work/test/proc" 2>/dev/null || true
+	rm -rf --one-file-system "$work"
+}
+trap finish EXIT
+environment="PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive HOME=/nonexistent"
+# Whoever is in a hurry has a profile that compiles quickly, or `nocheck`.
+environment="$environment $(env | grep -e '^CARGO_PROFILE_' -e '^DEB_BUILD_OPTIONS=' | tr '\n' ' ')"
+# shellcheck disable=SC2086
+inside() { env -i $environment "$@"; }
+
+make_tree() {
+	mmdebstrap --quiet --skip=output/dev "$@"
+	for target; do :; done
+	mount -t proc proc "$target/proc"
+	mknod -m 666 "$target/dev/null" c 1 3 2>/dev/null || true
+}
+
+make_tree --variant=minbase --include=build-essential,ca-certificates "$suite" "$tree"
+mkdir "$tree/build"
+cp "$out"/cottar_"${version%-*}".orig*.tar.* "$out/cottar_$version".d* "$tree/build/"
+inside chroot "$tree" sh -euc "cd /build && dpkg-source -x cottar_$version.dsc source" >"$work/log" 2>&1 ||
+	fail "$(cat "$work/log")"
+inside chroot "$tree" sh -euc "cd /build/source && apt-get -qq -y --no-install-recommends build-dep ." \
+	>"$work/log" 2>&1 || fail "build-dep: $(cat "$work/log")"
+say "a tree of $suite with $(inside chroot "$tree" rustc -V)"
+inside unshare --net chroot "$tree" sh -euc "cd /build/source && dpkg-buildpackage -us -uc" >"$work/log" 2>&1 ||
+	fail "dpkg-buildpackage: $(tail -n 40 "$work/log")"
+grep '^test result' "$work/log"
+(cd "$tree/build" && ls -l ./*.deb)
+say "dpkg-buildpackage built it without a network"
+inside chroot "$tree" sh -euc "cd /build/source && dpkg-buildpackage -T clean" >"$work/log" 2>&1 || fail "clean"
+inside chroot "$tree" sh -euc "cd /build/source && dpkg-source -b ." >"$work/log" 2>&1 ||
+	fail "what is cleaned is not what was unpacked: $(cat "$work/log")"
+say "clean leaves what was unpacked"
+
+changes=$(echo "$tree"/build/cottar_*.changes)
+lintian --pedantic --fail-on error,warning --allow-root "$changes" || fail "lintian"
+say "lintian is content"
+
+make_tree --variant=minbase --include=ca-certificates "$suite" "$work/test"
+autopkgtest "$tree/build/cottar_$version.dsc" "$tree"/build/cottar_"$version"_*.deb -- chroot "$work/test" \
+	>"$work/log" 2>&1 || fail "autopkgtest: $(tail -n 60 "$work/log")"
+grep -A 2 -e '@@@.*summary' "$work/log"
+say "the package's own tests pass"
