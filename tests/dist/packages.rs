@@ -76,7 +76,7 @@ fn packed(shell: &str, script: &str, below: &str) -> (Vec<String>, BTreeSet<Stri
     let path = recorded(&at("programs"), &["make", "cargo"]);
     // The users of a package are there only where its tools have made them.
     let install = "install() { echo \"$*\" >>\"$pkgdir\"/../owners; }";
-    let run = |path: &str, functions: &str| {
+    let run = |path: &str, functions: &str, binary: &str| {
         printed(
             Command::new(shell)
                 .args([
@@ -86,11 +86,11 @@ fn packed(shell: &str, script: &str, below: &str) -> (Vec<String>, BTreeSet<Stri
                 .current_dir(at(below))
                 .env("PATH", path)
                 .env("pkgdir", at("packed"))
-                .env("COTTAR_BINARY", COTTAR),
+                .env("COTTAR_BINARY", binary),
         )
     };
-    run(&path, "(build)\n(check)");
-    run("/usr/sbin:/usr/bin:/sbin:/bin", "package");
+    run(&path, "(build)\n(check)", "");
+    run("/usr/sbin:/usr/bin:/sbin:/bin", "package", COTTAR);
     (calls(&at("programs")), files(&at("packed")))
 }
 
