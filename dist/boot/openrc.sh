@@ -56,7 +56,7 @@ echo "$words" | grep -e 'needs\|ERROR\|WARNING' && fail "OpenRC complains"
 await "service" serves
 await "node in the cluster" seen alive
 [ "$(inside ps -o user= -p "$(main)")" = cottar ] || fail "another user"
-[ "$(inside ps -o comm= -p "$(inside ps -o ppid= -p "$(main)" | tr -d ' ')")" = keep ] || fail "not supervised"
+[ "$(inside ps -o comm= -p "$(inside ps -o ppid= -p "$(main)" | tr -d ' ')")" = sh ] || fail "not supervised"
 [ "$(inside stat -c '%U %G %a' /etc/cottar /var/lib/cottar | tr '\n' ' ')" = "root cottar 750 cottar cottar 750 " ] ||
 	fail "modes of the directories"
 socket_only

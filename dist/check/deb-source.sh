@@ -58,7 +58,7 @@ lintian --pedantic --fail-on error,warning --allow-root "$changes" || fail "lint
 say "lintian is content"
 
 make_tree --variant=minbase --include=ca-certificates "$suite" "$work/test"
-autopkgtest "$tree/build/cottar_$version.dsc" "$tree"/build/cottar_"$version"_*.deb -- chroot "$work/test" \
+autopkgtest "$tree/build/cottar_$version.dsc" "$tree"/build/cottar_"$version"_*.deb --apt-upgrade -- chroot "$work/test" \
 	>"$work/log" 2>&1 || fail "autopkgtest: $(tail -n 60 "$work/log")"
 grep -A 2 -e '@@@.*summary' "$work/log"
 say "the package's own tests pass"

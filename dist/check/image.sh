@@ -150,8 +150,3 @@ inside /bin/cottar leave || true
 ends 0
 grep -q "requesting graceful leave" "$work/log" || fail "cottar leave ended it without leaving"
 say "cottar leave: it left, status 0"
-
-start
-kill -s KILL "$pid"
-ends 137
-say "KILL: status 137"

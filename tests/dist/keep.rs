@@ -119,7 +119,7 @@ fn every_service_restarts_failures_without_end() {
     }
     // Any other supervision would restart an agent that has left, or give up.
     let openrc = file("dist/openrc/cottar.initd");
-    assert!(openrc.contains("command=\"@LIBEXECDIR@/cottar/keep\"\ncommand_args=\"5 @BINDIR@/"));
+    assert!(openrc.contains("command_args=\"@LIBEXECDIR@/cottar/keep 5 @BINDIR@/cottar agent "));
     for text in [openrc, file("dist/openwrt/cottar.init")] {
         assert!(text.contains("@LIBEXECDIR@/cottar/keep"));
         assert!(!text.contains("supervise-daemon") && !text.contains("procd_set_param respawn"));
