@@ -81,9 +81,12 @@ packing = $(if $(call try_folding,$(1),$(2),$(PACK)),$(PACK) $(APPLY))
 all: ## build the release binary, target/release/cottar
 	RUSTFLAGS="$(FLAGS) $(RELR) $(call folding,rustc,$(RELR))" $(CARGO) $(BUILD)
 
-static: static-$(STATIC_KIND) ## build the static binary, target/static/cottar
+RUN = $(STATIC)
+include dist/cross.mk
+
+static: static-$(STATIC_KIND) ## the static binary, target/static/cottar, or for another machine: TARGET=...
 	@if readelf -d $(STATIC) | grep NEEDED; then echo "$(STATIC) is not static" >&2; exit 1; fi
-	@$(STATIC) version
+	@$(RUN) version
 	@ls -l $(STATIC)
 
 STATIC_FLAGS = $(FLAGS) -C target-feature=+crt-static
