@@ -12,6 +12,7 @@ mod directories;
 mod files;
 mod handler_runs;
 mod harness;
+mod idle;
 mod joining;
 mod journal;
 mod json;
