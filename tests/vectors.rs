@@ -622,9 +622,9 @@ fn what_is_sealed_opens_with_any_key_of_the_ring() {
         };
         let mut sender = with_ring(Keyring::new(old.clone()));
         let mut ring = Keyring::new(new.clone());
-        let mut stranger = with_ring(ring.clone());
+        let stranger = with_ring(ring.clone());
         ring.install(old);
-        let mut receiver = with_ring(ring);
+        let receiver = with_ring(ring);
         let message = Message::Nack(cottar::wire::Nack { seq_no: 7 });
         let datagram = sender.seal_datagram(&[message.encode()], true);
         assert_eq!(

@@ -84,7 +84,6 @@ impl Swim {
             return;
         }
         self.probing.tick = Some(next_on_grid(self.probing.phase, self.probing.interval, now));
-        self.envelope.tick();
         if self.probing.current.is_some() {
             return;
         }

@@ -2,10 +2,9 @@
 //! in this order and removed in the reverse.
 
 use super::checksum::crc32;
-use super::compress::{self, Decompressor};
 use super::membership::message_type;
 use super::name::Escaped;
-use super::{DecodeError, Keyring, Message, NonceSource, cipher, limits};
+use super::{DecodeError, Keyring, Message, NonceSource, cipher, compress, limits};
 
 /// A cluster label, 0 to 255 bytes; empty means no label.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -79,7 +78,6 @@ pub struct Envelope {
     pub compression: bool,
     /// Generator of nonces.
     pub nonces: NonceSource,
-    decompressor: Decompressor,
 }
 
 /// The contents of a datagram: each message, or why it was dropped.
@@ -100,13 +98,7 @@ impl Envelope {
             verify_outgoing: true,
             compression: true,
             nonces,
-            decompressor: Decompressor::default(),
         }
-    }
-
-    /// Must be called about once a second. Frees memory that is only needed on a busy node.
-    pub fn tick(&mut self) {
-        self.decompressor.tick();
     }
 
     /// Opens a datagram. An invalid message is refused alone; an invalid outer layer refuses the whole
@@ -115,19 +107,20 @@ impl Envelope {
     /// # Errors
     /// Fails if the label, decryption or checksum is invalid or messages are nested too deep; nothing of the
     /// datagram may be used then.
-    pub fn open_datagram(&mut self, bytes: &[u8]) -> Result<Packet, DecodeError> {
+    pub fn open_datagram(&self, bytes: &[u8]) -> Result<Packet, DecodeError> {
         let label = self.accept_label(bytes)?.ok_or(match bytes {
             [] => DecodeError::Empty,
             _ => DecodeError::Label,
         })?;
         let body = bytes.get(label.header_bytes()..).unwrap_or_default();
-        let plain = self.decrypt_datagram(label, body)?;
         let mut opening = Opening {
             packet: Packet::default(),
             expanded_bytes_left: limits::DATAGRAM_EXPANDED_BYTES_MAX,
-            decompressor: &mut self.decompressor,
         };
-        opening.open(checked(plain.as_deref().unwrap_or(body))?, 0)?;
+        match self.decrypt_datagram(label, body)? {
+            Some(plain) => opening.open(checked(&plain)?, 0)?,
+            None => opening.open(checked(body)?, 0)?,
+        }
         Ok(opening.packet)
     }
 
@@ -262,14 +255,13 @@ fn encode_compound<M: AsRef<[u8]>>(messages: &[M]) -> Vec<u8> {
 }
 
 /// Opens nested compound and compress messages.
-struct Opening<'a> {
+struct Opening {
     packet: Packet,
-    decompressor: &'a mut Decompressor,
     /// Shared by all compressed parts, so that nested decompression bombs gain nothing.
     expanded_bytes_left: usize,
 }
 
-impl Opening<'_> {
+impl Opening {
     /// Opens a message or wrapper inside `depth` other wrappers.
     ///
     /// # Errors
@@ -287,7 +279,7 @@ impl Opening<'_> {
         if kind == Some(message_type::COMPOUND) {
             return self.open_compound(body, depth + 1);
         }
-        match self.decompressor.decode(body, self.expanded_bytes_left) {
+        match compress::decode(body, self.expanded_bytes_left) {
             Ok(expanded) => {
                 self.expanded_bytes_left -= expanded.len();
                 self.open(&expanded, depth + 1)

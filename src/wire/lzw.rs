@@ -1,12 +1,11 @@
 //! LZW in the reference's variant (gossip spec 2.5): LSB first, 8-bit literals, GIF code widths.
 
-use weezl::{BitOrder, LzwStatus, decode::Decoder};
-
 use super::DecodeError;
 
 const CLEAR: u16 = 256;
 const END: u16 = 257;
 const WIDTH_MIN: u32 = 9;
+const WIDTH_MAX: u32 = 12;
 /// Code that is never assigned: when it is due, the encoder clears the dictionary.
 const FULL: u16 = 4095;
 
@@ -193,69 +192,121 @@ impl Pairs {
 /// # Errors
 /// Fails on an invalid code, a missing end code, or more output than `expanded_bytes_max`.
 pub fn expand(compressed: &[u8], expanded_bytes_max: usize) -> Result<Vec<u8>, DecodeError> {
-    Expander::new(expanded_bytes_max).expand(compressed)
+    let mut expander = Expander::new(expanded_bytes_max);
+    let codes_max = compressed.len().saturating_mul(8) / WIDTH_MIN as usize;
+    expander.starts.reserve_exact(codes_max.min(STARTS_MAX));
+    let usual = compressed.len().saturating_mul(2);
+    expander.expanded.reserve(usual.min(expanded_bytes_max));
+    while !expander.advance(compressed, usize::MAX)? {}
+    Ok(expander.take_expanded())
 }
 
-/// Incremental decompressor. Takes 28 KiB in addition to its output.
+/// Incremental decompressor.
+///
+/// The output is the dictionary: entry n is the text of the n-th code since the last clear code and the byte
+/// that follows that text in the output.
 pub struct Expander {
-    decoder: Decoder,
     consumed: usize,
+    /// Bits that were read and belong to no code yet, the oldest lowest.
+    pending: u32,
+    pending_bits: u32,
+    width: u32,
+    /// Offset in the output of the text of each code since the last [`CLEAR`].
+    starts: Vec<u32>,
     expanded: Vec<u8>,
     bytes_max: usize,
 }
 
+/// The first code of the dictionary.
+const FIRST: usize = END as usize + 1;
+/// Offsets that are kept: those of all entries, and the one that ends the last entry.
+const STARTS_MAX: usize = FULL as usize + 1 - FIRST + 1;
+
 impl Expander {
-    /// Creates a decompressor for at most `expanded_bytes_max` bytes of output.
+    /// Creates a decompressor for a text of at most `expanded_bytes_max` bytes.
     pub fn new(expanded_bytes_max: usize) -> Self {
         Expander {
-            decoder: Decoder::new(BitOrder::Lsb, 8),
             consumed: 0,
+            pending: 0,
+            pending_bits: 0,
+            width: WIDTH_MIN,
+            starts: Vec::new(),
             expanded: Vec::new(),
             bytes_max: expanded_bytes_max,
         }
     }
 
-    /// Restarts with another text, in any state.
-    pub fn reset(&mut self, expanded_bytes_max: usize) {
-        self.decoder.reset();
-        self.consumed = 0;
-        self.expanded.clear();
-        self.bytes_max = expanded_bytes_max;
-    }
-
-    /// Decompresses a complete text.
+    /// Decompresses about `bytes` more bytes of output. `compressed` must be the same whole input in each call.
+    /// Returns true at the end.
     ///
     /// # Errors
-    /// Fails as [`expand`] does.
-    pub fn expand(&mut self, compressed: &[u8]) -> Result<Vec<u8>, DecodeError> {
-        while !self.advance(compressed, usize::MAX)? {}
-        Ok(self.take_expanded())
-    }
-
-    /// Produces at least `bytes` more bytes of output, or all the rest. `compressed` must be the same
-    /// complete text in each call. Returns whether the output is complete.
-    ///
-    /// # Errors
-    /// Fails as [`expand`] does.
+    /// As for [`expand`].
     pub fn advance(&mut self, compressed: &[u8], bytes: usize) -> Result<bool, DecodeError> {
         let enough = self.expanded.len().saturating_add(bytes);
-        let mut piece = [0; 4096];
-        while self.expanded.len() < enough {
-            let rest = compressed.get(self.consumed..).unwrap_or_default();
-            let result = self.decoder.decode_bytes(rest, &mut piece);
-            self.consumed += result.consumed_in;
-            let made = piece.get(..result.consumed_out).unwrap_or_default();
-            if self.expanded.len() + made.len() > self.bytes_max {
-                return Err(DecodeError::TooLarge("expanded message"));
+        // Codes count as well, because some make no output.
+        for _ in 0..bytes {
+            if self.expanded.len() >= enough {
+                break;
             }
-            self.expanded.extend_from_slice(made);
-            match result.status {
-                Ok(LzwStatus::Ok) => {}
-                Ok(LzwStatus::Done) => return Ok(true),
-                Ok(LzwStatus::NoProgress) | Err(_) => return Err(DecodeError::Compression),
+            match self.next_code(compressed)? {
+                CLEAR => {
+                    self.starts.clear();
+                    self.width = WIDTH_MIN;
+                }
+                END => return Ok(true),
+                code => self.emit(code)?,
             }
         }
         Ok(false)
+    }
+
+    fn next_code(&mut self, compressed: &[u8]) -> Result<u16, DecodeError> {
+        while self.pending_bits < self.width {
+            let byte = compressed.get(self.consumed);
+            let byte = *byte.ok_or(DecodeError::Compression)?;
+            self.pending |= u32::from(byte) << self.pending_bits;
+            self.pending_bits += 8;
+            self.consumed += 1;
+        }
+        let code = self.pending & ((1 << self.width) - 1);
+        self.pending >>= self.width;
+        self.pending_bits -= self.width;
+        Ok(code as u16)
+    }
+
+    fn emit(&mut self, code: u16) -> Result<(), DecodeError> {
+        let too_large = DecodeError::TooLarge("expanded message");
+        let end = self.expanded.len();
+        if self.starts.len() < STARTS_MAX {
+            let start = u32::try_from(end).map_err(|_| too_large.clone())?;
+            self.starts.push(start);
+        }
+        if let Ok(byte) = u8::try_from(code) {
+            self.expanded.push(byte);
+        } else {
+            let at = usize::from(code) - FIRST;
+            let Some(&[from, next]) = self.starts.get(at..at + 2) else {
+                return Err(DecodeError::Compression);
+            };
+            let (from, next) = (from as usize, next as usize);
+            if end + next - from >= self.bytes_max {
+                return Err(too_large);
+            }
+            if next < end {
+                self.expanded.extend_from_within(from..=next);
+            } else {
+                // The entry that this code completes: its last byte is its own first one.
+                self.expanded.extend_from_within(from..next);
+                self.expanded.extend_from_within(next..=next);
+            }
+        }
+        if self.expanded.len() > self.bytes_max {
+            return Err(too_large);
+        }
+        if END as usize + self.starts.len() == 1 << self.width && self.width < WIDTH_MAX {
+            self.width += 1;
+        }
+        Ok(())
     }
 
     /// Returns the output so far.
@@ -279,7 +330,7 @@ mod tests {
     fn pieces_of_any_size_come_to_the_same() {
         let mut rng = Rng::new(11);
         for round in 0..60 {
-            // A small alphabet gives long matches, and enough of them fill the dictionary.
+            // Few different bytes give long codes, and enough of them fill the dictionary.
             let alphabet = 1 + rng.below(9);
             let plain: Vec<u8> = (0..rng.below(40_000))
                 .map(|_| rng.below(alphabet) as u8)
@@ -298,6 +349,48 @@ mod tests {
                 assert!(plain.starts_with(expander.expanded()), "{round}");
             }
             assert_eq!(expander.take_expanded(), plain, "{round}");
+        }
+    }
+
+    /// Others need not start over when the dictionary is full: its entries stay.
+    #[test]
+    fn a_full_dictionary_keeps_its_entries() {
+        let literal = |at: u16| at % 251;
+        let last = FIRST as u16 + STARTS_MAX as u16 - 2;
+        assert_eq!(last, FULL);
+        let codes: Vec<u16> = (0..5_000).map(literal).chain([last, 300, END]).collect();
+        let (mut compressed, mut pending, mut bits) = (Vec::new(), 0u32, 0);
+        for (at, &code) in codes.iter().enumerate() {
+            pending |= u32::from(code) << bits;
+            bits += ((257 + at).ilog2() + 1).min(WIDTH_MAX);
+            while bits > 0 && (bits >= 8 || at + 1 == codes.len()) {
+                compressed.push(pending as u8);
+                pending >>= 8;
+                bits = bits.saturating_sub(8);
+            }
+        }
+        let entry = |code: u16| [literal(code - 258) as u8, literal(code - 257) as u8];
+        let mut plain: Vec<u8> = (0..5_000).map(|at| literal(at) as u8).collect();
+        plain.extend([entry(last), entry(300)].concat());
+        assert_eq!(expand(&compressed, 10_000), Ok(plain));
+    }
+
+    #[test]
+    fn what_is_cut_or_too_long_is_refused() {
+        let mut rng = Rng::new(5);
+        let plain: Vec<u8> = (0..60_000).map(|_| rng.below(2) as u8).collect();
+        for plain in [&plain[..], &[7; 60_000]] {
+            let compressed = compress(plain);
+            assert_eq!(expand(&compressed, plain.len()).as_deref(), Ok(plain));
+            let short = expand(&compressed, plain.len() - 1);
+            assert_eq!(short, Err(DecodeError::TooLarge("expanded message")));
+            let cut = expand(&compressed[..compressed.len() - 2], plain.len());
+            assert_eq!(cut, Err(DecodeError::Compression));
+        }
+        // A code before there is one, without and with a clear in front.
+        for bits in [258u32, 258 << 9 | 256] {
+            let wrong = expand(&bits.to_le_bytes(), 100);
+            assert_eq!(wrong, Err(DecodeError::Compression));
         }
     }
 }

@@ -15,14 +15,14 @@ pub fn check(input: &[u8]) {
     };
     let mut envelope = envelope(choices);
     if choices & choice::SEALED == 0 || bytes.is_empty() {
-        return opened(&mut envelope, bytes);
+        return opened(&envelope, bytes);
     }
     let sealed = envelope.seal_datagram(&[bytes], choices & choice::CHECKSUM != 0);
-    opened(&mut envelope, &sealed);
+    opened(&envelope, &sealed);
 }
 
 /// Opens a datagram.
-pub fn opened(envelope: &mut Envelope, bytes: &[u8]) {
+pub fn opened(envelope: &Envelope, bytes: &[u8]) {
     let bytes = &bytes[..bytes.len().min(limits::DATAGRAM_BYTES_MAX)];
     let (peak, result) = peak_bytes(|| envelope.open_datagram(bytes));
     let expanded_max = match may_expand(envelope, bytes) {

@@ -52,8 +52,8 @@ targets! {
     configuration 1000
 }
 
-/// What an `expand` needs at once beyond its result: LZW tables and growth.
-pub const DECODER_BYTES: usize = 256 << 10;
+/// What an `expand` needs at once beyond its result: the places of codes and growth.
+pub const DECODER_BYTES: usize = 32 << 10;
 /// The largest thing that a short input can make: a refused part of a compound.
 pub const PART_BYTES: usize = 400;
 /// What the decoders hold whatever comes.
