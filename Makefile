@@ -182,9 +182,9 @@ lint-man:
 # Most suites wait for agents rather than for the processor, and can do so for many at a time, most of all
 # the mixed clusters. Those that compute run beside them and let them go first. What runs in the background
 # is printed at the end.
-COMPUTING = architecture fuzz manual rpc sim vectors
+COMPUTING = architecture fuzz manual results rpc sim vectors
 SUITES = $(basename $(notdir $(wildcard tests/*.rs))) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs))
-QUICK = architecture fuzz rpc vectors
+QUICK = architecture fuzz results rpc vectors
 WAITING = $(filter-out $(COMPUTING) interop,$(SUITES))
 
 test: export RUST_TEST_THREADS ?= 8
@@ -238,8 +238,8 @@ fuzz: ## decoders under libFuzzer: TARGET=datagram RUNS=1000000, or SECONDS=60
 	done
 
 # Every figure beside the reference's, measured with the static binary, then the single steps of the core.
-# Or only some: make bench FIGURES="idle members".
-bench: static ## figures beside the reference's, all or FIGURES="idle members"
+# Or only some: make bench FIGURES="idle members". They are printed, and kept in benches/RESULTS.md.
+bench: static ## figures beside the reference's for benches/RESULTS.md, all or FIGURES="idle members"
 	COTTAR_BIN=$(abspath $(STATIC)) $(CARGO) bench --locked --bench bench -- $(FIGURES)
 	$(if $(FIGURES),,$(CARGO) bench --locked --bench micro)
 

@@ -2,8 +2,9 @@
 
 use crate::live::{Agent, Kind, Lab, Member, await_members};
 use crate::noise::Rng;
+use crate::results::Curve;
 use crate::rpc::Client;
-use crate::table::Row;
+use crate::table::{Measured, Row};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,7 +12,9 @@ use std::time::{Duration, Instant};
 
 const AGENTS: usize = 10;
 const LATENCY_ROUNDS: usize = 100;
-/// Events a second that are tried, until some event is lost.
+/// Rates at which events are lost that are tried, for the chart.
+const LOSSY_RATES: usize = 4;
+/// Events a second that are tried.
 const RATES: &[usize] = &[
     25, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000,
 ];
@@ -83,26 +86,37 @@ fn subscribe(agent: usize, rpc: SocketAddr, ready: &Sender<()>, tell: &Sender<Se
     }
 }
 
-/// The time from the request until the last agent has passed the event on: the median, and what 99 of a
-/// hundred events keep to.
-pub fn latency() -> Vec<Row> {
-    let [ours, theirs] = [Kind::Cottar, Kind::Serf].map(|kind| {
-        let mut ten = ten(kind);
-        let mut rng = Rng::new(7);
-        let mut times: Vec<f64> = (0..LATENCY_ROUNDS)
-            .map(|round| spread(&mut ten, round, &mut rng))
-            .collect();
-        times.sort_by(f64::total_cmp);
-        let most = times.len() * 99 / 100 - 1;
-        (times[times.len() / 2], times[most])
-    });
-    let row = |name, ours: f64, theirs: f64| {
+/// The time from the request until the last agent has passed the event on, the kinds by turns: the median,
+/// and what 99 of a hundred events keep to.
+pub fn latency() -> Measured {
+    let mut clusters = [Kind::Cottar, Kind::Serf].map(ten);
+    let (mut rng, mut times) = (Rng::new(7), [Vec::new(), Vec::new()]);
+    for round in 0..LATENCY_ROUNDS {
+        for (ten, times) in clusters.iter_mut().zip(&mut times) {
+            times.push(spread(ten, round, &mut rng));
+        }
+    }
+    let curve = |series: &str, times: &[f64]| {
+        let points = times.iter().enumerate();
+        Curve::new("latency", series, points.map(|(at, ms)| [at as f64, *ms]))
+    };
+    let curves = vec![curve("cottar", &times[0]), curve("serf", &times[1])];
+    times
+        .iter_mut()
+        .for_each(|times| times.sort_by(f64::total_cmp));
+    let row = |name, at: usize| {
+        let [ours, theirs] = times.each_ref().map(|times| times[at]);
         Row::numbers(name, ours, theirs, "at most a fifth", ours * 5.0 <= theirs)
     };
-    vec![
-        row("event to ten agents, median, ms", ours.0, theirs.0),
-        row("event to ten agents, 99 %, ms", ours.1, theirs.1),
-    ]
+    let median = row("event to ten agents, median, ms", LATENCY_ROUNDS / 2);
+    let most = LATENCY_ROUNDS * 99 / 100 - 1;
+    Measured {
+        rows: vec![
+            median.rounds(&times[0], &times[1]),
+            row("event to ten agents, 99 %, ms", most),
+        ],
+        curves,
+    }
 }
 
 fn spread(ten: &mut Ten, round: usize, rng: &mut Rng) -> f64 {
@@ -124,32 +138,83 @@ fn spread(ten: &mut Ten, round: usize, rng: &mut Rng) -> f64 {
     (last - sent).as_secs_f64() * 1e3
 }
 
-/// The highest of some rates at which nobody misses an event.
-pub fn rate() -> Vec<Row> {
-    let mut notes = Vec::new();
-    let [ours, theirs] = [Kind::Cottar, Kind::Serf].map(|kind| {
-        let mut ten = ten(kind);
-        let mut best = 0;
-        for rate in RATES {
-            let (sent_per_second, lost) = hold(&mut ten, *rate);
-            println!("    {kind:?}: {rate} a second ({sent_per_second:.0} reached): {lost} lost");
-            if lost > 0 {
-                notes.push(format!("{kind:?} loses {lost} at {rate}"));
-                break;
-            }
-            // A machine that cannot even send faster ends the climb.
-            if sent_per_second < 0.9 * *rate as f64 {
-                notes.push(format!("{kind:?} took no more than {sent_per_second:.0}"));
-                break;
-            }
-            best = *rate;
+/// The highest of some rates at which nobody misses an event, the kinds by turns; and what is lost at some
+/// higher ones.
+pub fn rate() -> Measured {
+    let mut climbs = [Kind::Cottar, Kind::Serf].map(Climb::new);
+    for rate in RATES {
+        for climb in &mut climbs {
+            climb.try_rate(*rate);
         }
-        best as f64
-    });
+    }
+    let [ours, theirs] = climbs;
     let name = "events per second without a loss";
-    let reached = ours >= 5.0 * theirs.max(1.0);
-    let row = Row::numbers(name, ours, theirs, "at least 5 times", reached);
-    vec![row.note(notes.join(", "))]
+    let reached = ours.best >= 5.0 * theirs.best.max(1.0);
+    let row = Row::numbers(name, ours.best, theirs.best, "at least 5 times", reached);
+    let notes: Vec<String> = [&ours, &theirs]
+        .into_iter()
+        .filter_map(|climb| climb.note.clone())
+        .collect();
+    Measured {
+        rows: vec![row.note(notes.join(", "))],
+        curves: vec![
+            Curve::new("loss", "cottar", ours.points),
+            Curve::new("loss", "serf", theirs.points),
+        ],
+    }
+}
+
+/// From one rate to the next.
+struct Climb {
+    kind: Kind,
+    ten: Ten,
+    /// The highest rate without a loss.
+    best: f64,
+    /// Rates at which something was lost.
+    lossy: usize,
+    /// Why the best is not higher.
+    note: Option<String>,
+    /// The machine cannot send faster.
+    is_over: bool,
+    /// Rate, and deliveries lost in per cent.
+    points: Vec<[f64; 2]>,
+}
+
+impl Climb {
+    fn new(kind: Kind) -> Climb {
+        Climb {
+            kind,
+            ten: ten(kind),
+            best: 0.0,
+            lossy: 0,
+            note: None,
+            is_over: false,
+            points: Vec::new(),
+        }
+    }
+
+    fn try_rate(&mut self, rate: usize) {
+        if self.is_over || self.lossy == LOSSY_RATES {
+            return;
+        }
+        let kind = self.kind;
+        let (sent_per_second, lost) = hold(&mut self.ten, rate);
+        println!("    {kind:?}: {rate} a second ({sent_per_second:.0} reached): {lost} lost");
+        let deliveries = rate * HELD.as_secs() as usize * AGENTS;
+        let share = 100.0 * lost as f64 / deliveries as f64;
+        self.points.push([sent_per_second.round(), share]);
+        self.lossy += usize::from(lost > 0);
+        if lost > 0 {
+            self.note
+                .get_or_insert(format!("{kind:?} loses {lost} of {deliveries} at {rate}"));
+        } else if sent_per_second < 0.9 * rate as f64 {
+            self.is_over = true;
+            self.note
+                .get_or_insert(format!("{kind:?} took no more than {sent_per_second:.0}"));
+        } else if self.lossy == 0 {
+            self.best = rate as f64;
+        }
+    }
 }
 
 /// Sends at a rate for a while; gives the rate reached, and the number of deliveries that never came.

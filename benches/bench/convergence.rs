@@ -1,8 +1,9 @@
 //! How long a cluster takes to know itself.
 
 use crate::live::{Agent, Kind, Lab};
+use crate::results::Curve;
 use crate::rpc::Client;
-use crate::table::Row;
+use crate::table::{Measured, Row};
 use std::time::{Duration, Instant};
 
 /// Agents, and how often that is measured.
@@ -12,22 +13,32 @@ const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Agents of a kind with the LAN profile run alone, then all are told at once to join the first: the time
 /// until each of them knows all. Median of some clusters, the kinds by turns.
-pub fn all_at_once() -> Vec<Row> {
-    SIZES
-        .map(|(size, rounds)| {
-            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-            for _ in 0..rounds {
-                ours.push(once(Kind::Cottar, size));
-                theirs.push(once(Kind::Serf, size));
-            }
-            println!("    {size} agents, ms: cottar {ours:.0?}, serf {theirs:.0?}");
-            Row::less(
-                format!("convergence of {size} agents, median, ms"),
-                crate::median(ours),
-                crate::median(theirs),
-            )
-        })
-        .into()
+pub fn all_at_once() -> Measured {
+    let mut measured = Measured::default();
+    let mut points = [Vec::new(), Vec::new()];
+    for (size, rounds) in SIZES {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            ours.push(once(Kind::Cottar, size));
+            theirs.push(once(Kind::Serf, size));
+        }
+        println!("    {size} agents, ms: cottar {ours:.0?}, serf {theirs:.0?}");
+        for (points, times) in points.iter_mut().zip([&ours, &theirs]) {
+            points.extend(times.iter().map(|ms| [size as f64, ms / 1e3]));
+        }
+        let row = Row::less(
+            format!("convergence of {size} agents, median, ms"),
+            crate::median(ours.clone()),
+            crate::median(theirs.clone()),
+        );
+        measured.rows.push(row.rounds(&ours, &theirs));
+    }
+    let [ours, theirs] = points;
+    measured.curves = vec![
+        Curve::new("convergence", "cottar", ours),
+        Curve::new("convergence", "serf", theirs),
+    ];
+    measured
 }
 
 fn once(kind: Kind, size: usize) -> f64 {

@@ -1,4 +1,4 @@
-//! What it costs to know ten thousand members.
+//! What it costs to know up to ten thousand members.
 //!
 //! The members are played by one thread: a node, written with our own wire code, that has them all in its
 //! state and answers the probes of all of them at one address.
@@ -6,8 +6,9 @@
 use crate::live::{Kind, Lab, free};
 use crate::peers::{self, envelope};
 use crate::proc;
+use crate::results::Curve;
 use crate::rpc::Client;
-use crate::table::Row;
+use crate::table::{Measured, Row};
 use cottar::wire::coordinate::{Coordinate, DIMENSIONS};
 use cottar::wire::{Ack, Message, PushPull, StreamDecoder, StreamMessage, StreamSide};
 use std::io::{Read, Write};
@@ -15,13 +16,19 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// Members of the table.
 const MEMBERS: usize = 10_000;
+/// Those of the chart.
+const SIZES: [usize; 4] = [100, 1_000, 3_000, MEMBERS];
 /// The news of so many joins are passed on for a while.
 const SETTLE: Duration = Duration::from_secs(40);
 const LISTS: usize = 11;
 const BYTES_MAX: f64 = 1024.0;
 
 struct Learnt {
+    /// Resident before it knew anybody, and afterwards.
+    alone_mib: f64,
+    mib: f64,
     resident: f64,
     private_dirty: f64,
     join_ms: f64,
@@ -29,15 +36,35 @@ struct Learnt {
     stall_ms: f64,
 }
 
-/// An agent of each, both at the same time, with default settings, joins a peer that knows 10,000 members
+/// An agent of each, both at the same time, with default settings, joins a peer that knows so many members
 /// with 60 bytes of tags each. Memory is what was gained 40 s after the join, by member; the longest stall
 /// is the longest of many `stats` round trips from the join on.
-pub fn costs() -> Vec<Row> {
-    let [ours, theirs] = std::thread::scope(|scope| {
-        [Kind::Cottar, Kind::Serf]
-            .map(|kind| scope.spawn(move || learn(kind)))
-            .map(|thread| thread.join().expect("a measurement"))
-    });
+pub fn costs() -> Measured {
+    let mut curves = ["cottar", "serf"].map(|series| Curve::new("memory", series, []));
+    let mut rows = Vec::new();
+    for members in SIZES {
+        let learnt = std::thread::scope(|scope| {
+            [Kind::Cottar, Kind::Serf]
+                .map(|kind| scope.spawn(move || learn(kind, members)))
+                .map(|thread| thread.join().expect("a measurement"))
+        });
+        for (curve, learnt) in curves.iter_mut().zip(&learnt) {
+            if curve.points.is_empty() {
+                curve.points.push([1.0, learnt.alone_mib]);
+            }
+            curve.points.push([members as f64, learnt.mib]);
+        }
+        if members == MEMBERS {
+            rows = table(&learnt);
+        }
+    }
+    Measured {
+        rows,
+        curves: curves.into(),
+    }
+}
+
+fn table([ours, theirs]: &[Learnt; 2]) -> Vec<Row> {
     let memory = |name: &str, ours: f64, theirs: f64| {
         let reached = ours <= BYTES_MAX && ours < theirs;
         Row::numbers(name, ours, theirs, "at most 1 KB, less", reached)
@@ -67,18 +94,18 @@ pub fn costs() -> Vec<Row> {
     ]
 }
 
-fn learn(kind: Kind) -> Learnt {
+fn learn(kind: Kind, members: usize) -> Learnt {
     let peer = free();
     let sockets = (
         UdpSocket::bind(peer).expect("a socket"),
         TcpListener::bind(peer).expect("a listener"),
     );
-    let state = peers::state(MEMBERS, peer);
+    let state = peers::state(members, peer);
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| answer_probes(&sockets.0, &over));
         scope.spawn(|| exchange_states(&sockets.1, &state, &over));
-        let learnt = watch(kind, peer);
+        let learnt = watch(kind, peer, members);
         over.store(true, Ordering::Relaxed);
         // Wakes the listener up.
         let _ = TcpStream::connect(peer);
@@ -86,7 +113,7 @@ fn learn(kind: Kind) -> Learnt {
     })
 }
 
-fn watch(kind: Kind, peer: SocketAddr) -> Learnt {
+fn watch(kind: Kind, peer: SocketAddr, members: usize) -> Learnt {
     let lab = Lab::new("crowd", if kind == Kind::Cottar { "C" } else { "S" });
     let node = lab.start(lab.spec(0).log_level("warn"));
     let mut client = Client::connect(node.rpc).expect("an RPC connection");
@@ -113,17 +140,19 @@ fn watch(kind: Kind, peer: SocketAddr) -> Learnt {
         stall = stall.max(asked.elapsed());
         std::thread::sleep(Duration::from_millis(2));
     }
-    assert_eq!(client.known().expect("figures"), MEMBERS + 1);
+    assert_eq!(client.known().expect("figures"), members + 1);
     let joined = join.join().expect("a join");
     let after = proc::memory(node.pid());
     let lists = (0..LISTS).map(|_| {
         let asked = Instant::now();
-        assert_eq!(client.members().expect("a list"), MEMBERS + 1);
+        assert_eq!(client.members().expect("a list"), members + 1);
         asked.elapsed().as_secs_f64() * 1e3
     });
-    let each = |after: f64, before: f64| (after - before) * 1024.0 / MEMBERS as f64;
+    let each = |after: f64, before: f64| (after - before) * 1024.0 / members as f64;
     println!("    {kind:?}: {before:?}, then {after:?}");
     Learnt {
+        alone_mib: before.resident_kb / 1024.0,
+        mib: after.resident_kb / 1024.0,
         resident: each(after.resident_kb, before.resident_kb),
         private_dirty: each(after.private_dirty_kb, before.private_dirty_kb),
         join_ms: (joined - started).as_secs_f64() * 1e3,

@@ -1,8 +1,9 @@
 //! How fast handlers are run, beside a loop that does nothing but run them.
 
 use crate::live::{Kind, Lab};
+use crate::results::Curve;
 use crate::rpc::Client;
-use crate::table::Row;
+use crate::table::{Measured, Row};
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ const ROUNDS: usize = 9;
 
 /// Rounds by turns. What else the machine does hits neighbours alike, so the shares are taken round by
 /// round before the median.
-pub fn runs_per_second() -> Vec<Row> {
+pub fn runs_per_second() -> Measured {
     let rounds: Vec<[f64; 4]> = (0..ROUNDS)
         .map(|_| {
             [
@@ -22,6 +23,7 @@ pub fn runs_per_second() -> Vec<Row> {
             ]
         })
         .collect();
+    let all = |index: usize| -> Vec<f64> { rounds.iter().map(|round| round[index]).collect() };
     let median =
         |of: &dyn Fn(&[f64; 4]) -> f64| crate::median(rounds.iter().map(of).collect::<Vec<f64>>());
     let (bare, ours, theirs) = (median(&|r| r[0]), median(&|r| r[1]), median(&|r| r[2]));
@@ -41,7 +43,22 @@ pub fn runs_per_second() -> Vec<Row> {
         "beside cottar without one; round by round at {:.0} % of it",
         100.0 * of_plain
     ));
-    vec![plain, journalled]
+    let curve = |series: &str, index: usize| {
+        let runs = all(index).into_iter().map(|runs| [0.0, runs]);
+        Curve::new("handlers", series, runs)
+    };
+    Measured {
+        rows: vec![
+            plain.rounds(&all(1), &all(2)),
+            journalled.rounds(&all(3), &all(1)),
+        ],
+        curves: vec![
+            curve("bare loop", 0),
+            curve("cottar", 1),
+            curve("with a journal", 3),
+            curve("serf", 2),
+        ],
+    }
 }
 
 fn agent(kind: Kind, journal: bool) -> f64 {

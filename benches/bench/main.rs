@@ -1,9 +1,11 @@
 //! The figures that cottar is held to, each beside the reference's in the same run, in one table.
 //!
 //! `cargo bench --bench bench -- [WORD...]` measures only the figures with these words: see [`main`].
-//! `COTTAR_BIN` names the binary to measure (`make bench` gives the static one).
+//! `COTTAR_BIN` names the binary to measure (`make bench` gives the static one). What was measured is kept in
+//! `benches/results.json`, from which the page and its charts are made; the word `page` makes them anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod charts;
 mod cluster;
 mod convergence;
 mod crowd;
@@ -19,35 +21,43 @@ mod network;
 #[allow(dead_code)]
 #[path = "../../tests/data/noise.rs"]
 mod noise;
+mod page;
 mod peers;
 #[allow(dead_code)]
 mod proc;
 mod queries;
+mod results;
 mod rpc;
+mod setting;
 mod startup;
 mod table;
 mod traffic;
 
 use live::{Kind, reference};
+use results::{Measurement, Results};
+use std::fs;
 use std::time::Instant;
-use table::{Figure, Row};
+use table::{Figure, Measured, Row};
 
-const FIGURES: &[Figure] = &[
+/// Writes the page from what was kept, and measures nothing.
+const PAGE: &str = "page";
+
+const FIGURES: [Figure; 14] = [
     Figure {
         word: "size",
-        measure: footprint::binary_size,
+        measure: || footprint::binary_size().into(),
     },
     Figure {
         word: "start",
-        measure: startup::first_answer,
+        measure: || startup::first_answer().into(),
     },
     Figure {
         word: "idle",
-        measure: footprint::idle,
+        measure: || footprint::idle().into(),
     },
     Figure {
         word: "traffic",
-        measure: traffic::idle,
+        measure: || traffic::idle().into(),
     },
     Figure {
         word: "handlers",
@@ -55,11 +65,11 @@ const FIGURES: &[Figure] = &[
     },
     Figure {
         word: "rpc",
-        measure: queries::rpc,
+        measure: || queries::rpc().into(),
     },
     Figure {
         word: "query",
-        measure: queries::answers,
+        measure: || queries::answers().into(),
     },
     Figure {
         word: "latency",
@@ -71,7 +81,7 @@ const FIGURES: &[Figure] = &[
     },
     Figure {
         word: "delivery",
-        measure: delivery::missing,
+        measure: || delivery::missing().into(),
     },
     Figure {
         word: "convergence",
@@ -83,11 +93,11 @@ const FIGURES: &[Figure] = &[
     },
     Figure {
         word: "garbage-cpu",
-        measure: flood::cost,
+        measure: || flood::cost().into(),
     },
     Figure {
         word: "garbage",
-        measure: flood::garbage,
+        measure: || flood::garbage().into(),
     },
 ];
 
@@ -96,16 +106,21 @@ fn main() {
         .skip(1)
         .filter(|word| !word.starts_with('-'))
         .collect();
-    if let Some(unknown) = words
-        .iter()
-        .find(|word| !FIGURES.iter().any(|f| f.word == *word))
-    {
-        let known: Vec<&str> = FIGURES.iter().map(|figure| figure.word).collect();
-        println!(
-            "no figure is called {unknown}; there are: {}",
-            known.join(" ")
-        );
+    let known = FIGURES.map(|figure| figure.word);
+    let is_known = |word: &str| word == PAGE || known.contains(&word);
+    if let Some(unknown) = words.iter().find(|word| !is_known(word)) {
+        let known = known.join(" ");
+        println!("no figure is called {unknown}; there are: {known}, and {PAGE}");
         return;
+    }
+    let file = results::file();
+    let mut kept = match fs::read_to_string(&file).map(|text| Results::decode(&text)) {
+        Ok(Ok(kept)) => kept,
+        Ok(Err(why)) => return println!("{}: {why}", file.display()),
+        Err(_) => Results::default(),
+    };
+    if words == [PAGE] {
+        return write(&kept);
     }
     if reference().is_none() {
         println!("no `serf` on the path: nothing to measure beside");
@@ -116,24 +131,55 @@ fn main() {
         Kind::Cottar.program().display(),
         Kind::Serf.program().display()
     );
-    // Figures that race with other work mean little: say how much of it there is.
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    println!("load average before: {}", load.trim());
     let mut rows: Vec<Row> = Vec::new();
     for figure in FIGURES {
         if !words.is_empty() && !words.iter().any(|word| word == figure.word) {
             continue;
         }
-        let started = Instant::now();
-        println!("... {}", figure.word);
-        // One that goes wrong, with its reason on stderr, does not take the others with it.
-        let measured = std::panic::catch_unwind(figure.measure)
-            .unwrap_or_else(|_| vec![Row::missing(figure.word, "failed, see above")]);
-        measured.iter().for_each(Row::print);
+        let (measurement, measured) = measure(&figure);
         rows.extend(measured);
-        println!("    {:.0} s", started.elapsed().as_secs_f64());
+        // A figure that went wrong leaves what the page said of it.
+        if let Some(measurement) = measurement {
+            kept.take(measurement, &known);
+            write(&kept);
+        }
     }
     table::print(&rows);
+}
+
+/// Measures a figure. One that goes wrong, with its reason on stderr, does not take the others with it.
+fn measure(figure: &Figure) -> (Option<Measurement>, Vec<Row>) {
+    let started = Instant::now();
+    // Figures that race with other work mean little: the setting says how much of it there is.
+    let setting = setting::now();
+    println!("... {} (load average {})", figure.word, setting.load);
+    let measured = std::panic::catch_unwind(figure.measure);
+    let Ok(Measured { rows, curves }) = measured else {
+        return (None, vec![Row::missing(figure.word, "failed, see above")]);
+    };
+    rows.iter().for_each(Row::print);
+    println!("    {:.0} s", started.elapsed().as_secs_f64());
+    let measurement = Measurement {
+        word: figure.word.to_owned(),
+        setting,
+        lines: rows.iter().map(Row::line).collect(),
+        curves,
+    };
+    (Some(measurement), rows)
+}
+
+/// Writes the results, the page and the charts.
+fn write(results: &Results) {
+    let write = |file: String, text: String| {
+        fs::write(results::folder().join(file), text).expect("a file in benches");
+    };
+    write("results.json".into(), results.encode());
+    write("RESULTS.md".into(), page::text(results));
+    for chart in charts::CHARTS {
+        if let Some(svg) = chart.svg(results) {
+            write(chart.file(), svg);
+        }
+    }
 }
 
 /// The middle one of some measurements.

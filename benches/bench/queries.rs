@@ -1,6 +1,6 @@
 //! Round trips: of RPC, and of queries to ten agents.
 
-use crate::live::{Agent, Kind, Lab, Member, await_members};
+use crate::live::{Agent, Lab, Member, await_members};
 use crate::noise::Rng;
 use crate::rpc::Client;
 use crate::table::Row;
@@ -32,38 +32,36 @@ pub fn rpc() -> Vec<Row> {
             rates.push(f64::from(count) / started.elapsed().as_secs_f64());
         }
     }
-    let [ours, theirs] = rates.map(crate::median);
-    vec![Row::more("RPC round trips per second", ours, theirs)]
+    let [ours, theirs] = rates.each_ref().map(|rates| crate::median(rates.clone()));
+    let row = Row::more("RPC round trips per second", ours, theirs);
+    vec![row.rounds(&rates[0], &rates[1])]
 }
 
-/// Ten agents of a kind with the LAN profile: from the RPC request until the last of ten acks, and until
-/// the last of ten answers of a handler, `echo`. Median.
+/// Ten agents of each kind with the LAN profile: from the RPC request until the last of ten acks, and until
+/// the last of ten answers of a handler, `echo`. Median of queries, the kinds by turns.
 pub fn answers() -> Vec<Row> {
-    let [ours, theirs] = [Kind::Cottar, Kind::Serf].map(|kind| {
-        let letter = if kind == Kind::Cottar { "C" } else { "S" };
-        let lab = Lab::new("queries", &letter.repeat(AGENTS));
+    let labs = ["C", "S"].map(|letter| Lab::new("queries", &letter.repeat(AGENTS)));
+    let clusters = labs.each_ref().map(|lab| {
         let nodes = lab.start_all(|_, spec| spec.log_level("info").handler("query:hello=echo hi"));
         let viewers: Vec<&Agent> = nodes.iter().collect();
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
         await_members(&viewers, &members, 30.0);
-        let mut rng = Rng::new(11);
-        [("nobody", "ack"), ("hello", "response")].map(|(name, record)| {
-            let times = (0..QUERIES).map(|_| once(&nodes[0], name, record, &mut rng));
-            crate::median(times.collect())
-        })
+        nodes
     });
-    vec![
-        Row::less(
-            "query to the last of ten acks, median, ms",
-            ours[0],
-            theirs[0],
-        ),
-        Row::less(
-            "query to the last of ten answers, median, ms",
-            ours[1],
-            theirs[1],
-        ),
-    ]
+    let mut rng = Rng::new(11);
+    let kinds = [("nobody", "ack", "acks"), ("hello", "response", "answers")];
+    let rows = kinds.map(|(name, record, what)| {
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..QUERIES {
+            for (nodes, times) in clusters.iter().zip(&mut times) {
+                times.push(once(&nodes[0], name, record, &mut rng));
+            }
+        }
+        let [ours, theirs] = times.each_ref().map(|times| crate::median(times.clone()));
+        let name = format!("query to the last of ten {what}, median, ms");
+        Row::less(name, ours, theirs).rounds(&times[0], &times[1])
+    });
+    rows.into()
 }
 
 /// An answer whose datagram was lost counts as late as the query's end.

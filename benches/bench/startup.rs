@@ -14,10 +14,11 @@ pub fn first_answer() -> Vec<Row> {
         ours.push(once(Kind::Cottar));
         theirs.push(once(Kind::Serf));
     }
-    let (ours, theirs) = (crate::median(ours), crate::median(theirs));
-    let reached = ours * 3.0 <= theirs;
+    let [our, their] = [&ours, &theirs].map(|times| crate::median(times.clone()));
+    let reached = our * 3.0 <= their;
     let name = "start to first RPC answer, median, ms";
-    vec![Row::numbers(name, ours, theirs, "at most a third", reached)]
+    let row = Row::numbers(name, our, their, "at most a third", reached);
+    vec![row.rounds(&ours, &theirs)]
 }
 
 fn once(kind: Kind) -> f64 {

@@ -1,11 +1,31 @@
 //! The table that a run prints.
 
+use crate::page::number;
+use crate::results::{Curve, Line};
+
 /// Something to measure, in one go.
 pub struct Figure {
     /// What asks for it on the command line.
     pub word: &'static str,
     /// Measures both programs.
-    pub measure: fn() -> Vec<Row>,
+    pub measure: fn() -> Measured,
+}
+
+/// What a figure came to.
+#[derive(Debug, Default)]
+pub struct Measured {
+    pub rows: Vec<Row>,
+    /// What the charts show of it.
+    pub curves: Vec<Curve>,
+}
+
+impl From<Vec<Row>> for Measured {
+    fn from(rows: Vec<Row>) -> Self {
+        Measured {
+            rows,
+            curves: Vec::new(),
+        }
+    }
 }
 
 /// What came out.
@@ -18,6 +38,7 @@ pub struct Row {
     goal: String,
     reached: bool,
     note: String,
+    rounds: [Vec<f64>; 2],
 }
 
 impl Row {
@@ -62,6 +83,7 @@ impl Row {
             goal: goal.into(),
             reached,
             note: String::new(),
+            rounds: [Vec::new(), Vec::new()],
         }
     }
 
@@ -76,6 +98,26 @@ impl Row {
         self
     }
 
+    /// Adds what each round gave.
+    pub fn rounds(mut self, cottar: &[f64], serf: &[f64]) -> Row {
+        self.rounds = [cottar.to_vec(), serf.to_vec()];
+        self
+    }
+
+    /// What the page keeps of it.
+    pub fn line(&self) -> Line {
+        Line {
+            name: self.name.clone(),
+            cottar: self.cottar.clone(),
+            serf: self.serf.clone(),
+            ratio: self.ratio.clone(),
+            goal: self.goal.clone(),
+            is_reached: self.reached,
+            note: self.note.clone(),
+            rounds: self.rounds.clone(),
+        }
+    }
+
     /// Prints it at once, in case that the table never comes.
     pub fn print(&self) {
         let (name, ours, theirs, ratio) = (&self.name, &self.cottar, &self.serf, &self.ratio);
@@ -85,16 +127,6 @@ impl Row {
     /// Whether the goal is met.
     pub fn is_reached(&self) -> bool {
         self.reached
-    }
-}
-
-fn number(value: f64) -> String {
-    if value.is_nan() {
-        "-".into()
-    } else if value >= 100.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.2}")
     }
 }
 

@@ -1,0 +1,132 @@
+//! The page of results: benches/RESULTS.md.
+
+use std::fmt::Write;
+
+use crate::charts::CHARTS;
+use crate::results::{Line, Measurement, Results, Setting};
+
+/// From this load on before a measurement, the page says that the machine did something else, too.
+const BUSY: f64 = 1.5;
+
+const HEAD: &str = "\
+# Results
+
+How cottar does beside Serf: both programs on the same machine in the same run, round by round in turn
+wherever a figure has rounds. `make bench` writes this page, its charts and `results.json`, from which they are
+made; `make bench FIGURES=\"latency rpc\"` measures those alone and leaves the others as they are. Each number is
+the median of its rounds, with the lowest and the highest of them behind it; numbers without a range were
+measured once. What a figure is, and where its goal comes from, stands beside its code in `bench`.
+";
+
+/// The whole page.
+pub fn text(results: &Results) -> String {
+    let mut page = HEAD.to_owned();
+    for chart in CHARTS {
+        if results.curves(chart.name).next().is_some() {
+            let (title, file, about) = (chart.title, chart.file(), chart.about);
+            let _ = write!(page, "\n## {title}\n\n![{title}]({file})\n\n{about}\n");
+        }
+    }
+    page += "\n## All figures\n\n| figure | cottar | Serf | ratio | goal | reached |\n";
+    page += "|---|---|---|---|---|---|\n";
+    let lines = || results.0.iter().flat_map(|measured| &measured.lines);
+    for line in lines() {
+        let [cottar, serf] = [(&line.cottar, 0), (&line.serf, 1)]
+            .map(|(median, program)| format!("{median}{}", range(&line.rounds[program])));
+        let Line {
+            name, ratio, goal, ..
+        } = line;
+        let reached = if line.is_reached { "yes" } else { "**no**" };
+        let _ = writeln!(
+            page,
+            "| {name} | {cottar} | {serf} | {ratio} | {goal} | {reached} |"
+        );
+    }
+    let mut notes = lines().filter(|line| !line.note.is_empty()).peekable();
+    if notes.peek().is_some() {
+        page.push('\n');
+    }
+    for line in notes {
+        let _ = writeln!(
+            page,
+            "* {}: {}.",
+            line.name,
+            line.note.trim_end_matches('.')
+        );
+    }
+    page += &settings(results);
+    page
+}
+
+/// The lowest and the highest of some rounds.
+fn range(rounds: &[f64]) -> String {
+    let (Some(low), Some(high)) = (
+        rounds.iter().copied().min_by(f64::total_cmp),
+        rounds.iter().copied().max_by(f64::total_cmp),
+    ) else {
+        return String::new();
+    };
+    format!(" ({} to {})", number(low), number(high))
+}
+
+/// A measured number, with as many digits as it is worth.
+pub fn number(value: f64) -> String {
+    if value.is_nan() {
+        "-".into()
+    } else if value >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
+/// Where and when the figures were measured: those that share a setting together.
+fn settings(results: &Results) -> String {
+    let mut text = "\n## Machine and versions\n".to_owned();
+    let same = |a: &Setting, b: &Setting| {
+        (&a.machine, &a.cottar, &a.serf, &a.date) == (&b.machine, &b.cottar, &b.serf, &b.date)
+    };
+    let mut groups: Vec<Vec<&Measurement>> = Vec::new();
+    for measured in &results.0 {
+        let group = groups
+            .iter_mut()
+            .find(|group| same(&group[0].setting, &measured.setting));
+        match group {
+            Some(group) => group.push(measured),
+            None => groups.push(vec![measured]),
+        }
+    }
+    for group in groups {
+        let setting = &group[0].setting;
+        let list = |members: &[&Measurement]| {
+            let words = members.iter().map(|member| format!("`{}`", member.word));
+            words.collect::<Vec<_>>().join(", ")
+        };
+        let _ = write!(
+            text,
+            "\n{}, on {}:\n\n* {}\n* {}\n* {}\n",
+            list(&group),
+            setting.date,
+            setting.machine,
+            setting.cottar,
+            setting.serf
+        );
+        let load = |member: &Measurement| member.setting.load.parse::<f64>().unwrap_or(0.0);
+        let busy: Vec<&Measurement> = group
+            .iter()
+            .copied()
+            .filter(|member| load(member) >= BUSY)
+            .collect();
+        if !busy.is_empty() {
+            let loads = busy.iter().map(|member| load(member));
+            let highest = loads.fold(0.0, f64::max);
+            let _ = writeln!(
+                text,
+                "* The machine was shared: others computed on it while {} were measured (load average before \
+                 a figure up to {highest:.1}), so times are longer than the programs need, and ranges wider.",
+                list(&busy)
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,211 @@
+//! What was measured, kept in a file so that a run of some figures leaves the others' results as they are.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+/// All figures in the order of the page.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Results(pub Vec<Measurement>);
+
+/// A figure's results.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measurement {
+    /// What asks for it on the command line.
+    pub word: String,
+    pub setting: Setting,
+    pub lines: Vec<Line>,
+    pub curves: Vec<Curve>,
+}
+
+/// Where and when something was measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setting {
+    pub machine: String,
+    pub cottar: String,
+    pub serf: String,
+    pub date: String,
+    /// The load average of the minute before.
+    pub load: String,
+}
+
+/// A line of the table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Line {
+    pub name: String,
+    pub cottar: String,
+    pub serf: String,
+    pub ratio: String,
+    pub goal: String,
+    pub is_reached: bool,
+    pub note: String,
+    /// What each round gave, if there were any: cottar's and the reference's.
+    pub rounds: [Vec<f64>; 2],
+}
+
+/// Points of a chart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Curve {
+    pub chart: String,
+    pub series: String,
+    pub points: Vec<[f64; 2]>,
+}
+
+impl Curve {
+    pub fn new(chart: &str, series: &str, points: impl IntoIterator<Item = [f64; 2]>) -> Curve {
+        Curve {
+            chart: chart.to_owned(),
+            series: series.to_owned(),
+            points: points.into_iter().collect(),
+        }
+    }
+}
+
+/// The folder of the page, the charts and the file.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches")
+}
+
+/// The file.
+pub fn file() -> PathBuf {
+    folder().join("results.json")
+}
+
+impl Results {
+    /// Takes a figure's results in place of those before. `words`: all figures in order.
+    pub fn take(&mut self, measurement: Measurement, words: &[&str]) {
+        self.0.retain(|other| other.word != measurement.word);
+        self.0.push(measurement);
+        let place = |word: &str| words.iter().position(|other| *other == word);
+        self.0.sort_by_key(|measurement| place(&measurement.word));
+    }
+
+    /// All points of a chart.
+    pub fn curves<'a>(&'a self, chart: &'a str) -> impl Iterator<Item = &'a Curve> {
+        let curves = self.0.iter().flat_map(|measurement| &measurement.curves);
+        curves.filter(move |curve| curve.chart == chart)
+    }
+
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// If it is not what [`Self::encode`] gives.
+    pub fn decode(text: &str) -> Result<Results, String> {
+        let value: Value = serde_json::from_str(text).map_err(|why| why.to_string())?;
+        let list = value.as_array().ok_or("no list")?;
+        let all: Option<Vec<Measurement>> = list.iter().map(Measurement::decode).collect();
+        all.map(Results).ok_or_else(|| "a field is missing".into())
+    }
+
+    /// The file's text: a line for each of a figure's lines and curves.
+    pub fn encode(&self) -> String {
+        let block = |values: Vec<Value>| {
+            let lines = values.iter().map(|value| format!("\n    {value}"));
+            lines.collect::<Vec<_>>().join(",")
+        };
+        let measurements = self.0.iter().map(|measurement| {
+            format!(
+                "{{\"word\": {}, \"setting\": {},\n  \"lines\": [{}],\n  \"curves\": [{}]}}",
+                json!(measurement.word),
+                measurement.setting.encode(),
+                block(measurement.lines.iter().map(Line::encode).collect()),
+                block(measurement.curves.iter().map(Curve::encode).collect()),
+            )
+        });
+        format!("[{}]\n", measurements.collect::<Vec<_>>().join(",\n"))
+    }
+}
+
+/// A member that is text.
+fn text(object: &Map<String, Value>, key: &str) -> Option<String> {
+    object.get(key)?.as_str().map(str::to_owned)
+}
+
+fn list<T>(
+    object: &Map<String, Value>,
+    key: &str,
+    decode: impl Fn(&Value) -> Option<T>,
+) -> Option<Vec<T>> {
+    object.get(key)?.as_array()?.iter().map(decode).collect()
+}
+
+fn numbers(value: &Value) -> Option<Vec<f64>> {
+    value.as_array()?.iter().map(Value::as_f64).collect()
+}
+
+/// Three digits behind the point are more than a measurement is worth.
+fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
+}
+
+impl Measurement {
+    fn decode(value: &Value) -> Option<Measurement> {
+        let object = value.as_object()?;
+        Some(Measurement {
+            word: text(object, "word")?,
+            setting: Setting::decode(object.get("setting")?)?,
+            lines: list(object, "lines", Line::decode)?,
+            curves: list(object, "curves", Curve::decode)?,
+        })
+    }
+}
+
+impl Setting {
+    fn encode(&self) -> Value {
+        json!({"machine": self.machine, "cottar": self.cottar, "serf": self.serf,
+            "date": self.date, "load": self.load})
+    }
+
+    fn decode(value: &Value) -> Option<Setting> {
+        let object = value.as_object()?;
+        Some(Setting {
+            machine: text(object, "machine")?,
+            cottar: text(object, "cottar")?,
+            serf: text(object, "serf")?,
+            date: text(object, "date")?,
+            load: text(object, "load")?,
+        })
+    }
+}
+
+impl Line {
+    fn encode(&self) -> Value {
+        let rounds = self.rounds.each_ref().map(|rounds| {
+            let rounds = rounds.iter().copied().map(rounded);
+            rounds.collect::<Vec<f64>>()
+        });
+        json!({"name": self.name, "cottar": self.cottar, "serf": self.serf, "ratio": self.ratio,
+            "goal": self.goal, "reached": self.is_reached, "note": self.note, "rounds": rounds})
+    }
+
+    fn decode(value: &Value) -> Option<Line> {
+        let object = value.as_object()?;
+        Some(Line {
+            name: text(object, "name")?,
+            cottar: text(object, "cottar")?,
+            serf: text(object, "serf")?,
+            ratio: text(object, "ratio")?,
+            goal: text(object, "goal")?,
+            is_reached: object.get("reached")?.as_bool()?,
+            note: text(object, "note")?,
+            rounds: list(object, "rounds", numbers)?.try_into().ok()?,
+        })
+    }
+}
+
+impl Curve {
+    fn encode(&self) -> Value {
+        let points = self.points.iter().map(|point| point.map(rounded));
+        let points: Vec<[f64; 2]> = points.collect();
+        json!({"chart": self.chart, "series": self.series, "points": points})
+    }
+
+    fn decode(value: &Value) -> Option<Curve> {
+        let object = value.as_object()?;
+        Some(Curve {
+            chart: text(object, "chart")?,
+            series: text(object, "series")?,
+            points: list(object, "points", |point| numbers(point)?.try_into().ok())?,
+        })
+    }
+}
