@@ -1,4 +1,4 @@
-//! One node: its agent of the moment, what is being done to it, and what its lives have been.
+//! One node: its current agent, the current disturbance, and the history of its lives.
 
 use crate::history::{Life, NodeHistory};
 use crate::live::{self, Kind, Spec, arg};
@@ -9,38 +9,38 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// How long an agent may take to end, in seconds, until it is killed: a leave is allowed ten.
+/// Seconds after which an agent that does not end is killed; a leave may take ten.
 const ENDING_MAX: f64 = 15.0;
 
 /// What the driver waits for.
 enum Phase {
     /// Runs, or is about to.
     Running,
-    /// Frozen until then.
+    /// Stopped by SIGSTOP until then.
     Frozen { until: f64 },
-    /// Has been told to end.
+    /// Ending, after a signal or a leave.
     Ending { since: f64 },
-    /// To be started again then.
+    /// Ended, to be started again then.
     Gone { until: f64 },
 }
 
-/// A node that is driven.
+/// A node of the soak.
 pub struct Agent {
     pub history: NodeHistory,
     index: usize,
     folder: PathBuf,
     flags: Vec<String>,
     process: Option<live::Agent>,
-    /// Whether its present life joins nobody.
+    /// Whether its current life joins no other node.
     is_first: bool,
     phase: Phase,
-    /// What is being done to it.
+    /// The current disturbance.
     trouble: Option<Disturbance>,
 }
 
 impl Agent {
-    /// A node that has never run. Every fifth has no snapshot, every other one `-rejoin`, and about half of
-    /// the cottars with a snapshot have a journal: the seed says which half.
+    /// Creates a node that has not run yet. Every fifth node has no snapshot, every other one has `-rejoin`,
+    /// and about half of the cottars with a snapshot, chosen by the seed, have a journal.
     pub fn new(index: usize, kind: Kind, folder: &Path, settings: &Settings) -> Agent {
         let has_snapshot = index % 5 != 4;
         let is_drawn = (index + index / 2) % 2 == (settings.seed % 2) as usize;
@@ -75,17 +75,17 @@ impl Agent {
         Ipv4Addr::new(127, 0, 1, index as u8 + 1)
     }
 
-    /// Where the agents of a node gossip.
+    /// The gossip address of a node.
     pub fn gossip(index: usize) -> SocketAddr {
         (Agent::ip(index), 7946).into()
     }
 
-    /// Where they serve RPC.
+    /// The RPC address of the node.
     pub fn rpc(&self) -> SocketAddr {
         (Agent::ip(self.index), 7373).into()
     }
 
-    /// Index of the present life, or of the last one.
+    /// Index of the current or last life.
     pub fn life(&self) -> usize {
         self.history.lives.len() - 1
     }
@@ -94,7 +94,7 @@ impl Agent {
         self.history.lives.last_mut().expect("a life")
     }
 
-    /// Whether it runs, is not frozen and has joined.
+    /// Whether it runs, is not stopped and has joined.
     pub fn is_back(&self) -> bool {
         let life = self.history.lives.last();
         matches!(self.phase, Phase::Running) && life.is_some_and(|life| life.back.is_some())
@@ -134,13 +134,13 @@ impl Agent {
         self.folder.join(format!("{}.{end}", self.history.name))
     }
 
-    /// What its log has said since it was last asked.
+    /// Evaluates the log lines since the last call.
     fn heard(&self) -> Words {
         let process = self.process.as_ref();
         process.map_or_else(Words::default, |agent| Words::of(&agent.take_lines()))
     }
 
-    /// Does what was planned; not to an agent that is in trouble already.
+    /// Applies a disturbance, unless another one is in progress.
     pub fn strike(&mut self, disturbance: Disturbance, now: f64) -> bool {
         if !self.is_back() {
             return false;
@@ -165,7 +165,7 @@ impl Agent {
         true
     }
 
-    /// Notices what has changed; how it wants to be started again, if it is time.
+    /// Updates the state; returns how to start the agent again, if that is due.
     pub fn poll(&mut self, now: f64, is_over: bool) -> Option<Return> {
         let words = self.heard();
         if let Some(life) = self.history.lives.last_mut() {
@@ -212,7 +212,7 @@ impl Agent {
             _ => 0.2,
         };
         if !was_told {
-            // Whom it was to join was frozen, or has gone: others may be there now.
+            // The nodes to join were stopped or have ended; try again with others.
             self.trouble = None;
         }
         let folder = self.path(&format!("{}.snapshot", self.life()));
@@ -224,7 +224,7 @@ impl Agent {
     }
 }
 
-/// The hashes of the events that a snapshot notes as seen (delivery spec D2).
+/// The hashes of the events that a snapshot records as seen (delivery spec D2).
 fn noted(snapshot: &Path) -> BTreeSet<u64> {
     let bytes = std::fs::read(snapshot).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
@@ -234,7 +234,7 @@ fn noted(snapshot: &Path) -> BTreeSet<u64> {
         .collect()
 }
 
-/// What a log has said since it was last read.
+/// Information from log lines.
 #[derive(Default)]
 struct Words {
     serves: bool,
@@ -243,7 +243,7 @@ struct Words {
 }
 
 impl Words {
-    /// Of some lines.
+    /// Extracts it from log lines.
     fn of(lines: &str) -> Words {
         let mut words = Words::default();
         for line in lines.lines() {

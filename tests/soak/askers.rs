@@ -1,4 +1,4 @@
-//! Threads that fire events and ask queries, so that an agent that is frozen holds nobody up.
+//! Threads that fire events and send queries, so that a stopped agent does not block the driver.
 
 use crate::history::{Event, PAYLOAD, Query};
 use crate::rpc::Client;
@@ -18,14 +18,14 @@ struct Order {
     coalesced: bool,
 }
 
-/// What was fired and asked so far.
+/// The events and queries so far.
 #[derive(Clone, Default)]
 pub struct Fired {
     pub events: Arc<Mutex<Vec<Event>>>,
     pub queries: Arc<Mutex<Vec<Query>>>,
 }
 
-/// Fires on one node.
+/// A thread that fires events on one node.
 pub struct Firer {
     node: usize,
     rpc: SocketAddr,
@@ -35,7 +35,7 @@ pub struct Firer {
 }
 
 impl Firer {
-    /// For the node whose agents serve RPC there.
+    /// Creates the thread for the node with this RPC address.
     pub fn new(node: usize, rpc: SocketAddr, fired: &Fired, origin: Instant) -> Firer {
         let (orders, received) = channel();
         let events = Arc::clone(&fired.events);
@@ -49,7 +49,7 @@ impl Firer {
         }
     }
 
-    /// Fires an event on the agent of that life.
+    /// Fires an event on the agent of this life.
     pub fn fire(&self, life: usize, name: String, coalesced: bool) {
         let mut events = self.fired.events.lock().expect("never poisoned");
         let index = events.len();
@@ -69,7 +69,7 @@ impl Firer {
         self.orders.send(order).expect("a thread that fires");
     }
 
-    /// Asks everybody; counted once its time is over.
+    /// Sends a query to all nodes; it counts when its timeout is over.
     pub fn ask(&self) {
         let (asker, rpc, origin) = (self.node, self.rpc, self.origin);
         let queries = Arc::clone(&self.fired.queries);
@@ -78,7 +78,7 @@ impl Firer {
                 return;
             };
             let asked = origin.elapsed().as_secs_f64();
-            // An agent that ends meanwhile has made no promise.
+            // If the agent ends meanwhile, no promise holds.
             if let Ok(records) = client.ask("probe", QUERY_TIMEOUT) {
                 let of = |kind: &str| {
                     let some = records.iter().filter(|(each, _)| each == kind);

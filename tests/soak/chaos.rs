@@ -1,4 +1,4 @@
-//! Plays a plan: a cluster, its events, its disturbances, and calm at the end.
+//! Executes a plan: forms a cluster, fires events and applies disturbances, and ends with a calm period.
 
 use crate::agent::Agent;
 use crate::askers::{Fired, Firer};
@@ -14,18 +14,18 @@ use crate::settings::Settings;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// For all agents to start and to find each other, in seconds.
+/// Seconds for all agents to start and join.
 const FORMING: f64 = 30.0;
-/// For what is still missing to come once everything is calm, in seconds.
+/// Seconds of the calm period in which missing events must arrive.
 const CALMING: f64 = 15.0;
-/// How many others a returning agent is told of.
+/// Number of nodes that a returning agent joins.
 const TARGETS: usize = 3;
-/// One event in so many is coalesced.
+/// Every eighth event is coalesced.
 const COALESCED: usize = 8;
-/// How often the driver looks.
+/// Interval at which the driver polls.
 const TICK: Duration = Duration::from_millis(2);
 
-/// One soak with a loss; the number of broken promises, which it prints.
+/// Runs a soak with this loss; prints broken promises and returns their number.
 pub fn run(settings: &Settings, loss: u8) -> usize {
     println!(
         "soak: seed {}, {} s, {loss} % loss, cast {}, {} events/s, profile {}",
@@ -72,7 +72,7 @@ struct Driver<'a> {
     firers: Vec<Firer>,
     agents: Vec<Agent>,
     rng: Rng,
-    /// Disturbances still to come, the next one last.
+    /// Future disturbances, the next one last.
     plan: Vec<Disturbance>,
 }
 
@@ -124,7 +124,7 @@ impl<'a> Driver<'a> {
             .collect();
         let agent = &mut self.agents[node];
         let lives = agent.history.lives.len();
-        // Without a snapshot that counts there is nobody to go back to.
+        // It can return by its snapshot only if it has one, and no leave has cleared it.
         let remembers = lives > 0 && {
             let life = &agent.history.lives[lives - 1];
             let left = life.end.is_some_and(|(_, blow)| blow == Some(Blow::Leave));
@@ -145,7 +145,7 @@ impl<'a> Driver<'a> {
         agent.start(now, &handler, &flags);
     }
 
-    /// Looks after all agents.
+    /// Polls all agents.
     fn poll(&mut self, is_over: bool) {
         for node in 0..self.agents.len() {
             let now = self.now();
@@ -165,7 +165,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Starts everybody and waits until they know each other.
+    /// Starts all agents and waits until they know each other.
     fn form(&mut self) {
         for node in 0..self.agents.len() {
             self.start(node, Return::Join);
@@ -188,7 +188,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Fires, asks and strikes as planned.
+    /// Fires events, sends queries and applies disturbances as planned.
     fn play(&mut self) {
         let began = self.now();
         let (mut fired, mut asked) = (0, 0);
@@ -216,7 +216,7 @@ impl<'a> Driver<'a> {
         println!("{fired} events, {asked} queries, {struck} disturbances");
     }
 
-    /// A node that serves.
+    /// Picks a node that serves RPC.
     fn any(&mut self) -> Option<usize> {
         let all = 0..self.agents.len();
         let some: Vec<usize> = all.filter(|node| self.agents[*node].is_back()).collect();
@@ -236,7 +236,7 @@ impl<'a> Driver<'a> {
         (CALMING + self.settings.profile.slack()) * self.settings.patience
     }
 
-    /// Brings everybody back, and waits for what is still to come.
+    /// Starts all agents again, and waits for missing events.
     fn calm(&mut self) {
         self.wait("agents that are back", FORMING, true, |driver| {
             driver.agents.iter().all(Agent::is_back)
@@ -244,7 +244,7 @@ impl<'a> Driver<'a> {
         let deadline = self.now() + self.calming();
         let mut look = self.now();
         while self.now() < deadline {
-            // Judging takes a while; agents are looked after in between.
+            // Judging takes long, so agents are polled in between.
             if self.now() >= look {
                 if judge(&self.history()).is_complete() {
                     break;
@@ -253,7 +253,7 @@ impl<'a> Driver<'a> {
             }
             self.poll(true);
         }
-        // Whatever would be run once more comes before this one.
+        // A wrong repetition would run before the handlers of this last event.
         self.fire("last".to_owned(), false);
         let deadline = self.now() + self.calming();
         let size = self.agents.len();

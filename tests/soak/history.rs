@@ -1,5 +1,5 @@
-//! What happened in a soak: the agents' lives, the events, and the handlers' runs. All times are seconds
-//! since the soak began.
+//! The history of a soak: the agents' lives, the events, and the runs of handlers. All times are seconds
+//! since the beginning of the soak.
 
 use crate::live::Kind;
 use crate::plan::Blow;
@@ -7,7 +7,7 @@ use cottar::serf::event_hash;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// What each event carries.
+/// The payload of all events.
 pub const PAYLOAD: &[u8] = b"payload";
 
 /// A user event that was fired.
@@ -17,14 +17,14 @@ pub struct Event {
     /// The node that it was fired on.
     pub firer: usize,
     pub coalesced: bool,
-    /// When the agent was asked.
+    /// When the request was sent.
     pub asked: f64,
-    /// When it had accepted; `None` if it never said so.
+    /// When the agent confirmed it; `None` if it never did.
     pub accepted: Option<f64>,
 }
 
 impl Event {
-    /// What a snapshot notes of it.
+    /// The hash by which snapshots record the event.
     pub fn hash(&self) -> u64 {
         event_hash(self.name.as_bytes(), PAYLOAD)
     }
@@ -47,11 +47,11 @@ pub struct Run {
     pub event: String,
     pub ltime: u64,
     pub at: f64,
-    /// Whether the agent said that it may be a repetition (`COTTAR_REPLAY`).
+    /// Whether it was marked as a possible repetition (`COTTAR_REPLAY`).
     pub marked: bool,
 }
 
-/// A query, and who acked and answered.
+/// A query, with the nodes that acked and answered.
 #[derive(Clone, Debug)]
 pub struct Query {
     pub asker: usize,
@@ -60,23 +60,23 @@ pub struct Query {
     pub answers: BTreeSet<String>,
 }
 
-/// From the start of a process to its end.
+/// One process of an agent, from start to end.
 #[derive(Clone, Debug, Default)]
 pub struct Life {
     pub start: f64,
-    /// When it had joined, or, if it was to join nobody, served.
+    /// When it had joined or, if it joins no other node, served.
     pub back: Option<f64>,
-    /// When it was told to end, or was killed.
+    /// When it was signalled to end or killed, and by which disturbance.
     pub end: Option<(f64, Option<Blow>)>,
-    /// From when until when it was frozen.
+    /// Periods during which it was stopped.
     pub pauses: Vec<(f64, f64)>,
-    /// Names of the events that its log says were handed over to the handlers.
+    /// Names of the events that were handed over to handlers, according to its log.
     pub handed: BTreeSet<String>,
-    /// Hashes of the events that its snapshot noted as seen when it had ended.
+    /// Hashes of the events that its snapshot recorded as seen when it had ended.
     pub noted: BTreeSet<u64>,
 }
 
-/// A node in all its lives.
+/// All lives of a node.
 #[derive(Clone, Debug)]
 pub struct NodeHistory {
     pub name: String,
@@ -99,10 +99,10 @@ impl NodeHistory {
     }
 }
 
-/// All of it.
+/// The whole history.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// When all this was known.
+    /// The time of this snapshot of the history.
     pub now: f64,
     /// Percentage of datagrams dropped.
     pub loss: u8,

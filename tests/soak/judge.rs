@@ -1,4 +1,4 @@
-//! Holds a history against the promises D1 to D6 and D8 of the delivery spec.
+//! Checks a history against the promises D1 to D6 and D8 of the delivery spec.
 
 mod journal;
 mod order;
@@ -16,30 +16,30 @@ pub use journal::Kept;
 pub use order::Order;
 pub use questions::Questions;
 
-/// What D4 allows, in seconds: all but a few within the first, all within the second.
+/// Limits of D4 in seconds: nearly all events arrive within the first, all within the second.
 pub const SOON: f64 = 2.0;
 pub const LATEST: f64 = 5.0;
-/// The share that may be later than [`SOON`] from [`HEAVY_LOSS`] on.
+/// The fraction of events that may arrive later than [`SOON`] at a loss of [`HEAVY_LOSS`] or more.
 const LATE_SHARE: f64 = 1e-4;
-/// From this percentage on.
+/// The loss, in percent, from which [`LATE_SHARE`] applies.
 pub const HEAVY_LOSS: u8 = 11;
-/// The longest period of coalescing, and the beat of its clock, in seconds.
+/// The longest coalescing period plus the granularity of its timer, in seconds.
 const COALESCING: f64 = 3.3;
-/// What the members remember: events, a little less than 512 Lamport times.
+/// Number of events that members certainly remember, a little less than 512 Lamport times.
 const REMEMBERED: usize = 480;
 
-/// How the receiving node was when an event was fired, as far as it matters for what may go wrong.
+/// The state of the receiving node when an event was fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// It had been running for a while, went on, and so did the node that fired.
+    /// Both it and the sender ran undisturbed before and after.
     Settled,
-    /// It ran, but one of both was just back, or soon disturbed.
+    /// It ran, but it or the sender had just returned, or was disturbed soon after.
     Unsettled,
     Frozen,
     Killed,
     Stopped,
     Left,
-    /// A start that had not joined yet.
+    /// It had started, but not joined yet.
     Starting,
 }
 
@@ -48,51 +48,51 @@ pub enum Cause {
 pub struct Tally {
     pub expected: usize,
     pub missed: usize,
-    /// Later than [`SOON`] and than [`LATEST`] of time in which the node ran.
+    /// Events later than [`SOON`] and later than [`LATEST`], in time during which the node ran.
     pub late: [usize; 2],
     pub repeated: usize,
 }
 
-/// What came out for the nodes of one kind.
+/// The results for the nodes of one program.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     pub by_cause: BTreeMap<Cause, Tally>,
     /// Runs of events from before the join (D1).
     pub early: usize,
-    /// Missed, of events that a Serf, or a node that was disturbed then, had fired: maybe no cottar ever got them.
+    /// Missed events of a Serf or of a node that was disturbed then: possibly no cottar ever got them.
     pub uncertain: usize,
-    /// Late, but only because a Serf had kept the event to itself.
+    /// Late events that a Serf had not forwarded in time.
     pub held_up: usize,
-    /// Handed over, but lost in the queue with the process, which had no journal.
+    /// Events that were handed over, but lost in the queue of a process without a journal.
     pub lost_in_queue: Vec<String>,
-    /// What journals were for, by how the lives ended that had taken the events in.
+    /// Events in journals, by how the life that had received them ended.
     pub kept: BTreeMap<Cause, Kept>,
-    /// Missed, of events that were too long ago for the members' memory.
+    /// Missed events that were too old for the members to remember.
     pub forgotten: usize,
     pub order: Order,
-    /// Seconds from the promise, for cottars' events the firing, to the run, of settled nodes and events
-    /// that are not coalesced.
+    /// Seconds from when the promise begins (for events of cottars, when they are fired) to the run, for
+    /// settled nodes and events that are not coalesced.
     pub delays: Vec<f64>,
 }
 
-/// What came out.
+/// The result of a soak.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
     pub accounts: BTreeMap<Kind, Account>,
     pub questions: BTreeMap<(Kind, Kind), Questions>,
-    /// Promises that cottar has broken, each with its particulars.
+    /// Promises that cottar has broken, with details.
     pub broken: Vec<String>,
     open: usize,
 }
 
 impl Verdict {
-    /// Whether everything that a cottar is to run has been run.
+    /// Whether cottars have run handlers for all events that they must handle.
     pub fn is_complete(&self) -> bool {
         self.open == 0
     }
 }
 
-/// Judges.
+/// Checks all promises.
 pub fn judge(history: &History) -> Verdict {
     let mut court = Court {
         history,
@@ -132,9 +132,9 @@ pub fn judge(history: &History) -> Verdict {
 struct Court<'a> {
     history: &'a History,
     memberships: Vec<Vec<Membership>>,
-    /// The Lamport times of the events that anybody ran.
+    /// The Lamport times of the events for which any handler ran.
     times: BTreeMap<&'a str, u64>,
-    /// When a cottar first ran each of them.
+    /// When a cottar first ran a handler for each of them.
     heard: BTreeMap<&'a str, f64>,
     verdict: Verdict,
 }
@@ -145,19 +145,19 @@ impl Court<'_> {
         self.verdict.accounts.entry(kind).or_default()
     }
 
-    /// Only cottar has promised anything.
+    /// Records a broken promise; only cottar makes promises.
     fn broken(&mut self, node: usize, what: impl FnOnce() -> String) {
         if self.history.nodes[node].kind == Kind::Cottar {
             self.verdict.broken.push(what());
         }
     }
 
-    /// A limit of D4 on this machine, with this profile.
+    /// A limit of D4, adjusted for this machine and profile.
     fn allowed(&self, limit: f64) -> f64 {
         (limit + self.history.slack) * self.history.patience
     }
 
-    /// So long an event may be on its way.
+    /// The maximum time that an event may take.
     fn under_way(&self, event: &Event) -> f64 {
         let limit = if self.history.loss < HEAVY_LOSS {
             SOON
@@ -167,15 +167,15 @@ impl Court<'_> {
         self.allowed(limit) + if event.coalesced { COALESCING } else { 0.0 }
     }
 
-    /// Whether somebody must have got it from the node that fired it.
+    /// Whether another node must have got the event from its sender.
     fn is_certain(&self, event: &Event) -> bool {
         let firer = &self.memberships[event.firer];
         let until = event.asked + self.allowed(SOON);
         event.accepted.is_some() && firer.iter().any(|one| one.ran(event.asked, until))
     }
 
-    /// From when on a node is promised the event. A Serf promises nothing: of what it was asked to fire
-    /// cottars pass on what at least one of them has.
+    /// The time from which the event is promised to a node. For an event of a Serf, that is when the first
+    /// cottar has it.
     fn promised_from(&self, event: &Event, node: usize) -> f64 {
         let accepted = event.accepted.unwrap_or(event.asked);
         let kind = |node: usize| self.history.nodes[node].kind;
@@ -201,7 +201,7 @@ impl Court<'_> {
                 continue;
             }
             let cause = self.cause(event, node, &one);
-            // Repetitions that are marked are the journal's.
+            // Marked repetitions stem from the journal.
             if runs.iter().filter(|run| !run.marked).count() > 1 {
                 self.account(node)
                     .by_cause
@@ -281,7 +281,7 @@ impl Court<'_> {
         }
         let promised = self.promised_from(event, node);
         let is_promised = promised.is_finite();
-        // What a Serf fired may be on its way to the first cottar, or from there to the others.
+        // An event of a Serf may still be in transit to the first cottar, or from there to the others.
         let accepted = event.accepted.unwrap_or(event.asked);
         let since = if is_promised { promised } else { accepted };
         let is_by_serf = self.history.nodes[event.firer].kind == Kind::Serf;
@@ -314,11 +314,11 @@ impl Court<'_> {
         }
     }
 
-    /// Whether a join hid it: the node that fired it had not heard of a later time yet, which the join
-    /// told the newcomer to begin behind.
+    /// Whether a join hid the event: its sender did not know yet of a later time, above which the join made
+    /// the newcomer begin.
     fn is_hidden(&self, event: &Event, one: &Membership) -> bool {
         let youth = event.asked - one.joined;
-        // What nobody has run yet is still to come.
+        // The event may still arrive.
         if youth > self.under_way(event) || self.ltime(event).is_none() {
             return false;
         }
@@ -331,7 +331,8 @@ impl Court<'_> {
         self.ltime(event) <= highest
     }
 
-    /// Whether so many came while the node was away that its members may have forgotten this one.
+    /// Whether so many events were fired while the node was away that the members may have forgotten this
+    /// one.
     fn is_forgotten(&self, event: &Event, one: &Membership) -> bool {
         let back = one.next_running(event.asked);
         let events = &self.history.events;
@@ -341,7 +342,7 @@ impl Court<'_> {
         later.count() > REMEMBERED
     }
 
-    /// The Lamport time of an event, if anybody ran it.
+    /// The Lamport time of an event, if any handler ran for it.
     fn ltime(&self, event: &Event) -> Option<u64> {
         self.times.get(event.name.as_str()).copied()
     }
@@ -362,7 +363,7 @@ impl Court<'_> {
         absence(&self.history.nodes[node], accepted)
     }
 
-    /// The share that D4 allows to be later than soon.
+    /// Checks the fraction of late events that D4 allows.
     fn lateness(&mut self) {
         let Some(account) = self.verdict.accounts.get(&Kind::Cottar) else {
             return;
@@ -389,7 +390,7 @@ impl Court<'_> {
         }
     }
 
-    /// Agents that ended although nobody had told them to.
+    /// Checks for agents that ended without a reason.
     fn sudden_ends(&mut self) {
         for (node, history) in self.history.nodes.iter().enumerate() {
             for (index, life) in history.lives.iter().enumerate() {
@@ -407,7 +408,7 @@ impl Court<'_> {
 fn has_handed(life: &Life, event: &Event) -> bool {
     let is_killed = matches!(life.end, Some((end, Some(Blow::Kill)))
         if (life.start..end).contains(&event.asked));
-    // Only KILL may come between the note and the line in the log.
+    // Only SIGKILL can come between the snapshot line and the log line.
     let is_noted = is_killed && life.noted.contains(&event.hash());
     life.end.is_some() && (life.handed.contains(&event.name) || is_noted)
 }
@@ -421,7 +422,7 @@ fn ended_by(blow: Option<Blow>) -> Cause {
     }
 }
 
-/// What a node that did not run was doing.
+/// The state of a node that did not run.
 fn absence(node: &NodeHistory, at: f64) -> Cause {
     let Some(life) = node.lives.iter().rfind(|life| life.start <= at) else {
         return Cause::Starting;

@@ -1,11 +1,11 @@
-//! From when until when a node is one and the same member: it remembers what it has handed over, and
-//! what it misses meanwhile comes afterwards.
+//! Memberships: consecutive lives of a node over which it remembers handed-over events and later gets the
+//! events that it missed.
 
 use crate::history::{Life, NodeHistory};
 use std::ops::Range;
 
-/// So long a node must have been back, undisturbed, to count as settled, in seconds: the others may
-/// still think that it failed.
+/// Seconds that a node must have been back undisturbed to count as settled, because the others may still list
+/// it as failed.
 const SETTLING: f64 = 5.0;
 
 /// Lives that continue each other.
@@ -19,7 +19,7 @@ pub struct Membership {
     pub joined: f64,
     /// When it ended for good.
     pub closed: f64,
-    /// From when until when it ran, was back and was not frozen.
+    /// Periods in which it ran, had joined and was not stopped.
     spells: Vec<(f64, f64)>,
 }
 
@@ -54,13 +54,13 @@ impl Membership {
         }
     }
 
-    /// For how much of that time it ran.
+    /// How long it ran in this period, in seconds.
     pub fn running(&self, from: f64, to: f64) -> f64 {
         let overlap = |(start, end): &(f64, f64)| (end.min(to) - start.max(from)).max(0.0);
         self.spells.iter().map(overlap).sum()
     }
 
-    /// Whether it ran all that time.
+    /// Whether it ran during the whole period.
     pub fn ran(&self, from: f64, to: f64) -> bool {
         let holds = |(start, end): &(f64, f64)| *start <= from && to <= *end;
         self.spells.iter().any(holds)
@@ -68,7 +68,7 @@ impl Membership {
 
     /// Whether it was settled, and stayed until `to`.
     pub fn is_settled(&self, at: f64, to: f64) -> bool {
-        // Everybody is settled when the events begin.
+        // All nodes are settled when the events begin.
         let is_first = self
             .spells
             .first()

@@ -1,9 +1,9 @@
-//! A network of the soak's own: nothing but loopback, and a firewall that drops datagrams.
+//! A private network namespace with only loopback and a firewall that drops datagrams.
 
 use crate::live::namespace::{self, call};
 use crate::live::skip::{lacks_reference, skip};
 
-/// Runs `story` in a new network with a firewall.
+/// Runs `story` in a new network namespace with a firewall.
 pub fn in_own_network<T: Send>(story: impl FnOnce() -> T + Send) -> Result<T, String> {
     namespace::in_own_network(|| {
         call(&["nft", "add", "table", "inet", "soak"])?;
@@ -13,7 +13,7 @@ pub fn in_own_network<T: Send>(story: impl FnOnce() -> T + Send) -> Result<T, St
     })?
 }
 
-/// Drops so many of a hundred datagrams on their way in, on the network of this thread.
+/// Drops this percentage of incoming datagrams, in the network namespace of this thread.
 pub fn lose(percent: u8) {
     call(&["nft", "flush", "chain", "inet", "soak", "in"]).expect("no rules");
     if percent > 0 {
@@ -25,7 +25,7 @@ pub fn lose(percent: u8) {
     }
 }
 
-/// Whether this machine cannot run the test, which is then noted.
+/// Whether this machine cannot run the test; records the skip if so.
 pub fn is_impossible(name: &str, needs_reference: bool) -> bool {
     if needs_reference && lacks_reference(name) {
         return true;

@@ -1,8 +1,8 @@
-//! What happens to the agents and when, drawn from a seed.
+//! The plan of disturbances, drawn from a seed.
 
 use crate::noise::Rng;
 
-/// What is done to an agent.
+/// A kind of disturbance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blow {
     /// Killed with KILL, and started again.
@@ -11,18 +11,18 @@ pub enum Blow {
     Stop,
     /// Ended with INT, a leave, and started again.
     Leave,
-    /// Frozen with STOP, and woken with CONT.
+    /// Stopped with STOP, and continued with CONT.
     Pause,
 }
 
-/// How an agent finds the others after a restart.
+/// How an agent rejoins after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Return {
-    /// `-join` with some that run.
+    /// `-join` with some running nodes.
     Join,
-    /// `-retry-join` with some that run.
+    /// `-retry-join` with some running nodes.
     RetryJoin,
-    /// By its snapshot alone.
+    /// Only its snapshot.
     Snapshot,
 }
 
@@ -33,17 +33,17 @@ pub struct Disturbance {
     pub at: f64,
     pub node: usize,
     pub blow: Blow,
-    /// Until it is woken or started again, in seconds.
+    /// Seconds until it is continued or started again.
     pub absence: f64,
     pub comes_back: Return,
 }
 
-/// Longest absence in seconds. The members' memory of 512 Lamport times covers it at 15 events a second.
+/// Longest absence in seconds. Members remember 512 Lamport times, which covers it at 15 events a second.
 const ABSENCE_MAX: f64 = 10.0;
-/// So long after its return an agent is left alone, in seconds: otherwise nobody would ever be settled.
+/// Seconds without disturbance after an agent's return; otherwise no node would ever be settled.
 const RECOVERY: f64 = 6.0;
 
-/// Disturbances for so many seconds, `pace` seconds apart on average, so that more than half of the
+/// Draws disturbances for this many seconds, `pace` seconds apart on average, so that more than half of the
 /// nodes are undisturbed at any time.
 pub fn draw(seed: u64, nodes: usize, seconds: f64, pace: f64) -> Vec<Disturbance> {
     let mut rng = Rng::new(seed);
@@ -59,7 +59,7 @@ pub fn draw(seed: u64, nodes: usize, seconds: f64, pace: f64) -> Vec<Disturbance
             Blow::Pause,
             Blow::Pause,
         ][rng.below(5)];
-        // Short absences are as likely as long ones: they race with the detection of failures.
+        // Short absences are as likely as long ones, because they race with failure detection.
         let absence = ABSENCE_MAX * fraction(&mut rng) * fraction(&mut rng);
         let comes_back = [Return::Join, Return::RetryJoin, Return::Snapshot][rng.below(3)];
         let troubled = free_at.iter().filter(|free| **free > at).count();

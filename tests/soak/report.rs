@@ -1,11 +1,11 @@
-//! Says what came out.
+//! Prints the results.
 
 use crate::history::History;
 use crate::judge::{Account, Cause, Kept, Verdict};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Broken promises that are printed one by one.
+/// Maximum number of broken promises that are printed individually.
 const SHOWN: usize = 12;
 
 /// Prints the tables and the first broken promises.
@@ -21,7 +21,7 @@ pub fn print(history: &History, verdict: &Verdict) {
     println!("{} promises broken\n", verdict.broken.len());
 }
 
-/// Writes everything to a folder.
+/// Writes the history and the results to a folder.
 pub fn write(history: &History, verdict: &Verdict, folder: &Path) {
     let mut text = tables(history, verdict);
     let lists = [

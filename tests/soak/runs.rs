@@ -1,7 +1,7 @@
-//! The handlers' reports: lines in a named pipe, each with the time of its arrival.
+//! Reports of handlers: lines in a named pipe, each with the time of its arrival.
 //!
-//! A script of the shell alone, without another process, writes them: the agents run up to some hundred
-//! a second.
+//! The handlers write them with shell builtins, without further processes, because there are up to some
+//! hundred runs a second.
 
 use crate::history::Run;
 use std::fs::{File, OpenOptions};
@@ -10,20 +10,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// The reading end, and everything read so far.
+/// The reading end of the pipe, and all lines read so far.
 pub struct Runs {
     pipe: PathBuf,
     seen: Arc<Mutex<Vec<Run>>>,
 }
 
 impl Runs {
-    /// A pipe in `folder`; what is read from it also goes to the file `runs`.
+    /// Creates the pipe in `folder`; the lines are also written to the file `runs`.
     pub fn new(folder: &Path, origin: Instant) -> Runs {
         let pipe = folder.join("pipe");
         let path = std::ffi::CString::new(pipe.to_str().expect("UTF-8")).expect("no NUL");
         // SAFETY: a plain system call with a string that outlives it.
         assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "a pipe");
-        // Open for writing, too: there is no end of file between two writers.
+        // Also opened for writing, so that there is no end of file between two writers.
         let reader = OpenOptions::new().read(true).write(true).open(&pipe);
         let reader = BufReader::new(reader.expect("the pipe"));
         let mut copy = File::create(folder.join("runs")).expect("a file");
@@ -44,8 +44,8 @@ impl Runs {
     }
 
     /// The handler of a node, the same in all its lives; [`LIFE`] is in its environment. Writes this short
-    /// are not mixed with others. With a journal it stays busy for a while now and then, so that
-    /// the end of an agent finds runs that have begun and others that wait.
+    /// are atomic. With a journal it is sometimes busy for a while, so that the end of an agent interrupts
+    /// runs and leaves others waiting.
     pub fn handler(&self, node: usize, has_journal: bool) -> String {
         let pipe = self.pipe.display();
         let busy = if has_journal {
@@ -58,7 +58,7 @@ impl Runs {
         )
     }
 
-    /// Everything so far.
+    /// All runs so far.
     pub fn so_far(&self) -> Vec<Run> {
         self.seen.lock().expect("never poisoned").clone()
     }

@@ -1,19 +1,19 @@
-//! What a soak is told by its environment.
+//! The settings of a soak, from environment variables.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// How long, how hard and with whom.
+/// The settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `COTTAR_SOAK_SECONDS`: how long events are fired.
+    /// `COTTAR_SOAK_SECONDS`: for how many seconds events are fired.
     pub seconds: f64,
-    /// `COTTAR_SOAK_LOSS`: percentages of UDP datagrams that are dropped, a run each.
+    /// `COTTAR_SOAK_LOSS`: percentages of UDP datagrams that are dropped, one run for each.
     pub losses: Vec<u8>,
-    /// `COTTAR_SOAK_SEED`: what the plan is drawn from; without it, a new one from the clock.
+    /// `COTTAR_SOAK_SEED`: the seed of the plan; by default taken from the clock.
     pub seed: u64,
-    /// One letter a node: `C` or, with `COTTAR_SOAK_MIXED`, `S` for every other one. `COTTAR_SOAK_CAST`
-    /// sets it as a whole.
+    /// One letter per node: `C` or, with `COTTAR_SOAK_MIXED`, `S` for every other node. `COTTAR_SOAK_CAST`
+    /// sets the whole text.
     pub cast: String,
     /// `COTTAR_SOAK_RATE`: events a second in the whole cluster.
     pub rate: f64,
@@ -23,9 +23,9 @@ pub struct Settings {
     pub profile: Profile,
     /// `COTTAR_SOAK_LOG`: log level of the agents.
     pub log_level: String,
-    /// `COTTAR_SOAK_KEEP`: folder that logs, snapshots and the runs are kept in.
+    /// `COTTAR_SOAK_KEEP`: the folder in which logs, snapshots and runs are kept.
     pub keep: Option<PathBuf>,
-    /// Factor for what the promises allow, for machines that are busy otherwise (`COTTAR_PATIENCE`).
+    /// Factor for the time limits of the promises, for busy machines (`COTTAR_PATIENCE`).
     pub patience: f64,
 }
 
@@ -45,7 +45,7 @@ impl Profile {
         }
     }
 
-    /// What the agents' flag calls it.
+    /// Its name in the agents' flag.
     pub fn name(self) -> &'static str {
         match self {
             Profile::Lan => "lan",
@@ -53,7 +53,7 @@ impl Profile {
         }
     }
 
-    /// What D4 allows an event besides, in seconds: with `wan`, two probe intervals.
+    /// Seconds that the profile adds to the limits of D4: two probe intervals with `wan`.
     pub fn slack(self) -> f64 {
         match self {
             Profile::Lan => 0.0,
@@ -63,7 +63,7 @@ impl Profile {
 }
 
 impl Settings {
-    /// Some seconds with a cast, for the default run, on a machine that has other things to do.
+    /// A soak of some seconds with this cast, for the default run on a busy machine.
     pub fn short(cast: &str) -> Settings {
         Settings {
             seconds: 8.0,
@@ -96,10 +96,10 @@ impl Settings {
     }
 }
 
-/// How much longer than on an idle machine things may take in the default run.
+/// Factor by which time limits are longer than on an idle machine, in the default run.
 const BUSY: f64 = 4.0;
 
-/// A variable that is set to something.
+/// The value of a variable, if it is set and not empty.
 fn text(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -1,4 +1,4 @@
-//! D6: with a journal, what handlers are to be run for outlives the agent.
+//! D6: with a journal, events that wait for handlers survive the agent.
 
 use super::{Cause, Court, ended_by, has_handed};
 use crate::history::{Event, Run};
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Pairs of an event and a node whose journal had it when the agent ended.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
-    /// All of them, whether their run was over or not.
+    /// All of them, including those whose run had ended.
     pub taken: usize,
     /// Run by a later agent for the first time.
     pub later: usize,
@@ -17,7 +17,7 @@ pub struct Kept {
     pub lost: usize,
 }
 
-/// Counts what each journal took in, and looks at every repetition that is marked.
+/// Counts the events in each journal, and checks every marked repetition.
 pub fn judge(court: &mut Court) {
     let history = court.history;
     let mut runs: BTreeMap<(usize, &str), Vec<&Run>> = BTreeMap::new();
@@ -38,8 +38,8 @@ pub fn judge(court: &mut Court) {
     }
 }
 
-/// The first life of a node, among those that have ended, that had taken the event in, and how it ended.
-/// A node that accepts an event has taken it in.
+/// The first ended life of a node that had received the event, and how it ended. A node that accepts an event
+/// has received it.
 pub fn taken_in(
     court: &Court,
     event: &Event,
@@ -63,7 +63,7 @@ fn kept(court: &mut Court, event: &Event, node: usize, one: &Membership, runs: &
     let runs = runs.iter().filter(|run| one.lives.contains(&run.life));
     let (marked, unmarked): (Vec<&Run>, Vec<&Run>) = runs.copied().partition(|run| run.marked);
     let has_run = !marked.is_empty() || !unmarked.is_empty();
-    // A leave for good drops what waits, and takes in nothing more.
+    // A leave without -rejoin drops waiting events and accepts no further ones.
     let accepted = event.accepted.unwrap_or(event.asked);
     let is_dropped = one.running(accepted, one.closed) <= court.under_way(event);
     let is_lost = !has_run && !is_dropped;
@@ -80,7 +80,7 @@ fn kept(court: &mut Court, event: &Event, node: usize, one: &Membership, runs: &
     }
 }
 
-/// Only the run that had begun last may be repeated, once, by the next agent: its end was not recorded.
+/// Checks that only the last started run of a life is repeated, once, by the next agent.
 fn repetitions(court: &mut Court, node: usize) {
     let history = court.history;
     let runs: Vec<&Run> = history.runs.iter().filter(|run| run.node == node).collect();
@@ -88,7 +88,7 @@ fn repetitions(court: &mut Court, node: usize) {
         let before = &runs[..position];
         let is_second = before.iter().any(|r| r.marked && r.life == run.life);
         let first = before.iter().rposition(|r| r.event == run.event);
-        // Without a first run the agent ended between the record and the script.
+        // If there is no first run, the agent ended between recording the start and starting the script.
         let was_ended = first.is_some_and(|first| {
             let began = runs[first];
             let has_next = runs[first + 1..].iter().any(|r| r.life == began.life);

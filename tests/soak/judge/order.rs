@@ -4,25 +4,25 @@ use super::Court;
 use crate::history::{Event, Run};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// So long an event waits at least for an earlier time that is missing, in seconds, less what clocks and
-/// scripts may differ by.
+/// The minimum time, in seconds, for which an event waits for a missing earlier time, less a tolerance for
+/// clocks and scripts.
 const WAIT: f64 = 0.045;
 
-/// Pairs of runs, the later one with the lower time.
+/// Counts of runs out of order: a later run with a lower time.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
     /// Runs that were compared.
     pub runs: usize,
-    /// Behind one with a higher time that could not have waited for it: another event had the same time.
+    /// After a higher time that could not have waited, because another event had the same time.
     pub hidden: usize,
-    /// Behind one with a higher time, of runs within [`SOON`](super::SOON) after the firing.
+    /// After a higher time, of runs within [`SOON`](super::SOON) after the firing.
     pub prompt: usize,
-    /// The same of later ones: repairs, and what comes after an absence.
+    /// The same for later runs, by repair or after an absence.
     pub late: usize,
 }
 
-/// Counts, for each life of each node. What comes late may run when it comes, but the first of those
-/// that ran before it must have waited.
+/// Counts them for each life of each node, and checks that the first event that overtook a late one had
+/// waited.
 pub fn judge(court: &mut Court) {
     let history = court.history;
     let named = history.events.iter().map(|e| (e.name.as_str(), e));
@@ -54,8 +54,8 @@ pub fn judge(court: &mut Court) {
         } else {
             order.late += 1;
         }
-        // The wait begins with the first later time that is heard of: in an event, coalesced or not, or
-        // in the clock of another node, at the earliest when this one was fired.
+        // The wait begins when the node first learns of a later time, by an event (coalesced or not) or by
+        // another node's clock, but not before this event was fired.
         let later = by_time.range(run.ltime + 1..).flat_map(|(_, names)| names);
         let asked = later.map(|name| events.get(name).map_or(first.at, |event| event.asked));
         let noticed = asked.fold(fired, f64::min);

@@ -1,11 +1,11 @@
-//! D5: every cottar that is asked acks and answers.
+//! D5: every cottar that a query addresses acks and answers it.
 
 use super::Court;
 use crate::askers::QUERY_TIMEOUT;
 use crate::live::Kind;
 use crate::membership::Membership;
 
-/// What settled nodes owed to settled askers.
+/// Acks and answers that settled nodes owe to settled askers.
 #[derive(Clone, Debug, Default)]
 pub struct Questions {
     /// Pairs of a query and a node.
@@ -14,8 +14,8 @@ pub struct Questions {
     pub answers_missing: usize,
 }
 
-/// Counts, by the kinds of the asker and of the asked. A loss so heavy that eight repetitions may all
-/// be lost is only reported.
+/// Counts them by the programs of both nodes. If the loss is so heavy that all eight repetitions may be lost,
+/// missing ones are only reported.
 pub fn judge(court: &mut Court) {
     let history = court.history;
     for query in &history.queries {
@@ -31,7 +31,7 @@ pub fn judge(court: &mut Court) {
             }
             let kinds = (history.nodes[query.asker].kind, node.kind);
             let has_acked = query.acks.contains(&node.name);
-            // Where handlers are kept busy for the journal, answers wait behind them.
+            // On nodes with a journal, busy handlers delay answers.
             let has_answered = node.has_journal || query.answers.contains(&node.name);
             let counts = court.verdict.questions.entry(kinds).or_default();
             counts.expected += 1;

@@ -1,11 +1,12 @@
-//! That the judge finds each kind of breach, and nothing where there is none.
+//! Tests that the judge finds each kind of broken promise, and no others.
 
 use super::{Cause, Kept, Verdict, judge};
 use crate::history::{Event, History, Life, NodeHistory, Query, Run};
 use crate::live::Kind;
 use crate::plan::Blow;
 
-/// Three cottars with snapshots; the last one is killed at 20 and back at 24, an event every second.
+/// A history of three cottars with snapshots and an event every second; the last cottar is killed at 20 and
+/// back at 24.
 fn history() -> History {
     let life = |start, back, end| Life {
         start,
@@ -66,14 +67,14 @@ fn verdict(change: impl FnOnce(&mut History)) -> Verdict {
     judge(&history)
 }
 
-/// The snapshot of the first life of the last node says that it has handed an event over.
+/// Records in the first snapshot of the last node that it has handed an event over.
 fn note(history: &mut History, name: &str) {
     let event = history.events.iter().find(|event| event.name == name);
     let hash = event.expect("an event").hash();
     history.nodes[2].lives[0].noted.insert(hash);
 }
 
-/// The promises that are broken.
+/// The broken promises of the changed history.
 fn broken(change: impl FnOnce(&mut History)) -> Vec<String> {
     let broken = verdict(change).broken;
     broken.iter().map(|what| what[..2].to_owned()).collect()
@@ -124,14 +125,14 @@ fn what_was_handed_over_may_end_with_the_process() {
     });
     assert_eq!(by_note.accounts[&Kind::Cottar].lost_in_queue.len(), 1);
     assert!(by_log.broken.is_empty() && by_note.broken.is_empty());
-    // A process that ends in order notes nothing that it does not hand over.
+    // A process that ends in order hands over all events that it records.
     let stopped = broken(|history| {
         remove(history, 2, "e19");
         note(history, "e19");
         history.nodes[2].lives[0].end = Some((20.0, Some(Blow::Stop)));
     });
     assert_eq!(stopped, ["D4"]);
-    // A process that lives has no such excuse.
+    // This does not excuse a running process.
     let alive = broken(|history| {
         remove(history, 1, "e19");
         history.nodes[1].lives[0].handed.insert("e19".into());
@@ -139,7 +140,7 @@ fn what_was_handed_over_may_end_with_the_process() {
     assert_eq!(alive, ["D4"]);
 }
 
-/// What became of the events of the node that is killed, with a journal.
+/// The results for the events of the killed node, with a journal.
 fn journalled(change: impl FnOnce(&mut History)) -> (Kept, Vec<String>) {
     let verdict = verdict(|history| {
         history.nodes[2].has_journal = true;
@@ -154,7 +155,7 @@ fn journalled(change: impl FnOnce(&mut History)) -> (Kept, Vec<String>) {
     (kept, verdict.broken)
 }
 
-/// Runs an event on the node that is killed for a second time, in its second life.
+/// Adds a second run of an event on the killed node, in its second life.
 fn repeat(history: &mut History, event: &str, marked: bool) {
     let life = 1;
     let run = Run {
