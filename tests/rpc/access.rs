@@ -1,4 +1,4 @@
-//! Who may do what over a Unix socket.
+//! Rights of clients over a Unix socket.
 
 use cottar::agent::rpc::SessionId;
 use cottar::handler::{HandlerQueue, HandlerSettings};
@@ -12,7 +12,7 @@ fn key() -> Vec<u8> {
     b"YWJj".to_vec()
 }
 
-/// Every kind of request, and whether somebody who may only look may ask for it.
+/// Every kind of request, and whether a read-only client may send it.
 fn requests() -> Vec<(Request, bool)> {
     let text = || b"n1".to_vec();
     let filtered = Request::MembersFiltered {
@@ -136,7 +136,7 @@ fn who_may_only_look_looks_and_nothing_else() {
         if allowed {
             continue;
         }
-        // The header alone, and the next request is heard.
+        // Only the header; the next request is read.
         assert_eq!(got.len(), 1, "{request:?}");
         let name = match request {
             Request::Stream { .. } => "stream of more than member events",
@@ -174,12 +174,12 @@ fn who_may_control_needs_no_key_over_the_socket() {
         agent.send(session, &event("e").encode(2));
         let answered = headers(&agent.take(session));
         assert_eq!(answered, [(2, error.to_owned())], "{caller}");
-        // A key that is shown all the same is as good as any.
+        // Any key is accepted if none is required.
         let key = b"other".to_vec();
         agent.send(session, &Request::Auth { key }.encode(3));
         let (_, error) = headers(&agent.take(session)).remove(0);
         assert_eq!(error.is_empty(), caller != remote(), "{caller}");
-        // It raises nobody.
+        // A key gives a read-only client no further rights.
         let key = b"secret".to_vec();
         agent.send(session, &Request::Auth { key }.encode(4));
         agent.send(session, &event("e").encode(5));
@@ -209,7 +209,7 @@ fn a_quarter_of_the_sessions_is_kept_for_those_who_may_control() {
         let now = agent.now;
         agent.rpc.accept(SessionId(id), caller, now)
     };
-    // Strangers by TCP, who have not shown a key, count as the others.
+    // TCP clients that have not authenticated count like read-only clients.
     let mut agent = Agent::new(Some("secret"));
     let callers = [local(false), remote()];
     for id in 0..384 {
@@ -226,7 +226,7 @@ fn a_quarter_of_the_sessions_is_kept_for_those_who_may_control() {
     }
     agent.rpc.closed(SessionId(1000));
     assert!(connect(&mut agent, 998, local(true)));
-    // Without a key TCP may take them all.
+    // Without a key, TCP clients may use all connections.
     let mut agent = Agent::new(None);
     for id in 0..512 {
         assert!(connect(&mut agent, 1000 + id, remote()));

@@ -1,4 +1,4 @@
-//! What each command answers, and in what order (agent spec 2.3, 2.4).
+//! The replies of each command, and their order (agent spec 2.3, 2.4).
 
 use cottar::handler::{End, HandlerQueue, HandlerSettings, Local, Outcome};
 use cottar::rpc::request::Query;
@@ -107,7 +107,7 @@ fn authentication() {
         (stream("*"), "Authentication required"),
         (auth("s3"), ""),
         (auth("no"), "Invalid authentication token"),
-        // Who has shown the key once stays known.
+        // Authentication lasts for the whole connection.
         (event("x"), ""),
     ] {
         let got = ask(&mut agent, session, 1, &request);
@@ -239,7 +239,7 @@ fn a_slow_command_delays_its_own_connection_only() {
     assert_eq!(headers(&agent.take(slow)), [(5, String::new())]);
     let got = ask(&mut agent, other, 1, &event("between"));
     assert_eq!(error_of(&got), "");
-    // The stream goes on while the join is under way.
+    // The stream continues during the join.
     let got = agent.take(slow);
     assert_eq!(headers(&got), [(5, String::new())]);
     assert_eq!(got[1].field("Name"), "between");
@@ -253,7 +253,7 @@ fn a_slow_command_delays_its_own_connection_only() {
     );
     agent.run();
     let got = agent.take(slow);
-    // One of two is a success; the other is not mentioned.
+    // The join succeeds with one of two addresses; the error of the other is not reported.
     assert_eq!(headers(&got), [(6, String::new()), (7, String::new())]);
     assert_eq!(got[1].get("Num"), Some(&Value::Int(1)));
 }
@@ -276,7 +276,7 @@ fn failed_joins_carry_every_reason_and_a_body() {
     let got = agent.take(session);
     assert_eq!(error_of(&got), "2 errors occurred:\n\t* one\n\t* two\n\n");
     assert_eq!(got[1].get("Num"), Some(&Value::Int(0)));
-    // Late news of a command that is over changes nothing.
+    // A late result of a command that has ended is ignored.
     agent.rpc.join_ended(request, 3, &[]);
     agent.run();
     assert!(agent.take(session).is_empty());
@@ -338,7 +338,7 @@ fn streams_each_get_a_copy_and_end_when_told() {
     let got = ask(&mut agent, session, 10, &event("a"));
     let mut numbers: Vec<_> = headers(&got).iter().map(|(seq, _)| *seq).collect();
     numbers.sort();
-    // Once a stream, although several tokens match.
+    // One record per stream, even if several tokens match.
     assert_eq!(numbers, [5, 7, 10]);
 
     assert_eq!(
@@ -374,7 +374,7 @@ fn queries_end_with_one_done_and_answers_are_checked() {
         payload: Some(payload.to_vec()),
     };
     let unknown = "No pending queries matching ID";
-    // Its number means nothing on another connection.
+    // The sequence number has no meaning on another connection.
     assert_eq!(
         error_of(&ask(&mut agent, asker, 7, &respond(1, b"x"))),
         unknown
@@ -425,7 +425,7 @@ fn a_query_is_forgotten_with_its_asker() {
     ask(&mut agent, session, 2, &query("load", 1000));
     agent.disconnect(session);
     agent.pass(Duration::from_secs(2));
-    // A newcomer gets nothing of it.
+    // A stream that was opened later does not get the event.
     let session = agent.client();
     agent.pass(Duration::from_secs(1));
     assert!(agent.take(session).is_empty());

@@ -18,23 +18,23 @@ use cottar::wire::{Envelope, Key, Keyring, NodeName, NonceSource};
 
 use crate::value::{Value, decode};
 
-/// A client's side of a session.
+/// The client's end of a session.
 #[derive(Default)]
 pub struct Peer {
-    /// What the agent sent and nobody has looked at.
+    /// Bytes that the agent sent and the test has not taken.
     pub bytes: ByteQueue,
-    /// The agent closed the connection.
+    /// Whether the agent closed the connection.
     pub closed: bool,
-    /// The client does not read: nothing is taken from the agent.
+    /// Whether the client does not read.
     pub stalled: bool,
 }
 
-/// Who comes by TCP.
+/// A client over TCP.
 pub fn remote() -> Caller {
     Caller::Remote("127.0.0.1:5".parse().unwrap())
 }
 
-/// A process of this host that came over a Unix socket.
+/// A client over a Unix socket.
 pub fn local(may_control: bool) -> Caller {
     Caller::Local {
         pid: 77,
@@ -43,23 +43,23 @@ pub fn local(may_control: bool) -> Caller {
     }
 }
 
-/// One agent.
+/// An agent.
 pub struct Agent {
     pub serf: Serf,
     pub rpc: RpcServer,
     pub now: Instant,
     pub peers: BTreeMap<SessionId, Peer>,
-    /// The agent was told to end.
+    /// Whether the agent was requested to end.
     pub shutdown: bool,
-    /// Joins are not started but kept here.
+    /// Whether joins are not started.
     pub hold_joins: bool,
     pub held: Vec<(RequestId, Vec<String>)>,
     pub handlers: HandlerQueue,
     /// The requests for which commands were run, by the commands' ids.
     pub commands: Vec<RequestId>,
-    /// Sessions that the server wants to be read again.
+    /// Sessions that the server wants to read again.
     pub read_again: BTreeSet<SessionId>,
-    /// Its log, into which tests write.
+    /// Its log, to which tests write.
     pub logger: Logger,
     own: SocketAddr,
     next_session: u64,
@@ -116,12 +116,12 @@ impl Agent {
         session
     }
 
-    /// Connected and shaken hands.
+    /// Connects a client and performs the handshake.
     pub fn client(&mut self) -> SessionId {
         self.client_as(remote())
     }
 
-    /// The same for somebody else than usual.
+    /// The same for another kind of client.
     pub fn client_as(&mut self, caller: Caller) -> SessionId {
         let session = self.connect_as(caller);
         let handshake = b"\x82\xa7Command\xa9handshake\xa3Seq\x01\x81\xa7Version\x01";
@@ -141,7 +141,7 @@ impl Agent {
         self.run();
     }
 
-    /// All values that the client has got.
+    /// Takes all values that the client has received.
     pub fn take(&mut self, session: SessionId) -> Vec<Value> {
         let peer = self.peers.get_mut(&session).unwrap();
         let mut values = Vec::new();
@@ -163,14 +163,14 @@ impl Agent {
         bytes
     }
 
-    /// Lets the client read again.
+    /// Makes the client read again.
     pub fn resume(&mut self, session: SessionId) {
         self.peers.get_mut(&session).unwrap().stalled = false;
         self.flush(session);
         self.run();
     }
 
-    /// Everything that can happen now.
+    /// Processes everything that is due now.
     pub fn run(&mut self) {
         let mut datagrams = VecDeque::new();
         loop {
@@ -321,7 +321,7 @@ impl Agent {
         }
     }
 
-    /// Lets the next thing happen that waits for its time; `false` if it is later than `until`.
+    /// Advances to the next deadline; returns false if it is later than `until`.
     pub fn step(&mut self, until: Instant) -> bool {
         let due = [self.serf.poll_timeout(), self.rpc.poll_timeout()];
         match due.into_iter().flatten().min() {
@@ -338,7 +338,7 @@ impl Agent {
         }
     }
 
-    /// Lets time pass.
+    /// Advances the virtual time.
     pub fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while self.step(until) {}

@@ -1,4 +1,4 @@
-//! Clients that do not behave: nothing they do costs more than its limit, and others notice nothing.
+//! Misbehaving clients: they cost no more than the limits allow, and do not affect other clients.
 
 use cottar::agent::rpc::SessionId;
 use cottar::rpc::{REQUEST_BYTES_MAX, Request};
@@ -38,13 +38,13 @@ fn a_stream_that_nobody_reads_drops_and_counts() {
     agent.resume(sleeper);
     let got = names(&agent.take(sleeper));
     assert_eq!(got.len(), SENT - dropped, "every loss is counted");
-    // 512 wait behind what fits into the output.
+    // 512 events wait, in addition to those that fit into the output buffer.
     assert!(got.len() > 512 && got.len() < 2000, "{}", got.len());
     assert!(
         got.is_sorted() && got[0] == "e00000",
         "in order, the oldest kept"
     );
-    // From here on it gets everything.
+    // From here on it gets all events.
     fire(&mut agent, sender, 10);
     assert_eq!(names(&agent.take(sleeper)).len(), 10);
     assert_eq!(agent.rpc.dropped_count() as usize, dropped);
@@ -88,7 +88,7 @@ fn requests_wait_for_a_client_that_does_not_read_the_replies() {
     agent.peers.get_mut(&session).unwrap().stalled = true;
     let request = Request::Members.encode(2);
     let mut sent = 0;
-    // As long as the server lets the loop read.
+    // As long as the server accepts input.
     while agent.rpc.wants_input(session) {
         agent.send(session, &request);
         sent += 1;

@@ -1,4 +1,4 @@
-//! `monitor`, and clients that do not say who they are.
+//! `monitor`, and clients that do not authenticate.
 
 use cottar::agent::observe::ring::Line;
 use cottar::agent::rpc::SessionId;
@@ -25,7 +25,7 @@ fn note(agent: &mut Agent, level: Level, text: &str) {
     agent.run();
 }
 
-/// The last words of the lines that came.
+/// The last word of each received line.
 fn lines(agent: &mut Agent, session: SessionId) -> Vec<String> {
     let is_line = |value: &Value| value.get("Log").map(|_| value.field("Log"));
     let all = agent.take(session);
@@ -93,7 +93,7 @@ fn the_answer_comes_before_the_lines_and_a_second_monitor_is_refused() {
         agent.send(session, &monitor(level).encode(4));
         assert_eq!(headers(&agent.take(session)), [(4, why.to_owned())]);
     }
-    // Stopped, its number may be used again; another one's number stops nothing.
+    // After `stop` the sequence number can be used again; an unknown number has no effect.
     for stopped in [77, 3] {
         agent.send(session, &Request::Stop { seq: stopped }.encode(5));
         agent.take(session);
@@ -174,7 +174,7 @@ fn who_does_not_say_who_it_is_is_cut_off_and_who_does_may_stay() {
     assert!(agent.peers[&silent].closed && agent.peers[&greeting].closed);
     agent.pass(Duration::from_secs(3600));
     assert!(!agent.peers[&known].closed);
-    // Without a key the handshake is enough.
+    // If the agent has no key, the handshake is enough.
     let mut agent = Agent::new(None);
     let (silent, greeting) = (agent.connect(), agent.client());
     agent.pass(Duration::from_secs(100));
@@ -185,15 +185,15 @@ fn who_does_not_say_who_it_is_is_cut_off_and_who_does_may_stay() {
 fn strangers_may_say_less_at_a_time() {
     let mut agent = Agent::new(Some("s3"));
     let header = b"\x82\xa7Command\xa4auth\xa3Seq\x02";
-    // As soon as it announces too much.
+    // The connection is closed as soon as a header announces too much.
     let session = agent.client();
     agent.send(session, header);
     agent.send(session, &[0xdb, 0, 1, 0]);
     assert!(!agent.peers[&session].closed);
     agent.send(session, &[0]);
     assert!(agent.peers[&session].closed);
-    // As soon as what has come and what must follow are too much: a byte for each of 60,000 values, then
-    // two.
+    // Or as soon as the received bytes and the minimum of what must follow exceed the limit: 60,000 values of
+    // one byte each, then of two bytes.
     let session = agent.client();
     agent.send(session, header);
     agent.send(session, &[0xdc, 0xea, 0x60]);

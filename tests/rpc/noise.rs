@@ -1,4 +1,4 @@
-//! Random and mutated bytes: the server stays whole and serves everybody else.
+//! Random and mutated bytes: the server keeps its invariants and serves other clients.
 
 use cottar::rng::Rng;
 use cottar::rpc::Request;
@@ -9,7 +9,7 @@ use crate::harness::Agent;
 
 const SESSIONS: u64 = 1500;
 
-/// Requests that make sense, one after the other.
+/// A sequence of valid requests.
 fn sensible(rng: &mut Rng) -> Vec<u8> {
     let mut bytes = Request::Handshake { version: 1 }.encode(1);
     for seq in 2..12 {
@@ -60,7 +60,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
 fn noise_hurts_nobody() {
     let mut rng = Rng::new(20_261_122);
     let mut agent = Agent::new(None);
-    // Mutations may name real addresses; nobody has to join them.
+    // Mutations may contain real addresses, which must not be joined.
     agent.hold_joins = true;
     let witness = agent.client();
     for round in 0..SESSIONS {

@@ -1,4 +1,4 @@
-//! Runs of handlers for events that clients have made up.
+//! Runs of handlers on demand.
 
 use cottar::agent::rpc::SessionId;
 use cottar::handler::{End, HandlerQueue, HandlerSettings, Local, Outcome};
@@ -42,7 +42,7 @@ fn ask(agent: &mut Agent, session: SessionId, name: &str, event: MadeUp, is_awai
     agent.send(session, &request.encode(2));
 }
 
-/// What the next run gets on standard input, and how it ends.
+/// Executes the next run, which ends with `status`; returns its script and standard input.
 fn run(agent: &mut Agent, status: i32) -> Option<(String, Vec<u8>)> {
     let (name, tags) = (NodeName::new(b"n1").unwrap(), Tags::new());
     let local = Local::alone(&name, &tags);
@@ -62,7 +62,7 @@ fn run(agent: &mut Agent, status: i32) -> Option<(String, Vec<u8>)> {
     Some((script, run.stdin.to_vec()))
 }
 
-/// The reply: the error, and the runs.
+/// The error and the runs of the reply.
 fn reply(agent: &mut Agent, session: SessionId) -> (String, Vec<RunEnd>) {
     let bytes = agent.take_bytes(session);
     let length = Boundary::default().find(&bytes, usize::MAX).unwrap();
@@ -77,7 +77,7 @@ fn reply(agent: &mut Agent, session: SessionId) -> (String, Vec<RunEnd>) {
 fn the_reply_comes_when_the_run_has_ended() {
     let mut agent = agent();
     let (first, second) = (agent.client(), agent.client());
-    // Neither handler wants the event.
+    // Neither handler's filter matches the event.
     ask(&mut agent, second, "echo", deploy(), true);
     ask(&mut agent, first, "cat", deploy(), true);
     assert_eq!(agent.take_bytes(first), b"");
@@ -99,12 +99,12 @@ fn the_reply_comes_when_the_run_has_ended() {
         reply(&mut agent, first),
         (String::new(), vec![end("cat", 0)])
     );
-    // Whoever does not wait is told at once; the session takes the next request either way.
+    // A client that does not wait gets its reply at once; the session accepts further requests in both cases.
     ask(&mut agent, first, "cat", deploy(), false);
     let (error, queued) = reply(&mut agent, first);
     assert_eq!(error, "");
     assert_eq!((&*queued[0].end, queued[0].status), (&b"queued"[..], 0));
-    // A client that goes away leaves the run behind.
+    // If the client disconnects, the run is not cancelled.
     ask(&mut agent, first, "cat", deploy(), true);
     agent.disconnect(first);
     for _ in 0..2 {
@@ -190,7 +190,7 @@ fn what_is_no_event_is_refused_and_the_session_goes_on() {
         assert!(error.starts_with(why), "{words:?}: {error}");
         assert_eq!(runs, []);
     }
-    // A request without any event; handlers that are not there or not to be run.
+    // A request without an event; handlers that do not exist or are paused.
     let bare = b"\x82\xa7Command\xb2cottar-handler-run\xa3Seq\x02\x81\xa4Name\xa4echo";
     agent.send(session, bare);
     assert_eq!(
@@ -212,7 +212,7 @@ fn what_is_no_event_is_refused_and_the_session_goes_on() {
     assert_eq!(reply(&mut agent, session).1.len(), 1);
 }
 
-/// Half a mebibyte of payload is more than the queue has room for after a while.
+/// Repeated runs with half a mebibyte of payload each fill the queue.
 #[test]
 fn runs_that_nobody_waits_for_have_a_bound() {
     let mut agent = agent();

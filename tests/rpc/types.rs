@@ -1,5 +1,5 @@
-//! Everything that clients of any age send is understood (agent spec 2.2), and what is sent is byte for byte
-//! what they expect (2.5).
+//! The server accepts the encodings of all versions of clients (agent spec 2.2), and its own output is byte
+//! for byte what they expect (2.5).
 
 use cottar::serf::Event;
 use cottar::time::Duration;
@@ -9,7 +9,7 @@ use crate::harness::Agent;
 use crate::rpc_vectors::hex::unhex;
 use crate::value::{Value, decode};
 
-/// What a client has to say so that the user event `e` with payload `pl` is fired, in all dialects.
+/// The request that fires the user event `e` with payload `pl`, in all encodings.
 #[test]
 fn every_way_to_write_a_request() {
     let header = b"\x82\xa7Command\xa5event\xa3Seq\x02".to_vec();

@@ -1,4 +1,4 @@
-//! MessagePack as a tree, for comparing.
+//! MessagePack values as trees, for comparison.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ impl Value {
             _ => None,
         }
     }
-    /// Of a header: number and error.
+    /// The sequence number and error of a header.
     pub fn header(&self) -> Option<(i128, String)> {
         match (self.get("Seq"), self.get("Error")) {
             (Some(Value::Int(seq)), Some(Value::Text(error))) => {
@@ -44,7 +44,7 @@ impl Value {
     }
 }
 
-/// One complete value.
+/// Decodes one complete value.
 pub fn decode(bytes: &[u8]) -> Value {
     let mut rest = bytes;
     let value = read(&mut rest);
@@ -52,7 +52,7 @@ pub fn decode(bytes: &[u8]) -> Value {
     value
 }
 
-/// Several in a row.
+/// Decodes consecutive values.
 pub fn decode_all(mut bytes: &[u8]) -> Vec<Value> {
     let mut values = Vec::new();
     while !bytes.is_empty() {

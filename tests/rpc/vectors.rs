@@ -1,4 +1,4 @@
-//! Exchanges captured between real clients and real agents, replayed: the answers must be equivalent.
+//! Replays exchanges that were captured between real clients and real agents: the replies must be equivalent.
 
 use log::Level;
 use std::collections::BTreeMap;
@@ -10,16 +10,16 @@ use crate::harness::Agent;
 use crate::rpc_vectors;
 use crate::value::{Value, decode_all};
 
-/// What differs on purpose (agent spec 5, items 13 and 15).
+/// Exchanges that differ on purpose (agent spec 5, items 13 and 15).
 const BETTER: [&str; 2] = ["members-filtered-bad-regex", "auth-missing-with-body"];
 
-/// Fields that are never the same twice.
+/// Fields whose values differ each time.
 const VOLATILE: [&str; 1] = ["LTime"];
 
 struct Exchange {
     name: String,
     open_after: bool,
-    /// Who speaks, and what.
+    /// The frames of an exchange: whether the client sent it, and its bytes.
     frames: Vec<(bool, Vec<u8>)>,
 }
 
@@ -34,7 +34,7 @@ fn exchanges(driver: &str) -> Vec<Exchange> {
         .collect()
 }
 
-/// Messages by number: streams and replies may overlap, but each keeps its order.
+/// Groups messages by sequence number: streams and replies may interleave, but each keeps its order.
 fn by_number(values: Vec<Value>) -> BTreeMap<i128, Vec<Value>> {
     let mut messages: BTreeMap<i128, Vec<Value>> = BTreeMap::new();
     let mut last = 0;
@@ -50,7 +50,7 @@ fn by_number(values: Vec<Value>) -> BTreeMap<i128, Vec<Value>> {
 
 fn normalise(value: &mut Value) {
     let Value::Map(map) = value else { return };
-    // A log line is like another if it has a date, a level and a component.
+    // Log lines are compared by form only: date, level and component.
     if let Some(Value::Text(line)) = map.get_mut(&Value::text("Log")) {
         let shape = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[[A-Z]+\] [a-z.]+: .";
         let text = String::from_utf8(std::mem::take(line)).unwrap();
@@ -62,14 +62,14 @@ fn normalise(value: &mut Value) {
     for key in VOLATILE {
         map.remove(&Value::text(key));
     }
-    // Version 0.9.4 and the newer one word this differently.
+    // Version 0.9.4 and the newer version have different texts for this.
     if let Some(Value::Text(error)) = map.get_mut(&Value::text("Error")) {
         let text = String::from_utf8_lossy(error).into_owned();
         let text = text.replace("failed to join 127.0.0.1:28999", "Failed to join 127.0.0.1");
         let text = text.replace("Failed to join 127.0.0.1:28999", "Failed to join 127.0.0.1");
         *error = text.into_bytes();
     }
-    // The newer one sends an empty answer as empty, the older one as nil.
+    // The newer version sends an empty answer as empty bytes, the older one as nil.
     if map.get(&Value::text("Type")) == Some(&Value::text("response"))
         && map.get(&Value::text("Payload")) == Some(&Value::Bytes(vec![]))
     {
@@ -95,7 +95,7 @@ fn normalise(value: &mut Value) {
     }
 }
 
-/// Replays on one agent what was captured from one agent, each exchange on a connection of its own.
+/// Replays on one agent the exchanges captured from one agent, each on a connection of its own.
 fn replay(driver: &str) {
     let mut agent = Agent::new(None);
     for exchange in exchanges(driver) {
@@ -104,7 +104,7 @@ fn replay(driver: &str) {
             agent = Agent::with_keyring(Some("s3"), Some(b"0123456789abcdef"));
         }
         if name == "monitor" {
-            // What the shell of an agent logs; the node without one is silent.
+            // Log lines of the agent around the core, which does not exist in this test.
             let lines = [
                 ("agent", "Serf agent starting"),
                 ("serf", "x"),
@@ -193,7 +193,7 @@ fn better_than_captured() {
     }
 }
 
-/// The bytes that are fixed: what the deployed version sends is what this one sends.
+/// Where the order of bytes is fixed, this program sends the same bytes as the deployed version.
 #[test]
 fn bytes_are_the_same_where_their_order_is_fixed() {
     let same = [
