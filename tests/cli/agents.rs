@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::live::{Agent, COTTAR, Kind, PATIENCE, Spec, free, lacks_program, lacks_reference};
 use crate::run::{Finished, cottar, finish};
 
-/// An agent of that kind, once it serves.
+/// Starts an agent of the given program and waits until it serves.
 #[track_caller]
 pub fn start(kind: Kind, name: &str, flags: &[&str]) -> Agent {
     Spec::bare(kind).name(name).args(flags).start()
 }
 
 impl Agent {
-    /// Runs a command of ours that finds the agent by its environment.
+    /// Runs a command of ours with the agent's address in its environment.
     pub fn run(&self, line: &[&str]) -> Finished {
         let mut command = cottar(line);
         command.env("SERF_RPC_ADDR", self.rpc.to_string());
@@ -31,7 +31,7 @@ impl Agent {
         );
     }
 
-    /// Repeats the command until it prints what it should.
+    /// Repeats the command until it prints `stdout`.
     #[track_caller]
     pub fn comes_to_say(&self, line: &[&str], stdout: &str) {
         let deadline = Instant::now() + PATIENCE;
@@ -92,7 +92,7 @@ fn members(n1: &Agent) {
              Available Protocol Range: [2, 5]\n"
         ),
     );
-    // For one key, too, all of them must match.
+    // Several expressions for one key must all match.
     let both = ["members", "-tag=role=w.*", "-tag=role=.*b", "-tag=a=.*"];
     n1.says(&both, 0, &format!("n1  {address}  alive  a=<&>,role=web\n"));
     for line in [
@@ -208,7 +208,7 @@ fn orders(n1: &Agent) {
         let got = n1.run(&["event", flag, "deploy", payload]);
         let line = format!("Event 'deploy' dispatched! Coalescing enabled: {coalesce}\n");
         let rest = got.text().strip_prefix(&line).map(str::to_owned);
-        // The reference's agent does not tell more.
+        // The reference's agent does not report the id.
         let rest = rest.unwrap_or_else(|| panic!("{}", got.text()));
         let is_known = rest.starts_with("Time: ") && rest.contains(", id: user:");
         assert!(rest.is_empty() || is_known, "{rest}");
@@ -273,7 +273,7 @@ fn info(n1: &Agent) {
     let got = n1.run(&["info"]);
     assert_eq!((got.stderr.as_str(), got.status), ("", Some(0)));
     let text = got.text();
-    // Counters of the handlers are ours alone.
+    // Only our agent has counters of handlers.
     let groups: Vec<_> = text
         .lines()
         .filter(|line| line.ends_with(':') && *line != "handlers:")
@@ -310,7 +310,7 @@ fn samples_on_our_agent() {
     samples(Kind::Cottar);
 }
 
-/// What `cottar` prints to a terminal, which `script` makes.
+/// The output of `cottar` on a terminal, which `script` provides.
 fn on_a_terminal(agent: &Agent, line: &str) -> String {
     let child = Command::new("script")
         .args(["-qec", &format!("{COTTAR} {line}"), "/dev/null"])

@@ -1,9 +1,8 @@
-//! Clients that were written elsewhere, by people who knew nothing of this agent: the reference's command
-//! line, `serfclient` from PyPI and `serf-rpc` from the npm registry. Each does the same on an agent of
-//! ours and on one of the reference, and must see the same.
+//! Independent clients: the reference's command line, `serfclient` from PyPI and `serf-rpc` from the npm
+//! registry. Each runs the same operations on an agent of ours and on one of the reference, and must get the
+//! same results.
 //!
-//! What is missing here (a program, the registry) makes a test say so and pass, unless COTTAR_INTEROP is
-//! `require`.
+//! If a program or the registry is missing, a test is skipped, unless COTTAR_INTEROP is `require`.
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -20,17 +19,17 @@ const SERF_RPC: &str = "serf-rpc@0.2.1";
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
 const NEW_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
-/// Longer than any of the programs takes.
+/// Time limit of the client programs.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Runs a program that fetches from a registry, which does not always answer.
+/// Runs a program that downloads from a registry; retries, because registries do not always answer.
 fn fetched(command: &mut Command) -> Result<String, String> {
     let mut tries = (0..3).map(|_| printed(command));
     let first = tries.next().expect("three tries");
     first.or_else(|why| tries.find_map(Result::ok).ok_or(why))
 }
 
-/// Runs a program that must succeed; what it printed.
+/// Runs a program that must succeed; returns its output.
 fn printed(command: &mut Command) -> Result<String, String> {
     command
         .env_remove("SERF_RPC_ADDR")
@@ -46,7 +45,7 @@ fn scripts() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/clients"))
 }
 
-/// Runs the same on our agents and on the reference's; the two answers must be the same.
+/// Runs the same operations on our agents and on the reference's, and compares the results.
 fn same_on_both(test: &str, drive: impl Fn(Kind) -> Value) -> Value {
     let ours = drive(Kind::Cottar);
     if !lacks_reference(test) {
@@ -134,7 +133,7 @@ fn serf_rpc_from_npm() {
     assert_eq!(seen["install"]["response"]["NumErr"], 1);
 }
 
-/// Numbers that are measured.
+/// Replaces measured numbers.
 fn settled(text: &str) -> String {
     let number = regex_lite::Regex::new(r"\d+\.\d+ (ms|sec)").unwrap();
     let mut lines: Vec<_> = text
@@ -267,7 +266,7 @@ enum End {
     AgentGone,
 }
 
-/// A command of that kind's command line with a pipe that nobody reads yet.
+/// Starts a command of the given program with a pipe as stdout.
 fn piped(agent: &Agent, kind: Kind, line: &[&str]) -> Process {
     let mut command = agent.command(kind, line);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -288,7 +287,7 @@ fn watch(server: Kind, client: Kind, end: End) {
             }
         });
     };
-    // From before it was asked.
+    // A line from before the monitor began.
     wait_for("EventMemberJoin: n1");
     let line = ["event", "-coalesce=false", "deploy", "now"];
     agent.ask(Kind::Cottar, &line).success();
@@ -336,7 +335,7 @@ fn an_interrupted_reachability_test_says_so() {
     assert_eq!(ended(&test), Some(1));
 }
 
-/// Nobody reads what it prints any more: it ends, in peace.
+/// A monitor ends without an error when its reader has closed the pipe.
 #[test]
 fn a_monitor_whose_reader_has_gone_ends() {
     let agent = start(Kind::Cottar, "n1", &[]);
@@ -344,7 +343,7 @@ fn a_monitor_whose_reader_has_gone_ends() {
     let mut lines = BufReader::new(monitor.child().stdout.take().unwrap()).lines();
     lines.next().unwrap().unwrap();
     agent.ask(Kind::Cottar, &["event", "-coalesce=false", "last"]);
-    // The event and the line of the log about it, in whatever order: nothing follows by itself.
+    // The event and its log line, in any order.
     let mut awaited = vec!["\"last\"", "user-event: last"];
     while !awaited.is_empty() {
         let line = lines.next().unwrap().unwrap();

@@ -10,8 +10,8 @@ use crate::live::{Agent, Kind, arg, content, lacks_program, lacks_reference, wai
 use crate::run::{Finished, finish, run};
 use crate::scripts::shell;
 
-/// Begins a shell line, and waits until the monitor in it has said that it is ready: its stderr is the
-/// file `ready`.
+/// Starts a shell line, and waits until the monitor in it has reported on stderr, the file `ready`, that it
+/// is ready.
 fn begin(line: &str, dir: &Path, agent: &Agent) -> Child {
     let ready = dir.join("ready");
     let _ = std::fs::remove_file(&ready);
@@ -37,7 +37,7 @@ fn said(got: &Finished) -> (&str, Option<i32>) {
 fn a_shell_reads_events_in_a_loop() {
     let dir = tempfile::tempdir().unwrap();
     let agent = start(Kind::Cottar, "n1", &["-profile=local", "-tag=role=web"]);
-    // Or the update would be part of it.
+    // Otherwise the update would be coalesced with the join.
     agent.wait_for("Received event: member-join");
     let each = "while IFS='\t' read -r event name a b c; do printf '%s %s <%s> <%s> <%s>\\n' \"$event\" \"$name\" \"$a\" \"$b\" \"$c\"; done";
     let line = format!(
@@ -95,7 +95,7 @@ fn jq_reads_events_as_a_handler_does() {
         Some(0)
     );
     let runs = |count| wait_until("its run", || content(&seen).matches('\n').count() == count);
-    // What the run sees of the node is as of its start.
+    // The run gets the node's tags as of its start.
     runs(3);
     agent.says(
         &["tags", "-set=b=2"],
@@ -134,7 +134,7 @@ fn it_ends_as_scripts_expect() {
     assert_eq!(said(&got), ("", Some(2)));
     let words = "Ready, waiting for user:x\nTimed out: 0 of 2 events received\n";
     assert_eq!(got.stderr, words);
-    // What came before the end is printed; without a count the time alone ends it.
+    // Events before the timeout are printed; without -count, only the timeout ends the monitor.
     let line = "cottar monitor -event user -timeout 2s";
     let child = begin(line, dir.path(), &agent);
     fire(&agent, "x", "y");
@@ -148,7 +148,7 @@ fn it_ends_as_scripts_expect() {
         let got = finish(child);
         assert!(got.text().ends_with("\t\nover\n"), "{got:?}");
     }
-    // An interrupt is the way out of an endless one, and no success of one that waits for something.
+    // An interrupt is success for a monitor without end, and a failure for one that waits for events.
     for (flag, status) in [("", Some(0)), ("-count 1", None)] {
         let line = format!("exec cottar monitor -event user {flag}");
         let child = begin(&line, dir.path(), &agent);

@@ -12,7 +12,7 @@ use crate::run::{cottar, finish, run};
 
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// Lines and how they end, in the order in which they are run.
+/// Command lines with their exit statuses, in the order in which they are run.
 const ENDS: &[(&[&str], i32)] = &[
     (&["agent", "-bogus"], 1),
     (&["agent", "-node=x", "-log-level=bogus"], 1),
@@ -87,7 +87,7 @@ const ENDS: &[(&[&str], i32)] = &[
         &["query", "-timeout=200ms", "-expect=2", "-strict", "load"],
         2,
     ),
-    // These end long before their time is over.
+    // These end long before their timeout.
     (
         &["query", "-timeout=10m", "-expect=1", "-strict", "load"],
         0,
@@ -168,7 +168,7 @@ const OWN: &[&[&str]] = &[
     &["handler", "resume", "echo"],
 ];
 
-/// The status of those in [`OWN`] is that of the agent's kind.
+/// Checks all statuses on an agent; commands in [`OWN`] exit with `own_status`.
 fn ends(kind: Kind, own_status: i32) {
     let flags = [
         "-profile=local",
@@ -185,7 +185,7 @@ fn ends(kind: Kind, own_status: i32) {
             .collect();
         let got = agent.run(&line);
         assert_eq!(got.status, Some(status), "{line:?}: {got:?}");
-        // Nothing that fails does so without a word.
+        // Every failure prints something.
         let words = got.stdout.len() + got.stderr.len();
         assert!(status == 0 || words > 0, "{line:?}");
     }
@@ -228,7 +228,7 @@ fn an_interrupted_monitor_has_not_failed() {
     assert_eq!(finish(child).status, Some(0));
 }
 
-/// An agent with a member that does not confirm.
+/// An agent with a member that does not acknowledge.
 #[test]
 fn who_cannot_be_reached_fails_with_one_or_two() {
     let address = listen(|mut client| {

@@ -1,4 +1,4 @@
-//! `handler check`: what it says of directories of handlers, and how it ends.
+//! `handler check`: its output for directories of handlers, and its exit status.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,7 +15,7 @@ fn write(path: &Path, text: &str, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Each line without what lies before the last part of its path.
+/// The lines of the output, with paths relative to the test's folder.
 fn lines(text: &str, dir: &Path) -> Vec<String> {
     let prefix = format!("{}/", dir.to_str().unwrap());
     let lines = text.lines().skip(1);
@@ -130,7 +130,7 @@ fn a_file_is_tested_with_its_settings() {
     let got = run(&["handler", "test", file, "user", "deploy"]);
     let why = format!("{file}: key 'input': must be \"lines\" or \"json\"\n");
     assert_eq!((got.stderr.as_str(), got.status), (why.as_str(), Some(1)));
-    // Without header lines it is shell text, as ever.
+    // Without header lines, the argument is shell text.
     write(&path, "#!/bin/sh\necho plain\n", 0o775);
     let got = run(&["handler", "test", "-quiet", file, "query", "q"]);
     assert_eq!((got.text().as_str(), got.status), ("plain\n", Some(0)));

@@ -38,7 +38,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// All that it says, wherever.
+/// Its stdout and stderr.
 fn said(output: &Output) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
@@ -48,11 +48,11 @@ fn json(arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {output:?}"))
 }
 
-/// Writes down all that it is given, into one file for each type of event.
+/// A handler that records its environment and input, in one file for each type of event.
 const WITNESS: &str =
     "{ env | LC_ALL=C sort; echo -; cat; } >seen && mv seen $SERF_EVENT; echo done";
 
-/// Waits for what the witness has written of an event that was about this, and takes it away.
+/// Waits for the record of an event about `about`, and removes it.
 fn witnessed(dir: &Path, event: &str, about: &str) -> String {
     let path = dir.join(event);
     wait_until(&format!("{event} about {about}"), || {
@@ -66,7 +66,7 @@ fn witnessed(dir: &Path, event: &str, about: &str) -> String {
 /// The address of the agent that runs a handler; the tool runs handlers without one.
 const AGENT_ADDR: &str = "SERF_RPC_ADDR=";
 
-/// Without what differs each time, id and time of the event, and without the agent's address.
+/// Removes the id and the time of the event, which differ each time, and the agent's address.
 fn without_own(seen: &str) -> String {
     let own = ["COTTAR_EVENT_ID=", "COTTAR_EVENT_TIME=", AGENT_ADDR];
     let lines = seen
@@ -102,7 +102,7 @@ fn every_event_is_given_as_an_agent_gives_it() {
         assert_eq!(text(&output.stdout), "done\n");
         let given = witnessed(dir, event, "");
         assert_eq!(without_own(&given), without_own(&live), "{event}");
-        // What it shows is what it gives.
+        // The environment and input that it shows are those that the handler gets.
         let output = with("-format=json");
         fs::remove_file(dir.join(event)).unwrap();
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -165,7 +165,7 @@ fn the_exit_status_is_that_of_the_handler() {
         let output = run(&["-quiet", script, "user", "x"]);
         assert_eq!(output.status.code(), Some(status), "{script}: {output:?}");
     }
-    // A filter that matches in two parts is one run.
+    // A filter with two matching words causes one run.
     let script = "user,user:x=n=$(cat n 2>/dev/null); echo run$n; echo 2 >n; exit 4$n";
     let dir = tempfile::tempdir().unwrap();
     let output = tool(dir.path(), &["-quiet", script, "user", "x"])
@@ -197,13 +197,13 @@ fn a_time_limit_ends_the_handler_as_the_agent_would() {
     );
     assert_eq!(shown["answer"], Value::Null);
     assert_eq!(report["limits"]["handler_timeout_nanos"], 200_000_000);
-    // It does not listen to TERM, nor does what it has started.
+    // The handler and its child ignore SIGTERM.
     let script = "trap '' TERM; sleep 60 & echo $!; while :; do sleep 1; done";
     let output = run(&["-quiet", "-handler-timeout", "200ms", script, "user", "x"]);
     assert_eq!(output.status.code(), Some(124));
     let started = text(&output.stdout);
     wait_until("the end of what it has started", || is_gone(started.trim()));
-    // Output that is left open holds it for the grace.
+    // Open output delays the end by the grace time.
     let report = json(&["-handler-grace=300ms", "sleep 20 & echo $!", "user", "x"]);
     let took = report["runs"][0]["duration_nanos"].as_u64().unwrap();
     assert!(took >= 300_000_000, "{report}");
@@ -257,7 +257,7 @@ fn a_handler_that_cannot_be_started_has_a_status_of_its_own() {
         let ended = command.args(["-c", &limited]).output().unwrap();
         let status = ended.status.code().unwrap();
         if status == 126 {
-            // There is a reason, and no time that it ran.
+            // The report has a reason and no duration.
             let why = "cannot start /bin/sh: too many open files\n";
             assert_eq!(said(&ended), why);
         }
@@ -291,7 +291,7 @@ fn what_is_cut_or_refused_is_told() {
     assert!(quiet.stdout.ends_with(b"aEND"));
     let notes = "The last 8192 of 10003 bytes\nNo answer: response exceeds limit of 1024 bytes\n";
     assert_eq!(text(&quiet.stderr), notes);
-    // The end of an answer is no answer, whatever the limit.
+    // Truncated output is not sent as an answer, whatever the limit.
     let more = text(&run(&["-query-response-size-limit=9000", big, "query", "big"]).stdout);
     assert!(more.contains(", the last 9000 kept"), "{more}");
     assert!(
@@ -332,7 +332,7 @@ fn the_largest_answer_is_that_of_an_agent() {
             most = middle
         }
     }
-    // An id may be shorter than the tool assumes, by four bytes at most.
+    // An id may be up to four bytes shorter than the tool assumes.
     let agent = Agent::start(&[
         "-node=n1",
         &format!("-event-handler=query:fits=head -c {least} /dev/zero | tr '\\0' a"),
@@ -356,7 +356,7 @@ fn a_payload_comes_from_the_line_a_file_or_standard_input() {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // It may have looked at its line alone.
+        // The tool may have ended without reading stdin.
         let _ = child.stdin.take().unwrap().write_all(input);
         let output = child.wait_with_output().unwrap();
         (output.status.code(), said(&output))
@@ -513,7 +513,7 @@ fn it_is_shown_as_it_comes() {
     assert!(came.starts_with(rest), "{came}");
 }
 
-/// What a failing `handler list` says.
+/// The error of a failing `handler list`.
 fn no_list(rpc: SocketAddr) -> String {
     let rpc = format!("-rpc-addr={rpc}");
     let line = ["handler", "list", &rpc];
@@ -522,7 +522,7 @@ fn no_list(rpc: SocketAddr) -> String {
     said(&output)
 }
 
-/// What `handler list` says of a handler, by its script.
+/// The entry of a handler in `handler list`, by its script.
 fn listed(agent: &Agent, script: &str) -> Value {
     let (worked, text) = agent.call("handler list", &["-format=json"]);
     assert!(worked, "{text}");

@@ -161,12 +161,12 @@ fn jq_reads_what_every_command_prints() {
         .filter(|command| command.flag("format").is_some());
     let with_json: BTreeSet<_> = with_json.map(|command| command.name).collect();
     assert_eq!(done, with_json);
-    // The others print nothing that a script could want.
+    // The other commands print no results.
     let others = COMMANDS.len() - with_json.len();
     assert_eq!(others, 2, "agent and help");
 }
 
-/// Each record is a line; both kinds are there.
+/// Each record is a line; there are records of both kinds.
 fn monitor(agent: &Agent) {
     let line = "cottar monitor -format=json | jq -c --unbuffered .";
     let mut child = shell(&format!("exec 2>&1; {line}"), agent).spawn().unwrap();
@@ -178,7 +178,7 @@ fn monitor(agent: &Agent) {
         }
     };
     next(r#"{"Log":"#);
-    // The log is asked for after the events are.
+    // The monitor requests the log after the events.
     let got = agent.run(&["event", "-coalesce=false", "deploy", "1\n"]);
     let line = "Event 'deploy' dispatched! Coalescing enabled: false\nTime: ";
     assert!(got.text().starts_with(line), "{}", got.text());
@@ -209,7 +209,7 @@ fn monitor(agent: &Agent) {
     child.wait().unwrap();
 }
 
-/// The agent goes away after one ack.
+/// The agent closes the connection after one ack.
 #[test]
 fn an_answer_that_breaks_off_is_whole_json() {
     let address = listen(|mut client| {
@@ -232,7 +232,7 @@ fn an_answer_that_breaks_off_is_whole_json() {
     let text =
         format!("Query 'x' dispatched\nAck from 'a'\nTotal Acks: 1\nTotal Responses: 0\n{why}");
     assert_eq!((got.text(), got.status), (text, Some(1)));
-    // Whatever else can have JSON prints none or all of it, and nothing behind it.
+    // All other commands with JSON output print either none or a complete value, and nothing after it.
     let address = listen(|mut client| {
         client.greet();
         client.value();

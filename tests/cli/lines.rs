@@ -1,4 +1,4 @@
-//! How a line is read: the table of agent spec 3.1.
+//! Parsing of command lines: the table of agent spec 3.1.
 
 use crate::run::{cottar, finish, run};
 use std::process::Stdio;
@@ -7,7 +7,7 @@ const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\nAgent Protocol: 5 (Understands back to: 2)\n"
 );
-/// Nobody listens there.
+/// An RPC address without a listener.
 const NOBODY: &str = "-rpc-addr=127.0.0.1:1";
 const REFUSED: &str =
     "Error connecting to Serf agent: dial tcp 127.0.0.1:1: connect: connection refused\n";
@@ -90,7 +90,7 @@ fn version_of_the_program() {
     }
 }
 
-/// Nobody listens where the line sends it, so its flags were taken.
+/// Checks that the flags were accepted: the command fails to connect, because no agent listens.
 #[track_caller]
 fn assert_refused(line: &[&str]) {
     let got = run(line);
@@ -306,7 +306,7 @@ fn arguments_of_the_agent_are_ignored_but_not_in_silence() {
 
 #[test]
 fn surplus_arguments_are_ignored_with_a_warning_or_refused() {
-    // What follows the command's name, and what it says of that.
+    // The arguments of a command, and the warning.
     for (line, warning) in [
         (
             &["info", NOBODY, "x", "-format=json"][..],
@@ -373,7 +373,7 @@ fn surplus_arguments_are_ignored_with_a_warning_or_refused() {
         assert_eq!((got.status, got.text()), (Some(1), String::new()));
         assert_eq!(got.stderr.lines().next(), Some(complaint), "{line:?}");
     }
-    // Counted before an agent is looked for.
+    // Arguments are counted before the command connects.
     for line in [
         &["event", NOBODY, "x", "y", "z"][..],
         &["query", NOBODY, "x", "y", "z"],
@@ -426,7 +426,7 @@ fn the_environment_names_the_agent() {
     let mut command = cottar(&["leave"]);
     let got = finish(command.env("SERF_RPC_ADDR", "127.0.0.1:1").spawn().unwrap());
     assert_eq!(got.text(), REFUSED);
-    // The flag wins, an empty variable is none, an empty flag is not.
+    // The flag takes precedence; an empty variable counts as unset, an empty flag does not.
     let mut command = cottar(&["leave", NOBODY]);
     let got = finish(command.env("SERF_RPC_ADDR", "127.0.0.1:2").spawn().unwrap());
     assert_eq!(got.text(), REFUSED);
@@ -447,7 +447,7 @@ fn a_reader_that_has_gone_is_no_error() {
         let mut stderr = String::new();
         std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut stderr).unwrap();
         assert!(!stderr.contains("panic"), "{stderr}");
-        // What failed for another reason still fails.
+        // A command that fails for another reason still fails.
         let expected = if line == ["version"] { 0 } else { 1 };
         assert_eq!(status, Some(expected), "{line:?}: {stderr}");
     }

@@ -1,4 +1,4 @@
-//! Something that listens where an agent would.
+//! A simulated agent for RPC clients.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,7 +28,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The next value of the client, as sent; `None` when it hangs up.
+    /// The next value of the client, as bytes; `None` when it disconnects.
     pub fn value(&mut self) -> Option<Vec<u8>> {
         loop {
             let found = Boundary::default().find(self.input.as_slice(), REQUEST_BYTES_MAX);
@@ -49,7 +49,7 @@ impl Connection {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// Takes the handshake.
+    /// Handles the handshake.
     pub fn greet(&mut self) {
         self.value();
         self.value();

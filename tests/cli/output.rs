@@ -1,4 +1,4 @@
-//! What is printed for answers that no sane cluster gives, and for agents that are none.
+//! The output for unusual replies, and for servers that are not agents.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

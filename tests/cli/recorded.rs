@@ -1,5 +1,5 @@
-//! The reference's command line was recorded against its agent. Here the recorded agent answers this
-//! program: it must ask the same and print the same.
+//! Replays recordings of the reference's command line with its agent: our program must send the same requests
+//! to the recorded agent and print the same output.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use crate::live::process::collect;
 use crate::live::{COTTAR, PATIENCE};
 
-/// What a run left behind.
+/// The result of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finished {
     pub status: Option<i32>,
@@ -20,7 +20,7 @@ impl Finished {
     }
 }
 
-/// The program with these arguments and nothing of the environment that could change its mind.
+/// The program with these arguments, and without environment variables that affect it.
 pub fn cottar(arguments: &[&str]) -> Command {
     let mut command = Command::new(COTTAR);
     command
@@ -38,7 +38,7 @@ pub fn run(arguments: &[&str]) -> Finished {
     finish(cottar(arguments).spawn().unwrap())
 }
 
-/// Waits for the end, but not for ever.
+/// Waits for the end, with a deadline.
 #[track_caller]
 pub fn finish(mut child: Child) -> Finished {
     let (status, stdout, stderr) = collect(&mut child, PATIENCE);

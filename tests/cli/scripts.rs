@@ -115,7 +115,7 @@ fn every_answer_goes_where_it_is_sent() {
         "version",
         "wait -fields name",
     ] {
-        // Closed, and to somebody who does not read: neither ends a script.
+        // A closed stdout, and a pipe without a reader: neither makes a script fail.
         let script =
             format!("cottar {line} >&-; cottar {line} | :; cottar {line} >/dev/null; echo on");
         let got = run(&script, &agent);
@@ -124,14 +124,14 @@ fn every_answer_goes_where_it_is_sent() {
             ("on\n", "", Some(0)),
             "{line}"
         );
-        // A full disk is an error, in the words of all others.
+        // A full disk is an error, in the usual format.
         if line != "force-leave nobody" {
             let got = run(&format!("cottar {line} >/dev/full"), &agent);
             let why = "cottar: cannot write the output: no space left on device\n";
             assert_eq!((got.stderr.as_str(), got.status), (why, Some(1)), "{line}");
         }
     }
-    // What fails ends the script, and a pipe is not fed with its words.
+    // A failing command ends the script, and its error does not go into the pipe.
     for (line, status) in [
         ("members -strict -name nobody -fields name", 2),
         ("members -fields nme", 1),

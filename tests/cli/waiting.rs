@@ -9,7 +9,7 @@ use crate::live::{Kind, Spec, free, lacks_reference};
 use crate::mock::{header, listen};
 use crate::run::{cottar, finish, run};
 
-/// Begins to wait at that agent.
+/// Starts `wait` with the agent at this address.
 fn begin(rpc: std::net::SocketAddr, line: &[&str]) -> Child {
     let mut command = cottar(&["wait", "-timeout=50s"]);
     command.args(line).env("SERF_RPC_ADDR", rpc.to_string());
@@ -29,7 +29,7 @@ fn stories(kind: Kind) {
     let (gossip, rpc) = (free(), free());
     let spec = Spec::bare(kind).name("a").addresses(gossip, rpc);
     let spec = spec.args(["-profile=local"]);
-    // Before there is an agent, and over its end and its start.
+    // Before the agent starts, and across its restart.
     let early = begin(rpc, &["-retry", "-name=a", "-fields=name,status"]);
     let late = begin(rpc, &["-retry", "-tag=role=db", "-fields=name,tag:role"]);
     let a = spec.clone().start();
@@ -126,7 +126,7 @@ fn an_agent_that_does_not_answer_holds_nobody_up() {
         assert_eq!(got.stderr, "Timed out: no agent has answered\n");
         assert_eq!((got.text().as_str(), got.status), ("", Some(2)));
     }
-    // Nobody there at all; what cannot be an address is not tried again.
+    // Without an agent; an invalid address is not retried.
     let got = run(&["wait", "-rpc-addr=127.0.0.1:1", "-retry", "-timeout=300ms"]);
     let why = "Timed out: Error connecting to Serf agent: dial tcp 127.0.0.1:1: connect: connection refused\n";
     assert_eq!((got.stderr.as_str(), got.status), (why, Some(2)));
@@ -134,7 +134,7 @@ fn an_agent_that_does_not_answer_holds_nobody_up() {
     let why =
         "Error connecting to Serf agent: dial tcp: address 127.0.0.1: missing port in address\n";
     assert_eq!((got.stderr.as_str(), got.status), (why, Some(1)));
-    // The reference's agents hang up on an expression that is none.
+    // The reference's agents close the connection after an invalid expression.
     let moody = listen(|mut client| {
         client.greet();
         client.value();
