@@ -1,4 +1,4 @@
-//! How long a cluster takes to know itself.
+//! The time until all nodes of a cluster know each other.
 
 use crate::live::{Agent, Kind, Lab};
 use crate::results::Curve;
@@ -6,7 +6,7 @@ use crate::rpc::Client;
 use crate::table::{Measured, Row};
 use std::time::{Duration, Instant};
 
-/// Agents, and how often that is measured.
+/// Numbers of agents, and of measurements.
 const SIZES: [(usize, usize); 3] = [(10, 7), (30, 5), (60, 3)];
 /// Whoever gossip has missed learns by the next exchange of states, which comes after a minute or two.
 const PATIENCE: Duration = Duration::from_secs(150);

@@ -1,4 +1,4 @@
-//! Garbage at full rate, datagrams and streams.
+//! Malformed input at full rate, in datagrams and streams.
 
 use crate::live::Process;
 use crate::live::{Agent, Kind, Lab, Member, await_members, until};
@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const FLOOD: Duration = Duration::from_secs(20);
-/// A flood that both can take.
+/// Duration of a flood that both programs survive.
 const PACED: Duration = Duration::from_secs(4);
 const PACED_RATE: f64 = 10_000.0;
 const PACED_ROUNDS: usize = 3;
 const GROWTH_MAX_KB: i64 = 8_000;
 
-/// Whether each survives, with the right list, and what it gains in memory.
+/// Whether each program survives with the correct member list, and how much its memory grows.
 pub fn garbage() -> Vec<Row> {
     let (ours, ours_good) = endure(Kind::Cottar);
     let (theirs, _) = endure(Kind::Serf);

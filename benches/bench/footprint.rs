@@ -1,4 +1,4 @@
-//! What a node costs that has nothing to do: bytes on disk and in memory, processor time, wake-ups.
+//! The cost of an idle node: bytes on disk and in memory, processor time, wake-ups.
 
 use crate::live::{Agent, Kind, Lab};
 use crate::proc;
@@ -6,7 +6,7 @@ use crate::rpc::Client;
 use crate::table::Row;
 use std::time::{Duration, Instant};
 
-/// The start's own work is over by then.
+/// Time after which the work of the start has ended.
 const SETTLE: Duration = Duration::from_secs(4);
 const WATCHED: Duration = Duration::from_secs(20);
 
@@ -60,7 +60,7 @@ pub fn idle() -> Vec<Row> {
     ]
 }
 
-/// What a process has used up.
+/// Resources that a process has used.
 struct Counted {
     time: Duration,
     sleeps: std::collections::BTreeMap<String, u64>,

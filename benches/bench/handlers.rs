@@ -1,4 +1,4 @@
-//! How fast handlers are run, beside a loop that does nothing but run them.
+//! The rate at which handlers run, compared with a loop that only starts processes.
 
 use crate::live::{Kind, Lab};
 use crate::results::Curve;

@@ -1,4 +1,4 @@
-//! What the kernel says of a process and of its network.
+//! The kernel's statistics of a process and its network.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,9 +7,9 @@ use std::time::Duration;
 /// Memory of a process, in KiB.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// All that is resident, shared pages of its files included.
+    /// All resident memory, including shared pages of files.
     pub resident_kb: f64,
-    /// What it alone has written: the part that another process could use instead.
+    /// Private dirty memory: the part that would be free without the process.
     pub private_dirty_kb: f64,
     /// Its pages, each divided by the number of processes that have it, too.
     pub proportional_kb: f64,

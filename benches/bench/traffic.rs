@@ -1,4 +1,4 @@
-//! What an idle cluster sends.
+//! The traffic of an idle cluster.
 
 use crate::live::namespace::in_own_network;
 use crate::live::{Agent, Kind, Lab, Member, await_members};
@@ -7,7 +7,7 @@ use crate::table::Row;
 use std::time::{Duration, Instant};
 
 const AGENTS: usize = 10;
-/// News of the joins have gone round by then.
+/// Time after which the broadcasts of the joins have ended.
 const SETTLE: Duration = Duration::from_secs(5);
 /// Two rounds of the LAN profile's state exchanges.
 const WATCHED: Duration = Duration::from_secs(60);
