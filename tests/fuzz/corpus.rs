@@ -30,7 +30,9 @@ macro_rules! damaged_inputs {
     )*};
 }
 
-damaged_inputs!(rpc snapshot journal mdns configuration datagram stream bodies lzw);
+damaged_inputs!(rpc snapshot journal configuration datagram stream bodies lzw);
+#[cfg(feature = "mdns")]
+damaged_inputs!(mdns);
 
 /// Writes the corpora for `make fuzz`: a folder for each target in `COTTAR_FUZZ_CORPUS`.
 #[test]

@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod datagram;
 pub mod journal;
 pub mod lzw;
+#[cfg(feature = "mdns")]
 pub mod mdns;
 pub mod rpc;
 pub mod snapshot;
@@ -29,9 +30,9 @@ pub struct Target {
 }
 
 macro_rules! targets {
-    ($($name:ident $bytes_max:literal)*) => {
+    ($($(#[$attribute:meta])* $name:ident $bytes_max:literal)*) => {
         /// All of them.
-        pub const TARGETS: &[Target] = &[$(Target {
+        pub const TARGETS: &[Target] = &[$($(#[$attribute])* Target {
             name: stringify!($name),
             check: $name::check,
             corpus: $name::corpus,
@@ -48,6 +49,7 @@ targets! {
     rpc 800
     snapshot 800
     journal 1500
+    #[cfg(feature = "mdns")]
     mdns 800
     configuration 1000
 }
