@@ -64,7 +64,7 @@ impl Swarm {
     /// Fires many events on one node, at once or in quick succession.
     fn burst(&mut self, id: NodeId) {
         let gap = Duration::from_millis([0, 0, 2, 20][self.tries.below(4)]);
-        for _ in 0..2 + self.tries.below(30) {
+        for _ in 0..2 + self.tries.below(BURST_MAX - 1) {
             if self.sim.is_up(id) {
                 self.fire_at(id);
             }
@@ -167,22 +167,27 @@ pub(super) fn print_lateness(outcomes: &[Outcome]) {
     }
 }
 
+/// Events of a burst, at most. One datagram holds them all, and with it they are lost.
+const BURST_MAX: usize = 31;
+
 /// Checks that over all runs no more is late or missing than allowed. For small counts, it allows for
-/// deviations that chance causes in one of a million such sets of runs.
+/// deviations that chance causes in one of a million such sets of runs, where what travels together is
+/// late together (seed 1304).
 pub(super) fn rates_are_kept(outcomes: &[Outcome]) -> Result<(), String> {
     for (loss, late_events, missing) in RATES {
-        for (what, rate, one) in [
+        for (what, rate, together, one) in [
             (
                 "events late",
                 late_events,
+                BURST_MAX,
                 (|outcome| outcome.events) as fn(&Outcome) -> _,
             ),
-            ("acks missing", missing, |outcome| outcome.queries),
-            ("answers missing", missing, |outcome| outcome.answers),
+            ("acks missing", missing, 1, |outcome| outcome.queries),
+            ("answers missing", missing, 1, |outcome| outcome.answers),
         ] {
             let found = sum(outcomes, loss, one);
             let expected = rate * found.pairs as f64;
-            let allowed = expected + 5.0 * expected.sqrt();
+            let allowed = expected + 5.0 * (expected * together as f64).sqrt();
             let at_least = if rate > 0.0 { 3.0 } else { 0.0 };
             if found.late as f64 > allowed.max(at_least) {
                 return Err(format!("at a loss of {loss}: {what}: {found:?}"));
@@ -210,7 +215,7 @@ fn rates_that_are_not_kept_are_seen() {
     for (loss, bad_events, bad_answers) in [
         (0.0, of(50_000, 1), of(50_000, 1)),
         (0.1, of(50_000, 1), of(50_000, 90)),
-        (0.25, of(50_000, 40), of(50_000, 620)),
+        (0.25, of(50_000, 120), of(50_000, 620)),
     ] {
         let judge = |events, queries, answers| {
             let half = outcome(loss, good, good, good);
