@@ -132,20 +132,13 @@ impl Metrics {
 
     /// Records a value.
     pub fn sample(&mut self, name: &str, value: f64, at: Moment) {
-        self.sample_as(&[name], value, at);
+        self.samples_as(&[name], &[value], at);
     }
 
     /// Records several values under one name.
     pub fn samples(&mut self, name: &str, values: &[f64], at: Moment) {
-        if values.is_empty() {
-            return;
-        }
-        let key = self.key(&[name]);
-        let samples = &mut self.interval(at).samples;
-        let aggregate = samples.get_or_insert_with(key, || Aggregate::new(at));
-        values.iter().for_each(|value| aggregate.add(*value, at));
-        for value in values {
-            self.emit(&[name], *value, "ms", at);
+        if !values.is_empty() {
+            self.samples_as(&[name], values, at);
         }
     }
 
@@ -157,15 +150,19 @@ impl Metrics {
     /// Records a duration under a name with a variable part.
     pub fn time_free(&mut self, name: &str, free: &[u8], duration: Duration, at: Moment) {
         let free = self.bounded(name, free);
-        self.sample_as(&[name, &free], millis(duration), at);
+        self.samples_as(&[name, &free], &[millis(duration)], at);
     }
 
-    fn sample_as(&mut self, name: &[&str], value: f64, at: Moment) {
+    fn samples_as(&mut self, name: &[&str], values: &[f64], at: Moment) {
         let key = self.key(name);
         let samples = &mut self.interval(at).samples;
         let aggregate = samples.get_or_insert_with(key, || Aggregate::new(at));
-        aggregate.add(value, at);
-        self.emit(name, value, "ms", at);
+        for value in values {
+            aggregate.add(*value, at);
+        }
+        for value in values {
+            self.emit(name, *value, "ms", at);
+        }
     }
 
     /// Sets a gauge.
