@@ -1,5 +1,6 @@
 //! Charts of what was measured, as SVG on a white ground: readable on a page of any colour.
 
+use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
@@ -204,6 +205,31 @@ fn number(value: f64) -> String {
     text.to_owned()
 }
 
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// The SVG of what is drawn on a white ground.
+fn draw(on: impl FnOnce(&Area<'_>)) -> String {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE).unwrap();
+        on(&area);
+        area.present().unwrap();
+    }
+    svg
+}
+
+/// A chart's title, and the room around its axes.
+fn frame<'a, 'b>(chart: &Chart, area: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut frame = ChartBuilder::on(area);
+    frame
+        .caption(chart.title, (FONT, 20, &INK))
+        .margin(14)
+        .x_label_area_size(46)
+        .y_label_area_size(66);
+    frame
+}
+
 fn lines<X, Y>(chart: &Chart, series: &[Series<'_>], x: X, y: Y) -> String
 where
     X: AsRangedCoord<Value = f64>,
@@ -211,17 +237,8 @@ where
     X::CoordDescType: ValueFormatter<f64>,
     Y::CoordDescType: ValueFormatter<f64>,
 {
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        area.fill(&WHITE).unwrap();
-        let mut drawing = ChartBuilder::on(&area)
-            .caption(chart.title, (FONT, 20, &INK))
-            .margin(14)
-            .x_label_area_size(46)
-            .y_label_area_size(66)
-            .build_cartesian_2d(x, y)
-            .unwrap();
+    draw(|area| {
+        let mut drawing = frame(chart, area).build_cartesian_2d(x, y).unwrap();
         drawing
             .configure_mesh()
             .max_light_lines(1)
@@ -262,24 +279,15 @@ where
             .label_font((FONT, 14, &INK))
             .draw()
             .unwrap();
-        area.present().unwrap();
-    }
-    svg
+    })
 }
 
 fn bars(chart: &Chart, curves: &[&Curve]) -> Option<String> {
     let series: Vec<Series<'_>> = curves.iter().map(|curve| medians(curve)).collect();
     let highest = curves.iter().flat_map(|curve| &curve.points);
     let (_, highest) = bounds(&chart.y, highest.map(|point| point[1]))?;
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        area.fill(&WHITE).unwrap();
-        let mut drawing = ChartBuilder::on(&area)
-            .caption(chart.title, (FONT, 20, &INK))
-            .margin(14)
-            .x_label_area_size(46)
-            .y_label_area_size(66)
+    Some(draw(|area| {
+        let mut drawing = frame(chart, area)
             .build_cartesian_2d(0.0..series.len() as f64, 0.0..highest)
             .unwrap();
         let name = |place: &f64| {
@@ -315,7 +323,5 @@ fn bars(chart: &Chart, curves: &[&Curve]) -> Option<String> {
                 .map(|&(_, low, high)| PathElement::new([(middle, low), (middle, high)], INK));
             drawing.draw_series(ranges).unwrap();
         }
-        area.present().unwrap();
-    }
-    Some(svg)
+    }))
 }
