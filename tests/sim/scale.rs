@@ -144,6 +144,14 @@ impl Scale {
         }
     }
 
+    /// Runs until each node knows all of them as alive.
+    fn until_complete(&mut self) -> Duration {
+        let all = self.nodes;
+        self.until(LOOK_INTERVAL, move |_, stats| {
+            stats.members == all && stats.failed == 0
+        })
+    }
+
     fn join_all(&mut self) {
         for host in 0..self.nodes {
             self.sim.start(host);
@@ -153,9 +161,7 @@ impl Scale {
             }
             self.sim.run_for(JOIN_INTERVAL);
         }
-        let all = self.nodes;
-        let agreed = move |_, stats: Stats| stats.members == all && stats.failed == 0;
-        let time = self.until(LOOK_INTERVAL, agreed);
+        let time = self.until_complete();
         self.end("after the last join", time);
     }
 
@@ -188,22 +194,21 @@ impl Scale {
     /// Some nodes fail at once.
     fn failures(&mut self) {
         let failing = (self.nodes / FAILING).max(1);
+        let spacing = self.nodes / failing;
+        let victims = (0..failing).map(|number| number * spacing);
         self.begin();
-        for id in 0..failing {
-            self.sim.crash(id * (self.nodes / failing), true);
+        for id in victims.clone() {
+            self.sim.crash(id, true);
         }
         let time = self.until(LOOK_INTERVAL, move |_, stats| stats.failed == failing);
         self.end("one in a hundred fails", time);
         self.begin();
-        for id in 0..failing {
-            let id = id * (self.nodes / failing);
+        for id in victims {
             self.sim.start(id);
             let through = (id + 1 + self.sim.rng.below(self.nodes - 1)) % self.nodes;
             self.sim.join(id, &[through], true, true);
         }
-        let all = self.nodes;
-        let agreed = move |_, stats: Stats| stats.members == all && stats.failed == 0;
-        let time = self.until(LOOK_INTERVAL, agreed);
+        let time = self.until_complete();
         self.end("they come back", time);
     }
 
