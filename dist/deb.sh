@@ -6,6 +6,7 @@
 set -eu
 umask 022
 export LC_ALL=C
+. dist/archive.sh
 
 what=$1
 mkdir -p "$2"
@@ -33,8 +34,7 @@ else
 fi
 
 pack() {
-	tar -C "$work" --format=ustar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 \
-		--numeric-owner --mode=u+rwX,go+rX,go-w -cf - "$1" | xz >"$work/cottar_$upstream.$2.tar.xz"
+	archive "$SOURCE_DATE_EPOCH" "$work" "$1" --mode=u+rwX,go+rX,go-w | xz >"$work/cottar_$upstream.$2.tar.xz"
 }
 if [ "$what" = source ]; then
 	pack "cottar-$upstream" orig

@@ -7,6 +7,7 @@
 set -eu
 umask 022
 export LC_ALL=C TZ=UTC
+. dist/archive.sh
 
 mkdir -p "$1"
 out=$(realpath "$1")
@@ -21,10 +22,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 git diff --quiet HEAD || echo "dist: changes that are not committed are left out" >&2
 
-# pack DIRECTORY FILE: the same archive for the same content, whoever packs it.
+# pack DIRECTORY FILE: archives a directory of the work into a file of the release.
 pack() {
-	tar -C "$work" --format=ustar --sort=name --mtime="@$epoch" --owner=0 --group=0 --numeric-owner \
-		--mode=u+rwX,go+rX,go-w -cf - "$1" | gzip -9n >"$out/$2"
+	archive "$epoch" "$work" "$1" --mode=u+rwX,go+rX,go-w | gzip -9n >"$out/$2"
 }
 
 rm -f "$out"/cottar-* "$out/SHA256SUMS"

@@ -8,6 +8,7 @@
 set -eu
 umask 022
 export LC_ALL=C TZ=UTC
+. dist/archive.sh
 
 binary=$1
 file=$2
@@ -57,9 +58,6 @@ else
 	echo "image: no static busybox: handlers that need a shell will not run" >&2
 fi
 
-archive() {
-	tar -C "$1" --format=ustar --sort=name --mtime="@$epoch" --owner=0 --group=0 --numeric-owner -cf - "$2"
-}
 digest() { sha256sum "$1" | cut -d ' ' -f 1; }
 # blob FILE: takes it into the image, under its digest, which is printed.
 blob() {
@@ -69,7 +67,7 @@ blob() {
 }
 size() { stat -c %s "$work/image/blobs/sha256/$1"; }
 
-archive "$work/root" bin >"$work/layer.tar"
+archive "$epoch" "$work/root" bin >"$work/layer.tar"
 content=$(digest "$work/layer.tar")
 gzip -9n "$work/layer.tar"
 layer=$(blob "$work/layer.tar.gz")
@@ -95,6 +93,6 @@ printf '{"schemaVersion":2,"mediaType":"%s","manifests":[{"mediaType":"%s","dige
 printf '{"imageLayoutVersion":"1.0.0"}' >"$work/image/oci-layout"
 
 mkdir -p "$(dirname "$file")"
-archive "$work/image" . >"$file.new"
+archive "$epoch" "$work/image" . >"$file.new"
 mv "$file.new" "$file"
 ls -l "$file"
