@@ -10,6 +10,9 @@ binary=$1
 out=$(realpath "$2")
 boot=$(dirname "$0")
 
+# shellcheck source=dist/check/await.sh
+. "$boot/../check/await.sh"
+
 say() { echo "check-boot: $init: $*"; }
 fail() {
 	echo "check-boot: $init: FAILED: $*" >&2
@@ -109,15 +112,7 @@ inside() {
 }
 
 # await WHAT COMMAND...: until the command succeeds, for a minute at most.
-await() {
-	what=$1
-	shift
-	end=$(($(date +%s) + 60))
-	until "$@" >/dev/null 2>&1; do
-		[ "$(date +%s)" -lt $end ] || fail "no $what within a minute"
-		sleep 0.1
-	done
-}
+await() { await_within 60 "$@"; }
 
 # write PLACE [MODE]: a file of the machine's, from standard input.
 write() {

@@ -20,6 +20,8 @@ finish() {
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
 
+# shellcheck source=dist/check/await.sh
+. "$(dirname "$0")/await.sh"
 fail() {
 	echo "check-arch: FAILED: $*" >&2
 	tail -n 30 "$work"/*.log "$work"/seen >&2
@@ -28,13 +30,8 @@ fail() {
 
 # until_true WHAT COMMAND...: waits until the command succeeds, three minutes at most.
 until_true() {
-	what=$1 deadline=$(($(date +%s) + 180))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$(date +%s)" -lt "$deadline" ] || fail "no $what"
-		sleep 0.2
-	done
-	echo "check-arch: $what"
+	await_within 180 "$@"
+	echo "check-arch: $1"
 }
 
 "$far" version

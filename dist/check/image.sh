@@ -9,6 +9,8 @@ binary=$1
 file=$2
 work=$(mktemp -d)
 outside=
+# shellcheck source=dist/check/await.sh
+. "$(dirname "$0")/await.sh"
 say() { echo "check-image: $*"; }
 fail() {
 	echo "check-image: FAILED: $*" >&2
@@ -20,16 +22,7 @@ finish() {
 	rm -rf --one-file-system "$work"
 }
 trap finish EXIT
-await() {
-	what=$1
-	shift
-	tries=0
-	until "$@" 2>/dev/null; do
-		tries=$((tries + 1))
-		[ $tries -lt 300 ] || fail "no $what"
-		sleep 0.1
-	done
-}
+await() { await_within 30 "$@"; }
 
 (umask 077 && TZ=Asia/Tokyo sh dist/image.sh "$binary" "$work/again" >/dev/null)
 cmp "$file" "$work/again" || fail "the second image is another one"
