@@ -36,6 +36,8 @@ pub struct LocalTime {
 }
 
 /// Converts seconds since 1970 to local time.
+// `libc` marks the `time_t` of musl as one whose width will change; the conversion below fits each width.
+#[allow(deprecated)]
 pub fn local_time(unix_seconds: i64) -> LocalTime {
     // On a 32-bit time_t, glibc's on 32-bit machines, a date after 2038 saturates instead of wrapping.
     let time = libc::time_t::try_from(unix_seconds).unwrap_or(libc::time_t::MAX);
