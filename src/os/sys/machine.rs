@@ -10,10 +10,8 @@ pub fn page_bytes() -> u64 {
 
 /// Returns CLOCK_MONOTONIC in microseconds, which service managers compare with their own reading.
 pub fn monotonic_micros() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    // SAFETY: all bytes zero is a valid timespec, which has hidden padding on some 32-bit machines.
+    let mut time: libc::timespec = unsafe { mem::zeroed() };
     // SAFETY: `time` is writable for the whole call; on failure it keeps its zeros.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
