@@ -35,6 +35,7 @@ until_true() {
 }
 
 "$far" version
+echo "check-arch: $(stat -L -c %s "$far") bytes"
 
 # The handler notes each run; that of the event `block` ends when the file `go` is there, as no other is.
 cat >"$work/handler" <<'HANDLER'
@@ -79,6 +80,27 @@ ask() {
 }
 sees() { ask "$1" members | grep -Eq "^$2 .* $3( |$)"; }
 seen() { grep -Eq "^$1" "$work/seen"; }
+
+# written PID BINARY: the KiB of its memory that it has written to. Under qemu-user, only what is within 4 GiB of the
+# binary is the program's; the rest is the emulator's.
+written() {
+	awk -v binary="$2" -v whole="$([ "$(realpath "/proc/$1/exe")" = "$2" ] && echo yes)" '
+		function number(hex,  i, n) {
+			for (i = 1; i <= length(hex); i++) n = 16 * n + index("0123456789abcdef", substr(hex, i, 1)) - 1
+			return n
+		}
+		/^[0-9a-f]+-/ { split($1, range, "-"); at[++count] = number(range[1]) }
+		/^[0-9a-f]+-/ && $6 == binary && !base { base = at[count] }
+		/^Private_Dirty:/ { dirty[count] = $2 }
+		END {
+			for (i in at) if (whole || (at[i] - base) ^ 2 < 4294967296 ^ 2) sum += dirty[i]
+			print sum
+		}' "/proc/$1/smaps"
+}
+
+start alone 7005 "$far"
+echo "check-arch: $(written "$(cat "$work/alone.pid")" "$far") KiB of memory written to when idle"
+end alone
 
 ln -s "$far" "$work/foreign"
 ln -s "$near" "$work/native"
