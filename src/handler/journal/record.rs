@@ -218,8 +218,8 @@ impl Record {
         }
         let length = header[4..8].iter().rev();
         let length = length.fold(0, |length, &byte| (length << 8) | usize::from(byte));
-        // Checked before any allocation of this size.
-        if length + FRAME_BYTES > RECORD_BYTES_MAX {
+        // Checked before any allocation of this size. Any 32-bit length may come, also where usize has 32 bits.
+        if length > RECORD_BYTES_MAX - FRAME_BYTES {
             return Decoded::Damaged;
         }
         let Some((body, check)) = rest.split_at_checked(length) else {
