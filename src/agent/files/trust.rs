@@ -176,7 +176,8 @@ mod tests {
             assert_eq!(verdict(&at(name)), expected, "{name}");
         }
         assert_eq!(verdict(&at("d/file/x")), "unseen not a directory");
-        assert!(verdict(&at("loop")).starts_with("unseen too many"));
+        let too_many = os_error(&io::Error::from_raw_os_error(libc::ELOOP));
+        assert_eq!(verdict(&at("loop")), format!("unseen {too_many}"));
     }
 
     #[test]
@@ -230,7 +231,11 @@ mod tests {
             Err(why) => why.text(),
         };
         for foreign in [&file, &inner, &link] {
-            std::os::unix::fs::lchown(foreign, Some(65_533), None).unwrap();
+            match std::os::unix::fs::lchown(foreign, Some(65_533), None) {
+                // In a user namespace without other users, nothing can belong to one.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
+                changed => changed.unwrap(),
+            }
             let why = format!(
                 "{} belongs to user 65533 instead of root or the agent's user",
                 shown(foreign)

@@ -232,7 +232,8 @@ mod tests {
             Boundary::default().find(&[0x91; DEPTH_MAX + 1], ANY),
             too_deep
         );
-        let huge = [0xdf, 0xff, 0xff, 0xff, 0xff].repeat(DEPTH_MAX + 1);
+        // Each is half of what usize can count where it has 32 bits.
+        let huge = [0xdf, 0x3f, 0xff, 0xff, 0xff].repeat(DEPTH_MAX + 1);
         let (some, all) = (&huge[..5 * DEPTH_MAX], &huge[..]);
         assert_eq!(Boundary::default().find(some, ANY), Ok(None));
         assert_eq!(Boundary::default().find(all, ANY), too_deep);
