@@ -39,13 +39,17 @@ SYSROOT = $(abspath $(TARGET_DIR))/static/$(TARGET)
 # 64-bit times on 32-bit machines, as musl has had since 1.2.0; Rust's libc wants to be asked.
 TIME64 = RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
 CROSS_FLAGS = $(STATIC_FLAGS) -C linker=$(firstword $(CLANG)) $(patsubst %,-C link-arg=%,$(wordlist 2,9,$(CLANG))) \
-	-C link-self-contained=no -C link-arg=-fuse-ld=lld -C link-arg=-nostartfiles -C link-arg=$(SYSROOT)/lib/rcrt1.o \
+	-C link-self-contained=no -C link-arg=-fuse-ld=lld -C link-arg=-nostartfiles -C link-arg=$(SYSROOT)/lib/$(START) \
 	-L native=$(SYSROOT)/lib -C link-arg=-Wl,-Bstatic -C link-arg=-lc -C link-arg=-Wl,--no-dynamic-linker \
 	$(PIE) $(FOLD) $(CROSS_PACK)
-# rustc asks for a static program at fixed addresses here, although its code is position-independent.
-PIE = -C link-arg=-Wl,-pie -C link-arg=-Wl,-z,text
-CROSS_PACK = $(PACK) -C link-arg=$(SYSROOT)/apply-relr.o -C link-arg=-Wl,--wrap=__libc_start_main \
-	$(if $(filter mips%,$(TARGET)),,-C link-arg=-Wl,-e,start_relocated)
+# rustc asks for a static program at fixed addresses here, although its code is position-independent. It stays
+# at fixed addresses on MIPS alone, whose start code adds the base to every entry of the table of addresses, so
+# that symbols that are not there (the standard library asks for some) would seem to be.
+FIXED = $(filter mips%,$(TARGET))
+START = $(if $(FIXED),crt1.o,rcrt1.o)
+PIE = $(if $(FIXED),,-C link-arg=-Wl,-pie -C link-arg=-Wl,-z,text)
+CROSS_PACK = $(if $(FIXED),,$(PACK) -C link-arg=$(SYSROOT)/apply-relr.o \
+	-C link-arg=-Wl,--wrap=__libc_start_main -C link-arg=-Wl,-e,start_relocated)
 CROSS_CARGO = $(TIME64) RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTFLAGS="$(CROSS_FLAGS)" /usr/bin/cargo
 BUILD_STD = --target $(TARGET) -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
 
