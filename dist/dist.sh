@@ -51,7 +51,12 @@ done
 (
 	cd "$work/$name"
 	mkdir -p .cargo
-	cargo vendor --quiet --locked --versioned-dirs vendor >.cargo/config.toml
+	# With --quiet, cargo would not print the configuration either.
+	cargo vendor --locked --versioned-dirs vendor >.cargo/config.toml 2>"$work/log" || {
+		cat "$work/log" >&2
+		exit 1
+	}
+	grep -q '^replace-with' .cargo/config.toml
 )
 pack "$name" "$name-vendored.tar.gz"
 
