@@ -21,7 +21,7 @@ impl Serf {
         is_coalescing: bool,
         now: Instant,
     ) {
-        if !self.event_clock.witness(event.ltime) {
+        if !self.event_clock.witness(event.ltime, now) {
             self.refuse("journalled user event with an implausible time");
             return;
         }

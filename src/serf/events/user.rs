@@ -294,7 +294,7 @@ impl Serf {
         source: Source,
         now: Instant,
     ) -> bool {
-        if !self.event_clock.witness(message.ltime) {
+        if !self.event_clock.witness(message.ltime, now) {
             self.refuse("user event with an implausible time");
             return false;
         }

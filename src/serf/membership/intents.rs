@@ -95,7 +95,7 @@ impl Serf {
         now: Instant,
     ) -> bool {
         let LeaveIntent { ltime, node, prune } = intent;
-        if !self.member_clock.witness(*ltime) {
+        if !self.member_clock.witness(*ltime, now) {
             self.refuse("leave intent with an implausible time");
             return false;
         }
@@ -132,7 +132,7 @@ impl Serf {
         now: Instant,
     ) -> bool {
         let JoinIntent { ltime, node } = intent;
-        if !self.member_clock.witness(*ltime) {
+        if !self.member_clock.witness(*ltime, now) {
             self.refuse("join intent with an implausible time");
             return false;
         }

@@ -133,10 +133,10 @@ impl Serf {
                 return;
             }
         };
-        self.member_clock.catch_up(state.ltime);
+        self.member_clock.catch_up(state.ltime, now);
         let event_clock = self.event_clock.now();
-        self.event_clock.catch_up(state.event_ltime);
-        self.query_clock.catch_up(state.query_ltime);
+        self.event_clock.catch_up(state.event_ltime, now);
+        self.query_clock.catch_up(state.query_ltime, now);
         if initiated.is_some_and(|join| self.join_ignores_old_events(join)) {
             // Capped, so that a time that no node can have reached does not suppress all future events.
             let reached = state.event_ltime.min(self.event_clock.now());

@@ -50,6 +50,36 @@ fn a_push_pull_is_merged() {
     assert_eq!(serf.stats().event_queue, 0);
 }
 
+/// Each time is as far ahead of the one before as a single message may be.
+#[test]
+fn a_state_moves_a_clock_no_further_than_a_few_messages() {
+    let far = |step: u64| LamportTime(step << 42);
+    let slot = |step| {
+        Some(RecentEvents {
+            ltime: far(step),
+            events: vec![(b"deploy".to_vec(), None)],
+        })
+    };
+    let state = SerfPushPull {
+        ltime: LamportTime(u64::MAX),
+        event_ltime: far(1_000),
+        query_ltime: far(1_000),
+        status_ltimes: (1..1_000)
+            .map(|step| (name(&format!("m{step}")), far(step)))
+            .collect(),
+        events: (1..1_000).map(slot).collect(),
+        ..SerfPushPull::default()
+    };
+    let mut serf = start(config(1), Instant::ORIGIN);
+    for _ in 0..100 {
+        serf.handle_user_state(&state.encode(), None, false, Instant::ORIGIN);
+    }
+    let stats = serf.stats();
+    for clock in [stats.member_time, stats.event_time, stats.query_time] {
+        assert!((1 << 43..3 << 42).contains(&clock), "{clock}");
+    }
+}
+
 #[test]
 fn a_large_state_is_taken_in_piece_by_piece() {
     let names: Vec<NodeName> = (0..3_000).map(|n| name(&format!("m{n}"))).collect();

@@ -120,7 +120,8 @@ fn intents_about_strangers_wait_for_them() {
     net.run_for(Duration::from_secs(26));
     assert!(!net.serf(1).intents.contains(&name("n3")));
     assert!(net.serf(1).intents.contains(&name("n2")));
-    net.host(2).serf.member_clock.catch_up(LamportTime(50));
+    let now = net.now;
+    net.host(2).serf.member_clock.catch_up(LamportTime(50), now);
     net.join(1, 2);
     assert!(net.serf(1).intents.is_empty());
     let record = net.serf(1).members.record(b"n2").unwrap();

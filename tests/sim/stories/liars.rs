@@ -1,10 +1,12 @@
 //! What a hostile member can do by lies about clocks and queries, and what it cannot.
 
-use cottar::serf::{CommandResult, LamportTime, QueryParams, QueryRecord};
+use cottar::serf::{Command, CommandResult, LamportTime, QueryParams, QueryRecord};
 use cottar::time::Duration;
-use cottar::wire::serf::{QueryResponseMessage, RESPONSE_FLAG_ACK, SerfMessage, UserEventMessage};
+use cottar::wire::serf::{
+    JoinIntent, QueryResponseMessage, RESPONSE_FLAG_ACK, SerfMessage, UserEventMessage,
+};
 
-use super::{cluster, cut_both_ways, got, secs};
+use super::{agree, cluster, cut_both_ways, got, secs};
 use crate::cluster::{Twist, host_addr, node_name};
 
 /// The furthest time that a node with that clock believes.
@@ -73,6 +75,61 @@ fn what_a_node_sends_that_has_just_followed_a_leap_is_taken() {
     sim.user_event(1, "deploy", "after");
     sim.run_for(secs(1));
     assert_eq!(got(&sim, 0, "after"), 1);
+}
+
+/// Each message may be four leaps ahead of the clock that the one before it has moved. So one datagram could
+/// move a clock by thousands of leaps, and a few hundred datagrams could exhaust it for good. Nodes that the
+/// datagram did not reach refused everything that the victim sent.
+#[test]
+fn many_times_far_ahead_move_a_clock_no_further_than_a_few() {
+    let mut sim = cluster(274, 4);
+    sim.twist(2, Twist::Liar);
+    let leap = |step: u64| step << 42;
+    let intents: Vec<SerfMessage> = (1..=100)
+        .map(|step| {
+            SerfMessage::Join(JoinIntent {
+                ltime: LamportTime(leap(step)),
+                node: node_name(&format!("ghost-{step}")),
+            })
+        })
+        .collect();
+    let events: Vec<SerfMessage> = (1..=100)
+        .map(|step| {
+            SerfMessage::UserEvent(UserEventMessage {
+                ltime: LamportTime(leap(step)),
+                name: b"deploy".to_vec(),
+                payload: Some(format!("step {step}").into_bytes()),
+                coalesce: false,
+            })
+        })
+        .collect();
+    sim.say(2, host_addr(0), &intents);
+    sim.say(2, host_addr(0), &events);
+    sim.run_for(secs(1));
+    for id in [0, 1, 3] {
+        let stats = sim.serf(id).stats();
+        for clock in [stats.member_time, stats.event_time] {
+            assert!(clock < leap(3), "node {id} is at {clock}");
+        }
+    }
+    sim.run_for(secs(30));
+    for id in [0, 1, 3] {
+        sim.user_event(id, "deploy", &format!("from {id}"));
+        sim.command(
+            id,
+            Command::ForceLeave {
+                node: b"n3".to_vec(),
+                prune: false,
+            },
+        );
+    }
+    sim.run_for(secs(2));
+    for id in [0, 1, 3] {
+        for from in [0, 1, 3] {
+            assert_eq!(got(&sim, id, &format!("from {from}")), 1, "{from} at {id}");
+        }
+    }
+    agree(&mut sim, secs(30));
 }
 
 /// Whoever knows a query's id can answer it under any name. That took the room of those who answered later.
