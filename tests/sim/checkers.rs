@@ -6,6 +6,7 @@ mod limits;
 mod lives;
 mod membership;
 mod queries;
+mod slander;
 mod soon;
 mod truth;
 
@@ -14,6 +15,7 @@ pub use limits::*;
 pub use lives::*;
 pub use membership::*;
 pub use queries::*;
+pub use slander::*;
 pub use soon::*;
 pub use truth::*;
 
@@ -62,6 +64,9 @@ pub fn check_all(history: &[Record], limits: &Limits) -> Verdict {
     handlers_run_one_at_a_time_in_order(history)?;
     queues_stay_within_limits(history, limits)?;
     streams_end(history, limits)?;
+    clocks_move_within_bounds(history)?;
+    false_claims_are_refuted(history)?;
+    events_arrive_despite_slander(history)?;
     repairs_stay_within_bounds(history, limits)?;
     liars_cost_little(history)?;
     nothing_comes_twice_over_all_lives(history)?;
@@ -118,7 +123,7 @@ fn own_lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
 fn honest_lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
     let twisted = twisted(history);
     let mut lives = lives_at_the_end(history);
-    lives.retain(|(node, _)| twisted.get(node) != Some(&Twist::Liar));
+    lives.retain(|(node, _)| !twisted.get(node).is_some_and(|twist| twist.lies()));
     lives
 }
 
@@ -146,5 +151,7 @@ pub fn runs_are_the_same(first: u64, second: u64) -> Verdict {
 mod delivery_tests;
 #[cfg(test)]
 mod peer_tests;
+#[cfg(test)]
+mod slander_tests;
 #[cfg(test)]
 mod tests;

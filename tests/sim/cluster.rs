@@ -1,12 +1,15 @@
 //! Nodes in virtual time: drives each core as the agent does, and transports its bytes.
 
 mod bytes;
+mod forger;
 mod liar;
 mod looking;
+mod slander;
 mod spread;
 mod turn;
 mod twist;
 
+pub use forger::{GHOSTS, Slander};
 pub use liar::Inventions;
 pub use twist::{Twist, Twisted};
 
@@ -168,6 +171,8 @@ pub struct Node {
     known: BTreeMap<NodeName, (SocketAddr, u32, NodeState)>,
     statuses: BTreeMap<NodeName, MemberStatus>,
     deepest: Depths,
+    /// The member, event and query clocks.
+    clocks: [u64; 3],
 }
 
 impl Node {
@@ -349,6 +354,7 @@ impl Sim {
             known: BTreeMap::new(),
             statuses: BTreeMap::new(),
             deepest: Depths::default(),
+            clocks: [0; 3],
         });
         id
     }
@@ -383,6 +389,7 @@ impl Sim {
             node.life += 1;
         }
         let mut serf = serf;
+        node.clocks = looking::clocks(&serf);
         node.handlers = Handlers::new(node.spec.pace);
         let handlers = Input::QueryHandlers(node.handlers.wanted_queries());
         serf.handle_input(handlers, now);

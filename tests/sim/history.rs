@@ -120,6 +120,11 @@ pub enum What {
     Invented {
         ltime: LamportTime,
     },
+    /// One of the member, event and query clocks of a node moved far by one input.
+    ClockLeapt {
+        clock: usize,
+        by: u64,
+    },
     /// A user event was accepted from a command.
     Fired {
         name: Vec<u8>,
@@ -150,6 +155,8 @@ pub enum What {
     Calm,
     /// The beginning or the end (`None`) of a steady period, in which only events and queries happen.
     Steady(Option<Steady>),
+    /// The beginning or the end of a period in which a forger slanders members, and nothing else happens.
+    Slander(bool),
     /// The work of a node so far. `quiet`: no events or queries were sent since the last such record.
     Spent {
         spent: Spent,

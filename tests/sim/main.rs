@@ -4,8 +4,8 @@
 //! doubles, delays and cuts them as the seed says, and keeps the clock. What happened is written
 //! into a history, which the checkers judge afterwards.
 //!
-//! In some seeds up to half of the nodes behave like the reference, and in some one node lies. Checkers
-//! then demand what is promised beside such nodes.
+//! In some seeds up to half of the nodes behave like the reference, and in some one node lies, or forges states
+//! and membership messages, too. Checkers then demand what is promised beside such nodes.
 //!
 //! `COTTAR_SIM_SEEDS=n` sets how many seeds the swarm runs (64 by default), `COTTAR_SIM_FROM=x` the
 //! first of them (0 by default), `COTTAR_SIM_SEED=x` runs that one alone, and `COTTAR_SIM_LOG=debug` (or

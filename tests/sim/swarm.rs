@@ -11,7 +11,9 @@ use cottar::swim;
 use cottar::time::{Duration, Instant};
 
 use crate::checkers::{self, Lateness, Limits};
-use crate::cluster::{Inventions, Node, NodeId, RETRY_JOIN, Sim, Spec, host_addr, node_name};
+use crate::cluster::{
+    Inventions, Node, NodeId, RETRY_JOIN, Sim, Slander, Spec, host_addr, node_name,
+};
 use crate::handlers::Pace;
 use crate::history::{Stop, What};
 use crate::network::Weather;
@@ -59,6 +61,8 @@ struct Swarm {
     throws_out: Option<Rng>,
     /// Generator for the tests of event delivery.
     tries: Rng,
+    /// Generator for slander, in clusters with a forger.
+    slanders: Option<Rng>,
     undo: Vec<(Instant, Undo)>,
     payloads: u64,
     /// Number of hosts whose nodes run when the chaos begins; there may be further hosts.
@@ -125,6 +129,7 @@ impl Swarm {
             rng,
             throws_out: throws_out.chance(0.5).then_some(throws_out),
             tries: Rng::new(seed ^ 0x7e1a_7ed0),
+            slanders: None,
             undo: Vec::new(),
             payloads: 0,
             hosts,
@@ -413,13 +418,16 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
     let mut swarm = Swarm::new(seed);
     swarm.form()?;
     swarm.let_liars_invent(Inventions::Leaping);
+    swarm.let_forgers_slander(Slander::Departures, None);
     swarm.chaos();
     swarm.let_liars_invent(Inventions::New);
+    swarm.let_forgers_slander(Slander::None, None);
     swarm.calm();
     let config = swarm.sim.nodes[0].spec.config.clone();
     let hosts = swarm.sim.nodes.len();
-    let bound = convergence_bound(&config, hosts);
+    let bound = convergence_bound(&config, hosts + swarm.ghosts());
     let settled_in = swarm.settle(bound)?;
+    swarm.slander()?;
     // The agreement must last through further rounds of probes and exchanges, with events.
     swarm.fire();
     swarm.ask();

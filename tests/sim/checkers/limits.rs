@@ -6,7 +6,7 @@ use cottar::time::{Duration, Instant};
 use cottar::wire::NodeName;
 
 use super::{Life, Limits, Verdict, life, lives_at_the_end, twisted};
-use crate::cluster::Twist;
+use crate::cluster::{GHOSTS, Twist};
 use crate::history::{Record, Spent, What};
 
 /// Checks that no queue exceeds its limit: one membership message per name, and the limit of the Serf
@@ -19,6 +19,11 @@ pub fn queues_stay_within_limits(history: &[Record], limits: &Limits) -> Verdict
             _ => None,
         })
         .collect();
+    // A forger makes up members.
+    let forged = twisted(history)
+        .values()
+        .any(|twist| *twist == Twist::Forger);
+    let names = names.len() + if forged { GHOSTS } else { 0 };
     let company = lives_at_the_end(history).len() > 1;
     for record in history {
         let What::Queues { depths, end } = &record.what else {
@@ -26,7 +31,7 @@ pub fn queues_stay_within_limits(history: &[Record], limits: &Limits) -> Verdict
         };
         let serf = depths.intent.max(depths.query).max(depths.event);
         let deepest = depths.membership.max(serf);
-        let over = depths.membership > names.len() || serf > limits.queue_messages_max;
+        let over = depths.membership > names || serf > limits.queue_messages_max;
         if over || (*end && company && deepest > 0) {
             return Err(format!(
                 "{:?}: node {} has queues of {depths:?}{}",
@@ -49,6 +54,38 @@ pub fn streams_end(history: &[Record], limits: &Limits) -> Verdict {
                     record.at, record.node
                 ));
             }
+        }
+    }
+    Ok(())
+}
+
+/// How far others may move a clock within [`CLOCK_WINDOW`].
+const CLOCK_MOVE_MAX: u64 = 8 << 40;
+const CLOCK_WINDOW: Duration = Duration::from_secs(10);
+
+/// Checks that no clock of an honest node moves further than allowed, whatever others send: by as much as in
+/// two windows at once, and by as much as in one in each window after that.
+pub fn clocks_move_within_bounds(history: &[Record]) -> Verdict {
+    let twisted = twisted(history);
+    let lies = |node| twisted.get(&node).is_some_and(|twist: &Twist| twist.lies());
+    let mut moved: BTreeMap<(Life, usize), (Instant, u64)> = BTreeMap::new();
+    for record in history {
+        let What::ClockLeapt { clock, by } = record.what else {
+            continue;
+        };
+        if lies(record.node) {
+            continue;
+        }
+        let (since, sum) = moved.entry((life(record), clock)).or_insert((record.at, 0));
+        let windows = record.at.since(*since).as_secs_f64() / CLOCK_WINDOW.as_secs_f64();
+        let rest = sum.saturating_sub((windows * CLOCK_MOVE_MAX as f64) as u64);
+        *sum = rest.saturating_add(by);
+        *since = record.at;
+        if *sum > 2 * CLOCK_MOVE_MAX + CLOCK_MOVE_MAX / 64 {
+            return Err(format!(
+                "{:?}: node {}'s clock {clock} has moved by {sum} too fast, now by {by}",
+                record.at, record.node
+            ));
         }
     }
     Ok(())
@@ -105,7 +142,7 @@ const DATAGRAMS_PER_SECOND: f64 = 16.0;
 /// Checks that in a quiet period a liar causes only few exchanges and datagrams of each node of this program.
 pub fn liars_cost_little(history: &[Record]) -> Verdict {
     let twisted = twisted(history);
-    let liars = twisted.values().filter(|twist| **twist == Twist::Liar);
+    let liars = twisted.values().filter(|twist| twist.lies());
     let liars = liars.count() as u64;
     for (record, spent, time, quiet) in spending(history) {
         let datagrams = DATAGRAMS_PER_SECOND * time.as_secs_f64();

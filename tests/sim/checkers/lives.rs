@@ -8,7 +8,7 @@ use cottar::time::{Duration, Instant};
 use super::{
     EventKey, Life, Verdict, honest_lives_at_the_end, life, own_lives_at_the_end, twisted,
 };
-use crate::cluster::{NodeId, Twist};
+use crate::cluster::NodeId;
 use crate::history::{Record, What};
 
 /// Maps each life to the first life of its chain, in which each life continues from the snapshot of the one
@@ -157,7 +157,7 @@ pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
     let mut banned: BTreeMap<Life, (Instant, BTreeSet<EventKey<'_>>)> = BTreeMap::new();
     let mut had_joined: BTreeSet<Life> = BTreeSet::new();
     let twisted = twisted(history);
-    let lies = |node: &NodeId| twisted.get(node) == Some(&Twist::Liar);
+    let lies = |node: &NodeId| twisted.get(node).is_some_and(|twist| twist.lies());
     for record in history {
         let who = life(record);
         let fault = |key: EventKey<'_>, ltime: &str| {

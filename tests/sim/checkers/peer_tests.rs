@@ -8,7 +8,7 @@ use cottar::serf::{CommandId, LamportTime, QueryRecord};
 use cottar::time::Instant;
 
 /// The same history, with a node that simulates another program.
-fn with_twist(mut history: Vec<Record>, node: NodeId, twist: Twist) -> Vec<Record> {
+pub(super) fn with_twist(mut history: Vec<Record>, node: NodeId, twist: Twist) -> Vec<Record> {
     history.insert(0, at(0, node, What::Twisted(twist)));
     history
 }

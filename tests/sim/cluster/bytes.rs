@@ -20,6 +20,7 @@ impl Sim {
                 self.open(id, stream, to);
             }
             Transmit::Write { stream, bytes } => {
+                let bytes = self.written(id, stream, bytes);
                 let Some((connection, side)) = self.stream(id, stream) else {
                     return;
                 };
@@ -39,6 +40,18 @@ impl Sim {
             Transmit::Close { stream } => self.close(id, stream, false),
             Transmit::Abort { stream } => self.close(id, stream, true),
         }
+    }
+
+    /// What a node writes to a stream, as the simulated program would.
+    fn written(&mut self, id: NodeId, stream: StreamId, bytes: Vec<u8>) -> Vec<u8> {
+        let Some(twisted) = self.twisted.get_mut(&id) else {
+            return bytes;
+        };
+        let (bytes, time) = twisted.writes(stream, bytes, &mut self.rng);
+        if let Some(ltime) = time {
+            self.record(id, What::Invented { ltime });
+        }
+        bytes
     }
 
     /// Adds the bytes that a node sends to the hash and the counters of the run.

@@ -13,7 +13,7 @@ use cottar::wire::serf::{
 };
 use cottar::wire::{Ack, Message, NodeName, Ping};
 
-use super::{Happening, NodeId, Sim, Twist, node_name};
+use super::{Happening, NodeId, Sim, node_name};
 use crate::history::What;
 
 /// Which messages a liar makes up.
@@ -31,7 +31,7 @@ pub enum Inventions {
 }
 
 /// How far ahead a time may be to be believed.
-const LEAP_MAX: u64 = 1 << 40;
+pub(super) const LEAP_MAX: u64 = 1 << 40;
 /// Queries that it remembers.
 const QUERIES_MAX: usize = 16;
 /// Answers of nodes that do not exist, in one packet.
@@ -267,7 +267,7 @@ impl Sim {
     /// How far a liar goes from now on.
     pub fn let_invent(&mut self, id: NodeId, inventions: Inventions) {
         let twisted = self.twisted.get_mut(&id);
-        if let Some(twisted) = twisted.filter(|twisted| twisted.twist == Twist::Liar) {
+        if let Some(twisted) = twisted.filter(|twisted| twisted.twist.lies()) {
             twisted.lies.inventions = inventions;
         }
         self.arm_invention(id);
@@ -295,14 +295,24 @@ impl Sim {
     /// A liar makes something up and tells somebody.
     pub(super) fn invent(&mut self, id: NodeId, life: u32) {
         let node = &self.nodes[id];
-        let (Some(serf), Some(twisted), true) =
-            (&node.serf, self.twisted.get_mut(&id), node.life == life)
-        else {
+        let (true, Some(twisted), true) = (
+            node.serf.is_some(),
+            self.twisted.get_mut(&id),
+            node.life == life,
+        ) else {
             return;
         };
         twisted.lies.is_armed = false;
-        let members: Vec<_> = serf.members().map(|member| member.addr).collect();
-        if !node.paused {
+        if !node.paused && !self.forge(id) {
+            self.invent_message(id);
+        }
+        self.arm_invention(id);
+    }
+
+    fn invent_message(&mut self, id: NodeId) {
+        let serf = self.nodes[id].serf.as_ref();
+        if let (Some(serf), Some(twisted)) = (serf, self.twisted.get_mut(&id)) {
+            let members: Vec<_> = serf.members().map(|member| member.addr).collect();
             let told = members[self.rng.below(members.len())];
             let messages = twisted.lies.invent(serf, &mut self.rng);
             let many = messages.len() == GHOSTS;
@@ -322,13 +332,18 @@ impl Sim {
                 self.record(id, What::Invented { ltime });
             }
         }
-        self.arm_invention(id);
     }
 
     /// A liar sends somebody messages, which it need not believe itself.
     pub fn say(&mut self, id: NodeId, to: SocketAddr, messages: &[SerfMessage]) {
         let encoded = messages.iter().map(SerfMessage::encode);
-        let packet: Vec<Vec<u8>> = encoded.map(|bytes| Message::User(bytes).encode()).collect();
+        let messages: Vec<Message> = encoded.map(Message::User).collect();
+        self.tell(id, to, &messages);
+    }
+
+    /// A liar sends somebody messages of the membership layer.
+    pub fn tell(&mut self, id: NodeId, to: SocketAddr, messages: &[Message]) {
+        let packet: Vec<Vec<u8>> = messages.iter().map(Message::encode).collect();
         let Some(twisted) = self.twisted.get_mut(&id).filter(|_| !packet.is_empty()) else {
             return;
         };

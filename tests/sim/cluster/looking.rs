@@ -10,6 +10,9 @@ use cottar::wire::NodeName;
 use super::{Node, NodeId, Sim};
 use crate::history::{Depths, Record, Spent, What};
 
+/// The least move of a clock by one input that the history records.
+const CLOCK_MOVE_NOTED: u64 = 1 << 32;
+
 impl Sim {
     pub fn is_up(&self, id: NodeId) -> bool {
         self.nodes[id].serf.is_some()
@@ -214,6 +217,14 @@ impl Sim {
             return;
         };
         let mut news = Vec::new();
+        let times = clocks(serf);
+        for (clock, (before, now)) in node.clocks.into_iter().zip(times).enumerate() {
+            if now - before > CLOCK_MOVE_NOTED {
+                let by = now - before;
+                news.push(What::ClockLeapt { clock, by });
+            }
+        }
+        node.clocks = times;
         let deepest = Depths {
             membership: node.deepest.membership.max(depths.membership),
             intent: node.deepest.intent.max(depths.intent),
@@ -289,6 +300,12 @@ impl Sim {
         });
         self.history.extend(records);
     }
+}
+
+/// The member, event and query clocks.
+pub(super) fn clocks(serf: &Serf) -> [u64; 3] {
+    let stats = serf.stats();
+    [stats.member_time, stats.event_time, stats.query_time]
 }
 
 /// Whether the node's tables are unchanged since the last call, which is the usual case: a walk through both

@@ -8,9 +8,12 @@ use cottar::serf::{Counters, LamportTime};
 use cottar::wire::coordinate::Coordinate;
 use cottar::wire::event_digest::EventDigest;
 use cottar::wire::serf::{RESPONSE_FLAG_PENDING, SerfMessage, query_flag};
-use cottar::wire::{Ack, Envelope, Key, Keyring, Message, NonceSource, Ping};
+use cottar::wire::{
+    Ack, Envelope, Key, Keyring, Message, NonceSource, Ping, StreamMessage, StreamSide,
+};
 
 use super::Spec;
+use super::forger::Forger;
 use super::liar::Lies;
 use super::spread::Spread;
 
@@ -25,6 +28,15 @@ pub enum Twist {
     /// A liar: sends false digests and summaries, different each time, and invented messages
     /// ([`super::Inventions`]).
     Liar,
+    /// A liar that forges states, membership messages and intents, too ([`super::Slander`]).
+    Forger,
+}
+
+impl Twist {
+    /// Whether the node is hostile.
+    pub fn lies(self) -> bool {
+        matches!(self, Twist::Liar | Twist::Forger)
+    }
 }
 
 /// An address without a host: everything that is sent to it is lost.
@@ -33,12 +45,19 @@ const NOWHERE: SocketAddr = SocketAddr::new(
     1,
 );
 
+/// An address without a host, one of several.
+pub(super) fn nowhere(rng: &mut Rng) -> SocketAddr {
+    let ip = std::net::Ipv4Addr::new(10, 255, 0, 1 + rng.below(20) as u8);
+    SocketAddr::new(std::net::IpAddr::V4(ip), 7946)
+}
+
 /// The state of a node that simulates another program.
 pub struct Twisted {
     pub twist: Twist,
     envelope: Envelope,
     pub(super) spread: Spread,
     pub(super) lies: Lies,
+    pub(super) forger: Forger,
     /// Queries that it knows.
     queries: BTreeSet<(LamportTime, u32)>,
     /// The number of repair exchanges that its core has started in this life, and how many of them have not
@@ -57,6 +76,7 @@ impl Twisted {
             envelope,
             spread: Spread::default(),
             lies: Lies::default(),
+            forger: Forger::default(),
             queries: BTreeSet::new(),
             exchanges: (0, 0),
         }
@@ -105,6 +125,14 @@ impl Twisted {
         self.envelope.seal_datagram(messages, false)
     }
 
+    pub(super) fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    pub(super) fn seal_stream(&mut self, message: &StreamMessage, side: StreamSide) -> Vec<u8> {
+        self.envelope.seal_stream(message, side)
+    }
+
     pub(super) fn packet_budget_bytes(&self) -> usize {
         self.envelope.packet_budget_bytes()
     }
@@ -133,7 +161,7 @@ impl Twisted {
     pub(super) fn outgoing(&mut self, bytes: Vec<u8>, rng: &mut Rng) -> Option<Vec<u8>> {
         match self.twist {
             Twist::Reference => self.change(bytes, Twisted::says),
-            Twist::Liar => self.change(bytes, |twisted, message| {
+            Twist::Liar | Twist::Forger => self.change(bytes, |twisted, message| {
                 Some(twisted.lies.lie(message, rng))
             }),
         }
@@ -143,7 +171,7 @@ impl Twisted {
     pub(super) fn incoming(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
         match self.twist {
             Twist::Reference => self.change(bytes, Twisted::hears),
-            Twist::Liar => self.change(bytes, |twisted, message| {
+            Twist::Liar | Twist::Forger => self.change(bytes, |twisted, message| {
                 twisted.lies.hear(&message);
                 Some(message)
             }),

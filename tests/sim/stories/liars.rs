@@ -1,12 +1,14 @@
 //! What a hostile member can do by lies about clocks and queries, and what it cannot.
 
 use cottar::serf::{Command, CommandResult, LamportTime, QueryParams, QueryRecord};
+use cottar::swim::NodeState;
 use cottar::time::Duration;
 use cottar::wire::serf::{
-    JoinIntent, QueryResponseMessage, RESPONSE_FLAG_ACK, SerfMessage, UserEventMessage,
+    JoinIntent, LeaveIntent, QueryResponseMessage, RESPONSE_FLAG_ACK, SerfMessage, UserEventMessage,
 };
+use cottar::wire::{Dead, Message};
 
-use super::{agree, cluster, cut_both_ways, got, secs};
+use super::{agree, close, cluster, cut_both_ways, got, incarnation, secs, state};
 use crate::cluster::{Twist, host_addr, node_name};
 
 /// The furthest time that a node with that clock believes.
@@ -130,6 +132,34 @@ fn many_times_far_ahead_move_a_clock_no_further_than_a_few() {
         }
     }
     agree(&mut sim, secs(30));
+}
+
+/// All are told at once that a member has left, so that nobody gossips to it any more. It learns that from the
+/// answer to its next probe or push/pull, and refutes.
+#[test]
+fn a_member_that_all_hold_gone_comes_back() {
+    let mut sim = cluster(275, 5);
+    sim.twist(4, Twist::Forger);
+    let node = node_name("n1");
+    let claim = Message::Dead(Dead {
+        incarnation: incarnation(&sim, 0, "n1") + 1_000,
+        node: node.clone(),
+        from: Some(node.clone()),
+    });
+    let intent = SerfMessage::Leave(LeaveIntent {
+        ltime: LamportTime(1 << 41),
+        node,
+        prune: true,
+    });
+    for told in [0, 2, 3] {
+        let intent = Message::User(intent.encode());
+        sim.tell(4, host_addr(told), &[intent, claim.clone()]);
+    }
+    sim.run_for(Duration::from_millis(5));
+    assert!([0, 2, 3].map(|id| state(&sim, id, "n1")) == [Some(NodeState::Left); 3]);
+    agree(&mut sim, secs(35));
+    assert!(incarnation(&sim, 0, "n1") > 1_000);
+    close(sim);
 }
 
 /// Whoever knows a query's id can answer it under any name. That took the room of those who answered later.

@@ -40,6 +40,13 @@ pub(super) fn convergence_bound(config: &Config, n: usize) -> Duration {
     let draws = (misses + mergers) as u32;
     let reconnect = (config.reconnect_interval + swim.stream_timeout * 3) * draws;
 
+    rejoin + reconnect + refutation_bound(config, n)
+}
+
+/// How long after the last false claim about members all lists must agree, if no node is cut off or restarts:
+/// the last three summands. `n` includes members that do not exist.
+pub(super) fn refutation_bound(config: &Config, n: usize) -> Duration {
+    let swim = &config.swim;
     let walk = swim.probe_interval * swim.awareness_max * (2 * n - 1) as u32;
     let least = swim
         .probe_interval
@@ -58,7 +65,7 @@ pub(super) fn convergence_bound(config: &Config, n: usize) -> Duration {
     let leave = config.broadcast_timeout * 2 + config.leave_propagate_delay;
     let asking = leave * 32;
 
-    rejoin + reconnect + detection + spreading + asking
+    detection + spreading + asking
 }
 
 #[test]
@@ -69,4 +76,6 @@ fn the_bound_is_what_the_timers_say() {
     let expected = Duration::from_secs(35 + 37 * 60 + 5 * 8 + 24 + 2 * 18 * 30 + 32 * 11);
     assert_eq!(convergence_bound(&config, 3), expected);
     assert!(convergence_bound(&config, 12) > expected);
+    let expected = Duration::from_secs(5 * 8 + 24 + 2 * 18 * 30 + 32 * 11);
+    assert_eq!(refutation_bound(&config, 3), expected);
 }

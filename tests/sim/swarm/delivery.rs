@@ -55,7 +55,7 @@ impl Swarm {
         }
     }
 
-    fn fire_at(&mut self, id: NodeId) {
+    pub(super) fn fire_at(&mut self, id: NodeId) {
         self.payloads += 1;
         let payload = format!("payload {}", self.payloads);
         self.sim.user_event(id, "deploy", &payload);

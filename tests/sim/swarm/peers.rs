@@ -3,9 +3,12 @@
 use cottar::rng::Rng;
 use cottar::serf::Stats;
 use cottar::time::Duration;
+use cottar::wire::NodeName;
 
 use super::Swarm;
-use crate::cluster::{Inventions, NodeId, Twist};
+use super::bound::refutation_bound;
+use crate::cluster::{GHOSTS, Inventions, NodeId, Slander, Twist};
+use crate::history::What;
 
 /// The period of the following ranges, in seeds.
 const OF_SEEDS: usize = 16;
@@ -13,6 +16,12 @@ const OF_SEEDS: usize = 16;
 const WITH_REFERENCE: std::ops::Range<usize> = 0..4;
 /// Seeds, modulo [`OF_SEEDS`], with a liar; some of them have both.
 const WITH_LIAR: std::ops::Range<usize> = 3..6;
+/// Seeds, modulo [`OF_SEEDS`], with a liar that forges states and membership messages, too.
+const WITH_FORGER: std::ops::Range<usize> = 6..10;
+/// How long a forger slanders members of a cluster without other faults.
+const SLANDERING: Duration = Duration::from_secs(60);
+/// Time for the join of a forger that did not run.
+const JOINING: Duration = Duration::from_secs(10);
 
 /// Nodes whose clocks differ by less accept each other's events and queries.
 const NEAR: u64 = 256;
@@ -35,6 +44,16 @@ impl Swarm {
         if WITH_LIAR.contains(&kind) {
             self.sim.twist(hosts[0], Twist::Liar);
         }
+        if WITH_FORGER.contains(&kind) {
+            let forger = hosts.pop().unwrap_or(0);
+            self.sim.twist(forger, Twist::Forger);
+            if rng.chance(0.25) {
+                let count = 1 + rng.below(hosts.len() / 2);
+                let chosen = hosts.drain(..count);
+                chosen.for_each(|id| self.sim.twist(id, Twist::Reference));
+            }
+            self.slanders = Some(rng);
+        }
     }
 
     /// Sets what the liar may invent from now on, if there is one.
@@ -44,13 +63,64 @@ impl Swarm {
         }
     }
 
+    /// Sets what the forger claims about members from now on, if there is one.
+    pub(super) fn let_forgers_slander(&mut self, slander: Slander, victim: Option<NodeName>) {
+        for id in 0..self.sim.nodes.len() {
+            self.sim.let_slander(id, slander, victim.clone());
+        }
+    }
+
+    /// Number of names that are not of hosts.
+    pub(super) fn ghosts(&self) -> usize {
+        match self.slanders {
+            Some(_) => GHOSTS,
+            None => 0,
+        }
+    }
+
+    /// Lets the forger, if there is one, slander members for a while without other faults, while the honest
+    /// nodes fire events. When it falls silent, all lists must agree again.
+    pub(super) fn slander(&mut self) -> Result<(), String> {
+        let Some(mut rng) = self.slanders.take() else {
+            return Ok(());
+        };
+        let forger = (0..self.sim.nodes.len()).find(|&id| self.lies(id));
+        if let Some(id) = forger.filter(|_| !self.is_deserted()) {
+            self.start_again(id);
+            self.sim.run_for(JOINING);
+            self.let_clocks_meet()?;
+            let slander = [Slander::Departures, Slander::Addresses][rng.below(2)];
+            let honest = self.tell_no_lies(self.sim.up());
+            let victim = honest[rng.below(honest.len())];
+            let victim = self.sim.nodes[victim].spec.config.name.clone();
+            let victim = rng.chance(0.5).then_some(victim);
+            self.let_forgers_slander(slander, victim);
+            self.sim.record(id, What::Slander(true));
+            let end = self.sim.now + SLANDERING;
+            while self.sim.now < end {
+                let honest = self.tell_no_lies(self.sim.up());
+                self.fire_at(honest[rng.below(honest.len())]);
+                let wait = rng.duration_below(Duration::from_secs(2));
+                self.sim.run_for(wait);
+            }
+            self.let_forgers_slander(Slander::None, None);
+            self.sim.record(id, What::Slander(false));
+        }
+        self.slanders = Some(rng);
+        let config = &self.sim.nodes[0].spec.config;
+        let bound = refutation_bound(config, self.sim.nodes.len() + GHOSTS);
+        self.settle(bound).map(|_| ())
+    }
+
+    fn lies(&self, id: NodeId) -> bool {
+        let twisted = self.sim.twisted.get(&id);
+        twisted.is_some_and(|twisted| twisted.twist.lies())
+    }
+
     /// The nodes for which the promises hold: all except the liar, if there are others.
     pub(super) fn tell_no_lies(&self, nodes: Vec<NodeId>) -> Vec<NodeId> {
-        let lies = |id: &NodeId| {
-            let twisted = self.sim.twisted.get(id);
-            twisted.is_some_and(|twisted| twisted.twist == Twist::Liar)
-        };
-        let honest: Vec<NodeId> = nodes.iter().copied().filter(|id| !lies(id)).collect();
+        let honest = nodes.iter().copied().filter(|&id| !self.lies(id));
+        let honest: Vec<NodeId> = honest.collect();
         match honest.is_empty() {
             true => nodes,
             false => honest,
@@ -61,10 +131,10 @@ impl Swarm {
     /// by one leap per exchange (gossip spec 8.7). Until then, its events and queries are too old for the
     /// others (seed 2232).
     pub(super) fn let_clocks_meet(&mut self) -> Result<(), String> {
-        let up = self.sim.up();
-        let honest = self.tell_no_lies(up.clone());
+        let honest = self.tell_no_lies(self.sim.up());
+        let has_liar = (0..self.sim.nodes.len()).any(|id| self.lies(id));
         let end = self.sim.now + CATCHING_UP_MAX;
-        while honest.len() < up.len() && self.clocks_differ(&honest) {
+        while has_liar && self.clocks_differ(&honest) {
             if self.sim.now > end {
                 return Err(format!("clocks do not meet within {CATCHING_UP_MAX:?}"));
             }
@@ -81,6 +151,8 @@ impl Swarm {
             most.zip(least)
                 .is_some_and(|(most, least)| most - least > NEAR)
         };
-        differ(&|stats| stats.event_time) || differ(&|stats| stats.query_time)
+        differ(&|stats| stats.member_time)
+            || differ(&|stats| stats.event_time)
+            || differ(&|stats| stats.query_time)
     }
 }
