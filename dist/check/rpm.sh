@@ -34,7 +34,7 @@ mv "$work"/dist/*-vendored.tar.gz "$work/SOURCES/"
 build() { rpmbuild --nodeps --define "_topdir $work" --define "debug_package %{nil}" "$@" >"$work/log" 2>&1; }
 mkdir "$work/home"
 cp dist/rpm/cottar.spec "$work/"
-CARGO_HOME=$work/home build -ba ${COTTAR_BINARY:+--define "cottar_binary $COTTAR_BINARY"} "$work/cottar.spec" ||
+CARGO_HOME=$work/home build -ba --noclean ${COTTAR_BINARY:+--define "cottar_binary $COTTAR_BINARY"} "$work/cottar.spec" ||
 	fail "rpmbuild"
 grep '^test result' "$work/log" || say "packs $COTTAR_BINARY, without a build or tests"
 first=$(echo "$work"/RPMS/*/cottar-*.rpm)
