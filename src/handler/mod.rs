@@ -12,7 +12,6 @@ pub mod header;
 pub mod invocation;
 pub mod journal;
 pub mod json;
-pub mod made_up;
 pub mod moment;
 pub mod outcome;
 pub mod pattern;
@@ -21,6 +20,7 @@ pub mod registered;
 pub mod script;
 pub mod settings;
 pub mod start;
+pub mod synthetic;
 
 pub use filter::{EventFilter, InvalidEventFilter};
 pub use invocation::{Invocation, Local};

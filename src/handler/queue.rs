@@ -1,38 +1,38 @@
 //! Queue of events for handlers: runs scripts one at a time, in order, within a bounded amount of memory.
 //!
-//! Events wait in one FIFO, the `row`. Events that must be merged, held back or retried for one handler wait
-//! in that handler's `lane`; `lanes` moves events into and out of lanes, and `hold` holds departures back.
-//! `select` picks the members that a handler wants, `run` prepares the runs, and `asked` has the runs that an
-//! operator requests.
+//! Events wait in one FIFO (`fifo`). Events that must be merged, held back or retried for one handler wait in
+//! that handler's `lane`; `lanes` moves events into and out of lanes, and `hold` holds departures back.
+//! `recipients` determines the handlers that must still get an event, `select` picks the members that a
+//! handler wants, `run` prepares the runs, and `requested` has the runs that an operator requests.
 //!
 //! `room` makes room when the limit is reached. `durable` connects the journal, with which user events
-//! survive the agent's process, and `stored` reads back events that are only on disk. `parked` has events
-//! whose remaining handlers are paused or missing. `control` has the operator's view of the queue and the
-//! actions on it.
+//! survive the agent's process, `holders` tracks where journalled events still wait, and `stored` reads back
+//! events that are only on disk. `parked` has events whose remaining handlers are paused or missing.
+//! `control` has the operator's view of the queue and the actions on it.
 
-mod asked;
 mod control;
-mod courses;
 mod durable;
+mod fifo;
 mod hold;
+mod holders;
 pub(super) mod lane;
 mod lanes;
-mod owed;
 mod parked;
+mod recipients;
 mod reload;
+mod requested;
 mod room;
-mod row;
 mod run;
 mod select;
-mod shares;
 mod stored;
+mod stored_progress;
 mod storm;
 mod sync;
 pub(super) mod waiting;
 
-pub use asked::NoRun;
 pub use control::{Entry, EntryState};
 pub use durable::MAX_AGE;
+pub use requested::NoRun;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,16 +46,16 @@ use crate::ordered::OrderedMap;
 use crate::serf::{Command, Event, LamportTime, QueryHandlers};
 use crate::time::Instant;
 use crate::wire::NodeName;
-use courses::Courses;
 use durable::Pending;
+use fifo::Fifo;
+use holders::Holders;
 use room::{DropLog, cost};
-use row::Row;
 use run::Run;
 use select::KnownTags;
-use shares::Shares;
+use stored_progress::StoredProgress;
 use storm::Storm;
 use sync::Changes;
-use waiting::{Course, Waiting};
+use waiting::{Progress, Waiting};
 
 /// Default memory limit for waiting events: more than 50,000 small ones, or 10,000 with a payload of 1 KB.
 pub const QUEUE_BYTES_MAX: usize = 16 << 20;
@@ -92,14 +92,14 @@ const TEMPORARY_FAILURE: i32 = 75;
 #[derive(Debug)]
 pub struct HandlerQueue {
     handlers: Registry,
-    row: Row,
+    fifo: Fifo,
     bytes_max: usize,
     /// Events whose remaining handlers were paused or missing when they were processed.
-    parked: Row,
+    parked: Fifo,
     /// When the first parked event exceeds the maximum age for a handler, in microseconds since 1970.
     parked_expiry_micros: u64,
     current: Option<Current>,
-    /// An event of the row that is partly processed and waits while a lane's event is processed.
+    /// An event of the FIFO that is partly processed and waits while a lane's event is processed.
     suspended: Option<Current>,
     counters: Counters,
     drops: DropLog,
@@ -109,13 +109,13 @@ pub struct HandlerQueue {
     /// Queries for which no handler will run any more.
     handled_queries: VecDeque<(LamportTime, u32)>,
     /// Synthetic events by operators, each for one handler; they precede all others.
-    asked: VecDeque<Waiting>,
+    requested: VecDeque<Waiting>,
     /// Tickets of completed runs with their outcome; `None` if the run will not take place.
     ended: VecDeque<(u64, Option<Outcome>)>,
     /// Last local number used to make an event's id unique.
     last_local: u64,
     last_position: u64,
-    /// Whether every event in the row has been offered to the lanes.
+    /// Whether every event in the FIFO has been offered to the lanes.
     is_listed: bool,
     /// Whether the agent is shutting down: nothing is debounced any more.
     is_ending: bool,
@@ -127,9 +127,9 @@ pub struct HandlerQueue {
     /// Recorded events that the core has not handed over yet.
     pending: Pending,
     /// Recorded events of which lanes have copies.
-    shares: Shares,
+    holders: Holders,
     /// Progress of events that are only on disk.
-    courses: Courses,
+    stored_progress: StoredProgress,
     /// Processes of an earlier agent process that must end first.
     awaited: VecDeque<(ProcessId, HandlerKey)>,
 }
@@ -138,7 +138,7 @@ pub struct HandlerQueue {
 #[derive(Debug)]
 struct Current {
     waiting: Waiting,
-    /// The handler whose lane the event comes from; `None`: the row.
+    /// The handler whose lane the event comes from; `None`: the FIFO.
     lane: Option<HandlerKey>,
     stdin: Option<Arc<[u8]>>,
     /// Remaining runs; determined when the processing of the event began.
@@ -163,9 +163,9 @@ impl HandlerQueue {
         registry.replace(handlers);
         HandlerQueue {
             handlers: registry,
-            row: Row::default(),
+            fifo: Fifo::default(),
             bytes_max,
-            parked: Row::default(),
+            parked: Fifo::default(),
             parked_expiry_micros: u64::MAX,
             current: None,
             suspended: None,
@@ -174,7 +174,7 @@ impl HandlerQueue {
             storm: Storm::default(),
             refused_tags: Vec::new(),
             handled_queries: VecDeque::new(),
-            asked: VecDeque::new(),
+            requested: VecDeque::new(),
             ended: VecDeque::new(),
             last_local: 0,
             last_position: 0,
@@ -185,8 +185,8 @@ impl HandlerQueue {
             departed: OrderedMap::new(),
             journal: None,
             pending: Pending::default(),
-            shares: Shares::default(),
-            courses: Courses::default(),
+            holders: Holders::default(),
+            stored_progress: StoredProgress::default(),
             awaited: VecDeque::new(),
         }
     }
@@ -239,7 +239,7 @@ impl HandlerQueue {
         let has_takers = is_asked_for || waiting.number.is_some();
         waiting.wanted = has_takers && self.is_wanted(&waiting);
         if self.has_room(waiting.cost) {
-            return self.row.push_back(waiting);
+            return self.fifo.push_back(waiting);
         }
         if !waiting.wanted {
             log::debug!(target: "agent", "The queue is full and no handler needs the event: dropped");
@@ -248,11 +248,11 @@ impl HandlerQueue {
         }
         // An event that is in the journal may leave memory again.
         if self.may_spill(&waiting) {
-            return self.row.push_back(waiting);
+            return self.fifo.push_back(waiting);
         }
         self.forget_unwanted();
         if self.has_room(waiting.cost) {
-            return self.row.push_back(waiting);
+            return self.fifo.push_back(waiting);
         }
         match &waiting.event {
             Event::Member(news) => return self.merge(news.clone(), waiting),
@@ -292,7 +292,7 @@ impl HandlerQueue {
         self.advance_lanes(at);
         loop {
             self.end_current();
-            if self.begin_asked(at) {
+            if self.begin_requested(at) {
                 continue;
             }
             if let Some(index) = self.next_lane(self.next_in_row()) {
@@ -310,17 +310,17 @@ impl HandlerQueue {
         }
     }
 
-    /// Returns whether the event must wait in the row, for a handler without a copy in its lane.
+    /// Returns whether the event must wait in the FIFO, for a handler without a copy in its lane.
     fn is_wanted(&self, waiting: &Waiting) -> bool {
-        let owed = self.owed(waiting);
-        !owed.present.is_empty() || !owed.missing.is_empty()
+        let recipients = self.recipients(waiting);
+        !recipients.present.is_empty() || !recipients.missing.is_empty()
     }
 
     fn is_running(&self) -> bool {
         self.current.as_ref().is_some_and(|c| c.running.is_some())
     }
 
-    /// Returns the order key of the next event in the row: its position, and the index of its next handler.
+    /// Returns the order key of the next event in the FIFO: its position, and the index of its next handler.
     fn next_in_row(&self) -> (u64, usize) {
         if let Some(current) = &self.current {
             let index = current.scripts.front().map_or(0, |run| run.index);
@@ -333,7 +333,7 @@ impl HandlerQueue {
                 index,
             );
         }
-        let first = self.row.first();
+        let first = self.fifo.first();
         (first.map_or(u64::MAX, |waiting| waiting.position), 0)
     }
 
@@ -349,15 +349,15 @@ impl HandlerQueue {
         let event = run.event.as_deref().unwrap_or(&current.waiting.event);
         outcome.log(event, &current.waiting.id, &run.script);
         let is_temporary = outcome.end == End::Exited(TEMPORARY_FAILURE);
-        let is_asked = current.waiting.is_asked();
-        let retry = run.settings.retry.filter(|_| is_temporary && !is_asked);
+        let is_synthetic = current.waiting.is_synthetic();
+        let retry = run.settings.retry.filter(|_| is_temporary && !is_synthetic);
         if let Some(retry) = retry {
             if run.attempt <= retry.times {
                 self.run_later(&run, retry.wait_after(run.attempt));
                 return None;
             }
         }
-        let tickets = current.waiting.course().tickets.clone();
+        let tickets = current.waiting.progress().tickets.clone();
         for ticket in tickets {
             self.ended.push_back((ticket, Some(outcome.clone())));
         }
@@ -366,7 +366,7 @@ impl HandlerQueue {
         let Event::Query(query) = &current.waiting.event else {
             return None;
         };
-        if is_asked || !outcome.is_success() || outcome.output.is_empty() {
+        if is_synthetic || !outcome.is_success() || outcome.output.is_empty() {
             return None;
         }
         Some(Answer {
@@ -388,13 +388,13 @@ impl HandlerQueue {
         }
         let unrecorded = |w: &&Waiting| w.wanted && w.number.is_none();
         let lanes = self.handlers.list().iter().flat_map(|r| r.lane.iter());
-        let lost = self.row.events().chain(self.parked.events()).chain(lanes);
-        let lost = lost.filter(unrecorded).count() + self.asked.len();
+        let lost = self.fifo.events().chain(self.parked.events()).chain(lanes);
+        let lost = lost.filter(unrecorded).count() + self.requested.len();
         if lost > 0 {
             log::warn!(target: "agent", "Exiting with {} not handled", Count(lost as u64, "event"));
         }
-        self.row = Row::default();
-        self.parked = Row::default();
+        self.fifo = Fifo::default();
+        self.parked = Fifo::default();
     }
 
     /// Ends all debouncing: the node has left and the agent is about to exit.
@@ -407,15 +407,15 @@ impl HandlerQueue {
     ///
     /// Valid only after [`Self::poll_invocation`] has returned `None`.
     pub fn is_idle(&self) -> bool {
-        self.current.is_none() && self.row.is_empty()
+        self.current.is_none() && self.fifo.is_empty()
     }
 
     /// Returns the number of waiting events, in memory and on disk, without the one being processed.
     pub fn len(&self) -> usize {
         let stored = self.journal.as_ref().map_or(0, Journal::stored_len);
         let lanes = self.handlers.list().iter().map(|r| r.lane.iter().count());
-        let others = self.parked.events().count() + self.asked.len() + stored;
-        self.row.events().count() + others + lanes.sum::<usize>()
+        let others = self.parked.events().count() + self.requested.len() + stored;
+        self.fifo.events().count() + others + lanes.sum::<usize>()
     }
 
     /// Returns whether no event waits; one may still be being processed.
@@ -425,7 +425,7 @@ impl HandlerQueue {
 
     /// Returns the approximate memory taken by waiting events.
     pub fn bytes(&self) -> usize {
-        self.row.bytes()
+        self.fifo.bytes()
     }
 
     /// Returns the active run's script.
@@ -439,15 +439,15 @@ impl HandlerQueue {
         self.counters
     }
 
-    /// Starts to process the next event of the row; `None` if there is none, or if it must be read from disk
+    /// Starts to process the next event of the FIFO; `None` if there is none, or if it must be read from disk
     /// first.
     fn begin_next(&mut self, at: Moment) -> Option<()> {
         self.look_at_parked(at);
-        let Some(mut waiting) = self.row.pop_front() else {
-            if self.row.is_empty() {
+        let Some(mut waiting) = self.fifo.pop_front() else {
+            if self.fifo.is_empty() {
                 self.drops.tell(self.bytes_max);
                 self.storm.note_idle(at.now);
-                self.row.shrink();
+                self.fifo.shrink();
             }
             return None;
         };

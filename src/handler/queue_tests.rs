@@ -259,7 +259,7 @@ fn ten_thousand_small_events_fit_several_times_over() {
         queue.handle_outcome(ended(End::Exited(0), b""));
     }
     assert!(next(&mut queue).is_none() && queue.is_idle());
-    assert!(queue.row.capacity() <= 2 * row::IDLE_CAPACITY);
+    assert!(queue.fifo.capacity() <= 2 * fifo::IDLE_CAPACITY);
 }
 
 /// Returns a queue with room for `count` user events with one-letter names, and one active run.
@@ -453,10 +453,10 @@ fn a_full_queue_holds_each_node_at_most_once() {
         if !some.is_empty() {
             queue.push(members(kinds[0], &some), NOW);
         }
-        let cost = queue.row.events().map(|w| w.cost).sum::<usize>();
+        let cost = queue.fifo.events().map(|w| w.cost).sum::<usize>();
         assert_eq!(queue.bytes(), cost);
         let mut waiting: Vec<&NodeName> = Vec::new();
-        for w in queue.row.events() {
+        for w in queue.fifo.events() {
             if let Event::Member(event) = &w.event {
                 assert!(!event.members.is_empty());
                 waiting.extend(event.members.iter().map(|m| &m.name));

@@ -114,14 +114,14 @@ pub struct Runs {
     /// Name of one handler; empty: all with the filter `sync`.
     pub name: Vec<u8>,
     /// Synthetic event to run for; `None`: `sync`, with the current state of the cluster.
-    pub event: Option<MadeUp>,
+    pub event: Option<SyntheticEvent>,
     /// Whether the reply must wait for the end of the runs.
     pub is_awaited: bool,
 }
 
 /// A synthetic event as given on a command line.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct MadeUp {
+pub struct SyntheticEvent {
     /// Type, followed by members, or a name and an optional payload.
     pub words: Vec<Vec<u8>>,
     /// Lamport time.

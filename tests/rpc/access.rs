@@ -2,7 +2,7 @@
 
 use cottar::agent::rpc::SessionId;
 use cottar::handler::{HandlerQueue, HandlerSettings};
-use cottar::rpc::request::{MadeUp, Query, Runs};
+use cottar::rpc::request::{Query, Runs, SyntheticEvent};
 use cottar::rpc::{Request, TextMap};
 
 use crate::commands::{event, headers, stream};
@@ -107,7 +107,7 @@ fn requests() -> Vec<(Request, bool)> {
         (
             Request::RunHandlers(Runs {
                 name: text(),
-                event: Some(MadeUp::default()),
+                event: Some(SyntheticEvent::default()),
                 is_awaited: false,
             }),
             false,

@@ -3,7 +3,7 @@
 use cottar::agent::rpc::SessionId;
 use cottar::handler::{End, HandlerQueue, HandlerSettings, Local, Outcome};
 use cottar::rpc::Request;
-use cottar::rpc::request::{MadeUp, Runs};
+use cottar::rpc::request::{Runs, SyntheticEvent};
 use cottar::rpc::runs::{RunEnd, decode_runs};
 use cottar::serf::{MemberEventKind, Tags};
 use cottar::time::Duration;
@@ -22,18 +22,18 @@ fn agent() -> Agent {
     agent
 }
 
-fn made_up(words: &[&[u8]]) -> MadeUp {
-    MadeUp {
+fn synthetic(words: &[&[u8]]) -> SyntheticEvent {
+    SyntheticEvent {
         words: words.iter().map(|word| word.to_vec()).collect(),
         ltime: 7,
     }
 }
 
-fn deploy() -> MadeUp {
-    made_up(&[b"user", b"deploy", b"\xff"])
+fn deploy() -> SyntheticEvent {
+    synthetic(&[b"user", b"deploy", b"\xff"])
 }
 
-fn ask(agent: &mut Agent, session: SessionId, name: &str, event: MadeUp, is_awaited: bool) {
+fn ask(agent: &mut Agent, session: SessionId, name: &str, event: SyntheticEvent, is_awaited: bool) {
     let request = Request::RunHandlers(Runs {
         name: name.into(),
         event: Some(event),
@@ -120,14 +120,14 @@ fn the_reply_comes_when_the_run_has_ended() {
 }
 
 #[test]
-fn a_query_that_is_made_up_is_answered_by_nobody() {
+fn a_synthetic_query_is_answered_by_nobody() {
     let mut agent = agent();
     let session = agent.client();
     ask(
         &mut agent,
         session,
         "cat",
-        made_up(&[b"query", b"load"]),
+        synthetic(&[b"query", b"load"]),
         true,
     );
     assert_eq!(run(&mut agent, 0), Some(("cat".into(), Vec::new())));
@@ -136,7 +136,7 @@ fn a_query_that_is_made_up_is_answered_by_nobody() {
 }
 
 #[test]
-fn members_that_are_made_up_are_handed_over_sorted() {
+fn synthetic_members_are_handed_over_sorted() {
     let mut agent = agent();
     let session = agent.client();
     // Far more tags than any node has.
@@ -147,7 +147,7 @@ fn members_that_are_made_up_are_handed_over_sorted() {
         .chain([MemberEventKind::Sync])
     {
         let words = [kind.as_str(), &many, "a,10.0.0.1,role=x,k=v"].map(str::as_bytes);
-        ask(&mut agent, session, "echo", made_up(&words), true);
+        ask(&mut agent, session, "echo", synthetic(&words), true);
         let (_, stdin) = run(&mut agent, 0).unwrap();
         let text = String::from_utf8(stdin).unwrap();
         let start = "a\t10.0.0.1\tx\tk=v,role=x\nb\t::1\t\t0=,1=,10=,";
@@ -185,7 +185,7 @@ fn what_is_no_event_is_refused_and_the_session_goes_on() {
         (&["member-join", "a,=v"], "Invalid member 'a,=v'"),
     ] {
         let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
-        ask(&mut agent, session, "echo", made_up(&words), true);
+        ask(&mut agent, session, "echo", synthetic(&words), true);
         let (error, runs) = reply(&mut agent, session);
         assert!(error.starts_with(why), "{words:?}: {error}");
         assert_eq!(runs, []);
@@ -217,7 +217,7 @@ fn what_is_no_event_is_refused_and_the_session_goes_on() {
 fn runs_that_nobody_waits_for_have_a_bound() {
     let mut agent = agent();
     let session = agent.client();
-    let event = made_up(&[b"user", b"u", &vec![b'x'; 1 << 19]]);
+    let event = synthetic(&[b"user", b"u", &vec![b'x'; 1 << 19]]);
     let mut taken = 0;
     let refused = loop {
         ask(&mut agent, session, "echo", event.clone(), false);

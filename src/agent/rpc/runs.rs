@@ -1,8 +1,8 @@
 //! Handler runs that clients have requested and wait for.
 
 use super::{RequestId, RpcServer};
-use crate::handler::made_up::made_up;
 use crate::handler::outcome::NOT_RUN;
+use crate::handler::synthetic::synthetic_event;
 use crate::handler::{HandlerQueue, Moment, NoRun, Outcome};
 use crate::ordered::OrderedMap;
 use crate::rpc::request::Runs;
@@ -37,7 +37,7 @@ impl RpcServer {
         at: Moment,
     ) {
         let (name, is_awaited) = (runs.name, runs.is_awaited);
-        let event = runs.event.map(|e| made_up(&e.words, e.ltime));
+        let event = runs.event.map(|e| synthetic_event(&e.words, e.ltime));
         let mut event = match event.transpose() {
             Ok(event) => event,
             Err(why) => return self.runs_ended(request, &why, &[]),

@@ -9,14 +9,14 @@ use crate::cli::command::flags::Flags;
 use crate::cli::common::bytes;
 use crate::cli::failure::Failure;
 use crate::os::error::os_error;
-use crate::rpc::request::MadeUp;
+use crate::rpc::request::SyntheticEvent;
 use crate::wire::name::Escaped;
 
 /// Size limit of a payload that is read from a file; far more than any agent accepts.
 const PAYLOAD_BYTES_MAX: u64 = 1 << 20;
 
 /// Returns the handler, and the event described by the arguments and flags.
-pub(super) fn handler_and_event(flags: &Flags) -> Result<(&OsString, MadeUp), Failure> {
+pub(super) fn handler_and_event(flags: &Flags) -> Result<(&OsString, SyntheticEvent), Failure> {
     let (handler, words) = match flags.arguments() {
         [handler, words @ ..] if !words.is_empty() => (handler, words),
         _ => {
@@ -41,7 +41,7 @@ pub(super) fn handler_and_event(flags: &Flags) -> Result<(&OsString, MadeUp), Fa
     }
     let ltime = u64::try_from(flags.integer("ltime").unwrap_or(1));
     let ltime = ltime.map_err(|_| wrong("-ltime must not be negative".to_owned()))?;
-    Ok((handler, MadeUp { words, ltime }))
+    Ok((handler, SyntheticEvent { words, ltime }))
 }
 
 fn wrong(why: String) -> Failure {

@@ -14,7 +14,7 @@ use crate::cli::failure::Failure;
 use crate::handler::outcome::Millis;
 use crate::json::Json;
 use crate::rpc::Request;
-use crate::rpc::request::{MadeUp, Runs};
+use crate::rpc::request::{Runs, SyntheticEvent};
 use crate::rpc::runs::RunEnd;
 use crate::time::Duration;
 use crate::wire::name::Escaped;
@@ -57,7 +57,7 @@ pub(in crate::cli) fn run(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fail
 fn ask(
     flags: &Flags,
     name: Vec<u8>,
-    event: Option<MadeUp>,
+    event: Option<SyntheticEvent>,
     what: &str,
 ) -> Result<Vec<RunEnd>, Failure> {
     let request = Request::RunHandlers(Runs {

@@ -2,8 +2,8 @@
 
 use super::record::{HandlerKey, Record};
 use super::{
-    Batch, Journal, LATER_BYTES, OWED_MAX, SEGMENT_BYTES_MAX, Segment, SegmentId, TURN_BYTES_MAX,
-    UNWRITTEN_BYTES_MAX,
+    Batch, Journal, LATER_BYTES, SEGMENT_BYTES_MAX, Segment, SegmentId, TURN_BYTES_MAX,
+    UNWRITTEN_BYTES_MAX, UNWRITTEN_MAX,
 };
 use crate::ordered::OrderedSet;
 
@@ -31,22 +31,22 @@ impl Journal {
             return;
         }
         if self.is_failing && self.batches.is_empty() {
-            return self.owe(record);
+            return self.keep_unwritten(record);
         }
         self.append(record);
     }
 
     /// Queues a mark for writing later. Only marks that prevent needless repeated runs are kept.
-    pub(super) fn owe(&mut self, mark: Record) {
-        let has_room = self.owed.len() < OWED_MAX;
-        match (self.owed.back_mut(), mark) {
+    pub(super) fn keep_unwritten(&mut self, mark: Record) {
+        let has_room = self.unwritten.len() < UNWRITTEN_MAX;
+        match (self.unwritten.back_mut(), mark) {
             (Some(Record::Finished { last, .. }), Record::Finished { first, last: to })
                 if *last + 1 == first =>
             {
                 *last = to;
             }
             (_, Record::HandedOver(_) | Record::Begun { .. } | Record::Process { .. }) => {}
-            (_, mark) if has_room => self.owed.push_back(mark),
+            (_, mark) if has_room => self.unwritten.push_back(mark),
             _ => {}
         }
     }

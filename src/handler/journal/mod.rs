@@ -20,7 +20,7 @@ mod stored;
 
 pub use members::RECORDED_MEMBERS_MAX;
 pub use record::{HandlerKey, ProcessId, Record, Recorded};
-pub use recovery::{BegunRun, Damage, Progress, Recovered, Recovery};
+pub use recovery::{BegunRun, Damage, RecordedProgress, Recovered, Recovery};
 pub use stored::{Read, Stored};
 
 use std::collections::VecDeque;
@@ -41,7 +41,7 @@ const UNWRITTEN_BYTES_MAX: usize = 4 << 20;
 /// Room reserved per event for its later records: begun, process, done, finished.
 const LATER_BYTES: u64 = 256;
 /// Limit for marks that could not be written and are kept for later; consecutive ones merge.
-const OWED_MAX: usize = 4096;
+const UNWRITTEN_MAX: usize = 4096;
 /// Limit for the segments of a journal. Beyond it, old pending events that no handler is running are recorded
 /// again, so that the oldest segment can be removed.
 const CARRY_SEGMENTS: usize = 4;
@@ -127,7 +127,7 @@ pub struct Journal {
     batches: VecDeque<Batch>,
     unlinks: VecDeque<SegmentId>,
     /// Marks that a failed write has lost.
-    owed: VecDeque<Record>,
+    unwritten: VecDeque<Record>,
     is_failing: bool,
     texts: OrderedMap<HandlerKey, Vec<u8>>,
     /// For each handler, the highest number of the events that were dropped for it.
@@ -151,7 +151,7 @@ impl Journal {
             next_segment: 1,
             batches: VecDeque::new(),
             unlinks: VecDeque::new(),
-            owed: VecDeque::new(),
+            unwritten: VecDeque::new(),
             is_failing: false,
             texts: OrderedMap::new(),
             dropped: OrderedMap::new(),
@@ -348,7 +348,10 @@ impl Journal {
                 self.loaded.remove(number);
                 self.counters.unrecorded += 1;
             }
-            batch.marks.into_iter().for_each(|mark| self.owe(mark));
+            batch
+                .marks
+                .into_iter()
+                .for_each(|mark| self.keep_unwritten(mark));
         }
         self.is_open = false;
         let is_news = !self.is_failing;
@@ -362,11 +365,11 @@ impl Journal {
             return;
         }
         // The first record tests whether writing works; if there is none, an empty mark is written.
-        let mut owed = std::mem::take(&mut self.owed);
-        if owed.is_empty() {
-            owed.push_back(Record::Finished { first: 1, last: 0 });
+        let mut unwritten = std::mem::take(&mut self.unwritten);
+        if unwritten.is_empty() {
+            unwritten.push_back(Record::Finished { first: 1, last: 0 });
         }
-        for mark in owed {
+        for mark in unwritten {
             self.append(mark);
         }
     }

@@ -32,9 +32,9 @@ pub struct BegunRun {
     pub process: Option<ProcessId>,
 }
 
-/// Progress of a partly handled event.
+/// Recorded progress of a partly handled event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct RecordedProgress {
     /// Handlers that have finished with it.
     pub done: Vec<HandlerKey>,
     /// Run that had begun, if any.
@@ -47,7 +47,7 @@ pub struct Progress {
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// Unfinished events with a recorded begin, end or retry, by number.
-    pub progress: OrderedMap<u64, Progress>,
+    pub progress: OrderedMap<u64, RecordedProgress>,
     /// Events that were in the coalescer.
     pub coalescing: Vec<Recorded>,
     /// Events of the last 512 Lamport times, finished or not.
@@ -75,7 +75,7 @@ pub struct Recovery {
     live: Numbers,
     highest: u64,
     coalescing: OrderedMap<u64, Recorded>,
-    progress: OrderedMap<u64, Progress>,
+    progress: OrderedMap<u64, RecordedProgress>,
     seen: OrderedMap<LamportTime, Vec<UserEvent>>,
     seen_count: usize,
     texts: OrderedMap<HandlerKey, Vec<u8>>,
@@ -192,12 +192,15 @@ impl Recovery {
         }
     }
 
-    fn progress_of(&mut self, number: u64) -> Option<&mut Progress> {
+    fn progress_of(&mut self, number: u64) -> Option<&mut RecordedProgress> {
         let known = self.progress.get(&number).is_some();
         if !self.live.contains(number) || (!known && self.progress.len() >= DETAILS_MAX) {
             return None;
         }
-        Some(self.progress.get_or_insert_with(number, Progress::default))
+        Some(
+            self.progress
+                .get_or_insert_with(number, RecordedProgress::default),
+        )
     }
 
     fn finished(&mut self, first: u64, last: u64) {

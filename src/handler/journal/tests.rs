@@ -92,7 +92,7 @@ fn the_progress_of_runs_comes_back() {
         attempt: 1,
         process: Some(process),
     };
-    let expected = Progress {
+    let expected = RecordedProgress {
         postponed: Vec::new(),
         done: vec![5],
         begun: Some(begun),

@@ -1,6 +1,6 @@
 //! The operator's view of the queue, and the actions on it.
 
-use super::{Courses, HandlerQueue, Row, Waiting, note_handled};
+use super::{Fifo, HandlerQueue, StoredProgress, Waiting, note_handled};
 use crate::handler::journal::HandlerKey;
 use crate::handler::{Described, Registered};
 use crate::ordered::OrderedSet;
@@ -72,9 +72,12 @@ impl HandlerQueue {
     pub fn entries(&self, limit: usize) -> (Vec<Entry>, usize) {
         let mut entries = self.current_entries();
         let mut shown = 0;
-        for waiting in self.asked.iter().take(limit) {
+        for waiting in self.requested.iter().take(limit) {
             let mut entry = blank(waiting);
-            entry.handler = self.handlers.name_of(waiting.course().asked_for).into();
+            entry.handler = self
+                .handlers
+                .name_of(waiting.progress().requested_for)
+                .into();
             entries.push(entry);
             shown += 1;
         }
@@ -88,7 +91,7 @@ impl HandlerQueue {
             }
         }
         let parked = self.parked.events();
-        let events = parked.chain(self.row.events().filter(|w| w.wanted));
+        let events = parked.chain(self.fifo.events().filter(|w| w.wanted));
         for waiting in events {
             if entries.len() >= limit {
                 break;
@@ -100,9 +103,9 @@ impl HandlerQueue {
     }
 
     /// Returns how many waiting events some handler wants. The others stay until they reach the head of the
-    /// row.
+    /// FIFO.
     fn wanted_len(&self) -> usize {
-        self.len() - self.row.events().filter(|w| !w.wanted).count()
+        self.len() - self.fifo.events().filter(|w| !w.wanted).count()
     }
 
     fn current_entries(&self) -> Vec<Entry> {
@@ -121,12 +124,10 @@ impl HandlerQueue {
     }
 
     fn entries_of(&self, waiting: &Waiting) -> Vec<Entry> {
-        let owed = self.owed(waiting);
-        let present = owed
-            .present
-            .into_iter()
-            .map(|debt| debt.registered.entry(waiting, debt.registered.state()));
-        let missing = owed.missing.into_iter().map(|key| Entry {
+        let recipients = self.recipients(waiting);
+        let present = recipients.present.into_iter().map(|r| r.registered);
+        let present = present.map(|registered| registered.entry(waiting, registered.state()));
+        let missing = recipients.missing.into_iter().map(|key| Entry {
             handler: self.text_of(key),
             state: EntryState::Missing,
             ..blank(waiting)
@@ -153,10 +154,10 @@ impl HandlerQueue {
         let under_way = self.current.iter().chain(&self.suspended);
         let kept: Vec<u64> = under_way.flat_map(|c| c.waiting.numbers()).collect();
         let pending = self.pending_numbers();
-        for waiting in self.row.take() {
+        for waiting in self.fifo.take() {
             note_handled(&mut self.handled_queries, &waiting.event);
         }
-        // The event of a lane's active run may also have been in the row, for other handlers.
+        // The event of a lane's active run may also have been in the FIFO, for other handlers.
         let under_way = self.current.iter().chain(&self.suspended);
         let of_lanes = under_way.filter(|c| c.lane.is_some());
         let of_lanes: Vec<u64> = of_lanes.flat_map(|c| c.waiting.numbers()).collect();
@@ -170,8 +171,8 @@ impl HandlerQueue {
             let kept: Vec<u64> = kept.into_iter().chain(pending).collect();
             journal.clear_except(&kept);
         }
-        self.courses = Courses::default();
-        self.parked = Row::default();
+        self.stored_progress = StoredProgress::default();
+        self.parked = Fifo::default();
         count
     }
 
@@ -184,8 +185,8 @@ impl HandlerQueue {
         let sync = registered.lane.sync.take();
         // Members whose departures were dropped count as gone from the beginning.
         let events = registered.lane.clear(Instant::ORIGIN);
-        let asked = self.drop_asked(&|waiting| waiting.course().asked_for == id);
-        let count = events.len() + usize::from(sync.is_some()) + asked;
+        let requested = self.drop_requested(&|waiting| waiting.progress().requested_for == id);
+        let count = events.len() + usize::from(sync.is_some()) + requested;
         self.lanes_are_through(events, key);
         self.give_up_tickets(sync.map(|sync| sync.tickets).unwrap_or_default());
         count
@@ -198,21 +199,21 @@ impl HandlerQueue {
         let key = self.handlers.get(index)?.key;
         let mut count = 0;
         let mut given_up = OrderedSet::from([key]);
-        let mut row = std::mem::take(&mut self.row);
+        let mut fifo = std::mem::take(&mut self.fifo);
         let mut parked = std::mem::take(&mut self.parked);
-        for waiting in row.events_mut().chain(parked.events_mut()) {
-            let mut present = self.owed(waiting).present.into_iter();
-            let debt = present.find(|debt| debt.index == index);
-            if let Some(replaces) = debt.map(|debt| debt.replaces) {
+        for waiting in fifo.events_mut().chain(parked.events_mut()) {
+            let mut present = self.recipients(waiting).present.into_iter();
+            let recipient = present.find(|recipient| recipient.index == index);
+            if let Some(replaces) = recipient.map(|recipient| recipient.replaces) {
                 drop(present);
-                let done = &mut waiting.course_mut().done;
+                let done = &mut waiting.progress_mut().done;
                 done.push(key);
                 done.extend_from_slice(&replaces);
                 given_up.extend(replaces);
                 count += 1;
             }
         }
-        (self.row, self.parked) = (row, parked);
+        (self.fifo, self.parked) = (fifo, parked);
         for key in &given_up {
             if let Some(journal) = &mut self.journal {
                 journal.drop_handler(*key);
@@ -242,7 +243,7 @@ impl HandlerQueue {
             }
             !is_it
         };
-        self.row.retain(&mut is_kept);
+        self.fifo.retain(&mut is_kept);
         self.parked.retain(&mut is_kept);
         let mut found = !finished.is_empty();
         for number in finished {
@@ -258,7 +259,7 @@ impl HandlerQueue {
             found |= !gone.is_empty();
             self.lanes_are_through(gone, key);
         }
-        found | (self.drop_asked(&|waiting| *waiting.id == *id) > 0)
+        found | (self.drop_requested(&|waiting| *waiting.id == *id) > 0)
     }
 
     /// Pauses or resumes a handler. Returns `false` if there is no such handler.
@@ -280,16 +281,16 @@ impl HandlerQueue {
         let Some(registered) = registered else {
             return under_way;
         };
-        let events = self.row.events().chain(self.parked.events());
+        let events = self.fifo.events().chain(self.parked.events());
         let is_over = |w: &Waiting| {
-            let is_late = registered.comes_after(w.course()) && !w.recorded.contains(&key);
-            is_late || w.course().is_through(key)
+            let is_late = registered.comes_after(w.progress()) && !w.recorded.contains(&key);
+            is_late || w.progress().is_through(key)
         };
         let waits = |w: &&Waiting| !is_over(w) && registered.wants(&w.event);
         let in_lane = registered.waiting().count() + usize::from(registered.lane.sync.is_some());
-        let asked = self.asked.iter();
-        let asked = asked.filter(|w| w.course().asked_for == registered.id);
-        under_way + asked.count() + in_lane + events.filter(waits).count()
+        let requested = self.requested.iter();
+        let requested = requested.filter(|w| w.progress().requested_for == registered.id);
+        under_way + requested.count() + in_lane + events.filter(waits).count()
     }
 }
 
@@ -314,9 +315,9 @@ impl Registered {
     }
 
     fn entry(&self, waiting: &Waiting, state: EntryState) -> Entry {
-        let course = waiting.course();
-        let begun = course.begun.filter(|begun| begun.handler == self.key);
-        let ended = course.attempts_ended(self.key);
+        let progress = waiting.progress();
+        let begun = progress.begun.filter(|begun| begun.handler == self.key);
+        let ended = progress.attempts_ended(self.key);
         Entry {
             handler: self.name.clone().into_bytes(),
             attempts: begun.map_or(ended, |begun| begun.attempt),

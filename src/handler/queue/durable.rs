@@ -10,7 +10,7 @@
 //! not run again by the old handler, should it come back. Without a replacement, the event waits for the
 //! missing handler. Other new handlers get an event only if no handler has had it before.
 
-use super::{Course, Courses, HandlerQueue, Row, Run, Waiting};
+use super::{Fifo, HandlerQueue, Progress, Run, StoredProgress, Waiting};
 use crate::count::Count;
 use crate::handler::journal::{HandlerKey, Journal, ProcessId, Recovered};
 use crate::handler::moment::Moment;
@@ -52,7 +52,8 @@ impl HandlerQueue {
             let begun = progress.begun.as_ref();
             let process = begun.and_then(|begun| Some((begun.process?, begun.handler)));
             self.awaited.extend(process);
-            self.courses.insert(number, Course::from(progress).into());
+            self.stored_progress
+                .insert(number, Progress::from(progress).into());
         }
         for recorded in recovered.coalescing {
             let (number, taken_micros) = (recorded.number, recorded.taken_micros);
@@ -61,7 +62,7 @@ impl HandlerQueue {
             }
         }
         if let Some(stored) = journal.stored() {
-            self.row.push_stored(stored);
+            self.fifo.push_stored(stored);
         }
         self.journal = Some(journal);
     }
@@ -207,9 +208,9 @@ impl HandlerQueue {
         waiting.number.is_some_and(recorded)
     }
 
-    /// Takes note that the row has finished with an event.
+    /// Takes note that the FIFO has finished with an event.
     pub(super) fn finish(&mut self, number: Option<u64>) {
-        let Some(number) = number.filter(|number| self.shares.row_is_through(*number)) else {
+        let Some(number) = number.filter(|number| self.holders.fifo_finished(*number)) else {
             return;
         };
         if let Some(journal) = &mut self.journal {
@@ -279,7 +280,7 @@ impl HandlerQueue {
             return;
         };
         if current.lane.is_some() {
-            let replaces = current.waiting.course().replaces.clone();
+            let replaces = current.waiting.progress().replaces.clone();
             for number in current.waiting.numbers().collect::<Vec<_>>() {
                 self.lane_is_through(number, run.key, &replaces);
             }
@@ -290,7 +291,7 @@ impl HandlerQueue {
             return;
         };
         let is_left = current.is_held || !current.scripts.is_empty();
-        if !is_left && !self.shares.is_shared(number) {
+        if !is_left && !self.holders.is_in_lane(number) {
             // Written together with the beginning of the next run.
             return self.finish(Some(number));
         }
@@ -307,7 +308,7 @@ impl HandlerQueue {
         let Some(mut current) = std::mem::replace(&mut self.current, self.suspended.take()) else {
             return;
         };
-        if !current.waiting.is_asked() {
+        if !current.waiting.is_synthetic() {
             self.query_ends(&current.waiting.event);
         }
         if current.lane.is_some() {
@@ -316,9 +317,9 @@ impl HandlerQueue {
         if !current.is_held {
             return self.finish(current.waiting.number);
         }
-        let course = current.waiting.course_mut();
-        course.done = current.done;
-        course.begun = None;
+        let progress = current.waiting.progress_mut();
+        progress.done = current.done;
+        progress.begun = None;
         self.park(current.waiting, current.expires_micros);
     }
 
@@ -332,13 +333,13 @@ impl HandlerQueue {
             log::warn!(target: "agent", "Leaving: dropping {} in the journal", Count(count as u64, "user event"));
         }
         journal.clear();
-        for waiting in self.row.take().filter(|w| w.number.is_none()) {
-            self.row.push_back(waiting);
+        for waiting in self.fifo.take().filter(|w| w.number.is_none()) {
+            self.fifo.push_back(waiting);
         }
-        self.parked = Row::default();
+        self.parked = Fifo::default();
         self.pending = Pending::default();
-        self.courses = Courses::default();
-        self.shares.clear();
+        self.stored_progress = StoredProgress::default();
+        self.holders.clear();
         self.handlers
             .retain_in_lanes(|waiting| waiting.number.is_none());
     }
@@ -348,16 +349,16 @@ impl HandlerQueue {
         let Some(journal) = &mut self.journal else {
             return;
         };
-        for waiting in self.row.events_mut() {
+        for waiting in self.fifo.events_mut() {
             let is_recorded = waiting
                 .number
                 .is_some_and(|number| journal.contains(number));
             let (false, Event::User(_)) = (is_recorded, &waiting.event) else {
                 continue;
             };
-            let course = waiting.course();
+            let progress = waiting.progress();
             let durable = self.handlers.matching(&waiting.event);
-            let durable = durable.filter(|r| r.is_durable() && !course.is_through(r.key));
+            let durable = durable.filter(|r| r.is_durable() && !progress.is_through(r.key));
             let keys: Vec<HandlerKey> = durable.map(|r| r.key).collect();
             if !keys.is_empty() {
                 let taken = waiting.taken_micros;

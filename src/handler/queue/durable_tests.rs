@@ -192,7 +192,7 @@ fn what_only_a_lane_needs_takes_no_room_in_the_queue() {
     for number in 2..=20_000 {
         durable.fire(number, false);
     }
-    assert_eq!(durable.queue.courses.len(), 0);
+    assert_eq!(durable.queue.stored_progress.len(), 0);
     let journal = durable.queue.journal().unwrap();
     assert!(journal.len() < 200, "{}", journal.len());
     assert!(durable.disk.files.len() <= 3);
@@ -221,7 +221,7 @@ fn runs_behind(bytes_max: usize, later: &[&str]) -> Vec<String> {
     for number in 1_001..=2_000 {
         durable.fire(number, false);
     }
-    assert!(durable.queue.courses.len() < 3);
+    assert!(durable.queue.stored_progress.len() < 3);
     durable.queue.handle_outcome(ended(End::Exited(0), b""));
     let mut ran = durable.run_all();
     durable.queue.replace_handlers(timed_tests::list(&FIRST));

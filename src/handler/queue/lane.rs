@@ -261,8 +261,8 @@ fn merge(list: &mut VecDeque<Waiting>, event: Waiting) -> Vec<Waiting> {
                 true => (at, same, event),
                 false => (list.len(), event, same),
             };
-            let tickets = std::mem::take(&mut older.course_mut().tickets);
-            newer.course_mut().tickets.extend(tickets);
+            let tickets = std::mem::take(&mut older.progress_mut().tickets);
+            newer.progress_mut().tickets.extend(tickets);
             list.insert(at, newer);
             vec![older]
         }

@@ -1,9 +1,9 @@
 //! Moves events into the lanes of handlers that merge, hold or retry, and out of them.
 
 use super::hold::Piece;
+use super::holders::Step;
 use super::lane::{Pause, Sync};
 use super::select::picked;
-use super::shares::Step;
 use super::{Current, HandlerQueue, Run, Waiting, note_handled};
 use crate::handler::Described;
 use crate::handler::journal::{HandlerKey, RECORDED_MEMBERS_MAX};
@@ -27,40 +27,40 @@ impl Registered {
 
     /// Returns whether its lane takes a copy of an event that is due to this handler.
     fn takes(&self, waiting: &Waiting) -> bool {
-        let course = waiting.course();
-        let is_chosen = course.is_recovered && matches!(waiting.event, Event::Member(_));
+        let progress = waiting.progress();
+        let is_chosen = progress.is_recovered && matches!(waiting.event, Event::Member(_));
         let is_merged = self.settings.is_latest() && !matches!(waiting.event, Event::Query(_));
-        let is_repeated = course.attempts_ended(self.key) > 0;
+        let is_repeated = progress.attempts_ended(self.key) > 0;
         is_chosen || is_merged || is_repeated || self.watches(&waiting.event)
     }
 }
 
 impl HandlerQueue {
     /// Gives each lane that takes the event a copy, or the members that its handler wants. `is_turn`: the
-    /// event has left the row.
+    /// event has left the FIFO.
     pub(super) fn enlist(&mut self, waiting: &mut Waiting, at: Moment, is_turn: bool) {
         // Most handlers need no lane, so their filters need not be evaluated.
         if !self.handlers.list().iter().any(|r| r.takes(waiting)) {
             return;
         }
-        let owed = self.owed(waiting).present.into_iter();
-        let lanes = owed.filter(|debt| debt.registered.takes(waiting));
+        let recipients = self.recipients(waiting).present.into_iter();
+        let lanes = recipients.filter(|r| r.registered.takes(waiting));
         let lanes: Vec<_> = lanes
-            .map(|debt| (debt.index, debt.registered.key, debt.replaces))
+            .map(|r| (r.index, r.registered.key, r.replaces))
             .collect();
         if lanes.is_empty() {
             return;
         }
         let is_full = !self.has_room(waiting.cost);
         for (index, key, replaces) in lanes {
-            let is_whole = waiting.course().attempts_ended(key) > 0;
+            let is_whole = waiting.progress().attempts_ended(key) > 0;
             let members = match &waiting.event {
                 Event::Member(event) if !is_whole => Some(event.clone()),
                 _ => None,
             };
             match members {
                 Some(event) => {
-                    waiting.course_mut().taken.push(key);
+                    waiting.progress_mut().taken.push(key);
                     self.enlist_members(index, waiting, &event, at, is_full);
                 }
                 None => self.enlist_whole(index, replaces, waiting, at, is_turn, is_full),
@@ -86,13 +86,13 @@ impl HandlerQueue {
             Event::User(event) => registered.lane.has_user_event(&event.name),
             _ => true,
         };
-        let attempts_ended = waiting.course().attempts_ended(key);
+        let attempts_ended = waiting.progress().attempts_ended(key);
         let is_recorded = waiting.recorded.contains(&key) || !lane_replaces.is_empty();
         let number = waiting.number.filter(|_| is_recorded);
         if is_full && !replaces && attempts_ended == 0 {
-            // A recorded event in the row can be offered again later.
+            // A recorded event in the FIFO can be offered again later.
             if is_turn || number.is_none() {
-                waiting.course_mut().taken.push(key);
+                waiting.progress_mut().taken.push(key);
                 self.counters.dropped_user_events += 1;
                 self.handlers.count_drop(&waiting.event, Some(id));
                 self.note_drop(&waiting.event, at.now);
@@ -101,20 +101,23 @@ impl HandlerQueue {
         }
         let mut copy = waiting.for_one(waiting.event.clone());
         copy.number = number;
-        let begun = waiting.course().begun.filter(|begun| begun.handler == key);
+        let begun = waiting
+            .progress()
+            .begun
+            .filter(|begun| begun.handler == key);
         if attempts_ended > 0 || begun.is_some() {
-            let course = copy.course_mut();
-            course.begun = begun;
-            course.postponed = vec![(key, attempts_ended)];
+            let progress = copy.progress_mut();
+            progress.begun = begun;
+            progress.postponed = vec![(key, attempts_ended)];
         }
-        let taken = &mut waiting.course_mut().taken;
+        let taken = &mut waiting.progress_mut().taken;
         taken.push(key);
         if !lane_replaces.is_empty() {
             taken.extend_from_slice(&lane_replaces);
-            copy.course_mut().replaces = lane_replaces;
+            copy.progress_mut().replaces = lane_replaces;
         }
         if let Some(number) = number {
-            self.shares.take(number, key);
+            self.holders.add_lane(number, key);
         }
         let superseded = match (attempts_ended, settings.retry) {
             (1.., Some(retry)) => {
@@ -142,7 +145,7 @@ impl HandlerQueue {
         // Held departures that are due precede the new event.
         let superseded = registered.lane.release(&settings, is_ending, at.now);
         self.lanes_are_through(superseded, key);
-        let is_recovered = waiting.course().is_recovered;
+        let is_recovered = waiting.progress().is_recovered;
         let hold = settings.hold;
         let departed = &self.departed;
         let Some(registered) = self.handlers.get_mut(index) else {
@@ -153,7 +156,7 @@ impl HandlerQueue {
             true => (vec![whole(event)], Vec::new()),
             false => registered.lane.hold.follow(event, at.now, |name| {
                 // A member that the last `sync` did not list is already gone.
-                if waiting.course().is_known(name, synced) {
+                if waiting.progress().is_known(name, synced) {
                     return at.now;
                 }
                 let since = departed.get(name).copied().filter(|_| !is_recovered);
@@ -162,7 +165,7 @@ impl HandlerQueue {
         };
         let mut number = waiting.number.filter(|_| is_recovered);
         if let Some(number) = number {
-            self.shares.take(number, key);
+            self.holders.add_lane(number, key);
         }
         for piece in pieces {
             self.enlist_piece(index, waiting, piece, &mut number, at, is_full);
@@ -187,17 +190,17 @@ impl HandlerQueue {
             return;
         };
         let (key, settings) = (registered.key, registered.settings.clone());
-        let course = waiting.course();
-        let before = [&course.before[..], &piece.before[..]].concat();
-        let mut members = match course.is_recovered {
+        let progress = waiting.progress();
+        let before = [&progress.before[..], &piece.before[..]].concat();
+        let mut members = match progress.is_recovered {
             true => piece.members,
             false => picked(&settings, &piece.members, &before),
         };
-        members.retain(|member| !course.is_known(&member.name, registered.lane.synced));
+        members.retain(|member| !progress.is_known(&member.name, registered.lane.synced));
         let is_empty = members.is_empty();
         let kind = piece.kind;
         let news = Event::Member(MemberEvent { kind, members });
-        if is_empty || !(course.is_recovered || registered.wants(&news)) {
+        if is_empty || !(progress.is_recovered || registered.wants(&news)) {
             return;
         }
         let mut copy = waiting.for_one(news);
@@ -243,13 +246,13 @@ impl HandlerQueue {
             numbers.extend(journal.take(&part, copy.taken_micros, false, vec![key]));
         }
         for number in &numbers {
-            // The row has no copy of it.
-            self.shares.take(*number, key);
-            self.shares.row_is_through(*number);
+            // The FIFO has no copy of it.
+            self.holders.add_lane(*number, key);
+            self.holders.fifo_finished(*number);
         }
         copy.number = numbers.pop();
         if !numbers.is_empty() {
-            copy.course_mut().merged = numbers;
+            copy.progress_mut().merged = numbers;
         }
     }
 
@@ -260,7 +263,7 @@ impl HandlerQueue {
         key: HandlerKey,
         replaces: &[HandlerKey],
     ) {
-        let step = self.shares.give(number, key);
+        let step = self.holders.lane_finished(number, key);
         match (step, &mut self.journal) {
             (Step::Done, Some(journal)) => {
                 journal.done(number, key);
@@ -276,10 +279,10 @@ impl HandlerQueue {
     pub(super) fn lanes_are_through(&mut self, events: Vec<Waiting>, key: HandlerKey) {
         for event in events {
             for number in event.numbers().collect::<Vec<_>>() {
-                self.lane_is_through(number, key, &event.course().replaces);
+                self.lane_is_through(number, key, &event.progress().replaces);
             }
             self.query_ends(&event.event);
-            self.give_up_tickets(event.course().tickets.clone());
+            self.give_up_tickets(event.progress().tickets.clone());
         }
     }
 
@@ -292,7 +295,7 @@ impl HandlerQueue {
         let is_it = |w: &Waiting| matches!(&w.event, Event::Query(q) if (q.ltime, q.id) == (query.ltime, query.id));
         let mut lanes = self.handlers.list().iter().flat_map(|r| r.lane.iter());
         let mut under_way = self.current.iter().chain(&self.suspended);
-        if !lanes.any(is_it) && !under_way.any(|c| !c.waiting.is_asked() && is_it(&c.waiting)) {
+        if !lanes.any(is_it) && !under_way.any(|c| !c.waiting.is_synthetic() && is_it(&c.waiting)) {
             note_handled(&mut self.handled_queries, event);
         }
     }
@@ -331,7 +334,7 @@ impl HandlerQueue {
         }
     }
 
-    /// Returns the handler whose lane has an event that precedes this position in the row, if any.
+    /// Returns the handler whose lane has an event that precedes this position in the FIFO, if any.
     pub(super) fn next_lane(&self, before: (u64, usize)) -> Option<usize> {
         let first = self.handlers.lanes().first?;
         (first < before).then_some(first.1)
@@ -393,9 +396,9 @@ impl HandlerQueue {
             return waiting;
         };
         let key = registered.key;
-        let course = waiting.course_mut();
-        course.tickets = sync.tickets;
-        course.postponed = vec![(key, sync.attempts_ended)];
+        let progress = waiting.progress_mut();
+        progress.tickets = sync.tickets;
+        progress.postponed = vec![(key, sync.attempts_ended)];
         registered.lane.synced = self.changes.sync();
         let gone = registered.lane.drop_members(at.now);
         self.lanes_are_through(gone, key);
@@ -420,17 +423,17 @@ impl HandlerQueue {
                     !run.replaces.is_empty() || current.waiting.recorded.contains(&run.key);
                 copy.number = current.waiting.number.filter(|_| is_recorded);
                 if let Some(number) = copy.number {
-                    self.shares.take(number, run.key);
+                    self.holders.add_lane(number, run.key);
                 }
-                copy.course_mut().replaces.clone_from(&run.replaces);
-                current.waiting.course_mut().taken.extend(run.keys());
+                copy.progress_mut().replaces.clone_from(&run.replaces);
+                current.waiting.progress_mut().taken.extend(run.keys());
                 self.current = Some(current);
                 copy
             }
         };
-        let course = event.course_mut();
-        course.begun = None;
-        course.postponed = vec![(run.key, run.attempt)];
+        let progress = event.progress_mut();
+        progress.begun = None;
+        progress.postponed = vec![(run.key, run.attempt)];
         let Some(index) = index else {
             return self.lanes_are_through(vec![event], run.key);
         };
@@ -456,7 +459,7 @@ impl HandlerQueue {
         if is_sync {
             let sync = registered.lane.sync.get_or_insert_default();
             sync.attempts_ended = run.attempt;
-            sync.tickets.append(&mut event.course_mut().tickets);
+            sync.tickets.append(&mut event.progress_mut().tickets);
             return;
         }
         let settings = registered.settings.clone();

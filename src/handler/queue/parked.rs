@@ -13,7 +13,7 @@ const LOOK_INTERVAL_MICROS: u64 = 1_000_000;
 impl HandlerQueue {
     /// Parks an event until its remaining handlers can run.
     pub(super) fn park(&mut self, mut waiting: Waiting, expires_micros: u64) {
-        let met_id = &mut waiting.course_mut().met_id;
+        let met_id = &mut waiting.progress_mut().met_id;
         if *met_id == 0 {
             *met_id = self.handlers.last_id();
         }
@@ -34,12 +34,12 @@ impl HandlerQueue {
         }
     }
 
-    /// Moves all parked events back to the head of the row, after a handler was added or resumed.
+    /// Moves all parked events back to the head of the FIFO, after a handler was added or resumed.
     pub(super) fn unpark(&mut self) {
         self.parked_expiry_micros = u64::MAX;
         for mut waiting in self.parked.take().rev() {
             waiting.wanted = true;
-            self.row.push_front(waiting);
+            self.fifo.push_front(waiting);
         }
     }
 
@@ -83,9 +83,9 @@ impl HandlerQueue {
         let Some(below) = journal.carried_below() else {
             return;
         };
-        let shares = &self.shares;
+        let holders = &self.holders;
         let old = |w: &&mut Waiting| {
-            let old = |number: &u64| *number < below && !shares.is_shared(*number);
+            let old = |number: &u64| *number < below && !holders.is_in_lane(*number);
             w.number.filter(old).is_some()
         };
         let carried: Vec<&mut Waiting> = self.parked.events_mut().filter(old).collect();
@@ -96,7 +96,7 @@ impl HandlerQueue {
             let Some(old) = waiting.number else {
                 continue;
             };
-            let done = waiting.course().done.clone();
+            let done = waiting.progress().done.clone();
             let left = waiting
                 .recorded
                 .iter()

@@ -1,7 +1,7 @@
 //! Changes of the handler list, and the member data that handlers need.
 
-use super::row::Slot;
-use super::{Course, HandlerQueue, Waiting};
+use super::fifo::Slot;
+use super::{HandlerQueue, Progress, Waiting};
 use crate::handler::journal::HandlerKey;
 use crate::handler::moment::Moment;
 use crate::handler::registered::Registered;
@@ -13,7 +13,7 @@ use crate::wire::NodeName;
 
 impl HandlerQueue {
     /// Replaces the handlers on reload. The new list applies from the next event on; the remaining runs of
-    /// the current event are unchanged. Events in the lane of a removed handler go back to the row, where an
+    /// the current event are unchanged. Events in the lane of a removed handler go back to the FIFO, where an
     /// edited handler finds them. New and changed handlers with the filter `sync` get a `sync` run. Returns
     /// how many events were dropped because no handler wants them any more.
     ///
@@ -30,7 +30,7 @@ impl HandlerQueue {
             }
         }
         self.drop_unasked_syncs();
-        for waiting in self.row.events_mut() {
+        for waiting in self.fifo.events_mut() {
             // Processing the event will show whether a handler wants it.
             waiting.wanted = true;
         }
@@ -55,17 +55,17 @@ impl HandlerQueue {
     /// Reserves the events that the lane of a removed handler has taken: they go to its replacement, but not
     /// to other handlers with numbers above `newest_id`.
     fn close_to_later(&mut self, key: HandlerKey, newest_id: u64) {
-        let close = |course: &mut Course| course.close(key, newest_id);
-        self.courses.close(key, newest_id);
+        let close = |progress: &mut Progress| progress.close(key, newest_id);
+        self.stored_progress.close(key, newest_id);
         for current in self.current.iter_mut().chain(&mut self.suspended) {
-            current.waiting.with_course(close);
+            current.waiting.with_progress(close);
         }
-        for waiting in self.row.events_mut() {
-            waiting.with_course(close);
+        for waiting in self.fifo.events_mut() {
+            waiting.with_progress(close);
         }
     }
 
-    /// Moves events from the lanes of removed handlers back to the row. `keys` are those of all handlers
+    /// Moves events from the lanes of removed handlers back to the FIFO. `keys` are those of all handlers
     /// before the reload. Returns how many events no handler wants any more.
     fn return_to_row(&mut self, gone: Vec<Registered>, keys: &[HandlerKey]) -> usize {
         let mut returned: Vec<Waiting> = Vec::new();
@@ -75,18 +75,18 @@ impl HandlerQueue {
             let sync = handler.lane.sync.take();
             self.give_up_tickets(sync.map(|sync| sync.tickets).unwrap_or_default());
             for mut event in handler.lane.clear(Instant::ORIGIN) {
-                let course = event.take_course().unwrap_or_default();
-                self.give_up_tickets(course.tickets);
+                let progress = event.take_progress().unwrap_or_default();
+                self.give_up_tickets(progress.tickets);
                 // Member events were recorded for this handler alone.
                 let is_members = matches!(event.event, Event::Member(_));
                 let own = event.number.filter(|_| is_members);
-                for number in course.merged.into_iter().chain(own) {
-                    self.lane_is_through(number, key, &course.replaces);
+                for number in progress.merged.into_iter().chain(own) {
+                    self.lane_is_through(number, key, &progress.replaces);
                 }
                 event.number = event.number.filter(|_| !is_members);
                 if let Some(number) = event.number {
-                    self.shares.release(number, key);
-                    if self.is_owed_again(number, key) {
+                    self.holders.release(number, key);
+                    if self.is_due_again(number, key) {
                         continue;
                     }
                     if let Some(it) = returned.iter_mut().find(|w| w.number == Some(number)) {
@@ -96,9 +96,9 @@ impl HandlerQueue {
                     event.recorded = [key].into();
                 }
                 let others = keys.iter().copied().filter(|other| *other != key);
-                event.set_course(Some(Box::new(Course {
+                event.set_progress(Some(Box::new(Progress {
                     done: others.collect(),
-                    ..Course::default()
+                    ..Progress::default()
                 })));
                 match self.is_wanted(&event) {
                     true => returned.push(event),
@@ -108,31 +108,31 @@ impl HandlerQueue {
         }
         sort_by(&mut returned, |a, b| a.position.cmp(&b.position));
         for event in returned.into_iter().rev() {
-            self.row.push_front(event);
+            self.fifo.push_front(event);
         }
         unwanted.iter().for_each(|w| self.query_ends(&w.event));
         unwanted.len()
     }
 
-    /// If the row still has the event, makes it due again to that handler or its replacement. Returns whether
-    /// it has.
-    fn is_owed_again(&mut self, number: u64, key: HandlerKey) -> bool {
-        if self.courses.release(number, key) {
+    /// If the FIFO still has the event, makes it due again to that handler or its replacement. Returns
+    /// whether it has.
+    fn is_due_again(&mut self, number: u64, key: HandlerKey) -> bool {
+        if self.stored_progress.release(number, key) {
             return true;
         }
         for current in self.current.iter_mut().chain(&mut self.suspended) {
             if current.waiting.number == Some(number) {
                 // The runs of the current event are fixed, so the event must be processed again.
-                current.waiting.course_mut().taken.retain(|k| *k != key);
+                current.waiting.progress_mut().taken.retain(|k| *k != key);
                 (current.is_held, current.expires_micros) = (true, 0);
                 return true;
             }
         }
-        let row = self.row.events_mut();
-        let mut row = row.filter(|w| w.number == Some(number));
-        let found = row.next().map(Waiting::course_mut);
+        let fifo = self.fifo.events_mut();
+        let mut fifo = fifo.filter(|w| w.number == Some(number));
+        let found = fifo.next().map(Waiting::progress_mut);
         found
-            .map(|course| course.taken.retain(|k| *k != key))
+            .map(|progress| progress.taken.retain(|k| *k != key))
             .is_some()
     }
 
@@ -162,17 +162,17 @@ impl HandlerQueue {
         }
     }
 
-    /// Offers the events in the row to lanes that may have missed them, after a reload or after reading from
+    /// Offers the events in the FIFO to lanes that may have missed them, after a reload or after reading from
     /// disk.
     pub(super) fn enlist_row(&mut self, at: Moment) {
         if std::mem::replace(&mut self.is_listed, true) {
             return;
         }
-        let mut slots = self.row.lend();
+        let mut slots = self.fifo.lend();
         for waiting in slots.iter_mut().filter_map(Slot::event_mut) {
             self.enlist(waiting, at, false);
             waiting.wanted = self.is_wanted(waiting);
         }
-        self.row.give_back(slots);
+        self.fifo.give_back(slots);
     }
 }

@@ -37,14 +37,17 @@ pub(super) struct DropLog {
 
 impl HandlerQueue {
     pub(super) fn has_room(&self, cost: usize) -> bool {
-        let bytes = self.row.bytes().saturating_add(self.handlers.lanes().bytes);
+        let bytes = self
+            .fifo
+            .bytes()
+            .saturating_add(self.handlers.lanes().bytes);
         bytes.saturating_add(cost) <= self.bytes_max
     }
 
     pub(super) fn forget_unwanted(&mut self) {
         let handled = &mut self.handled_queries;
         let mut finished = Vec::new();
-        self.row.retain(&mut |waiting| {
+        self.fifo.retain(&mut |waiting| {
             if !waiting.wanted {
                 note_handled(handled, &waiting.event);
                 finished.push(waiting.number);
@@ -60,15 +63,15 @@ impl HandlerQueue {
         let Some(journal) = self.journal.as_mut().filter(|j| !j.is_failing()) else {
             return;
         };
-        if self.row.bytes() <= self.bytes_max || journal.is_behind() {
+        if self.fifo.bytes() <= self.bytes_max || journal.is_behind() {
             return;
         }
-        let courses = &mut self.courses;
-        self.row.spill(self.bytes_max, &mut |waiting| {
+        let stored_progress = &mut self.stored_progress;
+        self.fifo.spill(self.bytes_max, &mut |waiting| {
             let number = waiting.number.filter(|&n| journal.contains(n))?;
             journal.unload(number);
-            if let Some(course) = waiting.take_course() {
-                courses.insert(number, course);
+            if let Some(progress) = waiting.take_progress() {
+                stored_progress.insert(number, progress);
             }
             Some(Stored::new(number, number))
         });
@@ -79,19 +82,19 @@ impl HandlerQueue {
         let kind = news.kind;
         let named = news.members.into_iter().map(|m| (m.name.clone(), Some(m)));
         let mut news: OrderedMap<NodeName, Option<Member>> = named.collect();
-        for waiting in self.row.events_mut().rev() {
+        for waiting in self.fifo.events_mut().rev() {
             if let Event::Member(old) = &mut waiting.event {
                 self.counters.merged_members += give_way(old, kind, &mut news);
                 waiting.cost = cost(&waiting.event);
             }
         }
-        self.row
+        self.fifo
             .retain(&mut |w| !matches!(&w.event, Event::Member(event) if event.members.is_empty()));
         let members: Vec<Member> = news.into_values().flatten().collect();
         if !members.is_empty() {
             template.event = Event::Member(MemberEvent { kind, members });
             template.cost = cost(&template.event);
-            self.row.push_back(template);
+            self.fifo.push_back(template);
         }
     }
 

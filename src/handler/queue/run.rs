@@ -56,9 +56,11 @@ impl Run {
         index: usize,
         waiting: &Waiting,
     ) -> Result<Self, u32> {
-        let course = waiting.course();
-        let ended = course.attempts_ended(registered.key);
-        let begun = course.begun.filter(|begun| begun.handler == registered.key);
+        let progress = waiting.progress();
+        let ended = progress.attempts_ended(registered.key);
+        let begun = progress
+            .begun
+            .filter(|begun| begun.handler == registered.key);
         let last = begun.map_or(ended, |begun| begun.attempt.max(ended));
         let beginnings = last - ended;
         let attempt = last.saturating_add(1);
@@ -87,7 +89,7 @@ impl Run {
 }
 
 impl HandlerQueue {
-    /// Determines the runs for an event of the row, and whether it must wait for other handlers.
+    /// Determines the runs for an event of the FIFO, and whether it must wait for other handlers.
     pub(super) fn plan(&mut self, waiting: &mut Waiting, at: Moment) -> Plan {
         let mut plan = Plan {
             runs: VecDeque::new(),
@@ -95,11 +97,11 @@ impl HandlerQueue {
             expires_micros: u64::MAX,
         };
         let (mut given_up, mut expired) = (Vec::new(), Vec::new());
-        let owed = self.owed(waiting);
-        let is_missing = !owed.missing.is_empty();
-        for debt in owed.present {
-            let (index, registered) = (debt.index, debt.registered);
-            let (key, replaces) = (registered.key, debt.replaces);
+        let recipients = self.recipients(waiting);
+        let is_missing = !recipients.missing.is_empty();
+        for recipient in recipients.present {
+            let (index, registered) = (recipient.index, recipient.registered);
+            let (key, replaces) = (registered.key, recipient.replaces);
             if self.is_too_old(index, waiting, at) {
                 expired.push((index, key, replaces));
                 continue;
@@ -133,12 +135,12 @@ impl HandlerQueue {
             }
             plan.expires_micros = plan.expires_micros.min(expires_micros);
         }
-        let is_shared = waiting.number.is_some_and(|n| self.shares.is_shared(n));
+        let is_shared = waiting.number.is_some_and(|n| self.holders.is_in_lane(n));
         let is_last = plan.runs.is_empty() && !plan.is_held && !is_shared;
         for (key, replaces, text, attempt) in given_up {
             self.give_up(waiting, &text, attempt);
             self.pass_over(waiting, key, &replaces, is_last);
-            waiting.course_mut().begun = None;
+            waiting.progress_mut().begun = None;
         }
         for (index, key, replaces) in expired {
             self.expire(waiting, index);
@@ -147,7 +149,7 @@ impl HandlerQueue {
         plan
     }
 
-    /// Takes note that a handler will not run for an event of the row.
+    /// Takes note that a handler will not run for an event of the FIFO.
     fn pass_over(
         &mut self,
         waiting: &mut Waiting,
@@ -160,7 +162,7 @@ impl HandlerQueue {
             if let (Some(journal), Some(number)) = (&mut self.journal, number) {
                 journal.done(number, *key);
             }
-            waiting.course_mut().done.push(*key);
+            waiting.progress_mut().done.push(*key);
         }
     }
 
@@ -184,8 +186,8 @@ impl HandlerQueue {
         at: Moment,
     ) -> Option<Invocation> {
         let current = self.current.as_mut()?;
-        let is_asked = current.waiting.is_asked();
-        if !(is_asked || tags_match(&run.settings.self_tags, local.tags)) {
+        let is_synthetic = current.waiting.is_synthetic();
+        if !(is_synthetic || tags_match(&run.settings.self_tags, local.tags)) {
             log::debug!(
                 target: "agent",
                 "Not running script '{}' for '{}': this node's tags do not match",
@@ -247,7 +249,7 @@ impl HandlerQueue {
         let tickets = self
             .current
             .as_ref()
-            .map(|c| c.waiting.course().tickets.clone());
+            .map(|c| c.waiting.progress().tickets.clone());
         self.give_up_tickets(tickets.unwrap_or_default());
     }
 
@@ -287,7 +289,7 @@ fn expiry_after(waiting: &Waiting, limit: Duration) -> u64 {
 impl Current {
     pub(super) fn new(waiting: Waiting, scripts: VecDeque<Run>) -> Self {
         Current {
-            done: waiting.course().done.clone(),
+            done: waiting.progress().done.clone(),
             waiting,
             lane: None,
             stdin: None,

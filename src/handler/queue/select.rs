@@ -45,16 +45,16 @@ impl HandlerSettings {
 
 /// Returns the part of an event that a handler gets.
 pub(super) fn select(registered: &Registered, waiting: &Waiting) -> Selected {
-    let (settings, course) = (&registered.settings, waiting.course());
+    let (settings, progress) = (&registered.settings, waiting.progress());
     let Event::Member(event) = &waiting.event else {
         return Selected::All;
     };
-    let is_whole = !settings.is_selective() && course.known.is_none();
-    if is_whole || course.is_recovered {
+    let is_whole = !settings.is_selective() && progress.known.is_none();
+    if is_whole || progress.is_recovered {
         return Selected::All;
     }
-    let mut members = picked(settings, &event.members, &course.before);
-    members.retain(|member| !course.is_known(&member.name, registered.lane.synced));
+    let mut members = picked(settings, &event.members, &progress.before);
+    members.retain(|member| !progress.is_known(&member.name, registered.lane.synced));
     match members.len() {
         0 => Selected::Nothing,
         count if count == event.members.len() => Selected::All,
@@ -106,7 +106,7 @@ impl KnownTags {
             }
         }
         if !before.is_empty() {
-            waiting.course_mut().before = before;
+            waiting.progress_mut().before = before;
         }
     }
 }

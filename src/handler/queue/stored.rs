@@ -19,7 +19,7 @@ impl HandlerQueue {
         if self.suspended.is_some() || self.current.as_ref().is_some_and(is_busy) {
             return None;
         }
-        while let Some(stored) = self.row.first_stored() {
+        while let Some(stored) = self.fifo.first_stored() {
             if let Some(read) = journal.next_read(stored) {
                 return Some(read);
             }
@@ -27,32 +27,33 @@ impl HandlerQueue {
             if lost > 0 {
                 log::error!(target: "agent", "Lost {} in the journal: damaged records", Count(lost as u64, "user event"));
             }
-            self.row.pop_stored();
+            self.fifo.pop_stored();
         }
         None
     }
 
     /// Takes the bytes of [`Self::poll_read`]; `None` if they cannot be read.
     pub fn handle_read(&mut self, read: Read, bytes: Option<&[u8]>) {
-        let (Some(journal), Some(stored)) = (self.journal.as_mut(), self.row.first_stored()) else {
+        let (Some(journal), Some(stored)) = (self.journal.as_mut(), self.fifo.first_stored())
+        else {
             return;
         };
         let mut events = journal.handle_read(stored, read, bytes);
-        let courses = &self.courses;
+        let stored_progress = &self.stored_progress;
         sort_by(&mut events, |a, b| {
             let key = |r: &Recorded| {
                 let ltime = match &r.event {
                     Event::User(event) => event.ltime,
                     _ => LamportTime(0),
                 };
-                (!courses.was_begun(r.number), ltime, r.number)
+                (!stored_progress.was_begun(r.number), ltime, r.number)
             };
             key(a).cmp(&key(b))
         });
         self.is_listed = false;
         let events: Vec<Waiting> = events.into_iter().map(|r| self.recovered(r)).collect();
         for waiting in events.into_iter().rev() {
-            self.row.push_front(waiting);
+            self.fifo.push_front(waiting);
         }
     }
 
@@ -72,9 +73,9 @@ impl HandlerQueue {
         waiting.cost += 8 * handlers.len();
         waiting.number = Some(number);
         waiting.recorded = handlers.into();
-        waiting.set_course(self.courses.remove(number));
+        waiting.set_progress(self.stored_progress.remove(number));
         if is_members {
-            waiting.course_mut().is_recovered = true;
+            waiting.progress_mut().is_recovered = true;
         }
         waiting
     }

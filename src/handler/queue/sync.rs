@@ -1,6 +1,6 @@
 //! `sync` runs: they get the current state of the cluster instead of a change.
 
-use super::waiting::Course;
+use super::waiting::Progress;
 use super::{HandlerQueue, NoRun, Waiting};
 use crate::handler::journal::HandlerKey;
 use crate::handler::{EventFilter, Registered};
@@ -57,12 +57,12 @@ impl Changes {
             }
         }
         if !known.is_empty() {
-            waiting.course_mut().known = Some(Box::new(known));
+            waiting.progress_mut().known = Some(Box::new(known));
         }
     }
 }
 
-impl Course {
+impl Progress {
     /// Returns whether a `sync` that included all changes up to `synced` covers the event for this member.
     pub(super) fn is_known(&self, name: &NodeName, synced: u64) -> bool {
         let known = self.known.as_ref().and_then(|known| known.get(name));
@@ -74,8 +74,8 @@ impl HandlerQueue {
     /// Requests a `sync` run of every handler with that filter. Returns how many there are.
     pub fn sync_all(&mut self) -> usize {
         let names = self.sync_names();
-        let asked = names.iter().filter(|name| self.ask_for_sync(name).is_ok());
-        asked.count()
+        let requested = names.iter().filter(|name| self.ask_for_sync(name).is_ok());
+        requested.count()
     }
 
     /// Requests a `sync` run of one handler; the ticket, if any, is returned by [`Self::poll_ended`].
@@ -125,11 +125,11 @@ impl HandlerQueue {
         Ok(index)
     }
 
-    /// Marks member events in the row as finished for a handler that gets the current state.
+    /// Marks member events in the FIFO as finished for a handler that gets the current state.
     pub(super) fn pass_members_over(&mut self, key: HandlerKey) {
-        for waiting in self.row.events_mut().chain(self.parked.events_mut()) {
-            if matches!(waiting.event, Event::Member(_)) && !waiting.course().is_through(key) {
-                waiting.course_mut().done.push(key);
+        for waiting in self.fifo.events_mut().chain(self.parked.events_mut()) {
+            if matches!(waiting.event, Event::Member(_)) && !waiting.progress().is_through(key) {
+                waiting.progress_mut().done.push(key);
             }
         }
         if let Some(current) = &mut self.current {

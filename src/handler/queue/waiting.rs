@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cost;
-use crate::handler::journal::{BegunRun, HandlerKey, Progress};
+use crate::handler::journal::{BegunRun, HandlerKey, RecordedProgress};
 use crate::ordered::OrderedMap;
 use crate::serf::{Event, Tags};
 use crate::wire::NodeName;
@@ -25,12 +25,12 @@ pub(in crate::handler) struct Waiting {
     /// The handlers that it was recorded for.
     pub(super) recorded: Box<[HandlerKey]>,
     /// Its progress; `None` for most events.
-    course: Option<Box<Course>>,
+    progress: Option<Box<Progress>>,
 }
 
 /// Progress of an event.
 #[derive(Debug, Default)]
-pub(super) struct Course {
+pub(super) struct Progress {
     /// Handlers that have finished with it.
     pub(super) done: Vec<HandlerKey>,
     /// Handlers whose lanes have a copy.
@@ -54,12 +54,12 @@ pub(super) struct Course {
     /// Tickets to report when the run ends.
     pub(super) tickets: Vec<u64>,
     /// If not 0, the event is synthetic, for the handler with this number.
-    pub(super) asked_for: u64,
+    pub(super) requested_for: u64,
     /// Whether handlers and members were selected before a restart.
     pub(super) is_recovered: bool,
 }
 
-static NOTHING: Course = Course {
+static NO_PROGRESS: Progress = Progress {
     done: Vec::new(),
     taken: Vec::new(),
     newest_id: 0,
@@ -71,7 +71,7 @@ static NOTHING: Course = Course {
     replaces: Vec::new(),
     merged: Vec::new(),
     tickets: Vec::new(),
-    asked_for: 0,
+    requested_for: 0,
     is_recovered: false,
 };
 
@@ -86,7 +86,7 @@ impl Waiting {
             position,
             number: None,
             recorded: Box::default(),
-            course: None,
+            progress: None,
         }
     }
 
@@ -100,66 +100,66 @@ impl Waiting {
         )
     }
 
-    pub(super) fn course(&self) -> &Course {
-        self.course.as_deref().unwrap_or(&NOTHING)
+    pub(super) fn progress(&self) -> &Progress {
+        self.progress.as_deref().unwrap_or(&NO_PROGRESS)
     }
 
     /// Returns whether the event is synthetic.
-    pub(super) fn is_asked(&self) -> bool {
-        self.course().asked_for > 0
+    pub(super) fn is_synthetic(&self) -> bool {
+        self.progress().requested_for > 0
     }
 
-    pub(super) fn course_mut(&mut self) -> &mut Course {
-        self.course.get_or_insert_default()
+    pub(super) fn progress_mut(&mut self) -> &mut Progress {
+        self.progress.get_or_insert_default()
     }
 
     /// Changes the progress, if there is any.
-    pub(super) fn with_course(&mut self, change: impl FnOnce(&mut Course)) {
-        if let Some(course) = &mut self.course {
-            change(course);
+    pub(super) fn with_progress(&mut self, change: impl FnOnce(&mut Progress)) {
+        if let Some(progress) = &mut self.progress {
+            change(progress);
         }
     }
 
-    pub(super) fn take_course(&mut self) -> Option<Box<Course>> {
-        self.course.take()
+    pub(super) fn take_progress(&mut self) -> Option<Box<Progress>> {
+        self.progress.take()
     }
 
-    pub(super) fn set_course(&mut self, course: Option<Box<Course>>) {
-        self.course = course;
+    pub(super) fn set_progress(&mut self, progress: Option<Box<Progress>>) {
+        self.progress = progress;
     }
 
     /// Returns its own number in the journal and those of events merged into it.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.number
             .into_iter()
-            .chain(self.course().merged.iter().copied())
+            .chain(self.progress().merged.iter().copied())
     }
 
     /// Takes over the numbers and tickets of an event that this one supersedes.
     pub(super) fn absorb(&mut self, mut other: Waiting) {
         let merged: Vec<u64> = other.numbers().collect();
-        let tickets = std::mem::take(&mut other.course_mut().tickets);
+        let tickets = std::mem::take(&mut other.progress_mut().tickets);
         if merged.is_empty() && tickets.is_empty() {
             return;
         }
-        let course = self.course_mut();
-        course.merged.extend(merged);
-        course.tickets.extend(tickets);
+        let progress = self.progress_mut();
+        progress.merged.extend(merged);
+        progress.tickets.extend(tickets);
     }
 }
 
-impl From<Progress> for Course {
-    fn from(progress: Progress) -> Self {
-        Course {
-            done: progress.done,
-            begun: progress.begun,
-            postponed: progress.postponed,
-            ..Course::default()
+impl From<RecordedProgress> for Progress {
+    fn from(recorded: RecordedProgress) -> Self {
+        Progress {
+            done: recorded.done,
+            begun: recorded.begun,
+            postponed: recorded.postponed,
+            ..Progress::default()
         }
     }
 }
 
-impl Course {
+impl Progress {
     /// Returns the number of the handler's last attempt that asked for a retry; 0 if there was none.
     pub(super) fn attempts_ended(&self, key: HandlerKey) -> u32 {
         let found = self.postponed.iter().find(|(other, _)| *other == key);
@@ -168,7 +168,7 @@ impl Course {
 
     /// Returns whether it says only which lanes have taken the event, and which handlers are excluded.
     pub(super) fn is_only_taken(&self) -> bool {
-        let Course {
+        let Progress {
             taken,
             newest_id: _,
             met_id: 0,
@@ -180,7 +180,7 @@ impl Course {
             replaces,
             merged,
             tickets,
-            asked_for: 0,
+            requested_for: 0,
             is_recovered: false,
         } = self
         else {

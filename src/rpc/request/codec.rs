@@ -1,6 +1,6 @@
 //! Encodes and decodes requests.
 
-use super::{MadeUp, Query, Request, Runs};
+use super::{Query, Request, Runs, SyntheticEvent};
 use crate::rpc::TextMap;
 use crate::wire::msgpack::{Dialect, Error, Reader, Writer};
 
@@ -243,7 +243,7 @@ fn stop(body: &mut Reader<'_>) -> Result<Request, Error> {
 }
 
 fn run_handlers(command: &[u8], body: &mut Reader<'_>) -> Result<Request, Error> {
-    let (mut name, mut is_awaited, mut event) = (Vec::new(), false, MadeUp::default());
+    let (mut name, mut is_awaited, mut event) = (Vec::new(), false, SyntheticEvent::default());
     each(body, &["Name", "Wait", "Event", "LTime"], |field, r| {
         match field {
             0 => name = r.text()?.to_vec(),

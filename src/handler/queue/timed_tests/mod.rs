@@ -1,10 +1,10 @@
 //! Tests of handler settings with explicit time.
 
-mod asked;
 mod durable;
 mod edits;
 mod merging;
 mod pairs;
+mod requested;
 mod retries;
 
 pub(super) use super::tests::ended;

@@ -158,7 +158,7 @@ fn an_edited_handler_gets_what_waited_in_the_lane_of_the_old_one() {
         assert_eq!(timed.run(0), "F a:, F b:");
         timed.assert_done();
     }
-    // The same while another handler runs for the event, and while the event waits in the row.
+    // The same while another handler runs for the event, and while the event waits in the FIFO.
     let mut timed = Timed::with_journal(&[old, other]);
     timed.user("a", "");
     timed.begin();

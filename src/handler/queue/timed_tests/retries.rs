@@ -157,7 +157,7 @@ fn a_reload_keeps_changes_and_removes() {
     assert_eq!(timed.run(0), "D u:1, L u:1");
     assert_eq!(timed.at(5.0).run(0), "K u:1");
     timed.assert_done();
-    // New handlers with `latest` merge events that are already in the row.
+    // New handlers with `latest` merge events that are already in the FIFO.
     let mut timed = Timed::new(&[r#"{"run": "N"}"#]);
     timed.user("a", "1").begin();
     timed.user("b", "1").user("b", "2");

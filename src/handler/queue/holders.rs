@@ -1,4 +1,4 @@
-//! Tracks who still needs an event in the journal: the row, and lanes with a copy.
+//! Tracks where an event of the journal still waits: in the FIFO, and in lanes with a copy.
 
 use crate::handler::journal::HandlerKey;
 use crate::ordered::{OrderedMap, OrderedSet};
@@ -15,51 +15,51 @@ pub(super) enum Step {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Shares {
+pub(super) struct Holders {
     lanes: OrderedMap<(u64, HandlerKey), ()>,
     /// Events that only lanes still need.
-    row_through: OrderedSet<u64>,
+    finished_in_fifo: OrderedSet<u64>,
 }
 
-impl Shares {
+impl Holders {
     /// Takes note that a lane has a copy.
-    pub(super) fn take(&mut self, number: u64, key: HandlerKey) {
+    pub(super) fn add_lane(&mut self, number: u64, key: HandlerKey) {
         self.lanes.insert((number, key), ());
     }
 
     /// Takes note that a lane has finished with an event; returns what to record.
-    pub(super) fn give(&mut self, number: u64, key: HandlerKey) -> Step {
+    pub(super) fn lane_finished(&mut self, number: u64, key: HandlerKey) -> Step {
         if self.lanes.remove(&(number, key)).is_none() {
             return Step::Nothing;
         }
-        match !self.is_shared(number) && self.row_through.remove(&number) {
+        match !self.is_in_lane(number) && self.finished_in_fifo.remove(&number) {
             true => Step::Finished,
             false => Step::Done,
         }
     }
 
-    /// Moves the event from a lane back to the row.
+    /// Moves the event from a lane back to the FIFO.
     pub(super) fn release(&mut self, number: u64, key: HandlerKey) {
         self.lanes.remove(&(number, key));
-        self.row_through.remove(&number);
+        self.finished_in_fifo.remove(&number);
     }
 
-    /// Takes note that the row has finished with an event. Returns whether no lane has a copy.
-    pub(super) fn row_is_through(&mut self, number: u64) -> bool {
-        let is_shared = self.is_shared(number);
-        if is_shared {
-            self.row_through.insert(number);
+    /// Takes note that the FIFO has finished with an event. Returns whether no lane has a copy.
+    pub(super) fn fifo_finished(&mut self, number: u64) -> bool {
+        let is_in_lane = self.is_in_lane(number);
+        if is_in_lane {
+            self.finished_in_fifo.insert(number);
         }
-        !is_shared
+        !is_in_lane
     }
 
     /// Returns whether some lane has a copy.
-    pub(super) fn is_shared(&self, number: u64) -> bool {
+    pub(super) fn is_in_lane(&self, number: u64) -> bool {
         let mut from = self.lanes.range_from(&(number, 0));
         from.next().is_some_and(|((other, _), ())| *other == number)
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Shares::default();
+        *self = Holders::default();
     }
 }

@@ -21,7 +21,7 @@ pub const QUERY_TIME: Duration = Duration::from_millis(3200);
 ///
 /// # Errors
 /// If a word is missing, superfluous or invalid.
-pub fn made_up(words: &[Vec<u8>], ltime: u64) -> Result<Event, String> {
+pub fn synthetic_event(words: &[Vec<u8>], ltime: u64) -> Result<Event, String> {
     let (kind, rest) = words
         .split_first()
         .ok_or("An event type must be specified.")?;

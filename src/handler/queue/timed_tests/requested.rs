@@ -1,7 +1,7 @@
 //! Runs for operators' synthetic events.
 
 use super::*;
-use crate::handler::made_up::QUERY_TIME;
+use crate::handler::synthetic::QUERY_TIME;
 
 impl Timed {
     fn ask(&mut self, name: &str, event: Event, ticket: Option<u64>) -> Result<(), NoRun> {
@@ -42,7 +42,7 @@ fn members(kind: MemberEventKind, names: &[&str]) -> Event {
 }
 
 #[test]
-fn what_is_asked_for_comes_next_whatever_the_settings_say_of_events() {
+fn a_requested_run_comes_next_whatever_the_settings_say_of_events() {
     let mut timed = Timed::with_journal(&[
         r#"{"run": "A", "on": "user"}"#,
         r#"{"run": "B", "on": "user:go,member-join", "name": "b", "where": {"role": "web"}, "node": "w.*",
@@ -82,7 +82,7 @@ fn what_is_asked_for_comes_next_whatever_the_settings_say_of_events() {
 }
 
 #[test]
-fn what_is_asked_for_does_not_wait_behind_a_repetition() {
+fn a_requested_run_does_not_wait_behind_a_repetition() {
     let mut timed = Timed::new(&[
         r#"{"run": "R", "on": "user,sync", "name": "r", "latest": true,
             "retry": {"times": 3, "wait": "10s"}}"#,
@@ -152,7 +152,7 @@ fn what_cannot_be_run_now_is_refused() {
 }
 
 #[test]
-fn what_is_asked_for_outlives_a_reload_as_its_handler_does() {
+fn a_requested_run_outlives_a_reload_as_its_handler_does() {
     let (one, other) = (
         r#"{"run": "A", "on": "user:x", "name": "a"}"#,
         r#"{"run": "A2", "name": "a", "settle": "5s"}"#,
@@ -172,7 +172,7 @@ fn what_is_asked_for_outlives_a_reload_as_its_handler_does() {
 }
 
 #[test]
-fn a_query_that_is_made_up_is_not_one_of_the_cluster() {
+fn a_synthetic_query_is_not_one_of_the_cluster() {
     let mut timed = Timed::new(&[r#"{"run": "A", "on": "query", "name": "a", "input": "json"}"#]);
     // Its time and id equal those of the waiting query: it does not end that query, and its output is no
     // answer.

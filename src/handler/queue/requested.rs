@@ -2,8 +2,8 @@
 
 use super::{HandlerQueue, Waiting};
 use crate::handler::Outcome;
-use crate::handler::made_up::QUERY_TIME;
 use crate::handler::moment::Moment;
+use crate::handler::synthetic::QUERY_TIME;
 use crate::serf::Event;
 
 /// Why a requested run is refused.
@@ -43,47 +43,50 @@ impl HandlerQueue {
         // This id differs from those of all real events, so handlers that skip known ids run all the same.
         let id = format!("run:{}", self.last_local).into();
         let mut waiting = Waiting::new(event, id, at.unix_micros, 0);
-        let bytes = self.asked.iter().fold(waiting.cost, |sum, w| sum + w.cost);
+        let bytes = self
+            .requested
+            .iter()
+            .fold(waiting.cost, |sum, w| sum + w.cost);
         if !self.has_room(bytes) {
             return Err(NoRun::Full);
         }
-        let course = waiting.course_mut();
-        course.asked_for = handler;
-        course.tickets.extend(ticket);
-        self.asked.push_back(waiting);
+        let progress = waiting.progress_mut();
+        progress.requested_for = handler;
+        progress.tickets.extend(ticket);
+        self.requested.push_back(waiting);
         Ok(())
     }
 
     /// Starts to process the first synthetic event, unless an event of a lane is being processed.
-    pub(super) fn begin_asked(&mut self, at: Moment) -> bool {
+    pub(super) fn begin_requested(&mut self, at: Moment) -> bool {
         if self.current.as_ref().is_some_and(|c| c.lane.is_some()) {
             return false;
         }
-        let Some(mut waiting) = self.asked.pop_front() else {
+        let Some(mut waiting) = self.requested.pop_front() else {
             return false;
         };
         if let Event::Query(query) = &mut waiting.event {
             query.deadline = at.now + QUERY_TIME;
         }
-        let course = waiting.course();
+        let progress = waiting.progress();
         let mut handlers = self.handlers.list().iter();
-        match handlers.position(|r| r.id == course.asked_for && !r.is_paused) {
+        match handlers.position(|r| r.id == progress.requested_for && !r.is_paused) {
             Some(index) => self.set_current(index, waiting, at),
-            None => self.give_up_tickets(course.tickets.clone()),
+            None => self.give_up_tickets(progress.tickets.clone()),
         }
         true
     }
 
     /// Drops synthetic events that match; returns how many.
-    pub(super) fn drop_asked(&mut self, is_dropped: &dyn Fn(&Waiting) -> bool) -> usize {
-        let before = self.asked.len();
-        for waiting in std::mem::take(&mut self.asked) {
+    pub(super) fn drop_requested(&mut self, is_dropped: &dyn Fn(&Waiting) -> bool) -> usize {
+        let before = self.requested.len();
+        for waiting in std::mem::take(&mut self.requested) {
             match is_dropped(&waiting) {
-                true => self.give_up_tickets(waiting.course().tickets.clone()),
-                false => self.asked.push_back(waiting),
+                true => self.give_up_tickets(waiting.progress().tickets.clone()),
+                false => self.requested.push_back(waiting),
             }
         }
-        before - self.asked.len()
+        before - self.requested.len()
     }
 
     /// Returns the ticket of a requested run that has completed, and the outcome; `None`: it will not take

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use super::Waiting;
 use crate::handler::journal::Stored;
 
-/// Number of slots that an empty row keeps allocated.
+/// Number of slots that an empty FIFO keeps allocated.
 pub(super) const IDLE_CAPACITY: usize = 64;
 
-/// An item of the row.
+/// An item of the FIFO.
 #[derive(Debug)]
 pub(super) enum Slot {
     Event(Waiting),
@@ -40,12 +40,12 @@ impl Slot {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Row {
+pub(super) struct Fifo {
     slots: VecDeque<Slot>,
     bytes: usize,
 }
 
-impl Row {
+impl Fifo {
     /// Returns the approximate memory that the events take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
