@@ -76,7 +76,7 @@ impl Swim {
         }
     }
 
-    pub(super) fn say_farewell(&mut self, timeout: Duration, now: Instant) {
+    pub(super) fn announce_leave(&mut self, timeout: Duration, now: Instant) {
         if self.announcements.leaving {
             if self.announcements.leave.is_none() {
                 self.outputs.push_back(Output::LeaveEnded { in_time: true });

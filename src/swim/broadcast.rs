@@ -50,7 +50,7 @@ struct Entry {
     /// Bits of the nodes that it was sent to, in a small cluster.
     sent_to: u64,
     /// Whether it had been sent to all live nodes at some time.
-    told_all: bool,
+    sent_to_all: bool,
     /// Batch of the last packet; see [`Selection::batch`].
     batch: u64,
 }
@@ -65,7 +65,7 @@ impl Entry {
             members: u64::MAX,
             known_by: 0,
             sent_to: 0,
-            told_all: false,
+            sent_to_all: false,
             batch: 0,
         }
     }
@@ -78,7 +78,7 @@ impl Entry {
 
 /// An entry that has left the queue because its transmissions are complete.
 #[derive(Debug)]
-pub struct Ended(Entry);
+pub struct Completed(Entry);
 
 /// Data of a broadcast to present members ([`super::Audience::Present`]).
 #[derive(Clone, Debug)]
@@ -212,7 +212,7 @@ impl BroadcastQueue {
             .map(|(rank, _)| rank.transmissions)
     }
 
-    /// Adds a message. Replaces one with the same key and returns its ticket, since that broadcast has ended.
+    /// Adds a message. Replaces one with the same key and returns its ticket, since that broadcast is over.
     pub fn push(
         &mut self,
         key: Option<NodeName>,
@@ -284,11 +284,11 @@ impl BroadcastQueue {
         }
     }
 
-    /// Adds an entry that has ended in another queue, unless all nodes have it. Replaces an entry with the
-    /// same key, which is older.
-    pub fn push_ended(&mut self, Ended(entry): Ended) {
+    /// Adds an entry whose transmissions in another queue are complete, unless it was sent to all nodes.
+    /// Replaces an entry with the same key, which is older.
+    pub fn push_completed(&mut self, Completed(entry): Completed) {
         self.forget(entry.key.as_ref());
-        if !entry.told_all {
+        if !entry.sent_to_all {
             self.append(entry);
         }
     }
@@ -365,18 +365,18 @@ impl BroadcastQueue {
         overhead: usize,
         limit: u32,
         wanted: Selection,
-    ) -> Vec<Ended> {
-        let mut ended = Vec::new();
+    ) -> Vec<Completed> {
+        let mut completed = Vec::new();
         for rank in self.select(packing, overhead, wanted) {
             if let Some(entry) = self.count_transmission(rank, limit, wanted) {
                 packing.finished.extend(entry.ticket);
-                ended.push(Ended(Entry {
+                completed.push(Completed(Entry {
                     ticket: None,
                     ..entry
                 }));
             }
         }
-        ended
+        completed
     }
 
     /// Selects the entries for a packet and returns their ranks. Changes no ranks yet, so that no entry is
@@ -428,10 +428,10 @@ impl BroadcastQueue {
         }
         entry.sent_to |= wanted.target_bit;
         let wanting = entry.wanting(wanted.live_bits);
-        entry.told_all |= wanted.live_bits != 0 && entry.sent_to & wanting == wanting;
+        entry.sent_to_all |= wanted.live_bits != 0 && entry.sent_to & wanting == wanting;
         entry.batch = wanted.batch;
         let transmissions = rank.transmissions.saturating_add(1);
-        if transmissions >= limit || self.once_to_each && entry.told_all {
+        if transmissions >= limit || self.once_to_each && entry.sent_to_all {
             self.forget_place(rank, &entry);
             return Some(entry);
         }

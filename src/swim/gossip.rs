@@ -1,8 +1,8 @@
 //! Gossip: the queues, the tick, and immediate rounds for new messages (gossip spec 4.11).
 //!
 //! A message is transmitted as often as the protocol requires, but not only at ticks. Its first
-//! transmissions, one to each of `gossip_nodes` targets, start in the loop's turn in which it arrived: a
-//! *news round*. An event or a query has more news rounds, up to [`EARLY_QUARTERS`] quarters of its
+//! transmissions, one to each of `gossip_nodes` targets, start in the loop's turn in which it arrived: an
+//! *early round*. An event or a query has more early rounds, up to [`EARLY_QUARTERS`] quarters of its
 //! transmissions: among ten nodes, the first rounds miss a node in one case of twenty, and it would have to
 //! wait for a tick. The later transmissions follow at ticks; while more is queued than one packet holds,
 //! *catch-up rounds* follow between ticks. This matters twice: a queue that grows faster than ticks empty it
@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::broadcast::{
-    BroadcastQueue, Ended, ForPresent, Packing, Selection, Ticket, retransmit_limit,
+    BroadcastQueue, Completed, ForPresent, Packing, Selection, Ticket, retransmit_limit,
 };
 use super::bucket::TokenBucket;
 use super::table::NodeId;
@@ -47,8 +47,8 @@ const ROUNDS_PER_INTERVAL: u32 = 20;
 /// Quarters of an event's or query's transmissions that do not wait for ticks. The rest does, for nodes that
 /// receive nothing for a moment.
 const EARLY_QUARTERS: u32 = 3;
-/// Number of news rounds that may follow each other without a delay.
-const NEWS_ROUNDS_AT_ONCE: u32 = 4;
+/// Number of early rounds that may follow each other without a delay.
+const EARLY_ROUNDS_AT_ONCE: u32 = 4;
 /// Most packets to one target per round.
 const PACKETS_PER_TARGET_MAX: usize = 4;
 /// Most targets that a round may skip because they have everything that is queued: the size of the clusters
@@ -68,15 +68,15 @@ pub(super) struct Gossip {
     pub(super) membership: BroadcastQueue,
     /// Membership broadcasts that completed their transmissions in the queue above, for nodes that were
     /// missed by chance. See [`Config::membership_retransmit_nodes_min`].
-    again: BroadcastQueue,
+    extra: BroadcastQueue,
     user: [BroadcastQueue; 3],
     pub(super) user_members: usize,
     interval: Duration,
     /// Random time of one tick; all ticks are whole intervals away from it.
     phase: Instant,
     tick: Option<Instant>,
-    news: Option<Instant>,
-    news_rounds: TokenBucket,
+    early_round: Option<Instant>,
+    early_rounds: TokenBucket,
     /// Number of the last visit to a target, used as the batch.
     visit: u64,
     /// The last tick sent nothing: the messages are too long, or there was no target.
@@ -94,14 +94,14 @@ impl Gossip {
         let interval = config.gossip_interval;
         Gossip {
             membership: BroadcastQueue::new(),
-            again: BroadcastQueue::once_to_each(),
+            extra: BroadcastQueue::once_to_each(),
             user: Default::default(),
             user_members: 1,
             interval,
             phase: now + rng.duration_below(interval),
             tick: None,
-            news: None,
-            news_rounds: TokenBucket::new(NEWS_ROUNDS_AT_ONCE, interval / ROUNDS_PER_INTERVAL),
+            early_round: None,
+            early_rounds: TokenBucket::new(EARLY_ROUNDS_AT_ONCE, interval / ROUNDS_PER_INTERVAL),
             visit: 0,
             stuck: false,
             turned: None,
@@ -119,7 +119,7 @@ impl Gossip {
     }
 
     fn is_empty(&self) -> bool {
-        self.again.is_empty() && self.queues().all(BroadcastQueue::is_empty)
+        self.extra.is_empty() && self.queues().all(BroadcastQueue::is_empty)
     }
 
     /// Whether a round has something to send. Additional transmissions count only at ticks.
@@ -133,23 +133,23 @@ impl Gossip {
             || has_below(first, round.members_below)
             || has_below(second, round.others_below)
             || has_below(third, round.others_below)
-            || round == Round::TICK && !self.again.is_empty()
+            || round == Round::TICK && !self.extra.is_empty()
     }
 
     fn bytes(&self) -> usize {
         self.queues().map(BroadcastQueue::bytes).sum()
     }
 
-    /// Schedules a news round: now, or right after `now` if the timeout at `now` was already handled.
-    fn note_news(&mut self, now: Instant) {
+    /// Schedules an early round: now, or right after `now` if the timeout at `now` was already handled.
+    fn schedule_early_round(&mut self, now: Instant) {
         let due = if self.turned == Some(now) {
             now + Duration::from_nanos(1)
         } else {
             now
         };
         // A new message does not wait for the second round of an earlier one.
-        let due = due.max(self.news_rounds.next_refill());
-        self.news = Some(self.news.map_or(due, |news| news.min(due)));
+        let due = due.max(self.early_rounds.next_refill());
+        self.early_round = Some(self.early_round.map_or(due, |planned| planned.min(due)));
     }
 
     /// Returns the minimum time between two extra rounds.
@@ -159,7 +159,7 @@ impl Gossip {
 
     pub(super) fn check_invariants(&self) {
         self.queues().for_each(BroadcastQueue::check_invariants);
-        self.again.check_invariants();
+        self.extra.check_invariants();
     }
 }
 
@@ -215,18 +215,18 @@ impl Swim {
         now: Instant,
     ) {
         let message = message.encode().into();
-        self.gossip.again.forget(Some(&subject));
+        self.gossip.extra.forget(Some(&subject));
         let replaced = self.gossip.membership.push(Some(subject), message, ticket);
         if let Some(ticket) = replaced {
             self.finish(ticket);
         }
-        self.note_news(now);
+        self.schedule_early_round(now);
     }
 
-    /// Schedules a news round for a new message. A node that is behind leaves the message to the tick.
-    fn note_news(&mut self, now: Instant) {
+    /// Schedules an early round for a new message. A node that is behind leaves the message to the tick.
+    fn schedule_early_round(&mut self, now: Instant) {
         if !self.lag.is_behind(now) {
-            self.gossip.note_news(now);
+            self.gossip.schedule_early_round(now);
         }
     }
 
@@ -258,7 +258,7 @@ impl Swim {
         } else {
             self.gossip.user[index(queue)].push(None, message, ticket);
         }
-        self.note_news(now);
+        self.schedule_early_round(now);
     }
 
     /// Returns the receivers of a broadcast to present members; `None` if no member may lack it.
@@ -291,8 +291,8 @@ impl Swim {
         let dead_for = self.config.gossip_to_the_dead_time;
         let present = self.table.present_bits(dead_for, now);
         for queue in 0..self.gossip.user.len() {
-            let ended = self.gossip.user[queue].note_copy(&message, bit, present);
-            if let Some(ticket) = ended {
+            let completed = self.gossip.user[queue].note_copy(&message, bit, present);
+            if let Some(ticket) = completed {
                 self.finish(ticket);
             }
         }
@@ -315,7 +315,7 @@ impl Swim {
         for queue in gossip.user.iter_mut().chain([&mut gossip.membership]) {
             queue.forget_bit(bit);
         }
-        gossip.again.forget_bit(bit);
+        gossip.extra.forget_bit(bit);
     }
 
     /// Notes that a dead member is alive again.
@@ -373,7 +373,7 @@ impl Swim {
             ..selection
         };
         let membership = &mut self.gossip.membership;
-        let ended = membership.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, of_members);
+        let completed = membership.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, of_members);
         let limit = retransmit_limit(multiplier, self.gossip.user_members);
         let of_others = packing.messages.len();
         for (place, queue) in self.gossip.user.iter_mut().enumerate() {
@@ -389,27 +389,30 @@ impl Swim {
         for ticket in std::mem::take(&mut packing.finished) {
             self.finish(ticket);
         }
-        self.pack_again(packing, selection, first, ended);
+        self.pack_extra(packing, selection, first, completed);
     }
 
-    /// Fills the rest of a packet with additional transmissions, and queues the entries of `ended` for them.
-    fn pack_again(
+    /// Fills the rest of a packet with additional transmissions, and queues the entries of `completed` for
+    /// them.
+    fn pack_extra(
         &mut self,
         packing: &mut Packing,
         selection: Selection,
         first: bool,
-        ended: Vec<Ended>,
+        completed: Vec<Completed>,
     ) {
         let multiplier = self.config.retransmit_multiplier;
         let nodes = self.table.len();
         let reckoned = nodes.max(self.config.membership_retransmit_nodes_min);
         let limit = retransmit_limit(multiplier, reckoned) - retransmit_limit(multiplier, nodes);
-        let again = &mut self.gossip.again;
+        let extra = &mut self.gossip.extra;
         if first {
-            again.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, selection);
+            extra.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, selection);
         }
         if limit > 0 {
-            ended.into_iter().for_each(|entry| again.push_ended(entry));
+            completed
+                .into_iter()
+                .for_each(|entry| extra.push_completed(entry));
         }
     }
 }

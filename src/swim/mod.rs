@@ -265,7 +265,7 @@ impl Swim {
     }
     /// Announces a graceful leave (4.13); ends in [`Output::LeaveEnded`], after `timeout` at the latest.
     pub fn leave(&mut self, timeout: Duration, now: Instant) {
-        self.say_farewell(timeout, now);
+        self.announce_leave(timeout, now);
         self.arm(now);
     }
     /// Announces new meta (4.14); ends in [`Output::MetaUpdated`], after `timeout` at the latest.

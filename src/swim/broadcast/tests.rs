@@ -195,7 +195,7 @@ fn the_dead_do_not_stand_in_for_the_living() {
     );
 }
 
-fn sent_to(queue: &mut BroadcastQueue, limit: u32, peer: u64, live_bits: u64) -> Vec<Ended> {
+fn sent_to(queue: &mut BroadcastQueue, limit: u32, peer: u64, live_bits: u64) -> Vec<Completed> {
     let mut packing = Packing::new(100, 10);
     let wanted = Selection {
         target_bit: 1 << peer,
@@ -211,10 +211,12 @@ fn what_is_through_goes_on_with_those_who_lack_it() {
     let mut queue = BroadcastQueue::new();
     queue.push(Some(name.clone()), message(8), Some(Ticket::Leave));
     assert!(sent_to(&mut queue, 2, 0, 0b1111).is_empty());
-    let ended = sent_to(&mut queue, 2, 1, 0b1111);
-    assert!(queue.is_empty() && ended.len() == 1);
-    let mut again = BroadcastQueue::once_to_each();
-    ended.into_iter().for_each(|entry| again.push_ended(entry));
+    let completed = sent_to(&mut queue, 2, 1, 0b1111);
+    assert!(queue.is_empty() && completed.len() == 1);
+    let mut extra = BroadcastQueue::once_to_each();
+    completed
+        .into_iter()
+        .for_each(|entry| extra.push_completed(entry));
     for peer in [0, 1] {
         let mut packing = Packing::new(100, 10);
         let wanted = Selection {
@@ -222,21 +224,23 @@ fn what_is_through_goes_on_with_those_who_lack_it() {
             live_bits: 0b1111,
             ..Selection::ANY
         };
-        again.fill(&mut packing, 2, 9, wanted);
+        extra.fill(&mut packing, 2, 9, wanted);
         assert!(packing.messages.is_empty(), "it was told");
     }
-    assert!(sent_to(&mut again, 9, 2, 0b1111).is_empty());
-    again.check_invariants();
+    assert!(sent_to(&mut extra, 9, 2, 0b1111).is_empty());
+    extra.check_invariants();
     // All nodes have it, so it ends before its transmission limit.
-    assert_eq!(sent_to(&mut again, 9, 3, 0b1111).len(), 1);
-    assert!(again.is_empty());
+    assert_eq!(sent_to(&mut extra, 9, 3, 0b1111).len(), 1);
+    assert!(extra.is_empty());
     // If the cluster is too large to track, only the number of transmissions counts.
-    let mut ended = Vec::new();
+    let mut completed = Vec::new();
     queue.push(Some(name.clone()), message(8), None);
-    ended.extend(sent_to(&mut queue, 1, 0, 0));
-    ended.into_iter().for_each(|entry| again.push_ended(entry));
-    assert!(sent_to(&mut again, 2, 0, 0).is_empty());
-    assert_eq!((sent_to(&mut again, 2, 0, 0).len(), again.len()), (1, 0));
+    completed.extend(sent_to(&mut queue, 1, 0, 0));
+    completed
+        .into_iter()
+        .for_each(|entry| extra.push_completed(entry));
+    assert!(sent_to(&mut extra, 2, 0, 0).is_empty());
+    assert_eq!((sent_to(&mut extra, 2, 0, 0).len(), extra.len()), (1, 0));
 }
 
 #[test]
@@ -248,19 +252,23 @@ fn what_all_have_does_not_go_on() {
     for peer in [0, 1] {
         assert!(sent_to(&mut queue, 3, peer, 0b11).is_empty());
     }
-    let mut again = BroadcastQueue::once_to_each();
-    let ended = sent_to(&mut queue, 3, 0, 0b11);
-    assert_eq!(ended.len(), 1);
-    ended.into_iter().for_each(|entry| again.push_ended(entry));
-    assert!(again.is_empty());
+    let mut extra = BroadcastQueue::once_to_each();
+    let completed = sent_to(&mut queue, 3, 0, 0b11);
+    assert_eq!(completed.len(), 1);
+    completed
+        .into_iter()
+        .for_each(|entry| extra.push_completed(entry));
+    assert!(extra.is_empty());
     // A newer entry replaces an older one.
     queue.push(Some(name.clone()), message(8), None);
-    let ended = sent_to(&mut queue, 1, 0, 0b111);
-    ended.into_iter().for_each(|entry| again.push_ended(entry));
-    assert_eq!(again.len(), 1);
-    again.forget(Some(&name));
-    assert!(again.is_empty());
-    again.check_invariants();
+    let completed = sent_to(&mut queue, 1, 0, 0b111);
+    completed
+        .into_iter()
+        .for_each(|entry| extra.push_completed(entry));
+    assert_eq!(extra.len(), 1);
+    extra.forget(Some(&name));
+    assert!(extra.is_empty());
+    extra.check_invariants();
 }
 
 /// Makes a present-members broadcast with this number and these bits.

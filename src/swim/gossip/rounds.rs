@@ -16,17 +16,17 @@ impl Swim {
         let deep = self.gossip.bytes() > self.envelope.packet_budget_bytes();
         let gossip = &mut self.gossip;
         if gossip.is_empty() {
-            // A ping may have taken the last message; the next one schedules its own news round.
-            gossip.news = None;
+            // A ping may have taken the last message; the next one schedules its own early round.
+            gossip.early_round = None;
         }
         if gossip.is_empty() || gossip.interval.is_zero() || !self.table.has_gossip_target() {
             gossip.tick = None;
         } else if gossip.tick.is_none() {
             gossip.tick = Some(next_on_grid(gossip.phase, gossip.interval, now));
             if gossip.turned == Some(now) {
-                // A news round that waited for a target: the timeout at this instant was already handled.
+                // An early round that waited for a target: the timeout at this instant was already handled.
                 let next = now + Duration::from_nanos(1);
-                gossip.news = gossip.news.map(|news| news.max(next));
+                gossip.early_round = gossip.early_round.map(|due| due.max(next));
             }
         }
         if deep && !gossip.stuck && !self.lag.is_behind(now) {
@@ -36,9 +36,9 @@ impl Swim {
     }
 
     pub(in crate::swim) fn gossip_deadline(&self) -> Option<Instant> {
-        // Without a tick there are no messages or no targets, so news rounds wait, too.
+        // Without a tick there are no messages or no targets, so early rounds wait, too.
         let tick = self.gossip.tick?;
-        Some(self.gossip.news.map_or(tick, |news| news.min(tick)))
+        Some(self.gossip.early_round.map_or(tick, |due| due.min(tick)))
     }
 
     /// Runs the rounds that are due. Called last in a timeout, so that messages queued by it are included.
@@ -47,8 +47,8 @@ impl Swim {
         let Some(tick) = self.gossip.tick else {
             return;
         };
-        if self.gossip.news.is_some_and(|due| due <= now) {
-            self.send_news(now);
+        if self.gossip.early_round.is_some_and(|due| due <= now) {
+            self.run_early_round(now);
         }
         if tick <= now {
             self.counters.gossip_rounds += 1;
@@ -60,15 +60,15 @@ impl Swim {
             gossip.tick = Some(next_on_grid(gossip.phase, gossip.interval, now));
         }
         if self.gossip.is_empty() {
-            self.gossip.news = None;
+            self.gossip.early_round = None;
             self.table.renew_gossip_order(&mut self.rng);
         }
     }
 
     /// Starts the first transmissions of new messages.
-    fn send_news(&mut self, now: Instant) {
-        if !self.gossip.news_rounds.take(now) {
-            self.gossip.news = Some(self.gossip.news_rounds.next_refill());
+    fn run_early_round(&mut self, now: Instant) {
+        if !self.gossip.early_rounds.take(now) {
+            self.gossip.early_round = Some(self.gossip.early_rounds.next_refill());
             return;
         }
         let targets = self
@@ -83,7 +83,7 @@ impl Swim {
         };
         let sent = self.gossip_round(round, now);
         let more = self.gossip.has_for(round) && !self.lag.is_behind(now);
-        self.gossip.news = (sent && more).then(|| now + self.gossip.round_interval());
+        self.gossip.early_round = (sent && more).then(|| now + self.gossip.round_interval());
     }
 
     /// Runs a round to the next targets that lack some of its messages; returns whether anything was sent.

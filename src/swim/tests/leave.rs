@@ -28,8 +28,8 @@ fn a_farewell_ends_when_it_is_spread() {
     script.swim.leave(Duration::from_secs(5), start);
     script.drain();
     assert_eq!(script.take_events().len(), 1, "gone, but not yet through");
-    let (_, farewell) = script.run_until_sent(|m| matches!(m, Message::Dead(_)));
-    assert_eq!(farewell, dead(name("local"), 1, name("local")));
+    let (_, announced) = script.run_until_sent(|m| matches!(m, Message::Dead(_)));
+    assert_eq!(announced, dead(name("local"), 1, name("local")));
     assert_eq!(script.now, start, "news");
     script.run_for(Duration::from_secs(4));
     assert!(
