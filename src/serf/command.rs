@@ -233,7 +233,7 @@ pub enum Output {
     Transmit(Transmit),
     /// A user event was accepted; for the journal, if [`super::Config::journal`] is set. It follows as
     /// [`Output::Event`] in its order, unless a later event with the same name replaces it in the coalescer.
-    Taken(UserEvent),
+    Accepted(UserEvent),
     /// A member changed, before coalescing; only if [`super::Config::member_changes`] is set.
     MemberChanged {
         /// The member.

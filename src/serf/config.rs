@@ -60,7 +60,7 @@ pub struct Config {
     pub snapshot: Option<Snapshot>,
     /// The keyring is kept in a file; see [`super::Output::KeyringChanged`].
     pub keyring_file: bool,
-    /// Output [`super::Output::Taken`] for each user event that is accepted.
+    /// Output [`super::Output::Accepted`] for each user event that is accepted.
     pub journal: bool,
     /// Output [`super::Output::MemberChanged`] for each change of a member, before coalescing.
     pub member_changes: bool,

@@ -47,7 +47,7 @@ use crate::swim::{BroadcastId, LocalNode, Samples, Swim, TokenBucket};
 use crate::time::Instant;
 use crate::wire::coordinate::Coordinate;
 use crate::wire::{Envelope, NodeName, VersionVector};
-use coordinates::places;
+use coordinates::store::Coordinates;
 use events::coalesce::{MemberCoalescer, UserCoalescer};
 use events::user;
 use gossip::{EVENTS, INTENTS, QUERIES, Sample};
@@ -76,9 +76,9 @@ pub struct Serf {
     event_order: events::InOrder<UserEvent>,
     queries: receive::QueryRing,
     query_order: events::InOrder<Query>,
-    taken: query::kept::TakenQueries,
+    received_queries: query::kept::ReceivedQueries,
     query_handlers: QueryHandlers,
-    asked: ask::AskedQueries,
+    running_queries: ask::RunningQueries,
     pace: query::schedule::Pace,
     member_coalescer: MemberCoalescer,
     user_coalescer: UserCoalescer,
@@ -96,7 +96,7 @@ pub struct Serf {
     prunes: VecDeque<(Instant, NodeName)>,
     conflicts: internal::Conflicts,
     writes: key_answer::Writes,
-    places: Option<places::Places>,
+    coordinates: Option<Coordinates>,
     repair: events::Repair,
     recorder: Option<recorder::Recorder>,
     rejoin: Option<rejoin::Rejoin>,
@@ -108,9 +108,9 @@ pub struct Serf {
     is_member: bool,
     /// Addresses of the members in the snapshot.
     restored_addrs: OrderedSet<SocketAddr>,
-    newcomer: events::Newcomer,
-    chores: reaper::Chores,
-    doubts: stale_leave::Doubts,
+    join_hold: events::JoinHold,
+    periodic: reaper::PeriodicTasks,
+    stale_leaves: stale_leave::StaleLeaves,
     reconnect: reaper::Reconnect,
     relays_in: TokenBucket,
     strangers: TokenBucket,
@@ -147,7 +147,7 @@ impl Serf {
         swim.allow_networks(config.allowed_networks.clone());
         let snapshot = config.snapshot.take();
         let mut serf = Serf::at_rest(config, swim, rng, encrypted, now);
-        serf.tell_own_place();
+        serf.publish_coordinate();
         let known = snapshot.map(|snapshot| serf.restore(snapshot, now));
         serf.settle(now);
         serf.start_rejoin(known.unwrap_or_default(), now);
@@ -161,7 +161,7 @@ impl Serf {
             MemberCoalescer::new(config.coalesce_period, config.quiescent_period);
         let user_coalescer =
             UserCoalescer::new(config.user_coalesce_period, config.user_quiescent_period);
-        let places = config.coordinates.then(places::Places::default);
+        let coordinates = config.coordinates.then(Coordinates::default);
         let repair = events::Repair::new(&config, Clock::new().now(), now);
         Serf {
             config,
@@ -179,9 +179,9 @@ impl Serf {
             event_order: events::InOrder::default(),
             queries: receive::QueryRing::default(),
             query_order: events::InOrder::default(),
-            taken: query::kept::TakenQueries::default(),
+            received_queries: query::kept::ReceivedQueries::default(),
             query_handlers: QueryHandlers::default(),
-            asked: ask::AskedQueries::default(),
+            running_queries: ask::RunningQueries::default(),
             pace: query::schedule::Pace::default(),
             member_coalescer,
             user_coalescer,
@@ -196,7 +196,7 @@ impl Serf {
             prunes: VecDeque::new(),
             conflicts: internal::Conflicts::default(),
             writes: key_answer::Writes::default(),
-            places,
+            coordinates,
             repair,
             recorder: None,
             rejoin: None,
@@ -204,9 +204,9 @@ impl Serf {
             continues: false,
             is_member: false,
             restored_addrs: OrderedSet::new(),
-            newcomer: events::Newcomer::default(),
-            chores: reaper::Chores::default(),
-            doubts: stale_leave::Doubts::default(),
+            join_hold: events::JoinHold::default(),
+            periodic: reaper::PeriodicTasks::default(),
+            stale_leaves: stale_leave::StaleLeaves::default(),
             reconnect: reaper::Reconnect::default(),
             relays_in: rate_limit::relays(),
             strangers: rate_limit::strangers(),
@@ -265,9 +265,9 @@ impl Serf {
     /// Returns the time of the next [`Input::Timeout`]. Only [`Self::handle_input`] changes it.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = [
-            self.asked.deadline(),
+            self.running_queries.deadline(),
             self.repetition_deadline(),
-            self.taken.deadline(),
+            self.received_queries.deadline(),
             self.waiters.first_key_value().map(|(_, (due, _))| *due),
             self.challenges.deadline(),
             self.leave_deadline(),
@@ -275,10 +275,10 @@ impl Serf {
             self.event_order.deadline(),
             self.query_order.deadline(),
             self.coalescers_deadline(),
-            self.chores_deadline(),
+            self.periodic_deadline(),
             self.recorder_deadline(),
-            self.newcomer.deadline(),
-            self.doubts.deadline(),
+            self.join_hold.deadline(),
+            self.stale_leaves.deadline(),
             self.user_states.deadline(),
             self.repair_deadline(),
             self.swim.poll_timeout(),
@@ -325,7 +325,7 @@ impl Serf {
     /// Returns the coordinate of a node, if known: the local node's, or that of a node which this node has
     /// probed. Always `None` if coordinates are disabled.
     pub fn coordinate(&self, name: &[u8]) -> Option<&Coordinate> {
-        self.places.as_ref()?.place(name, self.local_name())
+        self.coordinates.as_ref()?.get(name, self.local_name())
     }
 
     /// Returns the statistics for `info`.
@@ -342,7 +342,7 @@ impl Serf {
             event_queue: self.swim.queue_len(EVENTS),
             query_queue: self.swim.queue_len(QUERIES),
             encrypted: self.encrypted,
-            coordinate_resets: self.places.as_ref().map(places::Places::resets),
+            coordinate_resets: self.coordinates.as_ref().map(Coordinates::resets),
         }
     }
 
@@ -374,16 +374,16 @@ impl Serf {
         self.events.check_invariants();
         self.event_order.check_invariants();
         self.query_order.check_invariants();
-        self.asked.check_invariants();
-        self.taken.check_invariants();
-        self.doubts
+        self.running_queries.check_invariants();
+        self.received_queries.check_invariants();
+        self.stale_leaves
             .check_invariants(&self.members, self.local_name());
         assert!(self.members.record(self.local_name().as_bytes()).is_some());
         let mut records = self.members.iter();
         assert!(!records.any(|record| self.intents.contains(&record.member.name)));
         assert!(self.prunes.iter().is_sorted_by_key(|(due, _)| *due));
-        if let Some(places) = &self.places {
-            places.check_invariants(&self.members);
+        if let Some(coordinates) = &self.coordinates {
+            coordinates.check_invariants(&self.members);
         }
         let is_member = |name: &NodeName| self.members.record(name.as_bytes()).is_some();
         self.repair.check_invariants(is_member);
@@ -433,12 +433,12 @@ impl Serf {
         self.continue_user_state(now);
         self.end_due_queries(now);
         self.repeat_due_queries(now);
-        self.taken.forget_due(now);
+        self.received_queries.forget_due(now);
         self.end_overdue_waits(now);
         self.end_due_challenges(now);
         self.finish_due_prunes(now);
-        self.do_due_chores(now);
-        self.ask_the_doubted(now);
+        self.run_periodic_tasks(now);
+        self.ask_leaving_members(now);
         self.release_overdue_events(now);
         self.hand_over_ready_events(now);
         self.hand_over_ready_queries(now);
@@ -451,7 +451,7 @@ impl Serf {
     /// Finishes a call: handles pending outputs of the membership layer and updates the timers.
     fn settle(&mut self, now: Instant) {
         self.handle_swim_outputs(now);
-        self.arm_chores(now);
+        self.arm_periodic_tasks(now);
         self.arm_recorder(now);
         self.note_event_clock(now);
     }

@@ -189,7 +189,7 @@ impl Agent {
                     Output::Transmit(_)
                     | Output::Snapshot(_)
                     | Output::KeyringChanged { .. }
-                    | Output::Taken(_)
+                    | Output::Accepted(_)
                     | Output::MemberChanged { .. }
                     | Output::Stop => {}
                     Output::Event(event) => self.rpc.event(&event, None),

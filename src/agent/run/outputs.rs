@@ -26,7 +26,7 @@ impl Agent {
                 Some(kind) => self.handlers.note_member(&name, kind, self.clock.now()),
                 None => self.handlers.note_unchanged(&name),
             },
-            Output::Taken(event) => {
+            Output::Accepted(event) => {
                 self.look_for_handlers();
                 self.handlers.take_in(&event, self.clock.moment());
             }

@@ -9,7 +9,7 @@ impl Serf {
     /// Reports a new event, which will be handed over or coalesced away.
     pub(in crate::serf) fn note_taken(&mut self, event: &UserEvent) {
         if self.config.journal {
-            self.outputs.push_back(Output::Taken(event.clone()));
+            self.outputs.push_back(Output::Accepted(event.clone()));
         }
     }
 

@@ -3,8 +3,8 @@
 pub(super) mod coalesce;
 mod hand_over;
 mod identity;
+mod join_hold;
 mod journalled;
-mod newcomer;
 mod order;
 mod repair;
 mod seen;
@@ -12,7 +12,7 @@ pub(super) mod user;
 
 pub use identity::event_hash;
 pub(super) use identity::mix;
-pub(super) use newcomer::Newcomer;
+pub(super) use join_hold::JoinHold;
 pub(super) use order::{InOrder, Ready};
 pub(super) use repair::Repair;
 pub use seen::SeenEvents;

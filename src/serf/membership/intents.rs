@@ -99,7 +99,7 @@ impl Serf {
             self.refuse("leave intent with an implausible time");
             return false;
         }
-        let news = self.members.judge_intent(node, *ltime) == IntentOutcome::Taken;
+        let news = self.members.judge_intent(node, *ltime) == IntentOutcome::Accepted;
         if news && node == self.local_name() && self.state == State::Alive {
             log::debug!(target: "serf", "Refuting an older leave intent");
             self.broadcast_join(now);
@@ -117,7 +117,7 @@ impl Serf {
                 log::info!(target: "serf", "EventMemberLeave (forced): {node} {ip}");
                 self.emit_member_event(MemberEventKind::Leave, node, now);
             }
-            IntentOutcome::Taken => self.doubt_leaving(node, now),
+            IntentOutcome::Accepted => self.watch_leaving(node, now),
         }
         if *prune {
             self.prune(node, now);
@@ -143,8 +143,8 @@ impl Serf {
         match self.members.join_intent(node, *ltime) {
             IntentOutcome::Unknown => self.intents.put(node, IntentKind::Join, *ltime, now),
             IntentOutcome::Stale => false,
-            IntentOutcome::Taken | IntentOutcome::Left => {
-                self.doubt_leaving(node, now);
+            IntentOutcome::Accepted | IntentOutcome::Left => {
+                self.watch_leaving(node, now);
                 true
             }
         }

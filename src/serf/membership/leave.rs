@@ -54,7 +54,7 @@ impl Serf {
             self.leave_phase = Some(LeavePhase::Intent);
             self.broadcast_and_wait(encoded, Waiter::Leave, now);
         } else {
-            self.say_farewell(now);
+            self.announce_leave(now);
         }
     }
 
@@ -100,7 +100,7 @@ impl Serf {
     /// Handles the end of an intent's transmission.
     pub(in crate::serf) fn handle_broadcast_finished(&mut self, id: BroadcastId, now: Instant) {
         match self.waiters.remove(&id) {
-            Some((_, Waiter::Leave)) => self.say_farewell(now),
+            Some((_, Waiter::Leave)) => self.announce_leave(now),
             Some((_, Waiter::ForceLeave(command))) => {
                 self.end_command(command, CommandResult::Done);
             }
@@ -120,7 +120,7 @@ impl Serf {
             match waiter {
                 Waiter::Leave => {
                     log::warn!(target: "serf", "timeout while waiting for graceful leave");
-                    self.say_farewell(now);
+                    self.announce_leave(now);
                 }
                 Waiter::ForceLeave(command) => {
                     let why = "timed out broadcasting node removal".to_owned();
@@ -132,7 +132,7 @@ impl Serf {
         }
     }
 
-    fn say_farewell(&mut self, now: Instant) {
+    fn announce_leave(&mut self, now: Instant) {
         self.leave_phase = Some(LeavePhase::Farewell);
         self.swim.leave(self.config.broadcast_timeout, now);
     }

@@ -153,7 +153,7 @@ impl Members {
         match self.table.get(name) {
             None => IntentOutcome::Unknown,
             Some(record) if ltime <= record.status_ltime => IntentOutcome::Stale,
-            Some(_) => IntentOutcome::Taken,
+            Some(_) => IntentOutcome::Accepted,
         }
     }
 
@@ -164,7 +164,7 @@ impl Members {
         ltime: LamportTime,
     ) -> IntentOutcome {
         let (outcome, status) = self.take_intent(name, ltime);
-        if outcome != IntentOutcome::Taken {
+        if outcome != IntentOutcome::Accepted {
             return outcome;
         }
         match status {
@@ -183,7 +183,7 @@ impl Members {
     /// Applies a join intent.
     pub(super) fn join_intent(&mut self, name: &NodeName, ltime: LamportTime) -> IntentOutcome {
         let (outcome, status) = self.take_intent(name, ltime);
-        if outcome == IntentOutcome::Taken && status == MemberStatus::Leaving {
+        if outcome == IntentOutcome::Accepted && status == MemberStatus::Leaving {
             self.set_status(name, MemberStatus::Alive, Instant::ORIGIN);
         }
         outcome
@@ -202,7 +202,7 @@ impl Members {
             }
             Some(record) => {
                 record.status_ltime = ltime;
-                (IntentOutcome::Taken, record.member.status)
+                (IntentOutcome::Accepted, record.member.status)
             }
         }
     }
@@ -268,7 +268,7 @@ impl Serf {
         let intent = self.intents.take(&node.name);
         self.members.joined(node, tags, intent);
         self.find_lost(&node.name);
-        self.doubt_leaving(&node.name, now);
+        self.watch_leaving(&node.name, now);
         self.swim.set_user_member_count(self.members.len());
         log::info!(target: "serf", "EventMemberJoin: {} {}", node.name, node.addr.ip());
         self.emit_member_event(MemberEventKind::Join, &node.name, now);
@@ -279,7 +279,7 @@ impl Serf {
         let Some(kind) = self.members.gone(&node.name, now) else {
             return;
         };
-        self.doubt_leaving(&node.name, now);
+        self.watch_leaving(&node.name, now);
         self.challenge_met(&node.name, now);
         self.repair.forget_peer(&node.name);
         let word = if kind == MemberEventKind::Leave {
@@ -309,8 +309,8 @@ impl Serf {
             if failed {
                 self.record_member(MemberEventKind::Reap, &member);
             }
-            self.doubt_leaving(name, now);
-            self.forget_place(name);
+            self.watch_leaving(name, now);
+            self.forget_coordinate(name);
             self.repair.forget_peer(name);
             self.swim.set_user_member_count(self.members.len());
             self.deliver_member_event(MemberEventKind::Reap, member, now);

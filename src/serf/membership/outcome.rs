@@ -17,5 +17,5 @@ pub(in crate::serf) enum IntentOutcome {
     /// Applied; the failed member is now left.
     Left,
     /// Applied, without an event.
-    Taken,
+    Accepted,
 }

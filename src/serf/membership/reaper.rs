@@ -13,7 +13,7 @@ const QUEUES: [(Priority, &str); 3] = [(INTENTS, "Intent"), (QUERIES, "Query"), 
 
 /// Timers of the three periodic tasks.
 #[derive(Debug, Default)]
-pub(in crate::serf) struct Chores {
+pub(in crate::serf) struct PeriodicTasks {
     reap_at: Option<Instant>,
     reconnect_at: Option<Instant>,
     queue_check_at: Option<Instant>,
@@ -48,13 +48,13 @@ fn take_due(timer: &mut Option<Instant>, now: Instant) -> bool {
 }
 
 impl Serf {
-    pub(in crate::serf) fn chores_deadline(&self) -> Option<Instant> {
-        let Chores {
+    pub(in crate::serf) fn periodic_deadline(&self) -> Option<Instant> {
+        let PeriodicTasks {
             reap_at,
             reconnect_at,
             queue_check_at,
             ..
-        } = self.chores;
+        } = self.periodic;
         [reap_at, reconnect_at, queue_check_at]
             .into_iter()
             .flatten()
@@ -62,31 +62,31 @@ impl Serf {
     }
 
     /// Starts the timers that are needed and stops the others.
-    pub(in crate::serf) fn arm_chores(&mut self, now: Instant) {
+    pub(in crate::serf) fn arm_periodic_tasks(&mut self, now: Instant) {
         let reap = self.members.has_departed() || !self.intents.is_empty();
         let missing = self.members.failed() + self.lost.len();
         let reconnect = missing > 0 && self.state == State::Alive;
         let warning = self.config.queue_depth_warning.max(1);
         let deep = QUEUES.map(|(queue, _)| self.swim.queue_len(queue) >= warning);
         let look = deep.contains(&true)
-            || self.counters.dropped_old_events > self.chores.old_events_told
-            || self.counters.dropped_crowded_events > self.chores.crowded_events_told;
-        let (config, chores) = (&self.config, &mut self.chores);
-        arm(&mut chores.reap_at, reap, config.reap_interval, now);
+            || self.counters.dropped_old_events > self.periodic.old_events_told
+            || self.counters.dropped_crowded_events > self.periodic.crowded_events_told;
+        let (config, periodic) = (&self.config, &mut self.periodic);
+        arm(&mut periodic.reap_at, reap, config.reap_interval, now);
         let interval = config.reconnect_interval;
-        arm(&mut chores.reconnect_at, reconnect, interval, now);
+        arm(&mut periodic.reconnect_at, reconnect, interval, now);
         let interval = config.queue_check_interval;
-        arm(&mut chores.queue_check_at, look, interval, now);
+        arm(&mut periodic.queue_check_at, look, interval, now);
     }
 
-    pub(in crate::serf) fn do_due_chores(&mut self, now: Instant) {
-        if take_due(&mut self.chores.reap_at, now) {
+    pub(in crate::serf) fn run_periodic_tasks(&mut self, now: Instant) {
+        if take_due(&mut self.periodic.reap_at, now) {
             self.reap(now);
         }
-        if take_due(&mut self.chores.reconnect_at, now) {
+        if take_due(&mut self.periodic.reconnect_at, now) {
             self.reconnect(now);
         }
-        if take_due(&mut self.chores.queue_check_at, now) {
+        if take_due(&mut self.periodic.queue_check_at, now) {
             self.check_queues();
         }
     }
@@ -153,9 +153,9 @@ impl Serf {
 
     /// Warns about long queues, truncates those that are too long, and reports lost events.
     fn check_queues(&mut self) {
-        let old = self.counters.dropped_old_events - self.chores.old_events_told;
+        let old = self.counters.dropped_old_events - self.periodic.old_events_told;
         if old > 0 {
-            self.chores.old_events_told += old;
+            self.periodic.old_events_told += old;
             log::warn!(
                 target: "serf",
                 "Ignored {} more than {BUFFER_SLOTS} Lamport times late: those not seen before \
@@ -163,9 +163,9 @@ impl Serf {
                 Count(old, "user event")
             );
         }
-        let crowded = self.counters.dropped_crowded_events - self.chores.crowded_events_told;
+        let crowded = self.counters.dropped_crowded_events - self.periodic.crowded_events_told;
         if crowded > 0 {
-            self.chores.crowded_events_told += crowded;
+            self.periodic.crowded_events_told += crowded;
             log::warn!(target: "serf", "Lost {}: too many with one Lamport time, or in one exchange", Count(crowded, "user event"));
         }
         for (queue, name) in QUEUES {

@@ -20,11 +20,11 @@ use crate::wire::serf::{LeaveIntent, SerfMessage};
 /// state, and rebroadcast each question.
 const QUESTIONS_MAX: u32 = 6;
 /// Minimum time before a question, even if this node's own leave is shorter.
-const PATIENCE_MIN: Duration = Duration::from_secs(1);
+const FIRST_QUESTION_MIN: Duration = Duration::from_secs(1);
 
 /// The members in status `leaving`, except the local one.
 #[derive(Debug, Default)]
-pub(in crate::serf) struct Doubts {
+pub(in crate::serf) struct StaleLeaves {
     /// Number of questions sent and time of the next one. Members that did not react stay here until they
     /// go or return, so that questions of other nodes do not restart ours.
     leaving: OrderedMap<NodeName, (u32, Option<Instant>)>,
@@ -32,7 +32,7 @@ pub(in crate::serf) struct Doubts {
     next: Option<Instant>,
 }
 
-impl Doubts {
+impl StaleLeaves {
     pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
         self.next
     }
@@ -63,38 +63,38 @@ impl Doubts {
 
 impl Serf {
     /// Starts or stops the questions to a member whose status may have changed.
-    pub(super) fn doubt_leaving(&mut self, node: &NodeName, now: Instant) {
+    pub(super) fn watch_leaving(&mut self, node: &NodeName, now: Instant) {
         if self.members.status(node.as_bytes()) != MemberStatus::Leaving {
-            self.doubts.leaving.remove(node);
-        } else if node != self.local_name() && !self.doubts.leaving.contains_key(node) {
+            self.stale_leaves.leaving.remove(node);
+        } else if node != self.local_name() && !self.stale_leaves.leaving.contains_key(node) {
             let first = now + self.longest_leave();
-            self.doubts.wait(node.clone(), 0, first);
+            self.stale_leaves.wait(node.clone(), 0, first);
         }
     }
 
     /// Returns the maximum duration of a graceful leave (gossip spec 5.12).
     fn longest_leave(&self) -> Duration {
         let longest = self.config.broadcast_timeout * 2 + self.config.leave_propagate_delay;
-        longest.max(PATIENCE_MIN)
+        longest.max(FIRST_QUESTION_MIN)
     }
 
     /// Asks the members whose leave should have ended.
-    pub(in crate::serf) fn ask_the_doubted(&mut self, now: Instant) {
-        if self.doubts.next.is_none_or(|next| next > now) {
+    pub(in crate::serf) fn ask_leaving_members(&mut self, now: Instant) {
+        if self.stale_leaves.next.is_none_or(|next| next > now) {
             return;
         }
-        let waiting = self.doubts.leaving.iter();
+        let waiting = self.stale_leaves.leaving.iter();
         let due: Vec<(NodeName, u32)> = waiting
             .filter(|(_, (_, at))| at.is_some_and(|at| at <= now))
             .map(|(node, (asked, _))| (node.clone(), *asked))
             .collect();
         for (node, asked) in due {
             if asked == QUESTIONS_MAX || self.state != State::Alive {
-                self.doubts.leaving.insert(node, (asked, None));
+                self.stale_leaves.leaving.insert(node, (asked, None));
                 continue;
             }
             let next = now + self.longest_leave() * 2u32.pow(asked);
-            self.doubts.wait(node.clone(), asked + 1, next);
+            self.stale_leaves.wait(node.clone(), asked + 1, next);
             let record = self.swim.node(&node);
             let alive = record.filter(|record| record.state == NodeState::Alive);
             if let Some(addr) = alive.map(|record| record.addr) {
@@ -105,6 +105,6 @@ impl Serf {
                 self.swim.send_user_message(addr, &question.encode());
             }
         }
-        self.doubts.rearm();
+        self.stale_leaves.rearm();
     }
 }

@@ -20,7 +20,7 @@ use crate::wire::serf::{
 };
 
 /// Most queries of this node that collect responses at a time.
-const ASKED_MAX: usize = 1024;
+const RUNNING_MAX: usize = 1024;
 /// Most acks and replies to a query from nodes that are not members here. They may have just joined, but
 /// forged names must not take the room of members.
 const STRANGERS_MAX: usize = 64;
@@ -35,7 +35,7 @@ pub(in crate::serf) enum Purpose {
 
 /// A query that collects responses.
 #[derive(Debug)]
-pub(in crate::serf) struct Asked {
+pub(in crate::serf) struct RunningQuery {
     id: u32,
     purpose: Purpose,
     pub(in crate::serf) deadline: Instant,
@@ -50,39 +50,39 @@ pub(in crate::serf) struct Asked {
 
 /// The queries that collect responses, by time.
 #[derive(Debug, Default)]
-pub(in crate::serf) struct AskedQueries {
-    by_time: OrderedMap<LamportTime, Asked>,
+pub(in crate::serf) struct RunningQueries {
+    by_time: OrderedMap<LamportTime, RunningQuery>,
     by_deadline: OrderedSet<(Instant, LamportTime)>,
     by_repetition: OrderedSet<(Instant, LamportTime)>,
 }
 
-impl AskedQueries {
+impl RunningQueries {
     pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
         self.by_deadline.first().map(|(deadline, _)| *deadline)
     }
 
-    fn insert(&mut self, ltime: LamportTime, asked: Asked) {
-        self.by_deadline.insert((asked.deadline, ltime));
-        if let Some(due) = asked.repetition.as_ref().and_then(Repetition::due) {
+    fn insert(&mut self, ltime: LamportTime, query: RunningQuery) {
+        self.by_deadline.insert((query.deadline, ltime));
+        if let Some(due) = query.repetition.as_ref().and_then(Repetition::due) {
             self.by_repetition.insert((due, ltime));
         }
-        self.by_time.insert(ltime, asked);
+        self.by_time.insert(ltime, query);
     }
 
     /// Notes how this node met the other claimant of its name while the vote runs.
     pub(super) fn note_encounter(&mut self, encounter: Encounter) {
-        self.by_time.for_each_mut(|_, asked| {
-            if let Purpose::Conflict(vote) = &mut asked.purpose {
+        self.by_time.for_each_mut(|_, query| {
+            if let Purpose::Conflict(vote) = &mut query.purpose {
                 vote.note(encounter);
             }
         });
     }
 
-    pub(in crate::serf) fn get(&self, ltime: LamportTime) -> Option<&Asked> {
+    pub(in crate::serf) fn get(&self, ltime: LamportTime) -> Option<&RunningQuery> {
         self.by_time.get(&ltime)
     }
 
-    pub(in crate::serf) fn get_mut(&mut self, ltime: LamportTime) -> Option<&mut Asked> {
+    pub(in crate::serf) fn get_mut(&mut self, ltime: LamportTime) -> Option<&mut RunningQuery> {
         self.by_time.get_mut(&ltime)
     }
 
@@ -107,16 +107,16 @@ impl AskedQueries {
         }
     }
 
-    fn remove(&mut self, ltime: LamportTime) -> Option<Asked> {
-        let asked = self.by_time.remove(&ltime)?;
-        self.by_deadline.remove(&(asked.deadline, ltime));
-        if let Some(due) = asked.repetition.as_ref().and_then(Repetition::due) {
+    fn remove(&mut self, ltime: LamportTime) -> Option<RunningQuery> {
+        let query = self.by_time.remove(&ltime)?;
+        self.by_deadline.remove(&(query.deadline, ltime));
+        if let Some(due) = query.repetition.as_ref().and_then(Repetition::due) {
             self.by_repetition.remove(&(due, ltime));
         }
-        Some(asked)
+        Some(query)
     }
 
-    fn take_due(&mut self, now: Instant) -> Option<Asked> {
+    fn take_due(&mut self, now: Instant) -> Option<RunningQuery> {
         let (deadline, ltime) = *self.by_deadline.first()?;
         if deadline > now {
             return None;
@@ -126,9 +126,9 @@ impl AskedQueries {
 
     pub(in crate::serf) fn check_invariants(&self) {
         assert_eq!(self.by_time.len(), self.by_deadline.len());
-        assert!(self.by_time.len() <= ASKED_MAX);
-        let repeated = self.by_time.iter().filter_map(|(ltime, asked)| {
-            let due = asked.repetition.as_ref()?.due()?;
+        assert!(self.by_time.len() <= RUNNING_MAX);
+        let repeated = self.by_time.iter().filter_map(|(ltime, query)| {
+            let due = query.repetition.as_ref()?.due()?;
             Some((due, *ltime))
         });
         let repeated: OrderedSet<_> = repeated.collect();
@@ -166,7 +166,7 @@ impl Serf {
             return;
         }
         let (message, sent) = match self.ask(params, Purpose::Command(command), now) {
-            Ok(asked) => asked,
+            Ok(query) => query,
             Err(why) => {
                 self.end_command(command, CommandResult::Failed(why));
                 return;
@@ -209,8 +209,8 @@ impl Serf {
         if encoded_bytes > limit {
             return Err(format!("query exceeds limit of {limit} bytes"));
         }
-        if self.asked.by_time.len() >= ASKED_MAX {
-            return Err(format!("{ASKED_MAX} queries are already pending"));
+        if self.running_queries.by_time.len() >= RUNNING_MAX {
+            return Err(format!("{RUNNING_MAX} queries are already pending"));
         }
         let QueryMessage { ltime, id, .. } = message;
         let deadline = now + timeout;
@@ -223,7 +223,7 @@ impl Serf {
         // Queries too large for gossip are not sent in any other way either.
         let awaited = awaited.filter(|_| self.fits_gossip(encoded_bytes));
         let repetition = awaited.map(|awaited| Repetition::new(&message, awaited, now, deadline));
-        let asked = Asked {
+        let query = RunningQuery {
             id,
             purpose,
             deadline,
@@ -233,7 +233,7 @@ impl Serf {
             replies: OrderedSet::new(),
             repetition,
         };
-        self.asked.insert(ltime, asked);
+        self.running_queries.insert(ltime, query);
         let sent = Sent {
             ltime,
             id,
@@ -287,30 +287,30 @@ impl Serf {
     ) {
         let QueryResponseMessage { ltime, id, .. } = message;
         let is_member = self.members.record(message.from.as_bytes()).is_some();
-        let asked = self.asked.by_time.get_mut(&ltime);
-        let Some(asked) = asked.filter(|asked| asked.id == id && now <= asked.deadline) else {
+        let query = self.running_queries.by_time.get_mut(&ltime);
+        let Some(query) = query.filter(|query| query.id == id && now <= query.deadline) else {
             log::debug!(target: "serf", "No pending query for the response from {} at {ltime}", message.from);
             self.counters.late_responses += 1;
             return;
         };
         let is_ack = message.flags & RESPONSE_FLAG_ACK != 0;
-        if is_ack && !asked.wants_acks {
+        if is_ack && !query.wants_acks {
             return;
         }
-        let has_room = is_member || asked.strangers < STRANGERS_MAX;
+        let has_room = is_member || query.strangers < STRANGERS_MAX;
         let pending = has_room && message.flags & RESPONSE_FLAG_PENDING != 0;
-        if let Some(repetition) = &mut asked.repetition {
+        if let Some(repetition) = &mut query.repetition {
             if !is_ack || !pending {
                 repetition.settled(&message.from);
-            } else if !asked.acks.contains(&message.from) {
-                let answered = asked.replies.contains(&message.from);
+            } else if !query.acks.contains(&message.from) {
+                let answered = query.replies.contains(&message.from);
                 repetition.acked(&message.from, pending, answered);
             }
         }
         let seen = if is_ack {
-            &mut asked.acks
+            &mut query.acks
         } else {
-            &mut asked.replies
+            &mut query.replies
         };
         if !has_room || !seen.insert(message.from.clone()) {
             log::debug!(target: "serf", "Dropping a further response from {} at {ltime}", message.from);
@@ -318,13 +318,13 @@ impl Serf {
             self.counters.duplicate_acks += u64::from(is_ack);
             return;
         }
-        asked.strangers += usize::from(!is_member);
+        query.strangers += usize::from(!is_member);
         match is_ack {
             true => self.counters.acks += 1,
             false => self.counters.responses += 1,
         }
         let QueryResponseMessage { from, payload, .. } = message;
-        match &mut asked.purpose {
+        match &mut query.purpose {
             Purpose::Conflict(_) | Purpose::Keys(..) if is_ack => {}
             Purpose::Conflict(vote) => {
                 vote.count(
@@ -350,13 +350,13 @@ impl Serf {
     }
 
     pub(in crate::serf) fn end_due_queries(&mut self, now: Instant) {
-        while let Some(asked) = self.asked.take_due(now) {
-            self.end_query(asked, now);
+        while let Some(query) = self.running_queries.take_due(now) {
+            self.end_query(query, now);
         }
     }
 
-    fn end_query(&mut self, asked: Asked, now: Instant) {
-        match asked.purpose {
+    fn end_query(&mut self, query: RunningQuery, now: Instant) {
+        match query.purpose {
             Purpose::Command(id) => {
                 let record = QueryRecord::Done;
                 self.outputs.push_back(Output::QueryRecord { id, record });
@@ -367,17 +367,18 @@ impl Serf {
     }
 
     fn end_query_at(&mut self, ltime: LamportTime, now: Instant) {
-        if let Some(asked) = self.asked.remove(ltime) {
-            self.end_query(asked, now);
+        if let Some(query) = self.running_queries.remove(ltime) {
+            self.end_query(query, now);
         }
     }
 
     /// Drops a query whose responses are no longer wanted.
     pub(in crate::serf) fn forget_query(&mut self, command: CommandId) {
-        let is_its = |asked: &Asked| matches!(asked.purpose, Purpose::Command(id) if id == command);
-        let mut asked = self.asked.by_time.iter();
-        if let Some(ltime) = asked.find(|(_, asked)| is_its(asked)).map(|(t, _)| *t) {
-            self.asked.remove(ltime);
+        let is_its =
+            |query: &RunningQuery| matches!(query.purpose, Purpose::Command(id) if id == command);
+        let mut queries = self.running_queries.by_time.iter();
+        if let Some(ltime) = queries.find(|(_, query)| is_its(query)).map(|(t, _)| *t) {
+            self.running_queries.remove(ltime);
         }
     }
 }

@@ -98,7 +98,7 @@ impl Serf {
             log::error!(target: "serf", "Node name conflicts with another node at {other}. Names must be unique!");
         }
         if self.conflicts.running {
-            self.asked.note_encounter(encounter);
+            self.running_queries.note_encounter(encounter);
         }
         let quiet = self.conflicts.running || now < self.conflicts.paused_until;
         if quiet || !self.config.name_conflict_resolution || self.state != State::Alive {

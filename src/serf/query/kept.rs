@@ -16,7 +16,7 @@ use crate::wire::serf::{
 };
 
 /// Most queries remembered until their deadline; one more drops the oldest, which can no longer be answered.
-const TAKEN_MAX: usize = 4096;
+const RECEIVED_MAX: usize = 4096;
 /// Most bytes of kept answers; beyond it, those of the oldest queries are dropped.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 /// Most repetitions of one query that are answered: the eight that an originator sends, plus copies made by
@@ -43,7 +43,7 @@ pub(in crate::serf) struct Route {
 
 /// A query that was received.
 #[derive(Clone, Debug)]
-pub(in crate::serf) struct Taken {
+pub(in crate::serf) struct ReceivedQuery {
     pub(in crate::serf) route: Route,
     pub(in crate::serf) deadline: Instant,
     /// Handlers can no longer answer, or never could.
@@ -58,16 +58,16 @@ pub(in crate::serf) struct Taken {
 
 /// Received queries whose deadline has not passed, by time and id.
 #[derive(Debug)]
-pub(in crate::serf) struct TakenQueries {
-    by_key: OrderedMap<QueryKey, Taken>,
+pub(in crate::serf) struct ReceivedQueries {
+    by_key: OrderedMap<QueryKey, ReceivedQuery>,
     by_deadline: OrderedSet<(Instant, QueryKey)>,
     bytes: usize,
     rate: TokenBucket,
 }
 
-impl Default for TakenQueries {
+impl Default for ReceivedQueries {
     fn default() -> Self {
-        TakenQueries {
+        ReceivedQueries {
             by_key: OrderedMap::new(),
             by_deadline: OrderedSet::new(),
             bytes: 0,
@@ -76,7 +76,7 @@ impl Default for TakenQueries {
     }
 }
 
-impl TakenQueries {
+impl ReceivedQueries {
     /// Returns the time of the next expiry.
     pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
         // An answer at the deadline itself still counts.
@@ -86,18 +86,18 @@ impl TakenQueries {
         self.by_deadline.first().map(due)
     }
 
-    pub(in crate::serf) fn put(&mut self, key: QueryKey, query: Taken) {
+    pub(in crate::serf) fn put(&mut self, key: QueryKey, query: ReceivedQuery) {
         self.remove(key);
         self.by_deadline.insert((query.deadline, key));
         self.by_key.insert(key, query);
-        if self.by_key.len() > TAKEN_MAX {
+        if self.by_key.len() > RECEIVED_MAX {
             if let Some((oldest, _)) = self.by_key.first_key_value() {
                 self.remove(*oldest);
             }
         }
     }
 
-    pub(in crate::serf) fn get_mut(&mut self, key: QueryKey) -> Option<&mut Taken> {
+    pub(in crate::serf) fn get_mut(&mut self, key: QueryKey) -> Option<&mut ReceivedQuery> {
         self.by_key.get_mut(&key)
     }
 
@@ -142,7 +142,7 @@ impl TakenQueries {
 
     pub(in crate::serf) fn check_invariants(&self) {
         assert_eq!(self.by_key.len(), self.by_deadline.len());
-        assert!(self.by_key.len() <= TAKEN_MAX);
+        assert!(self.by_key.len() <= RECEIVED_MAX);
         let answers = self
             .by_key
             .values()
@@ -156,13 +156,14 @@ impl Serf {
     /// Keeps an answer in case the originator repeats the query.
     pub(in crate::serf) fn keep_answer(&mut self, message: &QueryResponseMessage, encoded: &[u8]) {
         if message.flags & RESPONSE_FLAG_ACK == 0 {
-            self.taken.keep((message.ltime, message.id), encoded);
+            self.received_queries
+                .keep((message.ltime, message.id), encoded);
         }
     }
 
     /// Notes that no handler will answer a delivered query any more.
     pub(in crate::serf) fn handle_query_handled(&mut self, ltime: LamportTime, id: u32) {
-        if let Some(query) = self.taken.get_mut((ltime, id)) {
+        if let Some(query) = self.received_queries.get_mut((ltime, id)) {
             query.pending = false;
         }
     }
@@ -197,7 +198,7 @@ impl Serf {
             return;
         }
         let key = (message.ltime, message.id);
-        let Some(query) = self.taken.by_key.get_mut(&key) else {
+        let Some(query) = self.received_queries.by_key.get_mut(&key) else {
             return;
         };
         let same = query.route.addr == message.addr && query.route.name.as_ref() == asker;
@@ -206,7 +207,7 @@ impl Serf {
         }
         let answer = query.answer.clone();
         let units = answer.as_ref().map_or(0, Vec::len) / RATE_UNIT_BYTES + 1;
-        if !self.taken.rate.take_many(units, now) {
+        if !self.received_queries.rate.take_many(units, now) {
             self.refuse("repetition of a query beyond the rate limit");
             return;
         }
@@ -232,8 +233,8 @@ impl Serf {
 mod tests {
     use super::*;
 
-    fn taken(deadline: u64) -> Taken {
-        Taken {
+    fn received(deadline: u64) -> ReceivedQuery {
+        ReceivedQuery {
             route: Route {
                 own: false,
                 addr: "10.0.0.1:7946".parse().unwrap(),
@@ -254,16 +255,16 @@ mod tests {
 
     #[test]
     fn answers_are_kept_until_the_deadline_and_within_a_bound() {
-        let mut all = TakenQueries::default();
+        let mut all = ReceivedQueries::default();
         let answer = vec![b'x'; KEPT_BYTES_MAX / 4];
         for n in 0..6 {
-            all.put(key(n), taken(100 + n as u64));
+            all.put(key(n), received(100 + n as u64));
             all.keep(key(n), &answer);
             // A second answer to the same query is ignored.
             all.keep(key(n), b"other");
             all.check_invariants();
         }
-        let has = |all: &mut TakenQueries, n| all.get_mut(key(n)).unwrap().answer.is_some();
+        let has = |all: &mut ReceivedQueries, n| all.get_mut(key(n)).unwrap().answer.is_some();
         let kept: Vec<bool> = (0..6).map(|n| has(&mut all, n)).collect();
         assert_eq!(kept, [false, false, true, true, true, true]);
         all.keep(key(99), &answer);
@@ -278,9 +279,9 @@ mod tests {
 
     #[test]
     fn a_flood_of_queries_costs_the_oldest() {
-        let mut all = TakenQueries::default();
-        for n in 0..TAKEN_MAX + 10 {
-            all.put(key(n), taken(100));
+        let mut all = ReceivedQueries::default();
+        for n in 0..RECEIVED_MAX + 10 {
+            all.put(key(n), received(100));
         }
         all.check_invariants();
         assert!(all.get_mut(key(9)).is_none() && all.get_mut(key(10)).is_some());

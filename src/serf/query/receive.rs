@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::filters;
-use super::kept::{Route, Taken};
+use super::kept::{ReceivedQuery, Route};
 use crate::ordered::OrderedMap;
 use crate::serf::config::RESPONSE_BYTES_MAX;
 use crate::serf::events::Source;
@@ -158,7 +158,7 @@ impl Serf {
         let deadline = now + clamp_timeout(message.timeout_nanos);
         let internal = message.name.starts_with(INTERNAL_PREFIX);
         let pending = !internal && self.query_handlers.wants(&message.name);
-        let taken = Taken {
+        let query = ReceivedQuery {
             route: route.clone(),
             deadline,
             answered: internal,
@@ -166,7 +166,7 @@ impl Serf {
             answer: None,
             repeats: 0,
         };
-        self.taken.put((ltime, id), taken);
+        self.received_queries.put((ltime, id), query);
         if message.flags & query_flag::ACK != 0 {
             let ack = self.response(ltime, id, Serf::ack_flags(pending), None);
             let encoded = SerfMessage::QueryResponse(ack.clone()).encode();
@@ -206,7 +206,7 @@ impl Serf {
             Ok(encoded) => encoded,
             Err(why) => return failed(&why),
         };
-        let Some(query) = self.taken.get_mut((ltime, id)) else {
+        let Some(query) = self.received_queries.get_mut((ltime, id)) else {
             return failed("response is past the deadline");
         };
         if query.answered {

@@ -98,7 +98,7 @@ impl Repetition {
 impl Serf {
     /// Returns when [`Self::repeat_due_queries`] is due.
     pub(in crate::serf) fn repetition_deadline(&self) -> Option<Instant> {
-        let due = self.asked.first_repetition()?;
+        let due = self.running_queries.first_repetition()?;
         Some(self.pace.earliest(due))
     }
 
@@ -106,23 +106,23 @@ impl Serf {
     pub(in crate::serf) fn repeat_due_queries(&mut self, now: Instant) {
         self.pace.advance(now);
         while !self.pace.is_used_up() {
-            let Some((due, ltime)) = self.asked.take_first_repetition(now) else {
+            let Some((due, ltime)) = self.running_queries.take_first_repetition(now) else {
                 return;
             };
             let next = self.repeat_query(ltime, due, now);
-            self.asked.put_repetition(ltime, next);
+            self.running_queries.put_repetition(ltime, next);
         }
     }
 
     /// Continues a round of one query; returns when to continue again.
     fn repeat_query(&mut self, ltime: LamportTime, due: Instant, now: Instant) -> Option<Instant> {
-        let asked = self.asked.get(ltime)?;
-        let repetition = asked.repetition.as_ref()?;
+        let query = self.running_queries.get(ltime)?;
+        let repetition = query.repetition.as_ref()?;
         let filters = CompiledFilters::new(repetition.message.filters.as_deref());
         let mut targets: Vec<SocketAddr> = Vec::new();
         let mut last = None;
         let mut found = false;
-        let bytes = encode_for(&repetition.message, asked.deadline.since(now));
+        let bytes = encode_for(&repetition.message, query.deadline.since(now));
         let local = &self.config.name;
         for record in self.members.after(repetition.at.as_ref()) {
             if self.pace.is_used_up() {
@@ -133,7 +133,7 @@ impl Serf {
             let member = &record.member;
             let alive = member.status == MemberStatus::Alive && member.name != *local;
             if alive
-                && repetition.waits_for(&member.name, &asked.acks, &asked.replies)
+                && repetition.waits_for(&member.name, &query.acks, &query.replies)
                 && filters.match_member(member)
             {
                 found = true;
@@ -147,7 +147,7 @@ impl Serf {
             self.swim.send_user_message(*to, &bytes);
         }
         self.counters.queries_repeated += targets.len() as u64;
-        let repetition = self.asked.get_mut(ltime)?.repetition.as_mut()?;
+        let repetition = self.running_queries.get_mut(ltime)?.repetition.as_mut()?;
         repetition.found |= found;
         repetition.at = last;
         repetition.due = Some(due);

@@ -109,7 +109,7 @@ fn gossip_waits_for_the_first_exchange() {
     net.gossip_to(1, &event("d", 8));
     net.run_for(SECOND / 2);
     assert_eq!(heard(&mut net, 1), ["d"]);
-    assert_eq!(net.serf(1).newcomer.deadline(), None);
+    assert_eq!(net.serf(1).join_hold.deadline(), None);
 }
 
 #[test]

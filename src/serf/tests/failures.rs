@@ -204,7 +204,7 @@ fn failed_and_left_nodes_are_reaped_in_the_end() {
             events.iter().any(|e| e.starts_with("member-reap")),
             "{events:?}"
         );
-        assert_eq!(net.serf(1).chores_deadline(), None, "nothing left to do");
+        assert_eq!(net.serf(1).periodic_deadline(), None, "nothing left to do");
     }
 }
 

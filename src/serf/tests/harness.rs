@@ -347,7 +347,7 @@ impl Net {
                 Output::QueryRecord { id, record } => host.records.push((id, record)),
                 Output::Snapshot(line) => host.snapshot.push(line),
                 Output::KeyringChanged { change, keys } => host.keyrings.push((change, keys)),
-                Output::Taken(event) => host.taken.push(event),
+                Output::Accepted(event) => host.taken.push(event),
                 Output::MemberChanged { .. } => unreachable!("nobody has asked for it"),
                 Output::Stop => host.stopped = true,
             }

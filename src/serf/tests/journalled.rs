@@ -17,7 +17,7 @@ fn start() -> Serf {
 fn drain(serf: &mut Serf) -> Vec<(&'static str, u64)> {
     let outputs = std::iter::from_fn(|| serf.poll_output());
     let told = outputs.filter_map(|output| match output {
-        Output::Taken(event) => Some(("taken", event.ltime.0)),
+        Output::Accepted(event) => Some(("taken", event.ltime.0)),
         Output::Event(Event::User(event)) => Some(("event", event.ltime.0)),
         _ => None,
     });

@@ -4,7 +4,6 @@
 mod cluster;
 mod continuing;
 mod coordinates;
-mod doubts;
 mod exchanges;
 mod failures;
 mod harness;
@@ -19,3 +18,4 @@ mod queries;
 mod repair;
 mod repeats;
 mod snapshot;
+mod stale_leaves;

@@ -161,7 +161,7 @@ impl Sim {
                 }
             }
             Output::KeyringChanged { change, keys } => self.write_keyring(id, change, keys),
-            Output::Taken(_) => unreachable!("no node has a journal"),
+            Output::Accepted(_) => unreachable!("no node has a journal"),
             Output::MemberChanged { .. } => unreachable!("nobody has asked for it"),
             Output::Stop => self.nodes[id].stopping = Some(Stop::LostItsName),
         }

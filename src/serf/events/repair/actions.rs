@@ -128,7 +128,7 @@ impl Serf {
         }
         let (place, rest) = take_apart(payload.unwrap_or_default());
         if let Some(place) = place {
-            self.learn_place(node, rtt, place);
+            self.learn_coordinate(node, rtt, place);
         }
         let Some(addr) = self.swim.node(node).map(|node| node.addr) else {
             return;
@@ -189,7 +189,7 @@ impl Serf {
     /// Notes that another member has different events up to a time.
     fn note_difference(&mut self, upto: LamportTime, now: Instant) {
         // Before its first exchange a node cannot tell missing events from those older than its join.
-        if self.newcomer.is_settled() {
+        if self.join_hold.is_settled() {
             // Limit the time: a peer that claims one far ahead of this node's clock is lying, or an exchange
             // will bring it.
             let reach = self.event_clock.now().0.saturating_add(DIGEST_TIMES);
@@ -265,7 +265,7 @@ impl Serf {
         }
         self.repair.is_hurried = true;
         self.note_difference(found.last, now);
-        let wants = self.newcomer.is_settled() && !theirs.is_answer;
+        let wants = self.join_hold.is_settled() && !theirs.is_answer;
         let may_ask = wants && self.may_react(node, |peer| &mut peer.asked, now);
         if may_ask && self.repair.pings.take(now) {
             log::debug!(
@@ -373,7 +373,7 @@ impl Serf {
             false => pace.ping,
         };
         self.repair.next_ping = Some(now + wait + self.rng.duration_below(wait / 8));
-        if !self.newcomer.is_settled() {
+        if !self.join_hold.is_settled() {
             return;
         }
         let members = self.swim.sample_members(CANDIDATES);

@@ -89,10 +89,10 @@ fn the_intent_decides_between_left_and_failed() {
 #[test]
 fn leave_intents_by_status() {
     for (before, after, outcome_11) in [
-        (Alive, Leaving, IntentOutcome::Taken),
+        (Alive, Leaving, IntentOutcome::Accepted),
         (Failed, Left, IntentOutcome::Left),
-        (Leaving, Leaving, IntentOutcome::Taken),
-        (Left, Left, IntentOutcome::Taken),
+        (Leaving, Leaving, IntentOutcome::Accepted),
+        (Left, Left, IntentOutcome::Accepted),
     ] {
         let (mut members, name) = members(before);
         let stale = outcome(&members, &name);
@@ -126,7 +126,7 @@ fn join_intents_by_status() {
         assert_eq!(stale, IntentOutcome::Stale);
         assert_eq!(outcome(&members, &name).0, before);
         let taken = members.join_intent(&name, LamportTime(11));
-        assert_eq!(taken, IntentOutcome::Taken);
+        assert_eq!(taken, IntentOutcome::Accepted);
         let (status, ltime, ..) = outcome(&members, &name);
         assert_eq!((status, ltime), (after, 11), "{before:?}");
     }

@@ -3,7 +3,6 @@
 use super::{CoordinateClient, Latencies};
 use crate::ordered::OrderedMap;
 use crate::serf::Serf;
-use crate::serf::coordinates;
 use crate::serf::gossip::Sample;
 use crate::serf::membership::members::Members;
 use crate::time::Duration;
@@ -12,7 +11,7 @@ use crate::wire::{DecodeError, NodeName};
 
 /// This node's coordinate, and those of the members that were probed.
 #[derive(Debug, Default)]
-pub(in crate::serf) struct Places {
+pub(in crate::serf) struct Coordinates {
     client: CoordinateClient,
     others: OrderedMap<NodeName, Box<Probed>>,
 }
@@ -24,12 +23,12 @@ struct Probed {
     latencies: Latencies,
 }
 
-impl Places {
+impl Coordinates {
     pub(in crate::serf) fn resets(&self) -> u64 {
         self.client.resets()
     }
 
-    pub(in crate::serf) fn place(&self, name: &[u8], local: &NodeName) -> Option<&Coordinate> {
+    pub(in crate::serf) fn get(&self, name: &[u8], local: &NodeName) -> Option<&Coordinate> {
         if name == local.as_bytes() {
             return Some(self.client.own());
         }
@@ -44,17 +43,17 @@ impl Places {
 
 impl Serf {
     /// Processes the coordinate in an ack, or the error of decoding it.
-    pub(in crate::serf) fn learn_place(
+    pub(in crate::serf) fn learn_coordinate(
         &mut self,
         node: &NodeName,
         rtt: Duration,
-        place: Result<Coordinate, DecodeError>,
+        coordinate: Result<Coordinate, DecodeError>,
     ) {
-        let Some(places) = &mut self.places else {
+        let Some(coordinates) = &mut self.coordinates else {
             return;
         };
-        let place = match place {
-            Ok(place) => place,
+        let coordinate = match coordinate {
+            Ok(coordinate) => coordinate,
             Err(error) => {
                 log::debug!(target: "serf", "Ignoring the coordinate of {node}: {error:?}");
                 self.counters.refused_coordinates += 1;
@@ -62,35 +61,38 @@ impl Serf {
             }
         };
         self.counters.zero_round_trips += u64::from(rtt.is_zero());
-        let before = places.client.own().clone();
-        let probed = places.others.get(node);
+        let before = coordinates.client.own().clone();
+        let probed = coordinates.others.get(node);
         let mut latencies = probed.map_or_else(Latencies::default, |probed| probed.latencies);
-        let client = &mut places.client;
-        let updated = client.update(&mut latencies, &place, rtt, &mut self.rng);
+        let client = &mut coordinates.client;
+        let updated = client.update(&mut latencies, &coordinate, rtt, &mut self.rng);
         if let Err(why) = updated {
             log::debug!(target: "serf", "Rejecting the coordinate of {node}: {why}");
             self.counters.refused_coordinates += 1;
             return;
         }
-        let moved = coordinates::distance(&before, places.client.own());
+        let moved = super::distance(&before, coordinates.client.own());
         self.samples.push(Sample::Moved(moved));
         let probed = Probed {
-            coordinate: place,
+            coordinate,
             latencies,
         };
-        places.others.insert(node.clone(), Box::new(probed));
-        self.tell_own_place();
+        coordinates.others.insert(node.clone(), Box::new(probed));
+        self.publish_coordinate();
     }
 
     /// Sets the coordinate that this node's acks carry from now on.
-    pub(in crate::serf) fn tell_own_place(&mut self) {
-        let own = self.places.as_ref().map(|places| places.client.own());
+    pub(in crate::serf) fn publish_coordinate(&mut self) {
+        let own = self
+            .coordinates
+            .as_ref()
+            .map(|coordinates| coordinates.client.own());
         self.repair.set_coordinate(own.map(Coordinate::encode));
     }
 
-    pub(in crate::serf) fn forget_place(&mut self, node: &NodeName) {
-        if let Some(places) = &mut self.places {
-            places.others.remove(node);
+    pub(in crate::serf) fn forget_coordinate(&mut self, node: &NodeName) {
+        if let Some(coordinates) = &mut self.coordinates {
+            coordinates.others.remove(node);
         }
     }
 }

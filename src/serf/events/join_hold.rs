@@ -19,7 +19,7 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// Events that wait for the first exchange since the start.
 #[derive(Debug)]
-pub(in crate::serf) enum Newcomer {
+pub(in crate::serf) enum JoinHold {
     /// Waits for the first merge of a state.
     Waiting {
         events: Vec<UserEvent>,
@@ -33,9 +33,9 @@ pub(in crate::serf) enum Newcomer {
     Settled,
 }
 
-impl Default for Newcomer {
+impl Default for JoinHold {
     fn default() -> Self {
-        Newcomer::Waiting {
+        JoinHold::Waiting {
             events: Vec::new(),
             bytes: 0,
             due: None,
@@ -44,18 +44,18 @@ impl Default for Newcomer {
     }
 }
 
-impl Newcomer {
+impl JoinHold {
     pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
         match self {
-            Newcomer::Waiting { due, .. } => *due,
-            Newcomer::Settled => None,
+            JoinHold::Waiting { due, .. } => *due,
+            JoinHold::Settled => None,
         }
     }
 
     /// Holds an event if events wait; otherwise returns it.
     fn hold(&mut self, event: UserEvent, source: Source, now: Instant) -> Option<UserEvent> {
         match self {
-            Newcomer::Waiting {
+            JoinHold::Waiting {
                 events, bytes, due, ..
             } if source != Source::Own => {
                 due.get_or_insert(now + WAIT_MAX);
@@ -70,7 +70,7 @@ impl Newcomer {
     /// Notes that a state was merged while this node's own join, which determines the old events, is in
     /// progress. If none of its targets runs, the join never succeeds, so the wait for it is bounded, too.
     fn note_merged(&mut self, now: Instant) {
-        if let Newcomer::Waiting {
+        if let JoinHold::Waiting {
             due, has_merged, ..
         } = self
         {
@@ -82,7 +82,7 @@ impl Newcomer {
     fn has_merged(&self) -> bool {
         matches!(
             self,
-            Newcomer::Waiting {
+            JoinHold::Waiting {
                 has_merged: true,
                 ..
             }
@@ -91,22 +91,22 @@ impl Newcomer {
 
     /// Whether a state was merged since the start, or the wait for it timed out.
     pub(in crate::serf) fn is_settled(&self) -> bool {
-        matches!(self, Newcomer::Settled)
+        matches!(self, JoinHold::Settled)
     }
 
     fn is_full(&self) -> bool {
         match self {
-            Newcomer::Waiting { events, bytes, .. } => {
+            JoinHold::Waiting { events, bytes, .. } => {
                 events.len() > WAITING_EVENTS_MAX || *bytes > WAITING_BYTES_MAX
             }
-            Newcomer::Settled => false,
+            JoinHold::Settled => false,
         }
     }
 
     fn settle(&mut self) -> Vec<UserEvent> {
-        match std::mem::replace(self, Newcomer::Settled) {
-            Newcomer::Waiting { events, .. } => events,
-            Newcomer::Settled => Vec::new(),
+        match std::mem::replace(self, JoinHold::Settled) {
+            JoinHold::Waiting { events, .. } => events,
+            JoinHold::Settled => Vec::new(),
         }
     }
 }
@@ -119,9 +119,9 @@ impl Serf {
         source: Source,
         now: Instant,
     ) {
-        if let Some(event) = self.newcomer.hold(event, source, now) {
+        if let Some(event) = self.join_hold.hold(event, source, now) {
             self.deliver_user_event(event, now);
-        } else if self.newcomer.is_full() {
+        } else if self.join_hold.is_full() {
             self.release_held_events(now);
         }
     }
@@ -131,7 +131,7 @@ impl Serf {
         let of_join = initiated.is_some_and(|join| self.join_ignores_old_events(join));
         if !of_join && self.joins.iter().any(|join| join.ignores_old_events()) {
             // This node's own join is in progress and will determine which events are old.
-            self.newcomer.note_merged(now);
+            self.join_hold.note_merged(now);
             return;
         }
         self.is_member = true;
@@ -140,15 +140,15 @@ impl Serf {
 
     /// Releases the waiting events if their wait has timed out.
     pub(in crate::serf) fn release_overdue_events(&mut self, now: Instant) {
-        if self.newcomer.deadline().is_some_and(|due| due <= now) {
-            self.is_member |= self.newcomer.has_merged();
+        if self.join_hold.deadline().is_some_and(|due| due <= now) {
+            self.is_member |= self.join_hold.has_merged();
             self.release_held_events(now);
         }
     }
 
     /// Ends the wait and delivers the events that are not from before the join, in the order of their times.
     pub(in crate::serf) fn release_held_events(&mut self, now: Instant) {
-        let mut events = self.newcomer.settle();
+        let mut events = self.join_hold.settle();
         events.sort_by_key(|event| event.ltime);
         let first: LamportTime = self.events.minimum();
         for event in events {
