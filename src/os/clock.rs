@@ -47,12 +47,12 @@ impl Clock {
 pub struct Deadline(SystemInstant);
 
 /// Longest time until a deadline: a century, which can be added to any reading without overflow.
-const PATIENCE_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const TIMEOUT_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Deadline {
-    /// Returns the deadline `patience` from now, at most `PATIENCE_MAX`.
-    pub fn after(patience: Duration) -> Self {
-        Deadline(SystemInstant::now() + patience.min(PATIENCE_MAX))
+    /// Returns the deadline `timeout` from now, at most `TIMEOUT_MAX`.
+    pub fn after(timeout: Duration) -> Self {
+        Deadline(SystemInstant::now() + timeout.min(TIMEOUT_MAX))
     }
 
     /// Returns the remaining time; zero if the deadline has passed.
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_patience_is_too_long_for_a_deadline() {
+    fn no_timeout_is_too_long_for_a_deadline() {
         let (now, soon) = (Deadline::after(Duration::ZERO), Duration::from_secs(60));
         assert!(now.is_over() && now.left().is_zero());
         let (soon, never) = (Deadline::after(soon), Deadline::after(Duration::MAX));

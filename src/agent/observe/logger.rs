@@ -188,9 +188,9 @@ impl Logger {
         consoles.any(Console::has_unwritten)
     }
 
-    /// Flushes at the end of the process; waits at most `patience` for slow readers.
-    pub fn finish(&self, patience: Duration) {
-        let deadline = Deadline::after(patience);
+    /// Flushes at the end of the process; waits at most `timeout` for slow readers.
+    pub fn finish(&self, timeout: Duration) {
+        let deadline = Deadline::after(timeout);
         let mut hub = self.hub();
         let Hub { console, aside, .. } = &mut *hub;
         for console in aside.iter_mut().chain([console]) {

@@ -52,7 +52,7 @@ impl Agent {
             members.any(|member| member.addr == *addr && member.status == MemberStatus::Alive)
         };
         found.retain(|addr| !known(addr));
-        if found.is_empty() || !self.life.is_running() {
+        if found.is_empty() || !self.phase.is_running() {
             return;
         }
         let addresses = found.iter().map(ToString::to_string).collect();

@@ -229,7 +229,7 @@ impl Agent {
     }
 
     fn start_join_over(&mut self, verdict: Result<usize, String>) {
-        if !self.life.is_running() {
+        if !self.phase.is_running() {
             return;
         }
         match verdict {
@@ -248,7 +248,7 @@ impl Agent {
     }
 
     fn retry_join_over(&mut self, verdict: Result<usize, String>) {
-        if !self.life.is_running() {
+        if !self.phase.is_running() {
             self.retry_join = None;
             return;
         }

@@ -50,7 +50,7 @@ use crate::time::{Duration, Instant};
 use discovery::Mdns;
 use join::{Joining, RetryJoin};
 use save::Saving;
-use shutdown::Life;
+use shutdown::Phase;
 use telemetry::Telemetry;
 use waiting::{JoinId, Waiting, Waits};
 
@@ -130,7 +130,7 @@ pub struct Agent {
     waits: Waits,
     joining: Joining,
     retry_join: Option<RetryJoin>,
-    life: Life,
+    phase: Phase,
     start_sync: StartSync,
     /// Whether this node's own member-leave was passed to the handlers.
     own_leave_seen: bool,
@@ -147,7 +147,7 @@ impl Agent {
                 log::error!(target: "agent", "poll failed: {}", os_error(&error));
                 self.end_at_once(1);
             }
-            if let Some(code) = self.life.exit_code() {
+            if let Some(code) = self.phase.exit_code() {
                 return self.finish(code);
             }
         }
@@ -185,7 +185,7 @@ impl Agent {
         self.clients.flush(&mut self.server, now);
         self.logger.flush();
         self.notifier.flush(now);
-        self.advance_life(now);
+        self.advance_phase(now);
         Ok(())
     }
 
@@ -212,7 +212,7 @@ impl Agent {
             self.snapshot.as_ref().and_then(SnapshotFile::poll_timeout),
             self.journal.as_ref().and_then(JournalFiles::poll_timeout),
             self.earlier.as_ref().map(EarlierRun::poll_timeout),
-            self.life.poll_timeout(),
+            self.phase.poll_timeout(),
             self.mdns.as_ref().and_then(Mdns::poll_timeout),
             self.telemetry.poll_timeout(),
             self.notifier.poll_timeout(),

@@ -14,11 +14,11 @@ use crate::time::{Duration, Instant};
 /// Time that the core waits at the end of a leave (gossip spec 6.2).
 const PROPAGATE_DELAY: Duration = Duration::from_secs(1);
 /// Time that the end of the process waits for slow readers of stdout.
-pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
+pub(super) const CONSOLE_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Phase of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum Phase {
     /// Normal operation.
     Running,
     /// A signal has started a graceful leave, which must end by then.
@@ -29,26 +29,26 @@ pub(super) enum Life {
     Over(u8),
 }
 
-impl Life {
-    /// Returns when [`Agent::advance_life`] is due.
+impl Phase {
+    /// Returns when [`Agent::advance_phase`] is due.
     pub(super) const fn poll_timeout(self) -> Option<Instant> {
         match self {
-            Life::Leaving(end) | Life::Ending(end) => Some(end),
-            Life::Running | Life::Over(_) => None,
+            Phase::Leaving(end) | Phase::Ending(end) => Some(end),
+            Phase::Running | Phase::Over(_) => None,
         }
     }
 
     /// Returns the exit status once the process must end.
     pub(super) const fn exit_code(self) -> Option<u8> {
         match self {
-            Life::Over(code) => Some(code),
+            Phase::Over(code) => Some(code),
             _ => None,
         }
     }
 
     /// Returns whether no end was requested yet.
     pub(super) const fn is_running(self) -> bool {
-        matches!(self, Life::Running)
+        matches!(self, Phase::Running)
     }
 }
 
@@ -57,15 +57,15 @@ impl Agent {
     pub(super) fn caught(&mut self, signal: Caught) {
         self.logger
             .print(&format!("==> Caught signal: {}", signal.as_str()));
-        match (self.life, signal) {
-            (Life::Running, Caught::Hangup) => self.reload(),
-            (Life::Running, Caught::Interrupt) if !self.live.skip_leave_on_interrupt => {
+        match (self.phase, signal) {
+            (Phase::Running, Caught::Hangup) => self.reload(),
+            (Phase::Running, Caught::Interrupt) if !self.live.skip_leave_on_interrupt => {
                 self.leave();
             }
-            (Life::Running, Caught::Terminate) if self.live.leave_on_terminate => self.leave(),
-            (Life::Ending(_), _) => self.end_at_once(0),
-            (Life::Running | Life::Leaving(_), _) => self.end_at_once(1),
-            (Life::Over(_), _) => {}
+            (Phase::Running, Caught::Terminate) if self.live.leave_on_terminate => self.leave(),
+            (Phase::Ending(_), _) => self.end_at_once(0),
+            (Phase::Running | Phase::Leaving(_), _) => self.end_at_once(1),
+            (Phase::Over(_), _) => {}
         }
     }
 
@@ -77,7 +77,7 @@ impl Agent {
             self.serf.stats().members,
             self.config.broadcast_timeout,
         );
-        self.life = Life::Leaving(self.clock.now() + grace);
+        self.phase = Phase::Leaving(self.clock.now() + grace);
         self.notifier
             .stopping("Leaving the cluster", self.clock.now());
         self.retry_join = None;
@@ -89,14 +89,14 @@ impl Agent {
         if let CommandResult::Failed(why) = result {
             self.logger.print(&format!("==> Error: {why}"));
         }
-        if let Life::Leaving(_) = self.life {
+        if let Phase::Leaving(_) = self.phase {
             self.begin_end();
         }
     }
 
     /// Begins to end after a client's leave, once the client has its reply.
     pub(super) fn left_by_client(&mut self) {
-        if matches!(self.life, Life::Running | Life::Leaving(_)) {
+        if matches!(self.phase, Phase::Running | Phase::Leaving(_)) {
             self.begin_end();
         }
     }
@@ -109,42 +109,42 @@ impl Agent {
     fn begin_end(&mut self) {
         self.notifier.stopping("Left", self.clock.now());
         self.handlers.hurry();
-        self.life = Life::Ending(self.clock.now() + self.live.handler_leave_wait);
+        self.phase = Phase::Ending(self.clock.now() + self.live.handler_leave_wait);
     }
 
     /// Ends the process after this turn.
     pub(super) fn end_at_once(&mut self, code: u8) {
-        if !matches!(self.life, Life::Over(_)) {
-            self.life = Life::Over(code);
+        if !matches!(self.phase, Phase::Over(_)) {
+            self.phase = Phase::Over(code);
         }
     }
 
     /// Enters the next phase when a wait is over.
-    pub(super) fn advance_life(&mut self, now: Instant) {
-        match self.life {
-            Life::Leaving(end) if end <= now => {
+    pub(super) fn advance_phase(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Leaving(end) if end <= now => {
                 log::warn!(target: "agent", "Graceful leave timed out");
                 self.end_at_once(1);
             }
-            Life::Ending(end) => {
+            Phase::Ending(end) => {
                 let served = self.is_farewell_handled() && self.clients.is_flushed(&self.server);
                 if served || end <= now {
                     self.end_at_once(0);
                 }
             }
-            Life::Leaving(_) | Life::Running | Life::Over(_) => {}
+            Phase::Leaving(_) | Phase::Running | Phase::Over(_) => {}
         }
     }
 
     /// Returns whether all handlers that want this node's own member-leave have run. The wait for them ends
     /// after `handler_leave_wait`.
     fn is_farewell_handled(&self) -> bool {
-        let farewell = Event::Member(MemberEvent {
+        let leave = Event::Member(MemberEvent {
             kind: MemberEventKind::Leave,
             members: Vec::new(),
         });
         let mut handlers = self.handlers.handlers().iter();
-        let wanted = handlers.any(|r| r.wants(&farewell));
+        let wanted = handlers.any(|r| r.wants(&leave));
         !wanted || (self.own_leave_seen && self.handlers.is_idle())
     }
 
@@ -181,7 +181,7 @@ impl Agent {
         self.locks = Locks::default();
         log::info!(target: "agent", "shutdown complete");
         self.logger.open_gate();
-        self.logger.finish(LAST_WORDS);
+        self.logger.finish(CONSOLE_FLUSH_TIMEOUT);
         ExitCode::from(code)
     }
 }

@@ -14,7 +14,7 @@ use super::handlers::rpc_variables;
 use super::join::{Joining, RetryJoin};
 use super::node::open_gossip;
 use super::save::Saving;
-use super::shutdown::{LAST_WORDS, Life};
+use super::shutdown::{CONSOLE_FLUSH_TIMEOUT, Phase};
 use super::telemetry::Telemetry;
 use super::waiting::Waits;
 use super::{Agent, journal, tokens};
@@ -60,7 +60,7 @@ pub(super) fn run(flags: &impl FlagValues) -> ExitCode {
             ::log::error!(target: "agent", "{why}");
             logger.open_gate_aside();
             logger.print(&format!("==> {why}"));
-            logger.finish(LAST_WORDS);
+            logger.finish(CONSOLE_FLUSH_TIMEOUT);
             ExitCode::FAILURE
         }
     }
@@ -129,7 +129,7 @@ fn assemble(
         waits: Waits::default(),
         joining: Joining::default(),
         retry_join: None,
-        life: Life::Running,
+        phase: Phase::Running,
         start_sync,
         own_leave_seen: false,
         unfinished: true,

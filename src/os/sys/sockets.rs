@@ -53,12 +53,12 @@ pub fn connect_from(source: Option<SocketAddr>, to: SocketAddr) -> io::Result<Tc
     Ok(TcpStream::from(owned))
 }
 
-/// Connects a blocking stream to the Unix socket at a path; waits at most `patience` if the listener's
+/// Connects a blocking stream to the Unix socket at a path; waits at most `timeout` if the listener's
 /// backlog is full. The stream is read and written like one of TCP.
 ///
 /// # Errors
 /// If the path is too long or a system call fails; EAGAIN if the backlog stays full.
-pub fn connect_to_path(path: &Path, patience: Duration) -> io::Result<TcpStream> {
+pub fn connect_to_path(path: &Path, timeout: Duration) -> io::Result<TcpStream> {
     // SAFETY: all zeroes is a valid address with an empty path.
     let mut raw: libc::sockaddr_un = unsafe { mem::zeroed() };
     let bytes = path.as_os_str().as_bytes();
@@ -72,7 +72,7 @@ pub fn connect_to_path(path: &Path, patience: Duration) -> io::Result<TcpStream>
     }
     let stream = TcpStream::from(open(libc::AF_UNIX, libc::SOCK_STREAM)?);
     let fd = stream.as_raw_fd();
-    stream.set_write_timeout(Some(patience.max(Duration::from_millis(1))))?;
+    stream.set_write_timeout(Some(timeout.max(Duration::from_millis(1))))?;
     let len = mem::size_of_val(&raw) as socklen_t;
     // SAFETY: `raw` is a socket address of `len` bytes.
     check(unsafe { libc::connect(fd, (&raw const raw).cast(), len) })?;
