@@ -55,7 +55,7 @@ pub struct Client {
     interrupt: Option<Arc<AtomicBool>>,
     /// When the caller wants to stop waiting.
     deadline: Option<Deadline>,
-    heeds_stdout: bool,
+    watches_stdout: bool,
 }
 
 impl Client {
@@ -86,7 +86,7 @@ impl Client {
             early: VecDeque::new(),
             interrupt: None,
             deadline,
-            heeds_stdout: false,
+            watches_stdout: false,
         };
         let handshake = Request::Handshake { version: VERSION };
         client.call(&handshake, Some(HANDSHAKE_TIME_MAX))?;
@@ -98,20 +98,20 @@ impl Client {
     }
 
     /// Makes all later waiting end with [`Error::Interrupted`] once the flag is set.
-    pub fn heed(&mut self, interrupt: Arc<AtomicBool>) {
+    pub fn set_interrupt(&mut self, interrupt: Arc<AtomicBool>) {
         self.interrupt = Some(interrupt);
     }
 
     /// Makes all later waiting end with [`Error::Unread`] once the reader of stdout is gone.
-    pub const fn heed_stdout(&mut self) {
-        self.heeds_stdout = true;
+    pub const fn watch_stdout(&mut self) {
+        self.watches_stdout = true;
     }
 
     /// Sends a request that the agent answers soon and without a body.
     ///
     /// # Errors
     /// If the agent refuses or the connection fails; see [`Error`].
-    pub fn order(&mut self, request: &Request) -> Result<()> {
+    pub fn execute(&mut self, request: &Request) -> Result<()> {
         self.call(request, Some(ANSWER_TIME_MAX)).map(drop)
     }
 
@@ -223,7 +223,7 @@ impl Client {
     ///
     /// # Errors
     /// If the agent refuses or the connection fails; see [`Error`].
-    pub fn order_own(&mut self, request: &Request) -> Result<bool> {
+    pub fn execute_if_known(&mut self, request: &Request) -> Result<bool> {
         Ok(self.call_own(request)?.is_some())
     }
 
@@ -277,16 +277,16 @@ impl Client {
         }))
     }
 
-    /// Returns the next record of any subscription, or `None` if none begins within `patience`. Without a
+    /// Returns the next record of any subscription, or `None` if none begins within `timeout`. Without a
     /// limit it waits for ever; with zero it checks only data that was already read.
     ///
     /// # Errors
     /// If the connection fails or a record belongs to no subscription; see [`Error`].
-    pub fn pushed(&mut self, patience: Option<Duration>) -> Result<Option<(u64, Vec<u8>)>> {
+    pub fn pushed(&mut self, timeout: Option<Duration>) -> Result<Option<(u64, Vec<u8>)>> {
         if let Some(record) = self.early.pop_front() {
             return Ok(Some(record));
         }
-        let header = match self.value(patience) {
+        let header = match self.value(timeout) {
             Err(Error::Silent(_)) => return Ok(None),
             header => ReplyHeader::decode(&header?).map_err(garbage)?,
         };
@@ -303,20 +303,20 @@ impl Client {
     /// If the agent refuses or the connection fails; see [`Error`].
     pub fn query(&mut self, query: Query) -> Result<Records<'_>> {
         let nanos = u64::try_from(query.timeout_nanos).unwrap_or(0);
-        let patience = match nanos {
+        let timeout = match nanos {
             0 => ANSWER_TIME_MAX,
             nanos => Duration::from_nanos(nanos).saturating_add(QUERY_SLACK),
         };
         self.call(&Request::Query(query), Some(ANSWER_TIME_MAX))?;
         Ok(Records {
             client: self,
-            patience,
+            timeout,
         })
     }
 
     /// Sends a request and returns the body of its reply; empty if it has none.
-    fn call(&mut self, request: &Request, patience: Option<Duration>) -> Result<Vec<u8>> {
-        match self.exchange(request, patience)? {
+    fn call(&mut self, request: &Request, timeout: Option<Duration>) -> Result<Vec<u8>> {
+        match self.exchange(request, timeout)? {
             (why, body) if why.is_empty() => Ok(body),
             (why, _) => Err(Error::Refused(why)),
         }
@@ -326,7 +326,7 @@ impl Client {
     fn exchange(
         &mut self,
         request: &Request,
-        patience: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> Result<(String, Vec<u8>)> {
         self.seq += 1;
         let bytes = request.encode(self.seq);
@@ -336,7 +336,7 @@ impl Client {
             return Err(Error::Refused(why.to_owned()));
         }
         self.stream.write_all(&bytes).map_err(broken)?;
-        let header = self.header(patience)?;
+        let header = self.header(timeout)?;
         // These errors come without a body even if the reply should have one; after the second one, the agent
         // closes the connection.
         let bare = [
@@ -346,16 +346,16 @@ impl Client {
         ];
         let is_bare = bare.iter().any(|words| header.error.starts_with(words));
         let body = if request.reply_has_body() && !is_bare {
-            self.value(patience)?
+            self.value(timeout)?
         } else {
             Vec::new()
         };
         Ok((readable(&header.error, ""), body))
     }
 
-    fn header(&mut self, patience: Option<Duration>) -> Result<ReplyHeader> {
+    fn header(&mut self, timeout: Option<Duration>) -> Result<ReplyHeader> {
         loop {
-            let header = ReplyHeader::decode(&self.value(patience)?).map_err(garbage)?;
+            let header = ReplyHeader::decode(&self.value(timeout)?).map_err(garbage)?;
             if header.seq == self.seq {
                 return Ok(header);
             }
@@ -365,14 +365,14 @@ impl Client {
                     header.seq, self.seq
                 )));
             }
-            let record = self.value(patience)?;
+            let record = self.value(timeout)?;
             self.early.push_back((header.seq, record));
         }
     }
 
-    /// Waits at most `patience` for one complete value.
-    fn value(&mut self, patience: Option<Duration>) -> Result<Vec<u8>> {
-        let deadline = patience.map(|patience| (Deadline::after(patience), patience));
+    /// Waits at most `timeout` for one complete value.
+    fn value(&mut self, timeout: Option<Duration>) -> Result<Vec<u8>> {
+        let deadline = timeout.map(|timeout| (Deadline::after(timeout), timeout));
         let mut boundary = Boundary::default();
         let mut chunk = [0; 16 << 10];
         loop {
@@ -384,10 +384,10 @@ impl Client {
                 return Ok(value);
             }
             let mut wait = None;
-            if let Some((deadline, patience)) = deadline {
+            if let Some((deadline, timeout)) = deadline {
                 let left = deadline.left();
                 if left.is_zero() {
-                    return Err(Error::Silent(patience));
+                    return Err(Error::Silent(timeout));
                 }
                 wait = Some(left);
             }
@@ -404,7 +404,7 @@ impl Client {
                 }
                 wait = Some(wait.map_or(INTERRUPT_CHECK, |wait| wait.min(INTERRUPT_CHECK)));
             }
-            if self.heeds_stdout {
+            if self.watches_stdout {
                 if sys::is_unread_before(self.stream.as_fd(), io::stdout().as_fd(), wait) {
                     return Err(Error::Unread);
                 }
@@ -426,7 +426,7 @@ impl Client {
 /// Records of a query.
 pub struct Records<'a> {
     client: &'a mut Client,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Records<'_> {
@@ -435,8 +435,8 @@ impl Records<'_> {
     /// # Errors
     /// If the connection ends before the query does, or a record is malformed.
     pub fn receive(&mut self) -> Result<Option<Record>> {
-        self.client.header(Some(self.patience))?;
-        let body = self.client.value(Some(self.patience))?;
+        self.client.header(Some(self.timeout))?;
+        let body = self.client.value(Some(self.timeout))?;
         let record = Record::decode(&body).map_err(garbage)?;
         // Some reference versions race at the end and send records from nobody (agent spec 2.4).
         Ok((record.kind != b"done" && !record.from.is_empty()).then_some(record))

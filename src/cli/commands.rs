@@ -69,7 +69,7 @@ fn fire(
         payload,
         coalesce,
     };
-    connect(flags)?.order(&request).map_err(error)?;
+    connect(flags)?.execute(&request).map_err(error)?;
     Ok(None)
 }
 
@@ -90,7 +90,7 @@ pub(super) fn force_leave(flags: &Flags, out: &mut dyn Write) -> Outcome {
     let json = vec![("name", Json::text(&node)), ("prune", Json::Bool(prune))];
     let request = Request::ForceLeave { node, prune };
     connect(flags)?
-        .order(&request)
+        .execute(&request)
         .map_err(failed("Error force leaving"))?;
     match is_json(flags) {
         true => tell(flags, b"", json, out),
@@ -141,7 +141,7 @@ pub(super) fn tags(flags: &Flags, out: &mut dyn Write) -> Outcome {
     ];
     let request = Request::Tags { set, delete };
     client
-        .order(&request)
+        .execute(&request)
         .map_err(failed("Error setting tags"))?;
     tell(flags, b"Successfully updated agent tags", json, out)
 }

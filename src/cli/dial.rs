@@ -56,8 +56,8 @@ pub(super) fn dial(place: &Place, limit: Option<Deadline>) -> Result<TcpStream, 
 }
 
 fn connect_to_socket(path: &str, deadline: Deadline) -> io::Result<TcpStream> {
-    let patience = deadline.left();
-    sys::connect_to_path(Path::new(path), patience)
+    let timeout = deadline.left();
+    sys::connect_to_path(Path::new(path), timeout)
 }
 
 fn is_nobody_there(why: &io::Error) -> bool {

@@ -47,7 +47,7 @@ pub(super) fn monitor(flags: &Flags, out: &mut dyn Write) -> Outcome {
     client
         .subscribe(&Request::Monitor { level })
         .map_err(failed("Error starting monitor"))?;
-    client.heed_stdout();
+    client.watch_stdout();
     let foreign = Foreign::for_stdout();
     loop {
         let (seq, body) = match client.pushed(None) {

@@ -71,7 +71,7 @@ fn test(flags: &Flags, out: &mut dyn Write) -> Result<Found, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupted))?;
     let mut client = connect(flags)?;
-    client.heed(interrupted);
+    client.set_interrupt(interrupted);
     let members = client
         .members(&Request::Members)
         .map_err(stopped("Error getting members"))?;

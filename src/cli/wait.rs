@@ -40,9 +40,9 @@ pub(super) fn wait(flags: &Flags, out: &mut dyn Write) -> Outcome {
 }
 
 /// Returns the time limit; `None`: no limit.
-pub(super) fn patience(flags: &Flags) -> Result<Option<Duration>, Failure> {
-    let patience = flags.duration("timeout").map_err(Failure::Message)?;
-    Ok(patience.filter(|patience| !patience.is_zero()))
+pub(super) fn timeout(flags: &Flags) -> Result<Option<Duration>, Failure> {
+    let timeout = flags.duration("timeout").map_err(Failure::Message)?;
+    Ok(timeout.filter(|timeout| !timeout.is_zero()))
 }
 
 struct Waiting {
@@ -81,7 +81,7 @@ impl Waiting {
                 return Err(Failure::Message(words));
             }
         };
-        let patience = patience(flags)?;
+        let timeout = timeout(flags)?;
         let (place, key) = place(flags);
         let status = flags.value("status").unwrap_or("alive");
         Ok(Waiting {
@@ -90,7 +90,7 @@ impl Waiting {
             requests: filtered(flags, flags.byte_values("tag"), status)?,
             names,
             count,
-            deadline: patience.map(Deadline::after),
+            deadline: timeout.map(Deadline::after),
             retries: flags.flag("retry"),
             state: "no agent has answered".to_owned(),
             hang_ups: 0,

@@ -210,7 +210,7 @@ fn a_thousand_events_wait_for_a_slow_handler_and_run_once_each_in_order() {
             payload: None,
             coalesce: false,
         };
-        client.order(&event).unwrap();
+        client.execute(&event).unwrap();
     }
     // The agent answers other requests meanwhile.
     let members = agent.run(&["members"]);
@@ -247,7 +247,7 @@ fn payloads_and_answers_may_be_any_bytes() {
         payload: Some(payload.clone()),
         coalesce: false,
     };
-    client.order(&event).unwrap();
+    client.execute(&event).unwrap();
     agent.file_is("user.done", "\n");
     let given = [&payload[..], b"\n"].concat();
     assert_eq!(fs::read(agent.file("user")).unwrap(), given);

@@ -84,7 +84,7 @@ impl Caller {
             payload: Some(payload.to_vec()),
             coalesce: false,
         };
-        self.0.order(&request).is_ok()
+        self.0.execute(&request).is_ok()
     }
 }
 

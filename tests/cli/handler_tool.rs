@@ -625,7 +625,7 @@ fn the_list_counts_what_was_dropped() {
             payload: Some(vec![b'x'; 9_000]),
             coalesce: false,
         };
-        client.order(&event).unwrap();
+        client.execute(&event).unwrap();
     }
     agent.wait_for("Handler queue is full");
     let [runs, _, _, dropped] = counts(&agent, ":");

@@ -81,7 +81,7 @@ fn coalesced_events_of_one_name_leave_only_the_last() {
                     payload: Some(format!("round {round}").into_bytes()),
                     coalesce: true,
                 };
-                client.order(&event).expect("an event");
+                client.execute(&event).expect("an event");
             }
             for recorder in &recorders {
                 let runs =

@@ -19,7 +19,7 @@ fn burst(node: &Agent, count: usize) {
             payload: None,
             coalesce: false,
         };
-        client.order(&event).expect("an event");
+        client.execute(&event).expect("an event");
     }
 }
 

@@ -159,7 +159,7 @@ fn set_paused(flags: &Flags, is_paused: bool, out: &mut dyn Write) -> Outcome {
         is_paused,
     };
     let supported = connect(flags)?
-        .order_own(&request)
+        .execute_if_known(&request)
         .map_err(failed("Error changing the handler"))?;
     if !supported {
         return Err(unsupported(command));

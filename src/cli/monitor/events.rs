@@ -8,7 +8,7 @@ use crate::cli::command::flags::Flags;
 use crate::cli::common::{NO_CONNECTION, failed, is_json, place};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::members::{field, object};
-use crate::cli::wait::patience;
+use crate::cli::wait::timeout;
 use crate::handler::EventFilter;
 use crate::handler::filter::FILTERS_ALLOWED;
 use crate::handler::json::EventObject;
@@ -30,8 +30,8 @@ pub(super) fn events(flags: &Flags, out: &mut dyn Write) -> Outcome {
     if wanted == 0 {
         leave_by_interrupt()?;
     }
-    let patience = patience(flags)?;
-    let deadline = patience.map(Deadline::after);
+    let timeout = timeout(flags)?;
+    let deadline = timeout.map(Deadline::after);
     let mut came = 0;
     let timed_out = |came| match wanted {
         0 => Failure::Incomplete(format!("Timed out: {came} events received")),
@@ -42,7 +42,7 @@ pub(super) fn events(flags: &Flags, out: &mut dyn Write) -> Outcome {
         Err((_, Error::Interrupted)) => return Err(timed_out(came)),
         Err((what, why)) => return Err(failed(what)(why)),
     };
-    client.heed_stdout();
+    client.watch_stdout();
     loop {
         let body = match client.pushed(None) {
             Ok(Some((_, body))) => body,
