@@ -1,4 +1,4 @@
-//! Which file uses which: no circles, and each room of the agent uses only those below it.
+//! Dependencies between files: no cycles, and each folder of the agent uses only those below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::{module_of, sources, test_files};
 use crate::paths::uses;
 use crate::tokens::{Token, tokens, without_tests};
 
-/// The agent's floors, from below. A room uses itself and the rooms of lower floors.
+/// The agent's folders in layers, lowest first. A folder may use itself and the folders of lower layers.
 const FLOORS: &[&[&str]] = &[
     &["observe", "files", "mdns", "net"],
     &["process"],
@@ -15,23 +15,23 @@ const FLOORS: &[&[&str]] = &[
     &["run"],
 ];
 
-/// Names that a module hands on may lead to others; no real chain is as long.
+/// Limit on steps through re-exported names; no real chain is as long.
 const STEPS_MAX: usize = 8;
 
 /// `agent::net` as `["agent", "net"]`.
 type Module = Vec<String>;
 
-/// The sources as a graph of files.
+/// Dependency graph of the source files.
 struct Tree {
-    /// The file of each module; tests and stand-ins for what a build leaves out are not looked at.
+    /// The file of each module, without tests and without the replacements of excluded features.
     files: BTreeMap<Module, String>,
-    /// What stands behind a name that a module hands on with `pub use`.
+    /// The target of each name that a module re-exports with `pub use`.
     aliases: BTreeMap<(Module, String), Module>,
-    /// The paths that a file uses, with their lines.
+    /// The paths that each file uses, with line numbers.
     paths: BTreeMap<Module, Vec<(usize, Module)>>,
 }
 
-/// One file uses another.
+/// A dependency of one file on another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Arrow {
     from: Module,
@@ -40,7 +40,7 @@ struct Arrow {
 }
 
 impl Arrow {
-    /// What a file takes from those that it lies in is its own business.
+    /// Returns whether the dependency is on an enclosing module; these are not checked.
     fn is_to_parent(&self) -> bool {
         self.from.starts_with(&self.to)
     }
@@ -84,7 +84,7 @@ impl Tree {
         tree
     }
 
-    /// Paths within the package, from its root; of one statement or of all.
+    /// Returns paths within the package, from its root, of one statement or of the whole file.
     fn paths_of(
         &self,
         tokens: &[(usize, Token)],
@@ -106,7 +106,7 @@ impl Tree {
         paths
     }
 
-    /// The module in whose file the end of a path is defined, as far as names lead.
+    /// Returns the module whose file defines the end of a path, after following re-exports.
     fn home(&self, path: &[String]) -> Option<Module> {
         let mut path = path.to_vec();
         for _ in 0..STEPS_MAX {
@@ -147,7 +147,7 @@ impl Tree {
     }
 }
 
-/// Where `pub use` statements begin, at the word `use`.
+/// Returns the positions of the word `use` in `pub use` statements.
 fn handed_on(tokens: &[(usize, Token)]) -> impl Iterator<Item = usize> {
     (1..tokens.len()).filter(|at| {
         let before = &tokens[at - 1].1;
@@ -156,14 +156,14 @@ fn handed_on(tokens: &[(usize, Token)]) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The arrows that lie on circles of files, or between circles.
+/// Returns the dependencies that are part of a cycle of files, or on a path between cycles.
 fn circles(arrows: &BTreeSet<Arrow>) -> Vec<&Arrow> {
     let mut left: Vec<&Arrow> = arrows
         .iter()
         .filter(|arrow| !arrow.is_to_parent())
         .collect();
     loop {
-        // A file that nobody uses, or that uses nobody, is on no circle.
+        // A file that no file uses, or that uses no file, is in no cycle.
         let users: BTreeSet<&Module> = left.iter().map(|arrow| &arrow.from).collect();
         let used: BTreeSet<&Module> = left.iter().map(|arrow| &arrow.to).collect();
         let before = left.len();
@@ -174,8 +174,8 @@ fn circles(arrows: &BTreeSet<Arrow>) -> Vec<&Arrow> {
     }
 }
 
-/// The arrow between the neighbouring folders that a file and another one lie in. `None`: one of them lies in no
-/// such folder, as `serf/command.rs`, where the rooms of `serf` find the words that they share.
+/// Returns the dependency between the sibling folders of two files. `None`: one of them is in no such folder,
+/// like `serf/command.rs`, which has the types that the folders of `serf` share.
 fn between_folders(tree: &Tree, Arrow { from, to, line }: &Arrow) -> Option<Arrow> {
     let shared = from.iter().zip(to).take_while(|(a, b)| a == b).count();
     let folder = |module: &Module| {
@@ -189,14 +189,14 @@ fn between_folders(tree: &Tree, Arrow { from, to, line }: &Arrow) -> Option<Arro
     Some(Arrow { from, to, line })
 }
 
-/// The arrows that lie on circles of folders.
+/// Returns the dependencies that are part of a cycle of folders.
 fn folder_circles(tree: &Tree) -> Vec<Arrow> {
     let arrows = tree.arrows();
     let pairs: Vec<_> = arrows
         .iter()
         .filter_map(|arrow| Some((arrow, between_folders(tree, arrow)?)))
         .collect();
-    // The line does not matter here.
+    // Line numbers must not distinguish dependencies here.
     let folders: BTreeSet<_> = pairs
         .iter()
         .map(|(_, pair)| Arrow {
@@ -215,14 +215,15 @@ fn folder_circles(tree: &Tree) -> Vec<Arrow> {
     found.map(|(arrow, _)| (*arrow).clone()).collect()
 }
 
-/// The floor of a module of the agent, and its room.
+/// Returns the layer and the folder of a module of the agent.
 fn floor(module: &[String]) -> Option<(usize, &str)> {
     let room = module.get(1).filter(|_| module[0] == "agent")?;
     let floor = FLOORS.iter().position(|floor| floor.contains(&&**room))?;
     Some((floor, room))
 }
 
-/// Whether both modules are in rooms of the agent, and the way from one to the other does not go down.
+/// Returns whether both modules are in folders of the agent and the dependency does not point to a lower
+/// layer.
 pub fn climbs(from: &[String], to: &[String]) -> bool {
     match (floor(from), floor(to)) {
         (Some((from, room)), Some((to, other))) => to >= from && room != other,
@@ -230,7 +231,7 @@ pub fn climbs(from: &[String], to: &[String]) -> bool {
     }
 }
 
-/// The arrows between rooms of the agent that do not go down.
+/// Returns the dependencies between folders of the agent that do not point to a lower layer.
 fn climbing(arrows: &BTreeSet<Arrow>) -> Vec<&Arrow> {
     let climbs = |arrow: &&Arrow| climbs(&arrow.from, &arrow.to);
     arrows.iter().filter(climbs).collect()
@@ -243,7 +244,7 @@ fn no_files_use_each_other() {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
-/// Which module uses which of those that lie beside it, a line each: what whole folders look like from outside.
+/// Lists for each module the sibling modules that it uses, one line each.
 fn uses_of_neighbours(tree: &Tree) -> String {
     let mut uses: BTreeMap<Module, BTreeSet<String>> = BTreeMap::new();
     for Arrow { from, to, .. } in tree.arrows() {
@@ -263,7 +264,7 @@ fn uses_of_neighbours(tree: &Tree) -> String {
 #[test]
 fn no_folders_use_each_other() {
     let tree = Tree::new(&sources());
-    // For those who want to see them: --nocapture.
+    // Printed with --nocapture.
     println!("{}", uses_of_neighbours(&tree));
     let found = tree.list(&folder_circles(&tree));
     assert!(found.is_empty(), "\n{}", found.join("\n"));
@@ -319,7 +320,7 @@ fn circles_are_found() {
         between("use crate::swim::{Swim, b};", "fn f() { super::a::f() }"),
         both
     );
-    // By way of a third one, and under a name that their parent hands on.
+    // Through a third file, and through a name that the parent re-exports.
     let c = |a: &str, b: &str| {
         let tree = made_up(&[
             ("src/swim/mod.rs", "mod a; mod b; mod c; pub use c::C;"),
@@ -330,11 +331,11 @@ fn circles_are_found() {
         circles(&tree.arrows()).len()
     };
     assert_eq!(c("use super::b;", "use super::C;"), 3);
-    // Child and parent may, others and tests of theirs not.
+    // Dependencies between child and parent, and those of tests, are allowed.
     assert_eq!(between("use super::Swim;", "use super::C;"), [""; 0]);
     let in_test = "#[cfg(test)] mod tests { use super::super::a::A; }";
     assert_eq!(between("use super::b::B;", in_test), [""; 0]);
-    // A parent's file is as good as a folder's others.
+    // A `mod.rs` counts as a file of its folder.
     let tree = made_up(&[
         ("src/serf/x/mod.rs", "mod a; use a::A;"),
         ("src/serf/x/a.rs", "use crate::serf::y::Y;"),
@@ -372,7 +373,7 @@ fn circles_of_folders_are_found() {
     ]);
     let shown = "serf -> swim\nserf::x -> y\nserf::x::a -> b\n";
     assert_eq!(uses_of_neighbours(&tree), shown);
-    // A file that lies beside the folders.
+    // A file beside the folders.
     assert_eq!(found("use crate::serf::z::Z;", ""), 0);
 }
 

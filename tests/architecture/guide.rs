@@ -1,4 +1,4 @@
-//! What the pages for contributors name: paths that exist, and goals that make knows.
+//! Checks the contributors' pages: each path that they name exists, and each make target.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,11 @@ const PAGES: [&str; 3] = [
     "README.md",
 ];
 const MAKEFILES: [&str; 3] = ["Makefile", "dist/checks.mk", "dist/install.mk"];
-/// Where a path begins that a page names in full.
+/// Beginnings of paths that a page gives in full.
 const FOLDERS: &str = "src|tests|man|benches|dist";
 
-/// Paths in a page that do not exist. Those of the tables that say what to change begin inside of `src`, too.
+/// Returns the paths in a page that do not exist. Those in the tables of what to change may be relative to
+/// `src`.
 fn missing_paths(page: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let path = Regex::new(&format!(
         r"`((?:{FOLDERS}|agent|cli|handler|rpc|wire)/[\w./-]+)`"
@@ -26,7 +27,7 @@ fn missing_paths(page: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
         .collect()
 }
 
-/// Goals after `make` in a page's code that no makefile has.
+/// Returns the targets after `make` in a page's code that no makefile has.
 fn missing_goals(page: &str, makefiles: &str) -> Vec<String> {
     let goal =
         Regex::new(r"(?m)(?:`|^    |^`?[A-Z_]+=\w+ |`[A-Z_]+=\w+ )make ([a-z][a-z-]*)").unwrap();
@@ -46,7 +47,7 @@ fn what_the_pages_name_exists() {
     let makefiles = MAKEFILES.map(read).concat();
     for name in PAGES {
         let page = read(name);
-        // What a build makes is not there yet.
+        // Files that a build creates need not exist yet.
         let exists = |path: &str| root.join(path).exists();
         assert_eq!(missing_paths(&page, exists), [""; 0], "{name}");
         assert_eq!(missing_goals(&page, &makefiles), [""; 0], "{name}");

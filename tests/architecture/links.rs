@@ -1,4 +1,4 @@
-//! Comments name nothing above them: who reads a low room need not know the higher ones.
+//! Comments name nothing in higher layers, so that a lower layer can be read alone.
 
 use regex_lite::Regex;
 
@@ -6,7 +6,7 @@ use super::papers::comments;
 use super::{MODULES, module_of, sources};
 use crate::arrows::climbs;
 
-/// Paths in code spans of comments that lead to modules which the file's own may not use.
+/// Returns the paths in code spans of comments that lead to modules which this file may not use.
 fn upward(file: &str, source: &str) -> Vec<String> {
     let path = Regex::new(r"`(?:crate::)?([a-z_]+(?:::[A-Za-z_]+)+)").unwrap();
     let module = module_of(file);

@@ -1,5 +1,5 @@
-//! Who may use whom, and what the core may not name. Reads the sources; comments, texts and test
-//! modules do not count.
+//! Checks which modules use which, and what the core must not name. Reads the sources, except comments,
+//! string literals and test modules.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod arrows;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use paths::{Use, uses, within};
 use tokens::{Token, tokens, without_tests};
 
-/// A module, and the modules that it may use besides itself. The first are the core.
+/// A module, and the other modules that it may use. The first ones are the core.
 const MODULES: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("rng", &["time"]),
@@ -55,22 +55,23 @@ const MODULES: &[(&str, &[&str])] = &[
 ];
 const SHELL: &[&str] = &["os", "agent", "cli"];
 
-/// Finer than whole modules: what the first may not use of another.
+/// Additional restrictions: items of another module that a module may not use.
 const CLOSED: &[(&str, &str)] = &[("swim", "crate::wire::serf")];
 
-/// What only the layer above knows: SWIM carries bytes. Parts of names, in the singular.
+/// Words that only the layer above SWIM may use, since SWIM carries opaque bytes. Parts of names, in the
+/// singular.
 const SERF_WORDS: &[&str] = &[
     "coalesce", "event", "intent", "lamport", "query", "serf", "tag",
 ];
 
-/// The only folder with `unsafe`.
+/// The only folder that may contain `unsafe`.
 const UNSAFE_FOLDER: &str = "src/os/sys/";
 
-/// Each type that the standard library's trees are used with costs several kilobytes of machine code;
-/// the crate's own collections cost a few hundred bytes.
+/// Each instantiation of the standard library's trees costs several kilobytes of machine code; the crate's
+/// own collections cost a few hundred bytes.
 const TREES: &[&str] = &["BTreeMap", "BTreeSet"];
 
-/// Names that the core may not contain at all.
+/// Names that the core must not contain.
 const CORE_WORDS: &[&str] = &[
     "DefaultHasher",
     "HashMap",
@@ -91,7 +92,7 @@ const CORE_WORDS: &[&str] = &[
     "thread_local",
 ];
 
-/// Packages that are the shell's business.
+/// Packages that only the shell may use.
 const SHELL_PACKAGES: &[&str] = &[
     "env_logger",
     "getrandom",
@@ -101,7 +102,7 @@ const SHELL_PACKAGES: &[&str] = &[
     "signal_hook",
 ];
 
-/// Paths that the core may not use, nor anything under them.
+/// Paths that the core must not use, including everything below them.
 const CORE_PATHS: &[&str] = &[
     "std::env",
     "std::fs",
@@ -114,13 +115,13 @@ const CORE_PATHS: &[&str] = &[
     "std::time::Instant",
 ];
 
-/// The only file that reads the clocks, with the system calls behind it.
+/// The only file that may read the clocks, besides the system calls that it uses.
 const CLOCK_FILE: &str = "src/os/clock.rs";
-/// What reads a clock, or leads to what does.
+/// Names that read a clock or lead to one.
 const CLOCK_WORDS: &[&str] = &["SystemTime", "UNIX_EPOCH", "monotonic_micros"];
 const CLOCK_PATHS: &[&str] = &["std::time::Instant", "std::time::*"];
 
-/// Globs would hide what is taken.
+/// Paths from which the core must not import by glob, since that would hide what it uses.
 const CORE_GLOBS: &[&str] = &[
     "std",
     "std::collections",
@@ -129,7 +130,7 @@ const CORE_GLOBS: &[&str] = &[
     "std::time",
 ];
 
-/// What a file breaks, each with its line.
+/// Returns the violations in a file, each with its line.
 fn breaches(file: &str, source: &str) -> Vec<String> {
     let module = module_of(file);
     let top = module.first().cloned().unwrap_or_default();
@@ -239,7 +240,7 @@ fn is_serfs(name: &str) -> bool {
     })
 }
 
-/// `src/swim/table.rs` is `["swim", "table"]`.
+/// `src/swim/table.rs` becomes `["swim", "table"]`.
 fn module_of(file: &str) -> Vec<String> {
     let path = file.trim_start_matches("src/").trim_end_matches(".rs");
     let mut module: Vec<String> = path.split('/').map(str::to_owned).collect();
@@ -280,7 +281,7 @@ fn sources() -> Vec<(String, String)> {
     read("src")
 }
 
-/// Files that are only compiled for tests, because their declaration says so.
+/// Returns the files that are compiled only for tests, according to their declarations.
 fn test_files(sources: &[(String, String)]) -> BTreeSet<String> {
     let mut test_files = BTreeSet::new();
     for (file, source) in sources {
@@ -291,11 +292,11 @@ fn test_files(sources: &[(String, String)]) -> BTreeSet<String> {
         let beside = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         for name in without_tests(&tokens(source)).1 {
             test_files.insert(format!("{folder}/{name}.rs"));
-            // With all modules of its own.
+            // Including its submodules.
             let below = format!("{folder}/{name}/");
             let files = sources.iter().map(|(file, _)| file);
             test_files.extend(files.filter(|file| file.starts_with(&below)).cloned());
-            // With a path attribute files lie beside the one that declares them.
+            // With a path attribute, files are relative to the declaring file.
             let stem = file.trim_end_matches(".rs").rsplit('/').next().unwrap();
             test_files.insert(format!("{beside}/{stem}_{name}.rs"));
         }
@@ -313,7 +314,7 @@ fn the_sources_keep_the_rules() {
         .flat_map(|(file, source)| breaches(file, source))
         .collect();
     assert!(breaches.is_empty(), "\n{}", breaches.join("\n"));
-    // The checker saw the core at all.
+    // Guards against a checker that does not find the core.
     for module in ["time", "rng", "wire", "swim", "serf"] {
         let seen = sources
             .iter()
@@ -322,7 +323,8 @@ fn the_sources_keep_the_rules() {
     }
 }
 
-/// An inner attribute such as `#![forbid(unsafe_code)]`, however it is spaced.
+/// Returns whether the source has an inner attribute such as `#![forbid(unsafe_code)]`, regardless of
+/// spacing.
 fn declares(source: &str, level: &str) -> bool {
     let tokens = tokens(source);
     let marks: Vec<String> = tokens
@@ -336,8 +338,8 @@ fn declares(source: &str, level: &str) -> bool {
     marks.windows(due.len()).any(|window| window == due)
 }
 
-/// Whether the compiler is to be told in this file that there is no unsafe code below it: at the root of each
-/// module, and for the one with the folder that has some, at the roots of that folder's neighbours.
+/// Returns whether this file must forbid unsafe code: it is the root of a module, or, in the module with the
+/// unsafe folder, the root of one of that folder's siblings.
 fn must_forbid(file: &str) -> bool {
     let above = UNSAFE_FOLDER.trim_end_matches('/');
     let (mixed, folder) = above.rsplit_once('/').unwrap();

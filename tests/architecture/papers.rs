@@ -1,4 +1,4 @@
-//! Sections of `src/spec` that comments cite: each of them exists.
+//! Every section of `src/spec` that a comment cites exists.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,14 +7,14 @@ use regex_lite::Regex;
 
 use super::read;
 
-/// Folders whose comments cite sections of the gossip page by their bare numbers, as in `(4.11)`.
+/// Folders whose comments cite sections of the gossip spec by bare numbers, as in `(4.11)`.
 const BARE_CITATIONS: &[&str] = &["src/wire/", "src/swim/", "src/serf/"];
-/// The page that they mean.
+/// The spec that bare numbers refer to.
 const BARE_PAGE: &str = "gossip";
 /// One number, or several: `5.8.3, 5.8.4 and 6`.
 const NUMBERS: &str = r"D?\d+(?:\.\d+)*(?:(?:,| and| or) D?\d+(?:\.\d+)*)*";
 
-/// The numbers of each page's sections, by the page's name.
+/// Returns the section numbers of each spec, by the spec's name.
 type Pages = BTreeMap<String, Vec<String>>;
 
 fn sections(page: &str) -> Vec<String> {
@@ -23,7 +23,8 @@ fn sections(page: &str) -> Vec<String> {
     numbers.collect()
 }
 
-/// The text of comments, each block of lines as one, with the number of its first line.
+/// Returns the text of comments: each block of comment lines as one string, with the number of its first
+/// line.
 pub fn comments(source: &str) -> Vec<(usize, String)> {
     let mut blocks: Vec<(usize, usize, String)> = Vec::new();
     for (index, line) in source.lines().enumerate() {
@@ -44,7 +45,7 @@ pub fn comments(source: &str) -> Vec<(usize, String)> {
     blocks.into_iter().map(block).collect()
 }
 
-/// Citations of sections that no page has.
+/// Returns citations of sections that no spec has.
 fn dangling(file: &str, source: &str, pages: &Pages) -> Vec<String> {
     let names = pages.keys().cloned().collect::<Vec<_>>().join("|");
     let named = Regex::new(&format!("(?i)({names}) spec,? ({NUMBERS})")).unwrap();

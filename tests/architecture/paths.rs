@@ -1,19 +1,19 @@
-//! The paths that a source uses.
+//! Extracts the paths that a source file uses.
 
 use crate::tokens::{Token, closed};
 
-/// One path as it is used, resolved as far as `crate`, `self` and `super` go.
+/// A path in the source, with `crate`, `self` and `super` resolved.
 #[derive(Debug, PartialEq)]
 pub struct Use {
     pub line: usize,
     pub path: String,
 }
 
-/// Every path in the file whose module is `module` (`["swim", "table"]`), use trees spelled out.
+/// Returns every path in the file of the module `module` (`["swim", "table"]`), with use trees expanded.
 pub fn uses(tokens: &[(usize, Token)], module: &[String]) -> Vec<Use> {
     let mut uses = Vec::new();
     let mut module = module.to_vec();
-    // For each open brace whether it belongs to a module.
+    // For each open brace, whether it belongs to a module.
     let mut braces = Vec::new();
     let mut index = 0;
     while index < tokens.len() {
@@ -41,7 +41,7 @@ pub fn uses(tokens: &[(usize, Token)], module: &[String]) -> Vec<Use> {
     uses
 }
 
-/// Reads a path at `index`, with what stands before it, and returns where it ends.
+/// Reads a path at `index`, after its prefix, and returns the index of its end.
 fn path(
     tokens: &[(usize, Token)],
     mut index: usize,
@@ -74,7 +74,7 @@ fn path(
         if !(mark(index, ':') && mark(index + 1, ':')) {
             break;
         }
-        // A turbofish is not the path's business.
+        // A turbofish is not part of the path.
         if mark(index + 2, '<') {
             index += 2;
             break;
@@ -107,11 +107,11 @@ fn resolve(segments: &[String], module: &[String]) -> Vec<String> {
                 up.pop();
                 base = Some(up);
             }
-            // What a use tree says of its own stem.
             _ => break,
         }
         rest = after;
     }
+    // `self` in a use tree stands for the tree's prefix.
     let rest = rest.iter().filter(|segment| *segment != "self").cloned();
     match base {
         Some(base) => ["crate".to_owned()]

@@ -1,4 +1,4 @@
-//! A source as words and marks, and what of it is only compiled for tests.
+//! Splits a source file into words and punctuation marks, and removes what is only compiled for tests.
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Token {
@@ -19,7 +19,7 @@ impl Token {
     }
 }
 
-/// Words and marks with their lines; without comments, texts, characters and lifetimes.
+/// Returns words and marks with their lines, without comments, string and character literals, and lifetimes.
 pub fn tokens(source: &str) -> Vec<(usize, Token)> {
     let chars: Vec<char> = source.chars().collect();
     let at = |index: usize| chars.get(index).copied().unwrap_or('\0');
@@ -65,7 +65,7 @@ pub fn tokens(source: &str) -> Vec<(usize, Token)> {
             } else if at(index + 2) == '\'' {
                 index += 3;
             } else {
-                // A lifetime: its name is no use of anything.
+                // A lifetime: its name is not a use of anything.
                 index += 1;
                 while at(index).is_alphanumeric() || at(index) == '_' {
                     index += 1;
@@ -78,7 +78,7 @@ pub fn tokens(source: &str) -> Vec<(usize, Token)> {
             let word: String = chars[start..index].iter().collect();
             let hashes = chars[index..].iter().take_while(|c| **c == '#').count();
             if word.ends_with('r') && word.len() <= 2 && at(index + hashes) == '"' {
-                // A raw text ends at a quote with as many hashes.
+                // A raw string ends at a quote followed by as many hashes.
                 let end: String = format!("\"{}", "#".repeat(hashes));
                 index += hashes + 1;
                 while index < chars.len() && !starts_with(index, &end) {
@@ -102,7 +102,7 @@ pub fn tokens(source: &str) -> Vec<(usize, Token)> {
     tokens
 }
 
-/// The index behind the bracket that closes the one at `open`.
+/// Returns the index after the bracket that closes the one at `open`.
 pub fn closed(tokens: &[(usize, Token)], open: usize) -> usize {
     let mut depth = 0;
     for (index, (_, token)) in tokens.iter().enumerate().skip(open) {
@@ -118,7 +118,7 @@ pub fn closed(tokens: &[(usize, Token)], open: usize) -> usize {
     tokens.len()
 }
 
-/// Takes out what is only compiled for tests; returns the modules among it that lie in other files.
+/// Removes what is only compiled for tests; returns the names of the test modules in files of their own.
 pub fn without_tests(tokens: &[(usize, Token)]) -> (Vec<(usize, Token)>, Vec<String>) {
     let marks = |index: usize, texts: &[&str]| {
         texts.iter().enumerate().all(|(offset, text)| {
@@ -137,7 +137,7 @@ pub fn without_tests(tokens: &[(usize, Token)]) -> (Vec<(usize, Token)>, Vec<Str
             index += 1;
             continue;
         }
-        // Further attributes, then one item: up to its braces or a semicolon.
+        // Skips further attributes, then one item: up to its braces or a semicolon.
         while marks(index, &["#", "["]) {
             index = closed(tokens, index + 1);
         }
@@ -150,7 +150,7 @@ pub fn without_tests(tokens: &[(usize, Token)]) -> (Vec<(usize, Token)>, Vec<Str
                 }
                 Token::Mark('{') => {
                     index = closed(tokens, index);
-                    // A use list goes on to its semicolon.
+                    // A use list ends at its semicolon.
                     if !tokens.get(index).is_some_and(|(_, token)| token.is(';')) {
                         break;
                     }

@@ -1,9 +1,9 @@
-//! What the oldest compiler that is promised can read.
+//! Checks that the oldest supported compiler can parse the sources.
 
 use crate::read;
 use crate::tokens::{Token, tokens};
 
-/// Lines with conditions that take the compiler's let chains, which came with Rust 1.88.
+/// Returns the lines of conditions that need let chains, which came with Rust 1.88.
 fn let_chains(source: &str) -> Vec<usize> {
     let tokens = tokens(source);
     let is_word = |index: usize, name: &str| {
@@ -35,7 +35,7 @@ fn let_chains(source: &str) -> Vec<usize> {
                 Token::Mark(')' | ']') => depth -= 1,
                 Token::Mark('{') if depth == 0 => break,
                 Token::Mark('=') => has_value = true,
-                // Behind an operand it is no reference.
+                // After an operand, `&` does not begin a reference.
                 Token::Mark('&') if depth == 0 && has_value && is_and(place) => {
                     let before = tokens.get(place - 1).map(|(_, token)| token);
                     goes_on |= before.is_some_and(|token| token.word().is_some() || token.is(')'));
