@@ -1,5 +1,5 @@
-//! The checks of libFuzzer's targets, run here for a moment with damaged inputs of their corpora; and the
-//! corpora as files.
+//! Runs the checks of libFuzzer's targets for a moment on damaged inputs of their corpora, and writes the
+//! corpora to files.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ damaged_inputs!(rpc snapshot journal configuration datagram stream bodies lzw);
 #[cfg(feature = "mdns")]
 damaged_inputs!(mdns);
 
-/// Writes the corpora for `make fuzz`: a folder for each target in `COTTAR_FUZZ_CORPUS`.
+/// Writes the corpora for `make fuzz`: a folder for each target below `COTTAR_FUZZ_CORPUS`.
 #[test]
 #[ignore = "writes files, for `make fuzz`"]
 fn write() {

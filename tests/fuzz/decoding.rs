@@ -32,7 +32,7 @@ fn datagrams() {
     });
 }
 
-/// Bombs inside bombs: the budget is for the whole datagram.
+/// Nested decompression bombs: the budget is for the whole datagram.
 #[test]
 fn a_datagram_expands_once() {
     let compress = |plain: &[u8]| {
@@ -83,7 +83,7 @@ fn streams_in_any_pieces() {
     });
 }
 
-/// A header announces everything and nothing follows.
+/// A header announces the maximum, and nothing follows.
 #[test]
 fn announcements_allocate_nothing() {
     let envelope = Envelope::plain(NonceSource::new([0; 32]));
@@ -122,7 +122,7 @@ fn announcements_allocate_nothing() {
     assert!(peak < 4096, "{peak} bytes held");
 }
 
-/// Each limit of a stream, passed by one.
+/// Exceeds each limit of a stream by one.
 #[test]
 fn limits_of_streams_are_held() {
     let plain = Envelope::plain(NonceSource::new([0; 32]));
@@ -155,13 +155,13 @@ fn limits_of_streams_are_held() {
         let result = feed(&writer.into_bytes(), &plain, StreamSide::Responder, || 9).0;
         assert_eq!(result, Err(DecodeError::Invalid(field)));
     }
-    // An object that is larger than any honest one is refused when it says so.
+    // An object that is larger than any honest one is refused at its header.
     let large = [0, 0x81, 0xa1, b'x', 0xdb, 0, 1, 0, 0];
     assert_eq!(
         feed(&large, &plain, StreamSide::Responder, || 9).0,
         Err(DecodeError::TooLarge("object of a stream"))
     );
-    // A stream of small objects without end.
+    // A stream of small objects that does not end.
     let mut endless = StreamDecoder::new(StreamSide::Responder);
     let head = [&[6, 0x81, 0xa5][..], b"Nodes", &[0xce, 0, 0x10, 0, 0]].concat();
     assert_eq!(endless.push(&head, &plain), Ok(None));
@@ -191,8 +191,8 @@ fn limits_of_streams_are_held() {
     );
 }
 
-/// Allocations and moved bytes would show quadratic work; counting pushes that see the whole buffer
-/// would not be portable, so this feeds what a quadratic decoder could not finish.
+/// Quadratic work would show as running time: the stream is so long that a quadratic decoder could not
+/// finish. (Counting work in the decoder would not be portable.)
 #[test]
 fn a_large_stream_in_single_bytes_is_linear_work() {
     let envelope = {
@@ -238,15 +238,15 @@ fn bodies_of_the_serf_layer() {
     });
 }
 
-/// The end of an object is found however its bytes arrive, within any bound of its size, without holding
-/// anything; it is where stepping over the object ends.
+/// `Boundary` finds the end of an object however the bytes arrive and within any size limit, without
+/// allocating. The end is where `Reader::skip` stops.
 #[test]
 fn ends_of_objects() {
     let (mut found, mut refused) = (0, 0);
     fuzz(20_000, |rng| {
         let mut bytes = match rng.below(3) {
             0 => random_bytes(rng, 60),
-            // Containers in containers, deeper than allowed at times.
+            // Nested containers, sometimes deeper than allowed.
             1 => (0..rng.below(2 * DEPTH_MAX))
                 .map(|_| 0x81 + 0x10 * rng.below(2) as u8)
                 .collect(),
@@ -278,7 +278,7 @@ fn ends_of_objects() {
                 assert!(size <= bytes_max);
                 found += 1;
             }
-            // Less than an object, or a count that cannot be held against bytes still to come.
+            // The object is incomplete, or its count may exceed the bytes that are still to come.
             (Ok(None), Err(msgpack::Error::Truncated | msgpack::Error::TooMany)) => {}
             (Err(DecodeError::TooLarge(_)), Ok(size)) => assert!(size > bytes_max),
             (Err(DecodeError::TooLarge(_)), Err(_)) => refused += 1,
@@ -289,11 +289,11 @@ fn ends_of_objects() {
             (result, skipped) => panic!("{result:?} {skipped:?} {bytes:02x?}"),
         }
     });
-    // A short run need not have all.
+    // A short run may see only one of the two.
     assert!(found + refused > 0);
 }
 
-/// What follows the coordinate of an ack, and the body of a ping.
+/// The data after the coordinate of an ack, and the body of a ping.
 #[test]
 fn what_nodes_compare() {
     fuzz(20_000, |rng| {
@@ -328,7 +328,7 @@ fn what_nodes_compare() {
     });
 }
 
-/// Whatever the length of text, LZW comes back, and whatever the bytes, it stays within bounds.
+/// LZW restores a text of any length, and stays within its limit for any bytes.
 #[test]
 fn lzw_both_ways() {
     fuzz(1_500, |rng| {

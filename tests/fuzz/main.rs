@@ -1,8 +1,8 @@
-//! Decoders against hostile input: they never panic, never allocate past their limits, and give back
-//! what was encoded. `COTTAR_FUZZ_ITERATIONS` makes it longer, `COTTAR_FUZZ_SEED` different.
+//! Decoders on hostile input: they never panic, never allocate beyond their limits, and decode what was
+//! encoded. `COTTAR_FUZZ_ITERATIONS` sets the number of iterations, `COTTAR_FUZZ_SEED` the seed.
 //!
-//! `checks` holds a check for each decoder, which takes any bytes. The tests here feed it from seeded
-//! generators; `make fuzz` runs the same checks under libFuzzer, from the package in `targets`.
+//! `checks` has a check for each decoder, which accepts any bytes. The tests here run them on input from
+//! seeded generators; `make fuzz` runs the same checks under libFuzzer, from the package in `targets`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod checks;

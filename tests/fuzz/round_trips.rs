@@ -1,4 +1,4 @@
-//! What is encoded comes back, whatever it is.
+//! Decoding returns what was encoded.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -26,12 +26,12 @@ fn maybe<T>(rng: &mut Rng, make: impl FnOnce(&mut Rng) -> T) -> Option<T> {
     rng.chance(0.7).then(|| make(rng))
 }
 
-/// `port_min` 1 where port 0 stands for no address.
+/// `port_min` is 1 where port 0 stands for a missing address.
 fn addr(rng: &mut Rng, port_min: u16) -> SocketAddr {
     let port = (rng.next_u32() as u16).max(port_min);
     let ip = match rng.below(2) {
         0 => IpAddr::from(rng.next_u32().to_be_bytes()),
-        // Never a mapped one: those that are only sent to are turned into IPv4.
+        // Never an IPv4-mapped address: the decoder turns these into IPv4.
         _ => IpAddr::from([0x20; 16].map(|byte: u8| byte ^ rng.below(16) as u8)),
     };
     SocketAddr::new(ip, port)
@@ -52,7 +52,7 @@ fn versions(rng: &mut Rng) -> VersionVector {
     }
 }
 
-/// Numbers of every encoded width.
+/// Returns numbers of every encoded width.
 fn number(rng: &mut Rng) -> u64 {
     rng.next_u64() >> rng.below(64)
 }

@@ -1,4 +1,4 @@
-//! What the tests are fed with, and what they hold meanwhile.
+//! Generators of test input, and an allocator that measures memory.
 
 #[path = "../data/rpc_vectors.rs"]
 pub mod rpc_vectors;
@@ -10,7 +10,7 @@ use cottar::rng::Rng;
 use cottar::wire::*;
 use rpc_vectors::hex::unhex;
 
-/// Counts what this thread holds, and the most that it ever held.
+/// Tracks the memory that this thread holds, and its peak.
 pub struct Counting;
 
 thread_local! {
@@ -26,17 +26,17 @@ pub fn count(change: isize) {
     PEAK.with(|peak| peak.set(peak.get().max(held)));
 }
 
-// SAFETY: hands everything on to the system's allocator; the counters are plain thread-local cells
-// without destructors.
+// SAFETY: forwards everything to the system's allocator; the counters are plain thread-local cells without
+// destructors.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        // SAFETY: as for the caller.
+        // SAFETY: the caller upholds the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
-        // SAFETY: as for the caller.
+        // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -44,7 +44,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most bytes that were held during `work`, beyond those before it.
+/// Returns the peak of memory held during `work`, beyond what was held before.
 pub fn peak_bytes<R>(work: impl FnOnce() -> R) -> (usize, R) {
     let before = HELD.get();
     PEAK.set(before);
@@ -52,7 +52,7 @@ pub fn peak_bytes<R>(work: impl FnOnce() -> R) -> (usize, R) {
     ((PEAK.get() - before) as usize, result)
 }
 
-/// Runs `case` with a generator of its own for each iteration; a failure names the seed to repeat it.
+/// Runs `case` with a separate generator for each iteration; a failure prints the seed that repeats it.
 pub fn fuzz(default_iterations: u64, mut case: impl FnMut(&mut Rng)) {
     let number = |name: &str| {
         std::env::var(name)
@@ -118,7 +118,7 @@ pub fn random_bytes(rng: &mut Rng, length_max: usize) -> Vec<u8> {
     (0..length).map(|_| rng.next_u32() as u8).collect()
 }
 
-/// Bytes that matter to decoders: markers with big lengths, type bytes, boundaries.
+/// Bytes with a meaning for decoders: markers with large lengths, type bytes, boundary values.
 pub const SPICE: &[u8] = &[
     0, 1, 2, 4, 6, 7, 8, 9, 10, 12, 13, 0x7f, 0x80, 0x90, 0xa0, 0xc0, 0xc1, 0xc4, 0xc6, 0xc9, 0xcb,
     0xcf, 0xd3, 0xd9, 0xdb, 0xdc, 0xdd, 0xde, 0xdf, 0xf4, 0xff,
@@ -149,7 +149,7 @@ pub fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
 pub fn wrapped(rng: &mut Rng, bytes: Vec<u8>) -> Vec<u8> {
     match rng.below(4) {
         0 => {
-            // Valid compression around whatever it is.
+            // Valid compression of arbitrary bytes.
             let compressed = lzw::compress(&bytes);
             let mut writer = msgpack::Writer::appending(msgpack::Dialect::Gossip, vec![9]);
             writer

@@ -1,4 +1,4 @@
-//! Bodies of the Serf layer, and what they hold.
+//! Message bodies of the Serf layer.
 
 use cottar::wire::coordinate::Coordinate;
 use cottar::wire::event_digest::{EventDigest, EventSummary, SUMMARY_TIMES_MAX};
@@ -9,9 +9,10 @@ use cottar::wire::{Message, StreamMessage, StreamSide};
 use super::{input, stream};
 use crate::supply::{peak_bytes, seeds};
 
-/// A body for every decoder: what one of them takes comes back as it was.
+/// A body for every decoder: if a decoder accepts it, encoding the result and decoding it again must give the
+/// same.
 pub fn check(bytes: &[u8]) {
-    // Twice what one decoder holds, and what it encodes to.
+    // Covers two decoded values and the encoded bytes.
     let limit = 100 * bytes.len() + 4096;
     let (peak, ()) = peak_bytes(|| decoded(bytes));
     assert!(peak < limit, "{peak} bytes held for {}", bytes.len());
@@ -49,7 +50,7 @@ fn decoded(bytes: &[u8]) {
     let _ = Reader::new(bytes).skip();
 }
 
-/// The bodies of recorded messages, and recorded states.
+/// Returns the bodies of recorded messages, and recorded states.
 pub fn corpus() -> Vec<Vec<u8>> {
     let mut inputs = vec![input(0, b"")];
     for seed in seeds("udp") {

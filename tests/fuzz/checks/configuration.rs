@@ -1,4 +1,5 @@
-//! Texts of the administrator: configuration files, headers of handlers, handlers as texts, keys.
+//! Texts that an administrator writes: configuration files, headers of handlers, handler specifications,
+//! keys.
 
 use cottar::agent::config::{self, AgentConfig, Settings, parse_handlers};
 use cottar::agent::files::key::decode_key;
@@ -8,7 +9,7 @@ use cottar::handler::header::read_header;
 use super::input;
 use crate::supply::peak_bytes;
 
-/// Which kind of text, then the text.
+/// The input is a byte for the kind of text, then the text.
 pub fn check(input: &[u8]) {
     let Some((&kind, text)) = input.split_first() else {
         return;
@@ -28,7 +29,7 @@ fn file(text: &[u8]) {
         Ok((settings, _)) => settings,
         Err(why) => return assert!(!why.to_string().is_empty()),
     };
-    // What a file does not say leaves what was said before.
+    // Merging keys over defaults, in either order, must not change them.
     let merged = Settings::default().merged(settings.clone());
     assert_eq!(merged, settings);
     assert_eq!(Settings::default().overruled_by(settings.clone()), settings);
@@ -55,7 +56,7 @@ fn header(text: &[u8]) {
     }
 }
 
-/// Files with every kind of value, and handlers in both forms.
+/// Returns files with every kind of value, and handlers in both forms.
 pub fn corpus() -> Vec<Vec<u8>> {
     let keys = config::settings::KEYS.iter().map(|key| {
         let value = match key.type_name() {

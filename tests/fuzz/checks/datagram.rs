@@ -1,4 +1,4 @@
-//! Datagrams of gossip.
+//! Gossip datagrams.
 
 use cottar::wire::coordinate::Coordinate;
 use cottar::wire::event_digest::{EventDigest, EventSummary};
@@ -8,7 +8,7 @@ use cottar::wire::{Envelope, Message, limits};
 use super::{DECODER_BYTES, FIXED_BYTES, PART_BYTES, choice, envelope, input, may_expand};
 use crate::supply::{peak_bytes, seeds};
 
-/// Choices of the envelope, then a datagram.
+/// The input is a byte with the envelope's settings, then a datagram.
 pub fn check(input: &[u8]) {
     let Some((&choices, bytes)) = input.split_first() else {
         return;
@@ -40,7 +40,7 @@ pub fn opened(envelope: &Envelope, bytes: &[u8]) {
     assert!(peak < budget, "{peak} of {budget} bytes held");
     let Ok(packet) = result else { return };
     for message in packet.messages.into_iter().flatten() {
-        // What decoded is sane, so it survives the way back.
+        // A decoded message must survive encoding and decoding.
         assert_eq!(Message::decode(&message.encode()).as_ref(), Ok(&message));
         match &message {
             Message::User(user) => {
@@ -55,7 +55,7 @@ pub fn opened(envelope: &Envelope, bytes: &[u8]) {
     }
 }
 
-/// What may follow the number of an ack.
+/// Returns payloads that may follow an ack's sequence number.
 fn payload(payload: &[u8]) {
     let rest = match Coordinate::decode_first(payload) {
         Ok((_, rest)) => rest,
@@ -67,7 +67,7 @@ fn payload(payload: &[u8]) {
     }
 }
 
-/// The recordings; those with another key or label, opened.
+/// Returns the recordings; those with another key or label are opened first.
 pub fn corpus() -> Vec<Vec<u8>> {
     let mut inputs = vec![input(0, b"")];
     for seed in seeds("udp") {

@@ -1,4 +1,4 @@
-//! The journal, as it is read at a start, and what the agent then does with it.
+//! The journal: recovery at startup, and the agent's work on the recovered journal.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,14 @@ use cottar::serf::{Event, LamportTime, UserEvent};
 
 use crate::supply::peak_bytes;
 
-/// A checksum of records covers it.
+/// Fixed salt, which the checksum of each record covers.
 const SALT: u64 = 0x5a17;
-/// Bits for all numbers that a set can span, while it grows; twice.
+/// Bitmap of all numbers that a set can span; twice, since it is reallocated while it grows.
 const NUMBERS_BYTES: usize = 16 << 20;
 
-/// Chunks: what it is, the length of the bytes that follow, and those. Bytes as they are, or a record's
-/// kind and body, framed: no search finds a checksum. Others begin a new segment.
+/// Kinds of chunks. A chunk is a byte for its kind, a byte for the length, and the content: raw bytes, or the
+/// kind and body of a record, to which the check adds frame and checksum, since a fuzzer cannot guess a
+/// checksum. All other kinds begin a new segment.
 mod chunk {
     pub const RAW: u8 = 0;
     pub const RECORD: u8 = 1;
@@ -24,7 +25,7 @@ mod chunk {
 
 type Files = BTreeMap<SegmentId, Vec<u8>>;
 
-/// Chunks of segments.
+/// The input is a sequence of chunks of segments.
 pub fn check(input: &[u8]) {
     let (peak, ()) = peak_bytes(|| {
         let mut files = files(input);
@@ -78,7 +79,7 @@ fn checksum(offset: u64, bytes: &[u8]) -> [u8; 4] {
     (!remainder).to_le_bytes()
 }
 
-/// Reads all files, and cuts off what is torn, as the agent does; then the same is found again.
+/// Recovers from all files and truncates torn ones, as the agent does; a second recovery must find the same.
 fn recover(files: &mut Files) -> (Journal, Recovered) {
     let read = |files: &Files| {
         let mut recovery = Recovery::default();
@@ -110,7 +111,7 @@ fn recover(files: &mut Files) -> (Journal, Recovered) {
     (second, recovered)
 }
 
-/// What an agent does: it reads what waits, takes a new event in, and is done with all of it.
+/// Simulates an agent: reads the stored events, accepts a new one, and finishes all of them.
 fn work(mut journal: Journal, recovered: Recovered, files: &mut Files) {
     assert_eq!(
         journal.len(),
@@ -172,7 +173,7 @@ fn flush(journal: &mut Journal, files: &mut Files) {
     }
 }
 
-/// A record of each kind, and a segment that is torn.
+/// Returns a record of each kind, and a torn segment.
 pub fn corpus() -> Vec<Vec<u8>> {
     let numbers =
         |numbers: &[u64]| -> Vec<u8> { numbers.iter().flat_map(|n| n.to_le_bytes()).collect() };

@@ -1,4 +1,4 @@
-//! LZW, against the decoder of the specification.
+//! LZW, compared with the decoder of the specification.
 
 use cottar::wire::DecodeError;
 use cottar::wire::lzw::{self, Expander};
@@ -8,7 +8,7 @@ use crate::supply::{peak_bytes, seeds};
 
 const EXPANDED_BYTES_MAX: usize = 1000;
 
-/// How much of the rest is a text; then the text, and bytes to be taken for compressed ones.
+/// The input is the text's share of the remaining bytes, the text, then bytes that are expanded as they are.
 pub fn check(input: &[u8]) {
     let Some((&share, rest)) = input.split_first() else {
         return;
@@ -20,7 +20,7 @@ pub fn check(input: &[u8]) {
     assert_eq!(by_the_book(&good).as_deref(), Some(text));
 }
 
-/// Expands any bytes, as far as allowed, at once and in pieces.
+/// Expands arbitrary bytes up to a limit, at once and in pieces.
 pub fn expanded(compressed: &[u8]) {
     let (peak, expanded) = peak_bytes(|| lzw::expand(compressed, EXPANDED_BYTES_MAX));
     assert!(peak < DECODER_BYTES, "{peak} bytes held");
@@ -39,7 +39,7 @@ pub fn expanded(compressed: &[u8]) {
     }
 }
 
-/// The decoder of gossip spec 2.5, word for word and slow.
+/// The decoder of gossip spec 2.5, literal and slow.
 pub fn by_the_book(compressed: &[u8]) -> Option<Vec<u8>> {
     let mut output = Vec::new();
     let mut table: Vec<Vec<u8>> = Vec::new();
@@ -91,7 +91,7 @@ pub fn by_the_book(compressed: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Recorded datagrams as texts, and compressed.
+/// Returns recorded datagrams, as plain text and compressed.
 pub fn corpus() -> Vec<Vec<u8>> {
     let seeds = seeds("udp");
     let texts = seeds.iter().map(|seed| input(255, &seed.bytes));

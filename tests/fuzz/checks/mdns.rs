@@ -1,16 +1,16 @@
-//! Answers and questions of multicast DNS.
+//! Multicast DNS messages.
 
 use cottar::agent::mdns::dns::{Data, FLAGS_ANSWER, Message, Name, Question, Record, number};
 
 use crate::supply::peak_bytes;
 
-/// A message.
+/// The input is a message.
 pub fn check(bytes: &[u8]) {
     let (peak, message) = peak_bytes(|| Message::decode(bytes));
     let entries = message
         .as_ref()
         .map_or(0, |message| message.questions.len() + message.records.len());
-    // A pointer of two bytes makes a name of 255, in labels of one.
+    // A two-byte pointer can expand to a name of 255 bytes with labels of one byte.
     let budget = 4096 + (entries + 2) * (1 << 14);
     assert!(peak < budget, "{peak} of {budget} bytes held");
     let Some(message) = message else { return };
@@ -22,7 +22,7 @@ pub fn check(bytes: &[u8]) {
     assert_eq!(again.as_ref(), Some(&message));
 }
 
-/// A question and an answer as this node sends them.
+/// Returns a question and an answer as this node sends them.
 pub fn corpus() -> Vec<Vec<u8>> {
     let service = Name::dotted(b"_cottar._tcp.local");
     let (instance, host) = (service.child(b"n1"), Name::dotted(b"host.local"));

@@ -1,8 +1,8 @@
-//! A check for each decoder: it takes any bytes, and panics if a promise is broken. The seeded tests beside
-//! it feed the checks with damaged recordings; libFuzzer, with what reaches new code.
+//! A check for each decoder. It accepts any bytes, and panics if an invariant is violated. The seeded tests
+//! beside it run the checks on damaged recordings; libFuzzer runs them on inputs that reach new code.
 //!
-//! The first byte or two of an input choose settings (a key, a label, who reads), so that whoever searches
-//! finds these, too.
+//! The first one or two bytes of an input select settings (a key, a label, the reading side), so that a
+//! fuzzer varies these as well.
 
 pub mod bodies;
 pub mod configuration;
@@ -19,19 +19,19 @@ use cottar::wire::{Envelope, Key, Keyring, Label, NonceSource};
 
 /// A decoder under test.
 pub struct Target {
-    /// What asks for it on the command line.
+    /// Its name on the command line.
     pub name: &'static str,
-    /// Panics if a promise is broken.
+    /// Panics if an invariant is violated.
     pub check: fn(&[u8]),
-    /// Inputs to begin with, made from recordings.
+    /// Seed inputs, made from recordings.
     pub corpus: fn() -> Vec<Vec<u8>>,
-    /// Bytes of an input, at most.
+    /// Maximum length of an input, in bytes.
     pub bytes_max: usize,
 }
 
 macro_rules! targets {
     ($($(#[$attribute:meta])* $name:ident $bytes_max:literal)*) => {
-        /// All of them.
+        /// All targets.
         pub const TARGETS: &[Target] = &[$($(#[$attribute])* Target {
             name: stringify!($name),
             check: $name::check,
@@ -54,37 +54,38 @@ targets! {
     configuration 1000
 }
 
-/// What an `expand` needs at once beyond its result: the places of codes and growth.
+/// Working memory of `expand` beyond its result: the code table, and the growth of the output.
 pub const DECODER_BYTES: usize = 32 << 10;
-/// The largest thing that a short input can make: a refused part of a compound.
+/// The largest value that a short input can produce: a refused part of a compound.
 pub const PART_BYTES: usize = 400;
-/// What the decoders hold whatever comes.
+/// Memory that a decoder may hold for any input.
 pub const FIXED_BYTES: usize = 4096;
 
-/// Whether something may be expanded: a compress message in front, or anything that looks like one inside.
+/// Returns whether decompression may happen: the first byte is that of a compress message, or a wrapper may
+/// contain one.
 pub fn may_expand(envelope: &Envelope, bytes: &[u8]) -> bool {
     match bytes.first() {
         _ if envelope.keyring.is_some() => true,
         Some(9) => true,
-        // Inside of a compound, behind a checksum or a label.
+        // Inside a compound, after a checksum or after a label.
         Some(7 | 12 | 244) => bytes.contains(&9),
         _ => false,
     }
 }
 
-/// What the bits of an input's first byte choose for the envelope.
+/// Bits of an input's first byte that select the envelope's settings.
 pub mod choice {
     pub const KEY: u8 = 1;
     pub const LABEL: u8 = 2;
     pub const PLAINTEXT_TOO: u8 = 4;
-    /// The bytes are sealed before they are opened: no search finds what decrypts.
+    /// The bytes are sealed before they are opened, since a fuzzer cannot guess a valid ciphertext.
     pub const SEALED: u8 = 8;
     pub const CHECKSUM: u8 = 16;
     pub const INITIATOR: u8 = 32;
     pub const COMPRESSED: u8 = 64;
 }
 
-/// The envelope that an input asks for.
+/// Returns the envelope that an input selects.
 pub fn envelope(choices: u8) -> Envelope {
     let mut envelope = Envelope::plain(NonceSource::new([0; 32]));
     envelope.verify_incoming = choices & choice::PLAINTEXT_TOO == 0;
@@ -98,7 +99,7 @@ pub fn envelope(choices: u8) -> Envelope {
     envelope
 }
 
-/// An input with this first byte.
+/// Returns an input with this first byte.
 pub fn input(choices: u8, bytes: &[u8]) -> Vec<u8> {
     [&[choices], bytes].concat()
 }

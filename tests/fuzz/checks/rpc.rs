@@ -1,4 +1,4 @@
-//! RPC, as the agent reads it and as clients do.
+//! RPC, as the agent reads requests and clients read replies.
 
 use cottar::rpc::cluster::{KeyReply, decode_coordinate};
 use cottar::rpc::handlers::{decode_handlers, write_handlers};
@@ -14,7 +14,7 @@ use super::{FIXED_BYTES, input};
 use crate::supply::peak_bytes;
 use crate::supply::rpc_vectors::{frames, recorded};
 
-/// Who reads, then what the other side sends.
+/// The input is a byte for the reading side, then the bytes from the other side.
 pub fn check(input: &[u8]) {
     let Some((&side, bytes)) = input.split_first() else {
         return;
@@ -27,7 +27,7 @@ pub fn check(input: &[u8]) {
     assert!(peak < budget, "{peak} of {budget} bytes held");
 }
 
-/// The next value, if it is all there.
+/// Returns the next value, if it is complete.
 fn value<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let size = Boundary::default().find(rest, REQUEST_BYTES_MAX).ok()??;
     let (value, after) = rest.split_at(size);
@@ -35,7 +35,7 @@ fn value<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(value)
 }
 
-/// The next request. The inner `None` is one that is refused, or not known.
+/// Returns the next request. The inner `None`: the request is refused or unknown.
 fn request(rest: &mut &[u8]) -> Option<Option<(u64, Request)>> {
     let header = Header::decode(value(rest)?).ok()?;
     let body = match header.body() {
@@ -87,7 +87,7 @@ fn reply(value: &[u8]) {
     comes_back!(decode_handlers handlers => |w: &mut _| write_handlers(w, handlers));
 }
 
-/// What clients and agents said to each other.
+/// Returns recorded exchanges between clients and agents.
 pub fn corpus() -> Vec<Vec<u8>> {
     let mut inputs = Vec::new();
     for (client, count) in [("driver_0_9_4", 37), ("cli_0_9_4", 16)] {
@@ -113,7 +113,7 @@ pub fn corpus() -> Vec<Vec<u8>> {
     inputs
 }
 
-/// The requests that the reference does not know.
+/// Returns the requests that the reference does not know.
 fn own_requests() -> Vec<Vec<u8>> {
     let words = [
         ("cottar-event", "Name"),

@@ -5,7 +5,7 @@ use cottar::serf::snapshot::{Remark, Snapshot};
 use super::input;
 use crate::supply::peak_bytes;
 
-/// Whether a leave is overruled, then a file.
+/// The input is a byte for whether a leave is ignored, then a file.
 pub fn check(input: &[u8]) {
     let Some((&rejoin, file)) = input.split_first() else {
         return;
@@ -17,7 +17,7 @@ pub fn check(input: &[u8]) {
     for remark in &remarks {
         assert!(!remark.to_string().contains('\n'), "{remark}");
     }
-    // A compacted file says the same, and nothing in it is remarkable.
+    // A compacted file gives the same state, without remarks.
     let (mut compacted, mut followed) = (Vec::new(), Snapshot::default());
     for line in snapshot.lines() {
         line.encode(&mut compacted);
@@ -29,7 +29,7 @@ pub fn check(input: &[u8]) {
     torn(file, &remarks, rejoin);
 }
 
-/// What is cut off as torn never counted.
+/// A torn line at the end must not count.
 fn torn(file: &[u8], remarks: &[Remark], rejoin: bool) {
     if let Some((Remark::TornTail(bytes), others)) = remarks.split_last() {
         let whole = &file[..file.len() - bytes];
@@ -38,7 +38,7 @@ fn torn(file: &[u8], remarks: &[Remark], rejoin: bool) {
     }
 }
 
-/// Files as the reference and cottar write them.
+/// Returns files as the reference and cottar write them.
 pub fn corpus() -> Vec<Vec<u8>> {
     let reference = "alive: n1 127.0.0.1:7946\nclock: 5\nevent-clock: 3\nquery-clock: 2\n\
          coordinate: {\"Vec\":[0,0],\"Error\":1.5}\nalive: a b [::1]:7946\nnot-alive: n1\nleave\n";

@@ -1,4 +1,4 @@
-//! Streams of gossip.
+//! Gossip streams.
 
 use cottar::wire::serf::SerfPushPull;
 use cottar::wire::{DecodeError, Envelope, StreamDecoder, StreamMessage, StreamSide};
@@ -6,13 +6,13 @@ use cottar::wire::{DecodeError, Envelope, StreamDecoder, StreamMessage, StreamSi
 use super::{FIXED_BYTES, choice, envelope, input, may_expand};
 use crate::supply::{peak_bytes, seeds};
 
-/// What came of a stream, and what is said to whoever sent it.
+/// The result of a stream, and the answer to the peer.
 type Outcome = (
     Result<Option<StreamMessage>, DecodeError>,
     Option<&'static str>,
 );
 
-/// Feeds the bytes in pieces, as they could arrive; true lengths of the pieces are up to `cut`.
+/// Feeds the bytes in pieces, as they could arrive; `cut` returns the length of each piece.
 pub fn feed(
     bytes: &[u8],
     envelope: &Envelope,
@@ -31,7 +31,8 @@ pub fn feed(
     (result, decoder.error_report())
 }
 
-/// Choices of the envelope and the side, the size of pieces, then what one side sends.
+/// The input is a byte for the envelope's settings and the side, a byte for the size of pieces, then the
+/// bytes of one side.
 pub fn check(input: &[u8]) {
     let Some((&[choices, piece], bytes)) = input.split_first_chunk() else {
         return;
@@ -53,7 +54,7 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// Decodes a stream at once, byte by byte, and in pieces: what comes of it is the same.
+/// Decodes a stream at once, byte by byte, and in pieces: the results must be equal.
 pub fn fed(
     bytes: &[u8],
     envelope: &Envelope,
@@ -65,7 +66,7 @@ pub fn fed(
     assert_eq!(whole, single);
     let (peak, pieces) = peak_bytes(|| feed(bytes, envelope, side, cut));
     assert_eq!(whole, pieces);
-    // Inputs are small, so nothing big may come of them but an expansion.
+    // Inputs are small, so only an expansion may produce a large result.
     let budget = match may_expand(envelope, bytes) {
         true => 2 << 20,
         false => FIXED_BYTES + 16 * bytes.len(),
@@ -80,7 +81,7 @@ pub fn fed(
     message
 }
 
-/// The message without what is not sent again: nodes that were refused.
+/// Returns the message without nodes that were refused, since these are not encoded again.
 fn sealable(message: &StreamMessage) -> StreamMessage {
     let mut message = message.clone();
     if let StreamMessage::PushPull(push_pull) = &mut message {
@@ -89,7 +90,7 @@ fn sealable(message: &StreamMessage) -> StreamMessage {
     message
 }
 
-/// The recordings, from both sides.
+/// Returns the recordings of both sides.
 pub fn corpus() -> Vec<Vec<u8>> {
     let mut inputs = vec![input(0, &[0])];
     for seed in seeds("tcp") {

@@ -1,4 +1,4 @@
-//! What the targets run: the checks of the seeded tests.
+//! The checks of the seeded tests, for the targets.
 #![allow(missing_docs, dead_code)]
 
 #[path = "../checks/mod.rs"]
