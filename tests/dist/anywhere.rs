@@ -1,13 +1,13 @@
-//! The program runs in a root directory that has nothing but a shell and itself. The script does the
-//! same with the static binary; here it is the one under test, with its libraries beside it.
+//! The program runs in a root directory that contains only a shell and the program. `dist/anywhere.sh` checks
+//! this for the static binary; this test runs it for the binary under test, together with its libraries.
 
 use crate::live::{COTTAR, lacks};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Whether this user may have a root directory of its own.
+/// Returns whether this user can create a root directory of its own.
 fn may_change_root() -> bool {
-    // SAFETY: takes nothing and returns an integer.
+    // SAFETY: takes no arguments and returns an integer.
     if unsafe { libc::geteuid() } == 0 {
         return true;
     }

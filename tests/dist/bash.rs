@@ -3,8 +3,8 @@
 use crate::words::{Values, arguments_of, first_words, paths, second_words, values_of};
 use std::fmt::Write as _;
 
-/// The parts of the script that come from the table: the words, the flags of each command, and what is
-/// proposed for their values.
+/// Returns the parts of the script that come from the table: the command names, the flags of each command,
+/// and the completions of their values.
 pub fn parts() -> Vec<String> {
     vec![words(), flags(), values()]
 }

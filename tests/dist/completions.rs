@@ -1,4 +1,4 @@
-//! The completions are those of the table, and the shells make of them what they should.
+//! The completion scripts match the table of flags, and the shells complete as intended.
 
 use crate::live::{Agent, COTTAR, lacks_program, wait_until};
 use crate::{bash, fish, zsh};
@@ -14,7 +14,7 @@ fn path(name: &str) -> String {
     directory().join(name).to_str().unwrap().to_owned()
 }
 
-/// Runs a shell that finds our program, and with it the agent at that address.
+/// Runs a shell that finds the program under test and, through it, the agent at that address.
 #[track_caller]
 fn run_at(rpc: &str, program: &str, args: &[&str]) -> String {
     let bin = Path::new(COTTAR).parent().unwrap().display();
@@ -33,20 +33,21 @@ fn run_at(rpc: &str, program: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Likewise, without an agent.
+/// Runs a shell without an agent.
 #[track_caller]
 fn run(program: &str, args: &[&str]) -> String {
     run_at(NOBODY, program, args)
 }
 
-/// Nobody listens there.
+/// Address without a listener.
 const NOBODY: &str = "127.0.0.1:1";
 
-/// Between such lines the scripts have what comes from the table; the rest of them is written by hand.
+/// The parts of a script that are generated from the table lie between these lines; the rest is written by
+/// hand.
 const BEGIN: &str = "# From the table of flags, by \"make completions\":";
 const END: &str = "# End of what comes from the table.";
 
-/// The script with these parts in the place of those that it has.
+/// Replaces the generated parts of a script.
 fn with_parts(script: &str, parts: Vec<String>) -> String {
     let mut parts = parts.into_iter();
     let mut text = String::new();
@@ -65,7 +66,7 @@ fn with_parts(script: &str, parts: Vec<String>) -> String {
     text
 }
 
-/// With `COTTAR_COMPLETIONS=write` the files are made to be so.
+/// With `COTTAR_COMPLETIONS=write` the files are updated.
 #[test]
 fn the_files_are_those_of_the_table() {
     let write = std::env::var("COTTAR_COMPLETIONS").is_ok_and(|value| value == "write");
@@ -96,13 +97,13 @@ fn only_what_comes_from_the_table_is_replaced() {
     assert_eq!(new, script("new\n"));
 }
 
-/// What bash proposes when the cursor is at the end of the line; `breaks` is its COMP_WORDBREAKS.
+/// Returns what bash proposes when the cursor is at the end of the line; `breaks` is its COMP_WORDBREAKS.
 fn bash_proposes(line: &str, breaks: &str, directory: &Path) -> Vec<String> {
     bash_proposes_at(NOBODY, line, breaks, directory)
 }
 
 fn bash_proposes_at(rpc: &str, line: &str, breaks: &str, directory: &Path) -> Vec<String> {
-    // The shell splits words as readline does: blanks, and each break character on its own.
+    // Splits words as readline does: at blanks, with each break character as a word.
     let script = r#"
         source "$1" || exit
         cd "$4" || exit
@@ -145,7 +146,7 @@ fn bash_proposes_at(rpc: &str, line: &str, breaks: &str, directory: &Path) -> Ve
     output.lines().map(str::to_owned).collect()
 }
 
-/// A line and what is proposed for its last word, whatever the shell; blanks separate.
+/// Lines, each with the completions of its last word, for all shells; separated by blanks.
 const CASES: &[(&str, &str)] = &[
     ("cottar ke", "keygen keys"),
     ("cottar force", "force-leave"),
@@ -169,7 +170,7 @@ const CASES: &[(&str, &str)] = &[
 
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// Lines that a running agent helps with, and what is proposed then.
+/// Lines with completions that come from a running agent.
 const ASKED: &[(&str, &str)] = &[
     ("cottar force-leave al", "alpha"),
     ("cottar rtt alpha be", "beta"),
@@ -186,7 +187,7 @@ const ASKED: &[(&str, &str)] = &[
     ("cottar force-leave gam", ""),
 ];
 
-/// Two agents, of which the first is asked.
+/// Starts two agents; the completions ask the first one.
 fn agents() -> [Agent; 2] {
     let encrypt = format!("-encrypt={KEY}");
     let handler = "-event-handler=user:deploy=/opt/deploy.sh now";
@@ -210,7 +211,7 @@ fn agents() -> [Agent; 2] {
     [first, second]
 }
 
-/// A place with a file and a directory.
+/// Creates a folder with a file and a directory.
 fn place() -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("one.json"), "{}").unwrap();
@@ -224,12 +225,12 @@ fn bash_completes() {
     let proposes = |line: &str, breaks: &str| bash_proposes(line, breaks, place.path());
     for (line, expected) in CASES {
         let found = proposes(line, "=:");
-        // Readline adds the slash.
+        // Readline appends the slash.
         let expected = expected.trim_end_matches('/').split_whitespace();
         let expected: Vec<&str> = expected.collect();
         assert_eq!(found, expected, "{line}");
     }
-    // What follows "=" is replaced alone, if the shell splits there.
+    // If the shell splits at "=", only the part after it is replaced.
     assert_eq!(proposes("cottar members -format=j", "=:"), ["json"]);
     assert_eq!(proposes("cottar members -format=j", ":"), ["-format=json"]);
     assert_eq!(proposes("cottar agent -profile=", "=:").len(), 3);
@@ -243,7 +244,7 @@ fn bash_completes() {
     assert_eq!(proposes("cottar event -c", "=:"), ["-coalesce=false"]);
     assert!(proposes("cottar ", "=:").contains(&"members".to_owned()));
     assert!(proposes("cottar members ", "=:").contains(&"-status".to_owned()));
-    // Flags end at the first argument, and at two dashes.
+    // No flags are completed after the first argument or after two dashes.
     assert!(proposes("cottar event deploy -", "=:").is_empty());
     assert!(proposes("cottar query -- -", "=:").is_empty());
     assert!(proposes("cottar event ", "=:").is_empty(), "any name");
@@ -258,10 +259,10 @@ fn bash_asks_an_agent() {
         let found = bash_proposes_at(&rpc, line, "=:", place.path());
         let expected: Vec<&str> = expected.split_whitespace().collect();
         assert_eq!(found, expected, "{line}");
-        // Nothing, and no word of why, without one.
+        // Without an agent, nothing is proposed and no error is printed.
         assert!(bash_proposes(line, "=:", place.path()).is_empty(), "{line}");
     }
-    // The line may say which agent.
+    // The command line may specify the agent.
     for flag in ["-rpc-addr ", "-rpc-addr=", "--rpc-addr="] {
         let line = format!("cottar force-leave {flag}{rpc} al");
         let found = bash_proposes(&line, "=:", place.path());
@@ -303,9 +304,9 @@ fn bash_knows_every_command_and_flag_of_the_help() {
     }
 }
 
-/// What has become of each line in zsh when it was to be completed.
+/// Returns what zsh makes of each line when it completes it.
 fn zsh_completed(rpc: &str, place: &Path, lines: &[&str]) -> Vec<String> {
-    // A shell on a terminal of its own completes each line; a key shows what has become of it.
+    // A shell on a pseudoterminal completes each line; a key binding prints the result.
     let script = r#"
         zmodload zsh/zpty
         zpty shell zsh -f -i
@@ -380,7 +381,7 @@ fn zsh_completes() {
         .collect();
     expected.push("cottar members -format=json".to_owned());
     expected.push("cottar event -coalesce=".to_owned());
-    // A flag with a value is completed with the "=" that may follow it.
+    // A flag with a value is completed together with an optional "=".
     let found: Vec<String> = found
         .iter()
         .zip(&expected)

@@ -4,7 +4,7 @@ use crate::words::{Values, arguments_of, first_words, paths, second_words, short
 use cottar::cli::table::{Command, Flag};
 use std::fmt::Write as _;
 
-/// The part of the script that comes from the table.
+/// Returns the part of the script that comes from the table.
 pub fn parts() -> Vec<String> {
     let mut text = String::new();
     for (word, summary) in first_words() {

@@ -1,4 +1,4 @@
-//! `make install` and `make uninstall`, into a directory of the test.
+//! `make install` and `make uninstall`, into a temporary directory.
 
 use crate::live::{Agent, COTTAR, Kind, Spec, arg, content};
 use cottar::agent::config::settings::Settings;
@@ -30,7 +30,7 @@ impl Root {
             .arg(format!("DESTDIR={}", self.0.path().display()))
             .arg(format!("BINARY={COTTAR}"))
             .args(variables)
-            // This test may itself run below make.
+            // This test itself may run under make.
             .env_remove("MAKEFLAGS")
             .env_remove("MAKELEVEL")
             .output()
@@ -39,7 +39,7 @@ impl Root {
         assert!(output.status.success(), "make {target}: {errors}");
     }
 
-    /// All files and links.
+    /// Returns all files and links.
     pub fn files(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut todo = vec![self.0.path().to_owned()];
@@ -180,7 +180,7 @@ fn services_follow_the_directories() {
         }
         let tutorial = content(&root.at("/opt/share/man/man7/cottar-tutorial.7"));
         assert!(tutorial.contains("\n$ cp -r /opt/share/doc/cottar/examples/tutorial .\n"));
-        // The directory of the socket is made for the agent's user.
+        // The directory of the socket is created for the agent's user.
         let makes = match system.as_str() {
             "INIT_SYSTEM=systemd" => "RuntimeDirectory=cottar\n",
             "INIT_SYSTEM=openrc" => {
@@ -247,7 +247,7 @@ fn the_directory_of_handlers_is_there_and_named() {
     assert!(config.contains("\"handler_dirs\": [\"/etc/cottar/handlers.d\"]"));
     root.make("uninstall", &[]);
     assert!(!root.at("/etc/cottar").exists());
-    // What somebody has put there stays.
+    // Files that others created there stay.
     root.make("install", &[]);
     fs::write(root.at("/etc/cottar/handlers.d/10-own"), "").unwrap();
     root.make("uninstall", &[]);
@@ -260,7 +260,7 @@ fn under_the_name_of_the_reference_it_does_the_same() {
     root.make("install", &["SERF_LINK=1"]);
     assert_eq!(root.files(), set(&[COMMON, SYSTEMD, LINKS]));
     for link in LINKS {
-        assert!(root.at(link).exists(), "{link} leads nowhere");
+        assert!(root.at(link).exists(), "{link} is dangling");
     }
     let serf = root.at("/usr/bin/serf");
     let said = |program: &Path| {
@@ -268,7 +268,7 @@ fn under_the_name_of_the_reference_it_does_the_same() {
         (output.status.code(), output.stdout)
     };
     assert_eq!(said(&serf), said(Path::new(COTTAR)));
-    // The agent starts its own binary again to look names up.
+    // The agent starts its own binary again to resolve names.
     let peer = Agent::start(&["-node=peer"]);
     let join = format!("-join=localhost:{}", peer.gossip.port());
     let spec = Spec::bare(Kind::Cottar).program(&serf);
@@ -296,8 +296,8 @@ fn the_configuration_of_a_fresh_install_is_safe_and_works() {
     let AgentConfig { live, fixed, .. } = config.unwrap();
     let addresses = Addresses::resolve(&fixed, &mut Vec::new()).unwrap();
     let bind = addresses.bind.ip();
-    assert!(bind.is_loopback(), "nobody reaches it at first");
-    // No port that every user of the host could command the agent by.
+    assert!(bind.is_loopback(), "reachable from other hosts");
+    // There is no port through which every user of the host could control the agent.
     assert_eq!(fixed.rpc_addrs, ["unix:/run/cottar/rpc.sock"]);
     assert_eq!(fixed.rpc_socket_mode, 0o660);
     assert_eq!(fixed.rpc_control_group, None);
@@ -307,7 +307,8 @@ fn the_configuration_of_a_fresh_install_is_safe_and_works() {
     let flag = format!("-config-dir={}", directory.display());
     let agent = Agent::start(&["-node=fresh", &flag]);
     assert!(agent.sees("fresh", "alive"));
-    // TERM leaves with it, which is all that some service managers can send.
+    // With this configuration the agent leaves on TERM, which is the only signal that some service managers
+    // send.
     assert_eq!(agent.end(libc::SIGTERM), 0);
     let snapshot = content(&state.join("cottar/snapshot"));
     assert!(snapshot.contains("leave"), "{snapshot}");
@@ -334,7 +335,7 @@ fn the_commented_line_serves_those_who_know_no_sockets() {
         fs::write(&path, text.replace(commented, line)).unwrap();
         let config = AgentConfig::check(&read(path.parent().unwrap()), b"host").unwrap();
         assert_eq!(config.fixed.rpc_addrs, addrs);
-        // What opens the port says what that means.
+        // The file that opens the port warns of the consequence.
         assert_eq!(
             config.notices.len(),
             addrs.len() - 1,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A kept agent in a directory of its own, whose RPC socket is there.
+/// A supervised agent in its own directory, with its RPC socket there.
 struct Kept {
     directory: tempfile::TempDir,
     keep: Process,
@@ -44,7 +44,7 @@ impl Kept {
         self.ask("info")
     }
 
-    /// The process that `keep` has started.
+    /// Returns the process that `keep` has started.
     fn agent(&self) -> Option<i32> {
         let id = self.keep.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
@@ -70,7 +70,7 @@ fn an_agent_that_was_killed_comes_back_and_one_that_has_left_does_not() {
     let kept = Kept::start("0");
     for _ in 0..3 {
         let before = kept.agent().unwrap();
-        // SAFETY: a plain system call; the process is a child's child that nobody else reaps.
+        // SAFETY: a plain system call. The process is a grandchild, which nothing else reaps.
         unsafe { libc::kill(before, libc::SIGKILL) };
         wait_until("new agent", || {
             kept.agent().is_some_and(|now| now != before) && kept.serves()
@@ -92,7 +92,7 @@ fn signals_are_passed_on_and_end_the_restarts() {
     assert_eq!(kept.await_end(), Some(0));
     assert!(kept.has_left());
 
-    // Without leaving the status is the agent's, and nothing is restarted.
+    // If the agent ends without leaving, its status is passed on and nothing is restarted.
     let kept = Kept::start("0");
     kept.keep.signal(libc::SIGTERM);
     assert_eq!(kept.await_end(), Some(1));
@@ -117,7 +117,7 @@ fn every_service_restarts_failures_without_end() {
     for line in ["Restart=on-failure", "StartLimitIntervalSec=0"] {
         assert_eq!(unit.lines().filter(|found| *found == line).count(), 1);
     }
-    // Any other supervision would restart an agent that has left, or give up.
+    // Other supervisors would restart an agent that has left, or stop restarting after some failures.
     let openrc = file("dist/openrc/cottar.initd");
     assert!(openrc.contains("command_args=\"@LIBEXECDIR@/cottar/keep 5 @BINDIR@/cottar agent "));
     for text in [openrc, file("dist/openwrt/cottar.init")] {

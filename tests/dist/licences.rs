@@ -1,5 +1,5 @@
-//! The licences of what the program is linked with: `dist/licences/third-party.txt`, made from the licence
-//! files of the crates.
+//! The licences of the crates that are linked into the program: `dist/licences/third-party.txt`, generated
+//! from the crates' licence files.
 
 use crate::live::content;
 use serde_json::Value;
@@ -9,10 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The platform that has all crates that any platform has: some are for processors with AES alone.
+/// The platform that has all crates of all platforms: some crates are only for processors with AES
+/// instructions.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Licence files in the order of preference. MIT comes first wherever there is a choice.
+/// Licence files in order of preference. MIT comes first wherever there is a choice.
 const FILES: &[&str] = &[
     "LICENSE-MIT",
     "LICENSE-MIT.md",
@@ -35,11 +36,11 @@ This list is made by \"make licences\".
 /// Name and version.
 type Crate = (String, String);
 
-/// What a crate's licence file says.
+/// Content of a crate's licence file.
 struct Licence {
-    /// The lines that name who holds the copyright.
+    /// The copyright lines.
     notices: Vec<String>,
-    /// The licence proper, as it is written.
+    /// The text of the licence, unchanged.
     text: String,
 }
 
@@ -56,7 +57,7 @@ fn cargo(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The crates that are linked in: nothing that only builds or tests.
+/// Returns the crates that are linked in, without build and test dependencies.
 fn linked() -> BTreeSet<Crate> {
     let args = "tree --edges normal,no-proc-macro --prefix none --format {p} --target";
     let mut args: Vec<&str> = args.split(' ').collect();
@@ -72,7 +73,7 @@ fn linked() -> BTreeSet<Crate> {
     found
 }
 
-/// The licence that each crate names, and where its files are.
+/// Returns the licence expression of each crate, and the directory of its files.
 fn packages() -> BTreeMap<Crate, (String, PathBuf)> {
     let args = [
         "metadata",
@@ -112,7 +113,7 @@ fn licence(directory: &Path) -> Licence {
             let _ = write!(found.text, "{paragraph}\n\n");
         }
     }
-    assert!(found.text.len() > 500, "{file:?} is no licence");
+    assert!(found.text.len() > 500, "{file:?} is not a licence");
     found
 }
 
@@ -127,7 +128,7 @@ fn indented(text: &str) -> String {
 
 fn third_party() -> String {
     let packages = packages();
-    // Texts that differ only in how their lines are broken are one.
+    // Texts that differ only in line breaks are the same licence.
     let mut texts: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
     for name in linked() {
         let (choice, directory) = packages.get(&name).unwrap();
@@ -166,7 +167,7 @@ fn third_party() -> String {
     out
 }
 
-/// With `COTTAR_LICENCES=write` the file is written instead.
+/// With `COTTAR_LICENCES=write` the file is updated.
 #[test]
 fn the_list_is_that_of_the_crates_that_are_linked_in() {
     let made = third_party();

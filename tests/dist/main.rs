@@ -1,4 +1,4 @@
-//! What packages need: readiness notification, completions, service files, installation.
+//! Everything that packages need: readiness notification, completions, service files, installation.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "../live/mod.rs"]

@@ -1,4 +1,4 @@
-//! The agent's messages to a service manager, which here is a socket of the test.
+//! The agent's notifications to a service manager, for which a socket of the test stands in.
 
 use crate::live::{Agent, Kind, PATIENCE, Spec, content, free, wait_until};
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 struct Manager {
     socket: UnixDatagram,
-    /// As `NOTIFY_SOCKET` has it.
+    /// The value of `NOTIFY_SOCKET`.
     name: String,
 }
 
@@ -34,7 +34,7 @@ impl Manager {
         spec.env("NOTIFY_SOCKET", &self.name).launch()
     }
 
-    /// The next message, an assignment a line.
+    /// Returns the next message, one assignment per line.
     #[track_caller]
     fn next(&self) -> Vec<String> {
         let mut bytes = [0; 4096];
@@ -43,8 +43,8 @@ impl Manager {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Nothing has come that was not looked at. What could come was sent before something that the caller
-    /// has waited for.
+    /// Asserts that no unread message has arrived. Any message would have been sent before an event for which
+    /// the caller has already waited.
     #[track_caller]
     fn assert_silent(&self) {
         self.socket.set_nonblocking(true).unwrap();
@@ -56,7 +56,7 @@ impl Manager {
 }
 
 fn monotonic_micros() -> u64 {
-    // The same clock, as the kernel shows it.
+    // Read from the kernel; the same clock as the agent's.
     let text = fs::read_to_string("/proc/uptime").unwrap();
     let seconds: f64 = text.split(' ').next().unwrap().parse().unwrap();
     (seconds * 1e6) as u64
@@ -70,7 +70,7 @@ fn a_life_is_reported_to_an_abstract_socket() {
     fs::write(&file, "{}").unwrap();
     let agent = manager.start(&["-config-file", file.to_str().unwrap()]);
     assert_eq!(manager.next(), ["READY=1", "STATUS=Serving"]);
-    // Ready means that clients are served.
+    // The agent is ready once it serves RPC clients.
     assert!(agent.call("members", &[]).0);
 
     agent.signal(libc::SIGHUP);
@@ -100,7 +100,7 @@ fn a_life_is_reported_to_an_abstract_socket() {
 #[test]
 fn readiness_comes_with_the_join_and_handlers_know_nothing_of_it() {
     let peer = Agent::start(&["-node=peer"]);
-    // Takes the connection and is silent, so that the join lasts until this end is gone.
+    // Accepts the connection and sends nothing, so that the join lasts until this end is closed.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let slow: SocketAddr = silent.local_addr().unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -118,7 +118,7 @@ fn readiness_comes_with_the_join_and_handlers_know_nothing_of_it() {
     ]);
     assert_eq!(manager.next(), ["STATUS=Joining the cluster"]);
     let (connection, _) = silent.accept().unwrap();
-    // A reload now must not make the agent look as if it served.
+    // A reload during the join must not report the agent as serving.
     agent.signal(libc::SIGHUP);
     agent.wait_for("==> Reloading configuration...");
     assert!(agent.call("members", &[]).0, "the reload is over");
@@ -133,7 +133,7 @@ fn readiness_comes_with_the_join_and_handlers_know_nothing_of_it() {
     assert!(environment.contains("SERF_USER_EVENT=look"));
     assert!(!environment.contains("NOTIFY_SOCKET"), "{environment}");
 
-    // However it ends, it says so.
+    // The agent notifies the manager of every kind of end.
     assert_eq!(agent.end(libc::SIGTERM), 1);
     assert_eq!(manager.next(), ["STOPPING=1", "STATUS=Ending"]);
     manager.assert_silent();

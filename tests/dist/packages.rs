@@ -1,5 +1,5 @@
-//! The packages of distributions whose tools are not at hand, held to their formats by stand-ins for those
-//! tools: functions of the shell, files that a makefile includes, a library for Nix.
+//! Packages for distributions whose tools are not at hand. Stand-ins for these tools run the packages' files:
+//! shell functions, files that a makefile includes, a library for Nix.
 
 use crate::live::{COTTAR, content, lacks_program};
 use serde_json::Value;
@@ -15,9 +15,9 @@ fn file(name: &str) -> PathBuf {
     Path::new(ROOT).join(name)
 }
 
-/// What a command prints. It must work, and say nothing to its standard error.
+/// Runs a command, which must succeed and print nothing to standard error; returns what it prints.
 fn printed(command: &mut Command) -> String {
-    // The tests may themselves run below make.
+    // The tests themselves may run under make.
     command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
     let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -26,7 +26,7 @@ fn printed(command: &mut Command) -> String {
     text.into_owned()
 }
 
-/// All files below a directory.
+/// Returns all files below a directory.
 fn files(directory: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -41,7 +41,7 @@ fn files(directory: &Path) -> BTreeSet<String> {
     found
 }
 
-/// Programs that write down how they are called, first on the path.
+/// Creates programs, first on the path, that record how they are called.
 fn recorded(directory: &Path, names: &[&str]) -> String {
     for name in names {
         let program = directory.join(name);
@@ -60,21 +60,22 @@ fn calls(directory: &Path) -> Vec<String> {
     calls.lines().map(str::to_owned).collect()
 }
 
-/// The directory of the archive of the sources.
+/// Returns the directory into which the source archive is unpacked.
 const UNPACKED: &str = concat!("cottar-", env!("CARGO_PKG_VERSION"));
 
-/// Runs the functions of a package's script in a shell, in the directory that its tools start them in: those that
-/// build and test with recorded programs, and the one that packs for real. Gives the calls, and what is packed.
+/// Runs the functions of a package script in a shell, in the directory in which its tools would start them:
+/// the build and test functions with recording programs, the packaging function for real. Returns the calls,
+/// and the packaged files.
 fn packed(shell: &str, script: &str, below: &str) -> (Vec<String>, BTreeSet<String>) {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     for name in ["programs", "packed"] {
         fs::create_dir(at(name)).unwrap();
     }
-    // The sources are where the archive would have been unpacked.
+    // The sources are in the directory into which the archive would be unpacked.
     std::os::unix::fs::symlink(ROOT, at(UNPACKED)).unwrap();
     let path = recorded(&at("programs"), &["make", "cargo"]);
-    // The users of a package are there only where its tools have made them.
+    // The package's user exists only where the package tools have created it.
     let install = "install() { echo \"$*\" >>\"$pkgdir\"/../owners; }";
     let run = |path: &str, functions: &str, binary: &str| {
         printed(
@@ -135,7 +136,7 @@ fn alpine_builds_tests_and_packs_what_make_installs() {
     ] {
         assert!(files.contains(name), "{name} is not in {files:?}");
     }
-    // The service's own script goes with the service.
+    // The service file is packaged with the supervisor script that it runs.
     let split = format!(
         "default_openrc() {{ echo default; }}; amove() {{ echo \"$@\"; }}; . {}; openrc; \
          echo $subpackages; echo $install",
@@ -159,7 +160,7 @@ fn alpine_builds_tests_and_packs_what_make_installs() {
     );
 }
 
-/// What the build system of OpenWrt includes, as far as the package needs it.
+/// The parts of OpenWrt's build system that the package includes.
 const RULES: &str = "INCLUDE_DIR = $(TOPDIR)/include\nRUST_ARCH_DEPENDS = @arch\n";
 const PACKAGE: &str = "\
 define BuildPackage
@@ -221,7 +222,7 @@ fn openwrt_has_two_variants_and_packs_what_a_router_needs() {
     }
 }
 
-/// What nixpkgs has, as far as the files for Nix need it.
+/// The parts of nixpkgs that the files for Nix use.
 const NIXPKGS: &str = r#"
 lib = rec {
   mkEnableOption = text: text; mkOption = option: option; mkDefault = value: value;
@@ -246,7 +247,7 @@ config = {
 };
 "#;
 
-/// The value of an expression of Nix.
+/// Returns the value of a Nix expression.
 fn evaluated(expression: &str) -> Value {
     let directory = tempfile::tempdir().unwrap();
     let text = format!("let {NIXPKGS} in {expression}");
@@ -301,7 +302,7 @@ fn nix_has_the_service_and_the_configuration_of_the_others() {
             Value::String(text) => text.clone(),
             other => panic!("{key} is {other}"),
         };
-        // Programs are in other places there.
+        // Nix installs programs in other directories.
         if !key.starts_with("Exec") {
             assert_eq!(made, value, "{key}");
         }

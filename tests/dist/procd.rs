@@ -1,10 +1,10 @@
-//! The service for OpenWrt, against stubs of procd's functions that write down how they are called.
+//! The OpenWrt service, run with stubs of procd's functions that record how they are called.
 
 use std::process::Command;
 
 use crate::live::arg;
 
-/// What `rc.common` has ready before it calls the functions of a service.
+/// Definitions that `rc.common` provides to a service's functions.
 const STUBS: &str = r#"
 for name in procd_open_instance procd_set_param procd_close_instance \
     procd_send_signal mkdir chmod chown; do
@@ -14,7 +14,7 @@ id() { return 1; }
 initscript=/etc/init.d/cottar
 "#;
 
-/// What a function of the service calls.
+/// Returns the calls that a function of the service makes.
 fn calls(function: &str) -> Vec<String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/openwrt/cottar.init");
     let text = format!("{STUBS}\n. {}\n{function}", arg(script.as_ref()));
@@ -32,7 +32,7 @@ fn procd_leaves_the_restarts_to_keep() {
         has("procd_set_param command @LIBEXECDIR@/cottar/keep 5 @BINDIR@/cottar agent "),
         "{calls:?}"
     );
-    // It would restart an agent that has left, too.
+    // procd would also restart an agent that has left.
     assert!(!has("respawn"), "{calls:?}");
     assert!(has("procd_set_param term_timeout 30"), "{calls:?}");
     assert_eq!(calls.last().unwrap(), "procd_close_instance");

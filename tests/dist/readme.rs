@@ -1,5 +1,5 @@
-//! The examples of README.md, run as they stand: each `console` block is a stretch of one session. Only the
-//! ports are exchanged for free ones.
+//! Runs the examples of README.md as they are: each `console` block is part of one session. Only ports are
+//! replaced by free ones.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::live::{COTTAR, free, ports, wait_until};
 use crate::session::{Session, steps};
 
-/// The lines of all `console` blocks, in order.
+/// Returns the lines of all `console` blocks, in order.
 fn console(readme: &str) -> impl Iterator<Item = &str> {
     let mut inside = false;
     readme.lines().filter(move |line| {
@@ -20,8 +20,8 @@ fn console(readme: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Exchanges every loopback port of the text for a free one of as many digits or not: the output is
-/// translated as well.
+/// Replaces every loopback port in the text with a free one. Its number of digits may differ, so the expected
+/// output is replaced as well.
 fn with_free_ports(readme: &str) -> String {
     let mut ports: Vec<&str> = readme
         .split("127.0.0.1:")
@@ -48,14 +48,14 @@ fn the_examples_of_the_readme_work() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = with_free_ports(&std::fs::read_to_string(path).expect("README.md"));
     let steps = steps(console(&readme));
-    assert!(steps.len() > 10, "the examples are gone: {steps:#?}");
+    assert!(steps.len() > 10, "too few examples: {steps:#?}");
     let folder = tempfile::tempdir().expect("a folder");
     let variables = [("SERF_RPC_ADDR", rpc_address(&steps[0].command))];
     let mut session = Session::start(folder.path(), &variables);
     for step in &steps {
         session.follow(step);
         if step.command.ends_with('&') {
-            // A reader would not type faster.
+            // Waits until the agent listens, since a reader would not type faster.
             let rpc = rpc_address(&step.command);
             wait_until(&step.command, || TcpStream::connect(rpc).is_ok());
         }

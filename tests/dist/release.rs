@@ -1,4 +1,4 @@
-//! What a release needs: one version everywhere, a complete manifest, a source that names its commit.
+//! Release checks: one version everywhere, a complete manifest, and sources that name their commit.
 
 use crate::live::content;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ fn file(name: &str) -> String {
     content(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name))
 }
 
-/// The rest of the first line that starts with `start`.
+/// Returns the rest of the first line that starts with `start`.
 fn after(name: &str, start: &str) -> String {
     let text = file(name);
     let mut rest = text.lines().filter_map(|line| line.strip_prefix(start));
@@ -43,13 +43,13 @@ fn the_crate_has_all_metadata_and_no_stray_files() {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
-    // It warns about missing metadata here.
+    // Cargo warns about missing metadata here.
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && errors.is_empty(), "{errors}");
     let list = String::from_utf8(output.stdout).unwrap();
     let top = |line: &str| line.split('/').next().unwrap_or_default().to_owned();
     let mut found: BTreeSet<String> = list.lines().map(top).collect();
-    // Only a package made from a repository has it.
+    // Only in a package made from a repository.
     found.remove(".cargo_vcs_info.json");
     let expected = [
         ".github",
@@ -73,7 +73,7 @@ fn the_crate_has_all_metadata_and_no_stray_files() {
 
 #[test]
 fn the_archive_of_a_release_names_its_commit() {
-    // `git archive` replaces the text of files that have this attribute.
+    // `git archive` substitutes in files with this attribute.
     assert_eq!(after("dist/.gitattributes", "commit "), "export-subst");
     let commit = file("dist/commit");
     let named = commit.trim_end();

@@ -1,12 +1,12 @@
-//! Sessions that a text shows, played in one shell: each command is run in its turn, and what it prints is
-//! compared with the text.
+//! Sessions shown in documentation, replayed in one shell: each command is run, and its output is compared
+//! with the text.
 //!
-//! A line with `$ ` in front is a command, lines with `> ` continue it, the rest is what it prints. What may
-//! differ is how many blanks stand together, since columns are as wide as their widest cell, and what `...`
-//! stands for: anything within a line, or any number of lines if it is a line of its own.
+//! A line that begins with `$ ` is a command, lines that begin with `> ` continue it, and the other lines are
+//! its output. The number of consecutive blanks may differ, since a column is as wide as its widest cell.
+//! `...` stands for any text within a line, or for any number of lines if it is alone on a line.
 //!
-//! Commands that merely ask are repeated until they show what is expected, since gossip takes its time; all
-//! others run once, apart from finding no agent yet. All must succeed.
+//! Commands that only read state are repeated until they print what is expected, since gossip takes time. All
+//! others run once, or again if no agent was listening yet. All must succeed.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::live::{COTTAR, PATIENCE, Process, Wait};
 
-/// Commands that change nothing begin so.
+/// Beginnings of commands that only read state.
 const ASKING: &[&str] = &[
     "cottar handler list",
     "cottar handler queue",
@@ -28,17 +28,17 @@ const ASKING: &[&str] = &[
     "grep ",
     "wc ",
 ];
-/// Between two of them stands the status of a command, behind its output.
+/// Delimits a command's exit status after its output.
 const MARK: char = '\u{1e}';
 
-/// A command, and what it prints.
+/// A command and its expected output.
 #[derive(Debug)]
 pub struct Step {
     pub command: String,
     pub output: String,
 }
 
-/// The steps of some lines, the first of which is a command.
+/// Parses lines into steps; the first line must be a command.
 pub fn steps<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for line in lines {
@@ -58,7 +58,7 @@ pub fn steps<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Step> {
     steps
 }
 
-/// A shell in a folder; what it has started ends with it.
+/// A shell in a folder; the processes that it starts end with it.
 pub struct Session {
     stdin: ChildStdin,
     output: Arc<Mutex<String>>,
@@ -66,7 +66,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// With these variables, and without those that would name some agent.
+    /// Starts a shell with these variables, and without those that would select an agent.
     pub fn start(folder: &Path, variables: &[(&str, &str)]) -> Session {
         let bin = Path::new(COTTAR).parent().expect("a folder");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -104,7 +104,7 @@ impl Session {
         session
     }
 
-    /// Runs a command; its status and what it printed.
+    /// Runs a command; returns its status and output.
     pub fn run(&mut self, command: &str) -> (String, String) {
         let typed = format!("{command}\nprintf '\\036%s\\036' \"$?\"\n");
         self.stdin.write_all(typed.as_bytes()).expect("a shell");
@@ -115,11 +115,11 @@ impl Session {
             }
             let printed = self.output.lock().unwrap().clone();
             assert!(self.shell.status().is_none(), "$ {command}\n{printed}");
-            assert!(wait.goes_on(), "$ {command}\ndoes not end: {printed}");
+            assert!(wait.goes_on(), "$ {command}\ndoes not complete: {printed}");
         }
     }
 
-    /// Takes an output with the status behind it.
+    /// Takes an output and the status after it.
     fn take_marked(&self) -> Option<(String, String)> {
         let mut output = self.output.lock().unwrap();
         let (printed, rest) = output.split_once(MARK)?;
@@ -129,7 +129,7 @@ impl Session {
         Some(taken)
     }
 
-    /// Follows the text.
+    /// Replays the steps.
     #[track_caller]
     pub fn follow(&mut self, step: &Step) {
         let asks = ASKING.iter().any(|start| step.command.starts_with(start));
@@ -154,7 +154,7 @@ impl Session {
     }
 }
 
-/// Whether a command has printed what the text shows.
+/// Returns whether an output matches the expected one.
 pub fn fits(shown: &str, printed: &str) -> bool {
     let squeezed = |text: &str| -> Vec<String> {
         let lines = text.lines().map(|line| {

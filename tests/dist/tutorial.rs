@@ -1,8 +1,8 @@
-//! cottar-tutorial(7), followed as it stands: its files are those that are installed, and its commands are
-//! run one after the other, in a network of their own.
+//! cottar-tutorial(7), replayed as it is: its files are those that are installed, and its commands are run in
+//! order, in a separate network namespace.
 //!
-//! Of its displays those that begin with a command are the session. The others are files, each with its name
-//! in the last `Pa` before it.
+//! A display that begins with a command is part of the session. The other displays are files; the last `Pa`
+//! before a display names the file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,12 +12,12 @@ use crate::live::namespace::{in_own_network, lacks_networks};
 use crate::live::{arg, content, lacks_program};
 use crate::session::{Session, Step, steps};
 
-/// Where a distribution installs what belongs to the page.
+/// The directory in which a distribution installs the page's files.
 const EXAMPLES: &str = "/usr/share/doc/cottar/examples";
-/// What fits on a terminal of 80 columns, with the margins of the page.
+/// Line width that fits on a terminal of 80 columns within the page's margins.
 const COLUMNS: usize = 73;
 
-/// What the page displays.
+/// The page's displays.
 #[derive(Debug, Default)]
 struct Displays {
     session: Vec<Step>,
@@ -54,10 +54,10 @@ fn displays(page: &str) -> Displays {
     displays
 }
 
-/// A line of a display as a reader sees it.
+/// Converts a line of a display to the text that a reader sees.
 fn plain(line: &str) -> String {
     let text = line.replace("\\&", "").replace("\\e", "\u{0}");
-    assert!(!text.contains('\\'), "an escape that is not known: {line}");
+    assert!(!text.contains('\\'), "unknown escape: {line}");
     let text = text.replace('\u{0}', "\\");
     assert!(text.chars().count() <= COLUMNS, "too wide: {line}");
     text
@@ -99,7 +99,7 @@ fn the_tutorial_can_be_followed() {
     assert!(page.contains(EXAMPLES));
     let page = page.replace(EXAMPLES, arg(&root.at(EXAMPLES)));
     let steps = displays(&page).session;
-    assert!(steps.len() > 50, "the commands are gone: {steps:#?}");
+    assert!(steps.len() > 50, "too few commands: {steps:#?}");
     let folder = tempfile::tempdir().expect("a folder");
     let followed = in_own_network(|| {
         let mut session = Session::start(folder.path(), &[]);

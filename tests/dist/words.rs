@@ -1,15 +1,15 @@
-//! What the table of flags means for completion, whatever the shell.
+//! The completions that follow from the table of flags, for all shells.
 
 use cottar::cli::table::{COMMANDS, Command, Flag};
 
-/// What can be proposed for the value of a flag, or for an argument.
+/// Values that can be proposed for a flag or an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Values {
-    /// Nothing that a shell could know.
+    /// None that a shell could know.
     Unknown,
     /// One of these words.
     Words(&'static [&'static str]),
-    /// Some of these words, with commas in between.
+    /// One or more of these words, separated by commas.
     List(&'static [&'static str]),
     /// A file.
     File,
@@ -17,11 +17,11 @@ pub enum Values {
     Directory,
     /// A network interface of this host.
     Interface,
-    /// What a running agent knows of this name: each shell has a function for it.
+    /// Names that a running agent knows; each shell has a function of this name that asks for them.
     Agent(&'static str),
 }
 
-/// What a running agent is asked for: a command, a flag or nothing for the arguments, and the function.
+/// Values that a running agent provides: a command, a flag (or nothing for the arguments), and the function.
 const ASKED: &[(&str, &str, &str)] = &[
     ("force-leave", "", "nodes"),
     ("handler drop", "", "handlers"),
@@ -49,7 +49,7 @@ fn asked(command: &Command, flag: &str) -> Option<Values> {
     found.map(|(_, _, function)| Values::Agent(function))
 }
 
-/// Values of which there are only a few, for flags of any command. Each must be named in the help.
+/// Flags of any command that accept only a few values. Each value must be named in the help.
 const WORDS: &[(&str, &[&str])] = &[
     ("expect", &["all"]),
     ("format", &["text", "json"]),
@@ -59,7 +59,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("status", &["alive", "leaving", "left", "failed"]),
 ];
 
-/// Lists of a few words that flags of commands take. Each word must be named in the help.
+/// Flags of some commands that accept lists of a few words. Each word must be named in the help.
 const LISTS: &[(&str, &str, &[&str])] = &[
     ("members", "fields", MEMBER_FIELDS),
     ("monitor", "event", EVENTS),
@@ -79,7 +79,7 @@ const EVENTS: &[&str] = &[
 
 const MEMBER_FIELDS: &[&str] = &["name", "addr", "ip", "port", "status", "tags", "protocol"];
 
-/// What follows a flag of a command.
+/// Returns the values of a command's flag.
 pub fn values_of(command: &Command, flag: &Flag) -> Values {
     let is_its = |(name, list, _): &&(&str, &str, _)| *name == command.name && *list == flag.name;
     if let Some((_, _, words)) = LISTS.iter().find(is_its) {
@@ -91,7 +91,7 @@ pub fn values_of(command: &Command, flag: &Flag) -> Values {
     asked(command, flag.name).unwrap_or_else(|| kind_of(flag.value))
 }
 
-/// What a placeholder in capitals stands for.
+/// Returns the values that a placeholder in capitals stands for.
 fn kind_of(placeholder: &str) -> Values {
     match placeholder {
         "DIRECTORY" => Values::Directory,
@@ -101,18 +101,18 @@ fn kind_of(placeholder: &str) -> Values {
     }
 }
 
-/// What the positional arguments of a command are.
+/// Returns the values of a command's positional arguments.
 pub fn arguments_of(command: &Command) -> Values {
     asked(command, "").unwrap_or_else(|| kind_of(command.arguments))
 }
 
-/// The first sentence of a help text, without its full stop.
+/// Returns the first sentence of a help text, without its full stop.
 pub fn short(help: &str) -> &str {
     let end = help.find(". ").unwrap_or(help.len());
     help[..end].trim_end_matches('.')
 }
 
-/// The words that a command's arguments may begin with, where its usage names them: `list|test`.
+/// Returns the words that a command's first argument may be, if its usage lists them: `list|test`.
 fn choices(command: &Command) -> Vec<&'static str> {
     let first = command.arguments.split(' ').next().unwrap_or_default();
     let first = first.trim_matches(|c| "(){}[]".contains(c));
@@ -124,13 +124,13 @@ fn choices(command: &Command) -> Vec<&'static str> {
     }
 }
 
-/// What commands with the same first word have in common.
+/// Summary of commands with the same first word.
 const GROUPS: [(&str, &str); 1] = [(
     "handler",
     "Shows and controls an agent's handlers, and tries one",
 )];
 
-/// The first words of the command line, each with its summary: `handler list` counts as `handler`.
+/// Returns the first words of all commands, each with its summary: `handler list` counts as `handler`.
 pub fn first_words() -> Vec<(&'static str, &'static str)> {
     let mut found: Vec<(&str, &str)> = Vec::new();
     for command in COMMANDS {
@@ -146,7 +146,8 @@ pub fn first_words() -> Vec<(&'static str, &'static str)> {
     found
 }
 
-/// The words behind a first word that has such: commands of two words, or choices of its arguments.
+/// Returns the second words after a first word that has them: commands of two words, or choices of its first
+/// argument.
 pub fn second_words(first: &str) -> Vec<(&'static str, &'static str)> {
     let mut found = Vec::new();
     for command in COMMANDS {
@@ -161,7 +162,7 @@ pub fn second_words(first: &str) -> Vec<(&'static str, &'static str)> {
     found
 }
 
-/// Every line of words that flags may follow, and the command of the table that it means.
+/// Returns every sequence of words after which flags may follow, with its command in the table.
 pub fn paths() -> Vec<(String, &'static Command)> {
     let mut found = Vec::new();
     for command in COMMANDS {

@@ -4,7 +4,7 @@ use crate::words::{Values, arguments_of, first_words, paths, second_words, short
 use cottar::cli::table::{Command, Flag};
 use std::fmt::Write as _;
 
-/// The part of the script that comes from the table.
+/// Returns the part of the script that comes from the table.
 pub fn parts() -> Vec<String> {
     let mut text = String::new();
     let groups: Vec<(&str, &str)> = first_words()
@@ -20,7 +20,7 @@ pub fn parts() -> Vec<String> {
     vec![text]
 }
 
-/// A function that completes one word out of some, and then what belongs to it.
+/// Returns a function that completes one of several words, and then what follows it.
 fn chooser(text: &mut String, function: &str, group: &str, words: &[(&str, &str)]) {
     let _ = writeln!(text, "{function}() {{");
     text.push_str("    local curcontext=$curcontext state line ret=1\n");
@@ -63,7 +63,7 @@ fn chooser(text: &mut String, function: &str, group: &str, words: &[(&str, &str)
     text.push_str("            esac\n            ;;\n    esac\n    return ret\n}\n");
 }
 
-/// The call that completes flags and arguments of one command.
+/// Returns the call that completes flags and arguments of one command.
 fn options(text: &mut String, command: &Command) {
     text.push_str("                    _arguments -A '-*'");
     for flag in command.all_flags() {
