@@ -1,5 +1,5 @@
-//! Which user events a node runs that joins, comes back, or leaves: none from before its join, each that
-//! it missed, none twice.
+//! User events that a node runs when it joins, returns or leaves: none from before its join, each that it
+//! missed, none twice.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::live::Spec;
 use crate::live::{Agent, Kind, Lab, Member, await_members, eventually, scenario};
 
-/// A file with a line for each user event that a node has run, over all its lives.
+/// A file with a line for each user event that a node has run, across its restarts.
 struct Heard(PathBuf);
 
 impl Heard {
@@ -140,7 +140,8 @@ fn a_serf_may_use_the_snapshot_in_between() {
         heard.await_line("a2");
         second.crash();
         let cottar = second.spec.kind;
-        // It takes the notes for comments, and what it misses is lost, as with any Serf.
+        // The reference treats cottar's additional snapshot lines as comments. The events that it misses are
+        // lost, as with any Serf agent.
         second.spec.kind = Kind::Serf;
         second = second.restart(&first);
         await_all(&[&first, &second]);

@@ -1,4 +1,4 @@
-//! The reference's command line on our agents, ours on its agents: the same answers everywhere.
+//! Each command line against agents of either kind: both programs print the same.
 
 use crate::live::Finished;
 use crate::live::{
@@ -7,16 +7,16 @@ use crate::live::{
 use serde_json::Value;
 use std::process::Command;
 
-/// Which part of a command's result both programs must share.
+/// The part of a command's result that must be the same for both programs.
 #[derive(Clone, Copy, PartialEq)]
 enum Same {
-    /// Exit code and standard output, the order of rows aside.
+    /// Exit code and standard output, except for the order of rows.
     Output,
-    /// Exit code and what comes before the help, whose wording is free, on both outputs.
+    /// Exit code and both outputs up to the help, whose wording may differ.
     Complaint,
 }
 
-/// Both outputs up to the help, and whether there is one.
+/// Returns both outputs up to the help, and whether there is help.
 fn before_help(finished: &Finished) -> String {
     [&finished.stdout, &finished.stderr]
         .map(|text| {
@@ -26,7 +26,7 @@ fn before_help(finished: &Finished) -> String {
         .join("\nstderr:\n")
 }
 
-/// Sorts what the reference prints in random order: rows, tags within a row, JSON lists.
+/// Sorts output that the reference prints in random order: rows, tags within a row, JSON lists.
 fn settled(text: &str) -> String {
     if let Ok(mut json) = serde_json::from_str::<Value>(text) {
         sort_lists(&mut json);
@@ -41,7 +41,7 @@ fn settled(text: &str) -> String {
                 tags.sort_unstable();
                 tags.join(",")
             });
-            // The last row of a table is trimmed, and which row is last is random.
+            // The last row of a table is trimmed, and any row may be the last.
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         })
         .collect();
@@ -63,13 +63,13 @@ fn sort_lists(json: &mut Value) {
     }
 }
 
-/// Runs one command line with both programs against `node` and compares.
+/// Runs one command line with both programs against `node` and compares the results.
 fn compare(node: &Agent, same: Same, args: &[&str]) {
     let both = || {
         let [theirs, ours] = [Kind::Serf, Kind::Cottar].map(|kind| node.ask(kind, args));
         is_same(same, args, &theirs, &ours)
     };
-    // What is asked changes in time: answers come late, queues get empty.
+    // The answers change over time: responses arrive late, queues drain.
     let asks = args
         .first()
         .is_some_and(|name| ["members", "query", "info"].contains(name));
@@ -87,7 +87,7 @@ fn assert_same(same: Same, args: &[&str], theirs: &Finished, ours: &Finished) {
     }
 }
 
-/// Without the line that ours alone prints of an event: its time and id.
+/// Removes the line with time and id that only cottar prints for an event.
 fn without_addition(args: &[&str], stdout: &str) -> String {
     let is_event = args.first() == Some(&"event");
     let lines = stdout.split_inclusive('\n');
@@ -202,7 +202,7 @@ fn every_command_answers_alike_on_both_kinds_of_agents() {
             &["query", "-relay-factor=256", "x"],
             &["query", "-relay-factor=x", "x"],
             &["join"],
-            // With two names, ours says what is wrong instead.
+            // With two names, cottar prints a specific error instead.
             &["force-leave"],
             &["tags"],
             &["leave", "-help"],
@@ -229,7 +229,7 @@ fn leave_by_either_command_line_ends_either_agent() {
     });
 }
 
-/// Runs a command line that is not aimed at a node of ours.
+/// Runs a command line that uses no agent of cottar.
 fn bare(kind: Kind, args: &[&str], env: &[(&str, &str)]) -> Finished {
     let mut command = Command::new(kind.program());
     command
@@ -243,7 +243,7 @@ fn bare(kind: Kind, args: &[&str], env: &[(&str, &str)]) -> Finished {
 #[test]
 fn errors_without_an_agent_are_the_same() {
     scenario("no agent", &["S"], |lab| {
-        // Nobody listens there: the address was free a moment ago and is given only once.
+        // Without a listener: the address was free a moment ago, and no other test gets it.
         let nobody = free();
         let flag = format!("-rpc-addr={nobody}");
         for args in [

@@ -1,4 +1,4 @@
-//! Encrypted clusters of both kinds, and keys that do not fit.
+//! Encrypted clusters of both kinds, and keys that do not match.
 
 use crate::live::{Agent, Member, await_members, eventually, scenario};
 
@@ -103,7 +103,7 @@ fn a_labelled_node_and_the_reference_refuse_each_other() {
         labelled.await_log("has no label, this cluster's is 'blue'", 5.0);
         let joined = labelled.cli(&["join", &reference.gossip.to_string()]);
         assert_eq!(joined.code, 1, "{joined:?}");
-        // Older ones know no labels.
+        // Older versions do not know labels.
         reference.wait("a refusal", |text| {
             text.contains("label") || text.contains("invalid msgType (244)")
         });

@@ -5,7 +5,7 @@ use cottar::rpc::Request;
 
 use crate::live::{Agent, Lab, Member, Recorder, await_members, eventually, scenario};
 
-/// A cluster whose every node records, each joined to the first.
+/// A cluster in which every node records its events and has joined the first.
 pub fn recorded(lab: &Lab) -> (Vec<Agent>, Vec<Recorder>) {
     let recorders: Vec<Recorder> = (0..lab.size())
         .map(|index| Recorder::new(lab.path(), &format!("n{}", index + 1)))
@@ -37,7 +37,7 @@ fn user_events_reach_everyone_once_from_either_kind() {
                 node.event(&format!("deploy-{index}-{round}"), payload);
             }
         }
-        // A last one from everybody, so that whatever came twice has had its chance.
+        // A last event from every node gives duplicates time to show up.
         for (index, node) in nodes.iter().enumerate() {
             node.event(&format!("last-{index}"), "");
         }
@@ -73,7 +73,7 @@ fn coalesced_events_of_one_name_leave_only_the_last() {
         let (nodes, recorders) = recorded(lab);
         for (index, node) in nodes.iter().enumerate() {
             let name = format!("restart-{index}");
-            // Over one connection, so that no pause between them is as long as the one that ends a batch.
+            // Over one connection, so that the pauses are shorter than the one that ends a coalescing batch.
             let mut client = Client::connect(&node.rpc.to_string(), "").expect("a connection");
             for round in 0..4 {
                 let event = Request::Event {
@@ -119,8 +119,8 @@ fn old_events_are_replayed_only_on_request() {
         let first = lab.start(lab.spec(0));
         let companion = lab.start(lab.spec(1).join(&first));
         first.event("before", "you came");
-        // As long as the event is still being gossiped it may reach a newcomer before the exchange of
-        // states does, and then it is not old.
+        // While the event is still being gossiped, it may reach the joining node before the state exchange
+        // does, and then it is not old.
         for node in [&first, &companion] {
             node.await_log("Received event: user-event: before", 5.0);
             eventually(10.0, "the end of the event's gossip", || {
@@ -154,8 +154,8 @@ fn old_events_are_replayed_only_on_request() {
     });
 }
 
-/// Acks carry more for a minute after an event, and pings do for some seconds. The reference must
-/// neither drop nor mention what it does not know.
+/// Cottar's acks carry additional data for a minute after an event, and its pings for some seconds. The
+/// reference must neither drop these messages nor log anything about the data.
 #[test]
 fn serf_neither_logs_nor_minds_what_follows() {
     scenario("digests", &["SC", "CS", "SCS"], |lab| {
@@ -166,8 +166,8 @@ fn serf_neither_logs_nor_minds_what_follows() {
         for (index, node) in nodes.iter().enumerate() {
             node.event(&format!("deploy-{index}"), "payload");
         }
-        // Its probes, one a second, are answered with what it does not know, and what it answers is
-        // understood: the distance is known at both ends.
+        // The reference's probes, one per second, are answered with additional data, and cottar understands
+        // its answers: both ends know the distance.
         let places =
             |node: &Agent, other: &Agent| node.cli(&["rtt", &node.spec.name, &other.spec.name]);
         for (node, other) in [(0, 1), (1, 0)] {

@@ -1,12 +1,12 @@
-//! Crashes: found out in time, undone by a restart, tidied up by force-leave.
+//! Crashes: detected in time, undone by a restart, cleaned up by force-leave.
 
 use crate::live::{Agent, Kind, Member, Recorder, await_members, await_status, scenario};
 use std::time::Instant;
 
-/// The longest that finding a crash may take on the LAN profile, in seconds (gossip spec 4.4 and 4.7):
-/// a full probe round until its turn has come, the failing probe, the suspicion without any
-/// confirmation, and a gossip round or two; in clusters of up to three nodes nobody can confirm, so the
-/// suspicion is the short one.
+/// Maximum time until a crash is detected with the LAN profile, in seconds (gossip spec 4.4 and 4.7): a full
+/// probe round until the node's turn, the failing probe, the suspicion without confirmation, and a gossip
+/// round or two. In clusters of up to three nodes no other node can confirm, so the suspicion timeout is the
+/// minimum.
 fn detection(nodes: usize) -> f64 {
     let probe_interval = 1.0;
     let shortest = 4.0 * (nodes as f64).log10().max(1.0) * probe_interval;
@@ -36,7 +36,7 @@ fn a_crash_shows_as_failed_in_time_and_a_restart_as_alive() {
         let watcher = Recorder::new(lab.path(), "n1");
         let mut nodes = cluster(lab, &watcher);
         let victim = nodes.pop().expect("three nodes");
-        // Its own join must have left the watcher's coalescer, or the failure would cancel it out.
+        // The victim's join must have left the watcher's coalescer, or the failure would cancel it.
         watcher.await_records(1, 5.0, |record| {
             record.event() == "member-join" && record.stdin.starts_with(b"n") && {
                 let lines = String::from_utf8_lossy(&record.stdin).into_owned();
@@ -86,22 +86,22 @@ fn force_leave_and_prune_work_from_both_sides() {
         await_members(&viewers, &rest, 5.0);
         viewers[1].await_log("[INFO] serf: EventMemberReap (forced): n3 127.0.0.", 5.0);
         watcher.await_records(1, 6.0, |record| record.event() == "member-reap");
-        // A name that nobody knows is no error.
+        // An unknown name is not an error.
         viewers[0].cli(&["force-leave", "nobody"]).success();
     });
 }
 
 #[test]
 fn a_live_node_refutes_a_forced_leave() {
-    // With two nodes only, the reference keeps the intent to itself: it calls the other one leaving
-    // first, and then finds nobody alive to tell. So there only we ask.
+    // In a cluster of two, the reference does not send the intent: it first marks the other node as leaving,
+    // and then has no live node to send to. So there only cottar forces a leave.
     scenario("refute", &["CSC", "SCS", "CS", "CC"], |lab| {
         let watcher = Recorder::new(lab.path(), "n1");
         let nodes = cluster(lab, &watcher);
         let viewers: Vec<&Agent> = nodes.iter().collect();
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
-        // A leave intent with the very time of the join that it chases would be ignored by its
-        // subject: intents about nobody move the clocks past that.
+        // A leave intent with the Lamport time of the join would be ignored by its subject, so intents about
+        // an unknown node first advance the clocks.
         for node in &nodes {
             node.cli(&["force-leave", "nobody"]).success();
         }

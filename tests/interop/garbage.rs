@@ -1,4 +1,4 @@
-//! Bad input at full rate: the agent stays, its list stays right, its memory stays.
+//! Bad input at full rate: the agent keeps running, with a correct member list and stable memory.
 
 use crate::live::{Agent, Lab, Member, Process, await_members, eventually, patience, scenario};
 use crate::noise::{Noise, Rng};
@@ -7,9 +7,9 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long the flood lasts: some hundred thousand datagrams. It takes all that the machine has.
+/// Duration of the flood: some hundred thousand datagrams. It uses the whole machine.
 const FLOOD: Duration = Duration::from_secs(5);
-/// What the agent's resident memory may gain.
+/// Maximum growth of the agent's resident memory.
 const GROWTH_MAX_KB: u64 = 8 * 1024;
 
 fn flood(lab: &Lab, nodes: &[Agent], noise: &Noise) {
@@ -41,7 +41,7 @@ fn flood(lab: &Lab, nodes: &[Agent], noise: &Noise) {
             });
             std::thread::sleep(Duration::from_millis(500));
         }
-        // The senders end before anything may panic, or the scope would wait for them for ever.
+        // The senders must end before an assertion panics, or the scope would wait for them forever.
         ended.store(true, Ordering::Relaxed);
         if let Err(why) = answered {
             panic!("during the flood `members` gave: {why}\n{}", victim.log());
@@ -88,7 +88,7 @@ fn send_streams(
     sent: &AtomicU64,
 ) {
     let mut rng = Rng::new(2 + seed);
-    // Some connections are left hanging for a while, as a slow peer would.
+    // Some connections are left open for a while, as by a slow peer.
     let mut hanging: Vec<TcpStream> = Vec::new();
     while !ended.load(Ordering::Relaxed) {
         let Ok(mut stream) = TcpStream::connect_timeout(&target, patience(1.0)) else {

@@ -1,15 +1,15 @@
-//! What handlers are given by either kind, for the very same events.
+//! Environment and input of handlers: the same from both kinds of agent, for the same events.
 
 use crate::live::{Agent, Member, await_members, await_status, scenario};
 use crate::live::{Record, Recorder};
 use std::collections::BTreeSet;
 
-/// What a run was about: the event, its variables, its input or one line of it.
+/// A run: its event, its variables, its input or one line of it.
 type Run = (String, Vec<(String, String)>, String);
 
-/// A run without what legitimately differs between two observers: their names, the address that only our
-/// agent tells, and, since batches and the order of lines are not fixed, the way in which member lines are
-/// spread over runs.
+/// Removes legitimate differences between two observers from their runs: their names, the address that only
+/// cottar provides, and the distribution of member lines over runs, since neither batches nor the order of
+/// lines is fixed.
 fn normal(records: &[Record]) -> BTreeSet<Run> {
     let mut runs = BTreeSet::new();
     for record in records {
@@ -116,7 +116,7 @@ fn both_kinds_give_handlers_the_same() {
             let rpc = observers[1].rpc.to_string();
             assert_eq!(record.var("SERF_RPC_ADDR"), rpc, "{record:?}");
         }
-        // The first observer started alone: its own join came before the second one's existed.
+        // The first observer started alone: it saw its own join before the second one existed.
         let only_about = |records: &[Record], about: &str| {
             normal(records)
                 .into_iter()
@@ -127,7 +127,7 @@ fn both_kinds_give_handlers_the_same() {
             only_about(&theirs, "sub ject"),
             only_about(&ours, "sub ject")
         );
-        // Every user event and query in one run each.
+        // Each user event and each query in one run.
         for records in [&theirs, &ours] {
             assert_eq!(
                 records

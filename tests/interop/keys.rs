@@ -1,4 +1,4 @@
-//! Gossip keys in mixed clusters, asked for with either command line at either kind of agent.
+//! Gossip keys in mixed clusters, managed with either command line through either kind of agent.
 
 use crate::live::{Agent, Kind, Lab, Member, await_members, eventually, scenario};
 use base64::Engine as _;
@@ -17,7 +17,7 @@ fn await_all(nodes: &[Agent]) {
     await_members(&viewers, &members, 10.0);
 }
 
-/// The keys as `keys -list` shows them, each with the nodes that have it.
+/// Returns the keys as `keys -list` prints them, each with its number of nodes.
 fn listed(node: &Agent, kind: Kind) -> BTreeSet<(String, String)> {
     let output = node.ask(kind, &["keys", "-list"]).success();
     let head = "==> Asking all members for installed keys...\n\
@@ -47,7 +47,7 @@ fn keys_are_rotated_from_either_side_by_either_command_line() {
         let nodes = lab.start_all(|_, spec| spec.key(FIRST));
         await_all(&nodes);
         let (mut old, mut new) = (FIRST, SECOND);
-        // Each asker is of another kind; the second round has a third key, the rest is as before.
+        // Each combination of agent and command line rotates the keys once.
         for (asker, kind) in [
             (&nodes[0], Kind::Serf),
             (&nodes[1], Kind::Serf),
@@ -72,7 +72,7 @@ fn keys_are_rotated_from_either_side_by_either_command_line() {
             assert_eq!(listed(asker, kind), on_all(&[new], 3), "after {kind:?}");
             (old, new) = (new, if new == SECOND { THIRD } else { SECOND });
         }
-        // Nobody was lost on the way, and what is sent now is understood.
+        // All nodes are still alive, and they understand new messages.
         await_all(&nodes);
         for node in &nodes {
             assert!(!node.log().contains("EventMemberFailed"), "{}", node.log());
@@ -86,7 +86,7 @@ fn keys_are_rotated_from_either_side_by_either_command_line() {
 
 #[test]
 fn refused_changes_of_keys_are_told_alike() {
-    // What the casts of a size were told, whoever asked and whoever was asked.
+    // The output in clusters of each size, which must not depend on the program or the agent.
     let told = Mutex::new(BTreeMap::new());
     scenario("refused keys", &["CS", "SC", "C", "S"], |lab| {
         // A cluster of two has keys, the single node has none.
@@ -126,7 +126,7 @@ fn refused_changes_of_keys_are_told_alike() {
     });
 }
 
-/// Forty keys, of 32 bytes each.
+/// Returns forty keys of 32 bytes.
 fn forty_keys() -> Vec<String> {
     let encode = |key: [u8; 32]| base64::engine::general_purpose::STANDARD.encode(key);
     (1..=40).map(|byte| encode([byte; 32])).collect()
@@ -147,7 +147,7 @@ fn long_lists_of_keys_are_cut_to_fit() {
         let keys = forty_keys();
         let nodes = start_with_keyring(lab, &keys);
         await_all(&nodes);
-        // As captured from the reference: the first 17 fit into an answer.
+        // As captured from the reference: the first 17 keys fit into an answer.
         let first: Vec<&str> = keys.iter().take(17).map(String::as_str).collect();
         for node in &nodes {
             for kind in BOTH {
@@ -157,7 +157,7 @@ fn long_lists_of_keys_are_cut_to_fit() {
     });
 }
 
-/// Settings for a node that has a key, in one of the rounds from plaintext to encryption.
+/// Returns settings for a node with a key, for one step of the migration from plaintext to encryption.
 fn round(lab: &Lab, round: usize) -> String {
     let text = [
         r#"{"encrypt_verify_incoming": false, "encrypt_verify_outgoing": false}"#,
@@ -178,15 +178,15 @@ fn a_cluster_moves_from_plaintext_to_encryption() {
             let members: Vec<Member> = nodes.iter().map(|node| Member::of(node)).collect();
             await_members(nodes, &members, 10.0);
         };
-        // First round: with a key, but among nodes that have none.
+        // First step: the node has a key, in a cluster without encryption.
         let plain = lab.start(lab.spec(0).name("plain"));
         let one = lab.start(ours("one").key(FIRST).args(file(0)).join(&plain));
         joined(&[&plain, &one]);
         plain.event("plain", "text");
         one.await_log("Received event: user-event: plain", 5.0);
         drop(plain);
-        // Second round: what is sent is encrypted, the reference's nodes with a key understand it, and
-        // those of the first round understand and are understood by ours.
+        // Second step: the node encrypts. The reference's nodes with a key understand it, and it exchanges
+        // messages with nodes of the first step.
         let two = lab.start(ours("two").key(FIRST).args(file(1)));
         let sealed = lab.start(lab.spec(0).name("sealed").key(FIRST).join(&two));
         joined(&[&two, &sealed]);
@@ -199,7 +199,7 @@ fn a_cluster_moves_from_plaintext_to_encryption() {
             node.await_log("Received event: user-event: from-first", 5.0);
             node.await_log("Received event: user-event: from-second", 5.0);
         }
-        // Last round: plaintext is refused, and what the second round sends is not.
+        // Last step: the node refuses plaintext, but accepts messages of nodes of the second step.
         let third = lab.start(ours("third").key(FIRST).args(file(2)).join(&two));
         joined(&[&two, &sealed, &third]);
         let refused = first.cli(&["join", &third.gossip.to_string()]);

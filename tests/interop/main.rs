@@ -1,9 +1,9 @@
-//! Clusters of cottar and the reference agent: one suite, and every scenario says which of the two plays
-//! which node.
+//! Clusters of cottar and the reference agent. Every scenario lists its casts: which program plays which
+//! node.
 //!
-//! `COTTAR_INTEROP=require` turns a missing reference into a failure, `COTTAR_SERF` names its binary,
-//! `COTTAR_INTEROP_CAST=serf` lets the reference play every part (that is how the suite itself is
-//! checked), `COTTAR_PATIENCE=n` stretches every deadline by that (by four unless set).
+//! `COTTAR_INTEROP=require` makes a missing reference a failure, `COTTAR_SERF` gives its path,
+//! `COTTAR_INTEROP_CAST=serf` makes the reference play every node (to check the suite itself), and
+//! `COTTAR_PATIENCE=n` multiplies every deadline (by four by default).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod afterwards;

@@ -1,10 +1,10 @@
-//! Joining in both directions, member lists, tags, leaving, names.
+//! Joins in both directions, member lists, tags, leaves, names.
 
 use crate::live::{
     Agent, Kind, Member, Recorder, await_members, await_status, eventually, scenario,
 };
 
-/// Seconds within which all lists agree.
+/// Seconds within which all member lists must agree.
 const AGREEMENT: f64 = 5.0;
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
 
@@ -56,7 +56,7 @@ fn three_and_three_agree() {
                 .into_iter()
                 .enumerate()
         {
-            // Each joins its predecessor, so that both kinds are joined by the other.
+            // Each node joins its predecessor, so that each kind joins the other.
             let mut nodes: Vec<Agent> = Vec::new();
             for index in 0..lab.size() {
                 let mut spec = lab
@@ -121,7 +121,7 @@ fn a_changed_tag_reaches_the_other_kind() {
                 .recorded(&watchers[index])
         });
         await_members(&refs(&nodes), &everyone(&nodes), AGREEMENT);
-        // A change that comes with a join is part of the join.
+        // An update that directly follows a join is merged into the join.
         for watcher in &watchers {
             for node in &nodes {
                 watcher.await_records(1, 6.0, |record| {
@@ -158,7 +158,7 @@ fn a_graceful_leave_shows_as_left_and_the_node_may_return() {
     scenario("leave", &["CCS", "SSC"], |lab| {
         let mut nodes = lab.start_all(|_, spec| spec);
         await_members(&refs(&nodes), &everyone(&nodes), AGREEMENT);
-        // The odd one out leaves by command, the second by signal; each is of another kind than a viewer.
+        // One node leaves by command, the second by a signal; each is of another kind than a viewer.
         let by_command = nodes.pop().expect("three nodes");
         let by_signal = nodes.pop().expect("three nodes");
         let stays = nodes.pop().expect("three nodes");

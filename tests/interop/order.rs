@@ -1,4 +1,4 @@
-//! The order in which handlers see user events.
+//! The order in which handlers run for user events.
 
 use cottar::cli::client::Client;
 use cottar::rpc::Request;
@@ -23,7 +23,7 @@ fn burst(node: &Agent, count: usize) {
     }
 }
 
-/// Waits for events `e01` to `e(count)` and looks at the order of their runs.
+/// Waits for events `e01` to `e(count)` and checks the order of their runs.
 #[track_caller]
 fn runs_in_order(recorder: &Recorder, count: usize) {
     let runs = recorder.await_records(count, 15.0, |record| record.event() == "user");

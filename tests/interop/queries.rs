@@ -5,11 +5,12 @@ use crate::live::{Agent, Kind, Member, await_members, scenario};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// So long an asker waits, whoever has answered; a handler on a busy machine may need its time.
+/// Timeout of queries, regardless of the responses: a handler on a busy machine needs its time.
 const TIMEOUT: &str = "-timeout=8s";
 
-/// Asks each of the nodes everything, side by side: what takes time is the waiting. A node is asked the next
-/// thing once it has begun to send the last: the reference gives two queries of one moment the same time.
+/// Runs all commands on each of the nodes in parallel, since they mostly wait. A node gets its next command
+/// once it has started to send the previous query: the reference gives concurrent queries the same Lamport
+/// time.
 fn all_at_once<T: Sync>(nodes: &[Agent], lines: &[T], ask: impl Fn(&Agent, &T) + Sync) {
     let ask = &ask;
     std::thread::scope(|scope| {
@@ -72,8 +73,8 @@ fn query(node: &Agent, args: &[&str]) -> Answers {
     answers
 }
 
-/// Asks; and once more if the reference has spoiled its own query: two that it sends at the same moment
-/// can get the same time, and it drops the answers to the first of them then.
+/// Runs a query, and repeats it if the reference has spoiled it: two concurrent queries of the reference can
+/// get the same Lamport time, and then it drops the responses to the first.
 fn query_fairly(node: &Agent, args: &[&str], as_expected: impl Fn(&Answers) -> bool) -> Answers {
     let answers = query(node, args);
     let spoiled = || node.log().contains("query reply ID mismatch");
@@ -116,12 +117,12 @@ fn queries_are_acked_answered_and_filtered_across_kinds() {
             (&["-tag=role=nothing", "none"], all_of(&[], "none")),
             (&["-no-ack", "quiet"], quiet),
         ];
-        // From each kind once; the roles alternate with the kinds.
+        // From one node of each kind; the roles alternate with the kinds.
         all_at_once(&nodes[..2], lines, |node, (args, expected)| {
             let answers = query_fairly(node, args, |answers| answers == expected);
             assert_eq!(answers, *expected, "{args:?}");
         });
-        // An expression that is none matches nobody. A cottar does not even ask.
+        // An invalid expression matches no node. Cottar does not even send the query.
         let bad = ["query", "-format=json", "-timeout=1s", "-tag=role=(", "bad"];
         for node in &nodes[..2] {
             match node.spec.kind {
@@ -142,7 +143,7 @@ fn relayed_answers_arrive_once() {
             let expected = all_of(&everyone, "relayed");
             let answers = query_fairly(node, &[factor, "relayed"], |answers| *answers == expected);
             assert_eq!(answers, expected);
-            // The text form counts what came, so that a duplicate would show in the totals.
+            // The text output counts all responses, so that a duplicate would show in the totals.
             let text = node.cli(&["query", TIMEOUT, factor, "count"]).success();
             assert!(
                 text.stdout.contains("Total Acks: 4\nTotal Responses: 4\n"),
@@ -193,7 +194,7 @@ fn reachability_names_who_does_not_answer() {
         let nodes = lab.start_all(|_, spec| spec);
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
         await_members(&[&nodes[0]], &members, 10.0);
-        // It is not called failed before it was suspected for four seconds.
+        // The stopped node is listed as alive for at least the four seconds of its suspicion.
         nodes[1].signal(libc::SIGSTOP);
         let reached = nodes[0].cli(&["reachability"]);
         nodes[1].signal(libc::SIGCONT);
@@ -227,7 +228,7 @@ fn the_default_timeout_and_the_first_answer_hold_for_both() {
             ("fails", Some(Vec::new())),
             ("silent", Some(Vec::new())),
             ("mixed", same("out\nerr\nend")),
-            // One that is long enough, the other one is too long.
+            // One answer is as long as allowed, the other one is too long.
             ("big", None),
         ];
         all_at_once(&nodes, &lines, |node, (name, expected)| {

@@ -1,4 +1,4 @@
-//! Which address a node advertises and where it can be reached, on hosts with several addresses.
+//! The address that a node advertises, and where it is reachable, on hosts with several addresses.
 
 use crate::live::namespace::{own_network, system};
 use crate::live::{Kind, Lab, Process, eventually, patience, reference, run};
@@ -6,23 +6,23 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Two interfaces without addresses.
+/// Creates two interfaces without addresses.
 fn make_interfaces() {
     system("ip link add va type veth peer name vb && ip link add vc type veth peer name vd");
     system("for x in va vb vc vd; do ip link set $x up; done");
 }
 
-/// Lines of `ip`, split at semicolons, on interfaces without addresses.
+/// Runs commands of `ip`, separated by semicolons, on interfaces without addresses.
 fn set_up(lines: &str) {
     system("ip address flush dev va && ip address flush dev vc");
-    // Nobody else has these addresses, and nothing waits for that to be known.
+    // Skips duplicate address detection: no other host has these addresses.
     system("ip -6 address flush dev va; ip -6 address flush dev vc");
     for line in lines.split(';') {
         system(&format!("ip {line}"));
     }
 }
 
-/// What a node says of itself when it joins its own cluster; or all that it says, if it ends.
+/// Returns the address that a node reports after joining its own cluster, or its whole output if it exits.
 fn advertised(folder: &Path, program: &Path, args: &[&str]) -> Result<String, String> {
     let log = folder.join("advertised.log");
     let output = std::fs::File::create(&log).unwrap();
@@ -47,8 +47,8 @@ fn advertised(folder: &Path, program: &Path, args: &[&str]) -> Result<String, St
     })
 }
 
-/// Compares what ours advertises with what is expected, and with the reference, where it is of the
-/// same opinion.
+/// Compares the address that cottar advertises with the expected one; `as_the_reference`: the reference must
+/// advertise it, too.
 fn check(lab: &Lab, network: &str, args: &[&str], expected: &str, as_the_reference: bool) {
     set_up(network);
     let ours = advertised(lab.path(), &Kind::Cottar.program(), args);
@@ -93,7 +93,7 @@ fn the_hosts_own_address_is_advertised() {
                 (two, "192.168.1.10", true),
                 (&routed("10.0.0.1"), "10.0.0.5", true),
                 (&both, "192.168.1.10", true),
-                // A preferred source, and a route of another table, are the kernel's to know.
+                // Only the kernel knows about a preferred source, or a route of another table.
                 (
                     "addr add 10.0.0.50/24 dev va; addr add 10.0.0.5/24 dev va; \
                  route add default via 10.0.0.1 src 10.0.0.5",
@@ -107,7 +107,7 @@ fn the_hosts_own_address_is_advertised() {
                     "10.0.0.5",
                     false,
                 ),
-                // What others are to reach is never public unless somebody says so.
+                // A public address is never chosen unless it is configured.
                 (
                     "addr add 203.0.114.9/24 dev va; addr add 10.9.0.5/24 dev va; \
                  addr add 10.0.0.5/16 dev vc; route add default via 203.0.114.1",
@@ -141,7 +141,7 @@ fn ipv6_addresses_are_taken_where_there_are_no_others() {
             check(&lab, local, &iface, "fd00::10", true);
             check(&lab, local, &["-iface=va"], "fd00::10", true);
             check(&lab, &both, &iface, "10.0.0.5", true);
-            // Where the reference does not start.
+            // Networks on which the reference does not start.
             check(&lab, &both, &six, "fd00::10", false);
             check(&lab, "addr add 10.0.0.5/24 dev va", &six, "10.0.0.5", false);
             check(&lab, local, &["-bind=:17946"], "fd00::10", false);
@@ -160,7 +160,7 @@ fn a_wildcard_is_reached_by_both_families() {
     own_network(
         "life::addresses::a_wildcard_is_reached_by_both_families",
         || {
-            // A system that wants IPv6 sockets for IPv6 alone is no exception.
+            // The same where the system restricts IPv6 sockets to IPv6.
             system("echo 1 >/proc/sys/net/ipv6/bindv6only");
             make_interfaces();
             set_up("addr add fd00::10/64 dev va nodad; addr add 10.0.0.5/24 dev va");
@@ -181,7 +181,7 @@ fn a_wildcard_is_reached_by_both_families() {
                     if ip.is_loopback() {
                         continue;
                     }
-                    // One that can be reached there itself, and is.
+                    // A peer that advertises this address, and is reached there.
                     let advertised = format!("-advertise={}", SocketAddr::new(ip, 17947));
                     let gossip = ([0, 0, 0, 0], 17947).into();
                     let target = SocketAddr::new(ip, 17946).to_string();
@@ -212,7 +212,7 @@ fn link_local_addresses_make_a_cluster_on_one_network() {
             let place = |address: &str| format!("-bind=[{address}]:17946");
             let first = lab.spec(0).args([place("fe80::a%va")]);
             let first = lab.start(first);
-            // The zone comes from the interface, too.
+            // The zone also comes from the interface.
             let args = [
                 &place("fe80::b"),
                 "-iface=vb",
@@ -224,7 +224,7 @@ fn link_local_addresses_make_a_cluster_on_one_network() {
             second.await_log("Synced with 1 initial agents", 20.0);
             second.await_log("gossip is not bound to a link-local address", 20.0);
             first.await_log("EventMemberJoin: n2 fe80::b", 20.0);
-            // Datagrams go both ways.
+            // Datagrams arrive in both directions.
             for node in [&first, &second] {
                 let args = ["query", "-expect=all", "-fields=ack", "-strict", "x"];
                 let mut command = node.command(Kind::Cottar, &args);

@@ -1,10 +1,10 @@
-//! A process that is stopped for long, and goes on.
+//! A process that is stopped for a long time and then continued.
 
 use crate::live::{Agent, Member, await_members, await_status, scenario};
 use std::time::Duration;
 
-/// From the failure on, more than the others still gossip to the dead in this profile (15 s): the sleeper
-/// returns to a world that has let it go.
+/// Longer than the other nodes gossip to dead ones in this profile (15 s after the failure), so the stopped
+/// node is on its own when it continues.
 const LET_GO: Duration = Duration::from_secs(18);
 
 #[test]
@@ -27,7 +27,7 @@ fn a_sleeper_is_failed_comes_back_and_accuses_nobody() {
         {
             let awake: Vec<&Agent> = nodes.iter().filter(|node| node.spec.name != name).collect();
             await_status(&awake, &name, "failed", 60.0);
-            // What happens meanwhile has to reach the sleeper later.
+            // Changes that the stopped node must receive later.
             awake[0].event("meanwhile", "you slept");
         }
         std::thread::sleep(LET_GO);

@@ -1,5 +1,5 @@
-//! Ten agents of both kinds to whom nothing happens for a while, but garbage from a stranger: nobody is
-//! doubted, nothing grows, and the coordinates settle.
+//! Ten agents of both kinds run for a while without events, except for garbage from a stranger: no node is
+//! suspected, memory is stable, and the coordinates settle.
 
 use crate::live::Spec;
 use crate::live::{
@@ -11,15 +11,16 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Every node exchanges its state with another one (every 30 s), and each is probed by each several times.
+/// Long enough for every node to exchange its state with another one (every 30 s) and to probe each other
+/// node several times.
 const CALM: Duration = Duration::from_secs(40);
-/// Between two datagrams, and every so many of them a connection: no flood, others have those.
+/// Pause between datagrams, and datagrams per connection: this is no flood, which other tests cover.
 const PACE: Duration = Duration::from_millis(5);
 const DATAGRAMS_A_STREAM: u64 = 20;
-/// What an agent's resident memory may gain.
+/// Maximum growth of an agent's resident memory.
 const GROWTH_MAX_KB: u64 = 8 * 1024;
 
-/// Sends garbage until it is over; never panics, for the test waits for its end.
+/// Sends garbage until the end of the test; never panics, since the test waits for it to end.
 fn bother(target: SocketAddr, over: &AtomicBool) -> u64 {
     let noise = Noise::for_plaintext();
     let mut rng = Rng::new(5);
@@ -42,7 +43,7 @@ fn bother(target: SocketAddr, over: &AtomicBool) -> u64 {
     sent
 }
 
-/// The estimate that an agent has of two nodes.
+/// Returns an agent's estimate of the distance between two nodes.
 fn estimate(viewer: &Agent, from: &Agent, to: &Agent) -> Result<f64, String> {
     let asked = viewer.ask(Kind::Cottar, &["rtt", &from.spec.name, &to.spec.name]);
     let millis = asked
@@ -63,7 +64,7 @@ fn health_score(node: &Agent) -> Result<(), String> {
     }
 }
 
-/// Somebody comes and leaves, for the tombstone's sake; the first node forgets such after a second.
+/// A node joins and leaves, which creates a tombstone; the first node reaps it after a second.
 fn visit(lab: &Lab, nodes: &[&Agent]) {
     let visitor = lab.start(Spec::new(Kind::Cottar, "visitor").join(nodes[0]));
     let members: Vec<Member> = nodes
@@ -83,7 +84,7 @@ fn ten_agents_doubt_nobody() {
     if lacks_reference("ten calm agents") {
         return;
     }
-    // Idle agents need no seats.
+    // Idle agents need not share the machine's slots for tests.
     let lab = Lab::new("calm", "CSCSCSCSCS");
     let config = lab.path().join("forgetful.json");
     std::fs::write(&config, r#"{"tombstone_timeout": "1s"}"#).unwrap();
@@ -131,14 +132,14 @@ fn ten_agents_doubt_nobody() {
     for node in &nodes {
         let log = node.log();
         assert!(!log.contains("EventMemberFailed"), "{log}");
-        // A busy machine may cost a probe or two; their traces go with every probe that succeeds.
+        // A busy machine may cost a probe or two, but each successful probe improves the score again.
         eventually(30.0, "the health score", || health_score(node));
     }
     nodes[0].event("still-there", "");
     for node in &nodes {
         node.await_log("Received event: user-event: still-there", 15.0);
     }
-    // Ours as good as theirs, where the machine is too busy for what it should be.
+    // On a busy machine, cottar's estimates need only be as good as the reference's.
     eventually(30.0, "settled coordinates", || {
         let theirs = estimate(&nodes[1], &nodes[1], &nodes[3])?;
         let ours = estimate(&nodes[0], &nodes[0], &nodes[2])?;

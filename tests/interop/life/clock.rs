@@ -1,11 +1,11 @@
-//! A wall clock that jumps: log lines show it, nothing else cares.
+//! A wall clock that jumps: it changes the dates in the log, and nothing else.
 
 use crate::live::skip::note;
 use crate::live::{Lab, Member, await_members, eventually, run};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Shifts the wall clock of a process by the seconds in a file, and nothing else.
+/// Library that shifts the wall clock of a process by the seconds in a file.
 const SHIM: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -70,7 +70,7 @@ fn a_wall_clock_that_jumps_disturbs_only_the_stamps() {
         std::fs::write(&shift, step).unwrap();
         let tries = || node.log().matches("Join failed").count();
         let (started, before) = (Instant::now(), tries());
-        // A timer that trusted the wall clock would fire at once or in a day.
+        // A timer that used the wall clock would expire at once or in a day.
         eventually(20.0, "three more attempts to join", || {
             if tries() >= before + 3 {
                 Ok(())
@@ -89,13 +89,13 @@ fn a_wall_clock_that_jumps_disturbs_only_the_stamps() {
     }
     for node in both {
         assert!(!node.log().contains("EventMemberFailed"), "{}", node.log());
-        // On a busy machine one ack may come too late; each of the jumps would cost one.
+        // On a busy machine one ack may be late; a dependence on the clock would cost one per jump.
         let doubts = node.log().matches("Suspect").count();
         assert!(doubts <= 1, "{}", node.log());
     }
 }
 
-/// The different dates of the log lines.
+/// Returns the distinct dates of the log lines.
 fn days(log: &str) -> std::collections::BTreeSet<String> {
     let lines = log.lines().filter(|line| line.starts_with("    20"));
     lines

@@ -1,4 +1,4 @@
-//! Descriptors that run out: accepting pauses, everything else goes on, and all is well afterwards.
+//! Descriptor exhaustion: accepting pauses, everything else continues, and the agent recovers.
 
 use crate::live::{Agent, Kind, Lab, Member, Recorder, await_members, await_status, eventually};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ fn descriptors(node: &Agent) -> usize {
         .count()
 }
 
-/// Opens connections until the agent takes no more.
+/// Opens connections until the agent accepts no more.
 fn exhaust(node: &Agent, address: std::net::SocketAddr) -> Vec<TcpStream> {
     let clients: Vec<TcpStream> = (0..80)
         .map(|_| TcpStream::connect(address).unwrap())
@@ -32,12 +32,12 @@ fn a_flood_of_clients_or_peers_leaves_the_node_alive() {
     let idle = descriptors(&node);
     for (round, address) in [node.rpc, node.gossip].into_iter().enumerate() {
         let clients = exhaust(&node, address);
-        // The handler runs although clients want every descriptor that there is.
+        // The handler runs although clients occupy all descriptors.
         let event = format!("round-{round}");
         let ended = peer.ask(Kind::Cottar, &["event", "-coalesce=false", &event]);
         ended.success();
         recorder.await_records(1, 10.0, |record| record.var("SERF_USER_EVENT") == event);
-        // For several probes nobody doubts that it is alive.
+        // For several probe intervals no node suspects it.
         std::thread::sleep(std::time::Duration::from_secs(4));
         await_status(&[&peer], "n2", "alive", 1.0);
         let log = node.log();

@@ -1,4 +1,4 @@
-//! Ends: signals in every phase, and leaves in the time that their profile needs.
+//! Shutdown: signals in every phase, and leaves within the time that their profile needs.
 
 use crate::live::{Agent, Lab, Member, Recorder, await_members, await_status, reference, scenario};
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ fn lab(name: &str) -> Lab {
 #[test]
 fn signals_during_the_start_join() {
     let lab = lab("signals during the start join");
-    // Takes connections and never says a word.
+    // Accepts connections and never sends anything.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = silent.local_addr().unwrap().to_string();
     let joining = || {
@@ -19,7 +19,7 @@ fn signals_during_the_start_join() {
         node.await_log("==> Joining cluster...(replay: false)", 15.0);
         node
     };
-    // A reload does not disturb it.
+    // A reload does not interrupt the join.
     let node = joining();
     node.signal(libc::SIGHUP);
     node.await_log("==> Reloading configuration...", 5.0);
@@ -27,13 +27,13 @@ fn signals_during_the_start_join() {
     assert_eq!(node.await_exit(5.0).code(), Some(1), "{}", node.log());
     assert!(node.log().contains("==> Caught signal: terminated"));
     assert!(node.log().contains("Shutdown without a Leave"));
-    // A leave ends it.
+    // A leave interrupts the join.
     let node = joining();
     node.signal(libc::SIGINT);
     node.await_log("==> Gracefully shutting down agent...", 5.0);
     assert_eq!(node.await_exit(10.0).code(), Some(0), "{}", node.log());
     assert!(!node.log().contains("Join completed"));
-    // Two signals before the loop had its first turn, or after: whatever they meet, they end it.
+    // Two signals before or after the first iteration of the event loop: either way the agent ends.
     let node = lab.launch(lab.spec(0).args(["-join", &target]));
     node.signal(libc::SIGINT);
     node.signal(libc::SIGTERM);
@@ -74,7 +74,7 @@ fn signals_during_a_leave() {
                 node.log()
             );
         }
-        // A leave that a client asked for is not hurried by the polite signal, and still succeeds.
+        // A leave that a client requested is not cut short by INT, and succeeds.
         let node = lab.start(lab.spec(4).join(&peer));
         await_status(&[&peer], "n5", "alive", 10.0);
         let mut leave = node.command(crate::live::Kind::Cottar, &["leave"]);
@@ -95,14 +95,14 @@ fn signals_during_a_leave() {
 
 #[test]
 fn a_signal_while_the_last_handlers_run_ends_at_once() {
-    // Two seconds are what it waits by itself, so that one quick end of a few is proof.
+    // Without the signal, the agent would wait two seconds; one fast end out of three is proof enough.
     let took: Vec<Duration> = (0..3).map(|_| interrupted_farewell()).collect();
     println!("ended after {took:.1?}");
     let quickest = took.iter().min();
     assert!(quickest < Some(&Duration::from_millis(1500)), "{took:?}");
 }
 
-/// How long a signal takes to end an agent whose last handler runs.
+/// Returns how long an agent takes to end after a signal while its last handler runs.
 fn interrupted_farewell() -> Duration {
     let lab = lab("last handlers");
     let mark = lab.path().join("farewell");
@@ -118,7 +118,7 @@ fn interrupted_farewell() -> Duration {
     });
     let asked = Instant::now();
     node.signal(libc::SIGTERM);
-    // The leave itself may have been through or not; it ends now in any case.
+    // The leave may have completed or not; the agent ends at once in either case.
     let status = node.await_exit(10.0);
     let took = asked.elapsed();
     assert!(
@@ -166,7 +166,7 @@ fn a_leave_is_through_in_time_in_every_profile() {
 
 #[test]
 fn a_leave_with_nobody_left_to_tell_ends_in_time() {
-    // All at once: the last ones have nobody to pass their farewell to.
+    // All leave at once, so the last ones have no live node to announce their leave to.
     scenario("all leave", &["CCC", "CSC"], |lab| {
         let recorder = Recorder::new(lab.path(), "n1");
         let mut nodes = lab.start_all(|index, spec| {

@@ -1,4 +1,4 @@
-//! Names of hosts, asked of name servers that answer badly or not at all.
+//! Host names, resolved by name servers that answer badly or not at all.
 
 use crate::live::Finished;
 use crate::live::namespace::{own_network, replace_file, system};
@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// How one family of a name is answered.
+/// The answer for one address family of a name.
 #[derive(Clone, Copy)]
 enum Answer {
     Address(&'static [u8]),
@@ -19,7 +19,7 @@ const A: u8 = 1;
 const LOOPBACK: Answer = Answer::Address(&[127, 0, 0, 1]);
 const LOOPBACK_V6: Answer = Answer::Address(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 
-/// What the name server knows: first label, IPv4, IPv6.
+/// The name server's records: first label, IPv4, IPv6.
 const NAMES: [(&str, Answer, Answer); 9] = [
     ("nodata", LOOPBACK, Answer::Code(0)),
     ("servfail", LOOPBACK, Answer::Code(2)),
@@ -33,7 +33,7 @@ const NAMES: [(&str, Answer, Answer); 9] = [
 ];
 
 fn answer_to(name: &str, kind: u8) -> Answer {
-    // "lost1" and so on are lost as well.
+    // Queries for "lost1" and so on are dropped as well.
     let name = name.trim_end_matches(|last: char| last.is_ascii_digit() && !name.starts_with('v'));
     let known = NAMES.iter().find(|(known, ..)| *known == name);
     match known {
@@ -43,7 +43,7 @@ fn answer_to(name: &str, kind: u8) -> Answer {
     }
 }
 
-/// Answers questions at 127.0.0.1 for as long as the test's process lives.
+/// Runs a name server at 127.0.0.1 as long as the test's process.
 fn serve_names(lab: &Lab) {
     let resolv = "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n";
     replace_file(lab.path(), "/etc/resolv.conf", resolv);
@@ -79,7 +79,7 @@ fn reply_to(query: &[u8]) -> Option<Vec<u8>> {
     Some(reply)
 }
 
-/// Starts a node that can be reached at the usual loopback address.
+/// Starts a node at the default port of the loopback address.
 fn start_at_loopback(lab: &Lab, index: usize) -> Agent {
     let mut addresses = [0; 2].map(|_| {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -93,7 +93,7 @@ fn ask(node: &Agent, args: &[&str]) -> Finished {
     run(&mut node.command(Kind::Cottar, args), patience(60.0)).expect("a command that ends")
 }
 
-/// Waits for a line in the list of members that holds `text`.
+/// Waits for a line in the list of members that contains `text`.
 fn await_line(node: &Agent, text: &str) {
     eventually(10.0, "a member", || {
         let members = ask(node, &["members"]).stdout;
@@ -124,10 +124,10 @@ fn what_one_family_gives_is_used() {
             assert_eq!(members.code, 0, "{members:?}");
         }
         await_line(&second, "n1 ");
-        // IPv6 alone, while the question for IPv4 addresses fails; nobody is there.
+        // IPv6 only, while the query for IPv4 addresses fails. Nothing listens there.
         let failed = ask(&second, &["join", &format!("v6.example:{port}")]);
         assert!(failed.stdout.contains("dial tcp [::1]"), "{failed:?}");
-        // A start looks names up in place.
+        // Names in `-bind` are resolved during the start.
         for flag in ["-bind=servfail.example:0", "-bind=nxdomain.example:0"] {
             let node = lab.launch(lab.spec(0).name("bound").args([flag]));
             node.await_log("Serf agent running", 20.0);
@@ -180,10 +180,10 @@ fn a_good_name_is_used_beside_lost_ones() {
             let asked = Instant::now();
             let mut command = second.command(Kind::Cottar, &args);
             let joining = Process::spawn(command.stdout(Stdio::null())).unwrap();
-            // It is joined as soon as its name is known; the answer comes when all names are.
+            // A target is joined as soon as its name is resolved; the reply follows when all names are.
             await_line(&second, "n1 ");
             assert!(joining.status().is_none(), "{:?}", asked.elapsed());
-            // Each of the lost ones takes two seconds for each family.
+            // Each dropped name takes two seconds per address family.
             eventually(12.0, "the answer", || {
                 let status = joining.status().ok_or_else(String::new)?;
                 if status.success() {

@@ -1,5 +1,5 @@
-//! The life of an agent's process: starts that fail, signals in every phase, leaves, lost names, lacking
-//! descriptors, clocks that jump, long sleeps, and a quiet while; beside the reference where that says something.
+//! The life of an agent's process: failing starts, signals in every phase, leaves, failing name resolution,
+//! descriptor exhaustion, clock jumps, long stops, and idle time; compared with the reference where useful.
 
 mod addresses;
 mod asleep;

@@ -1,4 +1,4 @@
-//! Names: of hosts, looked up afresh for each attempt, and slowly; of nodes, lost to another.
+//! Names: host names, resolved again for each attempt, possibly slowly; and node names, lost in a conflict.
 
 use crate::live::namespace::lacks_networks;
 use crate::live::{Agent, Kind, Lab, Member, await_members, eventually, scenario};
@@ -7,7 +7,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Runs what follows with a file of the lab in place of one of the system.
+/// Returns a launcher that mounts a file of the lab over a file of the system.
 fn with_file(lab: &Lab, name: &str, target: &str, text: &str) -> (PathBuf, Vec<String>) {
     let file = lab.path().join(name);
     std::fs::write(&file, text).expect("a file");
@@ -32,7 +32,7 @@ fn retry_join_looks_names_up_afresh() {
             "-retry-interval=1s",
         ]));
         second.await_log("Failed to resolve cottar-test.invalid", 20.0);
-        // Written in place: what is mounted is the file, not its name.
+        // Written in place, since the file is mounted, not its name.
         let name = |ip: &str| std::fs::write(&hosts, format!("{local}{ip} cottar-test.invalid\n"));
         name("127.0.0.250").unwrap();
         second.await_log("Failed to join 127.0.0.250", 20.0);
@@ -51,7 +51,7 @@ fn retry_join_looks_names_up_afresh() {
     });
 }
 
-/// A file with settings, as an argument.
+/// Returns a flag for a file with these settings.
 fn settings(lab: &Lab, settings: &serde_json::Value) -> String {
     let file = lab.path().join("settings.json");
     std::fs::write(&file, settings.to_string()).unwrap();
@@ -90,7 +90,7 @@ fn telemetry_finds_names_that_come_up_later() {
     statsd
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
-    // What there was to tell at the start is kept.
+    // Metrics from before the sink was reachable are kept.
     let join = "serf-agent.serf.member.join:1.000000|c\n";
     let mut bytes = [0; 9000];
     let len = statsd.recv(&mut bytes).expect("a datagram");
@@ -105,7 +105,7 @@ fn telemetry_finds_names_that_come_up_later() {
     assert_eq!(told, 2, "{}", node.log());
 }
 
-/// Runs what follows with a name server that never answers, on a network that ends nowhere.
+/// Returns a launcher with a name server that never answers, on a network without peers.
 fn with_a_dead_name_server(lab: &Lab) -> [String; 7] {
     let resolv = lab.path().join("resolv.conf");
     std::fs::write(&resolv, "nameserver 10.78.0.2\n").unwrap();
@@ -119,7 +119,7 @@ fn with_a_dead_name_server(lab: &Lab) -> [String; 7] {
     wrapper.map(str::to_owned)
 }
 
-/// Waits until a process in a network of its own has asked the dead name server.
+/// Waits until a process in its own network has queried the dead name server.
 fn await_question(node: &Agent, what: &str) {
     eventually(20.0, what, || {
         let sockets =
@@ -185,7 +185,7 @@ fn a_signal_ends_a_start_that_waits_for_a_name_server() {
 
 #[test]
 fn a_name_conflict_is_decided_by_the_others() {
-    // Two voters of the reference; ours once the newcomer, once the owner.
+    // Two voters of the reference; cottar is once the newcomer and once the owner of the name.
     scenario("name conflict", &["SSSC", "SSCS"], |lab| {
         let voter = lab.start(lab.spec(0));
         let other = lab.start(lab.spec(1).join(&voter));
@@ -194,7 +194,7 @@ fn a_name_conflict_is_decided_by_the_others() {
         await_members(&all, &all.map(Member::of), 15.0);
         let newcomer = lab.start(lab.spec(3).name("n3").join(&voter));
         let ended = newcomer.await_exit(30.0).code();
-        // A supervisor is to see it; the reference ends as if all was well.
+        // Cottar reports the failure to its supervisor; the reference exits with 0.
         let expected = match newcomer.spec.kind {
             Kind::Cottar => 1,
             Kind::Serf => 0,

@@ -1,4 +1,4 @@
-//! Starts that fail: the reference's words on stdout, the whole log on stderr, status 1.
+//! Failing starts: the reference's messages on stdout, the whole log on stderr, exit status 1.
 
 use crate::live::Finished;
 use crate::live::{Kind, Lab, reference, run, scenario};
@@ -12,7 +12,7 @@ fn agent(kind: Kind, args: &[&str]) -> Finished {
     run(&mut command, Duration::from_secs(30)).expect("an end")
 }
 
-/// Lines that are worth comparing: not those that tell where a node with a free port is bound.
+/// Returns the lines to compare: all but those with the address of a node on a free port.
 fn comparable(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.contains("addr:"));
     lines.collect::<Vec<_>>().join("\n")
@@ -26,7 +26,7 @@ fn what_prevents_a_start_is_on_stdout_and_the_log_on_stderr() {
         let listener = TcpListener::bind("127.0.0.77:0").unwrap();
         listener.local_addr().unwrap().to_string()
     };
-    // A port that only UDP has taken.
+    // A port of which only the UDP half is in use.
     let (udp, half) = loop {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = udp.local_addr().unwrap();
@@ -47,7 +47,7 @@ fn what_prevents_a_start_is_on_stdout_and_the_log_on_stderr() {
         (&[free[0], free[1], &big_tag], true),
         (&[free[0], free[1], "-join", &closed], true),
         (&[free[0], free[1], "-join", &closed, "-join=/x"], true),
-        // Nothing has happened yet that would be worth a log line.
+        // These fail before there is anything to log.
         (&["-tag=foo"], false),
         (&["-profile=LAN"], false),
         (&["-log-level=FOO"], false),
@@ -62,7 +62,7 @@ fn what_prevents_a_start_is_on_stdout_and_the_log_on_stderr() {
         assert!(!ours.stdout.contains("[INFO]"), "{args:?}: {ours:?}");
         let starting = ours.stderr.contains("[INFO] agent: Serf agent starting");
         assert_eq!(starting, *logged, "{args:?}: {ours:?}");
-        // The error itself is there as well, for whoever reads only stderr.
+        // The error itself is on stderr as well, for those who read only stderr.
         let last = ours
             .stdout
             .lines()
@@ -76,7 +76,7 @@ fn what_prevents_a_start_is_on_stdout_and_the_log_on_stderr() {
         if reference().is_some() {
             let theirs = agent(Kind::Serf, args);
             assert_eq!(theirs.code, 1, "{args:?}: {theirs:?}");
-            // Ours names the port as well, as later releases of the reference do.
+            // Cottar prints the port, too, as later releases of the reference do.
             let with_port = format!("Failed to join {closed}:");
             let ours = ours
                 .stdout

@@ -1,23 +1,23 @@
-//! A cluster in a world of its own, and whether there can be one.
+//! A cluster on simulated hosts, and whether this machine can run one.
 
 use super::world::World;
 use crate::live::skip::{lacks_reference, skip};
 use crate::live::{Agent, Lab, Member, Recorder, Spec, arg, await_members};
 
-/// How often a node tries to reach one that has failed; 30 unless set.
+/// Seconds between attempts to reconnect to a failed node; the default is 30.
 const RECONNECT_SECONDS: u32 = 5;
 
-/// Agents on hosts of their own that know each other, each with a handler that records.
+/// Agents on separate hosts that know each other, each with a recording handler.
 pub struct Cluster {
     pub nodes: Vec<Agent>,
     pub recorders: Vec<Recorder>,
-    // Behind the nodes, which end first.
+    // After the nodes, so that they are dropped first.
     lab: Lab,
     pub world: World,
 }
 
 impl Cluster {
-    /// Starts the cast and waits until they agree.
+    /// Starts the cast and waits until all member lists agree.
     pub fn start(name: &str, cast: &str) -> Cluster {
         let world = World::new(cast.len()).expect("a world");
         let lab = Lab::new(name, cast);
@@ -41,8 +41,7 @@ impl Cluster {
                 "-config-file",
                 arg(&settings),
             ]);
-            // Each exchanges states with all before it: gossip alone may leave some out, until the next
-            // exchange.
+            // Each joins all nodes before it: gossip alone may miss some, until the next push/pull.
             nodes.push(lab.start(nodes.iter().fold(spec, Spec::join)));
         }
         let cluster = Cluster {
@@ -55,17 +54,17 @@ impl Cluster {
         cluster
     }
 
-    /// Who plays which node.
+    /// Returns which program plays which node.
     pub fn lab(&self) -> &Lab {
         &self.lab
     }
 
-    /// All nodes, to be asked.
+    /// Returns all nodes.
     pub fn all(&self) -> Vec<&Agent> {
         self.nodes.iter().collect()
     }
 
-    /// Waits until everybody holds everybody alive.
+    /// Waits until every node lists every node as alive.
     #[track_caller]
     pub fn await_all_alive(&self, seconds: f64) {
         let members: Vec<Member> = self.nodes.iter().map(Member::of).collect();
@@ -73,7 +72,7 @@ impl Cluster {
     }
 }
 
-/// Whether this machine has no hosts for the test, which is then noted.
+/// Returns whether this machine cannot create hosts for the test; if so, prints why.
 pub fn is_impossible(name: &str) -> bool {
     let obstacle = || World::new(1).err();
     lacks_reference(name)

@@ -1,15 +1,15 @@
-//! Single links that are cut or lossy: whoever is alive is held alive.
+//! Single links that are cut or lossy: no live node is considered failed.
 
 use super::cluster::{Cluster, is_impossible};
 use super::world::Fate;
 use crate::live::{Agent, Kind};
 use std::time::Duration;
 
-/// So long every node probes every other one several times, and a suspicion of five nodes that nobody
-/// confirms would run out (gossip spec 4.7).
+/// Long enough for every node to probe each other one several times, and for an unconfirmed suspicion in a
+/// cluster of five to expire (gossip spec 4.7).
 const WATCHED: Duration = Duration::from_secs(24);
 
-/// Spoils what the first two nodes get from each other, watches, and gives the nodes back.
+/// Degrades the link from each of the first two nodes to the other, waits, and passes the nodes to `judge`.
 fn watch(name: &str, cast: &str, fate: Fate, judge: impl Fn(&[Agent])) {
     if is_impossible(name) {
         return;
@@ -17,7 +17,7 @@ fn watch(name: &str, cast: &str, fate: Fate, judge: impl Fn(&[Agent])) {
     let cluster = Cluster::start(name, cast);
     cluster.world.cut(0, &[1], fate);
     cluster.world.cut(1, &[0], fate);
-    // The time itself is the condition here.
+    // Here the passing of time is itself the condition.
     std::thread::sleep(WATCHED);
     cluster.await_all_alive(1.0);
     for node in &cluster.nodes {
@@ -27,7 +27,7 @@ fn watch(name: &str, cast: &str, fate: Fate, judge: impl Fn(&[Agent])) {
     judge(&cluster.nodes);
 }
 
-/// Plays a story with each cast; what takes time is the waiting.
+/// Runs a story with each cast in parallel, since it mostly waits.
 fn side_by_side(casts: &[&str], story: impl Fn(&str) + Sync) {
     std::thread::scope(|scope| {
         for cast in casts {
@@ -37,7 +37,7 @@ fn side_by_side(casts: &[&str], story: impl Fn(&str) + Sync) {
     });
 }
 
-/// Lines in which a node says that it doubts the life of another one.
+/// Returns the log lines in which a node suspects another one.
 fn doubts(nodes: &[Agent]) -> Vec<String> {
     let logs = nodes.iter().map(Agent::log);
     logs.flat_map(|log| {
@@ -51,7 +51,8 @@ fn doubts(nodes: &[Agent]) -> Vec<String> {
 fn a_third_node_of_either_kind_relays_probes() {
     side_by_side(&["CSC", "CSS", "CCS"], |cast| {
         watch("relayed probes", cast, Fate::Dropped, |nodes| {
-            // On a busy machine some may come too late; alone, each of some twenty probes would fail.
+            // On a busy machine a few acks may be late; without relays, each of some twenty probes would
+            // fail.
             let doubts = doubts(nodes);
             assert!(doubts.len() <= 6, "{cast}: {doubts:?}");
         });
@@ -61,7 +62,7 @@ fn a_third_node_of_either_kind_relays_probes() {
 #[test]
 fn who_answers_over_tcp_only_is_alive() {
     watch("no datagrams", "CS", Fate::DatagramsDropped, |nodes| {
-        // Each in its own words.
+        // Each program has its own message.
         let log = nodes[0].log();
         let words = "Was able to reach n2 by TCP but not by UDP";
         assert!(log.contains(words), "{log}");
@@ -86,15 +87,15 @@ fn relayed_acks_reach_who_gets_no_direct_ones() {
     }
     side_by_side(&["CSC", "CSS", "SCC", "SCS"], |cast| {
         let cluster = Cluster::start("relayed acks", cast);
-        // The third node hears the first one, which hears it through the second one alone.
+        // The third node receives from the first, which receives from the third only through the second.
         cluster.world.cut(0, &[2], Fate::DatagramsDropped);
         let acks = |relay_factor: &str| {
             let query = ["query", "-timeout=2s", "-node=n3", relay_factor, "who"];
             let answer = cluster.nodes[0].cli(&query).success();
             answer.stdout.matches("Ack from 'n3'").count()
         };
-        // With two copies both other members are relays, the first node itself among them. The
-        // reference draws its relays with a bound on the tries, and sometimes misses one.
+        // With a factor of two, both other members are relays, including the first node itself. The reference
+        // limits its attempts to pick relays, and sometimes misses one.
         let is_ours = cluster.lab().kind(2) == Kind::Cottar;
         let tries = if is_ours { 1 } else { 8 };
         let relayed = (0..tries).any(|_| acks("-relay-factor=2") == 1);

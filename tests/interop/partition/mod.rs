@@ -1,8 +1,8 @@
-//! Clusters of cottar and the reference whose links are cut, in network namespaces that the test makes
-//! and that end with it.
+//! Clusters of cottar and the reference with cut links, in network namespaces that the test creates and that
+//! end with it.
 //!
-//! `COTTAR_INTEROP=require` turns a missing reference or missing rights into a failure;
-//! `COTTAR_PARTITION_PROFILE=lan` runs the whole with the usual, slower profile.
+//! `COTTAR_INTEROP=require` makes a missing reference or missing rights a failure;
+//! `COTTAR_PARTITION_PROFILE=lan` runs everything with the default, slower profile.
 
 mod cluster;
 mod links;

@@ -5,15 +5,15 @@ use super::world::Fate;
 use crate::live::Kind;
 use std::collections::BTreeMap;
 
-/// Queries that are asked at the same time, and how often.
+/// Concurrent queries, and rounds of them.
 const AT_ONCE: usize = 6;
 const TIMES: usize = 2;
-/// Of a hundred datagrams so many are lost on their way in.
+/// Percentage of incoming datagrams that are lost.
 const LOST: u8 = 25;
 
-/// Names from which acks and answers came.
+/// Names of the nodes that acked or answered.
 fn ask(cluster: &Cluster, name: &str) -> (Vec<String>, Vec<String>) {
-    // Handlers run one after the other: on a busy machine the last of six queries waits.
+    // Handlers run one after the other, so on a busy machine the last of six queries waits.
     let line = ["query", "-format=json", "-timeout=8s", name];
     let finished = cluster.nodes[0].ask(Kind::Cottar, &line).success();
     let json: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
@@ -61,11 +61,11 @@ fn lost_datagrams_cost_no_answers_of_our_own() {
             }
         }
     }
-    // Of 120; without repetitions some 30 would be.
+    // Of 120; without repeated queries about 30 would be missing.
     assert!(missing.len() <= 1, "{missing:?}");
     let info = cluster.nodes[0].ask(Kind::Cottar, &["info"]).success();
     assert!(info.stdout.contains("repeated ="), "{}", info.stdout);
-    // Nobody ran anything twice, the reference no more than we.
+    // No handler ran twice for a query, on either kind of agent.
     for recorder in &cluster.recorders {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         for record in recorder.of("query") {
@@ -75,7 +75,7 @@ fn lost_datagrams_cost_no_answers_of_our_own() {
         assert!(seen.len() >= AT_ONCE, "{seen:?}");
         assert!(seen.values().all(|count| *count == 1), "{seen:?}");
     }
-    // To the reference a repetition is no event at all.
+    // The reference does not log anything unusual about repeated queries.
     let log = cluster.nodes[4].log();
     let about_queries: Vec<&str> = log.lines().filter(|line| line.contains("uery")).collect();
     println!("the reference on queries: {:#?}", about_queries.get(..6));

@@ -1,4 +1,4 @@
-//! Six nodes, three on either side of a cut; afterwards all must be as if nothing had happened.
+//! Six nodes, three on either side of a partition; after healing, all must have the same state.
 
 use super::cluster::{Cluster, is_impossible};
 use super::world::{Fate, World};
@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 
 const HERE: [usize; 3] = [0, 1, 2];
 const THERE: [usize; 3] = [3, 4, 5];
-/// Names of the events fired during the cut, by the node that fires them: as many on either side that
-/// their clocks cannot agree by chance.
+/// Names of the events fired during the partition, by the firing node. The sides fire different numbers of
+/// events, so that their clocks cannot agree by chance.
 const EVENTS: [(usize, &str); 4] = [(0, "here"), (3, "there"), (4, "there-too"), (5, "again")];
-/// For finding that three nodes have gone, one after the other, with few left to confirm it.
+/// Until the failures of three nodes are detected, one after the other, with few nodes left to confirm them.
 const DETECTION: f64 = 60.0;
-/// For a reconnect attempt (gossip spec 5.14) to reach the other side and the news to spread.
+/// Until an attempt to reconnect (gossip spec 5.14) reaches the other side and gossip spreads the result.
 const HEALING: f64 = 60.0;
-/// For what only push/pull brings to reach everybody: a handful of rounds of the slower profile.
+/// Until push/pulls have spread what only they spread: a few rounds of the slower profile.
 const SPREADING: f64 = 150.0;
-/// The longest suspicion of six nodes: three probe intervals, six times over (gossip spec 4.7).
+/// The longest suspicion timeout for six nodes: three probe intervals, six times over (gossip spec 4.7).
 const DOUBT: Duration = Duration::from_secs(18 + 2);
-/// How long packets are lost at random.
+/// Duration of the random packet loss.
 const LOSSY: Duration = Duration::from_secs(15);
 
 #[test]
@@ -52,10 +52,11 @@ fn heavy_loss_leaves_no_trace() {
     });
 }
 
-/// How often each node's handler saw each event.
+/// How often each node's handler ran for each event.
 type Seen = Vec<BTreeMap<String, usize>>;
 
-/// The story with a mixed cluster and, for what the protocol itself may lose, with the reference alone.
+/// Runs the story with a mixed cluster, and with the reference alone, to know what the protocol itself may
+/// lose.
 fn play(name: &str, cut: impl Fn(&World) + Sync) {
     if is_impossible(name) {
         return;
@@ -95,7 +96,7 @@ fn story(name: &str, cast: &str, cut: &impl Fn(&World)) -> Seen {
         nodes[node].event(event, "sent during the cut");
     }
     if lossy {
-        // The time itself is the condition here.
+        // Here the passing of time is itself the condition.
         std::thread::sleep(LOSSY.saturating_sub(began.elapsed()));
     }
     world.heal();
@@ -115,8 +116,8 @@ fn story(name: &str, cast: &str, cut: &impl Fn(&World)) -> Seen {
         "{name} {cast}: all events {:.1?} after healing",
         healed.elapsed()
     );
-    // A doubt from the bad time may still run its course: somebody alive is called failed, and comes
-    // back. When no such doubt is left there is one list, and it stays.
+    // A suspicion from the partition may still expire: a live node is then considered failed, and returns.
+    // Once no such suspicion is left, all lists agree and stay so.
     std::thread::sleep(DOUBT.saturating_sub(healed.elapsed()));
     cluster.await_all_alive(HEALING);
     for _ in 0..3 {
@@ -126,7 +127,7 @@ fn story(name: &str, cast: &str, cut: &impl Fn(&World)) -> Seen {
     seen
 }
 
-/// Waits until each node of one side holds its own side alive and the other failed.
+/// Waits until each node of one side lists its own side as alive and the other as failed.
 fn await_split(nodes: &[Agent], near: &[usize], far: &[usize]) {
     let viewers: Vec<&Agent> = near.iter().map(|index| &nodes[*index]).collect();
     let of = |side: &[usize], status: &'static str| -> Vec<Member> {
@@ -138,7 +139,7 @@ fn await_split(nodes: &[Agent], near: &[usize], far: &[usize]) {
     await_members(&viewers, &expected, DETECTION);
 }
 
-/// Waits until all three clocks are the same on all nodes.
+/// Waits until all three clocks agree on all nodes.
 fn await_equal_clocks(nodes: &[&Agent]) {
     eventually(SPREADING, "clocks that agree", || {
         let times: Vec<Vec<String>> = nodes.iter().map(|node| times(node)).collect();
@@ -158,7 +159,7 @@ fn times(node: &Agent) -> Vec<String> {
         .to_vec()
 }
 
-/// Waits until every node has seen every event, and gives how often.
+/// Waits until every node has run every event, and returns how often.
 fn await_events(recorders: &[Recorder]) -> Seen {
     let count = || -> Seen {
         let of = |recorder: &Recorder| {

@@ -1,21 +1,21 @@
-//! Hosts of the test's own: a network namespace each, on a bridge in yet another one.
+//! Simulated hosts: each is a network namespace, connected to a bridge in a further one.
 
 use crate::live::namespace::Network;
 
-/// How packets of others are treated on their way in.
+/// Treatment of incoming packets.
 #[derive(Clone, Copy, Debug)]
 pub enum Fate {
-    /// None arrives.
+    /// All are dropped.
     Dropped,
-    /// Only TCP gets through.
+    /// All but TCP are dropped.
     DatagramsDropped,
-    /// So many of a hundred are lost.
+    /// This percentage is dropped.
     Lost(u8),
-    /// So many of a hundred are lost, but of TCP none.
+    /// This percentage is dropped, but no TCP.
     DatagramsLost(u8),
 }
 
-/// Some hosts on one bridge, 10.77.0.1 and so on.
+/// Hosts on one bridge, with the addresses 10.77.0.1 and so on.
 pub struct World {
     hosts: Vec<Network>,
     _hub: Network,
@@ -45,17 +45,17 @@ impl World {
         Ok(World { hosts, _hub: hub })
     }
 
-    /// The address of a host.
+    /// Returns the address of a host.
     pub fn ip(index: usize) -> std::net::IpAddr {
         [10, 77, 0, index as u8 + 1].into()
     }
 
-    /// What runs a program on a host.
+    /// Returns the launcher that runs a program on a host.
     pub fn wrapper(&self, index: usize) -> Vec<String> {
         self.hosts[index].wrapper()
     }
 
-    /// Treats what `host` gets from the others in a new way.
+    /// Sets the treatment of packets that `host` receives from the other hosts.
     pub fn cut(&self, host: usize, from: &[usize], fate: Fate) {
         let from: Vec<String> = from.iter().map(|i| World::ip(*i).to_string()).collect();
         let sources = format!("{{ {} }}", from.join(", "));
@@ -78,7 +78,7 @@ impl World {
         self.hosts[host].call(&line).expect("a rule");
     }
 
-    /// Lets everything through again.
+    /// Removes all restrictions.
     pub fn heal(&self) {
         for host in &self.hosts {
             host.call(&["nft", "flush", "chain", "inet", "cut", "in"])

@@ -1,9 +1,9 @@
-//! Every limit, and one byte more, in the reference's words.
+//! Every limit, reached and exceeded by one byte, with the reference's messages.
 
 use crate::live::Finished;
 use crate::live::{Agent, Kind, Lab, Member, Recorder, await_members, scenario};
 
-/// The greatest size from a range that a command takes, by halving.
+/// Returns the greatest size in a range that a command accepts, by bisection.
 fn greatest(mut taken: usize, mut refused: usize, ask: impl Fn(usize) -> Finished) -> usize {
     assert_eq!(ask(taken).code, 0, "{taken} bytes");
     assert_ne!(ask(refused).code, 0, "{refused} bytes");
@@ -32,7 +32,7 @@ fn recorders(lab: &Lab) -> Vec<Recorder> {
         .collect()
 }
 
-/// What a handler reads of a payload of that size.
+/// Returns the size of the payload that a handler reads, given the size that was sent.
 fn given(size: usize) -> Vec<u8> {
     [vec![b'p'; size], vec![b'\n']].concat()
 }
@@ -40,7 +40,7 @@ fn given(size: usize) -> Vec<u8> {
 #[test]
 fn tags_at_their_limit_and_over_it() {
     scenario("tag limit", &["SC"], |lab| {
-        // The greatest that the reference takes at run time.
+        // The greatest size that the reference accepts at run time.
         let recorders = recorders(lab);
         let nodes = pair(lab, &recorders);
         let set = |node: &Agent, size: usize| {
@@ -58,7 +58,7 @@ fn tags_at_their_limit_and_over_it() {
             (over[0].code, &over[0].stdout),
             (over[1].code, &over[1].stdout)
         );
-        // At the limit it reaches the others whole.
+        // A value at the limit reaches the other nodes unchanged.
         let tags = |size: usize| [("k".to_owned(), "v".repeat(size))].into();
         for node in &nodes {
             set(node, limit).success();
@@ -69,7 +69,7 @@ fn tags_at_their_limit_and_over_it() {
         });
         let all: Vec<&Agent> = nodes.iter().collect();
         await_members(&all, &members.collect::<Vec<_>>(), 15.0);
-        // The same at the start.
+        // The same limit applies at startup.
         for kind in [Kind::Cottar, Kind::Serf] {
             let spec = |size: usize| {
                 let name = format!("{kind:?}-{size}").to_lowercase();
@@ -145,7 +145,7 @@ fn queries_at_their_limit_and_over_it() {
         let ask = |node: &Agent, name: &str, size: usize| {
             node.cli(&["query", "-timeout=1ms", name, &"p".repeat(size)])
         };
-        // The id is random and may take a byte or two less than it usually does.
+        // The random id may be one or two bytes shorter than usual.
         let limits: Vec<usize> = nodes
             .iter()
             .map(|node| greatest(1, 1100, |size| ask(node, "size", size)))

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const OF_EACH_KIND: usize = 30;
-/// From the last join to one list everywhere.
+/// Timeout from the last join until all member lists agree.
 const AGREEMENT: f64 = 15.0;
 
 #[test]
@@ -17,11 +17,11 @@ fn sixty_agents_agree() {
     }
     let cast = "CS".repeat(OF_EACH_KIND);
     let lab = Lab::new("sixty", &cast);
-    // Quiet logs: what is measured is the cluster.
+    // With few log lines: the cluster is measured, not the log.
     let spec = |index: usize| -> Spec { lab.spec(index).log_level("warn") };
     let mut nodes: Vec<Agent> = vec![lab.start(spec(0))];
     for index in 1..cast.len() {
-        // Everybody knows somebody else, of either kind.
+        // Each node joins a different one, of either kind.
         let other = &nodes[index / 2];
         let node = lab.launch(spec(index).join(other));
         node.await_log("Log data will now stream in", 30.0);
@@ -31,7 +31,7 @@ fn sixty_agents_agree() {
     let mut expected: Vec<Member> = nodes.iter().map(Member::of).collect();
     expected.sort();
     let mut behind: Vec<&Agent> = nodes.iter().collect();
-    // Push/pull among sixty comes after a minute or two: gossip alone must reach everybody.
+    // Push/pull in a cluster of sixty comes after a minute or two: gossip alone must reach all nodes.
     eventually(AGREEMENT, "sixty lists that agree", || {
         behind.retain(|node| list(node).as_ref() != Ok(&expected));
         let names: Vec<&str> = behind.iter().map(|node| node.spec.name.as_str()).collect();
@@ -47,7 +47,7 @@ fn sixty_agents_agree() {
         joined.elapsed()
     );
 
-    // They stay so, and a question reaches all.
+    // The lists still agree, and a query reaches all nodes.
     let asked = nodes[1].ask(
         Kind::Cottar,
         &["query", "-timeout=10s", "-format=json", "all"],
@@ -70,8 +70,8 @@ fn sixty_agents_agree() {
     }
 }
 
-/// The list of one node. Our command line asks: sixty runs of the other one a round would be the load
-/// that is measured.
+/// Returns a node's member list. Asks with cottar's command line: sixty runs of the reference's per round
+/// would be a load that distorts the measurement.
 fn list(node: &Agent) -> Result<Vec<Member>, String> {
     let mut command: Command = node.command(Kind::Cottar, &["members", "-format=json"]);
     Member::list(&run(

@@ -1,5 +1,5 @@
-//! Versions and sizes: protocol numbers, long names, IPv6, many agents, and every limit with one byte
-//! more; mixed with the reference.
+//! Versions and sizes: protocol numbers, long names, IPv6, many agents, and every limit exceeded by one byte;
+//! in mixed clusters.
 
 mod limits;
 mod many;

@@ -14,7 +14,7 @@ fn protocol_number(member: Member, spoken: u64) -> Member {
 
 #[test]
 fn protocols_two_to_five_meet() {
-    // Each number once for each kind, and each kind once in front.
+    // Each number once for each kind, and each kind once as the first node.
     scenario("protocols", &["SCSCSCSC", "CSCSCSCS"], |lab| {
         let number = |index: usize| 2 + index as u64 / 2;
         let recorder = Recorder::new(lab.path(), "n2");
@@ -32,12 +32,12 @@ fn protocols_two_to_five_meet() {
             .map(|index| protocol_number(Member::of(&nodes[index]), number(index)))
             .collect();
         await_members(&all, &expected, 15.0);
-        // Events reach those of every number.
+        // Events reach the nodes of every protocol number.
         nodes[7].event("across", "all numbers");
         let records =
             recorder.await_records(1, 10.0, |record| record.var("SERF_USER_EVENT") == "across");
         assert_eq!(records[0].stdin, b"all numbers\n");
-        // Queries need number 4: who speaks less refuses to ask, in the same words.
+        // Queries need protocol 4: a node with a lower number refuses with the same message.
         for (index, node) in nodes.iter().enumerate() {
             let asked = node.cli(&["query", "-timeout=500ms", "hello"]);
             let (kind, number) = (node.spec.kind, number(index));
@@ -87,14 +87,14 @@ fn names_up_to_their_limit() {
             "a".repeat(255),
             "b".repeat(255),
             format!("{shared}{}", 1),
-            // Bytes count, not characters; and nothing in it is plain.
+            // Names are measured in bytes, not characters, and may contain any characters.
             format!("{} ünï/=,\"", "ü".repeat(120)),
         ];
         let nodes = lab.start_all(|index, spec| spec.name(&names[index]));
         let all: Vec<&Agent> = nodes.iter().collect();
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
         await_members(&all, &members, 15.0);
-        // Asked by name, each answers.
+        // Each node answers when it is selected by name.
         for node in &nodes {
             let asked = nodes[0].cli(&[
                 "query",
@@ -108,7 +108,7 @@ fn names_up_to_their_limit() {
             assert_eq!(json["Acks"], serde_json::json!([node.spec.name]));
         }
     });
-    // Ours refuses what it would refuse from others; the reference has no limit of its own.
+    // Cottar refuses longer names, which it would refuse from other nodes, too; the reference has no limit.
     let refused = |name: &str| {
         let mut command = std::process::Command::new(Kind::Cottar.program());
         command.args([
@@ -147,7 +147,7 @@ fn a_cluster_on_ipv6() {
         });
         let all: Vec<&Agent> = nodes.iter().collect();
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();
-        // `members` has the address in brackets for both.
+        // Both kinds print the address in brackets.
         await_members(&all, &members, 15.0);
         nodes[0].event("six", "over IPv6");
         recorder.await_records(1, 10.0, |record| record.var("SERF_USER_EVENT") == "six");
@@ -166,7 +166,7 @@ fn a_cluster_on_ipv6() {
             .map(|r| String::from_utf8_lossy(&r.stdin).into_owned())
             .collect();
         assert!(lines.contains("n4\t::1\t"), "{lines}");
-        // A crash is found out and told like any other.
+        // A crash is detected and reported as with IPv4.
         let victim = nodes.pop().unwrap();
         victim.crash();
         let left: Vec<&Agent> = nodes.iter().collect();

@@ -1,11 +1,11 @@
-//! Two hosts with a cable between them.
+//! Two hosts connected by a cable.
 
 use std::ops::Deref;
 
 use crate::live::eventually;
 use crate::live::namespace::Network;
 
-/// Hosts v0 with 10.99.0.1 and fd99::1, and v0 with .2 and ::2.
+/// Hosts with interfaces v0: one has 10.99.0.1 and fd99::1, the other .2 and ::2.
 pub struct Pair([Network; 2]);
 
 impl Deref for Pair {
@@ -53,7 +53,7 @@ impl Pair {
         Pair(pair)
     }
 
-    /// One of them, whose cable ends nowhere.
+    /// Returns one of the hosts, whose cable is not connected.
     pub fn only_one() -> Network {
         let Pair([one, _]) = Pair::new();
         one

@@ -1,4 +1,4 @@
-//! Nodes that find each other by multicast DNS on a cable between two network namespaces.
+//! Nodes find each other by multicast DNS on a cable between two network namespaces.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn find_each_other(kinds: [Kind; 2]) {
     second.wait_for("[INFO] agent.mdns: Joined ");
     for (agent, bind) in [&first, &second].iter().zip(bind) {
         if agent.spec.kind == Kind::Cottar {
-            // The reference joins itself, too.
+            // The reference also joins itself.
             let own = format!("joining: [{bind}");
             assert!(!agent.text().contains(&own), "{}", agent.text());
         }
@@ -85,7 +85,7 @@ fn one_family_and_one_interface_are_enough() {
     }
 }
 
-/// Two hosts on a cable that have no route for multicast.
+/// Returns two hosts on a cable without a route for multicast.
 fn pair_without_routes() -> Pair {
     let pair = Pair::new();
     for host in pair.iter() {
@@ -113,7 +113,8 @@ fn one_family_that_fails_is_a_warning() {
     if lacks_networks("one family that fails is a warning") {
         return;
     }
-    // No interface of this host has the advertised address, and the system has no choice for IPv4.
+    // No interface of this host has the advertised address, and without a route the system cannot choose one
+    // for IPv4.
     let pair = pair_without_routes();
     let flags = ["-advertise=192.0.2.7"];
     let agent = start(&pair, 1, Kind::Cottar, "0.0.0.0", &flags);
@@ -122,7 +123,7 @@ fn one_family_that_fails_is_a_warning() {
     );
 }
 
-/// What a host that is no node of ours sees: the same bytes from both.
+/// Compares the answers that a host without an agent receives: the same bytes from both kinds.
 #[test]
 fn answers_are_those_of_the_reference() {
     let scenario = "answers are those of the reference";
@@ -170,8 +171,8 @@ fn question(name: &str, kind: u8, class_top: u8) -> Vec<u8> {
     bytes
 }
 
-/// The answer in hex. Each question is followed by one that is answered for sure, so that silence needs
-/// no waiting.
+/// Returns the answer in hex. After each question comes one that is always answered, so that no timeout is
+/// needed to detect a missing answer.
 fn ask(question: &[u8]) -> Option<String> {
     let sure = {
         let mut sure = self::question("_serf_cl1._tcp.local", 12, 0x80);
@@ -197,14 +198,14 @@ fn ask(question: &[u8]) -> Option<String> {
     }
 }
 
-/// Somebody who answers with a node that is not there.
+/// A responder that announces a node which does not exist.
 #[test]
 fn a_node_that_is_not_there_is_told() {
     if lacks_networks("a node that is not there is told") {
         return;
     }
     let pair = Pair::new();
-    // A real answer, of a node that is killed before anybody can join it.
+    // A real answer, from a node that is killed before another node can join it.
     let ghost = start(&pair, 1, Kind::Cottar, "10.99.0.1", &[]);
     let answer = pair[1].enter(|| ask(&question("_serf_cl1._tcp.local", 12, 0)).unwrap());
     drop(ghost);

@@ -1,8 +1,7 @@
-//! The agent and what is around it: other nodes found by multicast in network namespaces of the test's
-//! own, the system's log, and telemetry. Mixed with the reference where that is visible.
+//! The agent's environment: discovery by multicast in network namespaces that the test creates, syslog, and
+//! telemetry. Mixed with the reference where the difference would show.
 //!
-//! What needs root or a missing program is skipped with a line that says so, unless
-//! `COTTAR_INTEROP=require`.
+//! A test that needs root or a missing program is skipped with a message, unless `COTTAR_INTEROP=require`.
 #[cfg(feature = "mdns")]
 mod cable;
 #[cfg(feature = "mdns")]

@@ -1,4 +1,4 @@
-//! The system's log, played by the test in a mount namespace of its own.
+//! The system's log, for which the test stands in, in a separate mount namespace.
 
 use std::os::unix::net::UnixDatagram;
 
@@ -18,7 +18,7 @@ fn lines_reach_the_systems_log() {
     std::fs::create_dir(&run).unwrap();
     let log = UnixDatagram::bind(run.join("log")).unwrap();
     log.set_read_timeout(Some(PATIENCE)).unwrap();
-    // /var/run is this folder for the agent alone.
+    // The agent alone sees this folder as /var/run.
     let script = "mount --bind \"$1\" /var/run/ && shift && exec \"$@\"";
     let agent = Spec::bare(Kind::Cottar)
         .name("logger")
@@ -29,7 +29,7 @@ fn lines_reach_the_systems_log() {
     let mut bytes = [0; 9000];
     let len = log.recv(&mut bytes).unwrap();
     let frame = String::from_utf8_lossy(&bytes[..len]).into_owned();
-    // Facility LOCAL0, severity warning; lines below the level do not come.
+    // Facility LOCAL0, severity warning; lines below the level are not sent.
     assert!(frame.starts_with("<132>"), "{frame}");
     assert!(frame.contains(" serf["), "{frame}");
     assert!(
@@ -43,7 +43,7 @@ fn a_log_that_is_not_there_yet_is_a_warning() {
     if lacks_namespaces("a log that is not there yet", &["--mount"]) {
         return;
     }
-    // Whatever listens on this machine, the agent does not see it.
+    // Hides the logs of this machine from the agent.
     let script = "mount -t tmpfs none /dev && mount -t tmpfs none /var/run/ && exec \"$@\"";
     let agent = Spec::bare(Kind::Cottar)
         .args(["-syslog"])

@@ -1,4 +1,5 @@
-//! What the agent tells statsd and statsite, and what it prints on USR1, beside the reference.
+//! The metrics that the agent sends to statsd and statsite, and its dump on USR1, compared with the
+//! reference.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -75,7 +76,7 @@ fn sinks_get_lines() {
     }
 }
 
-/// The names in a dump.
+/// Returns the names in a dump.
 fn names(dump: &str) -> BTreeSet<String> {
     let quoted = dump.lines().filter_map(|line| line.split('\'').nth(1));
     quoted.map(str::to_owned).collect()
@@ -93,7 +94,7 @@ fn dump(agent: &Agent) -> String {
     })
 }
 
-/// What the reference measures and this agent has not got: its runtime.
+/// Returns whether only the reference has the metric: those of its Go runtime.
 fn is_elsewhere(name: &str) -> bool {
     name.starts_with("serf-agent.runtime.")
 }
@@ -105,7 +106,7 @@ fn the_dump_has_the_references_names() {
     }
     let theirs = start(Kind::Serf, "theirs", &[]);
     let ours = start(Kind::Cottar, "ours", &[]);
-    // The same on both sides.
+    // The same commands on both sides.
     run(&ours, &["join", &theirs.gossip.to_string()]);
     run(&theirs, &["join", &ours.gossip.to_string()]);
     for node in [&theirs, &ours] {
@@ -114,7 +115,7 @@ fn the_dump_has_the_references_names() {
     }
     let theirs = names(&dump(&theirs));
     assert!(theirs.len() > 15, "{theirs:#?}");
-    // What happens only now and then may come in a later interval.
+    // Metrics of rare events may appear only in a later interval.
     eventually(15.0, "every name of the reference", || {
         let ours = names(&dump(&ours));
         let missing = theirs.difference(&ours).filter(|name| !is_elsewhere(name));
