@@ -1,4 +1,5 @@
-//! Charts of what was measured, as SVG on a white ground: readable on a page of any colour.
+//! Charts of the measurements, as SVG on a white background, so that they are readable on pages of any
+//! colour.
 
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
@@ -12,10 +13,10 @@ const INK: RGBColor = RGBColor(40, 40, 40);
 
 /// A chart of the page.
 pub struct Chart {
-    /// Its curves are called so, and its file with `.svg` behind.
+    /// Name of its curves; its file has this name with `.svg`.
     pub name: &'static str,
     pub title: &'static str,
-    /// What the page says of it.
+    /// Its caption on the page.
     pub about: &'static str,
     x: Axis,
     y: Axis,
@@ -27,11 +28,11 @@ struct Axis {
     is_log: bool,
 }
 
-/// What becomes of a curve's points.
+/// How the points of a curve are drawn.
 enum Draw {
-    /// How many of all values are at most so large.
+    /// The fraction of values that are at most this large.
     Shares,
-    /// The median of all values at a place, with their range.
+    /// The median of all values at each x, with their range.
     Medians,
     /// A bar for each curve, as high as the median, with the range.
     Bars,
@@ -103,17 +104,17 @@ pub const CHARTS: &[Chart] = &[
 struct Series<'a> {
     name: &'a str,
     line: Vec<(f64, f64)>,
-    /// Place, lowest and highest value.
+    /// X, minimum and maximum.
     ranges: Vec<(f64, f64, f64)>,
 }
 
 impl Chart {
-    /// The file that the page shows.
+    /// Returns the name of the file that the page shows.
     pub fn file(&self) -> String {
         format!("{}.svg", self.name)
     }
 
-    /// The drawing; `None` if nothing was measured for it.
+    /// Returns the drawing; `None` if there are no measurements for it.
     pub fn svg(&self, results: &Results) -> Option<String> {
         let curves: Vec<&Curve> = results.curves(self.name).collect();
         let series: Vec<Series<'_>> = match self.draw {
@@ -170,7 +171,7 @@ fn medians(curve: &Curve) -> Series<'_> {
     }
 }
 
-/// The ends of an axis: with zero, or at powers of ten.
+/// Returns the ends of an axis: from zero, or at powers of ten.
 fn bounds(axis: &Axis, values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| {
         (low.min(value), high.max(value))
@@ -195,7 +196,7 @@ fn colour(series: &str) -> RGBColor {
     }
 }
 
-/// A number without digits that say nothing.
+/// Formats a number without insignificant digits.
 fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
@@ -207,7 +208,7 @@ fn number(value: f64) -> String {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// The SVG of what is drawn on a white ground.
+/// Draws an SVG on a white background.
 fn draw(on: impl FnOnce(&Area<'_>)) -> String {
     let mut svg = String::new();
     {
@@ -219,7 +220,7 @@ fn draw(on: impl FnOnce(&Area<'_>)) -> String {
     svg
 }
 
-/// A chart's title, and the room around its axes.
+/// Draws a chart's title and the space around its axes.
 fn frame<'a, 'b>(chart: &Chart, area: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
     let mut frame = ChartBuilder::on(area);
     frame

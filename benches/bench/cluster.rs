@@ -1,4 +1,4 @@
-//! User events through ten agents of a kind with the LAN profile.
+//! User events in clusters of ten agents of one kind, with the LAN profile.
 
 use crate::live::{Agent, Kind, Lab, Member, await_members};
 use crate::noise::Rng;
@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 
 const AGENTS: usize = 10;
 const LATENCY_ROUNDS: usize = 100;
-/// Rates at which events are lost that are tried, for the chart.
+/// Rates, for the chart, at which events are lost.
 const LOSSY_RATES: usize = 4;
-/// Events a second that are tried.
+/// Rates that are tried, in events per second.
 const RATES: &[usize] = &[
     25, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000,
 ];
-/// How long each rate is held.
+/// Duration of each rate.
 const HELD: Duration = Duration::from_secs(4);
-/// How long a straggler is waited for.
+/// How long to wait for late events.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// An event that an agent has passed on to a subscriber.
+/// An event that an agent has delivered to a subscriber.
 pub struct Seen {
     pub agent: usize,
     pub name: String,
@@ -37,7 +37,7 @@ struct Ten {
     _lab: Lab,
 }
 
-/// Ten agents that all know each other, a subscriber at each.
+/// Ten agents in one cluster, with a subscriber at each.
 fn ten(kind: Kind) -> Ten {
     let letter = if kind == Kind::Cottar { "C" } else { "S" };
     let lab = Lab::new("ten agents", &letter.repeat(AGENTS));
@@ -70,7 +70,7 @@ pub fn listen(nodes: &[Agent]) -> Receiver<Seen> {
     seen
 }
 
-/// Reports every event until the agent or the listener is gone.
+/// Reports every event until the agent or the receiver ends.
 fn subscribe(agent: usize, rpc: SocketAddr, ready: &Sender<()>, tell: &Sender<Seen>) {
     let mut client = Client::connect(rpc).expect("an RPC connection");
     client.subscribe().expect("a subscription");
@@ -86,8 +86,8 @@ fn subscribe(agent: usize, rpc: SocketAddr, ready: &Sender<()>, tell: &Sender<Se
     }
 }
 
-/// The time from the request until the last agent has passed the event on, the kinds by turns: the median,
-/// and what 99 of a hundred events keep to.
+/// Time from the request until the last agent has delivered the event, with the kinds in turn: the median and
+/// the 99th percentile.
 pub fn latency() -> Measured {
     let mut clusters = [Kind::Cottar, Kind::Serf].map(ten);
     let (mut rng, mut times) = (Rng::new(7), [Vec::new(), Vec::new()]);
@@ -120,7 +120,7 @@ pub fn latency() -> Measured {
 }
 
 fn spread(ten: &mut Ten, round: usize, rng: &mut Rng) -> f64 {
-    // Away from the beat of the gossip ticks.
+    // Out of step with the gossip ticks.
     std::thread::sleep(Duration::from_millis(150 + rng.below(300) as u64));
     let name = format!("latency-{round}");
     let sent = Instant::now();
@@ -138,8 +138,8 @@ fn spread(ten: &mut Ten, round: usize, rng: &mut Rng) -> f64 {
     (last - sent).as_secs_f64() * 1e3
 }
 
-/// The highest of some rates at which nobody misses an event, the kinds by turns; and what is lost at some
-/// higher ones.
+/// The highest of some rates at which no node misses an event, with the kinds in turn; and the losses at some
+/// higher rates.
 pub fn rate() -> Measured {
     let mut climbs = [Kind::Cottar, Kind::Serf].map(Climb::new);
     for rate in RATES {
@@ -164,19 +164,19 @@ pub fn rate() -> Measured {
     }
 }
 
-/// From one rate to the next.
+/// The search for the highest rate without losses.
 struct Climb {
     kind: Kind,
     ten: Ten,
     /// The highest rate without a loss.
     best: f64,
-    /// Rates at which something was lost.
+    /// Rates at which events were lost.
     lossy: usize,
-    /// Why the best is not higher.
+    /// Why the best rate is not higher.
     note: Option<String>,
     /// The machine cannot send faster.
     is_over: bool,
-    /// Rate, and deliveries lost in per cent.
+    /// Rate, and the percentage of deliveries lost.
     points: Vec<[f64; 2]>,
 }
 
@@ -217,7 +217,7 @@ impl Climb {
     }
 }
 
-/// Sends at a rate for a while; gives the rate reached, and the number of deliveries that never came.
+/// Sends at a rate for a while; returns the rate reached, and the number of missing deliveries.
 fn hold(ten: &mut Ten, rate: usize) -> (f64, usize) {
     let count = rate * HELD.as_secs() as usize;
     let mut writer = ten.sender.split().expect("a second handle");

@@ -1,4 +1,4 @@
-//! The time until all nodes of a cluster know each other.
+//! Time until all nodes of a cluster know each other.
 
 use crate::live::{Agent, Kind, Lab};
 use crate::results::Curve;
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 /// Numbers of agents, and of measurements.
 const SIZES: [(usize, usize); 3] = [(10, 7), (30, 5), (60, 3)];
-/// Whoever gossip has missed learns by the next exchange of states, which comes after a minute or two.
+/// A node that gossip has missed learns of members by the next push/pull, which comes after a minute or two.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// Agents of a kind with the LAN profile run alone, then all are told at once to join the first: the time
-/// until each of them knows all. Median of some clusters, the kinds by turns.
+/// Agents of one kind with the LAN profile run alone, then all are told at once to join the first one: the
+/// time until each of them knows all. Median of several clusters, with the kinds in turn.
 pub fn all_at_once() -> Measured {
     let mut measured = Measured::default();
     let mut points = [Vec::new(), Vec::new()];
@@ -54,7 +54,7 @@ fn once(kind: Kind, size: usize) -> f64 {
         .iter()
         .map(|node| Client::connect(node.rpc).expect("an RPC connection"))
         .collect();
-    // A connection of its own for each wish, whose answer is left unread.
+    // A separate connection for each join, whose reply is not read.
     let mut joins: Vec<Client> = nodes[1..]
         .iter()
         .map(|node| Client::connect(node.rpc).expect("an RPC connection"))
@@ -63,7 +63,8 @@ fn once(kind: Kind, size: usize) -> f64 {
     for join in &mut joins {
         join.send_join(nodes[0].gossip).expect("a join");
     }
-    // One is asked at a time, so that the asking is no load: who knows all goes on knowing them.
+    // Asks one agent at a time, so that asking is no load: an agent that knows all members will not forget
+    // them.
     for client in &mut clients {
         while client.known().expect("figures") < size {
             assert!(

@@ -1,7 +1,7 @@
-//! What it costs to know up to ten thousand members.
+//! Cost of knowing up to ten thousand members.
 //!
-//! The members are played by one thread: a node, written with our own wire code, that has them all in its
-//! state and answers the probes of all of them at one address.
+//! One thread simulates the members: it uses cottar's wire code, has all of them in its state, and answers
+//! the probes to all of them at one address.
 
 use crate::live::{Kind, Lab, free};
 use crate::peers::{self, envelope};
@@ -16,17 +16,17 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Members of the table.
+/// Numbers of members for the table.
 const MEMBERS: usize = 10_000;
-/// Those of the chart.
+/// Number of members for the chart.
 const SIZES: [usize; 4] = [100, 1_000, 3_000, MEMBERS];
-/// The news of so many joins are passed on for a while.
+/// Gossip about so many joins continues for a while.
 const SETTLE: Duration = Duration::from_secs(40);
 const LISTS: usize = 11;
 const BYTES_MAX: f64 = 1024.0;
 
 struct Learnt {
-    /// Resident before it knew anybody, and afterwards.
+    /// Resident memory before the join, and afterwards.
     alone_mib: f64,
     mib: f64,
     resident: f64,
@@ -36,9 +36,9 @@ struct Learnt {
     stall_ms: f64,
 }
 
-/// An agent of each, both at the same time, with default settings, joins a peer that knows so many members
-/// with 60 bytes of tags each. Memory is what was gained 40 s after the join, by member; the longest stall
-/// is the longest of many `stats` round trips from the join on.
+/// An agent of each kind, both at the same time, with default settings, joins a peer that knows this many
+/// members with 60 bytes of tags each. Memory is the growth until 40 s after the join, per member; the
+/// longest stall is the longest of many `stats` round trips since the join.
 pub fn costs() -> Measured {
     let mut curves = ["cottar", "serf"].map(|series| Curve::new("memory", series, []));
     let mut rows = Vec::new();
@@ -107,7 +107,7 @@ fn learn(kind: Kind, members: usize) -> Learnt {
         scope.spawn(|| exchange_states(&sockets.1, &state, &over));
         let learnt = watch(kind, peer, members);
         over.store(true, Ordering::Relaxed);
-        // Wakes the listener up.
+        // Wakes the listener.
         let _ = TcpStream::connect(peer);
         learnt
     })

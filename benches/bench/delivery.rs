@@ -1,10 +1,10 @@
-//! What does not arrive, or only late, when datagrams are lost: events and queries through eight agents
-//! with the LAN profile, in a network namespace of their own. Nine members or fewer pass an event on four
-//! times each, ten or more do so eight times: with eight, most is lost.
+//! Events and queries that arrive late or not at all under packet loss, in clusters of eight agents with the
+//! LAN profile, in separate network namespaces. In clusters of up to nine members each node transmits an
+//! event four times, in larger ones eight times: so clusters of eight lose the most.
 //!
-//! `COTTAR_BENCH_AGENTS`, `COTTAR_BENCH_EVENTS`, `COTTAR_BENCH_RATE` and `COTTAR_BENCH_QUERIES` change
-//! how many there are; `COTTAR_BENCH_LOSS` gives other losses in per cent, and `COTTAR_BENCH_CAST` one cluster
-//! instead of three, a letter for each agent: `C`, or `S` for the reference.
+//! `COTTAR_BENCH_AGENTS`, `COTTAR_BENCH_EVENTS`, `COTTAR_BENCH_RATE` and `COTTAR_BENCH_QUERIES` change these
+//! numbers. `COTTAR_BENCH_LOSS` sets other losses in percent, and `COTTAR_BENCH_CAST` one cluster instead of
+//! three, with a letter for each agent: `C`, or `S` for the reference.
 
 use crate::cluster::{Seen, listen};
 use crate::live::{Agent, Kind, Lab, Member, await_members};
@@ -18,15 +18,15 @@ use std::time::{Duration, Instant};
 
 /// Percentages of datagrams that are dropped.
 const LOSSES: &str = "0 10 25";
-/// From this loss on, one pair in ten thousand may be late, and one answer in a hundred missing.
+/// From this loss on, one delivery in ten thousand may be late, and one answer in a hundred may be missing.
 const HEAVY: u8 = 11;
-/// What is late, in seconds.
+/// Delay, in seconds, from which an event counts as late.
 const LATE: [f64; 2] = [2.0, 5.0];
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
-/// Queries a second.
+/// Queries per second.
 const QUERY_RATE: f64 = 10.0;
 
-/// What the nodes of one kind in one cluster lack.
+/// Missing deliveries and answers at the nodes of one kind in one cluster.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lacks {
     pairs: usize,
@@ -36,7 +36,7 @@ struct Lacks {
     answers: usize,
 }
 
-/// Cottar and the reference, each among themselves and mixed half and half.
+/// Clusters of cottar, of the reference, and of both in equal parts.
 pub fn missing() -> Vec<Row> {
     let agents = number("COTTAR_BENCH_AGENTS", 8);
     let cast = std::env::var("COTTAR_BENCH_CAST").ok();
@@ -158,7 +158,7 @@ impl Cluster {
         Cluster { seen, nodes, lab }
     }
 
-    /// What all cottars together have repaired, lost and repeated, by the groups of `info`.
+    /// Returns the sum of all cottars' counters of repairs, losses and repetitions, by groups of `info`.
     fn repairs(&self) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
         let cottars = self.nodes.iter().enumerate();
@@ -187,7 +187,7 @@ impl Cluster {
             .collect()
     }
 
-    /// Events at a rate from random nodes.
+    /// Fires events at a rate from random nodes.
     fn fire(&self, lacks: &mut BTreeMap<Kind, Lacks>) {
         let count = number("COTTAR_BENCH_EVENTS", 1_000);
         let rate = number("COTTAR_BENCH_RATE", 50) as f64;
@@ -215,7 +215,7 @@ impl Cluster {
         }
     }
 
-    /// Seconds until each agent passed each event on; infinite if it did not in time.
+    /// Seconds until each agent delivered each event; infinite if it did not in time.
     fn delays(&self, fired: &[Instant]) -> Vec<Vec<f64>> {
         let mut delays = vec![vec![f64::INFINITY; fired.len()]; self.nodes.len()];
         let mut missing = fired.len() * self.nodes.len();
@@ -244,7 +244,7 @@ impl Cluster {
         delays
     }
 
-    /// Queries from each node in turn; whom they lack is counted by the kind of the asker.
+    /// Queries from each node in turn; missing answers are counted by the kind of the asker.
     fn ask(&self, lacks: &mut BTreeMap<Kind, Lacks>) {
         let count = number("COTTAR_BENCH_QUERIES", 100);
         let began = Instant::now();
@@ -264,7 +264,8 @@ impl Cluster {
         for (asker, thread) in asking {
             let records = thread.join().expect("an asker").expect("a query");
             for (agent, node) in self.nodes.iter().enumerate() {
-                // What the reference makes of a query is its own: only askers of a kind are compared.
+                // The reference may handle queries of cottars differently, so only pairs of one kind are
+                // counted.
                 if self.lab.kind(agent) != self.lab.kind(asker) {
                     continue;
                 }

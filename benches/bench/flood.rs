@@ -31,9 +31,9 @@ pub fn garbage() -> Vec<Row> {
     )]
 }
 
-/// Two agents of a kind; one gets 10,000 datagrams a second for 4 s whose type bytes nobody knows, and is
-/// asked for the processor time that this took, of one processor. (What else there is in the garbage ends
-/// the reference, which says nothing of its cost.) Median of rounds, by turns.
+/// Two agents of one kind; one gets 10,000 datagrams per second with unknown type bytes for 4 s. Measures the
+/// processor time that this takes, as a share of one processor. (Other garbage would crash the reference,
+/// which would say nothing about its cost.) Median of rounds, in turn.
 pub fn cost() -> Vec<Row> {
     let mut shares = [Vec::new(), Vec::new()];
     for _ in 0..PACED_ROUNDS {
@@ -75,7 +75,7 @@ fn paced(kind: Kind) -> f64 {
     }
     let seconds = started.elapsed().as_secs_f64();
     let spent = proc::processor_time(victim.pid()).saturating_sub(before);
-    // The list is still right, or the time was spent on something else.
+    // The member list must still be right; otherwise the time was spent on something else.
     let list = victim.members().expect("a member list");
     assert_eq!(
         list.len(),

@@ -1,4 +1,4 @@
-//! The cost of an idle node: bytes on disk and in memory, processor time, wake-ups.
+//! Cost of an idle node: bytes on disk and in memory, processor time, wake-ups.
 
 use crate::live::{Agent, Kind, Lab};
 use crate::proc;
@@ -6,11 +6,11 @@ use crate::rpc::Client;
 use crate::table::Row;
 use std::time::{Duration, Instant};
 
-/// Time after which the work of the start has ended.
+/// Time until the work of the start has ended.
 const SETTLE: Duration = Duration::from_secs(4);
 const WATCHED: Duration = Duration::from_secs(20);
 
-/// The size of the files; stripped, as both are.
+/// Sizes of the files; both are stripped.
 pub fn binary_size() -> Vec<Row> {
     let [ours, theirs] = [Kind::Cottar, Kind::Serf]
         .map(|kind| std::fs::metadata(kind.program()).expect("a binary").len() as f64);
@@ -24,8 +24,8 @@ pub fn binary_size() -> Vec<Row> {
     )]
 }
 
-/// One node of each, alone, at the same time: memory after the start has settled, then processor time and
-/// sleeps of all threads over 20 s, as the kernel counts them.
+/// One node of each kind, alone, at the same time: memory after the start has settled, then processor time
+/// and sleeps of all threads over 20 s, as the kernel counts them.
 pub fn idle() -> Vec<Row> {
     let labs = [Lab::new("idle", "C"), Lab::new("idle", "S")];
     let nodes = labs.each_ref().map(|lab| {
@@ -60,7 +60,7 @@ pub fn idle() -> Vec<Row> {
     ]
 }
 
-/// Resources that a process has used.
+/// Resources that a process has used so far.
 struct Counted {
     time: Duration,
     sleeps: std::collections::BTreeMap<String, u64>,
@@ -74,7 +74,7 @@ impl Counted {
         }
     }
 
-    /// Microseconds and sleeps a second.
+    /// Microseconds and sleeps per second.
     fn since(&self, before: &Counted, seconds: f64) -> (f64, f64) {
         let gained: u64 = self
             .sleeps

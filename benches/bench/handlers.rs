@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 const RUNS: usize = 500;
 const ROUNDS: usize = 9;
 
-/// Rounds by turns. What else the machine does hits neighbours alike, so the shares are taken round by
-/// round before the median.
+/// Rounds, in turn. Other load on the machine affects neighbouring measurements alike, so the ratio is taken
+/// per round, before the median.
 pub fn runs_per_second() -> Measured {
     let rounds: Vec<[f64; 4]> = (0..ROUNDS)
         .map(|_| {
@@ -88,7 +88,7 @@ fn agent(kind: Kind, journal: bool) -> f64 {
             .expect("an event");
         client.accepted().expect("an event");
     }
-    // Handlers run in the order of the events: the last one's trace says that all are over.
+    // Handlers run in the order of the events, so the output of the last one shows that all have run.
     while !done.exists() {
         assert!(
             started.elapsed() < Duration::from_secs(60),
@@ -99,7 +99,8 @@ fn agent(kind: Kind, journal: bool) -> f64 {
     RUNS as f64 / started.elapsed().as_secs_f64()
 }
 
-/// `posix_spawn`, two pipes, read to the end, wait: what any agent must at least do for a handler.
+/// The minimum that any agent must do for a handler: `posix_spawn`, two pipes, reading them to the end,
+/// waiting.
 fn bare_loop() -> f64 {
     let started = Instant::now();
     for _ in 0..RUNS {
@@ -117,7 +118,7 @@ fn spawn_once() {
         words[1].as_ptr().cast_mut(),
         std::ptr::null_mut(),
     ];
-    // SAFETY: plain system calls on values that live to the end of the block; every result is checked,
+    // SAFETY: plain system calls on values that live to the end of the block; every result is checked, and
     // every descriptor is closed once.
     unsafe {
         unsafe extern "C" {

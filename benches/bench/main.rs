@@ -1,8 +1,9 @@
-//! The figures that cottar is held to, each beside the reference's in the same run, in one table.
+//! Measures cottar and the reference in the same run and prints the figures, with their goals, in one table.
 //!
 //! `cargo bench --bench bench -- [WORD...]` measures only the figures with these words: see [`main`].
-//! `COTTAR_BIN` names the binary to measure (`make bench` gives the static one). What was measured is kept in
-//! `benches/results.json`, from which the page and its charts are made; the word `page` makes them anew.
+//! `COTTAR_BIN` gives the binary to measure (`make bench` sets the static one). The results are kept in
+//! `benches/results.json`, from which the page and its charts are generated; the word `page` generates them
+//! again.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod charts;
@@ -39,7 +40,7 @@ use std::fs;
 use std::time::Instant;
 use table::{Figure, Measured, Row};
 
-/// Writes the page from what was kept, and measures nothing.
+/// Generates the page from the kept results, without measuring.
 const PAGE: &str = "page";
 
 const FIGURES: [Figure; 14] = [
@@ -138,7 +139,7 @@ fn main() {
         }
         let (measurement, measured) = measure(&figure);
         rows.extend(measured);
-        // A figure that went wrong leaves what the page said of it.
+        // A figure that failed keeps its earlier results on the page.
         if let Some(measurement) = measurement {
             kept.take(measurement, &known);
             write(&kept);
@@ -147,10 +148,10 @@ fn main() {
     table::print(&rows);
 }
 
-/// Measures a figure. One that goes wrong, with its reason on stderr, does not take the others with it.
+/// Measures a figure. If it fails, the reason is printed to stderr and the other figures continue.
 fn measure(figure: &Figure) -> (Option<Measurement>, Vec<Row>) {
     let started = Instant::now();
-    // Figures that race with other work mean little: the setting says how much of it there is.
+    // Figures measured under other load mean little; the setting records that load.
     let setting = setting::now();
     println!("... {} (load average {})", figure.word, setting.load);
     let measured = std::panic::catch_unwind(figure.measure);
@@ -182,7 +183,7 @@ fn write(results: &Results) {
     }
 }
 
-/// The middle one of some measurements.
+/// Returns the median of some measurements.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -1,11 +1,11 @@
-//! The page of results: benches/RESULTS.md.
+//! Generates the results page, benches/RESULTS.md.
 
 use std::fmt::Write;
 
 use crate::charts::CHARTS;
 use crate::results::{Line, Measurement, Results, Setting};
 
-/// From this load on before a measurement, the page says that the machine did something else, too.
+/// Load before a measurement from which the page warns of other load on the machine.
 const BUSY: f64 = 1.5;
 
 const HEAD: &str = "\
@@ -58,7 +58,7 @@ pub fn text(results: &Results) -> String {
     page
 }
 
-/// The lowest and the highest of some rounds.
+/// The range of some rounds.
 fn range(rounds: &[f64]) -> String {
     let (Some(low), Some(high)) = (
         rounds.iter().copied().min_by(f64::total_cmp),
@@ -69,7 +69,7 @@ fn range(rounds: &[f64]) -> String {
     format!(" ({} to {})", number(low), number(high))
 }
 
-/// A measured number, with as many digits as it is worth.
+/// Formats a measured number with its significant digits.
 pub fn number(value: f64) -> String {
     if value.is_nan() {
         "-".into()
@@ -80,7 +80,7 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// Where and when the figures were measured: those that share a setting together.
+/// Where and when the figures were measured; those with the same setting together.
 fn settings(results: &Results) -> String {
     let mut text = "\n## Machine and versions\n".to_owned();
     let same = |a: &Setting, b: &Setting| {

@@ -1,4 +1,4 @@
-//! The state of a cluster of any size, as one of its nodes would tell it.
+//! The state of a cluster of any size, as one of its nodes would send it.
 
 use cottar::wire::serf::{LamportTime, SerfPushPull, Tags};
 use cottar::wire::{
@@ -6,17 +6,17 @@ use cottar::wire::{
 };
 use std::net::SocketAddr;
 
-/// No key, no label, compression on.
+/// No key, no label, with compression.
 pub fn envelope() -> Envelope {
     Envelope::plain(NonceSource::new([0; 32]))
 }
 
-/// The name of a member.
+/// Returns the name of a member.
 pub fn name(index: usize) -> NodeName {
     NodeName::new(format!("node-{index:05}.example").as_bytes()).expect("a name")
 }
 
-/// The tags of a member, 60 bytes as sent.
+/// Returns the tags of a member, 60 bytes when encoded.
 pub fn tags(index: usize) -> Tags {
     let mut tags = Tags::new();
     tags.set(b"dc", b"eu-west-1b");
@@ -27,7 +27,7 @@ pub fn tags(index: usize) -> Tags {
     tags
 }
 
-/// What a node knows that knows so many members, all of them alive at one address.
+/// Returns the push/pull state of a node that knows this many members, all alive at one address.
 pub fn state(members: usize, addr: SocketAddr) -> PushPull {
     let names: Vec<NodeName> = (0..members).map(name).collect();
     let node = |(index, name): (usize, &NodeName)| PushPullNode {

@@ -1,4 +1,4 @@
-//! The kernel's statistics of a process and its network.
+//! Statistics of the kernel about a process and its network.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,13 +9,13 @@ use std::time::Duration;
 pub struct Memory {
     /// All resident memory, including shared pages of files.
     pub resident_kb: f64,
-    /// Private dirty memory: the part that would be free without the process.
+    /// Private dirty memory: what would be free without the process.
     pub private_dirty_kb: f64,
-    /// Its pages, each divided by the number of processes that have it, too.
+    /// Proportional memory: each page divided by the number of processes that share it.
     pub proportional_kb: f64,
 }
 
-/// The memory that a process takes now.
+/// Returns the memory of a process.
 pub fn memory(id: u32) -> Memory {
     let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).expect("a live process");
     let field = |name: &str| -> f64 {
@@ -30,7 +30,7 @@ pub fn memory(id: u32) -> Memory {
     }
 }
 
-/// The files of a process's threads that are called `name`, by thread.
+/// Returns the files called `name` of a process's threads.
 fn threads(id: u32, name: &str) -> Vec<(String, String)> {
     fs::read_dir(format!("/proc/{id}/task"))
         .expect("a live process")
@@ -42,7 +42,7 @@ fn threads(id: u32, name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Processor time of all threads that live.
+/// Returns the processor time of all running threads.
 pub fn processor_time(id: u32) -> Duration {
     let nanos = threads(id, "schedstat")
         .iter()
@@ -51,7 +51,7 @@ pub fn processor_time(id: u32) -> Duration {
     Duration::from_nanos(nanos)
 }
 
-/// How often each thread went to sleep, and so has been woken.
+/// Returns how often each thread went to sleep, which equals its wake-ups.
 pub fn sleeps(id: u32) -> BTreeMap<String, u64> {
     threads(id, "status")
         .into_iter()
@@ -64,7 +64,7 @@ pub fn sleeps(id: u32) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// Bytes and packets that have passed the loopback interface of this thread's network.
+/// Returns the bytes and packets that have passed the loopback interface of this thread's network.
 pub fn loopback_traffic() -> (f64, f64) {
     let text = fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces");
     let line = text

@@ -11,8 +11,7 @@ const QUERIES: usize = 25;
 const RPC_ROUNDS: usize = 9;
 const RPC_HELD: Duration = Duration::from_millis(400);
 
-/// One connection to an agent alone, a request after the answer to the one before. Median of rounds, by
-/// turns.
+/// One connection to a single agent; each request follows the previous reply. Median of rounds, in turn.
 pub fn rpc() -> Vec<Row> {
     let labs = [Lab::new("round trips", "C"), Lab::new("round trips", "S")];
     let nodes = labs
@@ -37,8 +36,8 @@ pub fn rpc() -> Vec<Row> {
     vec![row.rounds(&rates[0], &rates[1])]
 }
 
-/// Ten agents of each kind with the LAN profile: from the RPC request until the last of ten acks, and until
-/// the last of ten answers of a handler, `echo`. Median of queries, the kinds by turns.
+/// Ten agents of each kind with the LAN profile: time from the RPC request until the last of ten acks, and
+/// until the last of ten answers of a handler, `echo`. Median of queries, with the kinds in turn.
 pub fn answers() -> Vec<Row> {
     let labs = ["C", "S"].map(|letter| Lab::new("queries", &letter.repeat(AGENTS)));
     let clusters = labs.each_ref().map(|lab| {
@@ -64,11 +63,11 @@ pub fn answers() -> Vec<Row> {
     rows.into()
 }
 
-/// An answer whose datagram was lost counts as late as the query's end.
+/// An answer whose datagram was lost counts as arriving at the end of the query.
 fn once(node: &Agent, name: &str, record: &str, rng: &mut Rng) -> f64 {
-    // Away from the beat of the gossip ticks.
+    // Out of step with the gossip ticks.
     std::thread::sleep(Duration::from_millis(50 + rng.below(250) as u64));
-    // A connection of its own: what comes later is nobody's business.
+    // A separate connection, so that later records do not disturb other queries.
     let mut client = Client::connect(node.rpc).expect("an RPC connection");
     let asked = Instant::now();
     let _ = client.query(name, record, AGENTS);

@@ -1,4 +1,4 @@
-//! What was measured, kept in a file so that a run of some figures leaves the others' results as they are.
+//! The results, kept in a file so that a run of some figures keeps the results of the others.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ pub struct Results(pub Vec<Measurement>);
 /// A figure's results.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measurement {
-    /// What asks for it on the command line.
+    /// Its name on the command line.
     pub word: String,
     pub setting: Setting,
     pub lines: Vec<Line>,
@@ -25,11 +25,11 @@ pub struct Setting {
     pub cottar: String,
     pub serf: String,
     pub date: String,
-    /// The load average of the minute before.
+    /// Load average over the minute before.
     pub load: String,
 }
 
-/// A line of the table.
+/// A row of the table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Line {
     pub name: String,
@@ -39,7 +39,7 @@ pub struct Line {
     pub goal: String,
     pub is_reached: bool,
     pub note: String,
-    /// What each round gave, if there were any: cottar's and the reference's.
+    /// Results of each round, if there were any: cottar's and the reference's.
     pub rounds: [Vec<f64>; 2],
 }
 
@@ -61,18 +61,18 @@ impl Curve {
     }
 }
 
-/// The folder of the page, the charts and the file.
+/// The folder of the page, the charts and the results file.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("benches")
 }
 
-/// The file.
+/// The results file.
 pub fn file() -> PathBuf {
     folder().join("results.json")
 }
 
 impl Results {
-    /// Takes a figure's results in place of those before. `words`: all figures in order.
+    /// Replaces the earlier results of a figure. `words`: all figures in order.
     pub fn take(&mut self, measurement: Measurement, words: &[&str]) {
         self.0.retain(|other| other.word != measurement.word);
         self.0.push(measurement);
@@ -80,16 +80,15 @@ impl Results {
         self.0.sort_by_key(|measurement| place(&measurement.word));
     }
 
-    /// All points of a chart.
+    /// Returns all points of a chart.
     pub fn curves<'a>(&'a self, chart: &'a str) -> impl Iterator<Item = &'a Curve> {
         let curves = self.0.iter().flat_map(|measurement| &measurement.curves);
         curves.filter(move |curve| curve.chart == chart)
     }
 
-    /// Reads the file's text.
+    /// Parses the text of the results file.
     ///
-    /// # Errors
-    /// If it is not what [`Self::encode`] gives.
+    /// # Errors If the text does not have the format of [`Self::encode`].
     pub fn decode(text: &str) -> Result<Results, String> {
         let value: Value = serde_json::from_str(text).map_err(|why| why.to_string())?;
         let list = value.as_array().ok_or("no list")?;
@@ -97,7 +96,7 @@ impl Results {
         all.map(Results).ok_or_else(|| "a field is missing".into())
     }
 
-    /// The file's text: a line for each of a figure's lines and curves.
+    /// Formats the results file: one line per table row and curve.
     pub fn encode(&self) -> String {
         let block = |values: Vec<Value>| {
             let lines = values.iter().map(|value| format!("\n    {value}"));
@@ -116,7 +115,7 @@ impl Results {
     }
 }
 
-/// A member that is text.
+/// Returns a text member.
 fn text(object: &Map<String, Value>, key: &str) -> Option<String> {
     object.get(key)?.as_str().map(str::to_owned)
 }
@@ -133,7 +132,7 @@ fn numbers(value: &Value) -> Option<Vec<f64>> {
     value.as_array()?.iter().map(Value::as_f64).collect()
 }
 
-/// Three digits behind the point are more than a measurement is worth.
+/// Measurements are not more precise than three decimals.
 fn rounded(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
 }

@@ -1,4 +1,4 @@
-//! A small RPC client, for measuring: pipelined events, and streams with the time of arrival.
+//! A small RPC client for measurements: pipelined events, and streams with arrival times.
 
 use cottar::wire::msgpack::{Boundary, Dialect, Error, Reader, Writer};
 use std::fmt::Display;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How long a query collects answers.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection past its handshake.
+/// A connection after its handshake.
 #[derive(Debug)]
 pub struct Client {
     stream: TcpStream,
@@ -19,7 +19,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects and shakes hands.
+    /// Connects and performs the handshake.
     pub fn connect(addr: SocketAddr) -> io::Result<Client> {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
@@ -37,7 +37,7 @@ impl Client {
         Ok(client)
     }
 
-    /// The writing half, for a thread of its own.
+    /// Returns the writing half, for a separate thread.
     pub fn split(&self) -> io::Result<Client> {
         let stream = self.stream.try_clone()?;
         Ok(Client {
@@ -48,7 +48,7 @@ impl Client {
         })
     }
 
-    /// How long a read may wait.
+    /// Sets the timeout of reads.
     pub fn read_timeout(&self, limit: Duration) -> io::Result<()> {
         self.stream.set_read_timeout(Some(limit))
     }
@@ -66,7 +66,7 @@ impl Client {
         self.stream.write_all(&request.into_bytes())
     }
 
-    /// Asks for the member list and gives its length.
+    /// Requests the member list and returns its length.
     pub fn members(&mut self) -> io::Result<usize> {
         self.send("members", |_| {})?;
         self.accepted()?;
@@ -81,12 +81,12 @@ impl Client {
         Ok(count)
     }
 
-    /// The number of members, from the short answer to `stats`.
+    /// Returns the number of members, from the reply to `stats`, which is short.
     pub fn known(&mut self) -> io::Result<usize> {
         self.counts().map(|(members, _)| members)
     }
 
-    /// The number of members, and of those that have failed, from the answer to `stats`.
+    /// Returns the numbers of members and of failed members, from the reply to `stats`.
     pub fn counts(&mut self) -> io::Result<(usize, usize)> {
         self.send("stats", |_| {})?;
         self.accepted()?;
@@ -104,7 +104,7 @@ impl Client {
         Ok((counts[0], counts[1]))
     }
 
-    /// Asks to join a node; the answer is left to [`Client::joined`].
+    /// Requests a join; [`Client::joined`] reads the reply.
     pub fn send_join(&mut self, other: SocketAddr) -> io::Result<()> {
         self.send("join", |body| {
             body.map(2).key("Existing").array(1);
@@ -118,7 +118,7 @@ impl Client {
         self.value().map(|_| ())
     }
 
-    /// Asks all nodes and waits until `wanted` of them have sent a record of that kind (`ack`,
+    /// Sends a query to all nodes and waits until `wanted` of them have sent a record of this kind (`ack`,
     /// `response`).
     pub fn query(&mut self, name: &str, kind: &str, wanted: usize) -> io::Result<()> {
         self.send("query", |body| {
@@ -141,8 +141,8 @@ impl Client {
         Ok(())
     }
 
-    /// Asks all nodes for acks and answers until the end of the query: pairs of a record's kind (`ack`,
-    /// `response`) and the node that it is from.
+    /// Sends a query to all nodes and collects acks and answers until its end: pairs of a record's kind
+    /// (`ack`, `response`) and its node.
     pub fn ask(&mut self, name: &str, timeout: Duration) -> io::Result<Vec<(String, String)>> {
         self.send("query", |body| {
             body.map(4).key("Name").text(name);
@@ -161,7 +161,7 @@ impl Client {
         }
     }
 
-    /// The kind of the next record of a query, and whom it is from.
+    /// Returns the kind and the node of the next record of a query.
     fn next_record(&mut self) -> io::Result<(String, String)> {
         self.accepted()?;
         let body = self.value()?;
@@ -176,12 +176,12 @@ impl Client {
         Ok((kind, from))
     }
 
-    /// Sends a user event that is not coalesced; the answer is left to [`Client::accepted`].
+    /// Sends a user event that is not coalesced; [`Client::accepted`] reads the reply.
     pub fn send_event(&mut self, name: &str, payload: &[u8]) -> io::Result<()> {
         self.send_user_event(name, payload, false)
     }
 
-    /// Sends a user event; the answer is left to [`Client::accepted`].
+    /// Sends a user event; [`Client::accepted`] reads the reply.
     pub fn send_user_event(
         &mut self,
         name: &str,
@@ -206,7 +206,7 @@ impl Client {
         self.accepted()
     }
 
-    /// Waits for the next user event of a subscription and gives its name.
+    /// Waits for the next user event of a subscription and returns its name.
     pub fn next_event(&mut self) -> io::Result<String> {
         self.accepted()?;
         let body = self.value()?;
@@ -220,7 +220,7 @@ impl Client {
         Ok(name)
     }
 
-    /// Reads a header and fails if it reports an error.
+    /// Reads a header; fails if it reports an error.
     pub fn accepted(&mut self) -> io::Result<()> {
         let header = self.value()?;
         let mut error = Vec::new();
@@ -239,7 +239,7 @@ impl Client {
         }
     }
 
-    /// The next complete value.
+    /// Returns the next complete value.
     fn value(&mut self) -> io::Result<Vec<u8>> {
         let mut boundary = Boundary::default();
         loop {

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::live::Kind;
 use crate::results::Setting;
 
-/// The machine, both versions, the date and the load at this moment.
+/// Returns the machine, both versions, the date and the current load.
 pub fn now() -> Setting {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     Setting {
@@ -36,7 +36,7 @@ fn machine() -> String {
     )
 }
 
-/// The first line of what a program says of its version, with the size of its file.
+/// Returns the first line of a program's version output, and the size of its file.
 fn version(kind: Kind) -> String {
     let line = first_line(Command::new(kind.program()).arg("version"));
     let size = fs::metadata(kind.program()).map_or(0, |file| file.len());

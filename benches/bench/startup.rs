@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 11;
 
-/// Median over some starts of each, by turns.
+/// Median over several starts of each program, in turn.
 pub fn first_answer() -> Vec<Row> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {

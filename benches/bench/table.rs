@@ -3,19 +3,19 @@
 use crate::page::number;
 use crate::results::{Curve, Line};
 
-/// Something to measure, in one go.
+/// Figures that are measured together.
 pub struct Figure {
-    /// What asks for it on the command line.
+    /// Its name on the command line.
     pub word: &'static str,
     /// Measures both programs.
     pub measure: fn() -> Measured,
 }
 
-/// What a figure came to.
+/// The results of a figure.
 #[derive(Debug, Default)]
 pub struct Measured {
     pub rows: Vec<Row>,
-    /// What the charts show of it.
+    /// Its points for the charts.
     pub curves: Vec<Curve>,
 }
 
@@ -28,7 +28,7 @@ impl From<Vec<Row>> for Measured {
     }
 }
 
-/// What came out.
+/// The values of a row.
 #[derive(Debug)]
 pub struct Row {
     name: String,
@@ -42,7 +42,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Two numbers, and the goal with whether the measured ones meet it.
+    /// Two numbers, and the goal with whether they meet it.
     pub fn numbers(
         name: impl Into<String>,
         cottar: f64,
@@ -57,17 +57,17 @@ impl Row {
         }
     }
 
-    /// Two numbers of which ours should be the smaller one.
+    /// A row of two numbers of which cottar's should be smaller.
     pub fn less(name: impl Into<String>, cottar: f64, serf: f64) -> Row {
         Row::numbers(name, cottar, serf, "less", cottar < serf)
     }
 
-    /// Two numbers of which ours should be the greater one.
+    /// A row of two numbers of which cottar's should be greater.
     pub fn more(name: impl Into<String>, cottar: f64, serf: f64) -> Row {
         Row::numbers(name, cottar, serf, "more", cottar > serf)
     }
 
-    /// Two verdicts.
+    /// A row of two verdicts.
     pub fn verdicts(
         name: impl Into<String>,
         cottar: String,
@@ -87,7 +87,7 @@ impl Row {
         }
     }
 
-    /// What could not be measured here.
+    /// A row for a figure that could not be measured here.
     pub fn missing(name: impl Into<String>, why: &str) -> Row {
         Row::verdicts(name, "?".into(), "?".into(), "less", false).note(why.into())
     }
@@ -98,13 +98,13 @@ impl Row {
         self
     }
 
-    /// Adds what each round gave.
+    /// Adds the results of each round.
     pub fn rounds(mut self, cottar: &[f64], serf: &[f64]) -> Row {
         self.rounds = [cottar.to_vec(), serf.to_vec()];
         self
     }
 
-    /// What the page keeps of it.
+    /// Returns the part that the page keeps.
     pub fn line(&self) -> Line {
         Line {
             name: self.name.clone(),
@@ -118,7 +118,7 @@ impl Row {
         }
     }
 
-    /// Prints it at once, in case that the table never comes.
+    /// Prints the row at once, in case the run ends before the table.
     pub fn print(&self) {
         let (name, ours, theirs, ratio) = (&self.name, &self.cottar, &self.serf, &self.ratio);
         println!("    {name}: cottar {ours}, serf {theirs}, ratio {ratio}");

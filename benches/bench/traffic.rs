@@ -12,11 +12,11 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// Two rounds of the LAN profile's state exchanges.
 const WATCHED: Duration = Duration::from_secs(60);
 
-/// Chance decides how many states are exchanged while they are watched.
+/// The number of push/pulls during the measurement varies at random.
 const ALIKE: f64 = 1.05;
 
-/// Ten agents of a kind with the LAN profile, each kind in a network of its own, both at the same time:
-/// what the loopback interface counts over 60 s (headers included, so are the answers of TCP), by node.
+/// Ten agents of each kind with the LAN profile, each kind in a separate network, both at the same time: the
+/// loopback interface's counters over 60 s (with headers and TCP acknowledgements), per node.
 pub fn idle() -> Vec<Row> {
     let names = [
         "traffic, bytes per second and node",

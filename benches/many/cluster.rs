@@ -1,4 +1,4 @@
-//! The agents, and what is asked of them.
+//! The agents, and the requests to them.
 
 use crate::live::{Kind, Process};
 use crate::proc;
@@ -9,18 +9,18 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// More addresses are not made up below.
+/// Addresses are generated for at most this many agents.
 pub const AGENTS_MAX: usize = 50_000;
-/// Agents that all others are told to join.
+/// Number of agents that all others join.
 const FIRST_ONES: usize = 3;
 const GOSSIP_PORT: u16 = 7946;
 const RPC_PORT: u16 = 7373;
-/// How long an agent may take to accept a client, or to answer one.
+/// Timeout for an agent to accept a client, or to answer one.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
-/// Pause between two rounds of asking, in times of what a round takes: asking is a load, too.
+/// Pause between two rounds of requests, as a multiple of a round's duration: requests are a load, too.
 const PAUSE: u32 = 3;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// How often the progress is printed.
+/// Interval at which the progress is printed.
 const REPORT: Duration = Duration::from_secs(10);
 const EVENT_LIMIT: Duration = Duration::from_secs(60);
 
@@ -30,7 +30,7 @@ pub struct Cluster {
     folder: TempDir,
 }
 
-/// Each agent has an address of its own, as on machines of their own.
+/// Each agent has a separate address, as on separate machines.
 fn address(index: usize, port: u16) -> SocketAddr {
     let [high, low] = (index as u16).to_be_bytes();
     SocketAddr::from((
@@ -60,7 +60,7 @@ impl Cluster {
         self.folder.path().join(format!("a{index}.log"))
     }
 
-    /// The end of what an agent has printed.
+    /// Returns the end of an agent's output.
     fn log(&self, index: usize) -> String {
         let text = std::fs::read(self.log_file(index)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -118,8 +118,8 @@ impl Cluster {
         }
     }
 
-    /// Waits until each agent knows all of them as alive; for each the time since `start`, the slowest
-    /// last.
+    /// Waits until each agent knows all of them as alive; returns for each the time since `start`, the
+    /// slowest last.
     pub fn await_agreement(
         &mut self,
         start: Instant,
@@ -168,19 +168,19 @@ impl Cluster {
         }
     }
 
-    /// How many members an agent knows, and how many of them as failed.
+    /// Returns the number of members that an agent knows, and how many of them have failed.
     fn counts(&mut self, index: usize) -> Result<(usize, usize), String> {
         let counts = self.clients[index].counts();
         counts.map_err(|why| format!("agent {index}: {why}{}", self.log(index)))
     }
 
-    /// Processor time of all agents together.
+    /// Returns the processor time of all agents together.
     pub fn processor_time(&self) -> Duration {
         let ids = self.processes.iter().map(Process::id);
         ids.map(proc::processor_time).sum()
     }
 
-    /// Lines that all agents have logged with one of these texts.
+    /// Counts the lines in all agents' logs with one of these texts.
     pub fn logged(&self, texts: &[&str]) -> usize {
         let logs = (0..self.processes.len()).map(|index| {
             let text = std::fs::read(self.log_file(index)).unwrap_or_default();
@@ -193,7 +193,8 @@ impl Cluster {
         logs.sum()
     }
 
-    /// Mean memory of an agent in KiB: its share of all pages, and what it alone has.
+    /// Returns the mean memory of an agent in KiB: its proportional share of all pages, and its private
+    /// memory.
     pub fn memory(&self) -> (f64, f64) {
         let ids = self.processes.iter().map(Process::id);
         let (mut shared, mut private) = (0.0, 0.0);
@@ -205,8 +206,8 @@ impl Cluster {
         (shared / agents, private / agents)
     }
 
-    /// Fires events one by one from the last agent; for each the time until all agents have passed it on
-    /// to a subscriber.
+    /// Fires events one by one on the last agent; returns for each the time until all agents have delivered
+    /// it to a subscriber.
     pub fn spread_events(&mut self, events: usize) -> Result<Vec<Duration>, String> {
         let mut viewers = Vec::new();
         for index in 0..self.processes.len() {
@@ -223,7 +224,7 @@ impl Cluster {
 
     fn spread(&mut self, number: usize, viewers: &mut [Client]) -> Result<Duration, String> {
         let name = format!("many-{number}");
-        // Away from the beat of the gossip ticks.
+        // Out of step with the gossip ticks.
         std::thread::sleep(Duration::from_millis(1_000 + number as u64 * 37));
         let sender = self.clients.last_mut().expect("an agent");
         let sent = Instant::now();
@@ -240,7 +241,7 @@ impl Cluster {
         Ok(sent.elapsed())
     }
 
-    /// Checks that everybody still knows everybody.
+    /// Checks that every agent still knows all of them.
     pub fn check(&mut self) -> Result<(), String> {
         let agents = self.processes.len();
         for index in 0..agents {

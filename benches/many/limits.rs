@@ -1,21 +1,21 @@
-//! What this machine must have for so many agents; what may be raised is raised.
+//! Checks that this machine has the resources for so many agents, and raises limits where possible.
 
 use std::fs;
 
-/// Descriptors of this program for each agent: its log, two RPC connections, and one while it starts.
+/// Descriptors of this program per agent: its log, two RPC connections, and one while it starts.
 const DESCRIPTORS_EACH: u64 = 4;
 const DESCRIPTORS_BESIDE: u64 = 100;
-/// An agent has a stream at a time with a few others, but the first ones with all that join.
+/// Descriptors of an agent: it has streams with a few others at a time, but the first ones have them with all
+/// that join.
 const DESCRIPTORS_OF_AN_AGENT: u64 = 1_024;
 const PROCESSES_BESIDE: u64 = 100;
-/// Of an agent: what it takes alone, and for each member that it knows.
+/// Memory of an agent: a fixed amount, and an amount for each member that it knows.
 const KIB_EACH: u64 = 700;
 const BYTES_A_MEMBER: u64 = 800;
 
 /// Checks the limits, and raises those of this program, which agents inherit.
 ///
-/// # Errors
-/// Says which limit is too low.
+/// # Errors Returns which limit is too low.
 pub fn make_room(agents: usize) -> Result<(), String> {
     let agents = agents as u64;
     let descriptors = agents * DESCRIPTORS_EACH + DESCRIPTORS_BESIDE;
@@ -81,7 +81,7 @@ fn raise(resource: libc::__rlimit_resource_t, wanted: u64, name: &str) -> Result
     Ok(())
 }
 
-/// The limit of the control group that this program is in, of either version.
+/// Returns the limit of this program's control group, version 1 or 2.
 fn group_processes() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let files = groups.lines().filter_map(|line| {

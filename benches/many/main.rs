@@ -1,8 +1,9 @@
-//! Many real agents on this machine, in a network of their own.
+//! Many real agents on this machine, in a separate network namespace.
 //!
-//! `cargo bench --bench many -- AGENTS` starts that many, each at an address of its own and told to join the
-//! first three, and measures how long they take to know each other, what each costs, and how long an event
-//! takes to reach them all. `make many AGENTS=300` builds the binary first. Needs root, for the network.
+//! `cargo bench --bench many -- AGENTS` starts this many agents, each with a separate address and joining the
+//! first three. It measures how long they take to know each other, the cost of each, and how long an event
+//! takes to reach them all. `make many AGENTS=300` builds the binary first. Needs root, for the network
+//! namespace.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod cluster;
@@ -21,9 +22,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const AGENTS_DEFAULT: usize = 100;
-/// How long the agents may take to know each other.
+/// Timeout until all agents know each other.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// The news of the joins are passed on for a while after everybody knows them.
+/// Gossip about the joins continues for a while after all agents know each other.
 const SETTLE: Duration = Duration::from_secs(30);
 const WATCHED: Duration = Duration::from_secs(20);
 const EVENTS: usize = 11;

@@ -1,4 +1,4 @@
-//! An event on its way through the queue of handlers: taken in, handed over, its runs begun and ended.
+//! An event in the handler queue: accepted, handed over, and its runs started and ended.
 
 use crate::{Growth, Step, nanos_per_step, peers};
 use cottar::agent::config::directory::HandlerDirs;
@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
-/// What an event may cost that a hundred handlers do not want.
+/// Maximum time, in nanoseconds, for an event that a hundred handlers do not want.
 const UNWANTED: Growth = Growth::Below(2_000.0);
 
 const SETTLE: &str = r#", "settle": "2s""#;
@@ -79,7 +79,7 @@ const fn step(name: &'static str, growth: Growth, measure: fn(usize) -> f64) -> 
     }
 }
 
-/// So many handlers for these events, with further settings.
+/// Returns this many handlers for these events, with further settings.
 fn handlers(count: usize, on: &str, further: &str) -> Vec<HandlerSettings> {
     let handler = |index| {
         let text = format!(r#"{{"run": "script-{index}", "on": "{on}"{further}}}"#);
@@ -134,7 +134,7 @@ fn member_event(handlers: Vec<HandlerSettings>) -> f64 {
     })
 }
 
-/// What the agent does for an event, until there is nothing to run.
+/// Does what the agent does for an event, until there is nothing left to run.
 fn offer(queue: &mut HandlerQueue, event: Event, local: Local<'_>) {
     queue.push(event, Instant::ORIGIN);
     while let Some(run) = queue.poll_invocation(local, Instant::ORIGIN) {
@@ -153,7 +153,7 @@ fn offer(queue: &mut HandlerQueue, event: Event, local: Local<'_>) {
     ));
 }
 
-/// Between two looks at its files.
+/// Time between two checks of its files.
 fn look(files: usize) -> f64 {
     let directory = tempfile::tempdir().unwrap();
     for index in 0..files {

@@ -1,4 +1,4 @@
-//! Counts what is allocated.
+//! Counts allocations.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,17 +7,17 @@ struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// What an allocator adds to each block, at least.
+/// Minimum overhead of an allocator per block.
 const OVERHEAD: usize = 4;
-/// And to what it rounds.
+/// Granularity of block sizes.
 const GRAIN: usize = 16;
 
-/// The bytes that a block takes of a frugal allocator.
+/// Returns the bytes that a block takes with a frugal allocator.
 fn cost(layout: Layout) -> usize {
     (layout.size() + OVERHEAD).next_multiple_of(GRAIN)
 }
 
-// SAFETY: all calls are passed on as they are.
+// SAFETY: forwards all calls unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(cost(layout), Ordering::Relaxed);
@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static HEAP: Counting = Counting;
 
-/// Bytes that are allocated now.
+/// Returns the bytes that are allocated now.
 pub fn live() -> usize {
     LIVE.load(Ordering::Relaxed)
 }

@@ -1,10 +1,10 @@
-//! Single steps of the core at 10, 1,000 and 10,000 members, and of the queue of handlers with 1, 10 and
-//! 100 of them, to show that none grows faster than it must.
+//! Single operations of the core with 10, 1,000 and 10,000 members, and of the handler queue with 1, 10 and
+//! 100 handlers, to show that none grows faster than it must.
 //!
-//! `cargo bench --bench micro -- [WORD...]` runs only those whose name holds a word. Each number is the
-//! median of some rounds, each of which repeats the step for a few hundredths of a second. The last columns
-//! compare the last number with the first: with 10,000 members instead of 10, a step that looks at every
-//! member would be a thousand times slower.
+//! `cargo bench --bench micro -- [WORD...]` runs only those whose name contains a word. Each number is the
+//! median of some rounds, each of which repeats the operation for a few hundredths of a second. The last
+//! columns compare the last number with the first: with 10,000 members instead of 10, an operation that
+//! visits every member would be a thousand times slower.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod handlers;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// Numbers of members.
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
 
-/// Steps that are measured with the same numbers of something.
+/// Operations that are measured with the same numbers of members or handlers.
 struct Part {
     unit: &'static str,
     sizes: [usize; 3],
@@ -43,16 +43,16 @@ const PARTS: [Part; 2] = [
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(25);
 
-/// How the time of a step may grow with the number of members or handlers.
+/// How the time of an operation may grow with the number of members or handlers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Growth {
-    /// Not at all, but for what leaves the processor's caches.
+    /// Constant, except for processor cache misses.
     Constant,
-    /// With the depth of a sorted tree: fourfold, and the caches.
+    /// Logarithmic, like the depth of a sorted tree: fourfold, plus cache misses.
     Logarithm,
-    /// With each of them, because each has to be looked at.
+    /// Linear, because each must be visited.
     Linear,
-    /// With each of them, but not beyond so many nanoseconds.
+    /// Linear, but at most this many nanoseconds each.
     Below(f64),
 }
 
@@ -77,14 +77,14 @@ impl Growth {
     }
 }
 
-/// A step and how it is measured: with so many members or handlers, in nanoseconds.
+/// An operation and its measurement with this many members or handlers, in nanoseconds.
 struct Step {
     name: &'static str,
     growth: Growth,
     measure: fn(usize) -> f64,
 }
 
-/// The time of one of the `steps` that each call of `work` does.
+/// Returns the time of one of the `steps` operations that each call of `work` performs.
 fn nanos_per_step(steps: usize, mut work: impl FnMut()) -> f64 {
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
@@ -133,7 +133,7 @@ fn main() {
     println!("{missed} steps grow faster than they must");
 }
 
-/// Measures a step and prints the figures. Tells whether it grows as it may.
+/// Measures an operation and prints the figures. Returns whether it grows as it may.
 fn measured(step: &Step, sizes: [usize; 3]) -> bool {
     let nanos = sizes.map(step.measure);
     let is_reached = step.growth.is_reached(sizes, nanos);

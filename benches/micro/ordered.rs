@@ -1,4 +1,4 @@
-//! The ordered map beside the standard library's, with the names of all members as keys.
+//! The ordered map compared with the standard library's, with the names of all members as keys.
 
 use crate::{Growth, Step, nanos_per_step, peers};
 use cottar::ordered::OrderedMap;
@@ -6,7 +6,7 @@ use cottar::wire::NodeName;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
-/// The same steps with either map, which have no trait in common.
+/// The same operations on either map; the two have no trait in common.
 macro_rules! measures {
     ($map:ident) => {
         pub fn find(members: usize) -> f64 {
@@ -74,7 +74,7 @@ fn numbered<M: FromIterator<(NodeName, usize)>>(members: usize) -> M {
     shuffled(members).into_iter().zip(0..).collect()
 }
 
-/// Names away from their order.
+/// Returns names in random order.
 fn shuffled(members: usize) -> Vec<NodeName> {
     (0..members)
         .map(|index| peers::name(index * 7919 % members))

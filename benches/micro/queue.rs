@@ -1,4 +1,4 @@
-//! The broadcast queue with news of every member in it.
+//! The broadcast queue with a message about every member.
 
 use crate::peers;
 use crate::wire::announcements;
@@ -61,7 +61,7 @@ fn insert(members: usize) -> f64 {
 
 fn invalidate(members: usize) -> f64 {
     let (mut queue, message) = (full(members), message(9));
-    // Away from the order in which the names were put in.
+    // In a different order from that of the insertions.
     let names: Vec<_> = (0..members)
         .map(|index| peers::name(index * 7919 % members))
         .collect();
@@ -81,8 +81,8 @@ fn take(members: usize) -> f64 {
     })
 }
 
-/// In a cluster small enough to remember who was sent what: 64 nodes at most. There the queue has news of
-/// so many members and, of others, what a node keeps: 4,096 messages.
+/// A cluster small enough to track who was sent which message: at most 64 nodes. The queue has a message
+/// about each of up to so many members and, of the other messages, as many as a node keeps: 4,096.
 fn refuse(members: usize) -> f64 {
     let mut queue = full(members);
     let wanted = Selection {

@@ -60,7 +60,7 @@ fn peer() -> SocketAddr {
     "127.0.0.2:7946".parse().unwrap()
 }
 
-/// A node and the rest of its world.
+/// A node and a simulation of the other nodes.
 struct World {
     serf: Serf,
     now: Instant,
@@ -70,14 +70,14 @@ struct World {
 }
 
 impl World {
-    /// A node that knows nobody yet.
+    /// Creates a node that knows no others yet.
     fn new(members: usize, push_pull_interval: Duration) -> World {
         let state = StreamMessage::PushPull(peers::state(members, peer()));
         let state = envelope().seal_stream(&state, StreamSide::Responder);
         World::told(state, push_pull_interval)
     }
 
-    /// The same, with what it will be told.
+    /// Creates a node that knows no others yet, and the state that it will receive.
     fn told(state: Vec<u8>, push_pull_interval: Duration) -> World {
         let name = cottar::wire::NodeName::new(b"local").unwrap();
         let mut config = Config::new(name, "127.0.0.1:7946".parse().unwrap(), swim::Config::lan());
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    /// A node that has joined and has passed all news on.
+    /// Creates a node that has joined and has sent all broadcasts.
     fn at_rest(members: usize) -> World {
         let mut world = World::new(members, PUSH_PULL);
         world.join();
@@ -114,7 +114,7 @@ impl World {
         self.finish();
     }
 
-    /// Large states are merged piece by piece, each in the next moment.
+    /// Large states are merged in pieces, each at the next instant.
     fn finish(&mut self) {
         let moment = Duration::from_nanos(1);
         while self
@@ -126,7 +126,7 @@ impl World {
         }
     }
 
-    /// Lets time pass until nothing is queued and nobody listens any more.
+    /// Advances the time until no message is queued and no stream is open.
     fn rest(&mut self) {
         let end = self.now + Duration::from_secs(300);
         while self.now < end {
@@ -141,7 +141,7 @@ impl World {
         self.input(Input::Timeout);
     }
 
-    /// The world's answers: acks to pings, the state to whoever connects.
+    /// Simulates the other nodes: acks to pings, and the state for each stream.
     fn input(&mut self, input: Input<'_>) {
         self.serf.handle_input(input, self.now);
         while let Some(output) = self.serf.poll_output() {
@@ -178,7 +178,7 @@ impl World {
         }
     }
 
-    /// Another node wants an exchange of states.
+    /// Another node starts a push/pull.
     fn exchange(&mut self) {
         self.streams += 1;
         let (stream, peer) = (StreamId::Inbound(self.streams), self.peer);
@@ -204,14 +204,14 @@ fn look_up(members: usize) -> f64 {
     })
 }
 
-/// One announcement in a datagram of its own.
+/// An announcement in a separate datagram.
 fn hear(members: usize, new: bool) -> f64 {
     let mut world = World::at_rest(members);
     let (mut incarnation, mut envelope) = (1, envelope());
     nanos_per_step(members.min(100), || {
         incarnation += u32::from(new);
         for index in 0..members.min(100) {
-            // All over the table.
+            // From all over the table.
             let index = (index * 7919 + incarnation as usize * 101) % members;
             let Message::Alive(mut alive) = announcements(1, 1).remove(0) else {
                 unreachable!("announcements are alive messages");
@@ -249,7 +249,7 @@ fn merge(members: usize) -> f64 {
 }
 
 fn turn(members: usize) -> f64 {
-    // Exchanges of states are measured apart: once in some minutes each side looks at all members.
+    // Push/pulls are measured separately: once in some minutes each side visits all members.
     let mut world = World::new(members, Duration::ZERO);
     world.join();
     world.rest();
@@ -266,7 +266,7 @@ fn list(members: usize) -> f64 {
     })
 }
 
-/// Prints what a member takes of the heap; tells whether it is little enough.
+/// Prints how much heap a member takes; returns whether that is within the limit.
 pub fn memory() -> bool {
     println!();
     println!("heap bytes of the core for each known member, as a frugal allocator counts them");

@@ -1,4 +1,4 @@
-//! Bytes and messages.
+//! Encoding and decoding of messages.
 
 use crate::peers::{self, envelope};
 use crate::{Growth, Step, nanos_per_step};
@@ -8,7 +8,7 @@ use cottar::wire::{
 };
 use std::hint::black_box;
 
-/// Messages in a packet of gossip.
+/// Messages in a gossip packet.
 const PACKET: usize = 8;
 /// Events in a datagram.
 const EVENTS: u64 = 10;
@@ -70,7 +70,7 @@ fn state(members: usize) -> PushPull {
     peers::state(members, "127.0.0.1:7946".parse().unwrap())
 }
 
-/// What members announce of themselves.
+/// Returns alive messages of members.
 pub fn announcements(members: usize, incarnation: u32) -> Vec<Message> {
     let alive = |node: cottar::wire::PushPullNode| {
         Message::Alive(Alive {
@@ -84,7 +84,7 @@ pub fn announcements(members: usize, incarnation: u32) -> Vec<Message> {
     state(members).nodes.into_iter().map(alive).collect()
 }
 
-/// The plain envelope, or one with a key; compression has its price apart.
+/// Returns the plain envelope, or one with a key; compression is measured separately.
 fn sealing(encrypted: bool) -> Envelope {
     let mut envelope = envelope();
     envelope.compression = false;
@@ -143,7 +143,7 @@ fn decrypt(members: usize) -> f64 {
     open(members, true)
 }
 
-/// A datagram of ten small events, whatever the number of members.
+/// Returns a datagram of ten small events, whatever the number of members.
 fn events(is_compressed: bool) -> f64 {
     let mut envelope = envelope();
     envelope.compression = is_compressed;
