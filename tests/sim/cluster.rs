@@ -359,7 +359,7 @@ impl Sim {
         id
     }
 
-    /// Starts the node of a host, for the first time or again.
+    /// Starts the node of a host.
     pub fn start(&mut self, id: NodeId) {
         let seed = self.rng.next_u64();
         let mut nonce_seed = [0; 32];
@@ -536,8 +536,8 @@ impl Sim {
 
     // --- fate --------------------------------------------------------------------------------
 
-    /// Kills the process; its kernel resets its connections. If the whole host goes down, the peers get
-    /// no reset.
+    /// Kills the process; its kernel resets its connections. If the whole host goes down, the peers get no
+    /// reset.
     pub fn crash(&mut self, id: NodeId, host_too: bool) {
         if host_too {
             self.nodes[id].host_up = false;
@@ -605,12 +605,12 @@ impl Sim {
 
     // --- time --------------------------------------------------------------------------------
 
-    /// Lets time pass.
+    /// Advances time by a duration.
     pub fn run_for(&mut self, time: Duration) {
         self.run_to(self.now + time);
     }
 
-    /// Lets time pass up to an instant.
+    /// Advances time up to an instant.
     pub fn run_to(&mut self, end: Instant) {
         while self.queue.peek().is_some_and(|next| next.0.at <= end) {
             self.step();
@@ -618,7 +618,7 @@ impl Sim {
         self.now = self.now.max(end);
     }
 
-    /// Lets time pass until a condition holds, looked at every 10 ms; false if it does not in time.
+    /// Advances time until a condition holds, checked every 10 ms; returns false if it does not hold in time.
     pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Sim) -> bool) -> bool {
         let end = self.now + limit;
         loop {

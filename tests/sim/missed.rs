@@ -1,5 +1,5 @@
-//! Nodes that join one after the other: gossip misses none of them, even where half of them transmit
-//! no more often than the reference.
+//! Nodes join one after the other, and gossip misses none of them, even if half of the nodes transmit no more
+//! often than the reference.
 
 use cottar::swim;
 use cottar::time::Duration;
@@ -7,16 +7,16 @@ use cottar::time::Duration;
 use crate::cluster::{Sim, Spec, host_addr};
 use crate::network::Weather;
 
-/// The number of nodes that the two halves of a cluster reckon with at least.
+/// Minimum cluster size that the two halves of a cluster assume for retransmissions.
 type NodesMin = [usize; 2];
 
 const OURS: usize = swim::Config::lan().membership_retransmit_nodes_min;
 const REFERENCE: usize = 0;
 
-/// Too short for push/pull, which would make up for it.
+/// Too short for a push/pull, which would add missing members.
 const GOSSIP: Duration = Duration::from_secs(10);
 
-/// Lists that are not complete when gossip is over.
+/// Returns the lists that are not complete after gossip has ended.
 fn incomplete_lists(seed: u64, nodes: usize, nodes_min: NodesMin) -> usize {
     let mut sim = Sim::new(seed, Weather::fair());
     sim.observing = false;

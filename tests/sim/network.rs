@@ -170,12 +170,12 @@ impl Network {
         self.cuts.clear();
     }
 
-    /// Cuts all ways between nodes below this number and all others, until `None` heals the partition.
+    /// Cuts all links between nodes below this number and all others, until `None` heals the partition.
     pub fn partition(&mut self, at: Option<NodeId>) {
         self.partition = at;
     }
 
-    /// Whether a way is cut.
+    /// Returns whether a link is cut.
     pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
         let apart = self.partition.is_some_and(|at| (from < at) != (to < at));
         apart || (!self.cuts.is_empty() && self.cuts.contains_key(&(from, to)))

@@ -12,16 +12,16 @@ use crate::network::Weather;
 
 /// Time between two joins.
 const JOIN_INTERVAL: Duration = Duration::from_millis(10);
-/// How often it is looked whether all nodes agree, unless the stage is short.
+/// Interval of the check whether all nodes agree, unless the stage is short.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// No stage takes longer than this.
+/// Maximum duration of a stage.
 const STAGE_MAX: Duration = Duration::from_secs(1_800);
-/// One in so many nodes fails at once.
+/// One in this many nodes fails; all of them at once.
 const FAILING: usize = 100;
-/// One in so many nodes is on the other side of the partition.
+/// One in this many nodes is on the other side of the partition.
 const CUT_OFF: usize = 3;
 
-/// What a stage has taken.
+/// The cost of a stage.
 struct Stage {
     name: &'static str,
     /// Virtual time until all nodes agreed.
@@ -31,7 +31,7 @@ struct Stage {
     cpu_seconds: f64,
 }
 
-/// A cluster that goes through the stages.
+/// A cluster that passes through the stages.
 struct Scale {
     sim: Sim,
     nodes: usize,
@@ -68,7 +68,7 @@ impl Scale {
         sim.handling = false;
         for host in 0..nodes {
             let mut spec = Spec::lan(&format!("node-{host:05}"), host_addr(host));
-            // A quarter of the time would go into LZW, which all other runs exercise.
+            // LZW, which all other runs exercise, would take a quarter of the time.
             spec.compression = false;
             sim.add(spec);
         }
@@ -122,10 +122,10 @@ impl Scale {
         );
     }
 
-    /// Runs until what each running node counts is as wanted; returns how long that took.
+    /// Runs until `count` of each running node is as wanted; returns how long that took.
     fn until(&mut self, every: Duration, wanted: impl Fn(usize, Stats) -> bool) -> Duration {
         let from = self.sim.now;
-        // Those that are not there yet; nobody goes back within a stage but by chance.
+        // The nodes that are not done. Within a stage, a node that is done stays so, with rare exceptions.
         let mut waiting = self.sim.up();
         loop {
             let lacks = |&id: &usize| !wanted(id, self.sim.serf(id).stats());
@@ -165,7 +165,7 @@ impl Scale {
         self.end("after the last join", time);
     }
 
-    /// A minute in which nothing happens.
+    /// A minute without events.
     fn rest(&mut self) {
         self.begin();
         let minute = Duration::from_secs(60);

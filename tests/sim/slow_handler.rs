@@ -1,4 +1,4 @@
-//! A handler that takes a minute stops nothing.
+//! A handler that takes a minute delays nothing else.
 
 use cottar::serf::{Event, MemberStatus};
 use cottar::time::Duration;
@@ -80,7 +80,7 @@ fn a_handler_of_a_minute_stops_nothing() {
     }
     assert!(sim.nodes[1].handlers.waiting() >= EVENTS);
 
-    // All run afterwards, once each, in order: the checker holds starts against deliveries.
+    // All run afterwards, once each, in order: the checker compares starts with deliveries.
     let idle = |sim: &Sim| sim.nodes[1].handlers.waiting() == 0;
     assert!(sim.run_until(Duration::from_secs(60), idle));
     sim.run_for(Duration::from_secs(1));

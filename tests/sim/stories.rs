@@ -1,4 +1,4 @@
-//! Named stories: what a cluster does when one thing happens to it.
+//! Named stories: how a cluster reacts to a single incident.
 
 mod afterwards;
 mod failures;
@@ -49,7 +49,7 @@ pub fn agree(sim: &mut Sim, limit: Duration) {
     assert!(agreed, "after {limit:?}: {:?}", sim.disagreement());
 }
 
-/// Ends a story: waits until the news has spread, and has every checker judge the run.
+/// Ends a story: waits until gossip has ended, and runs every checker.
 pub fn close(mut sim: Sim) {
     sim.run_for(secs(40));
     sim.finish();
@@ -65,7 +65,7 @@ fn all(sim: &Sim, ids: &[NodeId], name: &str, status: Option<MemberStatus>) -> b
     ids.iter().all(|&id| sim.status(id, name) == status)
 }
 
-/// How often a node's handlers were told this of a member.
+/// Returns how often a node's handlers got this event about a member.
 fn told(sim: &Sim, id: NodeId, kind: MemberEventKind, name: &str) -> usize {
     let name = node_name(name);
     let matches = |what: &What| match what {
@@ -79,7 +79,7 @@ fn told(sim: &Sim, id: NodeId, kind: MemberEventKind, name: &str) -> usize {
     of_node.filter(|record| matches(&record.what)).count()
 }
 
-/// How often a node's handlers got a user event with this payload.
+/// Returns how often a node's handlers got a user event with this payload.
 fn got(sim: &Sim, id: NodeId, payload: &str) -> usize {
     let matches = |what: &What| match what {
         What::Delivered {

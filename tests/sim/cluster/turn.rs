@@ -1,4 +1,4 @@
-//! What a node does with what reaches it, and what it wants done.
+//! Processes a node's inputs and outputs.
 
 use cottar::serf::{CommandId, CommandResult, Event, Input, KeyringChange, Output, Serf};
 use cottar::wire::Key;
@@ -7,9 +7,9 @@ use super::{Asked, Happening, Incoming, NodeId, RETRY_JOIN, Sim, WRITE_TIME};
 use crate::history::{Stop, What};
 use crate::trace;
 
-/// The invariants of a core are looked at after each so many inputs of the whole cluster, and in the
-/// end: a breach seldom mends itself, and looking takes longer than most inputs. The names in its tables
-/// are compared as seldom.
+/// The invariants of a core are checked after this many inputs of the whole cluster, and at the end: a
+/// violation seldom repairs itself, and checking takes longer than most inputs. The names in its tables are
+/// compared as seldom.
 const INVARIANTS_EVERY: u64 = 16;
 
 impl Sim {
@@ -17,7 +17,7 @@ impl Sim {
         let now = self.now;
         let node = &mut self.nodes[id];
         if node.wake != Some(now) {
-            return; // a later word replaced this one
+            return; // replaced by a later one
         }
         node.wake = None;
         if node.paused {
@@ -49,14 +49,14 @@ impl Sim {
             return;
         };
         let due = due.max(now);
-        // A wake that comes too early looks again; only an earlier one needs a new entry.
+        // A wake-up that comes too early computes the time anew; only an earlier one needs a new entry.
         if !node.paused && node.wake.is_none_or(|wake| due < wake) {
             node.wake = Some(due);
             self.schedule(due, 1, Happening::Wake { node: id });
         }
     }
 
-    /// Something reaches a node, which does with it what is to be done.
+    /// Delivers an input to a node and processes the consequences.
     pub(super) fn feed(&mut self, id: NodeId, incoming: Incoming) {
         if self.nodes[id].paused {
             self.nodes[id].inbox.push_back(incoming);
@@ -66,7 +66,7 @@ impl Sim {
         self.after_input(id);
     }
 
-    /// A node takes something in.
+    /// Passes an input to a node's core.
     pub(super) fn give(&mut self, id: NodeId, incoming: Incoming) {
         let now = self.now;
         let node = &mut self.nodes[id];
@@ -101,7 +101,7 @@ impl Sim {
         }
     }
 
-    /// Drains the outputs, then looks at the node. Asking must change nothing.
+    /// Drains the outputs, then inspects the node, which must not change anything.
     pub(super) fn after_input(&mut self, id: NodeId) {
         if let (Some(twisted), Some(serf)) = (self.twisted.get_mut(&id), &self.nodes[id].serf) {
             twisted.note_exchanges(serf.counters());
@@ -266,7 +266,7 @@ impl Sim {
                     sent: worked,
                 };
                 self.record(id, answered);
-                return; // of no interest to stories
+                return; // not used by stories
             }
             _ => {}
         }

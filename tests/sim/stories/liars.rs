@@ -1,4 +1,4 @@
-//! What a hostile member can do by lies about clocks and queries, and what it cannot.
+//! What a hostile member can and cannot achieve by lies about clocks and queries.
 
 use cottar::serf::{Command, CommandResult, LamportTime, QueryParams, QueryRecord};
 use cottar::swim::NodeState;
@@ -11,7 +11,7 @@ use cottar::wire::{Dead, Message};
 use super::{agree, close, cluster, cut_both_ways, got, incarnation, secs, state};
 use crate::cluster::{Twist, host_addr, node_name};
 
-/// The furthest time that a node with that clock believes.
+/// The highest time that a node with this clock accepts.
 fn leap(clock: u64) -> SerfMessage {
     SerfMessage::UserEvent(UserEventMessage {
         ltime: LamportTime(clock + (1 << 40)),
@@ -21,9 +21,9 @@ fn leap(clock: u64) -> SerfMessage {
     })
 }
 
-/// The swarm's seed 8 with a liar: times that are too far ahead of a node's clock are refused. One that had
-/// been brought further ahead than that, by several messages that only it got, refused the others' events
-/// as old, and they refused its, for good. Exchanges of states end that.
+/// Seed 8 of the swarm, with a liar: a node refuses times too far ahead of its clock. A node whose clock had
+/// been driven further ahead by several messages that only it got refused the others' events as old, and they
+/// refused its events, for good. State exchanges end that.
 #[test]
 fn who_was_driven_far_ahead_is_caught_up_with() {
     let mut sim = cluster(271, 4);
@@ -38,7 +38,7 @@ fn who_was_driven_far_ahead_is_caught_up_with() {
     assert!(sim.serf(3).stats().event_time > 3 << 40);
     assert_eq!(sim.serf(0).stats().event_time, 1);
     sim.network.mend_all();
-    // Each exchange brings one leap, and the first one three more within seconds.
+    // Each exchange allows one leap, and the first one three more within seconds.
     sim.run_for(secs(60));
     for id in [0, 1, 3] {
         sim.user_event(id, "deploy", &format!("from {id}"));
@@ -51,9 +51,9 @@ fn who_was_driven_far_ahead_is_caught_up_with() {
     }
 }
 
-/// The swarm's seed 4135: a node followed the clock of one that was several leaps ahead of all others, and
-/// fired an event. For a node whose clock was a little behind its own, the event was more than a leap
-/// ahead: it was refused, and never came.
+/// Seed 4135 of the swarm: a node followed a clock that was several leaps ahead of all others, and fired an
+/// event. For a node whose clock was slightly behind, the event was more than a leap ahead, so it was refused
+/// and never delivered.
 #[test]
 fn what_a_node_sends_that_has_just_followed_a_leap_is_taken() {
     let mut sim = cluster(273, 3);
@@ -64,7 +64,7 @@ fn what_a_node_sends_that_has_just_followed_a_leap_is_taken() {
         sim.say(2, host_addr(2), &[leap(clock)]);
         sim.run_for(Duration::from_millis(10));
     }
-    // An event that is still on its way to node 0.
+    // An event that is still in transit to node 0.
     sim.network.cut(1, 0);
     sim.user_event(1, "deploy", "before");
     sim.network.mend(1, 2);
@@ -162,7 +162,8 @@ fn a_member_that_all_hold_gone_comes_back() {
     close(sim);
 }
 
-/// Whoever knows a query's id can answer it under any name. That took the room of those who answered later.
+/// Any node that knows a query's id can answer it under any name. Such answers once took the room of later
+/// real ones.
 #[test]
 fn answers_of_nobody_take_no_room_of_members() {
     let mut sim = cluster(272, 6);
