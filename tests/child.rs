@@ -1,4 +1,4 @@
-//! Real scripts through the runner: whatever a handler does, the loop goes on and nothing leaks.
+//! Runs real scripts with the runner: whatever a handler does, the event loop continues and nothing leaks.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -15,13 +15,13 @@ use mio::{Events, Interest, Poll, Token};
 
 const SIGNAL: Token = Token(0);
 const FIRST: usize = 1;
-/// No test waits longer for anything.
+/// Deadline of all waits.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Descriptors and zombies are counted, so that tests take turns.
+/// Tests run one at a time, since they count the process's descriptors and zombies.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// The agent's loop, as small as can be.
+/// A minimal event loop.
 struct Loop {
     poll: Poll,
     events: Events,
@@ -64,7 +64,7 @@ impl Loop {
         Instant::ORIGIN + self.origin.elapsed()
     }
 
-    /// One turn; `true` if there was a SIGCHLD.
+    /// Runs one iteration; returns whether a SIGCHLD arrived.
     fn poll(&mut self, deadline: Option<Instant>) -> (bool, Vec<Token>) {
         let patience = std::time::Duration::from_millis(500);
         let wait = deadline.map_or(patience, |at| at.since(self.now()).min(patience));
@@ -124,7 +124,7 @@ impl Loop {
         self.finish()
     }
 
-    /// Turns until `met` says so.
+    /// Runs the loop until `met` returns true.
     fn until(&mut self, what: &str, mut met: impl FnMut(&Self) -> bool) {
         let start = std::time::Instant::now();
         while !met(self) {
@@ -151,7 +151,7 @@ fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Children of this process that ended and were not reaped.
+/// Returns the ended children of this process that were not reaped.
 fn zombies() -> usize {
     let parent = process::id().to_string();
     let stats = fs::read_dir("/proc")
@@ -193,7 +193,7 @@ fn output_status_and_environment() {
 #[test]
 fn children_get_nothing_but_what_they_should() {
     let mut lp = Loop::new(None);
-    // Asked one by one: listing the directory would open one more.
+    // Checks each number, since listing the directory would open another descriptor.
     let fds = lp
         .run("n=0; while [ $n -lt 500 ]; do [ ! -h /proc/$$/fd/$n ] || echo $n; n=$((n+1)); done");
     assert_eq!(text(&fds), "0\n1\n2\n");
@@ -258,7 +258,7 @@ fn closed_descriptors_do_not_end_a_run() {
 #[test]
 fn background_children_without_the_output_are_not_waited_for() {
     let mut lp = Loop::new(None);
-    // Whoever waits for it waits for as long as it sleeps.
+    // `wait` takes as long as the child sleeps.
     lp.runner.set_limits(None, Duration::from_secs(600));
     let outcome = lp.run("sleep 300 >/dev/null 2>&1 & echo $!");
     assert!(outcome.duration < Duration::from_secs(300), "{outcome:?}");
@@ -272,7 +272,7 @@ fn background_children_without_the_output_are_not_waited_for() {
 fn background_children_with_the_output_hold_it_for_the_grace() {
     let mut lp = Loop::new(None);
     let before = open_descriptors();
-    // It writes after the queue has moved on, much more than a pipe holds, and tells a file how that went.
+    // The child writes more than a pipe holds after the queue has moved on, and records the result in a file.
     let dir = tempfile::tempdir().unwrap();
     let (go, file) = (dir.path().join("go"), dir.path().join("survived"));
     let script = format!(
@@ -300,7 +300,7 @@ fn background_children_with_the_output_hold_it_for_the_grace() {
 
 #[test]
 fn a_time_limit_ends_the_whole_group() {
-    // Long enough for the scripts to say what they have to say before it.
+    // Long enough for the scripts to write their output before it.
     let limit = Duration::from_millis(1500);
     let mut lp = Loop::new(Some(limit));
     let outcome = lp.run("echo before; sleep 60; echo after");
@@ -314,7 +314,7 @@ fn a_time_limit_ends_the_whole_group() {
     let pid = text(&outcome);
     lp.until("the child is killed as well", |_| !is_alive(&pid));
 
-    // The shell obeys, a child that holds the output does not.
+    // The shell obeys the signal; the child that holds the output does not.
     let outcome = lp.run("(trap '' TERM; while :; do sleep 1; done) & echo $!; wait");
     assert!(outcome.duration >= limit + KILL_AFTER);
     let pid = text(&outcome);
@@ -345,7 +345,7 @@ fn very_many_holders_of_output_are_bounded() {
     let before = open_descriptors();
     let dir = tempfile::tempdir().unwrap();
     let stop = dir.path().join("stop");
-    // They all end when the pipe has a writer.
+    // All of them end when the pipe gets a writer.
     lp.run(&format!("mkfifo {}", stop.display()));
     let script = format!("(read x <{}) &", stop.display());
     let max = cottar::agent::process::LEFTOVERS_MAX;
@@ -355,7 +355,7 @@ fn very_many_holders_of_output_are_bounded() {
     }
     lp.until("the bound is reached", |l| l.runner.leftovers() == max);
     assert_eq!(open_descriptors(), before + max);
-    // No reader that opens late is missed: the writer stays until the last pipe is closed.
+    // A reader that opens late misses nothing: the writer stays until the last pipe is closed.
     let writer = fs::OpenOptions::new()
         .read(true)
         .write(true)

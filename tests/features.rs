@@ -1,4 +1,5 @@
-//! What a build has, what it says that it has, and what it says to those who ask for more.
+//! Optional features: what a build contains, what it reports, and its errors when a missing feature is
+//! requested.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod live;
@@ -7,7 +8,7 @@ use std::process::Command;
 
 use live::{Agent, COTTAR, arg, refused};
 
-/// Each feature, whether this build has it, its flag, and a key in a file that asks for it.
+/// Each feature, whether this build has it, its flag, and a configuration file that requests it.
 const FEATURES: [(&str, bool, &[&str], &str); 3] = [
     (
         "mdns",
@@ -108,7 +109,7 @@ fn settings_that_ask_for_nothing_and_signals_suit_every_build() {
         agent.wait_for("This build has no telemetry");
     }
     assert!(agent.sees("quiet", "alive"));
-    // A reload asks for what the build lacks, and changes nothing.
+    // A reload that requests a missing feature changes nothing.
     if let Some((_, _, _, key)) = FEATURES.iter().find(|(_, present, ..)| !present) {
         std::fs::write(&file, key).unwrap();
         agent.reload("This build of cottar has no");

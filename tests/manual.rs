@@ -1,4 +1,5 @@
-//! The manual pages against the tables of flags and of keys: neither may know one that the other does not.
+//! Compares the manual pages with the tables of flags and keys: each must document exactly what the other
+//! contains.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use cottar::agent::config::settings::{KEYS, Settings, Slot};
@@ -12,7 +13,7 @@ fn page(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The flags that lines with this macro in front introduce: `.Op Fl name`, `.It Fl name`.
+/// Returns the flags that lines with this macro introduce: `.Op Fl name`, `.It Fl name`.
 fn flags<'a>(page: &'a str, introduction: &str) -> Vec<&'a str> {
     page.lines()
         .filter_map(|line| line.strip_prefix(introduction))
@@ -20,7 +21,7 @@ fn flags<'a>(page: &'a str, introduction: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The text of the section or list item that begins with `start`, up to the next one.
+/// Returns the text of the section or list item that begins with `start`, up to the next one.
 fn item<'a>(page: &'a str, start: &str) -> &'a str {
     let from = page
         .find(start)
@@ -63,7 +64,7 @@ fn the_agents_page_names_values_and_defaults_as_the_table_does() {
             "-{}: a switch has no value, everything else has one: {heading}",
             flag.name
         );
-        // What reads like a default in the table must be in the page's words, too.
+        // What looks like a default in the table must be stated in the page, too.
         if !flag.kind.is_switch() && !flag.default.is_empty() {
             let words = text.replace('\n', " ");
             assert!(
@@ -194,7 +195,7 @@ fn keys_and_flags_have_the_same_kinds_and_defaults() {
         };
         assert_eq!(flag.kind, kind, "{} and -{}", key.name, key.flag);
     }
-    // Those that are about files, and so stand in none.
+    // Keys about files are not set in a file.
     let bare: Vec<&str> = agent
         .all_flags()
         .map(|flag| flag.name)
@@ -203,7 +204,7 @@ fn keys_and_flags_have_the_same_kinds_and_defaults() {
     assert_eq!(bare, ["check", "config-dir", "config-file"]);
 }
 
-/// The part of the tool's page about one command, and what comes behind the list of commands.
+/// Returns the part of the tool's page about one command, and the text after the list of commands.
 fn command_sections(page: &str) -> (Vec<(&str, &str)>, &str) {
     let (_, rest) = page.split_once("\n.Sh COMMANDS\n").expect("COMMANDS");
     let (commands, common) = rest
@@ -212,7 +213,7 @@ fn command_sections(page: &str) -> (Vec<(&str, &str)>, &str) {
     let sections = commands.split("\n.It Nm cottar Cm ").skip(1);
     let sections = sections.map(|section| {
         let heading = section.lines().next().unwrap_or_default();
-        // A name may have two words.
+        // A command's name may have two words.
         let ends = [" Op ", " Oo ", " Ar "].map(|mark| heading.find(mark));
         let end = ends.into_iter().flatten().min();
         (&heading[..end.unwrap_or(heading.len())], section)
@@ -221,8 +222,8 @@ fn command_sections(page: &str) -> (Vec<(&str, &str)>, &str) {
     (sections.collect(), common)
 }
 
-/// The flags of a command in a part of the page are those of the table, with the same kind of value and
-/// default.
+/// Checks that the flags of a command in a part of the page are those of the table, with the same kind of
+/// value and the same default.
 fn holds_to(part: &str, flags_of_table: &[&table::Flag], whose: &str) {
     let part = format!("\n{part}");
     let listed: Vec<&str> = part
@@ -235,7 +236,7 @@ fn holds_to(part: &str, flags_of_table: &[&table::Flag], whose: &str) {
     for flag in flags_of_table {
         let text = item(&part, &format!("\n.It Fl {}", flag.name));
         let heading = text.lines().next().unwrap_or_default();
-        // A switch that is on can only be turned off, with a value.
+        // A switch that is on by default can only be turned off, with a value.
         let has_value = !flag.kind.is_switch() || flag.default == "true";
         assert_eq!(
             !heading.is_empty(),
@@ -270,7 +271,7 @@ fn the_tools_page_has_the_commands_and_flags_of_the_table() {
     for (name, section) in sections {
         let command = table::command(name).expect("listed");
         let own: Vec<&table::Flag> = match name {
-            // These have a page of their own.
+            // These have their own page.
             "agent" => Vec::new(),
             _ => command.flags.iter().collect(),
         };

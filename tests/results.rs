@@ -1,5 +1,4 @@
-//! The page of results of `make bench` and its charts; and that a run of some figures leaves the others as
-//! they are.
+//! The results page of `make bench` and its charts. A run of some figures keeps the results of the others.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../benches/bench/charts.rs"]
@@ -95,7 +94,7 @@ fn a_chart_is_readable_on_any_ground() {
     let drawn = CHARTS.iter().filter_map(|chart| chart.svg(&results));
     let drawn: Vec<String> = drawn.collect();
     assert_eq!(drawn.len(), 1, "charts of what was not measured");
-    // The first thing is the ground, as large as the chart; both lines are named.
+    // The first element is the background, as large as the chart; both curves are labelled.
     let svg = &drawn[0];
     let ground = svg
         .find("<rect x=\"0\" y=\"0\" width=\"720\" height=\"420\"")

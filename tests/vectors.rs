@@ -1,5 +1,5 @@
-//! Captured bytes, both ways: every vector decodes to its stated content, and what a reference of the
-//! older codec sent comes back byte for byte (gossip spec 3.1, 9 and 10).
+//! Captured messages in both directions: every vector decodes to its stated content, and encoding it again
+//! gives the same bytes if the sender was a reference with the older codec (gossip spec 3.1, 9 and 10).
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "data/hex.rs"]
@@ -45,7 +45,7 @@ fn ip(addr: SocketAddr) -> Value {
     }
 }
 
-/// What the file says, without the views of bytes that it adds for human readers.
+/// Content as stated in the file, without the renderings for human readers.
 fn stated(value: &Value) -> Value {
     match value {
         Value::Object(map) => match map.get("$hex") {
@@ -80,7 +80,7 @@ impl Vector<'_> {
         &self.json["decoded"]["message"]
     }
 
-    /// As the sender of the vector was configured.
+    /// Returns the envelope of the vector's sender.
     fn envelope(&self) -> Envelope {
         let mut envelope = Envelope::plain(NonceSource::new([7; 32]));
         envelope.label = Label::new(self.label()).unwrap();
@@ -89,7 +89,7 @@ impl Vector<'_> {
         envelope
     }
 
-    /// What encryption hides, computed without the code under test.
+    /// Decrypts a message independently of the code under test.
     fn plaintext(&self) -> Vec<u8> {
         let mut rest = &self.bytes[..];
         if rest[0] == 0xf4 {
@@ -124,7 +124,7 @@ impl Vector<'_> {
         plain
     }
 
-    /// Whether the sender encodes as we do.
+    /// Returns whether the sender encodes in the same way as cottar.
     fn comes_back(&self) -> bool {
         self.json["origin"]
             .as_str()
@@ -152,7 +152,7 @@ fn for_each(transport: &str, mut check: impl FnMut(&Vector<'_>)) -> usize {
     vectors.len()
 }
 
-/// The messages inside the wrappers, in order.
+/// Returns the messages inside the wrappers, in order.
 fn leaves(message: &Value) -> Vec<&Value> {
     match message["type"].as_u64().unwrap() {
         9 | 12 => leaves(&message["inner"]),
@@ -166,7 +166,7 @@ fn leaves(message: &Value) -> Vec<&Value> {
     }
 }
 
-/// A decoded message in the shape of the file.
+/// Converts a decoded message to the format of the file.
 fn shown(message: &Message) -> (u64, Value) {
     let mut body = Map::new();
     let mut put = |key: &str, value: Value| body.insert(key.into(), value);
@@ -326,7 +326,7 @@ fn check_leaf(name: &str, message: &Message, expected: &Value, comes_back: bool)
     assert_eq!(body, stated(&expected["body"]), "{name}");
 }
 
-/// The Serf layer's bytes. Those of a library node have no meaning.
+/// Checks the bytes of the Serf layer. Those of a node without Serf (a library node) have no meaning.
 fn check_user(name: &str, user: &[u8], expected: &Value, comes_back: bool) {
     if let Some(payload) = expected.get("payload") {
         assert_eq!(bytes(user), *payload, "{name}");
@@ -458,7 +458,7 @@ fn datagrams_decode_as_stated_and_come_back() {
         let encoded: Vec<_> = messages.iter().map(Message::encode).collect();
         let checksum = vector.message()["type"] == 12;
         let sealed = envelope.seal_datagram(&encoded, checksum);
-        // Whatever we make of it must mean the same.
+        // Sealing the messages again must preserve their meaning.
         let again = envelope.open_datagram(&sealed).expect(name).messages;
         assert_eq!(again, messages.into_iter().map(Ok).collect::<Vec<_>>());
         if vector.comes_back() {
@@ -473,7 +473,7 @@ fn datagrams_decode_as_stated_and_come_back() {
 }
 
 fn decode_stream(vector: &Vector<'_>, envelope: &Envelope) -> StreamMessage {
-    // A stream's first writer puts the label in front, and only it does.
+    // The opener of a stream sends the label first; the other side sends none.
     let side = match vector.bytes[0] {
         0xf4 => StreamSide::Responder,
         _ if vector.label().is_empty() => StreamSide::Responder,
@@ -591,7 +591,7 @@ fn streams_decode_as_stated_and_come_back() {
             _ => StreamSide::Responder,
         };
         if vector.comes_back() {
-            // Encrypted, all but nonce, text and tag can be compared; then the text.
+            // With encryption, the bytes before the nonce are compared, and the plaintext.
             let sealed = envelope.seal_stream(&message, side);
             let outer = vector.bytes.len() - vector.plaintext().len();
             if vector.json["decoded"]["encryptionVersion"] != 0 {
@@ -608,7 +608,7 @@ fn streams_decode_as_stated_and_come_back() {
     assert_eq!((all, came_back), (22, 17));
 }
 
-/// Sealed by us, read by us, with each length of key and a second key in the ring.
+/// Seals and opens a message with each key length, with a second key in the ring.
 #[test]
 fn what_is_sealed_opens_with_any_key_of_the_ring() {
     for key_bytes in [16, 24, 32] {
@@ -651,7 +651,7 @@ fn tolerance_is_that_of_a_new_peer() {
         let decoded = Message::decode(&unhex(case["hex"].as_str().unwrap()));
         let acked = case["result"]["0.10.2"] == "ok";
         if !acked {
-            // Also those that references answer with number 0: nobody waits for that.
+            // The reference answers these with sequence number 0, which no prober expects.
             assert!(decoded.is_err(), "{name}: {decoded:?}");
             continue;
         }

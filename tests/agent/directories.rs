@@ -224,7 +224,7 @@ fn files_come_change_and_go_while_events_come() {
         let stop = Stop(&stop);
         place.install("10-new", "on=user:e", "first");
         grows("10-new", "first");
-        // New content with the same settings is run immediately.
+        // A handler with new content but the same settings is run immediately.
         place.install("10-new", "on=user:e", "second");
         grows("10-new", "second");
         // A file that is not executable is not run; it is run again once it is executable.

@@ -220,7 +220,7 @@ fn a_lock_that_was_removed_is_taken_again() {
     }
 }
 
-/// A handler that stays when the agent ends does not keep the lock.
+/// A handler that outlives the agent does not keep the lock.
 #[test]
 fn handlers_do_not_inherit_locks() {
     let dir = tempfile::tempdir().unwrap();
@@ -631,7 +631,7 @@ fn old_events_are_replayed_where_that_was_asked_for() {
     }
 }
 
-/// Simulates a disk that hangs: the agent's process that syncs to the disk, stopped by SIGSTOP.
+/// Simulates a hanging disk: stops the process by which the agent syncs to the disk, with SIGSTOP.
 struct SlowDisk(u32);
 
 impl SlowDisk {

@@ -6,8 +6,8 @@ use crate::live::skip::skip;
 use crate::live::wait_until;
 use crate::{handshake, start};
 
-/// Whether a process sleeps in a system call whose fourth argument, the timeout of a poll, is -1. Fails where
-/// the kernel does not show it.
+/// Returns whether a process sleeps in a system call whose fourth argument, the timeout of a poll, is -1.
+/// Panics if the kernel does not show the call.
 fn sleeps_for_good(id: u32) -> std::io::Result<bool> {
     let text = std::fs::read_to_string(format!("/proc/{id}/syscall"))?;
     // The number of the call, then its arguments; just one word if the process does not sleep.

@@ -1,4 +1,5 @@
-//! Kernels without the newer system calls: a filter refuses them, and the agent does without.
+//! Old kernels without some system calls: a seccomp filter refuses the calls, and the agent works without
+//! them.
 
 use std::fs;
 use std::io;
@@ -6,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 use crate::live::{Agent, content, wait_until};
 
-/// What may be missing: since which version of Linux it is there, and what calls it.
+/// System calls that may be missing, with the version of Linux that introduced them, and their callers.
 const NEWER: &[libc::c_long] = &[
     libc::SYS_getrandom,       // 3.17: keys, nonces, hash maps
     libc::SYS_copy_file_range, // 4.5: the standard library
@@ -18,10 +19,10 @@ const NEWER: &[libc::c_long] = &[
     libc::SYS_close_range,     // 5.9: `isolate_children`
     libc::SYS_epoll_pwait2,    // 5.11
 ];
-/// The same of socket options: 4.12 and 4.13.
+/// Socket options that may be missing, from Linux 4.12 and 4.13.
 const NEWER_OPTIONS: &[libc::c_int] = &[libc::SO_MEMINFO, libc::SO_PEERGROUPS];
 
-/// Where a filter finds the number of a call, and the third of its arguments.
+/// Offsets of a call's number and third argument in the filter's input.
 const NUMBER: u32 = 0;
 const OPTION: u32 = if cfg!(target_endian = "little") {
     32
@@ -39,7 +40,7 @@ fn load(offset: u32) -> libc::sock_filter {
     }
 }
 
-/// Passes over so many instructions unless the value is that.
+/// Skips this number of instructions unless the value matches.
 fn unless(value: u32, passes: u8) -> libc::sock_filter {
     let code = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     libc::sock_filter {
@@ -64,7 +65,7 @@ fn refuse(error: libc::c_int) -> libc::sock_filter {
     answer(libc::SECCOMP_RET_ERRNO | u32::try_from(error).unwrap())
 }
 
-/// From here on this thread, and what it starts, runs on an old kernel.
+/// Makes this thread, and all processes that it starts, run as on an old kernel.
 fn make_kernel_old() {
     let mut filter = vec![load(NUMBER)];
     for &call in NEWER {
@@ -96,7 +97,7 @@ fn make_kernel_old() {
             libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program),
             0
         );
-        // It works: this is not passed over in silence.
+        // The feature works, so its absence must not be reported.
         assert_eq!(libc::syscall(libc::SYS_close_range, 1000, 1000, 0), -1);
     }
     let why = io::Error::last_os_error();
@@ -108,7 +109,7 @@ fn an_agent_does_without_newer_system_calls() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     let inherited = fs::File::create(path("inherited")).unwrap();
-    // SAFETY: sets a flag of a descriptor that is open.
+    // SAFETY: sets a flag of an open descriptor.
     assert_eq!(
         unsafe { libc::fcntl(inherited.as_raw_fd(), libc::F_SETFD, 0) },
         0

@@ -81,13 +81,13 @@ fn a_stopped_handler_is_named_and_may_go_on() {
     let text = agent.wait_for("has been stopped by a signal for 10s");
     let group = text.rsplit_once("'kill -CONT -").unwrap().1;
     let group: i32 = group.split_once('\'').unwrap().0.parse().unwrap();
-    // SAFETY: sends a signal to the process group that the agent has named.
+    // SAFETY: sends a signal to the process group that the agent has reported.
     assert_eq!(unsafe { libc::kill(-group, libc::SIGCONT) }, 0);
     let text = agent.wait_for("ran for 'user-event: x': exit status 0");
     assert_eq!(text.matches("has been stopped").count(), 1, "{text}");
 }
 
-/// Processes whose parent this is.
+/// Returns the processes with this parent.
 fn children(parent: u32) -> Vec<String> {
     let stats = fs::read_dir("/proc").unwrap().flatten();
     let stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());

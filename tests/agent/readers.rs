@@ -1,4 +1,4 @@
-//! Readers and clients that stop reading, or are too many.
+//! Readers and clients that stop reading, and too many clients.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};

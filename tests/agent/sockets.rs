@@ -203,7 +203,7 @@ fn open_place() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn lacks_users(scenario: &str) -> bool {
-    // SAFETY: takes nothing and cannot fail.
+    // SAFETY: takes no arguments and cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     lacks(
         scenario,

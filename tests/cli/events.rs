@@ -10,8 +10,8 @@ use crate::live::{Agent, Kind, arg, content, lacks_program, lacks_reference, wai
 use crate::run::{Finished, finish, run};
 use crate::scripts::shell;
 
-/// Starts a shell line, and waits until the monitor in it has reported on stderr, the file `ready`, that it
-/// is ready.
+/// Starts a shell command, and waits until the monitor in it reports on stderr, which is the file `ready`,
+/// that it has started.
 fn begin(line: &str, dir: &Path, agent: &Agent) -> Child {
     let ready = dir.join("ready");
     let _ = std::fs::remove_file(&ready);
@@ -140,7 +140,8 @@ fn it_ends_as_scripts_expect() {
     fire(&agent, "x", "y");
     assert_eq!(said(&finish(child)), ("user\tx\t1\ty\n", Some(2)));
     assert!(content(&dir.path().join("ready")).ends_with("Timed out: 1 events received\n"));
-    // Each line goes out at once, and nobody who reads on ends it, with a time limit as without.
+    // Each line is written at once, and a reader that keeps reading does not end the monitor, with or without
+    // a timeout.
     for limit in ["", "-timeout 1h"] {
         let line = format!("cottar monitor -event user {limit} | head -n 1; echo over");
         let child = begin(&line, dir.path(), &agent);
@@ -148,7 +149,7 @@ fn it_ends_as_scripts_expect() {
         let got = finish(child);
         assert!(got.text().ends_with("\t\nover\n"), "{got:?}");
     }
-    // An interrupt is success for a monitor without end, and a failure for one that waits for events.
+    // An interrupt is success for a monitor without a limit, and a failure for one that waits for events.
     for (flag, status) in [("", Some(0)), ("-count 1", None)] {
         let line = format!("exec cottar monitor -event user {flag}");
         let child = begin(&line, dir.path(), &agent);

@@ -228,7 +228,7 @@ fn an_interrupted_monitor_has_not_failed() {
     assert_eq!(finish(child).status, Some(0));
 }
 
-/// An agent with a member that does not acknowledge.
+/// An agent with a member that does not send acks.
 #[test]
 fn who_cannot_be_reached_fails_with_one_or_two() {
     let address = listen(|mut client| {
@@ -249,7 +249,7 @@ fn who_cannot_be_reached_fails_with_one_or_two() {
         client.value();
         client.send(&header(3));
         for bytes in [record("ack", b"a", None), record("done", b"", None)] {
-            // As the third request's.
+            // Refers to the client's third request.
             let at = bytes.iter().position(|byte| *byte == 2).unwrap();
             client.send(&[&bytes[..at], &[3], &bytes[at + 1..]].concat());
         }

@@ -22,7 +22,7 @@ fn tool(dir: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// In the environment of an agent and of the tool, and not for handlers.
+/// Variables of the agent and the tool that handlers must not inherit.
 const STALE: [(&str, &str); 4] = [
     ("SERF_USER_EVENT", "stale"),
     ("SERF_QUERY_LTIME", "stale"),
@@ -38,7 +38,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Its stdout and stderr.
+/// Returns its stdout and stderr.
 fn said(output: &Output) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
@@ -63,7 +63,7 @@ fn witnessed(dir: &Path, event: &str, about: &str) -> String {
     text
 }
 
-/// The address of the agent that runs a handler; the tool runs handlers without one.
+/// Variable with the address of the agent that runs a handler; the tool runs handlers without an agent.
 const AGENT_ADDR: &str = "SERF_RPC_ADDR=";
 
 /// Removes the id and the time of the event, which differ each time, and the agent's address.
@@ -102,7 +102,7 @@ fn every_event_is_given_as_an_agent_gives_it() {
         assert_eq!(text(&output.stdout), "done\n");
         let given = witnessed(dir, event, "");
         assert_eq!(without_own(&given), without_own(&live), "{event}");
-        // The environment and input that it shows are those that the handler gets.
+        // The environment and input that it prints are those that the handler gets.
         let output = with("-format=json");
         fs::remove_file(dir.join(event)).unwrap();
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -566,7 +566,7 @@ fn the_list_has_what_became_of_each_handler() {
         "{hung}"
     );
     assert_eq!(hung["last_nanos"], hung["longest_nanos"]);
-    // The text has them in order; one with two filters is one.
+    // The text lists them in order; a handler with two filters is one entry.
     let (_, table) = agent.call("handler list", &[]);
     let filters: Vec<&str> = table
         .lines()

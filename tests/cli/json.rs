@@ -204,7 +204,7 @@ fn monitor(agent: &Agent) {
         event.contains(r#""Members":[{"name":"n","addr":"#),
         "{event}"
     );
-    // Its reader gone, the monitor ends with the agent, that is with the test.
+    // After its reader has gone, the monitor ends with the agent, at the end of the test.
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -227,7 +227,7 @@ fn an_answer_that_breaks_off_is_whole_json() {
         "{\n  \"Acks\": [\n    \"a\"\n  ],\n  \"Responses\": {}\n}\n"
     );
     assert_eq!((got.stderr.as_str(), got.status), (why, Some(1)));
-    // People see it where scripts for Serf look for errors.
+    // Errors go to stderr as in Serf, where scripts look for them.
     let got = run(&["query", &address, "x"]);
     let text =
         format!("Query 'x' dispatched\nAck from 'a'\nTotal Acks: 1\nTotal Responses: 0\n{why}");

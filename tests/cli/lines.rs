@@ -83,7 +83,7 @@ fn version_of_the_program() {
         let built = lines[1].strip_prefix("Build: ").unwrap();
         let (target, commit) = built.split_once(", commit ").unwrap();
         assert!(target.contains("linux"), "{text}");
-        // Only make knows the commit; a build by cargo alone does not.
+        // The commit is set by make, not by cargo alone.
         let is_hex = commit.len() == 12 && commit.bytes().all(|b| b.is_ascii_hexdigit());
         assert!(commit == "unknown" || is_hex, "{text}");
         assert_eq!((got.status, got.stderr.as_str()), (Some(0), ""));

@@ -28,7 +28,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The next value of the client, as bytes; `None` when it disconnects.
+    /// Returns the next value from the client, as bytes; `None` when it disconnects.
     pub fn value(&mut self) -> Option<Vec<u8>> {
         loop {
             let found = Boundary::default().find(self.input.as_slice(), REQUEST_BYTES_MAX);
@@ -57,7 +57,7 @@ impl Connection {
     }
 }
 
-/// The header of a success.
+/// Returns the header of a successful reply.
 pub fn header(seq: u8) -> Vec<u8> {
     [b"\x82\xa5Error\xa0\xa3Seq".as_slice(), &[seq]].concat()
 }

@@ -100,7 +100,7 @@ fn the_deprecation_goes_to_stderr() {
     assert_eq!(got.status, Some(0));
 }
 
-/// An agent that answers a query with these bytes, then hangs up.
+/// Starts an agent that answers a query with these bytes and closes the connection.
 fn answering(bytes: Vec<u8>) -> SocketAddr {
     listen(move |mut client| {
         client.greet();
@@ -177,7 +177,7 @@ fn an_interrupted_query_prints_no_totals_and_fails() {
         let mut child = cottar(&line).spawn().unwrap();
         wait.recv_timeout(Duration::from_secs(20)).unwrap();
         if printed {
-            // The ack must be out before the signal comes.
+            // The ack must be printed before the signal arrives.
             let stdout = child.stdout.as_mut().unwrap();
             let mut lines = [0; b"Query 'load' dispatched\nAck from 'n1'\n".len()];
             std::io::Read::read_exact(stdout, &mut lines).unwrap();

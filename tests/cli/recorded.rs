@@ -8,7 +8,7 @@ use crate::mock::{Connection, header, listen};
 use crate::rpc_vectors;
 use crate::run::{cottar, finish};
 
-/// How long a frame may take from the client, which has ended, to the agent's part.
+/// Timeout for a frame of the client, which may have ended, to reach the simulated agent.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 struct Recording {
@@ -30,9 +30,10 @@ fn recordings(version: &str) -> Vec<Recording> {
         .collect()
 }
 
-/// An agent that plays its part and tells what the client said, in pieces as long as recorded.
+/// Simulates the recorded agent and returns what the client sent, split as in the recording.
 ///
-/// `refuses`: before that it is asked by a command of our own and hangs up, as the reference does.
+/// `refuses`: first, a command of cottar connects and is refused by closing the connection, as the reference
+/// does.
 fn player(frames: Vec<(bool, Vec<u8>)>, refuses: bool) -> (SocketAddr, mpsc::Receiver<Vec<u8>>) {
     let (said, heard) = mpsc::channel();
     let refuses = std::sync::atomic::AtomicBool::new(refuses);
@@ -55,7 +56,7 @@ fn player(frames: Vec<(bool, Vec<u8>)>, refuses: bool) -> (SocketAddr, mpsc::Rec
     (address, heard)
 }
 
-/// Plays its part up to the last thing that the client asks, and does not know that.
+/// Plays the recording up to the client's last request, which gets an error as an unknown request.
 fn refuse(frames: &[(bool, Vec<u8>)], client: &mut Connection) {
     let last = frames.iter().rposition(|(from_client, _)| *from_client);
     let mut answers = 0;
@@ -75,7 +76,7 @@ fn refuse(frames: &[(bool, Vec<u8>)], client: &mut Connection) {
     client.send(&[why, &[seq]].concat());
 }
 
-/// No tags to filter by are nil from one command of the reference and an empty map from another.
+/// Without tags to filter by, one command of the reference sends nil, another an empty map.
 fn settled(said: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let nil = b"\xaaFilterTags\xc0";
     let settle = |mut bytes: Vec<u8>| {
@@ -104,9 +105,10 @@ fn replay(version: &str) {
             .spawn()
             .unwrap();
         let got = finish(child);
-        // The newer client writes some integers wider; values with more than one map are not sorted.
+        // The newer client encodes some integers wider than necessary; values with more than one map are not
+        // sorted.
         if version == "cli_0_9_4" {
-            // The last frame may have no answer that the client waits for.
+            // The client may not wait for an answer to the last frame.
             let frames = client_said.iter();
             let said = frames.map_while(|_| heard.recv_timeout(PATIENCE).ok());
             let said = settled(said.collect());

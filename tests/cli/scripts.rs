@@ -1,4 +1,4 @@
-//! The one-liners of cottar(1), taken from the page and run as they stand.
+//! Runs the one-line scripts of cottar(1) as they are in the page.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use crate::agents::start;
 use crate::live::{Agent, COTTAR, Kind, Spec, lacks_program};
 use crate::run::{Finished, finish};
 
-/// The literal displays of the section, as a reader sees them.
+/// Returns the literal displays of the section, as a reader sees them.
 fn one_liners() -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/cottar.1");
     let page = std::fs::read_to_string(path).unwrap();
@@ -24,7 +24,7 @@ fn one_liners() -> Vec<String> {
         .collect()
 }
 
-/// A shell that ends at the first failure, with our program on its path.
+/// Starts a shell that exits at the first failure, with the program on its path.
 pub fn shell(line: &str, agent: &Agent) -> Command {
     let bin = Path::new(COTTAR).parent().unwrap();
     let path = std::env::var("PATH").unwrap_or_default();
@@ -62,7 +62,7 @@ fn the_one_liners_of_the_page_work() {
     );
     let flags = [&local[..], &[&join, half]].concat();
     let b = start(Kind::Cottar, "b", &flags);
-    // And one that does not answer any more.
+    // An agent that no longer answers.
     let c = start(Kind::Cottar, "c c", &["-profile=local", &join]);
     a.says(&["wait", "-timeout=50s", "a", "b", "c c"], 0, "");
     drop(c);
@@ -173,7 +173,7 @@ fn names_that_are_no_text_are_shown_byte_by_byte() {
             "",
             "Error dropping events: no handler has the name '\\xff', and no event in memory has this id\n",
         ),
-        // As it is, and as the list shows it.
+        // Unformatted, and as the list prints it.
         (
             r#"handler pause "$(printf 'caf\351.sh')""#,
             0,

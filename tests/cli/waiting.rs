@@ -50,7 +50,7 @@ fn stories(kind: Kind) {
     ends(late, 0, "b\tdb\n", "");
     ends(hopeful, 0, "", "");
 
-    // A change of tags; a failure; the failure's end.
+    // After a change of tags, after a failure, and after the member's return.
     let tagged = begin(rpc, &["-tag=ready=y.s", "b"]);
     b.says(
         &["tags", "-set=ready=yes"],

@@ -1,6 +1,6 @@
-//! Bytes as the recorded files write them.
+//! Decodes bytes as the recorded files write them.
 
-/// Bytes from their digits, which may be set in groups.
+/// Decodes hex digits, which may be separated into groups.
 pub fn unhex(hex: &str) -> Vec<u8> {
     let hex: String = hex.split_whitespace().collect();
     (0..hex.len())

@@ -1,4 +1,4 @@
-//! Bad input: random bytes behind every type byte, and captured messages, damaged.
+//! Bad input: random bytes after every type byte, and damaged copies of captured messages.
 
 #[path = "hex.rs"]
 mod hex;
@@ -7,12 +7,12 @@ use std::path::Path;
 
 use hex::unhex;
 
-/// A small generator, so that a run can be repeated.
+/// A small generator with a seed, so that runs can be repeated.
 #[derive(Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator for one thread.
+    /// Creates a generator for one thread.
     pub fn new(seed: u64) -> Rng {
         Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -35,7 +35,7 @@ impl Rng {
     }
 }
 
-/// Messages to damage.
+/// Messages that are damaged.
 #[derive(Debug)]
 pub struct Noise {
     datagrams: Vec<Sample>,
@@ -45,18 +45,18 @@ pub struct Noise {
 #[derive(Debug)]
 struct Sample {
     bytes: Vec<u8>,
-    /// Whether any damage will do. If not, a damaged copy could still be a valid announcement of a
-    /// member, which would be right to believe; such a sample is only ever cut short.
+    /// Whether messages may be damaged in any way. If not, a damaged copy might be a valid announcement of a
+    /// member, which an agent would rightly accept; such messages are only truncated.
     any_damage: bool,
 }
 
 impl Noise {
-    /// For a cluster without a key: nothing that could be a valid announcement.
+    /// For a cluster without a key: never a valid announcement.
     pub fn for_plaintext() -> Noise {
         Noise::load(false)
     }
 
-    /// For a cluster with a key that the samples do not have: everything, damaged or whole.
+    /// For a cluster with a key that differs from the samples' keys: all messages, damaged or not.
     pub fn for_encrypted() -> Noise {
         Noise::load(true)
     }
@@ -75,7 +75,7 @@ impl Noise {
             let announces = ["alive", "pushPull"]
                 .iter()
                 .any(|kind| decoded.contains(&format!("\"typeName\":\"{kind}\"")));
-            // Cutting a compound short leaves its first parts whole.
+            // Truncation leaves the first parts of a compound intact.
             if announces && !everything && bytes.first() == Some(&7) {
                 continue;
             }
@@ -96,12 +96,12 @@ impl Noise {
         noise
     }
 
-    /// A bad datagram.
+    /// Returns a bad datagram.
     pub fn datagram(&self, rng: &mut Rng) -> Vec<u8> {
         bad(&self.datagrams, rng)
     }
 
-    /// Bad first bytes of a stream.
+    /// Returns a bad beginning of a stream.
     pub fn stream(&self, rng: &mut Rng) -> Vec<u8> {
         bad(&self.streams, rng)
     }
@@ -112,7 +112,7 @@ fn bad(samples: &[Sample], rng: &mut Rng) -> Vec<u8> {
         let length_max = if rng.below(16) == 0 { 1400 } else { 120 };
         let length = 1 + rng.below(length_max);
         let mut bytes = rng.bytes(length);
-        // The known types and the label's, then some that nobody knows.
+        // The known types and the label's type, then unknown ones.
         bytes[0] = match rng.below(20) {
             known @ 0..14 => known as u8,
             14 => 244,

@@ -1,4 +1,4 @@
-//! Conversations between real clients and real agents, as recorded in the file beside this one.
+//! Exchanges between real clients and real agents, as recorded in the JSON file beside this one.
 
 #[path = "hex.rs"]
 pub mod hex;
@@ -6,7 +6,7 @@ pub mod hex;
 use hex::unhex;
 use serde_json::Value;
 
-/// All that were recorded with this client, which are so many.
+/// Returns all exchanges recorded with this client, which must be this many.
 pub fn recorded(client: &str, count: usize) -> Vec<Value> {
     let file = include_str!("rpc-vectors.json");
     let file: Value = serde_json::from_str(file).unwrap();
@@ -15,7 +15,7 @@ pub fn recorded(client: &str, count: usize) -> Vec<Value> {
     list.clone()
 }
 
-/// Whether it is the client who speaks, and what it or the agent says.
+/// Whether the client sends, and what it or the agent sends.
 pub fn frames(conversation: &Value) -> Vec<(bool, Vec<u8>)> {
     let frames = conversation["frames"].as_array().unwrap();
     let frame = |frame: &Value| {

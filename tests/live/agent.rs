@@ -158,7 +158,7 @@ impl Agent {
     ) -> Result<(), String> {
         let wait = Wait::new(limit);
         loop {
-            // Asked before looking: if it has ended, its whole output is there.
+            // Checked before the output: if the process has ended, its whole output is there.
             let ended = self.process.status();
             if self.stdout.look(&done) {
                 return Ok(());

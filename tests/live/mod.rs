@@ -1,5 +1,5 @@
-//! Real agents for suites and benches: processes that never outlive the test, waiting for conditions
-//! with a deadline, and the output of all agents when a test fails. Nothing sleeps for luck.
+//! Runs real agents for tests and benches: processes that never outlive the test, waits for conditions with a
+//! deadline, and the output of all agents when a test fails. No test sleeps for a fixed time and hopes.
 //!
 //! ```text
 //! let agent = Agent::start(&["-node=a"]);                  // ours, with these flags, once it serves

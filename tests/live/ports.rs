@@ -13,7 +13,7 @@ pub fn free() -> SocketAddr {
     row(1)
 }
 
-/// The same on another address of this host.
+/// Returns a free address like [`free`], with another IP address of this host.
 pub fn free_at(ip: IpAddr) -> SocketAddr {
     row_at(ip, 1)
 }

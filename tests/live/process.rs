@@ -73,8 +73,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // SAFETY: a plain system call. The group may hold handlers that outlived the agent; it is not
-        // somebody else's, since its leader is reaped in the next line alone.
+        // SAFETY: a plain system call. The group may contain handlers that outlived the agent. Its id is not
+        // reused, since the leader is only reaped in the next line.
         unsafe { libc::kill(-(self.id as i32), libc::SIGKILL) };
         let _ = self.child().wait();
     }

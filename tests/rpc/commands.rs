@@ -148,7 +148,7 @@ fn filters_match_as_a_whole_and_alternations_too() {
         (&[], "", "n1", 1),
         (&[], "", "n", 0),
         (&[], "", "n.", 1),
-        // Half anchored in the reference.
+        // Half anchored, as in the reference.
         (&[], "", "zz|n1x|n", 0),
         (&[], "", "n|zz", 0),
         (&[], "", "zz|n1", 1),

@@ -9,18 +9,18 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// Seconds after which an agent that does not end is killed; a leave may take ten.
+/// Seconds after which an agent that was told to end is killed; a leave may take ten.
 const ENDING_MAX: f64 = 15.0;
 
-/// What the driver waits for.
+/// The state of a node in the soak.
 enum Phase {
-    /// Runs, or is about to.
+    /// Running, or starting.
     Running,
-    /// Stopped by SIGSTOP until then.
+    /// Stopped by SIGSTOP until this time.
     Frozen { until: f64 },
     /// Ending, after a signal or a leave.
     Ending { since: f64 },
-    /// Ended, to be started again then.
+    /// Ended; is started again at this time.
     Gone { until: f64 },
 }
 

@@ -1,9 +1,9 @@
-//! Events under chaos: agents are killed, stopped, told to leave and started again at random while events
-//! with unique names are fired, and every run of a handler is held against the promises of delivery spec
-//! ("The promises").
+//! Events under chaos: agents are killed, stopped, made to leave and started again at random while events
+//! with unique names are fired, and every run of a handler is checked against the promises of the delivery
+//! spec ("The promises").
 //!
-//! `make soak` sets the variables; see [`settings::Settings`]. A run prints its seed, and the same seed
-//! gives the same plan; what the machine makes of it still varies.
+//! `make soak` sets the variables; see [`settings::Settings`]. A run prints its seed. The same seed gives the
+//! same plan, but the timing still varies.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod agent;
@@ -34,7 +34,7 @@ fn cottars_keep_their_promises_under_loss() {
     short(&Settings::short("CCCCCCCC"), 10);
 }
 
-/// A short chaos of cottars among the reference.
+/// A short chaos of cottars in a cluster with the reference.
 #[test]
 fn cottars_keep_their_promises_among_serfs() {
     short(&Settings::short("CSCSCSCS"), 0);

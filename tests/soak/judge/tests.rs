@@ -189,7 +189,7 @@ fn what_a_journal_loses_is_found() {
         broken.len() == 1 && broken[0].starts_with("D6 n2 lost e19"),
         "{broken:?}"
     );
-    // Nobody else need have it: to accept an event is to take it in.
+    // No other node need have it: the node where an event is fired has accepted it.
     let (kept, broken) = journalled(|history| {
         history.nodes[2].lives[0].handed.clear();
         history.events[14].firer = 2;
@@ -200,7 +200,7 @@ fn what_a_journal_loses_is_found() {
         broken.len() == 1 && broken[0].starts_with("D6 n2 lost e19"),
         "{broken:?}"
     );
-    // Nor is there any excuse for an orderly end.
+    // Nor does an orderly end excuse anything.
     let stopped = broken_by_end(Blow::Stop, true);
     assert!(
         stopped.len() == 1 && stopped[0].starts_with("D6 n2 lost e19"),
@@ -223,7 +223,7 @@ fn broken_by_end(blow: Blow, rejoins: bool) -> Vec<String> {
         node.lives[0].handed.insert("e19".into());
         remove(history, 2, "e19");
         if !rejoins {
-            // Nor does it run what it has missed.
+            // Nor does it run events that it missed.
             (20..24).for_each(|second| remove(history, 2, &format!("e{second}")));
         }
     });
@@ -330,7 +330,7 @@ fn what_a_serf_keeps_to_itself_is_late_for_nobody() {
     assert_eq!(lost.broken, Vec::<String>::new());
     assert_eq!(lost.accounts[&Kind::Cottar].uncertain, 2);
     assert!(lost.is_complete());
-    // Somebody may still get it, or has got it only now.
+    // A node may still get it, or has just got it.
     for (now, cottars) in [(40.0, &[0, 2][..]), (42.5, &[2])] {
         let open = by_serf(&|history| {
             history.now = now;
@@ -371,7 +371,7 @@ fn a_newcomer_runs_nothing_from_before() {
         run.life = 1;
         run.at = 24.6;
         history.runs.push(run);
-        // Nor is it owed what it missed.
+        // Nor is it promised the events that it missed.
         remove(history, 2, "e20");
     });
     assert_eq!(early, ["D1"]);
