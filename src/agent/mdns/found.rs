@@ -13,8 +13,8 @@ struct Node {
     place: Option<(u16, Name)>,
     ip: Option<IpAddr>,
     text: bool,
-    told: bool,
-    asked: bool,
+    is_returned: bool,
+    is_queried: bool,
 }
 
 /// Nodes that have answered.
@@ -25,7 +25,7 @@ pub struct Found {
 
 /// New information from an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct News {
+pub struct NewNodes {
     /// Nodes whose address is now known, each returned once.
     pub complete: Vec<(Name, SocketAddr)>,
     /// Nodes that need a further question, each returned once.
@@ -37,7 +37,7 @@ impl Found {
     ///
     /// Address records apply only to host names in the same answer, because two machines may have the same
     /// name.
-    pub fn take(&mut self, message: &Message, kind: &Name) -> News {
+    pub fn take(&mut self, message: &Message, kind: &Name) -> NewNodes {
         let mut touched: Vec<Name> = Vec::new();
         for record in &message.records {
             let instance = match &record.data {
@@ -61,14 +61,14 @@ impl Found {
                 touched.push(instance.clone());
             }
         }
-        let mut news = News::default();
+        let mut new_nodes = NewNodes::default();
         for name in touched {
             if let Some(node) = self.nodes.get_mut(&name) {
                 node.locate(message);
-                node.tell(name, &mut news);
+                node.report(name, &mut new_nodes);
             }
         }
-        news
+        new_nodes
     }
 }
 
@@ -85,18 +85,18 @@ impl Node {
         self.ip = ip.or(self.ip);
     }
 
-    fn tell(&mut self, name: Name, news: &mut News) {
-        if self.told {
+    fn report(&mut self, name: Name, new_nodes: &mut NewNodes) {
+        if self.is_returned {
             return;
         }
         match (&self.place, self.ip) {
             (Some((port, _)), Some(ip)) if self.text => {
-                self.told = true;
-                news.complete.push((name, SocketAddr::new(ip, *port)));
+                self.is_returned = true;
+                new_nodes.complete.push((name, SocketAddr::new(ip, *port)));
             }
-            _ if !self.asked => {
-                self.asked = true;
-                news.incomplete.push(name);
+            _ if !self.is_queried => {
+                self.is_queried = true;
+                new_nodes.incomplete.push(name);
             }
             _ => {}
         }
@@ -126,13 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn whole_answers_are_told_once() {
+    fn complete_nodes_are_returned_once() {
         let mut found = Found::default();
         let (first, kind) = answer("n1", "10.0.0.1:1");
         let (second, _) = answer("n2", "10.0.0.2:2");
-        let addr = |news: News| {
-            assert_eq!(news.incomplete, []);
-            news.complete
+        let addr = |new_nodes: NewNodes| {
+            assert_eq!(new_nodes.incomplete, []);
+            new_nodes
+                .complete
                 .iter()
                 .map(|(_, addr)| addr.to_string())
                 .collect::<Vec<_>>()
@@ -149,9 +150,12 @@ mod tests {
         let (mut pieces, kind) = answer("n1", "10.0.0.1:1");
         let mut whole = pieces.clone();
         pieces.records.truncate(1);
-        let news = found.take(&pieces, &kind);
-        assert_eq!((news.complete.len(), news.incomplete.len()), (0, 1));
-        assert_eq!(found.take(&pieces, &kind), News::default());
+        let new_nodes = found.take(&pieces, &kind);
+        assert_eq!(
+            (new_nodes.complete.len(), new_nodes.incomplete.len()),
+            (0, 1)
+        );
+        assert_eq!(found.take(&pieces, &kind), NewNodes::default());
         whole.records.remove(0);
         assert_eq!(found.take(&whole, &kind).complete.len(), 1);
     }
@@ -160,7 +164,7 @@ mod tests {
     fn other_services_are_none_of_ours() {
         let (message, _) = answer("n1", "10.0.0.1:1");
         let other = Name::dotted(b"_serf_d._tcp.local");
-        assert_eq!(Found::default().take(&message, &other), News::default());
+        assert_eq!(Found::default().take(&message, &other), NewNodes::default());
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub struct Mdns {
 }
 
 impl Mdns {
-    /// Number of tokens used.
+    /// Number of poll tokens that discovery uses.
     pub const TOKENS: usize = 4;
 
     /// Opens the listening sockets; one address family is enough.
@@ -372,11 +372,11 @@ impl Mdns {
         if !message.is_answer() || from.port() != PORT {
             return;
         }
-        let news = self.found.take(message, self.service.kind());
-        for (name, addr) in news.complete {
+        let new_nodes = self.found.take(message, self.service.kind());
+        for (name, addr) in new_nodes.complete {
             self.offer(&name, addr, now);
         }
-        for name in news.incomplete {
+        for name in new_nodes.incomplete {
             if self.follow_ups < FOLLOW_UPS_MAX {
                 self.follow_ups += 1;
                 if let Err(why) = self.send_question(&name) {

@@ -151,8 +151,8 @@ pub fn canonical(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Returns the interface's address to use in place of a wildcard: one in the wildcard's family or, since a
-/// wildcard covers both, else in the other one.
+/// Returns the address of an interface that replaces a wildcard: one in the wildcard's family, if there is
+/// one, else one in the other family, which the wildcard covers as well.
 ///
 /// # Errors
 /// If the interface has no usable address; returns the text to print.

@@ -20,12 +20,12 @@ pub const VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// Delay before retrying on a full socket.
 const RETRY: Duration = Duration::from_millis(100);
-/// Limit for unsent messages; there are never more than a few unless nobody reads.
+/// Limit for unsent messages; there are never more than a few unless the manager does not read.
 const UNSENT_MAX: usize = 16;
 
 /// Last state of the start that was sent to the manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Reported {
     Nothing,
     Ready,
     Stopping,
@@ -35,7 +35,7 @@ enum Told {
 #[derive(Debug)]
 pub struct Notifier {
     to: Option<(UnixDatagram, SocketAddr)>,
-    told: Told,
+    reported: Reported,
     unsent: VecDeque<String>,
     retry_at: Option<Instant>,
 }
@@ -54,7 +54,7 @@ impl Notifier {
         });
         Notifier {
             to,
-            told: Told::Nothing,
+            reported: Reported::Nothing,
             unsent: VecDeque::new(),
             retry_at: None,
         }
@@ -67,14 +67,14 @@ impl Notifier {
 
     /// Reports that the agent is serving.
     pub fn ready(&mut self, now: Instant) {
-        self.told = Told::Ready;
+        self.reported = Reported::Ready;
         self.send("READY=1\nSTATUS=Serving".to_owned(), now);
     }
 
     /// Reports the start of a reload and its time, because the manager ignores reloads that began before its
     /// own request.
     pub fn reloading(&mut self, now: Instant) {
-        if self.told == Told::Ready {
+        if self.reported == Reported::Ready {
             let micros = clock::manager_micros();
             let text = format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=Reloading");
             self.send(text, now);
@@ -84,7 +84,7 @@ impl Notifier {
     /// Reports the end of a reload: success, or the reason why nothing was changed.
     pub fn reloaded(&mut self, result: Result<(), &str>, now: Instant) {
         // Before the agent is ready, this would report that it is.
-        if self.told != Told::Ready {
+        if self.reported != Reported::Ready {
             return;
         }
         match result {
@@ -101,8 +101,8 @@ impl Notifier {
 
     /// Reports that the agent is about to end.
     pub fn stopping(&mut self, words: &str, now: Instant) {
-        if self.told != Told::Stopping {
-            self.told = Told::Stopping;
+        if self.reported != Reported::Stopping {
+            self.reported = Reported::Stopping;
             self.send(format!("STOPPING=1\nSTATUS={words}"), now);
         }
     }
@@ -184,7 +184,7 @@ mod tests {
         manager.set_nonblocking(true).unwrap();
         let notifier = Notifier {
             to: Some(connect(path.as_os_str()).unwrap()),
-            told: Told::Nothing,
+            reported: Reported::Nothing,
             unsent: VecDeque::new(),
             retry_at: None,
         };

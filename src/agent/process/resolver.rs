@@ -52,7 +52,7 @@ pub struct Resolver<T> {
 }
 
 impl<T: Copy> Resolver<T> {
-    /// Number of tokens that a resolver uses.
+    /// Number of poll tokens that a resolver uses.
     pub const TOKENS: usize = 2 * PROCESSES_MAX;
 
     /// Creates an idle resolver. It owns `first_token` and the [`Self::TOKENS`] - 1 tokens after it.

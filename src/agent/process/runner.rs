@@ -57,7 +57,7 @@ struct Running {
 }
 
 impl Runner {
-    /// Number of tokens that a runner uses.
+    /// Number of poll tokens that a runner uses.
     pub const TOKENS: usize = LEFTOVERS_MAX + 2;
 
     /// Creates an idle runner. It owns `first_token` and the [`Self::TOKENS`] - 1 tokens after it.

@@ -258,7 +258,7 @@ fn handler_figures(view: &View<'_>, with_scripts: bool) -> Figures {
 }
 
 /// Returns the scripts by filter, `<type>:<name>`. Of several with the same filter the reference shows only
-/// the last; here the others follow with a number.
+/// the last; here the later ones get a number after the filter.
 fn handlers(handlers: &[Registered]) -> TextMap {
     let mut shown = TextMap::new();
     let parts = handlers
@@ -335,7 +335,7 @@ fn architecture() -> &'static str {
     }
 }
 
-/// Compares keys in a time that does not depend on where they differ.
+/// Compares keys in constant time: the duration does not depend on where they differ.
 pub(super) fn same_key(given: &[u8], expected: &[u8]) -> bool {
     let mut difference = u8::from(given.len() != expected.len());
     for (index, byte) in given.iter().enumerate() {

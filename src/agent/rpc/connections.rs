@@ -74,7 +74,7 @@ struct Connection {
 }
 
 impl Clients {
-    /// Number of tokens used.
+    /// Number of poll tokens that the listeners and connections use.
     pub const TOKENS: usize = LISTENERS_MAX + CONNECTIONS_MAX;
 
     /// Parses `unix:PATH` or `host:port` and resolves the host name. May block.

@@ -57,10 +57,10 @@ impl RpcServer {
         for name in names {
             self.awaited_runs.last_ticket += 1;
             let ticket = self.awaited_runs.last_ticket;
-            let told = is_awaited.then_some(ticket);
+            let awaited_ticket = is_awaited.then_some(ticket);
             let asked = match event.take() {
-                Some(event) => queue.run(&name, event, told, at),
-                None => queue.sync(&name, told),
+                Some(event) => queue.run(&name, event, awaited_ticket, at),
+                None => queue.sync(&name, awaited_ticket),
             };
             match asked {
                 Ok(()) if is_awaited => {

@@ -65,9 +65,9 @@ impl Agent {
             },
         });
         self.server.event(&event, details.as_ref());
-        if let Event::Member(news) = &event {
-            self.own_leave_seen |= news.kind == MemberEventKind::Leave
-                && news
+        if let Event::Member(change) = &event {
+            self.own_leave_seen |= change.kind == MemberEventKind::Leave
+                && change
                     .members
                     .iter()
                     .any(|m| m.name == *self.serf.local_name());

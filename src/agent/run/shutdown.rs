@@ -127,7 +127,7 @@ impl Agent {
                 self.end_at_once(1);
             }
             Phase::Ending(end) => {
-                let served = self.is_farewell_handled() && self.clients.is_flushed(&self.server);
+                let served = self.is_own_leave_handled() && self.clients.is_flushed(&self.server);
                 if served || end <= now {
                     self.end_at_once(0);
                 }
@@ -138,7 +138,7 @@ impl Agent {
 
     /// Returns whether all handlers that want this node's own member-leave have run. The wait for them ends
     /// after `handler_leave_wait`.
-    fn is_farewell_handled(&self) -> bool {
+    fn is_own_leave_handled(&self) -> bool {
         let leave = Event::Member(MemberEvent {
             kind: MemberEventKind::Leave,
             members: Vec::new(),

@@ -6,7 +6,7 @@ use super::check;
 
 /// Returns whether the effective user is root.
 pub fn is_root() -> bool {
-    // SAFETY: takes nothing and cannot fail.
+    // SAFETY: takes no arguments and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::os::error::shown;
 
 /// Returns a file's verdict and reason.
-fn told(path: &Path) -> String {
+fn described(path: &Path) -> String {
     let found = fs::metadata(path).unwrap();
     match examine(path, &found, sys::effective_user()) {
         Verdict::Handler(settings) => {
@@ -62,15 +62,15 @@ fn settings_come_from_the_header() {
     write(&path, GOOD, 0o755);
     let found = fs::metadata(&path).unwrap();
     let Verdict::Handler(settings) = examine(&path, &found, sys::effective_user()) else {
-        panic!("{}", told(&path));
+        panic!("{}", described(&path));
     };
     assert_eq!(settings.settle, crate::time::Duration::from_secs(2));
     assert_eq!(settings.action.base_name(), "10-x");
     let words = [path.as_os_str().as_bytes().to_vec()];
     assert_eq!(settings.action, Action::Exec(words.into()));
-    assert_eq!(told(&path), "runs for member-join,user:deploy");
+    assert_eq!(described(&path), "runs for member-join,user:deploy");
     write(&path, "#!/bin/sh\n# cottar: on=*\n", 0o755);
-    assert_eq!(told(&path), "runs for *");
+    assert_eq!(described(&path), "runs for *");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn what_is_no_handler_is_skipped() {
         ("fifo", "it is not a regular file"),
         ("socket", "it is not a regular file"),
     ] {
-        assert_eq!(told(&at(name)), format!("skipped: {why}"), "{name}");
+        assert_eq!(described(&at(name)), format!("skipped: {why}"), "{name}");
     }
     let undeclared = "undeclared: no 'cottar: on=EVENTS' in its first comment lines";
     for text in [
@@ -106,7 +106,7 @@ fn what_is_no_handler_is_skipped() {
         "#!/bin/sh\n# cottar: settle=2s\n",
     ] {
         write(&at("x"), text, 0o755);
-        assert_eq!(told(&at("x")), undeclared, "{text:?}");
+        assert_eq!(described(&at("x")), undeclared, "{text:?}");
     }
 }
 
@@ -138,10 +138,10 @@ fn bad_files_are_refused_with_the_reason() {
     let too_long = "the comment lines at the beginning have more than 4096 bytes";
     for (text, expected) in BAD.iter().chain(&[(&*long, too_long)]) {
         write(&path, text, 0o755);
-        let told = told(&path);
-        let why = told
+        let described = described(&path);
+        let why = described
             .strip_prefix("refused: ")
-            .unwrap_or_else(|| panic!("{told}"));
+            .unwrap_or_else(|| panic!("{described}"));
         assert!(why.starts_with(expected), "{text:?}: {why}");
     }
 }
@@ -154,20 +154,20 @@ fn what_others_may_change_is_refused() {
     fs::create_dir(root.join("t")).unwrap();
     write(&target, GOOD, 0o755);
     symlink(&target, &link).unwrap();
-    assert_eq!(told(&link), "runs for member-join,user:deploy");
+    assert_eq!(described(&link), "runs for member-join,user:deploy");
     for mode in [0o775, 0o757] {
         write(&path, GOOD, mode);
         let why = format!(
             "refused: other users can write to {} (mode {mode:04o})",
             shown(&path)
         );
-        assert_eq!(told(&path), why);
+        assert_eq!(described(&path), why);
         let folder = root.join("t");
         fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
         let why = format!(
             "refused: other users can write to {} (mode {mode:04o})",
             shown(&folder)
         );
-        assert_eq!(told(&link), why);
+        assert_eq!(described(&link), why);
     }
 }

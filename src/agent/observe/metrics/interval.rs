@@ -96,7 +96,7 @@ impl fmt::Display for Utc {
     }
 }
 
-/// Converts days since 1970 to year, month and day, with years that begin in March.
+/// Converts days since 1970 to year, month and day. The calculation uses years that begin in March.
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days.saturating_add(719_468);
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
