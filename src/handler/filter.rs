@@ -74,8 +74,8 @@ impl EventFilter {
         Self::read_list(list, |token| Self::parse(token).ok_or(InvalidEventFilter))
     }
 
-    /// Parses the comma-separated list of a handler's settings: the tokens of [`Self::parse`], and `sync`. An
-    /// empty list means `*`.
+    /// Parses a handler's setting `on`: a comma-separated list of `sync` and the tokens of [`Self::parse`].
+    /// An empty list means `*`.
     ///
     /// # Errors
     /// If a token is not a filter; the text names it and lists the valid ones.

@@ -255,7 +255,7 @@ impl HandlerQueue {
             return self.fifo.push_back(waiting);
         }
         match &waiting.event {
-            Event::Member(news) => return self.merge(news.clone(), waiting),
+            Event::Member(event) => return self.merge(event.clone(), waiting),
             Event::User(_) => self.counters.dropped_user_events += 1,
             Event::Query(_) => self.counters.dropped_queries += 1,
         }
@@ -445,13 +445,13 @@ impl HandlerQueue {
         self.look_at_parked(at);
         let Some(mut waiting) = self.fifo.pop_front() else {
             if self.fifo.is_empty() {
-                self.drops.tell(self.bytes_max);
+                self.drops.log(self.bytes_max);
                 self.storm.note_idle(at.now);
                 self.fifo.shrink();
             }
             return None;
         };
-        self.drops.tell_in_time(self.bytes_max, at.now);
+        self.drops.log_if_due(self.bytes_max, at.now);
         if !waiting.wanted {
             note_handled(&mut self.handled_queries, &waiting.event);
             self.finish(waiting.number);

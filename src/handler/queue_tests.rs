@@ -288,17 +288,17 @@ fn user_events_and_queries_beyond_the_bound_are_dropped_and_counted() {
 }
 
 #[test]
-fn drops_are_told_at_once_then_at_intervals() {
+fn drops_are_logged_at_once_then_at_intervals() {
     let mut log = DropLog::default();
-    let mut told = Vec::new();
+    let mut unlogged = Vec::new();
     for second in [0, 1, 2, 11, 12] {
-        log.untold += 1;
-        log.tell_in_time(1, NOW + Duration::from_secs(second));
-        told.push(log.untold);
+        log.unlogged += 1;
+        log.log_if_due(1, NOW + Duration::from_secs(second));
+        unlogged.push(log.unlogged);
     }
-    assert_eq!(told, [0, 1, 2, 0, 1]);
-    log.tell(1);
-    assert_eq!(log.untold, 0);
+    assert_eq!(unlogged, [0, 1, 2, 0, 1]);
+    log.log(1);
+    assert_eq!(log.unlogged, 0);
 }
 
 /// Returns runs, failures, timeouts, drops, and last and longest duration in ms, of each handler.

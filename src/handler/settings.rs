@@ -198,7 +198,7 @@ impl HandlerSettings {
     }
 
     /// Returns whether runs report the current state of the members instead of single changes.
-    pub fn is_told_the_state(&self) -> bool {
+    pub fn gets_current_state(&self) -> bool {
         self.is_latest() && self.on.contains(&EventFilter::Sync)
     }
 

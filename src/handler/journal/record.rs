@@ -266,7 +266,7 @@ impl Recorded {
                     members.into(),
                 )
             }
-            // Queries are not recorded: nobody waits for an answer after a restart.
+            // Queries are not recorded: after a restart it is too late for an answer.
             Event::Query(_) => (LamportTime(0), Self::MEMBERS, b"", Cow::default()),
         }
     }

@@ -67,7 +67,7 @@ impl Lane {
             let first = self.window.map_or(now, |(first, _)| first);
             self.window = Some((first, now));
         }
-        if settings.is_told_the_state() && matches!(event.event, Event::Member(_)) {
+        if settings.gets_current_state() && matches!(event.event, Event::Member(_)) {
             match settings.settle.is_zero() {
                 true => {
                     self.sync.get_or_insert_default();
@@ -280,18 +280,18 @@ fn merge_members(list: &mut VecDeque<Waiting>, mut event: Waiting) -> Vec<Waitin
     let kind = *kind;
     let named = std::mem::take(members).into_iter();
     let named = named.map(|m| (m.name.clone(), Some(m)));
-    let mut news: OrderedMap<NodeName, Option<Member>> = named.collect();
+    let mut changes: OrderedMap<NodeName, Option<Member>> = named.collect();
     let mut refreshed = None;
     for (at, older) in list.iter_mut().enumerate().rev() {
         if let Event::Member(older) = &mut older.event {
-            let before = news.values().flatten().count();
-            give_way(older, kind, &mut news);
-            if news.values().flatten().count() < before {
+            let before = changes.values().flatten().count();
+            give_way(older, kind, &mut changes);
+            if changes.values().flatten().count() < before {
                 refreshed = Some(at);
             }
         }
     }
-    let mut members: Vec<Member> = news.into_values().flatten().collect();
+    let mut members: Vec<Member> = changes.into_values().flatten().collect();
     let is_same = |w: &Waiting| matches!(&w.event, Event::Member(older) if older.kind == kind);
     let same = list
         .iter()

@@ -199,15 +199,15 @@ impl HandlerQueue {
         members.retain(|member| !progress.is_known(&member.name, registered.lane.synced));
         let is_empty = members.is_empty();
         let kind = piece.kind;
-        let news = Event::Member(MemberEvent { kind, members });
-        if is_empty || !(progress.is_recovered || registered.wants(&news)) {
+        let part = Event::Member(MemberEvent { kind, members });
+        if is_empty || !(progress.is_recovered || registered.wants(&part)) {
             return;
         }
-        let mut copy = waiting.for_one(news);
+        let mut copy = waiting.for_one(part);
         copy.number = number.take();
         let waits = piece.until.is_some() || !settings.settle.is_zero();
         // Handlers with `sync` get the current state after a restart, so nothing needs to be recorded.
-        if copy.number.is_none() && waits && !settings.is_told_the_state() {
+        if copy.number.is_none() && waits && !settings.gets_current_state() {
             self.record_members(index, &mut copy);
         }
         let Some(registered) = self.handlers.get_mut(index) else {

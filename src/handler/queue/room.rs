@@ -30,8 +30,8 @@ const ALLOCATION_BYTES: usize = 16;
 /// Drops that were not logged yet.
 #[derive(Debug, Default)]
 pub(super) struct DropLog {
-    told: Option<Instant>,
-    pub(super) untold: u64,
+    last_logged: Option<Instant>,
+    pub(super) unlogged: u64,
     last: String,
 }
 
@@ -78,19 +78,22 @@ impl HandlerQueue {
     }
 
     /// Adds a member event to a full queue and removes older changes of the same nodes.
-    pub(super) fn merge(&mut self, news: MemberEvent, mut template: Waiting) {
-        let kind = news.kind;
-        let named = news.members.into_iter().map(|m| (m.name.clone(), Some(m)));
-        let mut news: OrderedMap<NodeName, Option<Member>> = named.collect();
+    pub(super) fn merge(&mut self, changes: MemberEvent, mut template: Waiting) {
+        let kind = changes.kind;
+        let named = changes
+            .members
+            .into_iter()
+            .map(|m| (m.name.clone(), Some(m)));
+        let mut changes: OrderedMap<NodeName, Option<Member>> = named.collect();
         for waiting in self.fifo.events_mut().rev() {
             if let Event::Member(old) = &mut waiting.event {
-                self.counters.merged_members += give_way(old, kind, &mut news);
+                self.counters.merged_members += give_way(old, kind, &mut changes);
                 waiting.cost = cost(&waiting.event);
             }
         }
         self.fifo
             .retain(&mut |w| !matches!(&w.event, Event::Member(event) if event.members.is_empty()));
-        let members: Vec<Member> = news.into_values().flatten().collect();
+        let members: Vec<Member> = changes.into_values().flatten().collect();
         if !members.is_empty() {
             template.event = Event::Member(MemberEvent { kind, members });
             template.cost = cost(&template.event);
@@ -99,25 +102,25 @@ impl HandlerQueue {
     }
 
     pub(super) fn note_drop(&mut self, event: &Event, now: Instant) {
-        self.drops.untold += 1;
+        self.drops.unlogged += 1;
         self.drops.last = Described(event).to_string();
-        self.drops.tell_in_time(self.bytes_max, now);
+        self.drops.log_if_due(self.bytes_max, now);
     }
 }
 
 /// Removes nodes with newer changes from an older event; returns how many. An update instead refreshes the
-/// record in a waiting join or update, and is then removed from `news`.
+/// record in a waiting join or update, and is then removed from `changes`.
 pub(super) fn give_way(
     old: &mut MemberEvent,
     kind: MemberEventKind,
-    news: &mut OrderedMap<NodeName, Option<Member>>,
+    changes: &mut OrderedMap<NodeName, Option<Member>>,
 ) -> u64 {
     let before = old.members.len();
     let refreshes = kind == MemberEventKind::Update
         && matches!(old.kind, MemberEventKind::Join | MemberEventKind::Update);
     let mut refreshed = 0;
     old.members.retain_mut(|member| {
-        let Some(newer) = news.get_mut(&member.name) else {
+        let Some(newer) = changes.get_mut(&member.name) else {
             return true;
         };
         match newer.take_if(|_| refreshes) {
@@ -133,22 +136,22 @@ pub(super) fn give_way(
 }
 
 impl DropLog {
-    pub(super) fn tell_in_time(&mut self, bytes_max: usize, now: Instant) {
-        let due = |told: Instant| now.since(told) >= DROP_LOG_INTERVAL;
-        if self.untold > 0 && self.told.is_none_or(due) {
-            self.told = Some(now);
-            self.tell(bytes_max);
+    pub(super) fn log_if_due(&mut self, bytes_max: usize, now: Instant) {
+        let due = |last_logged: Instant| now.since(last_logged) >= DROP_LOG_INTERVAL;
+        if self.unlogged > 0 && self.last_logged.is_none_or(due) {
+            self.last_logged = Some(now);
+            self.log(bytes_max);
         }
     }
 
-    pub(super) fn tell(&mut self, bytes_max: usize) {
-        let untold = mem::take(&mut self.untold);
-        if untold > 0 {
+    pub(super) fn log(&mut self, bytes_max: usize) {
+        let unlogged = mem::take(&mut self.unlogged);
+        if unlogged > 0 {
             log::warn!(
                 target: "agent",
                 "Handler queue is full ({bytes_max} bytes of events wait): dropped {}, the last one \
                  '{}'",
-                Count(untold, "event"),
+                Count(unlogged, "event"),
                 mem::take(&mut self.last)
             );
         }
