@@ -231,8 +231,9 @@ pub enum QueryRecord {
 pub enum Output {
     /// A network operation.
     Transmit(Transmit),
-    /// A user event was accepted; for the journal, if [`super::Config::journal`] is set. It follows as
-    /// [`Output::Event`] in its order, unless a later event with the same name replaces it in the coalescer.
+    /// A user event was accepted, and must be recorded in the journal; only if [`super::Config::journal`] is
+    /// set. [`Output::Event`] follows in its order, unless a later event with the same name replaces it in
+    /// the coalescer.
     Accepted(UserEvent),
     /// A member changed, before coalescing; only if [`super::Config::member_changes`] is set.
     MemberChanged {

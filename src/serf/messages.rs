@@ -87,11 +87,11 @@ impl Serf {
         let (spread, queue) = match message {
             SerfMessage::Leave(intent) => (self.handle_leave_intent(&intent, now), INTENTS),
             SerfMessage::Join(intent) => {
-                let news = self.handle_join_intent(&intent, now);
-                if news {
+                let is_new = self.handle_join_intent(&intent, now);
+                if is_new {
                     self.challenge_refuted(&intent.node);
                 }
-                (news, INTENTS)
+                (is_new, INTENTS)
             }
             SerfMessage::UserEvent(event) => (
                 self.handle_user_event(event, Source::Gossip(from), now),

@@ -42,7 +42,7 @@ use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::{Message, NodeName, membership::message_type};
 
-/// Number of extra rounds that fit between two ticks.
+/// Number of early and catch-up rounds that fit between two ticks.
 const ROUNDS_PER_INTERVAL: u32 = 20;
 /// Quarters of an event's or query's transmissions that do not wait for ticks. The rest does, for nodes that
 /// receive nothing for a moment.
@@ -54,8 +54,8 @@ const PACKETS_PER_TARGET_MAX: usize = 4;
 /// Most targets that a round may skip because they have everything that is queued: the size of the clusters
 /// in which this is tracked.
 const TARGETS_WITHOUT_NEED_MAX: usize = 64;
-/// Gossip intervals until a returned member gets broadcasts from before its return: enough for its join's
-/// push/pull to complete, since its return may be known earlier.
+/// Gossip intervals for which a returned member gets no broadcasts from before its return. The return may be
+/// known before the push/pull of the member's join, which must complete within this time.
 const RETURN_INTERVALS: u32 = 5;
 /// Bytes of a message in a compound in addition to its content (2.10).
 pub(super) const MESSAGE_OVERHEAD_BYTES: usize = 2;
@@ -152,7 +152,7 @@ impl Gossip {
         self.early_round = Some(self.early_round.map_or(due, |planned| planned.min(due)));
     }
 
-    /// Returns the minimum time between two extra rounds.
+    /// Returns the minimum time between two early or catch-up rounds.
     fn round_interval(&self) -> Duration {
         (self.interval / ROUNDS_PER_INTERVAL).max(Duration::from_nanos(1))
     }
@@ -305,8 +305,8 @@ impl Swim {
         self.gossip.arrived.clear();
     }
 
-    /// Assigns a new member the number from which present-members broadcasts are for it.
-    pub(super) fn note_newcomer(&mut self, id: NodeId) {
+    /// Assigns a new member its first present-members broadcast.
+    pub(super) fn note_new_member(&mut self, id: NodeId) {
         let first = self.gossip.next_order;
         self.gossip.next_order += 1;
         self.table.record_mut(id).membership.first = first;

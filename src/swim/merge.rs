@@ -46,7 +46,7 @@ impl Swim {
         }
         self.cancel_suspicion(id);
         if about_self {
-            if !self.is_own_news(&alive) {
+            if !self.is_own_announcement(&alive) {
                 log::warn!(target: "memberlist", "Refuting an alive message about this node");
                 self.refute(alive.incarnation, now);
             }
@@ -94,7 +94,7 @@ impl Swim {
             membership: Membership::default(),
         };
         let id = self.table.insert(record, &mut self.rng);
-        self.note_newcomer(id);
+        self.note_new_member(id);
         self.take_over(id, alive, now);
     }
 
@@ -123,7 +123,7 @@ impl Swim {
     }
 
     /// Whether an alive message about this node equals its own announcement.
-    fn is_own_news(&self, alive: &Alive) -> bool {
+    fn is_own_announcement(&self, alive: &Alive) -> bool {
         let local = self.table.local();
         alive.incarnation == local.incarnation
             && alive.meta.as_deref().unwrap_or_default() == &*local.meta
@@ -132,7 +132,7 @@ impl Swim {
 
     /// Applies an accepted alive message (4.8.1 rules 10 and 11).
     fn take_over(&mut self, id: NodeId, alive: Alive, now: Instant) {
-        self.counters.alive_news += 1;
+        self.counters.alive_accepted += 1;
         let meta = alive.meta.clone().unwrap_or_default();
         let node = &mut self.table.record_mut(id).node;
         let updated = node.meta != meta;
@@ -142,7 +142,7 @@ impl Swim {
         node.versions = alive.versions;
         node.incarnation = alive.incarnation;
         match was {
-            NodeState::Left => self.note_newcomer(id),
+            NodeState::Left => self.note_new_member(id),
             NodeState::Dead => self.note_return(id, now),
             NodeState::Alive | NodeState::Suspect => {}
         }
@@ -195,7 +195,7 @@ impl Swim {
     }
 
     fn start_suspicion(&mut self, id: NodeId, suspect: Suspect, now: Instant) {
-        self.counters.suspect_news += 1;
+        self.counters.suspect_accepted += 1;
         let suspicion = Suspicion::new(
             suspect.from.clone(),
             self.table.len(),
@@ -232,7 +232,7 @@ impl Swim {
             self.refute(dead.incarnation, now);
             return;
         }
-        self.counters.dead_news += 1;
+        self.counters.dead_accepted += 1;
         self.cancel_suspicion(id);
         let state = if is_leave(&dead) {
             NodeState::Left

@@ -161,7 +161,7 @@ impl Swim {
             is_known_to_all: false,
             outputs: VecDeque::from([Output::Joined(local.clone())]),
             counters: Counters {
-                alive_news: 1,
+                alive_accepted: 1,
                 ..Counters::default()
             },
             samples: Samples::default(),

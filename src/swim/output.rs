@@ -123,11 +123,11 @@ pub struct JoinId(pub u64);
 /// How this node learned of another node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encounter {
-    /// Through a join by this node.
+    /// This node joined through the other one.
     OwnJoin,
-    /// Through a join by another node at this one.
+    /// The other node joined through this one.
     TheirJoin,
-    /// Through gossip or a periodic push/pull.
+    /// By gossip or a periodic push/pull.
     #[default]
     Elsewhere,
 }
@@ -244,11 +244,11 @@ pub struct Counters {
     /// Messages and push/pull entries ignored because the node's address is outside the allowed networks.
     pub foreign_nodes: u64,
     /// Accepted alive messages, including those about the local node.
-    pub alive_news: u64,
+    pub alive_accepted: u64,
     /// Accepted suspect messages.
-    pub suspect_news: u64,
+    pub suspect_accepted: u64,
     /// Accepted dead messages, including graceful leaves.
-    pub dead_news: u64,
+    pub dead_accepted: u64,
     /// Probes whose interval was lengthened because of this node's health score.
     pub degraded_probes: u64,
     /// Nodes declared dead with fewer confirmations than expected.

@@ -47,9 +47,9 @@ pub struct Record {
 /// Which of the [`super::Audience::Present`] broadcasts a node gets, by broadcast number.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Membership {
-    /// First broadcast since the node became a member.
+    /// Number of the first broadcast after the node became a member.
     pub first: u64,
-    /// First broadcast since the node came back from the dead.
+    /// Number of the first broadcast after the node was last found alive again.
     pub first_since_return: u64,
     /// Until this time it gets only broadcasts from `first_since_return` on. It may have restarted, and then
     /// it receives earlier events through its join's push/pull, which marks them as old.

@@ -99,8 +99,8 @@ impl Serf {
             self.refuse("leave intent with an implausible time");
             return false;
         }
-        let news = self.members.judge_intent(node, *ltime) == IntentOutcome::Accepted;
-        if news && node == self.local_name() && self.state == State::Alive {
+        let is_new = self.members.judge_intent(node, *ltime) == IntentOutcome::Accepted;
+        if is_new && node == self.local_name() && self.state == State::Alive {
             log::debug!(target: "serf", "Refuting an older leave intent");
             self.broadcast_join(now);
             return false;

@@ -18,7 +18,7 @@ pub(in crate::serf) struct Join {
     /// The running exchange.
     current: JoinId,
     target: JoinTarget,
-    /// The targets that follow.
+    /// The remaining targets.
     rest: VecDeque<JoinTarget>,
     contacted: usize,
     failures: Vec<(JoinTarget, String)>,

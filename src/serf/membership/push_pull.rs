@@ -199,9 +199,9 @@ impl Serf {
             return;
         }
         let slots = std::mem::take(&mut state.events);
-        let news = self.merge_events(slots, state.event_ltime, now);
+        let new_events = self.merge_events(slots, state.event_ltime, now);
         if state.asked {
-            self.repair.note_brought(news);
+            self.repair.note_brought(new_events);
         }
         self.record_membership(self.events.minimum());
         self.note_merged_state(state.initiated, now);
@@ -223,7 +223,7 @@ impl Serf {
         let lowest = times.find(|ltime| *ltime >= next && *ltime < reached);
         self.event_order.note_state(reached, lowest);
         // Bounds the deliveries that one forged state can cause.
-        let (mut room, mut beyond, mut news) = (RING_EVENTS_MAX, 0, 0);
+        let (mut room, mut beyond, mut new_events) = (RING_EVENTS_MAX, 0, 0);
         for slot in slots {
             for (name, payload) in slot.events {
                 if room == 0 {
@@ -237,7 +237,7 @@ impl Serf {
                     payload,
                     coalesce: false,
                 };
-                news += u64::from(self.handle_user_event(message, Source::Exchange, now));
+                new_events += u64::from(self.handle_user_event(message, Source::Exchange, now));
             }
         }
         if beyond > 0 {
@@ -245,6 +245,6 @@ impl Serf {
             self.refuse("push/pull with more events than are kept");
         }
         self.hand_over_ready_events(now);
-        news
+        new_events
     }
 }

@@ -18,8 +18,8 @@ pub(in crate::serf) struct PeriodicTasks {
     reconnect_at: Option<Instant>,
     queue_check_at: Option<Instant>,
     /// Values of the counters of late and refused events at the last warning.
-    old_events_told: u64,
-    crowded_events_told: u64,
+    old_events_reported: u64,
+    crowded_events_reported: u64,
 }
 
 /// The running attempt to reconnect to a failed member.
@@ -69,8 +69,8 @@ impl Serf {
         let warning = self.config.queue_depth_warning.max(1);
         let deep = QUEUES.map(|(queue, _)| self.swim.queue_len(queue) >= warning);
         let look = deep.contains(&true)
-            || self.counters.dropped_old_events > self.periodic.old_events_told
-            || self.counters.dropped_crowded_events > self.periodic.crowded_events_told;
+            || self.counters.dropped_old_events > self.periodic.old_events_reported
+            || self.counters.dropped_crowded_events > self.periodic.crowded_events_reported;
         let (config, periodic) = (&self.config, &mut self.periodic);
         arm(&mut periodic.reap_at, reap, config.reap_interval, now);
         let interval = config.reconnect_interval;
@@ -153,9 +153,9 @@ impl Serf {
 
     /// Warns about long queues, truncates those that are too long, and reports lost events.
     fn check_queues(&mut self) {
-        let old = self.counters.dropped_old_events - self.periodic.old_events_told;
+        let old = self.counters.dropped_old_events - self.periodic.old_events_reported;
         if old > 0 {
-            self.periodic.old_events_told += old;
+            self.periodic.old_events_reported += old;
             log::warn!(
                 target: "serf",
                 "Ignored {} more than {BUFFER_SLOTS} Lamport times late: those not seen before \
@@ -163,9 +163,9 @@ impl Serf {
                 Count(old, "user event")
             );
         }
-        let crowded = self.counters.dropped_crowded_events - self.periodic.crowded_events_told;
+        let crowded = self.counters.dropped_crowded_events - self.periodic.crowded_events_reported;
         if crowded > 0 {
-            self.periodic.crowded_events_told += crowded;
+            self.periodic.crowded_events_reported += crowded;
             log::warn!(target: "serf", "Lost {}: too many with one Lamport time, or in one exchange", Count(crowded, "user event"));
         }
         for (queue, name) in QUEUES {

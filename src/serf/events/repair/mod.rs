@@ -10,12 +10,13 @@
 //! * *Digests.* Acks carry a digest of the last 256 times, for a minute after the last event. If it differs
 //!   from the receiver's digest of the same times, a ping with a summary of all of them follows, and if that
 //!   does not help, a state exchange.
-//! * Either mechanism starts a *chase* ([`chase`]): for a short time a node that may lack something pings as
-//!   after a new event, and more often, so that a lost datagram costs only a moment instead of a probe
-//!   interval.
 //! * *Gaps.* Event times are consecutive except for concurrent ones. If a time stays empty while later ones
 //!   arrive, the node exchanges states with a member that does not compare summaries, that is, a node of the
 //!   reference.
+//!
+//! A difference in summaries or digests starts a *chase* ([`chase`]): for a short time a node that may lack
+//! something pings as after a new event, and more often, so that a lost datagram costs only a moment instead of
+//! a probe interval.
 //!
 //! The reference does not notice: it decodes the body and ignores the bytes after it. Without events nothing
 //! is sent and no timer runs.
@@ -48,7 +49,7 @@ const JUMP_TIMES: u64 = 256;
 /// Most packets with events sent in response to one summary.
 const ANSWER_PACKETS_MAX: usize = 4;
 /// Rate limit of packets with events in response to summaries: burst and refill interval. At most 70 kB per
-/// second, whoever asks.
+/// second, for all requesters together.
 const ANSWER_PACKETS_AT_ONCE: u32 = 32;
 const ANSWER_PACKET_INTERVAL: Duration = Duration::from_millis(20);
 /// Rate limit of pings in response to other nodes: burst and refill interval.
