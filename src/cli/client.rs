@@ -438,7 +438,8 @@ impl Records<'_> {
         self.client.header(Some(self.timeout))?;
         let body = self.client.value(Some(self.timeout))?;
         let record = Record::decode(&body).map_err(garbage)?;
-        // Some reference versions race at the end and send records from nobody (agent spec 2.4).
+        // Some versions of the reference have a race at the end, and send records without a node name (agent
+        // spec 2.4).
         Ok((record.kind != b"done" && !record.from.is_empty()).then_some(record))
     }
 }

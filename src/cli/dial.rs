@@ -33,7 +33,7 @@ pub enum Place {
 }
 
 /// Connects before `limit`, if given, and within [`DIAL_TIME_MAX`]. By default it tries the packages' socket,
-/// and the reference's address if nobody listens there.
+/// then, if that has no listener, the reference's address.
 ///
 /// # Errors
 /// If no connection is possible; the text is the reference's if it has one.

@@ -87,9 +87,9 @@ pub struct Command {
 pub enum Run {
     /// Prints text or JSON to a stream; the format was checked.
     Print(fn(&Flags, &mut dyn Write) -> Outcome),
-    /// Prints likewise, but checks the format itself and returns an exit status.
+    /// Prints text or JSON to a stream, but checks the format itself and returns an exit status.
     Status(fn(&Flags, &mut dyn Write) -> Result<u8, Failure>),
-    /// Takes care of output and errors itself.
+    /// Prints its output and errors itself.
     Alone(fn(&Flags) -> ExitCode),
 }
 

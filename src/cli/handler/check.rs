@@ -59,7 +59,7 @@ pub(in crate::cli) fn check(flags: &Flags, out: &mut dyn Write) -> Result<u8, Fa
 }
 
 /// Returns the verdict in a word, and the events or the reason.
-fn told(verdict: &Verdict) -> (&'static str, String) {
+fn described(verdict: &Verdict) -> (&'static str, String) {
     match verdict {
         Verdict::Handler(settings) => ("runs", Escaped(&settings.filter()).to_string()),
         Verdict::Skipped(why) => ("skipped", why.clone()),
@@ -75,7 +75,7 @@ fn table(findings: &[Finding]) -> String {
             .to_vec(),
     ];
     for finding in findings {
-        let (state, text) = told(&finding.verdict);
+        let (state, text) = described(&finding.verdict);
         rows.push(vec![
             shown(&finding.path).to_string(),
             state.to_owned(),
@@ -87,7 +87,7 @@ fn table(findings: &[Finding]) -> String {
 
 fn json(findings: &[Finding]) -> String {
     let one = |finding: &Finding| {
-        let (state, text) = told(&finding.verdict);
+        let (state, text) = described(&finding.verdict);
         let runs = matches!(finding.verdict, Verdict::Handler(_));
         let (on, why) = match runs {
             true => (Json::text(text), Json::Null),
