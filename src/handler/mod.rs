@@ -4,6 +4,17 @@
 //!
 //! [`HandlerQueue::push`] takes events, [`HandlerQueue::poll_invocation`] returns the next run, and
 //! [`HandlerQueue::handle_outcome`] takes its end and returns the answer to a query, if there is one.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`filter`], [`pattern`] | filters of events, expressions for tags |
+//! | [`script`], [`header`], [`settings`] | a handler's settings, from a string, header lines, or an object |
+//! | [`registered`] | the current handlers and statistics of their runs |
+//! | [`queue`] | which run is next: order, lanes, retries, debouncing, limits |
+//! | [`journal`] | format of the journal |
+//! | [`invocation`], [`json`], [`moment`] | environment, input and event ids of a run |
+//! | [`outcome`] | exit statuses, answers, log lines about runs |
+//! | [`start`], [`synthetic`] | the first `sync` runs, events for `handler test` and `handler run` |
 
 #![forbid(unsafe_code)]
 

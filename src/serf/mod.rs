@@ -5,6 +5,17 @@
 //! it is empty; [`Serf::poll_timeout`] returns the next deadline. There are no callbacks.
 //!
 //! Each call handles all outputs of the membership layer, in order, before it returns.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`config`] | timings and limits, with their defaults |
+//! | `command`, [`event`], [`gossip`] | inputs, outputs, counters, events, measured values |
+//! | `lamport`, `messages` | Lamport clocks, dispatch of messages |
+//! | `membership` | members, intents, join, leave, tags, state exchange, reaping and reconnecting |
+//! | `events` | user events: duplicates, order, coalescing, repair of missed events |
+//! | `query` | queries: sending, receiving, filters, repetition, relays, keys, name conflicts |
+//! | [`coordinates`] | network coordinates |
+//! | [`snapshot`] | lines of the snapshot, rejoin |
 
 #![forbid(unsafe_code)]
 

@@ -18,7 +18,7 @@ const FOLDERS: &str = "src|tests|man|benches|dist";
 /// `src`.
 fn missing_paths(page: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let path = Regex::new(&format!(
-        r"`((?:{FOLDERS}|agent|cli|handler|rpc|wire)/[\w./-]+)`"
+        r"`((?:{FOLDERS}|agent|cli|handler|os|rpc|serf|swim|wire)/[\w./-]+)`"
     ))
     .unwrap();
     path.captures_iter(page)
