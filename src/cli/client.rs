@@ -291,7 +291,7 @@ impl Client {
             header => ReplyHeader::decode(&header?).map_err(garbage)?,
         };
         if !self.streams.contains(&header.seq) {
-            let why = format!("number {} was not asked for", header.seq);
+            let why = format!("unexpected sequence number {}", header.seq);
             return Err(Error::Garbage(why));
         }
         Ok(Some((header.seq, self.value(None)?)))
@@ -361,7 +361,7 @@ impl Client {
             }
             if !self.streams.contains(&header.seq) {
                 return Err(Error::Garbage(format!(
-                    "number {} answers {}",
+                    "sequence number {} instead of {}",
                     header.seq, self.seq
                 )));
             }

@@ -42,7 +42,7 @@ impl fmt::Display for Error {
             }
             Error::Broken(why) => f.write_str(&os_error(why)),
             Error::Interrupted => f.write_str("interrupted"),
-            Error::Unread => f.write_str("nobody reads the output"),
+            Error::Unread => f.write_str("the reader of the output is gone"),
             Error::Garbage(why) => write!(f, "the reply is not RPC ({why}); is this an agent?"),
         }
     }

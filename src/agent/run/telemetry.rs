@@ -358,7 +358,7 @@ impl Agent {
         let mut stderr = io::stderr();
         for chunk in text.as_bytes().chunks(DUMP_CHUNK_BYTES) {
             if !sys::is_writable(stderr.as_fd(), 0) || stderr.write_all(chunk).is_err() {
-                log::warn!(target: "agent", "Metrics not printed: nobody reads stderr");
+                log::warn!(target: "agent", "Metrics not printed: stderr is not read");
                 return;
             }
         }

@@ -72,7 +72,7 @@ impl Serf {
             log::warn!(
                 target: "serf",
                 "Too many {what} wait for earlier ones that are missing: {count} handed over at \
-                 once, maybe out of order ({} so far)",
+                 once, possibly out of order ({} so far)",
                 self.counters.order_pushed_out
             );
         }

@@ -170,7 +170,7 @@ impl Writer {
                 _ => {}
             }
         }
-        debug_assert!(false, "{number} is no length");
+        debug_assert!(false, "{number} is not a length");
         self
     }
 
