@@ -85,12 +85,12 @@ impl Swim {
         }
         self.announcements.leaving = true;
         let local = self.table.local();
-        let farewell = Dead {
+        let message = Dead {
             incarnation: local.incarnation,
             node: local.name.clone(),
             from: Some(local.name.clone()),
         };
-        self.handle_dead(farewell, now);
+        self.handle_dead(message, now);
         if self.table.live_others() > 0 {
             self.announcements.leave = Some(now + timeout);
         } else {

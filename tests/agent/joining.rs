@@ -31,7 +31,7 @@ fn two_agents_join_and_their_handlers_run() {
     assert_eq!(second.exit_code(), 0);
     first.wait_for("[INFO] serf: EventMemberLeave: second 127.0.0.1");
     let line = "member-leave second\t127.0.0.1\tweb\trole=web".to_owned();
-    wait_until("the farewell", || lines_of(&events).contains(&line));
+    wait_until("the leave event", || lines_of(&events).contains(&line));
 }
 
 #[test]

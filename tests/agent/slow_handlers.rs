@@ -7,7 +7,7 @@ use crate::live::{COTTAR, Hold, Kind, Spec, wait_until};
 use crate::{lines_of, serves_rpc, start};
 
 #[test]
-fn the_own_farewell_reaches_a_handler_before_the_end() {
+fn the_own_leave_reaches_a_handler_before_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("left");
     let handler = format!("member-leave=sleep 0.3; cat > {}", file.display());

@@ -4,7 +4,7 @@ use super::cluster::Cluster;
 use super::*;
 
 #[test]
-fn a_farewell_alone_is_over_at_once() {
+fn a_leave_alone_is_over_at_once() {
     let mut script = Script::new();
     let now = script.now;
     script.swim.leave(Duration::from_secs(5), now);
@@ -21,7 +21,7 @@ fn a_farewell_alone_is_over_at_once() {
 }
 
 #[test]
-fn a_farewell_ends_when_it_is_spread() {
+fn a_leave_ends_when_it_is_spread() {
     let mut script = Script::new();
     script.meet([2, 3]);
     let start = script.now;
@@ -41,7 +41,7 @@ fn a_farewell_ends_when_it_is_spread() {
 }
 
 #[test]
-fn after_a_farewell_nothing_is_refuted_and_pings_are_answered() {
+fn after_a_leave_nothing_is_refuted_and_pings_are_answered() {
     let mut script = Script::new();
     script.meet([2]);
     let now = script.now;
@@ -67,7 +67,7 @@ fn after_a_farewell_nothing_is_refuted_and_pings_are_answered() {
 }
 
 #[test]
-fn a_farewell_that_cannot_be_spread_ends_in_time() {
+fn a_leave_that_cannot_be_spread_ends_in_time() {
     let mut config = Config::lan();
     config.gossip_interval = Duration::ZERO;
     config.push_pull_interval = Duration::ZERO;
@@ -151,7 +151,7 @@ fn alone_new_meta_needs_nobody() {
 }
 
 #[test]
-fn all_learn_of_a_farewell_and_of_the_way_back() {
+fn all_learn_of_a_leave_and_of_the_return() {
     let config = Config::lan();
     let mut cluster = Cluster::joined(5, &config, 9);
     let now = cluster.now;

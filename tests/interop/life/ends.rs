@@ -96,20 +96,20 @@ fn signals_during_a_leave() {
 #[test]
 fn a_signal_while_the_last_handlers_run_ends_at_once() {
     // Without the signal, the agent would wait two seconds; one fast end out of three is proof enough.
-    let took: Vec<Duration> = (0..3).map(|_| interrupted_farewell()).collect();
+    let took: Vec<Duration> = (0..3).map(|_| interrupted_last_handler()).collect();
     println!("ended after {took:.1?}");
     let quickest = took.iter().min();
     assert!(quickest < Some(&Duration::from_millis(1500)), "{took:?}");
 }
 
 /// Returns how long an agent takes to end after a signal while its last handler runs.
-fn interrupted_farewell() -> Duration {
+fn interrupted_last_handler() -> Duration {
     let lab = lab("last handlers");
-    let mark = lab.path().join("farewell");
+    let mark = lab.path().join("started");
     let handler = format!("member-leave=touch '{}'; sleep 60", mark.display());
     let node = lab.start(lab.spec(0).handler(&handler));
     node.signal(libc::SIGINT);
-    crate::live::eventually(10.0, "the farewell's handler", || {
+    crate::live::eventually(10.0, "the handler of the leave", || {
         if mark.exists() {
             Ok(())
         } else {
