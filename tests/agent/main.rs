@@ -5,7 +5,6 @@
 #[path = "../live/mod.rs"]
 mod live;
 
-mod asked;
 mod check;
 mod config;
 mod directories;
@@ -18,6 +17,7 @@ mod journal;
 mod json;
 mod labels;
 mod old_kernels;
+mod on_demand;
 mod processes;
 mod readers;
 mod settings;

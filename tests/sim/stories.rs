@@ -1,10 +1,10 @@
 //! Named stories: how a cluster reacts to a single incident.
 
 mod afterwards;
+mod events;
 mod failures;
-mod farewells;
+mod leaves;
 mod liars;
-mod news;
 mod order;
 mod queries;
 mod repair;
@@ -66,7 +66,7 @@ fn all(sim: &Sim, ids: &[NodeId], name: &str, status: Option<MemberStatus>) -> b
 }
 
 /// Returns how often a node's handlers got this event about a member.
-fn told(sim: &Sim, id: NodeId, kind: MemberEventKind, name: &str) -> usize {
+fn got_member_event(sim: &Sim, id: NodeId, kind: MemberEventKind, name: &str) -> usize {
     let name = node_name(name);
     let matches = |what: &What| match what {
         What::Delivered {

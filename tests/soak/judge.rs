@@ -2,7 +2,7 @@
 
 mod journal;
 mod order;
-mod questions;
+mod queries;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 pub use journal::Kept;
 pub use order::Order;
-pub use questions::Questions;
+pub use queries::Queries;
 
 /// Limits of D4 in seconds: nearly all events arrive within the first, all within the second.
 pub const SOON: f64 = 2.0;
@@ -79,7 +79,7 @@ pub struct Account {
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
     pub accounts: BTreeMap<Kind, Account>,
-    pub questions: BTreeMap<(Kind, Kind), Questions>,
+    pub queries: BTreeMap<(Kind, Kind), Queries>,
     /// Promises that cottar has broken, with details.
     pub broken: Vec<String>,
     open: usize,
@@ -124,7 +124,7 @@ pub fn judge(history: &History) -> Verdict {
     court.lateness();
     court.sudden_ends();
     order::judge(&mut court);
-    questions::judge(&mut court);
+    queries::judge(&mut court);
     journal::judge(&mut court);
     court.verdict
 }

@@ -87,7 +87,7 @@ fn tables(history: &History, verdict: &Verdict) -> String {
         }
         text.push_str(&rest(account));
     }
-    for ((asker, asked), counts) in &verdict.questions {
+    for ((asker, asked), counts) in &verdict.queries {
         let _ = writeln!(
             text,
             "queries {asker:?} to {asked:?}: {} expected, {} acks and {} answers missing",

@@ -238,7 +238,7 @@ fn a_nodes_disorder_is_seen() {
 
 #[test]
 fn untrue_member_events_are_seen() {
-    let told = |millis, kind, tags: &[u8]| {
+    let delivered = |millis, kind, tags: &[u8]| {
         let mut about = member("b", MemberStatus::Alive);
         about.tags.set(b"role", tags);
         let members = vec![about];
@@ -251,20 +251,27 @@ fn untrue_member_events_are_seen() {
         members_are_told_of_as_they_are(&with(ending(vec![about], vec![]), news))
     };
     let alive = MemberStatus::Alive;
-    run(alive, vec![told(5, Join, b"web")]).unwrap();
-    run(alive, vec![told(5, Join, b"db"), told(6, Update, b"web")]).unwrap();
-    assert!(run(alive, vec![told(5, Join, b"db")]).is_err(), "old tags");
+    run(alive, vec![delivered(5, Join, b"web")]).unwrap();
+    run(
+        alive,
+        vec![delivered(5, Join, b"db"), delivered(6, Update, b"web")],
+    )
+    .unwrap();
     assert!(
-        run(alive, vec![told(5, Update, b"web")]).is_err(),
+        run(alive, vec![delivered(5, Join, b"db")]).is_err(),
+        "old tags"
+    );
+    assert!(
+        run(alive, vec![delivered(5, Update, b"web")]).is_err(),
         "no join"
     );
     assert!(run(alive, vec![]).is_err(), "nothing");
-    let twice = vec![told(5, Join, b"web"), told(6, Join, b"web")];
+    let twice = vec![delivered(5, Join, b"web"), delivered(6, Join, b"web")];
     assert!(run(alive, twice).is_err(), "joined twice");
-    let went = vec![told(5, Join, b"web"), told(6, Failed, b"web")];
+    let went = vec![delivered(5, Join, b"web"), delivered(6, Failed, b"web")];
     assert!(run(alive, went.clone()).is_err(), "failed");
     run(MemberStatus::Failed, went.clone()).unwrap();
     assert!(run(MemberStatus::Left, went).is_err());
-    let left = vec![told(5, Join, b"web"), told(6, Leave, b"web")];
+    let left = vec![delivered(5, Join, b"web"), delivered(6, Leave, b"web")];
     run(MemberStatus::Left, left).unwrap();
 }

@@ -110,11 +110,11 @@ pub(super) fn user(ltime: u64, payload: &str) -> Event {
 
 #[test]
 fn a_good_history_passes() {
-    let told = |node| {
+    let delivered = |node| {
         let (kind, members) = (MemberEventKind::Join, both());
         delivered(5, node, 0, Event::Member(MemberEvent { kind, members }))
     };
-    let history = with(ending(both(), both()), vec![told(0), told(1)]);
+    let history = with(ending(both(), both()), vec![delivered(0), delivered(1)]);
     check_all(&history, &LIMITS).unwrap();
 }
 

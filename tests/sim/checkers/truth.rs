@@ -14,7 +14,7 @@ fn is_present(kind: MemberEventKind) -> bool {
 }
 
 /// The last event about a member that a node's handlers got.
-struct Told<'a> {
+struct Delivered<'a> {
     kind: MemberEventKind,
     member: &'a Member,
 }
@@ -23,7 +23,7 @@ struct Told<'a> {
 /// that at the end the last join, leave, failure or reap matches the status, and the newest tags were
 /// delivered.
 pub fn members_are_told_of_as_they_are(history: &[Record]) -> Verdict {
-    let mut told: BTreeMap<(Life, &NodeName), Told<'_>> = BTreeMap::new();
+    let mut delivered: BTreeMap<(Life, &NodeName), Delivered<'_>> = BTreeMap::new();
     for record in history {
         let What::Delivered {
             event: Event::Member(event),
@@ -34,7 +34,7 @@ pub fn members_are_told_of_as_they_are(history: &[Record]) -> Verdict {
         };
         for member in &event.members {
             let key = (life(record), &member.name);
-            let before = told.get(&key).map(|told| told.kind);
+            let before = delivered.get(&key).map(|delivered| delivered.kind);
             let fits = match event.kind {
                 MemberEventKind::Join => before != Some(MemberEventKind::Join),
                 MemberEventKind::Update => before.is_some_and(is_present),
@@ -42,7 +42,7 @@ pub fn members_are_told_of_as_they_are(history: &[Record]) -> Verdict {
             };
             if !fits {
                 return Err(format!(
-                    "{:?}: node {} was told {} of {} after {before:?}",
+                    "{:?}: node {} got {} of {} after {before:?}",
                     record.at,
                     record.node,
                     event.kind.as_str(),
@@ -50,7 +50,7 @@ pub fn members_are_told_of_as_they_are(history: &[Record]) -> Verdict {
                 ));
             }
             let kind = event.kind;
-            told.insert(key, Told { kind, member });
+            delivered.insert(key, Delivered { kind, member });
         }
     }
     let living = lives_at_the_end(history);
@@ -60,7 +60,7 @@ pub fn members_are_told_of_as_they_are(history: &[Record]) -> Verdict {
             continue;
         };
         for member in members {
-            let last = told.get(&(who, &member.name));
+            let last = delivered.get(&(who, &member.name));
             let expected = match member.status {
                 MemberStatus::Alive | MemberStatus::Leaving => MemberEventKind::Join,
                 MemberStatus::Left => MemberEventKind::Leave,
@@ -71,16 +71,16 @@ pub fn members_are_told_of_as_they_are(history: &[Record]) -> Verdict {
             // A node may have learned of a departed member by its first exchange, which causes no
             // event.
             let fits = match last {
-                Some(told) => {
-                    let same = told.kind == expected || (alive && is_present(told.kind));
-                    same && (!alive || told.member.tags == member.tags)
+                Some(delivered) => {
+                    let same = delivered.kind == expected || (alive && is_present(delivered.kind));
+                    same && (!alive || delivered.member.tags == member.tags)
                 }
                 None => !alive,
             };
             if !fits {
                 return Err(format!(
-                    "in the end node {node} holds {member:?}, but was last told {:?}",
-                    last.map(|told| (told.kind, told.member))
+                    "in the end node {node} holds {member:?}, but last got {:?}",
+                    last.map(|delivered| (delivered.kind, delivered.member))
                 ));
             }
         }

@@ -3,7 +3,9 @@
 use cottar::serf::{MemberEventKind, MemberStatus};
 use cottar::swim::NodeState;
 
-use super::{agree, all, close, cluster, cut_both_ways, got, incarnation, secs, state, told};
+use super::{
+    agree, all, close, cluster, cut_both_ways, got, got_member_event, incarnation, secs, state,
+};
 use crate::cluster::Sim;
 use crate::network::Weather;
 
@@ -17,8 +19,8 @@ fn a_dead_host_is_found_by_probing() {
     let failed = |sim: &Sim| all(sim, &others, "n4", Some(MemberStatus::Failed));
     assert!(sim.run_until(secs(8 + 24), failed));
     for id in others {
-        assert_eq!(told(&sim, id, MemberEventKind::Failed, "n4"), 1);
-        assert_eq!(told(&sim, id, MemberEventKind::Leave, "n4"), 0);
+        assert_eq!(got_member_event(&sim, id, MemberEventKind::Failed, "n4"), 1);
+        assert_eq!(got_member_event(&sim, id, MemberEventKind::Leave, "n4"), 0);
     }
     close(sim);
 }
@@ -40,7 +42,7 @@ fn relays_bridge_a_cut_between_two() {
     for id in 0..4 {
         for other in 0..4 {
             assert_eq!(
-                told(&sim, id, MemberEventKind::Failed, &format!("n{other}")),
+                got_member_event(&sim, id, MemberEventKind::Failed, &format!("n{other}")),
                 0
             );
         }
@@ -56,7 +58,10 @@ fn streams_bridge_where_datagrams_are_lost() {
     sim.network.weather.loss = 0.3;
     sim.run_for(secs(120));
     for (id, other) in [(0, "n1"), (1, "n0")] {
-        assert_eq!(told(&sim, id, MemberEventKind::Failed, other), 0);
+        assert_eq!(
+            got_member_event(&sim, id, MemberEventKind::Failed, other),
+            0
+        );
     }
     sim.network.weather = Weather::fair();
     close(sim);
@@ -80,8 +85,8 @@ fn a_suspect_refutes() {
         "before the shortest suspicion ends"
     );
     sim.run_for(secs(30));
-    assert_eq!(told(&sim, 0, MemberEventKind::Failed, "n2"), 0);
-    assert_eq!(told(&sim, 1, MemberEventKind::Failed, "n2"), 0);
+    assert_eq!(got_member_event(&sim, 0, MemberEventKind::Failed, "n2"), 0);
+    assert_eq!(got_member_event(&sim, 1, MemberEventKind::Failed, "n2"), 0);
     close(sim);
 }
 
@@ -108,11 +113,11 @@ fn a_partition_heals() {
     for id in left {
         for other in right {
             assert_eq!(
-                told(&sim, id, MemberEventKind::Failed, &format!("n{other}")),
+                got_member_event(&sim, id, MemberEventKind::Failed, &format!("n{other}")),
                 1
             );
             assert_eq!(
-                told(&sim, id, MemberEventKind::Join, &format!("n{other}")),
+                got_member_event(&sim, id, MemberEventKind::Join, &format!("n{other}")),
                 2
             );
         }
@@ -140,7 +145,7 @@ fn a_long_pause_fails_and_ends() {
     let heard = |sim: &Sim| got(sim, 1, "meanwhile") == 1;
     assert!(sim.run_until(secs(8 * 30), heard));
     for id in others {
-        assert_eq!(told(&sim, id, MemberEventKind::Failed, "n1"), 1);
+        assert_eq!(got_member_event(&sim, id, MemberEventKind::Failed, "n1"), 1);
     }
     close(sim);
 }
@@ -157,7 +162,7 @@ fn a_short_pause_is_forgiven() {
     for id in 0..5 {
         for other in 0..5 {
             assert_eq!(
-                told(&sim, id, MemberEventKind::Failed, &format!("n{other}")),
+                got_member_event(&sim, id, MemberEventKind::Failed, &format!("n{other}")),
                 0
             );
         }

@@ -2,7 +2,7 @@
 
 use cottar::serf::{Command, CommandResult, MemberEventKind, MemberStatus};
 
-use super::{agree, all, close, cluster, cut_both_ways, incarnation, secs, told};
+use super::{agree, all, close, cluster, cut_both_ways, got_member_event, incarnation, secs};
 use crate::cluster::{Sim, Spec, host_addr};
 use crate::history::Stop;
 use crate::network::Weather;
@@ -13,7 +13,7 @@ fn join_tells_everybody_once() {
     for id in 0..5 {
         for other in 0..5 {
             assert_eq!(
-                told(&sim, id, MemberEventKind::Join, &format!("n{other}")),
+                got_member_event(&sim, id, MemberEventKind::Join, &format!("n{other}")),
                 1
             );
         }
@@ -32,7 +32,7 @@ fn a_crashed_node_comes_back() {
     sim.join(2, &[1], true, true);
     agree(&mut sim, secs(5));
     for id in others {
-        assert_eq!(told(&sim, id, MemberEventKind::Join, "n2"), 2);
+        assert_eq!(got_member_event(&sim, id, MemberEventKind::Join, "n2"), 2);
     }
     assert!(incarnation(&sim, 0, "n2") > 1, "it outbid its own obituary");
     close(sim);

@@ -3,7 +3,7 @@
 use cottar::serf::{Command, CommandResult, MemberEventKind, MemberStatus};
 use cottar::time::Duration;
 
-use super::{agree, all, close, cluster, cut_both_ways, secs, told};
+use super::{agree, all, close, cluster, cut_both_ways, got_member_event, secs};
 use crate::cluster::Sim;
 use crate::history::Stop;
 
@@ -19,14 +19,14 @@ fn leaving_is_not_failing() {
     assert!(sim.run_until(secs(2), left));
     sim.run_for(secs(60));
     for id in others {
-        assert_eq!(told(&sim, id, MemberEventKind::Leave, "n4"), 1);
-        assert_eq!(told(&sim, id, MemberEventKind::Failed, "n4"), 0);
+        assert_eq!(got_member_event(&sim, id, MemberEventKind::Leave, "n4"), 1);
+        assert_eq!(got_member_event(&sim, id, MemberEventKind::Failed, "n4"), 0);
     }
     close(sim);
 }
 
 #[test]
-fn a_farewell_that_nobody_heard_is_a_failure() {
+fn a_leave_that_no_node_heard_is_a_failure() {
     let mut sim = cluster(9, 3);
     cut_both_ways(&mut sim, &[2], &[0, 1]);
     let leave = sim.command(2, Command::Leave);
@@ -60,9 +60,9 @@ fn force_leave_and_prune() {
     assert_eq!(sim.result(plain), Some(&CommandResult::Done));
     assert_eq!(sim.result(prune), Some(&CommandResult::Done));
     for id in others {
-        assert_eq!(told(&sim, id, MemberEventKind::Leave, "n3"), 1);
-        assert_eq!(told(&sim, id, MemberEventKind::Leave, "n4"), 1);
-        assert_eq!(told(&sim, id, MemberEventKind::Reap, "n4"), 1);
+        assert_eq!(got_member_event(&sim, id, MemberEventKind::Leave, "n3"), 1);
+        assert_eq!(got_member_event(&sim, id, MemberEventKind::Leave, "n4"), 1);
+        assert_eq!(got_member_event(&sim, id, MemberEventKind::Reap, "n4"), 1);
     }
     sim.run_for(secs(120));
     assert!(done(&sim), "pruned is pruned");
@@ -84,7 +84,7 @@ fn the_living_refute_a_force_leave() {
     sim.run_for(secs(10));
     assert_eq!(sim.disagreement(), None);
     for id in 0..4 {
-        assert_eq!(told(&sim, id, MemberEventKind::Leave, "n2"), 0);
+        assert_eq!(got_member_event(&sim, id, MemberEventKind::Leave, "n2"), 0);
     }
     close(sim);
 }

@@ -3,7 +3,7 @@
 use cottar::serf::{CommandResult, MemberEventKind};
 use cottar::time::Duration;
 
-use super::{agree, close, cluster, got, secs, told};
+use super::{agree, close, cluster, got, got_member_event, secs};
 use crate::cluster::{Sim, Spec, host_addr};
 use crate::network::Weather;
 
@@ -48,7 +48,7 @@ fn tags_change_everywhere() {
     for id in 0..5 {
         let member = sim.serf(id).member(b"n3").unwrap();
         assert_eq!(member.tags.get(b"role"), Some(&b"web"[..]));
-        assert_eq!(told(&sim, id, MemberEventKind::Update, "n3"), 1);
+        assert_eq!(got_member_event(&sim, id, MemberEventKind::Update, "n3"), 1);
     }
     close(sim);
 }

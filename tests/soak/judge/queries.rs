@@ -7,7 +7,7 @@ use crate::membership::Membership;
 
 /// Acks and answers that settled nodes owe to settled askers.
 #[derive(Clone, Debug, Default)]
-pub struct Questions {
+pub struct Queries {
     /// Pairs of a query and a node.
     pub expected: usize,
     pub acks_missing: usize,
@@ -33,7 +33,7 @@ pub fn judge(court: &mut Court) {
             let has_acked = query.acks.contains(&node.name);
             // On nodes with a journal, busy handlers delay answers.
             let has_answered = node.has_journal || query.answers.contains(&node.name);
-            let counts = court.verdict.questions.entry(kinds).or_default();
+            let counts = court.verdict.queries.entry(kinds).or_default();
             counts.expected += 1;
             counts.acks_missing += usize::from(!has_acked);
             counts.answers_missing += usize::from(!has_answered);
