@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Numbers of agents, and of measurements.
 const SIZES: [(usize, usize); 3] = [(10, 7), (30, 5), (60, 3)];
 /// A node that gossip has missed learns of members by the next push/pull, which comes after a minute or two.
-const PATIENCE: Duration = Duration::from_secs(150);
+const TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Agents of one kind with the LAN profile run alone, then all are told at once to join the first one: the
 /// time until each of them knows all. Median of several clusters, with the kinds in turn.
@@ -68,7 +68,7 @@ fn once(kind: Kind, size: usize) -> f64 {
     for client in &mut clients {
         while client.known().expect("figures") < size {
             assert!(
-                started.elapsed() < PATIENCE,
+                started.elapsed() < TIMEOUT,
                 "{kind:?}: {size} do not converge"
             );
             std::thread::sleep(Duration::from_millis(2));

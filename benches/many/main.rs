@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 const AGENTS_DEFAULT: usize = 100;
 /// Timeout until all agents know each other.
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 /// Gossip about the joins continues for a while after all agents know each other.
 const SETTLE: Duration = Duration::from_secs(30);
 const WATCHED: Duration = Duration::from_secs(20);
@@ -74,7 +74,7 @@ fn measure(agents: usize) -> Result<(), String> {
         format!("{:.1}", (last_start - started).as_secs_f64()),
     );
 
-    let times = cluster.await_agreement(last_start, PATIENCE)?;
+    let times = cluster.await_agreement(last_start, TIMEOUT)?;
     let at = |index: usize| format!("{:.1}", times[index].as_secs_f64());
     row(
         "an agent knows all, after the last start, median, s",

@@ -125,7 +125,7 @@ pub enum Piece {
 }
 
 /// The time without an answer after which a kernel gives a connection up.
-pub const KERNEL_PATIENCE: Duration = Duration::from_secs(127);
+pub const KERNEL_TIMEOUT: Duration = Duration::from_secs(127);
 /// The time after which a kernel retransmits a piece.
 pub const RETRANSMISSION: Duration = Duration::from_millis(200);
 

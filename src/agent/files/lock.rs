@@ -38,7 +38,7 @@ pub struct Locks {
 }
 
 /// How long a start waits for another process to release a lock; it may be about to end.
-const PATIENCE: Duration = Duration::from_secs(3);
+const HOLDER_TIMEOUT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl FileLock {
@@ -49,7 +49,7 @@ impl FileLock {
     /// # Errors
     /// As for [`Self::acquire`].
     pub fn await_turn(path: &Path, note: &mut dyn FnMut(&str)) -> Result<Option<Self>, String> {
-        let deadline = Deadline::after(PATIENCE);
+        let deadline = Deadline::after(HOLDER_TIMEOUT);
         let mut is_noted = false;
         loop {
             match FileLock::acquire(path) {

@@ -238,8 +238,8 @@ impl Serf {
             self.deliver_in_order(event, now);
             return;
         }
-        let patience = self.gap_patience();
-        self.event_order.skip(event.ltime, patience, now);
+        let wait = self.gap_wait();
+        self.event_order.skip(event.ltime, wait, now);
         self.hand_over_ready_events(now);
         for replaced in self.user_coalescer.put(event, now) {
             self.record_event(&replaced);

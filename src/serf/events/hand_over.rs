@@ -7,7 +7,7 @@ use crate::time::{Duration, Instant};
 
 /// Time in which an immediate broadcast reaches all nodes of a local network: a few hops of some milliseconds
 /// each.
-const HOP_PATIENCE: Duration = Duration::from_millis(50);
+const HOP_TIME: Duration = Duration::from_millis(50);
 /// Bytes counted for a waiting event in addition to its name and payload.
 const EVENT_OVERHEAD_BYTES: usize = 128;
 
@@ -15,9 +15,8 @@ impl Serf {
     /// Queues a new user event that is not coalesced; it is handed over after all earlier ones.
     pub(in crate::serf) fn deliver_in_order(&mut self, event: UserEvent, now: Instant) {
         let bytes = event.name.len() + event.payload.len() + EVENT_OVERHEAD_BYTES;
-        let patience = self.gap_patience();
-        self.event_order
-            .offer(event.ltime, event, bytes, patience, now);
+        let wait = self.gap_wait();
+        self.event_order.offer(event.ltime, event, bytes, wait, now);
         self.hand_over_ready_events(now);
     }
 
@@ -25,10 +24,10 @@ impl Serf {
     ///
     /// The gossip interval is included for two reasons: nodes of the reference send only at ticks, and an
     /// immediate broadcast of this program goes to a few random nodes, while the others get it at the
-    /// sender's next tick. With [`HOP_PATIENCE`] alone, 342 of 25,000 events are out of order (50 nodes, 50
+    /// sender's next tick. With [`HOP_TIME`] alone, 342 of 25,000 events are out of order (50 nodes, 50
     /// events per second, no loss); with the interval added, 9 are.
-    pub(in crate::serf) fn gap_patience(&self) -> Duration {
-        HOP_PATIENCE + self.config.swim.gossip_interval
+    pub(in crate::serf) fn gap_wait(&self) -> Duration {
+        HOP_TIME + self.config.swim.gossip_interval
     }
 
     /// Hands over the events that do not have to wait for an earlier one any longer.

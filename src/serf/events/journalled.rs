@@ -39,8 +39,8 @@ impl Serf {
                 self.record_event(&event);
             }
             // It runs from the journal, so later events need not wait for it.
-            let patience = self.gap_patience();
-            self.event_order.skip(event.ltime, patience, now);
+            let wait = self.gap_wait();
+            self.event_order.skip(event.ltime, wait, now);
             self.hand_over_ready_events(now);
         }
     }

@@ -3,9 +3,9 @@
 //!
 //! Times are consecutive except for concurrent ones. So a missing time below one that has arrived is probably
 //! in flight: packets overtake each other, and senders pack the newest message first. An item waits until no
-//! earlier time is missing, or until its patience is over; then the times that are still missing are given
-//! up. An item whose time was passed already waits until the end of the loop's turn, so that late items of
-//! one turn are also in order.
+//! earlier time is missing, or until its wait ends; then the times that are still missing are given up. An
+//! item whose time was passed already waits until the end of the loop's turn, so that late items of one turn
+//! are also in order.
 
 use std::cmp::Ordering;
 
@@ -19,7 +19,7 @@ pub(in crate::serf) const WAITING_MAX: usize = 1024;
 /// Most bytes of waiting items, as counted by the caller; more release all.
 pub(in crate::serf) const WAITING_BYTES_MAX: usize = 1 << 20;
 /// Wait of an item whose time was passed: ends at the next timeout that is handled.
-const LATE_PATIENCE: Duration = Duration::from_nanos(1);
+const LATE_WAIT: Duration = Duration::from_nanos(1);
 
 /// The items of one Lamport time.
 #[derive(Debug)]
@@ -80,18 +80,18 @@ fn after(time: LamportTime) -> LamportTime {
 }
 
 impl<T> InOrder<T> {
-    /// Adds an item. `patience`: how long it waits for earlier times; `bytes`: its share of
+    /// Adds an item. `wait`: how long it waits for earlier times; `bytes`: its share of
     /// [`WAITING_BYTES_MAX`]. The caller must call [`Self::take_ready`] afterwards.
     pub(in crate::serf) fn offer(
         &mut self,
         time: LamportTime,
         item: T,
         bytes: usize,
-        patience: Duration,
+        wait: Duration,
         now: Instant,
     ) {
         self.arriving = true;
-        let slot = self.slot(time, patience, now);
+        let slot = self.slot(time, wait, now);
         let was_empty = slot.items.is_empty();
         slot.items.push(item);
         slot.bytes += bytes;
@@ -101,19 +101,19 @@ impl<T> InOrder<T> {
 
     /// Marks a time as not missing without adding an item. The caller must call [`Self::take_ready`]
     /// afterwards.
-    pub(in crate::serf) fn skip(&mut self, time: LamportTime, patience: Duration, now: Instant) {
+    pub(in crate::serf) fn skip(&mut self, time: LamportTime, wait: Duration, now: Instant) {
         self.arriving = true;
         if time >= self.next {
-            self.slot(time, patience, now);
+            self.slot(time, wait, now);
         }
     }
 
-    fn slot(&mut self, time: LamportTime, patience: Duration, now: Instant) -> &mut Slot<T> {
-        let patience = match time.cmp(&self.next) {
-            Ordering::Less => LATE_PATIENCE,
-            _ => patience.max(LATE_PATIENCE),
+    fn slot(&mut self, time: LamportTime, wait: Duration, now: Instant) -> &mut Slot<T> {
+        let wait = match time.cmp(&self.next) {
+            Ordering::Less => LATE_WAIT,
+            _ => wait.max(LATE_WAIT),
         };
-        let due = now + patience;
+        let due = now + wait;
         self.due = Some(self.due.map_or(due, |earliest| earliest.min(due)));
         let count = &mut self.count;
         let slot = self.waiting.get_or_insert_with(time, || {
@@ -163,7 +163,7 @@ impl<T> InOrder<T> {
         self.due
     }
 
-    /// Takes the items that need not wait any longer. Patience ends only at a timeout, when nothing was added
+    /// Takes the items that need not wait any longer. Waits end only at a timeout, when nothing was added
     /// since the last call: if the loop was delayed, the missing item may follow in the same turn.
     pub(in crate::serf) fn take_ready(&mut self, now: Instant) -> Ready<T> {
         let full = self.count > WAITING_MAX || self.bytes > WAITING_BYTES_MAX;
@@ -240,7 +240,7 @@ impl<T> InOrder<T> {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(50);
+    const WAIT: Duration = Duration::from_millis(50);
     const NONE: [u64; 0] = [];
 
     fn at(millis: u64) -> Instant {
@@ -261,7 +261,7 @@ mod tests {
 
     fn offer(order: &mut InOrder<u64>, times: &[u64], millis: u64) {
         for &time in times {
-            order.offer(t(time), time, 100, PATIENCE, at(millis));
+            order.offer(t(time), time, 100, WAIT, at(millis));
         }
     }
 
@@ -281,7 +281,7 @@ mod tests {
             assert_eq!(order.deadline(), None);
         }
         // A time that was skipped is not a gap.
-        order.skip(t(6), PATIENCE, at(6));
+        order.skip(t(6), WAIT, at(6));
         assert_eq!(take(&mut order, 6), NONE);
         offer(&mut order, &[7], 6);
         assert_eq!(take(&mut order, 6), [7]);
@@ -293,7 +293,7 @@ mod tests {
         let mut order = from(1);
         offer(&mut order, &[3], 1);
         assert_eq!(take(&mut order, 1), NONE);
-        // Long after its patience ended, the missing items may still arrive in the same turn.
+        // Long after its wait ended, the missing items may still arrive in the same turn.
         offer(&mut order, &[4], 9_000);
         assert_eq!(order.take_ready(at(9_000)).items, NONE);
         offer(&mut order, &[2], 9_000);
@@ -324,7 +324,7 @@ mod tests {
         offer(&mut order, &[14, 11], 20);
         assert_eq!(order.deadline(), Some(at(55)));
         assert_eq!(take(&mut order, 54), NONE);
-        // The patience of 12 is over, which gives up 10. 13 is still waited for, until 70.
+        // The wait of 12 has ended, which gives up 10. 13 is still waited for, until 70.
         assert_eq!(take(&mut order, 55), [11, 12]);
         assert_eq!(order.deadline(), Some(at(70)));
         offer(&mut order, &[13], 60);
@@ -335,9 +335,9 @@ mod tests {
     #[test]
     fn the_least_patient_decides_for_all_before_it() {
         let mut order = from(10);
-        order.offer(t(11), 11, 1, PATIENCE * 5, at(0));
-        order.offer(t(13), 13, 1, PATIENCE, at(0));
-        order.offer(t(15), 15, 1, PATIENCE * 5, at(0));
+        order.offer(t(11), 11, 1, WAIT * 5, at(0));
+        order.offer(t(13), 13, 1, WAIT, at(0));
+        order.offer(t(15), 15, 1, WAIT * 5, at(0));
         assert_eq!(take(&mut order, 0), NONE);
         assert_eq!(take(&mut order, 50), [11, 13]);
         assert_eq!(take(&mut order, 249), NONE);
@@ -350,7 +350,7 @@ mod tests {
         offer(&mut order, &[7, 5, 10, 6, 5], 1);
         // They wait for the end of the turn, and 10 waits with them.
         assert_eq!(take(&mut order, 1), NONE);
-        let ready = order.take_ready(at(1) + LATE_PATIENCE);
+        let ready = order.take_ready(at(1) + LATE_WAIT);
         assert_eq!(ready.items, [5, 5, 6, 7, 10]);
         // Nothing was handed over before them.
         assert_eq!(ready.out_of_order, 0);
@@ -389,14 +389,14 @@ mod tests {
         // Slots that only mark a time count as well, and so do bytes.
         let mut order: InOrder<u64> = from(10);
         for time in 0..=WAITING_MAX as u64 {
-            order.skip(t(12 + 2 * time), PATIENCE, at(0));
+            order.skip(t(12 + 2 * time), WAIT, at(0));
         }
         assert_eq!(order.take_ready(at(0)).pushed_out, 0);
         assert_eq!(order.next(), t(13 + 2 * WAITING_MAX as u64));
         let mut order = from(10);
-        order.offer(t(12), 12, WAITING_BYTES_MAX, PATIENCE, at(0));
+        order.offer(t(12), 12, WAITING_BYTES_MAX, WAIT, at(0));
         assert_eq!(take(&mut order, 0), NONE);
-        order.offer(t(11), 11, 1, PATIENCE, at(0));
+        order.offer(t(11), 11, 1, WAIT, at(0));
         assert_eq!(order.take_ready(at(0)).items, [11, 12]);
     }
 

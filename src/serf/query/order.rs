@@ -21,16 +21,15 @@ impl Serf {
             return;
         }
         let bytes = query.name.len() + query.payload.len() + QUERY_OVERHEAD_BYTES;
-        let patience = self.gap_patience().min(left);
-        self.query_order
-            .offer(query.ltime, query, bytes, patience, now);
+        let wait = self.gap_wait().min(left);
+        self.query_order.offer(query.ltime, query, bytes, wait, now);
         self.hand_over_ready_queries(now);
     }
 
     /// Marks the time of a query that no local handler sees, so that later ones do not wait for it.
     pub(in crate::serf) fn skip_query(&mut self, ltime: LamportTime, now: Instant) {
-        let patience = self.gap_patience();
-        self.query_order.skip(ltime, patience, now);
+        let wait = self.gap_wait();
+        self.query_order.skip(ltime, wait, now);
         self.hand_over_ready_queries(now);
     }
 

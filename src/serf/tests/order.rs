@@ -10,7 +10,7 @@ use crate::wire::serf::{
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a gossiped event or query waits for a missing earlier one.
-const PATIENCE: Duration = Duration::from_millis(250);
+const WAIT: Duration = Duration::from_millis(250);
 
 fn event(ltime: u64, coalesce: bool) -> SerfMessage {
     SerfMessage::UserEvent(UserEventMessage {
@@ -92,10 +92,10 @@ fn what_is_missing_is_waited_for_and_passed_on_at_once() {
     gossip(&mut net, [2, 4]);
     assert!(events(&mut net).is_empty());
     assert_eq!(net.serf(1).stats().event_queue, 2);
-    net.run_for(PATIENCE / 2);
+    net.run_for(WAIT / 2);
     gossip(&mut net, [1]);
     assert_eq!(events(&mut net), [1, 2]);
-    net.run_for(PATIENCE / 2 - Duration::from_nanos(1));
+    net.run_for(WAIT / 2 - Duration::from_nanos(1));
     assert!(events(&mut net).is_empty());
     net.run_for(Duration::from_nanos(1));
     assert_eq!(events(&mut net), [4]);
@@ -298,7 +298,7 @@ fn a_waiting_query_keeps_most_of_its_time() {
     assert_eq!(queries(&mut net), [5]);
     // A query with a long timeout waits no longer than an event.
     net.gossip_to(1, &SerfMessage::Query(query(9, "q")));
-    net.run_for(PATIENCE);
+    net.run_for(WAIT);
     assert_eq!(queries(&mut net), [9]);
 }
 

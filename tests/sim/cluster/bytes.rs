@@ -7,7 +7,7 @@ use cottar::time::{Duration, Instant};
 
 use super::{Happening, Incoming, NodeId, Sim};
 use crate::history::What;
-use crate::network::{End, KERNEL_PATIENCE, Piece, RETRANSMISSION};
+use crate::network::{End, KERNEL_TIMEOUT, Piece, RETRANSMISSION};
 
 impl Sim {
     pub(super) fn transmit(&mut self, id: NodeId, transmit: Transmit) {
@@ -244,7 +244,7 @@ impl Sim {
             let (_, piece) = lane.pieces.pop_front().expect("as above");
             self.deliver(connection, side, piece);
             self.continue_lane(connection, side);
-        } else if now.since(*lane.stuck_since.get_or_insert(now)) < KERNEL_PATIENCE {
+        } else if now.since(*lane.stuck_since.get_or_insert(now)) < KERNEL_TIMEOUT {
             lane.scheduled = true;
             let again = now + RETRANSMISSION;
             self.schedule(again, 0, Happening::Lane { connection, side });

@@ -395,8 +395,8 @@ impl Serf {
         let members = self.swim.sample_members(CANDIDATES);
         let node = members.iter().find(|name| !self.is_known_cottar(name));
         if !node.is_some_and(|node| self.start_repair_exchange(node, Cause::Gap, now)) {
-            let patience = self.repair.pace.digest_age;
-            self.repair.gaps.forget_due(patience, now);
+            let age = self.repair.pace.digest_age;
+            self.repair.gaps.forget_due(age, now);
         }
     }
 

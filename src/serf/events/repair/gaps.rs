@@ -67,26 +67,26 @@ impl Gaps {
         self.highest
     }
 
-    /// Returns when the oldest gap will have been open for `patience`.
-    pub(in crate::serf) fn due(&self, patience: Duration) -> Option<Instant> {
+    /// Returns when the oldest gap will have been open for `age`.
+    pub(in crate::serf) fn due(&self, age: Duration) -> Option<Instant> {
         let oldest = self.open.values().map(|gap| gap.since).min();
-        oldest.map(|since| since + patience)
+        oldest.map(|since| since + age)
     }
 
-    /// Counts an exchange that began at `asked`, in all gaps that had been open for `patience` by then: the
+    /// Counts an exchange that began at `asked`, in all gaps that had been open for `age` by then: the
     /// member did not have their events. Drops gaps after [`TRIES_MAX`] members; returns their number.
-    pub(in crate::serf) fn count_try(&mut self, patience: Duration, asked: Instant) -> u64 {
+    pub(in crate::serf) fn count_try(&mut self, age: Duration, asked: Instant) -> u64 {
         let before = self.open.len();
         self.open.retain(|_, gap| {
-            gap.tried += u8::from(gap.since + patience <= asked);
+            gap.tried += u8::from(gap.since + age <= asked);
             gap.tried < TRIES_MAX
         });
         (before - self.open.len()) as u64
     }
 
     /// Drops the gaps that are due. Called if there is no member to ask.
-    pub(in crate::serf) fn forget_due(&mut self, patience: Duration, now: Instant) {
-        self.open.retain(|_, gap| gap.since + patience > now);
+    pub(in crate::serf) fn forget_due(&mut self, age: Duration, now: Instant) {
+        self.open.retain(|_, gap| gap.since + age > now);
     }
 
     /// Formats the ranges of missing times for the log.
@@ -116,7 +116,7 @@ impl Gaps {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(600);
+    const AGE: Duration = Duration::from_millis(600);
 
     fn gaps(times: &[u64]) -> Gaps {
         let mut gaps = Gaps::default();
@@ -136,8 +136,8 @@ mod tests {
         );
         assert_eq!(gaps(&[5, 9, 12]).ranges(), "6-8,10-11");
         assert_eq!(gaps(&[5, 9, 12, 7, 8, 10]).ranges(), "6,11");
-        assert_eq!(gaps(&[5, 9]).due(PATIENCE), Some(Instant::from_millis(700)));
-        assert_eq!(gaps(&[5, 6]).due(PATIENCE), None);
+        assert_eq!(gaps(&[5, 9]).due(AGE), Some(Instant::from_millis(700)));
+        assert_eq!(gaps(&[5, 6]).due(AGE), None);
     }
 
     #[test]
@@ -151,16 +151,16 @@ mod tests {
         let mut gaps = gaps(&[5, 8]);
         let opened = Instant::from_millis(100);
         assert_eq!(
-            gaps.count_try(PATIENCE, opened),
+            gaps.count_try(AGE, opened),
             0,
             "not due: it may be under way"
         );
         for _ in 0..2 {
-            assert_eq!(gaps.count_try(PATIENCE, opened + PATIENCE), 0);
+            assert_eq!(gaps.count_try(AGE, opened + AGE), 0);
         }
         gaps.note(LamportTime(6), opened);
-        assert_eq!(gaps.count_try(PATIENCE, opened + PATIENCE), 1);
-        assert_eq!(gaps.due(PATIENCE), None);
+        assert_eq!(gaps.count_try(AGE, opened + AGE), 1);
+        assert_eq!(gaps.due(AGE), None);
     }
 
     #[test]
@@ -171,9 +171,9 @@ mod tests {
         gaps.skip_below(LamportTime(20));
         gaps.note(LamportTime(22), Instant::from_millis(0));
         assert_eq!(gaps.ranges(), "20-21");
-        gaps.forget_due(PATIENCE, Instant::from_millis(599));
+        gaps.forget_due(AGE, Instant::from_millis(599));
         assert_eq!(gaps.ranges(), "20-21");
-        gaps.forget_due(PATIENCE, Instant::from_millis(600));
+        gaps.forget_due(AGE, Instant::from_millis(600));
         assert_eq!(gaps.ranges(), "");
     }
 }

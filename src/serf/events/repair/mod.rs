@@ -42,7 +42,7 @@ use crate::swim::TokenBucket;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
-/// How long after the last event acks carry a digest.
+/// Time after the last event for which acks carry a digest.
 const DIGEST_TIME: Duration = Duration::from_secs(60);
 /// Smallest jump of the clock in an exchange after which more members are asked.
 const JUMP_TIMES: u64 = 256;
