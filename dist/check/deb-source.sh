@@ -40,7 +40,7 @@ mkdir "$tree/build"
 cp "$out"/cottar_"${version%-*}".orig*.tar.* "$out/cottar_$version".d* "$tree/build/"
 inside chroot "$tree" sh -euc "cd /build && dpkg-source -x cottar_$version.dsc source" >"$work/log" 2>&1 ||
 	fail "$(cat "$work/log")"
-inside chroot "$tree" sh -euc "cd /build/source && apt-get -qq -y --no-install-recommends build-dep ." \
+inside chroot "$tree" sh -euc "cd /build/source && apt-get -qq update && apt-get -qq -y --no-install-recommends build-dep ." \
 	>"$work/log" 2>&1 || fail "build-dep: $(cat "$work/log")"
 say "a tree of $suite with $(inside chroot "$tree" rustc -V)"
 inside unshare --net chroot "$tree" sh -euc "cd /build/source && dpkg-buildpackage -us -uc" >"$work/log" 2>&1 ||
