@@ -150,7 +150,10 @@ fn what_is_no_directory_is_refused() {
     );
     let why = JournalFiles::open(&file.join("x"), Settings::default()).unwrap_err();
     assert!(why.starts_with("create "), "{why}");
-    // Nobody, not even root, can create files there.
-    let why = JournalFiles::open(Path::new("/sys/kernel"), Settings::default()).unwrap_err();
-    assert_eq!(why, "write to /sys/kernel: permission denied");
+    // Nobody, not even root, can create files there. Trees in which packages are built may lack it.
+    let sysfs = Path::new("/sys/kernel");
+    if sysfs.is_dir() {
+        let why = JournalFiles::open(sysfs, Settings::default()).unwrap_err();
+        assert_eq!(why, "write to /sys/kernel: permission denied");
+    }
 }
