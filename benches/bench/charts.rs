@@ -226,6 +226,7 @@ fn frame<'a, 'b>(chart: &Chart, area: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGB
     frame
         .caption(chart.title, (FONT, 20, &INK))
         .margin(14)
+        .margin_right(28)
         .x_label_area_size(46)
         .y_label_area_size(66);
     frame
@@ -274,7 +275,7 @@ where
         }
         drawing
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(SeriesLabelPosition::UpperMiddle)
             .background_style(WHITE)
             .border_style(RGBColor(200, 200, 200))
             .label_font((FONT, 14, &INK))

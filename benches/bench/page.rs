@@ -11,11 +11,11 @@ const BUSY: f64 = 1.5;
 const HEAD: &str = "\
 # Results
 
-How cottar does beside Serf: both programs on the same machine in the same run, round by round in turn
-wherever a figure has rounds. `make bench` writes this page, its charts and `results.json`, from which they are
-made; `make bench FIGURES=\"latency rpc\"` measures those alone and leaves the others as they are. Each number is
-the median of its rounds, with the lowest and the highest of them behind it; numbers without a range were
-measured once. What a figure is, and where its goal comes from, stands beside its code in `bench`.
+cottar and Serf, measured on the same machine in the same run; where a figure has rounds, the two programs
+take turns. `make bench` writes this page, its charts and `results.json`, from which both are generated;
+`make bench FIGURES=\"latency rpc\"` measures only these figures and keeps the others. Each number is the
+median of its rounds, followed by the lowest and the highest; numbers without a range were measured once. What
+a figure means and where its goal comes from is documented in its code, in `bench`.
 ";
 
 /// The whole page.
