@@ -9,6 +9,8 @@ mod page;
 #[path = "../benches/bench/results.rs"]
 mod results;
 
+use std::fs;
+
 use charts::CHARTS;
 use results::{Curve, Line, Measurement, Results, Setting};
 
@@ -103,5 +105,19 @@ fn a_chart_is_readable_on_any_ground() {
     assert_eq!(svg.find("<rect"), Some(ground));
     for text in ["cottar", "serf", "nodes", "seconds"] {
         assert!(svg.contains(&format!("\n{text}\n")), "{text}");
+    }
+}
+
+#[test]
+fn the_page_and_the_charts_are_those_of_the_results() {
+    let read = |file: &str| fs::read_to_string(results::folder().join(file)).expect(file);
+    let results = Results::decode(&read("results.json")).unwrap();
+    assert!(!results.0.is_empty());
+    let hint = "make bench FIGURES=page";
+    assert!(read("RESULTS.md") == page::text(&results), "{hint}");
+    for chart in CHARTS {
+        let drawn = chart.svg(&results);
+        let kept = fs::read_to_string(results::folder().join(chart.file())).ok();
+        assert!(kept == drawn, "{}: {hint}", chart.file());
     }
 }
