@@ -73,6 +73,15 @@ fn an_event_that_slander_holds_up_is_seen() {
     }
     let forged = with_twist(run(&[]), 1, Twist::Forger);
     events_arrive_despite_slander(&forged).unwrap();
+    // Nor is anything promised while event clocks leap.
+    let leap = |millis, clock| {
+        let leap = at(millis, 1, What::ClockLeapt { clock, by: 1 << 40 });
+        events_arrive_despite_slander(&with(run(&[]), vec![leap]))
+    };
+    leap(500, 1).unwrap();
+    leap(30_000, 1).unwrap();
+    assert!(leap(500, 0).is_err());
+    assert!(leap(37_000, 1).is_err());
 }
 
 #[test]
