@@ -43,7 +43,8 @@ inside chroot "$tree" sh -euc "cd /build && dpkg-source -x cottar_$version.dsc s
 inside chroot "$tree" sh -euc "cd /build/source && apt-get -qq update && apt-get -qq -y --no-install-recommends build-dep ." \
 	>"$work/log" 2>&1 || fail "build-dep: $(cat "$work/log")"
 say "a tree of $suite with $(inside chroot "$tree" rustc -V)"
-# Loopback is there, as it is where distributions build.
+# Loopback and its name are there, as they are where distributions build.
+printf '%s\n' '127.0.0.1 localhost' '::1 localhost' >"$tree/etc/hosts"
 # shellcheck disable=SC2016
 inside unshare --net sh -euc 'ip link set lo up && exec chroot "$@"' - "$tree" \
 	sh -euc "cd /build/source && dpkg-buildpackage -us -uc" >"$work/log" 2>&1 ||
