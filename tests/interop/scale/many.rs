@@ -23,8 +23,7 @@ fn sixty_agents_agree() {
     for index in 1..cast.len() {
         // Each node joins a different one, of either kind.
         let other = &nodes[index / 2];
-        let node = lab.launch(spec(index).join(other));
-        node.await_log("Log data will now stream in", 30.0);
+        let node = lab.start(spec(index).join(other));
         nodes.push(node);
     }
     let joined = Instant::now();
