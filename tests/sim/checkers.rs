@@ -111,6 +111,15 @@ fn twisted(history: &[Record]) -> BTreeMap<NodeId, Twist> {
     twists.collect()
 }
 
+/// The nodes that simulate a liar.
+fn liars(history: &[Record]) -> BTreeSet<NodeId> {
+    let twists = twisted(history).into_iter();
+    twists
+        .filter(|(_, twist)| twist.lies())
+        .map(|(node, _)| node)
+        .collect()
+}
+
 /// The lives at the end that run this program; its promises hold for them.
 fn own_lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
     let twisted = twisted(history);
@@ -121,9 +130,9 @@ fn own_lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
 
 /// The lives at the end that are not liars.
 fn honest_lives_at_the_end(history: &[Record]) -> BTreeSet<Life> {
-    let twisted = twisted(history);
+    let liars = liars(history);
     let mut lives = lives_at_the_end(history);
-    lives.retain(|(node, _)| !twisted.get(node).is_some_and(|twist| twist.lies()));
+    lives.retain(|(node, _)| !liars.contains(node));
     lives
 }
 

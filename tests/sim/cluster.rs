@@ -11,6 +11,7 @@ mod twist;
 
 pub use forger::{GHOSTS, Slander};
 pub use liar::Inventions;
+pub use looking::clocks;
 pub use twist::{Twist, Twisted};
 
 use std::cmp::Reverse;
@@ -389,7 +390,7 @@ impl Sim {
             node.life += 1;
         }
         let mut serf = serf;
-        node.clocks = looking::clocks(&serf);
+        node.clocks = clocks(&serf);
         node.handlers = Handlers::new(node.spec.pace);
         let handlers = Input::QueryHandlers(node.handlers.wanted_queries());
         serf.handle_input(handlers, now);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cottar::time::{Duration, Instant};
 use cottar::wire::NodeName;
 
-use super::{Life, Limits, Verdict, life, lives_at_the_end, twisted};
+use super::{Life, Limits, Verdict, liars, life, lives_at_the_end, twisted};
 use crate::cluster::{GHOSTS, Twist};
 use crate::history::{Record, Spent, What};
 
@@ -61,19 +61,18 @@ pub fn streams_end(history: &[Record], limits: &Limits) -> Verdict {
 
 /// How far others may move a clock within [`CLOCK_WINDOW`].
 const CLOCK_MOVE_MAX: u64 = 8 << 40;
-const CLOCK_WINDOW: Duration = Duration::from_secs(10);
+pub(super) const CLOCK_WINDOW: Duration = Duration::from_secs(10);
 
 /// Checks that no clock of an honest node moves further than allowed, whatever others send: by as much as in
 /// two windows at once, and by as much as in one in each window after that.
 pub fn clocks_move_within_bounds(history: &[Record]) -> Verdict {
-    let twisted = twisted(history);
-    let lies = |node| twisted.get(&node).is_some_and(|twist: &Twist| twist.lies());
+    let liars = liars(history);
     let mut moved: BTreeMap<(Life, usize), (Instant, u64)> = BTreeMap::new();
     for record in history {
         let What::ClockLeapt { clock, by } = record.what else {
             continue;
         };
-        if lies(record.node) {
+        if liars.contains(&record.node) {
             continue;
         }
         let (since, sum) = moved.entry((life(record), clock)).or_insert((record.at, 0));
@@ -141,9 +140,7 @@ const DATAGRAMS_PER_SECOND: f64 = 16.0;
 
 /// Checks that in a quiet period a liar causes only few exchanges and datagrams of each node of this program.
 pub fn liars_cost_little(history: &[Record]) -> Verdict {
-    let twisted = twisted(history);
-    let liars = twisted.values().filter(|twist| twist.lies());
-    let liars = liars.count() as u64;
+    let liars = liars(history).len() as u64;
     for (record, spent, time, quiet) in spending(history) {
         let datagrams = DATAGRAMS_PER_SECOND * time.as_secs_f64();
         let within = spent.exchanges <= liars * EXCHANGES_OF_A_LIAR + EXCHANGES_LEFT_OVER

@@ -6,7 +6,7 @@ use cottar::serf::Event;
 use cottar::time::{Duration, Instant};
 
 use super::{
-    EventKey, Life, Verdict, honest_lives_at_the_end, life, own_lives_at_the_end, twisted,
+    EventKey, Life, Verdict, honest_lives_at_the_end, liars, life, own_lives_at_the_end, twisted,
 };
 use crate::cluster::NodeId;
 use crate::history::{Record, What};
@@ -157,7 +157,8 @@ pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
     let mut banned: BTreeMap<Life, (Instant, BTreeSet<EventKey<'_>>)> = BTreeMap::new();
     let mut had_joined: BTreeSet<Life> = BTreeSet::new();
     let twisted = twisted(history);
-    let lies = |node: &NodeId| twisted.get(node).is_some_and(|twist| twist.lies());
+    let liars = liars(history);
+    let lies = |node: &NodeId| liars.contains(node);
     for record in history {
         let who = life(record);
         let fault = |key: EventKey<'_>, ltime: &str| {

@@ -7,6 +7,7 @@ use cottar::swim::NodeState;
 use cottar::time::{Duration, Instant};
 use cottar::wire::NodeName;
 
+use super::limits::CLOCK_WINDOW;
 use super::{EventKey, Life, Verdict, honest_lives_at_the_end, life, own_lives_at_the_end};
 use crate::cluster::NodeId;
 use crate::history::{Record, What};
@@ -16,9 +17,6 @@ use crate::history::{Record, What};
 const BELIEVED_MAX: Duration = Duration::from_secs(35);
 /// The longest time until an event has reached all honest nodes.
 const EVENT_TIME_MAX: Duration = Duration::from_secs(35);
-/// The longest time for which a node cannot follow a clock that has leapt: others move its clock by a limited
-/// amount in so long.
-const LEAP_TIME: Duration = Duration::from_secs(10);
 /// Index of the event clock in [`What::ClockLeapt`].
 const EVENT_CLOCK: usize = 1;
 
@@ -39,7 +37,7 @@ pub fn false_claims_are_refuted(history: &[Record]) -> Verdict {
         return Ok(());
     };
     let honest = honest_lives_at_the_end(history);
-    let names: BTreeSet<&NodeName> = names_of(history, &honest).into_values().collect();
+    let names: BTreeSet<&NodeName> = names_of(history, &honest);
     // Since when a node holds another one as something other than alive, by layer.
     let mut doubted: BTreeMap<(NodeId, &NodeName, bool), Instant> = BTreeMap::new();
     for record in history {
@@ -90,9 +88,9 @@ fn judge(
     Ok(())
 }
 
-fn names_of<'a>(history: &'a [Record], lives: &BTreeSet<Life>) -> BTreeMap<Life, &'a NodeName> {
+fn names_of<'a>(history: &'a [Record], lives: &BTreeSet<Life>) -> BTreeSet<&'a NodeName> {
     let names = history.iter().filter_map(|record| match &record.what {
-        What::Started { name, .. } if lives.contains(&life(record)) => Some((life(record), name)),
+        What::Started { name, .. } if lives.contains(&life(record)) => Some(name),
         _ => None,
     });
     names.collect()
@@ -102,7 +100,8 @@ fn names_of<'a>(history: &'a [Record], lives: &BTreeSet<Life>) -> BTreeMap<Life,
 /// in time, and only once.
 ///
 /// An event from before the period, with a time far ahead, may be believed only now. Events of nodes that have
-/// not followed the leap yet are then too old for those that have, and may be lost (seeds 2508 and 2865).
+/// not followed the leap yet, which may take them a [`CLOCK_WINDOW`], are then too old for those that have, and
+/// may be lost (seeds 2508 and 2865).
 pub fn events_arrive_despite_slander(history: &[Record]) -> Verdict {
     let Some((start, end)) = period(history) else {
         return Ok(());
@@ -134,7 +133,7 @@ pub fn events_arrive_despite_slander(history: &[Record]) -> Verdict {
             continue;
         }
         let is_hit = |leap: &Instant| {
-            leap.since(record.at) < EVENT_TIME_MAX && record.at.since(*leap) < LEAP_TIME
+            leap.since(record.at) < EVENT_TIME_MAX && record.at.since(*leap) < CLOCK_WINDOW
         };
         if leaps.iter().any(is_hit) {
             continue;

@@ -303,7 +303,7 @@ impl Sim {
 }
 
 /// The member, event and query clocks.
-pub(super) fn clocks(serf: &Serf) -> [u64; 3] {
+pub fn clocks(serf: &Serf) -> [u64; 3] {
     let stats = serf.stats();
     [stats.member_time, stats.event_time, stats.query_time]
 }

@@ -1,13 +1,12 @@
 //! Draws which nodes simulate the reference or a liar.
 
 use cottar::rng::Rng;
-use cottar::serf::Stats;
 use cottar::time::Duration;
 use cottar::wire::NodeName;
 
 use super::Swarm;
 use super::bound::refutation_bound;
-use crate::cluster::{GHOSTS, Inventions, NodeId, Slander, Twist};
+use crate::cluster::{GHOSTS, Inventions, NodeId, Slander, Twist, clocks};
 use crate::history::What;
 
 /// The period of the following ranges, in seeds.
@@ -84,8 +83,7 @@ impl Swarm {
         let Some(mut rng) = self.slanders.take() else {
             return Ok(());
         };
-        let forger = (0..self.sim.nodes.len()).find(|&id| self.lies(id));
-        if let Some(id) = forger.filter(|_| !self.is_deserted()) {
+        if let Some(id) = self.liar().filter(|_| !self.is_deserted()) {
             self.start_again(id);
             self.sim.run_for(JOINING);
             self.let_clocks_meet()?;
@@ -112,6 +110,11 @@ impl Swarm {
         self.settle(bound).map(|_| ())
     }
 
+    /// The node that simulates a liar, if there is one.
+    fn liar(&self) -> Option<NodeId> {
+        (0..self.sim.nodes.len()).find(|&id| self.lies(id))
+    }
+
     fn lies(&self, id: NodeId) -> bool {
         let twisted = self.sim.twisted.get(&id);
         twisted.is_some_and(|twisted| twisted.twist.lies())
@@ -132,7 +135,7 @@ impl Swarm {
     /// others (seed 2232).
     pub(super) fn let_clocks_meet(&mut self) -> Result<(), String> {
         let honest = self.tell_no_lies(self.sim.up());
-        let has_liar = (0..self.sim.nodes.len()).any(|id| self.lies(id));
+        let has_liar = self.liar().is_some();
         let end = self.sim.now + CATCHING_UP_MAX;
         while has_liar && self.clocks_differ(&honest) {
             if self.sim.now > end {
@@ -144,15 +147,12 @@ impl Swarm {
     }
 
     fn clocks_differ(&self, nodes: &[NodeId]) -> bool {
-        let differ = |times: &dyn Fn(&Stats) -> u64| {
-            let stats = nodes.iter().map(|&id| self.sim.serf(id).stats());
-            let times: Vec<u64> = stats.map(|stats| times(&stats)).collect();
-            let (least, most) = (times.iter().min(), times.iter().max());
-            most.zip(least)
-                .is_some_and(|(most, least)| most - least > NEAR)
-        };
-        differ(&|stats| stats.member_time)
-            || differ(&|stats| stats.event_time)
-            || differ(&|stats| stats.query_time)
+        let nodes = nodes.iter().map(|&id| clocks(self.sim.serf(id)));
+        let nodes: Vec<[u64; 3]> = nodes.collect();
+        (0..3).any(|clock| {
+            let times = || nodes.iter().map(|times| times[clock]);
+            let ends = times().max().zip(times().min());
+            ends.is_some_and(|(most, least)| most - least > NEAR)
+        })
     }
 }
