@@ -88,7 +88,8 @@ impl Results {
 
     /// Parses the text of the results file.
     ///
-    /// # Errors If the text does not have the format of [`Self::encode`].
+    /// # Errors
+    /// If the text does not have the format of [`Self::encode`].
     pub fn decode(text: &str) -> Result<Results, String> {
         let value: Value = serde_json::from_str(text).map_err(|why| why.to_string())?;
         let list = value.as_array().ok_or("no list")?;

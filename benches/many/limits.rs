@@ -15,7 +15,8 @@ const BYTES_A_MEMBER: u64 = 800;
 
 /// Checks the limits, and raises those of this program, which agents inherit.
 ///
-/// # Errors Returns which limit is too low.
+/// # Errors
+/// Returns which limit is too low.
 pub fn make_room(agents: usize) -> Result<(), String> {
     let agents = agents as u64;
     let descriptors = agents * DESCRIPTORS_EACH + DESCRIPTORS_BESIDE;
