@@ -2,7 +2,7 @@
  * Applies the packed relocations (DT_RELR) of a static position-independent program before the C library
  * starts. musl does so itself since 1.2.4; before, its start file knows the long forms alone.
  *
- * On x86-64 and MIPS, link with --wrap=__libc_start_main, for it is the first that the start file calls. On
+ * On x86-64, link with --wrap=__libc_start_main, for it is the first that the start file calls. On
  * the others the start file itself reads relocated addresses: link with -e start_relocated, too. Until then
  * nothing here may use an address that has to be relocated: everything is hidden or static.
  */
