@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::agents::start;
 use crate::live::skip::skip;
 use crate::live::{Agent, Kind, Output, Process, eventually, lacks_reference, wait_until};
+use crate::samples::start;
 
 const SERFCLIENT: &str = "serfclient==1.2.0";
 const SERF_RPC: &str = "serf-rpc@0.2.1";

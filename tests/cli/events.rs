@@ -5,9 +5,9 @@ use std::process::Child;
 
 use serde_json::{Value, json};
 
-use crate::agents::start;
 use crate::live::{Agent, Kind, arg, content, lacks_program, lacks_reference, wait_until};
 use crate::run::{Finished, finish, run};
+use crate::samples::start;
 use crate::scripts::shell;
 
 /// Starts a shell command, and waits until the monitor in it reports on stderr, which is the file `ready`,

@@ -5,10 +5,10 @@ use std::process::Command;
 use cottar::cli::table::COMMANDS;
 use cottar::wire::msgpack::{Dialect, Writer};
 
-use crate::agents::start;
 use crate::live::{Kind, lacks_reference};
 use crate::mock::{header, listen, record};
 use crate::run::{cottar, finish, run};
+use crate::samples::start;
 
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 

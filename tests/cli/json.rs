@@ -6,10 +6,10 @@ use std::io::{BufRead, BufReader};
 
 use cottar::cli::table::COMMANDS;
 
-use crate::agents::start;
 use crate::live::{Agent, Kind, arg, lacks_program};
 use crate::mock::{header, listen, record};
 use crate::run::{finish, run};
+use crate::samples::start;
 use crate::scripts::shell;
 
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";

@@ -2,14 +2,13 @@
 //! (agent spec 3).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod agents;
 mod clients;
+mod command_lines;
 mod events;
 mod exits;
 mod handler_check;
 mod handler_tool;
 mod json;
-mod lines;
 #[path = "../live/mod.rs"]
 mod live;
 mod mock;
@@ -18,5 +17,6 @@ mod recorded;
 #[path = "../data/rpc_vectors.rs"]
 mod rpc_vectors;
 mod run;
+mod samples;
 mod scripts;
 mod waiting;

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::agents::start;
 use crate::live::{Agent, COTTAR, Kind, Spec, lacks_program};
 use crate::run::{Finished, finish};
+use crate::samples::start;
 
 /// Returns the literal displays of the section, as a reader sees them.
 fn one_liners() -> Vec<String> {

@@ -4,10 +4,10 @@ use std::process::Child;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::agents::start;
 use crate::live::{Kind, Spec, free, lacks_reference};
 use crate::mock::{header, listen};
 use crate::run::{cottar, finish, run};
+use crate::samples::start;
 
 /// Starts `wait` with the agent at this address.
 fn begin(rpc: std::net::SocketAddr, line: &[&str]) -> Child {

@@ -1,6 +1,8 @@
 //! Completion for bash.
 
-use crate::words::{Values, arguments_of, first_words, paths, second_words, values_of};
+use crate::expected_completions::{
+    Values, arguments_of, first_words, paths, second_words, values_of,
+};
 use std::fmt::Write as _;
 
 /// Returns the parts of the script that come from the table: the command names, the flags of each command,

@@ -1,6 +1,8 @@
 //! Completion for fish.
 
-use crate::words::{Values, arguments_of, first_words, paths, second_words, short, values_of};
+use crate::expected_completions::{
+    Values, arguments_of, first_words, paths, second_words, short, values_of,
+};
 use cottar::cli::table::{Command, Flag};
 use std::fmt::Write as _;
 

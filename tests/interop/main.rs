@@ -6,10 +6,10 @@
 //! `COTTAR_PATIENCE=n` multiplies every deadline (by four by default).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod afterwards;
 mod cli;
 mod encryption;
 mod events;
+mod events_while_away;
 mod failure;
 mod garbage;
 mod handlers;

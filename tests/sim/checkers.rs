@@ -3,21 +3,21 @@
 
 mod events;
 mod limits;
-mod lives;
+mod member_events;
 mod membership;
 mod queries;
+mod restarts;
 mod slander;
-mod soon;
-mod truth;
+mod steady;
 
 pub use events::*;
 pub use limits::*;
-pub use lives::*;
+pub use member_events::*;
 pub use membership::*;
 pub use queries::*;
+pub use restarts::*;
 pub use slander::*;
-pub use soon::*;
-pub use truth::*;
+pub use steady::*;
 
 use std::collections::{BTreeMap, BTreeSet};
 

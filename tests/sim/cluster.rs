@@ -2,16 +2,16 @@
 
 mod bytes;
 mod forger;
+mod inspect;
 mod liar;
-mod looking;
 mod slander;
 mod spread;
 mod turn;
 mod twist;
 
 pub use forger::{GHOSTS, Slander};
+pub use inspect::clocks;
 pub use liar::Inventions;
-pub use looking::clocks;
 pub use twist::{Twist, Twisted};
 
 use std::cmp::Reverse;

@@ -1,15 +1,15 @@
 //! Named stories: how a cluster reacts to a single incident.
 
-mod afterwards;
 mod events;
+mod events_while_away;
 mod failures;
+mod joins;
 mod leaves;
 mod liars;
 mod order;
 mod queries;
 mod repair;
-mod repeats;
-mod returns;
+mod repeated_queries;
 
 use cottar::serf::{CommandResult, Event, MemberEventKind, MemberStatus};
 use cottar::swim::NodeState;

@@ -2,11 +2,11 @@
 //! descriptor exhaustion, clock jumps, long stops, and idle time; compared with the reference where useful.
 
 mod addresses;
-mod asleep;
-mod calm;
 mod clock;
 mod descriptors;
-mod ends;
-mod lookups;
+mod idle_cluster;
+mod name_servers;
 mod names;
+mod shutdown;
 mod starts;
+mod stopped_process;

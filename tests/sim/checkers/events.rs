@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cottar::serf::Event;
 use cottar::time::Instant;
 
-use super::lives::{REMEMBERED_TIMES, first_lives, first_of};
+use super::restarts::{REMEMBERED_TIMES, first_lives, first_of};
 use super::{EventKey, Life, Verdict, honest_lives_at_the_end, life, twisted};
 use crate::cluster::Twist;
 use crate::history::{Record, What};

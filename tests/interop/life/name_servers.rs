@@ -104,7 +104,7 @@ fn await_line(node: &Agent, text: &str) {
 
 #[test]
 fn what_one_family_gives_is_used() {
-    own_network("life::lookups::what_one_family_gives_is_used", || {
+    own_network("life::name_servers::what_one_family_gives_is_used", || {
         let lab = Lab::new("one family", "CC");
         serve_names(&lab);
         let first = start_at_loopback(&lab, 0);
@@ -138,7 +138,7 @@ fn what_one_family_gives_is_used() {
 #[test]
 fn the_command_line_has_the_agents_words() {
     own_network(
-        "life::lookups::the_command_line_has_the_agents_words",
+        "life::name_servers::the_command_line_has_the_agents_words",
         || {
             let lab = Lab::new("words", "C");
             serve_names(&lab);
@@ -167,7 +167,7 @@ fn the_command_line_has_the_agents_words() {
 #[test]
 fn a_good_name_is_used_beside_lost_ones() {
     own_network(
-        "life::lookups::a_good_name_is_used_beside_lost_ones",
+        "life::name_servers::a_good_name_is_used_beside_lost_ones",
         || {
             let lab = Lab::new("lost names", "CC");
             serve_names(&lab);
@@ -198,29 +198,32 @@ fn a_good_name_is_used_beside_lost_ones() {
 
 #[test]
 fn names_are_looked_up_without_a_proc() {
-    own_network("life::lookups::names_are_looked_up_without_a_proc", || {
-        let lab = Lab::new("no proc", "CC");
-        replace_file(
-            lab.path(),
-            "/etc/hosts",
-            "127.0.0.1 localhost peer.example\n",
-        );
-        system("mount -t tmpfs none /proc");
-        let first = start_at_loopback(&lab, 0);
-        let snapshot = lab.path().join("snapshot");
-        let keys = lab.path().join("tags");
-        let second = lab.spec(1).args([
-            "-retry-join".to_owned(),
-            format!("peer.example:{}", first.gossip.port()),
-            format!("-snapshot={}", snapshot.display()),
-            format!("-tags-file={}", keys.display()),
-        ]);
-        let second = lab.start(second);
-        second.await_log("Join completed. Synced with 1 initial agents", 20.0);
-        let set = ask(&second, &["tags", "-set", "a=b"]);
-        assert_eq!(set.code, 0, "{set:?}");
-        await_line(&second, "a=b");
-        let log = second.log();
-        assert!(!log.contains("[WARN]") && !log.contains("[ERR]"), "{log}");
-    });
+    own_network(
+        "life::name_servers::names_are_looked_up_without_a_proc",
+        || {
+            let lab = Lab::new("no proc", "CC");
+            replace_file(
+                lab.path(),
+                "/etc/hosts",
+                "127.0.0.1 localhost peer.example\n",
+            );
+            system("mount -t tmpfs none /proc");
+            let first = start_at_loopback(&lab, 0);
+            let snapshot = lab.path().join("snapshot");
+            let keys = lab.path().join("tags");
+            let second = lab.spec(1).args([
+                "-retry-join".to_owned(),
+                format!("peer.example:{}", first.gossip.port()),
+                format!("-snapshot={}", snapshot.display()),
+                format!("-tags-file={}", keys.display()),
+            ]);
+            let second = lab.start(second);
+            second.await_log("Join completed. Synced with 1 initial agents", 20.0);
+            let set = ask(&second, &["tags", "-set", "a=b"]);
+            assert_eq!(set.code, 0, "{set:?}");
+            await_line(&second, "a=b");
+            let log = second.log();
+            assert!(!log.contains("[WARN]") && !log.contains("[ERR]"), "{log}");
+        },
+    );
 }
