@@ -85,7 +85,7 @@ fn a_handler_of_a_minute_stops_nothing() {
     assert!(sim.run_until(Duration::from_secs(60), idle));
     sim.run_for(Duration::from_secs(1));
     checkers::handlers_run_one_at_a_time_in_order(&sim.history).unwrap();
-    checkers::events_come_at_most_once(&sim.history).unwrap();
+    checkers::events_are_delivered_at_most_once(&sim.history).unwrap();
     let ended = |what: &What| matches!(what, What::HandlerEnded { .. });
     let of_slow = sim.history.iter().filter(|record| record.node == 1);
     let ended = of_slow.filter(|record| ended(&record.what)).count();

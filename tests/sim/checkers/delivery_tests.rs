@@ -48,7 +48,7 @@ fn an_event_again_in_a_later_life_is_seen() {
     let run = |continues| {
         let before = vec![delivered(50, 1, 0, user(3, "x"))];
         let after = vec![in_life(1, delivered(300, 1, 0, user(3, "x")))];
-        nothing_comes_twice_over_all_lives(&restarted(continues, before, after))
+        events_are_not_repeated_after_restarts(&restarted(continues, before, after))
     };
     assert!(run(true).is_err());
     run(false).unwrap();
@@ -59,7 +59,7 @@ fn an_event_missed_for_good_is_seen() {
     let run = |continues, after: Vec<Record>| {
         let mut news = vec![delivered(150, 0, 0, user(7, "x")), fired(150, 0, "x")];
         news.extend(after);
-        what_was_missed_comes_afterwards(&restarted(continues, vec![], news))
+        missed_events_arrive_after_restarts(&restarted(continues, vec![], news))
     };
     assert!(run(true, vec![]).is_err());
     let heard = in_life(1, delivered(300, 1, 0, user(7, "x")));
@@ -73,9 +73,9 @@ fn an_event_missed_for_good_is_seen() {
         vec![at(2, 1, joined(8, &[0]))],
         vec![delivered(150, 0, 0, user(7, "x")), fired(150, 0, "x")],
     );
-    what_was_missed_comes_afterwards(&skipped).unwrap();
+    missed_events_arrive_after_restarts(&skipped).unwrap();
     skipped.remove(3);
-    assert!(what_was_missed_comes_afterwards(&skipped).is_err());
+    assert!(missed_events_arrive_after_restarts(&skipped).is_err());
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn an_event_from_before_a_join_is_seen() {
             delivered(got_at, 1, 0, user(2, "x")),
         ];
         history.sort_by_key(|record| record.at);
-        nothing_comes_from_before_a_join(&history)
+        events_before_a_join_are_not_delivered(&history)
     };
     assert!(run(5, 40, joins(&[0], true, false)).is_err());
     assert!(
@@ -130,14 +130,17 @@ fn a_late_event_is_seen() {
     let run = |took: Option<u64>| {
         let mut news = vec![delivered(100, 0, 0, user(1, "x")), fired(100, 0, "x")];
         news.extend(took.map(|took| delivered(100 + took, 1, 0, user(1, "x"))));
-        everybody_gets_it_soon(&steadily(STEADY, news))
+        events_arrive_within_the_hard_limit(&steadily(STEADY, news))
     };
     assert_eq!(run(Some(900)), Ok(Lateness { pairs: 2, late: 0 }));
     assert_eq!(run(Some(2_000)), Ok(Lateness { pairs: 2, late: 1 }));
     assert!(run(Some(2_001)).is_err());
     assert!(run(None).is_err());
     let outside = with(ending(both(), both()), vec![fired(100, 0, "x")]);
-    assert_eq!(everybody_gets_it_soon(&outside), Ok(Lateness::default()));
+    assert_eq!(
+        events_arrive_within_the_hard_limit(&outside),
+        Ok(Lateness::default())
+    );
 }
 
 #[test]
@@ -152,7 +155,7 @@ fn a_query_that_misses_somebody_is_seen() {
             queries_reach_all,
             ..STEADY
         };
-        queries_reach_everybody(&steadily(steady, news))
+        queries_are_acked_by_all_addressed(&steadily(steady, news))
     };
     assert_eq!(run(true, true, &[1]), Ok(Lateness { pairs: 1, late: 0 }));
     assert_eq!(run(false, false, &[1]), Ok(Lateness { pairs: 1, late: 1 }));
@@ -185,7 +188,7 @@ fn an_answer_that_does_not_come_back_is_counted() {
         };
         let returned = at(answered_at + 1, 0, What::Returned { command, record });
         news.extend(comes_back.then_some(returned));
-        answers_come_back(&steadily(STEADY, news))
+        answers_lost_in_steady_periods(&steadily(STEADY, news))
     };
     assert_eq!(run(520, true, &[1]), Lateness { pairs: 1, late: 0 });
     assert_eq!(run(520, false, &[1]), Lateness { pairs: 1, late: 1 });
@@ -207,7 +210,8 @@ fn disorder_is_seen() {
         })
     };
     let query = |ltime| query_until(6, ltime);
-    let run = |first: Record, second: Record| events_come_in_order(&[first, second]);
+    let run =
+        |first: Record, second: Record| deliveries_at_one_instant_are_in_order(&[first, second]);
     let event = |millis, ltime| delivered(millis, 0, 0, user(ltime, "x"));
     assert!(run(event(5, 2), event(5, 1)).is_err());
     run(event(5, 1), event(5, 2)).unwrap();
@@ -229,7 +233,7 @@ fn a_nodes_disorder_is_seen() {
             delivered(102, 1, 1, user(2, "y")),
             delivered(103, 1, 2, user(1, "x")),
         ];
-        a_nodes_events_come_in_order(&steadily(Steady { in_order, ..STEADY }, news))
+        events_of_one_sender_arrive_in_order(&steadily(Steady { in_order, ..STEADY }, news))
     };
     assert!(run(true, 0).is_err());
     run(false, 0).unwrap();
@@ -248,7 +252,7 @@ fn untrue_member_events_are_seen() {
     let run = |status, news: Vec<Record>| {
         let mut about = member("b", status);
         about.tags.set(b"role", b"web");
-        members_are_told_of_as_they_are(&with(ending(vec![about], vec![]), news))
+        member_events_match_the_lists(&with(ending(vec![about], vec![]), news))
     };
     let alive = MemberStatus::Alive;
     run(alive, vec![delivered(5, Join, b"web")]).unwrap();

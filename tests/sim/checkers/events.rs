@@ -11,7 +11,7 @@ use crate::cluster::Twist;
 use crate::history::{Record, What};
 
 /// Checks that no life of a node gets the same user event twice.
-pub fn events_come_at_most_once(history: &[Record]) -> Verdict {
+pub fn events_are_delivered_at_most_once(history: &[Record]) -> Verdict {
     let mut seen = BTreeSet::new();
     for record in history {
         if let What::Delivered {
@@ -34,7 +34,7 @@ pub fn events_come_at_most_once(history: &[Record]) -> Verdict {
 /// it was fired and still run, while the event is remembered. Exempt are nodes that simulate the
 /// reference: their later lives ignore events below the highest time seen before. Names and payloads are
 /// unique in a run.
-pub fn events_reach_the_connected(history: &[Record]) -> Verdict {
+pub fn events_reach_joined_nodes(history: &[Record]) -> Verdict {
     let living = honest_lives_at_the_end(history);
     let twisted = twisted(history);
     let mut newest = 0;

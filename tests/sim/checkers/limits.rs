@@ -114,7 +114,7 @@ fn spending(history: &[Record]) -> impl Iterator<Item = (&Record, Spent, Duratio
 /// Checks the rate limits of repairs, whatever others send: one repair exchange a second, and no more pings
 /// on behalf of others and answers to repeated queries than their token buckets allow (delivery spec,
 /// "Summaries, digests, gaps" and "Repeated queries").
-pub fn repairs_stay_within_bounds(history: &[Record], limits: &Limits) -> Verdict {
+pub fn repairs_stay_within_rate_limits(history: &[Record], limits: &Limits) -> Verdict {
     for (record, spent, time, _) in spending(history) {
         let seconds = time.as_secs_f64();
         let own = seconds / limits.hurried_ping.as_secs_f64();
@@ -139,7 +139,7 @@ const EXCHANGES_LEFT_OVER: u64 = 3;
 const DATAGRAMS_PER_SECOND: f64 = 16.0;
 
 /// Checks that in a quiet period a liar causes only few exchanges and datagrams of each node of this program.
-pub fn liars_cost_little(history: &[Record]) -> Verdict {
+pub fn liars_cause_little_traffic(history: &[Record]) -> Verdict {
     let liars = liars(history).len() as u64;
     for (record, spent, time, quiet) in spending(history) {
         let datagrams = DATAGRAMS_PER_SECOND * time.as_secs_f64();

@@ -22,7 +22,7 @@ struct Delivered<'a> {
 /// Checks that no join follows a join of the same member, and that only a join follows its departure; and
 /// that at the end the last join, leave, failure or reap matches the status, and the newest tags were
 /// delivered.
-pub fn members_are_told_of_as_they_are(history: &[Record]) -> Verdict {
+pub fn member_events_match_the_lists(history: &[Record]) -> Verdict {
     let mut delivered: BTreeMap<(Life, &NodeName), Delivered<'_>> = BTreeMap::new();
     for record in history {
         let What::Delivered {

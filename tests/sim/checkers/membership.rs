@@ -53,7 +53,7 @@ fn judge_changes(
 
 /// Checks that the incarnation in a record never decreases, unless the name came back at another address
 /// (gossip spec 4.8.1 rule 5).
-pub fn incarnations_never_go_back(history: &[Record]) -> Verdict {
+pub fn incarnations_never_decrease(history: &[Record]) -> Verdict {
     judge_changes(history, |record, about, before, now| {
         if before.addr == now.addr && before.incarnation > now.incarnation {
             return Err(format!(
@@ -67,7 +67,7 @@ pub fn incarnations_never_go_back(history: &[Record]) -> Verdict {
 
 /// Checks that a record changes from dead or left to alive only with a higher incarnation, which only the
 /// node itself can announce, or another address; and that at the end no list has a stopped node as alive.
-pub fn nobody_rises_by_stale_news(history: &[Record]) -> Verdict {
+pub fn stale_claims_revive_nobody(history: &[Record]) -> Verdict {
     judge_changes(history, |record, about, before, now| {
         let gone = |state| matches!(state, NodeState::Dead | NodeState::Left);
         let rose = gone(before.state) && !gone(now.state);
@@ -96,7 +96,7 @@ pub fn nobody_rises_by_stale_news(history: &[Record]) -> Verdict {
 }
 
 /// Checks that at the end no running node is failed, left, leaving or missing in the list of another.
-pub fn the_living_are_not_held_failed(history: &[Record]) -> Verdict {
+pub fn running_nodes_are_listed_as_alive(history: &[Record]) -> Verdict {
     let living = living_names(history);
     for (node, members) in final_lists(history) {
         for name in &living {
@@ -121,7 +121,7 @@ pub fn the_living_are_not_held_failed(history: &[Record]) -> Verdict {
 
 /// Checks that at the end all lists that have a member agree about it. A member that does not run may be
 /// missing: nodes that started later never learn of it (gossip spec 4.10).
-pub fn lists_agree(history: &[Record]) -> Verdict {
+pub fn member_lists_agree(history: &[Record]) -> Verdict {
     let mut first: BTreeMap<&NodeName, (NodeId, &Member)> = BTreeMap::new();
     for (node, members) in final_lists(history) {
         for member in members {

@@ -22,7 +22,7 @@ fn a_late_event_is_this_program_s_fault_alone() {
         }
         news.sort_by_key(|record| record.at);
         let history = steadily(STEADY, news);
-        everybody_gets_it_soon(&match twisted {
+        events_arrive_within_the_hard_limit(&match twisted {
             Some(node) => with_twist(history, node, Twist::Reference),
             None => history,
         })
@@ -57,12 +57,18 @@ fn only_nodes_of_this_program_must_ack_each_other() {
         steadily(STEADY, news)
     };
     let lost = answered(false);
-    assert!(queries_reach_everybody(&lost).is_err());
-    assert_eq!(answers_come_back(&lost), Lateness { pairs: 1, late: 1 });
+    assert!(queries_are_acked_by_all_addressed(&lost).is_err());
+    assert_eq!(
+        answers_lost_in_steady_periods(&lost),
+        Lateness { pairs: 1, late: 1 }
+    );
     for node in [0, 1] {
         let mixed = with_twist(lost.clone(), node, Twist::Reference);
-        assert_eq!(queries_reach_everybody(&mixed), Ok(Lateness::default()));
-        assert_eq!(answers_come_back(&mixed), Lateness::default());
+        assert_eq!(
+            queries_are_acked_by_all_addressed(&mixed),
+            Ok(Lateness::default())
+        );
+        assert_eq!(answers_lost_in_steady_periods(&mixed), Lateness::default());
     }
 }
 
@@ -70,9 +76,9 @@ fn only_nodes_of_this_program_must_ack_each_other() {
 fn the_reference_may_miss_what_came_before_it_restarted() {
     let news = vec![delivered(150, 0, 0, user(7, "x")), fired(150, 0, "x")];
     let missed = restarted(true, vec![], news);
-    assert!(what_was_missed_comes_afterwards(&missed).is_err());
+    assert!(missed_events_arrive_after_restarts(&missed).is_err());
     let mixed = with_twist(missed, 1, Twist::Reference);
-    what_was_missed_comes_afterwards(&mixed).unwrap();
+    missed_events_arrive_after_restarts(&mixed).unwrap();
     // It gets events fired after its second join, except that it may ignore those with low times.
     let after = |continues| {
         let rejoined = in_life(1, at(250, 1, joined(0, &[0])));
@@ -85,11 +91,11 @@ fn the_reference_may_miss_what_came_before_it_restarted() {
     };
     for twist in [Twist::Reference, Twist::Liar] {
         let mixed = with_twist(after(true), 1, twist);
-        events_reach_the_connected(&mixed).unwrap();
+        events_reach_joined_nodes(&mixed).unwrap();
     }
-    assert!(events_reach_the_connected(&after(true)).is_err());
+    assert!(events_reach_joined_nodes(&after(true)).is_err());
     let mixed = with_twist(after(false), 1, Twist::Reference);
-    assert!(events_reach_the_connected(&mixed).is_err());
+    assert!(events_reach_joined_nodes(&mixed).is_err());
 }
 
 #[test]
@@ -103,7 +109,7 @@ fn a_leap_of_the_clock_makes_forget() {
             fired(100, 0, "x"),
             at(110, 0, leap),
         ];
-        events_reach_the_connected(&with(ending(both(), both()), news))
+        events_reach_joined_nodes(&with(ending(both(), both()), news))
     };
     assert!(run(518).is_err());
     run(519).unwrap();
@@ -125,12 +131,12 @@ fn who_joins_a_liar_is_promised_nothing() {
         at(30, 1, join),
         delivered(40, 1, 0, user(2, "x")),
     ];
-    assert!(nothing_comes_from_before_a_join(&history).is_err());
+    assert!(events_before_a_join_are_not_delivered(&history).is_err());
     let of = |node, twist| with_twist(history.clone(), node, twist);
-    nothing_comes_from_before_a_join(&of(0, Twist::Liar)).unwrap();
+    events_before_a_join_are_not_delivered(&of(0, Twist::Liar)).unwrap();
     for node in [0, 1] {
         let first_life = of(node, Twist::Reference);
-        assert!(nothing_comes_from_before_a_join(&first_life).is_err());
+        assert!(events_before_a_join_are_not_delivered(&first_life).is_err());
     }
 }
 
@@ -152,8 +158,8 @@ fn what_repairs_and_lies_cost_is_seen() {
         if let Some((node, twist)) = twisted {
             history = with_twist(history, node, twist);
         }
-        let bounds = repairs_stay_within_bounds(&history, &LIMITS);
-        (bounds.is_ok(), liars_cost_little(&history).is_ok())
+        let bounds = repairs_stay_within_rate_limits(&history, &LIMITS);
+        (bounds.is_ok(), liars_cause_little_traffic(&history).is_ok())
     };
     let most = Spent {
         datagrams: 960,

@@ -68,7 +68,7 @@ pub fn queries_end_once_and_in_time(history: &[Record]) -> Verdict {
 }
 
 /// Checks that no life of a node runs its handlers for a query twice, even if the query is repeated.
-pub fn queries_come_at_most_once(history: &[Record]) -> Verdict {
+pub fn queries_are_delivered_at_most_once(history: &[Record]) -> Verdict {
     let mut seen = BTreeSet::new();
     for record in history {
         if let What::Delivered {
@@ -86,7 +86,7 @@ pub fn queries_come_at_most_once(history: &[Record]) -> Verdict {
 }
 
 /// Checks that an answer before the query's deadline is sent, and a later one is refused and counted.
-pub fn answers_are_on_time_or_counted(history: &[Record]) -> Verdict {
+pub fn answers_are_sent_in_time_or_counted_as_late(history: &[Record]) -> Verdict {
     for record in history {
         if let What::Answered { deadline, sent, .. } = &record.what {
             let late = record.at > *deadline;
@@ -178,7 +178,7 @@ pub(super) fn answers(history: &[Record]) -> Vec<Answer<'_>> {
 }
 
 /// Checks that without loss each answer that was sent in time reaches the asker.
-pub fn answers_arrive_in_calm(history: &[Record]) -> Verdict {
+pub fn answers_arrive_without_loss(history: &[Record]) -> Verdict {
     let is_calm = |record: &&Record| matches!(record.what, What::Calm);
     let Some(calm) = history.iter().find(is_calm) else {
         return Ok(());

@@ -43,7 +43,7 @@ fn delivered(record: &Record) -> Option<(EventKey<'_>, u64)> {
 
 /// Checks that a node gets each user event once over all lives of a chain. Names and payloads are unique in
 /// a run.
-pub fn nothing_comes_twice_over_all_lives(history: &[Record]) -> Verdict {
+pub fn events_are_not_repeated_after_restarts(history: &[Record]) -> Verdict {
     let first = first_lives(history);
     let mut got = BTreeSet::new();
     for record in history {
@@ -69,7 +69,7 @@ pub(super) const REMEMBERED_TIMES: u64 = 512;
 /// Checks that a node that runs at the end and continues from an earlier life has got, in one of its lives,
 /// each user event that was fired since its first join and that another node got in the life in which it
 /// runs at the end.
-pub fn what_was_missed_comes_afterwards(history: &[Record]) -> Verdict {
+pub fn missed_events_arrive_after_restarts(history: &[Record]) -> Verdict {
     let living = own_lives_at_the_end(history);
     let honest = honest_lives_at_the_end(history);
     let first = first_lives(history);
@@ -148,7 +148,7 @@ const FIRST_LEAP: u64 = 1 << 40;
 /// Checks that a node that joins without replay, and continues from no earlier life, gets no user event that
 /// all nodes it joined had got before its request. A node that simulates the reference may get some, if it
 /// is taken for its earlier life. Only a liar drives clocks beyond [`FIRST_LEAP`].
-pub fn nothing_comes_from_before_a_join(history: &[Record]) -> Verdict {
+pub fn events_before_a_join_are_not_delivered(history: &[Record]) -> Verdict {
     let first = first_lives(history);
     let mut started: BTreeMap<NodeId, (u32, Instant)> = BTreeMap::new();
     let mut got: BTreeMap<Life, BTreeMap<EventKey<'_>, Instant>> = BTreeMap::new();

@@ -102,7 +102,7 @@ fn names_of<'a>(history: &'a [Record], lives: &BTreeSet<Life>) -> BTreeSet<&'a N
 /// An event from before the period, with a time far ahead, may be believed only now. Events of nodes that have
 /// not followed the leap yet, which may take them a [`CLOCK_WINDOW`], are then too old for those that have, and
 /// may be lost (seeds 2508 and 2865).
-pub fn events_arrive_despite_slander(history: &[Record]) -> Verdict {
+pub fn events_arrive_despite_false_claims(history: &[Record]) -> Verdict {
     let Some((start, end)) = period(history) else {
         return Ok(());
     };

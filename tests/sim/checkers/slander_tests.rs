@@ -67,16 +67,19 @@ fn an_event_that_slander_holds_up_is_seen() {
         news.extend(come.map(|(&millis, order)| delivered(millis, 1, order, user(1, "x"))));
         slander(news)
     };
-    events_arrive_despite_slander(&run(&[30_000])).unwrap();
+    events_arrive_despite_false_claims(&run(&[30_000])).unwrap();
     for bad in [&[][..], &[40_000], &[2_000, 3_000]] {
-        assert!(events_arrive_despite_slander(&run(bad)).is_err(), "{bad:?}");
+        assert!(
+            events_arrive_despite_false_claims(&run(bad)).is_err(),
+            "{bad:?}"
+        );
     }
     let forged = with_twist(run(&[]), 1, Twist::Forger);
-    events_arrive_despite_slander(&forged).unwrap();
+    events_arrive_despite_false_claims(&forged).unwrap();
     // Nor is anything promised while event clocks leap.
     let leap = |millis, clock| {
         let leap = at(millis, 1, What::ClockLeapt { clock, by: 1 << 40 });
-        events_arrive_despite_slander(&with(run(&[]), vec![leap]))
+        events_arrive_despite_false_claims(&with(run(&[]), vec![leap]))
     };
     leap(500, 1).unwrap();
     leap(30_000, 1).unwrap();

@@ -39,7 +39,7 @@ fn arrivals(history: &[Record]) -> Arrivals<'_> {
 /// Checks that each user event of a steady period reaches every node that runs to the end within the period's
 /// hard limit. For events of another program, the time counts from when the first node of this program
 /// has it. Returns how many took longer than the soft limit.
-pub fn everybody_gets_it_soon(history: &[Record]) -> Result<Lateness, String> {
+pub fn events_arrive_within_the_hard_limit(history: &[Record]) -> Result<Lateness, String> {
     let living = own_lives_at_the_end(history);
     let got = arrivals(history);
     let nobody = BTreeMap::new();
@@ -84,7 +84,7 @@ pub fn everybody_gets_it_soon(history: &[Record]) -> Result<Lateness, String> {
 /// Checks that each node that is addressed by a query of a steady period acknowledges it, if the query asks
 /// for acks, and both nodes run to the end and run this program. Where loss makes missing acks possible,
 /// returns how many are missing.
-pub fn queries_reach_everybody(history: &[Record]) -> Result<Lateness, String> {
+pub fn queries_are_acked_by_all_addressed(history: &[Record]) -> Result<Lateness, String> {
     let living = own_lives_at_the_end(history);
     let mut names: BTreeMap<NodeId, &NodeName> = BTreeMap::new();
     let mut acked: BTreeSet<(CommandId, &NodeName)> = BTreeSet::new();
@@ -128,7 +128,7 @@ pub fn queries_reach_everybody(history: &[Record]) -> Result<Lateness, String> {
 /// Counts the answers in steady periods between nodes of this program, to queries that ask for acks and whose
 /// askers run to the end, and how many of them did not arrive. Only answers in the first half of a query's
 /// timeout count: later ones have few of the asker's repetitions left.
-pub fn answers_come_back(history: &[Record]) -> Lateness {
+pub fn answers_lost_in_steady_periods(history: &[Record]) -> Lateness {
     let mut lateness = Lateness::default();
     for answer in answers(history) {
         let half = answer.asked_at + answer.deadline.since(answer.asked_at) / 2;
@@ -142,7 +142,7 @@ pub fn answers_come_back(history: &[Record]) -> Lateness {
 
 /// Checks that user events handed over at one instant are in the order of their Lamport times, and queries
 /// likewise. A query whose deadline leaves its handlers no time does not wait.
-pub fn events_come_in_order(history: &[Record]) -> Verdict {
+pub fn deliveries_at_one_instant_are_in_order(history: &[Record]) -> Verdict {
     let mut last: BTreeMap<(Life, bool), (Instant, u64)> = BTreeMap::new();
     // A leave, which ends all waiting, may have been delayed while the process was stopped.
     let mut resumed = BTreeSet::new();
@@ -178,7 +178,7 @@ pub fn events_come_in_order(history: &[Record]) -> Verdict {
 
 /// Checks that in steady periods that promise order, the events of one node reach each other node in order,
 /// if both run this program.
-pub fn a_nodes_events_come_in_order(history: &[Record]) -> Verdict {
+pub fn events_of_one_sender_arrive_in_order(history: &[Record]) -> Verdict {
     let living = own_lives_at_the_end(history);
     let got = arrivals(history);
     let twisted = twisted(history);

@@ -124,7 +124,7 @@ fn a_fallen_incarnation_is_seen() {
         at(1, 0, known("b", 3, NodeState::Alive)),
         at(2, 0, known("b", 2, NodeState::Alive)),
     ];
-    assert!(incarnations_never_go_back(&history).is_err());
+    assert!(incarnations_never_decrease(&history).is_err());
     // No decrease: the record was dropped in between, or belongs to another node.
     history.insert(
         1,
@@ -136,10 +136,10 @@ fn a_fallen_incarnation_is_seen() {
             },
         ),
     );
-    incarnations_never_go_back(&history).unwrap();
+    incarnations_never_decrease(&history).unwrap();
     history.remove(1);
     history[1].node = 1;
-    incarnations_never_go_back(&history).unwrap();
+    incarnations_never_decrease(&history).unwrap();
 }
 
 #[test]
@@ -150,36 +150,36 @@ fn a_resurrection_is_seen() {
             at(2, 0, known("b", incarnation, NodeState::Alive)),
         ]
     };
-    assert!(nobody_rises_by_stale_news(&rise(3)).is_err());
-    nobody_rises_by_stale_news(&rise(4)).unwrap();
+    assert!(stale_claims_revive_nobody(&rise(3)).is_err());
+    stale_claims_revive_nobody(&rise(4)).unwrap();
     let mut ghost = both();
     ghost.push(member("c", MemberStatus::Alive));
-    assert!(nobody_rises_by_stale_news(&ending(ghost, both())).is_err());
+    assert!(stale_claims_revive_nobody(&ending(ghost, both())).is_err());
 }
 
 #[test]
 fn a_living_node_held_failed_or_missing_is_seen() {
     let mut wrong = both();
     wrong[1].status = MemberStatus::Failed;
-    assert!(the_living_are_not_held_failed(&ending(wrong, both())).is_err());
+    assert!(running_nodes_are_listed_as_alive(&ending(wrong, both())).is_err());
     let mut missing = both();
     missing.pop();
-    assert!(the_living_are_not_held_failed(&ending(missing, both())).is_err());
+    assert!(running_nodes_are_listed_as_alive(&ending(missing, both())).is_err());
 }
 
 #[test]
 fn lists_that_differ_are_seen() {
     let mut tagged = both();
     tagged[0].tags.set(b"role", b"web");
-    assert!(lists_agree(&ending(tagged, both())).is_err());
+    assert!(member_lists_agree(&ending(tagged, both())).is_err());
     let gone = |status| {
         let mut list = both();
         list.push(member("c", status));
         list
     };
     let (failed, left) = (gone(MemberStatus::Failed), gone(MemberStatus::Left));
-    assert!(lists_agree(&ending(failed.clone(), left)).is_err());
-    lists_agree(&ending(failed, both())).unwrap();
+    assert!(member_lists_agree(&ending(failed.clone(), left)).is_err());
+    member_lists_agree(&ending(failed, both())).unwrap();
 }
 
 #[test]
@@ -190,8 +190,8 @@ fn an_event_twice_is_seen() {
             delivered(6, 0, 1, user(second, "x")),
         ]
     };
-    assert!(events_come_at_most_once(&twice(1)).is_err());
-    events_come_at_most_once(&twice(2)).unwrap();
+    assert!(events_are_delivered_at_most_once(&twice(1)).is_err());
+    events_are_delivered_at_most_once(&twice(2)).unwrap();
 }
 
 #[test]
@@ -202,13 +202,13 @@ fn an_event_that_misses_a_node_is_seen() {
     };
     let mut news = vec![delivered(5, 0, 0, user(7, "x")), at(5, 0, fired)];
     let missed = with(ending(both(), both()), news.clone());
-    assert!(events_reach_the_connected(&missed).is_err());
+    assert!(events_reach_joined_nodes(&missed).is_err());
     news.push(delivered(8, 1, 0, user(7, "x")));
-    events_reach_the_connected(&with(ending(both(), both()), news.clone())).unwrap();
+    events_reach_joined_nodes(&with(ending(both(), both()), news.clone())).unwrap();
     // A node that joined later without replay need not get the event.
     news.pop();
     news.push(at(8, 1, joined(8, &[0])));
-    events_reach_the_connected(&with(ending(both(), both()), news)).unwrap();
+    events_reach_joined_nodes(&with(ending(both(), both()), news)).unwrap();
 }
 
 #[test]
@@ -224,11 +224,11 @@ fn a_query_that_comes_twice_is_seen() {
         });
         at(1, node, What::Delivered { order: 0, event })
     };
-    queries_come_at_most_once(&[query(0, 1), query(0, 2), query(1, 1)]).unwrap();
-    assert!(queries_come_at_most_once(&[query(0, 1), query(1, 1), query(0, 1)]).is_err());
+    queries_are_delivered_at_most_once(&[query(0, 1), query(0, 2), query(1, 1)]).unwrap();
+    assert!(queries_are_delivered_at_most_once(&[query(0, 1), query(1, 1), query(0, 1)]).is_err());
     let mut later = query(0, 1);
     later.life = 1;
-    queries_come_at_most_once(&[query(0, 1), later]).unwrap();
+    queries_are_delivered_at_most_once(&[query(0, 1), later]).unwrap();
 }
 
 #[test]
@@ -272,10 +272,10 @@ fn answers_out_of_time_are_seen() {
         deadline: Instant::from_millis(1000),
         sent,
     };
-    answers_are_on_time_or_counted(&[at(999, 0, answered(true))]).unwrap();
-    answers_are_on_time_or_counted(&[at(1001, 0, answered(false))]).unwrap();
-    assert!(answers_are_on_time_or_counted(&[at(1001, 0, answered(true))]).is_err());
-    assert!(answers_are_on_time_or_counted(&[at(999, 0, answered(false))]).is_err());
+    answers_are_sent_in_time_or_counted_as_late(&[at(999, 0, answered(true))]).unwrap();
+    answers_are_sent_in_time_or_counted_as_late(&[at(1001, 0, answered(false))]).unwrap();
+    assert!(answers_are_sent_in_time_or_counted_as_late(&[at(1001, 0, answered(true))]).is_err());
+    assert!(answers_are_sent_in_time_or_counted_as_late(&[at(999, 0, answered(false))]).is_err());
     let run = |heard: bool| {
         let command = CommandId(4);
         let asked = asked(command, &[]);
@@ -291,7 +291,7 @@ fn answers_out_of_time_are_seen() {
             };
             news.push(at(21, 0, What::Returned { command, record }));
         }
-        answers_arrive_in_calm(&with(ending(both(), both()), news))
+        answers_arrive_without_loss(&with(ending(both(), both()), news))
     };
     run(true).unwrap();
     assert!(run(false).is_err());

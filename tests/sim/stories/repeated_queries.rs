@@ -4,7 +4,7 @@ use cottar::serf::{QueryParams, QueryRecord};
 use cottar::time::Duration;
 
 use super::{cluster, secs};
-use crate::checkers::queries_come_at_most_once;
+use crate::checkers::queries_are_delivered_at_most_once;
 use crate::cluster::{Sim, Spec, host_addr};
 use crate::handlers::Pace;
 use crate::network::Weather;
@@ -55,7 +55,7 @@ fn assert_missing(seed: u64, loss: f64, queries: usize, per_thousand_max: f64) {
         acks += NODES - heard_acks;
         answers += NODES - heard_answers;
     }
-    queries_come_at_most_once(&sim.history).unwrap();
+    queries_are_delivered_at_most_once(&sim.history).unwrap();
     let of = (queries * NODES) as f64 / 1000.0;
     let missing = [acks as f64 / of, answers as f64 / of];
     println!(
@@ -117,7 +117,7 @@ fn a_slow_handler_runs_once_and_is_waited_for() {
         sim.run_for(TIMEOUT * 2);
         missing += NODES - heard(&sim, query).1;
     }
-    queries_come_at_most_once(&sim.history).unwrap();
+    queries_are_delivered_at_most_once(&sim.history).unwrap();
     // Three rounds of repetitions follow the end of the handler.
     assert!(missing <= 2, "{missing} of 200 answers are missing");
     // Each query is sent at most eight times to each of nine nodes.
