@@ -44,7 +44,7 @@ fn runs_that_miss(seeds: u64, nodes: usize, nodes_min: NodesMin) -> usize {
 }
 
 #[test]
-fn nobody_is_missed_where_half_transmit_more_often() {
+fn no_node_is_missed_if_half_transmit_more_often() {
     for (nodes, seeds) in [(8, 100), (60, 6)] {
         assert_eq!(
             runs_that_miss(seeds, nodes, [OURS, REFERENCE]),
@@ -55,6 +55,6 @@ fn nobody_is_missed_where_half_transmit_more_often() {
 }
 
 #[test]
-fn the_usual_number_misses_somebody_now_and_then() {
+fn nodes_are_missed_with_the_references_transmissions() {
     assert_ne!(runs_that_miss(100, 8, [REFERENCE, REFERENCE]), 0);
 }

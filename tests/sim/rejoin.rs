@@ -103,7 +103,7 @@ fn nothing_twice(sim: &Sim) {
 }
 
 #[test]
-fn what_is_heard_again_is_seen() {
+fn a_repeated_delivery_is_seen() {
     let mut sim = recording_cluster(8, 2, Weather::fair(), &|_| {});
     fire(&mut sim, 0, "seen");
     nothing_twice(&sim);
@@ -118,7 +118,7 @@ fn what_is_heard_again_is_seen() {
 }
 
 #[test]
-fn a_whole_cluster_crashes_and_finds_back() {
+fn a_crashed_cluster_rejoins_from_snapshots() {
     for (seed, together) in [(1, true), (2, false), (3, true), (4, false)] {
         let mut sim = recording_cluster(seed, 5, Weather::fair(), &|_| {});
         for n in 0..8 {
@@ -144,7 +144,7 @@ fn a_whole_cluster_crashes_and_finds_back() {
 }
 
 #[test]
-fn a_killed_node_hears_what_it_missed_and_nothing_twice() {
+fn a_killed_node_gets_missed_events_and_none_twice() {
     let mut sim = recording_cluster(5, 4, Weather::fair(), &|_| {});
     fire(&mut sim, 0, "seen");
     sim.crash(2, false);
@@ -164,7 +164,7 @@ fn a_killed_node_hears_what_it_missed_and_nothing_twice() {
 }
 
 #[test]
-fn bad_weather_does_not_keep_anybody_away() {
+fn nodes_rejoin_despite_loss() {
     for seed in 10..14 {
         let mut weather = Weather::fair();
         weather.loss = 0.2;
@@ -187,7 +187,7 @@ fn bad_weather_does_not_keep_anybody_away() {
 }
 
 #[test]
-fn who_left_on_purpose_stays_away() {
+fn a_node_that_left_does_not_rejoin() {
     let mut sim = recording_cluster(6, 3, Weather::fair(), &|_| {});
     let leave = sim.command(2, Command::Leave);
     sim.run_for(secs(10));
@@ -201,7 +201,7 @@ fn who_left_on_purpose_stays_away() {
 /// Seeds 1656, 1799 and 2550 of the swarm: the cluster is split, each half has marked the other as failed,
 /// and all nodes restart. Their snapshots record the failed members.
 #[test]
-fn halves_that_restart_apart_find_each_other() {
+fn halves_that_restart_during_a_split_reunite() {
     for seed in 0..4 {
         let mut sim = recording_cluster(seed, 6, Weather::fair(), &|_| {});
         fire(&mut sim, 0, "before");
@@ -228,7 +228,7 @@ fn halves_that_restart_apart_find_each_other() {
 
 /// All hosts of a cluster start before the network is up.
 #[test]
-fn a_network_that_comes_up_last_leaves_nobody_alone() {
+fn nodes_rejoin_when_the_network_comes_up_late() {
     let mut sim = recording_cluster(11, 4, Weather::fair(), &|_| {});
     let all = [0, 1, 2, 3];
     for id in all {

@@ -12,7 +12,7 @@ use crate::network::Weather;
 const EVENTS: usize = 10_000;
 
 #[test]
-fn a_handler_of_a_minute_stops_nothing() {
+fn a_handler_that_takes_a_minute_delays_nothing() {
     let mut sim = Sim::new(60, Weather::fair());
     for host in 0..4 {
         let mut spec = Spec::lan(&format!("n{host}"), host_addr(host));

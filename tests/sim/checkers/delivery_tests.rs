@@ -223,7 +223,7 @@ fn disorder_is_seen() {
 }
 
 #[test]
-fn a_nodes_disorder_is_seen() {
+fn disorder_of_one_senders_events_is_seen() {
     let run = |in_order, by_second| {
         let news = vec![
             delivered(100, 0, 0, user(1, "x")),

@@ -14,7 +14,7 @@ pub(super) fn with_twist(mut history: Vec<Record>, node: NodeId, twist: Twist) -
 }
 
 #[test]
-fn a_late_event_is_this_program_s_fault_alone() {
+fn late_events_count_for_this_program_only() {
     let run = |by: NodeId, at: [Option<u64>; 2], twisted: Option<NodeId>| {
         let mut news = vec![fired(100, by, "x")];
         for (node, at) in at.into_iter().enumerate() {
@@ -99,7 +99,7 @@ fn the_reference_may_miss_what_came_before_it_restarted() {
 }
 
 #[test]
-fn a_leap_of_the_clock_makes_forget() {
+fn events_before_a_clock_leap_are_exempt() {
     let run = |ltime| {
         let leap = What::Invented {
             ltime: LamportTime(ltime),
@@ -116,7 +116,7 @@ fn a_leap_of_the_clock_makes_forget() {
 }
 
 #[test]
-fn who_joins_a_liar_is_promised_nothing() {
+fn a_node_that_joins_a_liar_is_exempt() {
     let join = What::Joined {
         skipped_before: 3,
         contacts: vec![0],
@@ -141,7 +141,7 @@ fn who_joins_a_liar_is_promised_nothing() {
 }
 
 #[test]
-fn what_repairs_and_lies_cost_is_seen() {
+fn excess_repairs_and_exchanges_are_seen() {
     let run = |spent: Spent, quiet, twisted: Option<(NodeId, Twist)>| {
         let mut history = vec![
             at(0, 0, started("a")),

@@ -143,7 +143,7 @@ fn a_fallen_incarnation_is_seen() {
 }
 
 #[test]
-fn a_resurrection_is_seen() {
+fn a_revival_by_a_stale_claim_is_seen() {
     let rise = |incarnation| {
         vec![
             at(1, 0, known("b", 3, NodeState::Dead)),

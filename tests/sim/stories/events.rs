@@ -8,7 +8,7 @@ use crate::cluster::{Sim, Spec, host_addr};
 use crate::network::Weather;
 
 #[test]
-fn events_cross() {
+fn events_fired_at_once_reach_all() {
     let mut sim = cluster(16, 8);
     for id in 0..8 {
         sim.user_event(id, "deploy", &format!("from {id}"));
@@ -54,7 +54,7 @@ fn tags_change_everywhere() {
 }
 
 #[test]
-fn a_lone_node_cuts_its_queue() {
+fn a_lone_node_limits_its_event_queue() {
     let mut sim = Sim::new(29, Weather::fair());
     sim.add(Spec::lan("n0", host_addr(0)));
     sim.start(0);

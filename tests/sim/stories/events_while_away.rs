@@ -14,7 +14,7 @@ fn counts(sim: &Sim, id: NodeId) -> Vec<(String, usize)> {
 }
 
 #[test]
-fn what_a_lone_node_fired_is_not_for_who_joins_it() {
+fn events_of_a_lone_node_do_not_reach_later_joiners() {
     for seed in 0..20 {
         let mut sim = Sim::new(seed, Weather::fair());
         for host in 0..3 {
@@ -134,7 +134,7 @@ fn a_join_that_never_ends_holds_no_events_back() {
 /// events from the snapshot, and then the process died before the leave ended. That counts as a complete
 /// leave: afterwards the node is treated as new.
 #[test]
-fn a_leave_that_ends_in_a_crash_forgets_as_any_other() {
+fn a_leave_that_ends_in_a_crash_clears_the_snapshot() {
     let mut sim = recording_cluster(9, 4, Weather::fair(), &|_| {});
     sim.user_event(0, "before", "");
     sim.run_for(secs(5));
@@ -154,7 +154,7 @@ fn a_leave_that_ends_in_a_crash_forgets_as_any_other() {
 }
 
 #[test]
-fn what_comes_behind_a_leave_is_for_the_next_life() {
+fn events_after_a_leave_are_delivered_in_the_next_life() {
     for seed in 0..10 {
         let mut sim = recording_cluster(seed, 4, Weather::fair(), &|_| {});
         sim.user_event(0, "before", "");

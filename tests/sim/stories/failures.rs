@@ -35,7 +35,7 @@ fn a_killed_process_is_found_by_probing() {
 }
 
 #[test]
-fn relays_bridge_a_cut_between_two() {
+fn relays_prevent_failures_across_a_cut_link() {
     let mut sim = cluster(4, 4);
     cut_both_ways(&mut sim, &[0], &[1]);
     sim.run_for(secs(90));
@@ -52,7 +52,7 @@ fn relays_bridge_a_cut_between_two() {
 }
 
 #[test]
-fn streams_bridge_where_datagrams_are_lost() {
+fn streams_prevent_failures_where_datagrams_are_lost() {
     // Only streams get through, with delay.
     let mut sim = cluster(5, 2);
     sim.network.weather.loss = 0.3;
@@ -151,7 +151,7 @@ fn a_long_pause_fails_and_ends() {
 }
 
 #[test]
-fn a_short_pause_is_forgiven() {
+fn a_short_pause_causes_no_failure() {
     let mut sim = cluster(24, 5);
     for _ in 0..10 {
         sim.pause(1);

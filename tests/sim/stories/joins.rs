@@ -8,7 +8,7 @@ use crate::history::Stop;
 use crate::network::Weather;
 
 #[test]
-fn join_tells_everybody_once() {
+fn a_join_is_reported_once_to_all() {
     let sim = cluster(1, 5);
     for id in 0..5 {
         for other in 0..5 {
@@ -39,7 +39,7 @@ fn a_crashed_node_comes_back() {
 }
 
 #[test]
-fn a_node_that_restarts_unnoticed_takes_its_place() {
+fn an_unnoticed_restart_replaces_the_earlier_run() {
     let mut sim = cluster(19, 4);
     sim.set_tag(2, "v", "1");
     agree(&mut sim, secs(6));
@@ -52,7 +52,7 @@ fn a_node_that_restarts_unnoticed_takes_its_place() {
 }
 
 #[test]
-fn the_others_call_a_failed_node() {
+fn members_reconnect_to_a_failed_node() {
     let mut sim = cluster(20, 4);
     sim.crash(2, true);
     let others = [0, 1, 3];
@@ -67,7 +67,7 @@ fn the_others_call_a_failed_node() {
 }
 
 #[test]
-fn a_newcomer_with_a_taken_name_stops() {
+fn a_joining_node_with_a_taken_name_stops() {
     let mut sim = cluster(21, 4);
     let intruder = sim.add(Spec::lan("n2", host_addr(77)));
     sim.start(intruder);
@@ -83,7 +83,7 @@ fn a_newcomer_with_a_taken_name_stops() {
 }
 
 #[test]
-fn who_left_may_return_elsewhere() {
+fn a_member_that_left_may_return_at_another_address() {
     let mut sim = cluster(25, 4);
     let leave = sim.command(2, Command::Leave);
     assert!(sim.run_until(secs(12), |sim| sim.result(leave).is_some()));
@@ -98,7 +98,7 @@ fn who_left_may_return_elsewhere() {
 }
 
 #[test]
-fn who_takes_the_name_of_a_failed_member_waits_and_gets_it() {
+fn a_node_gets_the_name_of_a_failed_member_after_a_wait() {
     let mut sim = cluster(27, 4);
     sim.crash(2, false);
     let others = [0, 1, 3];
@@ -116,7 +116,7 @@ fn who_takes_the_name_of_a_failed_member_waits_and_gets_it() {
 }
 
 #[test]
-fn who_died_may_return_elsewhere_when_forgotten() {
+fn a_failed_member_may_return_elsewhere_once_forgotten() {
     let mut sim = cluster(26, 4);
     sim.crash(2, false);
     let others = [0, 1, 3];
@@ -133,7 +133,7 @@ fn who_died_may_return_elsewhere_when_forgotten() {
 }
 
 #[test]
-fn another_key_does_not_open_the_door() {
+fn a_node_with_another_key_cannot_join() {
     let mut sim = Sim::new(27, Weather::fair());
     let keys = [
         Some(vec![1; 16]),
@@ -170,7 +170,7 @@ fn another_key_does_not_open_the_door() {
 }
 
 #[test]
-fn joining_nobody_says_why() {
+fn a_join_without_an_answer_gives_a_reason() {
     let mut sim = cluster(28, 2);
     sim.crash(1, false);
     let refused = sim.join(0, &[1], true, false);
@@ -195,7 +195,7 @@ fn joining_nobody_says_why() {
 }
 
 #[test]
-fn two_that_nobody_introduces_stay_apart() {
+fn nodes_whose_join_targets_are_down_stay_apart() {
     let mut sim = cluster(31, 4);
     (0..4).for_each(|id| sim.crash(id, false));
     for (id, gone) in [(0, 2), (1, 3)] {
@@ -215,7 +215,7 @@ fn two_that_nobody_introduces_stay_apart() {
 /// Seeds 1334 and 2834 of the swarm: a join succeeds with one of several addresses, although the others were
 /// only temporarily unreachable. Their side does not reconnect to the node if it lists the node as left.
 #[test]
-fn a_join_that_reached_one_is_no_bridge_to_the_others() {
+fn a_join_answered_by_one_target_does_not_reach_the_rest() {
     let mut sim = cluster(33, 5);
     for id in [3, 4] {
         let leave = sim.command(id, Command::Leave);
@@ -246,7 +246,7 @@ fn a_join_that_reached_one_is_no_bridge_to_the_others() {
 /// Seed 1801 of the swarm: a node that left comes back while it is unreachable. The others do not reconnect
 /// to it, because they list it as left. A node that is itself leaving does not connect the two sides.
 #[test]
-fn a_member_that_is_held_for_left_has_to_be_introduced() {
+fn a_member_listed_as_left_is_not_reconnected() {
     let mut sim = cluster(32, 4);
     let leave = sim.command(3, Command::Leave);
     assert!(sim.run_until(secs(12), |sim| sim.result(leave).is_some()));

@@ -74,7 +74,7 @@ fn force_leave_and_prune() {
 }
 
 #[test]
-fn the_living_refute_a_force_leave() {
+fn a_running_node_refutes_a_force_leave() {
     let mut sim = cluster(11, 4);
     let force = Command::ForceLeave {
         node: b"n2".to_vec(),
@@ -90,7 +90,7 @@ fn the_living_refute_a_force_leave() {
 }
 
 #[test]
-fn a_force_leave_that_the_living_did_not_hear_is_asked_about() {
+fn a_missed_force_leave_is_refuted_after_probing() {
     let mut sim = cluster(32, 3);
     // The intent spreads among the others while n2 is unreachable. After that, gossip no longer
     // carries it, and a push/pull gives n2 only its status time.

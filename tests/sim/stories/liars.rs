@@ -25,7 +25,7 @@ fn leap(clock: u64) -> SerfMessage {
 /// been driven further ahead by several messages that only it got refused the others' events as old, and they
 /// refused its events, for good. State exchanges end that.
 #[test]
-fn who_was_driven_far_ahead_is_caught_up_with() {
+fn exchanges_reunite_a_clock_that_was_driven_ahead() {
     let mut sim = cluster(271, 4);
     sim.twist(2, Twist::Liar);
     cut_both_ways(&mut sim, &[3], &[0, 1]);
@@ -55,7 +55,7 @@ fn who_was_driven_far_ahead_is_caught_up_with() {
 /// event. For a node whose clock was slightly behind, the event was more than a leap ahead, so it was refused
 /// and never delivered.
 #[test]
-fn what_a_node_sends_that_has_just_followed_a_leap_is_taken() {
+fn events_of_a_node_that_followed_a_leap_are_accepted() {
     let mut sim = cluster(273, 3);
     sim.twist(2, Twist::Liar);
     cut_both_ways(&mut sim, &[2], &[0, 1]);
@@ -83,7 +83,7 @@ fn what_a_node_sends_that_has_just_followed_a_leap_is_taken() {
 /// move a clock by thousands of leaps, and a few hundred datagrams could exhaust it for good. Nodes that the
 /// datagram did not reach refused everything that the victim sent.
 #[test]
-fn many_times_far_ahead_move_a_clock_no_further_than_a_few() {
+fn many_times_far_ahead_move_a_clock_as_far_as_a_few() {
     let mut sim = cluster(274, 4);
     sim.twist(2, Twist::Liar);
     let leap = |step: u64| step << 42;
@@ -137,7 +137,7 @@ fn many_times_far_ahead_move_a_clock_no_further_than_a_few() {
 /// All are told at once that a member has left, so that nobody gossips to it any more. It learns that from the
 /// answer to its next probe or push/pull, and refutes.
 #[test]
-fn a_member_that_all_hold_gone_comes_back() {
+fn a_member_that_all_list_as_gone_comes_back() {
     let mut sim = cluster(275, 5);
     sim.twist(4, Twist::Forger);
     let node = node_name("n1");
@@ -165,7 +165,7 @@ fn a_member_that_all_hold_gone_comes_back() {
 /// Any node that knows a query's id can answer it under any name. Such answers once took the room of later
 /// real ones.
 #[test]
-fn answers_of_nobody_take_no_room_of_members() {
+fn answers_of_unknown_senders_displace_no_members() {
     let mut sim = cluster(272, 6);
     sim.twist(5, Twist::Liar);
     let params = QueryParams {

@@ -45,7 +45,7 @@ fn fire(
 }
 
 #[test]
-fn one_sender_is_heard_in_its_order() {
+fn events_of_one_sender_are_in_order() {
     let mut sim = cluster(61, 5);
     // 500 events a second, one by one; then bursts that take several packets.
     fire(&mut sim, |_| 0, 500, 1, Duration::from_millis(2));
@@ -64,7 +64,7 @@ fn one_sender_is_heard_in_its_order() {
 }
 
 #[test]
-fn many_senders_are_heard_in_the_order_of_the_clock() {
+fn events_of_many_senders_are_in_lamport_order() {
     let mut sim = cluster(62, 9);
     // The pause ensures that each sender has received the previous event, so that all times differ.
     let pause = Duration::from_millis(500);
@@ -96,7 +96,7 @@ fn packets_that_overtake_each_other_are_put_in_order() {
 }
 
 #[test]
-fn what_was_missed_comes_late_and_holds_nobody_up() {
+fn repaired_events_come_late_and_delay_no_others() {
     let mut sim = cluster(64, 3);
     sim.pause(2);
     fire(&mut sim, |_| 0, 20, 1, Duration::from_millis(50));
@@ -146,7 +146,7 @@ fn inversions_of_local_nodes(size: usize) -> (u64, Duration) {
 /// chance may leave one node out. Repair delivers the event later than the order stage waits, but within the
 /// promised time.
 #[test]
-fn whom_two_transmissions_pass_over_hears_later() {
+fn a_node_missed_by_gossip_gets_the_event_by_repair() {
     let (inversions, slowest) = inversions_of_local_nodes(5);
     assert_ne!(inversions, 0);
     assert!(slowest < secs(2), "{slowest:?}");

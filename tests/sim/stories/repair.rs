@@ -104,7 +104,7 @@ fn print(sim: &Sim, what: &str, found: &Lateness) {
 const SIZES: [usize; 2] = [9, 10];
 
 #[test]
-fn everybody_has_every_event_in_two_seconds() {
+fn all_events_arrive_within_two_seconds() {
     for (seed, loss, per_second) in [
         (201, 0.0, 200),
         (202, 0.1, 200),
@@ -128,7 +128,7 @@ fn everybody_has_every_event_in_two_seconds() {
 }
 
 #[test]
-fn a_quarter_lost_is_made_good_in_five_seconds() {
+fn a_loss_of_a_quarter_is_repaired_within_five_seconds() {
     for (seed, per_second) in [(211, 200), (212, 15)] {
         for size in SIZES {
             let mut sim = cluster(seed, size);
@@ -145,7 +145,7 @@ fn a_quarter_lost_is_made_good_in_five_seconds() {
 }
 
 #[test]
-fn half_of_the_nodes_compare_nothing() {
+fn events_arrive_in_time_if_half_are_references() {
     for (seed, loss) in [(221, 0.0), (222, 0.1)] {
         let mut sim = cluster(seed, 10);
         sim.network.weather.loss = loss;
@@ -161,7 +161,7 @@ fn half_of_the_nodes_compare_nothing() {
 /// Among nodes that do not compare digests, a node looks for a missing time by exchanging states. The
 /// reference waits for its next regular exchange.
 #[test]
-fn one_alone_among_nodes_that_compare_nothing() {
+fn one_node_among_references_finds_missing_events() {
     // Of twelve events that node 0 could not receive: how many are still missing, and the exchanges for them.
     let run = |first: NodeId| {
         let (mut missing, mut exchanges) = (0, 0);
@@ -206,7 +206,7 @@ fn lateness_of_the_reference(ours: NodeId, loss: f64) -> Lateness {
 }
 
 #[test]
-fn the_reference_fares_no_worse_than_among_itself() {
+fn references_miss_no_more_than_among_themselves() {
     for loss in [0.1, 0.25] {
         let alone = lateness_of_the_reference(0, loss);
         let mixed = lateness_of_the_reference(5, loss);
@@ -220,7 +220,7 @@ fn the_reference_fares_no_worse_than_among_itself() {
 }
 
 #[test]
-fn a_liar_costs_little_and_stops_nothing() {
+fn a_liar_causes_little_traffic_and_no_delay() {
     let mut sim = cluster(231, 9);
     let honest: Vec<NodeId> = (0..8).collect();
     sim.twist(8, Twist::Liar);
@@ -268,7 +268,7 @@ fn without_events_nothing_is_compared() {
 /// these events, so that they could not send them to nodes that lacked them. The digests never became
 /// equal, and repair by digest was given up before an event was really missing.
 #[test]
-fn what_a_join_ignored_keeps_no_two_nodes_apart() {
+fn events_ignored_at_a_join_do_not_keep_digests_unequal() {
     let mut sim = Sim::new(251, Weather::fair());
     for host in 0..3 {
         sim.add(Spec::lan(&format!("n{host}"), host_addr(host)));
@@ -293,7 +293,7 @@ fn what_a_join_ignored_keeps_no_two_nodes_apart() {
 
 /// Nodes know events from their snapshots only by hash, and no node can send them any more.
 #[test]
-fn what_all_have_forgotten_but_its_hash_keeps_no_two_nodes_apart() {
+fn events_known_only_by_hash_do_not_keep_digests_unequal() {
     let mut sim = recording_cluster(252, 3, Weather::fair(), &|_| {});
     for number in 0..20 {
         sim.user_event(0, "deploy", &format!("old {number}"));
@@ -325,7 +325,7 @@ fn digests_agree_after_an_event(sim: &mut Sim, nodes: &[NodeId]) {
 /// that lacks it depends on its own probes, one per second with three datagrams per attempt. A node that
 /// knows that it lacks an event keeps asking.
 #[test]
-fn who_lacks_an_event_goes_after_it() {
+fn a_node_that_lacks_an_event_keeps_asking() {
     let mut took = Vec::new();
     for seed in 0..100 {
         let mut sim = cluster(260 + seed, 6);

@@ -69,7 +69,7 @@ fn assert_missing(seed: u64, loss: f64, queries: usize, per_thousand_max: f64) {
 }
 
 #[test]
-fn acks_and_answers_come_in_spite_of_loss() {
+fn acks_and_answers_arrive_despite_loss() {
     assert_missing(60, 0.1, 200, 1.0);
     assert_missing(61, 0.25, 200, 10.0);
 }

@@ -69,7 +69,7 @@ pub(super) fn refutation_bound(config: &Config, n: usize) -> Duration {
 }
 
 #[test]
-fn the_bound_is_what_the_timers_say() {
+fn the_convergence_bound_follows_from_the_timers() {
     let config = Config::new(node_name("a"), host_addr(0), swim::Config::lan());
     // 35 s to rejoin; 35 draws and two mergers of 60 s each; 5 probes of 8 s and 24 s of
     // suspicion; twice 18 rounds of 30 s; 32 times the 11 s of a leave.

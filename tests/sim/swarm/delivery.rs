@@ -198,7 +198,7 @@ pub(super) fn rates_are_kept(outcomes: &[Outcome]) -> Result<(), String> {
 }
 
 #[test]
-fn rates_that_are_not_kept_are_seen() {
+fn broken_delivery_rates_are_seen() {
     let outcome = |loss, events, queries, answers| Outcome {
         nodes: 3,
         fingerprint: 0,
