@@ -191,7 +191,7 @@ fn output_status_and_environment() {
 }
 
 #[test]
-fn children_get_nothing_but_what_they_should() {
+fn children_inherit_only_what_they_should() {
     let mut lp = Loop::new(None);
     // Checks each number, since listing the directory would open another descriptor.
     let fds = lp

@@ -37,7 +37,7 @@ fn printed(args: &[&str]) -> String {
 }
 
 #[test]
-fn version_lists_what_there_is() {
+fn version_lists_the_included_features() {
     let present = FEATURES.iter().filter(|(_, present, ..)| *present);
     let mut names: Vec<_> = present.map(|(name, ..)| *name).collect();
     if names.is_empty() {
@@ -48,7 +48,7 @@ fn version_lists_what_there_is() {
 }
 
 #[test]
-fn help_says_what_is_not_there() {
+fn help_names_the_excluded_features() {
     let help = printed(&["agent", "-help"]);
     let after = |flag: &str| {
         let from = help.find(&format!("\n  -{flag}")).unwrap();
@@ -72,7 +72,7 @@ fn help_says_what_is_not_there() {
 }
 
 #[test]
-fn what_is_not_there_is_refused_by_name() {
+fn excluded_features_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     for (name, present, flags, key) in FEATURES {
         if present {
@@ -97,7 +97,7 @@ fn what_is_not_there_is_refused_by_name() {
 }
 
 #[test]
-fn settings_that_ask_for_nothing_and_signals_suit_every_build() {
+fn settings_that_ask_for_no_feature_suit_every_build() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("quiet");
     let text = r#"{"enable_syslog": false, "syslog_facility": "LOCAL3", "discover": "",

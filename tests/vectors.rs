@@ -643,7 +643,7 @@ fn what_is_sealed_opens_with_any_key_of_the_ring() {
 }
 
 #[test]
-fn tolerance_is_that_of_a_new_peer() {
+fn unusual_messages_are_tolerated_as_stated() {
     let file = file();
     let cases = file["tolerance"].as_array().unwrap();
     for case in cases {
@@ -671,7 +671,7 @@ fn tolerance_is_that_of_a_new_peer() {
 }
 
 #[test]
-fn lzw_is_that_of_the_reference_both_ways() {
+fn lzw_matches_the_references_both_ways() {
     let file = file();
     let cases = file["algorithms"]["lzw"].as_array().unwrap();
     for case in cases {

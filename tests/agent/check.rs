@@ -151,7 +151,7 @@ fn all_errors_of_the_rpc_server_are_found() {
 }
 
 #[test]
-fn beside_the_running_agent_nothing_is_touched() {
+fn a_check_beside_a_running_agent_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     fs::write(path("keys"), r#"["MDEyMzQ1Njc4OWFiY2RlZg=="]"#).unwrap();
@@ -184,7 +184,7 @@ fn beside_the_running_agent_nothing_is_touched() {
 }
 
 #[test]
-fn damage_is_a_warning_and_stays() {
+fn damaged_files_cause_a_warning_and_are_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("snapshot");
     let torn = "alive: n2 127.0.0.1:7946\nclock: 5\nevent-clock: ";

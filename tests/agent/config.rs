@@ -130,7 +130,7 @@ fn what_cannot_be_used_is_refused_with_file_key_and_reason() {
 }
 
 #[test]
-fn times_and_numbers_out_of_range_are_refused_or_said() {
+fn times_and_numbers_out_of_range_are_refused_or_warned_about() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("conf");
     let negative = "time: negative duration \"-5s\"";
@@ -210,7 +210,7 @@ fn times_and_numbers_out_of_range_are_refused_or_said() {
 }
 
 #[test]
-fn limits_and_the_rpc_key_are_passed_on() {
+fn size_limits_and_the_rpc_key_of_a_file_take_effect() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("conf");
     write(
@@ -236,7 +236,7 @@ fn limits_and_the_rpc_key_are_passed_on() {
 }
 
 #[test]
-fn options_for_signals_count() {
+fn options_for_signals_take_effect() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("conf");
     write(

@@ -127,7 +127,7 @@ fn files_run_behind_other_handlers_in_the_order_of_their_names() {
 }
 
 #[test]
-fn what_is_no_handler_is_not_run_and_said_so() {
+fn files_that_are_no_handlers_are_skipped_with_a_warning() {
     let place = Place::new();
     for name in ["good", "x.dpkg-old", "y~", "z.bak"] {
         place.install(name, "on=*", name);
@@ -199,7 +199,7 @@ fn events(agent: &Agent, next: &AtomicU32, stop: &AtomicBool) {
 }
 
 #[test]
-fn files_come_change_and_go_while_events_come() {
+fn files_are_added_changed_and_removed_while_events_arrive() {
     let place = Place::new();
     place.install("00-all", "on=user:e", "all");
     let agent = place.start(&[]);
@@ -307,7 +307,7 @@ fn a_reload_takes_other_directories_and_files_at_once() {
 }
 
 #[test]
-fn a_client_that_asks_about_handlers_meets_those_of_now() {
+fn clients_see_handlers_that_were_just_added() {
     let place = Place::new();
     let agent = place.start(&[]);
     assert_eq!(listed(&agent), []);

@@ -149,7 +149,7 @@ fn a_second_agent_on_the_same_file_is_refused() {
 
 /// `cottar leave` returns after the handlers of the agent's own leave have run and all files are written.
 #[test]
-fn after_a_leave_the_files_are_free() {
+fn a_leave_ends_after_the_last_handler_and_file() {
     let dir = tempfile::tempdir().unwrap();
     let left = dir.path().join("left");
     let flag = format!("-snapshot={}", dir.path().join("snap").display());
@@ -299,7 +299,7 @@ fn peer() -> Agent {
 }
 
 #[test]
-fn a_killed_agent_finds_back_and_handles_nothing_twice() {
+fn a_killed_agent_rejoins_and_handles_no_event_twice() {
     let dir = tempfile::tempdir().unwrap();
     let (snap, ran) = (dir.path().join("snap"), dir.path().join("ran"));
     let peer = peer();
@@ -361,7 +361,7 @@ fn a_killed_agent_finds_back_and_handles_nothing_twice() {
 }
 
 #[test]
-fn damage_is_passed_over_and_said() {
+fn damaged_lines_of_a_snapshot_are_skipped_with_warnings() {
     let dir = tempfile::tempdir().unwrap();
     let snap = dir.path().join("snap");
     fs::write(
@@ -517,7 +517,7 @@ fn complaints(agent: &Agent) -> usize {
 }
 
 #[test]
-fn a_full_disk_is_said_once_and_survived() {
+fn a_full_disk_is_logged_once_and_survived() {
     let dir = tempfile::tempdir().unwrap();
     let snap = dir.path().join("snap");
     fs::write(&snap, format!("#{}\n", "x".repeat(500))).unwrap();
@@ -568,7 +568,7 @@ fn a_full_disk_is_said_once_and_survived() {
 }
 
 #[test]
-fn a_lost_directory_is_said_once_and_survived() {
+fn a_lost_directory_is_logged_once_and_survived() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("folder");
     fs::create_dir(&folder).unwrap();
@@ -593,7 +593,7 @@ fn a_lost_directory_is_said_once_and_survived() {
 
 /// With -replay, a join in the background (-retry-join) delivers old events, too.
 #[test]
-fn old_events_are_replayed_where_that_was_asked_for() {
+fn old_events_are_replayed_if_requested_at_the_join() {
     let dir = tempfile::tempdir().unwrap();
     let peer = peer();
     assert!(peer.call("event", &["-coalesce=false", "old"]).0);
@@ -707,7 +707,7 @@ impl Running {
 }
 
 #[test]
-fn a_slow_disk_stops_nobody_and_no_change_is_lost() {
+fn a_slow_disk_blocks_nothing_and_loses_no_change() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tags");
     let flag = format!("-tags-file={}", path.display());
@@ -738,7 +738,7 @@ fn a_slow_disk_stops_nobody_and_no_change_is_lost() {
 }
 
 #[test]
-fn keys_on_their_way_are_there_after_the_end() {
+fn keys_being_written_at_the_end_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys");
     fs::write(&path, format!("[\"{OLD_KEY}\"]")).unwrap();

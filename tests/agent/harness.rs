@@ -80,7 +80,7 @@ fn skipped_scenarios_are_counted_by_their_reasons() {
 
 #[test]
 #[ignore = "fails, for the next one to see how"]
-fn on_purpose() {
+fn fails_on_purpose() {
     let agent = Agent::start(&["-node=shown"]);
     agent.wait_for("EventMemberJoin: shown");
     panic!("the process is {}", agent.pid());
@@ -89,7 +89,7 @@ fn on_purpose() {
 #[test]
 fn a_test_that_fails_shows_what_its_agents_printed() {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "harness::on_purpose", "--ignored"]);
+    command.args(["--exact", "harness::fails_on_purpose", "--ignored"]);
     let ended = run(&mut command, PATIENCE).unwrap();
     assert_eq!(ended.code, 101, "{ended:?}");
     let (_, shown) = ended.stdout.split_once("--- stdout of ").unwrap();
@@ -101,7 +101,7 @@ fn a_test_that_fails_shows_what_its_agents_printed() {
 }
 
 #[test]
-fn nobody_waits_for_an_agent_that_has_ended() {
+fn waits_fail_at_once_if_the_agent_has_ended() {
     let started = Instant::now();
     let agent = Agent::spawn(&["-profile=none"]);
     let waiting = || agent.wait_for("what it never says");

@@ -75,7 +75,7 @@ fn during_the_start_join_rpc_answers_and_signals_work() {
 }
 
 #[test]
-fn retry_join_goes_on_until_somebody_answers() {
+fn retry_join_repeats_until_a_node_answers() {
     let addr = free();
     let early = start(
         "early",
@@ -163,7 +163,7 @@ fn ipv6_agents_join() {
 }
 
 #[test]
-fn only_allowed_networks_are_let_in_and_asked() {
+fn only_nodes_of_allowed_networks_are_accepted_and_contacted() {
     let at = |host: &str| format!("-bind={host}:{}", free().port());
     let bounded = start("bounded", &["-allow=127.7.0.0/16", &at("127.7.0.1")]);
     let addr = &shown(&bounded).to_string();
@@ -192,7 +192,7 @@ fn only_allowed_networks_are_let_in_and_asked() {
 }
 
 #[test]
-fn networks_that_are_none_refuse_the_start() {
+fn invalid_networks_refuse_the_start() {
     let (code, text) = refused(&["-node=n", "-allow=10.0.0.0/8", "-allow=10.0.0.0/33"]);
     assert_eq!(code, 1);
     let why = "==> Invalid network '10.0.0.0/33': it must read like 192.0.2.0/24 or 2001:db8::/32; see -allow";

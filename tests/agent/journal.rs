@@ -123,7 +123,7 @@ fn release(place: &Place) {
 }
 
 #[test]
-fn what_waits_when_the_agent_is_killed_is_run_in_order_and_once() {
+fn waiting_runs_of_a_killed_agent_run_once_and_in_order() {
     let place = Place::new();
     hold(&place);
     let agent = place.start(WRITES);
@@ -154,7 +154,7 @@ fn what_waits_when_the_agent_is_killed_is_run_in_order_and_once() {
 }
 
 #[test]
-fn an_orderly_end_keeps_what_waits_and_a_leave_drops_it() {
+fn waiting_runs_survive_an_orderly_end_but_not_a_leave() {
     let place = Place::new();
     hold(&place);
     let agent = place.start(WRITES);
@@ -286,7 +286,7 @@ fn fire_until_killed(agent: &Agent, round: usize, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_full_disk_is_got_over() {
+fn the_journal_recovers_from_a_full_disk() {
     // RLIMIT_FSIZE stands for a full disk: writes beyond it fail.
     let place = Place::new();
     let flags = place.flags(WRITES);
@@ -342,7 +342,7 @@ fn a_journal_has_one_agent_and_a_snapshot() {
 }
 
 #[test]
-fn an_operator_sees_what_waits_and_decides() {
+fn an_operator_lists_and_drops_waiting_runs() {
     let place = Place::new();
     hold(&place);
     let second = format!(
@@ -398,7 +398,7 @@ fn an_operator_sees_what_waits_and_decides() {
 }
 
 #[test]
-fn damage_never_keeps_an_agent_from_starting() {
+fn a_damaged_journal_does_not_prevent_a_start() {
     let place = Place::new();
     hold(&place);
     let agent = place.start(WRITES);

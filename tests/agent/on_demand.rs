@@ -183,7 +183,7 @@ fn a_run_waits_for_what_runs_and_for_nothing_else() {
 }
 
 #[test]
-fn a_run_that_is_given_up_is_said_to_be() {
+fn a_dropped_run_is_reported_as_not_run() {
     let (place, agent, hold, client) = waiting();
     assert!(agent.call("handler drop", &["last"]).0);
     assert_eq!(
@@ -195,7 +195,7 @@ fn a_run_that_is_given_up_is_said_to_be() {
 }
 
 #[test]
-fn a_run_of_a_handler_that_was_paused_meanwhile_is_none() {
+fn a_run_of_a_handler_paused_meanwhile_is_refused() {
     let (place, agent, hold, client) = waiting();
     assert!(agent.call("handler pause", &["last"]).0);
     assert_eq!(client.status(), None);
@@ -207,7 +207,7 @@ fn a_run_of_a_handler_that_was_paused_meanwhile_is_none() {
 }
 
 #[test]
-fn a_client_that_goes_away_leaves_its_run_behind() {
+fn a_run_continues_without_its_client() {
     let (place, agent, hold, client) = waiting();
     client.signal(libc::SIGINT);
     wait_until("the client has ended", || client.status().is_some());
@@ -218,7 +218,7 @@ fn a_client_that_goes_away_leaves_its_run_behind() {
 }
 
 #[test]
-fn an_agent_that_leaves_hangs_up_on_who_waits() {
+fn a_leaving_agent_disconnects_clients_that_wait() {
     let (place, agent, hold, client) = waiting();
     assert_eq!(agent.end(libc::SIGINT), 0);
     let (code, said) = end_of(&client);

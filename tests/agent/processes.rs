@@ -38,7 +38,7 @@ fn a_handler_starts_with_default_signals() {
 }
 
 #[test]
-fn an_agent_that_ignores_quit_goes_on_to_do_so() {
+fn an_ignored_sigquit_stays_ignored() {
     let agent = Agent::start(&["-node=a"]);
     agent.signal(libc::SIGQUIT);
     // Ended by the signal, without an exit status.
@@ -54,7 +54,7 @@ fn an_agent_that_ignores_quit_goes_on_to_do_so() {
 }
 
 #[test]
-fn a_handler_that_uses_the_terminal_goes_on() {
+fn a_handler_that_uses_the_terminal_is_not_stopped() {
     // `script` provides a terminal; by default, reading from it stops a process in the background.
     for (handler, expected) in [
         ("stty -echo </dev/tty; echo changed: $?", "changed: 0"),
@@ -75,7 +75,7 @@ fn a_handler_that_uses_the_terminal_goes_on() {
 }
 
 #[test]
-fn a_stopped_handler_is_named_and_may_go_on() {
+fn a_stopped_handler_is_named_and_can_continue() {
     let agent = Agent::start(&["-node=a", "-event-handler=user:x=kill -STOP $$; echo on"]);
     fire(&agent, "x");
     let text = agent.wait_for("has been stopped by a signal for 10s");
@@ -157,7 +157,7 @@ fn a_handler_outlives_the_agent() {
 }
 
 #[test]
-fn a_leave_waits_for_handlers_as_long_as_it_is_told() {
+fn a_leave_waits_for_handlers_as_long_as_configured() {
     let dir = tempfile::tempdir().unwrap();
     let done = dir.path().join("done");
     let handler = format!("-event-handler=member-leave=sleep 3; touch {}", arg(&done));
@@ -167,7 +167,7 @@ fn a_leave_waits_for_handlers_as_long_as_it_is_told() {
 }
 
 #[test]
-fn what_could_not_be_started_is_named() {
+fn a_handler_that_cannot_be_started_is_logged_shortened() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("long.json");
     let script = format!("user:x=echo {}", "x".repeat(140_000));

@@ -70,7 +70,7 @@ fn a_reader_of_stdout_that_stops_does_not_stop_the_agent() {
 }
 
 #[test]
-fn packets_that_the_kernel_had_no_room_for_are_told() {
+fn datagrams_dropped_by_the_kernel_are_reported() {
     let agent = start("flooded", &[]);
     let info = || agent.call("info", &[]).1;
     assert!(!info().contains("lost:"), "{}", info());
@@ -89,7 +89,7 @@ fn packets_that_the_kernel_had_no_room_for_are_told() {
 }
 
 #[test]
-fn descriptors_that_run_out_pause_the_accepting() {
+fn accepting_pauses_when_descriptors_run_out() {
     let spec = Spec::bare(Kind::Cottar).name("n1");
     let agent = spec.after("ulimit -n 40").start();
     let rpc = agent.rpc;

@@ -151,7 +151,7 @@ fn a_handler_runs_as_another_user() {
 }
 
 #[test]
-fn what_cannot_be_run_so_refuses_the_start() {
+fn invalid_settings_refuse_the_start() {
     let config = |handlers: Value| {
         let place = Place::new(&handlers);
         let path = place.path("config.json");
@@ -212,7 +212,7 @@ fn what_cannot_be_run_so_refuses_the_start() {
 }
 
 #[test]
-fn members_are_picked_and_an_update_counts_before_and_after() {
+fn member_filters_match_the_tags_before_or_after_an_update() {
     let place = Place::new(&json!([
         {"run": "cut -f1,3 | sed \"s/^/$SERF_EVENT /\" >>$D/web", "where": {"role": "web"}, "on": "member-join,member-update"},
         {"run": "echo $SERF_USER_EVENT >>$D/self", "self": {"role": "db|web"}, "on": "user"},
@@ -243,7 +243,7 @@ fn members_are_picked_and_an_update_counts_before_and_after() {
 }
 
 #[test]
-fn a_short_absence_is_not_told() {
+fn a_short_absence_runs_no_handler() {
     let place = Place::new(&json!([
         {"run": "sed \"s/^/$SERF_EVENT /\" | cut -f1 >>$D/held", "hold": "5s", "node": "n2"},
         {"run": "sed \"s/^/$SERF_EVENT /\" | cut -f1 >>$D/plain", "node": "n2"},
@@ -272,7 +272,7 @@ fn a_short_absence_is_not_told() {
 }
 
 #[test]
-fn a_burst_settles_into_one_run_and_the_state_is_told() {
+fn a_burst_settles_into_one_run_with_the_newest_state() {
     let place = Place::new(&json!([
         {"run": "cat >>$D/last", "on": "user", "settle": "1s"},
         {
@@ -344,7 +344,7 @@ fn a_run_is_repeated_over_a_restart() {
 }
 
 #[test]
-fn what_is_held_back_or_settles_outlives_the_agent() {
+fn held_and_settling_events_survive_a_restart() {
     let place = Place::new(&json!([
         {"run": "echo $SERF_EVENT $(cut -f1) >>$D/failed", "on": "member-failed", "hold": "4s"},
         {"run": "cat >>$D/settled", "on": "user", "settle": "4s"},

@@ -19,7 +19,7 @@ fn the_own_leave_reaches_a_handler_before_the_end() {
 }
 
 #[test]
-fn a_handler_that_hangs_holds_up_nothing_but_other_handlers() {
+fn a_hanging_handler_delays_only_other_handlers() {
     let hold = Hold::new();
     let first = start("first", &["-event-handler", &hold.script()]);
     first.wait_for("Received event: member-join");

@@ -141,7 +141,7 @@ fn bad_settings_of_sockets_are_refused() {
 }
 
 #[test]
-fn who_cannot_connect_is_told_why() {
+fn failed_connections_to_a_socket_give_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rpc.sock");
     for (address, why) in [
@@ -221,7 +221,7 @@ fn asked_by(program: &Path, groups: &str, args: &[&str]) -> Finished {
 }
 
 #[test]
-fn others_may_look_and_the_group_may_control() {
+fn other_users_may_read_and_the_group_may_control() {
     if lacks_users("users of the socket") {
         return;
     }
@@ -339,7 +339,7 @@ fn the_mode_and_the_group_say_who_may_connect() {
 }
 
 #[test]
-fn an_agent_of_another_user_is_its_user_s() {
+fn the_user_of_an_agent_controls_it() {
     if lacks_users("an agent of another user") {
         return;
     }

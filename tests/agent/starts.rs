@@ -59,7 +59,7 @@ fn the_banner_is_the_references() {
 }
 
 #[test]
-fn what_prevents_a_start_is_said_in_the_references_words() {
+fn start_errors_have_the_references_words() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap();
     let port = taken.port();

@@ -98,7 +98,7 @@ fn a_sync_in_a_handler_does_not_wait_for_itself() {
 }
 
 #[test]
-fn the_members_of_a_sync_are_those_that_live() {
+fn a_sync_lists_the_live_members() {
     let place = Place::new(&json!([
         {"run": SYNCED, "on": "sync", "name": "a", "where": {"role": "web|"}},
         {"exec": ["sh", "-c", "cat >>$D/json"], "on": "sync", "input": "json", "name": "j"},
@@ -125,7 +125,7 @@ fn the_members_of_a_sync_are_those_that_live() {
 }
 
 #[test]
-fn what_a_sync_has_told_is_not_told_again() {
+fn events_that_a_sync_covers_are_not_handled_again() {
     let place = Place::new(&json!([
         {"run": SYNCED, "on": "sync,member-join,user:u", "name": "a"},
         {"run": "echo $SERF_EVENT >>$D/others", "on": "*"},

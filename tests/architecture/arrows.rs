@@ -271,14 +271,14 @@ fn no_folders_use_each_other() {
 }
 
 #[test]
-fn rooms_of_the_agent_use_those_below() {
+fn folders_of_the_agent_use_those_below() {
     let tree = Tree::new(&sources());
     let found = tree.list(climbing(&tree.arrows()));
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 #[test]
-fn every_room_of_the_agent_has_a_floor() {
+fn every_folder_of_the_agent_has_a_layer() {
     let tree = Tree::new(&sources());
     let rooms = tree.files.keys().filter(|module| module[0] == "agent");
     let homeless: Vec<_> = rooms
@@ -299,7 +299,7 @@ fn made_up(sources: &[(&str, &str)]) -> Tree {
 }
 
 #[test]
-fn circles_are_found() {
+fn cycles_of_files_are_found() {
     let between = |a: &str, b: &str| {
         let parent = "mod a; mod b; mod c; pub use c::C; pub struct Swim;";
         let c = ("src/swim/c.rs", "use super::Swim; pub struct C;");
@@ -345,7 +345,7 @@ fn circles_are_found() {
 }
 
 #[test]
-fn circles_of_folders_are_found() {
+fn cycles_of_folders_are_found() {
     let found = |a: &str, b: &str| {
         let tree = made_up(&[
             ("src/serf/mod.rs", "pub struct Serf;"),
@@ -378,7 +378,7 @@ fn circles_of_folders_are_found() {
 }
 
 #[test]
-fn climbing_is_found() {
+fn upward_dependencies_are_found() {
     for (file, source, climbs) in [
         ("src/agent/net/x.rs", "use crate::agent::rpc::Lost;", true),
         ("src/agent/net/x.rs", "use super::super::rpc;", true),

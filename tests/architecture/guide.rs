@@ -41,7 +41,7 @@ fn missing_goals(page: &str, makefiles: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_the_pages_name_exists() {
+fn paths_and_goals_in_the_pages_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
     let makefiles = MAKEFILES.map(read).concat();
@@ -56,7 +56,7 @@ fn what_the_pages_name_exists() {
 }
 
 #[test]
-fn what_does_not_exist_is_found() {
+fn missing_paths_and_goals_are_found() {
     let exists = |path: &str| path == "src/cli/table.rs";
     let page = "`cli/table.rs`, `src/cli/table.rs`, `src/cli/tables.rs` and `rpc/x.rs`";
     assert_eq!(

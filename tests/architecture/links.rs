@@ -39,7 +39,7 @@ fn no_comment_names_what_is_above_it() {
 }
 
 #[test]
-fn a_link_upward_is_found() {
+fn an_upward_link_is_found() {
     for (file, source, is_upward) in [
         ("src/handler/x.rs", "//! `agent::child` runs it.", true),
         ("src/handler/x.rs", "/// See [`crate::rpc::Request`].", true),

@@ -381,7 +381,7 @@ fn the_compiler_refuses_unsafe_code_too() {
 }
 
 #[test]
-fn roots_are_told_from_what_lies_below_them() {
+fn roots_of_modules_are_recognised() {
     for (file, expected) in [
         ("src/main.rs", true),
         ("src/time.rs", true),

@@ -13,7 +13,7 @@ const REFUSED: &str =
     "Error connecting to Serf agent: dial tcp 127.0.0.1:1: connect: connection refused\n";
 
 #[test]
-fn without_a_command_there_is_the_list() {
+fn without_a_command_the_commands_are_listed() {
     for (line, status) in [
         (&[][..], 127),
         (&["help"], 127),
@@ -209,7 +209,7 @@ fn wrong_arguments_are_named_on_stdout_before_the_help() {
 }
 
 #[test]
-fn what_is_wrong_is_said_before_anybody_is_called() {
+fn errors_in_flags_are_reported_before_connecting() {
     for (line, complaint) in [
         (
             &["members", NOBODY, "-tag", "foo"][..],
@@ -250,7 +250,7 @@ fn what_is_wrong_is_said_before_anybody_is_called() {
 }
 
 #[test]
-fn what_is_wrong_with_a_line_of_our_own_is_said_on_stderr() {
+fn errors_of_added_commands_go_to_stderr() {
     for (line, complaint) in [
         (
             &["handler", "drop", NOBODY, ""][..],
@@ -294,7 +294,7 @@ fn every_way_to_write_a_flag() {
 }
 
 #[test]
-fn arguments_of_the_agent_are_ignored_but_not_in_silence() {
+fn surplus_arguments_of_the_agent_cause_a_warning() {
     let got = run(&["agent", "-log-level=bogus", "foo", "-log-level=info"]);
     assert_eq!(got.status, Some(1));
     assert!(
@@ -397,7 +397,7 @@ fn surplus_arguments_are_ignored_with_a_warning_or_refused() {
 }
 
 #[test]
-fn addresses_that_lead_nowhere() {
+fn unreachable_addresses_give_the_reason() {
     for (address, why) in [
         (
             "127.0.0.1:1",
@@ -422,7 +422,7 @@ fn addresses_that_lead_nowhere() {
 }
 
 #[test]
-fn the_environment_names_the_agent() {
+fn the_environment_gives_the_agents_address() {
     let mut command = cottar(&["leave"]);
     let got = finish(command.env("SERF_RPC_ADDR", "127.0.0.1:1").spawn().unwrap());
     assert_eq!(got.text(), REFUSED);
@@ -436,7 +436,7 @@ fn the_environment_names_the_agent() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_error() {
+fn a_closed_pipe_on_stdout_is_no_error() {
     for line in [&["version"][..], &["members", "-bogus"], &["info", NOBODY]] {
         let mut command = cottar(line);
         let (reader, writer) = pipe();

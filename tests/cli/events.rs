@@ -127,7 +127,7 @@ fn jq_reads_events_as_a_handler_does() {
 }
 
 #[test]
-fn it_ends_as_scripts_expect() {
+fn a_monitor_of_events_ends_after_its_count_or_timeout() {
     let dir = tempfile::tempdir().unwrap();
     let agent = start(Kind::Cottar, "n1", &["-profile=local"]);
     let got = agent.run(&["monitor", "-event=user:x", "-count=2", "-timeout=300ms"]);
@@ -168,7 +168,7 @@ fn it_ends_as_scripts_expect() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused() {
+fn invalid_flags_of_monitor_are_refused() {
     for (line, why) in [
         (
             &["-event=member-jion"][..],
@@ -196,7 +196,7 @@ fn what_cannot_be_meant_is_refused() {
 }
 
 #[test]
-fn serfs_agents_tell_what_they_can() {
+fn monitor_works_with_the_references_agent() {
     if lacks_reference("monitor -event") {
         return;
     }

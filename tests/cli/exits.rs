@@ -230,7 +230,7 @@ fn an_interrupted_monitor_has_not_failed() {
 
 /// An agent with a member that does not send acks.
 #[test]
-fn who_cannot_be_reached_fails_with_one_or_two() {
+fn an_unreachable_agent_ends_commands_with_1_or_2() {
     let address = listen(|mut client| {
         client.greet();
         client.value();

@@ -275,7 +275,7 @@ fn a_handler_that_cannot_be_started_has_a_status_of_its_own() {
 }
 
 #[test]
-fn what_is_cut_or_refused_is_told() {
+fn cut_and_refused_output_is_reported() {
     let big = "query:big=head -c 10000 /dev/zero | tr '\\0' a; printf END";
     let shown = text(&run(&[big, "query", "big"]).stdout);
     assert!(
@@ -394,7 +394,7 @@ fn a_payload_comes_from_the_line_a_file_or_standard_input() {
 }
 
 #[test]
-fn what_cannot_be_run_is_told() {
+fn invalid_invocations_are_explained() {
     let other = run(&["user:deploy=echo ran", "user", "other"]);
     assert_eq!(
         (other.status.code(), text(&other.stdout)),
@@ -476,7 +476,7 @@ fn what_cannot_be_run_is_told() {
 }
 
 #[test]
-fn it_is_shown_as_it_comes() {
+fn output_is_shown_as_it_arrives() {
     let arguments = [
         "-node=n1",
         "-tag=z=1",
@@ -540,7 +540,7 @@ fn counts(agent: &Agent, script: &str) -> [u64; 4] {
 }
 
 #[test]
-fn the_list_has_what_became_of_each_handler() {
+fn the_list_has_the_outcomes_of_each_handler() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("c.json");
     let write = |handlers: &str| {
@@ -661,7 +661,7 @@ fn an_agent_of_serf_cannot_list() {
 }
 
 #[test]
-fn without_an_agent_there_is_no_list() {
+fn the_list_needs_an_agent() {
     let refused = no_list(free());
     let words = "Error connecting to Serf agent: dial tcp";
     assert!(refused.starts_with(words), "{refused}");

@@ -211,7 +211,7 @@ fn monitor(agent: &Agent) {
 
 /// The agent closes the connection after one ack.
 #[test]
-fn an_answer_that_breaks_off_is_whole_json() {
+fn an_answer_cut_short_is_still_valid_json() {
     let address = listen(|mut client| {
         client.greet();
         client.value();
@@ -271,7 +271,7 @@ fn an_answer_that_breaks_off_is_whole_json() {
 }
 
 #[test]
-fn a_failure_leaves_stdout_to_the_answer() {
+fn failures_are_reported_on_stderr_only() {
     let agent = start(Kind::Cottar, "n", &["-profile=local"]);
     for (line, json, why) in [
         (

@@ -112,7 +112,7 @@ fn answering(bytes: Vec<u8>) -> SocketAddr {
 }
 
 #[test]
-fn answers_are_printed_as_they_are_but_for_one_line_end() {
+fn answers_are_printed_without_one_trailing_newline() {
     let address = answering(
         [
             record("ack", b"n2", None),
@@ -193,7 +193,7 @@ fn an_interrupted_query_prints_no_totals_and_fails() {
 }
 
 #[test]
-fn who_hangs_up_is_no_agent() {
+fn a_server_that_hangs_up_is_reported_as_no_agent() {
     let address = listen(drop);
     let got = ask(address, "info", &[]);
     let expected = "Error connecting to Serf agent: client closed\n";
@@ -201,7 +201,7 @@ fn who_hangs_up_is_no_agent() {
 }
 
 #[test]
-fn who_speaks_something_else_is_no_agent() {
+fn a_server_of_another_protocol_is_reported_as_no_agent() {
     for bytes in [
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
         b"\xc1",
@@ -220,7 +220,7 @@ fn who_speaks_something_else_is_no_agent() {
 }
 
 #[test]
-fn who_never_answers_is_given_up() {
+fn a_server_that_never_answers_is_given_up() {
     let start = Instant::now();
     let address = listen(|mut client| while client.value().is_some() {});
     let got = ask(address, "info", &[]);
@@ -233,7 +233,7 @@ fn who_never_answers_is_given_up() {
 }
 
 #[test]
-fn a_member_list_that_breaks_off() {
+fn a_member_list_cut_short_is_an_error() {
     let address = listen(|mut client| {
         client.greet();
         client.value();

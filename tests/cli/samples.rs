@@ -324,7 +324,7 @@ fn on_a_terminal(agent: &Agent, line: &str) -> String {
 }
 
 #[test]
-fn an_answer_cannot_forge_lines_on_a_terminal() {
+fn answers_cannot_forge_lines_on_a_terminal() {
     let handler = r"-event-handler=query:forge=printf 'a\nAck from \047b\047\n\033[2J'";
     let agent = start(Kind::Cottar, "n1", &[handler]);
     let forged = "Response from 'n1': a\nAck from 'b'\n\u{1b}[2J\n";

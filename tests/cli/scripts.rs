@@ -98,7 +98,7 @@ fn the_one_liners_of_the_page_work() {
 }
 
 #[test]
-fn every_answer_goes_where_it_is_sent() {
+fn closed_pipes_do_not_make_a_script_fail() {
     let agent = start(Kind::Cottar, "n", &["-event-handler=query:q=echo yes"]);
     for line in [
         "event x",

@@ -80,7 +80,7 @@ fn waiting_at_our_agent() {
 }
 
 #[test]
-fn what_is_missing_is_told_when_the_time_is_over() {
+fn wait_names_missing_members_at_its_timeout() {
     let agent = start(Kind::Cottar, "n", &[]);
     for (line, why) in [
         (&["-count=3"][..], "Timed out: 1 of 3 members match\n"),
@@ -118,7 +118,7 @@ fn what_is_missing_is_told_when_the_time_is_over() {
 }
 
 #[test]
-fn an_agent_that_does_not_answer_holds_nobody_up() {
+fn wait_times_out_if_the_agent_does_not_answer() {
     let silent = listen(|mut client| while client.value().is_some() {});
     let address = format!("-rpc-addr={silent}");
     for retry in ["-retry=false", "-retry"] {
@@ -148,7 +148,7 @@ fn an_agent_that_does_not_answer_holds_nobody_up() {
 }
 
 #[test]
-fn events_are_asked_for_first_and_the_list_seldom() {
+fn wait_requests_events_first_and_lists_seldom() {
     let (asked, requests) = mpsc::channel();
     let address = listen(move |mut client| {
         client.greet();

@@ -225,7 +225,7 @@ fn each_part_can_be_installed_alone_and_all_parts_are_the_whole() {
 }
 
 #[test]
-fn what_the_administrator_has_changed_stays() {
+fn files_changed_by_the_administrator_stay() {
     let root = Root::new();
     root.make("install", &[]);
     let config = root.at("/etc/cottar/cottar.json");
@@ -255,7 +255,7 @@ fn the_directory_of_handlers_is_there_and_named() {
 }
 
 #[test]
-fn under_the_name_of_the_reference_it_does_the_same() {
+fn the_program_works_under_the_references_name() {
     let root = Root::new();
     root.make("install", &["SERF_LINK=1"]);
     assert_eq!(root.files(), set(&[COMMON, SYSTEMD, LINKS]));
@@ -315,7 +315,7 @@ fn the_configuration_of_a_fresh_install_is_safe_and_works() {
 }
 
 #[test]
-fn the_commented_line_serves_those_who_know_no_sockets() {
+fn the_commented_line_opens_rpc_over_tcp() {
     let root = Root::new();
     let run = root.at("/run");
     fs::create_dir_all(run.join("cottar")).unwrap();

@@ -163,7 +163,7 @@ fn a_start_that_fails_is_never_ready() {
 }
 
 #[test]
-fn a_socket_that_is_of_no_use_stops_nothing() {
+fn an_unusable_notify_socket_stops_nothing() {
     for name in [
         "/nonexistent/notify",
         "relative",

@@ -197,7 +197,7 @@ fn line_fits(shown: &str, line: &str) -> bool {
 }
 
 #[test]
-fn a_session_is_read_as_a_reader_would() {
+fn prompts_commands_and_output_are_told_apart() {
     let text = "$ one \\\n>     two\n  out\n> x\n$ three\n";
     let steps = steps(text.lines());
     assert_eq!(steps.len(), 2);
@@ -210,7 +210,7 @@ fn a_session_is_read_as_a_reader_would() {
 }
 
 #[test]
-fn what_is_shown_fits_what_is_printed_or_does_not() {
+fn shown_output_is_compared_with_printed_output() {
     for (shown, printed) in [
         ("", ""),
         ("a  b   c\nd", "a b c\nd\n"),
@@ -238,7 +238,7 @@ fn what_is_shown_fits_what_is_printed_or_does_not() {
 }
 
 #[test]
-fn a_shell_keeps_what_it_was_told() {
+fn a_shell_keeps_variables_and_the_directory() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut session = Session::start(folder.path(), &[("GIVEN", "given")]);
     for (command, status, printed) in [

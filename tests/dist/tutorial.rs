@@ -113,7 +113,7 @@ fn the_tutorial_can_be_followed() {
 }
 
 #[test]
-fn what_a_page_displays_is_read_as_a_reader_would() {
+fn displays_of_a_page_are_parsed() {
     let page = ".Pa nothing\n.Pa f ,\n.Bd -literal -offset 2n\nx\\ey\n\\&.z\n.Ed\n\
                 .Bd -literal\n$ cat f\nx\\ey\n\\&...\n.Ed\n";
     let displays = displays(page);

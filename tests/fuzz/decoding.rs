@@ -295,7 +295,7 @@ fn ends_of_objects() {
 
 /// The data after the coordinate of an ack, and the body of a ping.
 #[test]
-fn what_nodes_compare() {
+fn digests_and_summaries() {
     fuzz(20_000, |rng| {
         let digest = EventDigest {
             upto: rng.next_u32(),

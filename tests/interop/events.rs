@@ -157,7 +157,7 @@ fn old_events_are_replayed_only_on_request() {
 /// Cottar's acks carry additional data for a minute after an event, and its pings for some seconds. The
 /// reference must neither drop these messages nor log anything about the data.
 #[test]
-fn serf_neither_logs_nor_minds_what_follows() {
+fn the_reference_accepts_additions_without_log_lines() {
     scenario("digests", &["SC", "CS", "SCS"], |lab| {
         let nodes = lab.start_all(|_, spec| spec.log_level("debug"));
         let viewers: Vec<&Agent> = nodes.iter().collect();

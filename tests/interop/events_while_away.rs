@@ -54,7 +54,7 @@ fn await_all(nodes: &[&Agent]) {
 }
 
 #[test]
-fn nothing_from_before_a_join_runs() {
+fn events_from_before_a_join_run_no_handler() {
     scenario("not before", &["CC", "CS", "SC"], |lab| {
         let first = lab.start(lab.spec(0));
         fire(&first, &["one", "two", "three"]);
@@ -69,7 +69,7 @@ fn nothing_from_before_a_join_runs() {
 }
 
 #[test]
-fn what_a_killed_node_missed_runs_afterwards_once_and_in_order() {
+fn events_missed_by_a_killed_node_run_once_and_in_order() {
     scenario("afterwards", &["CCC", "SCS"], |lab| {
         let heard = Heard::new(lab, "n2");
         let first = lab.start(lab.spec(0));
@@ -98,7 +98,7 @@ fn what_a_killed_node_missed_runs_afterwards_once_and_in_order() {
 }
 
 #[test]
-fn what_comes_behind_a_leave_runs_after_it_once() {
+fn events_after_a_leave_run_once_at_the_return() {
     scenario("leave and rejoin", &["CC", "SC"], |lab| {
         let heard = Heard::new(lab, "n2");
         let first = lab.start(lab.spec(0));
@@ -130,7 +130,7 @@ fn what_comes_behind_a_leave_runs_after_it_once() {
 }
 
 #[test]
-fn a_serf_may_use_the_snapshot_in_between() {
+fn the_reference_may_use_the_snapshot_between_two_runs() {
     scenario("one snapshot, two programs", &["CC", "SC"], |lab| {
         let heard = Heard::new(lab, "n2");
         let first = lab.start(lab.spec(0));

@@ -85,7 +85,7 @@ fn keys_are_rotated_from_either_side_by_either_command_line() {
 }
 
 #[test]
-fn refused_changes_of_keys_are_told_alike() {
+fn refused_key_changes_are_reported_alike() {
     // The output in clusters of each size, which must not depend on the program or the agent.
     let told = Mutex::new(BTreeMap::new());
     scenario("refused keys", &["CS", "SC", "C", "S"], |lab| {

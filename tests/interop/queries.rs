@@ -189,7 +189,7 @@ fn reachability_and_reserved_names() {
 }
 
 #[test]
-fn reachability_names_who_does_not_answer() {
+fn reachability_names_nodes_that_do_not_answer() {
     scenario("unreachable", &["CS", "SC", "CC"], |lab| {
         let nodes = lab.start_all(|_, spec| spec);
         let members: Vec<Member> = nodes.iter().map(Member::of).collect();

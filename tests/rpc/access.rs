@@ -116,7 +116,7 @@ fn requests() -> Vec<(Request, bool)> {
 }
 
 #[test]
-fn who_may_only_look_looks_and_nothing_else() {
+fn read_only_clients_can_only_read() {
     for (request, allowed) in requests() {
         let mut agent = Agent::new(None);
         let session = agent.client_as(local(false));
@@ -151,7 +151,7 @@ fn who_may_only_look_looks_and_nothing_else() {
 }
 
 #[test]
-fn what_is_no_filter_is_refused_for_that() {
+fn read_only_clients_get_the_error_of_a_bad_filter() {
     let mut agent = Agent::new(None);
     let session = agent.client_as(local(false));
     agent.send(session, &stream("member-dance").encode(2));
@@ -160,7 +160,7 @@ fn what_is_no_filter_is_refused_for_that() {
 }
 
 #[test]
-fn who_may_control_needs_no_key_over_the_socket() {
+fn clients_with_control_need_no_key_over_the_socket() {
     let mut agent = Agent::new(Some("secret"));
     for (caller, error) in [
         (local(true), ""),
@@ -189,7 +189,7 @@ fn who_may_control_needs_no_key_over_the_socket() {
 }
 
 #[test]
-fn scripts_are_for_those_who_may_control() {
+fn scripts_are_shown_only_to_clients_with_control() {
     let mut agent = Agent::new(None);
     let settings = HandlerSettings::from_text(b"user:x=echo secret").unwrap();
     agent.handlers = HandlerQueue::new(vec![settings]);
@@ -204,7 +204,7 @@ fn scripts_are_for_those_who_may_control() {
 }
 
 #[test]
-fn a_quarter_of_the_sessions_is_kept_for_those_who_may_control() {
+fn a_quarter_of_the_sessions_is_reserved_for_control() {
     let connect = |agent: &mut Agent, id: u64, caller| {
         let now = agent.now;
         agent.rpc.accept(SessionId(id), caller, now)

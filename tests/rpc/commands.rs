@@ -62,7 +62,7 @@ fn filtered(tags: &[(&str, &str)], status: &str, name: &str) -> Request {
 }
 
 #[test]
-fn nothing_works_before_the_handshake_and_the_connection_ends() {
+fn commands_before_the_handshake_end_the_connection() {
     for request in [
         Request::Members,
         event("x"),
@@ -321,7 +321,7 @@ fn tags_are_merged_and_a_tag_set_and_deleted_is_set() {
 }
 
 #[test]
-fn streams_each_get_a_copy_and_end_when_told() {
+fn each_stream_gets_a_copy_until_it_is_stopped() {
     let mut agent = Agent::new(None);
     let session = agent.client();
     for (seq, filter) in [(5, "user:a,user,*"), (6, "user:b"), (7, ""), (8, "query")] {
@@ -419,7 +419,7 @@ fn queries_end_with_one_done_and_answers_are_checked() {
 }
 
 #[test]
-fn a_query_is_forgotten_with_its_asker() {
+fn a_query_is_dropped_with_its_session() {
     let mut agent = Agent::new(None);
     let session = agent.client();
     ask(&mut agent, session, 2, &query("load", 1000));
@@ -517,7 +517,7 @@ fn the_agent_ends_although_the_leaving_client_does_not_read() {
 }
 
 #[test]
-fn figures_have_every_key_and_all_handlers() {
+fn stats_have_every_key_and_all_handlers() {
     let mut agent = Agent::new(None);
     agent.handlers = handlers(&["user:deploy=a", "b", "user:deploy=c"]);
     let session = agent.client();
@@ -561,7 +561,7 @@ fn handlers(list: &[&str]) -> HandlerQueue {
 }
 
 #[test]
-fn handlers_are_listed_with_what_became_of_them() {
+fn handlers_are_listed_with_their_outcomes() {
     let mut agent = Agent::new(Some("secret"));
     agent.handlers = handlers(&["user:deploy,query=a", "b"]);
     let name = NodeName::new(b"n1").unwrap();

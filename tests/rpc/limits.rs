@@ -24,7 +24,7 @@ fn fire(agent: &mut Agent, session: SessionId, count: usize) {
 }
 
 #[test]
-fn a_stream_that_nobody_reads_drops_and_counts() {
+fn a_stream_that_is_not_read_drops_records_and_counts_them() {
     let mut agent = Agent::new(None);
     let (sleeper, sender) = (agent.client(), agent.client());
     agent.send(sleeper, &stream("user").encode(5));
@@ -51,7 +51,7 @@ fn a_stream_that_nobody_reads_drops_and_counts() {
 }
 
 #[test]
-fn one_stalled_client_costs_the_others_nothing() {
+fn a_stalled_client_does_not_delay_others() {
     let mut agent = Agent::new(None);
     let (sleeper, awake, sender) = (agent.client(), agent.client(), agent.client());
     for session in [sleeper, awake] {
@@ -172,7 +172,7 @@ fn half_a_request_waits() {
 }
 
 #[test]
-fn deep_nesting_is_stepped_over_or_refused() {
+fn deep_nesting_is_skipped_or_refused() {
     let mut agent = Agent::new(None);
     let session = agent.client();
     let mut bytes = b"\x82\xa7Command\xa5event\xa3Seq\x02\x81\xa1x".to_vec();
@@ -183,7 +183,7 @@ fn deep_nesting_is_stepped_over_or_refused() {
 }
 
 #[test]
-fn there_is_a_limit_to_sessions_and_streams() {
+fn sessions_and_streams_are_limited() {
     let mut agent = Agent::new(None);
     let first = agent.client();
     let mut count = 1;
@@ -210,7 +210,7 @@ fn there_is_a_limit_to_sessions_and_streams() {
 }
 
 #[test]
-fn news_for_sessions_that_have_gone_is_harmless() {
+fn input_of_closed_sessions_is_ignored() {
     let mut agent = Agent::new(None);
     let session = agent.client();
     agent.rpc.closed(session);

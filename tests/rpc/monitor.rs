@@ -36,7 +36,7 @@ fn lines(agent: &mut Agent, session: SessionId) -> Vec<String> {
 }
 
 #[test]
-fn history_and_then_what_comes_each_by_the_monitors_own_level() {
+fn monitors_get_history_and_new_lines_of_their_level() {
     let mut agent = Agent::new(None);
     let written = [
         Level::Trace,
@@ -120,7 +120,7 @@ fn the_history_has_512_lines_and_a_line_may_have_several() {
 }
 
 #[test]
-fn a_monitor_that_nobody_reads_loses_lines_and_counts_them() {
+fn a_monitor_that_is_not_read_loses_lines_and_counts_them() {
     let mut agent = Agent::new(None);
     let (sleeper, other) = (agent.client(), agent.client());
     for session in [sleeper, other] {
@@ -159,7 +159,7 @@ fn a_monitor_does_not_hold_up_streams_and_commands() {
 }
 
 #[test]
-fn who_does_not_say_who_it_is_is_cut_off_and_who_does_may_stay() {
+fn clients_that_do_not_authenticate_in_time_are_disconnected() {
     let mut agent = Agent::new(Some("s3"));
     let (silent, greeting, known) = (agent.connect(), agent.client(), agent.client());
     let auth = Request::Auth {
@@ -182,7 +182,7 @@ fn who_does_not_say_who_it_is_is_cut_off_and_who_does_may_stay() {
 }
 
 #[test]
-fn strangers_may_say_less_at_a_time() {
+fn requests_before_authentication_have_a_smaller_limit() {
     let mut agent = Agent::new(Some("s3"));
     let header = b"\x82\xa7Command\xa4auth\xa3Seq\x02";
     // The connection is closed as soon as a header announces too much.

@@ -57,7 +57,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
 }
 
 #[test]
-fn noise_hurts_nobody() {
+fn noise_does_not_affect_other_clients() {
     let mut rng = Rng::new(20_261_122);
     let mut agent = Agent::new(None);
     // Mutations may contain real addresses, which must not be joined.

@@ -214,7 +214,7 @@ fn what_is_no_event_is_refused_and_the_session_goes_on() {
 
 /// Repeated runs with half a mebibyte of payload each fill the queue.
 #[test]
-fn runs_that_nobody_waits_for_have_a_bound() {
+fn runs_without_a_waiting_client_are_limited() {
     let mut agent = agent();
     let session = agent.client();
     let event = synthetic(&[b"user", b"u", &vec![b'x'; 1 << 19]]);

@@ -49,7 +49,7 @@ fn every_way_to_write_a_request() {
 }
 
 #[test]
-fn nil_is_nothing() {
+fn nil_means_a_missing_value() {
     let mut agent = Agent::new(None);
     let session = agent.client();
     for (seq, body) in [
@@ -67,7 +67,7 @@ fn nil_is_nothing() {
 }
 
 #[test]
-fn what_is_no_request_ends_the_connection_without_an_answer() {
+fn malformed_requests_end_the_connection_without_a_reply() {
     let event = |body: &[u8]| [b"\x82\xa7Command\xa5event\xa3Seq\x02", body].concat();
     let query = |body: &[u8]| [b"\x82\xa7Command\xa5query\xa3Seq\x02", body].concat();
     for (what, bytes) in [
@@ -128,7 +128,7 @@ fn header_fields_are_not_kept_for_the_next_request() {
 }
 
 #[test]
-fn members_are_laid_out_as_ever() {
+fn members_have_the_references_layout() {
     let mut agent = Agent::new(None);
     let session = agent.client();
     agent.send(session, b"\x82\xa7Command\xa7members\xa3Seq\x02");
@@ -142,7 +142,7 @@ fn members_are_laid_out_as_ever() {
 }
 
 #[test]
-fn records_are_laid_out_as_ever() {
+fn records_have_the_references_layout() {
     let mut agent = Agent::new(None);
     let session = agent.client();
     agent.send(session, &stream("*").encode(5));

@@ -163,7 +163,7 @@ fn exchanges_of_the_newer_version() {
 }
 
 #[test]
-fn better_than_captured() {
+fn faults_of_the_captured_agents_are_not_repeated() {
     for driver in ["driver_0_9_4", "driver_0_10_2_dev"] {
         for exchange in exchanges(driver) {
             let secret = exchange.name.starts_with("auth").then_some("s3");

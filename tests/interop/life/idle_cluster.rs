@@ -80,7 +80,7 @@ fn visit(lab: &Lab, nodes: &[&Agent]) {
 }
 
 #[test]
-fn ten_agents_doubt_nobody() {
+fn idle_agents_suspect_nobody() {
     if lacks_reference("ten calm agents") {
         return;
     }

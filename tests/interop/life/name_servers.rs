@@ -103,42 +103,45 @@ fn await_line(node: &Agent, text: &str) {
 }
 
 #[test]
-fn what_one_family_gives_is_used() {
-    own_network("life::name_servers::what_one_family_gives_is_used", || {
-        let lab = Lab::new("one family", "CC");
-        serve_names(&lab);
-        let first = start_at_loopback(&lab, 0);
-        let second = start_at_loopback(&lab, 1);
-        let port = first.gossip.port();
-        for name in [
-            "nodata", "servfail", "nxdomain", "notimp", "refused", "silent",
-        ] {
-            let asked = Instant::now();
-            let target = format!("{name}.example:{port}");
-            let joined = ask(&second, &["join", &target]);
-            assert_eq!(joined.code, 0, "{joined:?}");
-            println!("{name}: joined in {:.1?}", asked.elapsed());
-            let rpc = format!("-rpc-addr={name}.example:{}", second.rpc.port());
-            let command = &mut Command::new(Kind::Cottar.program());
-            let members = run(command.args(["members", &rpc]), patience(20.0)).unwrap();
-            assert_eq!(members.code, 0, "{members:?}");
-        }
-        await_line(&second, "n1 ");
-        // IPv6 only, while the query for IPv4 addresses fails. Nothing listens there.
-        let failed = ask(&second, &["join", &format!("v6.example:{port}")]);
-        assert!(failed.stdout.contains("dial tcp [::1]"), "{failed:?}");
-        // Names in `-bind` are resolved during the start.
-        for flag in ["-bind=servfail.example:0", "-bind=nxdomain.example:0"] {
-            let node = lab.launch(lab.spec(0).name("bound").args([flag]));
-            node.await_log("Serf agent running", 20.0);
-        }
-    });
+fn addresses_of_one_family_are_enough() {
+    own_network(
+        "life::name_servers::addresses_of_one_family_are_enough",
+        || {
+            let lab = Lab::new("one family", "CC");
+            serve_names(&lab);
+            let first = start_at_loopback(&lab, 0);
+            let second = start_at_loopback(&lab, 1);
+            let port = first.gossip.port();
+            for name in [
+                "nodata", "servfail", "nxdomain", "notimp", "refused", "silent",
+            ] {
+                let asked = Instant::now();
+                let target = format!("{name}.example:{port}");
+                let joined = ask(&second, &["join", &target]);
+                assert_eq!(joined.code, 0, "{joined:?}");
+                println!("{name}: joined in {:.1?}", asked.elapsed());
+                let rpc = format!("-rpc-addr={name}.example:{}", second.rpc.port());
+                let command = &mut Command::new(Kind::Cottar.program());
+                let members = run(command.args(["members", &rpc]), patience(20.0)).unwrap();
+                assert_eq!(members.code, 0, "{members:?}");
+            }
+            await_line(&second, "n1 ");
+            // IPv6 only, while the query for IPv4 addresses fails. Nothing listens there.
+            let failed = ask(&second, &["join", &format!("v6.example:{port}")]);
+            assert!(failed.stdout.contains("dial tcp [::1]"), "{failed:?}");
+            // Names in `-bind` are resolved during the start.
+            for flag in ["-bind=servfail.example:0", "-bind=nxdomain.example:0"] {
+                let node = lab.launch(lab.spec(0).name("bound").args([flag]));
+                node.await_log("Serf agent running", 20.0);
+            }
+        },
+    );
 }
 
 #[test]
-fn the_command_line_has_the_agents_words() {
+fn name_errors_of_agent_and_commands_are_the_same() {
     own_network(
-        "life::name_servers::the_command_line_has_the_agents_words",
+        "life::name_servers::name_errors_of_agent_and_commands_are_the_same",
         || {
             let lab = Lab::new("words", "C");
             serve_names(&lab);
@@ -165,9 +168,9 @@ fn the_command_line_has_the_agents_words() {
 }
 
 #[test]
-fn a_good_name_is_used_beside_lost_ones() {
+fn a_good_name_is_used_beside_unresolvable_ones() {
     own_network(
-        "life::name_servers::a_good_name_is_used_beside_lost_ones",
+        "life::name_servers::a_good_name_is_used_beside_unresolvable_ones",
         || {
             let lab = Lab::new("lost names", "CC");
             serve_names(&lab);

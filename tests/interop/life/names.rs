@@ -184,7 +184,7 @@ fn a_signal_ends_a_start_that_waits_for_a_name_server() {
 }
 
 #[test]
-fn a_name_conflict_is_decided_by_the_others() {
+fn a_name_conflict_is_decided_by_a_vote() {
     // Two voters of the reference; cottar is once the newcomer and once the owner of the name.
     scenario("name conflict", &["SSSC", "SSCS"], |lab| {
         let voter = lab.start(lab.spec(0));

@@ -130,7 +130,7 @@ fn interrupted_last_handler() -> Duration {
 }
 
 #[test]
-fn a_leave_is_through_in_time_in_every_profile() {
+fn a_leave_ends_in_time_with_every_profile() {
     scenario("leave", &["SCS", "CCC", "CSC"], |lab| {
         for profile in ["local", "lan", "wan"] {
             let prepare = |index: usize| {
@@ -165,7 +165,7 @@ fn a_leave_is_through_in_time_in_every_profile() {
 }
 
 #[test]
-fn a_leave_with_nobody_left_to_tell_ends_in_time() {
+fn a_leave_without_live_members_ends_in_time() {
     // All leave at once, so the last ones have no live node to announce their leave to.
     scenario("all leave", &["CCC", "CSC"], |lab| {
         let recorder = Recorder::new(lab.path(), "n1");

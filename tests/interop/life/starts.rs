@@ -19,7 +19,7 @@ fn comparable(text: &str) -> String {
 }
 
 #[test]
-fn what_prevents_a_start_is_on_stdout_and_the_log_on_stderr() {
+fn start_errors_go_to_stdout_and_the_log_to_stderr() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = tcp.local_addr().unwrap().to_string();
     let closed = {

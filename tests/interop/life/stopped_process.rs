@@ -8,7 +8,7 @@ use std::time::Duration;
 const LET_GO: Duration = Duration::from_secs(18);
 
 #[test]
-fn a_sleeper_is_failed_comes_back_and_accuses_nobody() {
+fn a_stopped_process_fails_returns_and_suspects_nobody() {
     scenario("sleep", &["SCCS", "CSSC"], |lab| {
         let sleeper = lab.size()
             - if lab.kind(1) == crate::live::Kind::Cottar {

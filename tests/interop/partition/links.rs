@@ -60,7 +60,7 @@ fn a_third_node_of_either_kind_relays_probes() {
 }
 
 #[test]
-fn who_answers_over_tcp_only_is_alive() {
+fn a_node_reachable_only_over_tcp_stays_alive() {
     watch("no datagrams", "CS", Fate::DatagramsDropped, |nodes| {
         // Each program has its own message.
         let log = nodes[0].log();
@@ -81,7 +81,7 @@ fn a_lossy_link_fails_nobody() {
 }
 
 #[test]
-fn relayed_acks_reach_who_gets_no_direct_ones() {
+fn relayed_acks_arrive_where_direct_ones_are_lost() {
     if is_impossible("relayed acks") {
         return;
     }

@@ -200,7 +200,7 @@ fn ask(question: &[u8]) -> Option<String> {
 
 /// A responder that announces a node which does not exist.
 #[test]
-fn a_node_that_is_not_there_is_told() {
+fn discovery_reports_a_node_that_is_not_there() {
     if lacks_networks("a node that is not there is told") {
         return;
     }
@@ -232,7 +232,7 @@ fn a_node_that_is_not_there_is_told() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_at_the_start() {
+fn impossible_discovery_settings_refuse_the_start() {
     let both = ["-discover=c", "-mdns-disable-ipv4", "-mdns-disable-ipv6"];
     for (args, why) in [
         (

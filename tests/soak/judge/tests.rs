@@ -94,7 +94,7 @@ fn run_of<'a>(history: &'a mut History, node: usize, event: &str) -> &'a mut Run
 }
 
 #[test]
-fn nothing_is_found_where_nothing_is_wrong() {
+fn a_good_history_has_no_breach() {
     let verdict = verdict(|_| {});
     assert_eq!(verdict.broken, Vec::<String>::new());
     assert!(verdict.is_complete());
@@ -106,14 +106,14 @@ fn nothing_is_found_where_nothing_is_wrong() {
 }
 
 #[test]
-fn what_never_runs_is_missed() {
+fn a_handler_that_never_runs_is_found() {
     assert_eq!(broken(|history| remove(history, 1, "e40")), ["D4"]);
     assert_eq!(broken(|history| remove(history, 2, "e21")), ["D2"]);
     assert!(!verdict(|history| remove(history, 2, "e21")).is_complete());
 }
 
 #[test]
-fn what_was_handed_over_may_end_with_the_process() {
+fn runs_may_be_lost_with_the_process() {
     let by_log = verdict(|history| {
         remove(history, 2, "e19");
         history.nodes[2].lives[0].handed.insert("e19".into());
@@ -264,7 +264,7 @@ fn only_the_run_that_had_begun_last_may_be_repeated() {
 }
 
 #[test]
-fn a_slower_profile_allows_more() {
+fn slower_profiles_have_wider_bounds() {
     let late = |slack| {
         broken(|history| {
             history.slack = slack;
@@ -276,7 +276,7 @@ fn a_slower_profile_allows_more() {
 }
 
 #[test]
-fn what_is_fired_as_its_node_goes_is_no_breach() {
+fn an_event_fired_at_the_end_of_its_node_is_exempt() {
     let lost = verdict(|history| {
         history.events[14].firer = 2;
         history.events[14].asked = 19.0;
@@ -287,7 +287,7 @@ fn what_is_fired_as_its_node_goes_is_no_breach() {
 }
 
 #[test]
-fn what_is_late_is_found() {
+fn a_late_run_is_found() {
     let late = broken(|history| run_of(history, 1, "e40").at = 43.0);
     assert_eq!(late, ["D4"]);
     let very_late = broken(|history| run_of(history, 1, "e40").at = 49.0);
@@ -300,7 +300,7 @@ fn what_is_late_is_found() {
 }
 
 #[test]
-fn what_a_serf_keeps_to_itself_is_late_for_nobody() {
+fn an_event_kept_by_the_reference_is_not_late() {
     // e39 and e41 are fired by n1.
     let by_serf = |change: &dyn Fn(&mut History)| {
         verdict(|history| {
@@ -378,7 +378,7 @@ fn a_newcomer_runs_nothing_from_before() {
 }
 
 #[test]
-fn a_newcomer_is_not_owed_what_its_join_hid() {
+fn events_ignored_at_a_join_are_not_missing() {
     for (ltime, expected) in [(23, &[][..]), (24, &["D4"])] {
         let found = broken(|history| {
             history.nodes[2].has_snapshot = false;
@@ -393,7 +393,7 @@ fn a_newcomer_is_not_owed_what_its_join_hid() {
 }
 
 #[test]
-fn what_nobody_has_run_yet_is_still_to_come() {
+fn an_event_that_no_node_has_run_is_not_missing() {
     let open = verdict(|history| {
         history.patience = 4.0;
         history.events[1].coalesced = true;
@@ -417,7 +417,7 @@ fn a_leave_without_rejoin_begins_anew() {
 }
 
 #[test]
-fn what_did_not_wait_for_an_earlier_time_is_found() {
+fn a_run_out_of_lamport_order_is_found() {
     // e39 comes 0.1 s after e40, which has waited for it or not.
     let invert = |history: &mut History, waits: f64| {
         let fired = 40.5;
