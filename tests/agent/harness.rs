@@ -30,10 +30,10 @@ fn without_the_reference(test: &str, file: &Path, interop: &str) -> Finished {
 fn a_scenario_that_is_skipped_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("skipped");
-    let first = "files::keys_changed_by_the_reference_are_kept";
+    let first = "files::tags_and_keys::keys_changed_by_the_reference_are_kept";
     for test in [
         first,
-        "files::snapshots_are_shared_with_the_reference",
+        "files::rejoin::snapshots_are_shared_with_the_reference",
         first,
     ] {
         let ended = without_the_reference(test, &file, "").success();
