@@ -7,7 +7,7 @@ mod command_lines;
 mod events;
 mod exits;
 mod handler_check;
-mod handler_tool;
+mod handler_test;
 mod json;
 #[path = "../live/mod.rs"]
 mod live;

@@ -2,7 +2,7 @@
 //! gives the same bytes if the sender was a reference with the older codec (gossip spec 3.1, 9 and 10).
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "data/hex.rs"]
+#[path = "../data/hex.rs"]
 mod hex;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,7 @@ use hex::unhex;
 use serde_json::{Map, Value, json};
 
 fn file() -> Value {
-    serde_json::from_str(include_str!("data/gossip-vectors.json")).unwrap()
+    serde_json::from_str(include_str!("../data/gossip-vectors.json")).unwrap()
 }
 
 fn hex(bytes: &[u8]) -> String {
