@@ -7,9 +7,11 @@ mod harness;
 mod limits;
 mod monitor;
 mod noise;
+mod queries;
 #[path = "../data/rpc_vectors.rs"]
 mod rpc_vectors;
 mod runs;
+mod sessions;
 mod types;
 mod value;
 mod vectors;
