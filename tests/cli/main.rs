@@ -7,6 +7,7 @@ mod command_lines;
 mod events;
 mod exits;
 mod handler_check;
+mod handler_list;
 mod handler_test;
 mod json;
 #[path = "../live/mod.rs"]
