@@ -1,11 +1,14 @@
 //! Nodes in virtual time: drives each core as the agent does, and transports its bytes.
 
 mod bytes;
+mod commands;
 mod forger;
 mod inspect;
 mod liar;
+mod schedule;
 mod slander;
 mod spread;
+mod stops;
 mod turn;
 mod twist;
 
@@ -21,8 +24,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use cottar::rng::Rng;
 use cottar::serf::snapshot::Snapshot;
 use cottar::serf::{
-    Command, CommandId, CommandResult, Config, Input, JoinTarget, KeyringChange, MemberStatus,
-    QueryParams, QueryRecord, Serf, StreamEnd, StreamId, Tags,
+    Command, CommandId, CommandResult, Config, Input, KeyringChange, MemberStatus, QueryRecord,
+    Serf, StreamEnd, StreamId,
 };
 use cottar::swim::{self, NodeState};
 use cottar::time::{Duration, Instant};
@@ -30,8 +33,10 @@ use cottar::wire::{Envelope, Key, Keyring, NodeName, NonceSource};
 
 use crate::handlers::{Handlers, Pace};
 use crate::history::{Depths, Record, Stop, What};
-use crate::network::{Network, Piece, Weather};
+use crate::network::{Network, Weather};
 use crate::trace;
+use commands::Asked;
+use schedule::{Happening, Scheduled};
 
 /// Index of a host of the simulation, whose node may stop and start again.
 pub type NodeId = usize;
@@ -123,26 +128,6 @@ enum Incoming {
     HandlerEnded,
 }
 
-/// The kind of a pending command.
-enum Asked {
-    Join {
-        retry: Option<Command>,
-        targets: Vec<SocketAddr>,
-        ignore_old: bool,
-        at: Instant,
-    },
-    Leave,
-    UserEvent {
-        name: Vec<u8>,
-        payload: Vec<u8>,
-    },
-    Query {
-        acks: Vec<NodeId>,
-    },
-    Respond(cottar::serf::Query),
-    Other,
-}
-
 /// A host and the node on it.
 pub struct Node {
     pub spec: Spec,
@@ -190,77 +175,6 @@ impl Node {
             keys.into_iter().for_each(|key| ring.install(key));
             ring
         })
-    }
-}
-
-/// A scheduled occurrence.
-enum Happening {
-    Datagram {
-        to: NodeId,
-        from: SocketAddr,
-        bytes: Vec<u8>,
-    },
-    Lane {
-        connection: u64,
-        side: usize,
-    },
-    Wake {
-        node: NodeId,
-    },
-    /// The next gossip tick of a node that sends user events and queries only at ticks.
-    Tick {
-        node: NodeId,
-        life: u32,
-    },
-    /// A liar invents a message.
-    Invention {
-        node: NodeId,
-        life: u32,
-    },
-    HandlerEnd {
-        node: NodeId,
-        life: u32,
-    },
-    KeyringWritten {
-        node: NodeId,
-        life: u32,
-        change: KeyringChange,
-        result: Result<(), String>,
-    },
-    RetryJoin {
-        node: NodeId,
-        life: u32,
-        command: Box<Command>,
-    },
-}
-
-struct Scheduled {
-    at: Instant,
-    /// 0: an arrival; 1: a deadline, which comes after all arrivals of the same instant.
-    class: u8,
-    sequence: u64,
-    what: Happening,
-}
-
-impl Scheduled {
-    fn key(&self) -> (Instant, u8, u64) {
-        (self.at, self.class, self.sequence)
-    }
-}
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-impl Eq for Scheduled {}
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
     }
 }
 
@@ -325,8 +239,6 @@ impl Sim {
             fingerprint: 0xcbf2_9ce4_8422_2325,
         }
     }
-
-    // --- building ----------------------------------------------------------------------------
 
     /// Adds a host; [`Self::start`] starts its node.
     pub fn add(&mut self, spec: Spec) -> NodeId {
@@ -431,262 +343,5 @@ impl Sim {
         self.by_addr.remove(&node.spec.config.addr);
         node.spec.config.addr = addr;
         self.by_addr.insert(addr, id);
-    }
-
-    // --- commands ----------------------------------------------------------------------------
-
-    /// Gives a node a command; its end is found in [`Self::results`].
-    pub fn command(&mut self, id: NodeId, command: Command) -> CommandId {
-        let asked = match &command {
-            Command::Join { .. } => self.asked_join(&command, false),
-            Command::Leave => Asked::Leave,
-            Command::UserEvent { name, payload, .. } => Asked::UserEvent {
-                name: name.clone(),
-                payload: payload.clone().unwrap_or_default(),
-            },
-            Command::Query(params) => Asked::Query {
-                acks: self.who_acks(params),
-            },
-            _ => Asked::Other,
-        };
-        self.command_as(id, command, asked)
-    }
-
-    fn command_as(&mut self, id: NodeId, command: Command, asked: Asked) -> CommandId {
-        let command_id = CommandId(self.next_command);
-        self.next_command += 1;
-        self.asked.insert(command_id, asked);
-        let input = Incoming::Command {
-            id: command_id,
-            command,
-        };
-        self.feed(id, input);
-        command_id
-    }
-
-    /// Joins other hosts' nodes; with `retry` until one of them answered.
-    pub fn join(
-        &mut self,
-        id: NodeId,
-        others: &[NodeId],
-        ignore_old: bool,
-        retry: bool,
-    ) -> CommandId {
-        // Like the agent's `-retry-join`, and unlike the reference's.
-        let goes_on =
-            retry && self.is_up(id) && self.serf(id).continues() && !self.is_reference(id);
-        let ignore_old = ignore_old && !goes_on;
-        let targets = others.iter().map(|&other| JoinTarget {
-            name: None,
-            addr: self.nodes[other].spec.config.addr,
-        });
-        let command = Command::Join {
-            targets: targets.collect(),
-            ignore_old_events: ignore_old,
-            announce: true,
-        };
-        if retry {
-            self.nodes[id].calling.extend(others);
-        }
-        let asked = self.asked_join(&command, retry);
-        self.command_as(id, command, asked)
-    }
-
-    fn asked_join(&self, command: &Command, retry: bool) -> Asked {
-        let Command::Join {
-            targets,
-            ignore_old_events,
-            ..
-        } = command
-        else {
-            return Asked::Other;
-        };
-        Asked::Join {
-            retry: retry.then(|| command.clone()),
-            targets: targets.iter().map(|target| target.addr).collect(),
-            ignore_old: *ignore_old_events,
-            at: self.now,
-        }
-    }
-
-    pub fn user_event(&mut self, id: NodeId, name: &str, payload: &str) -> CommandId {
-        self.command(
-            id,
-            Command::UserEvent {
-                name: name.into(),
-                payload: Some(payload.into()),
-                coalesce: false,
-            },
-        )
-    }
-
-    pub fn query(&mut self, id: NodeId, params: QueryParams) -> CommandId {
-        self.command(id, Command::Query(params))
-    }
-
-    pub fn set_tag(&mut self, id: NodeId, key: &str, value: &str) -> CommandId {
-        let mut tags = self.nodes[id].spec.config.tags.clone();
-        tags.set(key.as_bytes(), value.as_bytes());
-        self.set_tags(id, tags)
-    }
-
-    fn set_tags(&mut self, id: NodeId, tags: Tags) -> CommandId {
-        self.nodes[id].spec.config.tags = tags.clone();
-        self.command(id, Command::SetTags(tags))
-    }
-
-    // --- fate --------------------------------------------------------------------------------
-
-    /// Kills the process; its kernel resets its connections. If the whole host goes down, the peers get no
-    /// reset.
-    pub fn crash(&mut self, id: NodeId, host_too: bool) {
-        if host_too {
-            self.nodes[id].host_up = false;
-        }
-        self.stop(id, Stop::Crashed);
-    }
-
-    fn stop(&mut self, id: NodeId, why: Stop) {
-        let node = &mut self.nodes[id];
-        if node.serf.take().is_none() {
-            return;
-        }
-        node.stopped = Some(why);
-        node.stopping = None;
-        node.paused = false;
-        node.wake = None;
-        node.inbox.clear();
-        node.known.clear();
-        node.statuses.clear();
-        node.deepest = Depths::default();
-        node.next_inbound = 0;
-        node.called = false;
-        node.calling.clear();
-        if let Some(twisted) = self.twisted.get_mut(&id) {
-            twisted.forget();
-        }
-        let streams = std::mem::take(&mut node.streams);
-        let host_up = node.host_up;
-        self.record(id, What::Stopped(why));
-        for (connection, side) in streams.into_values() {
-            let Some(found) = self.network.connections.get_mut(&connection) else {
-                continue;
-            };
-            let was_open = std::mem::take(&mut found.ends[side].open);
-            if !host_up {
-                found.lanes[side].pieces.clear();
-            } else if was_open {
-                self.send_piece(connection, side, Piece::Reset);
-            }
-            self.network.forget_if_over(connection);
-        }
-    }
-
-    /// Stops the process, as SIGSTOP does: arriving data waits in the kernel.
-    pub fn pause(&mut self, id: NodeId) {
-        if self.nodes[id].serf.is_some() && !self.nodes[id].paused {
-            self.nodes[id].paused = true;
-            self.record(id, What::Paused);
-        }
-    }
-
-    /// Continues the process, as SIGCONT does.
-    pub fn resume(&mut self, id: NodeId) {
-        if !std::mem::take(&mut self.nodes[id].paused) {
-            return;
-        }
-        self.nodes[id].resumed_at = self.now;
-        self.record(id, What::Resumed);
-        // The first turn of the loop reads all waiting data before anything else.
-        while let Some(input) = self.nodes[id].inbox.pop_front() {
-            self.give(id, input);
-        }
-        self.after_input(id);
-    }
-
-    // --- time --------------------------------------------------------------------------------
-
-    /// Advances time by a duration.
-    pub fn run_for(&mut self, time: Duration) {
-        self.run_to(self.now + time);
-    }
-
-    /// Advances time up to an instant.
-    pub fn run_to(&mut self, end: Instant) {
-        while self.queue.peek().is_some_and(|next| next.0.at <= end) {
-            self.step();
-        }
-        self.now = self.now.max(end);
-    }
-
-    /// Advances time until a condition holds, checked every 10 ms; returns false if it does not hold in time.
-    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Sim) -> bool) -> bool {
-        let end = self.now + limit;
-        loop {
-            if done(self) {
-                return true;
-            }
-            if self.now >= end {
-                return false;
-            }
-            self.run_for(Duration::from_millis(10));
-        }
-    }
-
-    fn schedule(&mut self, at: Instant, class: u8, what: Happening) {
-        self.sequence += 1;
-        self.queue.push(Reverse(Scheduled {
-            at: at.max(self.now),
-            class,
-            sequence: self.sequence,
-            what,
-        }));
-    }
-
-    fn step(&mut self) {
-        let Some(Reverse(next)) = self.queue.pop() else {
-            return;
-        };
-        self.now = next.at;
-        match next.what {
-            Happening::Datagram { to, from, bytes } => {
-                let bytes = match self.twisted.get_mut(&to) {
-                    Some(twisted) => twisted.incoming(bytes),
-                    None => Some(bytes),
-                };
-                if let Some(bytes) = bytes {
-                    self.feed(to, Incoming::Datagram { from, bytes });
-                }
-            }
-            Happening::Lane { connection, side } => self.advance_lane(connection, side),
-            Happening::Wake { node } => self.wake(node),
-            Happening::Tick { node, life } => self.tick(node, life),
-            Happening::Invention { node, life } => self.invent(node, life),
-            Happening::HandlerEnd { node, life } => {
-                if self.nodes[node].life == life {
-                    self.feed(node, Incoming::HandlerEnded);
-                }
-            }
-            Happening::KeyringWritten {
-                node,
-                life,
-                change,
-                result,
-            } => {
-                if self.nodes[node].life == life {
-                    self.feed(node, Incoming::KeyringWritten { change, result });
-                }
-            }
-            Happening::RetryJoin {
-                node,
-                life,
-                command,
-            } => {
-                if self.nodes[node].life == life && self.is_up(node) {
-                    let asked = self.asked_join(&command, true);
-                    self.command_as(node, *command, asked);
-                }
-            }
-        }
     }
 }
