@@ -2,8 +2,9 @@
 
 use regex_lite::Regex;
 
+use super::boundaries::MODULES;
 use super::papers::comments;
-use super::{MODULES, module_of, sources};
+use super::{module_of, sources};
 use crate::arrows::climbs;
 
 /// Returns the paths in code spans of comments that lead to modules which this file may not use.
