@@ -128,6 +128,9 @@ enum Incoming {
     HandlerEnded,
 }
 
+/// A record of a node: address, incarnation and state.
+type Known = (SocketAddr, u32, NodeState);
+
 /// A host and the node on it.
 pub struct Node {
     pub spec: Spec,
@@ -154,7 +157,7 @@ pub struct Node {
     started_at: Instant,
     resumed_at: Instant,
     stopping: Option<Stop>,
-    known: BTreeMap<NodeName, (SocketAddr, u32, NodeState)>,
+    known: BTreeMap<NodeName, Known>,
     statuses: BTreeMap<NodeName, MemberStatus>,
     deepest: Depths,
     /// The member, event and query clocks.

@@ -1,18 +1,20 @@
 //! A handler that takes a minute delays nothing else.
 
+use std::collections::BTreeSet;
+
 use cottar::serf::{Event, MemberStatus};
 use cottar::time::Duration;
 
 use crate::checkers;
-use crate::cluster::{Sim, Spec, host_addr};
+use crate::cluster::{NodeId, Sim, Spec, host_addr};
 use crate::handlers::Pace;
 use crate::history::What;
 use crate::network::Weather;
 
 const EVENTS: usize = 10_000;
 
-#[test]
-fn a_handler_that_takes_a_minute_delays_nothing() {
+/// Starts four nodes; the first handler of n1 takes a minute.
+fn cluster() -> Sim {
     let mut sim = Sim::new(60, Weather::fair());
     for host in 0..4 {
         let mut spec = Spec::lan(&format!("n{host}"), host_addr(host));
@@ -26,6 +28,29 @@ fn a_handler_that_takes_a_minute_delays_nothing() {
         }
     }
     assert!(sim.run_until(Duration::from_secs(10), |sim| sim.disagreement().is_none()));
+    sim
+}
+
+fn records_of(sim: &Sim, node: NodeId) -> impl Iterator<Item = &What> {
+    let records = sim.history.iter().filter(move |record| record.node == node);
+    records.map(|record| &record.what)
+}
+
+/// Returns the numbers of the user events that a node got.
+fn delivered(sim: &Sim, node: NodeId) -> Vec<usize> {
+    let number = |what: &What| match what {
+        What::Delivered {
+            event: Event::User(event),
+            ..
+        } => Some(String::from_utf8_lossy(&event.payload).parse().unwrap()),
+        _ => None,
+    };
+    records_of(sim, node).filter_map(number).collect()
+}
+
+#[test]
+fn a_handler_that_takes_a_minute_delays_nothing() {
+    let mut sim = cluster();
     let busy_until = sim.now + Duration::from_secs(45);
 
     // While n1's first handler runs: 10,000 events, and n3 dies.
@@ -35,38 +60,12 @@ fn a_handler_that_takes_a_minute_delays_nothing() {
         sim.run_for(Duration::from_millis(4));
     }
     assert!(sim.now < busy_until, "the first handler must still run");
-    let delivered = |sim: &Sim, node| {
-        let user = |what: &What| {
-            matches!(
-                what,
-                What::Delivered {
-                    event: Event::User(_),
-                    ..
-                }
-            )
-        };
-        let of_node = sim.history.iter().filter(|record| record.node == node);
-        of_node.filter(|record| user(&record.what)).count()
-    };
     sim.run_for(Duration::from_secs(2));
     for node in 0..3 {
-        let got: std::collections::BTreeSet<usize> = sim
-            .history
-            .iter()
-            .filter(|r| r.node == node)
-            .filter_map(|r| match &r.what {
-                What::Delivered {
-                    event: Event::User(e),
-                    ..
-                } => Some(String::from_utf8_lossy(&e.payload).parse().unwrap()),
-                _ => None,
-            })
-            .collect();
-        let missing: Vec<usize> = (0..EVENTS).filter(|n| !got.contains(n)).collect();
-        eprintln!("n{node} misses {missing:?}");
-    }
-    for node in 0..3 {
-        assert_eq!(delivered(&sim, node), EVENTS, "gossip went on at n{node}");
+        let got = delivered(&sim, node);
+        let known = BTreeSet::from_iter(&got);
+        let missing: Vec<usize> = (0..EVENTS).filter(|n| !known.contains(n)).collect();
+        assert_eq!(got.len(), EVENTS, "n{node} misses {missing:?}");
         assert_eq!(
             sim.status(node, "n3"),
             Some(MemberStatus::Failed),
@@ -86,13 +85,9 @@ fn a_handler_that_takes_a_minute_delays_nothing() {
     sim.run_for(Duration::from_secs(1));
     checkers::handlers_run_one_at_a_time_in_order(&sim.history).unwrap();
     checkers::events_are_delivered_at_most_once(&sim.history).unwrap();
-    let ended = |what: &What| matches!(what, What::HandlerEnded { .. });
-    let of_slow = sim.history.iter().filter(|record| record.node == 1);
-    let ended = of_slow.filter(|record| ended(&record.what)).count();
-    let all = sim.history.iter().filter(|record| record.node == 1);
-    let all = all
-        .filter(|record| matches!(record.what, What::Delivered { .. }))
-        .count();
+    let count = |is_counted: fn(&&What) -> bool| records_of(&sim, 1).filter(is_counted).count();
+    let ended = count(|what| matches!(what, What::HandlerEnded { .. }));
+    let all = count(|what| matches!(what, What::Delivered { .. }));
     assert_eq!(ended, all);
     assert!(ended > EVENTS);
 }

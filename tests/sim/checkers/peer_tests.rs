@@ -140,27 +140,30 @@ fn a_node_that_joins_a_liar_is_exempt() {
     }
 }
 
+/// Judges what the first node has spent within a minute: whether its repairs stay within their rate limits, and
+/// whether a liar caused little traffic.
+fn judged(spent: Spent, quiet: bool, twisted: Option<(NodeId, Twist)>) -> (bool, bool) {
+    let mut history = vec![
+        at(0, 0, started("a")),
+        at(
+            1_000,
+            0,
+            What::Spent {
+                spent: Spent::default(),
+                quiet: false,
+            },
+        ),
+        at(61_000, 0, What::Spent { spent, quiet }),
+    ];
+    if let Some((node, twist)) = twisted {
+        history = with_twist(history, node, twist);
+    }
+    let bounds = repairs_stay_within_rate_limits(&history, &LIMITS);
+    (bounds.is_ok(), liars_cause_little_traffic(&history).is_ok())
+}
+
 #[test]
 fn excess_repairs_and_exchanges_are_seen() {
-    let run = |spent: Spent, quiet, twisted: Option<(NodeId, Twist)>| {
-        let mut history = vec![
-            at(0, 0, started("a")),
-            at(
-                1_000,
-                0,
-                What::Spent {
-                    spent: Spent::default(),
-                    quiet: false,
-                },
-            ),
-            at(61_000, 0, What::Spent { spent, quiet }),
-        ];
-        if let Some((node, twist)) = twisted {
-            history = with_twist(history, node, twist);
-        }
-        let bounds = repairs_stay_within_rate_limits(&history, &LIMITS);
-        (bounds.is_ok(), liars_cause_little_traffic(&history).is_ok())
-    };
     let most = Spent {
         datagrams: 960,
         exchanges: 10,
@@ -168,7 +171,7 @@ fn excess_repairs_and_exchanges_are_seen() {
         answers: 1_024 * 61,
     };
     let liar = Some((1, Twist::Liar));
-    assert_eq!(run(most, true, liar), (true, true));
+    assert_eq!(judged(most, true, liar), (true, true));
     for (more, by_quiet) in [
         (
             Spent {
@@ -206,10 +209,10 @@ fn excess_repairs_and_exchanges_are_seen() {
             (false, true),
         ),
     ] {
-        assert_eq!(run(more, true, liar), by_quiet, "{more:?}");
-        assert_eq!(run(more, false, liar), (by_quiet.0, true));
-        assert_eq!(run(more, true, None), (by_quiet.0, true));
+        assert_eq!(judged(more, true, liar), by_quiet, "{more:?}");
+        assert_eq!(judged(more, false, liar), (by_quiet.0, true));
+        assert_eq!(judged(more, true, None), (by_quiet.0, true));
         // Nodes of another program are not checked.
-        assert_eq!(run(more, true, Some((0, Twist::Liar))), (true, true));
+        assert_eq!(judged(more, true, Some((0, Twist::Liar))), (true, true));
     }
 }

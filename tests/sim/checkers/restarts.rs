@@ -145,13 +145,54 @@ const ORDER_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How far the clock of a new node can advance at its first exchange.
 const FIRST_LEAP: u64 = 1 << 40;
 
+/// Returns the lives of these nodes if all of them had started before an instant.
+fn lives_before(
+    nodes: &[NodeId],
+    started: &BTreeMap<NodeId, (u32, Instant)>,
+    before: Instant,
+) -> Option<Vec<Life>> {
+    let lives = nodes.iter().map(|&node| {
+        let (number, since) = started.get(&node)?;
+        (*since < before).then_some((node, *number))
+    });
+    lives.collect()
+}
+
+/// When each life got each of its events first.
+type FirstDeliveries<'a> = BTreeMap<Life, BTreeMap<EventKey<'a>, Instant>>;
+
+/// Returns the events that all these lives had got before an instant. `None`: there are no lives.
+fn delivered_to_all<'a>(
+    got: &FirstDeliveries<'a>,
+    lives: &[Life],
+    before: Instant,
+) -> Option<BTreeSet<EventKey<'a>>> {
+    let (one, others) = lives.split_first()?;
+    let had = |life: &Life, key: &EventKey<'_>| {
+        let at = got.get(life).and_then(|got| got.get(key));
+        at.is_some_and(|at| *at < before)
+    };
+    let of_one = got.get(one).into_iter().flat_map(BTreeMap::keys);
+    let by_all = of_one.filter(|key| had(one, key) && others.iter().all(|life| had(life, key)));
+    Some(by_all.copied().collect())
+}
+
+/// Says that a node got an event that all nodes it joined had got before its request.
+fn from_before_a_join(record: &Record, key: EventKey<'_>, ltime: &str) -> Verdict {
+    let payload = String::from_utf8_lossy(key.1);
+    Err(format!(
+        "node {} got {payload:?}{ltime} although whom it joined had got it before, judged at {:?}",
+        record.node, record.at
+    ))
+}
+
 /// Checks that a node that joins without replay, and continues from no earlier life, gets no user event that
 /// all nodes it joined had got before its request. A node that simulates the reference may get some, if it
 /// is taken for its earlier life. Only a liar drives clocks beyond [`FIRST_LEAP`].
 pub fn events_before_a_join_are_not_delivered(history: &[Record]) -> Verdict {
     let first = first_lives(history);
     let mut started: BTreeMap<NodeId, (u32, Instant)> = BTreeMap::new();
-    let mut got: BTreeMap<Life, BTreeMap<EventKey<'_>, Instant>> = BTreeMap::new();
+    let mut got = FirstDeliveries::new();
     let mut far: BTreeSet<EventKey<'_>> = BTreeSet::new();
     // The events that must not be delivered any more, and since when.
     let mut banned: BTreeMap<Life, (Instant, BTreeSet<EventKey<'_>>)> = BTreeMap::new();
@@ -161,20 +202,12 @@ pub fn events_before_a_join_are_not_delivered(history: &[Record]) -> Verdict {
     let lies = |node: &NodeId| liars.contains(node);
     for record in history {
         let who = life(record);
-        let fault = |key: EventKey<'_>, ltime: &str| {
-            let payload = String::from_utf8_lossy(key.1).into_owned();
-            let at = record.at;
-            Err(format!(
-                "node {} got {payload:?}{ltime} although whom it joined had got it before, judged at {at:?}",
-                who.0
-            ))
-        };
         if let Some((key, ltime)) = delivered(record) {
             if banned
                 .get(&who)
                 .is_some_and(|(since, banned)| record.at >= *since && banned.contains(&key))
             {
-                return fault(key, &format!(" of time {ltime}"));
+                return from_before_a_join(record, key, &format!(" of time {ltime}"));
             }
             if ltime > FIRST_LEAP {
                 far.insert(key);
@@ -196,32 +229,18 @@ pub fn events_before_a_join_are_not_delivered(history: &[Record]) -> Verdict {
                 && !contacts.iter().any(lies)
                 && !(record.life > 0 && twisted.contains_key(&record.node)) =>
             {
-                let lives = contacts.iter().map(|&node| {
-                    let (number, since) = started.get(&node)?;
-                    (since < asked_at).then_some((node, *number))
-                });
-                let Some(lives) = lives.collect::<Option<Vec<Life>>>() else {
+                let lives = lives_before(contacts, &started, *asked_at);
+                let known = lives.and_then(|lives| delivered_to_all(&got, &lives, *asked_at));
+                let Some(mut known) = known else {
                     continue;
                 };
-                let Some((one, others)) = lives.split_first() else {
-                    continue;
-                };
-                let before = |life: &Life, key: &EventKey<'_>| {
-                    let at = got.get(life).and_then(|got| got.get(key));
-                    at.is_some_and(|at| at < asked_at)
-                };
-                let of_one = got.get(one).into_iter().flat_map(BTreeMap::keys);
-                let known: BTreeSet<EventKey<'_>> = of_one
-                    .filter(|key| before(one, key) && others.iter().all(|o| before(o, key)))
-                    .filter(|key| !far.contains(*key))
-                    .copied()
-                    .collect();
+                known.retain(|key| !far.contains(key));
                 // Another node may have exchanged states with it first, or it waited for the maximum time.
                 let since = started.get(&record.node).map_or(record.at, |s| s.1);
                 if !called && record.at.since(since) <= HELD_MAX {
                     let already = got.get(&who).into_iter().flat_map(BTreeMap::keys);
                     if let Some(&key) = already.into_iter().find(|key| known.contains(*key)) {
-                        return fault(key, "");
+                        return from_before_a_join(record, key, "");
                     }
                 }
                 // Events of an earlier exchange may still wait in the order stage.

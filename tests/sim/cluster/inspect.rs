@@ -7,7 +7,7 @@ use cottar::serf::{CommandId, CommandResult, MemberStatus, QueryParams, Serf, St
 use cottar::time::Instant;
 use cottar::wire::NodeName;
 
-use super::{Node, NodeId, Sim};
+use super::{Known, Node, NodeId, Sim};
 use crate::history::{Depths, Record, Spent, What};
 
 /// The least move of a clock by one input that the history records.
@@ -235,57 +235,9 @@ impl Sim {
             node.deepest = deepest;
             news.push(What::Queues { depths, end: false });
         }
-        if tables_are_known(node, serf, closely) {
-            self.record_all(id, news);
-            return;
-        }
-        let mut seen = 0;
-        for record in serf.swim().nodes() {
-            seen += 1;
-            let value = (record.addr, record.incarnation, record.state);
-            if node.known.get(&record.name) != Some(&value) {
-                node.known.insert(record.name.clone(), value);
-                news.push(What::Known {
-                    about: record.name.clone(),
-                    addr: record.addr,
-                    incarnation: record.incarnation,
-                    state: record.state,
-                });
-            }
-        }
-        if seen != node.known.len() {
-            node.known.retain(|name, _| {
-                let kept = serf.swim().node(name).is_some();
-                if !kept {
-                    news.push(What::Dropped {
-                        about: name.clone(),
-                    });
-                }
-                kept
-            });
-        }
-        let mut members = 0;
-        for member in serf.members() {
-            members += 1;
-            if node.statuses.get(&member.name) != Some(&member.status) {
-                node.statuses.insert(member.name.clone(), member.status);
-                let about = member.name.clone();
-                let status = Some(member.status);
-                news.push(What::Status { about, status });
-            }
-        }
-        if members != node.statuses.len() {
-            node.statuses.retain(|name, _| {
-                let kept = serf.member(name.as_bytes()).is_some();
-                if !kept {
-                    let about = name.clone();
-                    news.push(What::Status {
-                        about,
-                        status: None,
-                    });
-                }
-                kept
-            });
+        if !tables_are_known(node, serf, closely) {
+            note_nodes(&mut node.known, serf, &mut news);
+            note_members(&mut node.statuses, serf, &mut news);
         }
         self.record_all(id, news);
     }
@@ -306,6 +258,66 @@ impl Sim {
 pub fn clocks(serf: &Serf) -> [u64; 3] {
     let stats = serf.stats();
     [stats.member_time, stats.event_time, stats.query_time]
+}
+
+/// Updates the known records of nodes, and notes what has changed.
+fn note_nodes(known: &mut BTreeMap<NodeName, Known>, serf: &Serf, news: &mut Vec<What>) {
+    let mut seen = 0;
+    for record in serf.swim().nodes() {
+        seen += 1;
+        let value = (record.addr, record.incarnation, record.state);
+        if known.get(&record.name) != Some(&value) {
+            known.insert(record.name.clone(), value);
+            news.push(What::Known {
+                about: record.name.clone(),
+                addr: record.addr,
+                incarnation: record.incarnation,
+                state: record.state,
+            });
+        }
+    }
+    if seen != known.len() {
+        known.retain(|name, _| {
+            let kept = serf.swim().node(name).is_some();
+            if !kept {
+                news.push(What::Dropped {
+                    about: name.clone(),
+                });
+            }
+            kept
+        });
+    }
+}
+
+/// Updates the known statuses of members, and notes what has changed.
+fn note_members(
+    statuses: &mut BTreeMap<NodeName, MemberStatus>,
+    serf: &Serf,
+    news: &mut Vec<What>,
+) {
+    let mut members = 0;
+    for member in serf.members() {
+        members += 1;
+        if statuses.get(&member.name) != Some(&member.status) {
+            statuses.insert(member.name.clone(), member.status);
+            let about = member.name.clone();
+            let status = Some(member.status);
+            news.push(What::Status { about, status });
+        }
+    }
+    if members != statuses.len() {
+        statuses.retain(|name, _| {
+            let kept = serf.member(name.as_bytes()).is_some();
+            if !kept {
+                let about = name.clone();
+                news.push(What::Status {
+                    about,
+                    status: None,
+                });
+            }
+            kept
+        });
+    }
 }
 
 /// Whether the node's tables are unchanged since the last call, which is the usual case: a walk through both

@@ -1,6 +1,9 @@
 //! Processes a node's inputs and outputs.
 
-use cottar::serf::{CommandId, CommandResult, Event, Input, KeyringChange, Output, Serf};
+use std::net::SocketAddr;
+
+use cottar::serf::{Command, CommandId, CommandResult, Event, Input, KeyringChange, Output, Serf};
+use cottar::time::Instant;
 use cottar::wire::Key;
 
 use super::{Asked, Happening, Incoming, NodeId, RETRY_JOIN, Sim, WRITE_TIME};
@@ -201,19 +204,9 @@ impl Sim {
                     failures,
                 },
             ) if *contacted > 0 => {
-                self.nodes[id].calling.clear();
                 let failed = |addr| failures.iter().any(|(target, _)| target.addr == addr);
                 let answered = targets.into_iter().filter(|addr| !failed(*addr));
-                let contacts = answered.filter_map(|addr| self.by_addr.get(&addr).copied());
-                let event_time = self.serf(id).stats().event_time;
-                let joined = What::Joined {
-                    skipped_before: if ignore_old { event_time } else { 0 },
-                    contacts: contacts.collect(),
-                    asked_at: at,
-                    ignores_old: ignore_old,
-                    called: self.nodes[id].called,
-                };
-                self.record(id, joined);
+                self.joined(id, answered.collect(), ignore_old, at);
             }
             (
                 Asked::Join {
@@ -221,21 +214,7 @@ impl Sim {
                     ..
                 },
                 _,
-            ) => {
-                let life = self.nodes[id].life;
-                let at = self.now + RETRY_JOIN;
-                let node = id;
-                let command = Box::new(command);
-                self.schedule(
-                    at,
-                    0,
-                    Happening::RetryJoin {
-                        node,
-                        life,
-                        command,
-                    },
-                );
-            }
+            ) => self.retry_join(id, command),
             (Asked::Leave, CommandResult::Done) => self.nodes[id].stopping = Some(Stop::Left),
             (Asked::UserEvent { name, payload }, CommandResult::Fired(ltime)) => {
                 self.spread_fired(id, *ltime, &name, &payload);
@@ -243,7 +222,7 @@ impl Sim {
             }
             (
                 Asked::Query { acks },
-                CommandResult::Queried {
+                &CommandResult::Queried {
                     ltime,
                     id: query,
                     deadline,
@@ -251,9 +230,9 @@ impl Sim {
             ) => {
                 let asked = What::Asked {
                     command,
-                    ltime: *ltime,
-                    id: *query,
-                    deadline: *deadline,
+                    ltime,
+                    id: query,
+                    deadline,
                     acks,
                 };
                 self.record(id, asked);
@@ -271,6 +250,37 @@ impl Sim {
             _ => {}
         }
         self.results.insert(command, (self.now, result));
+    }
+
+    fn retry_join(&mut self, node: NodeId, command: Command) {
+        let again = Happening::RetryJoin {
+            node,
+            life: self.nodes[node].life,
+            command: Box::new(command),
+        };
+        self.schedule(self.now + RETRY_JOIN, 0, again);
+    }
+
+    /// Records a join that began at `asked_at` and to which these addresses have answered.
+    fn joined(
+        &mut self,
+        id: NodeId,
+        answered: Vec<SocketAddr>,
+        ignores_old: bool,
+        asked_at: Instant,
+    ) {
+        self.nodes[id].calling.clear();
+        let contacts = answered.iter();
+        let contacts = contacts.filter_map(|addr| self.by_addr.get(addr).copied());
+        let event_time = self.serf(id).stats().event_time;
+        let joined = What::Joined {
+            skipped_before: if ignores_old { event_time } else { 0 },
+            contacts: contacts.collect(),
+            asked_at,
+            ignores_old,
+            called: self.nodes[id].called,
+        };
+        self.record(id, joined);
     }
 
     pub(super) fn start_handler(&mut self, id: NodeId) {
