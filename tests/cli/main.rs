@@ -20,4 +20,5 @@ mod rpc_vectors;
 mod run;
 mod samples;
 mod scripts;
+mod surplus_arguments;
 mod waiting;
