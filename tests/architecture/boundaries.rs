@@ -117,91 +117,111 @@ const CORE_GLOBS: &[&str] = &[
     "std::time",
 ];
 
+/// Where a file is, as far as the rules depend on it.
+struct Place<'a> {
+    /// The module below the crate's root.
+    top: &'a str,
+    in_core: bool,
+    has_unsafe: bool,
+    reads_clock: bool,
+}
+
+impl<'a> Place<'a> {
+    fn of(file: &str, module: &'a [String]) -> Self {
+        let top = module.first().map_or("", String::as_str);
+        let has_unsafe = file.starts_with(UNSAFE_FOLDER);
+        Place {
+            top,
+            in_core: is_known(top) && !SHELL.contains(&top),
+            has_unsafe,
+            reads_clock: has_unsafe || file == CLOCK_FILE,
+        }
+    }
+}
+
+fn is_known(module: &str) -> bool {
+    MODULES.iter().any(|(name, _)| *name == module)
+}
+
+/// Returns what is wrong with a word at this place.
+fn wrong_with_word(place: &Place, word: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if word == "unsafe" && !place.has_unsafe {
+        found.push("unsafe outside of the one folder for it".into());
+    }
+    if TREES.contains(&word) {
+        found.push(format!("{word} where crate::ordered is smaller"));
+    }
+    if place.top == "swim" && is_serfs(word) {
+        found.push(format!("swim names {word}"));
+    }
+    if CLOCK_WORDS.contains(&word) && !place.reads_clock {
+        found.push(format!("{word} outside of {CLOCK_FILE}"));
+    }
+    if word == "display" && is_known(place.top) {
+        found.push("Path::display replaces bytes: os::error::shown escapes them".into());
+    }
+    if place.in_core && CORE_WORDS.contains(&word) {
+        found.push(format!("the core names {word}"));
+    }
+    found
+}
+
+/// Returns what is wrong with a path that is used at this place.
+fn wrong_with_path(place: &Place, path: &str) -> Vec<String> {
+    let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == place.top) else {
+        return Vec::new();
+    };
+    let top = place.top;
+    let mut found = Vec::new();
+    let mut segments = path.split("::");
+    let (first, second) = (segments.next().unwrap_or_default(), segments.next());
+    if first == "crate" {
+        let used = second.unwrap_or_default();
+        if used == "*" {
+            found.push("everything of the package is taken".into());
+        }
+        if is_known(used) && used != top && !allowed.contains(&used) {
+            found.push(format!("{top} uses {used}"));
+        }
+    }
+    for (from, closed) in CLOSED {
+        if *from == top && within(path, closed) {
+            found.push(format!("{top} uses {closed}"));
+        }
+    }
+    if !place.reads_clock && CLOCK_PATHS.iter().any(|stem| within(path, stem)) {
+        found.push(format!("{path} outside of {CLOCK_FILE}"));
+    }
+    if place.in_core {
+        if SHELL_PACKAGES.contains(&first) && second.is_some() {
+            found.push(format!("the core uses {first}"));
+        }
+        if CORE_PATHS.iter().any(|stem| within(path, stem)) {
+            found.push(format!("the core uses {path}"));
+        }
+        let all_of = path.strip_suffix("::*");
+        if let Some(stem) = all_of.filter(|stem| CORE_GLOBS.contains(stem)) {
+            found.push(format!("the core takes all of {stem}"));
+        }
+    }
+    found
+}
+
 /// Returns the violations in a file, each with its line.
 fn breaches(file: &str, source: &str) -> Vec<String> {
     let module = module_of(file);
-    let top = module.first().cloned().unwrap_or_default();
+    let place = Place::of(file, &module);
     let (tokens, _) = without_tests(&tokens(source));
     let mut found = Vec::new();
-    let mut report = |line: usize, what: String| found.push(format!("{file}:{line}: {what}"));
     for (line, token) in &tokens {
-        if token.word() == Some("unsafe") && !file.starts_with(UNSAFE_FOLDER) {
-            report(*line, "unsafe outside of the one folder for it".into());
-        }
-        if let Some(tree) = token.word().filter(|word| TREES.contains(word)) {
-            report(*line, format!("{tree} where crate::ordered is smaller"));
-        }
-    }
-    if top == "swim" {
-        for (line, token) in &tokens {
-            if let Some(word) = token.word().filter(|word| is_serfs(word)) {
-                report(*line, format!("swim names {word}"));
-            }
-        }
-    }
-    let reads_clock = file == CLOCK_FILE || file.starts_with(UNSAFE_FOLDER);
-    if !reads_clock {
-        for (line, token) in &tokens {
-            if let Some(word) = token.word().filter(|word| CLOCK_WORDS.contains(word)) {
-                report(*line, format!("{word} outside of {CLOCK_FILE}"));
-            }
-        }
-    }
-    let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == top) else {
-        return found;
-    };
-    let core = !SHELL.contains(&&*top);
-    for (line, _) in tokens.iter().filter(|(_, t)| t.word() == Some("display")) {
-        report(
-            *line,
-            "Path::display replaces bytes: os::error::shown escapes them".into(),
-        );
-    }
-    if core {
-        for (line, token) in &tokens {
-            match token.word() {
-                Some(word) if CORE_WORDS.contains(&word) => {
-                    report(*line, format!("the core names {word}"));
-                }
-                _ => {}
-            }
-        }
+        let wrong = token.word().map(|word| wrong_with_word(&place, word));
+        let wrong = wrong.into_iter().flatten();
+        found.extend(wrong.map(|what| format!("{file}:{line}: {what}")));
     }
     for Use { line, path } in uses(&tokens, &module) {
-        let mut segments = path.split("::");
-        let (first, second) = (segments.next().unwrap_or_default(), segments.next());
-        if first == "crate" {
-            let used = second.unwrap_or_default();
-            if used == "*" {
-                report(line, "everything of the package is taken".into());
-            }
-            let known = MODULES.iter().any(|(name, _)| *name == used);
-            if known && used != top && !allowed.contains(&used) {
-                report(line, format!("{top} uses {used}"));
-            }
-        }
-        for (from, closed) in CLOSED {
-            if *from == top && within(&path, closed) {
-                report(line, format!("{top} uses {closed}"));
-            }
-        }
-        if !reads_clock && CLOCK_PATHS.iter().any(|stem| within(&path, stem)) {
-            report(line, format!("{path} outside of {CLOCK_FILE}"));
-        }
-        if !core {
-            continue;
-        }
-        if SHELL_PACKAGES.contains(&first) && second.is_some() {
-            report(line, format!("the core uses {first}"));
-        }
-        if CORE_PATHS.iter().any(|stem| within(&path, stem)) {
-            report(line, format!("the core uses {path}"));
-        }
-        if let Some(stem) = path.strip_suffix("::*") {
-            if CORE_GLOBS.contains(&stem) {
-                report(line, format!("the core takes all of {stem}"));
-            }
-        }
+        let wrong = wrong_with_path(&place, &path).into_iter();
+        found.extend(wrong.map(|what| format!("{file}:{line}: {what}")));
     }
     found
 }
@@ -246,82 +266,85 @@ fn the_sources_keep_the_rules() {
     }
 }
 
+/// Files that each break a rule.
+const BREACHES: &[(&str, &str)] = &[
+    ("src/wire/x.rs", "use crate::swim::Swim;"),
+    ("src/wire/x.rs", "use crate::{rng::Rng, serf};"),
+    ("src/wire/mod.rs", "fn f() { super::swim::f() }"),
+    (
+        "src/wire/a/b.rs",
+        "fn f() { super::super::super::swim::f() }",
+    ),
+    ("src/wire/x.rs", "mod m { use super::super::super::swim; }"),
+    ("src/swim/x.rs", "pub(crate) use crate::serf::Tags as T;"),
+    ("src/swim/x.rs", "use crate::wire::serf::Tags;"),
+    ("src/swim/x.rs", "use crate::wire::{limits, serf::{Tags}};"),
+    ("src/swim/x.rs", "enum Sample { Event(u8) }"),
+    ("src/swim/x.rs", "fn f(queries: u8) {}"),
+    ("src/swim/x.rs", "struct UserEvent;"),
+    ("src/swim/x.rs", "const INTENT_QUEUE: u8 = 0;"),
+    ("src/serf/x.rs", "type A = crate::handler::Queue;"),
+    ("src/handler/x.rs", "use crate::agent::net;"),
+    ("src/handler/x.rs", "use crate::*;"),
+    ("src/rpc.rs", "use crate::cli::flags;"),
+    ("src/agent/x.rs", "fn f() { path.display() }"),
+    ("src/rpc/x.rs", "use crate::swim::Node;"),
+    ("src/agent/x.rs", "use crate::cli;"),
+    ("src/swim/x.rs", "use std::fs;"),
+    ("src/swim/x.rs", "use std::{sync::Arc, fs::File};"),
+    ("src/swim/x.rs", "use std::{io::{self, stdout}};"),
+    ("src/swim/x.rs", "fn f() { ::std::thread::sleep(d) }"),
+    ("src/swim/x.rs", "fn f() -> String { std::env::var(n) }"),
+    ("src/swim/x.rs", "use std::process::{Command, Stdio};"),
+    ("src/time.rs", "use std::time::{Duration, Instant};"),
+    ("src/time.rs", "use std::time::*;"),
+    ("src/rng.rs", "use std::time::SystemTime;"),
+    ("src/rng.rs", "fn f() { getrandom::getrandom(b) }"),
+    (
+        "src/wire/x.rs",
+        "use std::collections::{VecDeque, HashMap};",
+    ),
+    ("src/wire/x.rs", "use std::collections::*;"),
+    ("src/wire/x.rs", "use std::collections::BTreeMap;"),
+    (
+        "src/cli/x.rs",
+        "fn f() { std::collections::BTreeSet::new(); }",
+    ),
+    ("src/main.rs", "type A = BTreeMap<u8, u8>;"),
+    ("src/ordered/x.rs", "use crate::time::Instant;"),
+    (
+        "src/wire/x.rs",
+        "fn f(s: &'a str) { let c = '\"'; HashSet::new(); }",
+    ),
+    ("src/wire/x.rs", "use std::net::{IpAddr, TcpStream};"),
+    ("src/serf/x.rs", "use mio::net::UdpSocket;"),
+    ("src/serf/x.rs", "fn f() { libc::getpid(); }"),
+    ("src/serf/x.rs", "fn f() { println!(\"x\") }"),
+    (
+        "src/serf/x.rs",
+        "#[cfg(test)] mod t { fn g() {} } fn f() { std::process::abort() }",
+    ),
+    (
+        "src/serf/x.rs",
+        "#[cfg(test)] use a::{b}; fn f() { std::process::abort() }",
+    ),
+    (
+        "src/serf/x.rs",
+        "/* a /* b */ c */ r#\"\"#; fn f() { std::process::abort() }",
+    ),
+    ("src/agent/x.rs", "fn f() { std::time::Instant::now(); }"),
+    ("src/cli/x.rs", "use std::time::{Duration, Instant};"),
+    ("src/os/signals.rs", "use std::time::*;"),
+    ("src/agent/x.rs", "use std::time::SystemTime as T;"),
+    ("src/agent/x.rs", "use crate::os::sys::monotonic_micros;"),
+    ("src/agent/net.rs", "fn f() { unsafe { g() } }"),
+    ("src/os/sys.rs", "fn f() { unsafe { g() } }"),
+    ("src/main.rs", "unsafe fn f() {}"),
+];
+
 #[test]
 fn a_breach_is_found() {
-    for (file, source) in [
-        ("src/wire/x.rs", "use crate::swim::Swim;"),
-        ("src/wire/x.rs", "use crate::{rng::Rng, serf};"),
-        ("src/wire/mod.rs", "fn f() { super::swim::f() }"),
-        (
-            "src/wire/a/b.rs",
-            "fn f() { super::super::super::swim::f() }",
-        ),
-        ("src/wire/x.rs", "mod m { use super::super::super::swim; }"),
-        ("src/swim/x.rs", "pub(crate) use crate::serf::Tags as T;"),
-        ("src/swim/x.rs", "use crate::wire::serf::Tags;"),
-        ("src/swim/x.rs", "use crate::wire::{limits, serf::{Tags}};"),
-        ("src/swim/x.rs", "enum Sample { Event(u8) }"),
-        ("src/swim/x.rs", "fn f(queries: u8) {}"),
-        ("src/swim/x.rs", "struct UserEvent;"),
-        ("src/swim/x.rs", "const INTENT_QUEUE: u8 = 0;"),
-        ("src/serf/x.rs", "type A = crate::handler::Queue;"),
-        ("src/handler/x.rs", "use crate::agent::net;"),
-        ("src/handler/x.rs", "use crate::*;"),
-        ("src/rpc.rs", "use crate::cli::flags;"),
-        ("src/agent/x.rs", "fn f() { path.display() }"),
-        ("src/rpc/x.rs", "use crate::swim::Node;"),
-        ("src/agent/x.rs", "use crate::cli;"),
-        ("src/swim/x.rs", "use std::fs;"),
-        ("src/swim/x.rs", "use std::{sync::Arc, fs::File};"),
-        ("src/swim/x.rs", "use std::{io::{self, stdout}};"),
-        ("src/swim/x.rs", "fn f() { ::std::thread::sleep(d) }"),
-        ("src/swim/x.rs", "fn f() -> String { std::env::var(n) }"),
-        ("src/swim/x.rs", "use std::process::{Command, Stdio};"),
-        ("src/time.rs", "use std::time::{Duration, Instant};"),
-        ("src/time.rs", "use std::time::*;"),
-        ("src/rng.rs", "use std::time::SystemTime;"),
-        ("src/rng.rs", "fn f() { getrandom::getrandom(b) }"),
-        (
-            "src/wire/x.rs",
-            "use std::collections::{VecDeque, HashMap};",
-        ),
-        ("src/wire/x.rs", "use std::collections::*;"),
-        ("src/wire/x.rs", "use std::collections::BTreeMap;"),
-        (
-            "src/cli/x.rs",
-            "fn f() { std::collections::BTreeSet::new(); }",
-        ),
-        ("src/main.rs", "type A = BTreeMap<u8, u8>;"),
-        ("src/ordered/x.rs", "use crate::time::Instant;"),
-        (
-            "src/wire/x.rs",
-            "fn f(s: &'a str) { let c = '\"'; HashSet::new(); }",
-        ),
-        ("src/wire/x.rs", "use std::net::{IpAddr, TcpStream};"),
-        ("src/serf/x.rs", "use mio::net::UdpSocket;"),
-        ("src/serf/x.rs", "fn f() { libc::getpid(); }"),
-        ("src/serf/x.rs", "fn f() { println!(\"x\") }"),
-        (
-            "src/serf/x.rs",
-            "#[cfg(test)] mod t { fn g() {} } fn f() { std::process::abort() }",
-        ),
-        (
-            "src/serf/x.rs",
-            "#[cfg(test)] use a::{b}; fn f() { std::process::abort() }",
-        ),
-        (
-            "src/serf/x.rs",
-            "/* a /* b */ c */ r#\"\"#; fn f() { std::process::abort() }",
-        ),
-        ("src/agent/x.rs", "fn f() { std::time::Instant::now(); }"),
-        ("src/cli/x.rs", "use std::time::{Duration, Instant};"),
-        ("src/os/signals.rs", "use std::time::*;"),
-        ("src/agent/x.rs", "use std::time::SystemTime as T;"),
-        ("src/agent/x.rs", "use crate::os::sys::monotonic_micros;"),
-        ("src/agent/net.rs", "fn f() { unsafe { g() } }"),
-        ("src/os/sys.rs", "fn f() { unsafe { g() } }"),
-        ("src/main.rs", "unsafe fn f() {}"),
-    ] {
+    for (file, source) in BREACHES {
         assert!(!breaches(file, source).is_empty(), "{file}: {source}");
     }
 }

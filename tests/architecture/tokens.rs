@@ -19,85 +19,113 @@ impl Token {
     }
 }
 
+/// The characters of a source file.
+struct Chars(Vec<char>);
+
+impl Chars {
+    /// Returns the character at an index; NUL after the end.
+    fn at(&self, index: usize) -> char {
+        self.0.get(index).copied().unwrap_or('\0')
+    }
+
+    fn starts_with(&self, index: usize, text: &str) -> bool {
+        let mut chars = text.chars().enumerate();
+        chars.all(|(offset, c)| self.at(index + offset) == c)
+    }
+
+    /// Returns the first index from `index` on for which `ends` holds, at most that of the end.
+    fn find(&self, index: usize, ends: impl Fn(usize) -> bool) -> usize {
+        let end = self.0.len();
+        (index..end).find(|index| ends(*index)).unwrap_or(end)
+    }
+
+    fn word_end(&self, index: usize) -> usize {
+        self.find(index, |index| {
+            let c = self.at(index);
+            !(c.is_alphanumeric() || c == '_')
+        })
+    }
+
+    /// Returns the index after a block comment, which may contain others.
+    fn block_comment_end(&self, mut index: usize) -> usize {
+        let mut depth = 0;
+        loop {
+            if self.starts_with(index, "/*") {
+                (depth, index) = (depth + 1, index + 2);
+            } else if self.starts_with(index, "*/") {
+                (depth, index) = (depth - 1, index + 2);
+            } else {
+                index += 1;
+            }
+            if depth == 0 || index >= self.0.len() {
+                return index;
+            }
+        }
+    }
+
+    /// Returns the index after a string literal that begins at `index`.
+    fn string_end(&self, mut index: usize) -> usize {
+        index += 1;
+        while index < self.0.len() && self.at(index) != '"' {
+            index += 1 + usize::from(self.at(index) == '\\');
+        }
+        index + 1
+    }
+
+    /// Returns the index after a raw string literal whose prefix letters end at `index`, if there is one.
+    fn raw_string_end(&self, index: usize) -> Option<usize> {
+        let hashes = self.0[index..].iter().take_while(|c| **c == '#').count();
+        (self.at(index + hashes) == '"').then(|| {
+            // It ends at a quote followed by as many hashes.
+            let end = format!("\"{}", "#".repeat(hashes));
+            let from = index + hashes + 1;
+            self.find(from, |index| self.starts_with(index, &end)) + end.len()
+        })
+    }
+
+    /// Returns the index after a character literal, or after a lifetime: its name is not a use of anything.
+    fn quoted_end(&self, index: usize) -> usize {
+        if self.at(index + 1) == '\\' {
+            self.find(index + 3, |index| self.at(index) == '\'') + 1
+        } else if self.at(index + 2) == '\'' {
+            index + 3
+        } else {
+            self.word_end(index + 1)
+        }
+    }
+}
+
 /// Returns words and marks with their lines, without comments, string and character literals, and lifetimes.
 pub fn tokens(source: &str) -> Vec<(usize, Token)> {
-    let chars: Vec<char> = source.chars().collect();
-    let at = |index: usize| chars.get(index).copied().unwrap_or('\0');
-    let starts_with = |index: usize, text: &str| {
-        text.chars()
-            .enumerate()
-            .all(|(offset, c)| at(index + offset) == c)
-    };
+    let chars = Chars(source.chars().collect());
     let (mut tokens, mut index, mut line) = (Vec::new(), 0, 1);
-    while index < chars.len() {
+    while index < chars.0.len() {
         let start = index;
-        if starts_with(index, "//") {
-            while index < chars.len() && at(index) != '\n' {
-                index += 1;
-            }
-        } else if starts_with(index, "/*") {
-            let mut depth = 0;
-            loop {
-                if starts_with(index, "/*") {
-                    (depth, index) = (depth + 1, index + 2);
-                } else if starts_with(index, "*/") {
-                    (depth, index) = (depth - 1, index + 2);
-                } else {
-                    index += 1;
-                }
-                if depth == 0 || index >= chars.len() {
-                    break;
-                }
-            }
-        } else if at(index) == '"' {
-            index += 1;
-            while index < chars.len() && at(index) != '"' {
-                index += 1 + usize::from(at(index) == '\\');
-            }
-            index += 1;
-        } else if at(index) == '\'' {
-            if at(index + 1) == '\\' {
-                index += 3;
-                while index < chars.len() && at(index) != '\'' {
-                    index += 1;
-                }
-                index += 1;
-            } else if at(index + 2) == '\'' {
-                index += 3;
-            } else {
-                // A lifetime: its name is not a use of anything.
-                index += 1;
-                while at(index).is_alphanumeric() || at(index) == '_' {
-                    index += 1;
-                }
-            }
-        } else if at(index).is_alphanumeric() || at(index) == '_' {
-            while at(index).is_alphanumeric() || at(index) == '_' {
-                index += 1;
-            }
-            let word: String = chars[start..index].iter().collect();
-            let hashes = chars[index..].iter().take_while(|c| **c == '#').count();
-            if word.ends_with('r') && word.len() <= 2 && at(index + hashes) == '"' {
-                // A raw string ends at a quote followed by as many hashes.
-                let end: String = format!("\"{}", "#".repeat(hashes));
-                index += hashes + 1;
-                while index < chars.len() && !starts_with(index, &end) {
-                    index += 1;
-                }
-                index += end.len();
-            } else {
-                tokens.push((line, Token::Word(word)));
+        let c = chars.at(index);
+        if chars.starts_with(index, "//") {
+            index = chars.find(index, |index| chars.at(index) == '\n');
+        } else if chars.starts_with(index, "/*") {
+            index = chars.block_comment_end(index);
+        } else if c == '"' {
+            index = chars.string_end(index);
+        } else if c == '\'' {
+            index = chars.quoted_end(index);
+        } else if c.is_alphanumeric() || c == '_' {
+            index = chars.word_end(index);
+            let word: String = chars.0[start..index].iter().collect();
+            let raw = matches!(word.as_str(), "r" | "br" | "cr");
+            match chars.raw_string_end(index).filter(|_| raw) {
+                Some(end) => index = end,
+                None => tokens.push((line, Token::Word(word))),
             }
         } else {
-            if !at(index).is_whitespace() {
-                tokens.push((line, Token::Mark(at(index))));
+            if !c.is_whitespace() {
+                tokens.push((line, Token::Mark(c)));
             }
             index += 1;
         }
-        line += chars[start..index.min(chars.len())]
-            .iter()
-            .filter(|c| **c == '\n')
-            .count();
+        let passed = &chars.0[start..index.min(chars.0.len())];
+        line += passed.iter().filter(|c| **c == '\n').count();
     }
     tokens
 }
