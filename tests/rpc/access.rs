@@ -13,6 +13,7 @@ fn key() -> Vec<u8> {
 }
 
 /// Every kind of request, and whether a read-only client may send it.
+// Long: a table of all requests.
 fn requests() -> Vec<(Request, bool)> {
     let text = || b"n1".to_vec();
     let filtered = Request::MembersFiltered {

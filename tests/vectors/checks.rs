@@ -4,9 +4,9 @@ use cottar::wire::serf::{
     ConflictMember, Filter, KeyRequest, KeyResponse, SerfMessage, SerfPushPull, Tags,
 };
 use cottar::wire::{Message, PushPull};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::shown::{shown, shown_serf, shown_tags};
+use crate::shown::{shown, shown_node, shown_serf, shown_state, shown_tags};
 use crate::vector::{Vector, bytes, bytes_or_nil, hex, ip, stated, text};
 
 pub fn check_meta(name: &str, meta: Option<&[u8]>, expected: &Value) {
@@ -159,16 +159,7 @@ pub fn check_push_pull(vector: &Vector<'_>, push_pull: &PushPull) {
         .iter()
         .zip(expected["nodes"].as_array().unwrap())
     {
-        let shown = json!({
-            "Name": text(node.name.as_bytes()),
-            "Addr": ip(node.addr),
-            "Port": node.addr.port(),
-            "Meta": bytes_or_nil(node.meta.as_deref()),
-            "Incarnation": node.incarnation,
-            "State": node.state as u8,
-            "Vsn": bytes(&node.versions.encode()),
-        });
-        assert_eq!(shown, stated(expected), "{name}");
+        assert_eq!(shown_node(node), stated(expected), "{name}");
         check_meta(name, node.meta.as_deref(), &expected["Meta"]);
     }
     let Some(expected) = expected.get("userState") else {
@@ -176,35 +167,7 @@ pub fn check_push_pull(vector: &Vector<'_>, push_pull: &PushPull) {
         return;
     };
     let state = SerfPushPull::decode(&push_pull.user_state).expect(name);
-    let events: Vec<_> = state.events.iter().flatten().collect();
-    assert_eq!(
-        events.len(),
-        expected["body"]["Events"].as_array().unwrap().len()
-    );
-    let shown_events: Vec<_> = events
-        .iter()
-        .map(|recent| {
-            let events: Vec<_> = recent
-                .events
-                .iter()
-                .map(|(name, payload)| {
-                    json!({ "Name": text(name), "Payload": bytes_or_nil(payload.as_deref()) })
-                })
-                .collect();
-            json!({ "LTime": recent.ltime.0, "Events": events })
-        })
-        .collect();
-    let shown = json!({
-        "EventLTime": state.event_ltime.0,
-        "Events": shown_events,
-        "LTime": state.ltime.0,
-        "LeftMembers": state.left_members.iter().map(|n| text(n.as_bytes())).collect::<Vec<_>>(),
-        "QueryLTime": state.query_ltime.0,
-        "StatusLTimes": state.status_ltimes.iter()
-            .map(|(n, ltime)| (text(n.as_bytes()).as_str().unwrap().into(), ltime.0.into()))
-            .collect::<Map<_, _>>(),
-    });
-    assert_eq!(shown, stated(&expected["body"]), "{name}");
+    assert_eq!(shown_state(&state), stated(&expected["body"]), "{name}");
     if let Some(slots) = expected.get("eventsArrayLength") {
         assert_eq!(
             state.events.len(),

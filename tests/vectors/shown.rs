@@ -1,7 +1,7 @@
 //! Decoded messages in the format of the file of vectors.
 
-use cottar::wire::Message;
-use cottar::wire::serf::{SerfMessage, Tags};
+use cottar::wire::serf::{SerfMessage, SerfPushPull, Tags};
+use cottar::wire::{Message, PushPullNode};
 use serde_json::{Map, Value, json};
 
 use crate::vector::{bytes, bytes_or_nil, ip, text};
@@ -140,4 +140,39 @@ pub fn shown_tags(tags: &Tags) -> Value {
         .map(|(key, value)| (String::from_utf8(key.to_vec()).unwrap(), text(value)))
         .collect::<Map<_, _>>()
         .into()
+}
+
+/// Converts a node of a push/pull message.
+pub fn shown_node(node: &PushPullNode) -> Value {
+    json!({
+        "Name": text(node.name.as_bytes()),
+        "Addr": ip(node.addr),
+        "Port": node.addr.port(),
+        "Meta": bytes_or_nil(node.meta.as_deref()),
+        "Incarnation": node.incarnation,
+        "State": node.state as u8,
+        "Vsn": bytes(&node.versions.encode()),
+    })
+}
+
+/// Converts the Serf layer's part of a push/pull message.
+pub fn shown_state(state: &SerfPushPull) -> Value {
+    let event = |(name, payload): &(Vec<u8>, Option<Vec<u8>>)| json!({ "Name": text(name), "Payload": bytes_or_nil(payload.as_deref()) });
+    let events = state.events.iter().flatten().map(|recent| {
+        let events: Vec<_> = recent.events.iter().map(event).collect();
+        json!({ "LTime": recent.ltime.0, "Events": events })
+    });
+    let left = state.left_members.iter();
+    let statuses = state.status_ltimes.iter().map(|(name, ltime)| {
+        let name = String::from_utf8(name.as_bytes().to_vec()).unwrap();
+        (name, ltime.0.into())
+    });
+    json!({
+        "EventLTime": state.event_ltime.0,
+        "Events": events.collect::<Vec<_>>(),
+        "LTime": state.ltime.0,
+        "LeftMembers": left.map(|name| text(name.as_bytes())).collect::<Vec<_>>(),
+        "QueryLTime": state.query_ltime.0,
+        "StatusLTimes": statuses.collect::<Map<_, _>>(),
+    })
 }
