@@ -145,6 +145,67 @@ fn settled(text: &str) -> String {
     lines.join("\n")
 }
 
+/// Command lines in a cluster of two, their exit status, and a part of their output.
+const LINES: &[(&[&str], i32, &str)] = &[
+    (&["keys", "-list"], 0, "  [2/2]"),
+    (
+        &["keys", "-install", NEW_KEY],
+        0,
+        "==> Successfully installed key!",
+    ),
+    (&["keys", "-list"], 0, NEW_KEY),
+    (
+        &["keys", "-use", NEW_KEY],
+        0,
+        "==> Successfully changed primary key!",
+    ),
+    (
+        &["keys", "-remove", NEW_KEY],
+        1,
+        "Error removing key: 2/2 nodes reported failure",
+    ),
+    (
+        &["keys", "-use", KEY],
+        0,
+        "==> Successfully changed primary key!",
+    ),
+    (
+        &["keys", "-remove", NEW_KEY],
+        0,
+        "==> Successfully removed key!",
+    ),
+    (&["keys", "-use", NEW_KEY], 1, "failed:  node-2  "),
+    (&["keys", "-install", "YWJj"], 1, "failed:  n1      "),
+    (
+        &["keys", "-install", "!!"],
+        1,
+        "illegal base64 data at input byte 0",
+    ),
+    (
+        &["keys", "-list", "-use", KEY],
+        1,
+        "Only one of -install, -use, -remove, or -list allowed",
+    ),
+    (&["rtt", "n1"], 0, "Estimated n1 <-> "),
+    (&["rtt", "n1", "node-2"], 0, "Estimated n1 <-> node-2 rtt: "),
+    (
+        &["rtt", "nobody"],
+        1,
+        "Could not find a coordinate for node \"nobody\"",
+    ),
+    (
+        &["reachability"],
+        0,
+        "Successfully contacted all live nodes",
+    ),
+    (&["reachability", "-verbose"], 0, "\tAck from 'node-2'"),
+    (
+        &["monitor", "-log-level=loud"],
+        1,
+        "Error starting monitor: Unknown log level: LOUD",
+    ),
+];
+
 /// Each command line on an agent of each kind, in a cluster of both kinds.
 #[test]
 fn both_command_lines_on_both_kinds_of_agents() {
@@ -171,67 +232,8 @@ fn both_command_lines_on_both_kinds_of_agents() {
             }
         });
     }
-    let lines: &[(&[&str], i32, &str)] = &[
-        (&["keys", "-list"], 0, "  [2/2]"),
-        (
-            &["keys", "-install", NEW_KEY],
-            0,
-            "==> Successfully installed key!",
-        ),
-        (&["keys", "-list"], 0, NEW_KEY),
-        (
-            &["keys", "-use", NEW_KEY],
-            0,
-            "==> Successfully changed primary key!",
-        ),
-        (
-            &["keys", "-remove", NEW_KEY],
-            1,
-            "Error removing key: 2/2 nodes reported failure",
-        ),
-        (
-            &["keys", "-use", KEY],
-            0,
-            "==> Successfully changed primary key!",
-        ),
-        (
-            &["keys", "-remove", NEW_KEY],
-            0,
-            "==> Successfully removed key!",
-        ),
-        (&["keys", "-use", NEW_KEY], 1, "failed:  node-2  "),
-        (&["keys", "-install", "YWJj"], 1, "failed:  n1      "),
-        (
-            &["keys", "-install", "!!"],
-            1,
-            "illegal base64 data at input byte 0",
-        ),
-        (
-            &["keys", "-list", "-use", KEY],
-            1,
-            "Only one of -install, -use, -remove, or -list allowed",
-        ),
-        (&["rtt", "n1"], 0, "Estimated n1 <-> "),
-        (&["rtt", "n1", "node-2"], 0, "Estimated n1 <-> node-2 rtt: "),
-        (
-            &["rtt", "nobody"],
-            1,
-            "Could not find a coordinate for node \"nobody\"",
-        ),
-        (
-            &["reachability"],
-            0,
-            "Successfully contacted all live nodes",
-        ),
-        (&["reachability", "-verbose"], 0, "\tAck from 'node-2'"),
-        (
-            &["monitor", "-log-level=loud"],
-            1,
-            "Error starting monitor: Unknown log level: LOUD",
-        ),
-    ];
     for agent in [&ours, &theirs] {
-        for &(line, expected, part) in lines {
+        for &(line, expected, part) in LINES {
             let answers = [Kind::Serf, Kind::Cottar].map(|kind| {
                 let asked = agent.ask(kind, line);
                 assert_eq!(asked.code, expected, "{kind:?} {line:?}: {asked:?}");

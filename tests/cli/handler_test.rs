@@ -166,6 +166,58 @@ fn a_payload_comes_from_the_line_a_file_or_standard_input() {
     }
 }
 
+/// Invalid arguments, and the reason that is printed.
+const INVALID: &[(&[&str], &str)] = &[
+    (&[], "A handler and an event must be specified."),
+    (&["cat"], "A handler and an event must be specified."),
+    (
+        &["cat", "join", "x"],
+        "'join' is not an event type. Use one of: member-join,",
+    ),
+    (
+        &["cat", "user"],
+        "An event name must be specified for this type.",
+    ),
+    (
+        &["cat", "member-join"],
+        "At least one member must be specified for this event.",
+    ),
+    (
+        &["cat", "member-join", "a", "-quiet"],
+        "'-quiet' follows a name: put flags first",
+    ),
+    (
+        &["cat", "member-join", "a,b"],
+        "Invalid member 'a,b': its name must be followed",
+    ),
+    (
+        &["FOO=1 env", "user", "x"],
+        "Invalid event script: Event 'FOO' invoking '1 env'",
+    ),
+    (
+        &["-ltime=-1", "cat", "user", "x"],
+        "-ltime must not be negative",
+    ),
+    (
+        &["-handler-timeout=-1s", "cat", "user", "x"],
+        "-handler-timeout must not be negative",
+    ),
+    (
+        &["-handler-grace=-1ns", "cat", "user", "x"],
+        "-handler-grace must not be negative",
+    ),
+    (
+        &["-query-response-size-limit=-1", "cat", "query", "x"],
+        "-query-response-size-limit must not be negative",
+    ),
+    (&["-tag=x", "cat", "user", "x"], "Error: Invalid tag: 'x'"),
+    (&["-node=a\nb", "cat", "user", "x"], "Invalid node name"),
+    (
+        &["-format=xml", "cat", "user", "x"],
+        "Invalid output format",
+    ),
+];
+
 #[test]
 fn invalid_invocations_are_explained() {
     let other = run(&["user:deploy=echo ran", "user", "other"]);
@@ -176,56 +228,7 @@ fn invalid_invocations_are_explained() {
     assert!(text(&other.stderr).starts_with("Not run for 'user-event: other': the filter"));
     let internal = run(&["echo ran", "query", "_serf_ping"]);
     assert_eq!(internal.status.code(), Some(125));
-    for (arguments, why) in [
-        (&[][..], "A handler and an event must be specified."),
-        (&["cat"], "A handler and an event must be specified."),
-        (
-            &["cat", "join", "x"],
-            "'join' is not an event type. Use one of: member-join,",
-        ),
-        (
-            &["cat", "user"],
-            "An event name must be specified for this type.",
-        ),
-        (
-            &["cat", "member-join"],
-            "At least one member must be specified for this event.",
-        ),
-        (
-            &["cat", "member-join", "a", "-quiet"],
-            "'-quiet' follows a name: put flags first",
-        ),
-        (
-            &["cat", "member-join", "a,b"],
-            "Invalid member 'a,b': its name must be followed",
-        ),
-        (
-            &["FOO=1 env", "user", "x"],
-            "Invalid event script: Event 'FOO' invoking '1 env'",
-        ),
-        (
-            &["-ltime=-1", "cat", "user", "x"],
-            "-ltime must not be negative",
-        ),
-        (
-            &["-handler-timeout=-1s", "cat", "user", "x"],
-            "-handler-timeout must not be negative",
-        ),
-        (
-            &["-handler-grace=-1ns", "cat", "user", "x"],
-            "-handler-grace must not be negative",
-        ),
-        (
-            &["-query-response-size-limit=-1", "cat", "query", "x"],
-            "-query-response-size-limit must not be negative",
-        ),
-        (&["-tag=x", "cat", "user", "x"], "Error: Invalid tag: 'x'"),
-        (&["-node=a\nb", "cat", "user", "x"], "Invalid node name"),
-        (
-            &["-format=xml", "cat", "user", "x"],
-            "Invalid output format",
-        ),
-    ] {
+    for (arguments, why) in INVALID {
         let output = run(arguments);
         assert!(
             output.status.code() == Some(1) && said(&output).contains(why),

@@ -14,6 +14,126 @@ use crate::scripts::shell;
 
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
+/// A command, its arguments, a filter of `jq`, and what the filter prints.
+struct Case(&'static str, String, &'static str, String);
+
+fn case(command: &'static str, rest: &str, filter: &'static str, expected: &str) -> Case {
+    Case(command, rest.to_owned(), filter, expected.to_owned())
+}
+
+// Long: a table with the JSON of every command.
+fn cases(agent: &Agent) -> Vec<Case> {
+    let own = agent.gossip.to_string();
+    let member = r#"[{"name":"n","addr":"OWN","port":PORT,"tags":{"a":"<\">","c":"1"},"status":"alive","protocol":{"max":5,"min":2,"version":5}}]"#
+        .replace("OWN", &own)
+        .replace("PORT", &agent.gossip.port().to_string());
+    vec![
+        case(
+            "event",
+            "x y",
+            r#"[.name,.coalesce,(.ltime>0),(.ltime as $t|.id|startswith("user:\($t):"))]"#,
+            r#"["x",true,true,true]"#,
+        ),
+        case(
+            "force-leave",
+            "nobody",
+            ".",
+            r#"{"name":"nobody","prune":false}"#,
+        ),
+        case(
+            "handler check",
+            "/dev/null",
+            "[.files[0].state,.files[0].on]",
+            r#"["skipped",null]"#,
+        ),
+        case("handler drop", "", ".", r#"{"dropped":0}"#),
+        case(
+            "handler list",
+            "",
+            ".handlers[1].script",
+            r#""printf 'x\\n'""#,
+        ),
+        case(
+            "handler pause",
+            "printf",
+            ".",
+            r#"{"name":"printf","paused":true}"#,
+        ),
+        case("handler queue", "", ".", r#"{"entries":[],"more":0}"#),
+        case(
+            "handler resume",
+            "printf",
+            ".",
+            r#"{"name":"printf","paused":false}"#,
+        ),
+        case(
+            "handler run",
+            "printf user x",
+            ".runs[0]|[.name,.end,.status,.output,.output_bytes]",
+            r#"["printf","exit status 0",0,"x\n",2]"#,
+        ),
+        case(
+            "handler sync",
+            "s",
+            "(.runs[].duration_nanos|=.>0)|.",
+            r#"{"runs":[{"name":"s","end":"exit status 0","status":0,"output":"","output_bytes":0,"duration_nanos":true}]}"#,
+        ),
+        case(
+            "handler test",
+            "'exit 0' user x",
+            ".runs[0].exit_status",
+            "0",
+        ),
+        case("info", "", "[.agent.name,.serf.members]", r#"["n","1"]"#),
+        case("join", &own, ".", r#"{"contacted":1}"#),
+        case("keygen", "", ".key | @base64d | length > 9", "true"),
+        case(
+            "keys",
+            "-list",
+            ".",
+            &format!(
+                r#"{{"Keys":{{"{KEY}":1}},"Messages":{{}},"NumErr":0,"NumNodes":1,"NumResp":1}}"#
+            ),
+        ),
+        case("members", "", ".members", &member),
+        case("members", "-name=x", ".", r#"{"members":null}"#),
+        case("query", "-expect=1 q", ".Responses", r#"{"n":"x\n"}"#),
+        case(
+            "reachability",
+            "",
+            ".",
+            r#"{"members":1,"live":["n"],"acks":["n"],"missing":[],"surplus":[]}"#,
+        ),
+        case(
+            "rtt",
+            "n",
+            "[.nodes,(.rtt_ms|type)]",
+            r#"[["n","n"],"number"]"#,
+        ),
+        case(
+            "tags",
+            "-set=b=1 -delete=c",
+            ".",
+            r#"{"set":{"b":"1"},"deleted":["c"]}"#,
+        ),
+        case(
+            "version",
+            "",
+            "del(.features, .target, .commit)",
+            concat!(
+                r#"{"version":""#,
+                env!("CARGO_PKG_VERSION"),
+                r#"","protocol":{"max":5,"min":2}}"#
+            ),
+        ),
+        case("version", "", ".features|type", r#""array""#),
+        case("version", "", ".target|type", r#""string""#),
+        case("version", "", r#"has("commit")"#, "true"),
+        case("wait", "-tag=b=1 n", ".members[0].tags.b", r#""1""#),
+        case("leave", "", ".", r#"{"left":true}"#),
+    ]
+}
+
 #[test]
 fn jq_reads_what_every_command_prints() {
     if lacks_program("JSON read by jq", "jq") {
@@ -35,123 +155,14 @@ fn jq_reads_what_every_command_prints() {
             KEY,
         ],
     );
-    let own = agent.gossip.to_string();
-    let member = r#"[{"name":"n","addr":"OWN","port":PORT,"tags":{"a":"<\">","c":"1"},"status":"alive","protocol":{"max":5,"min":2,"version":5}}]"#
-        .replace("OWN", &own)
-        .replace("PORT", &agent.gossip.port().to_string());
-    let cases = [
-        (
-            "event",
-            "x y",
-            r#"[.name,.coalesce,(.ltime>0),(.ltime as $t|.id|startswith("user:\($t):"))]"#,
-            r#"["x",true,true,true]"#,
-        ),
-        (
-            "force-leave",
-            "nobody",
-            ".",
-            r#"{"name":"nobody","prune":false}"#,
-        ),
-        (
-            "handler check",
-            "/dev/null",
-            "[.files[0].state,.files[0].on]",
-            r#"["skipped",null]"#,
-        ),
-        ("handler drop", "", ".", r#"{"dropped":0}"#),
-        (
-            "handler list",
-            "",
-            ".handlers[1].script",
-            r#""printf 'x\\n'""#,
-        ),
-        (
-            "handler pause",
-            "printf",
-            ".",
-            r#"{"name":"printf","paused":true}"#,
-        ),
-        ("handler queue", "", ".", r#"{"entries":[],"more":0}"#),
-        (
-            "handler resume",
-            "printf",
-            ".",
-            r#"{"name":"printf","paused":false}"#,
-        ),
-        (
-            "handler run",
-            "printf user x",
-            ".runs[0]|[.name,.end,.status,.output,.output_bytes]",
-            r#"["printf","exit status 0",0,"x\n",2]"#,
-        ),
-        (
-            "handler sync",
-            "s",
-            "(.runs[].duration_nanos|=.>0)|.",
-            r#"{"runs":[{"name":"s","end":"exit status 0","status":0,"output":"","output_bytes":0,"duration_nanos":true}]}"#,
-        ),
-        (
-            "handler test",
-            "'exit 0' user x",
-            ".runs[0].exit_status",
-            "0",
-        ),
-        ("info", "", "[.agent.name,.serf.members]", r#"["n","1"]"#),
-        ("join", &own, ".", r#"{"contacted":1}"#),
-        ("keygen", "", ".key | @base64d | length > 9", "true"),
-        (
-            "keys",
-            "-list",
-            ".",
-            &format!(
-                r#"{{"Keys":{{"{KEY}":1}},"Messages":{{}},"NumErr":0,"NumNodes":1,"NumResp":1}}"#
-            ),
-        ),
-        ("members", "", ".members", &member),
-        ("members", "-name=x", ".", r#"{"members":null}"#),
-        ("query", "-expect=1 q", ".Responses", r#"{"n":"x\n"}"#),
-        (
-            "reachability",
-            "",
-            ".",
-            r#"{"members":1,"live":["n"],"acks":["n"],"missing":[],"surplus":[]}"#,
-        ),
-        (
-            "rtt",
-            "n",
-            "[.nodes,(.rtt_ms|type)]",
-            r#"[["n","n"],"number"]"#,
-        ),
-        (
-            "tags",
-            "-set=b=1 -delete=c",
-            ".",
-            r#"{"set":{"b":"1"},"deleted":["c"]}"#,
-        ),
-        (
-            "version",
-            "",
-            "del(.features, .target, .commit)",
-            concat!(
-                r#"{"version":""#,
-                env!("CARGO_PKG_VERSION"),
-                r#"","protocol":{"max":5,"min":2}}"#
-            ),
-        ),
-        ("version", "", ".features|type", r#""array""#),
-        ("version", "", ".target|type", r#""string""#),
-        ("version", "", r#"has("commit")"#, "true"),
-        ("wait", "-tag=b=1 n", ".members[0].tags.b", r#""1""#),
-        ("leave", "", ".", r#"{"left":true}"#),
-    ];
     monitor(&agent);
     let mut done = BTreeSet::from(["monitor"]);
-    for (command, rest, filter, expected) in cases {
+    for Case(command, rest, filter, expected) in cases(&agent) {
         let line = format!("cottar {command} -format=json {rest} | jq -c '{filter}'");
         let got = finish(shell(&line, &agent).spawn().unwrap());
         assert_eq!(
             (got.text().trim_end(), got.stderr.as_str(), got.status),
-            (expected, "", Some(0)),
+            (expected.as_str(), "", Some(0)),
             "{line}"
         );
         done.insert(command);

@@ -14,54 +14,56 @@ fn surplus_arguments_of_the_agent_cause_a_warning() {
     assert!(got.text().contains("Invalid log level: BOGUS"), "{got:?}");
 }
 
+/// Command lines with surplus or misplaced arguments, and the warning that they cause, if any.
+const SURPLUS: &[(&[&str], &str)] = &[
+    (
+        &["info", NOBODY, "x", "-format=json"],
+        "info takes no arguments: ignoring 'x' and all after it",
+    ),
+    (
+        &["members", NOBODY, "-", "x"],
+        "members takes no arguments: ignoring '-' and all after it",
+    ),
+    (
+        &["members", NOBODY, "--", "-strict"],
+        "members takes no arguments: ignoring '-strict' and all after it",
+    ),
+    (
+        &["tags", NOBODY, "-set=a=b", "x"],
+        "tags takes no arguments: ignoring 'x' and all after it",
+    ),
+    (
+        &["event", NOBODY, "x", "-coalesce=false"],
+        "'-coalesce=false' follows an argument and is taken as one: put flags first, or '--' \
+         before arguments that begin with '-'",
+    ),
+    (
+        &["join", NOBODY, "127.0.0.1", "--replay"],
+        "'--replay' follows an argument and is taken as one: put flags first, or '--' before \
+         arguments that begin with '-'",
+    ),
+    (
+        &["event", NOBODY, "x", "--help"],
+        "'--help' follows an argument and is taken as one: put flags first, or '--' before \
+         arguments that begin with '-'",
+    ),
+    (
+        &["query", NOBODY, "x", "-v"],
+        "'-v' follows an argument and is taken as one: put flags first, or '--' before \
+         arguments that begin with '-'",
+    ),
+    (&["event", NOBODY, "--", "x", "-h"], ""),
+    (&["event", NOBODY, "x", "-1"], ""),
+    (&["event", NOBODY, "x", "-bogus"], ""),
+    (&["event", NOBODY, "--", "x", "-coalesce=false"], ""),
+];
+
 #[test]
 fn surplus_arguments_are_ignored_with_a_warning_or_refused() {
-    // The arguments of a command, and the warning.
-    for (line, warning) in [
-        (
-            &["info", NOBODY, "x", "-format=json"][..],
-            "info takes no arguments: ignoring 'x' and all after it",
-        ),
-        (
-            &["members", NOBODY, "-", "x"],
-            "members takes no arguments: ignoring '-' and all after it",
-        ),
-        (
-            &["members", NOBODY, "--", "-strict"],
-            "members takes no arguments: ignoring '-strict' and all after it",
-        ),
-        (
-            &["tags", NOBODY, "-set=a=b", "x"],
-            "tags takes no arguments: ignoring 'x' and all after it",
-        ),
-        (
-            &["event", NOBODY, "x", "-coalesce=false"],
-            "'-coalesce=false' follows an argument and is taken as one: put flags first, or '--' \
-             before arguments that begin with '-'",
-        ),
-        (
-            &["join", NOBODY, "127.0.0.1", "--replay"],
-            "'--replay' follows an argument and is taken as one: put flags first, or '--' before \
-             arguments that begin with '-'",
-        ),
-        (
-            &["event", NOBODY, "x", "--help"],
-            "'--help' follows an argument and is taken as one: put flags first, or '--' before \
-             arguments that begin with '-'",
-        ),
-        (
-            &["query", NOBODY, "x", "-v"],
-            "'-v' follows an argument and is taken as one: put flags first, or '--' before \
-             arguments that begin with '-'",
-        ),
-        (&["event", NOBODY, "--", "x", "-h"], ""),
-        (&["event", NOBODY, "x", "-1"], ""),
-        (&["event", NOBODY, "x", "-bogus"], ""),
-        (&["event", NOBODY, "--", "x", "-coalesce=false"], ""),
-    ] {
+    for (line, warning) in SURPLUS {
         let got = run(line);
         assert_eq!((got.status, got.text().as_str()), (Some(1), REFUSED));
-        let expected = match warning {
+        let expected = match *warning {
             "" => String::new(),
             warning => format!("Warning: {warning}\n"),
         };

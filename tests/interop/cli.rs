@@ -132,6 +132,27 @@ fn pair(lab: &Lab) -> Vec<Agent> {
     nodes
 }
 
+/// Wrong command lines, and requests for help.
+const COMPLAINTS: &[&[&str]] = &[
+    &["members", "-bogus"],
+    &["members", "-name"],
+    &["members", "-detailed=maybe"],
+    &["members", "-h"],
+    &["event"],
+    &["event", "a", "b", "c"],
+    &["event", "-coalesce=x", "y"],
+    &["query"],
+    &["query", "-timeout=5", "x"],
+    &["query", "-relay-factor=256", "x"],
+    &["query", "-relay-factor=x", "x"],
+    &["join"],
+    // With two names, cottar prints a specific error instead.
+    &["force-leave"],
+    &["tags"],
+    &["leave", "-help"],
+    &["info", "---x"],
+];
+
 #[test]
 fn every_command_answers_alike_on_both_kinds_of_agents() {
     scenario("command lines", &["CC", "SS", "CS"], |lab| {
@@ -189,26 +210,7 @@ fn every_command_answers_alike_on_both_kinds_of_agents() {
         for args in output {
             compare(node, Same::Output, args);
         }
-        let complaints: &[&[&str]] = &[
-            &["members", "-bogus"],
-            &["members", "-name"],
-            &["members", "-detailed=maybe"],
-            &["members", "-h"],
-            &["event"],
-            &["event", "a", "b", "c"],
-            &["event", "-coalesce=x", "y"],
-            &["query"],
-            &["query", "-timeout=5", "x"],
-            &["query", "-relay-factor=256", "x"],
-            &["query", "-relay-factor=x", "x"],
-            &["join"],
-            // With two names, cottar prints a specific error instead.
-            &["force-leave"],
-            &["tags"],
-            &["leave", "-help"],
-            &["info", "---x"],
-        ];
-        for args in complaints {
+        for args in COMPLAINTS {
             compare(node, Same::Complaint, args);
         }
     });

@@ -1,6 +1,6 @@
 //! Environment and input of handlers: the same from both kinds of agent, for the same events.
 
-use crate::live::{Agent, Member, await_members, await_status, scenario};
+use crate::live::{Agent, Lab, Member, Spec, await_members, await_status, scenario};
 use crate::live::{Record, Recorder};
 use std::collections::BTreeSet;
 
@@ -43,6 +43,49 @@ fn normal(records: &[Record]) -> BTreeSet<Run> {
     runs
 }
 
+/// The node that the events are about.
+fn subject(lab: &Lab) -> Spec {
+    lab.spec(2)
+        .name("sub ject")
+        .tag("role", "r\to")
+        .tag("k", "a\tb\nc,d=e")
+        .tag("backslash", "\\t")
+}
+
+/// Each node sends three user events and a query.
+fn fire_and_ask(senders: &[&Agent]) {
+    for (index, sender) in senders.iter().enumerate() {
+        sender.event(&format!("plain-{index}"), "one\ntwo");
+        sender.event(&format!("empty {index}"), "");
+        sender.event(&format!("ends-{index}"), "line\n");
+        sender
+            .cli(&["query", "-timeout=1s", &format!("q:{index}"), "what\tnow"])
+            .success();
+    }
+}
+
+/// Compares the runs for events about the subject, and counts those for user events and queries.
+fn same_runs(theirs: &[Record], ours: &[Record]) {
+    // The first observer started alone: it saw its own join before the second one existed.
+    let only_about = |records: &[Record], about: &str| {
+        normal(records)
+            .into_iter()
+            .filter(|(event, _, line)| !event.starts_with("member-") || line.starts_with(about))
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(only_about(theirs, "sub ject"), only_about(ours, "sub ject"));
+    // Each user event and each query in one run.
+    for records in [theirs, ours] {
+        let count = |event| {
+            records
+                .iter()
+                .filter(|record| record.event() == event)
+                .count()
+        };
+        assert_eq!((count("user"), count("query")), (9, 3));
+    }
+}
+
 #[test]
 fn both_kinds_give_handlers_the_same() {
     scenario("handler contract", &["SCS", "SCC"], |lab| {
@@ -55,13 +98,6 @@ fn both_kinds_give_handlers_the_same() {
                 .tag("umlaut-\u{fc}", "\u{fc}")
                 .recorded(&recorders[index])
                 .env("SERF_INHERITED", "kept")
-        };
-        let subject = |lab: &crate::live::Lab| {
-            lab.spec(2)
-                .name("sub ject")
-                .tag("role", "r\to")
-                .tag("k", "a\tb\nc,d=e")
-                .tag("backslash", "\\t")
         };
         let mut observers = vec![lab.start(observer(0))];
         observers.push(lab.start(observer(1).join(&observers[0])));
@@ -79,16 +115,7 @@ fn both_kinds_give_handlers_the_same() {
             }
         };
         settled("member-join", 1);
-        // Events from the subject and from both observers.
-        let senders = [&node, &observers[0], &observers[1]];
-        for (index, sender) in senders.iter().enumerate() {
-            sender.event(&format!("plain-{index}"), "one\ntwo");
-            sender.event(&format!("empty {index}"), "");
-            sender.event(&format!("ends-{index}"), "line\n");
-            sender
-                .cli(&["query", "-timeout=1s", &format!("q:{index}"), "what\tnow"])
-                .success();
-        }
+        fire_and_ask(&[&node, &observers[0], &observers[1]]);
         let counted = |kind: &str, count: usize| {
             for recorder in &recorders {
                 recorder.await_records(count, 5.0, |record| record.event() == kind);
@@ -116,33 +143,6 @@ fn both_kinds_give_handlers_the_same() {
             let rpc = observers[1].rpc.to_string();
             assert_eq!(record.var("SERF_RPC_ADDR"), rpc, "{record:?}");
         }
-        // The first observer started alone: it saw its own join before the second one existed.
-        let only_about = |records: &[Record], about: &str| {
-            normal(records)
-                .into_iter()
-                .filter(|(event, _, line)| !event.starts_with("member-") || line.starts_with(about))
-                .collect::<BTreeSet<_>>()
-        };
-        assert_eq!(
-            only_about(&theirs, "sub ject"),
-            only_about(&ours, "sub ject")
-        );
-        // Each user event and each query in one run.
-        for records in [&theirs, &ours] {
-            assert_eq!(
-                records
-                    .iter()
-                    .filter(|record| record.event() == "user")
-                    .count(),
-                9
-            );
-            assert_eq!(
-                records
-                    .iter()
-                    .filter(|record| record.event() == "query")
-                    .count(),
-                3
-            );
-        }
+        same_runs(&theirs, &ours);
     });
 }

@@ -35,55 +35,61 @@ fn without_own(seen: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
+/// The flags of the node, of the agent and of the tool alike.
+const OWN: [&str; 3] = ["-node=n1", "-tag=role=web", "-tag=data-center=a\tb"];
+
+/// Compares what an agent's handler got for an event about `about` with what it gets from the tool for the
+/// made up event.
+fn check(dir: &Path, event: &str, about: &str, made_up: &[&str]) {
+    let live = witnessed(dir, event, about);
+    // Flags come first.
+    let (flags, words): (Vec<&str>, Vec<&str>) = made_up
+        .iter()
+        .partition(|argument| argument.starts_with('-'));
+    let with = |flag: &str| {
+        let line = [&OWN[..], &flags, &[flag, WITNESS, event], &words].concat();
+        tool(dir, &line).output().unwrap()
+    };
+    let output = with("-quiet");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(text(&output.stdout), "done\n");
+    let given = witnessed(dir, event, "");
+    assert_eq!(without_own(&given), without_own(&live), "{event}");
+    // The environment and input that it prints are those that the handler gets.
+    let output = with("-format=json");
+    fs::remove_file(dir.join(event)).unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let shown = &report["runs"][0];
+    let (env, stdin) = live.split_once("\n-\n").unwrap();
+    assert_eq!(shown["stdin"], stdin, "{event}");
+    let mut variables: Vec<String> = shown["env"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, _)| !name.starts_with("COTTAR_"))
+        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap()))
+        .collect();
+    variables.push("SERF_OTHER=kept".to_owned());
+    variables.sort();
+    let given: Vec<&str> = env
+        .lines()
+        .filter(|line| line.starts_with("SERF_") && !line.starts_with(AGENT_ADDR))
+        .collect();
+    assert_eq!(variables, given, "{event}");
+}
+
 #[test]
 fn every_event_is_given_as_an_agent_gives_it() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let own = ["-node=n1", "-tag=role=web", "-tag=data-center=a\tb"];
     let handler = format!("-event-handler={WITNESS}");
-    let mut spec = Spec::bare(Kind::Cottar).args(own);
+    let mut spec = Spec::bare(Kind::Cottar).args(OWN);
     for (name, value) in STALE {
         spec = spec.env(name, value);
     }
     let spec = spec.args(["-profile=local", &handler]).current_dir(dir);
     let agent = spec.start();
-    let check = |event: &str, about: &str, made_up: &[&str]| {
-        let live = witnessed(dir, event, about);
-        // Flags come first.
-        let (flags, words): (Vec<&str>, Vec<&str>) = made_up
-            .iter()
-            .partition(|argument| argument.starts_with('-'));
-        let with = |flag: &str| {
-            let line = [&own[..], &flags, &[flag, WITNESS, event], &words].concat();
-            tool(dir, &line).output().unwrap()
-        };
-        let output = with("-quiet");
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert_eq!(text(&output.stdout), "done\n");
-        let given = witnessed(dir, event, "");
-        assert_eq!(without_own(&given), without_own(&live), "{event}");
-        // The environment and input that it prints are those that the handler gets.
-        let output = with("-format=json");
-        fs::remove_file(dir.join(event)).unwrap();
-        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let shown = &report["runs"][0];
-        let (env, stdin) = live.split_once("\n-\n").unwrap();
-        assert_eq!(shown["stdin"], stdin, "{event}");
-        let mut variables: Vec<String> = shown["env"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .filter(|(name, _)| !name.starts_with("COTTAR_"))
-            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap()))
-            .collect();
-        variables.push("SERF_OTHER=kept".to_owned());
-        variables.sort();
-        let given: Vec<&str> = env
-            .lines()
-            .filter(|line| line.starts_with("SERF_") && !line.starts_with(AGENT_ADDR))
-            .collect();
-        assert_eq!(variables, given, "{event}");
-    };
+    let check = |event: &str, about: &str, made_up: &[&str]| check(dir, event, about, made_up);
 
     let me = "n1,127.0.0.1,role=web,data-center=a\tb";
     check("member-join", "n1\t", &[me]);

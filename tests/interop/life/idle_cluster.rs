@@ -79,6 +79,26 @@ fn visit(lab: &Lab, nodes: &[&Agent]) {
     await_status(&nodes[1..], "visitor", "left", 15.0);
 }
 
+/// Reads an agent's member list for a while; returns the first list with other names than these, if any.
+fn watch_list(viewer: &Agent, expected: &[String]) -> Result<(), String> {
+    let end = Instant::now() + CALM;
+    let mut listed = Ok(());
+    while Instant::now() < end && listed.is_ok() {
+        listed = viewer.members().and_then(|list| {
+            let mut names: Vec<String> = list.into_iter().map(|member| member.name).collect();
+            names.retain(|name| name != "visitor");
+            names.sort_by_key(|name| name[1..].parse::<u32>().ok());
+            if names == expected {
+                Ok(())
+            } else {
+                Err(format!("{names:?}"))
+            }
+        });
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    listed
+}
+
 #[test]
 fn idle_agents_suspect_nobody() {
     if lacks_reference("ten calm agents") {
@@ -105,21 +125,7 @@ fn idle_agents_suspect_nobody() {
     let over = AtomicBool::new(false);
     let (listed, sent) = std::thread::scope(|scope| {
         let garbage = scope.spawn(|| bother(nodes[0].gossip, &over));
-        let end = Instant::now() + CALM;
-        let mut listed = Ok(());
-        while Instant::now() < end && listed.is_ok() {
-            listed = nodes[0].members().and_then(|list| {
-                let mut names: Vec<String> = list.into_iter().map(|member| member.name).collect();
-                names.retain(|name| name != "visitor");
-                names.sort_by_key(|name| name[1..].parse::<u32>().ok());
-                if names == members {
-                    Ok(())
-                } else {
-                    Err(format!("{names:?}"))
-                }
-            });
-            std::thread::sleep(Duration::from_secs(1));
-        }
+        let listed = watch_list(&nodes[0], &members);
         over.store(true, Ordering::Relaxed);
         (listed, garbage.join())
     });
