@@ -61,6 +61,28 @@ fn row(name: &str, value: impl std::fmt::Display) {
     println!("{name:<58} {value}");
 }
 
+/// Processor time and memory of agents without events.
+fn measure_idle(cluster: &Cluster) {
+    std::thread::sleep(SETTLE);
+    let (before, began) = (cluster.processor_time(), Instant::now());
+    std::thread::sleep(WATCHED);
+    let spent = cluster.processor_time().saturating_sub(before);
+    let share = spent.as_secs_f64() / began.elapsed().as_secs_f64();
+    row(
+        "idle: processor time, all together, % of a core",
+        format!("{:.0}", share * 100.0),
+    );
+    let (shared, private) = cluster.memory();
+    row(
+        "idle: memory (PSS) of an agent, KiB",
+        format!("{shared:.0}"),
+    );
+    row(
+        "idle: private memory of an agent, KiB",
+        format!("{private:.0}"),
+    );
+}
+
 fn measure(agents: usize) -> Result<(), String> {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("{}", live::Kind::Cottar.program().display());
@@ -106,24 +128,7 @@ fn measure(agents: usize) -> Result<(), String> {
         cluster.logged(&["Overload:", "Slept through", "Too late to judge"]),
     );
 
-    std::thread::sleep(SETTLE);
-    let (before, began) = (cluster.processor_time(), Instant::now());
-    std::thread::sleep(WATCHED);
-    let spent = cluster.processor_time().saturating_sub(before);
-    let share = spent.as_secs_f64() / began.elapsed().as_secs_f64();
-    row(
-        "idle: processor time, all together, % of a core",
-        format!("{:.0}", share * 100.0),
-    );
-    let (shared, private) = cluster.memory();
-    row(
-        "idle: memory (PSS) of an agent, KiB",
-        format!("{shared:.0}"),
-    );
-    row(
-        "idle: private memory of an agent, KiB",
-        format!("{private:.0}"),
-    );
+    measure_idle(&cluster);
 
     let mut spread = cluster.spread_events(EVENTS)?;
     spread.sort();

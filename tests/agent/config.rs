@@ -174,7 +174,11 @@ fn times_and_numbers_out_of_range_are_refused_or_warned_about() {
     write(&file, r#"{"journal_size_limit": -1}"#);
     let (code, output) = refused(&["-config-file", arg(&file)]);
     assert!(output.ends_with("* journal_size_limit must not be negative\n") && code == 1);
-    // The longest durations, empty ones, and those that are raised to the minimum.
+}
+
+/// The longest durations, empty ones, and those that are raised to the minimum.
+#[test]
+fn extreme_times_are_accepted() {
     let longest = "2562047h47m16.854775807s";
     let agent = Agent::start(&[
         &format!("-handler-timeout={longest}"),
@@ -255,6 +259,41 @@ fn options_for_signals_take_effect() {
     assert!(stays.text().contains("Shutdown without a Leave"));
 }
 
+/// Files that a reload cannot use, and the reason that is logged.
+const UNUSABLE: &[(&str, &str)] = &[
+    ("{", "unexpected EOF\n"),
+    (r#"{"nope": 1}"#, "'' has invalid keys: nope\n"),
+    (
+        r#"{"event_handlers": ["member-foo=x"], "tags": {"a": "3"}}"#,
+        "Invalid event script: Event 'member-foo' invoking 'x'",
+    ),
+    (
+        r#"{"profile": "LAN", "tags": {"a": "3"}}"#,
+        "Unknown profile: LAN\n",
+    ),
+    (
+        r#"{"encrypt_key": "%", "tags": {"a": "3"}}"#,
+        "Invalid encryption key: illegal base64 data at input byte 0\n",
+    ),
+    (
+        r#"{"rpc_control_group": "no-such-group", "tags": {"a": "3"}}"#,
+        "Invalid rpc_control_group 'no-such-group': there is no such group\n",
+    ),
+];
+
+/// Reloads unusable files, and without the file.
+fn unusable_files_change_nothing(agent: &Agent, file: &Path) {
+    for (bad, why) in UNUSABLE {
+        write(file, bad);
+        let text = agent.reload("==> Failed to reload configs\n");
+        assert!(text.contains(why), "{text}");
+    }
+    fs::remove_file(file).unwrap();
+    let text = agent.reload("==> Failed to reload configs\n");
+    assert!(text.contains("no such file or directory\n"), "{text}");
+    assert!(agent.member("old").ends_with("a=2,f=flag"));
+}
+
 #[test]
 fn a_reload_applies_what_it_can_and_names_the_rest() {
     let dir = tempfile::tempdir().unwrap();
@@ -286,34 +325,7 @@ fn a_reload_applies_what_it_can_and_names_the_rest() {
     // A change that takes effect at the next start is named at each reload.
     agent.reload("'node_name' takes effect at the next start");
 
-    for (bad, why) in [
-        ("{", "unexpected EOF\n"),
-        (r#"{"nope": 1}"#, "'' has invalid keys: nope\n"),
-        (
-            r#"{"event_handlers": ["member-foo=x"], "tags": {"a": "3"}}"#,
-            "Invalid event script: Event 'member-foo' invoking 'x'",
-        ),
-        (
-            r#"{"profile": "LAN", "tags": {"a": "3"}}"#,
-            "Unknown profile: LAN\n",
-        ),
-        (
-            r#"{"encrypt_key": "%", "tags": {"a": "3"}}"#,
-            "Invalid encryption key: illegal base64 data at input byte 0\n",
-        ),
-        (
-            r#"{"rpc_control_group": "no-such-group", "tags": {"a": "3"}}"#,
-            "Invalid rpc_control_group 'no-such-group': there is no such group\n",
-        ),
-    ] {
-        write(&file, bad);
-        let text = agent.reload("==> Failed to reload configs\n");
-        assert!(text.contains(why), "{text}");
-    }
-    fs::remove_file(&file).unwrap();
-    let text = agent.reload("==> Failed to reload configs\n");
-    assert!(text.contains("no such file or directory\n"), "{text}");
-    assert!(agent.member("old").ends_with("a=2,f=flag"));
+    unusable_files_change_nothing(&agent, &file);
     assert!(agent.call("event", &["go"]).0);
     wait_until("the old handler", || content(&ran) == "ran\nran\n");
 

@@ -205,19 +205,20 @@ fn files_are_added_changed_and_removed_while_events_arrive() {
     let agent = place.start(&[]);
     let (next, stop) = (AtomicU32::new(1), AtomicBool::new(false));
     let grows = |name: &str, mark: &str| {
-        let is_there = |lines: &[String]| lines.iter().any(|line| line.starts_with(mark));
         eventually(30.0, &format!("{mark} of {name}"), || {
             let lines = place.written(name);
-            if is_there(&lines) {
-                Ok(())
-            } else {
-                Err(format!("{lines:?}"))
-            }
+            let is_there = lines.iter().any(|line| line.starts_with(mark));
+            is_there.then_some(()).ok_or(format!("{lines:?}"))
         });
     };
-    let is_listed = |text: &str| {
-        let mut listed = listed(&agent).into_iter();
-        listed.any(|(name, filter)| name == text || filter == text)
+    // By its name or by its filter.
+    let becomes_listed = |text: &str, is_listed: bool| {
+        eventually(30.0, &format!("listed, {text}: {is_listed}"), || {
+            let list = listed(&agent);
+            let mut found = list.iter().flat_map(|(name, filter)| [name, filter]);
+            let is_so = found.any(|found| found == text) == is_listed;
+            is_so.then_some(()).ok_or(format!("{list:?}"))
+        });
     };
     std::thread::scope(|scope| {
         scope.spawn(|| events(&agent, &next, &stop));
@@ -230,34 +231,15 @@ fn files_are_added_changed_and_removed_while_events_arrive() {
         // A file that is not executable is not run; it is run again once it is executable.
         let path = place.path("d/10-new");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o757)).unwrap();
-        eventually(30.0, "its end", || {
-            if is_listed("10-new") {
-                Err(String::new())
-            } else {
-                Ok(())
-            }
-        });
+        becomes_listed("10-new", false);
         fs::rename(place.path("out-10-new"), place.path("until-then")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         grows("10-new", "second");
         // Changed settings apply when the file has not changed for a second.
         place.install("10-new", "on=user:none", "never");
-        let filter = "user:none";
-        eventually(30.0, "the change", || {
-            if is_listed(filter) {
-                Ok(())
-            } else {
-                Err(String::new())
-            }
-        });
+        becomes_listed("user:none", true);
         fs::remove_file(&path).unwrap();
-        eventually(30.0, "its end", || {
-            if is_listed("10-new") {
-                Err(String::new())
-            } else {
-                Ok(())
-            }
-        });
+        becomes_listed("10-new", false);
         drop(stop);
     });
     // The other handlers have not missed an event meanwhile.

@@ -74,6 +74,13 @@ fn a_run_on_demand_has_the_handler_s_settings_and_shows_its_end() {
     let (code, shown, said) = run(&agent, &["-quiet", "killed", "sync", "m"]);
     assert_eq!((code, &*shown), (137, ""));
     assert!(said.starts_with("signal: killed after "), "{said}");
+}
+
+#[test]
+fn the_largest_payload_of_a_run_is_accepted_and_a_larger_one_refused() {
+    let place = Place::new(&json!([{"run": "cat; exit 3", "name": "web", "on": "user:other"}]));
+    let agent = place.start();
+    let payload = format!("-payload={}", place.path("payload").display());
     // A request that is too large for the agent is refused before it is sent.
     fs::write(place.path("payload"), vec![b'x'; (1 << 20) - 10]).unwrap();
     let (code, _, said) = run(&agent, &[&payload, "web", "user", "x"]);

@@ -220,6 +220,40 @@ fn asked_by(program: &Path, groups: &str, args: &[&str]) -> Finished {
     cottar(&words, args)
 }
 
+/// Commands that only clients with control may use.
+const CONTROLS: &[&[&str]] = &[
+    &["event", "deploy"],
+    &["query", "load"],
+    &["join", "127.0.0.1:1"],
+    &["leave"],
+    &["force-leave", "n"],
+    &["tags", "-set=a=b"],
+    &["keys", "-list"],
+    &["monitor"],
+    &["handler", "list"],
+    &["handler", "queue"],
+    &["handler", "drop"],
+    &["handler", "pause", "echo"],
+    &["reachability"],
+];
+
+/// Runs a command as a user without control.
+fn control_is_denied(program: &Path, socket: &str, args: &[&str]) {
+    // Flags come before arguments.
+    let at = if args[0] == "handler" { 2 } else { 1 };
+    let (name, rest) = args.split_at(at);
+    let line = [name, &[socket], rest].concat();
+    let denied = asked_by(program, "", &line);
+    assert_eq!(denied.code, 1, "{args:?}: {denied:?}");
+    // Commands that the reference does not have print errors to stderr.
+    let text = denied.stdout.clone() + &denied.stderr;
+    let words = format!(" is for root, the agent's user and the group '{OPERATORS}' only");
+    assert!(
+        text.contains("Permission denied: ") && text.contains(&words),
+        "{args:?}: {denied:?}"
+    );
+}
+
 #[test]
 fn other_users_may_read_and_the_group_may_control() {
     if lacks_users("users of the socket") {
@@ -250,34 +284,8 @@ fn other_users_may_read_and_the_group_may_control() {
     assert!(!other("rtt", &["n"]).stdout.contains("Permission"));
     // Member events may be streamed.
     assert_eq!(other("wait", &["n"]).code, 0);
-    for args in [
-        &["event", "deploy"][..],
-        &["query", "load"],
-        &["join", "127.0.0.1:1"],
-        &["leave"],
-        &["force-leave", "n"],
-        &["tags", "-set=a=b"],
-        &["keys", "-list"],
-        &["monitor"],
-        &["handler", "list"],
-        &["handler", "queue"],
-        &["handler", "drop"],
-        &["handler", "pause", "echo"],
-        &["reachability"],
-    ] {
-        // Flags come before arguments.
-        let at = if args[0] == "handler" { 2 } else { 1 };
-        let (name, rest) = args.split_at(at);
-        let line = [name, &[&socket[..]], rest].concat();
-        let denied = asked_by(&program, "", &line);
-        assert_eq!(denied.code, 1, "{args:?}: {denied:?}");
-        // Commands that the reference does not have print errors to stderr.
-        let text = denied.stdout.clone() + &denied.stderr;
-        let words = format!(" is for root, the agent's user and the group '{OPERATORS}' only");
-        assert!(
-            text.contains("Permission denied: ") && text.contains(&words),
-            "{args:?}: {denied:?}"
-        );
+    for args in CONTROLS {
+        control_is_denied(&program, &socket, args);
     }
     let log = agent.wait_for("Permission denied: leave: uid 123456, pid ");
     assert!(

@@ -58,6 +58,7 @@ fn the_banner_is_the_references() {
     assert_eq!(agent.exit_code(), 1);
 }
 
+// Long: a table of the errors.
 #[test]
 fn start_errors_have_the_references_words() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
