@@ -64,7 +64,7 @@ fn files_directories_and_flags_are_laid_over_each_other() {
 }
 
 #[test]
-fn flags_switch_back_what_files_say() {
+fn flags_override_switches_of_files() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("conf");
     write(

@@ -137,7 +137,7 @@ fn environment_and_input_of_each_event() {
 }
 
 #[test]
-fn the_first_good_answer_wins_and_the_others_are_told_of() {
+fn the_first_good_answer_is_sent_and_others_are_logged() {
     let mut agent = Handling::start(&[
         "-event-handler=query:two=echo no; exit 1",
         "-event-handler=query:two=:",

@@ -108,7 +108,7 @@ fn retry_join_gives_up_after_one_attempt_more_than_the_limit() {
 }
 
 #[test]
-fn a_stopped_agent_is_failed_and_comes_back() {
+fn a_stopped_agent_fails_and_returns() {
     let watcher = start("watcher", &["-profile=local"]);
     let join = watcher.gossip.to_string();
     let sleeper = start("sleeper", &["-profile=local", "-join", &join]);

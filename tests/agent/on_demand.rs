@@ -17,7 +17,7 @@ fn run(agent: &Agent, args: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn a_run_on_demand_has_the_handler_s_settings_and_shows_its_end() {
+fn a_run_on_demand_has_the_settings_of_its_handler() {
     let place = Place::new(&json!([
         {
             "exec": ["sh", "-c", "pwd; echo $OWN $SERF_EVENT $SERF_USER_EVENT $SERF_USER_LTIME; cat; exit 3"],
@@ -180,7 +180,7 @@ fn end_of(client: &Process) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_run_waits_for_what_runs_and_for_nothing_else() {
+fn a_run_waits_only_for_the_current_run() {
     let (place, _agent, hold, client) = waiting();
     assert_eq!(client.status(), None);
     assert!(place.lines("ran").is_empty());

@@ -100,7 +100,7 @@ fn accepting_pauses_when_descriptors_run_out() {
 }
 
 #[test]
-fn a_client_that_does_not_read_harms_nobody() {
+fn a_client_that_does_not_read_does_not_affect_others() {
     let agent = start("n1", &[]);
     let mut deaf = TcpStream::connect(agent.rpc).unwrap();
     handshake(&mut deaf).unwrap();

@@ -71,7 +71,7 @@ pub fn fire(agent: &Agent, name: &str) {
 }
 
 #[test]
-fn a_program_runs_without_a_shell_where_and_with_what_it_is_told() {
+fn a_program_runs_without_a_shell_in_its_directory() {
     let place = Place::new(&json!([
         {
             "exec": ["sh", "-c", "pwd >$D/seen; printf '%s|' \"$@\" \"$OWN\" \"$SERF_EVENT\" >>$D/seen; echo >>$D/seen",

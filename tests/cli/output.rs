@@ -138,7 +138,7 @@ fn answers_are_printed_without_one_trailing_newline() {
 }
 
 #[test]
-fn records_from_nobody_end_a_query() {
+fn records_without_a_sender_end_a_query() {
     let ack = record("ack", b"n1", None);
     let address =
         answering([ack, record("ack", b"", None), record("response", b"", None)].concat());

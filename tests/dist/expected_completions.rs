@@ -190,7 +190,7 @@ fn enumerated_values_are_those_of_the_help() {
 }
 
 #[test]
-fn agents_are_asked_for_what_there_is() {
+fn commands_and_flags_that_ask_an_agent_exist() {
     for (command, flag, _) in ASKED {
         let command = cottar::cli::table::command(command).unwrap();
         assert!(command.calls_agent);

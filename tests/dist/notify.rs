@@ -98,7 +98,7 @@ fn a_life_is_reported_to_an_abstract_socket() {
 }
 
 #[test]
-fn readiness_comes_with_the_join_and_handlers_know_nothing_of_it() {
+fn readiness_follows_the_join_and_is_hidden_from_handlers() {
     let peer = Agent::start(&["-node=peer"]);
     // Accepts the connection and sends nothing, so that the join lasts until this end is closed.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -107,7 +107,7 @@ fn send_streams(
 }
 
 #[test]
-fn silent_connections_keep_nobody_out() {
+fn silent_connections_do_not_block_others() {
     scenario("silent connections", &["CC", "CS"], |lab| {
         let node = lab.start(lab.spec(0));
         let connect = |_| TcpStream::connect(node.gossip).expect("a connection");

@@ -99,7 +99,7 @@ fn a_key_is_rotated_although_a_node_is_slow() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_overcome() {
+fn a_full_disk_fails_a_key_change_until_there_is_room() {
     let mut sim = encrypted(2, 3);
     sim.nodes[1].disk.full = true;
     let failed = run(&mut sim, Command::InstallKey(raw(&NEW)));

@@ -76,7 +76,7 @@ fn a_node_reachable_only_over_tcp_stays_alive() {
 }
 
 #[test]
-fn a_lossy_link_fails_nobody() {
+fn a_lossy_link_fails_no_node() {
     watch("lossy link", "CSCSC", Fate::Lost(20), |_| {});
 }
 

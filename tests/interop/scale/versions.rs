@@ -13,7 +13,7 @@ fn protocol_number(member: Member, spoken: u64) -> Member {
 }
 
 #[test]
-fn protocols_two_to_five_meet() {
+fn protocol_versions_two_to_five_interoperate() {
     // Each number once for each kind, and each kind once as the first node.
     scenario("protocols", &["SCSCSCSC", "CSCSCSCS"], |lab| {
         let number = |index: usize| 2 + index as u64 / 2;

@@ -144,7 +144,7 @@ fn a_late_event_is_seen() {
 }
 
 #[test]
-fn a_query_that_misses_somebody_is_seen() {
+fn a_query_without_an_ack_is_seen() {
     let command = CommandId(4);
     let run = |heard: bool, queries_reach_all, acks: &[NodeId]| {
         let mut news = vec![at(20, 0, asked(command, acks))];

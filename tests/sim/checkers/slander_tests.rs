@@ -60,7 +60,7 @@ fn a_claim_that_is_believed_for_long_is_seen() {
 }
 
 #[test]
-fn an_event_that_slander_holds_up_is_seen() {
+fn an_event_delayed_by_false_claims_is_seen() {
     let run = |arrivals: &[u64]| {
         let mut news = vec![delivered(1_000, 0, 0, user(1, "x")), fired(1_000, 0, "x")];
         let come = arrivals.iter().zip(0..);

@@ -26,7 +26,7 @@ fn leaving_is_not_failing() {
 }
 
 #[test]
-fn a_leave_that_no_node_heard_is_a_failure() {
+fn a_leave_that_no_node_received_is_a_failure() {
     let mut sim = cluster(9, 3);
     cut_both_ways(&mut sim, &[2], &[0, 1]);
     let leave = sim.command(2, Command::Leave);

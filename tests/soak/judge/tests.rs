@@ -182,7 +182,7 @@ fn a_journal_brings_back_what_the_process_had_taken_in() {
 }
 
 #[test]
-fn what_a_journal_loses_is_found() {
+fn a_run_lost_from_the_journal_is_found() {
     let (kept, broken) = journalled(|history| remove(history, 2, "e19"));
     assert_eq!((kept.taken, kept.later, kept.lost), (15, 0, 1));
     assert!(
