@@ -5,6 +5,7 @@
 mod arrows;
 mod boundaries;
 mod guide;
+mod lengths;
 mod links;
 mod papers;
 mod paths;
