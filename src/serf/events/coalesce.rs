@@ -240,7 +240,6 @@ impl Serf {
         }
         let wait = self.gap_wait();
         self.event_order.skip(event.ltime, wait, now);
-        self.hand_over_ready_events(now);
         for replaced in self.user_coalescer.put(event, now) {
             self.record_event(&replaced);
         }

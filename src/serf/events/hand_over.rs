@@ -12,12 +12,12 @@ const HOP_TIME: Duration = Duration::from_millis(50);
 const EVENT_OVERHEAD_BYTES: usize = 128;
 
 impl Serf {
-    /// Queues a new user event that is not coalesced; it is handed over after all earlier ones.
+    /// Queues a new user event that is not coalesced; it is handed over after all earlier ones, those that
+    /// follow in the same input included.
     pub(in crate::serf) fn deliver_in_order(&mut self, event: UserEvent, now: Instant) {
         let bytes = event.name.len() + event.payload.len() + EVENT_OVERHEAD_BYTES;
         let wait = self.gap_wait();
         self.event_order.offer(event.ltime, event, bytes, wait, now);
-        self.hand_over_ready_events(now);
     }
 
     /// Returns how long an event or a query waits for a missing earlier one.
@@ -28,6 +28,17 @@ impl Serf {
     /// events per second, no loss); with the interval added, 9 are.
     pub(in crate::serf) fn gap_wait(&self) -> Duration {
         HOP_TIME + self.config.swim.gossip_interval
+    }
+
+    /// Hands over what an input brought, if it does not have to wait for something earlier. Called when the
+    /// whole input was processed: a packet may have the newest event first.
+    pub(in crate::serf) fn hand_over_arrived(&mut self, now: Instant) {
+        if self.event_order.is_arriving() {
+            self.hand_over_ready_events(now);
+        }
+        if self.query_order.is_arriving() {
+            self.hand_over_ready_queries(now);
+        }
     }
 
     /// Hands over the events that do not have to wait for an earlier one any longer.

@@ -41,7 +41,6 @@ impl Serf {
             // It runs from the journal, so later events need not wait for it.
             let wait = self.gap_wait();
             self.event_order.skip(event.ltime, wait, now);
-            self.hand_over_ready_events(now);
         }
     }
 }

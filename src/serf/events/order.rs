@@ -41,6 +41,16 @@ pub(in crate::serf) struct Ready<T> {
     pub(in crate::serf) pushed_out: u64,
 }
 
+impl<T> Default for Ready<T> {
+    fn default() -> Self {
+        Ready {
+            items: Vec::new(),
+            out_of_order: 0,
+            pushed_out: 0,
+        }
+    }
+}
+
 /// Reorder buffer for items of type `T`.
 #[derive(Debug)]
 pub(in crate::serf) struct InOrder<T> {
@@ -158,6 +168,11 @@ impl<T> InOrder<T> {
         self.next
     }
 
+    /// Whether something was added since the last [`Self::take_ready`].
+    pub(in crate::serf) fn is_arriving(&self) -> bool {
+        self.arriving
+    }
+
     /// Returns when [`Self::take_ready`] must be called.
     pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
         self.due
@@ -166,31 +181,37 @@ impl<T> InOrder<T> {
     /// Takes the items that need not wait any longer. Waits end only at a timeout, when nothing was added
     /// since the last call: if the loop was delayed, the missing item may follow in the same turn.
     pub(in crate::serf) fn take_ready(&mut self, now: Instant) -> Ready<T> {
-        let full = self.count > WAITING_MAX || self.bytes > WAITING_BYTES_MAX;
         let timeout = !std::mem::take(&mut self.arriving);
-        let over = |slot: &Slot<T>| full || slot.due <= now;
         let mut last = None;
-        if full || (timeout && self.due.is_some_and(|due| due <= now)) {
-            let slots = self.waiting.iter().filter(|(_, slot)| over(slot));
-            last = slots.last().map(|(time, _)| *time);
+        if timeout && self.due.is_some_and(|due| due <= now) {
+            let over = self.waiting.iter().filter(|(_, slot)| slot.due <= now);
+            last = over.last().map(|(time, _)| *time);
         }
-        self.take_up_to(last, full)
+        let mut ready = Ready::default();
+        self.take_up_to(last, &mut ready);
+        if self.count > WAITING_MAX || self.bytes > WAITING_BYTES_MAX {
+            let taken = ready.items.len();
+            self.take_up_to(self.last(), &mut ready);
+            ready.pushed_out = (ready.items.len() - taken) as u64;
+        }
+        ready
     }
 
     /// Takes all waiting items.
     pub(in crate::serf) fn take_all(&mut self) -> Ready<T> {
-        let last = self.waiting.last_key_value().map(|(time, _)| *time);
-        self.take_up_to(last, false)
+        let mut ready = Ready::default();
+        self.take_up_to(self.last(), &mut ready);
+        ready
+    }
+
+    /// Returns the highest time that waits.
+    fn last(&self) -> Option<LamportTime> {
+        self.waiting.last_key_value().map(|(time, _)| *time)
     }
 
     /// Takes all items up to a time, and those that follow without a gap.
-    fn take_up_to(&mut self, last: Option<LamportTime>, full: bool) -> Ready<T> {
+    fn take_up_to(&mut self, last: Option<LamportTime>, ready: &mut Ready<T>) {
         let last = last.max(self.passed.take());
-        let mut ready = Ready {
-            items: Vec::new(),
-            out_of_order: 0,
-            pushed_out: 0,
-        };
         let mut taken = false;
         while let Some((&time, _)) = self.waiting.first_key_value() {
             // Items of equal time have no order among each other.
@@ -206,11 +227,6 @@ impl<T> InOrder<T> {
             self.count -= items.max(1);
             self.bytes -= slot.bytes;
             ready.out_of_order += if time < self.latest { items as u64 } else { 0 };
-            ready.pushed_out += if full && Some(time) <= last {
-                items as u64
-            } else {
-                0
-            };
             if items > 0 {
                 self.latest = self.latest.max(time);
             }
@@ -220,7 +236,6 @@ impl<T> InOrder<T> {
         if taken {
             self.due = self.waiting.values().map(|slot| slot.due).min();
         }
-        ready
     }
 
     /// Panics if the counts do not match the waiting items.

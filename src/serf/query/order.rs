@@ -23,14 +23,12 @@ impl Serf {
         let bytes = query.name.len() + query.payload.len() + QUERY_OVERHEAD_BYTES;
         let wait = self.gap_wait().min(left);
         self.query_order.offer(query.ltime, query, bytes, wait, now);
-        self.hand_over_ready_queries(now);
     }
 
     /// Marks the time of a query that no local handler sees, so that later ones do not wait for it.
     pub(in crate::serf) fn skip_query(&mut self, ltime: LamportTime, now: Instant) {
         let wait = self.gap_wait();
         self.query_order.skip(ltime, wait, now);
-        self.hand_over_ready_queries(now);
     }
 
     /// Hands over the queries that do not have to wait for an earlier one any longer.

@@ -231,13 +231,24 @@ impl Net {
     }
 
     pub(super) fn gossip_bytes_to(&mut self, n: u16, message: &[u8]) {
-        let mut bytes = vec![8];
-        bytes.extend(message);
+        self.packet_to(n, &[&[8], message].concat());
+    }
+
+    /// Sends several messages in one packet: the compound type, their number, the length of each, and they.
+    pub(super) fn gossip_together_to(&mut self, n: u16, messages: &[SerfMessage]) {
+        let messages = messages.iter().map(SerfMessage::encode);
+        let messages: Vec<_> = messages.map(|bytes| [&[8], &bytes[..]].concat()).collect();
+        let mut packet = vec![7, u8::try_from(messages.len()).unwrap()];
+        for message in &messages {
+            packet.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
+        }
+        packet.extend(messages.concat());
+        self.packet_to(n, &packet);
+    }
+
+    fn packet_to(&mut self, n: u16, bytes: &[u8]) {
         let (now, from) = (self.now, addr(99));
-        let input = Input::Datagram {
-            from,
-            bytes: &bytes,
-        };
+        let input = Input::Datagram { from, bytes };
         self.host(n).serf.handle_input(input, now);
         self.drain(addr(n));
     }

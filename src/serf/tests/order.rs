@@ -86,6 +86,42 @@ fn a_burst_that_comes_backwards_is_handed_over_forwards_at_once() {
 }
 
 #[test]
+fn a_packet_with_the_newest_first_is_handed_over_oldest_first() {
+    let mut net = Net::new(1);
+    net.introduce(1);
+    // Other nodes fired at the same times: none is missing.
+    gossip(&mut net, 1..=9);
+    assert_eq!(events(&mut net), Vec::from_iter(1..=9));
+    let of_another = |ltime| {
+        SerfMessage::UserEvent(UserEventMessage {
+            ltime: LamportTime(ltime),
+            name: b"other".to_vec(),
+            payload: None,
+            coalesce: false,
+        })
+    };
+    net.gossip_together_to(1, &[10, 9, 7, 4].map(of_another));
+    net.run_for(Duration::from_nanos(1));
+    assert_eq!(events(&mut net), [4, 7, 9, 10]);
+    net.gossip_together_to(1, &[12, 11].map(of_another));
+    assert_eq!(events(&mut net), [11, 12], "nothing is late, nothing waits");
+
+    for ltime in 1..=9 {
+        net.gossip_to(1, &SerfMessage::Query(query(ltime, "q")));
+    }
+    assert_eq!(queries(&mut net), Vec::from_iter(1..=9));
+    let of_another = |ltime: u64| {
+        SerfMessage::Query(QueryMessage {
+            id: 77 + ltime as u32,
+            ..query(ltime, "q")
+        })
+    };
+    net.gossip_together_to(1, &[10, 9, 7, 4].map(of_another));
+    net.run_for(Duration::from_nanos(1));
+    assert_eq!(queries(&mut net), [4, 7, 9, 10]);
+}
+
+#[test]
 fn what_is_missing_is_waited_for_and_passed_on_at_once() {
     let mut net = Net::joined(2);
     net.cut_all_but(1);
