@@ -64,10 +64,9 @@ impl Clock {
 
     /// Returns the furthest time that the clock may move to now, at most `ahead` from its time.
     fn reach(&mut self, ahead: u64, now: Instant) -> u64 {
-        let (since, base) = *self.window.get_or_insert((now, self.time));
-        let base = match now.since(since) < WINDOW {
-            true => base,
-            false => {
+        let base = match self.window {
+            Some((since, base)) if now.since(since) < WINDOW => base,
+            _ => {
                 self.window = Some((now, self.time));
                 self.time
             }
