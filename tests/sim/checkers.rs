@@ -72,7 +72,7 @@ pub fn check_all(history: &[Record], limits: &Limits) -> Verdict {
     events_are_not_repeated_after_restarts(history)?;
     missed_events_arrive_after_restarts(history)?;
     events_before_a_join_are_not_delivered(history)?;
-    deliveries_at_one_instant_are_in_order(history)?;
+    deliveries_of_one_turn_are_in_order(history)?;
     events_of_one_sender_arrive_in_order(history)?;
     member_events_match_the_lists(history)
 }

@@ -56,6 +56,8 @@ struct Swarm {
     throws_out: Option<Rng>,
     /// Generator for the tests of event delivery.
     tries: Rng,
+    /// Generator for events of many nodes at nearly the same time.
+    crowds: Rng,
     /// Generator for slander, in clusters with a forger.
     slanders: Option<Rng>,
     undo: Vec<(Instant, Undo)>,
@@ -124,6 +126,7 @@ impl Swarm {
             rng,
             throws_out: throws_out.chance(0.5).then_some(throws_out),
             tries: Rng::new(seed ^ 0x7e1a_7ed0),
+            crowds: Rng::new(seed ^ 0xc40d_ed00),
             slanders: None,
             undo: Vec::new(),
             payloads: 0,

@@ -210,12 +210,18 @@ fn disorder_is_seen() {
         })
     };
     let query = |ltime| query_until(6, ltime);
-    let run =
-        |first: Record, second: Record| deliveries_at_one_instant_are_in_order(&[first, second]);
+    let run = |first: Record, second: Record| deliveries_of_one_turn_are_in_order(&[first, second]);
     let event = |millis, ltime| delivered(millis, 0, 0, user(ltime, "x"));
     assert!(run(event(5, 2), event(5, 1)).is_err());
     run(event(5, 1), event(5, 2)).unwrap();
     run(event(5, 2), event(6, 1)).unwrap();
+    // Late items wait for the end of the turn.
+    let later = |nanos, mut record: Record| {
+        record.at += Duration::from_nanos(nanos);
+        record
+    };
+    assert!(run(event(5, 2), later(1, event(5, 1))).is_err());
+    run(event(5, 2), later(2, event(5, 1))).unwrap();
     run(event(5, 2), delivered(5, 0, 1, query(1))).unwrap();
     assert!(run(delivered(5, 0, 0, query(2)), delivered(5, 0, 1, query(1))).is_err());
     let hasty = delivered(5, 0, 0, query_until(5, 2));

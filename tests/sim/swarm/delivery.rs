@@ -110,6 +110,9 @@ impl Swarm {
             }
             self.ask_for_acks();
         }
+        if senders.len() > 1 && self.crowds.chance(0.5) {
+            self.crowd(&senders);
+        }
         self.sim.run_for(config.swim.gossip_interval * 100);
         self.sim.network.weather = Weather::fair();
         self.sim.record(first, What::Steady(None));
@@ -123,6 +126,18 @@ impl Swarm {
             self.fire_at(id);
             let wait = self.tries.duration_below(Duration::from_millis(200));
             self.sim.run_for(wait);
+        }
+    }
+
+    /// Fires events on random nodes, faster than one that sends at gossip ticks passes them on: so several
+    /// events have the same time, and no gap tells of an event that is under way.
+    fn crowd(&mut self, senders: &[NodeId]) {
+        let gap_max = Duration::from_millis([10, 40][self.crowds.below(2)]);
+        for _ in 0..CROWD_MIN + self.crowds.below(CROWD_MIN) {
+            let id = senders[self.crowds.below(senders.len())];
+            self.fire_at(id);
+            let gap = self.crowds.duration_below(gap_max);
+            self.sim.run_for(gap);
         }
     }
 
@@ -166,6 +181,9 @@ pub(super) fn print_lateness(outcomes: &[Outcome]) {
         );
     }
 }
+
+/// Events of a crowd, at least; less than twice as many at most.
+const CROWD_MIN: usize = 20;
 
 /// Events of a burst, at most. One datagram holds them all, and with it they are lost.
 const BURST_MAX: usize = 31;
