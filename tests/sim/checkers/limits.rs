@@ -59,6 +59,14 @@ pub fn streams_end(history: &[Record], limits: &Limits) -> Verdict {
     Ok(())
 }
 
+/// By how much the push/pull interval grows with the number of nodes (gossip spec 4.2).
+pub fn push_pull_scale(nodes: usize) -> u32 {
+    match nodes {
+        0..=32 => 1,
+        _ => ((nodes as f64).log2() - 5.0).ceil() as u32 + 1,
+    }
+}
+
 /// How far others may move a clock within [`CLOCK_WINDOW`].
 const CLOCK_MOVE_MAX: u64 = 8 << 40;
 pub(super) const CLOCK_WINDOW: Duration = Duration::from_secs(10);

@@ -7,16 +7,15 @@ use cottar::swim::NodeState;
 use cottar::time::{Duration, Instant};
 use cottar::wire::NodeName;
 
-use super::limits::CLOCK_WINDOW;
+use super::limits::{CLOCK_WINDOW, push_pull_scale};
 use super::{EventKey, Life, Verdict, honest_lives_at_the_end, life, own_lives_at_the_end};
-use crate::cluster::NodeId;
+use crate::cluster::{GHOSTS, NodeId};
 use crate::history::{Record, What};
 
-/// The longest time for which an honest node believes a false claim about another one: until a push/pull of
-/// one of the two, if the claim has reached all others, and they gossip no more to the accused.
-const BELIEVED_MAX: Duration = Duration::from_secs(35);
-/// The longest time until an event has reached all honest nodes.
-const EVENT_TIME_MAX: Duration = Duration::from_secs(35);
+/// The push/pull interval of up to 32 nodes.
+const PUSH_PULL_INTERVAL: Duration = Duration::from_secs(30);
+/// Time for what a push/pull brings to be refuted and passed on.
+const PASSING_ON: Duration = Duration::from_secs(5);
 /// Index of the event clock in [`What::ClockLeapt`].
 const EVENT_CLOCK: usize = 1;
 
@@ -29,6 +28,18 @@ fn period(history: &[Record]) -> Option<(Instant, Instant)> {
     find(true).zip(find(false))
 }
 
+/// The longest time until a push/pull of one of two nodes. For so long an honest node may believe a false claim
+/// about another one, if the claim has reached all others, and they gossip no more to the accused; and for so
+/// long an event may take. A forger's members count as well (seed 225).
+fn exchange_time_max(history: &[Record]) -> Duration {
+    let started = history.iter().filter_map(|record| match &record.what {
+        What::Started { name, .. } => Some(name),
+        _ => None,
+    });
+    let names: BTreeSet<&NodeName> = started.collect();
+    PUSH_PULL_INTERVAL * push_pull_scale(names.len() + GHOSTS) + PASSING_ON
+}
+
 /// Checks that no honest node holds another one suspect, failed or left for longer than it takes to refute the
 /// claim. A member may be leaving for longer: it refutes a leave intent only when its clock is near that of the
 /// node that believes it (seed 259).
@@ -36,6 +47,7 @@ pub fn false_claims_are_refuted(history: &[Record]) -> Verdict {
     let Some((start, end)) = period(history) else {
         return Ok(());
     };
+    let most = exchange_time_max(history);
     let honest = honest_lives_at_the_end(history);
     let names: BTreeSet<&NodeName> = names_of(history, &honest);
     // Since when a node holds another one as something other than alive, by layer.
@@ -60,13 +72,13 @@ pub fn false_claims_are_refuted(history: &[Record]) -> Verdict {
             }
             true => {
                 let since = doubted.remove(&key).unwrap_or(record.at);
-                judge(key, since, record.at, (start, end))?;
+                judge(key, since, record.at, (start, end), most)?;
             }
         }
     }
     let last = history.last().map_or(end, |record| record.at);
     for (key, since) in doubted {
-        judge(key, since, last, (start, end))?;
+        judge(key, since, last, (start, end), most)?;
     }
     Ok(())
 }
@@ -77,9 +89,10 @@ fn judge(
     since: Instant,
     until: Instant,
     (start, end): (Instant, Instant),
+    most: Duration,
 ) -> Verdict {
     let doubted = until.min(end).since(since.max(start));
-    if doubted > BELIEVED_MAX {
+    if doubted > most {
         return Err(format!(
             "node {node} did not hold {about} up{} from {since:?} to {until:?}, which was slandered",
             if is_status { " as a member" } else { "" },
@@ -106,6 +119,7 @@ pub fn events_arrive_despite_false_claims(history: &[Record]) -> Verdict {
     let Some((start, end)) = period(history) else {
         return Ok(());
     };
+    let most = exchange_time_max(history);
     let own = own_lives_at_the_end(history);
     let mut got: BTreeMap<(EventKey<'_>, Life), Instant> = BTreeMap::new();
     for record in history {
@@ -132,16 +146,15 @@ pub fn events_arrive_despite_false_claims(history: &[Record]) -> Verdict {
         if !own.contains(&life(record)) || !(start..end).contains(&record.at) {
             continue;
         }
-        let is_hit = |leap: &Instant| {
-            leap.since(record.at) < EVENT_TIME_MAX && record.at.since(*leap) < CLOCK_WINDOW
-        };
+        let is_hit =
+            |leap: &Instant| leap.since(record.at) < most && record.at.since(*leap) < CLOCK_WINDOW;
         if leaps.iter().any(is_hit) {
             continue;
         }
         for who in &own {
             let at = got.get(&((&name[..], &payload[..]), *who));
             let took = at.map(|at| at.since(record.at));
-            if took.is_none_or(|took| took > EVENT_TIME_MAX) {
+            if took.is_none_or(|took| took > most) {
                 return Err(format!(
                     "despite slander {:?}, fired at {:?} by node {}, should reach node {}; took {took:?}",
                     String::from_utf8_lossy(payload),

@@ -4,6 +4,7 @@ use cottar::serf::Config;
 use cottar::swim;
 use cottar::time::Duration;
 
+use crate::checkers::push_pull_scale;
 use crate::cluster::{RETRY_JOIN, host_addr, node_name};
 
 /// Probability per run that the bound is exceeded by chance alone.
@@ -53,12 +54,8 @@ pub(super) fn refutation_bound(config: &Config, n: usize) -> Duration {
         .mul_f64(f64::from(swim.suspicion_multiplier) * (n as f64).log10().max(1.0));
     let detection = walk + least * swim.suspicion_max_multiplier;
 
+    let scale = push_pull_scale(n);
     let n = n as f64;
-    let scale = if n <= 32.0 {
-        1
-    } else {
-        (n.log2() - 5.0).ceil() as u32 + 1
-    };
     let rounds = (n.log2() + n.ln() + (n / BAD_LUCK).ln()).ceil() as u32;
     let spreading = swim.push_pull_interval * scale * rounds * 2;
 
