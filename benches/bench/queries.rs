@@ -11,29 +11,59 @@ const QUERIES: usize = 25;
 const RPC_ROUNDS: usize = 9;
 const RPC_HELD: Duration = Duration::from_millis(400);
 
-/// One connection to a single agent; each request follows the previous reply. Median of rounds, in turn.
+/// Number of members in the larger cluster.
+const MEMBERS: usize = 30;
+/// In the larger cluster the time of a round trip is that of writing the list.
+const MEMBERS_RATIO: f64 = 1.3;
+
+/// One connection to a single agent, and to an agent in a cluster of both kinds; each request, for the list of
+/// members, follows the previous reply. Median of rounds, in turn.
 pub fn rpc() -> Vec<Row> {
     let labs = [Lab::new("round trips", "C"), Lab::new("round trips", "S")];
-    let nodes = labs
+    let alone = labs
         .each_ref()
         .map(|lab| lab.start(lab.spec(0).log_level("info")));
-    let mut clients = nodes
-        .each_ref()
-        .map(|node| Client::connect(node.rpc).expect("an RPC connection"));
+    let [ours, theirs] = round_trips(alone.each_ref(), 1);
+    let single = Row::more("RPC round trips per second", median(&ours), median(&theirs));
+    let single = single.rounds(&ours, &theirs);
+    drop(alone);
+
+    let lab = Lab::new("round trips", &"CS".repeat(MEMBERS / 2));
+    let nodes = lab.start_all(|_, spec| spec.log_level("info"));
+    let viewers: Vec<&Agent> = nodes.iter().collect();
+    let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+    await_members(&viewers, &members, 60.0);
+    let rates = round_trips([&nodes[0], &nodes[1]], MEMBERS);
+    let [ours, theirs] = rates.each_ref().map(|rates| median(rates));
+    let many = Row::numbers(
+        format!("RPC round trips per second, {MEMBERS} members"),
+        ours,
+        theirs,
+        "1.3 times as many",
+        ours >= theirs * MEMBERS_RATIO,
+    );
+    vec![single, many.rounds(&rates[0], &rates[1])]
+}
+
+fn median(rates: &[f64]) -> f64 {
+    crate::median(rates.to_vec())
+}
+
+/// Round trips a second to each of two agents, by round.
+fn round_trips(nodes: [&Agent; 2], members: usize) -> [Vec<f64>; 2] {
+    let mut clients = nodes.map(|node| Client::connect(node.rpc).expect("an RPC connection"));
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..RPC_ROUNDS {
         for (client, rates) in clients.iter_mut().zip(&mut rates) {
             let (started, mut count) = (Instant::now(), 0);
             while started.elapsed() < RPC_HELD {
-                assert_eq!(client.members().expect("a member list"), 1);
+                assert_eq!(client.members().expect("a member list"), members);
                 count += 1;
             }
             rates.push(f64::from(count) / started.elapsed().as_secs_f64());
         }
     }
-    let [ours, theirs] = rates.each_ref().map(|rates| crate::median(rates.clone()));
-    let row = Row::more("RPC round trips per second", ours, theirs);
-    vec![row.rounds(&rates[0], &rates[1])]
+    rates
 }
 
 /// Ten agents of each kind with the LAN profile: time from the RPC request until the last of ten acks, and
