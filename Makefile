@@ -75,6 +75,7 @@ folding = $(or $(call try_folding,$(1),$(2),$(FOLD)),$(call try_folding,$(1),$(2
 # Relocations are packed in the static binary, too, if the linker is lld. Code of our own applies them,
 # because musl cannot before 1.2.4.
 PACK = -C link-arg=-Wl,--pack-dyn-relocs=relr
+APPLY_CFLAGS = -Os -fPIE -fno-stack-protector
 APPLY = -C link-arg=$(abspath $(TARGET_DIR))/static/apply-relr.o -C link-arg=-Wl,--wrap=__libc_start_main
 packing = $(if $(call try_folding,$(1),$(2),$(PACK)),$(PACK) $(APPLY))
 
@@ -105,7 +106,7 @@ static-musl-from-source: FOLDING = $(call folding,/usr/bin/rustc)
 static-musl-from-source:
 	@mkdir -p $(TARGET_DIR)/static
 	musl-gcc -Os -c -o $(TARGET_DIR)/static/no-unwinder.o dist/no-unwinder.c
-	musl-gcc -Os -fPIE -fno-stack-protector -c -o $(TARGET_DIR)/static/apply-relr.o dist/apply-relr.c
+	musl-gcc $(APPLY_CFLAGS) -c -o $(TARGET_DIR)/static/apply-relr.o dist/apply-relr.c
 	ar rcsD $(TARGET_DIR)/static/libunwind.a $(TARGET_DIR)/static/no-unwinder.o
 	RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc \
 		RUSTFLAGS="$(STATIC_FLAGS) -C linker=musl-gcc -C link-self-contained=no \

@@ -34,7 +34,7 @@ $(error no static binary can be built for $(TARGET); targets: $(MUSL) $(TARGETS)
 endif
 endif
 
-# Where the C library and our two objects for a target are.
+# Where the C library and our objects for a target are.
 SYSROOT = $(abspath $(TARGET_DIR))/static/$(TARGET)
 # 64-bit times on 32-bit machines, as musl has had since 1.2.0; Rust's libc wants to be asked.
 TIME64 = RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
@@ -60,6 +60,7 @@ cross-target:
 
 cross-sysroot: cross-target
 	sh dist/cross.sh $(DEBIAN_ARCH) $(SYSROOT) $(CLANG)
+	$(if $(CROSS_PACK),$(CLANG) -isystem $(SYSROOT)/include $(APPLY_CFLAGS) -c -o $(SYSROOT)/apply-relr.o dist/apply-relr.c)
 
 static-cross: export COTTAR_COMMIT = $(COMMIT)
 static-cross: cross-sysroot

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prepares what a static binary for another machine is linked with: the start file and the C library, and our
-# two objects. Nothing is done when it is there. `make static TARGET=...` calls it.
+# Prepares what a static binary for another machine is linked with: the start file, the C library and our stand-in
+# for an unwinder. A C library that is there is kept. `make static TARGET=...` calls it.
 # Usage: cross.sh DEBIAN-ARCHITECTURE DIRECTORY CLANG --target=TARGET [FLAG...]
 #
 # The C library is that of Debian's package musl-dev. With flags, it is built from Debian's source package.
@@ -51,5 +51,4 @@ fi
 
 cd "$directory"
 $cc -Os -c -o no-unwinder.o "$here/no-unwinder.c"
-$cc -isystem include -Os -fPIE -fno-stack-protector -c -o apply-relr.o "$here/apply-relr.c"
 "llvm-ar-${LLVM:-22}" rcsD lib/libunwind.a no-unwinder.o
