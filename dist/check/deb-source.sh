@@ -7,18 +7,19 @@ set -eu
 
 out=$(realpath "$1")
 version=$(dpkg-parsechangelog -l dist/debian/changelog -S Version)
-# shellcheck disable=SC1091
-suite=${SUITE:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
 work=$(mktemp -d "${TMPDIR:-/tmp}/cottar-deb.XXXXXX")
 tree=$work/build
 
+# shellcheck source=dist/check/tree.sh
+. "$(dirname "$0")/tree.sh"
 say() { echo "check-deb-source: $*"; }
 fail() {
 	echo "check-deb-source: FAILED: $*" >&2
 	exit 1
 }
 finish() {
-	umount "$tree/proc" "$work/test/proc" 2>/dev/null || true
+	remove_tree "$tree"
+	remove_tree "$work/test"
 	rm -rf --one-file-system "$work"
 }
 trap finish EXIT
@@ -28,14 +29,7 @@ environment="$environment $(env | grep -e '^CARGO_PROFILE_' -e '^DEB_BUILD_OPTIO
 # shellcheck disable=SC2086
 inside() { env -i $environment "$@"; }
 
-make_tree() {
-	mmdebstrap --quiet --skip=output/dev "$@"
-	for target; do :; done
-	mount -t proc proc "$target/proc"
-	mknod -m 666 "$target/dev/null" c 1 3 2>/dev/null || true
-}
-
-make_tree --variant=minbase --include=build-essential,ca-certificates "$suite" "$tree"
+make_tree "$tree" --include=build-essential,ca-certificates
 mkdir "$tree/build"
 cp "$out"/cottar_"${version%-*}".orig*.tar.* "$out/cottar_$version".d* "$tree/build/"
 inside chroot "$tree" sh -euc "cd /build && dpkg-source -x cottar_$version.dsc source" >"$work/log" 2>&1 ||
@@ -43,11 +37,8 @@ inside chroot "$tree" sh -euc "cd /build && dpkg-source -x cottar_$version.dsc s
 inside chroot "$tree" sh -euc "cd /build/source && apt-get -qq update && apt-get -qq -y --no-install-recommends build-dep ." \
 	>"$work/log" 2>&1 || fail "build-dep: $(cat "$work/log")"
 say "a tree of $suite with $(inside chroot "$tree" rustc -V)"
-# Loopback and its name are there, as they are where distributions build.
-printf '%s\n' '127.0.0.1 localhost' '::1 localhost' >"$tree/etc/hosts"
-# shellcheck disable=SC2016
-inside unshare --net sh -euc 'ip link set lo up && exec chroot "$@"' - "$tree" \
-	sh -euc "cd /build/source && dpkg-buildpackage -us -uc" >"$work/log" 2>&1 ||
+# With loopback, as distributions build.
+inside sh dist/check/apart.sh "$tree" sh -euc "cd /build/source && dpkg-buildpackage -us -uc" >"$work/log" 2>&1 ||
 	fail "dpkg-buildpackage: $(tail -n 40 "$work/log")"
 grep '^test result' "$work/log"
 (cd "$tree/build" && ls -l ./*.deb)
@@ -61,7 +52,7 @@ changes=$(echo "$tree"/build/cottar_*.changes)
 lintian --pedantic --fail-on error,warning --allow-root "$changes" || fail "lintian"
 say "lintian is content"
 
-make_tree --variant=minbase --include=ca-certificates "$suite" "$work/test"
+make_tree "$work/test" --include=ca-certificates
 autopkgtest "$tree/build/cottar_$version.dsc" "$tree"/build/cottar_"$version"_*.deb --apt-upgrade -- chroot "$work/test" \
 	>"$work/log" 2>&1 || fail "autopkgtest: $(tail -n 60 "$work/log")"
 grep -A 2 -e '@@@.*summary' "$work/log"

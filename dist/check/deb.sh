@@ -6,14 +6,14 @@ set -eu
 
 binary=$1
 out=$2
-# shellcheck disable=SC1091
-suite=${SUITE:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
 arch=$(dpkg --print-architecture)
 old=$(dpkg-parsechangelog -l dist/debian/changelog -S Version)
 new=${old%-*}-$((${old##*-} + 1))
 first=$out/cottar_${old}_$arch.deb
 second=$out/cottar_${new}_$arch.deb
 
+# shellcheck source=dist/check/tree.sh
+. "$(dirname "$0")/tree.sh"
 say() { echo "check-deb: $*"; }
 fail() {
 	echo "check-deb: FAILED: $*" >&2
@@ -30,15 +30,11 @@ tree=$(mktemp -d "${TMPDIR:-/tmp}/cottar-tree.XXXXXX")
 agent=
 finish() {
 	[ -z "$agent" ] || kill "$agent" 2>/dev/null || true
-	umount "$tree/proc" 2>/dev/null || true
-	rm -rf --one-file-system "$tree"
+	remove_tree "$tree"
 }
 trap finish EXIT
 say "a tree of $suite"
-mmdebstrap --quiet --variant=minbase --skip=output/dev \
-	--include=systemd-standalone-sysusers,systemd-standalone-tmpfiles "$suite" "$tree"
-mount -t proc proc "$tree/proc" || fail "no /proc in the tree"
-mknod -m 666 "$tree/dev/null" c 1 3 2>/dev/null || true
+make_tree "$tree" --include=systemd-standalone-sysusers,systemd-standalone-tmpfiles
 cp "$first" "$second" "$tree/tmp/"
 
 environment="PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive"
@@ -50,9 +46,9 @@ files() {
 }
 
 # The agent has a network of its own, where the usual ports are free.
-# shellcheck disable=SC2086,SC2016
+# shellcheck disable=SC2086
 start() {
-	env -i $environment unshare --net sh -c 'ip link set lo up && exec chroot "$@"' - "$tree" \
+	env -i $environment sh dist/check/apart.sh "$tree" \
 		setpriv --reuid cottar --regid cottar --clear-groups \
 		cottar agent -config-dir /etc/cottar -node "$1" >"$tree/tmp/log" 2>&1 &
 	agent=$!

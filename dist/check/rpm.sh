@@ -7,12 +7,12 @@
 set -eu
 
 mkdir -p "$1"
-# shellcheck disable=SC1091
-suite=${SUITE:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
 out=$(realpath "$1")
 work=$(mktemp -d)
 tree=$work/tree
 agent=
+# shellcheck source=dist/check/tree.sh
+. "$(dirname "$0")/tree.sh"
 say() { echo "check-rpm: $*"; }
 fail() {
 	echo "check-rpm: FAILED: $*" >&2
@@ -21,7 +21,7 @@ fail() {
 }
 finish() {
 	[ -z "$agent" ] || kill "$agent" 2>/dev/null || true
-	umount "$tree/proc" 2>/dev/null || true
+	remove_tree "$tree"
 	rm -rf --one-file-system "$work"
 }
 trap finish EXIT
@@ -50,9 +50,7 @@ cp "$work"/SRPMS/*.rpm "$first" "$out/"
 say "built $(cd "$out" && echo ./*.rpm)"
 
 # A root with a shell and the tools of scriptlets, and a systemctl that writes down how it is called.
-mmdebstrap --quiet --variant=minbase --skip=output/dev "$suite" "$tree"
-mount -t proc proc "$tree/proc"
-mknod -m 666 "$tree/dev/null" c 1 3 2>/dev/null || true
+make_tree "$tree"
 mkdir -p "$tree/run/systemd/system"
 printf '%s\n' '#!/bin/sh' 'echo "$*" >>/systemctl.log' >"$tree/usr/bin/systemctl"
 chmod 755 "$tree/usr/bin/systemctl"
