@@ -11,12 +11,12 @@ set -eu
 binary=$1
 tree=${2-}
 made=
-pid=
+agent=
 
 finish() {
     status=$?
     trap - EXIT
-    [ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || :
+    [ -z "$agent" ] || kill -KILL "$agent" 2>/dev/null || :
     [ -z "$tree" ] || rm -f "$tree/cottar" "$tree/cottar.fired"
     [ -z "$made" ] || rm -rf "$made"
     rm -f "$log"
@@ -54,32 +54,25 @@ enter() {
     fi
 }
 
-# await WHAT COMMAND...: waits until the command succeeds.
-await() {
-    what=$1
-    shift
-    tries=0
-    until "$@" 2>/dev/null; do
-        tries=$((tries + 1))
-        if [ "$tries" -gt 600 ] || ! kill -0 "$pid" 2>/dev/null; then
-            echo "anywhere: no $what; the agent said:" >&2
-            cat "$log" >&2
-            exit 1
-        fi
-        sleep 0.1
-    done
+# shellcheck source=dist/check/await.sh
+. "$(dirname "$0")/check/await.sh"
+fail() {
+    echo "anywhere: $*; the agent said:" >&2
+    cat "$log" >&2
+    exit 1
 }
 
 echo "anywhere: what is in the tree:"
 (cd "$tree" && find . -type f -o -type l) | sort | sed 10q
 enter /cottar version
+# shellcheck disable=SC2016
 enter /cottar agent -node anywhere -bind 127.0.0.1:0 -rpc-addr 127.0.0.1:0 \
     -event-handler 'read -r line; echo "$SERF_EVENT: $line" >/cottar.fired' >"$log" 2>&1 &
-pid=$!
+agent=$!
 
-await "RPC address" grep -q "RPC addr: '" "$log"
+await_within 60 "RPC address" grep -q "RPC addr: '" "$log"
 rpc=$(sed -n "s/^ *RPC addr: '\(.*\)'$/\1/p" "$log")
-await "handler's file" test -s "$tree/cottar.fired"
+await_within 60 "handler's file" test -s "$tree/cottar.fired"
 echo "anywhere: the handler wrote: $(cat "$tree/cottar.fired")"
 grep -q '^member-join: anywhere' "$tree/cottar.fired"
 members=$(enter /cottar members -rpc-addr "$rpc")
@@ -89,6 +82,6 @@ case $members in
     *) exit 1 ;;
 esac
 enter /cottar leave -rpc-addr "$rpc"
-wait "$pid"
-pid=
+wait "$agent"
+agent=
 echo "anywhere: it works"

@@ -12,11 +12,14 @@ new=${old%-*}-$((${old##*-} + 1))
 first=$out/cottar_${old}_$arch.deb
 second=$out/cottar_${new}_$arch.deb
 
+# shellcheck source=dist/check/await.sh
+. "$(dirname "$0")/await.sh"
 # shellcheck source=dist/check/tree.sh
 . "$(dirname "$0")/tree.sh"
 say() { echo "check-deb: $*"; }
 fail() {
 	echo "check-deb: FAILED: $*" >&2
+	cat "${tree-}/tmp/log" >&2 2>/dev/null || true
 	exit 1
 }
 
@@ -52,18 +55,14 @@ start() {
 		setpriv --reuid cottar --regid cottar --clear-groups \
 		cottar agent -config-dir /etc/cottar -node "$1" >"$tree/tmp/log" 2>&1 &
 	agent=$!
-	tries=0
-	until beside cottar members 2>/dev/null | grep -q "^$1 .*alive"; do
-		tries=$((tries + 1))
-		[ $tries -lt 100 ] || fail "the agent does not answer: $(cat "$tree/tmp/log")"
-		sleep 0.1
-	done
+	await_within 30 "answer of the agent" answers "$1"
 }
+answers() { beside cottar members | grep -q "^$1 .*alive"; }
 # shellcheck disable=SC2086
 beside() { env -i $environment nsenter --net="/proc/$agent/ns/net" chroot "$tree" "$@"; }
 stop() {
 	kill -INT "$agent"
-	wait "$agent" || fail "the agent ended with status $?: $(cat "$tree/tmp/log")"
+	wait "$agent" || fail "the agent ended with status $?"
 	agent=
 }
 

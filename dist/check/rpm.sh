@@ -11,6 +11,8 @@ out=$(realpath "$1")
 work=$(mktemp -d)
 tree=$work/tree
 agent=
+# shellcheck source=dist/check/await.sh
+. "$(dirname "$0")/await.sh"
 # shellcheck source=dist/check/tree.sh
 . "$(dirname "$0")/tree.sh"
 say() { echo "check-rpm: $*"; }
@@ -72,12 +74,8 @@ inside cottar version
 inside setpriv --reuid cottar --regid cottar --clear-groups \
 	cottar agent -node rpm -bind 127.0.0.1:0 -rpc-addr unix:/var/lib/cottar/rpc.sock >"$work/log" 2>&1 &
 agent=$!
-tries=0
-until inside cottar members -rpc-addr unix:/var/lib/cottar/rpc.sock 2>/dev/null | grep -q "^rpm .*alive"; do
-	tries=$((tries + 1))
-	[ $tries -lt 300 ] || fail "the agent does not answer"
-	sleep 0.1
-done
+answers() { inside cottar members -rpc-addr unix:/var/lib/cottar/rpc.sock | grep -q "^rpm .*alive"; }
+await_within 30 "answer of the agent" answers
 inside cottar leave -rpc-addr unix:/var/lib/cottar/rpc.sock
 wait "$agent" || fail "the agent's status"
 agent=
