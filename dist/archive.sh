@@ -1,5 +1,16 @@
 # shellcheck shell=sh
-# For scripts that write archives; sourced.
+# For scripts that copy the sources or write archives of them; sourced.
+
+# copy_sources DIRECTORY: those in the present directory, as they are now: the files that git knows; in an archive of
+# the sources, all but what was built or vendored.
+copy_sources() {
+	mkdir -p "$1"
+	if [ -e .git ]; then
+		git ls-files -z | tar --null -T - -cf -
+	else
+		tar --exclude=./target --exclude=./vendor --exclude=./.cargo --exclude=./debian -cf - .
+	fi | tar -C "$1" -xf -
+}
 
 # archive EPOCH DIRECTORY NAME [OPTION...]: a tar archive of what is called so in the directory, on standard output.
 # It is the same for the same content, whoever makes it. Options are tar's.

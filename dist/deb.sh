@@ -23,15 +23,9 @@ trap 'rm -rf "$work"' EXIT
 tree=$work/cottar-$upstream
 unset MAKEFLAGS MFLAGS
 
-# The files that git knows, as they are now; in an archive of the sources, all but what was built or vendored.
-mkdir "$tree"
-if [ -e .git ]; then
-	git ls-files -z | xargs -0 tar -cf - | tar -C "$tree" -xf -
-	# The archive that comes of it names the commit that it is from.
-	if git diff --quiet HEAD; then git rev-parse HEAD >"$tree/dist/commit"; fi
-else
-	tar --exclude=./target --exclude=./vendor --exclude=./.cargo --exclude=./debian -cf - . | tar -C "$tree" -xf -
-fi
+copy_sources "$tree"
+# The archive that comes of it names the commit that it is from.
+if [ -e .git ] && git diff --quiet HEAD; then git rev-parse HEAD >"$tree/dist/commit"; fi
 
 pack() {
 	archive "$SOURCE_DATE_EPOCH" "$work" "$1" --mode=u+rwX,go+rX,go-w | xz >"$work/cottar_$upstream.$2.tar.xz"

@@ -5,6 +5,7 @@
 #
 # The sources are those of the working tree that git knows. CARGO_TARGET_DIR is not used.
 set -eu
+. dist/archive.sh
 
 unset CARGO_TARGET_DIR
 [ $# -gt 0 ] || set -- all
@@ -13,8 +14,7 @@ trap 'rm -rf "$work"' EXIT
 one=$work/a
 two=$work/another/folder/with/a/longer/name
 for folder in "$one" "$two"; do
-    mkdir -p "$folder"
-    git ls-files -z | xargs -0 tar -cf - | tar -xf - -C "$folder"
+    copy_sources "$folder"
     for goal; do
         make -C "$folder" "$goal"
     done

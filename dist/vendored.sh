@@ -3,13 +3,14 @@
 #
 #   dist/vendored.sh [GOAL...]           goals of the Makefile: all (the default), static
 set -eu
+. dist/archive.sh
 
 unset CARGO_TARGET_DIR
 [ $# -gt 0 ] || set -- all
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir "$work/source" "$work/home"
-git ls-files -z | xargs -0 tar -cf - | tar -xf - -C "$work/source"
+mkdir "$work/home"
+copy_sources "$work/source"
 cd "$work/source"
 mkdir .cargo
 cargo vendor --locked vendor >.cargo/config.toml
@@ -24,4 +25,5 @@ export CARGO_HOME
 for goal; do
     make "$goal" OFFLINE=--offline
 done
-echo "vendored: built from $(ls vendor | wc -l) vendored packages alone"
+set -- vendor/*
+echo "vendored: built from $# vendored packages alone"
