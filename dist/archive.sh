@@ -12,6 +12,19 @@ copy_sources() {
 	fi | tar -C "$1" -xf -
 }
 
+# vendor_crates DIRECTORY FILE: all crates of the sources in the directory, into its directory vendor. The file, a
+# path in the directory, gets the configuration by which cargo uses them.
+vendor_crates() (
+	cd "$1" || exit
+	mkdir -p "$(dirname "$2")"
+	# With --quiet, cargo would not print the configuration either.
+	said=$(cargo vendor --locked --versioned-dirs vendor 2>&1 >"$2") || {
+		echo "$said" >&2
+		exit 1
+	}
+	grep -q '^replace-with' "$2"
+)
+
 # archive EPOCH DIRECTORY NAME [OPTION...]: a tar archive of what is called so in the directory, on standard output.
 # It is the same for the same content, whoever makes it. Options are tar's.
 archive() (

@@ -27,17 +27,17 @@ copy_sources "$tree"
 # The archive that comes of it names the commit that it is from.
 if [ -e .git ] && git diff --quiet HEAD; then git rev-parse HEAD >"$tree/dist/commit"; fi
 
+# pack DIRECTORY NAME ARCHIVE: what is called so in the directory.
 pack() {
-	archive "$SOURCE_DATE_EPOCH" "$work" "$1" --mode=u+rwX,go+rX,go-w | xz >"$work/cottar_$upstream.$2.tar.xz"
+	archive "$SOURCE_DATE_EPOCH" "$1" "$2" --mode=u+rwX,go+rX,go-w | xz >"$work/cottar_$upstream.$3.tar.xz"
 }
+if [ "$what" = source ]; then pack "$work" "cottar-$upstream" orig; fi
+cp -R dist/debian "$tree/debian"
 if [ "$what" = source ]; then
-	pack "cottar-$upstream" orig
-	(cd "$tree" && cargo vendor --quiet --locked --versioned-dirs "$work/vendor" >/dev/null)
-	pack vendor orig-vendor
-	cp -R "$work/vendor" "$tree/vendor"
+	vendor_crates "$tree" debian/cargo.toml
+	pack "$tree" vendor orig-vendor
 fi
 
-cp -R dist/debian "$tree/debian"
 # All licences are in this one file, with its lines indented as the format wants it. Where documentation is
 # left out of an installation, it is what stays.
 paragraphs() { sed -e 's/^$/./' -e 's/^/ /' "$@"; }

@@ -48,16 +48,7 @@ for binary in $STATIC; do
 	touch -d "@$epoch" "$out/$name-${binary%%=*}"
 done
 
-(
-	cd "$work/$name"
-	mkdir -p .cargo
-	# With --quiet, cargo would not print the configuration either.
-	cargo vendor --locked --versioned-dirs vendor >.cargo/config.toml 2>"$work/log" || {
-		cat "$work/log" >&2
-		exit 1
-	}
-	grep -q '^replace-with' .cargo/config.toml
-)
+vendor_crates "$work/$name" .cargo/config.toml
 pack "$name" "$name-vendored.tar.gz"
 
 # The licences of what is linked into the binaries, and cottar's own.

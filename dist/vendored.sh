@@ -12,8 +12,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work/home"
 copy_sources "$work/source"
 cd "$work/source"
-mkdir .cargo
-cargo vendor --locked vendor >.cargo/config.toml
+vendor_crates . .cargo/config.toml
 # A standard library from source has dependencies of its own, which its package has vendored.
 std=/usr/lib/rustlib/src/rust/library/vendor
 for package in "$std"/*; do
