@@ -178,10 +178,8 @@ uninstall: ## remove what install put there
 SCRIPTS = dist/openrc/cottar.initd dist/openrc/keep.sh dist/openwrt/cottar.init dist/examples/members \
 	$(filter-out %.json,$(TUTORIAL:%=dist/examples/tutorial/%)) \
 	dist/alpine/cottar.pre-install dist/arch/cottar.install dist/debian/cottar.postrm \
-	dist/debian/tests/agents dist/debian/tests/upgrade dist/archive.sh dist/deb.sh dist/dist.sh dist/image.sh \
-	$(wildcard dist/check/*.sh) \
-	dist/boot/common.sh dist/boot/enter.sh dist/boot/probe.sh dist/boot/systemd.sh dist/boot/openrc.sh \
-	tests/live/skipped.sh
+	dist/debian/tests/agents dist/debian/tests/upgrade $(wildcard dist/*.sh dist/check/*.sh dist/boot/*.sh) \
+	tests/dist/demo.sh tests/live/skipped.sh
 .PHONY: lint-dist
 lint-dist:
 	for script in $(SCRIPTS); do sh -n $$script || exit 1; done
