@@ -9,7 +9,7 @@ use super::{Output, Swim};
 use crate::time::{Duration, Instant};
 use crate::wire::{Ack, Message, NodeName, Ping};
 
-/// Most extra pings that wait for their ack. Further ones evict the oldest.
+/// Limit for the extra pings that wait for their ack. Further ones evict the oldest.
 const WAITING_MAX: usize = 32;
 
 /// Extra pings that wait for their ack, oldest first.

@@ -49,10 +49,10 @@ const ROUNDS_PER_INTERVAL: u32 = 20;
 const EARLY_QUARTERS: u32 = 3;
 /// Number of early rounds that may follow each other without a delay.
 const EARLY_ROUNDS_AT_ONCE: u32 = 4;
-/// Most packets to one target per round.
+/// Limit for the packets to one target per round.
 const PACKETS_PER_TARGET_MAX: usize = 4;
-/// Most targets that a round may skip because they have everything that is queued: the size of the clusters
-/// in which this is tracked.
+/// Limit for the targets that a round may skip because they have everything that is queued: the size of the
+/// clusters in which this is tracked.
 const TARGETS_WITHOUT_NEED_MAX: usize = 64;
 /// Gossip intervals for which a returned member gets no broadcasts from before its return. The return may be
 /// known before the push/pull of the member's join, which must complete within this time.

@@ -12,8 +12,8 @@ use crate::wire::{Ack, IndirectPing, Message, NodeName, Ping, Suspect};
 /// First protocol versions with these messages (4.9).
 const PROTOCOL_WITH_TCP_PING: u8 = 3;
 const PROTOCOL_WITH_NACK: u8 = 4;
-/// Most consecutive probes without a verdict because this process was suspended. The next one counts, because
-/// otherwise a node that is always late would never detect a failure.
+/// Limit for the consecutive probes without a verdict because this process was suspended. The next one
+/// counts, because otherwise a node that is always late would never detect a failure.
 const UNDECIDED_MAX: u32 = 2;
 
 /// The timer of the cycle and the current probe.

@@ -7,7 +7,7 @@ use crate::ordered::{OrderedMap, OrderedSet};
 use crate::time::Instant;
 use crate::wire::{Ack, IndirectPing, Message, Nack, Ping};
 
-/// Most relayed pings in progress.
+/// Limit for the relayed pings in progress.
 const RELAYS_MAX: usize = 1_024;
 
 /// A ping on behalf of another node.

@@ -2,7 +2,7 @@
 
 use crate::time::Duration;
 
-/// Most values kept until the shell takes them.
+/// Limit for the values kept until the shell takes them.
 const SAMPLES_MAX: usize = 1024;
 
 /// A measured value.

@@ -17,7 +17,8 @@ const SCALE_FROM_NODES: usize = 32;
 /// Entries to merge per call. Larger states are merged in pieces, so that ten thousand entries do not delay
 /// probes and RPC clients. A changed entry costs several microseconds in all layers together.
 const ENTRIES_AT_ONCE: usize = 256;
-/// Most states that are partly merged. Beyond this, the next state is merged in one call, to bound memory.
+/// Limit for the states that are partly merged. Beyond this, the next state is merged in one call, to bound
+/// memory.
 const MERGES_MAX: usize = 4;
 
 /// Timer of periodic push/pulls, and the states that are partly merged.

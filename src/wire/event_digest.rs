@@ -9,8 +9,8 @@ use super::DecodeError;
 
 /// First byte of both forms; MessagePack never uses it.
 const MARKER: u8 = 0xc1;
-/// Most times that a summary covers. A node remembers the events of 512 times, and events about to be evicted
-/// are not worth a request. With this maximum a ping stays far below the packet budget.
+/// Limit for the times that a summary covers. A node remembers the events of 512 times, and events about to
+/// be evicted are not worth a request. With this maximum a ping stays far below the packet budget.
 pub const SUMMARY_TIMES_MAX: usize = 384;
 /// Layout version of a summary, in the upper half of its second byte.
 const SUMMARY_VERSION: u8 = 0x10;

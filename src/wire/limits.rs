@@ -10,7 +10,7 @@ pub const PACKET_BUDGET_BYTES: usize = 1400;
 pub const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// Nesting depth of compound and compress messages in a datagram.
 pub const NESTING_MAX: usize = 4;
-/// Most parts in a compound that we send: 0.9.4 fails on 128 and more (gossip spec 2.4).
+/// Limit for the parts in a compound that we send: 0.9.4 fails on 128 and more (gossip spec 2.4).
 pub const COMPOUND_PARTS_SENT_MAX: usize = 127;
 /// Longest extension after the body of a ping in a datagram; a longer one is ignored.
 pub const PING_EXTENSION_BYTES_MAX: usize = 512;
@@ -22,7 +22,7 @@ pub const STREAM_FRAME_BYTES_MAX: usize = 20 << 20;
 pub const DATAGRAM_EXPANDED_BYTES_MAX: usize = (64 << 10) + 512;
 /// Largest decompressed stream message.
 pub const STREAM_EXPANDED_BYTES_MAX: usize = 40 << 20;
-/// Most node entries in a push/pull.
+/// Limit for the node entries in a push/pull.
 pub const PUSH_PULL_NODES_MAX: usize = 1 << 20;
 /// Largest user state in a push/pull.
 pub const USER_STATE_BYTES_MAX: usize = 20 << 20;
@@ -30,16 +30,16 @@ pub const USER_STATE_BYTES_MAX: usize = 20 << 20;
 pub const STREAM_USER_MESSAGE_BYTES_MAX: usize = 20 << 20;
 /// Longest text kept from an error message on TCP.
 pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
-/// Most filters in a query.
+/// Limit for the filters in a query.
 pub const QUERY_FILTERS_MAX: usize = 64;
-/// Most slots, and most events in all slots together, in a Serf push/pull. The reference has 512 slots
-/// (gossip spec 5.7). The bound is needed because an entry takes up to fifty times more memory than bytes on
-/// the wire.
+/// Limit for the slots, and most events in all slots together, in a Serf push/pull. The reference has 512
+/// slots (gossip spec 5.7). The bound is needed because an entry takes up to fifty times more memory than
+/// bytes on the wire.
 pub const RECENT_EVENTS_MAX: usize = 1 << 16;
 /// Largest MessagePack object in a stream, compressed messages aside: room for a node entry with name, 512
 /// bytes of meta and unknown fields.
 pub const STREAM_OBJECT_BYTES_MAX: usize = 64 << 10;
-/// Most bytes in an unencrypted stream.
+/// Limit for the bytes in an unencrypted stream.
 pub const STREAM_BYTES_MAX: usize = STREAM_EXPANDED_BYTES_MAX;
-/// Most refused push/pull entries whose reasons are kept for the log.
+/// Limit for the refused push/pull entries whose reasons are kept for the log.
 pub const REFUSED_NODES_MAX: usize = 64;

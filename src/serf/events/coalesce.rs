@@ -9,9 +9,9 @@ use crate::serf::{
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
-/// Most events in a batch; one more ends it early.
+/// Limit for the events in a batch; one more ends it early.
 const BATCH_EVENTS_MAX: usize = 4096;
-/// Most bytes of names and payloads in a batch of user events; more end it early.
+/// Limit for the bytes of names and payloads in a batch of user events; more end it early.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// Timing of a batch.

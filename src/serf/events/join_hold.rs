@@ -12,9 +12,9 @@ use crate::time::{Duration, Instant};
 /// Longest time that the first event waits. A node without an exchange by then may never have one, for
 /// example if other nodes consider it a member while it has no address to join.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// Most waiting events, as in the order stage; one more releases all.
+/// Limit for the waiting events, as in the order stage; one more releases all.
 const WAITING_EVENTS_MAX: usize = 1024;
-/// Most bytes of waiting names and payloads; more release all.
+/// Limit for the bytes of waiting names and payloads; more release all.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// Events that wait for the first exchange since the start.

@@ -13,10 +13,10 @@ use crate::ordered::OrderedMap;
 use crate::serf::LamportTime;
 use crate::time::{Duration, Instant};
 
-/// Most waiting items; one more releases all. Enough for two seconds of 500 items per second behind one
-/// missing item.
+/// Limit for the waiting items; one more releases all. Enough for two seconds of 500 items per second behind
+/// one missing item.
 pub(in crate::serf) const WAITING_MAX: usize = 1024;
-/// Most bytes of waiting items, as counted by the caller; more release all.
+/// Limit for the bytes of waiting items, as counted by the caller; more release all.
 pub(in crate::serf) const WAITING_BYTES_MAX: usize = 1 << 20;
 /// Wait of an item whose time was passed: ends at the next timeout that is handled.
 const LATE_WAIT: Duration = Duration::from_nanos(1);

@@ -13,11 +13,11 @@ use crate::time::Instant;
 use crate::wire::name::Escaped;
 use crate::wire::serf::{RecentEvents, SerfMessage, UserEventMessage};
 
-/// Most events remembered per time; further ones are refused (gossip spec 8.7).
+/// Limit for the events remembered per time; further ones are refused (gossip spec 8.7).
 const SLOT_EVENTS_MAX: usize = 1024;
-/// Most bytes of events remembered per time; an event beyond is refused.
+/// Limit for the bytes of events remembered per time; an event beyond is refused.
 const SLOT_BYTES_MAX: usize = 1 << 20;
-/// Most bytes of all remembered events. Beyond it the oldest times are dropped permanently.
+/// Limit for the bytes of all remembered events. Beyond it the oldest times are dropped permanently.
 const RING_BYTES_MAX: usize = 4 << 20;
 /// Bytes counted per event in addition to its name and payload.
 const EVENT_OVERHEAD_BYTES: usize = 48;

@@ -12,8 +12,8 @@ use crate::time::Instant;
 use crate::wire::NodeName;
 use crate::wire::serf::{LeaveIntent, SerfMessage};
 
-/// Most commands that wait for a refutation; one more ends as soon as its intent is transmitted. Each of the
-/// at most 512 clients runs one command at a time.
+/// Limit for the commands that wait for a refutation; one more ends as soon as its intent is transmitted.
+/// Each of the at most 512 clients runs one command at a time.
 const CHALLENGES_MAX: usize = 512;
 
 /// A forced leave of a member that seems alive.

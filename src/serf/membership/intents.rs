@@ -8,7 +8,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{JoinIntent, LeaveIntent, SerfMessage};
 
-/// Most names in the buffer; one more evicts the oldest (gossip spec 8.7).
+/// Limit for the names in the buffer; one more evicts the oldest (gossip spec 8.7).
 const ENTRIES_MAX: usize = 4096;
 
 #[derive(Clone, Copy, Debug)]

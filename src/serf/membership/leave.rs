@@ -7,7 +7,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 use crate::wire::serf::{LeaveIntent, SerfMessage};
 
-/// Most prunes waiting; further ones are dropped.
+/// Limit for the prunes waiting; further ones are dropped.
 const PRUNES_MAX: usize = 4096;
 
 /// Phase of a graceful leave.

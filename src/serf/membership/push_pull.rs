@@ -13,7 +13,7 @@ use crate::wire::serf::{JoinIntent, LeaveIntent, RecentEvents, SerfPushPull, Use
 
 /// Intents of a state to process per call, like the entries in the membership layer.
 const INTENTS_AT_ONCE: usize = 1_024;
-/// Most states that are partly processed; one more is processed in one call.
+/// Limit for the states that are partly processed; one more is processed in one call.
 const STATES_MAX: usize = 4;
 
 /// Large states that are processed in pieces.

@@ -19,10 +19,10 @@ use crate::wire::serf::{
     SerfMessage, query_flag,
 };
 
-/// Most queries of this node that collect responses at a time.
+/// Limit for the queries of this node that collect responses at a time.
 const RUNNING_MAX: usize = 1024;
-/// Most acks and replies to a query from nodes that are not members here. They may have just joined, but
-/// forged names must not take the room of members.
+/// Limit for the acks and replies to a query from nodes that are not members here. They may have just joined,
+/// but forged names must not take the room of members.
 const STRANGERS_MAX: usize = 64;
 
 /// Purpose of a query.

@@ -11,7 +11,8 @@ use crate::wire::serf::Filter;
 
 /// Longest expression (gossip spec 8.8).
 const EXPRESSION_BYTES_MAX: usize = 512;
-/// Most bytes of all expressions of one query: no query within the reference's limit of 1024 bytes has more.
+/// Limit for the bytes of all expressions of one query: no query within the reference's limit of 1024 bytes
+/// has more.
 const EXPRESSIONS_BYTES_MAX: usize = 1024;
 /// Largest compiled expression; the execution time is proportional to it.
 const COMPILED_BYTES_MAX: usize = 64 << 10;

@@ -15,12 +15,13 @@ use crate::wire::serf::{
     query_flag,
 };
 
-/// Most queries remembered until their deadline; one more drops the oldest, which can no longer be answered.
+/// Limit for the queries remembered until their deadline; one more drops the oldest, which can no longer be
+/// answered.
 const RECEIVED_MAX: usize = 4096;
-/// Most bytes of kept answers; beyond it, those of the oldest queries are dropped.
+/// Limit for the bytes of kept answers; beyond it, those of the oldest queries are dropped.
 const KEPT_BYTES_MAX: usize = 4 << 20;
-/// Most repetitions of one query that are answered: the eight that an originator sends, plus copies made by
-/// the network.
+/// Limit for the repetitions of one query that are answered: the eight that an originator sends, plus copies
+/// made by the network.
 const REPEATS_MAX: u8 = 16;
 /// Bytes per token of the rate limit on repeated acks and answers.
 const RATE_UNIT_BYTES: usize = 1024;

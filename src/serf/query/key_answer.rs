@@ -16,9 +16,9 @@ pub(in crate::serf) const USE: &[u8] = b"_serf_use-key";
 pub(in crate::serf) const REMOVE: &[u8] = b"_serf_remove-key";
 pub(in crate::serf) const LIST: &[u8] = b"_serf_list-keys";
 
-/// Most keys in a ring: each may have to be tried on every packet.
+/// Limit for the keys in a ring: each may have to be tried on every packet.
 const KEYS_MAX: usize = 256;
-/// Most changes that wait for the keyring file; one more leaves the oldest unanswered.
+/// Limit for the changes that wait for the keyring file; one more leaves the oldest unanswered.
 const WRITES_MAX: usize = 256;
 /// Approximate bytes per key in an answer; the reference starts to truncate at the same estimate.
 const LISTED_KEY_BYTES: usize = 25;

@@ -21,7 +21,7 @@ use crate::wire::serf::{QueryMessage, QueryResponseMessage, SerfMessage, query_f
 pub const INTERNAL_PREFIX: &[u8] = b"_serf_";
 /// Longest timeout accepted from a query (gossip spec 8.7).
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
-/// Most ids remembered per time; further queries are refused (gossip spec 8.7).
+/// Limit for the ids remembered per time; further queries are refused (gossip spec 8.7).
 const SLOT_IDS_MAX: usize = 1024;
 
 /// A query that was seen.

@@ -43,12 +43,12 @@ impl Rounds {
     }
 }
 
-/// Most repetitions of all queries in one [`STEP`], at most 3,200 datagrams per second, so that neither the
-/// socket's send buffer nor the receive buffers for the answers overflow.
+/// Limit for the repetitions of all queries in one [`STEP`], at most 3,200 datagrams per second, so that
+/// neither the socket's send buffer nor the receive buffers for the answers overflow.
 const STEP_DATAGRAMS: usize = 16;
-/// Most bytes of queries sent in one step.
+/// Limit for the bytes of queries sent in one step.
 const STEP_BYTES: usize = 16 << 10;
-/// Most members processed in one step: each costs a lookup and a match of the query's filters.
+/// Limit for the members processed in one step: each costs a lookup and a match of the query's filters.
 const STEP_MEMBERS: usize = 256;
 /// Duration of a step of the rate limit.
 const STEP: Duration = Duration::from_millis(5);

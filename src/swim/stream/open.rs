@@ -9,14 +9,14 @@ use crate::swim::{StreamEnd, StreamId};
 use crate::time::Instant;
 use crate::wire::{NodeName, PushPull, PushPullNode, PushPullSealer, StreamDecoder};
 
-/// Most accepted streams open at once.
+/// Limit for the accepted streams open at once.
 const INBOUND_MAX: usize = 128;
-/// Most accepted streams from one address other than loopback.
+/// Limit for the accepted streams from one address other than loopback.
 const INBOUND_PER_SOURCE_MAX: usize = 32;
-/// Most bytes held by all accepted streams together.
+/// Limit for the bytes held by all accepted streams together.
 pub(super) const INBOUND_BYTES_MAX: usize = 16 << 20;
-/// Most bytes of decoded requests that wait for their response. Beyond this, the next request is answered at
-/// once instead of in pieces, to bound memory.
+/// Limit for the bytes of decoded requests that wait for their response. Beyond this, the next request is
+/// answered at once instead of in pieces, to bound memory.
 const REQUESTS_BYTES_MAX: usize = 16 << 20;
 
 /// All streams of this node.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::serf::LamportTime;
 use crate::time::{Duration, Instant};
 
-/// Most values kept; older ones are dropped.
+/// Limit for the values kept; older ones are dropped.
 const STEPS_MAX: usize = 256;
 
 /// Past values of a clock, each with the time of the change.

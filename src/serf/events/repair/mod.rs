@@ -15,8 +15,8 @@
 //!   reference.
 //!
 //! A difference in summaries or digests starts a *chase* ([`chase`]): for a short time a node that may lack
-//! something pings as after a new event, and more often, so that a lost datagram costs only a moment instead of
-//! a probe interval.
+//! something pings as after a new event, and more often, so that a lost datagram costs only a moment instead
+//! of a probe interval.
 //!
 //! The reference does not notice: it decodes the body and ignores the bytes after it. Without events nothing
 //! is sent and no timer runs.
@@ -46,7 +46,7 @@ use crate::wire::NodeName;
 const DIGEST_TIME: Duration = Duration::from_secs(60);
 /// Smallest jump of the clock in an exchange after which more members are asked.
 const JUMP_TIMES: u64 = 256;
-/// Most packets with events sent in response to one summary.
+/// Limit for the packets with events sent in response to one summary.
 const ANSWER_PACKETS_MAX: usize = 4;
 /// Rate limit of packets with events in response to summaries: burst and refill interval. At most 70 kB per
 /// second, for all requesters together.
