@@ -126,7 +126,7 @@ pub struct HandlerQueue {
     journal: Option<Journal>,
     /// Recorded events that the core has not handed over yet.
     pending: Pending,
-    /// Recorded events of which lanes have copies.
+    /// Where recorded events still wait: in the FIFO, and in lanes with a copy.
     holders: Holders,
     /// Progress of events that are only on disk.
     stored_progress: StoredProgress,
@@ -196,13 +196,14 @@ impl HandlerQueue {
         self.handlers.list()
     }
 
-    /// Returns which queries handlers want, for the core's acks. Changed by [`Self::replace_handlers`].
+    /// Returns which queries handlers want, for the core's acks. May change after
+    /// [`Self::replace_handlers`].
     pub fn query_handlers(&self) -> QueryHandlers {
         self.handlers.query_handlers()
     }
 
-    /// Returns a query for which no handler will run any more, each once: from now on no handler will answer
-    /// it. Changed by everything that takes `&mut self`.
+    /// Returns the next query that no handler will answer any more, because all its runs have ended or will
+    /// not take place. Each query is returned once. Poll again after any method that takes `&mut self`.
     pub fn poll_handled_query(&mut self) -> Option<(LamportTime, u32)> {
         self.handled_queries.pop_front()
     }
@@ -277,8 +278,8 @@ impl HandlerQueue {
     /// Returns the next run if none is active. The caller must report its end with [`Self::handle_outcome`],
     /// and must write the journal's pending bytes before it starts the run.
     ///
-    /// Changed by [`Self::push`], [`Self::handle_outcome`], [`Self::handle_read`], [`Self::handle_gone`], and
-    /// time: see [`Self::poll_timeout`].
+    /// Poll again after [`Self::push`], [`Self::handle_outcome`], [`Self::handle_read`] and
+    /// [`Self::handle_gone`], and at the time that [`Self::poll_timeout`] returns.
     pub fn poll_invocation(
         &mut self,
         local: Local<'_>,

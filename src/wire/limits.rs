@@ -32,7 +32,7 @@ pub const STREAM_USER_MESSAGE_BYTES_MAX: usize = 20 << 20;
 pub const ERROR_TEXT_BYTES_MAX: usize = 1024;
 /// Limit for the filters in a query.
 pub const QUERY_FILTERS_MAX: usize = 64;
-/// Limit for the slots, and most events in all slots together, in a Serf push/pull. The reference has 512
+/// Limit for the slots in a Serf push/pull, and for the events in all of them together. The reference has 512
 /// slots (gossip spec 5.7). The bound is needed because an entry takes up to fifty times more memory than
 /// bytes on the wire.
 pub const RECENT_EVENTS_MAX: usize = 1 << 16;

@@ -336,7 +336,7 @@ impl JournalFiles {
         Ok(bytes)
     }
 
-    /// Returns when [`Self::handle_timeout`] is due. Changed by [`Self::flush`].
+    /// Returns when [`Self::handle_timeout`] is due. May change after [`Self::flush`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         let dirty = self.is_dirty || !self.unsynced.is_empty();
         let sync = (dirty && self.child.is_none()).then_some(self.next_sync);

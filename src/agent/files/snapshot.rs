@@ -191,7 +191,8 @@ impl SnapshotFile {
         written
     }
 
-    /// Returns when [`Self::handle_timeout`] is due. Changed by [`Self::flush`] and the end of a child.
+    /// Returns when [`Self::handle_timeout`] is due. May change after [`Self::flush`] and when a
+    /// child ends.
     pub fn poll_timeout(&self) -> Option<Instant> {
         // Only one child syncs at a time.
         let sync = self.sync_at.filter(|_| self.children.is_empty());

@@ -183,7 +183,7 @@ impl Process {
         self.settle(now);
     }
 
-    /// Returns the next deadline. Changed by every `handle_*`.
+    /// Returns the next deadline. May change after every `handle_*`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.done.is_some() {
             return None;
@@ -222,7 +222,7 @@ impl Process {
     }
 
     /// Returns the outcome once, when the run is over, and the output pipe if another process still holds it.
-    /// Changed by every `handle_*`.
+    /// Poll again after every `handle_*`.
     pub fn poll_outcome(&mut self) -> Option<(Outcome, Option<Leftover>)> {
         let done = self.done.filter(|_| !self.handed_over)?;
         self.handed_over = true;

@@ -72,7 +72,8 @@ impl<T: Copy> Resolver<T> {
         self.start_waiting(registry, now);
     }
 
-    /// Returns the next answer: ticket, host and result. Changed by `resolve` and every `handle_*`.
+    /// Returns the next answer: ticket, host and result. Poll again after `resolve` and every
+    /// `handle_*`.
     pub fn poll_answer(&mut self) -> Option<(T, String, Answer)> {
         self.done.pop_front()
     }

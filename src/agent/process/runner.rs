@@ -205,7 +205,7 @@ impl Runner {
         }
     }
 
-    /// Returns the next deadline. Changed by `start`, `terminate` and every `handle_*`.
+    /// Returns the next deadline. May change after `start`, `terminate` and every `handle_*`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let running = self.running.as_ref()?;
         let deadlines = [
@@ -216,8 +216,8 @@ impl Runner {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Returns the outcome of the run, once; for [`crate::handler::HandlerQueue::handle_outcome`]. Changed by
-    /// `start` and every `handle_*`.
+    /// Returns the outcome of the run, once; pass it to [`crate::handler::HandlerQueue::handle_outcome`].
+    /// Poll again after `start` and every `handle_*`.
     pub fn poll_outcome(&mut self) -> Option<Outcome> {
         self.ended.take()
     }

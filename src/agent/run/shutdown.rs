@@ -46,7 +46,7 @@ impl Phase {
         }
     }
 
-    /// Returns whether no end was requested yet.
+    /// Returns whether the agent operates normally: nothing has requested its end yet.
     pub(super) const fn is_running(self) -> bool {
         matches!(self, Phase::Running)
     }
@@ -94,7 +94,7 @@ impl Agent {
         }
     }
 
-    /// Begins to end after a client's leave, once the client has its reply.
+    /// Starts to end the process after a leave that a client requested, once the client has its reply.
     pub(super) fn left_by_client(&mut self) {
         if matches!(self.phase, Phase::Running | Phase::Leaving(_)) {
             self.begin_end();

@@ -90,7 +90,7 @@ impl HandlerQueue {
     }
 
     /// Returns the ticket of a requested run that has completed, and the outcome; `None`: it will not take
-    /// place. Changed by everything that takes `&mut self`.
+    /// place. Poll again after any method that takes `&mut self`.
     pub fn poll_ended(&mut self) -> Option<(u64, Option<Outcome>)> {
         self.ended.pop_front()
     }

@@ -2,7 +2,7 @@
 //!
 //! No event that a handler wants is lost without a log line or a counter. When the queue is full,
 //!
-//! - events that no handler wants, or of which lanes have copies, are removed first (no run would follow from
+//! - events that no handler wants, or whose copies are in lanes, are removed first (no run would follow from
 //!   them);
 //! - user events in the journal wait on disk only;
 //! - other user events and queries are dropped, logged and counted;
