@@ -4,8 +4,8 @@
 //! ```text
 //! let agent = Agent::start(&["-node=a"]);                  // ours, with these flags, once it serves
 //! let agent = Spec::new(Kind::Serf, "a").join(&b).start();  // either, with more than flags
-//! scenario("join", &["CS", "SC"], |lab| { … });             // the same story with several casts
-//! if lacks_program("a story", "jq") { return }              // left out, counted
+//! scenario("join", &["CS", "SC"], |lab| { … });             // the same scenario with several casts
+//! if lacks_program("a scenario", "jq") { return }              // left out, counted
 //! ```
 #![allow(dead_code, unused_imports, reason = "each suite uses a part")]
 

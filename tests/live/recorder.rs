@@ -57,7 +57,7 @@ impl Recorder {
         Recorder { script, folder }
     }
 
-    /// The handler's text.
+    /// The handler as `-event-handler` takes it: all events, and a shell command.
     pub fn handler(&self) -> String {
         format!(
             "*=sh '{}' '{}'",

@@ -56,7 +56,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// A LAN node without coalescing, so that stories see events at once.
+    /// A LAN node without coalescing, so that scenarios see events at once.
     pub fn lan(name: &str, addr: SocketAddr) -> Self {
         let mut config = Config::new(node_name(name), addr, swim::Config::lan());
         config.coalesce_period = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! Stories of key changes in a running cluster.
+//! Key changes in a running cluster.
 
 use cottar::serf::{
     Command, CommandId, CommandResult, Event, KeyReport, MemberEventKind, MemberStatus, RawKey,

@@ -1,4 +1,4 @@
-//! Stories of nodes that rejoin from their snapshots.
+//! Nodes that rejoin from their snapshots.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Named stories: how a cluster reacts to a single incident.
+//! Scenarios: how a cluster reacts to a single incident.
 
 mod events;
 mod events_while_away;
@@ -49,7 +49,7 @@ pub fn agree(sim: &mut Sim, limit: Duration) {
     assert!(agreed, "after {limit:?}: {:?}", sim.disagreement());
 }
 
-/// Ends a story: waits until gossip has ended, and runs every checker.
+/// Ends a scenario: waits until gossip has ended, and runs every checker.
 pub fn close(mut sim: Sim) {
     sim.run_for(secs(40));
     sim.finish();

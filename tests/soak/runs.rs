@@ -23,7 +23,7 @@ impl Runs {
         let path = std::ffi::CString::new(pipe.to_str().expect("UTF-8")).expect("no NUL");
         // SAFETY: a plain system call with a string that outlives it.
         assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "a pipe");
-        // Also opened for writing, so that there is no end of file between two writers.
+        // Also opened for writing, so that reading does not reach the end of the file between two writers.
         let reader = OpenOptions::new().read(true).write(true).open(&pipe);
         let reader = BufReader::new(reader.expect("the pipe"));
         let mut copy = File::create(folder.join("runs")).expect("a file");

@@ -27,7 +27,7 @@ fn watch(name: &str, cast: &str, fate: Fate, judge: impl Fn(&[Agent])) {
     judge(&cluster.nodes);
 }
 
-/// Runs a story with each cast in parallel, since it mostly waits.
+/// Runs a scenario with each cast in parallel, since it mostly waits.
 fn side_by_side(casts: &[&str], story: impl Fn(&str) + Sync) {
     std::thread::scope(|scope| {
         for cast in casts {

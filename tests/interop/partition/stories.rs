@@ -55,7 +55,7 @@ fn heavy_loss_leaves_no_trace() {
 /// How often each node's handler ran for each event.
 type Seen = Vec<BTreeMap<String, usize>>;
 
-/// Runs the story with a mixed cluster, and with the reference alone, to know what the protocol itself may
+/// Runs the scenario with a mixed cluster, and with the reference alone, to know what the protocol itself may
 /// lose.
 fn play(name: &str, cut: impl Fn(&World) + Sync) {
     if is_impossible(name) {

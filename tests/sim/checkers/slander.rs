@@ -28,9 +28,9 @@ fn period(history: &[Record]) -> Option<(Instant, Instant)> {
     find(true).zip(find(false))
 }
 
-/// The longest time until a push/pull of one of two nodes. For so long an honest node may believe a false claim
-/// about another one, if the claim has reached all others, and they gossip no more to the accused; and for so
-/// long an event may take. A forger's members count as well (seed 225).
+/// The longest time until a push/pull of one of two nodes. For so long an honest node may believe a false
+/// claim about another one, if the claim has reached all others, and they gossip no more to the accused; and
+/// for so long an event may take. A forger's members count as well (seed 225).
 fn exchange_time_max(history: &[Record]) -> Duration {
     let started = history.iter().filter_map(|record| match &record.what {
         What::Started { name, .. } => Some(name),
@@ -40,9 +40,9 @@ fn exchange_time_max(history: &[Record]) -> Duration {
     PUSH_PULL_INTERVAL * push_pull_scale(names.len() + GHOSTS) + PASSING_ON
 }
 
-/// Checks that no honest node holds another one suspect, failed or left for longer than it takes to refute the
-/// claim. A member may be leaving for longer: it refutes a leave intent only when its clock is near that of the
-/// node that believes it (seed 259).
+/// Checks that no honest node holds another one suspect, failed or left for longer than it takes to refute
+/// the claim. A member may be leaving for longer: it refutes a leave intent only when its clock is near that
+/// of the node that believes it (seed 259).
 pub fn false_claims_are_refuted(history: &[Record]) -> Verdict {
     let Some((start, end)) = period(history) else {
         return Ok(());
@@ -112,9 +112,9 @@ fn names_of<'a>(history: &'a [Record], lives: &BTreeSet<Life>) -> BTreeSet<&'a N
 /// Checks that each event which a node of this program fires in the period reaches all others of this program
 /// in time, and only once.
 ///
-/// An event from before the period, with a time far ahead, may be believed only now. Events of nodes that have
-/// not followed the leap yet, which may take them a [`CLOCK_WINDOW`], are then too old for those that have, and
-/// may be lost (seeds 2508 and 2865).
+/// An event from before the period, with a time far ahead, may be accepted only now. Events of nodes that
+/// have not followed the leap yet, which may take them a [`CLOCK_WINDOW`], are then too old for those that
+/// have, and may be lost (seeds 2508 and 2865).
 pub fn events_arrive_despite_false_claims(history: &[Record]) -> Verdict {
     let Some((start, end)) = period(history) else {
         return Ok(());

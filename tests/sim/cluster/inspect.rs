@@ -1,4 +1,4 @@
-//! Inspects the nodes, for the stories and for the history.
+//! Inspects the nodes, for the scenarios and for the history.
 
 use std::collections::{BTreeMap, BTreeSet};
 

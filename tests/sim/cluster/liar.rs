@@ -1,4 +1,5 @@
-//! What a hostile member says that is not so: about what it remembers, about clocks, and about queries.
+//! False statements of a hostile member, a liar: digests and summaries of events that it does not have,
+//! clocks, and queries.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,35 +17,35 @@ use cottar::wire::{Ack, Message, NodeName, Ping};
 use super::{Happening, NodeId, Sim, node_name};
 use crate::history::What;
 
-/// Which messages a liar makes up.
+/// Which messages a liar invents; each variant includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Inventions {
     #[default]
     None,
-    /// Such as change nothing where they are refused: absurd and old times, other queries under the times
-    /// and ids of earlier ones, answers to queries by nodes that do not exist.
+    /// Messages that receivers must refuse and that then change nothing: absurd and old times, different
+    /// queries with the times and ids of earlier ones, answers to queries by nodes that do not exist.
     Refused,
-    /// New events and queries, too.
+    /// New events and queries.
     New,
-    /// And some whose times are far ahead of all clocks.
+    /// Events and queries whose times are far ahead of all clocks.
     Leaping,
 }
 
-/// How far ahead a time may be to be believed.
+/// How far one push/pull can move a clock, as in the core.
 pub(super) const LEAP_MAX: u64 = 1 << 40;
-/// Queries that it remembers.
+/// Limit for the queries that a liar remembers.
 const QUERIES_MAX: usize = 16;
-/// Answers of nodes that do not exist, in one packet.
+/// Number of answers of nodes that do not exist in one packet.
 const GHOSTS: usize = 20;
 
-/// What it has heard, and how far it goes.
+/// State of a liar: what it has received, and what it may invent.
 #[derive(Default)]
 pub(super) struct Lies {
     pub(super) inventions: Inventions,
     queries: VecDeque<QueryMessage>,
     digest: Option<EventDigest>,
     is_armed: bool,
-    /// Makes what is made up different each time, over all lives.
+    /// Makes each invented message different, over all lives.
     number: u64,
 }
 
@@ -76,7 +77,7 @@ impl Lies {
         }
     }
 
-    /// What it says in place of the truth.
+    /// Replaces the digest or summary in an outgoing message by a false one.
     pub(super) fn lie(&self, message: Message, rng: &mut Rng) -> Message {
         match message {
             Message::Ping(ping) => Message::Ping(Ping {
@@ -94,7 +95,7 @@ impl Lies {
         }
     }
 
-    /// Now and then something that nobody can read.
+    /// Damages some of the bytes, so that they cannot be decoded.
     fn spoilt(&self, mut bytes: Vec<u8>, rng: &mut Rng) -> Vec<u8> {
         if self.inventions == Inventions::None || !rng.chance(0.3) {
             return bytes;
@@ -108,7 +109,7 @@ impl Lies {
         bytes
     }
 
-    /// A digest of its own invention, or the one that it has heard last: agreement with whoever asks.
+    /// An invented digest, or the last one received, which looks like agreement to the node that sent it.
     fn lying_payload(&self, payload: &[u8], rng: &mut Rng) -> Vec<u8> {
         let mut lie = match Coordinate::decode_first(payload) {
             Ok((place, _)) => place.encode(),
@@ -165,7 +166,7 @@ impl Lies {
         })
     }
 
-    /// Another query under the time and id of one that it has heard of.
+    /// A different query with the time and id of one that the liar has received.
     fn changed_query(&mut self, serf: &Serf, rng: &mut Rng) -> Vec<SerfMessage> {
         let Some(query) = self.queries.front().cloned() else {
             return Vec::new();
@@ -182,8 +183,8 @@ impl Lies {
         })]
     }
 
-    /// Answers to the last query that it has heard of: with the right name, by nodes that do not exist, or
-    /// by itself with a wrong one.
+    /// Answers to the last query received: with the right id from nodes that do not exist, or from the liar
+    /// itself with a wrong id.
     fn answers(&mut self, serf: &Serf, rng: &mut Rng) -> Vec<SerfMessage> {
         let Some(query) = self.queries.back().cloned() else {
             return Vec::new();
@@ -213,7 +214,7 @@ impl Lies {
         (0..GHOSTS).map(answer).collect()
     }
 
-    /// What it makes up next.
+    /// Invents the next messages.
     fn invent(&mut self, serf: &Serf, rng: &mut Rng) -> Vec<SerfMessage> {
         let stats = serf.stats();
         let (events, queries) = (stats.event_time, stats.query_time);
@@ -264,7 +265,7 @@ fn lying_summary(rng: &mut Rng) -> Vec<u8> {
 }
 
 impl Sim {
-    /// How far a liar goes from now on.
+    /// Sets what a liar may invent from now on.
     pub fn let_invent(&mut self, id: NodeId, inventions: Inventions) {
         let twisted = self.twisted.get_mut(&id);
         if let Some(twisted) = twisted.filter(|twisted| twisted.twist.lies()) {
@@ -292,7 +293,7 @@ impl Sim {
         );
     }
 
-    /// A liar makes something up and tells somebody.
+    /// Makes a liar invent messages and send them to a member.
     pub(super) fn invent(&mut self, id: NodeId, life: u32) {
         let node = &self.nodes[id];
         let (true, Some(twisted), true) = (
@@ -334,14 +335,14 @@ impl Sim {
         }
     }
 
-    /// A liar sends somebody messages, which it need not believe itself.
+    /// Makes a liar send messages of the Serf layer, without processing them itself.
     pub fn say(&mut self, id: NodeId, to: SocketAddr, messages: &[SerfMessage]) {
         let encoded = messages.iter().map(SerfMessage::encode);
         let messages: Vec<Message> = encoded.map(Message::User).collect();
         self.tell(id, to, &messages);
     }
 
-    /// A liar sends somebody messages of the membership layer.
+    /// Makes a liar send messages of the membership layer.
     pub fn tell(&mut self, id: NodeId, to: SocketAddr, messages: &[Message]) {
         let packet: Vec<Vec<u8>> = messages.iter().map(Message::encode).collect();
         let Some(twisted) = self.twisted.get_mut(&id).filter(|_| !packet.is_empty()) else {

@@ -1,4 +1,4 @@
-//! Membership messages and intents of a hostile member that are not true.
+//! False membership messages and intents of a hostile member.
 
 use cottar::rng::Rng;
 use cottar::serf::{Command, JoinTarget, Serf};

@@ -134,8 +134,8 @@ fn many_times_far_ahead_move_a_clock_as_far_as_a_few() {
     agree(&mut sim, secs(30));
 }
 
-/// All are told at once that a member has left, so that nobody gossips to it any more. It learns that from the
-/// answer to its next probe or push/pull, and refutes.
+/// All nodes get a forged message at the same time that a member has left, so that none gossips to it any
+/// more. It learns that from the answer to its next probe or push/pull, and refutes.
 #[test]
 fn a_member_that_all_list_as_gone_comes_back() {
     let mut sim = cluster(275, 5);
@@ -162,8 +162,8 @@ fn a_member_that_all_list_as_gone_comes_back() {
     close(sim);
 }
 
-/// Any node that knows a query's id can answer it under any name. Such answers once took the room of later
-/// real ones.
+/// Any node that knows a query's id can answer it under any name. Such answers once used up
+/// the limit, so that later real answers were refused.
 #[test]
 fn answers_of_unknown_senders_displace_no_members() {
     let mut sim = cluster(272, 6);

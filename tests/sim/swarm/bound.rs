@@ -10,28 +10,28 @@ use crate::cluster::{RETRY_JOIN, host_addr, node_name};
 /// Probability per run that the bound is exceeded by chance alone.
 pub(super) const BAD_LUCK: f64 = 1e-6;
 
-/// How long after the last misfortune all lists must agree.
+/// Returns how long after the last fault all lists must agree.
 ///
-/// Each summand is the worst case of a step that the protocol takes by its own timers; where a step
-/// is a random choice, it is given as many attempts as make missing it less likely than
-/// [`BAD_LUCK`]. `n` is the number of hosts, those that do not run included.
+/// Each summand is the worst case of a step that the protocol takes by its own timers. A step with a random
+/// choice gets so many attempts that the probability of missing it is below [`BAD_LUCK`]. `n` is the number
+/// of hosts, including those that do not run.
 ///
-/// 1. *Rejoining*: a started node tries again after `RETRY_JOIN`; an attempt that hangs ends within
-///    the phases of a stream (dial, write, read).
-/// 2. *Reconnecting* (gossip spec 5.14): of two halves at least one node of one knows one of the
-///    other as failed or from before a restart. Each reconnect interval it calls a certain one of those
-///    with a probability of `1 / others` at least, the others being those who are alive for it or those
-///    whom it may call, if these are more; misses add up to (1 - 1 / n)^k. More than two islands merge
-///    two by two: log2 rounds of it.
-/// 3. *Detection* of those that died last: the probe list is walked through, in the worst case from
-///    the front of one shuffle to the end of the next, 2n - 1 probes, each as long as the worst
-///    health score makes it; then the longest suspicion (4.7).
-/// 4. *Spreading* what gossip no longer carries: by push/pulls, each node one an interval with a
-///    random partner, both learn. An epidemic needs about log2 n + ln n rounds for all, and ln(n /
-///    BAD_LUCK) more to be sure of the last node. Then the refutation or the intent that follows
-///    from it spreads once more in the same way.
-/// 5. *Asking* those who are said to leave and do not: as long as a leave takes, doubled with each
-///    question; at the end of the chaos five may have been lost.
+/// 1. *Rejoining*: a started node tries again after `RETRY_JOIN`. An attempt that hangs ends within the
+///    phases of a stream (dial, write, read).
+/// 2. *Reconnecting* (gossip spec 5.14): at least one node of one half knows a node of the other half as
+///    failed, or from before a restart. In each reconnect interval it tries that node with a probability of
+///    at least `1 / others`, where `others` is the number of its live members or of the members that it may
+///    try, whichever is greater. So `k` intervals fail with a probability of (1 - 1 / n)^k. More than two
+///    islands merge in pairs, in log2 n rounds.
+/// 3. *Detecting* the nodes that failed last: in the worst case the probe cycle goes from the front of one
+///    shuffled list to the end of the next, which takes 2n - 1 probes, each lengthened by the worst health
+///    score. The longest suspicion follows (4.7).
+/// 4. *Spreading* what gossip no longer carries: each node starts one push/pull per interval with a random
+///    partner, and both learn from it. An epidemic needs about log2 n + ln n rounds to reach all nodes, and
+///    ln(n / BAD_LUCK) more to reach the last one with that probability. The refutation or intent that
+///    follows spreads once more in the same way.
+/// 5. *Asking* members stuck in `leaving`: the first question follows after the duration of a leave, and each
+///    further one after twice the time. At the end of the chaos five questions may have been lost.
 pub(super) fn convergence_bound(config: &Config, n: usize) -> Duration {
     let swim = &config.swim;
     let rejoin = RETRY_JOIN + swim.stream_timeout * 3;
@@ -44,8 +44,8 @@ pub(super) fn convergence_bound(config: &Config, n: usize) -> Duration {
     rejoin + reconnect + refutation_bound(config, n)
 }
 
-/// How long after the last false claim about members all lists must agree, if no node is cut off or restarts:
-/// the last three summands. `n` includes members that do not exist.
+/// Returns how long after the last false claim about members all lists must agree, if no node is cut off or
+/// restarts: the last three summands. `n` includes members that do not exist.
 pub(super) fn refutation_bound(config: &Config, n: usize) -> Duration {
     let swim = &config.swim;
     let walk = swim.probe_interval * swim.awareness_max * (2 * n - 1) as u32;

@@ -129,8 +129,8 @@ impl Swarm {
         }
     }
 
-    /// Fires events on random nodes, faster than one that sends at gossip ticks passes them on: so several
-    /// events have the same time, and no gap tells of an event that is under way.
+    /// Fires events on random nodes, faster than a node that sends only at gossip ticks forwards them. So
+    /// several events have the same time, and a missing event leaves no gap in the times.
     fn crowd(&mut self, senders: &[NodeId]) {
         let gap_max = Duration::from_millis([10, 40][self.crowds.below(2)]);
         for _ in 0..CROWD_MIN + self.crowds.below(CROWD_MIN) {
@@ -182,10 +182,10 @@ pub(super) fn print_lateness(outcomes: &[Outcome]) {
     }
 }
 
-/// Events of a crowd, at least; less than twice as many at most.
+/// Minimum number of events of a crowd; the maximum is less than twice this number.
 const CROWD_MIN: usize = 20;
 
-/// Events of a burst, at most. One datagram holds them all, and with it they are lost.
+/// Maximum number of events of a burst. They fit into one datagram, so they can be lost together.
 const BURST_MAX: usize = 31;
 
 /// Checks that over all runs no more is late or missing than allowed. For small counts, it allows for
