@@ -86,8 +86,8 @@ fn subscribe(agent: usize, rpc: SocketAddr, ready: &Sender<()>, tell: &Sender<Se
     }
 }
 
-/// Time from the request until the last agent has delivered the event, with the kinds in turn: the median and
-/// the 99th percentile.
+/// Time from the request until the last agent has delivered the event: the median and the 99th percentile.
+/// The kinds are measured in turn.
 pub fn latency() -> Measured {
     let mut clusters = [Kind::Cottar, Kind::Serf].map(ten);
     let (mut rng, mut times) = (Rng::new(7), [Vec::new(), Vec::new()]);
@@ -138,8 +138,8 @@ fn spread(ten: &mut Ten, round: usize, rng: &mut Rng) -> f64 {
     (last - sent).as_secs_f64() * 1e3
 }
 
-/// The highest of some rates at which no node misses an event, with the kinds in turn; and the losses at some
-/// higher rates.
+/// The highest rate at which no node misses an event, and the losses at some higher rates; the kinds are
+/// measured in turn.
 pub fn rate() -> Measured {
     let mut climbs = [Kind::Cottar, Kind::Serf].map(Climb::new);
     for rate in RATES {

@@ -12,7 +12,7 @@ const SIZES: [(usize, usize); 3] = [(10, 7), (30, 5), (60, 3)];
 const TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Agents of one kind with the LAN profile run alone, then all are told at once to join the first one: the
-/// time until each of them knows all. Median of several clusters, with the kinds in turn.
+/// time until each of them knows all. Median of several clusters; the kinds are measured in turn.
 pub fn all_at_once() -> Measured {
     let mut measured = Measured::default();
     let mut points = [Vec::new(), Vec::new()];

@@ -16,8 +16,8 @@ const MEMBERS: usize = 30;
 /// In the larger cluster the time of a round trip is that of writing the list.
 const MEMBERS_RATIO: f64 = 1.3;
 
-/// One connection to a single agent, and to an agent in a cluster of both kinds; each request, for the list of
-/// members, follows the previous reply. Median of rounds, in turn.
+/// One connection to a single agent, and to an agent in a cluster of both kinds; each request, for the list
+/// of members, follows the previous reply. Median of rounds, in turn.
 pub fn rpc() -> Vec<Row> {
     let labs = [Lab::new("round trips", "C"), Lab::new("round trips", "S")];
     let alone = labs
@@ -67,7 +67,7 @@ fn round_trips(nodes: [&Agent; 2], members: usize) -> [Vec<f64>; 2] {
 }
 
 /// Ten agents of each kind with the LAN profile: time from the RPC request until the last of ten acks, and
-/// until the last of ten answers of a handler, `echo`. Median of queries, with the kinds in turn.
+/// until the last of ten answers of a handler, `echo`. Median of queries; the kinds are measured in turn.
 pub fn answers() -> Vec<Row> {
     let labs = ["C", "S"].map(|letter| Lab::new("queries", &letter.repeat(AGENTS)));
     let clusters = labs.each_ref().map(|lab| {

@@ -28,7 +28,7 @@ pub fn idle() -> Vec<Row> {
             .map(|thread| thread.join().expect("a measurement"))
     });
     let [Ok(ours), Ok(theirs)] = measured else {
-        println!("    no right to make network namespaces");
+        println!("    no permission to create network namespaces");
         return names.map(|name| Row::missing(name, "needs root")).into();
     };
     let row = |name, ours: f64, theirs: f64| {

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// What a test lacks if it may not create namespaces.
-const NO_RIGHT: &str = "no right to make namespaces";
+const NOT_PERMITTED: &str = "no permission to create namespaces";
 
 /// Whether a scenario must be skipped because it cannot create network namespaces.
 #[track_caller]
@@ -25,7 +25,7 @@ pub fn in_own_network<T: Send>(story: impl FnOnce() -> T + Send) -> Result<T, St
         let alone = scope.spawn(|| {
             // SAFETY: a plain system call; it moves only this thread into the new namespace.
             if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-                return Err(NO_RIGHT.to_owned());
+                return Err(NOT_PERMITTED.to_owned());
             }
             call(&["ip", "link", "set", "lo", "up"])?;
             Ok(story())
@@ -113,7 +113,7 @@ impl Network {
         let ours = std::fs::read_link("/proc/self/ns/net").map_err(|why| why.to_string())?;
         eventually(10.0, "a network namespace", || {
             if holder.status().is_some() {
-                return Ok(Err(NO_RIGHT.to_owned()));
+                return Ok(Err(NOT_PERMITTED.to_owned()));
             }
             match std::fs::read_link(&path) {
                 Ok(theirs) if theirs != ours => Ok(Ok(())),

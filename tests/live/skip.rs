@@ -39,7 +39,7 @@ pub fn lacks_namespaces(scenario: &str, kinds: &[&str]) -> bool {
         .stderr(Stdio::null())
         .status();
     let may = tried.is_ok_and(|status| status.success());
-    lacks(scenario, "right to make namespaces", may)
+    lacks(scenario, "permission to create namespaces", may)
 }
 
 /// Records that a scenario is skipped, and why; fails the test if nothing may be skipped.
