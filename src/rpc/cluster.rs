@@ -120,7 +120,7 @@ pub fn decode_coordinate(value: &[u8]) -> Result<Option<Coordinate>, String> {
     });
     read.map_err(|why| why.to_string())?;
     if known && (dimensions != DIMENSIONS || !place.is_finite()) {
-        return Err("a coordinate that is none".to_owned());
+        return Err("an invalid coordinate".to_owned());
     }
     Ok(known.then_some(place))
 }

@@ -283,7 +283,7 @@ impl Serf {
         self.handle_user_event(message, Source::Own, now);
         self.hand_over_ready_events(now);
         if !self.broadcast(EVENTS, encoded, None, now) {
-            log::warn!(target: "serf", "User event is too large for a gossip packet, it spreads only by push/pull");
+            log::warn!(target: "serf", "User event is too large for a gossip packet: it spreads only by push/pull");
         }
         Ok(ltime)
     }

@@ -275,7 +275,7 @@ impl Serf {
         let encoded: Arc<[u8]> = SerfMessage::Query(message.clone()).encode().into();
         self.handle_query(message, Source::Own, now);
         if !self.broadcast(QUERIES, encoded, None, now) {
-            log::warn!(target: "serf", "Query is too large for a gossip packet, it is not sent");
+            log::warn!(target: "serf", "Query is too large for a gossip packet: not sent");
         }
     }
 
