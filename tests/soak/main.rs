@@ -1,6 +1,6 @@
 //! Events under chaos: agents are killed, stopped, made to leave and started again at random while events
 //! with unique names are fired, and every run of a handler is checked against the promises of the delivery
-//! spec ("The promises").
+//! spec ("Promises").
 //!
 //! `make soak` sets the variables; see [`settings::Settings`]. A run prints its seed. The same seed gives the
 //! same plan, but the timing still varies.
