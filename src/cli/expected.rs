@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_never_enough() {
+    fn no_response_is_always_incomplete() {
         let anybody = expected(&[], false).unwrap();
         let nobody = expected(&["-expect=all"], false).unwrap();
         assert!(!anybody.is_over() && nobody.is_over());

@@ -209,7 +209,7 @@ fn member_lines_have_four_fields() {
 }
 
 #[test]
-fn a_run_is_told_what_it_is() {
+fn the_environment_has_the_attempt_and_the_event_id() {
     let name = NodeName::new(b"n1").unwrap();
     let none = tags(&[]);
     let local = Local::alone(&name, &none);

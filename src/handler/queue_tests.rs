@@ -385,7 +385,7 @@ fn figures_outlive_a_reload_that_keeps_the_handler() {
 }
 
 #[test]
-fn what_nobody_wants_makes_room() {
+fn unwanted_events_are_removed_first_from_a_full_queue() {
     let mut queue = small(&["user:0=A", "user:w=A"], 2);
     queue.push(user("x"), NOW);
     queue.push(user("w"), NOW);

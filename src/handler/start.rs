@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_state_is_told_when_there_is_one() {
+    fn sync_runs_start_when_members_are_found_or_after_ten_seconds() {
         let at = Instant::from_millis;
         let polled = |is_joining: bool, found_at: u64| {
             let mut start = StartSync::new(is_joining, at(0));

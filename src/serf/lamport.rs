@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_far_ahead_is_caught_up_with_in_leaps() {
+    fn catching_up_with_a_clock_far_ahead_takes_several_leaps() {
         let mut clock = Clock::at(5);
         let far = LamportTime(5 + 4 * LEAP_MAX + 7);
         assert!(!clock.witness(far, NOW));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_sends_who_has_leapt_thrice_is_taken() {
+    fn a_message_three_leaps_ahead_is_accepted() {
         let (mut ahead, mut behind) = (Clock::at(700), Clock::at(500));
         for _ in 0..3 {
             ahead.catch_up(LamportTime(9 * LEAP_MAX), NOW);

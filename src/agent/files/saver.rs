@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_gets_into_its_file() {
+    fn a_saved_file_has_its_content_after_the_sync() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         let mut saver = Saver::begin(&path, b"one").unwrap();

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn it_belongs_to_root_or_to_the_agent() {
+    fn files_of_other_users_are_not_trusted() {
         if effective_user() != 0 {
             return;
         }

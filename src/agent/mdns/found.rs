@@ -161,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn other_services_are_none_of_ours() {
+    fn answers_for_other_services_are_ignored() {
         let (message, _) = answer("n1", "10.0.0.1:1");
         let other = Name::dotted(b"_serf_d._tcp.local");
         assert_eq!(Found::default().take(&message, &other), NewNodes::default());
     }
 
     #[test]
-    fn there_is_an_end_to_what_is_kept() {
+    fn the_number_of_found_nodes_is_limited() {
         let mut found = Found::default();
         let (_, kind) = answer("n1", "10.0.0.1:1");
         for number in 0..NODES_MAX + 10 {

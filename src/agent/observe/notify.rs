@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_reads_costs_a_bounded_queue() {
+    fn unsent_notifications_are_limited() {
         let (_manager, mut notifier, _directory) = pair();
         for _ in 0..10_000 {
             notifier.status("busy", NOW);

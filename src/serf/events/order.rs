@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_patient_decides_for_all_before_it() {
+    fn the_shortest_wait_releases_all_earlier_items() {
         let mut order = from(10);
         order.offer(t(11), 11, 1, WAIT * 5, at(0));
         order.offer(t(13), 13, 1, WAIT, at(0));
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_the_time_that_was_last_does_not_wait() {
+    fn items_of_the_last_time_do_not_wait() {
         let mut order = from(10);
         for _ in 0..3 {
             offer(&mut order, &[10], 0);

@@ -141,7 +141,7 @@ fn too_many_events_do_not_wait() {
 }
 
 #[test]
-fn what_waited_is_from_before_the_join_or_it_is_not() {
+fn waiting_events_from_before_the_join_are_dropped_unless_replayed() {
     for (ignore_old, expected) in [(true, &["new"][..]), (false, &["old", "new"])] {
         let mut net = Net::new(2);
         fire(&mut net, 2, "old");
@@ -290,7 +290,7 @@ fn a_join_by_command_ignores_no_events_of_members() {
 }
 
 #[test]
-fn who_is_no_member_yet_knows_no_members() {
+fn a_first_join_ignores_old_events_of_nodes_in_the_snapshot() {
     let mut net = Net::joined(2);
     let lost = state(6, &[("lost", 5)]);
     let now = net.now;

@@ -39,7 +39,7 @@ fn probes_tell_where_nodes_are() {
 }
 
 #[test]
-fn who_takes_no_part_says_and_learns_nothing() {
+fn a_node_without_coordinates_sends_and_stores_none() {
     let mut net = Net::new(1);
     let mut silent = config(2);
     silent.coordinates = false;

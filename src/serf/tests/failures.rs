@@ -177,7 +177,7 @@ fn a_prune_waits_for_a_node_that_goes() {
 }
 
 #[test]
-fn nobody_to_tell_is_told_at_once() {
+fn a_force_leave_without_other_members_ends_at_once() {
     let mut net = Net::new(1);
     let result = net.command_now(1, force_leave("nobody", false));
     assert_eq!(result, CommandResult::Done);
@@ -315,7 +315,7 @@ fn of_two_nodes_with_one_name_the_joining_one_gives_way() {
 }
 
 #[test]
-fn who_cannot_wait_is_told_so_and_leaves_all_the_same() {
+fn broadcast_timeouts_fail_commands_but_not_a_leave() {
     let mut net = Net::new(0);
     let mut hasty = config(1);
     hasty.broadcast_timeout = Duration::from_millis(1);

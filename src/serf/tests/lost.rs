@@ -38,7 +38,7 @@ fn lines_of(net: &mut Net, n: u16, of: u16) -> Vec<SnapshotLine> {
 }
 
 #[test]
-fn who_fails_is_noted_and_who_is_forgotten_is_not() {
+fn the_snapshot_keeps_failed_members_until_they_are_reaped() {
     let mut net = Net::new(1);
     let mut forgetful = recording(2, Snapshot::default());
     forgetful.reconnect_timeout = SECOND * 120;
@@ -61,7 +61,7 @@ fn who_fails_is_noted_and_who_is_forgotten_is_not() {
 }
 
 #[test]
-fn who_had_failed_is_called_and_found() {
+fn reconnects_find_members_that_the_snapshot_has_as_failed() {
     // One knows of the other only that it had failed, the other knows nothing.
     let mut net = Net::new(0);
     net.add(recording(1, snapshot(&[], &[2])));
@@ -82,7 +82,7 @@ fn who_had_failed_is_called_and_found() {
 
 /// The hosts start before the network does.
 #[test]
-fn whom_no_rejoin_reached_is_called_until_somebody_answers() {
+fn reconnects_to_members_of_the_snapshot_go_on_after_the_rejoin() {
     let mut net = Net::new(0);
     net.add(recording(1, snapshot(&[2], &[])));
     net.run_for(SECOND * 300);
@@ -107,7 +107,7 @@ fn those_who_answer_are_tried_first() {
 }
 
 #[test]
-fn nobody_is_called_for_ever() {
+fn reconnects_to_lost_members_end() {
     let mut net = Net::new(0);
     let mut config = recording(1, snapshot(&[2], &[3]));
     config.reconnect_timeout = SECOND * 1200;

@@ -258,7 +258,7 @@ fn a_snapshot_leaves_no_gap() {
 }
 
 #[test]
-fn who_leaves_hands_over_what_waits() {
+fn a_leave_hands_over_waiting_events_before_it_is_recorded() {
     let mut recording = config(1);
     recording.snapshot = Some(Snapshot::default());
     let mut net = Net::new(0);

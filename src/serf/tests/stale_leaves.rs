@@ -81,7 +81,7 @@ fn a_living_member_is_called_back_without_an_event() {
 }
 
 #[test]
-fn who_dies_before_the_question_has_left() {
+fn a_member_with_a_stale_leave_that_dies_before_the_question_counts_as_left() {
     // As in the reference, the last intent counts.
     let mut net = Net::joined(3);
     net.run_for(SECOND * 3);
@@ -156,7 +156,7 @@ fn tell_stale_news_again(net: &mut Net) {
 }
 
 #[test]
-fn a_haste_of_nothing_does_not_spin() {
+fn zero_leave_timeouts_do_not_spin() {
     let mut net = Net::new(0);
     for n in 1..=2 {
         let mut hasty = config(n);

@@ -141,7 +141,7 @@ fn told_after_a_join(before: &[u8], meanwhile: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn who_knew_nobody_tells_nobody_what_a_join_has_told_it() {
+fn a_lone_node_does_not_gossip_the_state_that_its_join_brought() {
     assert_eq!(told_after_a_join(&[], &[]), [0; 0]);
     assert_eq!(told_after_a_join(&[7], &[]), [2, 3, 4, 5]);
     assert_eq!(told_after_a_join(&[], &[7]), [2, 3, 4, 5, 7]);

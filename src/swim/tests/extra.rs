@@ -57,7 +57,7 @@ fn an_extra_ping_brings_back_its_ack_and_nothing_else() {
 }
 
 #[test]
-fn silence_is_no_evidence_and_a_late_ack_is_for_nothing() {
+fn a_missing_or_late_ack_of_an_extra_ping_has_no_effect() {
     // No probes, because they would be evidence.
     let mut script = Script::with(Config {
         probe_interval: Duration::ZERO,

@@ -318,7 +318,7 @@ fn told(others: u8, nodes_min: usize) -> Vec<(Instant, SocketAddr)> {
 }
 
 #[test]
-fn news_of_members_go_on_to_those_who_were_passed_over() {
+fn additional_transmissions_reach_nodes_that_gossip_missed() {
     for (others, nodes_min, due) in [
         // Limit 4: each of the three gets it, one of them twice.
         (3, 1_000, 4),
@@ -353,7 +353,7 @@ fn news_of_members_go_on_to_those_who_were_passed_over() {
 }
 
 #[test]
-fn nobody_waits_for_the_transmissions_on_top() {
+fn a_leave_does_not_wait_for_additional_transmissions() {
     let ends = |nodes_min| {
         let mut script = Script::with(Config {
             membership_retransmit_nodes_min: nodes_min,

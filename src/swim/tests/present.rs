@@ -40,7 +40,7 @@ fn queued(script: &Script) -> usize {
 }
 
 #[test]
-fn what_a_lone_node_fires_is_for_nobody() {
+fn a_broadcast_without_other_members_ends_at_once() {
     let mut script = unprobed();
     fire(&mut script, 1);
     assert_eq!(queued(&script), 0);
@@ -85,7 +85,7 @@ fn who_joins_while_it_is_queued_gets_none_of_it() {
 }
 
 #[test]
-fn who_left_and_is_back_is_a_newcomer() {
+fn a_node_that_left_and_returns_gets_no_earlier_broadcasts() {
     let mut script = Script::new();
     script.meet(2..=3);
     fire(&mut script, 1);
@@ -96,7 +96,7 @@ fn who_left_and_is_back_is_a_newcomer() {
 }
 
 #[test]
-fn who_comes_back_from_the_dead_gets_it_after_its_join() {
+fn a_failed_node_that_returns_gets_earlier_broadcasts_after_a_delay() {
     let mut script = unprobed();
     script.meet(2..=3);
     script.hear(2, &[dead(peer(3), 1, peer(2))]);

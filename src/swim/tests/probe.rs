@@ -18,7 +18,7 @@ fn next_probe(script: &mut Script) -> (SocketAddr, Ping) {
 }
 
 #[test]
-fn nobody_is_probed_while_nobody_is_there() {
+fn a_node_alone_has_no_timer_and_sends_nothing() {
     let mut script = Script::new();
     assert_eq!(script.swim.poll_timeout(), None, "an idle node sleeps");
     script.run_for(Duration::from_secs(60));
@@ -181,7 +181,7 @@ fn a_relayed_ack_saves_the_target_and_reports_nothing() {
 }
 
 #[test]
-fn who_was_late_for_its_own_timers_accuses_at_the_third_time() {
+fn the_third_probe_with_late_timers_counts() {
     let mut script = Script::new();
     script.meet([2]);
     let mut given_up = 0;

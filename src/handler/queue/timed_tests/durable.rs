@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_is_repeated_outlives_the_agent() {
+fn a_pending_retry_survives_a_restart() {
     let texts = [
         r#"{"run": "R", "retry": {"times": 3, "wait": "10s"}}"#,
         r#"{"run": "O"}"#,
@@ -44,7 +44,7 @@ fn a_members_event_that_is_repeated_outlives_the_agent() {
 }
 
 #[test]
-fn what_is_held_back_or_settles_outlives_the_agent() {
+fn held_and_debounced_events_survive_a_restart() {
     let texts = [
         r#"{"run": "H", "hold": "10s"}"#,
         r#"{"run": "S", "settle": "5s", "on": "member-join,member-leave,user"}"#,

@@ -57,7 +57,7 @@ fn a_paused_handler_stays_so_while_it_is_gone() {
 }
 
 #[test]
-fn what_another_paused_handler_keeps_is_there_for_one_that_comes_back() {
+fn a_handler_that_is_added_again_gets_events_still_parked_for_others() {
     let (paused, other) = (r#"{"run": "P"}"#, r#"{"run": "Q"}"#);
     let mut timed = Timed::new(&[paused, other]);
     timed.queue.set_paused("P", true);
@@ -80,7 +80,7 @@ fn what_another_paused_handler_keeps_is_there_for_one_that_comes_back() {
 }
 
 #[test]
-fn a_newcomer_does_not_get_what_was_put_aside() {
+fn a_new_handler_does_not_get_parked_events() {
     for journal in [false, true] {
         let (paused, edited) = (
             r#"{"run": "P", "on": "user"}"#,
@@ -119,7 +119,7 @@ fn what_is_to_be_repeated_runs_once_for_an_edited_handler() {
 }
 
 #[test]
-fn what_was_put_aside_for_one_that_gives_it_up_is_forgotten() {
+fn a_parked_event_ends_when_all_its_handlers_have_dropped_it() {
     let mut timed = Timed::new(&[r#"{"run": "P"}"#, r#"{"run": "Q"}"#]);
     timed.queue.set_paused("P", true);
     timed.queue.set_paused("Q", true);

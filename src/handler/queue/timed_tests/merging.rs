@@ -160,7 +160,7 @@ fn settle_does_not_wait_for_ever() {
 }
 
 #[test]
-fn hold_tells_of_those_who_stay_away() {
+fn hold_delivers_only_departures_that_last() {
     let mut timed = Timed::new(&[
         r#"{"run": "H", "hold": "30s"}"#,
         r#"{"run": "F", "on": "member-failed", "hold": "30s"}"#,

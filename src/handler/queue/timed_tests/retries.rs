@@ -213,7 +213,7 @@ fn a_sync_takes_the_place_of_what_has_happened_to_members() {
 }
 
 #[test]
-fn a_sync_has_told_what_is_still_to_be_handed_over() {
+fn changes_that_a_sync_included_are_not_delivered_later() {
     let mut timed = Timed::new(&[
         r#"{"run": "S", "on": "sync,member-join,member-failed", "name": "s"}"#,
         r#"{"run": "H", "on": "sync,member-join,member-failed", "hold": "10s", "name": "h"}"#,
@@ -248,7 +248,7 @@ fn a_sync_has_told_what_is_still_to_be_handed_over() {
 }
 
 #[test]
-fn a_sync_that_has_told_of_half_a_change_is_repeated() {
+fn a_sync_between_changes_that_cancel_out_is_repeated() {
     let mut timed = Timed::new(&[
         r#"{"run": "S", "on": "sync,member-join", "name": "s"}"#,
         r#"{"run": "T", "on": "sync", "name": "t"}"#,
@@ -274,7 +274,7 @@ fn a_sync_that_has_told_of_half_a_change_is_repeated() {
 }
 
 #[test]
-fn latest_with_sync_is_told_the_state() {
+fn latest_with_sync_replaces_member_events_by_a_sync_run() {
     let mut timed = Timed::new(&[
         r#"{"run": "S", "on": "sync,member-join,member-failed,user", "settle": "2s", "hold": "10s",
             "retry": {"times": 1, "wait": "5s"}}"#,

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_told_of_what_is_forgotten() {
+    fn a_comparison_ignores_times_that_are_forgotten() {
         let clock = clock_at(1_000);
         let ours = memory(clock, &[(600, "a")]);
         let theirs = memory(clock_at(500), &[(300, "x"), (400, "y")]);

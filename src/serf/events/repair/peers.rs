@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_known_is_preferred_and_who_is_none_is_not_asked() {
+    fn known_cottar_nodes_are_preferred_and_others_never_chosen() {
         let mut peers = Peers::default();
         peers.learn(&name("ours"), addr(1), true);
         peers.learn(&name("serf"), addr(2), false);

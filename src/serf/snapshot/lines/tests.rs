@@ -159,7 +159,7 @@ fn events_are_noted_as_comments() {
 }
 
 #[test]
-fn who_uses_the_file_last_decides_what_was_seen() {
+fn event_clocks_of_the_reference_override_the_seen_lines() {
     for (text, continues, first) in [
         ("clock: 9\nquery-clock: 4\n", false, 1),
         ("event-clock: 8\n", true, 9),
