@@ -419,7 +419,7 @@ impl HandlerQueue {
         self.fifo.events().count() + others + lanes.sum::<usize>()
     }
 
-    /// Returns whether no event waits; one may still be being processed.
+    /// Returns whether no event waits; one may still be in progress.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

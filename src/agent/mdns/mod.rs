@@ -226,7 +226,7 @@ impl Mdns {
         (self.first_token..self.first_token + Self::TOKENS).contains(&token.0)
     }
 
-    /// Takes note that a socket may be readable.
+    /// Notes that a socket may be readable.
     pub fn handle_readiness(&mut self, token: Token) {
         let index = token.0.wrapping_sub(self.first_token);
         let mut ports = self.listeners.iter_mut().chain(&mut self.askers);

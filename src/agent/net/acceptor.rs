@@ -94,7 +94,7 @@ impl Acceptor {
         }
     }
 
-    /// Takes note that a connection may be waiting.
+    /// Notes that a connection may be waiting.
     pub fn set_ready(&mut self) {
         self.ready = true;
     }

@@ -35,7 +35,7 @@ impl Readable {
         self.is_ready
     }
 
-    /// Takes note of a read of `count` bytes into a buffer of `room` bytes. A short read means that the
+    /// Notes a read of `count` bytes into a buffer of `room` bytes. A short read means that the
     /// stream is empty: another event will announce later data, but not the end of the stream if that was
     /// already announced.
     pub const fn took(&mut self, count: usize, room: usize) {
@@ -44,7 +44,7 @@ impl Readable {
         }
     }
 
-    /// Takes note that a read would block or has reached the end.
+    /// Notes that a read would block or has reached the end.
     pub const fn exhausted(&mut self) {
         self.is_ready = false;
     }

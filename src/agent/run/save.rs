@@ -28,7 +28,7 @@ pub(super) struct Saving {
 }
 
 impl Saving {
-    /// Takes note of a change of the keyring.
+    /// Notes a change of the keyring.
     pub(super) fn keyring_changed(&mut self, change: KeyringChange, keys: Vec<Key>) {
         let (newest, changes) = self.next_keyring.get_or_insert_default();
         *newest = keys;

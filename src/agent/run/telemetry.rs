@@ -205,7 +205,7 @@ impl Telemetry {
             .min()
     }
 
-    /// Takes note of the script of a run that begins.
+    /// Notes the script of a run that begins.
     pub(super) fn handler_starts(&mut self, script: &Arc<[u8]>) {
         self.script = Arc::clone(script);
     }

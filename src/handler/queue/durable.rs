@@ -85,7 +85,7 @@ impl HandlerQueue {
         Some((process, handler.map(|r| &*r.settings)))
     }
 
-    /// Takes note that the process has ended, or that waiting for it has timed out.
+    /// Notes that the process has ended, or that waiting for it has timed out.
     pub fn handle_gone(&mut self) {
         self.awaited.pop_front();
     }
@@ -208,7 +208,7 @@ impl HandlerQueue {
         waiting.number.is_some_and(recorded)
     }
 
-    /// Takes note that the FIFO has finished with an event.
+    /// Notes that the FIFO has finished with an event.
     pub(super) fn finish(&mut self, number: Option<u64>) {
         let Some(number) = number.filter(|number| self.holders.fifo_finished(*number)) else {
             return;
@@ -274,7 +274,7 @@ impl HandlerQueue {
         number.is_some_and(|number| journal.is_some_and(|j| j.contains(number)))
     }
 
-    /// Takes note that a handler has finished with the current event.
+    /// Notes that a handler has finished with the current event.
     pub(super) fn run_is_done(&mut self, run: &Run) {
         let Some(current) = &mut self.current else {
             return;

@@ -22,12 +22,12 @@ pub(super) struct Holders {
 }
 
 impl Holders {
-    /// Takes note that a lane has a copy.
+    /// Notes that a lane has a copy.
     pub(super) fn add_lane(&mut self, number: u64, key: HandlerKey) {
         self.lanes.insert((number, key), ());
     }
 
-    /// Takes note that a lane has finished with an event; returns what to record.
+    /// Notes that a lane has finished with an event; returns what to record.
     pub(super) fn lane_finished(&mut self, number: u64, key: HandlerKey) -> Step {
         if self.lanes.remove(&(number, key)).is_none() {
             return Step::Nothing;
@@ -44,7 +44,7 @@ impl Holders {
         self.finished_in_fifo.remove(&number);
     }
 
-    /// Takes note that the FIFO has finished with an event. Returns whether no lane has a copy.
+    /// Notes that the FIFO has finished with an event. Returns whether no lane has a copy.
     pub(super) fn fifo_finished(&mut self, number: u64) -> bool {
         let is_in_lane = self.is_in_lane(number);
         if is_in_lane {

@@ -256,7 +256,7 @@ impl HandlerQueue {
         }
     }
 
-    /// Takes note that a lane has finished with a recorded event.
+    /// Notes that a lane has finished with a recorded event.
     pub(super) fn lane_is_through(
         &mut self,
         number: u64,
@@ -274,7 +274,7 @@ impl HandlerQueue {
         }
     }
 
-    /// Takes note that a lane has finished with these events and all merged into them. Queries among them get
+    /// Notes that a lane has finished with these events and all merged into them. Queries among them get
     /// no more answers.
     pub(super) fn lanes_are_through(&mut self, events: Vec<Waiting>, key: HandlerKey) {
         for event in events {
@@ -286,7 +286,7 @@ impl HandlerQueue {
         }
     }
 
-    /// Takes note that one holder of an event will not run for it any more. If it is a query and this was the
+    /// Notes that one holder of an event will not run for it any more. If it is a query and this was the
     /// last holder, no answer will come.
     pub(super) fn query_ends(&mut self, event: &Event) {
         let Event::Query(query) = event else {

@@ -144,7 +144,7 @@ impl HandlerQueue {
         }
     }
 
-    /// Takes note of a change of a member when the core sees it, before it is coalesced and delivered.
+    /// Notes a change of a member when the core sees it, before it is coalesced and delivered.
     pub fn note_member(&mut self, name: &NodeName, kind: MemberEventKind, now: Instant) {
         match self.handlers.want_sync {
             true => self.changes.note(name),

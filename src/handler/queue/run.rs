@@ -149,7 +149,7 @@ impl HandlerQueue {
         plan
     }
 
-    /// Takes note that a handler will not run for an event of the FIFO.
+    /// Notes that a handler will not run for an event of the FIFO.
     fn pass_over(
         &mut self,
         waiting: &mut Waiting,

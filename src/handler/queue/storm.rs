@@ -42,7 +42,7 @@ impl Storm {
         }
     }
 
-    /// Takes note that the queue is empty.
+    /// Notes that the queue is empty.
     pub(super) fn note_idle(&mut self, now: Instant) {
         self.idle_since.get_or_insert(now);
     }

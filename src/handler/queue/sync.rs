@@ -98,7 +98,7 @@ impl HandlerQueue {
         wanting.map(|r| r.name.clone()).collect()
     }
 
-    /// Takes note that changes of a member cancelled out and will not be delivered. Handlers whose last
+    /// Notes that changes of a member cancelled out and will not be delivered. Handlers whose last
     /// `sync` included only a part of them get another one.
     pub fn note_unchanged(&mut self, name: &NodeName) {
         let Some(pending) = self.changes.by_name.remove(name) else {
