@@ -170,9 +170,9 @@ struct Climb {
     ten: Ten,
     /// The highest rate without a loss.
     best: f64,
-    /// Rates at which events were lost.
+    /// Number of rates at which events were lost.
     lossy: usize,
-    /// Why the best rate is not higher.
+    /// Why the best rate is not higher: the first loss, or the rate that was reached.
     note: Option<String>,
     /// The machine cannot send faster.
     is_over: bool,

@@ -71,8 +71,8 @@ enum Step {
     Wait,
     /// Consume this many bytes and continue with this stage.
     Next(usize, Stage),
-    /// A layer was removed: replace the buffer with these bytes, of which this many are consumed, and
-    /// continue with this stage.
+    /// A layer was removed. Replace the buffer with these bytes, skip this many of them, and continue with
+    /// this stage.
     Inner(Vec<u8>, usize, Stage),
 }
 

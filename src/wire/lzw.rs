@@ -352,7 +352,7 @@ mod tests {
         }
     }
 
-    /// Others need not start over when the dictionary is full: its entries stay.
+    /// The format does not require an encoder to clear a full dictionary: its entries remain valid.
     #[test]
     fn a_full_dictionary_keeps_its_entries() {
         let literal = |at: u16| at % 251;

@@ -117,7 +117,7 @@ const CORE_GLOBS: &[&str] = &[
     "std::time",
 ];
 
-/// Where a file is, as far as the rules depend on it.
+/// The place of a file, in the terms of the rules.
 struct Place<'a> {
     /// The module below the crate's root.
     top: &'a str,

@@ -1,6 +1,6 @@
 //! Writes MessagePack values.
 
-/// Text and bytes families that a [`Writer`] may use.
+/// The MessagePack families that a [`Writer`] uses for text and for bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// Gossip port: text and bytes both in the raw family (fixraw, raw16, raw32).
