@@ -28,7 +28,7 @@ fn machine() -> String {
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
     let memory = field("/proc/meminfo", "MemTotal");
     let memory: f64 = memory.trim_end_matches(" kB").parse().unwrap_or(0.0);
-    // The version alone: what follows it is the name of somebody's build.
+    // Only the version: the rest of the release names a particular build.
     let release = first_line(Command::new("uname").arg("-r"));
     let version: Vec<&str> = release.split('.').take(2).collect();
     format!(

@@ -295,8 +295,8 @@ fn run_seed(seed: u64) -> Result<Outcome, String> {
     swarm.sim.record_spending(false);
     swarm.sim.run_for(Duration::from_secs(60));
     swarm.sim.record_spending(true);
-    // What nobody had taken before may have been among it: a query of a node whose clock was too far ahead
-    // at that time (seeds 3499 and 3517).
+    // The liar may have sent a query again that all nodes had refused before, because its time was too far
+    // ahead of their clocks then (seeds 3499 and 3517). Wait until its gossip has ended.
     swarm.let_liars_invent(Inventions::None);
     swarm.sim.run_for(config.swim.gossip_interval * 25);
     swarm.sim.finish();

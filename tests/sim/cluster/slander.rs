@@ -32,7 +32,7 @@ impl Forger {
             1 => Some(nodes[rng.below(nodes.len())].name.clone()),
             _ => Some(serf.local_name().clone()),
         };
-        // Without a name, or with the member's own, a death is a leave.
+        // A dead message without a sender, or with the member itself as the sender, is a leave.
         let from_other = from.clone().filter(|from| *from != name);
         let alive = Alive {
             incarnation: incarnation.max(1),
