@@ -113,13 +113,18 @@ impl Swim {
         } else {
             self.send_with_piggyback(node.addr, &ping, Some(id), now);
         }
+        // The target may be as busy. Relays would multiply the work, and find out no more.
+        let timeout = match self.lag.is_behind(now) {
+            true => self.awareness.scale(self.config.probe_timeout),
+            false => self.config.probe_timeout,
+        };
         self.probing.current = Some(Probe {
             sequence,
             target: node.name,
             addr: node.addr,
             incarnation: node.incarnation,
             started: now,
-            direct: Some(now + self.config.probe_timeout),
+            direct: Some(now + timeout),
             deadline: now + self.awareness.scale(self.config.probe_interval),
             nacks_expected: 0,
             nacks_from: Vec::new(),
@@ -158,7 +163,12 @@ impl Swim {
         let Some(probe) = self.end_probe(now) else {
             return;
         };
-        self.awareness.improve();
+        // A late ack does not show that this node is healthy, if it is late itself: the next timeout must not be
+        // shorter.
+        let is_late = now.since(probe.started) > self.config.probe_timeout;
+        if !(is_late && self.lag.is_behind(now)) {
+            self.awareness.improve();
+        }
         self.probing.undecided = 0;
         // The round trip is valid only before relays were asked.
         if probe.direct.is_some() {

@@ -89,9 +89,13 @@ impl Swim {
     /// Runs a round to the next targets that lack some of its messages; returns whether anything was sent.
     fn gossip_round(&mut self, round: Round, now: Instant) -> bool {
         let mut served = 0;
+        let targets = match self.lag.is_behind(now) {
+            true => self.config.gossip_nodes.min(1),
+            false => self.config.gossip_nodes,
+        };
         let visits = self.table.gossip_round_len();
-        for _ in 0..visits.min(self.config.gossip_nodes + TARGETS_WITHOUT_NEED_MAX) {
-            if served == self.config.gossip_nodes || !self.gossip.has_for(round) {
+        for _ in 0..visits.min(targets + TARGETS_WITHOUT_NEED_MAX) {
+            if served == targets || !self.gossip.has_for(round) {
                 break;
             }
             let dead_for = self.config.gossip_to_the_dead_time;

@@ -280,6 +280,47 @@ fn a_poor_score_gives_the_target_more_time() {
     assert_eq!(script.swim.health_score(), 3, "no nack was to be expected");
 }
 
+/// Handles the next timer as late as a busy machine would; returns what was sent.
+fn handle_late(script: &mut Script) -> Vec<(SocketAddr, Vec<Message>)> {
+    script.now = script.swim.poll_timeout().unwrap() + Duration::from_millis(26);
+    script.swim.handle_timeout(script.now);
+    script.drain();
+    script.take_datagrams()
+}
+
+#[test]
+fn a_node_that_is_behind_waits_longer_for_an_ack() {
+    let mut script = Script::new();
+    script.meet(2..=6);
+    script.run_for(Duration::from_secs(5));
+    script.hear(2, &[suspect(name("local"), 1, 2)]);
+    script.hear(2, &[suspect(name("local"), 2, 2)]);
+    script.take_datagrams();
+    let ping = loop {
+        let sent = handle_late(&mut script);
+        let messages = sent.into_iter().flat_map(|(_, messages)| messages);
+        if let Some(Message::Ping(ping)) = messages.into_iter().find(is_ping) {
+            break ping;
+        }
+    };
+    let score = script.swim.health_score();
+    assert!(score >= 2);
+    let asked = |script: &mut Script| {
+        let sent = script.take_datagrams();
+        let is_request = |message: &Message| matches!(message, Message::IndirectPing(_));
+        sent.iter()
+            .any(|(_, messages)| messages.iter().any(is_request))
+    };
+    let timeout = Duration::from_millis(500) * (score + 1);
+    script.run_for(timeout - Duration::from_millis(1));
+    assert!(!asked(&mut script));
+    script.run_for(Duration::from_millis(1));
+    assert!(asked(&mut script));
+    handle_late(&mut script);
+    script.hear(2, &[ack(ping.seq_no, None)]);
+    assert_eq!(script.swim.health_score(), score, "a late ack");
+}
+
 #[test]
 fn a_suspect_is_pinged_with_the_accusation() {
     let mut script = Script::new();
