@@ -98,7 +98,7 @@ pub fn host_addr(number: usize) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(ip), 7946)
 }
 
-/// An input of a node, which is delivered when the node is not paused.
+/// An input of a node, which is delivered when the node is neither paused nor busy.
 enum Incoming {
     Datagram {
         from: SocketAddr,
@@ -138,6 +138,12 @@ pub struct Node {
     pub life: u32,
     pub host_up: bool,
     pub paused: bool,
+    /// Processor time of a turn; zero: none. See [`Sim::slow_down`].
+    turn_time: Duration,
+    /// The end of the running turn.
+    busy_until: Instant,
+    /// Whether the next turn is scheduled.
+    has_turn: bool,
     pub stopped: Option<Stop>,
     /// How the previous life ended.
     pub before: Option<Stop>,
@@ -254,6 +260,9 @@ impl Sim {
             life: 0,
             host_up: true,
             paused: false,
+            turn_time: Duration::ZERO,
+            busy_until: self.now,
+            has_turn: false,
             stopped: None,
             disk: Disk::default(),
             before: None,

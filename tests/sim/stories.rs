@@ -7,6 +7,7 @@ mod joins;
 mod leaves;
 mod liars;
 mod order;
+mod overload;
 mod queries;
 mod repair;
 mod repeated_queries;

@@ -22,6 +22,11 @@ pub(super) enum Happening {
     Wake {
         node: NodeId,
     },
+    /// A node that takes time for each input handles the next one.
+    Turn {
+        node: NodeId,
+        life: u32,
+    },
     /// The next gossip tick of a node that sends user events and queries only at ticks.
     Tick {
         node: NodeId,
@@ -134,6 +139,11 @@ impl Sim {
             }
             Happening::Lane { connection, side } => self.advance_lane(connection, side),
             Happening::Wake { node } => self.wake(node),
+            Happening::Turn { node, life } => {
+                if self.nodes[node].life == life {
+                    self.take_turn(node);
+                }
+            }
             Happening::Tick { node, life } => self.tick(node, life),
             Happening::Invention { node, life } => self.invent(node, life),
             Happening::HandlerEnd { node, life } => {

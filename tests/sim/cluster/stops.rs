@@ -22,6 +22,8 @@ impl Sim {
         node.stopped = Some(why);
         node.stopping = None;
         node.paused = false;
+        node.busy_until = self.now;
+        node.has_turn = false;
         node.wake = None;
         node.inbox.clear();
         node.known.clear();
@@ -65,6 +67,9 @@ impl Sim {
         }
         self.nodes[id].resumed_at = self.now;
         self.record(id, What::Resumed);
+        if !self.nodes[id].turn_time.is_zero() {
+            return self.schedule_turn(id);
+        }
         // The first turn of the loop reads all waiting data before anything else.
         while let Some(input) = self.nodes[id].inbox.pop_front() {
             self.give(id, input);

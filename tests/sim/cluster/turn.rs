@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use cottar::serf::{Command, CommandId, CommandResult, Event, Input, KeyringChange, Output, Serf};
-use cottar::time::Instant;
+use cottar::time::{Duration, Instant};
 use cottar::wire::Key;
 
 use super::{Asked, Happening, Incoming, NodeId, RETRY_JOIN, Sim, WRITE_TIME};
@@ -15,6 +15,10 @@ use crate::trace;
 /// compared as seldom.
 const INVARIANTS_EVERY: u64 = 16;
 
+/// Inputs that wait for a slow node, at most, not counting those that are not datagrams: as many as the socket
+/// buffer of a usual Linux holds of small ones, 212,992 bytes with 832 for each.
+const WAITING_MAX: usize = 256;
+
 impl Sim {
     pub(super) fn wake(&mut self, id: NodeId) {
         let now = self.now;
@@ -25,6 +29,9 @@ impl Sim {
         node.wake = None;
         if node.paused {
             return;
+        }
+        if node.busy_until > now {
+            return self.schedule_wake(id);
         }
         let Some(serf) = node.serf.as_mut() else {
             return;
@@ -39,6 +46,7 @@ impl Sim {
                 "{} handled its timeout at {now:?} and wants the next at {next:?}",
                 node.spec.config.name
             );
+            node.busy_until = now + node.turn_time;
             self.after_input(id);
         } else {
             self.schedule_wake(id);
@@ -51,7 +59,7 @@ impl Sim {
         let Some(due) = node.serf.as_ref().and_then(Serf::poll_timeout) else {
             return;
         };
-        let due = due.max(now);
+        let due = due.max(now).max(node.busy_until);
         // A wake-up that comes too early computes the time anew; only an earlier one needs a new entry.
         if !node.paused && node.wake.is_none_or(|wake| due < wake) {
             node.wake = Some(due);
@@ -61,12 +69,60 @@ impl Sim {
 
     /// Delivers an input to a node and processes the consequences.
     pub(super) fn feed(&mut self, id: NodeId, incoming: Incoming) {
-        if self.nodes[id].paused {
-            self.nodes[id].inbox.push_back(incoming);
+        let node = &mut self.nodes[id];
+        let is_slow = !node.turn_time.is_zero() || !node.inbox.is_empty();
+        if !node.paused && !is_slow {
+            self.give(id, incoming);
+            return self.after_input(id);
+        }
+        let is_full = is_slow && node.inbox.len() >= WAITING_MAX;
+        if !(is_full && matches!(incoming, Incoming::Datagram { .. })) {
+            node.inbox.push_back(incoming);
+        }
+        self.schedule_turn(id);
+    }
+
+    /// From now on each input takes a node so long, as if its processor were slow or shared with many. What
+    /// arrives meanwhile waits; of datagrams as many as fit into the socket's buffer.
+    pub fn slow_down(&mut self, id: NodeId, turn_time: Duration) {
+        self.nodes[id].turn_time = turn_time;
+    }
+
+    /// Returns the number of inputs that wait for a node.
+    pub fn waiting(&self, id: NodeId) -> usize {
+        self.nodes[id].inbox.len()
+    }
+
+    pub(super) fn schedule_turn(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id];
+        if node.paused || node.has_turn || node.inbox.is_empty() {
             return;
         }
-        self.give(id, incoming);
+        node.has_turn = true;
+        let (at, life) = (node.busy_until, node.life);
+        self.schedule(at, 0, Happening::Turn { node: id, life });
+    }
+
+    /// A turn of the loop of a slow node: the next input, then the timers that are due.
+    pub(super) fn take_turn(&mut self, id: NodeId) {
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        node.has_turn = false;
+        if node.paused {
+            return;
+        }
+        let Some(input) = node.inbox.pop_front() else {
+            return;
+        };
+        node.busy_until = now + node.turn_time;
+        self.give(id, input);
+        let serf = self.nodes[id].serf.as_mut();
+        if let Some(serf) = serf.filter(|serf| serf.poll_timeout().is_some_and(|due| due <= now)) {
+            serf.handle_input(Input::Timeout, now);
+            self.traffic.timeouts += 1;
+        }
         self.after_input(id);
+        self.schedule_turn(id);
     }
 
     /// Passes an input to a node's core.
