@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::journal::HandlerKey;
+use super::journal::{HandlerKey, TEXT_BYTES_MAX, kept_text};
 use super::queue::lane::Lane;
 use super::queue::waiting::Waiting;
 use super::settings::{Durability, HandlerSettings, name_all};
@@ -68,13 +68,19 @@ impl Registered {
 
     /// Returns whether this handler replaces a missing one with that key and [`Self::text`], because an edit
     /// changed its filter or its script. A handler that had a configured name is replaced only by one with
-    /// the same filter and the same script.
+    /// the same filter and the same script, and so is one with a longer text than the journal keeps: only as
+    /// much is compared, so that the answer is the same after a restart.
     pub(super) fn succeeds(&self, key: HandlerKey, text: &[u8]) -> bool {
+        let text = kept_text(text);
         let end = text.iter().position(|&byte| byte == b'=');
         let (filter, script) = text.split_at(end.unwrap_or(text.len()));
         let script = script.get(1..).unwrap_or_default();
+        let own = self.settings.action.text();
         let has_filter = *filter == *self.filter();
-        let has_script = *script == *self.settings.action.text();
+        let has_script = match text.len() == TEXT_BYTES_MAX {
+            true => own.starts_with(script),
+            false => *script == *own,
+        };
         match event_hash(filter, script) == key {
             true => has_filter || has_script,
             false => has_filter && has_script,
@@ -184,11 +190,12 @@ impl Registry {
     }
 
     /// Lets handlers with numbers above `last_id` inherit from removed ones: edited and equally named
-    /// handlers take over `since`, and the latter the statistics.
+    /// handlers take over `since` and the pause, and the latter the statistics.
     fn follow(&mut self, gone: &[Registered], last_id: u64) {
         let paused = gone.iter().filter(|r| r.is_paused);
         self.paused_gone
             .extend(paused.map(|r| (r.name.clone(), r.since)));
+        let mut passed_on = Vec::new();
         for new in self.list.iter_mut().filter(|r| r.id > last_id) {
             for old in gone {
                 let is_named = old.name == new.name;
@@ -197,12 +204,19 @@ impl Registry {
                 }
                 if is_named || new.succeeds(old.key, &old.text()) {
                     new.since = new.since.min(old.since);
+                    if old.is_paused {
+                        new.is_paused = true;
+                        passed_on.push(&old.name);
+                    }
                 }
             }
             if let Some(since) = self.paused_gone.remove(&new.name) {
                 new.is_paused = true;
                 new.since = new.since.min(since);
             }
+        }
+        for name in passed_on {
+            self.paused_gone.remove(name);
         }
     }
 

@@ -28,7 +28,8 @@ use std::collections::VecDeque;
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::serf::Event;
 pub(super) use numbers::Numbers;
-use record::{RECORD_BYTES_MAX, RECORDED_HANDLERS_MAX, TEXT_BYTES_MAX};
+use record::{RECORD_BYTES_MAX, RECORDED_HANDLERS_MAX};
+pub(super) use record::{TEXT_BYTES_MAX, kept_text};
 
 /// Size limit of a segment.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 20;
@@ -197,11 +198,25 @@ impl Journal {
         Some(number)
     }
 
-    /// Stores the text of a handler's key, for readers of the journal that do not have the handler.
+    /// Stores the text of a handler's key, for readers of the journal that do not have the handler. The text
+    /// of a handler with a configured name can change.
     pub fn describe(&mut self, key: HandlerKey, text: &[u8]) {
-        if self.texts.get(&key).is_none() {
-            let text = text.get(..TEXT_BYTES_MAX).unwrap_or(text);
+        let text = kept_text(text);
+        if self.texts.get(&key).is_none_or(|known| *known != *text) {
             self.texts.insert(key, text.to_vec());
+            self.declared.remove(&key);
+        }
+    }
+
+    /// Records the text of a handler that may have been edited while events in the journal wait for it.
+    pub fn describe_again(&mut self, key: HandlerKey, text: &[u8]) {
+        let known = self.texts.get(&key);
+        if known.is_none_or(|known| *known == *kept_text(text)) {
+            return;
+        }
+        self.describe(key, text);
+        if self.live.first().is_some() && !self.is_failing {
+            self.declare(key);
         }
     }
 

@@ -21,6 +21,11 @@ pub const RECORDED_HANDLERS_MAX: usize = 1024;
 /// Limit for a handler's stored text, in bytes; enough to recognize it.
 pub const TEXT_BYTES_MAX: usize = 256;
 
+/// Returns the part of a handler's text that the journal keeps.
+pub fn kept_text(text: &[u8]) -> &[u8] {
+    text.get(..TEXT_BYTES_MAX).unwrap_or(text)
+}
+
 const HEADER_BYTES: usize = 12;
 const CHECKSUM_BYTES: usize = 4;
 const MARK: [u8; 2] = [0xc0, 0x77];

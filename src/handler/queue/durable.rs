@@ -65,6 +65,7 @@ impl HandlerQueue {
             self.fifo.push_stored(stored);
         }
         self.journal = Some(journal);
+        self.describe_handlers();
     }
 
     /// Returns the journal, if there is one.

@@ -39,7 +39,19 @@ impl HandlerQueue {
         for handler in &gone {
             self.close_to_later(handler.key, newest_id.unwrap_or_default());
         }
-        self.return_to_row(gone, &keys)
+        let dropped = self.return_to_row(gone, &keys);
+        self.describe_handlers();
+        dropped
+    }
+
+    /// Tells the journal the handlers' texts, which decide later which handler replaces a missing one.
+    pub(super) fn describe_handlers(&mut self) {
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
+        for registered in self.handlers.list() {
+            journal.describe_again(registered.key, &registered.text());
+        }
     }
 
     /// Cancels pending `sync` runs of handlers that no longer have the filter.

@@ -57,6 +57,47 @@ fn a_paused_handler_stays_so_while_it_is_gone() {
 }
 
 #[test]
+fn a_paused_handler_stays_so_under_another_name() {
+    for journal in [false, true] {
+        let norm = r#"{"name": "norm", "run": "P", "on": "user"}"#;
+        let renamed = r#"{"name": "renamed", "run": "P", "on": "user"}"#;
+        let mut timed = match journal {
+            true => Timed::with_journal(&[norm]),
+            false => Timed::new(&[norm]),
+        };
+        assert!(timed.queue.set_paused("norm", true));
+        timed.user("a", "");
+        assert_eq!(timed.reload(&[renamed]).run(0), "", "{journal}");
+        assert_eq!(timed.handlers(), "renamed true 0");
+        assert!(
+            !timed.queue.set_paused("norm", false),
+            "it has its new name"
+        );
+        assert!(timed.queue.set_paused("renamed", false));
+        assert_eq!(timed.run(0), "P a:", "{journal}");
+        timed.assert_done();
+    }
+}
+
+#[test]
+fn a_handler_that_is_edited_and_then_renamed_runs_its_events_once() {
+    let named = |name: &str, script: &str| {
+        format!(r#"{{"name": "{name}", "run": "{script}", "on": "user"}}"#)
+    };
+    let long = "x".repeat(300);
+    for (first, edited) in [("A", "B"), ("A", &long[..]), (&long[..], "B")] {
+        let mut timed = Timed::with_journal(&[&named("one", first)]);
+        timed.user("a", "").user("b", "");
+        timed.reload(&[&named("one", edited)]);
+        timed.reload(&[&named("two", edited)]);
+        assert_eq!(timed.run(0), format!("{edited} a:, {edited} b:"));
+        assert_eq!(timed.queue.entries(10).0.len(), 0, "none is missing");
+        assert_eq!(timed.reload(&[&named("one", first)]).run(0), "");
+        timed.assert_done();
+    }
+}
+
+#[test]
 fn a_handler_that_is_added_again_gets_events_still_parked_for_others() {
     let (paused, other) = (r#"{"run": "P"}"#, r#"{"run": "Q"}"#);
     let mut timed = Timed::new(&[paused, other]);
