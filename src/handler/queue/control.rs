@@ -1,5 +1,6 @@
 //! The operator's view of the queue, and the actions on it.
 
+use super::run::Run;
 use super::{Fifo, HandlerQueue, StoredProgress, Waiting, note_handled};
 use crate::handler::journal::HandlerKey;
 use crate::handler::{Described, Registered};
@@ -58,7 +59,7 @@ pub struct Entry {
     pub members: Vec<NodeName>,
     /// Number of members of a member event.
     pub member_count: usize,
-    /// Name of the handler; its filter and script if it is missing.
+    /// Name of the handler; its filter and script if it is missing, or was removed and had no configured name.
     pub handler: Vec<u8>,
     /// How often the run has begun.
     pub attempts: u32,
@@ -108,13 +109,25 @@ impl HandlerQueue {
         self.len() - self.fifo.events().filter(|w| !w.wanted).count()
     }
 
+    /// Returns the name of a run's handler. One that was removed has its configured name, or its filter and
+    /// script.
+    fn name_of_run(&self, run: &Run) -> Vec<u8> {
+        let name = self.handlers.name_of(run.id);
+        let settings = &run.settings;
+        match (name.is_empty(), &settings.name) {
+            (false, _) => name.into(),
+            (true, Some(name)) => name.as_bytes().to_vec(),
+            (true, None) => [&settings.filter()[..], b"=", &settings.action.text()[..]].concat(),
+        }
+    }
+
     fn current_entries(&self) -> Vec<Entry> {
         let mut entries = Vec::new();
         for current in self.current.iter().chain(&self.suspended) {
             let running = current.running.iter().map(|run| (run, EntryState::Running));
             let waiting = current.scripts.iter().map(|run| (run, EntryState::Waiting));
             entries.extend(running.chain(waiting).map(|(run, state)| Entry {
-                handler: self.handlers.name_of(run.id).into(),
+                handler: self.name_of_run(run),
                 attempts: run.attempt - u32::from(state != EntryState::Running),
                 state,
                 ..blank(&current.waiting)

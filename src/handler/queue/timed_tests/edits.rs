@@ -80,6 +80,23 @@ fn a_paused_handler_stays_so_under_another_name() {
 }
 
 #[test]
+fn a_run_is_listed_with_the_name_of_its_removed_handler() {
+    let handlers = [
+        (r#"{"name": "one", "run": "A", "on": "user"}"#, "one"),
+        (r#"{"run": "A b", "on": "user"}"#, "user=A b"),
+    ];
+    for (handler, listed) in handlers {
+        let mut timed = Timed::new(&[handler]);
+        timed.user("a", "");
+        assert!(timed.begin().is_some());
+        timed.reload(&[]);
+        let (entries, _) = timed.queue.entries(10);
+        assert_eq!(entries.len(), 1);
+        assert_eq!(String::from_utf8_lossy(&entries[0].handler), listed);
+    }
+}
+
+#[test]
 fn a_handler_that_is_edited_and_then_renamed_runs_its_events_once() {
     let named = |name: &str, script: &str| {
         format!(r#"{{"name": "{name}", "run": "{script}", "on": "user"}}"#)
