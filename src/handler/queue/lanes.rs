@@ -3,6 +3,7 @@
 use super::hold::Piece;
 use super::holders::Step;
 use super::lane::{Pause, Sync};
+use super::run::is_too_old;
 use super::select::picked;
 use super::{Current, HandlerQueue, Run, Waiting, note_handled};
 use crate::handler::Described;
@@ -353,8 +354,9 @@ impl HandlerQueue {
         let Some(waiting) = registered.lane.ready.pop_front() else {
             return;
         };
-        if self.is_too_old(index, &waiting, at) {
-            self.expire(&waiting, index);
+        if is_too_old(&registered.settings, &waiting, at) {
+            let id = registered.id;
+            self.expire(&waiting, id);
             return self.lanes_are_through(vec![waiting], key);
         }
         if matches!(&waiting.event, Event::Query(query) if query.deadline <= at.now) {

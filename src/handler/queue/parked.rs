@@ -43,15 +43,15 @@ impl HandlerQueue {
         }
     }
 
-    pub(super) fn expire(&mut self, waiting: &Waiting, index: usize) {
+    /// Notes that an event is too old for the handler with that number.
+    pub(super) fn expire(&mut self, waiting: &Waiting, id: u64) {
         self.counters.expired += 1;
-        let handler = self.handlers.get(index).map_or("", |r| r.name.as_str());
         log::warn!(
             target: "agent",
             "Dropping '{}' ({}) for handler '{}': waited longer than max_age",
             Described(&waiting.event),
             waiting.id,
-            handler.escape_debug()
+            self.handlers.name_of(id).escape_debug()
         );
     }
 

@@ -102,15 +102,16 @@ impl HandlerQueue {
         for recipient in recipients.present {
             let (index, registered) = (recipient.index, recipient.registered);
             let (key, replaces) = (registered.key, recipient.replaces);
-            if self.is_too_old(index, waiting, at) {
-                expired.push((index, key, replaces));
+            if is_too_old(&registered.settings, waiting, at) {
+                expired.push((registered.id, key, replaces));
                 continue;
             }
             let is_query = matches!(waiting.event, Event::Query(_));
             if registered.is_paused || (registered.lane.pause.is_some() && !is_query) {
                 // No query waits for a paused handler.
                 plan.is_held |= !is_query;
-                plan.expires_micros = plan.expires_micros.min(self.expiry(index, waiting));
+                let expires_micros = expiry(&registered.settings, waiting);
+                plan.expires_micros = plan.expires_micros.min(expires_micros);
                 continue;
             }
             let event = match select(registered, waiting) {
@@ -142,8 +143,8 @@ impl HandlerQueue {
             self.pass_over(waiting, key, &replaces, is_last);
             waiting.progress_mut().begun = None;
         }
-        for (index, key, replaces) in expired {
-            self.expire(waiting, index);
+        for (id, key, replaces) in expired {
+            self.expire(waiting, id);
             self.pass_over(waiting, key, &replaces, is_last);
         }
         plan
@@ -166,19 +167,8 @@ impl HandlerQueue {
         }
     }
 
-    /// Returns when an event exceeds the maximum age for a handler, in microseconds since 1970.
-    fn expiry(&self, index: usize, waiting: &Waiting) -> u64 {
-        let said = self.handlers.get(index).and_then(|r| r.settings.max_age);
-        let limit = said.or(waiting.number.map(|_| MAX_AGE));
-        limit.map_or(u64::MAX, |limit| expiry_after(waiting, limit))
-    }
-
-    pub(super) fn is_too_old(&self, index: usize, waiting: &Waiting, at: Moment) -> bool {
-        at.unix_micros > self.expiry(index, waiting)
-    }
-
-    /// Prepares a run. Returns `None` if the event's name contains NUL, or this node's tags do not match the
-    /// handler's.
+    /// Prepares a run. Returns `None` if the event's name contains NUL, this node's tags do not match the
+    /// handler's, or the event has exceeded its maximum age during earlier runs.
     pub(super) fn invoke(
         &mut self,
         mut run: Run,
@@ -195,6 +185,10 @@ impl HandlerQueue {
                 Described(&current.waiting.event)
             );
             self.not_run(&run);
+            return None;
+        }
+        if !is_synthetic && is_too_old(&run.settings, &current.waiting, at) {
+            self.expire_run(&run);
             return None;
         }
         if let Event::Member(event) = &mut current.waiting.event {
@@ -243,6 +237,16 @@ impl HandlerQueue {
         }
     }
 
+    /// Cancels a run whose event is too old.
+    fn expire_run(&mut self, run: &Run) {
+        let Some(current) = self.current.take() else {
+            return;
+        };
+        self.expire(&current.waiting, run.id);
+        self.current = Some(current);
+        self.not_run(run);
+    }
+
     /// Cancels a run and reports its tickets.
     fn not_run(&mut self, run: &Run) {
         self.run_is_done(run);
@@ -279,6 +283,16 @@ fn state(run: &Run, local: Local<'_>) -> MemberEvent {
         kind: MemberEventKind::Sync,
         members: super::select::picked(&run.settings, &members, &[]),
     }
+}
+
+/// Returns when an event exceeds the maximum age for a handler, in microseconds since 1970.
+fn expiry(settings: &HandlerSettings, waiting: &Waiting) -> u64 {
+    let limit = settings.max_age.or(waiting.number.map(|_| MAX_AGE));
+    limit.map_or(u64::MAX, |limit| expiry_after(waiting, limit))
+}
+
+pub(super) fn is_too_old(settings: &HandlerSettings, waiting: &Waiting, at: Moment) -> bool {
+    at.unix_micros > expiry(settings, waiting)
 }
 
 fn expiry_after(waiting: &Waiting, limit: Duration) -> u64 {

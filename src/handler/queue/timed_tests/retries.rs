@@ -137,6 +137,55 @@ fn what_has_waited_too_long_is_dropped() {
 }
 
 #[test]
+fn earlier_handlers_of_the_event_count_as_waiting() {
+    let texts = [
+        r#"{"run": "S"}"#,
+        r#"{"run": "A", "max_age": "5s"}"#,
+        r#"{"run": "N"}"#,
+        r#"{"run": "B", "max_age": "5s"}"#,
+    ];
+    let mut timed = Timed::with_journal(&texts);
+    timed.user("u", "");
+    assert_eq!(timed.begin().unwrap(), "S u:");
+    timed.at(5.1).end(0);
+    assert_eq!(timed.begin().unwrap(), "N u:");
+    assert_eq!(timed.queue.counters().expired, 1);
+    // The journal knows which handlers are through, even after a crash.
+    let mut timed = timed.restarted(&texts[..3]);
+    assert_eq!(timed.run(0), "N#2! u:");
+    assert_eq!(timed.queue.counters().expired, 0);
+    let mut timed = Timed::with_journal(&texts);
+    timed.user("v", "");
+    assert_eq!(timed.begin().unwrap(), "S v:");
+    timed.at(5.1).end(0);
+    assert_eq!(timed.run(0), "N v:");
+    assert_eq!(timed.queue.counters().expired, 2);
+    timed.assert_done();
+    let mut timed = timed.restarted(&texts);
+    timed.assert_done();
+    // The same for queries, which then get no more answers, and for an event that is interrupted by a retry.
+    let retried = [
+        r#"{"run": "R", "retry": {"times": 1, "wait": "1s"}}"#,
+        r#"{"run": "S"}"#,
+        r#"{"run": "A", "max_age": "5s"}"#,
+    ];
+    let mut timed = Timed::new(&retried);
+    timed.query("q", 50.0).user("w", "");
+    assert_eq!(timed.begin().unwrap(), "R query:q");
+    timed.at(4.0).end(0);
+    assert_eq!(timed.begin().unwrap(), "S query:q");
+    timed.at(5.1).end(0);
+    assert_eq!(timed.begin().unwrap(), "R w:");
+    assert_eq!(timed.queue.poll_handled_query(), Some((LamportTime(1), 1)));
+    timed.end(75);
+    assert_eq!(timed.begin().unwrap(), "S w:");
+    timed.at(6.1).end(0);
+    assert_eq!(timed.run(0), "R#2 w:");
+    assert_eq!(timed.queue.counters().expired, 2);
+    timed.assert_done();
+}
+
+#[test]
 fn a_reload_keeps_changes_and_removes() {
     let old = [
         r#"{"run": "K", "settle": "5s"}"#,
