@@ -150,7 +150,7 @@ pub const COMMANDS: &[Command] = &[
         name: "handler queue",
         arguments: "",
         summary: "Shows the events that wait for handlers",
-        description: "One line per event and handler, in the order in which they will run: id, waiting time, event, handler, number of started runs, and state.",
+        description: "One line per event and handler: id, waiting time, event, handler, number of started runs, and state.",
         flags: &[FORMAT],
         calls_agent: true,
         own: true,
