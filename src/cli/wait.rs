@@ -10,7 +10,6 @@ use super::common::{NO_CONNECTION, bytes, failed, format, place};
 use super::failure::{Failure, Outcome};
 use super::fields::Fields;
 use super::members::{FIELDS, fetch, filtered, listed, show_fields};
-use crate::count::Count;
 use crate::ordered::OrderedSet;
 use crate::os::clock::Deadline;
 use crate::rpc::Request;
@@ -164,11 +163,8 @@ impl Waiting {
                 1 => "1 member still matches".to_owned(),
                 some => format!("{some} members still match"),
             },
-            count => format!(
-                "{} of {} match",
-                members.len(),
-                Count(count as u64, "member")
-            ),
+            1 => format!("{} of 1 member matches", members.len()),
+            count => format!("{} of {count} members match", members.len()),
         };
         Ok(members)
     }

@@ -84,6 +84,7 @@ fn wait_names_missing_members_at_its_timeout() {
     let agent = start(Kind::Cottar, "n", &[]);
     for (line, why) in [
         (&["-count=3"][..], "Timed out: 1 of 3 members match\n"),
+        (&["m"], "Timed out: 0 of 1 member matches\n"),
         (&["n", "m"], "Timed out: 1 of 2 members match\n"),
         (&["-count=0"], "Timed out: 1 member still matches\n"),
     ] {
