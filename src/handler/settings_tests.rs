@@ -81,7 +81,7 @@ const WRONG: &[(&str, &str)] = &[
     (r#""on": "user, query""#, "key 'on': ' query' is not an event type"),
     (r#""on": ["user"]"#, "key 'on': must be a string"),
     (r#""hold": 5"#, "key 'hold': must be a duration such as \"10s\""),
-    (r#""hold": "5""#, "key 'hold': time: missing unit in duration \"5\""),
+    (r#""hold": "5""#, "key 'hold': must be a duration such as \"10s\""),
     (r#""settle": "-1s""#, "key 'settle': must not be negative"),
     (r#""max_age": "0s""#, "key 'max_age': must be more than 0"),
     (r#""latest": "true""#, "key 'latest': must be true or false"),
@@ -153,7 +153,22 @@ fn header_lines_say_the_same() {
         ("on=\"user\"x", "no blank after the value of 'on'"),
         ("on=user on=query", "key 'on': is given twice"),
         ("where.a=x where.a=y", "key 'where.a': is given twice"),
-        ("where=x", "key 'where': must be an object"),
+        (
+            "where=x",
+            "key 'where': must be given as where.TAG=EXPRESSION",
+        ),
+        (
+            "environment=x",
+            "key 'environment': must be given as environment.NAME=VALUE",
+        ),
+        (
+            "retry=3 retry.wait=1s",
+            "key 'retry': must be given as retry.times=NUMBER retry.wait=DURATION",
+        ),
+        (
+            "timeout=5",
+            "key 'timeout': must be a duration such as \"10s\"",
+        ),
         ("run=x", "key 'run': is not allowed in a header line"),
         ("exec=x", "key 'exec': is not allowed in a header line"),
         ("hold.x=1s", "key 'hold.x': unknown"),

@@ -17,6 +17,8 @@ const RETRIES_MAX: u64 = 200;
 /// Limit for a name in bytes: it appears in lists and log lines.
 const NAME_BYTES_MAX: usize = 64;
 
+const DURATION: &str = "a duration such as \"10s\"";
+
 /// An invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSetting {
@@ -69,6 +71,10 @@ pub(super) fn header(
             None => (name.as_str(), None),
         };
         let kind = KEYS.iter().find(|key| key.name == head).map(|key| key.kind);
+        if let (Some(form), None) = (header_form(head, kind), part) {
+            faults.add(name, format!("must be given as {form}"));
+            continue;
+        }
         let value = header_value(kind, part, text);
         let has_parts = matches!(kind, Some(Kind::TextMap | Kind::Retry));
         let old = match part {
@@ -95,6 +101,16 @@ pub(super) fn header(
         Place::Anywhere,
         faults,
     )
+}
+
+/// Returns how a header line gives a key that has parts.
+fn header_form(head: &str, kind: Option<Kind>) -> Option<String> {
+    match kind {
+        Some(Kind::TextMap) if head == "environment" => Some(format!("{head}.NAME=VALUE")),
+        Some(Kind::TextMap) => Some(format!("{head}.TAG=EXPRESSION")),
+        Some(Kind::Retry) => Some(format!("{head}.times=NUMBER {head}.wait=DURATION")),
+        _ => None,
+    }
 }
 
 /// Converts the text of a header line to a JSON value.
@@ -224,8 +240,8 @@ pub(super) fn switch(value: &Value) -> Result<bool, String> {
 
 pub(super) fn duration(value: &Value) -> Result<Duration, String> {
     let text = value.as_str();
-    let text = text.ok_or_else(|| expected("a duration such as \"10s\""))?;
-    let nanos = go::parse_nanos(text)?;
+    let text = text.ok_or_else(|| expected(DURATION))?;
+    let nanos = go::parse_nanos(text).map_err(|_| expected(DURATION))?;
     let nanos = u64::try_from(nanos).map_err(|_| "must not be negative".to_owned())?;
     Ok(Duration::from_nanos(nanos))
 }

@@ -115,7 +115,7 @@ fn what_is_no_handler_is_skipped() {
 const BAD: &[(&str, &str)] = &[
     ("#!/bin/sh\n# cottar: on=usr\n", "key 'on': 'usr' is not an event type; use member-join, "),
     ("#!/bin/sh\n# cottar: on=user hodl=2s\n", "key 'hodl': unknown; the keys are "),
-    ("#!/bin/sh\n# cottar: on=user run=x hold=1\n", "key 'hold': time: missing unit in duration \"1\"; key 'run': is not allowed"),
+    ("#!/bin/sh\n# cottar: on=user run=x hold=1\n", "key 'hold': must be a duration such as \"10s\"; key 'run': is not allowed"),
     ("#!/bin/sh\n# cottar: on=user on=query\n", "key 'on': is given twice"),
     ("#!/bin/sh\n# cottar: on=user where.role=(\n", "key 'where': 'role': "),
     ("#!/bin/sh\n# cottar: on=user input\n", "line 2: 'input' is not KEY=VALUE"),
