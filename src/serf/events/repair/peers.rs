@@ -75,11 +75,11 @@ impl Peers {
         self.get(name).is_some_and(|peer| peer.is_cottar)
     }
 
-    /// Chooses a partner for a comparison: a member that runs cottar, otherwise one that may.
+    /// Chooses a partner for a comparison: the first member that runs cottar or may run it. Preferring those
+    /// that are known to would leave out the others: nodes that have just come back, and lack the most.
     pub(in crate::serf) fn partner(&self, among: &[NodeName]) -> Option<NodeName> {
-        let known = among.iter().find(|name| self.is_cottar(name));
-        let unknown = || among.iter().find(|name| self.get(name).is_none());
-        known.or_else(unknown).cloned()
+        let may_compare = |name: &&NodeName| self.get(name).is_none_or(|peer| peer.is_cottar);
+        among.iter().find(may_compare).cloned()
     }
 
     /// Panics if there is an entry for which `is_member` returns false.
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn known_cottar_nodes_are_preferred_and_others_never_chosen() {
+    fn unknown_nodes_are_chosen_like_cottar_nodes_and_others_never() {
         let mut peers = Peers::default();
         peers.learn(&name("ours"), addr(1), true);
         peers.learn(&name("serf"), addr(2), false);
@@ -110,7 +110,8 @@ mod tests {
             let among: Vec<_> = among.iter().map(|text| name(text)).collect();
             peers.partner(&among)
         };
-        assert_eq!(partner(&["serf", "new", "ours"]), Some(name("ours")));
+        assert_eq!(partner(&["serf", "ours", "new"]), Some(name("ours")));
+        assert_eq!(partner(&["serf", "new", "ours"]), Some(name("new")));
         assert_eq!(partner(&["serf", "new"]), Some(name("new")));
         assert_eq!(partner(&["serf"]), None);
         assert!(peers.is_cottar(&name("ours")) && !peers.is_cottar(&name("serf")));
