@@ -226,12 +226,12 @@ FUZZ_DIR = $(abspath $(TARGET_DIR))/fuzz
 FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 	-Cllvm-args=-sanitizer-coverage-trace-compares
-fuzz: ## decoders under libFuzzer: TARGET=datagram RUNS=1000000, or SECONDS=60
+fuzz: ## decoders under libFuzzer: DECODER=datagram RUNS=1000000, or SECONDS=60
 	COTTAR_FUZZ_CORPUS=$(FUZZ_DIR)/corpus $(CARGO) test --locked --quiet --test fuzz -- --ignored --exact corpus::write
 	cp Cargo.lock tests/fuzz/targets/Cargo.lock
 	CARGO_TARGET_DIR=$(FUZZ_DIR) RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --target $(HOST) \
 		--manifest-path tests/fuzz/targets/Cargo.toml
-	@mkdir -p $(FUZZ_DIR)/artifacts; for target in $(or $(TARGET),$(FUZZ_TARGETS)); do \
+	@mkdir -p $(FUZZ_DIR)/artifacts; for target in $(or $(DECODER),$(FUZZ_TARGETS)); do \
 		echo "fuzzing $$target"; \
 		$(FUZZ_DIR)/$(HOST)/release/$$target $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(SECONDS)) \
 			-max_len=1500 -timeout=10 -print_final_stats=1 -artifact_prefix=$(FUZZ_DIR)/artifacts/$$target- \
