@@ -166,7 +166,7 @@ fn invalid_settings_refuse_the_start() {
         ),
         (
             json!({"run": ":", "name": "web", "settle": "x"}),
-            "* 'event_handlers[1] (web)' key 'settle': time: invalid duration",
+            "* 'event_handlers[1] (web)' key 'settle': must be a duration such as",
         ),
         (
             json!({"run": ":", "where": {"role": "("}}),
