@@ -377,7 +377,7 @@ impl Serf {
             return;
         }
         let members = self.swim.sample_members(CANDIDATES);
-        if let Some(node) = self.repair.peers.partner(&members) {
+        if let Some(node) = self.repair.partner(&members) {
             self.note_event_clock(now);
             let mut last = self.summary_last(now);
             let mut first = self.repair.history.at_age(pace.settled_age, now);

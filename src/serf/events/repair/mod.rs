@@ -185,6 +185,11 @@ impl Repair {
         self.agreed = Some(node.clone());
     }
 
+    /// Chooses a partner for a comparison; another one than the last that agreed, because two must.
+    fn partner(&self, among: &[NodeName]) -> Option<NodeName> {
+        self.peers.partner(among, self.agreed.as_ref())
+    }
+
     /// Notes that another member's events up to a time differ: one of the two lacks some.
     fn note_difference(&mut self, upto: LamportTime, now: Instant) {
         self.agreed = None;

@@ -75,11 +75,18 @@ impl Peers {
         self.get(name).is_some_and(|peer| peer.is_cottar)
     }
 
-    /// Chooses a partner for a comparison: the first member that runs cottar or may run it. Preferring those
-    /// that are known to would leave out the others: nodes that have just come back, and lack the most.
-    pub(in crate::serf) fn partner(&self, among: &[NodeName]) -> Option<NodeName> {
+    /// Chooses a partner for a comparison: the first member that runs cottar or may run it, if possible another
+    /// one than `last`. Preferring those that are known to would leave out the others: nodes that have just
+    /// come back, and lack the most.
+    pub(in crate::serf) fn partner(
+        &self,
+        among: &[NodeName],
+        last: Option<&NodeName>,
+    ) -> Option<NodeName> {
         let may_compare = |name: &&NodeName| self.get(name).is_none_or(|peer| peer.is_cottar);
-        among.iter().find(may_compare).cloned()
+        let mut partners = among.iter().filter(may_compare);
+        let another = partners.clone().find(|name| Some(*name) != last);
+        another.or_else(|| partners.next()).cloned()
     }
 
     /// Panics if there is an entry for which `is_member` returns false.
@@ -108,11 +115,13 @@ mod tests {
         peers.learn(&name("serf"), addr(2), false);
         let partner = |among: &[&str]| {
             let among: Vec<_> = among.iter().map(|text| name(text)).collect();
-            peers.partner(&among)
+            peers.partner(&among, Some(&name("last")))
         };
         assert_eq!(partner(&["serf", "ours", "new"]), Some(name("ours")));
         assert_eq!(partner(&["serf", "new", "ours"]), Some(name("new")));
         assert_eq!(partner(&["serf", "new"]), Some(name("new")));
+        assert_eq!(partner(&["last", "ours"]), Some(name("ours")));
+        assert_eq!(partner(&["serf", "last"]), Some(name("last")));
         assert_eq!(partner(&["serf"]), None);
         assert!(peers.is_cottar(&name("ours")) && !peers.is_cottar(&name("serf")));
     }
