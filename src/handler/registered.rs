@@ -63,7 +63,7 @@ impl Registered {
 
     /// Returns `FILTER=SCRIPT`, as an operator would write it.
     pub(super) fn text(&self) -> Vec<u8> {
-        [&self.filter()[..], b"=", &self.settings.action.text()[..]].concat()
+        self.settings.text()
     }
 
     /// Returns whether this handler replaces a missing one with that key and [`Self::text`], because an edit

@@ -197,6 +197,11 @@ impl HandlerSettings {
         words.join(&b',')
     }
 
+    /// Returns `FILTER=SCRIPT`, as an operator would write it.
+    pub(super) fn text(&self) -> Vec<u8> {
+        [&self.filter()[..], b"=", &self.action.text()[..]].concat()
+    }
+
     /// Returns whether runs report the current state of the members instead of single changes.
     pub fn gets_current_state(&self) -> bool {
         self.is_latest() && self.on.contains(&EventFilter::Sync)

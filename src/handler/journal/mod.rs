@@ -199,23 +199,21 @@ impl Journal {
     }
 
     /// Stores the text of a handler's key, for readers of the journal that do not have the handler. The text
-    /// of a handler with a configured name can change.
-    pub fn describe(&mut self, key: HandlerKey, text: &[u8]) {
+    /// of a handler with a configured name can change. Returns whether it is new.
+    pub fn describe(&mut self, key: HandlerKey, text: &[u8]) -> bool {
         let text = kept_text(text);
-        if self.texts.get(&key).is_none_or(|known| *known != *text) {
+        let is_new = self.texts.get(&key).is_none_or(|known| *known != *text);
+        if is_new {
             self.texts.insert(key, text.to_vec());
             self.declared.remove(&key);
         }
+        is_new
     }
 
     /// Records the text of a handler that may have been edited while events in the journal wait for it.
     pub fn describe_again(&mut self, key: HandlerKey, text: &[u8]) {
-        let known = self.texts.get(&key);
-        if known.is_none_or(|known| *known == *kept_text(text)) {
-            return;
-        }
-        self.describe(key, text);
-        if self.live.first().is_some() && !self.is_failing {
+        let is_edited = self.texts.get(&key).is_some() && self.describe(key, text);
+        if is_edited && self.live.first().is_some() && !self.is_failing {
             self.declare(key);
         }
     }

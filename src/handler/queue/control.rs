@@ -117,7 +117,7 @@ impl HandlerQueue {
         match (name.is_empty(), &settings.name) {
             (false, _) => name.into(),
             (true, Some(name)) => name.as_bytes().to_vec(),
-            (true, None) => [&settings.filter()[..], b"=", &settings.action.text()[..]].concat(),
+            (true, None) => settings.text(),
         }
     }
 
