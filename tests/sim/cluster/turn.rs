@@ -33,24 +33,37 @@ impl Sim {
         if node.busy_until > now {
             return self.schedule_wake(id);
         }
-        let Some(serf) = node.serf.as_mut() else {
+        if node.serf.is_none() {
             return;
-        };
-        if serf.poll_timeout().is_some_and(|due| due <= now) {
-            trace::at(now, &node.spec.config.name.to_string());
-            serf.handle_input(Input::Timeout, now);
-            self.traffic.timeouts += 1;
-            let next = serf.poll_timeout();
-            assert!(
-                next.is_none_or(|next| next > now),
-                "{} handled its timeout at {now:?} and wants the next at {next:?}",
-                node.spec.config.name
-            );
-            node.busy_until = now + node.turn_time;
+        }
+        if self.handle_due_timers(id) {
             self.after_input(id);
         } else {
             self.schedule_wake(id);
         }
+    }
+
+    /// Lets a node handle its timers if one is due; returns whether one was.
+    fn handle_due_timers(&mut self, id: NodeId) -> bool {
+        let now = self.now;
+        let node = &mut self.nodes[id];
+        let Some(serf) = node.serf.as_mut() else {
+            return false;
+        };
+        if serf.poll_timeout().is_none_or(|due| due > now) {
+            return false;
+        }
+        trace::at(now, &node.spec.config.name.to_string());
+        serf.handle_input(Input::Timeout, now);
+        self.traffic.timeouts += 1;
+        let next = serf.poll_timeout();
+        assert!(
+            next.is_none_or(|next| next > now),
+            "{} handled its timeout at {now:?} and wants the next at {next:?}",
+            node.spec.config.name
+        );
+        node.busy_until = now + node.turn_time;
+        true
     }
 
     pub(super) fn schedule_wake(&mut self, id: NodeId) {
@@ -116,11 +129,7 @@ impl Sim {
         };
         node.busy_until = now + node.turn_time;
         self.give(id, input);
-        let serf = self.nodes[id].serf.as_mut();
-        if let Some(serf) = serf.filter(|serf| serf.poll_timeout().is_some_and(|due| due <= now)) {
-            serf.handle_input(Input::Timeout, now);
-            self.traffic.timeouts += 1;
-        }
+        self.handle_due_timers(id);
         self.after_input(id);
         self.schedule_turn(id);
     }
