@@ -1,6 +1,6 @@
 //! User events in clusters of ten agents of one kind, with the LAN profile.
 
-use crate::live::{Agent, Kind, Lab, Member, await_members};
+use crate::live::{Agent, Kind, Lab, await_each_other};
 use crate::noise::Rng;
 use crate::results::Curve;
 use crate::rpc::Client;
@@ -42,12 +42,7 @@ fn ten(kind: Kind) -> Ten {
     let letter = if kind == Kind::Cottar { "C" } else { "S" };
     let lab = Lab::new("ten agents", &letter.repeat(AGENTS));
     let nodes = lab.start_all(|_, spec| spec.log_level("info"));
-    let viewers: Vec<&Agent> = nodes.iter().collect();
-    await_members(
-        &viewers,
-        &nodes.iter().map(Member::of).collect::<Vec<_>>(),
-        15.0,
-    );
+    await_each_other(&nodes, 15.0);
     let seen = listen(&nodes);
     let sender = Client::connect(nodes[0].rpc).expect("an RPC connection");
     Ten {

@@ -7,7 +7,7 @@
 //! three, with a letter for each agent: `C`, or `S` for the reference.
 
 use crate::cluster::{Seen, listen};
-use crate::live::{Agent, Kind, Lab, Member, await_members};
+use crate::live::{Agent, Kind, Lab, await_each_other};
 use crate::network;
 use crate::noise::Rng;
 use crate::rpc::Client;
@@ -151,9 +151,7 @@ impl Cluster {
     fn start(cast: &str) -> Cluster {
         let lab = Lab::new("delivery", cast);
         let nodes = lab.start_all(|_, spec| spec.log_level("info").handler("query:hello=echo hi"));
-        let viewers: Vec<&Agent> = nodes.iter().collect();
-        let members: Vec<Member> = nodes.iter().map(Member::of).collect();
-        await_members(&viewers, &members, 30.0);
+        await_each_other(&nodes, 30.0);
         let seen = listen(&nodes);
         Cluster { seen, nodes, lab }
     }

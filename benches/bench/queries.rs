@@ -1,6 +1,6 @@
 //! Round trips: of RPC, and of queries to ten agents.
 
-use crate::live::{Agent, Lab, Member, await_members};
+use crate::live::{Agent, Lab, await_each_other};
 use crate::noise::Rng;
 use crate::rpc::Client;
 use crate::table::Row;
@@ -24,17 +24,16 @@ pub fn rpc() -> Vec<Row> {
         .each_ref()
         .map(|lab| lab.start(lab.spec(0).log_level("info")));
     let [ours, theirs] = round_trips(alone.each_ref(), 1);
+    let median = |rates: &Vec<f64>| crate::median(rates.clone());
     let single = Row::more("RPC round trips per second", median(&ours), median(&theirs));
     let single = single.rounds(&ours, &theirs);
     drop(alone);
 
     let lab = Lab::new("round trips", &"CS".repeat(MEMBERS / 2));
     let nodes = lab.start_all(|_, spec| spec.log_level("info"));
-    let viewers: Vec<&Agent> = nodes.iter().collect();
-    let members: Vec<Member> = nodes.iter().map(Member::of).collect();
-    await_members(&viewers, &members, 60.0);
+    await_each_other(&nodes, 60.0);
     let rates = round_trips([&nodes[0], &nodes[1]], MEMBERS);
-    let [ours, theirs] = rates.each_ref().map(|rates| median(rates));
+    let [ours, theirs] = rates.each_ref().map(median);
     let many = Row::numbers(
         format!("RPC round trips per second, {MEMBERS} members"),
         ours,
@@ -43,10 +42,6 @@ pub fn rpc() -> Vec<Row> {
         ours >= theirs * MEMBERS_RATIO,
     );
     vec![single, many.rounds(&rates[0], &rates[1])]
-}
-
-fn median(rates: &[f64]) -> f64 {
-    crate::median(rates.to_vec())
 }
 
 /// Round trips a second to each of two agents, by round.
@@ -72,9 +67,7 @@ pub fn answers() -> Vec<Row> {
     let labs = ["C", "S"].map(|letter| Lab::new("queries", &letter.repeat(AGENTS)));
     let clusters = labs.each_ref().map(|lab| {
         let nodes = lab.start_all(|_, spec| spec.log_level("info").handler("query:hello=echo hi"));
-        let viewers: Vec<&Agent> = nodes.iter().collect();
-        let members: Vec<Member> = nodes.iter().map(Member::of).collect();
-        await_members(&viewers, &members, 30.0);
+        await_each_other(&nodes, 30.0);
         nodes
     });
     let mut rng = Rng::new(11);

@@ -1,7 +1,7 @@
 //! The traffic of an idle cluster.
 
 use crate::live::namespace::in_own_network;
-use crate::live::{Agent, Kind, Lab, Member, await_members};
+use crate::live::{Kind, Lab, await_each_other};
 use crate::proc;
 use crate::table::Row;
 use std::time::{Duration, Instant};
@@ -47,9 +47,7 @@ fn watch(kind: Kind) -> (f64, f64) {
     let letter = if kind == Kind::Cottar { "C" } else { "S" };
     let lab = Lab::new("traffic", &letter.repeat(AGENTS));
     let nodes = lab.start_all(|_, spec| spec.log_level("info"));
-    let viewers: Vec<&Agent> = nodes.iter().collect();
-    let members: Vec<Member> = nodes.iter().map(Member::of).collect();
-    await_members(&viewers, &members, 30.0);
+    await_each_other(&nodes, 30.0);
     std::thread::sleep(SETTLE);
     let (before, started) = (proc::loopback_traffic(), Instant::now());
     std::thread::sleep(WATCHED);

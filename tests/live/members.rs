@@ -68,6 +68,13 @@ impl Member {
     }
 }
 
+/// Waits until each of these agents has exactly all of them as members.
+#[track_caller]
+pub fn await_each_other(nodes: &[Agent], seconds: f64) {
+    let members: Vec<Member> = nodes.iter().map(Member::of).collect();
+    await_members(&nodes.iter().collect::<Vec<_>>(), &members, seconds);
+}
+
 /// Waits until each of `viewers` has exactly the `expected` members.
 #[track_caller]
 pub fn await_members(viewers: &[&Agent], expected: &[Member], seconds: f64) {

@@ -26,7 +26,7 @@ pub mod wait;
 pub use agent::{Agent, refused};
 pub use hold::Hold;
 pub use lab::{Lab, scenario};
-pub use members::{Member, await_members, await_status};
+pub use members::{Member, await_each_other, await_members, await_status};
 pub use output::Output;
 pub use ports::{free, free_at};
 pub use process::{Finished, Process, run};
