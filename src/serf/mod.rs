@@ -451,20 +451,17 @@ impl Serf {
         self.run_periodic_tasks(now);
         self.ask_leaving_members(now);
         self.release_overdue_events(now);
-        self.hand_over_arrived(now);
-        self.hand_over_ready_events(now);
-        self.hand_over_ready_queries(now);
+        self.hand_over_ready(now);
         self.repair_due_events(now);
         self.flush_due_events(now);
         self.finish_due_leave(now);
         self.record_due_clock(now);
     }
 
-    /// Finishes a call: handles pending outputs of the membership layer, hands over what arrived and updates
-    /// the timers.
+    /// Finishes a call: handles pending outputs of the membership layer and updates the timers.
     fn settle(&mut self, now: Instant) {
         self.handle_swim_outputs(now);
-        self.hand_over_arrived(now);
+        self.hand_over_excess();
         self.arm_periodic_tasks(now);
         self.arm_recorder(now);
         self.note_event_clock(now);

@@ -250,8 +250,7 @@ impl Serf {
 
     /// Delivers all events and queries that are held back.
     pub(in crate::serf) fn flush_events(&mut self) {
-        self.flush_ordered_events();
-        self.flush_ordered_queries();
+        self.flush_ordered();
         self.flush_user_events();
         self.flush_member_events();
     }

@@ -1,8 +1,8 @@
-//! Hands user events over to the handler queue and RPC streams, in the order of Lamport times unless they are
-//! coalesced.
+//! Hands user events and queries over to the handler queue and RPC streams, in the order of Lamport times
+//! unless they are coalesced.
 
 use super::Ready;
-use crate::serf::{Event, Output, Serf, UserEvent};
+use crate::serf::{Event, Output, Query, Serf, UserEvent};
 use crate::time::{Duration, Instant};
 
 /// Time in which an immediate broadcast reaches all nodes of a local network: a few hops of some milliseconds
@@ -13,7 +13,7 @@ const EVENT_OVERHEAD_BYTES: usize = 128;
 
 impl Serf {
     /// Queues a new user event that is not coalesced; it is handed over after all earlier ones, those that
-    /// follow in the same input included.
+    /// follow in the same turn of the loop included.
     pub(in crate::serf) fn deliver_in_order(&mut self, event: UserEvent, now: Instant) {
         let bytes = event.name.len() + event.payload.len() + EVENT_OVERHEAD_BYTES;
         let wait = self.gap_wait();
@@ -30,21 +30,27 @@ impl Serf {
         HOP_TIME + self.config.swim.gossip_interval
     }
 
-    /// Hands over what an input brought, if it does not have to wait for something earlier. Called when the
-    /// whole input was processed: a packet may have the newest event first.
-    pub(in crate::serf) fn hand_over_arrived(&mut self, now: Instant) {
-        if self.event_order.is_arriving() {
-            self.hand_over_ready_events(now);
-        }
-        if self.query_order.is_arriving() {
-            self.hand_over_ready_queries(now);
-        }
+    /// Hands over the events and queries that do not have to wait for an earlier one any longer.
+    pub(in crate::serf) fn hand_over_ready(&mut self, now: Instant) {
+        let events = self.event_order.take_ready(now);
+        self.hand_over_events(events);
+        let queries = self.query_order.take_ready(now);
+        self.hand_over_queries(queries);
     }
 
-    /// Hands over the events that do not have to wait for an earlier one any longer.
-    pub(in crate::serf) fn hand_over_ready_events(&mut self, now: Instant) {
-        let ready = self.event_order.take_ready(now);
-        self.hand_over_events(ready);
+    /// Hands over events and queries before their turn ends if too many wait.
+    pub(in crate::serf) fn hand_over_excess(&mut self) {
+        let events = self.event_order.take_excess();
+        self.hand_over_events(events);
+        let queries = self.query_order.take_excess();
+        self.hand_over_queries(queries);
+    }
+
+    /// Hands over all events and queries that wait for earlier ones.
+    pub(in crate::serf) fn flush_ordered(&mut self) {
+        self.flush_ordered_events();
+        let queries = self.query_order.take_all();
+        self.hand_over_queries(queries);
     }
 
     /// Hands over all events that wait for earlier ones.
@@ -58,13 +64,13 @@ impl Serf {
         self.hand_over_each("user events", ready, Self::hand_over_event);
     }
 
+    fn hand_over_queries(&mut self, ready: Ready<Query>) {
+        self.counters.queries_out_of_order += ready.out_of_order;
+        self.hand_over_each("queries", ready, Self::hand_over_query);
+    }
+
     /// Hands over the ready items one by one.
-    pub(in crate::serf) fn hand_over_each<T>(
-        &mut self,
-        what: &str,
-        ready: Ready<T>,
-        hand_over: fn(&mut Self, T),
-    ) {
+    fn hand_over_each<T>(&mut self, what: &str, ready: Ready<T>, hand_over: fn(&mut Self, T)) {
         self.note_pushed_out(what, ready.pushed_out);
         for item in ready.items {
             hand_over(self, item);

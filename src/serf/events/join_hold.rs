@@ -156,6 +156,5 @@ impl Serf {
                 self.deliver_user_event(event, now);
             }
         }
-        self.hand_over_ready_events(now);
     }
 }

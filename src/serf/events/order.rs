@@ -3,11 +3,10 @@
 //!
 //! Times are consecutive except for concurrent ones. So a missing time below one that has arrived is probably
 //! in flight: packets overtake each other, and senders pack the newest message first. An item waits until no
-//! earlier time is missing, or until its wait ends; then the times that are still missing are given up. An
-//! item whose time was passed already waits until the end of the loop's turn, so that late items of one turn
-//! are also in order.
-
-use std::cmp::Ordering;
+//! earlier time is missing, or until its wait ends; then the times that are still missing are given up.
+//!
+//! Each item waits until the end of the loop's turn, so that whatever one turn brings is in order, the late
+//! items included, whose time was passed already.
 
 use crate::ordered::OrderedMap;
 use crate::serf::LamportTime;
@@ -18,8 +17,8 @@ use crate::time::{Duration, Instant};
 pub(in crate::serf) const WAITING_MAX: usize = 1024;
 /// Limit for the bytes of waiting items, as counted by the caller; more release all.
 pub(in crate::serf) const WAITING_BYTES_MAX: usize = 1 << 20;
-/// Wait of an item whose time was passed: ends at the next timeout that is handled.
-const LATE_WAIT: Duration = Duration::from_nanos(1);
+/// The shortest wait: it ends at the next timeout, which the loop handles when it has read all there is.
+const TURN: Duration = Duration::from_nanos(1);
 
 /// The items of one Lamport time.
 #[derive(Debug)]
@@ -64,10 +63,8 @@ pub(in crate::serf) struct InOrder<T> {
     due: Option<Instant>,
     /// Highest time handed over.
     latest: LamportTime,
-    /// Times up to this one were found not to be missing since the last [`Self::take_ready`].
-    passed: Option<LamportTime>,
-    /// Something was added since the last [`Self::take_ready`]: more may follow in this turn of the loop.
-    arriving: bool,
+    /// When the turn of the loop ends in which something was added.
+    turn_end: Option<Instant>,
 }
 
 impl<T> Default for InOrder<T> {
@@ -79,8 +76,7 @@ impl<T> Default for InOrder<T> {
             bytes: 0,
             due: None,
             latest: LamportTime(0),
-            passed: None,
-            arriving: false,
+            turn_end: None,
         }
     }
 }
@@ -91,7 +87,7 @@ fn after(time: LamportTime) -> LamportTime {
 
 impl<T> InOrder<T> {
     /// Adds an item. `wait`: how long it waits for earlier times; `bytes`: its share of
-    /// [`WAITING_BYTES_MAX`]. The caller must call [`Self::take_ready`] afterwards.
+    /// [`WAITING_BYTES_MAX`].
     pub(in crate::serf) fn offer(
         &mut self,
         time: LamportTime,
@@ -100,7 +96,6 @@ impl<T> InOrder<T> {
         wait: Duration,
         now: Instant,
     ) {
-        self.arriving = true;
         let slot = self.slot(time, wait, now);
         let was_empty = slot.items.is_empty();
         slot.items.push(item);
@@ -109,21 +104,16 @@ impl<T> InOrder<T> {
         self.bytes += bytes;
     }
 
-    /// Marks a time as not missing without adding an item. The caller must call [`Self::take_ready`]
-    /// afterwards.
+    /// Marks a time as not missing without adding an item.
     pub(in crate::serf) fn skip(&mut self, time: LamportTime, wait: Duration, now: Instant) {
-        self.arriving = true;
         if time >= self.next {
             self.slot(time, wait, now);
         }
     }
 
     fn slot(&mut self, time: LamportTime, wait: Duration, now: Instant) -> &mut Slot<T> {
-        let wait = match time.cmp(&self.next) {
-            Ordering::Less => LATE_WAIT,
-            _ => wait.max(LATE_WAIT),
-        };
-        let due = now + wait;
+        self.turn_end.get_or_insert(now + TURN);
+        let due = now + wait.max(TURN);
         self.due = Some(self.due.map_or(due, |earliest| earliest.min(due)));
         let count = &mut self.count;
         let slot = self.waiting.get_or_insert_with(time, || {
@@ -138,63 +128,80 @@ impl<T> InOrder<T> {
         slot
     }
 
-    /// Marks all times below `time` as not missing. The caller must call [`Self::take_ready`] afterwards.
-    pub(in crate::serf) fn skip_below(&mut self, time: LamportTime) {
-        self.arriving = true;
-        if time > self.next {
-            self.next = time;
-            self.passed = time.0.checked_sub(1).map(LamportTime);
+    /// Marks all times below `time` as not missing.
+    pub(in crate::serf) fn skip_below(&mut self, time: LamportTime, now: Instant) {
+        self.next = self.next.max(time);
+        if !self.waiting.is_empty() {
+            self.turn_end.get_or_insert(now + TURN);
         }
     }
 
     /// Processes the event state of another node: its clock, which is one ahead of all times it has seen, and
-    /// the lowest time not below [`Self::next`] that it remembers. The caller must call [`Self::take_ready`]
-    /// afterwards.
+    /// the lowest time not below [`Self::lowest_missing`] that it remembers.
     ///
     /// A node that knows no time yet starts with the lowest time that the other node remembers. Any other
-    /// node, if nothing waits in it, skips the times below the clock when the other node remembers none of
-    /// them: it has ignored or forgotten them.
-    pub(in crate::serf) fn note_state(&mut self, clock: LamportTime, lowest: Option<LamportTime>) {
-        let knows_nothing = self.next == LamportTime(1);
+    /// node, if nothing in it waits for a missing time, skips the times below the clock when the other node
+    /// remembers none of them: it has ignored or forgotten them.
+    pub(in crate::serf) fn note_state(
+        &mut self,
+        clock: LamportTime,
+        lowest: Option<LamportTime>,
+        now: Instant,
+    ) {
+        let missing = self.lowest_missing();
         match lowest {
-            Some(lowest) if knows_nothing => self.skip_below(lowest.min(clock)),
-            None if self.waiting.is_empty() => self.skip_below(clock),
+            Some(lowest) if missing == LamportTime(1) => self.skip_below(lowest.min(clock), now),
+            None if self.last() < Some(missing) => self.skip_below(clock, now),
             _ => {}
         }
     }
 
     /// Returns the lowest time that may be missing.
-    pub(in crate::serf) fn next(&self) -> LamportTime {
-        self.next
-    }
-
-    /// Whether something was added since the last [`Self::take_ready`].
-    pub(in crate::serf) fn is_arriving(&self) -> bool {
-        self.arriving
-    }
-
-    /// Returns when [`Self::take_ready`] must be called.
-    pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
-        self.due
-    }
-
-    /// Takes the items that need not wait any longer. Waits end only at a timeout, when nothing was added
-    /// since the last call: if the loop was delayed, the missing item may follow in the same turn.
-    pub(in crate::serf) fn take_ready(&mut self, now: Instant) -> Ready<T> {
-        let timeout = !std::mem::take(&mut self.arriving);
-        let mut last = None;
-        if timeout && self.due.is_some_and(|due| due <= now) {
-            let over = self.waiting.iter().filter(|(_, slot)| slot.due <= now);
-            last = over.last().map(|(time, _)| *time);
+    pub(in crate::serf) fn lowest_missing(&self) -> LamportTime {
+        let mut missing = self.next;
+        for &time in self.waiting.keys() {
+            if time > missing {
+                break;
+            }
+            missing = missing.max(after(time));
         }
+        missing
+    }
+
+    /// Returns when [`Self::take_ready`] must be called. Waits that end in a turn in which something was added
+    /// end with the turn: if the loop was delayed, a missing item may still follow.
+    pub(in crate::serf) fn deadline(&self) -> Option<Instant> {
+        self.turn_end.or(self.due)
+    }
+
+    /// Takes the items that need not wait any longer, once the [deadline](Self::deadline) is reached.
+    pub(in crate::serf) fn take_ready(&mut self, now: Instant) -> Ready<T> {
         let mut ready = Ready::default();
-        self.take_up_to(last, &mut ready);
-        if self.count > WAITING_MAX || self.bytes > WAITING_BYTES_MAX {
+        if self.deadline().is_some_and(|due| due <= now) {
+            self.turn_end = None;
+            let over = self.waiting.iter().filter(|(_, slot)| slot.due <= now);
+            let last = over.last().map(|(time, _)| *time);
+            self.take_up_to(last, &mut ready);
+        }
+        ready
+    }
+
+    /// Takes the items that no missing time precedes, and then all others, if too many wait; none otherwise.
+    pub(in crate::serf) fn take_excess(&mut self) -> Ready<T> {
+        let mut ready = Ready::default();
+        if self.is_full() {
+            self.take_up_to(None, &mut ready);
+        }
+        if self.is_full() {
             let taken = ready.items.len();
             self.take_up_to(self.last(), &mut ready);
             ready.pushed_out = (ready.items.len() - taken) as u64;
         }
         ready
+    }
+
+    fn is_full(&self) -> bool {
+        self.count > WAITING_MAX || self.bytes > WAITING_BYTES_MAX
     }
 
     /// Takes all waiting items.
@@ -211,12 +218,9 @@ impl<T> InOrder<T> {
 
     /// Takes all items up to a time, and those that follow without a gap.
     fn take_up_to(&mut self, last: Option<LamportTime>, ready: &mut Ready<T>) {
-        let last = last.max(self.passed.take());
         let mut taken = false;
         while let Some((&time, _)) = self.waiting.first_key_value() {
-            // Items of equal time have no order among each other.
-            let is_next = time == self.next || time == self.latest;
-            if Some(time) > last && !is_next {
+            if time > self.next && Some(time) > last {
                 break;
             }
             let Some((_, slot)) = self.waiting.pop_first() else {
@@ -247,7 +251,7 @@ impl<T> InOrder<T> {
         assert_eq!(self.due, self.waiting.values().map(|slot| slot.due).min());
         assert!(self.count <= WAITING_MAX && self.bytes <= WAITING_BYTES_MAX);
         let first = self.waiting.first_key_value().map(|(time, _)| *time);
-        assert!(first != Some(self.next) && first != Some(self.latest));
+        assert!(self.turn_end.is_some() || first.is_none_or(|first| first > self.next));
     }
 }
 
@@ -269,8 +273,8 @@ mod tests {
     /// Makes a buffer that has passed all times below `next`.
     fn from(next: u64) -> InOrder<u64> {
         let mut order = InOrder::default();
-        order.skip_below(t(next));
-        assert_eq!(take(&mut order, 0), NONE);
+        order.skip_below(t(next), at(0));
+        assert_eq!(order.deadline(), None);
         order
     }
 
@@ -280,11 +284,20 @@ mod tests {
         }
     }
 
+    /// Takes what is ready at the end of a turn that began at this time.
     fn take(order: &mut InOrder<u64>, millis: u64) -> Vec<u64> {
-        let ready = order.take_ready(at(millis));
+        take_with_count(order, millis).0
+    }
+
+    /// As [`take`]; also returns how many are out of order.
+    fn take_with_count(order: &mut InOrder<u64>, millis: u64) -> (Vec<u64>, u64) {
+        assert_eq!(order.take_excess(), Ready::default());
+        let end = at(millis) + TURN;
+        let ready = order.take_ready(end);
         order.check_invariants();
-        assert!(order.deadline().is_none_or(|due| due > at(millis)));
-        ready.items
+        assert!(order.deadline().is_none_or(|due| due > end));
+        assert_eq!(ready.pushed_out, 0);
+        (ready.items, ready.out_of_order)
     }
 
     #[test]
@@ -300,7 +313,19 @@ mod tests {
         assert_eq!(take(&mut order, 6), NONE);
         offer(&mut order, &[7], 6);
         assert_eq!(take(&mut order, 6), [7]);
-        assert_eq!(order.next(), t(8));
+        assert_eq!(order.lowest_missing(), t(8));
+    }
+
+    #[test]
+    fn what_one_turn_brings_comes_in_order() {
+        let mut order = from(10);
+        offer(&mut order, &[10, 11], 1);
+        // Another input of the same turn brings late ones.
+        offer(&mut order, &[9, 8], 1);
+        assert_eq!(order.deadline(), Some(at(1) + TURN));
+        assert_eq!(order.take_ready(at(1)), Ready::default());
+        assert_eq!(order.lowest_missing(), t(12));
+        assert_eq!(take_with_count(&mut order, 1), (vec![8, 9, 10, 11], 0));
     }
 
     #[test]
@@ -309,15 +334,14 @@ mod tests {
         offer(&mut order, &[3], 1);
         assert_eq!(take(&mut order, 1), NONE);
         // Long after its wait ended, the missing items may still arrive in the same turn.
-        offer(&mut order, &[4], 9_000);
-        assert_eq!(order.take_ready(at(9_000)).items, NONE);
-        offer(&mut order, &[2], 9_000);
-        assert_eq!(order.take_ready(at(9_000)).items, NONE);
-        offer(&mut order, &[1], 9_000);
+        for time in [4, 2, 1] {
+            offer(&mut order, &[time], 9_000);
+            assert_eq!(order.take_ready(at(9_000)), Ready::default());
+        }
         assert_eq!(take(&mut order, 9_000), [1, 2, 3, 4]);
         // Nothing more arrived.
         offer(&mut order, &[6], 9_001);
-        assert_eq!(order.take_ready(at(9_900)).items, NONE);
+        assert_eq!(take(&mut order, 9_001), NONE);
         assert_eq!(take(&mut order, 9_900), [6]);
     }
 
@@ -337,6 +361,7 @@ mod tests {
         let mut order = from(10);
         offer(&mut order, &[12], 5);
         offer(&mut order, &[14, 11], 20);
+        assert_eq!(take(&mut order, 20), NONE);
         assert_eq!(order.deadline(), Some(at(55)));
         assert_eq!(take(&mut order, 54), NONE);
         // The wait of 12 has ended, which gives up 10. 13 is still waited for, until 70.
@@ -344,7 +369,7 @@ mod tests {
         assert_eq!(order.deadline(), Some(at(70)));
         offer(&mut order, &[13], 60);
         assert_eq!(take(&mut order, 60), [13, 14]);
-        assert_eq!((order.next(), order.deadline()), (t(15), None));
+        assert_eq!((order.lowest_missing(), order.deadline()), (t(15), None));
     }
 
     #[test]
@@ -363,38 +388,32 @@ mod tests {
     fn late_ones_of_a_turn_come_in_their_order() {
         let mut order = from(10);
         offer(&mut order, &[7, 5, 10, 6, 5], 1);
-        // They wait for the end of the turn, and 10 waits with them.
-        assert_eq!(take(&mut order, 1), NONE);
-        let ready = order.take_ready(at(1) + LATE_WAIT);
-        assert_eq!(ready.items, [5, 5, 6, 7, 10]);
         // Nothing was handed over before them.
-        assert_eq!(ready.out_of_order, 0);
+        let all = vec![5, 5, 6, 7, 10];
+        assert_eq!(take_with_count(&mut order, 1), (all, 0));
         offer(&mut order, &[9, 8, 10], 2);
-        assert_eq!(take(&mut order, 2), NONE);
-        let ready = order.take_ready(at(3));
-        assert_eq!((ready.items, ready.out_of_order), (vec![8, 9, 10], 2));
+        assert_eq!(take_with_count(&mut order, 2), (vec![8, 9, 10], 2));
     }
 
     #[test]
-    fn items_of_the_last_time_do_not_wait() {
+    fn late_items_and_those_of_the_last_time_do_not_wait() {
         let mut order = from(10);
         for _ in 0..3 {
             offer(&mut order, &[10], 0);
             assert_eq!(take(&mut order, 0), [10]);
         }
-        offer(&mut order, &[9, 10], 0);
-        assert_eq!(take(&mut order, 0), NONE);
-        assert_eq!(take(&mut order, 1), [9, 10]);
+        offer(&mut order, &[12, 9, 10], 0);
+        assert_eq!(take_with_count(&mut order, 0), (vec![9, 10], 1));
     }
 
     #[test]
     fn too_many_go_in_their_order() {
         let mut order = from(10);
         for time in (0..=WAITING_MAX as u64).rev() {
-            assert_eq!(take(&mut order, 0), NONE);
+            assert_eq!(order.take_excess(), Ready::default());
             offer(&mut order, &[12 + 2 * time], 0);
         }
-        let ready = order.take_ready(at(0));
+        let ready = order.take_excess();
         assert_eq!(ready.items.len(), WAITING_MAX + 1);
         assert!(ready.items.is_sorted());
         assert_eq!(ready.pushed_out, WAITING_MAX as u64 + 1);
@@ -406,13 +425,27 @@ mod tests {
         for time in 0..=WAITING_MAX as u64 {
             order.skip(t(12 + 2 * time), WAIT, at(0));
         }
-        assert_eq!(order.take_ready(at(0)).pushed_out, 0);
-        assert_eq!(order.next(), t(13 + 2 * WAITING_MAX as u64));
+        assert_eq!(order.take_excess().pushed_out, 0);
+        assert_eq!(order.lowest_missing(), t(13 + 2 * WAITING_MAX as u64));
         let mut order = from(10);
         order.offer(t(12), 12, WAITING_BYTES_MAX, WAIT, at(0));
         assert_eq!(take(&mut order, 0), NONE);
         order.offer(t(11), 11, 1, WAIT, at(0));
-        assert_eq!(order.take_ready(at(0)).items, [11, 12]);
+        let ready = order.take_excess();
+        assert_eq!((ready.items, ready.pushed_out), (vec![11, 12], 2));
+    }
+
+    #[test]
+    fn what_waits_only_for_the_end_of_the_turn_goes_before_others_are_pushed_out() {
+        let mut order = from(10);
+        let times = || 10..=10 + WAITING_MAX as u64;
+        offer(&mut order, &[2_000], 0);
+        times().for_each(|time| offer(&mut order, &[time], 0));
+        let ready = order.take_excess();
+        assert!(ready.items.into_iter().eq(times()));
+        assert_eq!(ready.pushed_out, 0);
+        assert_eq!(take(&mut order, 0), NONE);
+        assert_eq!(take(&mut order, 50), [2_000]);
     }
 
     #[test]
@@ -420,12 +453,17 @@ mod tests {
         let mut order = InOrder::default();
         offer(&mut order, &[8, 10, 12], 0);
         assert_eq!(take(&mut order, 0), NONE);
-        order.skip_below(t(10));
-        assert_eq!(take(&mut order, 0), [8, 10]);
-        order.skip_below(t(3));
-        assert_eq!((order.next(), take(&mut order, 0)), (t(11), vec![]));
+        order.skip_below(t(10), at(1));
+        assert_eq!(take(&mut order, 1), [8, 10]);
+        order.skip_below(t(3), at(2));
+        assert_eq!(
+            (order.lowest_missing(), take(&mut order, 2)),
+            (t(11), vec![])
+        );
         assert_eq!(order.take_all().items, [12]);
-        assert_eq!((order.next(), order.deadline()), (t(13), None));
+        assert_eq!(order.lowest_missing(), t(13));
+        assert_eq!(take(&mut order, 2), NONE);
+        assert_eq!(order.deadline(), None);
     }
 
     #[test]
@@ -433,19 +471,22 @@ mod tests {
         // A node that knows no time yet starts with the lowest time that the other remembers, if any.
         for (clock, lowest, next) in [(1, None, 1), (500, None, 500), (500, Some(490), 490)] {
             let mut order: InOrder<u64> = InOrder::default();
-            order.note_state(t(clock), lowest.map(t));
-            assert_eq!(order.next(), t(next));
+            order.note_state(t(clock), lowest.map(t), at(0));
+            assert_eq!(order.lowest_missing(), t(next));
         }
         // Otherwise the times in between are missing, except those that the other has forgotten.
         let mut order = from(480);
-        order.note_state(t(500), Some(t(490)));
-        assert_eq!(order.next(), t(480));
-        order.note_state(t(500), None);
-        assert_eq!(order.next(), t(500));
+        order.note_state(t(500), Some(t(490)), at(0));
+        assert_eq!(order.lowest_missing(), t(480));
+        // What arrived in this turn does not wait for a missing time.
+        offer(&mut order, &[480], 0);
+        order.note_state(t(500), None, at(0));
+        assert_eq!(order.lowest_missing(), t(500));
+        assert_eq!(take(&mut order, 0), [480]);
         // The waiting item is later than the state.
         offer(&mut order, &[505], 0);
-        order.note_state(t(504), None);
-        assert_eq!(order.next(), t(500));
+        order.note_state(t(504), None, at(0));
+        assert_eq!(order.lowest_missing(), t(500));
     }
 
     #[test]

@@ -281,7 +281,6 @@ impl Serf {
         check_size(encoded.len(), limit, "encoded user event", "after")?;
         self.event_clock.tick();
         self.handle_user_event(message, Source::Own, now);
-        self.hand_over_ready_events(now);
         if !self.broadcast(EVENTS, encoded, None, now) {
             log::warn!(target: "serf", "User event is too large for a gossip packet: it spreads only by push/pull");
         }

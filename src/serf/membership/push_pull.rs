@@ -141,16 +141,14 @@ impl Serf {
             // Capped, so that a time that no node can have reached does not suppress all future events.
             let reached = state.event_ltime.min(self.event_clock.now());
             self.events.raise_minimum(reached);
-            self.event_order.skip_below(reached);
+            self.event_order.skip_below(reached, now);
             self.repair.skip_below(reached);
-            self.hand_over_ready_events(now);
         } else {
             self.note_event_clock_jump(event_clock, now);
         }
         // Capped by this node's clock, which invalid times do not move and others move by one leap at most.
         let query_ltime = state.query_ltime.min(self.query_clock.now());
-        self.query_order.note_state(query_ltime, None);
-        self.hand_over_ready_queries(now);
+        self.query_order.note_state(query_ltime, None, now);
         let mut state = UserState::new(state, initiated, asked);
         let full = self.user_states.pending.len() >= STATES_MAX;
         if full || (state.intents() <= INTENTS_AT_ONCE && self.user_states.pending.is_empty()) {
@@ -218,10 +216,10 @@ impl Serf {
         // Lowest time first, because other nodes send the times in the order of their ring buffers.
         slots.sort_by_key(|slot| slot.ltime);
         let reached = event_ltime.min(self.event_clock.now());
-        let next = self.event_order.next();
+        let missing = self.event_order.lowest_missing();
         let mut times = slots.iter().map(|slot| slot.ltime);
-        let lowest = times.find(|ltime| *ltime >= next && *ltime < reached);
-        self.event_order.note_state(reached, lowest);
+        let lowest = times.find(|ltime| *ltime >= missing && *ltime < reached);
+        self.event_order.note_state(reached, lowest, now);
         // Bounds the deliveries that one forged state can cause.
         let (mut room, mut beyond, mut new_events) = (RING_EVENTS_MAX, 0, 0);
         for slot in slots {
@@ -244,7 +242,6 @@ impl Serf {
             self.counters.dropped_crowded_events += beyond;
             self.refuse("push/pull with more events than are kept");
         }
-        self.hand_over_ready_events(now);
         new_events
     }
 }

@@ -1,7 +1,7 @@
 //! Hands queries over to handlers in the order of their Lamport times, like user events. Acks are sent on
 //! arrival; only the hand-over waits.
 
-use crate::serf::events::{Ready, Source};
+use crate::serf::events::Source;
 use crate::serf::{Event, LamportTime, Output, Query, Serf};
 use crate::time::Instant;
 
@@ -31,24 +31,7 @@ impl Serf {
         self.query_order.skip(ltime, wait, now);
     }
 
-    /// Hands over the queries that do not have to wait for an earlier one any longer.
-    pub(in crate::serf) fn hand_over_ready_queries(&mut self, now: Instant) {
-        let ready = self.query_order.take_ready(now);
-        self.hand_over_queries(ready);
-    }
-
-    /// Hands over all queries that wait for earlier ones.
-    pub(in crate::serf) fn flush_ordered_queries(&mut self) {
-        let ready = self.query_order.take_all();
-        self.hand_over_queries(ready);
-    }
-
-    fn hand_over_queries(&mut self, ready: Ready<Query>) {
-        self.counters.queries_out_of_order += ready.out_of_order;
-        self.hand_over_each("queries", ready, Self::hand_over_query);
-    }
-
-    fn hand_over_query(&mut self, query: Query) {
+    pub(in crate::serf) fn hand_over_query(&mut self, query: Query) {
         self.outputs.push_back(Output::Event(Event::Query(query)));
     }
 }

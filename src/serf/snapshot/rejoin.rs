@@ -65,7 +65,7 @@ impl Serf {
         if self.event_clock.go_on(latest) {
             self.events.raise_minimum(first);
             self.events.note_seen(&seen);
-            self.event_order.skip_below(next(latest));
+            self.event_order.skip_below(next(latest), now);
             recorder.member = member;
         } else {
             absurd("event clock", &mut recorder.event_clock);
@@ -73,7 +73,7 @@ impl Serf {
         }
         if self.query_clock.go_on(query_clock) {
             self.queries.raise_minimum(next(query_clock));
-            self.query_order.skip_below(next(query_clock));
+            self.query_order.skip_below(next(query_clock), now);
         } else {
             absurd("query clock", &mut recorder.query_clock);
         }

@@ -42,6 +42,7 @@ fn a_push_pull_is_merged() {
     ] {
         assert_eq!(serf.intents.take(&name(node)), expected, "{node}");
     }
+    serf.handle_input(Input::Timeout, Instant::from_millis(1));
     let events = std::iter::from_fn(|| serf.poll_output())
         .filter(|output| matches!(output, Output::Event(Event::User(_))))
         .count();

@@ -11,6 +11,8 @@ use crate::wire::serf::{QueryMessage, SerfMessage};
 use crate::wire::{Key, Keyring, NonceSource};
 
 const LATENCY: Duration = Duration::from_millis(1);
+/// Time in which the loop of a node comes to its timeouts.
+const TURN: Duration = Duration::from_nanos(1);
 
 enum Parcel {
     Datagram { from: SocketAddr, bytes: Vec<u8> },
@@ -92,6 +94,18 @@ pub(super) fn start_with(config: Config, keys: &[Key], now: Instant) -> Serf {
         envelope.keyring = Some(ring);
     }
     Serf::new(config, envelope, seed, now).unwrap()
+}
+
+/// Makes a packet of several messages: the compound type, their number, the length of each, and they.
+fn compound(messages: &[SerfMessage]) -> Vec<u8> {
+    let messages = messages.iter().map(SerfMessage::encode);
+    let messages: Vec<_> = messages.map(|bytes| [&[8], &bytes[..]].concat()).collect();
+    let mut packet = vec![7, u8::try_from(messages.len()).unwrap()];
+    for message in &messages {
+        packet.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
+    }
+    packet.extend(messages.concat());
+    packet
 }
 
 impl Net {
@@ -234,18 +248,21 @@ impl Net {
         self.packet_to(n, &[&[8], message].concat());
     }
 
-    /// Sends several messages in one packet: the compound type, their number, the length of each, and they.
+    /// Sends several messages in one packet.
     pub(super) fn gossip_together_to(&mut self, n: u16, messages: &[SerfMessage]) {
-        let messages = messages.iter().map(SerfMessage::encode);
-        let messages: Vec<_> = messages.map(|bytes| [&[8], &bytes[..]].concat()).collect();
-        let mut packet = vec![7, u8::try_from(messages.len()).unwrap()];
-        for message in &messages {
-            packet.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
-        }
-        packet.extend(messages.concat());
-        self.packet_to(n, &packet);
+        self.packet_to(n, &compound(messages));
     }
 
+    /// Sends several packets, which the node reads in one turn of its loop.
+    pub(super) fn gossip_in_one_turn_to(&mut self, n: u16, packets: &[&[SerfMessage]]) {
+        let (now, from) = (self.now, addr(99));
+        for messages in packets {
+            let bytes = &compound(messages);
+            let input = Input::Datagram { from, bytes };
+            self.host(n).serf.handle_input(input, now);
+        }
+        self.drain(addr(n));
+    }
     fn packet_to(&mut self, n: u16, bytes: &[u8]) {
         let (now, from) = (self.now, addr(99));
         let input = Input::Datagram { from, bytes };
@@ -334,13 +351,22 @@ impl Net {
         self.drain(to);
     }
 
-    /// Takes and processes all outputs of a node.
+    /// Takes and processes all outputs of a node, and ends the turn if something waits for that.
     fn drain(&mut self, at: SocketAddr) {
         loop {
+            let turn_end = self.now + TURN;
             let host = self.hosts.get_mut(&at).unwrap();
             let Some(output) = host.serf.poll_output() else {
                 host.serf.check_invariants();
-                return;
+                let waits = [
+                    host.serf.event_order.deadline(),
+                    host.serf.query_order.deadline(),
+                ];
+                if waits.into_iter().flatten().all(|due| due > turn_end) {
+                    return;
+                }
+                host.serf.handle_input(Input::Timeout, turn_end);
+                continue;
             };
             match output {
                 Output::Transmit(transmit) if !host.cut => {

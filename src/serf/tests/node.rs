@@ -313,6 +313,7 @@ fn a_forged_state_delivers_a_bounded_number_of_events() {
         ..SerfPushPull::default()
     };
     serf.handle_user_state(&state.encode(), None, false, Instant::ORIGIN);
+    serf.handle_input(Input::Timeout, Instant::from_millis(1));
     serf.check_invariants();
     let outputs = std::iter::from_fn(|| serf.poll_output());
     assert_eq!(

@@ -121,6 +121,38 @@ fn a_packet_with_the_newest_first_is_handed_over_oldest_first() {
     assert_eq!(queries(&mut net), [4, 7, 9, 10]);
 }
 
+/// Seed 4909 of the swarm: packets of two nodes came at the same instant.
+#[test]
+fn packets_of_one_turn_are_put_in_order_together() {
+    let mut net = Net::new(1);
+    net.introduce(1);
+    gossip(&mut net, 1..=9);
+    assert_eq!(events(&mut net), Vec::from_iter(1..=9));
+    let of_another = |ltime| match event(ltime, false) {
+        SerfMessage::UserEvent(message) => SerfMessage::UserEvent(UserEventMessage {
+            name: b"other".to_vec(),
+            ..message
+        }),
+        other => other,
+    };
+    // The second packet brings what is late, since other nodes fired at these times as well.
+    let newest = [11, 10].map(|ltime| event(ltime, false));
+    net.gossip_in_one_turn_to(1, &[&newest, &[8, 9].map(of_another)]);
+    assert_eq!(events(&mut net), [8, 9, 10, 11]);
+
+    let asked = |ltime, id| {
+        SerfMessage::Query(QueryMessage {
+            id,
+            ..query(ltime, "q")
+        })
+    };
+    net.gossip_in_one_turn_to(1, &[&[asked(1, 1), asked(2, 1)]]);
+    assert_eq!(queries(&mut net), [1, 2]);
+    let packets: [&[SerfMessage]; 2] = [&[asked(4, 1), asked(3, 1)], &[asked(1, 2)]];
+    net.gossip_in_one_turn_to(1, &packets);
+    assert_eq!(queries(&mut net), [1, 3, 4]);
+}
+
 #[test]
 fn what_is_missing_is_waited_for_and_passed_on_at_once() {
     let mut net = Net::joined(2);
