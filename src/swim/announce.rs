@@ -37,18 +37,22 @@ pub(super) fn is_leave(dead: &Dead) -> bool {
 }
 
 impl Swim {
-    /// Queues an alive message about the local node.
-    pub(super) fn announce(&mut self, ticket: Option<Ticket>, now: Instant) {
+    /// Returns an alive message about the local node.
+    pub(super) fn own_alive(&self) -> Message {
         let local = self.table.local();
-        let alive = Alive {
+        Message::Alive(Alive {
             incarnation: local.incarnation,
             node: local.name.clone(),
             addr: local.addr,
             meta: Some(local.meta.clone()),
             versions: local.versions,
-        };
-        let subject = local.name.clone();
-        self.queue_membership(subject, &Message::Alive(alive), ticket, now);
+        })
+    }
+
+    /// Queues an alive message about the local node.
+    pub(super) fn announce(&mut self, ticket: Option<Ticket>, now: Instant) {
+        let subject = self.local().name.clone();
+        self.queue_membership(subject, &self.own_alive(), ticket, now);
     }
 
     pub(super) fn announce_meta(&mut self, meta: Arc<[u8]>, timeout: Duration, now: Instant) {

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use super::broadcast::{Packing, Selection};
 use super::gossip::{MESSAGE_OVERHEAD_BYTES, as_user_message};
 use super::table::NodeId;
-use super::{Output, Sample, Swim, Transmit};
+use super::{NodeState, Output, Sample, Swim, Transmit};
 use crate::time::{Duration, Instant};
 use crate::wire::limits::COMPOUND_PARTS_SENT_MAX;
-use crate::wire::{Ack, DecodeError, Label, Message, NodeName, Ping};
+use crate::wire::{Ack, Dead, DecodeError, Label, Message, NodeName, Ping, Suspect};
 
 /// Minimum time between warnings about foreign labels, for all senders together.
 const LABEL_WARNING_INTERVAL: Duration = Duration::from_secs(60);
@@ -20,6 +20,7 @@ impl Swim {
             return;
         }
         self.forget_senders();
+        let incarnation = self.local().incarnation;
         match self.envelope.open_datagram(bytes) {
             Ok(packet) => {
                 for message in packet.messages {
@@ -30,6 +31,18 @@ impl Swim {
                 }
             }
             Err(error) => self.drop_input("datagram", from, &error, now),
+        }
+        if self.local().incarnation != incarnation {
+            self.answer_claim(from, now);
+        }
+    }
+
+    /// Sends this node's refutation to the member that made or passed on the claim. Gossip reaches it too, but
+    /// not soon where most members do not exist or are down.
+    fn answer_claim(&mut self, from: SocketAddr, now: Instant) {
+        if let Some(id) = self.table.find_at(None, from) {
+            let alive = self.own_alive();
+            self.send_with_piggyback(from, &alive, Some(id), now);
         }
     }
 
@@ -160,7 +173,8 @@ impl Swim {
         self.sequence
     }
 
-    /// Sends a message and fills the datagram with broadcasts queued for the target.
+    /// Sends a message and fills the datagram with broadcasts queued for the target. A target that is not held
+    /// alive is told so first: it may refute that.
     pub(super) fn send_with_piggyback(
         &mut self,
         to: SocketAddr,
@@ -172,13 +186,16 @@ impl Swim {
         if self.refuse_receiver(to) {
             return;
         }
-        let message = message.encode();
-        let space = self
-            .envelope
-            .packet_budget_bytes()
-            .saturating_sub(message.len());
-        let mut packing = Packing::new(space, COMPOUND_PARTS_SENT_MAX - 1);
-        packing.messages.push(message.into());
+        let mut messages = vec![message.encode()];
+        messages.extend(target.and_then(|id| self.doubt(id)).map(|m| m.encode()));
+        let bytes: usize = messages.iter().map(Vec::len).sum();
+        let overhead = (messages.len() - 1) * MESSAGE_OVERHEAD_BYTES;
+        let budget = self.envelope.packet_budget_bytes();
+        let space = budget.saturating_sub(bytes + overhead);
+        let mut packing = Packing::new(space, COMPOUND_PARTS_SENT_MAX - messages.len());
+        packing
+            .messages
+            .extend(messages.into_iter().map(Into::into));
         let selection = match target {
             Some(id) => self.selection(id, now),
             // Non-members get no broadcasts that are addressed to members.
@@ -189,6 +206,29 @@ impl Swim {
         };
         self.pack(&mut packing, selection, true);
         self.send_datagram(to, &packing.messages, false);
+    }
+
+    /// Returns the claim about a member that is not held alive.
+    pub(super) fn doubt(&self, id: NodeId) -> Option<Message> {
+        let subject = &self.table.record(id).node;
+        let (incarnation, node) = (subject.incarnation, subject.name.clone());
+        let from = match subject.state {
+            NodeState::Alive => return None,
+            NodeState::Suspect => {
+                return Some(Message::Suspect(Suspect {
+                    incarnation,
+                    node,
+                    from: Some(self.local().name.clone()),
+                }));
+            }
+            NodeState::Dead => self.local().name.clone(),
+            NodeState::Left => node.clone(),
+        };
+        Some(Message::Dead(Dead {
+            incarnation,
+            node,
+            from: Some(from),
+        }))
     }
 
     /// Sends user messages in order, filling each datagram before it starts the next.

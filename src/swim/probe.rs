@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::gossip::next_on_grid;
 use super::table::NodeId;
-use super::{Config, NodeState, Output, Sample, StreamId, Swim};
+use super::{Config, Output, Sample, StreamId, Swim};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::{Ack, IndirectPing, Message, NodeName, Ping, Suspect};
@@ -101,15 +101,10 @@ impl Swim {
             extension: self.probe_extension.clone(),
             ..self.ping_for(&node.name, sequence)
         });
-        if node.state == NodeState::Suspect {
-            // Include the suspicion, so that the target can refute at once.
-            let suspect = Message::Suspect(Suspect {
-                incarnation: node.incarnation,
-                node: node.name.clone(),
-                from: Some(self.local().name.clone()),
-            });
+        if let Some(doubt) = self.doubt(id) {
+            // Nothing else goes with it, as in the reference.
             let checksum = node.versions.protocol_max >= super::PROTOCOL_WITH_CHECKSUM;
-            self.send_datagram(node.addr, &[ping.encode(), suspect.encode()], checksum);
+            self.send_datagram(node.addr, &[ping.encode(), doubt.encode()], checksum);
         } else {
             self.send_with_piggyback(node.addr, &ping, Some(id), now);
         }
