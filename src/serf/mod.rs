@@ -328,6 +328,11 @@ impl Serf {
         self.members.iter().map(|record| &record.member)
     }
 
+    /// Returns a number that increases with each change of [`Self::members`].
+    pub fn members_version(&self) -> u64 {
+        self.members.version()
+    }
+
     /// Returns a member by name.
     pub fn member(&self, name: &[u8]) -> Option<&Member> {
         self.members.member(name)

@@ -89,6 +89,36 @@ fn filters_match_as_a_whole_and_alternations_too() {
 }
 
 #[test]
+fn members_are_listed_as_they_are_now() {
+    let mut agent = Agent::new(None);
+    let sessions = [agent.client(), agent.client()];
+    let members = |agent: &mut Agent, session| {
+        let got = ask(agent, session, 2, &Request::Members);
+        got[1].get("Members").cloned()
+    };
+    for value in [
+        "1",
+        "2",
+        "a value that makes the reply longer than before",
+        "1",
+    ] {
+        let set = TextMap::from([(b"build".to_vec(), value.into())]);
+        let delete = vec![];
+        ask(&mut agent, sessions[0], 1, &Request::Tags { set, delete });
+        let listed = members(&mut agent, sessions[0]);
+        let Some(Value::List(list)) = &listed else {
+            panic!("{listed:?}")
+        };
+        assert_eq!(list.len(), 1);
+        let tags = list[0].get("Tags").unwrap();
+        assert_eq!(tags.get("build"), Some(&Value::text(value)));
+        for session in sessions {
+            assert_eq!(members(&mut agent, session), listed);
+        }
+    }
+}
+
+#[test]
 fn bad_expressions_are_reported() {
     let mut agent = Agent::new(None);
     let session = agent.client();

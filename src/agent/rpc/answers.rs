@@ -71,11 +71,6 @@ fn compile(expression: &[u8]) -> Result<Regex, String> {
         .map_err(|why| format!("Failed to compile regex: {why}"))
 }
 
-/// Writes all members.
-pub(super) fn write_members(writer: &mut Writer, view: &View<'_>) {
-    reply::write_members(writer, &view.serf.members().collect::<Vec<_>>());
-}
-
 /// Writes the members that match; none without a filter.
 pub(super) fn write_matches(writer: &mut Writer, view: &View<'_>, filter: Option<MemberFilter>) {
     let matches = |member: &&Member| filter.as_ref().is_some_and(|filter| filter.matches(member));

@@ -66,7 +66,10 @@ impl RpcServer {
             Request::OwnStream { filter } => state.subscribe(seq, &filter, true),
             Request::Monitor { level } => self.monitor(session, seq, &level, view),
             Request::Stop { seq: stopped } => self.stop(session, seq, stopped),
-            Request::Members => state.reply_with(seq, "", |w| answers::write_members(w, view)),
+            Request::Members => {
+                let members = &mut self.members;
+                state.reply_with(seq, "", |w| members.write(w, view.serf));
+            }
             Request::MembersFiltered { tags, status, name } => {
                 let filter = MemberFilter::new(&tags, &status, &name);
                 self.list_matches(session, seq, filter, view);

@@ -17,6 +17,7 @@ mod action;
 mod answers;
 pub mod connections;
 mod execute;
+mod member_list;
 mod peer;
 mod results;
 mod runs;
@@ -35,6 +36,7 @@ use crate::rpc::details::Details;
 use crate::serf::{Event, Serf};
 use crate::time::{Duration, Instant};
 pub use action::{Action, QueueChange, TagChange};
+use member_list::MemberList;
 pub use peer::Peer;
 use runs::AwaitedRuns;
 use session::{Ending, Next, Session};
@@ -121,6 +123,7 @@ pub struct RpcServer {
     next_request: u64,
     /// Handler runs that clients wait for.
     awaited_runs: AwaitedRuns,
+    members: MemberList,
     requests: u64,
     dropped: u64,
 }
@@ -139,6 +142,7 @@ impl RpcServer {
             watch_changed: false,
             next_request: 1,
             awaited_runs: AwaitedRuns::default(),
+            members: MemberList::default(),
             requests: 0,
             dropped: 0,
         }

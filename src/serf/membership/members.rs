@@ -31,6 +31,8 @@ pub(in crate::serf) struct Members {
     departed: OrderedSet<(Instant, NodeName)>,
     failed: usize,
     left: usize,
+    /// Increases with each change of a [`Member`].
+    version: u64,
 }
 
 const fn is_departed(status: MemberStatus) -> bool {
@@ -77,6 +79,10 @@ impl Members {
         self.left
     }
 
+    pub(in crate::serf) fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Iterates over the members that left or failed, each with its time, oldest first.
     pub(in crate::serf) fn departed(&self) -> impl Iterator<Item = (Instant, &Record)> {
         self.departed
@@ -119,6 +125,7 @@ impl Members {
             departed_at: Instant::ORIGIN,
         };
         self.table.insert(node.name.clone(), Box::new(record));
+        self.version += 1;
     }
 
     /// Updates a member's address, tags and versions; returns false if it is not a member.
@@ -130,6 +137,7 @@ impl Members {
         member.addr = node.addr;
         member.tags = tags;
         member.versions = node.versions;
+        self.version += 1;
         true
     }
 
@@ -210,6 +218,7 @@ impl Members {
     /// Removes a member.
     pub(in crate::serf) fn remove(&mut self, name: &NodeName) -> Option<Member> {
         self.set_status(name, MemberStatus::Alive, Instant::ORIGIN);
+        self.version += 1;
         self.table.remove(name).map(|record| record.member)
     }
 
@@ -223,6 +232,7 @@ impl Members {
             self.departed.remove(&(record.departed_at, name.clone()));
         }
         record.member.status = status;
+        self.version += 1;
         if is_departed(status) {
             record.departed_at = at;
             self.departed.insert((at, name.clone()));

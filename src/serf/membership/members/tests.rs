@@ -149,3 +149,41 @@ fn a_forgotten_member_leaves_no_trace() {
 fn a_record_is_small() {
     assert!(size_of::<Record>() <= 96);
 }
+
+/// What a step does, whether it changes a member, and the step.
+type Step<'a> = (&'a str, bool, &'a dyn Fn(&mut Members));
+
+#[test]
+fn the_version_increases_with_each_visible_change_and_only_then() {
+    let mut members = Members::default();
+    let x = node("x");
+    let other_tags = Tags::of_meta(&(*b"\xff\x81\xa1k\xa1v").into()).0;
+    let leave = |members: &mut Members, ltime| {
+        members.leave_intent(&node("x").name, LamportTime(ltime));
+    };
+    let join = |members: &mut Members, ltime| {
+        members.join_intent(&node("x").name, LamportTime(ltime));
+    };
+    let steps: [Step<'_>; 9] = [
+        ("an intent about nobody", false, &|m| leave(m, 1)),
+        ("a member joins", true, &|m| m.joined(&x, Tags::new(), None)),
+        ("its tags change", true, &|m| {
+            m.updated(&x, other_tags.clone());
+        }),
+        ("it is leaving", true, &|m| leave(m, 5)),
+        ("a stale intent", false, &|m| join(m, 5)),
+        ("it stays", true, &|m| join(m, 6)),
+        ("an intent that changes nothing", false, &|m| join(m, 7)),
+        ("it fails", true, &|m| {
+            m.gone(&x.name, NOW);
+        }),
+        ("it is removed", true, &|m| {
+            m.remove(&x.name);
+        }),
+    ];
+    for (what, changes, step) in steps {
+        let before = members.version();
+        step(&mut members);
+        assert_eq!(members.version() > before, changes, "{what}");
+    }
+}
