@@ -70,9 +70,13 @@ impl Sim {
         if !self.nodes[id].turn_time.is_zero() {
             return self.schedule_turn(id);
         }
-        // The first turn of the loop reads all waiting data before anything else.
+        // The first turn of the loop reads all waiting data before anything else. The checkers see each step:
+        // a member may leave, turn up elsewhere and return in one turn (seed 3541).
         while let Some(input) = self.nodes[id].inbox.pop_front() {
             self.give(id, input);
+            if self.observing {
+                self.observe(id, false);
+            }
         }
         self.after_input(id);
     }
