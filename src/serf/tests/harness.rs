@@ -7,7 +7,6 @@ use crate::serf::snapshot::SnapshotLine;
 use crate::serf::*;
 use crate::swim;
 use crate::time::{Duration, Instant};
-use crate::wire::serf::{QueryMessage, SerfMessage};
 use crate::wire::{Key, Keyring, NonceSource};
 
 const LATENCY: Duration = Duration::from_millis(1);
@@ -57,22 +56,6 @@ pub(super) fn addr(n: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 7000 + n))
 }
 
-/// Makes a query from an address without a node, to be modified by the test.
-pub(super) fn query_by_hand(name: &str, ltime: u64) -> QueryMessage {
-    QueryMessage {
-        ltime: LamportTime(ltime),
-        id: 1,
-        addr: addr(99),
-        source_node: None,
-        filters: None,
-        flags: 0,
-        relay_factor: 0,
-        timeout_nanos: 1_000_000_000,
-        name: name.into(),
-        payload: None,
-    }
-}
-
 pub(super) fn config(n: u16) -> Config {
     let name = NodeName::new(format!("n{n}").as_bytes()).unwrap();
     Config::new(name, addr(n), swim::Config::lan())
@@ -94,18 +77,6 @@ pub(super) fn start_with(config: Config, keys: &[Key], now: Instant) -> Serf {
         envelope.keyring = Some(ring);
     }
     Serf::new(config, envelope, seed, now).unwrap()
-}
-
-/// Makes a packet of several messages: the compound type, their number, the length of each, and they.
-fn compound(messages: &[SerfMessage]) -> Vec<u8> {
-    let messages = messages.iter().map(SerfMessage::encode);
-    let messages: Vec<_> = messages.map(|bytes| [&[8], &bytes[..]].concat()).collect();
-    let mut packet = vec![7, u8::try_from(messages.len()).unwrap()];
-    for message in &messages {
-        packet.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
-    }
-    packet.extend(messages.concat());
-    packet
 }
 
 impl Net {
@@ -229,47 +200,6 @@ impl Net {
         assert_eq!(result, expected);
     }
 
-    /// Merges an empty state into a node, after which it no longer holds events back as a newcomer.
-    pub(super) fn introduce(&mut self, n: u16) {
-        let state = crate::wire::serf::SerfPushPull::default().encode();
-        let now = self.now;
-        self.host(n)
-            .serf
-            .handle_user_state(&state, None, false, now);
-        self.input(n, Input::Timeout);
-    }
-
-    /// Delivers a message to a node as if it had been gossiped.
-    pub(super) fn gossip_to(&mut self, n: u16, message: &SerfMessage) {
-        self.gossip_bytes_to(n, &message.encode());
-    }
-
-    pub(super) fn gossip_bytes_to(&mut self, n: u16, message: &[u8]) {
-        self.packet_to(n, &[&[8], message].concat());
-    }
-
-    /// Sends several messages in one packet.
-    pub(super) fn gossip_together_to(&mut self, n: u16, messages: &[SerfMessage]) {
-        self.packet_to(n, &compound(messages));
-    }
-
-    /// Sends several packets, which the node reads in one turn of its loop.
-    pub(super) fn gossip_in_one_turn_to(&mut self, n: u16, packets: &[&[SerfMessage]]) {
-        let (now, from) = (self.now, addr(99));
-        for messages in packets {
-            let bytes = &compound(messages);
-            let input = Input::Datagram { from, bytes };
-            self.host(n).serf.handle_input(input, now);
-        }
-        self.drain(addr(n));
-    }
-    fn packet_to(&mut self, n: u16, bytes: &[u8]) {
-        let (now, from) = (self.now, addr(99));
-        let input = Input::Datagram { from, bytes };
-        self.host(n).serf.handle_input(input, now);
-        self.drain(addr(n));
-    }
-
     pub(super) fn input(&mut self, n: u16, input: Input<'_>) {
         let now = self.now;
         self.host(n).serf.handle_input(input, now);
@@ -352,7 +282,7 @@ impl Net {
     }
 
     /// Takes and processes all outputs of a node, and ends the turn if something waits for that.
-    fn drain(&mut self, at: SocketAddr) {
+    pub(super) fn drain(&mut self, at: SocketAddr) {
         loop {
             let turn_end = self.now + TURN;
             let host = self.hosts.get_mut(&at).unwrap();

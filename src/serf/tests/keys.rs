@@ -1,6 +1,7 @@
 //! Key commands and the answers to key queries.
 
-use super::harness::{Net, config, query_by_hand};
+use super::by_hand::query_by_hand;
+use super::harness::{Net, config};
 use crate::serf::events::Source;
 use crate::serf::*;
 use crate::time::Duration;

@@ -1,6 +1,7 @@
 //! Tests of the complete node over the real membership layer, in virtual time and without a network.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod by_hand;
 mod cluster;
 mod continuing;
 mod coordinates;

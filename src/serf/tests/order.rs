@@ -1,6 +1,7 @@
 //! User events and queries are handed over in the order of their Lamport times.
 
-use super::harness::{Net, config, query_by_hand, target};
+use super::by_hand::query_by_hand;
+use super::harness::{Net, config, target};
 use crate::serf::snapshot::{Snapshot, SnapshotLine};
 use crate::serf::*;
 use crate::time::Duration;

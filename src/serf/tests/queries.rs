@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::harness::{Net, addr, config, query_by_hand};
+use super::by_hand::query_by_hand;
+use super::harness::{Net, addr, config};
 use crate::serf::*;
 use crate::swim;
 use crate::time::Duration;

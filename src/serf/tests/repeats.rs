@@ -1,6 +1,7 @@
 //! Repeated queries, and repeated answers.
 
-use super::harness::{Net, addr, query_by_hand};
+use super::by_hand::query_by_hand;
+use super::harness::{Net, addr};
 use crate::serf::*;
 use crate::time::Duration;
 use crate::wire::serf::{

@@ -1,6 +1,7 @@
 //! The recorded lines, and restarts from them.
 
-use super::harness::{Net, addr, config, query_by_hand, start};
+use super::by_hand::query_by_hand;
+use super::harness::{Net, addr, config, start};
 use crate::serf::snapshot::{Snapshot, SnapshotLine};
 use crate::serf::*;
 use crate::time::{Duration, Instant};

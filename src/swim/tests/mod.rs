@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod border;
+mod claims;
 mod cluster;
 mod crowds;
 mod extra;
