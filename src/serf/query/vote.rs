@@ -18,14 +18,14 @@ pub(in crate::serf) struct Vote {
     their_join: bool,
     responses: usize,
     matching: usize,
-    /// Responses that name another holder, which has failed or left.
-    departed: usize,
+    /// Responses that name no holder, or another one that has failed or left.
+    abstaining: usize,
 }
 
 /// Outcome of a vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serf) enum Outcome {
-    /// The majority has this node as the holder, or the other holder is gone.
+    /// The majority has this node as the holder, or no living one.
     Won,
     /// The majority has another holder.
     Lost,
@@ -43,7 +43,7 @@ impl Vote {
             their_join: false,
             responses: 0,
             matching: 0,
-            departed: 0,
+            abstaining: 0,
         };
         vote.note(encounter);
         vote
@@ -55,7 +55,9 @@ impl Vote {
         self.their_join |= encounter == Encounter::TheirJoin;
     }
 
-    /// Counts a response, which contains the responder's record of the member with the disputed name.
+    /// Counts a response, which contains the responder's record of the member with the disputed name. A
+    /// responder without one says nothing about who holds the name: somebody may just have pruned it. (The
+    /// reference counts that as a vote for the other claimant.)
     pub(in crate::serf) fn count(&mut self, payload: &[u8], own: SocketAddr) {
         let Ok(member) = ConflictMember::decode(payload) else {
             log::debug!(target: "serf", "Ignoring a conflict response that does not decode");
@@ -65,8 +67,8 @@ impl Vote {
         let departed = [MemberStatus::Failed as u8, MemberStatus::Left as u8];
         match member {
             Some(member) if same_addr(member.addr, own) => self.matching += 1,
-            Some(member) => self.departed += usize::from(departed.contains(&member.status)),
-            None => {}
+            Some(member) => self.abstaining += usize::from(departed.contains(&member.status)),
+            None => self.abstaining += 1,
         }
     }
 
@@ -79,7 +81,7 @@ impl Vote {
     /// gives way, so that a newcomer never takes the name from its holder; if that is not clear, the node
     /// with the higher address does. Each claimant reaches the opposite result on its own.
     pub(in crate::serf) fn outcome(&self, own: SocketAddr) -> Outcome {
-        let others = self.responses - self.departed;
+        let others = self.responses - self.abstaining;
         if others > 0 {
             return match self.matching > others / 2 {
                 true => Outcome::Won,
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_majority_of_valid_ballots_keeps_the_name() {
-        for (matching, responses, departed, won) in [
+        for (matching, responses, abstaining, won) in [
             (0, 1, 0, false),
             (1, 1, 0, true),
             (1, 2, 0, false),
@@ -149,11 +151,11 @@ mod tests {
             let vote = Vote {
                 responses,
                 matching,
-                departed,
+                abstaining,
                 ..vote()
             };
             let expected = if won { Outcome::Won } else { Outcome::Lost };
-            let case = format!("{matching} of {responses}, {departed} departed");
+            let case = format!("{matching} of {responses}, {abstaining} abstaining");
             assert_eq!(vote.outcome(own()), expected, "{case}");
         }
     }
@@ -174,7 +176,23 @@ mod tests {
         for bad in [&b""[..], b"\x05\xc0", b"\x06", b"\x06\x81"] {
             vote.count(bad, own());
         }
-        assert_eq!((vote.figures(), vote.departed), ((2, 7), 2));
+        assert_eq!((vote.figures(), vote.abstaining), ((2, 7), 3));
+    }
+
+    /// Seed 7988: somebody had made most members forget the holder before they were asked.
+    #[test]
+    fn who_knows_no_holder_does_not_vote() {
+        let mut vote = vote();
+        for _ in 0..6 {
+            vote.count(&ConflictMember::encode(None), own());
+        }
+        assert_eq!(vote.outcome(own()), Outcome::Won);
+        vote.count(&ballot("10.0.0.2:7946", MemberStatus::Alive), own());
+        assert_eq!(vote.outcome(own()), Outcome::Lost);
+        for _ in 0..2 {
+            vote.count(&ballot("10.0.0.1:7946", MemberStatus::Alive), own());
+        }
+        assert_eq!(vote.outcome(own()), Outcome::Won);
     }
 
     #[test]
