@@ -243,8 +243,9 @@ pub fn events_before_a_join_are_not_delivered(history: &[Record]) -> Verdict {
                         return from_before_a_join(record, key, "");
                     }
                 }
-                // Events of an earlier exchange may still wait in the order stage.
-                let wait = if *called {
+                // Events of an earlier exchange, or those from gossip that were held for the maximum time, may
+                // still wait in the order stage (seed 6572).
+                let wait = if *called || record.at.since(since) > HELD_MAX {
                     ORDER_WAIT_MAX
                 } else {
                     Duration::ZERO
