@@ -216,6 +216,12 @@ impl Agent {
                 busy = true;
                 self.perform(action);
             }
+            // The turn of the loop ends.
+            let turn_end = self.now + Duration::from_nanos(1);
+            if !busy && self.serf.poll_timeout().is_some_and(|due| due <= turn_end) {
+                busy = true;
+                self.serf.handle_input(Input::Timeout, turn_end);
+            }
             if !busy {
                 self.serf.check_invariants();
                 return;
