@@ -171,6 +171,14 @@ pub struct Node {
 }
 
 impl Node {
+    /// What the node finds in its snapshot file, if it has one. The reference skips lines that it does not know
+    /// (seed 14840).
+    fn read_snapshot(&self, twisted: Option<&Twisted>) -> Option<Snapshot> {
+        let file = self.disk.snapshot.as_ref()?;
+        let file = twisted.map_or(file.clone(), |twisted| twisted.reads(file));
+        Some(Snapshot::decode(&file, self.spec.rejoin_after_leave).0)
+    }
+
     /// The ring that the node starts with.
     fn keyring(&self) -> Option<Keyring> {
         let given = self.spec.key.as_ref().map(|key| Key::new(key).unwrap());
@@ -301,12 +309,7 @@ impl Sim {
         envelope.verify_outgoing = node.spec.verify_outgoing;
         envelope.keyring = node.keyring();
         let mut config = node.spec.config.clone();
-        let rejoin = node.spec.rejoin_after_leave;
-        let twisted = self.twisted.get(&id);
-        config.snapshot = node.disk.snapshot.as_ref().map(|file| {
-            let file = twisted.map_or(file.clone(), |twisted| twisted.reads(file));
-            Snapshot::decode(&file, rejoin).0
-        });
+        config.snapshot = node.read_snapshot(self.twisted.get(&id));
         let continues = config.snapshot.as_ref().is_some_and(Snapshot::continues);
         let serf = Serf::new(config, envelope, seed, now).unwrap();
         node.before = node.stopped.take();

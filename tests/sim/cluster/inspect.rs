@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cottar::serf::snapshot::Snapshot;
 use cottar::serf::{CommandId, CommandResult, MemberStatus, QueryParams, Serf, State};
 use cottar::time::Instant;
 use cottar::wire::NodeName;
@@ -86,8 +85,8 @@ impl Sim {
         };
         let left: BTreeSet<NodeId> = stay.iter().copied().filter(is_left).collect();
         let remembered = |&one: &NodeId| {
-            let file = self.nodes[one].disk.snapshot.as_deref().unwrap_or_default();
-            let snapshot = Snapshot::decode(file, self.nodes[one].spec.rejoin_after_leave).0;
+            let snapshot = self.nodes[one].read_snapshot(self.twisted.get(&one));
+            let snapshot = snapshot.unwrap_or_default();
             let members = snapshot.alive.into_iter().chain(snapshot.failed);
             (one, members.map(|(name, _)| name).collect::<Vec<_>>())
         };
