@@ -285,7 +285,7 @@ impl Swim {
     fn refute(&mut self, claimed: u32, now: Instant) {
         let node = &mut self.table.record_mut(NodeId::LOCAL).node;
         let highest = node.incarnation.max(claimed);
-        if highest == u32::MAX {
+        if highest == u32::MAX && node.incarnation < highest {
             log::error!(
                 target: "memberlist",
                 "Cannot refute a claim about this node with the highest incarnation: \
