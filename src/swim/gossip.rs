@@ -8,9 +8,9 @@
 //! *catch-up rounds* follow between ticks. This matters twice: a queue that grows faster than ticks empty it
 //! loses messages, and receivers refuse an event after 512 later ones.
 //!
-//! A node that is behind its own timers ([`super::lag`]) sends only at ticks, and to one target instead of
-//! `gossip_nodes`: whatever arrived before is sent in as few packets as possible, which takes load off the
-//! machine.
+//! A node that is behind its own timers ([`super::lag`]) sends only at ticks, and if it stays behind, to one
+//! target instead of `gossip_nodes`: whatever arrived before is sent in as few packets as possible, which takes
+//! load off the machine.
 //!
 //! Rounds of either kind are at least a [`ROUNDS_PER_INTERVAL`]th of the gossip interval apart, and each
 //! target gets at most [`PACKETS_PER_TARGET_MAX`] packets per round. With the LAN profile a node sends at

@@ -3,8 +3,9 @@
 //!
 //! An overload must not keep itself up. Where all nodes are busy, acks come too late, so nodes are suspected
 //! and refute it, and gossip about this keeps all nodes busy. So a node that is behind gossips at ticks only
-//! and to one target at a time ([`super::gossip`]), and waits longer for an ack before it asks relays
-//! ([`super::probe`]).
+//! ([`super::gossip`]), and waits longer for an ack before it asks relays ([`super::probe`]). One that stays
+//! behind gossips to one target at a time. It must not do so at once: while many nodes join, transmissions that
+//! come later go to newcomers, which know the older members already, and the older ones miss the news.
 
 use super::Config;
 use crate::time::{Duration, Instant};
@@ -15,6 +16,9 @@ const LATE_PER_INTERVAL: u32 = 8;
 /// The wait doubles with each late timer that follows soon.
 const CALM_INTERVALS: u32 = 2;
 const CALM_INTERVALS_MAX: u32 = 16;
+/// Gossip intervals after which a node that is still behind counts as stuck: longer than many nodes take to
+/// join.
+const STUCK_INTERVALS: u32 = 150;
 
 /// Tracks how late timers are handled.
 #[derive(Debug)]
@@ -26,6 +30,9 @@ pub(super) struct Lag {
     calm_max: Duration,
     /// Until this time the node is behind, and new messages wait for the tick.
     until: Instant,
+    /// Since when it has been late again and again.
+    since: Instant,
+    stuck_after: Duration,
     /// Last time that a timer was so late that an ack may have been late, too.
     asleep: Option<Instant>,
     asleep_for: Duration,
@@ -39,6 +46,8 @@ impl Lag {
             calm_min: config.gossip_interval * CALM_INTERVALS,
             calm_max: config.gossip_interval * CALM_INTERVALS_MAX,
             until: Instant::ORIGIN,
+            since: Instant::ORIGIN,
+            stuck_after: config.gossip_interval * STUCK_INTERVALS,
             asleep: None,
             asleep_for: config.probe_timeout / 2,
         }
@@ -53,6 +62,9 @@ impl Lag {
                 true => self.calm_min,
                 false => (self.calm * 2).min(self.calm_max),
             };
+            if is_first {
+                self.since = now;
+            }
             self.until = now + self.calm;
         }
         if late > self.asleep_for {
@@ -63,6 +75,11 @@ impl Lag {
     /// Whether this node is behind.
     pub(super) fn is_behind(&self, now: Instant) -> bool {
         now < self.until
+    }
+
+    /// Whether this node has been behind for long.
+    pub(super) fn is_stuck(&self, now: Instant) -> bool {
+        self.is_behind(now) && now.since(self.since) >= self.stuck_after
     }
 
     /// Whether the process was suspended for a long time since `since`.
@@ -99,5 +116,25 @@ mod tests {
         now = lag.until + millis(3_200);
         late_at(&mut lag, now);
         assert_eq!(calm_after(&lag, now), millis(400));
+    }
+
+    #[test]
+    fn who_is_late_again_and_again_is_stuck_in_the_end() {
+        let mut lag = Lag::new(&Config::lan());
+        let start = Instant::ORIGIN + Duration::from_secs(60);
+        let late_at = |lag: &mut Lag, now| lag.note(now - Duration::from_millis(26), now);
+        for second in 0..30 {
+            let now = start + Duration::from_secs(second);
+            late_at(&mut lag, now);
+            assert!(lag.is_behind(now) && !lag.is_stuck(now), "{second}");
+        }
+        let mut now = start + Duration::from_secs(30);
+        assert!(lag.is_stuck(now));
+        now = lag.until;
+        assert!(!lag.is_stuck(now), "in time again");
+        // After a calm time it begins anew.
+        now += Duration::from_secs(4);
+        late_at(&mut lag, now);
+        assert!(lag.is_behind(now) && !lag.is_stuck(now));
     }
 }

@@ -89,7 +89,7 @@ impl Swim {
     /// Runs a round to the next targets that lack some of its messages; returns whether anything was sent.
     fn gossip_round(&mut self, round: Round, now: Instant) -> bool {
         let mut served = 0;
-        let targets = match self.lag.is_behind(now) {
+        let targets = match self.lag.is_stuck(now) {
             true => self.config.gossip_nodes.min(1),
             false => self.config.gossip_nodes,
         };

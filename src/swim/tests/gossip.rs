@@ -73,7 +73,7 @@ fn news_go_out_in_their_turn_and_the_rest_at_ticks() {
 }
 
 #[test]
-fn a_node_that_is_behind_sends_at_ticks_only_and_to_one_target() {
+fn a_node_that_is_behind_sends_at_ticks_only() {
     let mut script = Script::new();
     script.meet(2..=10);
     script.swim.set_user_member_count(10);
@@ -99,10 +99,45 @@ fn a_node_that_is_behind_sends_at_ticks_only_and_to_one_target() {
     script.run_for(Duration::from_millis(199));
     let sent = script.take_datagrams();
     let with_event = sent.iter().filter(|d| d.1.iter().any(is_event));
-    assert_eq!(with_event.count(), 1, "at the tick, to one target");
+    assert_eq!(with_event.count(), 3, "at the tick");
     // It is in time again.
     script.run_for(Duration::from_millis(400));
     assert!(sent_at_once(&mut script, 3));
+}
+
+#[test]
+fn a_node_that_stays_behind_gossips_to_one_target() {
+    let mut script = Script::new();
+    script.meet(2..=10);
+    script.swim.set_user_member_count(10);
+    script.run_for(Duration::from_secs(3));
+    let be_late = |script: &mut Script| {
+        let due = script.swim.poll_timeout().unwrap();
+        script.now = script.now.max(due + Duration::from_millis(26));
+        script.swim.handle_timeout(script.now);
+        script.drain();
+    };
+    let mut number = 0;
+    let mut targets = |script: &mut Script| {
+        number += 1;
+        broadcast(script, number, None);
+        loop {
+            script.take_datagrams();
+            be_late(script);
+            let sent = script.take_datagrams();
+            match sent.iter().filter(|d| d.1.iter().any(is_event)).count() {
+                0 => {}
+                count => return count,
+            }
+        }
+    };
+    be_late(&mut script);
+    assert_eq!(targets(&mut script), 3);
+    let begin = script.now;
+    while script.now.since(begin) < Duration::from_secs(31) {
+        be_late(&mut script);
+    }
+    assert_eq!(targets(&mut script), 1);
 }
 
 #[test]
