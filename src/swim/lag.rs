@@ -3,8 +3,8 @@
 //!
 //! An overload must not keep itself up. Where all nodes are busy, acks come too late, so nodes are suspected
 //! and refute it, and gossip about this keeps all nodes busy. So a node that is behind gossips at ticks only
-//! ([`super::gossip`]), and waits longer for an ack before it asks relays ([`super::probe`]). One that stays
-//! behind gossips to one target at a time. It must not do so at once: while many nodes join, transmissions that
+//! ([`super::gossip`]). One that is late again and again waits longer for an ack before it asks relays
+//! ([`super::probe`]), and in the end gossips to one target at a time. It must not do so at once: while many nodes join, transmissions that
 //! come later go to newcomers, which know the older members already, and the older ones miss the news.
 
 use super::Config;
@@ -12,11 +12,11 @@ use crate::time::{Duration, Instant};
 
 /// Divisor of the gossip interval: the node is behind if a timer is handled later than this fraction of it.
 const LATE_PER_INTERVAL: u32 = 8;
-/// Gossip intervals after a late timer until the node counts as in time again: after the first, and at most.
-/// The wait doubles with each late timer that follows soon.
+/// Gossip intervals after a late timer until the node counts as in time again, and until it no longer counts as
+/// strained: after the first one, and at most. This second wait doubles with each late timer that follows soon.
 const CALM_INTERVALS: u32 = 2;
 const CALM_INTERVALS_MAX: u32 = 16;
-/// Gossip intervals after which a node that is still behind counts as stuck: longer than many nodes take to
+/// Gossip intervals after which a node that is still strained counts as stuck: longer than many nodes take to
 /// join.
 const STUCK_INTERVALS: u32 = 150;
 
@@ -29,7 +29,8 @@ pub(super) struct Lag {
     calm_min: Duration,
     calm_max: Duration,
     /// Until this time the node is behind, and new messages wait for the tick.
-    until: Instant,
+    behind_until: Instant,
+    strained_until: Instant,
     /// Since when it has been late again and again.
     since: Instant,
     stuck_after: Duration,
@@ -45,7 +46,8 @@ impl Lag {
             calm: config.gossip_interval * CALM_INTERVALS,
             calm_min: config.gossip_interval * CALM_INTERVALS,
             calm_max: config.gossip_interval * CALM_INTERVALS_MAX,
-            until: Instant::ORIGIN,
+            behind_until: Instant::ORIGIN,
+            strained_until: Instant::ORIGIN,
             since: Instant::ORIGIN,
             stuck_after: config.gossip_interval * STUCK_INTERVALS,
             asleep: None,
@@ -57,7 +59,7 @@ impl Lag {
     pub(super) fn note(&mut self, due: Instant, now: Instant) {
         let late = now.since(due);
         if late > self.late {
-            let is_first = now >= self.until + self.calm_max;
+            let is_first = now >= self.strained_until + self.calm_max;
             self.calm = match is_first {
                 true => self.calm_min,
                 false => (self.calm * 2).min(self.calm_max),
@@ -65,7 +67,8 @@ impl Lag {
             if is_first {
                 self.since = now;
             }
-            self.until = now + self.calm;
+            self.behind_until = now + self.calm_min;
+            self.strained_until = now + self.calm;
         }
         if late > self.asleep_for {
             self.asleep = Some(now);
@@ -74,12 +77,17 @@ impl Lag {
 
     /// Whether this node is behind.
     pub(super) fn is_behind(&self, now: Instant) -> bool {
-        now < self.until
+        now < self.behind_until
     }
 
-    /// Whether this node has been behind for long.
+    /// Whether this node is behind again and again.
+    pub(super) fn is_strained(&self, now: Instant) -> bool {
+        now < self.strained_until
+    }
+
+    /// Whether this node has been strained for long.
     pub(super) fn is_stuck(&self, now: Instant) -> bool {
-        self.is_behind(now) && now.since(self.since) >= self.stuck_after
+        self.is_strained(now) && now.since(self.since) >= self.stuck_after
     }
 
     /// Whether the process was suspended for a long time since `since`.
@@ -98,22 +106,22 @@ mod tests {
         let start = Instant::ORIGIN + Duration::from_secs(60);
         let millis = Duration::from_millis;
         let late_at = |lag: &mut Lag, now: Instant| lag.note(now - millis(26), now);
-        let calm_after = |lag: &Lag, now: Instant| lag.until.since(now);
+        let calm_after = |lag: &Lag, now: Instant| lag.strained_until.since(now);
         lag.note(start - millis(25), start);
         assert!(!lag.is_behind(start), "25 ms are an eighth of the interval");
         let mut now = start;
         for calm in [400, 800, 1_600, 3_200, 3_200] {
             late_at(&mut lag, now);
-            assert!(lag.is_behind(now));
+            assert_eq!(lag.behind_until.since(now), millis(400));
             assert_eq!(calm_after(&lag, now), millis(calm));
-            now = lag.until;
-            assert!(!lag.is_behind(now));
+            now = lag.strained_until;
+            assert!(!lag.is_behind(now) && !lag.is_strained(now));
         }
         // Long after the last one, the next is the first.
         now += millis(3_199);
         late_at(&mut lag, now);
         assert_eq!(calm_after(&lag, now), millis(3_200));
-        now = lag.until + millis(3_200);
+        now = lag.strained_until + millis(3_200);
         late_at(&mut lag, now);
         assert_eq!(calm_after(&lag, now), millis(400));
     }
@@ -130,7 +138,7 @@ mod tests {
         }
         let mut now = start + Duration::from_secs(30);
         assert!(lag.is_stuck(now));
-        now = lag.until;
+        now = lag.strained_until;
         assert!(!lag.is_stuck(now), "in time again");
         // After a calm time it begins anew.
         now += Duration::from_secs(4);

@@ -109,7 +109,7 @@ impl Swim {
             self.send_with_piggyback(node.addr, &ping, Some(id), now);
         }
         // The target may be as busy. Relays would multiply the work, and find out no more.
-        let timeout = match self.lag.is_behind(now) {
+        let timeout = match self.lag.is_strained(now) {
             true => self.awareness.scale(self.config.probe_timeout),
             false => self.config.probe_timeout,
         };
@@ -161,7 +161,7 @@ impl Swim {
         // A late ack does not show that this node is healthy, if it is late itself: the next timeout must not be
         // shorter.
         let is_late = now.since(probe.started) > self.config.probe_timeout;
-        if !(is_late && self.lag.is_behind(now)) {
+        if !(is_late && self.lag.is_strained(now)) {
             self.awareness.improve();
         }
         self.probing.undecided = 0;
