@@ -159,6 +159,13 @@ impl Packing {
             finished: Vec::new(),
         }
     }
+
+    /// Adds a message, which takes `overhead` bytes in addition to its own.
+    pub fn push(&mut self, message: Arc<[u8]>, overhead: usize) {
+        self.space = self.space.saturating_sub(message.len() + overhead);
+        self.parts_left = self.parts_left.saturating_sub(1);
+        self.messages.push(message);
+    }
 }
 
 /// Queue of broadcasts; see the module's documentation.
@@ -407,9 +414,7 @@ impl BroadcastQueue {
                     continue 'seek;
                 }
                 if wanted.admits(entry) {
-                    packing.messages.push(entry.message.clone());
-                    packing.space = longest - entry.message.len();
-                    packing.parts_left -= 1;
+                    packing.push(entry.message.clone(), overhead);
                     taken.push(rank);
                 }
             }

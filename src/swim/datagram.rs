@@ -186,16 +186,12 @@ impl Swim {
         if self.refuse_receiver(to) {
             return;
         }
-        let mut messages = vec![message.encode()];
-        messages.extend(target.and_then(|id| self.doubt(id)).map(|m| m.encode()));
-        let bytes: usize = messages.iter().map(Vec::len).sum();
-        let overhead = (messages.len() - 1) * MESSAGE_OVERHEAD_BYTES;
         let budget = self.envelope.packet_budget_bytes();
-        let space = budget.saturating_sub(bytes + overhead);
-        let mut packing = Packing::new(space, COMPOUND_PARTS_SENT_MAX - messages.len());
-        packing
-            .messages
-            .extend(messages.into_iter().map(Into::into));
+        let mut packing = Packing::new(budget, COMPOUND_PARTS_SENT_MAX);
+        packing.push(message.encode().into(), 0);
+        if let Some(doubt) = target.and_then(|id| self.doubt(id)) {
+            packing.push(doubt.encode().into(), MESSAGE_OVERHEAD_BYTES);
+        }
         let selection = match target {
             Some(id) => self.selection(id, now),
             // Non-members get no broadcasts that are addressed to members.
