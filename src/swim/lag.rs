@@ -4,8 +4,9 @@
 //! An overload must not keep itself up. Where all nodes are busy, acks come too late, so nodes are suspected
 //! and refute it, and gossip about this keeps all nodes busy. So a node that is behind gossips at ticks only
 //! ([`super::gossip`]). One that is late again and again waits longer for an ack before it asks relays
-//! ([`super::probe`]), and in the end gossips to one target at a time. It must not do so at once: while many nodes join, transmissions that
-//! come later go to newcomers, which know the older members already, and the older ones miss the news.
+//! ([`super::probe`]), and in the end gossips to one target at a time. It must not do so at once: while many
+//! nodes join, transmissions that come later go to newcomers, which know the older members already, and the
+//! older ones miss the news.
 
 use super::Config;
 use crate::time::{Duration, Instant};
@@ -23,17 +24,14 @@ const STUCK_INTERVALS: u32 = 150;
 /// Tracks how late timers are handled.
 #[derive(Debug)]
 pub(super) struct Lag {
-    late: Duration,
+    gossip_interval: Duration,
     /// The wait after the last late timer.
     calm: Duration,
-    calm_min: Duration,
-    calm_max: Duration,
     /// Until this time the node is behind, and new messages wait for the tick.
     behind_until: Instant,
     strained_until: Instant,
     /// Since when it has been late again and again.
     since: Instant,
-    stuck_after: Duration,
     /// Last time that a timer was so late that an ack may have been late, too.
     asleep: Option<Instant>,
     asleep_for: Duration,
@@ -42,14 +40,11 @@ pub(super) struct Lag {
 impl Lag {
     pub(super) fn new(config: &Config) -> Self {
         Lag {
-            late: config.gossip_interval / LATE_PER_INTERVAL,
+            gossip_interval: config.gossip_interval,
             calm: config.gossip_interval * CALM_INTERVALS,
-            calm_min: config.gossip_interval * CALM_INTERVALS,
-            calm_max: config.gossip_interval * CALM_INTERVALS_MAX,
             behind_until: Instant::ORIGIN,
             strained_until: Instant::ORIGIN,
             since: Instant::ORIGIN,
-            stuck_after: config.gossip_interval * STUCK_INTERVALS,
             asleep: None,
             asleep_for: config.probe_timeout / 2,
         }
@@ -58,16 +53,16 @@ impl Lag {
     /// Notes that a timer due at `due` is handled at `now`.
     pub(super) fn note(&mut self, due: Instant, now: Instant) {
         let late = now.since(due);
-        if late > self.late {
-            let is_first = now >= self.strained_until + self.calm_max;
-            self.calm = match is_first {
-                true => self.calm_min,
-                false => (self.calm * 2).min(self.calm_max),
-            };
-            if is_first {
+        if late > self.gossip_interval / LATE_PER_INTERVAL {
+            let calm_min = self.gossip_interval * CALM_INTERVALS;
+            let calm_max = self.gossip_interval * CALM_INTERVALS_MAX;
+            if now >= self.strained_until + calm_max {
                 self.since = now;
+                self.calm = calm_min;
+            } else {
+                self.calm = (self.calm * 2).min(calm_max);
             }
-            self.behind_until = now + self.calm_min;
+            self.behind_until = now + calm_min;
             self.strained_until = now + self.calm;
         }
         if late > self.asleep_for {
@@ -87,7 +82,7 @@ impl Lag {
 
     /// Whether this node has been strained for long.
     pub(super) fn is_stuck(&self, now: Instant) -> bool {
-        self.is_strained(now) && now.since(self.since) >= self.stuck_after
+        self.is_strained(now) && now.since(self.since) >= self.gossip_interval * STUCK_INTERVALS
     }
 
     /// Whether the process was suspended for a long time since `since`.
