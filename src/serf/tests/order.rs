@@ -14,9 +14,18 @@ const SECOND: Duration = Duration::from_secs(1);
 const WAIT: Duration = Duration::from_millis(250);
 
 fn event(ltime: u64, coalesce: bool) -> SerfMessage {
+    named(format!("e{ltime}").into(), ltime, coalesce)
+}
+
+/// Makes an event that another node fired at a time at which there may be one already.
+fn event_of_another(ltime: u64) -> SerfMessage {
+    named(b"other".to_vec(), ltime, false)
+}
+
+fn named(name: Vec<u8>, ltime: u64, coalesce: bool) -> SerfMessage {
     SerfMessage::UserEvent(UserEventMessage {
         ltime: LamportTime(ltime),
-        name: format!("e{ltime}").into(),
+        name,
         payload: None,
         coalesce,
     })
@@ -93,18 +102,10 @@ fn a_packet_with_the_newest_first_is_handed_over_oldest_first() {
     // Other nodes fired at the same times: none is missing.
     gossip(&mut net, 1..=9);
     assert_eq!(events(&mut net), Vec::from_iter(1..=9));
-    let of_another = |ltime| {
-        SerfMessage::UserEvent(UserEventMessage {
-            ltime: LamportTime(ltime),
-            name: b"other".to_vec(),
-            payload: None,
-            coalesce: false,
-        })
-    };
-    net.gossip_together_to(1, &[10, 9, 7, 4].map(of_another));
+    net.gossip_together_to(1, &[10, 9, 7, 4].map(event_of_another));
     net.run_for(Duration::from_nanos(1));
     assert_eq!(events(&mut net), [4, 7, 9, 10]);
-    net.gossip_together_to(1, &[12, 11].map(of_another));
+    net.gossip_together_to(1, &[12, 11].map(event_of_another));
     assert_eq!(events(&mut net), [11, 12], "nothing is late, nothing waits");
 
     for ltime in 1..=9 {
@@ -129,16 +130,9 @@ fn packets_of_one_turn_are_put_in_order_together() {
     net.introduce(1);
     gossip(&mut net, 1..=9);
     assert_eq!(events(&mut net), Vec::from_iter(1..=9));
-    let of_another = |ltime| match event(ltime, false) {
-        SerfMessage::UserEvent(message) => SerfMessage::UserEvent(UserEventMessage {
-            name: b"other".to_vec(),
-            ..message
-        }),
-        other => other,
-    };
     // The second packet brings what is late, since other nodes fired at these times as well.
     let newest = [11, 10].map(|ltime| event(ltime, false));
-    net.gossip_in_one_turn_to(1, &[&newest, &[8, 9].map(of_another)]);
+    net.gossip_in_one_turn_to(1, &[&newest, &[8, 9].map(event_of_another)]);
     assert_eq!(events(&mut net), [8, 9, 10, 11]);
 
     let asked = |ltime, id| {

@@ -27,6 +27,23 @@ fn broadcast(script: &mut Script, number: u32, id: Option<u64>) {
     script.drain();
 }
 
+/// Makes a node that has long known nine others.
+fn one_of_ten() -> Script {
+    let mut script = Script::new();
+    script.meet(2..=10);
+    script.swim.set_user_member_count(10);
+    script.run_for(Duration::from_secs(3));
+    script
+}
+
+/// Handles the next timeout too late.
+fn be_late(script: &mut Script) {
+    let due = script.swim.poll_timeout().unwrap();
+    script.now = script.now.max(due + Duration::from_millis(26));
+    script.swim.handle_timeout(script.now);
+    script.drain();
+}
+
 #[test]
 fn news_go_out_in_their_turn_and_the_rest_at_ticks() {
     // No probes, because their packets carry broadcasts.
@@ -74,10 +91,7 @@ fn news_go_out_in_their_turn_and_the_rest_at_ticks() {
 
 #[test]
 fn a_node_that_is_behind_sends_at_ticks_only() {
-    let mut script = Script::new();
-    script.meet(2..=10);
-    script.swim.set_user_member_count(10);
-    script.run_for(Duration::from_secs(3));
+    let mut script = one_of_ten();
     script.take_datagrams();
     let sent_at_once = |script: &mut Script, number| {
         broadcast(script, number, None);
@@ -88,11 +102,8 @@ fn a_node_that_is_behind_sends_at_ticks_only() {
     assert!(sent_at_once(&mut script, 1));
     script.run_for(Duration::from_secs(1));
     script.take_datagrams();
-    // A probe tick is handled too late.
-    let due = script.swim.poll_timeout().unwrap();
-    script.now = due + Duration::from_millis(26);
-    script.swim.handle_timeout(script.now);
-    script.drain();
+    // A probe tick.
+    be_late(&mut script);
     script.run_for(Duration::from_millis(1));
     script.take_datagrams();
     assert!(!sent_at_once(&mut script, 2));
@@ -107,16 +118,7 @@ fn a_node_that_is_behind_sends_at_ticks_only() {
 
 #[test]
 fn a_node_that_stays_behind_gossips_to_one_target() {
-    let mut script = Script::new();
-    script.meet(2..=10);
-    script.swim.set_user_member_count(10);
-    script.run_for(Duration::from_secs(3));
-    let be_late = |script: &mut Script| {
-        let due = script.swim.poll_timeout().unwrap();
-        script.now = script.now.max(due + Duration::from_millis(26));
-        script.swim.handle_timeout(script.now);
-        script.drain();
-    };
+    let mut script = one_of_ten();
     let mut number = 0;
     let mut targets = |script: &mut Script| {
         number += 1;
@@ -142,10 +144,7 @@ fn a_node_that_stays_behind_gossips_to_one_target() {
 
 #[test]
 fn news_are_bounded_in_rate() {
-    let mut script = Script::new();
-    script.meet(2..=10);
-    script.swim.set_user_member_count(10);
-    script.run_for(Duration::from_secs(3));
+    let mut script = one_of_ten();
     script.take_events();
     let mut rounds = 0;
     let start = script.now;
