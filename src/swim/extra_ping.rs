@@ -11,11 +11,15 @@ use crate::wire::{Ack, Message, NodeName, Ping};
 
 /// Limit for the extra pings that wait for their ack. Further ones evict the oldest.
 const WAITING_MAX: usize = 32;
+/// Limit for the nodes that did not ack. Further ones evict the earliest.
+const SILENT_MAX: usize = 32;
 
 /// Extra pings that wait for their ack, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct ExtraPings {
     waiting: VecDeque<ExtraPing>,
+    /// Nodes that did not ack one in time and have not acked anything since, the latest last.
+    silent: VecDeque<NodeName>,
 }
 
 #[derive(Debug)]
@@ -30,8 +34,18 @@ impl ExtraPings {
     fn forget_late(&mut self, timeout: Duration, now: Instant) {
         let is_late = |ping: &ExtraPing| now.since(ping.sent) > timeout;
         while self.waiting.front().is_some_and(is_late) {
-            self.waiting.pop_front();
+            let target = self.waiting.pop_front().map(|ping| ping.target);
+            let target = target.filter(|target| !self.silent.contains(target));
+            self.silent.extend(target);
         }
+        let excess = self.silent.len().saturating_sub(SILENT_MAX);
+        self.silent.drain(..excess);
+    }
+
+    /// Returns whether a node that acks now did not ack an earlier ping.
+    fn end_silence(&mut self, node: &NodeName) -> bool {
+        let at = self.silent.iter().position(|silent| silent == node);
+        at.and_then(|at| self.silent.remove(at)).is_some()
     }
 
     fn take(&mut self, sequence: u32) -> Option<ExtraPing> {
@@ -81,6 +95,7 @@ impl Swim {
         let Some(ping) = self.extra_pings.take(ack.seq_no) else {
             return Some(ack);
         };
+        self.note_answer(&ping.target, now);
         self.outputs.push_back(Output::Acked {
             node: ping.target,
             rtt: now.since(ping.sent),
@@ -88,6 +103,20 @@ impl Swim {
             extra: true,
         });
         None
+    }
+
+    /// Notes the direct ack of a node: if an earlier one is missing, the network has lost a datagram.
+    pub(super) fn note_answer(&mut self, node: &NodeName, now: Instant) {
+        if self.extra_pings.end_silence(node) {
+            self.note_lost_datagram(now);
+        }
+    }
+
+    /// Notes that a datagram was lost, unless this process may have been too late to read it.
+    pub(super) fn note_lost_datagram(&mut self, now: Instant) {
+        if !self.lag.is_strained(now) {
+            self.last_lost_datagram = Some(now);
+        }
     }
 
     /// Reports the extension of a ping that comes from the known address of its sender. A response then goes

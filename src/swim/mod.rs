@@ -89,6 +89,7 @@ pub struct Swim {
     /// Extension of this node's probes.
     probe_extension: Vec<u8>,
     extra_pings: ExtraPings,
+    last_lost_datagram: Option<Instant>,
     gossip: Gossip,
     lag: Lag,
     probing: Probing,
@@ -148,6 +149,7 @@ impl Swim {
             extended_ack_payload: None,
             probe_extension: Vec::new(),
             extra_pings: ExtraPings::default(),
+            last_lost_datagram: None,
             gossip: Gossip::new(&config, &mut rng, now),
             lag: Lag::new(&config),
             probing: Probing::new(&config, &mut rng, now),
@@ -360,6 +362,11 @@ impl Swim {
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.table.records().map(|record| &record.node)
     }
+    /// Iterates over the names of the nodes that are alive or suspect, in byte order.
+    pub fn live_names(&self) -> impl Iterator<Item = &NodeName> {
+        let live = self.nodes().filter(|node| table::is_live(node.state));
+        live.map(|node| &node.name)
+    }
     /// Returns the number of records, including dead and left ones (n in the formulas).
     pub fn node_count(&self) -> usize {
         self.table.len()
@@ -367,6 +374,15 @@ impl Swim {
     /// Returns the number of records that are alive or suspect, including the local node.
     pub fn live_node_count(&self) -> usize {
         self.table.live()
+    }
+    /// Returns when the network was last seen to lose a datagram: a node that did not answer a ping in time
+    /// answered through a relay, over TCP, or a later ping.
+    pub fn last_lost_datagram(&self) -> Option<Instant> {
+        self.last_lost_datagram
+    }
+    /// Returns an interval that grows with the cluster as that of periodic push/pulls does (4.2).
+    pub fn scaled_interval(&self, base: Duration) -> Duration {
+        sync::scaled_interval(base, self.table.len())
     }
     /// Returns the health score, 0 (healthy) to 7 (4.6).
     pub fn health_score(&self) -> u32 {

@@ -166,7 +166,10 @@ impl Swim {
         }
         self.probing.undecided = 0;
         // The round trip is valid only before relays were asked.
-        if probe.direct.is_some() {
+        if probe.direct.is_none() {
+            self.note_lost_datagram(now);
+        } else {
+            self.note_answer(&probe.target, now);
             self.outputs.push_back(Output::Acked {
                 node: probe.target,
                 rtt: now.since(probe.started),
@@ -275,6 +278,7 @@ impl Swim {
                 "Was able to reach {} by TCP but not by UDP: is UDP blocked?", probe.target
             );
             self.awareness.improve();
+            self.note_lost_datagram(now);
             return;
         }
         let asleep = self.lag.was_asleep(probe.started);

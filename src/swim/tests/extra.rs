@@ -79,6 +79,36 @@ fn a_missing_or_late_ack_of_an_extra_ping_has_no_effect() {
 }
 
 #[test]
+fn a_node_that_acks_again_has_missed_a_datagram() {
+    let mut script = Script::with(Config {
+        probe_interval: Duration::ZERO,
+        push_pull_interval: Duration::ZERO,
+        ..Config::lan()
+    });
+    script.meet([2, 3]);
+    // Whether nodes 2 and 3 ack the ping of a second.
+    for (acks, lost) in [
+        ([true, true], false),
+        ([true, false], false),
+        ([true, false], false),
+        ([true, true], true),
+    ] {
+        for (host, acks) in [2, 3].into_iter().zip(acks) {
+            script.outputs.clear();
+            assert!(script.swim.ping_member(&peer(host), b"x", script.now));
+            script.drain();
+            let (_, ping) = sent_ping(&mut script);
+            if acks {
+                script.hear(host, &[ack(ping.seq_no, None)]);
+            }
+        }
+        let seen = script.swim.last_lost_datagram();
+        assert_eq!(seen, lost.then_some(script.now), "{acks:?}");
+        script.run_for(Duration::from_secs(1));
+    }
+}
+
+#[test]
 fn extra_pings_are_forgotten_when_they_are_many() {
     let mut script = Script::new();
     script.meet([2]);

@@ -48,6 +48,7 @@ fn an_ack_in_time_is_reported() {
     );
     script.hear(2, &[ack(ping.seq_no, None)]);
     assert_eq!(script.take_events(), [], "a second ack is for nothing");
+    assert_eq!(script.swim.last_lost_datagram(), None);
     let (_, second) = next_probe(&mut script);
     assert_eq!(second.seq_no, ping.seq_no.wrapping_add(1));
 }
@@ -178,6 +179,7 @@ fn a_relayed_ack_saves_the_target_and_reports_nothing() {
         NodeState::Alive
     );
     assert_eq!(script.swim.health_score(), 0);
+    assert!(script.swim.last_lost_datagram().is_some());
 }
 
 #[test]
@@ -241,6 +243,7 @@ fn a_ping_over_tcp_saves_the_target() {
     script.run_for(Duration::from_millis(500));
     assert_eq!(script.state(2), NodeState::Alive);
     assert_eq!(script.swim.health_score(), 0);
+    assert_eq!(script.swim.last_lost_datagram(), Some(script.now));
 }
 
 #[test]
