@@ -324,7 +324,7 @@ pub struct Counters {
     pub order_pushed_out: u64,
     /// User events sent to members whose summary showed that they lacked them.
     pub repair_events_sent: u64,
-    /// New user events received in the exchanges of the three counters that follow.
+    /// New user events received in the exchanges of the four counters that follow.
     pub repair_events_fetched: u64,
     /// State exchanges started because a Lamport time of the event clock stayed without an event.
     pub repair_exchanges_for_gaps: u64,
@@ -332,6 +332,9 @@ pub struct Counters {
     pub repair_exchanges_for_digests: u64,
     /// State exchanges started because the event clock jumped.
     pub repair_exchanges_for_jumps: u64,
+    /// State exchanges with members that run no cottar, started because datagrams were lost while events
+    /// arrived.
+    pub repair_exchanges_for_losses: u64,
     /// Lamport times given up because three members had no event for them.
     pub repair_times_given_up: u64,
     /// Pings outside the probe cycle that carried an event summary.
@@ -364,4 +367,14 @@ pub struct Counters {
     pub late_responses: u64,
     /// Coordinates that were malformed or rejected by the distance update.
     pub refused_coordinates: u64,
+}
+
+impl Counters {
+    /// Returns the number of state exchanges started to repair missed events.
+    pub fn repair_exchanges(&self) -> u64 {
+        self.repair_exchanges_for_gaps
+            + self.repair_exchanges_for_digests
+            + self.repair_exchanges_for_jumps
+            + self.repair_exchanges_for_losses
+    }
 }

@@ -223,6 +223,7 @@ fn repaired(counters: &Counters) -> Counts {
             counters.repair_exchanges_for_digests,
         ),
         ("exchanges_for_jumps", counters.repair_exchanges_for_jumps),
+        ("exchanges_for_losses", counters.repair_exchanges_for_losses),
         ("times_given_up", counters.repair_times_given_up),
     ]
 }

@@ -145,9 +145,7 @@ impl Sim {
             let counters = self.serf(id).counters();
             let spent = Spent {
                 datagrams: self.nodes[id].datagrams,
-                exchanges: counters.repair_exchanges_for_gaps
-                    + counters.repair_exchanges_for_digests
-                    + counters.repair_exchanges_for_jumps,
+                exchanges: counters.repair_exchanges(),
                 pings: counters.repair_pings,
                 answers: counters.repeats_answered,
             };

@@ -105,9 +105,7 @@ impl Twisted {
 
     /// Updates the number of exchanges from its core's counters.
     pub(super) fn note_exchanges(&mut self, counters: &Counters) {
-        let started = counters.repair_exchanges_for_gaps
-            + counters.repair_exchanges_for_digests
-            + counters.repair_exchanges_for_jumps;
+        let started = counters.repair_exchanges();
         let (before, pending) = self.exchanges;
         self.exchanges = (started, pending + started - before);
     }

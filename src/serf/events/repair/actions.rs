@@ -64,6 +64,7 @@ impl Serf {
         self.repair.note_event(ltime, &mut self.rng, now);
         if is_alone {
             self.repair.next_ping = None;
+            self.repair.next_watch = None;
         }
     }
 
@@ -346,6 +347,11 @@ impl Serf {
         if self.repair.next_ping.is_some_and(|due| due <= now) {
             self.ping_for_repair(now);
         }
+        // Before the exchange for gaps, which may be due at the same time: while nodes are watched, their events
+        // come back anyway.
+        if self.repair.next_watch.is_some_and(|due| due <= now) {
+            self.watch_for_losses(now);
+        }
         // Starting an exchange postpones all others; causes for which no exchange can start are dropped.
         while let Some(cause) = self.repair.due_cause(now) {
             if cause == Cause::Gap {
@@ -401,7 +407,12 @@ impl Serf {
     }
 
     /// Starts an exchange with a member; returns false if the member is not live.
-    fn start_repair_exchange(&mut self, node: &NodeName, cause: Cause, now: Instant) -> bool {
+    pub(super) fn start_repair_exchange(
+        &mut self,
+        node: &NodeName,
+        cause: Cause,
+        now: Instant,
+    ) -> bool {
         if !self.swim.exchange_with(node, now) {
             return false;
         }
@@ -418,6 +429,10 @@ impl Serf {
             Cause::Jump => {
                 self.counters.repair_exchanges_for_jumps += 1;
                 log::debug!(target: "serf", "The event clock jumped: exchanging states with {node}");
+            }
+            Cause::Loss => {
+                self.counters.repair_exchanges_for_losses += 1;
+                log::debug!(target: "serf", "Datagrams are being lost: exchanging states with {node}");
             }
         }
         if let Some(peer) = self.repair.peers.get_mut(node) {
@@ -459,6 +474,8 @@ impl Serf {
                 Some(&mut repair.exchanges.for_gaps)
             }
             Cause::Jump => Some(&mut repair.exchanges.for_jumps),
+            // Without a backoff: no member's claim is a cause, and the exchanges end with the events.
+            Cause::Loss => None,
             Cause::Digest(pair) => repair.peers.get_mut(&node).map(|peer| {
                 peer.left_alone = (brought == 0).then_some(*pair);
                 &mut peer.exchange

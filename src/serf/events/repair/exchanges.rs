@@ -20,6 +20,8 @@ pub(in crate::serf) enum Cause {
     Digest(Pair),
     /// The clock jumped so far in an exchange that one member may not remember all events in between.
     Jump,
+    /// Datagrams are being lost, and the member does not compare summaries ([`super::watch`]).
+    Loss,
 }
 
 /// The running exchange.
@@ -47,8 +49,14 @@ pub(in crate::serf) struct Exchanges {
 }
 
 impl Exchanges {
+    /// Returns when the running exchange and the limit permit the next one; `None`: one is running.
+    pub(in crate::serf) fn free_from(&self, now: Instant) -> Option<Instant> {
+        let from = self.not_before.map_or(now, |time| time.max(now));
+        self.current.is_none().then_some(from)
+    }
+
     pub(in crate::serf) fn may_start(&self, now: Instant) -> bool {
-        self.current.is_none() && self.not_before.is_none_or(|time| time <= now)
+        self.free_from(now) == Some(now)
     }
 
     /// Starts an exchange; the next one may start after the interval plus `jitter`.

@@ -13,6 +13,8 @@
 //! * *Gaps.* Event times are consecutive except for concurrent ones. If a time stays empty while later ones
 //!   arrive, the node exchanges states with a member that does not compare summaries, that is, a node of the
 //!   reference.
+//! * *Watches.* If all datagrams with an event of a node of the reference were lost, there is often no gap
+//!   either. While datagrams are being lost, cottar nodes exchange states with those nodes ([`watch`]).
 //!
 //! A difference in summaries or digests starts a *chase* ([`chase`]): for a short time a node that may lack
 //! something pings as after a new event, and more often, so that a lost datagram costs only a moment instead
@@ -29,6 +31,7 @@ mod exchanges;
 mod gaps;
 mod history;
 mod peers;
+mod watch;
 
 use chase::Chases;
 use exchanges::{Cause, Exchanges};
@@ -57,6 +60,9 @@ const PINGS_AT_ONCE: u32 = 16;
 const PING_INTERVAL: Duration = Duration::from_millis(20);
 /// Number of random members from which a partner is chosen.
 const CANDIDATES: usize = 8;
+/// Number of probe intervals after which a lost datagram is forgotten: at a loss of a tenth, one of five probes
+/// fails, and thirty in a row once in a thousand times.
+const LOSS_MEMORY_PROBES: u32 = 30;
 /// Assumed gossip interval if gossip ticks are disabled.
 const FALLBACK_INTERVAL: Duration = Duration::from_millis(200);
 /// Longest backoff if periodic push/pulls are disabled.
@@ -78,6 +84,8 @@ struct Pace {
     settled_age: Duration,
     /// Younger events are left out of digests. Older gaps trigger an exchange.
     digest_age: Duration,
+    /// How long a lost datagram is taken as a sign that others are lost as well.
+    loss_memory: Duration,
     /// Longest backoff.
     backoff_max: Duration,
 }
@@ -93,6 +101,10 @@ impl Pace {
             summary_age: unit,
             settled_age: unit * 50,
             digest_age: unit * 3,
+            loss_memory: config
+                .swim
+                .probe_interval
+                .saturating_mul(LOSS_MEMORY_PROBES),
             backoff_max: or(config.swim.push_pull_interval, FALLBACK_BACKOFF),
         }
     }
@@ -118,6 +130,10 @@ pub(in crate::serf) struct Repair {
     next_ping: Option<Instant>,
     /// Whether this node knows that it lacks events.
     is_hurried: bool,
+    /// When this node next looks whether to exchange states with a node that it watches.
+    next_watch: Option<Instant>,
+    /// The node that it exchanged states with last for that reason.
+    last_watched: Option<NodeName>,
     /// The last member that agreed on all events, since the last event arrived.
     agreed: Option<NodeName>,
     answers: TokenBucket,
@@ -139,6 +155,8 @@ impl Repair {
             chases: Chases::default(),
             last_event: None,
             next_ping: None,
+            next_watch: None,
+            last_watched: None,
             is_hurried: false,
             agreed: None,
             answers: TokenBucket::new(ANSWER_PACKETS_AT_ONCE, ANSWER_PACKET_INTERVAL),
@@ -160,6 +178,9 @@ impl Repair {
             // All nodes get the event at nearly the same time; jitter keeps their pings apart.
             let half = self.pace.ping / 2;
             self.next_ping = Some(now + half + rng.duration_below(half));
+        }
+        if self.next_watch.is_none() {
+            self.next_watch = Some(now + self.pace.ping);
         }
     }
 
@@ -213,7 +234,8 @@ impl Repair {
         let gaps = self.gaps.due(self.pace.digest_age);
         let gaps = gaps.and_then(|due| self.exchanges.gap_due(due));
         let jump = self.exchanges.jump_due();
-        [self.next_ping, gaps, jump].into_iter().flatten().min()
+        let all = [self.next_ping, self.next_watch, gaps, jump];
+        all.into_iter().flatten().min()
     }
 
     /// Returns the cause of the next exchange, if one is due.

@@ -89,6 +89,25 @@ impl Peers {
         another.or_else(|| partners.next()).cloned()
     }
 
+    /// Chooses the member to watch after `last`: of this node's share of the members that may not run cottar,
+    /// in turn. The cottar nodes share them by the order of the names, in which `members` must be; it does not
+    /// contain this node, `own`.
+    pub(in crate::serf) fn watched<'a>(
+        &self,
+        members: impl Iterator<Item = &'a NodeName>,
+        own: &NodeName,
+        last: Option<&NodeName>,
+    ) -> Option<&'a NodeName> {
+        let (ours, others): (Vec<_>, Vec<_>) = members.partition(|name| self.is_cottar(name));
+        let rank = ours.iter().filter(|name| **name < own).count();
+        let mut share = others.into_iter().skip(rank).step_by(ours.len() + 1);
+        let first = share.next()?;
+        let next = std::iter::once(first)
+            .chain(share)
+            .find(|name| Some(*name) > last);
+        next.or(Some(first))
+    }
+
     /// Panics if there is an entry for which `is_member` returns false.
     pub(in crate::serf) fn check_invariants(&self, is_member: impl Fn(&NodeName) -> bool) {
         assert!(self.by_name.keys().all(is_member));
@@ -124,6 +143,38 @@ mod tests {
         assert_eq!(partner(&["serf", "last"]), Some(name("last")));
         assert_eq!(partner(&["serf"]), None);
         assert!(peers.is_cottar(&name("ours")) && !peers.is_cottar(&name("serf")));
+    }
+
+    #[test]
+    fn each_node_that_is_not_cottar_is_watched_by_one_that_is() {
+        let ours = ["b", "d", "f"];
+        let others = ["a", "c", "e", "g", "h", "i", "j"];
+        let mut members = [ours.map(name).to_vec(), others.map(name).to_vec()].concat();
+        members.sort();
+        let mut watched = Vec::new();
+        for own in ours.map(name) {
+            let mut peers = Peers::default();
+            for node in &members {
+                let is_ours = ours.map(name).contains(node);
+                // Nobody knows yet what `a` runs.
+                if *node != name("a") {
+                    peers.learn(node, addr(1), is_ours);
+                }
+            }
+            let mut share: Vec<NodeName> = Vec::new();
+            for _ in 0..6 {
+                let members = members.iter().filter(|node| **node != own);
+                let next = peers.watched(members, &own, share.last());
+                share.push(next.unwrap().clone());
+            }
+            let length = if own == name("b") { 3 } else { 2 };
+            assert!((length..6).all(|at| share[at] == share[at - length]));
+            watched.extend(share.drain(..length));
+        }
+        watched.sort();
+        assert_eq!(watched, others.map(name));
+        let nobody = Peers::default().watched([].iter(), &name("a"), None);
+        assert_eq!(nobody, None);
     }
 
     #[test]
