@@ -18,7 +18,7 @@ PROFILE ?= lan
 FIGURES ?=
 # Which decoder `make fuzz` fuzzes, all if there is none, and when a target ends: after so many runs, or, if
 # there is no number, so many SECONDS.
-TARGET ?=
+DECODER ?=
 RUNS ?=
 # Agents that `make many` starts.
 AGENTS ?= 100
