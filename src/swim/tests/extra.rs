@@ -12,6 +12,15 @@ fn ping_with(host: u8, extension: &[u8]) -> Message {
     })
 }
 
+/// A node without probes, which would be evidence, and without periodic exchanges.
+fn without_cycles() -> Script {
+    Script::with(Config {
+        probe_interval: Duration::ZERO,
+        push_pull_interval: Duration::ZERO,
+        ..Config::lan()
+    })
+}
+
 /// Returns the extra ping that was sent, and its destination.
 fn sent_ping(script: &mut Script) -> (SocketAddr, Ping) {
     let pings = script.take_datagrams().into_iter();
@@ -58,12 +67,7 @@ fn an_extra_ping_brings_back_its_ack_and_nothing_else() {
 
 #[test]
 fn a_missing_or_late_ack_of_an_extra_ping_has_no_effect() {
-    // No probes, because they would be evidence.
-    let mut script = Script::with(Config {
-        probe_interval: Duration::ZERO,
-        push_pull_interval: Duration::ZERO,
-        ..Config::lan()
-    });
+    let mut script = without_cycles();
     script.meet([2]);
     script.run_for(Duration::from_secs(5));
     let before = script.swim.poll_timeout();
@@ -80,11 +84,7 @@ fn a_missing_or_late_ack_of_an_extra_ping_has_no_effect() {
 
 #[test]
 fn a_node_that_acks_again_has_missed_a_datagram() {
-    let mut script = Script::with(Config {
-        probe_interval: Duration::ZERO,
-        push_pull_interval: Duration::ZERO,
-        ..Config::lan()
-    });
+    let mut script = without_cycles();
     script.meet([2, 3]);
     // Whether nodes 2 and 3 ack the ping of a second.
     for (acks, lost) in [
