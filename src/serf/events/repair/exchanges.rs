@@ -49,9 +49,9 @@ pub(in crate::serf) struct Exchanges {
 }
 
 impl Exchanges {
-    /// Returns when the running exchange and the limit permit the next one; `None`: one is running.
-    pub(in crate::serf) fn free_from(&self, now: Instant) -> Option<Instant> {
-        let from = self.not_before.map_or(now, |time| time.max(now));
+    /// Returns when an exchange that is due at `due` may start, backoffs aside; `None`: one is running.
+    pub(in crate::serf) fn free_from(&self, due: Instant) -> Option<Instant> {
+        let from = self.not_before.map_or(due, |time| time.max(due));
         self.current.is_none().then_some(from)
     }
 
@@ -114,11 +114,8 @@ impl Exchanges {
     }
 
     fn earliest(&self, due: Instant, backoff: &Backoff) -> Option<Instant> {
-        if self.current.is_some() {
-            return None;
-        }
-        let limits = [self.not_before, backoff.until()];
-        limits.into_iter().flatten().chain([due]).max()
+        let free = self.free_from(due)?;
+        backoff.until().max(Some(free))
     }
 }
 

@@ -223,10 +223,14 @@ impl Repair {
         }
     }
 
+    /// Returns when the last event no longer counts as recent.
+    fn events_until(&self) -> Option<Instant> {
+        self.last_event.map(|last| last + self.pace.active)
+    }
+
     /// Returns when the pings end, unless agreement ends them earlier.
     fn active_until(&self) -> Option<Instant> {
-        let events = self.last_event.map(|last| last + self.pace.active);
-        events.max(self.chases.until())
+        self.events_until().max(self.chases.until())
     }
 
     /// Returns the next deadline, except work that is done at the next datagram.

@@ -101,11 +101,8 @@ impl Peers {
         let (ours, others): (Vec<_>, Vec<_>) = members.partition(|name| self.is_cottar(name));
         let rank = ours.iter().filter(|name| **name < own).count();
         let mut share = others.into_iter().skip(rank).step_by(ours.len() + 1);
-        let first = share.next()?;
-        let next = std::iter::once(first)
-            .chain(share)
-            .find(|name| Some(*name) > last);
-        next.or(Some(first))
+        let next = share.clone().find(|name| Some(*name) > last);
+        next.or_else(|| share.next())
     }
 
     /// Panics if there is an entry for which `is_member` returns false.

@@ -18,10 +18,10 @@ impl Serf {
     pub(super) fn watch_for_losses(&mut self, now: Instant) {
         self.repair.next_watch = None;
         let pace = self.repair.pace;
-        let is_over = |last: Instant| last + pace.active < now;
         let is_recent = |lost: Instant| now.since(lost) <= pace.loss_memory;
         let is_lossy = self.swim.last_lost_datagram().is_some_and(is_recent);
-        if self.repair.last_event.is_none_or(is_over) || !is_lossy || !self.join_hold.is_settled() {
+        let is_over = self.repair.events_until().is_none_or(|until| until < now);
+        if is_over || !is_lossy || !self.join_hold.is_settled() {
             return;
         }
         let own = self.local_name();
