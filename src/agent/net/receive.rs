@@ -44,7 +44,12 @@ impl Gossip {
         }
         self.receive_datagrams(clock, core);
         self.accept(clock, registry, core);
-        for index in 0..self.streams.len() {
+        if self.streams.is_empty() {
+            return;
+        }
+        // Streams are answered in the order in which they are read: the oldest first.
+        let by_age: Vec<usize> = self.index_of.values().copied().collect();
+        for index in by_age {
             self.advance_connect(index, clock, core);
             self.receive_stream(index, clock, core);
         }

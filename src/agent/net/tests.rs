@@ -176,3 +176,36 @@ fn a_busy_port_is_named() {
         )
     );
 }
+
+/// A slot that has become free is used again, so the order of the slots says nothing about age.
+#[test]
+fn the_oldest_stream_is_read_first() {
+    let mut bench = Bench::new("127.0.0.1:0");
+    let addr = bench.gossip.local_addr();
+    let connect = |bench: &mut Bench| {
+        let peer = std::net::TcpStream::connect(addr).unwrap();
+        bench.until("accepted");
+        bench.seen.clear();
+        peer
+    };
+    let _first = connect(&mut bench);
+    let mut older = connect(&mut bench);
+    let stream = StreamId::Inbound(0);
+    bench.transmit(Transmit::Abort { stream });
+    let mut newer = connect(&mut bench);
+    let index = |number| bench.gossip.index_of.get(&StreamId::Inbound(number));
+    assert_eq!((index(1), index(2)), (Some(&1), Some(&0)));
+
+    newer.write_all(b"newer").unwrap();
+    older.write_all(b"older").unwrap();
+    let deadline = Deadline::now() + Wait::from_secs(10);
+    let has_data = |stream: &Option<Stream>| {
+        let socket = &stream.as_ref().unwrap().socket;
+        socket.peek(&mut [0; 1]).is_ok_and(|bytes| bytes > 0)
+    };
+    while !bench.gossip.streams.iter().all(has_data) {
+        assert!(Deadline::now() < deadline, "the data do not arrive");
+    }
+    bench.until("newer");
+    assert_eq!(bench.seen, ["data older", "data newer"]);
+}
