@@ -1,11 +1,10 @@
 //! Writes replies that need no command to the core: members, statistics, handlers, queue (agent spec 2.4).
 
-use std::sync::OnceLock;
-
 use regex_lite::{Regex, RegexBuilder};
 
 use super::View;
 use crate::handler::{HandlerQueue, Registered};
+use crate::os::sys;
 use crate::rpc::TextMap;
 use crate::rpc::handlers::{self, HandlerFigures};
 use crate::rpc::queue::{self, QueueEntry};
@@ -83,12 +82,6 @@ pub(super) fn write_handlers(writer: &mut Writer, queue: &HandlerQueue) {
     handlers::write_handlers(writer, &handler_list(queue));
 }
 
-/// Returns the number of processors as of the first call: determining it takes a dozen system calls.
-fn processors() -> usize {
-    static COUNT: OnceLock<usize> = OnceLock::new();
-    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
-}
-
 /// Named values of a group.
 type Figures = Vec<(&'static str, String)>;
 /// Named counters of a group that is only shown if one of them is not zero.
@@ -145,7 +138,7 @@ fn runtime() -> Figures {
         // The agent has a single thread.
         ("max_procs", "1".to_owned()),
         ("goroutines", "1".to_owned()),
-        ("cpu_count", processors().to_string()),
+        ("cpu_count", sys::usable_processors().to_string()),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! System clocks that the standard library does not offer, and the page size.
+//! System clocks that the standard library does not offer, the page size and the number of processors.
 
 use std::mem;
 
@@ -6,6 +6,22 @@ use std::mem;
 pub fn page_bytes() -> u64 {
     // SAFETY: takes and returns integers.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// Returns the number of processors that this process may use, at least 1. Quotas of control groups do not
+/// count: the standard library's function reads them from files, whose code is larger than all the rest here.
+pub fn usable_processors() -> usize {
+    // SAFETY: all bytes zero is an empty set.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: `set` is writable and has that size; on failure it stays empty.
+    unsafe { libc::sched_getaffinity(0, mem::size_of_val(&set), &mut set) };
+    // SAFETY: reads the set.
+    match unsafe { libc::CPU_COUNT(&set) } {
+        // A machine with more processors than a set has room for.
+        // SAFETY: takes and returns integers.
+        0 => usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).unwrap_or(1),
+        count => usize::try_from(count).unwrap_or(1),
+    }
 }
 
 /// Returns CLOCK_MONOTONIC in microseconds, which service managers compare with their own reading.
@@ -54,8 +70,25 @@ pub fn local_time(unix_seconds: i64) -> LocalTime {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_processors_are_usable_as_the_system_says() {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let mut lines = status.lines();
+        let list = lines
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+            .unwrap();
+        let of_range = |range: &str| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let number = |text: &str| text.trim().parse::<usize>().unwrap();
+            number(last) - number(first) + 1
+        };
+        let listed: usize = list.split(',').map(of_range).sum();
+        assert_eq!(usable_processors(), listed);
+    }
 
     #[test]
     fn local_time_has_sane_fields() {

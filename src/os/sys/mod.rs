@@ -19,7 +19,7 @@ pub use descriptors::{
 };
 pub use identity::{is_root, take_identity};
 pub use interfaces::{InterfaceAddress, interface_addresses, interface_exists, interface_index};
-pub use machine::{LocalTime, local_time, monotonic_micros, page_bytes};
+pub use machine::{LocalTime, local_time, monotonic_micros, page_bytes, usable_processors};
 pub use multicast::{multicast_listener, multicast_sender};
 pub use names::{host_name, look_up, look_up_error};
 pub use processes::{
