@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::lzw::Scratch;
 use super::membership::message_type;
 use super::msgpack::{self, Dialect, Reader, Writer};
 use super::{DecodeError, lzw};
@@ -9,14 +10,19 @@ use super::{DecodeError, lzw};
 /// The only algorithm of the protocol.
 const LZW: u8 = 0;
 
+/// Bytes of a compress message before the compressed ones: the type, the map, and their number.
+const HEADER_BYTES_MAX: usize = 17;
+
 /// Compresses a message and encodes the compress message.
-pub(super) fn encode(plain: &[u8]) -> Vec<u8> {
-    wrap(&lzw::compress(plain))
+pub(super) fn encode(plain: &[u8], scratch: &mut Scratch) -> Vec<u8> {
+    wrap(&scratch.compress(plain))
 }
 
 /// Encodes the compress message for bytes that are already compressed.
 pub(super) fn wrap(compressed: &[u8]) -> Vec<u8> {
-    let mut writer = Writer::appending(Dialect::Gossip, vec![message_type::COMPRESS]);
+    let mut output = Vec::with_capacity(HEADER_BYTES_MAX + compressed.len());
+    output.push(message_type::COMPRESS);
+    let mut writer = Writer::appending(Dialect::Gossip, output);
     writer.map(2).key("Algo").uint(LZW.into());
     writer.key("Buf").bytes(compressed);
     writer.into_bytes()

@@ -390,7 +390,7 @@ impl Envelope {
     ) -> Vec<u8> {
         let mut plain = message.encode();
         if self.compression {
-            plain = compress::encode(&plain);
+            plain = compress::encode(&plain, &mut self.scratch);
         }
         self.seal_layer(plain, side, label)
     }

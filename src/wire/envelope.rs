@@ -2,6 +2,7 @@
 //! in this order and removed in the reverse.
 
 use super::checksum::crc32;
+use super::lzw::Scratch;
 use super::membership::message_type;
 use super::name::Escaped;
 use super::{DecodeError, Keyring, Message, NonceSource, cipher, compress, limits};
@@ -78,6 +79,7 @@ pub struct Envelope {
     pub compression: bool,
     /// Generator of nonces.
     pub nonces: NonceSource,
+    pub(super) scratch: Scratch,
 }
 
 /// The contents of a datagram: each message, or why it was dropped.
@@ -98,6 +100,7 @@ impl Envelope {
             verify_outgoing: true,
             compression: true,
             nonces,
+            scratch: Scratch::default(),
         }
     }
 
@@ -170,7 +173,7 @@ impl Envelope {
         };
         let compressed;
         if self.compression && plain.len() > COMPRESS_OVERHEAD_BYTES {
-            compressed = compress::encode(plain);
+            compressed = compress::encode(plain, &mut self.scratch);
             if compressed.len() < plain.len() {
                 plain = &compressed;
             }
@@ -244,7 +247,9 @@ fn encode_compound<M: AsRef<[u8]>>(messages: &[M]) -> Vec<u8> {
             .filter(|part| part.len() <= usize::from(u16::MAX))
             .take(usize::from(u8::MAX))
     };
-    let mut output = vec![message_type::COMPOUND, parts().count() as u8];
+    let bytes: usize = parts().map(|part| 2 + part.len()).sum();
+    let mut output = Vec::with_capacity(COMPOUND_HEADER_BYTES + bytes);
+    output.extend_from_slice(&[message_type::COMPOUND, parts().count() as u8]);
     for part in parts() {
         output.extend_from_slice(&(part.len() as u16).to_be_bytes());
     }

@@ -6,14 +6,32 @@ const CLEAR: u16 = 256;
 const END: u16 = 257;
 const WIDTH_MIN: u32 = 9;
 const WIDTH_MAX: u32 = 12;
+/// Limit for the slots of a dictionary that are kept for the next text: those that a full datagram takes.
+const SCRATCH_SLOTS_MAX: usize = 2048;
 /// Code that is never assigned: when it is due, the encoder clears the dictionary.
 const FULL: u16 = 4095;
 
 /// Compresses a text; the output equals the reference's byte for byte.
 pub fn compress(plain: &[u8]) -> Vec<u8> {
-    let mut compressor = Compressor::with(Encoder::new(plain.len(), Pairs::of_text(plain.len())));
-    compressor.push(plain);
-    compressor.finish()
+    Scratch::default().compress(plain)
+}
+
+/// Memory for compressing one text after another without allocating it each time.
+#[derive(Default)]
+pub struct Scratch(Vec<u32>);
+
+impl Scratch {
+    /// Compresses a text as [`compress`] does.
+    pub fn compress(&mut self, plain: &[u8]) -> Vec<u8> {
+        let pairs = Pairs::of_text(plain.len(), std::mem::take(&mut self.0));
+        let mut compressor = Compressor::with(Encoder::new(plain.len(), pairs));
+        compressor.push(plain);
+        let (compressed, pairs) = compressor.end();
+        if pairs.slots.capacity() <= SCRATCH_SLOTS_MAX {
+            self.0 = pairs.slots;
+        }
+        compressed
+    }
 }
 
 /// Compresses a text that arrives in pieces; the output does not depend on how it is split.
@@ -61,13 +79,17 @@ impl Compressor {
     }
 
     /// Finishes and returns the compressed text.
-    pub fn finish(mut self) -> Vec<u8> {
+    pub fn finish(self) -> Vec<u8> {
+        self.end().0
+    }
+
+    fn end(mut self) -> (Vec<u8>, Pairs) {
         if let Some(prefix) = self.prefix {
             self.encoder.emit(prefix);
             self.encoder.advance();
         }
         self.encoder.emit(END);
-        self.encoder.finish()
+        self.encoder.end()
     }
 }
 
@@ -121,19 +143,19 @@ impl Encoder {
         false
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    fn end(mut self) -> (Vec<u8>, Pairs) {
         if self.pending_bits > 0 {
             self.output.push(self.pending as u8);
         }
-        self.output
+        (self.output, self.pairs)
     }
 }
 
-/// Dictionary from (prefix code, next byte) to code, a hash table with linear probing. At most half full, so
-/// that each probe ends.
+/// Dictionary from (prefix code, next byte) to code, a hash table with linear probing. At most three quarters
+/// full, so that each probe ends.
 struct Pairs {
     /// 0 for a free slot, otherwise prefix (12 bits), byte (8), code (12).
-    slots: Box<[u32]>,
+    slots: Vec<u32>,
     /// Binary logarithm of the number of slots.
     bits: u32,
 }
@@ -143,21 +165,21 @@ impl Pairs {
     const BITS_MAX: u32 = 13;
 
     fn of_any_text() -> Self {
-        Self::with_bits(Self::BITS_MAX)
+        Self::with_bits(Self::BITS_MAX, Vec::new())
     }
 
     /// Sizes the table for a text with fewer pairs than `bytes`. Clearing a full-sized table of 32 KiB would
     /// take longer than compressing a datagram.
-    fn of_text(bytes: usize) -> Self {
-        let slots = bytes.saturating_mul(2).max(2);
-        Self::with_bits((slots.ilog2() + 1).min(Self::BITS_MAX))
+    fn of_text(bytes: usize, scratch: Vec<u32>) -> Self {
+        let slots = bytes.saturating_mul(4).div_ceil(3).max(2);
+        let bits = slots.next_power_of_two().ilog2();
+        Self::with_bits(bits.min(Self::BITS_MAX), scratch)
     }
 
-    fn with_bits(bits: u32) -> Self {
-        Pairs {
-            slots: vec![0; 1 << bits].into(),
-            bits,
-        }
+    fn with_bits(bits: u32, mut slots: Vec<u32>) -> Self {
+        slots.clear();
+        slots.resize(1 << bits, 0);
+        Pairs { slots, bits }
     }
 
     fn key(prefix: u16, byte: u8) -> u32 {
@@ -338,14 +360,14 @@ mod tests {
 
     #[test]
     fn pieces_of_any_size_come_to_the_same() {
-        let mut rng = Rng::new(11);
+        let (mut rng, mut scratch) = (Rng::new(11), Scratch::default());
         for round in 0..60 {
             // Few different bytes give long codes, and enough of them fill the dictionary.
             let alphabet = 1 + rng.below(9);
             let plain: Vec<u8> = (0..rng.below(40_000))
                 .map(|_| rng.below(alphabet) as u8)
                 .collect();
-            let whole = compress(&plain);
+            let whole = scratch.compress(&plain);
             let mut compressor = Compressor::new(0);
             let mut rest = &plain[..];
             while !rest.is_empty() {

@@ -1,4 +1,4 @@
-use super::super::{Key, Nack};
+use super::super::{Key, Nack, lzw};
 use super::*;
 
 fn plain() -> Envelope {
@@ -132,7 +132,10 @@ fn nesting_is_bounded() {
         datagram = encode_compound(&[datagram]);
         assert_eq!(open(&datagram), [Ok(nack(1))], "{depth}");
     }
-    for deeper in [encode_compound(&[&datagram]), compress::encode(&datagram)] {
+    for deeper in [
+        encode_compound(&[&datagram]),
+        compress::wrap(&lzw::compress(&datagram)),
+    ] {
         let refused = plain().open_datagram(&deeper).unwrap_err();
         assert_eq!(refused, DecodeError::TooDeep);
     }
