@@ -44,9 +44,6 @@ impl Gossip {
         }
         self.receive_datagrams(clock, core);
         self.accept(clock, registry, core);
-        if self.streams.is_empty() {
-            return;
-        }
         // Streams are answered in the order in which they are read: the oldest first.
         let by_age: Vec<usize> = self.index_of.values().copied().collect();
         for index in by_age {
