@@ -13,7 +13,7 @@
 //! | [`time`], [`rng`], [`go`] | instants, seeded randomness, the reference's format of durations, quotes |
 //! | [`json`] | JSON as the reference prints it |
 //! | [`count`] | counts with a noun, for messages |
-//! | [`ordered`] | ordered maps and sets that generate little machine code |
+//! | [`ordered`] | ordered maps, sets and tables that generate little machine code |
 //! | [`wire`] | encoding and decoding of messages, and all limits on input from peers |
 //! | [`swim`] | membership and failure detection: SWIM with Lifeguard |
 //! | [`serf`] | members, tags, intents, user events, queries; owns a `Swim`; the contract with the shell |

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::order::{CHUNK_MAX, CHUNK_SMALL};
-use super::{OrderedMap, OrderedSet, sort_by};
+use super::{OrderedMap, OrderedSet, OrderedTable, Slot, sort_by};
 use crate::rng::Rng;
 
 /// Number of seeds; a failure prints its seed.
@@ -214,6 +214,40 @@ fn an_empty_map_has_no_memory() {
     map.insert(1, 1);
     map.clear();
     assert_eq!((map.len(), map.entries_capacity()), (0, 0));
+}
+
+#[test]
+fn a_tables_entries_keep_their_slots_until_it_is_compacted() {
+    type Entry = (u32, &'static str);
+    let by_key = |a: &Entry, b: &Entry| a.0.cmp(&b.0);
+    let at = |key| move |entry: &Entry| entry.0.cmp(&key);
+    let mut table = OrderedTable::new();
+    let slots: Vec<Slot> = (0..1_000)
+        .map(|number| table.insert((number * 7 % 1_000, "old"), by_key).0)
+        .collect();
+    let (slot, replaced) = table.insert((7, "new"), by_key);
+    assert_eq!((slot, replaced), (slots[1], Some((7, "old"))));
+    assert_eq!(table.find(at(14)), Some(slots[2]));
+    for key in 0..900 {
+        assert!(table.remove(at(key)).is_some());
+    }
+    assert_eq!((table.remove(at(0)), table.find(at(0))), (None, None));
+    for (number, &slot) in (0..1_000).zip(&slots) {
+        let kept = table.get(slot).map(|entry| entry.0);
+        assert_eq!(kept, Some(number * 7 % 1_000).filter(|key| *key >= 900));
+    }
+    let (slot, _) = table.insert((5, "again"), by_key);
+    assert!(slots.contains(&slot), "a free slot is used again");
+    assert_eq!((table.len(), table.slots()), (101, 1_000));
+    table.check_invariants();
+    table.compact();
+    assert_eq!((table.len(), table.slots()), (101, 101));
+    table.check_invariants();
+    assert!(table.is_tight());
+    let keys = table.iter().map(|entry| entry.0);
+    assert!(keys.eq([5].into_iter().chain(900..1_000)));
+    let from = table.range_from(at(990)).count();
+    assert_eq!((from, table.in_any_order().count()), (10, 101));
 }
 
 #[test]
