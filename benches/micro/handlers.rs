@@ -117,13 +117,13 @@ fn user_event(handlers: Vec<HandlerSettings>, has_journal: bool) -> f64 {
 fn member_event(handlers: Vec<HandlerSettings>) -> f64 {
     let (name, tags) = (peers::name(0), Tags::new());
     let mut queue = HandlerQueue::new(handlers);
-    let member = Member {
-        name: peers::name(1),
-        addr: "10.0.0.1:7946".parse().unwrap(),
-        tags: peers::tags(1),
-        status: MemberStatus::Alive,
-        versions: VersionVector::serf(5),
-    };
+    let member = Member::new(
+        peers::name(1),
+        "10.0.0.1:7946".parse().unwrap(),
+        &peers::tags(1),
+        MemberStatus::Alive,
+        VersionVector::serf(5),
+    );
     nanos_per_step(1, || {
         queue.note_member(&member.name, MemberEventKind::Join, Instant::ORIGIN);
         let event = MemberEvent {

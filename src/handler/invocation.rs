@@ -226,10 +226,11 @@ fn member_line(text: &mut Vec<u8>, member: &Member) {
     let _ = write!(address, "{}", member.addr.ip().to_canonical());
     text.extend_from_slice(address.as_bytes());
     text.push(b'\t');
-    let role = member.tags.iter().find(|(key, _)| *key == b"role");
+    let tags = member.tags();
+    let role = tags.iter().find(|(key, _)| *key == b"role");
     push_field(text, role.map_or(b"", |(_, value)| value));
     text.push(b'\t');
-    for (index, (key, value)) in member.tags.iter().enumerate() {
+    for (index, (key, value)) in tags.iter().enumerate() {
         if index > 0 {
             text.push(b',');
         }

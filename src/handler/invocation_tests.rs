@@ -22,13 +22,13 @@ fn tags(pairs: &[(&[u8], &[u8])]) -> Tags {
 }
 
 fn member(name: &[u8], ip: &str, tags: Tags) -> Member {
-    Member {
-        name: NodeName::new(name).unwrap(),
-        addr: std::net::SocketAddr::new(ip.parse().unwrap(), 7946),
-        tags,
-        status: MemberStatus::Alive,
-        versions: VersionVector::serf(5),
-    }
+    Member::new(
+        NodeName::new(name).unwrap(),
+        std::net::SocketAddr::new(ip.parse().unwrap(), 7946),
+        &tags,
+        MemberStatus::Alive,
+        VersionVector::serf(5),
+    )
 }
 
 fn joined(members: Vec<Member>) -> Event {

@@ -142,7 +142,7 @@ fn known_member(known: &Member) -> Json {
         known.name.as_bytes(),
         Some(SocketAddr::new(ip, port)),
         port,
-        tags(&known.tags),
+        tags(&known.tags()),
         known.status.as_str().as_bytes(),
         [
             versions.delegate_max,

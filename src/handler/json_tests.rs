@@ -60,13 +60,13 @@ fn some_member(rng: &mut Rng) -> Member {
         MemberStatus::Left,
         MemberStatus::Failed,
     ];
-    Member {
-        name: name(rng),
-        addr: SocketAddr::new(ips[rng.below(4)].parse().unwrap(), rng.next_u32() as u16),
-        tags: some_tags(rng),
-        status: statuses[rng.below(4)],
-        versions: VersionVector::serf(2 + rng.below(4) as u8),
-    }
+    Member::new(
+        name(rng),
+        SocketAddr::new(ips[rng.below(4)].parse().unwrap(), rng.next_u32() as u16),
+        &some_tags(rng),
+        statuses[rng.below(4)],
+        VersionVector::serf(2 + rng.below(4) as u8),
+    )
 }
 
 fn some_event(rng: &mut Rng, at: Moment) -> Event {
@@ -150,7 +150,7 @@ fn expected(event: &Event, local: Local<'_>, run: &Run<'_>, at: Moment) -> Value
                     "name": shown(member.name.as_bytes()),
                     "addr": SocketAddr::new(ip, port).to_string(),
                     "port": port,
-                    "tags": shown_tags(&member.tags),
+                    "tags": shown_tags(&member.tags()),
                     "status": member.status.as_str(),
                     "protocol": {
                         "max": member.versions.delegate_max,

@@ -41,12 +41,14 @@ pub(super) fn members(kind: MemberEventKind, names: &[&str]) -> Event {
 }
 
 fn members_at(kind: MemberEventKind, names: &[&str], addr: &str) -> Event {
-    let member = |name: &&str| Member {
-        name: NodeName::new(name.as_bytes()).unwrap(),
-        addr: addr.parse().unwrap(),
-        tags: Tags::new(),
-        status: MemberStatus::Alive,
-        versions: VersionVector::serf(5),
+    let member = |name: &&str| {
+        Member::new(
+            NodeName::new(name.as_bytes()).unwrap(),
+            addr.parse().unwrap(),
+            &Tags::new(),
+            MemberStatus::Alive,
+            VersionVector::serf(5),
+        )
     };
     Event::Member(MemberEvent {
         kind,

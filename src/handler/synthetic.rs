@@ -102,19 +102,20 @@ fn member(kind: MemberEventKind, text: &[u8]) -> Result<Member, String> {
             }
         }
     }
-    Ok(Member {
+    let status = match kind {
+        MemberEventKind::Join | MemberEventKind::Update | MemberEventKind::Sync => {
+            MemberStatus::Alive
+        }
+        MemberEventKind::Leave => MemberStatus::Left,
+        MemberEventKind::Failed | MemberEventKind::Reap => MemberStatus::Failed,
+    };
+    Ok(Member::new(
         name,
-        addr: SocketAddr::new(ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), PORT),
-        tags: Tags::from_pairs(&tags),
-        status: match kind {
-            MemberEventKind::Join | MemberEventKind::Update | MemberEventKind::Sync => {
-                MemberStatus::Alive
-            }
-            MemberEventKind::Leave => MemberStatus::Left,
-            MemberEventKind::Failed | MemberEventKind::Reap => MemberStatus::Failed,
-        },
-        versions: VersionVector::serf(PROTOCOL_MAX),
-    })
+        SocketAddr::new(ip.unwrap_or(Ipv4Addr::LOCALHOST.into()), PORT),
+        &Tags::from_pairs(&tags),
+        status,
+        VersionVector::serf(PROTOCOL_MAX),
+    ))
 }
 
 fn split(text: &[u8]) -> Vec<Vec<u8>> {
@@ -140,7 +141,8 @@ mod tests {
     fn shown(text: &str) -> String {
         match member(MemberEventKind::Join, text.as_bytes()) {
             Ok(member) => {
-                let tags = member.tags.iter();
+                let tags = member.tags();
+                let tags = tags.iter();
                 let tags = tags.map(|(k, v)| format!("{}={}", Escaped(k), Escaped(v)));
                 let tags: Vec<_> = tags.collect();
                 format!("{} {} {}", member.name, member.addr.ip(), tags.join(";"))

@@ -75,8 +75,9 @@ fn write_member(w: &mut Writer, member: &serf::Member) {
     w.key("ProtocolMax").uint(versions.protocol_max.into());
     w.key("ProtocolMin").uint(versions.protocol_min.into());
     w.key("Status").text(member.status.as_str());
-    w.key("Tags").map(member.tags.len());
-    for (key, value) in member.tags.iter() {
+    let tags = member.tags();
+    w.key("Tags").map(tags.len());
+    for (key, value) in tags.iter() {
         w.text(key).text(value);
     }
 }

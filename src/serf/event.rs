@@ -1,7 +1,10 @@
 //! Members, and the events for handlers and RPC streams.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
 
+use crate::swim::{Announcement, Node};
 use crate::time::Instant;
 use crate::wire::serf::{LamportTime, Tags};
 use crate::wire::{NodeName, VersionVector};
@@ -31,19 +34,61 @@ impl MemberStatus {
     }
 }
 
-/// A member as known to this node.
+/// A member as known to this node; cheap to clone. Dereferences to its announcement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its name.
-    pub name: NodeName,
-    /// Its advertised address.
-    pub addr: SocketAddr,
-    /// Its tags.
-    pub tags: Tags,
+    /// What it announced last. The meta is as [`Tags::to_meta`] writes it.
+    announced: Arc<Announcement>,
     /// Its status.
     pub status: MemberStatus,
-    /// Its versions.
-    pub versions: VersionVector,
+}
+
+impl Member {
+    /// Makes a member.
+    pub fn new(
+        name: NodeName,
+        addr: SocketAddr,
+        tags: &Tags,
+        status: MemberStatus,
+        versions: VersionVector,
+    ) -> Self {
+        let meta = tags.to_meta();
+        let announced = Arc::new(Announcement {
+            name,
+            addr,
+            meta,
+            versions,
+        });
+        Member { announced, status }
+    }
+
+    /// Makes a member that is alive. The flag is false if not all of its tags could be decoded.
+    pub(super) fn of_node(node: &Node) -> (Self, bool) {
+        let (tags, complete) = Tags::decode_meta(&node.meta);
+        let meta = tags.to_meta();
+        let announced = match meta == node.meta {
+            true => node.announced.clone(),
+            false => Arc::new(Announcement {
+                meta,
+                ..Announcement::clone(node)
+            }),
+        };
+        let status = MemberStatus::Alive;
+        (Member { announced, status }, complete)
+    }
+
+    /// Returns its tags.
+    pub fn tags(&self) -> Tags {
+        Tags::from_meta(&self.meta)
+    }
+}
+
+impl Deref for Member {
+    type Target = Announcement;
+
+    fn deref(&self) -> &Announcement {
+        &self.announced
+    }
 }
 
 /// Kind of a member event.

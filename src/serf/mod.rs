@@ -54,7 +54,7 @@ use std::net::SocketAddr;
 
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::rng::Rng;
-use crate::swim::{BroadcastId, LocalNode, Samples, Swim, TokenBucket};
+use crate::swim::{Announcement, BroadcastId, Samples, Swim, TokenBucket};
 use crate::time::Instant;
 use crate::wire::coordinate::Coordinate;
 use crate::wire::{Envelope, NodeName, VersionVector};
@@ -148,7 +148,7 @@ impl Serf {
         let meta = tags::encode_meta(&config.tags, config.protocol)?;
         let mut rng = Rng::new(seed);
         let encrypted = envelope.keyring.is_some();
-        let local = LocalNode {
+        let local = Announcement {
             name: config.name.clone(),
             addr: config.addr,
             meta: meta.into(),

@@ -58,7 +58,7 @@ impl Swim {
     pub(super) fn announce_meta(&mut self, meta: Arc<[u8]>, timeout: Duration, now: Instant) {
         let node = &mut self.table.record_mut(NodeId::LOCAL).node;
         let changed = node.meta != meta;
-        node.meta = meta;
+        Arc::make_mut(&mut node.announced).meta = meta;
         if self.announcements.leaving {
             // An alive message would revoke the leave.
             self.outputs

@@ -2,12 +2,13 @@
 //! rules is part of the protocol.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::announce::is_leave;
 use super::broadcast::Ticket;
 use super::suspicion::Suspicion;
 use super::table::{Membership, NodeId, Record};
-use super::{Node, NodeState, Output, Swim};
+use super::{Announcement, Node, NodeState, Output, Swim};
 use crate::time::Instant;
 use crate::wire::{Alive, Dead, Message, NodeName, Suspect, VersionVector};
 
@@ -82,10 +83,7 @@ impl Swim {
         }
         let record = Record {
             node: Node {
-                name: alive.node.clone(),
-                addr: alive.addr,
-                meta: alive.meta.clone().unwrap_or_default(),
-                versions: alive.versions,
+                announced: Arc::new(announcement(&alive)),
                 incarnation: 0,
                 state: NodeState::Dead,
             },
@@ -133,13 +131,13 @@ impl Swim {
     /// Applies an accepted alive message (4.8.1 rules 10 and 11).
     fn take_over(&mut self, id: NodeId, alive: Alive, now: Instant) {
         self.counters.alive_accepted += 1;
-        let meta = alive.meta.clone().unwrap_or_default();
+        let announced = announcement(&alive);
         let node = &mut self.table.record_mut(id).node;
-        let updated = node.meta != meta;
+        let updated = node.meta != announced.meta;
         let was = node.state;
-        node.meta = meta;
-        node.addr = alive.addr;
-        node.versions = alive.versions;
+        if *node.announced != announced {
+            node.announced = Arc::new(announced);
+        }
         node.incarnation = alive.incarnation;
         match was {
             NodeState::Left => self.note_new_member(id),
@@ -295,6 +293,15 @@ impl Swim {
         node.incarnation = highest.saturating_add(1);
         self.awareness.degrade(1);
         self.announce(None, now);
+    }
+}
+
+fn announcement(alive: &Alive) -> Announcement {
+    Announcement {
+        name: alive.node.clone(),
+        addr: alive.addr,
+        meta: alive.meta.clone().unwrap_or_default(),
+        versions: alive.versions,
     }
 }
 

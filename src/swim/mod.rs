@@ -34,8 +34,8 @@ pub use broadcast::{BroadcastQueue, Packing, Selection, Ticket, decimal_digits, 
 pub use bucket::TokenBucket;
 pub use config::Config;
 pub use output::{
-    Audience, BroadcastId, Counters, Encounter, JoinId, Node, NodeState, Output, Priority,
-    StreamEnd, StreamId, Transmit,
+    Announcement, Audience, BroadcastId, Counters, Encounter, JoinId, Node, NodeState, Output,
+    Priority, StreamEnd, StreamId, Transmit,
 };
 pub use sample::{Sample, Samples};
 
@@ -46,7 +46,7 @@ use std::sync::Arc;
 use crate::ordered::OrderedSet;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
-use crate::wire::{Envelope, NodeName, VersionVector};
+use crate::wire::{Envelope, NodeName};
 
 use announce::Announcements;
 use awareness::Awareness;
@@ -109,33 +109,17 @@ pub struct Swim {
     samples: Samples<Sample>,
 }
 
-/// What the local node announces about itself.
-#[derive(Clone, Debug)]
-pub struct LocalNode {
-    /// Name of the node.
-    pub name: NodeName,
-    /// Advertised address, including the port.
-    pub addr: SocketAddr,
-    /// Meta of the node.
-    pub meta: Arc<[u8]>,
-    /// Protocol versions of the node.
-    pub versions: VersionVector,
-}
-
 impl Swim {
     /// Creates a node that announces itself with incarnation 1; outputs its own [`Output::Joined`].
     pub fn new(
         config: Config,
-        local: LocalNode,
+        local: Announcement,
         envelope: Envelope,
         mut rng: Rng,
         now: Instant,
     ) -> Self {
         let local = Node {
-            name: local.name,
-            addr: local.addr,
-            meta: local.meta,
-            versions: local.versions,
+            announced: Arc::new(local),
             incarnation: 1,
             state: NodeState::Alive,
         };

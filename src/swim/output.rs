@@ -1,6 +1,7 @@
 //! Outputs of the membership layer and their types.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::time::Duration;
@@ -74,21 +75,36 @@ pub enum NodeState {
     Left,
 }
 
-/// A node as known to the membership layer; cheap to clone.
+/// What a node announces about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct Announcement {
     /// Its name.
     pub name: NodeName,
-    /// Its advertised address.
+    /// Its advertised address, including the port.
     pub addr: SocketAddr,
     /// Its meta.
     pub meta: Arc<[u8]>,
     /// Its versions.
     pub versions: VersionVector,
+}
+
+/// A node as known to the membership layer; cheap to clone. Dereferences to its announcement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What it announced last.
+    pub announced: Arc<Announcement>,
     /// Its incarnation.
     pub incarnation: u32,
     /// Its state.
     pub state: NodeState,
+}
+
+impl Deref for Node {
+    type Target = Announcement;
+
+    fn deref(&self) -> &Announcement {
+        &self.announced
+    }
 }
 
 /// Queues of user broadcasts. Packets are filled from the membership queue first and then from these queues,

@@ -115,7 +115,7 @@ impl Swim {
         };
         self.probing.current = Some(Probe {
             sequence,
-            target: node.name,
+            target: node.name.clone(),
             addr: node.addr,
             incarnation: node.incarnation,
             started: now,

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Node, NodeState};
+use super::{Announcement, Node, NodeState};
 use crate::wire::{NodeName, VersionVector};
 
 /// Returns a table of the captured vectors.
@@ -27,11 +27,14 @@ pub fn name(text: &str) -> NodeName {
 
 /// Makes a node with the reference's versions.
 pub fn node(text: &str, host: u8, state: NodeState) -> Node {
-    Node {
+    let announced = Announcement {
         name: name(text),
         addr: addr(host),
         meta: b"meta".as_slice().into(),
         versions: VersionVector::serf(5),
+    };
+    Node {
+        announced: announced.into(),
         incarnation: 1,
         state,
     }

@@ -18,17 +18,14 @@ fn ask(address: SocketAddr, command: &str, arguments: &[&str]) -> Finished {
 }
 
 fn member(name: &str, addr: &str, tags: &[(&[u8], &[u8])]) -> Member {
-    let mut all = Tags::new();
-    for (key, value) in tags {
-        all.set(key, value);
-    }
-    Member {
-        name: NodeName::new(name.as_bytes()).unwrap(),
-        addr: addr.parse().unwrap(),
-        tags: all,
-        status: MemberStatus::Alive,
-        versions: VersionVector::serf(5),
-    }
+    let all = Tags::from_pairs(tags);
+    Member::new(
+        NodeName::new(name.as_bytes()).unwrap(),
+        addr.parse().unwrap(),
+        &all,
+        MemberStatus::Alive,
+        VersionVector::serf(5),
+    )
 }
 
 /// An agent that knows these members.

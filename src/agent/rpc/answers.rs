@@ -51,10 +51,11 @@ impl MemberFilter {
                 .as_ref()
                 .is_none_or(|e| e.is_match(&String::from_utf8_lossy(text)))
         };
+        let tags = member.tags();
         fits(&self.name, member.name.as_bytes())
             && fits(&self.status, member.status.as_str().as_bytes())
             && self.tags.iter().all(|(tag, expression)| {
-                let value = member.tags.get(tag).unwrap_or_default();
+                let value = tags.get(tag).unwrap_or_default();
                 expression.is_match(&String::from_utf8_lossy(value))
             })
     }

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::serf::config::PROTOCOL_MAX;
 use crate::serf::{Member, MemberEvent, MemberEventKind, MemberStatus, Tags};
 use crate::wire::{NodeName, VersionVector};
 
@@ -15,10 +14,7 @@ const FIXED_BYTES: usize = 16 + 2 + 1 + 6;
 pub(super) fn encode(members: &[Member]) -> Vec<u8> {
     let mut output = Vec::new();
     for member in members {
-        for text in [
-            member.name.as_bytes(),
-            &member.tags.encode_meta(PROTOCOL_MAX),
-        ] {
+        for text in [member.name.as_bytes(), &member.meta] {
             let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
             output.extend_from_slice(&length.to_le_bytes());
             output.extend_from_slice(text.get(..length.into()).unwrap_or(text));
@@ -68,21 +64,20 @@ fn member(bytes: &mut &[u8]) -> Option<Member> {
     let status = [Unknown, Alive, Leaving, Left, Failed]
         .into_iter()
         .find(|s| *s as u8 == status)?;
-    Some(Member {
-        name: NodeName::new(name).ok()?,
-        addr: SocketAddr::new(
-            Ipv6Addr::from(*ip).to_canonical(),
-            u16::from_le_bytes([low, high]),
-        ),
-        tags: Tags::decode_meta(meta).0,
+    let versions = VersionVector {
+        protocol_min: p0,
+        protocol_max: p1,
+        protocol_current: p2,
+        delegate_min: d0,
+        delegate_max: d1,
+        delegate_current: d2,
+    };
+    let port = u16::from_le_bytes([low, high]);
+    Some(Member::new(
+        NodeName::new(name).ok()?,
+        SocketAddr::new(Ipv6Addr::from(*ip).to_canonical(), port),
+        &Tags::decode_meta(meta).0,
         status,
-        versions: VersionVector {
-            protocol_min: p0,
-            protocol_max: p1,
-            protocol_current: p2,
-            delegate_min: d0,
-            delegate_max: d1,
-            delegate_current: d2,
-        },
-    })
+        versions,
+    ))
 }

@@ -43,13 +43,13 @@ fn members(rng: &mut Rng) -> Event {
             true => std::net::Ipv4Addr::from(rng.next_u32()).into(),
             false => std::net::Ipv6Addr::LOCALHOST.into(),
         };
-        Member {
-            name: NodeName::new(&[b'n'; 255][..=rng.below(255)]).unwrap(),
-            addr: (ip, rng.next_u32() as u16).into(),
-            tags,
-            status: MemberStatus::Failed,
-            versions: VersionVector::serf(4),
-        }
+        Member::new(
+            NodeName::new(&[b'n'; 255][..=rng.below(255)]).unwrap(),
+            (ip, rng.next_u32() as u16).into(),
+            &tags,
+            MemberStatus::Failed,
+            VersionVector::serf(4),
+        )
     };
     Event::Member(MemberEvent {
         kind: MemberEventKind::ALL[rng.below(5)],

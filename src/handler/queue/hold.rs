@@ -74,7 +74,7 @@ impl Hold {
                 .get_or_insert_with(member.name.clone(), || Absent {
                     until: until(&member.name),
                     addr: member.addr,
-                    tags: member.tags.clone(),
+                    tags: member.tags(),
                 });
             if absent.until <= now {
                 at_once.members.push(member.clone());
@@ -102,7 +102,7 @@ impl Hold {
                 None => same.members.push(member.clone()),
                 Some(absent) => {
                     returned.push(&member.name);
-                    if absent.addr != member.addr || absent.tags != member.tags {
+                    if absent.addr != member.addr || absent.tags != member.tags() {
                         changed.members.push(member.clone());
                         changed.before.push((member.name.clone(), absent.tags));
                     }

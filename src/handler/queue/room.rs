@@ -174,10 +174,6 @@ fn named_cost(name: &[u8], payload: &[u8]) -> usize {
 }
 
 fn member_cost(member: &Member) -> usize {
-    let pair = 2 * (mem::size_of::<Box<[u8]>>() + ALLOCATION_BYTES);
-    let tags = member
-        .tags
-        .iter()
-        .map(|(key, value)| key.len() + value.len() + pair);
-    mem::size_of::<Member>() + member.name.as_bytes().len() + tags.sum::<usize>()
+    let fixed = mem::size_of::<Member>() + mem::size_of_val(&**member);
+    fixed + member.name.as_bytes().len() + member.meta.len() + 2 * ALLOCATION_BYTES
 }

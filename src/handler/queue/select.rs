@@ -30,10 +30,10 @@ pub(super) fn picks(settings: &HandlerSettings, member: &Member, before: Option<
     let fits = |pattern: &Option<Pattern>, text: &[u8]| {
         pattern.as_ref().is_none_or(|pattern| pattern.matches(text))
     };
-    let tags = |tags| tags_match(&settings.tags, tags);
+    let tags = |tags: &Tags| tags_match(&settings.tags, tags);
     fits(&settings.node, member.name.as_bytes())
         && fits(&settings.status, member.status.as_str().as_bytes())
-        && (tags(&member.tags) || before.is_some_and(tags))
+        && (tags(&member.tags()) || before.is_some_and(tags))
 }
 
 impl HandlerSettings {
@@ -85,8 +85,8 @@ impl KnownTags {
         self.0 = OrderedMap::new();
     }
 
-    pub(super) fn learn(&mut self, name: &NodeName, tags: &Tags) {
-        self.0.insert(name.clone(), tags.clone());
+    pub(super) fn learn(&mut self, member: &Member) {
+        self.0.insert(member.name.clone(), member.tags());
     }
 
     /// Updates the known tags from an event, and stores in it the tags before an update.
@@ -100,7 +100,7 @@ impl KnownTags {
                 self.0.remove(&member.name);
                 continue;
             }
-            let old = self.0.insert(member.name.clone(), member.tags.clone());
+            let old = self.0.insert(member.name.clone(), member.tags());
             if let Some(old) = old.filter(|_| event.kind == MemberEventKind::Update) {
                 before.push((member.name.clone(), old));
             }

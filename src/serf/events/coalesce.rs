@@ -86,7 +86,7 @@ impl Change {
 
 /// Whether two records of a member are equal in everything that an update event reports.
 fn is_same(a: &Member, b: &Member) -> bool {
-    (a.addr, a.versions) == (b.addr, b.versions) && a.tags == b.tags
+    (a.addr, a.versions, &a.meta) == (b.addr, b.versions, &b.meta)
 }
 
 impl MemberCoalescer {
@@ -103,12 +103,13 @@ impl MemberCoalescer {
         let is_update = kind == MemberEventKind::Update;
         self.window.note_event(now);
         let Some(change) = self.batch.get_mut(&member.name) else {
+            let name = member.name.clone();
             let change = Change {
                 turn: (!is_update).then_some(kind),
                 updated: is_update,
-                member: member.clone(),
+                member,
             };
-            self.batch.insert(member.name, change);
+            self.batch.insert(name, change);
             return;
         };
         // A member that comes back with other tags counts as updated even without an update event.

@@ -1,8 +1,10 @@
 //! The members and their status changes (gossip spec 5.5, 5.6).
 
+use std::cmp::Ordering;
+
 use super::outcome::{IntentKind, IntentOutcome};
-use crate::ordered::{OrderedMap, OrderedSet};
-use crate::serf::{LamportTime, Member, MemberEventKind, MemberStatus, Serf, Tags};
+use crate::ordered::{OrderedSet, OrderedTable};
+use crate::serf::{LamportTime, Member, MemberEventKind, MemberStatus, Serf};
 use crate::swim::Node;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -26,13 +28,17 @@ pub(in crate::serf) struct Record {
 /// match those statuses.
 #[derive(Debug, Default)]
 pub(in crate::serf) struct Members {
-    // Boxed because map nodes are half empty when names are inserted in order, as in a push/pull.
-    table: OrderedMap<NodeName, Box<Record>>,
+    table: OrderedTable<Record>,
     departed: OrderedSet<(Instant, NodeName)>,
     failed: usize,
     left: usize,
     /// Increases with each change of a [`Member`].
     version: u64,
+}
+
+/// Returns a function that compares a record's name with `name`.
+fn by_name(name: &[u8]) -> impl Fn(&Record) -> Ordering {
+    move |record| record.member.name.as_bytes().cmp(name)
 }
 
 const fn is_departed(status: MemberStatus) -> bool {
@@ -41,11 +47,16 @@ const fn is_departed(status: MemberStatus) -> bool {
 
 impl Members {
     pub(in crate::serf) fn record(&self, name: &[u8]) -> Option<&Record> {
-        self.table.get(name).map(|record| &**record)
+        self.table.get(self.table.find(by_name(name))?)
+    }
+
+    fn record_mut(&mut self, name: &NodeName) -> Option<&mut Record> {
+        self.table
+            .get_mut(self.table.find(by_name(name.as_bytes()))?)
     }
 
     pub(in crate::serf) fn member(&self, name: &[u8]) -> Option<&Member> {
-        self.table.get(name).map(|record| &record.member)
+        self.record(name).map(|record| &record.member)
     }
 
     pub(in crate::serf) fn status(&self, name: &[u8]) -> MemberStatus {
@@ -54,17 +65,16 @@ impl Members {
     }
 
     pub(in crate::serf) fn iter(&self) -> impl Iterator<Item = &Record> {
-        self.table.values().map(|record| &**record)
+        self.table.iter()
     }
 
     /// Iterates over the members after a name in byte order; over all for `None`.
     pub(in crate::serf) fn after(&self, name: Option<&NodeName>) -> impl Iterator<Item = &Record> {
         let rest = match name {
-            Some(name) => self.table.range_from(name),
+            Some(name) => self.table.range_from(by_name(name.as_bytes())),
             None => self.table.iter(),
         };
-        let behind = rest.map(|(_, record)| &**record);
-        behind.filter(move |record| name != Some(&record.member.name))
+        rest.filter(move |record| name != Some(&record.member.name))
     }
 
     pub(in crate::serf) fn len(&self) -> usize {
@@ -98,13 +108,12 @@ impl Members {
     /// about it.
     pub(in crate::serf) fn joined(
         &mut self,
-        node: &Node,
-        tags: Tags,
+        mut member: Member,
         intent: Option<(IntentKind, LamportTime)>,
     ) {
-        if self.table.contains_key(&node.name) {
-            self.set_status(&node.name, MemberStatus::Alive, Instant::ORIGIN);
-            self.updated(node, tags);
+        if self.record(member.name.as_bytes()).is_some() {
+            self.set_status(&member.name, MemberStatus::Alive, Instant::ORIGIN);
+            self.updated(member);
             return;
         }
         let (status, status_ltime) = match intent {
@@ -112,31 +121,24 @@ impl Members {
             Some((IntentKind::Join, ltime)) => (MemberStatus::Alive, ltime),
             None => (MemberStatus::Alive, LamportTime(0)),
         };
-        let member = Member {
-            name: node.name.clone(),
-            addr: node.addr,
-            tags,
-            status,
-            versions: node.versions,
-        };
+        member.status = status;
         let record = Record {
             member,
             status_ltime,
             departed_at: Instant::ORIGIN,
         };
-        self.table.insert(node.name.clone(), Box::new(record));
+        self.table
+            .insert(record, |a, b| a.member.name.cmp(&b.member.name));
         self.version += 1;
     }
 
-    /// Updates a member's address, tags and versions; returns false if it is not a member.
-    pub(in crate::serf) fn updated(&mut self, node: &Node, tags: Tags) -> bool {
-        let Some(record) = self.table.get_mut(&node.name) else {
+    /// Updates everything about a member but its status; returns false if it is not a member.
+    pub(in crate::serf) fn updated(&mut self, mut member: Member) -> bool {
+        let Some(record) = self.record_mut(&member.name) else {
             return false;
         };
-        let member = &mut record.member;
-        member.addr = node.addr;
-        member.tags = tags;
-        member.versions = node.versions;
+        member.status = record.member.status;
+        record.member = member;
         self.version += 1;
         true
     }
@@ -158,7 +160,7 @@ impl Members {
 
     /// Classifies an intent by its time.
     pub(super) fn judge_intent(&self, name: &NodeName, ltime: LamportTime) -> IntentOutcome {
-        match self.table.get(name) {
+        match self.record(name.as_bytes()) {
             None => IntentOutcome::Unknown,
             Some(record) if ltime <= record.status_ltime => IntentOutcome::Stale,
             Some(_) => IntentOutcome::Accepted,
@@ -179,7 +181,7 @@ impl Members {
             MemberStatus::Alive => self.set_status(name, MemberStatus::Leaving, Instant::ORIGIN),
             MemberStatus::Failed => {
                 // The time of departure does not change.
-                let since = self.table.get(name).map(|record| record.departed_at);
+                let since = self.record(name.as_bytes()).map(|r| r.departed_at);
                 self.set_status(name, MemberStatus::Left, since.unwrap_or_default());
                 return IntentOutcome::Left;
             }
@@ -203,7 +205,7 @@ impl Members {
         name: &NodeName,
         ltime: LamportTime,
     ) -> (IntentOutcome, MemberStatus) {
-        match self.table.get_mut(name) {
+        match self.record_mut(name) {
             None => (IntentOutcome::Unknown, MemberStatus::None),
             Some(record) if ltime <= record.status_ltime => {
                 (IntentOutcome::Stale, record.member.status)
@@ -219,24 +221,28 @@ impl Members {
     pub(in crate::serf) fn remove(&mut self, name: &NodeName) -> Option<Member> {
         self.set_status(name, MemberStatus::Alive, Instant::ORIGIN);
         self.version += 1;
-        self.table.remove(name).map(|record| record.member)
+        let record = self.table.remove(by_name(name.as_bytes()));
+        self.table.compact();
+        Some(record?.member)
     }
 
     /// Sets a status; all changes go through here. `at`: time of departure, used only for left and failed.
     fn set_status(&mut self, name: &NodeName, status: MemberStatus, at: Instant) {
-        let Some(record) = self.table.get_mut(name) else {
+        let Some(record) = self.record_mut(name) else {
             return;
         };
-        let before = record.member.status;
-        if is_departed(before) {
-            self.departed.remove(&(record.departed_at, name.clone()));
-        }
+        let (before, since) = (record.member.status, record.departed_at);
         record.member.status = status;
-        self.version += 1;
         if is_departed(status) {
             record.departed_at = at;
+        }
+        if is_departed(before) {
+            self.departed.remove(&(since, name.clone()));
+        }
+        if is_departed(status) {
             self.departed.insert((at, name.clone()));
         }
+        self.version += 1;
         self.failed -= usize::from(before == MemberStatus::Failed);
         self.left -= usize::from(before == MemberStatus::Left);
         self.failed += usize::from(status == MemberStatus::Failed);
@@ -248,12 +254,14 @@ impl Members {
             let of_status = |record: &&Record| record.member.status == status;
             self.iter().filter(of_status).count()
         };
+        let names = || self.iter().map(|record| &record.member.name);
+        assert!(names().is_sorted_by(|a, b| a < b));
         assert_eq!(self.failed, count(MemberStatus::Failed));
         assert_eq!(self.left, count(MemberStatus::Left));
         assert_eq!(count(MemberStatus::None), 0);
         assert_eq!(self.departed.len(), self.failed + self.left);
         for (at, name) in &self.departed {
-            let record = self.table.get(name);
+            let record = self.record(name.as_bytes());
             assert!(record.is_some_and(|record| record.departed_at == *at));
         }
     }
@@ -274,9 +282,8 @@ impl Serf {
                 && now.since(record.departed_at) < FLAP_TIMEOUT
         });
         self.counters.flapped += u64::from(flaps);
-        let tags = decode_tags(node);
         let intent = self.intents.take(&node.name);
-        self.members.joined(node, tags, intent);
+        self.members.joined(member_of(node), intent);
         self.find_lost(&node.name);
         self.watch_leaving(&node.name, now);
         self.swim.set_user_member_count(self.members.len());
@@ -305,7 +312,7 @@ impl Serf {
 
     /// Handles a change of a node's meta.
     pub(in crate::serf) fn handle_updated(&mut self, node: &Node, now: Instant) {
-        if self.members.updated(node, decode_tags(node)) {
+        if self.members.updated(member_of(node)) {
             self.counters.updated += 1;
             log::info!(target: "serf", "EventMemberUpdate: {}", node.name);
             self.emit_member_event(MemberEventKind::Update, &node.name, now);
@@ -365,12 +372,12 @@ impl Serf {
     }
 }
 
-fn decode_tags(node: &Node) -> Tags {
-    let (tags, complete) = Tags::of_meta(&node.meta);
+fn member_of(node: &Node) -> Member {
+    let (member, complete) = Member::of_node(node);
     if !complete {
         log::error!(target: "serf", "Failed to decode tags of {}", node.name);
     }
-    tags
+    member
 }
 
 #[cfg(test)]

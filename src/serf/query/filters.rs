@@ -51,7 +51,8 @@ impl CompiledFilters {
     }
 
     pub(super) fn match_member(&self, member: &Member) -> bool {
-        let matches = |filter: &Compiled| filter.matches(member.name.as_bytes(), &member.tags);
+        let tags = member.tags();
+        let matches = |filter: &Compiled| filter.matches(member.name.as_bytes(), &tags);
         self.0.as_ref().is_some_and(|all| all.iter().all(matches))
     }
 }

@@ -66,7 +66,7 @@ impl Serf {
         let member = self.members.member(name).map(|member| ConflictMember {
             name: member.name.clone(),
             addr: member.addr,
-            tags: member.tags.clone(),
+            tags: member.tags(),
             status: member.status as u8,
             versions: member.versions,
         });

@@ -135,7 +135,7 @@ fn tags_travel() {
     assert!(took < SECOND * 5, "{took:?}");
     net.run_for(SECOND * 2);
     for n in 1..=2 {
-        assert_eq!(net.serf(n).member(b"n1").unwrap().tags, tags, "n{n}");
+        assert_eq!(net.serf(n).member(b"n1").unwrap().tags(), tags, "n{n}");
         assert_eq!(net.host(n).take_member_events(), ["member-update n1"]);
     }
     tags.set(b"long", &[b'x'; 600]);
@@ -159,7 +159,7 @@ fn tag_changes_in_a_row_all_end() {
         assert_eq!(net.host(1).results.remove(&id), Some(CommandResult::Done));
     }
     assert_eq!(
-        net.serf(2).member(b"n1").unwrap().tags.get(b"v"),
+        net.serf(2).member(b"n1").unwrap().tags().get(b"v"),
         Some(&b"3"[..])
     );
 }

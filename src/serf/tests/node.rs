@@ -2,7 +2,7 @@
 
 use super::harness::{Net, addr, config, start};
 use crate::serf::*;
-use crate::swim::{Node, NodeState};
+use crate::swim::{Announcement, Node, NodeState};
 use crate::time::Duration;
 use crate::wire::VersionVector;
 use crate::wire::serf::{
@@ -131,11 +131,14 @@ fn intents_about_strangers_wait_for_them() {
 
 /// Makes a node as found by the membership layer.
 fn found(text: &str) -> Node {
-    Node {
+    let announced = Announcement {
         name: name(text),
         addr: addr(50),
         meta: (*b"\xff\x80").into(),
         versions: VersionVector::serf(5),
+    };
+    Node {
+        announced: announced.into(),
         incarnation: 1,
         state: NodeState::Alive,
     }

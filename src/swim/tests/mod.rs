@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 
 use super::test_support::{addr, name};
 use super::*;
-use crate::wire::{Ack, Alive, Dead, Message, NonceSource, Ping, Suspect};
+use crate::wire::{Ack, Alive, Dead, Message, NonceSource, Ping, Suspect, VersionVector};
 
 /// One node under test, at `addr(1)`, and its outputs.
 struct Script {
@@ -28,8 +28,8 @@ struct Script {
     outputs: Vec<Output>,
 }
 
-fn local_node(text: &str, host: u8) -> LocalNode {
-    LocalNode {
+fn local_node(text: &str, host: u8) -> Announcement {
+    Announcement {
         name: name(text),
         addr: addr(host),
         meta: b"own".as_slice().into(),

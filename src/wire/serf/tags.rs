@@ -8,8 +8,8 @@ use crate::ordered::OrderedMap;
 
 /// A node's tags: byte strings sorted by key, one value per key. UTF-8 is not guaranteed.
 ///
-/// Stored in encoded form, as the meta that this program writes. Of ten thousand members' tags few are ever
-/// read, and the received meta usually has exactly these bytes. Clones share one allocation.
+/// Stored in encoded form, as the meta that this program writes: of ten thousand members' tags few are ever
+/// read. Clones share one allocation, with the meta of the member if it has the same bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tags(Option<Arc<[u8]>>);
 
@@ -95,8 +95,7 @@ impl Tags {
         if serf_protocol < TAGS_SINCE_PROTOCOL {
             return self.get(b"role").unwrap_or_default().to_vec();
         }
-        let empty = || [&[TAGS_MARK], EMPTY_MAP].concat();
-        self.0.as_deref().map_or_else(empty, <[u8]>::to_vec)
+        self.to_meta().to_vec()
     }
 
     pub(super) fn encode_map(&self, writer: &mut Writer) {
@@ -115,13 +114,16 @@ impl Tags {
         Self::decode_map(&mut Reader::new(map))
     }
 
-    /// As [`Self::decode_meta`], but shares the allocation of `meta` if the bytes are the same.
-    pub fn of_meta(meta: &Arc<[u8]>) -> (Tags, bool) {
-        let (mut tags, complete) = Tags::decode_meta(meta);
-        if tags.0.as_ref() == Some(meta) {
-            tags.0 = Some(meta.clone());
-        }
-        (tags, complete)
+    /// Returns the tags as meta for Serf protocol 3 and later, sharing the allocation.
+    pub(crate) fn to_meta(&self) -> Arc<[u8]> {
+        let empty = || Arc::from([&[TAGS_MARK], EMPTY_MAP].concat());
+        self.0.clone().unwrap_or_else(empty)
+    }
+
+    /// Returns the tags of which `meta` was made by [`Self::to_meta`], sharing the allocation.
+    pub(crate) fn from_meta(meta: &Arc<[u8]>) -> Tags {
+        let is_empty = matches!(&**meta, [TAGS_MARK, map @ ..] if map == EMPTY_MAP);
+        Tags((!is_empty).then(|| meta.clone()))
     }
 
     pub(super) fn decode_map(reader: &mut Reader<'_>) -> (Tags, bool) {
@@ -211,18 +213,20 @@ mod tests {
     }
 
     #[test]
-    fn meta_in_our_order_is_kept_once() {
-        let shares = |meta: &[u8]| {
-            let meta: Arc<[u8]> = meta.into();
-            let (tags, complete) = Tags::of_meta(&meta);
-            assert!(complete);
-            (tags.len(), Arc::strong_count(&meta) == 2)
-        };
-        assert_eq!(shares(b"\xff\x82\xa1a\xa11\xa1b\xa12"), (2, true));
-        assert_eq!(shares(b"\xff\x82\xa1b\xa12\xa1a\xa11"), (2, false));
-        assert_eq!(shares(b"\xff\x81\xd9\x01a\xa11"), (1, false));
-        assert_eq!(shares(b"\xff\x80"), (0, false));
-        assert_eq!(shares(b"web"), (1, false));
+    fn meta_in_our_order_is_written_as_it_came() {
+        for (meta, count, is_same) in [
+            (&b"\xff\x82\xa1a\xa11\xa1b\xa12"[..], 2, true),
+            (b"\xff\x82\xa1b\xa12\xa1a\xa11", 2, false),
+            (b"\xff\x81\xd9\x01a\xa11", 1, false),
+            (b"\xff\x80", 0, true),
+            (b"web", 1, false),
+        ] {
+            let (tags, complete) = Tags::decode_meta(meta);
+            assert_eq!((tags.len(), complete), (count, true), "{meta:?}");
+            let written = tags.to_meta();
+            assert_eq!(*written == *meta, is_same, "{meta:?}");
+            assert_eq!(Tags::from_meta(&written), tags);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tests that each checker of the delivery spec can fail.
 
-use super::tests::{asked, at, both, delivered, ending, joined, member, started, user, with};
+use super::tests::{asked, at, both, delivered, ending, joined, started, tagged, user, with};
 use super::*;
 use crate::history::{Steady, Stop};
 use cottar::serf::{
@@ -249,15 +249,12 @@ fn disorder_of_one_senders_events_is_seen() {
 #[test]
 fn untrue_member_events_are_seen() {
     let delivered = |millis, kind, tags: &[u8]| {
-        let mut about = member("b", MemberStatus::Alive);
-        about.tags.set(b"role", tags);
-        let members = vec![about];
+        let members = vec![tagged("b", MemberStatus::Alive, tags)];
         delivered(millis, 0, 0, Event::Member(MemberEvent { kind, members }))
     };
     use MemberEventKind::{Failed, Join, Leave, Update};
     let run = |status, news: Vec<Record>| {
-        let mut about = member("b", status);
-        about.tags.set(b"role", b"web");
+        let about = tagged("b", status, b"web");
         member_events_match_the_lists(&with(ending(vec![about], vec![]), news))
     };
     let alive = MemberStatus::Alive;

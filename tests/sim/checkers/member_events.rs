@@ -73,7 +73,7 @@ pub fn member_events_match_the_lists(history: &[Record]) -> Verdict {
             let fits = match last {
                 Some(delivered) => {
                     let same = delivered.kind == expected || (alive && is_present(delivered.kind));
-                    same && (!alive || delivered.member.tags == member.tags)
+                    same && (!alive || delivered.member.meta == member.meta)
                 }
                 None => !alive,
             };

@@ -127,7 +127,7 @@ pub fn member_lists_agree(history: &[Record]) -> Verdict {
         for member in members {
             let (by, held) = *first.entry(&member.name).or_insert((node, member));
             let same_facts =
-                (held.addr, &held.tags, held.status) == (member.addr, &member.tags, member.status);
+                (held.addr, &held.meta, held.status) == (member.addr, &member.meta, member.status);
             // The data of a departed member may have changed while it could not be reached.
             let gone = matches!(member.status, MemberStatus::Failed | MemberStatus::Left);
             let same_fate = gone && held.status == member.status;

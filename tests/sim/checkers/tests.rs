@@ -42,13 +42,17 @@ pub(super) fn started(name: &str) -> What {
 }
 
 pub(super) fn member(name: &str, status: MemberStatus) -> Member {
-    Member {
-        name: node_name(name),
-        addr: host_addr(1),
-        tags: Tags::new(),
-        status,
-        versions: VersionVector::serf(5),
-    }
+    with_tags(name, status, &Tags::new())
+}
+
+/// A member with this role.
+pub(super) fn tagged(name: &str, status: MemberStatus, role: &[u8]) -> Member {
+    with_tags(name, status, &Tags::from_pairs(&[(b"role", role)]))
+}
+
+fn with_tags(name: &str, status: MemberStatus, tags: &Tags) -> Member {
+    let (name, addr) = (node_name(name), host_addr(1));
+    Member::new(name, addr, tags, status, VersionVector::serf(5))
 }
 
 pub(super) fn joined(skipped_before: u64, contacts: &[NodeId]) -> What {
@@ -169,9 +173,9 @@ fn a_living_node_held_failed_or_missing_is_seen() {
 
 #[test]
 fn lists_that_differ_are_seen() {
-    let mut tagged = both();
-    tagged[0].tags.set(b"role", b"web");
-    assert!(member_lists_agree(&ending(tagged, both())).is_err());
+    let mut other_tags = both();
+    other_tags[0] = tagged("a", MemberStatus::Alive, b"web");
+    assert!(member_lists_agree(&ending(other_tags, both())).is_err());
     let gone = |status| {
         let mut list = both();
         list.push(member("c", status));

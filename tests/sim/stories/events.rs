@@ -46,8 +46,8 @@ fn tags_change_everywhere() {
     sim.run_for(secs(6));
     assert_eq!(sim.result(set), Some(&CommandResult::Done));
     for id in 0..5 {
-        let member = sim.serf(id).member(b"n3").unwrap();
-        assert_eq!(member.tags.get(b"role"), Some(&b"web"[..]));
+        let tags = sim.serf(id).member(b"n3").unwrap().tags();
+        assert_eq!(tags.get(b"role"), Some(&b"web"[..]));
         assert_eq!(got_member_event(&sim, id, MemberEventKind::Update, "n3"), 1);
     }
     close(sim);

@@ -35,17 +35,17 @@ pub(super) fn member(text: &str, kind: MemberEventKind) -> Member {
         let (tag, value) = part.split_once('=').unwrap();
         tags.set(tag.as_bytes(), value.as_bytes());
     }
-    Member {
+    Member::new(
         name,
-        addr: "10.0.0.1:7946".parse().unwrap(),
-        tags,
-        status: match kind {
+        "10.0.0.1:7946".parse().unwrap(),
+        &tags,
+        match kind {
             Failed | Reap => MemberStatus::Failed,
             Leave => MemberStatus::Left,
             _ => MemberStatus::Alive,
         },
-        versions: VersionVector::serf(5),
-    }
+        VersionVector::serf(5),
+    )
 }
 
 /// A queue with a clock in seconds since its start.

@@ -7,13 +7,17 @@ const PERIOD: Duration = Duration::from_secs(3);
 const QUIET: Duration = Duration::from_secs(1);
 
 fn member(name: &str) -> Member {
-    Member {
-        name: NodeName::new(name.as_bytes()).unwrap(),
-        addr: "127.0.0.1:7946".parse().unwrap(),
-        tags: Tags::new(),
-        status: MemberStatus::Alive,
-        versions: VersionVector::serf(5),
-    }
+    with_tags(name, &Tags::new())
+}
+
+fn with_tags(name: &str, tags: &Tags) -> Member {
+    Member::new(
+        NodeName::new(name.as_bytes()).unwrap(),
+        "127.0.0.1:7946".parse().unwrap(),
+        tags,
+        MemberStatus::Alive,
+        VersionVector::serf(5),
+    )
 }
 
 fn seconds(tenths: u64) -> Instant {
@@ -80,7 +84,7 @@ fn a_repeated_kind_is_left_out_but_updates_are_not() {
     let mut coalescer = MemberCoalescer::new(PERIOD, QUIET);
     assert_eq!(batch(&mut coalescer, &[(Join, "n")]).len(), 1);
     assert_eq!(batch(&mut coalescer, &[(Failed, "n"), (Join, "n")]), []);
-    assert_eq!(coalescer.unchanged, [member("n").name]);
+    assert_eq!(coalescer.unchanged, [member("n").name.clone()]);
     assert_eq!(batch(&mut coalescer, &[(Update, "n")]).len(), 1);
     assert_eq!(batch(&mut coalescer, &[(Update, "n")]).len(), 1);
     // Later batches do not deliver the old update again.
@@ -89,9 +93,8 @@ fn a_repeated_kind_is_left_out_but_updates_are_not() {
 }
 
 fn tagged(value: &str) -> Member {
-    let mut member = member("n");
-    member.tags.set(b"v", value.as_bytes());
-    member
+    let tags = Tags::from_pairs(&[(b"v", value.as_bytes())]);
+    with_tags("n", &tags)
 }
 
 /// Puts the events into a batch and returns what it delivers: kinds and tag values.
@@ -104,8 +107,8 @@ fn told(
     }
     let flushed = coalescer.flush().into_iter();
     let value = |member: &Member| {
-        let value = member.tags.get(b"v").unwrap_or_default();
-        String::from_utf8_lossy(value).into_owned()
+        let tags = member.tags();
+        String::from_utf8_lossy(tags.get(b"v").unwrap_or_default()).into_owned()
     };
     let each = flushed.flat_map(|event| {
         let values: Vec<_> = event.members.iter().map(value).collect();
