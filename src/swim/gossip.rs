@@ -36,7 +36,7 @@ use super::broadcast::{
     BroadcastQueue, Completed, ForPresent, Packing, Selection, Ticket, retransmit_limit,
 };
 use super::bucket::TokenBucket;
-use super::table::NodeId;
+use super::table::{NodeId, Return};
 use super::{Audience, BroadcastId, Config, NodeState, Output, Priority, Sample, Swim};
 use crate::count::Count;
 use crate::rng::Rng;
@@ -310,7 +310,7 @@ impl Swim {
     pub(super) fn note_new_member(&mut self, id: NodeId) {
         let first = self.gossip.next_order;
         self.gossip.next_order += 1;
-        self.table.record_mut(id).membership.first = first;
+        self.table.record_mut(id).first_broadcast = first;
         let bit = self.table.bit(id);
         let gossip = &mut self.gossip;
         for queue in gossip.user.iter_mut().chain([&mut gossip.membership]) {
@@ -321,9 +321,11 @@ impl Swim {
 
     /// Notes that a dead member is alive again.
     pub(super) fn note_return(&mut self, id: NodeId, now: Instant) {
-        let membership = &mut self.table.record_mut(id).membership;
-        membership.first_since_return = self.gossip.next_order;
-        membership.returning_until = now + self.gossip.interval * RETURN_INTERVALS;
+        let returned = Return {
+            first_broadcast: self.gossip.next_order,
+            until: now + self.gossip.interval * RETURN_INTERVALS,
+        };
+        self.table.record_mut(id).returned = Some(Box::new(returned));
     }
 
     /// Drops present-members broadcasts whose members are all gone.
@@ -358,7 +360,7 @@ impl Swim {
             order_min: match record.node.state {
                 // It may be about to return, and cannot use them before.
                 NodeState::Dead | NodeState::Left => u64::MAX,
-                NodeState::Alive | NodeState::Suspect => record.membership.order_min(now),
+                NodeState::Alive | NodeState::Suspect => record.order_min(now),
             },
             ..Selection::ANY
         }

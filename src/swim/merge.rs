@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::announce::is_leave;
 use super::broadcast::Ticket;
 use super::suspicion::Suspicion;
-use super::table::{Membership, NodeId, Record};
+use super::table::{NodeId, Record};
 use super::{Announcement, Node, NodeState, Output, Swim};
 use crate::time::Instant;
 use crate::wire::{Alive, Dead, Message, NodeName, Suspect, VersionVector};
@@ -45,7 +45,7 @@ impl Swim {
         if about_self && alive.incarnation < recorded {
             return;
         }
-        self.cancel_suspicion(id);
+        self.suspicions.end(id);
         if about_self {
             if !self.is_own_announcement(&alive) {
                 log::warn!(target: "memberlist", "Refuting an alive message about this node");
@@ -74,25 +74,20 @@ impl Swim {
     }
 
     /// Adds an unknown node. The dead record with incarnation 0 of 4.8.1 rule 4 is not needed: it would
-    /// become alive within the same message.
+    /// become alive within the same message. The record starts as left instead, so that the node counts as a
+    /// new member and not as one that returns.
     fn add_node(&mut self, alive: Alive, now: Instant) {
         if self.table.len() >= self.config.nodes_max {
             self.counters.dropped_refused += 1;
             log::debug!(target: "memberlist", "Refusing node {}: the table is full", alive.node);
             return;
         }
-        let record = Record {
-            node: Node {
-                announced: Arc::new(announcement(&alive)),
-                incarnation: 0,
-                state: NodeState::Dead,
-            },
-            changed: now,
-            suspicion: None,
-            membership: Membership::default(),
+        let node = Node {
+            announced: Arc::new(announcement(&alive)),
+            incarnation: 0,
+            state: NodeState::Left,
         };
-        let id = self.table.insert(record, &mut self.rng);
-        self.note_new_member(id);
+        let id = self.table.insert(Record::new(node, now), &mut self.rng);
         self.take_over(id, alive, now);
     }
 
@@ -166,23 +161,20 @@ impl Swim {
         let Some(id) = self.table.find(&suspect.node) else {
             return;
         };
-        let record = self.table.record_mut(id);
-        if suspect.incarnation < record.node.incarnation {
+        let node = &self.table.record(id).node;
+        if suspect.incarnation < node.incarnation {
             return;
         }
-        if let Some(suspicion) = &mut record.suspicion {
-            let before = suspicion.deadline();
-            if suspicion.confirm(&suspect.from) {
-                let after = suspicion.deadline();
-                self.suspicions.remove(&(before, id));
-                self.suspicions.insert((after, id));
-                let subject = suspect.node.clone();
-                self.queue_membership(subject, &Message::Suspect(suspect), None, now);
+        match node.state {
+            NodeState::Alive => {}
+            NodeState::Suspect => {
+                if self.suspicions.confirm(id, &suspect.from) {
+                    let subject = suspect.node.clone();
+                    self.queue_membership(subject, &Message::Suspect(suspect), None, now);
+                }
+                return;
             }
-            return;
-        }
-        if record.node.state != NodeState::Alive {
-            return;
+            NodeState::Dead | NodeState::Left => return,
         }
         if id == NodeId::LOCAL {
             log::warn!(target: "memberlist", "Refuting a suspect message (from: {})", Accuser(&suspect.from));
@@ -204,11 +196,9 @@ impl Swim {
             self.config.probe_interval,
             now,
         );
-        self.suspicions.insert((suspicion.deadline(), id));
+        self.suspicions.start(id, suspicion);
         self.table.set_state(id, NodeState::Suspect, now);
-        let record = self.table.record_mut(id);
-        record.node.incarnation = suspect.incarnation;
-        record.suspicion = Some(Box::new(suspicion));
+        self.table.record_mut(id).node.incarnation = suspect.incarnation;
         let subject = suspect.node.clone();
         self.queue_membership(subject, &Message::Suspect(suspect), None, now);
     }
@@ -231,7 +221,7 @@ impl Swim {
             return;
         }
         self.counters.dead_accepted += 1;
-        self.cancel_suspicion(id);
+        self.suspicions.end(id);
         let state = if is_leave(&dead) {
             NodeState::Left
         } else {
@@ -246,20 +236,14 @@ impl Swim {
         self.outputs.push_back(Output::Gone(node));
     }
 
-    fn cancel_suspicion(&mut self, id: NodeId) {
-        if let Some(suspicion) = self.table.record_mut(id).suspicion.take() {
-            self.suspicions.remove(&(suspicion.deadline(), id));
-        }
-    }
-
     /// Declares nodes dead whose suspicion has timed out.
     pub(super) fn expire_suspicions(&mut self, now: Instant) {
-        while let Some(&(deadline, id)) = self.suspicions.first() {
+        while let Some((deadline, id)) = self.suspicions.first() {
             if deadline > now {
                 break;
             }
             let record = self.table.record(id);
-            let suspicion = record.suspicion.as_deref();
+            let suspicion = self.suspicions.get(id);
             let confirmations = suspicion.map_or(0, Suspicion::confirmations);
             if suspicion.is_some_and(|s| !s.is_confirmed()) {
                 self.counters.degraded_timeouts += 1;
@@ -275,7 +259,7 @@ impl Swim {
                 from: Some(self.table.local().name.clone()),
             };
             self.handle_dead(dead, now);
-            debug_assert_ne!(self.suspicions.first(), Some(&(deadline, id)));
+            debug_assert_ne!(self.suspicions.first(), Some((deadline, id)));
         }
     }
 

@@ -43,7 +43,6 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::ordered::OrderedSet;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::{Envelope, NodeName};
@@ -56,6 +55,7 @@ use lag::Lag;
 use probe::Probing;
 use relay::Relays;
 use stream::Streams;
+use suspicion::Suspicions;
 use sync::SyncTimer;
 use table::{NodeId, Table};
 
@@ -80,7 +80,7 @@ pub struct Swim {
     table: Table,
     awareness: Awareness,
     /// Deadlines of the suspicions.
-    suspicions: OrderedSet<(Instant, NodeId)>,
+    suspicions: Suspicions,
     /// Sequence number of the last ping.
     sequence: u32,
     ack_payload: Option<Vec<u8>>,
@@ -127,7 +127,7 @@ impl Swim {
             envelope,
             allowed_networks: Vec::new(),
             awareness: Awareness::new(config.awareness_max),
-            suspicions: OrderedSet::new(),
+            suspicions: Suspicions::default(),
             sequence: rng.next_u32(),
             ack_payload: None,
             extended_ack_payload: None,
@@ -221,7 +221,7 @@ impl Swim {
             self.relays.deadline(),
             self.probing.deadline(),
             self.streams.deadline(),
-            self.suspicions.first().map(|&(deadline, _)| deadline),
+            self.suspicions.first().map(|(deadline, _)| deadline),
             self.announcements.deadline(),
             self.sync.deadline(),
             self.gossip_deadline(),
@@ -393,14 +393,10 @@ impl Swim {
         self.table.check_invariants();
         self.gossip.check_invariants();
         self.streams.check_invariants();
-        let suspects = self
-            .table
-            .records()
-            .filter(|record| record.node.state == NodeState::Suspect);
+        let is_suspect = |node: &Node| node.state == NodeState::Suspect;
+        let suspects = self.nodes().filter(|node| is_suspect(node));
         assert_eq!(self.suspicions.len(), suspects.count());
-        for &(deadline, id) in &self.suspicions {
-            let suspicion = self.table.record(id).suspicion.as_deref();
-            assert_eq!(suspicion.map(|s| s.deadline()), Some(deadline));
-        }
+        self.suspicions
+            .check_invariants(|id| is_suspect(&self.table.record(id).node));
     }
 }

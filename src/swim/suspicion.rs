@@ -1,5 +1,7 @@
 //! Suspicion timeouts (gossip spec 4.7).
 
+use super::table::NodeId;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
@@ -79,6 +81,67 @@ impl Suspicion {
     /// Returns the time at which the suspect is declared dead; may have passed.
     pub fn deadline(&self) -> Instant {
         self.started + timeout_with(self.confirmations(), self.expected, self.min, self.max)
+    }
+}
+
+/// The running suspicions, by suspect.
+#[derive(Debug, Default)]
+pub struct Suspicions {
+    by_node: OrderedMap<NodeId, Suspicion>,
+    by_deadline: OrderedSet<(Instant, NodeId)>,
+}
+
+impl Suspicions {
+    /// Returns the number of suspects.
+    pub fn len(&self) -> usize {
+        self.by_node.len()
+    }
+
+    /// Returns the suspicion of a node.
+    pub fn get(&self, id: NodeId) -> Option<&Suspicion> {
+        self.by_node.get(&id)
+    }
+
+    /// Returns the suspicion that times out first, with its deadline.
+    pub fn first(&self) -> Option<(Instant, NodeId)> {
+        self.by_deadline.first().copied()
+    }
+
+    /// Starts to suspect a node.
+    pub fn start(&mut self, id: NodeId, suspicion: Suspicion) {
+        self.by_deadline.insert((suspicion.deadline(), id));
+        self.by_node.insert(id, suspicion);
+    }
+
+    /// Adds an accusation of a suspect; returns whether it is a new confirmation.
+    pub fn confirm(&mut self, id: NodeId, accuser: &Option<NodeName>) -> bool {
+        let Some(suspicion) = self.by_node.get_mut(&id) else {
+            return false;
+        };
+        let before = suspicion.deadline();
+        let is_new = suspicion.confirm(accuser);
+        if is_new {
+            let after = suspicion.deadline();
+            self.by_deadline.remove(&(before, id));
+            self.by_deadline.insert((after, id));
+        }
+        is_new
+    }
+
+    /// Ends the suspicion of a node, if any.
+    pub fn end(&mut self, id: NodeId) {
+        if let Some(suspicion) = self.by_node.remove(&id) {
+            self.by_deadline.remove(&(suspicion.deadline(), id));
+        }
+    }
+
+    /// Panics if the two indexes differ, or contain a node that is not suspect.
+    pub fn check_invariants(&self, mut is_suspect: impl FnMut(NodeId) -> bool) {
+        assert_eq!(self.by_deadline.len(), self.by_node.len());
+        for (&id, suspicion) in &self.by_node {
+            assert!(self.by_deadline.contains(&(suspicion.deadline(), id)));
+            assert!(is_suspect(id));
+        }
     }
 }
 

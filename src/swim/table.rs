@@ -1,11 +1,11 @@
 //! Node table: records by name, and the two orders in which nodes are probed and gossiped to (gossip spec
 //! 4.1, 4.3, 4.11).
 
+use std::cmp::Ordering;
 use std::net::SocketAddr;
 
-use super::suspicion::Suspicion;
 use super::{Node, NodeState};
-use crate::ordered::OrderedMap;
+use crate::ordered::{OrderedTable, Slot};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
@@ -15,7 +15,7 @@ const SMALL_CLUSTER_NODES: usize = 64;
 
 /// Index of a record; valid until the record is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeId(u32);
+pub struct NodeId(Slot);
 
 impl NodeId {
     /// The local node always has the first record.
@@ -25,44 +25,50 @@ impl NodeId {
     pub fn is_local(self) -> bool {
         self == NodeId::LOCAL
     }
-
-    fn index(self) -> usize {
-        self.0 as usize
-    }
 }
 
-/// Record of a node.
+/// Record of a node. An agent that knows many nodes has little else in memory, so it is kept small.
 #[derive(Debug)]
 pub struct Record {
     /// The part that the Serf layer sees.
     pub node: Node,
     /// Time of the last state change.
     pub changed: Instant,
-    /// Present while the node is suspect.
-    pub suspicion: Option<Box<Suspicion>>,
-    /// Start of its membership, for broadcasts that go only to present members.
-    pub membership: Membership,
+    /// Number of the first [`super::Audience::Present`] broadcast that the node gets: the first one after it
+    /// became a member.
+    pub first_broadcast: u64,
+    /// Present once the node was found alive again.
+    pub returned: Option<Box<Return>>,
 }
 
-/// Which of the [`super::Audience::Present`] broadcasts a node gets, by broadcast number.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Membership {
-    /// Number of the first broadcast after the node became a member.
-    pub first: u64,
-    /// Number of the first broadcast after the node was last found alive again.
-    pub first_since_return: u64,
-    /// Until this time it gets only broadcasts from `first_since_return` on. It may have restarted, and then
-    /// it receives earlier events through its join's push/pull, which marks them as old.
-    pub returning_until: Instant,
+/// Return of a node that was dead. It may have restarted, and then it receives earlier events through its
+/// join's push/pull, which marks them as old.
+#[derive(Debug)]
+pub struct Return {
+    /// Number of the first broadcast after the return.
+    pub first_broadcast: u64,
+    /// Until this time the node gets only broadcasts from `first_broadcast` on.
+    pub until: Instant,
 }
 
-impl Membership {
-    /// Returns the lowest broadcast number that a packet to the node may carry.
+impl Record {
+    /// Makes the record of a new node.
+    pub fn new(node: Node, now: Instant) -> Self {
+        Record {
+            node,
+            changed: now,
+            first_broadcast: 0,
+            returned: None,
+        }
+    }
+
+    /// Returns the lowest number of a present-members broadcast that a packet to the node may carry.
     pub fn order_min(&self, now: Instant) -> u64 {
-        if now < self.returning_until {
-            self.first.max(self.first_since_return)
-        } else {
-            self.first
+        match &self.returned {
+            Some(returned) if now < returned.until => {
+                self.first_broadcast.max(returned.first_broadcast)
+            }
+            _ => self.first_broadcast,
         }
     }
 }
@@ -93,12 +99,16 @@ impl Round {
     }
 }
 
+/// Returns a function that compares a record's name with `name`.
+fn by_name(name: &NodeName) -> impl Fn(&Record) -> Ordering {
+    move |record| record.node.name.cmp(name)
+}
+
 /// Node table; see the module's documentation.
 #[derive(Debug)]
 pub struct Table {
-    slots: Vec<Option<Record>>,
-    free: Vec<NodeId>,
-    by_name: OrderedMap<NodeName, NodeId>,
+    /// In byte order of the names. An id is a slot, so the table is never compacted.
+    records: OrderedTable<Record>,
     probing: Round,
     gossiping: Round,
     /// Gossip steps since the last shuffle of the gossip order.
@@ -110,26 +120,16 @@ pub struct Table {
 impl Table {
     /// Creates a table with the local node's record.
     pub fn new(local: Node, now: Instant) -> Self {
-        let record = Record {
-            node: local,
-            changed: now,
-            suspicion: None,
-            membership: Membership::default(),
-        };
-        let name = record.node.name.clone();
         let mut table = Table {
-            slots: Vec::new(),
-            free: Vec::new(),
-            by_name: OrderedMap::new(),
+            records: OrderedTable::new(),
             probing: Round::default(),
             gossiping: Round::default(),
             gossiped: 0,
             live: 0,
             dead: 0,
         };
-        table.count(record.node.state, true);
-        table.slots.push(Some(record));
-        table.by_name.insert(name, NodeId::LOCAL);
+        let id = table.add(Record::new(local, now));
+        debug_assert!(id.is_local());
         table
     }
 
@@ -144,7 +144,7 @@ impl Table {
 
     /// Returns the number of records.
     pub fn len(&self) -> usize {
-        self.by_name.len()
+        self.records.len()
     }
 
     /// Returns the number of records that are alive or suspect.
@@ -169,53 +169,50 @@ impl Table {
 
     /// Returns the id of the record with this name.
     pub fn find(&self, name: &NodeName) -> Option<NodeId> {
-        self.by_name.get(name).copied()
+        self.records.find(by_name(name)).map(NodeId)
     }
 
     /// Returns a record by id, unless it was dropped.
     pub fn try_record(&self, id: NodeId) -> Option<&Record> {
-        self.slots.get(id.index())?.as_ref()
+        self.records.get(id.0)
     }
 
     /// Returns a record by an id that is known to be valid.
     #[allow(clippy::expect_used)] // Ids come only from this table, which check_invariants verifies.
     pub fn record(&self, id: NodeId) -> &Record {
-        self.slots[id.index()].as_ref().expect("a record in use")
+        self.records.get(id.0).expect("a record in use")
     }
 
     /// Returns a record for changes of anything except name and state.
     #[allow(clippy::expect_used)]
     pub fn record_mut(&mut self, id: NodeId) -> &mut Record {
-        self.slots[id.index()].as_mut().expect("a record in use")
+        self.records.get_mut(id.0).expect("a record in use")
     }
 
     /// Iterates over all records in byte order of their names.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.by_name.values().map(|&id| self.record(id))
+        self.records.iter()
     }
 
     /// Iterates over all nodes in storage order.
     pub fn in_any_order(&self) -> impl Iterator<Item = &Node> {
-        self.slots.iter().flatten().map(|record| &record.node)
+        self.records.in_any_order().map(|record| &record.node)
     }
 
     /// Adds a record with a new name.
     pub fn insert(&mut self, record: Record, rng: &mut Rng) -> NodeId {
-        let id = self
-            .free
-            .pop()
-            .unwrap_or_else(|| NodeId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX)));
-        self.count(record.node.state, true);
-        let replaced = self.by_name.insert(record.node.name.clone(), id);
-        debug_assert!(replaced.is_none());
-        if id.index() == self.slots.len() {
-            self.slots.push(Some(record));
-        } else {
-            self.slots[id.index()] = Some(record);
-        }
+        let id = self.add(record);
         self.probing.insert(id, rng);
         self.gossiping.insert(id, rng);
         id
+    }
+
+    fn add(&mut self, record: Record) -> NodeId {
+        self.count(record.node.state, true);
+        let order = |a: &Record, b: &Record| a.node.name.cmp(&b.node.name);
+        let (slot, replaced) = self.records.insert(record, order);
+        debug_assert!(replaced.is_none());
+        NodeId(slot)
     }
 
     /// Sets a node's state and the time of the change.
@@ -256,22 +253,17 @@ impl Table {
     fn drop_old(&mut self, dead_for: Duration, now: Instant) {
         let old =
             |record: &Record| !is_live(record.node.state) && now.since(record.changed) > dead_for;
-        let mut dropped = 0;
+        let before = self.records.len();
         for &id in &self.probing.order {
-            let slot = &mut self.slots[id.index()];
-            let Some(record) = slot.take_if(|record| old(record)) else {
+            let Some(record) = self.records.get(id.0).filter(|record| old(record)) else {
                 continue;
             };
-            self.by_name.remove(&record.node.name);
-            self.free.push(id);
-            if record.node.state == NodeState::Dead {
-                self.dead -= 1;
-            }
-            dropped += 1;
+            self.dead -= usize::from(record.node.state == NodeState::Dead);
+            let name = record.node.name.clone();
+            self.records.remove(by_name(&name));
         }
-        if dropped > 0 {
-            let slots = &self.slots;
-            let kept = |id: NodeId| slots[id.index()].is_some();
+        if self.records.len() < before {
+            let kept = |id: NodeId| self.records.get(id.0).is_some();
             self.probing.retain(kept);
             self.gossiping.retain(kept);
         }
@@ -342,7 +334,7 @@ impl Table {
 
     /// Returns the bit of a node in the broadcast queues; 0 if the cluster has too many nodes.
     pub fn bit(&self, id: NodeId) -> u64 {
-        if self.slots.len() <= SMALL_CLUSTER_NODES {
+        if self.records.slots() <= SMALL_CLUSTER_NODES {
             1u64.checked_shl(id.0).unwrap_or(0)
         } else {
             0
@@ -353,7 +345,7 @@ impl Table {
     pub fn live_bits(&self) -> u64 {
         let others = self.gossiping.order.iter();
         let live = others.filter(|&&id| is_live(self.record(id).node.state));
-        if self.slots.len() <= SMALL_CLUSTER_NODES {
+        if self.records.slots() <= SMALL_CLUSTER_NODES {
             live.fold(0, |bits, &id| bits | self.bit(id))
         } else {
             0
@@ -365,7 +357,7 @@ impl Table {
     pub fn find_at(&self, name: Option<&NodeName>, addr: SocketAddr) -> Option<NodeId> {
         let is_at = |id: &NodeId| self.record(*id).node.addr == addr;
         let named = name.and_then(|name| self.find(name)).filter(is_at);
-        if self.slots.len() > SMALL_CLUSTER_NODES {
+        if self.records.slots() > SMALL_CLUSTER_NODES {
             return named;
         }
         let others = &self.gossiping.order;
@@ -386,7 +378,7 @@ impl Table {
     /// many nodes.
     pub fn present_bits(&self, dead_for: Duration, now: Instant) -> u64 {
         let mut bits = 0;
-        if self.slots.len() <= SMALL_CLUSTER_NODES {
+        if self.records.slots() <= SMALL_CLUSTER_NODES {
             self.for_each_present(dead_for, now, |id| bits |= self.bit(id));
         }
         bits
@@ -396,7 +388,7 @@ impl Table {
     pub fn present_order_min(&self, dead_for: Duration, now: Instant) -> Option<u64> {
         let mut least = None;
         self.for_each_present(dead_for, now, |id| {
-            let first = self.record(id).membership.first;
+            let first = self.record(id).first_broadcast;
             least = Some(least.map_or(first, |least: u64| least.min(first)));
         });
         least
@@ -404,17 +396,10 @@ impl Table {
 
     /// Panics if the indexes are inconsistent.
     pub fn check_invariants(&self) {
-        let used = self.slots.iter().flatten().count();
-        assert_eq!(used, self.by_name.len());
-        assert_eq!(used + self.free.len(), self.slots.len());
-        for (name, &id) in &self.by_name {
-            let record = self.record(id);
-            assert_eq!(&record.node.name, name);
-            assert_eq!(
-                record.suspicion.is_some(),
-                record.node.state == NodeState::Suspect
-            );
-        }
+        let used = self.records.len();
+        let names = || self.records().map(|record| &record.node.name);
+        assert!(names().is_sorted_by(|a, b| a < b));
+        assert_eq!(self.in_any_order().count(), used);
         let states =
             |wanted: fn(NodeState) -> bool| self.records().filter(|r| wanted(r.node.state)).count();
         assert_eq!(self.live, states(is_live));

@@ -7,13 +7,8 @@ fn table(states: &[NodeState]) -> (Table, Rng) {
     let mut rng = Rng::new(5);
     let mut table = Table::new(node("local", 1, NodeState::Alive), Instant::ORIGIN);
     for (index, &state) in states.iter().enumerate() {
-        let record = Record {
-            node: node(&format!("n{index}"), index as u8 + 2, state),
-            changed: Instant::ORIGIN,
-            suspicion: None,
-            membership: Membership::default(),
-        };
-        table.insert(record, &mut rng);
+        let node = node(&format!("n{index}"), index as u8 + 2, state);
+        table.insert(Record::new(node, Instant::ORIGIN), &mut rng);
     }
     (table, rng)
 }
@@ -45,16 +40,8 @@ fn old_records_go_at_the_end_of_a_round_and_their_places_are_used_again() {
     assert_eq!(table.next_probe(LONG, later, &mut rng), None);
     assert_eq!(table.len(), 2);
     table.check_invariants();
-    let id = table.insert(
-        Record {
-            node: node("new", 9, Alive),
-            changed: later,
-            suspicion: None,
-            membership: Membership::default(),
-        },
-        &mut rng,
-    );
-    assert!(id.index() < 4);
+    let id = table.insert(Record::new(node("new", 9, Alive), later), &mut rng);
+    assert!(id < NodeId(4));
     table.check_invariants();
     assert_eq!(table.next_probe(LONG, later, &mut rng), Some(id));
 }
@@ -103,7 +90,7 @@ fn samples_hold_every_candidate_equally_often() {
         assert_eq!(sample.len(), 2);
         assert_ne!(sample[0], sample[1]);
         for id in sample {
-            picked[id.index()] += 1;
+            picked[id.0 as usize] += 1;
         }
     }
     assert_eq!(picked[0] + picked[1] + picked[2] + picked[5] + picked[7], 0);
@@ -111,4 +98,9 @@ fn samples_hold_every_candidate_equally_often() {
         assert!((1_800..2_200).contains(&picked[index]), "{picked:?}");
     }
     assert_eq!(table.sample_alive(9, None, &mut rng).len(), 4);
+}
+
+#[test]
+fn a_record_is_small() {
+    assert!(size_of::<Option<Record>>() <= 40);
 }
