@@ -93,8 +93,8 @@ impl<T> OrderedTable<T> {
         let slot = self.order.insert(place, slots);
         if slot as usize == slots {
             if slots == self.entries.capacity() {
-                // Grows by a quarter only, because the largest tables have an entry per member.
-                self.entries.reserve_exact((slots / 4).max(4));
+                // Grows by an eighth only, because the largest tables have an entry per member.
+                self.entries.reserve_exact((slots / 8).max(4));
             }
             self.entries.push(None);
         }
