@@ -77,6 +77,11 @@ impl Member {
         (Member { announced, status }, complete)
     }
 
+    /// Returns what it announced last.
+    pub(super) fn announced(&self) -> &Arc<Announcement> {
+        &self.announced
+    }
+
     /// Returns its tags.
     pub fn tags(&self) -> Tags {
         Tags::from_meta(&self.meta)

@@ -2,10 +2,13 @@
 //!
 //! A batch ends when no event arrived for the quiescent period, or one coalesce period after its first event.
 
-use crate::ordered::OrderedMap;
+use std::sync::Arc;
+
+use crate::ordered::{OrderedMap, OrderedTable};
 use crate::serf::{
     Event, LamportTime, Member, MemberEvent, MemberEventKind, Output, Serf, UserEvent,
 };
+use crate::swim::Announcement;
 use crate::time::{Duration, Instant};
 use crate::wire::NodeName;
 
@@ -67,7 +70,7 @@ pub(in crate::serf) struct MemberCoalescer {
     window: Window,
     batch: OrderedMap<NodeName, Change>,
     /// Kind of the last event delivered for each member; removed when the member is reaped.
-    delivered: OrderedMap<NodeName, MemberEventKind>,
+    delivered: OrderedTable<(Arc<Announcement>, MemberEventKind)>,
     /// Members of the last batch for which no event is delivered.
     unchanged: Vec<NodeName>,
 }
@@ -94,7 +97,7 @@ impl MemberCoalescer {
         MemberCoalescer {
             window: Window::new(period, quiescent),
             batch: OrderedMap::new(),
-            delivered: OrderedMap::new(),
+            delivered: OrderedTable::new(),
             unchanged: Vec::new(),
         }
     }
@@ -125,14 +128,19 @@ impl MemberCoalescer {
         self.window.ends = None;
         let mut by_kind: OrderedMap<MemberEventKind, Vec<Member>> = OrderedMap::new();
         for (name, change) in std::mem::take(&mut self.batch) {
-            let Some(kind) = change.outcome(self.delivered.get(&name).copied()) else {
+            let last = self.delivered.find(|(of, _)| of.name.cmp(&name));
+            let last = last.and_then(|slot| self.delivered.get(slot));
+            let Some(kind) = change.outcome(last.map(|(_, kind)| *kind)) else {
                 self.unchanged.push(name);
                 continue;
             };
             if kind == MemberEventKind::Reap {
-                self.delivered.remove(&name);
+                self.delivered.remove(|(of, _)| of.name.cmp(&name));
+                self.delivered.compact();
             } else {
-                self.delivered.insert(name, kind);
+                let delivered = (change.member.announced().clone(), kind);
+                self.delivered
+                    .insert(delivered, |(a, _), (b, _)| a.name.cmp(&b.name));
             }
             by_kind
                 .get_or_insert_with(kind, Vec::new)
