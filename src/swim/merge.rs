@@ -83,7 +83,7 @@ impl Swim {
             return;
         }
         let node = Node {
-            announced: Arc::new(announcement(&alive)),
+            announced: self.announcement(&alive),
             incarnation: 0,
             state: NodeState::Left,
         };
@@ -119,20 +119,19 @@ impl Swim {
     fn is_own_announcement(&self, alive: &Alive) -> bool {
         let local = self.table.local();
         alive.incarnation == local.incarnation
-            && alive.meta.as_deref().unwrap_or_default() == &*local.meta
+            && *meta_of(alive) == *local.meta
             && alive.versions == local.versions
     }
 
     /// Applies an accepted alive message (4.8.1 rules 10 and 11).
     fn take_over(&mut self, id: NodeId, alive: Alive, now: Instant) {
         self.counters.alive_accepted += 1;
-        let announced = announcement(&alive);
-        let node = &mut self.table.record_mut(id).node;
-        let updated = node.meta != announced.meta;
-        let was = node.state;
-        if *node.announced != announced {
-            node.announced = Arc::new(announced);
+        let node = &self.table.record(id).node;
+        let (was, updated) = (node.state, *node.meta != *meta_of(&alive));
+        if updated || (node.addr, node.versions) != (alive.addr, alive.versions) {
+            self.table.record_mut(id).node.announced = self.announcement(&alive);
         }
+        let node = &mut self.table.record_mut(id).node;
         node.incarnation = alive.incarnation;
         match was {
             NodeState::Left => self.note_new_member(id),
@@ -154,6 +153,15 @@ impl Swim {
             _ if updated => self.outputs.push_back(Output::Updated(node.clone())),
             _ => {}
         }
+    }
+
+    fn announcement(&mut self, alive: &Alive) -> Arc<Announcement> {
+        Arc::new(Announcement {
+            name: alive.node.clone(),
+            addr: alive.addr,
+            meta: self.shared_metas.share(alive.meta.as_ref()),
+            versions: alive.versions,
+        })
     }
 
     /// Handles a suspect message (4.8.2).
@@ -280,13 +288,9 @@ impl Swim {
     }
 }
 
-fn announcement(alive: &Alive) -> Announcement {
-    Announcement {
-        name: alive.node.clone(),
-        addr: alive.addr,
-        meta: alive.meta.clone().unwrap_or_default(),
-        versions: alive.versions,
-    }
+/// Returns the meta in an alive message; empty if it is nil.
+fn meta_of(alive: &Alive) -> &[u8] {
+    alive.meta.as_deref().unwrap_or_default()
 }
 
 /// Whether two nodes support each other's versions on both layers (4.10 step A, for a pair).

@@ -16,6 +16,7 @@ mod extra_ping;
 mod gossip;
 mod lag;
 mod merge;
+mod metas;
 mod output;
 mod probe;
 mod relay;
@@ -52,6 +53,7 @@ use awareness::Awareness;
 use extra_ping::ExtraPings;
 use gossip::Gossip;
 use lag::Lag;
+use metas::SharedMetas;
 use probe::Probing;
 use relay::Relays;
 use stream::Streams;
@@ -79,8 +81,9 @@ pub struct Swim {
     rng: Rng,
     table: Table,
     awareness: Awareness,
-    /// Deadlines of the suspicions.
+    /// The running suspicions.
     suspicions: Suspicions,
+    shared_metas: SharedMetas,
     /// Sequence number of the last ping.
     sequence: u32,
     ack_payload: Option<Vec<u8>>,
@@ -128,6 +131,7 @@ impl Swim {
             allowed_networks: Vec::new(),
             awareness: Awareness::new(config.awareness_max),
             suspicions: Suspicions::default(),
+            shared_metas: SharedMetas::default(),
             sequence: rng.next_u32(),
             ack_payload: None,
             extended_ack_payload: None,

@@ -38,6 +38,17 @@ fn record(script: &Script) -> Node {
 }
 
 #[test]
+fn equal_metas_are_stored_once() {
+    let mut script = Script::new();
+    script.hear(
+        2,
+        &[Message::Alive(alive(2, 1)), Message::Alive(alive(3, 1))],
+    );
+    let meta = |host| script.swim.node(&peer(host)).unwrap().meta.clone();
+    assert!(std::sync::Arc::ptr_eq(&meta(2), &meta(3)));
+}
+
+#[test]
 fn alive_about_another() {
     for state in STATES {
         for incarnation in 4..=6 {
