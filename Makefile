@@ -208,7 +208,7 @@ sim: ## simulated clusters: SEEDS=1000 of them, FROM=0
 	COTTAR_SIM_SEEDS=$(SEEDS) COTTAR_SIM_FROM=$(FROM) $(CARGO) test --locked --test sim
 
 # Joins, an event, failures and a partition, with the time, the bytes and the processor time that each
-# takes. The nodes take some 500 bytes for each of their members: 3,000 nodes 5 GB.
+# takes. The nodes take some 400 bytes for each of their members: 3,000 nodes 4 GB.
 scale: ## one large simulated cluster: NODES=1000 of it
 	COTTAR_SCALE_NODES=$(NODES) $(CARGO) test --locked --config profile.dev.opt-level=3 --test sim -- \
 		--ignored --exact scale::scale --nocapture

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use super::broadcast::{
     BroadcastQueue, Completed, ForPresent, Packing, Selection, Ticket, retransmit_limit,
+    transmissions_to_all,
 };
 use super::bucket::TokenBucket;
 use super::table::{NodeId, Return};
@@ -395,6 +396,22 @@ impl Swim {
         self.pack_extra(packing, selection, first, completed);
     }
 
+    /// Returns the number of transmissions of a membership broadcast in addition to those that the protocol
+    /// requires.
+    fn additional_transmissions(&self) -> u32 {
+        let multiplier = self.config.retransmit_multiplier;
+        let (nodes, nodes_min) = (
+            self.table.len(),
+            self.config.membership_retransmit_nodes_min,
+        );
+        if nodes_min == 0 {
+            return 0;
+        }
+        let wanted = retransmit_limit(multiplier, nodes.max(nodes_min));
+        let wanted = wanted.max(transmissions_to_all(nodes));
+        wanted.saturating_sub(retransmit_limit(multiplier, nodes))
+    }
+
     /// Fills the rest of a packet with additional transmissions, and queues the entries of `completed` for
     /// them.
     fn pack_extra(
@@ -404,10 +421,7 @@ impl Swim {
         first: bool,
         completed: Vec<Completed>,
     ) {
-        let multiplier = self.config.retransmit_multiplier;
-        let nodes = self.table.len();
-        let reckoned = nodes.max(self.config.membership_retransmit_nodes_min);
-        let limit = retransmit_limit(multiplier, reckoned) - retransmit_limit(multiplier, nodes);
+        let limit = self.additional_transmissions();
         let extra = &mut self.gossip.extra;
         if first {
             extra.fill(packing, MESSAGE_OVERHEAD_BYTES, limit, selection);

@@ -31,7 +31,10 @@ mod test_support;
 mod tests;
 
 pub use border::Network;
-pub use broadcast::{BroadcastQueue, Packing, Selection, Ticket, decimal_digits, retransmit_limit};
+pub use broadcast::{
+    BroadcastQueue, Packing, Selection, Ticket, decimal_digits, retransmit_limit,
+    transmissions_to_all,
+};
 pub use bucket::TokenBucket;
 pub use config::Config;
 pub use output::{

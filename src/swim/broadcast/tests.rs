@@ -32,6 +32,23 @@ fn the_limit_is_the_references() {
     assert_eq!(retransmit_limit(u32::MAX, usize::MAX), u32::MAX);
 }
 
+#[test]
+fn a_large_cluster_needs_more_transmissions_than_the_limit() {
+    // 2 ln(nodes) + ln(100), rounded up.
+    for (nodes, needed) in [
+        (0, 0),
+        (1, 5),
+        (10, 10),
+        (100, 14),
+        (298, 16),
+        (299, 17),
+        (1_000, 19),
+        (10_000, 24),
+    ] {
+        assert_eq!(transmissions_to_all(nodes), needed);
+    }
+}
+
 /// Returns a ticket as its letter in the captured sequence.
 fn letter(ticket: &Ticket) -> String {
     match ticket {

@@ -1,5 +1,6 @@
 //! States of thousands of entries are processed in pieces, and other work continues in between.
 
+use super::gossip::told;
 use super::streams::{INBOUND, answer, entry, failure, join, push_pull, receive, written};
 use super::*;
 use crate::wire::{PushPull, PushPullNode, RemoteState, StreamMessage, StreamSide};
@@ -73,12 +74,17 @@ impl Script {
 
     /// Makes a node that knows 10,000 others.
     fn of_many() -> Script {
-        let mut script = Script::new();
+        Script::new().with_many()
+    }
+
+    /// Joins 10,000 others.
+    fn with_many(mut self) -> Script {
+        let script = &mut self;
         let (id, stream) = script.joining();
         script.send(stream, &large_state(StreamSide::Responder));
         script.pieces_until(|script| script.says(ended(id)));
         script.outputs.clear();
-        script
+        self
     }
 
     fn send(&mut self, stream: StreamId, bytes: &[u8]) {
@@ -91,6 +97,24 @@ impl Script {
     fn ends(&mut self, stream: StreamId, end: StreamEnd) {
         self.swim.handle_stream_closed(stream, end, self.now);
         self.drain();
+    }
+}
+
+#[test]
+fn a_change_is_sent_often_enough_to_reach_ten_thousand() {
+    for (nodes_min, transmissions) in [(0, 20), (1_000, 24)] {
+        let mut script = Script::with(Config {
+            probe_interval: Duration::from_secs(1_000),
+            push_pull_interval: Duration::ZERO,
+            membership_retransmit_nodes_min: nodes_min,
+            ..Config::lan()
+        })
+        .with_many();
+        let change = Alive {
+            node: name("many-00042"),
+            ..alive(2, 9)
+        };
+        assert_eq!(told(&mut script, change).len(), transmissions);
     }
 }
 
