@@ -72,8 +72,10 @@ pub fn file() -> PathBuf {
 }
 
 impl Results {
-    /// Replaces the earlier results of a figure. `words`: all figures in order.
-    pub fn take(&mut self, measurement: Measurement, words: &[&str]) {
+    /// Replaces the earlier results of a figure. `words`: all figures in order. Numbers are rounded here, so
+    /// that a page made at once is the same as one made from the file.
+    pub fn take(&mut self, mut measurement: Measurement, words: &[&str]) {
+        measurement.numbers_mut().for_each(round);
         self.0.retain(|other| other.word != measurement.word);
         self.0.push(measurement);
         let place = |word: &str| words.iter().position(|other| *other == word);
@@ -134,11 +136,17 @@ fn numbers(value: &Value) -> Option<Vec<f64>> {
 }
 
 /// Measurements are not more precise than three decimals.
-fn rounded(number: f64) -> f64 {
-    (number * 1e3).round() / 1e3
+fn round(number: &mut f64) {
+    *number = (*number * 1e3).round() / 1e3;
 }
 
 impl Measurement {
+    fn numbers_mut(&mut self) -> impl Iterator<Item = &mut f64> {
+        let of_lines = self.lines.iter_mut().flat_map(|line| &mut line.rounds);
+        let of_curves = self.curves.iter_mut().flat_map(|curve| &mut curve.points);
+        of_lines.flatten().chain(of_curves.flatten())
+    }
+
     fn decode(value: &Value) -> Option<Measurement> {
         let object = value.as_object()?;
         Some(Measurement {
@@ -170,12 +178,8 @@ impl Setting {
 
 impl Line {
     fn encode(&self) -> Value {
-        let rounds = self.rounds.each_ref().map(|rounds| {
-            let rounds = rounds.iter().copied().map(rounded);
-            rounds.collect::<Vec<f64>>()
-        });
         json!({"name": self.name, "cottar": self.cottar, "serf": self.serf, "ratio": self.ratio,
-            "goal": self.goal, "reached": self.is_reached, "note": self.note, "rounds": rounds})
+            "goal": self.goal, "reached": self.is_reached, "note": self.note, "rounds": self.rounds})
     }
 
     fn decode(value: &Value) -> Option<Line> {
@@ -195,9 +199,7 @@ impl Line {
 
 impl Curve {
     fn encode(&self) -> Value {
-        let points = self.points.iter().map(|point| point.map(rounded));
-        let points: Vec<[f64; 2]> = points.collect();
-        json!({"chart": self.chart, "series": self.series, "points": points})
+        json!({"chart": self.chart, "series": self.series, "points": self.points})
     }
 
     fn decode(value: &Value) -> Option<Curve> {
