@@ -16,7 +16,7 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 
 const PUSH_PULL: Duration = Duration::from_secs(30);
-const BYTES_MAX: f64 = 1024.0;
+const BYTES_MAX: f64 = 320.0;
 
 pub const STEPS: &[Step] = &[
     Step {
