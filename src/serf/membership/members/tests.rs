@@ -1,5 +1,8 @@
 use super::*;
+use std::sync::Arc;
+
 use crate::serf::Tags;
+use crate::swim::{Announcement, NodeState};
 use crate::wire::VersionVector;
 use MemberStatus::{Alive, Failed, Leaving, Left};
 
@@ -83,10 +86,7 @@ fn the_intent_decides_between_left_and_failed() {
         let since = members.departed().next().unwrap().0;
         assert_eq!(since, if kind.is_some() { later } else { NOW });
     }
-    assert_eq!(
-        Members::default().gone(&untagged("x").name.clone(), later),
-        None
-    );
+    assert_eq!(Members::default().gone(&untagged("x").name, later), None);
 }
 
 #[test]
@@ -162,10 +162,10 @@ fn the_version_increases_with_each_visible_change_and_only_then() {
     let x = untagged("x");
     let other = member("x", "127.0.0.1:7946", &Tags::from_pairs(&[(b"k", b"v")]));
     let leave = |members: &mut Members, ltime| {
-        members.leave_intent(&untagged("x").name.clone(), LamportTime(ltime));
+        members.leave_intent(&untagged("x").name, LamportTime(ltime));
     };
     let join = |members: &mut Members, ltime| {
-        members.join_intent(&untagged("x").name.clone(), LamportTime(ltime));
+        members.join_intent(&untagged("x").name, LamportTime(ltime));
     };
     let steps: [Step<'_>; 9] = [
         ("an intent about nobody", false, &|m| leave(m, 1)),
@@ -188,5 +188,38 @@ fn the_version_increases_with_each_visible_change_and_only_then() {
         let before = members.version();
         step(&mut members);
         assert_eq!(members.version() > before, changes, "{what}");
+    }
+}
+
+#[test]
+fn a_member_shares_what_its_node_announced_if_the_meta_is_as_this_program_writes_it() {
+    for (meta, tags, is_shared) in [
+        (
+            &b"\xff\x82\xa1a\xa11\xa1b\xa12"[..],
+            &["a=1", "b=2"][..],
+            true,
+        ),
+        (b"\xff\x80", &[], true),
+        (b"\xff\x82\xa1b\xa12\xa1a\xa11", &["a=1", "b=2"], false),
+        (b"web", &["role=web"], false),
+        (b"", &["role="], false),
+    ] {
+        let announced = Arc::new(Announcement {
+            meta: meta.into(),
+            ..Announcement::clone(&untagged("x"))
+        });
+        let node = Node {
+            announced,
+            incarnation: 1,
+            state: NodeState::Alive,
+        };
+        let member = member_of(&node);
+        let text = |text| String::from_utf8_lossy(text).into_owned();
+        let got = member.tags();
+        let got = got.iter().map(|(k, v)| format!("{}={}", text(k), text(v)));
+        assert!(got.eq(tags.iter().copied()), "{meta:?}");
+        assert_eq!(Arc::ptr_eq(member.announced(), &node.announced), is_shared);
+        assert_eq!((&member.name, member.addr), (&node.name, node.addr));
+        assert_eq!(*node.meta, *meta);
     }
 }
