@@ -119,8 +119,16 @@ impl<K: Ord, V> OrderedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let (_, value) = self.0.get(self.find(key).slot?)?;
+        let (_, value) = self.get_key_value(key)?;
         Some(value)
+    }
+
+    /// Returns the entry of a key.
+    pub fn get_key_value<Q: Ord + ?Sized>(&self, key: &Q) -> Option<(&K, &V)>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get(self.find(key).slot?).map(by_parts)
     }
 
     /// Returns the value of a key, mutable.

@@ -67,6 +67,15 @@ impl<K: Ord> OrderedSet<K> {
         self.0.contains_key(key)
     }
 
+    /// Returns the key in the set that equals `key`.
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&K>
+    where
+        K: Borrow<Q>,
+    {
+        let (key, ()) = self.0.get_key_value(key)?;
+        Some(key)
+    }
+
     /// Removes a key; returns whether it was present.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> bool
     where

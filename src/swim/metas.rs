@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::ordered::OrderedTable;
+use crate::ordered::OrderedSet;
 
 /// Limit for the distinct metas that are remembered. With the longest ones they hold 135 KB.
 const METAS_MAX: usize = 256;
 
 /// The distinct metas that nodes announced lately.
 #[derive(Debug, Default)]
-pub(super) struct SharedMetas(OrderedTable<Arc<[u8]>>);
+pub(super) struct SharedMetas(OrderedSet<Arc<[u8]>>);
 
 impl SharedMetas {
     /// Returns a meta with the same bytes, in the allocation of an earlier one if there is one.
@@ -17,15 +17,14 @@ impl SharedMetas {
         let Some(meta) = meta else {
             return Arc::default();
         };
-        let known = self.0.find(|known| known.cmp(meta));
-        if let Some(known) = known.and_then(|slot| self.0.get(slot)) {
+        if let Some(known) = self.0.get(meta) {
             return known.clone();
         }
         if self.0.len() >= METAS_MAX {
             // Where each node has a meta of its own, nothing is lost; elsewhere they are soon known again.
-            self.0 = OrderedTable::new();
+            self.0.clear();
         }
-        self.0.insert(meta.clone(), Ord::cmp);
+        self.0.insert(meta.clone());
         meta.clone()
     }
 }
