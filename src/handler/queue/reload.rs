@@ -152,7 +152,9 @@ impl HandlerQueue {
     pub fn know_members<'a>(&mut self, members: impl Iterator<Item = &'a Member>) {
         self.known_tags.forget();
         if self.handlers.want_tags {
-            members.for_each(|member| self.known_tags.learn(member));
+            for member in members {
+                self.known_tags.learn(member);
+            }
         }
     }
 

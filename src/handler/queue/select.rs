@@ -85,8 +85,9 @@ impl KnownTags {
         self.0 = OrderedMap::new();
     }
 
-    pub(super) fn learn(&mut self, member: &Member) {
-        self.0.insert(member.name.clone(), member.tags());
+    /// Stores the tags of a member; returns those that were known before.
+    pub(super) fn learn(&mut self, member: &Member) -> Option<Tags> {
+        self.0.insert(member.name.clone(), member.tags())
     }
 
     /// Updates the known tags from an event, and stores in it the tags before an update.
@@ -100,7 +101,7 @@ impl KnownTags {
                 self.0.remove(&member.name);
                 continue;
             }
-            let old = self.0.insert(member.name.clone(), member.tags());
+            let old = self.learn(member);
             if let Some(old) = old.filter(|_| event.kind == MemberEventKind::Update) {
                 before.push((member.name.clone(), old));
             }
