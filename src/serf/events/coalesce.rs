@@ -2,6 +2,7 @@
 //!
 //! A batch ends when no event arrived for the quiescent period, or one coalesce period after its first event.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::ordered::{OrderedMap, OrderedTable};
@@ -64,13 +65,21 @@ struct Change {
     member: Member,
 }
 
+/// What a member announced by its last delivered event, and the kind of that event.
+type Delivered = (Arc<Announcement>, MemberEventKind);
+
+/// Returns a function that compares a member's name with `name`.
+fn by_name(name: &NodeName) -> impl Fn(&Delivered) -> Ordering {
+    move |(announced, _)| announced.name.cmp(name)
+}
+
 /// Coalescer of member events: merges the changes of each member in a batch.
 #[derive(Debug)]
 pub(in crate::serf) struct MemberCoalescer {
     window: Window,
     batch: OrderedMap<NodeName, Change>,
     /// Kind of the last event delivered for each member; removed when the member is reaped.
-    delivered: OrderedTable<(Arc<Announcement>, MemberEventKind)>,
+    delivered: OrderedTable<Delivered>,
     /// Members of the last batch for which no event is delivered.
     unchanged: Vec<NodeName>,
 }
@@ -128,14 +137,14 @@ impl MemberCoalescer {
         self.window.ends = None;
         let mut by_kind: OrderedMap<MemberEventKind, Vec<Member>> = OrderedMap::new();
         for (name, change) in std::mem::take(&mut self.batch) {
-            let last = self.delivered.find(|(of, _)| of.name.cmp(&name));
+            let last = self.delivered.find(by_name(&name));
             let last = last.and_then(|slot| self.delivered.get(slot));
             let Some(kind) = change.outcome(last.map(|(_, kind)| *kind)) else {
                 self.unchanged.push(name);
                 continue;
             };
             if kind == MemberEventKind::Reap {
-                self.delivered.remove(|(of, _)| of.name.cmp(&name));
+                self.delivered.remove(by_name(&name));
                 self.delivered.compact();
             } else {
                 let delivered = (change.member.announced().clone(), kind);

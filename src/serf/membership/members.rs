@@ -18,7 +18,7 @@ pub(in crate::serf) struct Record {
     pub(in crate::serf) member: Member,
     /// Lamport time of the last intent about it.
     pub(in crate::serf) status_ltime: LamportTime,
-    /// When it left or failed.
+    /// When it left or failed; of no meaning while it is present.
     departed_at: Instant,
 }
 
@@ -231,11 +231,8 @@ impl Members {
         let Some(record) = self.record_mut(name) else {
             return;
         };
-        let (before, since) = (record.member.status, record.departed_at);
-        record.member.status = status;
-        if is_departed(status) {
-            record.departed_at = at;
-        }
+        let before = std::mem::replace(&mut record.member.status, status);
+        let since = std::mem::replace(&mut record.departed_at, at);
         if is_departed(before) {
             self.departed.remove(&(since, name.clone()));
         }

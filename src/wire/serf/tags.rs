@@ -72,8 +72,8 @@ impl Tags {
 
     /// Iterates over all tags in byte order of their keys.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Pair<'_>> {
-        let bytes = self.0.as_deref().and_then(|meta| meta.get(1..));
-        let mut reader = Reader::new(bytes.unwrap_or(EMPTY_MAP));
+        let meta = self.0.as_deref().unwrap_or(EMPTY_META);
+        let mut reader = Reader::new(meta.get(1..).unwrap_or_default());
         // Reading cannot fail: this type wrote the bytes.
         let left = reader.map().unwrap_or(0);
         Iter { reader, left }
@@ -116,14 +116,12 @@ impl Tags {
 
     /// Returns the tags as meta for Serf protocol 3 and later, sharing the allocation.
     pub(crate) fn to_meta(&self) -> Arc<[u8]> {
-        let empty = || Arc::from([&[TAGS_MARK], EMPTY_MAP].concat());
-        self.0.clone().unwrap_or_else(empty)
+        self.0.clone().unwrap_or_else(|| EMPTY_META.into())
     }
 
     /// Returns the tags of which `meta` was made by [`Self::to_meta`], sharing the allocation.
     pub(crate) fn from_meta(meta: &Arc<[u8]>) -> Tags {
-        let is_empty = matches!(&**meta, [TAGS_MARK, map @ ..] if map == EMPTY_MAP);
-        Tags((!is_empty).then(|| meta.clone()))
+        Tags((**meta != *EMPTY_META).then(|| meta.clone()))
     }
 
     pub(super) fn decode_map(reader: &mut Reader<'_>) -> (Tags, bool) {
@@ -144,8 +142,8 @@ impl Tags {
 const TAGS_MARK: u8 = 0xff;
 /// First Serf protocol whose meta holds tags; before it, meta is the bare role (gossip spec 5.1).
 const TAGS_SINCE_PROTOCOL: u8 = 3;
-/// An encoded map without pairs.
-const EMPTY_MAP: &[u8] = &[0x80];
+/// Meta that holds no tags: the mark, and an encoded map without pairs.
+const EMPTY_META: &[u8] = &[TAGS_MARK, 0x80];
 
 /// Iterator over tags.
 struct Iter<'a> {
